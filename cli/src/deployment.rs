@@ -19,7 +19,7 @@ use tidemill_core::{
 use tidemill_server::ConnectionLimits;
 use tidemill_server::EmbeddedConfig;
 use tidemill_server::EmbeddedServer;
-use tidemill_services::services::{Services, SourcePolicy};
+use tidemill_services::{Services, SourcePolicy};
 use tidemill_worker::{
     client::{ApiClient, ApiError, BackOff},
     source::SourcePack,

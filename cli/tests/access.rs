@@ -92,7 +92,7 @@ fn tls_server_runs_jobs_until_the_token_is_revoked_and_audits_them() {
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     assert_eq!(json(&run)["execution"]["status"], "SUCCESS");
     let refused = secure.tidemill(&token, "server", &["token", "list"]);
-    assert!(text(&refused.stderr).contains("any of admin"), "{refused:?}");
+    assert!(text(&refused.stderr).contains("requires one of admin"), "{refused:?}");
     let listed: Value = json(&secure.tidemill(&own, "server", &["token", "list", "--json"]));
     assert!(listed[0]["last_used_at"].is_string(), "{listed}");
     let id = listed[0]["id"].as_str().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::settings::{PUBLIC_URL, Settings, SettingsError};
 use tidemill_aws::Meter;
-use tidemill_services::services::{Notifiers, Services, Settings as ServiceSettings, SourcePolicy};
+use tidemill_services::{Notifiers, Services, Settings as ServiceSettings, SourcePolicy};
 use tokio_util::sync::CancellationToken;
 
 /// Maximum number of log bytes per reply: a function's replies are limited to 6 MB in base64.

@@ -21,7 +21,7 @@ use tidemill_core::{
     ids::{JobId, WorkerId},
     plan::Plan,
 };
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tidemill_testkit::conformance::ManualClock;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

@@ -3,7 +3,7 @@
 use super::keys;
 use serde_json::Value;
 use tidemill_core::ids::ExecutionId;
-use tidemill_services::services::{NOTICE_KIND, STATUS_KIND};
+use tidemill_services::{NOTIFICATION_KIND, STATUS_KIND};
 
 /// A change that may need a notification.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ pub fn change_of(image: &Value) -> Option<Change> {
     let (pk, sk) = (text("pk")?, text("sk")?);
     match keys::document_kind(pk) {
         Some(STATUS_KIND) => sk.parse().ok().map(Change::Execution),
-        Some(NOTICE_KIND) => Some(Change::Notice(sk.to_owned())),
+        Some(NOTIFICATION_KIND) => Some(Change::Notice(sk.to_owned())),
         None if sk == keys::EXECUTION => text("id")?.parse().ok().map(Change::Execution),
         _ => None,
     }

@@ -9,7 +9,7 @@ use tidemill_core::{
     api::{AttemptEnd, ExecuteRequest, JobExecuteReply, JobExecuteRequest, JobReport, Trigger, WorkerInfo},
     ids::{ExecutionId, WorkerId},
 };
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tidemill_sqlite::open;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -16,10 +16,9 @@ use std::{
 };
 use tidemill_core::api::RecordsCheck;
 use tidemill_services::{
-    SystemClock,
+    Notifiers, Services, Settings, SourcePolicy, SystemClock,
     error::{Error, Result},
     http::{DEFAULT_RATE, TokenVerifier, router},
-    services::{Notifiers, Services, Settings, SourcePolicy},
 };
 use tidemill_sqlite::{Database, OpenedStores, open_all, records_path, set_aside};
 use tokio::{

@@ -21,9 +21,8 @@ use tempfile::TempDir;
 use tidemill_core::api::path;
 use tidemill_server::ComputeThreads;
 use tidemill_services::{
-    http,
+    Services, Settings, http,
     ports::{Compute, Work},
-    services::{Services, Settings},
 };
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;

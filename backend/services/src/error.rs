@@ -1,101 +1,101 @@
-//! What can go wrong in a service, as kinds that the API turns into problem documents.
+//! Errors of the services. The API turns each kind into a problem document.
 
 use thiserror::Error;
 use uuid::Uuid;
 
-/// A service could not do what it was asked.
+/// An error of a service.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// There is no such thing.
+    /// The item does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// The caller may not do this.
+    /// The caller is not allowed to do this.
     #[error("{0}")]
     Forbidden(String),
-    /// What should prove who asks does not. Callers are not shown why.
+    /// The signature of a webhook is missing or wrong. The caller does not see the reason.
     #[error("{reason}")]
     Unproven {
-        /// The repository that was named, known or not.
+        /// The repository that the request names, registered or not.
         repository: String,
-        /// What is wrong, for the server's log.
+        /// The reason, for the server's log.
         reason: String,
     },
-    /// The lease named in a report is not, or no longer, the job's.
+    /// The lease is not, or no longer, valid for the job.
     #[error("{0}")]
     LeaseLost(String),
-    /// The request does not fit what is recorded.
+    /// The request conflicts with the recorded state.
     #[error("{0}")]
     Conflict(String),
-    /// The request itself is wrong.
+    /// The request is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// An object has more bytes than are kept.
+    /// An object exceeds the size limit.
     #[error("{0}")]
     TooLarge(String),
-    /// A text of the request may not be as it is.
+    /// A text in the request has an invalid length or invalid characters.
     #[error("{0}")]
     Unprocessable(String),
-    /// More would be stored for the request than it may have.
+    /// The request would store more than its budget.
     #[error("{0}")]
     OverBudget(String),
-    /// An idempotency key was used before with another request.
+    /// The idempotency key was used before with another request.
     #[error("{0}")]
     KeyReused(String),
-    /// A secret that a job names is not there, or is not for it.
+    /// A secret that a job names does not exist or is not available to the job.
     #[error("{0}")]
     NoSecret(String),
-    /// What was sealed cannot be opened, and never will be as it is: its key is gone, or it was changed or moved.
+    /// A sealed value cannot be opened, and a retry cannot help: its key is missing, or the value was changed or moved.
     #[error("{0}")]
     Sealed(String),
-    /// The pipeline file has mistakes; these are they.
+    /// The pipeline file is invalid; holds the diagnostics.
     #[error("the pipeline file has {} mistake(s)", .0.len())]
     InvalidPipeline(Vec<serde_json::Value>),
-    /// Records are missing or damaged, and what to do about it.
+    /// Records are missing or damaged; says what to do.
     #[error("{0}")]
     Damaged(String),
-    /// No space is left where records, logs or artifacts are kept.
+    /// No disk space is left for records, logs or artifacts.
     #[error("no space is left on the server while {0}; free some and try again")]
     DiskFull(String),
-    /// The store failed.
+    /// A store failed.
     #[error("{doing}: {source}")]
     Storage {
-        /// What was being done.
+        /// The operation that failed.
         doing: String,
-        /// Why it failed.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// The result of a service.
+/// Result of a service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What people are told of an error who are not the server's operator.
+/// The description of an error for clients, without internal details.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReport {
-    /// What went wrong, and what to do next.
+    /// What failed, and what to do next.
     pub words: String,
-    /// Names the line of the server's log that says more; absent where the words say all.
+    /// Id of the entry in the server's log that has the details, if there is one.
     pub log_id: Option<Uuid>,
 }
 
 impl Error {
-    /// What to tell those who are not the server's operator. What a store says of itself (paths, buckets, accounts, queries) goes to
-    /// the server's log, under an id that the words name.
+    /// Describes the error for clients. Details of a store (paths, buckets, accounts, queries) go to the server's log only, under an
+    /// id that the description names.
     #[must_use]
     pub fn report(&self) -> ErrorReport {
-        let words = match self {
+        let message = match self {
             Self::Unproven { .. } => {
                 return ErrorReport {
-                    words: "this is not signed with the webhook secret of a repository that is known here; compare its address with \
-                            `tidemill repo list`, and the secret at the provider with that of `tidemill repo add`"
+                    words: "the signature does not match the webhook secret of a registered repository; compare the repository's address \
+                            with `tidemill repo list`, and the secret at the provider with the one of `tidemill repo add`"
                         .into(),
                     log_id: None,
                 };
             }
             Self::DiskFull(_) => {
-                "no space is left on the server; its operator has to free some, then try again"
+                "no space is left on the server; ask its operator to free some, then try again"
             }
-            Self::Damaged(_) => "the server's records are damaged; its operator has to restore them",
+            Self::Damaged(_) => "the server's records are damaged; ask its operator to restore them",
             Self::Storage { .. } => "the server's store failed; try again later",
             Self::NotFound(_)
             | Self::Forbidden(_)
@@ -112,10 +112,13 @@ impl Error {
         };
         let id = Uuid::new_v4();
         tracing::error!(%id, error = %self, "the store failed");
-        ErrorReport { words: format!("{words} (the server's log says more under {id})"), log_id: Some(id) }
+        ErrorReport {
+            words: format!("{message} (details are in the server's log under {id})"),
+            log_id: Some(id),
+        }
     }
 
-    /// A failure of the store while `doing` something.
+    /// Creates an error for a store that failed while `doing` something.
     pub fn storage(
         doing: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -123,15 +126,15 @@ impl Error {
         Self::Storage { doing: doing.into(), source: source.into() }
     }
 
-    /// Bytes arrived that are not those which were to arrive.
+    /// Creates an error for received bytes whose SHA-256 differs from the announced one.
     #[must_use]
-    pub fn other_bytes(got: &str, wanted: &str) -> Self {
+    pub fn other_bytes(actual: &str, expected: &str) -> Self {
         Self::Invalid(format!(
-            "the bytes that arrived have the SHA-256 {got}, not {wanted}: nothing is stored; send them again"
+            "the received bytes have the SHA-256 {actual} instead of {expected}; nothing was stored, send them again"
         ))
     }
 
-    /// An I/O failure while `doing` something; a full disk keeps its own kind.
+    /// Converts an I/O error that occurred while `doing` something. A full disk becomes [`Error::DiskFull`].
     pub fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         match source.kind() {

@@ -2,41 +2,23 @@
 
 mod access;
 mod body_limits;
-mod expected;
+mod client;
+mod extractors;
 mod handlers;
 mod intake;
-mod json_body;
 mod limits;
 mod openapi;
-mod page;
 mod problem;
-mod repository_handlers;
+mod reply;
+mod route;
+mod router;
 mod routes;
-mod token_handlers;
+mod state;
+mod token_verifier;
 
-pub use access::{AuthenticatedFlag, ClientAddress, DEFAULT_RATE, InvalidTokenHash, TokenVerifier};
+pub use client::{AuthenticatedFlag, ClientAddress};
 pub use openapi::document as openapi_document;
-pub use routes::{ROUTES, Route, Within};
-
-use crate::services::Services;
-use axum::Router;
-use intake::BodyReader;
-use problem::ApiError;
-use std::sync::Arc;
-
-#[derive(Debug, Clone)]
-struct ApiState {
-    services: Services,
-    access: Arc<TokenVerifier>,
-    /// Memory for bodies that come without a token.
-    intake: Arc<BodyReader>,
-}
-
-/// The API over `services`, for callers to whom `access` or a token in the store is given.
-pub fn router(services: Services, access: TokenVerifier) -> Router {
-    let api = ApiState { services, access: Arc::new(access), intake: Arc::default() };
-    routes::all(&api)
-        .fallback(async || ApiError::no_such_path())
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .with_state(api)
-}
+pub use route::{Route, Within};
+pub use router::router;
+pub use routes::ROUTES;
+pub use token_verifier::{DEFAULT_RATE, InvalidTokenHash, TokenVerifier};

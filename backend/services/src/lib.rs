@@ -1,18 +1,52 @@
 //! Tidemill's services over ports, and the HTTP router.
+//!
+//! Layers, from the top: `http` calls `services`; below it are `forge`, `executions`, `repositories` with `storage` and `access`, and
+//! `context`. All of them reach storage, queues and the network through `ports`.
 
-mod clock;
+mod access;
+mod context;
 pub mod error;
+mod executions;
+mod forge;
 pub mod http;
-mod ids;
-mod messenger;
 pub mod pack;
 pub mod ports;
+mod repositories;
 pub mod seal;
-pub mod services;
+mod services;
+mod storage;
 mod stores;
+mod system;
 
-pub use clock::SystemClock;
+pub use access::{audit::AuditService, caller::Caller, secrets::SecretService, tokens::TokenService};
+pub use context::settings::Settings;
 pub use error::{Error, ErrorReport, Result};
-pub use ids::RandomIds;
-pub use messenger::HttpMessenger;
+pub use executions::{
+    approvals::ApprovalService,
+    dead_letters::DeadLetterService,
+    idempotency_keys::{CallerKey, Key},
+    jobs::{log_bytes::unpack as unpack_log, logs::LogPart, service::JobExecutionService},
+    pipeline::{
+        service::{PipelineExecutionService, Seen},
+        start::InternalStart,
+    },
+    sweep::Sweep,
+};
+pub use forge::{
+    discoveries::DiscoveryService,
+    outbox::{NOTIFICATION_KIND, Notifiers, Outbox, STATUS_KIND},
+    schedules::ScheduleService,
+    webhooks::{DeliverySender, WebhookService},
+};
+pub use repositories::{service::RepositoryService, source_policy::SourcePolicy};
+pub use services::Services;
+pub use storage::{
+    artifacts::ArtifactService,
+    caches::CacheService,
+    download::Download,
+    health::{Disk, DiskState, HealthService},
+    sources::SourceService,
+    test_reports::TestReportService,
+};
 pub use stores::Stores;
+pub use system::{clock::SystemClock, ids::RandomIds, messenger::HttpMessenger};

@@ -1,55 +1,61 @@
-//! How large values are stored: JSON, packed so that what is kept of a request stays small (and DynamoDB counts writes by the KiB).
+//! Compressed JSON, the stored form of large values: it bounds what a request stores, and DynamoDB bills writes by the KiB.
 //!
-//! The first byte says how: readers of every version know the ways of all versions before theirs.
+//! The first byte names the encoding. A reader supports the encodings of all earlier versions.
 
 use crate::error::{Error, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, Read};
 
-/// The text as it is.
+/// Uncompressed.
 const PLAIN: u8 = 0;
-/// zstd.
+/// zstd without a dictionary.
 const ZSTD: u8 = 1;
 /// zstd with the first dictionary.
 const ZSTD_DICTIONARY_1: u8 = 2;
 
-/// Text that states look like. It is part of the stored format: never change it, add another way instead.
+/// Sample of records. It is part of the stored format: never change it; add another encoding instead.
 const DICTIONARY_1: &[u8] = include_bytes!("dictionary-1.json");
 
-/// The most bytes that a packed value may have unpacked: more than any item comes to.
+/// Maximum size of a decompressed value, in bytes; larger than any item.
 const MAX_UNPACKED_SIZE: u64 = 64 << 20;
 const COMPRESSION_LEVEL: i32 = 3;
 
-/// `value` packed, in the way that makes it smallest.
+/// Encodes `value` as JSON and compresses it if that makes it smaller.
 pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     let text =
         serde_json::to_vec(value).map_err(|error| Error::storage("writing a record as JSON", error))?;
-    let failed = |error: io::Error| Error::storage("packing a record", error);
+    let failed = |error: io::Error| Error::storage("compressing a record", error);
     let mut small = zstd::bulk::Compressor::with_dictionary(COMPRESSION_LEVEL, DICTIONARY_1)
-        .and_then(|mut packer| packer.compress(&text))
+        .and_then(|mut compressor| compressor.compress(&text))
         .map_err(failed)?;
-    let way = if small.len() < text.len() { ZSTD_DICTIONARY_1 } else { PLAIN };
-    let mut packed = if way == PLAIN { text } else { std::mem::take(&mut small) };
-    packed.insert(0, way);
+    let encoding = if small.len() < text.len() { ZSTD_DICTIONARY_1 } else { PLAIN };
+    let mut packed = if encoding == PLAIN { text } else { std::mem::take(&mut small) };
+    packed.insert(0, encoding);
     Ok(packed)
 }
 
-/// `bytes` packed without a dictionary, for large values and logs.
+/// Compresses `bytes` without a dictionary, for large values and logs.
 pub fn pack_bytes(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut packed = vec![ZSTD];
     let mut stream = zstd::stream::read::Encoder::new(bytes, COMPRESSION_LEVEL)
-        .map_err(|error| Error::storage("packing bytes", error))?;
-    stream.read_to_end(&mut packed).map_err(|error| Error::storage("packing bytes", error))?;
+        .map_err(|error| Error::storage("compressing bytes", error))?;
+    stream.read_to_end(&mut packed).map_err(|error| Error::storage("compressing bytes", error))?;
     Ok(packed)
 }
 
-/// The bytes that were packed.
+/// Decompresses bytes. Returns an error if they are damaged, too large, or in an unknown encoding.
 pub fn unpack_bytes(packed: &[u8]) -> Result<Vec<u8>> {
-    let damaged = |error: io::Error| Error::storage("unpacking a stored value", error);
-    let unknown = || io::Error::new(io::ErrorKind::InvalidData, "it is packed in a way of a newer version");
-    let (way, rest) = packed.split_first().ok_or_else(|| damaged(io::ErrorKind::UnexpectedEof.into()))?;
+    let damaged = |error: io::Error| Error::storage("decompressing a stored value", error);
+    let unknown = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the encoding is unknown; a newer version of Tidemill wrote it",
+        )
+    };
+    let (encoding, rest) =
+        packed.split_first().ok_or_else(|| damaged(io::ErrorKind::UnexpectedEof.into()))?;
     let mut bytes = Vec::new();
-    match *way {
+    match *encoding {
         PLAIN => bytes.extend_from_slice(rest),
         ZSTD => {
             let decoder = zstd::stream::read::Decoder::new(rest).map_err(damaged)?;
@@ -63,13 +69,13 @@ pub fn unpack_bytes(packed: &[u8]) -> Result<Vec<u8>> {
         _ => return Err(damaged(unknown())),
     }
     if bytes.len() as u64 > MAX_UNPACKED_SIZE {
-        let words = format!("it unpacks to more than {MAX_UNPACKED_SIZE} bytes");
-        return Err(damaged(io::Error::new(io::ErrorKind::InvalidData, words)));
+        let message = format!("it decompresses to more than {MAX_UNPACKED_SIZE} bytes");
+        return Err(damaged(io::Error::new(io::ErrorKind::InvalidData, message)));
     }
     Ok(bytes)
 }
 
-/// The value that was packed.
+/// Decompresses and decodes a value.
 pub fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T> {
     serde_json::from_slice(&unpack_bytes(packed)?)
         .map_err(|error| Error::storage("reading a record's JSON", error))

@@ -1,4 +1,4 @@
-//! What the services need of the world. Each trait's comments are its contract; the conformance suite checks it.
+//! Ports: interfaces to storage, queue, network and clock. The comments of each trait are its contract; the conformance suite checks it.
 
 mod compute;
 mod documents;

@@ -1,7 +1,7 @@
-//! Bytes that only this deployment can read: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under one of its keys.
+//! Encryption of secrets: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) under one of the deployment's keys.
 //!
-//! Sealed text is `1:KEY:BODY`: the form's version, the key's id, and base64 of nonce and ciphertext. What it was sealed for is
-//! authenticated with it, so that it opens nowhere else.
+//! Sealed text is `1:KEY:BODY`: format version, key id, and base64 of nonce and ciphertext. The place a value is sealed for is
+//! authenticated with it, so the value opens only there.
 
 use crate::{
     error::{Error, Result},
@@ -21,49 +21,49 @@ use tokio::time::Instant;
 
 const NONCE_LEN: usize = 24;
 const FORMAT_VERSION: &str = "1";
-/// How long keys that were read are believed to be the newest.
+/// How long the keys are cached.
 const KEY_CACHE_TTL: Duration = Duration::from_secs(300);
 
-/// Keys, and when they were read.
+/// Keys, with the time they were read.
 type CachedKeys = (Instant, Arc<Keys>);
 
-/// Seals and opens; cheap to clone.
+/// Seals and opens secrets; cheap to clone.
 #[derive(Clone)]
 pub struct SecretSealer {
     store: Arc<dyn KeyStore>,
-    known: Arc<Mutex<Option<CachedKeys>>>,
+    cached: Arc<Mutex<Option<CachedKeys>>>,
 }
 
 impl fmt::Debug for SecretSealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Seal")
+        f.write_str("SecretSealer")
     }
 }
 
 impl SecretSealer {
-    /// Under the keys of this store.
+    /// Seals under the keys of `store`.
     #[must_use]
     pub fn new(store: Arc<dyn KeyStore>) -> Self {
-        Self { store, known: Arc::default() }
+        Self { store, cached: Arc::default() }
     }
 
-    /// The keys, as they were at most [`KEY_CACHE_TTL`] ago.
+    /// Returns the keys, at most [`KEY_CACHE_TTL`] old.
     async fn keys(&self) -> Result<Arc<Keys>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match known {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match cached {
             Some((read_at, keys)) if read_at.elapsed() < KEY_CACHE_TTL => Ok(keys),
             _ => self.newest().await,
         }
     }
 
-    /// The keys as they are now.
+    /// Reads the current keys.
     async fn newest(&self) -> Result<Arc<Keys>> {
         let keys = Arc::new(self.store.keys().await?);
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), keys.clone()));
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), keys.clone()));
         Ok(keys)
     }
 
-    /// `plain` as text that only [`Self::open`] with the same `place` reads.
+    /// Encrypts `plain`. Only [`Self::open`] with the same `place` decrypts it.
     pub async fn seal(&self, place: &str, plain: &[u8]) -> Result<String> {
         let doing = "sealing a secret";
         let keys = self.keys().await?;
@@ -77,20 +77,17 @@ impl SecretSealer {
         Ok(format!("{FORMAT_VERSION}:{}:{body}", keys.first().id()))
     }
 
-    /// What was sealed for `place`; [`Error::Sealed`]: nobody can tell any more.
+    /// Decrypts what was sealed for `place`. [`Error::Sealed`] means that no retry can decrypt it.
     pub async fn open(&self, place: &str, sealed: &str) -> Result<Vec<u8>> {
-        let damaged =
-            || Error::Sealed("it was sealed for something else, or is damaged; set it again".into());
-        let (id, body) = parts(sealed).ok_or_else(damaged)?;
+        let damaged = || Error::Sealed("it is damaged, or was sealed for another place; set it again".into());
+        let (id, body) = split_sealed(sealed).ok_or_else(damaged)?;
         let mut keys = self.keys().await?;
         if keys.find(id).is_none() {
-            // One that another process has already sealed under a newer key.
+            // Another process may have sealed it under a newer key.
             keys = self.newest().await?;
         }
         let key = keys.find(id).ok_or_else(|| {
-            Error::Sealed(format!(
-                "its key {id} is none of this deployment's; put the key back, or set it again"
-            ))
+            Error::Sealed(format!("this deployment has no key {id}; restore the key, or set the value again"))
         })?;
         let bytes = STANDARD.decode(body).map_err(|_| damaged())?;
         let (nonce, body) = bytes.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
@@ -100,10 +97,10 @@ impl SecretSealer {
         cipher.decrypt(&XNonce::from(nonce), payload).map_err(|_| damaged())
     }
 
-    /// The same under the newest key; `None`: it is already.
+    /// Seals the value again under the newest key. Returns `None` if it is sealed under that key already.
     pub async fn renewed(&self, place: &str, sealed: &str) -> Result<Option<String>> {
         let newest = self.newest().await?.first().id();
-        if parts(sealed).is_some_and(|(id, _)| id == newest) {
+        if split_sealed(sealed).is_some_and(|(id, _)| id == newest) {
             return Ok(None);
         }
         let plain = self.open(place, sealed).await?;
@@ -111,8 +108,8 @@ impl SecretSealer {
     }
 }
 
-/// The key's id, and the body.
-fn parts(sealed: &str) -> Option<(&str, &str)> {
+/// Returns the key id and the body.
+fn split_sealed(sealed: &str) -> Option<(&str, &str)> {
     sealed.strip_prefix(FORMAT_VERSION)?.strip_prefix(':')?.split_once(':')
 }
 
@@ -127,7 +124,7 @@ mod tests {
     use async_trait::async_trait;
     use std::sync::{Arc, Mutex};
 
-    /// Keys that are replaced while others run.
+    /// Keys that a test replaces.
     struct RotatingKeys(Mutex<Keys>);
 
     impl RotatingKeys {
@@ -158,11 +155,16 @@ mod tests {
             (SecretSealer::new(RotatingKeys::new(&[1])), SecretSealer::new(RotatingKeys::new(&[2])));
         let sealed = seal.seal("place", b"value").await.unwrap();
         assert_eq!(seal.open("place", &sealed).await.unwrap(), b"value");
-        assert_ne!(seal.seal("place", b"value").await.unwrap(), sealed, "each has a nonce of its own");
+        assert_ne!(seal.seal("place", b"value").await.unwrap(), sealed, "each has its own nonce");
         assert!(!sealed.contains("value"));
         assert!(seal.open("elsewhere", &sealed).await.is_err());
         assert!(
-            other.open("place", &sealed).await.unwrap_err().to_string().contains("none of this deployment's")
+            other
+                .open("place", &sealed)
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("this deployment has no key")
         );
         let (head, body) = sealed.rsplit_once(':').unwrap();
         for damaged in [
@@ -193,7 +195,7 @@ mod tests {
         assert_eq!(
             late.open("place", &second).await.unwrap(),
             b"value",
-            "it looks for a key it does not know"
+            "an unknown key id makes it read the keys again"
         );
         assert_eq!(seal.open("place", &first).await.unwrap(), b"value");
         store.change(&[2]);

@@ -1,68 +1,31 @@
-//! The services: what the API does, over ports. Whatever decides is in `core`; these read, let it decide, and write in one conditional batch, and read
-//! again when somebody else was faster.
+//! All services of a deployment. Decisions are pure functions in `core`; a service reads, lets `core` decide, writes one conditional
+//! batch, and starts over when another writer committed first.
 
-mod admission;
-mod advance;
-mod approvals;
-mod artifacts;
-mod assignment;
-mod audit;
-mod backoff;
-mod budget;
-mod caches;
-mod caller;
-mod context;
-mod dead_letters;
-mod discoveries;
-mod health;
-mod held;
-mod jobs;
-mod keys;
-mod outbox;
-mod page;
-mod pipeline;
-mod planning;
-mod recent;
-mod repositories;
-mod request_texts;
-mod schedules;
-mod secrets;
-mod sources;
-mod sweep;
-mod test_reports;
-mod tokens;
-mod view;
-mod webhooks;
-
-pub use admission::SourcePolicy;
-pub use approvals::ApprovalService;
-pub use artifacts::{ArtifactService, Download};
-pub use audit::AuditService;
-pub use caches::CacheService;
-pub use caller::Caller;
-pub use context::Settings;
-pub use dead_letters::DeadLetterService;
-pub use discoveries::DiscoveryService;
-pub use health::{Disk, DiskState, HealthService};
-pub use jobs::unpack as unpack_log;
-pub use jobs::{JobExecutionService, LogPart};
-pub use keys::{CallerKey, Key};
-pub use outbox::{NOTIFICATION_KIND as NOTICE_KIND, STATUS as STATUS_KIND};
-pub use outbox::{Notifiers, Outbox};
-pub use pipeline::InternalStart;
-pub use pipeline::{PipelineExecutionService, Seen};
-pub use repositories::RepositoryService;
-pub(crate) use request_texts::check_artifact;
-pub use schedules::ScheduleService;
-pub use secrets::SecretService;
-pub use sources::SourceService;
-pub use sweep::Sweep;
-pub use test_reports::TestReportService;
-pub use tokens::TokenService;
-pub use webhooks::{DeliverySender, WebhookService};
-
-use crate::{Stores, ports::Compute, seal::SecretSealer};
-use context::Context;
+use crate::{
+    Stores,
+    access::{audit::AuditService, secrets::SecretService, tokens::TokenService},
+    context::{service_context::Context, settings::Settings},
+    executions::{
+        approvals::ApprovalService, dead_letters::DeadLetterService, jobs::service::JobExecutionService,
+        pipeline::service::PipelineExecutionService, sweep::Sweep,
+    },
+    forge::{
+        discoveries::DiscoveryService,
+        outbox::{Notifiers, Outbox},
+        schedules::ScheduleService,
+        webhooks::WebhookService,
+    },
+    ports::Compute,
+    repositories::{service::RepositoryService, source_policy::SourcePolicy},
+    seal::SecretSealer,
+    storage::{
+        artifacts::ArtifactService,
+        caches::CacheService,
+        health::{Disk, HealthService},
+        sources::SourceService,
+        test_reports::TestReportService,
+    },
+};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -81,34 +44,34 @@ pub struct Services {
     pub sources: SourceService,
     /// Secrets of repositories.
     pub secrets: SecretService,
-    /// Repositories that are known.
+    /// Registered repositories.
     pub repositories: RepositoryService,
-    /// What git providers post.
+    /// Webhooks of git providers.
     pub webhooks: WebhookService,
-    /// What workers find at commits.
+    /// Discovery of pipelines at commits.
     pub discoveries: DiscoveryService,
-    /// Times at which pipelines start.
+    /// Schedules of pipelines.
     pub schedules: ScheduleService,
-    /// What is to be told to others.
+    /// Commit statuses and notifications to deliver.
     pub outbox: Outbox,
-    /// What waits for a person.
+    /// Approvals of executions and manual jobs.
     pub approvals: ApprovalService,
-    /// Jobs that ended for reasons not their own.
+    /// Dead letters.
     pub dead_letters: DeadLetterService,
-    /// Tokens that people make.
+    /// Tokens in the store.
     pub tokens: TokenService,
-    /// Reports of the tests of jobs.
+    /// Test reports of jobs.
     pub test_reports: TestReportService,
-    /// Who did what.
+    /// The audit log.
     pub audit: AuditService,
-    /// What is late.
+    /// The sweep for due nodes and expired data.
     pub sweep: Sweep,
-    /// How this server is.
+    /// Health of the server.
     pub health: HealthService,
 }
 
 impl Services {
-    /// The services over `stores`; `closing` ends every held reply.
+    /// Creates the services over `stores`. Cancelling `closing` ends every held reply.
     #[must_use]
     pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
         let seal = SecretSealer::new(stores.keys.clone());
@@ -149,31 +112,30 @@ impl Services {
         }
     }
 
-    /// The same, that reach others in this way.
+    /// Replaces the notifiers.
     #[must_use]
-    pub fn reaching(self, outside: Notifiers) -> Self {
-        Self { outbox: self.outbox.with(outside), ..self }
+    pub fn reaching(self, notifiers: Notifiers) -> Self {
+        Self { outbox: self.outbox.with(notifiers), ..self }
     }
 
-    /// The same, that take sources as `policy` says.
+    /// Replaces the policy for sources of requests.
     #[must_use]
     pub fn taking(self, policy: SourcePolicy) -> Self {
         Self { pipelines: self.pipelines.taking(policy), ..self }
     }
 
-    /// The same, whose stores are on this disk.
+    /// Reports the state of `disk`, which holds the stores, as part of the health.
     #[must_use]
     pub fn on(self, disk: Arc<dyn Disk>) -> Self {
         Self { health: self.health.on(disk), ..self }
     }
 
-    /// Has what takes the processor for long run on `compute`, for all copies of these services; where nobody says so, it runs where it is
-    /// asked for.
+    /// Runs CPU-bound work on `compute`, for all clones of these services. Without it, the calling task runs the work.
     pub fn compute_on(&self, compute: Arc<dyn Compute>) {
         self.pipelines.context().compute_on(compute);
     }
 
-    /// What `work` comes to, which takes the processor for long.
+    /// Runs CPU-bound `work` and returns its result.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -182,10 +144,10 @@ impl Services {
         self.pipelines.context().compute(doing, work).await
     }
 
-    /// Forgets a repository and its schedules. False: it was not known.
+    /// Removes a repository and its schedules. Returns false if it is not registered.
     pub async fn remove_repository(&self, repo: &str) -> crate::Result<bool> {
         let removed = self.repositories.remove(repo).await?;
-        // Without it none of them would start anything; they go all the same.
+        // No schedule starts without its repository; removing them frees storage.
         self.schedules.forget(&tidemill_core::repository::canonical(repo)).await?;
         Ok(removed)
     }

@@ -3,24 +3,24 @@
 use crate::ports::{Clock, Documents, Ids, JobQueue, KeyStore, Logs, Objects, Records};
 use std::{fmt, sync::Arc};
 
-/// Everything that the services need of the world; cheap to clone.
+/// All storage, queue, clock and id ports of a deployment; cheap to clone.
 #[derive(Clone)]
 pub struct Stores {
     /// Executions, jobs and artifacts.
     pub records: Arc<dyn Records>,
-    /// Repositories, tokens, secrets, schedules, and what is to be told to others.
+    /// Repositories, tokens, secrets, schedules, and notifications to deliver.
     pub documents: Arc<dyn Documents>,
-    /// The key of what must be readable again.
+    /// Keys that seal secrets.
     pub keys: Arc<dyn KeyStore>,
-    /// Ids of jobs that are ready.
+    /// Ids of queued jobs.
     pub queue: Arc<dyn JobQueue>,
-    /// Artifacts' bytes.
+    /// Bytes of artifacts, caches and uploaded sources.
     pub objects: Arc<dyn Objects>,
     /// Logs of attempts.
     pub logs: Arc<dyn Logs>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// New identifiers.
+    /// Generator of ids.
     pub ids: Arc<dyn Ids>,
 }
 

@@ -22,7 +22,7 @@ use tidemill_core::{
 use tidemill_services::http::{
     ClientAddress, ROUTES, Route, TokenVerifier, Within, openapi_document, router,
 };
-use tidemill_services::services::{Caller, Services, Settings};
+use tidemill_services::{Caller, Services, Settings};
 use tidemill_testkit::conformance::ManualClock;
 use tidemill_testkit::memory::open;
 use tokio_util::sync::CancellationToken;

@@ -13,7 +13,7 @@ use tidemill_core::execution::status::JobStatus;
 use tidemill_core::ids::JobId;
 use tidemill_services::http::{ROUTES, TokenVerifier, openapi_document, router};
 use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tidemill_sqlite::open;
 use tidemill_testkit::conformance::{
     ManualClock,

@@ -13,7 +13,7 @@ use tidemill_core::api::path;
 use tidemill_core::execution::upload::UploadId;
 use tidemill_core::repository::AddressPolicy;
 use tidemill_services::http;
-use tidemill_services::services::{Services, Settings, SourcePolicy};
+use tidemill_services::{Services, Settings, SourcePolicy};
 use tidemill_testkit::conformance::ManualClock;
 use tidemill_testkit::memory::open;
 use tokio_util::sync::CancellationToken;

@@ -19,7 +19,7 @@ use std::{
 use tidemill_core::{api::ContentChecksum, ids::JobId};
 use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{ByteStream, Logs, ObjectInfo, Objects, UploadTarget};
-use tidemill_services::services::{Disk, DiskState};
+use tidemill_services::{Disk, DiskState};
 
 /// Bytes that are kept: a full transaction of the records, their log and its index take less.
 pub const RESERVE_SIZE: usize = 8 << 20;
@@ -237,7 +237,7 @@ impl<T: Objects> Objects for DiskGuarded<T> {
 mod tests {
     use super::{DiskReserve, RESERVE_SIZE, RETRY_INTERVAL};
     use std::{fs, os::unix::fs::PermissionsExt, thread::sleep, time::Duration};
-    use tidemill_services::services::Disk;
+    use tidemill_services::Disk;
 
     #[test]
     fn low_disk_rejects_new_work_before_running_jobs() {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tidemill_core::api::path;
 use tidemill_core::repository::webhook::sign;
 use tidemill_services::http;
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tidemill_testkit::conformance::ManualClock;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;

@@ -14,9 +14,8 @@ use tidemill_core::{
     ids::{ExecutionId, JobId, WorkerId},
 };
 use tidemill_services::{
-    Stores,
+    Services, Settings, Stores,
     ports::{Clock, ListFilter, NodeKey, Write},
-    services::{Services, Settings},
 };
 use tidemill_testkit::cloud;
 use tidemill_testkit::conformance::{

@@ -12,7 +12,7 @@ use tidemill_core::{
     },
     ids::WorkerId,
 };
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tidemill_testkit::cloud;
 use tidemill_testkit::conformance::samples;
 use tokio_util::sync::CancellationToken;

@@ -1,7 +1,7 @@
-//! Bodies that come without a token: read piece by piece into memory that is bounded in sum over all of them.
+//! Reads bodies of requests without a token, chunk by chunk, into memory that is bounded over all such requests.
 
-use super::{ClientAddress, problem::ApiError};
-use crate::services::DeliverySender;
+use super::{client::ClientAddress, problem::ApiError};
+use crate::forge::webhooks::DeliverySender;
 use axum::body::{Body, HttpBody};
 use http_body_util::BodyExt as _;
 use std::{
@@ -14,20 +14,20 @@ use std::{
 use tidemill_core::repository::webhook::MOST_BYTES;
 use tokio::{sync::Notify, time::timeout};
 
-/// The largest body before its repository is known.
+/// Maximum size of a body whose address names no repository.
 const MAX_UNIDENTIFIED_BODY: usize = 4 << 20;
-/// Memory for all such bodies, and for those of one address.
+/// Memory for all such bodies, and for those of one client address.
 const UNIDENTIFIED_POOL: (usize, usize) = (48 << 20, 12 << 20);
-/// Memory for all bodies of known repositories, and for those of one address.
+/// Memory for all bodies whose address names a repository, and for those of one client address.
 const IDENTIFIED_POOL: (usize, usize) = (104 << 20, 52 << 20);
-/// Memory that a body begins with.
+/// Initial memory reservation of a body.
 const INITIAL_RESERVATION: usize = 64 << 10;
-/// How long a body waits for memory.
+/// Maximum time that a body waits for memory.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Seconds after which a refused delivery may be tried again.
+/// Time after which a rejected delivery may be sent again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Where bodies are read into.
+/// Reads bodies into the memory pools.
 #[derive(Debug)]
 pub struct BodyReader {
     unnamed: Arc<MemoryPool>,
@@ -43,14 +43,14 @@ impl Default for BodyReader {
     }
 }
 
-/// A body, and the memory that it has of a pool.
+/// A body with its reservation in a memory pool.
 #[derive(Debug)]
-pub struct Held {
+pub struct ReservedBody {
     bytes: Vec<u8>,
-    share: MemoryReservation,
+    reservation: MemoryReservation,
 }
 
-impl Deref for Held {
+impl Deref for ReservedBody {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         &self.bytes
@@ -58,13 +58,13 @@ impl Deref for Held {
 }
 
 impl BodyReader {
-    /// The body of a delivery from an address.
+    /// Reads the body of a delivery from `from`.
     pub async fn read(
         &self,
         body: Body,
         expected: DeliverySender,
         from: Option<IpAddr>,
-    ) -> Result<Held, ApiError> {
+    ) -> Result<ReservedBody, ApiError> {
         let (pool, max) = match expected {
             DeliverySender::Unnamed => (&self.unnamed, MAX_UNIDENTIFIED_BODY),
             DeliverySender::Named | DeliverySender::Unknown => (&self.named, MOST_BYTES),
@@ -76,10 +76,10 @@ impl BodyReader {
         if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > max) {
             return Err(too_large());
         }
-        let mut held = Held { bytes: Vec::new(), share: pool.share(from) };
+        let mut reserved = ReservedBody { bytes: Vec::new(), reservation: pool.reservation(from) };
         let (mut body, mut length) = (body, 0);
         while let Some(frame) = body.frame().await {
-            // The client went away, or sent what is no body.
+            // The client disconnected, or the body is malformed.
             let frame = frame.map_err(|error| ApiError::invalid(error.to_string()))?;
             let Ok(bytes) = frame.into_data() else { continue };
             length += bytes.len();
@@ -89,54 +89,54 @@ impl BodyReader {
             if expected == DeliverySender::Unknown {
                 continue;
             }
-            if length > held.bytes.capacity() {
+            if length > reserved.bytes.capacity() {
                 let capacity = length.next_power_of_two().clamp(INITIAL_RESERVATION, max);
-                held.share.grow(capacity).await.ok_or_else(|| ApiError::busy(RETRY_AFTER))?;
-                held.bytes.reserve_exact(capacity - held.bytes.len());
+                reserved.reservation.grow(capacity).await.ok_or_else(|| ApiError::busy(RETRY_AFTER))?;
+                reserved.bytes.reserve_exact(capacity - reserved.bytes.len());
             }
-            held.bytes.extend_from_slice(&bytes);
+            reserved.bytes.extend_from_slice(&bytes);
         }
-        Ok(held)
+        Ok(reserved)
     }
 }
 
-/// Memory that many bodies share.
+/// Memory that several bodies share.
 #[derive(Debug)]
 struct MemoryPool {
-    most: usize,
-    most_of_one: usize,
-    /// How long a body waits for memory.
-    patience: Duration,
+    max: usize,
+    max_per_client: usize,
+    /// Maximum time that a body waits for memory.
+    max_wait: Duration,
     used: Mutex<HashMap<Option<IpAddr>, usize>>,
     freed: Notify,
 }
 
 impl MemoryPool {
-    fn new((most, most_of_one): (usize, usize), patience: Duration) -> Arc<Self> {
-        Arc::new(Self { most, most_of_one, patience, used: Mutex::default(), freed: Notify::new() })
+    fn new((max, max_per_client): (usize, usize), max_wait: Duration) -> Arc<Self> {
+        Arc::new(Self { max, max_per_client, max_wait, used: Mutex::default(), freed: Notify::new() })
     }
 
-    fn share(self: &Arc<Self>, of: Option<IpAddr>) -> MemoryReservation {
-        let of = of.map(|address| ClientAddress(address).group());
-        MemoryReservation { pool: self.clone(), of, bytes: 0 }
+    fn reservation(self: &Arc<Self>, client: Option<IpAddr>) -> MemoryReservation {
+        let client = client.map(|address| ClientAddress(address).group());
+        MemoryReservation { pool: self.clone(), client, bytes: 0 }
     }
 
-    fn take(&self, of: Option<IpAddr>, bytes: usize) -> bool {
+    fn take(&self, client: Option<IpAddr>, bytes: usize) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let (all, own) = (used.values().sum::<usize>(), used.get(&of).copied().unwrap_or_default());
-        let fits = all + bytes <= self.most && own + bytes <= self.most_of_one;
+        let (all, own) = (used.values().sum::<usize>(), used.get(&client).copied().unwrap_or_default());
+        let fits = all + bytes <= self.max && own + bytes <= self.max_per_client;
         if fits {
-            used.insert(of, own + bytes);
+            used.insert(client, own + bytes);
         }
         fits
     }
 
-    fn give_back(&self, of: Option<IpAddr>, bytes: usize) {
+    fn give_back(&self, client: Option<IpAddr>, bytes: usize) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = used.get_mut(&of) {
+        if let Some(own) = used.get_mut(&client) {
             *own = own.saturating_sub(bytes);
             if *own == 0 {
-                used.remove(&of);
+                used.remove(&client);
             }
         }
         drop(used);
@@ -144,28 +144,28 @@ impl MemoryPool {
     }
 }
 
-/// What one body has of a pool, until it is dropped.
+/// The memory of a pool that one body holds until it is dropped.
 #[derive(Debug)]
 struct MemoryReservation {
     pool: Arc<MemoryPool>,
-    of: Option<IpAddr>,
+    client: Option<IpAddr>,
     bytes: usize,
 }
 
 impl MemoryReservation {
-    /// Has `bytes` in all; `None`: others did not give enough back in time.
+    /// Grows the reservation to `bytes` in all. Returns `None` if not enough memory became free in time.
     async fn grow(&mut self, bytes: usize) -> Option<()> {
         let more = bytes.saturating_sub(self.bytes);
-        let taken = async {
+        let acquire = async {
             loop {
                 let freed = self.pool.freed.notified();
-                if self.pool.take(self.of, more) {
+                if self.pool.take(self.client, more) {
                     return;
                 }
                 freed.await;
             }
         };
-        timeout(self.pool.patience, taken).await.ok()?;
+        timeout(self.pool.max_wait, acquire).await.ok()?;
         self.bytes += more;
         Some(())
     }
@@ -173,7 +173,7 @@ impl MemoryReservation {
 
 impl Drop for MemoryReservation {
     fn drop(&mut self) {
-        self.pool.give_back(self.of, self.bytes);
+        self.pool.give_back(self.client, self.bytes);
     }
 }
 
@@ -181,7 +181,7 @@ impl Drop for MemoryReservation {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{BodyReader, INITIAL_RESERVATION, MAX_UNIDENTIFIED_BODY, MemoryPool};
-    use crate::services::DeliverySender;
+    use crate::forge::webhooks::DeliverySender;
     use axum::body::Body;
     use std::{
         net::{IpAddr, Ipv4Addr},
@@ -202,9 +202,12 @@ mod tests {
         assert!(read(MAX_UNIDENTIFIED_BODY + 1, DeliverySender::Unnamed).await.is_err());
         assert_eq!(read(MOST_BYTES, DeliverySender::Named).await.unwrap().len(), MOST_BYTES);
         assert!(read(MOST_BYTES + 1, DeliverySender::Named).await.is_err());
-        assert!(read(MOST_BYTES, DeliverySender::Unknown).await.unwrap().is_empty(), "it is not kept");
+        assert!(
+            read(MOST_BYTES, DeliverySender::Unknown).await.unwrap().is_empty(),
+            "the body of an unknown sender is dropped"
+        );
         assert!(read(MOST_BYTES + 1, DeliverySender::Unknown).await.is_err());
-        assert!(intake.named.used.lock().unwrap().is_empty(), "all is given back");
+        assert!(intake.named.used.lock().unwrap().is_empty(), "all memory is released");
     }
 
     #[tokio::test]
@@ -212,13 +215,16 @@ mod tests {
         let pool =
             MemoryPool::new((4 * INITIAL_RESERVATION, 2 * INITIAL_RESERVATION), Duration::from_millis(200));
         let other = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
-        let mut first = pool.share(FROM);
+        let mut first = pool.reservation(FROM);
         first.grow(2 * INITIAL_RESERVATION).await.unwrap();
-        let mut second = pool.share(FROM);
-        assert!(second.grow(INITIAL_RESERVATION).await.is_none(), "that is all for one address");
-        let mut third = pool.share(other);
+        let mut second = pool.reservation(FROM);
+        assert!(second.grow(INITIAL_RESERVATION).await.is_none(), "the limit of one address is reached");
+        let mut third = pool.reservation(other);
         third.grow(2 * INITIAL_RESERVATION).await.unwrap();
-        assert!(pool.share(None).grow(INITIAL_RESERVATION).await.is_none(), "that is all");
+        assert!(
+            pool.reservation(None).grow(INITIAL_RESERVATION).await.is_none(),
+            "the limit of the pool is reached"
+        );
         let (grown, ()) = tokio::join!(second.grow(INITIAL_RESERVATION), async { drop(first) });
         grown.unwrap();
         drop((second, third));

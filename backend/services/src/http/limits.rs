@@ -1,5 +1,5 @@
-//! How often callers may call: a bucket for each token, and one for each address that brings tokens that are not valid. They are
-//! kept in this process only; several processes of one deployment count each on its own.
+//! Rate limits: a token bucket for each API token, and one for each address that sends invalid tokens. Buckets are in the memory of
+//! this process; each process of a deployment counts on its own.
 
 use std::{
     collections::HashMap,
@@ -9,26 +9,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Buckets that are kept; beyond this, full ones are forgotten.
+/// Maximum number of buckets; beyond it, full ones are dropped.
 const MAX_BUCKETS: usize = 10_000;
-/// Calls that tokens of workers and admins may make for each that a user's may: many workers share one.
+/// Factor by which tokens of workers and admins may exceed the rate of a user's token: many workers share one token.
 const WORKER_RATE_FACTOR: f64 = 100.0;
-/// Tokens that are not valid, from one address.
+/// Calls with invalid tokens, by address.
 const INVALID_TOKEN_RATE: Rate = Rate { each_second: 10.0 / 60.0, burst: 10.0 };
 
-/// Webhooks that name one repository and are not signed with its secret, from wherever they come.
+/// Webhooks that name one repository and have no valid signature, from all addresses together.
 const INVALID_SIGNATURE_RATE: Rate = Rate { each_second: 1.0, burst: 60.0 };
 
-/// So many calls a second on the average, and so many at once.
+/// Parameters of a token bucket.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// On the average.
+    /// Average number of calls per second.
     pub each_second: f64,
-    /// At once, after a pause.
+    /// Calls that are allowed at once after a pause.
     pub burst: f64,
 }
 
-/// What is left to a caller.
+/// The bucket of one caller.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     left: f64,
@@ -36,7 +36,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// Takes one call out, or says how long to wait for it.
+    /// Takes one call, or returns the time to wait for it.
     fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
         let since = now.saturating_duration_since(self.at);
         self.left = since.as_secs_f64().mul_add(rate.each_second, self.left).min(rate.burst);
@@ -49,7 +49,7 @@ impl Bucket {
     }
 }
 
-/// Buckets by whom they are for.
+/// Buckets by caller.
 #[derive(Debug)]
 struct Buckets<K>(Mutex<HashMap<K, Bucket>>);
 
@@ -59,23 +59,23 @@ impl<K: Hash + Eq> Buckets<K> {
     }
 
     fn take(&self, key: K, rate: Rate, now: Instant) -> Result<(), Duration> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_BUCKETS && !kept.contains_key(&key) {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) {
             let full = |bucket: &Bucket| {
                 let since = now.saturating_duration_since(bucket.at);
                 since.as_secs_f64().mul_add(rate.each_second, bucket.left) >= rate.burst
             };
-            kept.retain(|_, bucket| !full(bucket));
-            if kept.len() >= MAX_BUCKETS {
-                // Somebody has very many addresses: memory matters more than counting them.
-                kept.clear();
+            buckets.retain(|_, bucket| !full(bucket));
+            if buckets.len() >= MAX_BUCKETS {
+                // A client has very many addresses: bounded memory matters more than exact counts.
+                buckets.clear();
             }
         }
-        kept.entry(key).or_insert(Bucket { left: rate.burst, at: now }).take(rate, now)
+        buckets.entry(key).or_insert(Bucket { left: rate.burst, at: now }).take(rate, now)
     }
 }
 
-/// The limits of one process.
+/// Rate limits of one process.
 #[derive(Debug)]
 pub struct Limits {
     users: Option<Rate>,
@@ -86,8 +86,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A user's token may be used `each_second` on the average, and four times as often at once; 0: as often as anyone
-    /// likes. Tokens of workers and admins may be used a hundred times as often.
+    /// Limits a user's token to `each_second` calls per second on average, with bursts of four times as many; 0 means no limit. Tokens
+    /// of workers and admins have [`WORKER_RATE_FACTOR`] times as many.
     pub fn new(each_second: u32) -> Self {
         let each_second = f64::from(each_second);
         let users = (each_second > 0.0).then_some(Rate { each_second, burst: each_second * 4.0 });
@@ -100,15 +100,15 @@ impl Limits {
         }
     }
 
-    /// Counts a call with a valid token; or how long to wait.
+    /// Counts a call with a valid token, or returns the time to wait.
     pub fn used(&self, token: &str, is_worker: bool, now: Instant) -> Result<(), Duration> {
         let Some(rate) = self.users else { return Ok(()) };
-        let more = if is_worker { WORKER_RATE_FACTOR } else { 1.0 };
-        let rate = Rate { each_second: rate.each_second * more, burst: rate.burst * more };
+        let factor = if is_worker { WORKER_RATE_FACTOR } else { 1.0 };
+        let rate = Rate { each_second: rate.each_second * factor, burst: rate.burst * factor };
         self.tokens.take(token.to_owned(), rate, now)
     }
 
-    /// Counts a call whose token or signature is not valid; or how long to wait.
+    /// Counts a call with an invalid token or signature, or returns the time to wait.
     pub fn wrong(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         if self.users.is_none() {
             return Ok(());
@@ -116,12 +116,12 @@ impl Limits {
         self.wrong.take(from, INVALID_TOKEN_RATE, now)
     }
 
-    /// Counts a webhook that is not signed with the secret of the repository that it names; or how long to wait.
+    /// Counts a webhook whose signature does not match the repository that it names, or returns the time to wait.
     pub fn wrong_for(&self, repository: &str, now: Instant) -> Result<(), Duration> {
         if self.users.is_none() {
             return Ok(());
         }
-        // Names are as long as a caller likes; two that share a bucket only wait for each other.
+        // Names have any length, so their hash is the key; two names that share a bucket also share its limit.
         self.repositories.take(self.hasher.hash_one(repository), INVALID_SIGNATURE_RATE, now)
     }
 }
@@ -171,6 +171,6 @@ mod tests {
         for n in 0..30_000 {
             let _ = limits.wrong(address(n), now);
         }
-        assert!(limits.wrong.0.lock().is_ok_and(|kept| kept.len() <= MAX_BUCKETS));
+        assert!(limits.wrong.0.lock().is_ok_and(|buckets| buckets.len() <= MAX_BUCKETS));
     }
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the same types and paths that the router serves.
+//! The OpenAPI document, generated from the types and paths of the router.
 
 use schemars::{
     JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform,
@@ -28,23 +28,23 @@ struct Document {
     paths: Map<String, Value>,
 }
 
-/// What a query parameter is.
+/// Type of a query parameter.
 #[derive(Clone, Copy)]
 enum Kind {
     Text,
     Id,
     Status,
-    /// A whole number from the first to the second.
+    /// An integer between two bounds, inclusive.
     Number(u64, u64),
 }
 
-/// Query parameters: name, kind, meaning.
+/// Query parameters: name, type, description.
 type QueryParameters = &'static [(&'static str, Kind, &'static str)];
 
 const ANY_NUMBER: Kind = Kind::Number(0, u64::MAX);
 const PAGE_SIZE: Kind = Kind::Number(1, 200);
 const WAIT_PARAMS: QueryParameters =
-    &[("wait_ms", ANY_NUMBER, "Hold the reply until something changed, at most so long")];
+    &[("wait_ms", ANY_NUMBER, "Hold the reply until something changes, for at most this time")];
 const LIST_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Repository, however its address is written"),
     ("pipeline", Kind::Text, "Exact pipeline name"),
@@ -52,44 +52,44 @@ const LIST_PARAMS: QueryParameters = &[
     ("status", Kind::Status, "Status"),
     ("run_number", ANY_NUMBER, "Run number"),
     ("limit", PAGE_SIZE, "Page size; default 50"),
-    ("cursor", Kind::Id, "`next_cursor` of the page before"),
+    ("cursor", Kind::Id, "`next_cursor` of the previous page"),
 ];
 const EXPECTED_REPO_PARAMS: QueryParameters =
-    &[("repo", Kind::Text, "The repository that it is meant for; of another, it is refused with 409")];
+    &[("repo", Kind::Text, "The expected repository; if it is another one, the reply is 409")];
 const DEAD_LETTER_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Only those of this repository, however its address is written"),
     ("limit", PAGE_SIZE, "Page size; default 50"),
-    ("cursor", Kind::Text, "`next_cursor` of the page before"),
+    ("cursor", Kind::Text, "`next_cursor` of the previous page"),
 ];
 const CACHE_PARAMS: QueryParameters = &[
     ("lease", Kind::Id, "The lease of the job"),
-    ("object", Kind::Id, "The object that was found"),
-    ("key", Kind::Text, "Its key, as the address that was given has it"),
+    ("object", Kind::Id, "Object of the cache, from the lookup"),
+    ("key", Kind::Text, "Key of the cache, as in the URL of the lookup"),
 ];
 const REPO_HINT_PARAMS: QueryParameters =
-    &[("repo", Kind::Text, "The repository, where the body does not name it")];
+    &[("repo", Kind::Text, "The repository, if the body does not name it")];
 const REPO_PARAMS: QueryParameters = &[("repo", Kind::Text, "Repository")];
 const LOG_PARAMS: QueryParameters = &[
     ("offset", ANY_NUMBER, "First byte; default 0"),
     ("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one"),
-    ("limit", ANY_NUMBER, "The most bytes of the reply; default 1 MiB"),
-    ("wait_ms", ANY_NUMBER, "Hold the reply until there are bytes, at most so long"),
+    ("limit", ANY_NUMBER, "Maximum size of the reply in bytes; default 1 MiB"),
+    ("wait_ms", ANY_NUMBER, "Hold the reply until there are bytes, for at most this time"),
 ];
 const LEASE_PARAMS: QueryParameters = &[
-    ("job", Kind::Id, "Of a worker: the job that needs it"),
-    ("lease", Kind::Id, "Of a worker: that job's lease"),
+    ("job", Kind::Id, "For workers: the job that needs the artifact"),
+    ("lease", Kind::Id, "For workers: the lease of that job"),
 ];
 const AUDIT_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Repository, however its address is written"),
     ("who", Kind::Text, "Name or id of the token"),
     ("action", Kind::Text, "Exact action"),
     ("limit", PAGE_SIZE, "Page size; default 50"),
-    ("cursor", Kind::Text, "`next_cursor` of the page before"),
+    ("cursor", Kind::Text, "`next_cursor` of the previous page"),
 ];
 const UPLOAD_PARAMS: QueryParameters = &[
     ("job", Kind::Id, "The job"),
     ("lease", Kind::Id, "Its lease"),
-    ("cache", Kind::Text, "Of a cache: its key, as the address that was given has it"),
+    ("cache", Kind::Text, "For a cache: its key, as in the upload URL"),
 ];
 
 impl Document {
@@ -119,7 +119,7 @@ impl Document {
             json!({ "name": name, "in": "path", "required": true, "schema": schema })
         });
         let status = self.schemas.subschema_for::<ExecutionStatus>();
-        // Only who puts an artifact has to say for what.
+        // Parameters are required only for these operations.
         let required =
             [path::ARTIFACT_CONTENT, path::CACHE_CONTENT, path::SECRETS, path::REPOSITORIES].contains(&path);
         let in_query = query.iter().map(|(name, kind, meaning)| {
@@ -154,7 +154,7 @@ impl Document {
             },
         });
         if let Some(mut body) = body {
-            // A retry without a body is the usual one.
+            // A retry needs no body.
             body["required"] = json!(path != path::RETRY);
             operation["requestBody"] = body;
         }
@@ -166,7 +166,7 @@ impl Document {
     }
 }
 
-/// What can be done with an execution that was made.
+/// Links from a new execution to operations on it.
 fn links() -> Value {
     let of_it = ["pipeline-status", "pipeline-usage", "pipeline-cancel", "pipeline-retry", "artifact-list"]
         .map(|id| {
@@ -176,8 +176,8 @@ fn links() -> Value {
     Value::Object(Map::from_iter(of_it))
 }
 
-/// Says how large a number may be, which is known of its type only.
-fn bound(schema: &mut Schema) {
+/// Adds the bounds of the integer type to a schema.
+fn add_integer_bounds(schema: &mut Schema) {
     let range = match schema.get("format").and_then(Value::as_str) {
         Some("uint16") => (json!(0), json!(u16::MAX)),
         Some("uint32") => (json!(0), json!(u32::MAX)),
@@ -190,13 +190,13 @@ fn bound(schema: &mut Schema) {
     schema.insert("maximum".into(), range.1);
 }
 
-/// The whole document (OpenAPI 3.1).
+/// Returns the OpenAPI 3.1 document.
 #[must_use]
 pub fn document() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
     });
-    let settings = settings.with_transform(RecursiveTransform(bound));
+    let settings = settings.with_transform(RecursiveTransform(add_integer_bounds));
     let mut of = Document { schemas: settings.into_generator(), paths: Map::new() };
     let bytes = || json!({ "content": { "application/octet-stream": {} } });
 
@@ -214,31 +214,31 @@ pub fn document() -> Value {
     of.add(path::EXECUTIONS, "get", "Executions, newest first", LIST_PARAMS, None, reply);
     of.add(path::WORKER_PROGRAM, "get", "The program that workers run", &[], None, bytes());
     let reply = of.reference::<Usage>();
-    of.add(path::USAGE, "get", "What an execution used of a cloud", &[], None, reply);
+    of.add(path::USAGE, "get", "Cloud resources that an execution used", &[], None, reply);
     let reply = of.reference::<ExecutionTests>();
-    of.add(path::TESTS, "get", "What the tests of an execution came to", &[], None, reply);
+    of.add(path::TESTS, "get", "Test results of an execution", &[], None, reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_EXECUTION, "post", "Cancel an execution", EXPECTED_REPO_PARAMS, None, reply);
     let (body, mut reply) = (of.reference::<RetryRequest>(), of.reference::<ExecuteReply>());
     reply["links"] = links();
-    of.add(path::RETRY, "post", "Retry an execution that is over", EXPECTED_REPO_PARAMS, Some(body), reply);
+    of.add(path::RETRY, "post", "Retry an ended execution", EXPECTED_REPO_PARAMS, Some(body), reply);
     let (body, reply) = (of.reference::<JobExecuteRequest>(), of.reference::<JobExecuteReply>());
-    of.add(path::JOB_EXECUTE, "post", "Take an attempt at a job", &[], Some(body), reply);
+    of.add(path::JOB_EXECUTE, "post", "Claim a job", &[], Some(body), reply);
     let (body, reply) = (of.reference::<JobReport>(), of.reference::<JobReportReply>());
     of.add(path::JOB_STATUS, "post", "Report on an attempt", &[], Some(body), reply);
     let (body, reply) = (of.reference::<TestsRequest>(), of.reference::<TestsReply>());
-    of.add(path::JOB_TESTS, "post", "Tell what an attempt's tests came to", &[], Some(body), reply);
+    of.add(path::JOB_TESTS, "post", "Report the test results of an attempt", &[], Some(body), reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_JOB, "post", "Cancel one job", EXPECTED_REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<CacheLookupRequest>(), of.reference::<CacheLookupReply>());
-    of.add(path::CACHE_LOOKUP, "post", "Look a cache up", &[], Some(body), reply);
+    of.add(path::CACHE_LOOKUP, "post", "Look up a cache", &[], Some(body), reply);
     of.add(path::CACHE_CONTENT, "get", "The bytes of a cache", CACHE_PARAMS, None, bytes());
     let reply = of.reference::<SecretList>();
     of.add(path::SECRETS, "get", "Names of a repository's secrets", REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<SetSecretRequest>(), of.reference::<SecretView>());
-    of.add(path::SECRETS, "post", "Keep a secret", &[], Some(body), reply);
+    of.add(path::SECRETS, "post", "Set a secret", &[], Some(body), reply);
     let (body, reply) = (of.reference::<RemoveSecretRequest>(), of.reference::<RemoveSecretReply>());
-    of.add(path::REMOVE_SECRET, "post", "Forget a secret", &[], Some(body), reply);
+    of.add(path::REMOVE_SECRET, "post", "Remove a secret", &[], Some(body), reply);
     let reply = of.reference::<RekeyReply>();
     of.add(path::REKEY_SECRETS, "post", "Seal secrets under the newest key", &[], None, reply);
     let reply = of.reference::<ApproveReply>();
@@ -252,16 +252,9 @@ pub fn document() -> Value {
     );
     of.add(path::APPROVE_JOB, "post", "Approve a job", EXPECTED_REPO_PARAMS, None, reply);
     let reply = of.reference::<DeadLetterList>();
-    of.add(
-        path::DEAD_LETTERS,
-        "get",
-        "Jobs that ended for reasons not their own",
-        DEAD_LETTER_PARAMS,
-        None,
-        reply,
-    );
+    of.add(path::DEAD_LETTERS, "get", "Dead letters", DEAD_LETTER_PARAMS, None, reply);
     let reply = of.reference::<DismissReply>();
-    of.add(path::DISMISS, "post", "Forget that a job is a dead letter", EXPECTED_REPO_PARAMS, None, reply);
+    of.add(path::DISMISS, "post", "Dismiss a dead letter", EXPECTED_REPO_PARAMS, None, reply);
     of.add(path::JOB_LOGS, "get", "Log bytes from an offset", LOG_PARAMS, None, bytes());
     let (body, reply) = (of.reference::<ArtifactUploadRequest>(), of.reference::<ArtifactUploadReply>());
     of.add(path::ARTIFACT_UPLOAD, "post", "Announce or complete an artifact", &[], Some(body), reply);
@@ -280,7 +273,7 @@ pub fn document() -> Value {
     of.add(
         path::SOURCE_UPLOAD,
         "post",
-        "Announce sources, or ask whether they are there",
+        "Announce sources, or check whether they exist",
         &[],
         Some(body),
         reply,
@@ -292,36 +285,36 @@ pub fn document() -> Value {
     of.add(
         path::WEBHOOK,
         "post",
-        "Take what a git provider posts, signed",
+        "Receive a signed webhook of a git provider",
         REPO_HINT_PARAMS,
         Some(body),
         reply,
     );
     let (body, reply) = (of.reference::<DiscoveryReport>(), of.reference::<DiscoveryReply>());
-    of.add(path::DISCOVERED, "post", "Tell what a commit holds", &[], Some(body), reply);
+    of.add(path::DISCOVERED, "post", "Report the pipeline files of a commit", &[], Some(body), reply);
     let (body, reply) = (of.reference::<RepositoryRequest>(), of.reference::<RepositoryReply>());
-    of.add(path::REPOSITORIES, "put", "Make a repository known, or change it", &[], Some(body), reply);
+    of.add(path::REPOSITORIES, "put", "Register or change a repository", &[], Some(body), reply);
     let reply = of.reference::<RepositoryList>();
-    of.add(path::REPOSITORIES, "get", "Repositories that are known", &[], None, reply);
+    of.add(path::REPOSITORIES, "get", "Registered repositories", &[], None, reply);
     let reply = of.reference::<RemoveRepositoryReply>();
-    of.add(path::REPOSITORIES, "delete", "Forget a repository", REPO_PARAMS, None, reply);
+    of.add(path::REPOSITORIES, "delete", "Remove a repository", REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<RepositoryQuery>(), of.reference::<ExecuteReply>());
-    of.add(path::SYNC, "post", "Read a repository's schedules anew", &[], Some(body), reply);
+    of.add(path::SYNC, "post", "Read a repository's schedules again", &[], Some(body), reply);
     let (body, reply) = (of.reference::<RepositoryQuery>(), of.reference::<RedeliveryReply>());
-    of.add(path::REDELIVER, "post", "Let deliveries of webhooks be taken once more", &[], Some(body), reply);
+    of.add(path::REDELIVER, "post", "Allow webhooks to be delivered again", &[], Some(body), reply);
     let (body, reply) = (of.reference::<TokenRequest>(), of.reference::<TokenReply>());
-    of.add(path::TOKENS, "post", "Make a token", &[], Some(body), reply);
+    of.add(path::TOKENS, "post", "Create a token", &[], Some(body), reply);
     let reply = of.reference::<TokenList>();
-    of.add(path::TOKENS, "get", "Tokens that were made", &[], None, reply);
+    of.add(path::TOKENS, "get", "Tokens", &[], None, reply);
     let reply = of.reference::<RevokeReply>();
     of.add(path::TOKEN, "delete", "Revoke a token", &[], None, reply);
     let reply = of.reference::<AuditList>();
-    of.add(path::AUDIT, "get", "Who did what, newest first", AUDIT_PARAMS, None, reply);
+    of.add(path::AUDIT, "get", "Audit log, newest first", AUDIT_PARAMS, None, reply);
     let page = || json!({ "content": { "text/html": { "schema": { "type": "string" } } } });
-    of.add(path::VIEW, "get", "A page for people that shows an execution", &[], None, page());
-    of.add(path::VIEWS, "get", "A page for people that shows the newest executions", &[], None, page());
+    of.add(path::VIEW, "get", "Web page of an execution", &[], None, page());
+    of.add(path::VIEWS, "get", "Web page of the newest executions", &[], None, page());
     let reply = of.reference::<Health>();
-    of.add(path::HEALTH, "get", "Whether the server is well", &[], None, reply);
+    of.add(path::HEALTH, "get", "Health of the server", &[], None, reply);
     let reply = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });
     of.add(path::OPENAPI, "get", "This document", &[], None, reply);
 

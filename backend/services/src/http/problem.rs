@@ -1,9 +1,9 @@
-//! Errors as RFC 9457 problem documents.
+//! Errors of the API as RFC 9457 problem documents.
 
-use super::routes::Need;
+use super::route::Need;
 use crate::{
+    access::caller::Caller,
     error::{Error, ErrorReport},
-    services::Caller,
 };
 use axum::{
     extract::rejection::JsonRejection,
@@ -16,11 +16,11 @@ use axum::{
 use std::time::Duration;
 use tidemill_core::{access::Scope, api::Problem};
 
-/// A refused request.
+/// An error reply.
 #[derive(Debug)]
 pub struct ApiError {
     problem: Box<Problem>,
-    /// Seconds to wait with another try.
+    /// Value of the `Retry-After` header, in seconds.
     retry_after: Option<u64>,
 }
 
@@ -38,12 +38,12 @@ impl ApiError {
     }
 
     pub fn no_such_path() -> Self {
-        let detail = "nothing is at this path; /api/openapi.json lists what there is";
+        let detail = "there is no such path; /api/openapi.json lists all paths";
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
     }
 
     pub fn method_not_allowed() -> Self {
-        let detail = "this path does not take this method; /api/openapi.json lists what it takes";
+        let detail = "this path does not support this method; /api/openapi.json lists those that it supports";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
     }
 
@@ -54,51 +54,52 @@ impl ApiError {
     }
 
     pub fn forbidden(caller: &Caller, need: Need) -> Self {
-        let words = |scopes: &mut dyn Iterator<Item = &Scope>| {
+        let names = |scopes: &mut dyn Iterator<Item = &Scope>| {
             scopes.map(|scope| scope.word()).collect::<Vec<_>>().join(", ")
         };
-        let (has, need) = (words(&mut caller.scopes.iter()), words(&mut need.iter()));
-        let mut detail = format!("this token is for {has}; this takes one that is for any of {need}");
+        let (has, need) = (names(&mut caller.scopes.iter()), names(&mut need.iter()));
+        let mut detail = format!("this token has the scopes {has}; the operation requires one of {need}");
         if caller.is_only_worker() {
             detail = format!(
-                "this is a worker's token: it may take jobs, report on them and move artifacts, and no more; this takes \
-                 one that is for any of {need}"
+                "this is a worker's token, which may only take jobs, report on them and transfer artifacts; the operation \
+                 requires one of the scopes {need}"
             );
         }
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
     pub fn only_of(repo: &str) -> Self {
-        let detail = format!("this token is for {repo} only, and this is about the whole deployment");
+        let detail =
+            format!("this token is for {repo} only, and the operation concerns the whole deployment");
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
     pub fn too_many(wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let detail = format!("too many requests; try again in {seconds} s");
-        let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail);
-        Self { retry_after: Some(seconds), ..refused }
+        let reply = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail);
+        Self { retry_after: Some(seconds), ..reply }
     }
 
-    pub fn too_large(most: usize) -> Self {
-        let detail = format!("the body has more than {most} bytes");
+    pub fn too_large(max: usize) -> Self {
+        let detail = format!("the body has more than {max} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", detail)
     }
 
-    /// A webhook whose address does not name its repository.
-    pub fn unnamed_too_large(most: usize) -> Self {
+    /// A webhook without a repository in its address has a body above the limit.
+    pub fn unnamed_too_large(max: usize) -> Self {
         let detail = format!(
-            "the body has more than {most} bytes; add `?repo=` and the repository's address (percent-encoded) to the \
-             webhook's address at the provider, and up to 25 MiB are taken"
+            "the body has more than {max} bytes; to allow up to 25 MiB, add `?repo=` and the repository's address \
+             (percent-encoded) to the webhook's address at the provider"
         );
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", detail)
     }
 
-    /// Others have all memory that there is for such bodies.
+    /// Other requests use all memory for bodies of webhooks.
     pub fn busy(wait: Duration) -> Self {
-        let detail = "the server takes as many webhooks as it can; try again later";
-        let refused = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
-        Self { retry_after: Some(wait.as_secs()), ..refused }
+        let detail = "the server is receiving too many webhooks; try again later";
+        let reply = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
+        Self { retry_after: Some(wait.as_secs()), ..reply }
     }
 
     pub fn invalid(detail: impl Into<String>) -> Self {
@@ -108,51 +109,51 @@ impl ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let ErrorReport { words, log_id } = error.report();
-        let mut refused = Self::of_kind(error, words);
-        refused.problem.instance = log_id.map(|id| id.urn().to_string());
-        refused
+        let ErrorReport { words: detail, log_id } = error.report();
+        let mut error_reply = Self::of_error(error, detail);
+        error_reply.problem.instance = log_id.map(|id| id.urn().to_string());
+        error_reply
     }
 }
 
 impl ApiError {
-    fn of_kind(error: Error, words: String) -> Self {
+    fn of_error(error: Error, detail: String) -> Self {
         match error {
-            Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", words),
-            Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", words),
+            Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail),
+            Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
             Error::Unproven { .. } => {
-                Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No valid signature", words)
+                Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No valid signature", detail)
             }
-            Error::LeaseLost(_) => Self::new(StatusCode::CONFLICT, "lease-lost", "Lease lost", words),
-            Error::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", "Conflict", words),
-            Error::Invalid(_) => Self::invalid(words),
+            Error::LeaseLost(_) => Self::new(StatusCode::CONFLICT, "lease-lost", "Lease lost", detail),
+            Error::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail),
+            Error::Invalid(_) => Self::invalid(detail),
             Error::TooLarge(_) => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", words)
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", detail)
             }
             Error::Unprocessable(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-text", "Invalid text", words)
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-text", "Invalid text", detail)
             }
             Error::NoSecret(_) | Error::Sealed(_) => {
-                Self::new(StatusCode::CONFLICT, "no-secret", "No such secret", words)
+                Self::new(StatusCode::CONFLICT, "no-secret", "No such secret", detail)
             }
             Error::OverBudget(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "over-budget", "Too much to store", words)
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "over-budget", "Too much to store", detail)
             }
             Error::KeyReused(_) => {
-                Self::new(StatusCode::CONFLICT, "key-reused", "Idempotency key reused", words)
+                Self::new(StatusCode::CONFLICT, "key-reused", "Idempotency key reused", detail)
             }
             Error::InvalidPipeline(diagnostics) => {
                 let title = "Invalid pipeline";
-                let mut refused =
-                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-pipeline", title, words);
-                refused.problem.diagnostics = diagnostics;
-                refused
+                let mut error_reply =
+                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-pipeline", title, detail);
+                error_reply.problem.diagnostics = diagnostics;
+                error_reply
             }
             Error::DiskFull(_) => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "No space left", words)
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "No space left", detail)
             }
             Error::Storage { .. } | Error::Damaged(_) => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "storage", "The store failed", words)
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "storage", "The store failed", detail)
             }
         }
     }
@@ -197,7 +198,7 @@ mod tests {
         span::{Attributes, Id, Record},
     };
 
-    /// What stores say of themselves.
+    /// Internal details in errors of stores.
     const INTERNAL_DETAILS: [&str; 5] = [
         "arn:aws:iam::123456789012:role/tidemill-api is not authorized to perform: s3:PutObject",
         "/srv/tidemill/data/records.db",
@@ -207,28 +208,28 @@ mod tests {
     ];
 
     fn sample(of: usize) -> Option<Error> {
-        let words = "words".to_owned();
-        let inside = INTERNAL_DETAILS.join("; ");
+        let detail = "detail".to_owned();
+        let internal = INTERNAL_DETAILS.join("; ");
         let error = match of {
-            0 => Error::NotFound(words),
-            1 => Error::Forbidden(words),
-            2 => Error::Unproven { repository: inside.clone(), reason: inside },
-            3 => Error::LeaseLost(words),
-            4 => Error::Conflict(words),
-            5 => Error::Invalid(words),
-            6 => Error::KeyReused(words),
-            7 => Error::NoSecret(words),
-            8 => Error::Sealed(words),
+            0 => Error::NotFound(detail),
+            1 => Error::Forbidden(detail),
+            2 => Error::Unproven { repository: internal.clone(), reason: internal },
+            3 => Error::LeaseLost(detail),
+            4 => Error::Conflict(detail),
+            5 => Error::Invalid(detail),
+            6 => Error::KeyReused(detail),
+            7 => Error::NoSecret(detail),
+            8 => Error::Sealed(detail),
             9 => Error::InvalidPipeline(Vec::new()),
-            10 => Error::DiskFull(inside),
-            11 => Error::storage(inside.clone(), inside),
-            12 => Error::Damaged(inside),
-            13 => Error::TooLarge(words),
-            14 => Error::Unprocessable(words),
-            15 => Error::OverBudget(words),
+            10 => Error::DiskFull(internal),
+            11 => Error::storage(internal.clone(), internal),
+            12 => Error::Damaged(internal),
+            13 => Error::TooLarge(detail),
+            14 => Error::Unprocessable(detail),
+            15 => Error::OverBudget(detail),
             _ => return None,
         };
-        // Another kind has to be added above.
+        // A new kind of error must be added above.
         match error {
             Error::NotFound(_)
             | Error::Forbidden(_)
@@ -249,7 +250,7 @@ mod tests {
         }
     }
 
-    /// Keeps what is logged.
+    /// Records all log events.
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<String>>);
 
@@ -280,14 +281,14 @@ mod tests {
         for error in (0..).map_while(sample) {
             let name = format!("{error:?}");
             let log = Log::default();
-            let refused = tracing::subscriber::with_default(log.clone(), || ApiError::from(error));
-            let reply = refused.into_response();
+            let error = tracing::subscriber::with_default(log.clone(), || ApiError::from(error));
+            let reply = error.into_response();
             let status = reply.status();
             let body = reply.into_body().collect().await.unwrap().to_bytes();
             let text = String::from_utf8_lossy(&body).into_owned();
             let problem: Problem = serde_json::from_slice(&body).unwrap();
-            for inside in INTERNAL_DETAILS {
-                assert!(!text.contains(inside), "{name}: {text}");
+            for internal in INTERNAL_DETAILS {
+                assert!(!text.contains(internal), "{name}: {text}");
             }
             assert!(problem.kind.starts_with("tidemill:") && problem.kind != "tidemill:", "{text}");
             assert_eq!(problem.status, status.as_u16());
@@ -296,14 +297,14 @@ mod tests {
                 let id = instance.strip_prefix("urn:uuid:").unwrap();
                 let logged = log.0.lock().unwrap().clone();
                 assert!(problem.detail.contains(id) && logged.contains(id), "{text}: {logged}");
-                assert!(INTERNAL_DETAILS.iter().all(|inside| logged.contains(inside)), "{logged}");
+                assert!(INTERNAL_DETAILS.iter().all(|internal| logged.contains(internal)), "{logged}");
             }
         }
     }
 
     #[test]
     fn reused_key_is_conflict() {
-        let refused = ApiError::from(Error::KeyReused("words".into()));
-        assert_eq!(refused.into_response().status(), StatusCode::CONFLICT);
+        let error = ApiError::from(Error::KeyReused("detail".into()));
+        assert_eq!(error.into_response().status(), StatusCode::CONFLICT);
     }
 }

@@ -1,59 +1,20 @@
-//! Every operation of the API: its path, who may call it, what of a repository it touches, and what carries it out. The router is made of
-//! this table; docs/security.md shows it, and a test compares the two and tries each line with tokens that do not fit.
+//! The table of all operations: path, handler, accepted scopes, and the limit to one repository. The router is built from this table. A
+//! test compares it with docs/security.md, and calls each operation with tokens that it must reject.
 
-use super::{ApiState, access, body_limits::max_body, handlers, page, repository_handlers, token_handlers};
+use super::{
+    access,
+    body_limits::max_body,
+    handlers::{artifacts, executions, jobs, page, repositories, secrets, server, sources, tokens},
+    route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
+    state::ApiState,
+};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
     routing::{delete, get, post, put},
 };
-use tidemill_core::{
-    access::Scope::{self, Admin, Read, Run, Worker},
-    api::path,
-};
-
-/// Which tokens an operation takes: those that have one of the scopes.
-pub type Need = &'static [Scope];
-
-/// Without a token. Whoever adds one of these checks callers by other means, or gives nothing away.
-pub const NOBODY: Need = &[];
-/// To look.
-pub const LOOK: Need = &[Read, Run, Admin];
-/// To change what runs.
-pub const RUN_SCOPES: Need = &[Run, Admin];
-/// To work on jobs.
-pub const WORKER_SCOPES: Need = &[Worker, Admin];
-/// What both those who look and those who work need.
-pub const DOWNLOAD_SCOPES: Need = &[Read, Run, Worker, Admin];
-/// To change the deployment.
-pub const ADMIN_SCOPES: Need = &[Admin];
-
-/// How a token that is for one repository only is kept to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Within {
-    /// The path names an execution, a job or an artifact: of another repository it is as if it were not there (404).
-    Path,
-    /// The operation itself looks: it refuses (403), or leaves out what is of other repositories.
-    Itself,
-    /// It is about no repository: such a token may call it as any other.
-    None,
-    /// It is about the whole deployment: such a token may not call it (403).
-    Forbidden,
-}
-
-/// One operation.
-#[derive(Debug, Clone, Copy)]
-pub struct Route {
-    /// HTTP method, in capitals.
-    pub method: &'static str,
-    /// Its path.
-    pub path: &'static str,
-    /// Which tokens it takes.
-    pub need: Need,
-    /// How a token of one repository is kept to it.
-    pub within: Within,
-}
+use tidemill_core::api::path;
 
 macro_rules! routes {
     ($($method:ident $path:path => $handler:expr, $need:ident, $within:ident;)*) => {
@@ -65,14 +26,14 @@ macro_rules! routes {
             within: Within::$within,
         }),*];
 
-        /// A router of all of them, each behind its own check.
+        /// Builds a router of all operations, each behind its access check.
         pub fn all(api: &ApiState) -> Router<ApiState> {
-            let mut place = 0;
+            let mut position = 0;
             Router::new()$(.route($path, {
-                let route = &ROUTES[place];
+                let route = &ROUTES[position];
                 let check = access::Check { api: api.clone(), route };
-                place += 1;
-                let _ = place;
+                position += 1;
+                let _ = position;
                 routes!(@ $method)($handler)
                     .route_layer(DefaultBodyLimit::max(max_body(route)))
                     .route_layer(middleware::from_fn_with_state(check, access::check))
@@ -85,51 +46,68 @@ macro_rules! routes {
     (@ DELETE) => { delete };
 }
 
-// To add an operation: a line here, one in openapi.rs, one in the table of docs/security.md.
+// To add an operation, add a line here, one in openapi.rs, and one in the table of docs/security.md.
 routes! {
-    POST path::EXECUTE => handlers::execute, RUN_SCOPES, Itself;
-    GET path::STATUS => handlers::status, LOOK, Path;
-    GET path::EXECUTIONS => handlers::executions, LOOK, Itself;
-    GET path::USAGE => handlers::usage, LOOK, Path;
-    GET path::TESTS => handlers::tests, LOOK, Path;
-    POST path::CANCEL_EXECUTION => handlers::cancel_execution, RUN_SCOPES, Path;
-    POST path::RETRY => handlers::retry, RUN_SCOPES, Path;
-    POST path::APPROVE_EXECUTION => handlers::approve_execution, RUN_SCOPES, Path;
-    POST path::APPROVE_JOB => handlers::approve_job, RUN_SCOPES, Path;
-    POST path::JOB_EXECUTE => handlers::job_execute, WORKER_SCOPES, Forbidden;
-    POST path::JOB_STATUS => handlers::job_status, WORKER_SCOPES, Forbidden;
-    POST path::JOB_TESTS => handlers::job_tests, WORKER_SCOPES, Forbidden;
-    POST path::CANCEL_JOB => handlers::cancel_job, RUN_SCOPES, Path;
-    GET path::JOB_LOGS => handlers::job_logs, LOOK, Path;
-    GET path::DEAD_LETTERS => handlers::dead_letters, LOOK, Itself;
-    POST path::DISMISS => handlers::dismiss_dead_letter, RUN_SCOPES, Path;
-    POST path::ARTIFACT_UPLOAD => handlers::artifact_upload, WORKER_SCOPES, Forbidden;
-    POST path::CACHE_LOOKUP => handlers::cache_lookup, WORKER_SCOPES, Forbidden;
-    GET path::CACHE_CONTENT => handlers::cache_content, WORKER_SCOPES, Forbidden;
-    PUT path::ARTIFACT_CONTENT => handlers::artifact_content, WORKER_SCOPES, Forbidden;
-    GET path::ARTIFACTS => handlers::artifacts, LOOK, Path;
-    GET path::ARTIFACT_DOWNLOAD => handlers::artifact_download, DOWNLOAD_SCOPES, Path;
-    POST path::SOURCE_UPLOAD => handlers::source_upload, RUN_SCOPES, Itself;
-    PUT path::SOURCE_CONTENT => handlers::source_content, RUN_SCOPES, Itself;
-    GET path::SOURCE_DOWNLOAD => handlers::source_download, WORKER_SCOPES, Forbidden;
-    GET path::WORKER_PROGRAM => handlers::worker_program, WORKER_SCOPES, Forbidden;
-    GET path::SECRETS => handlers::secrets, ADMIN_SCOPES, Itself;
-    POST path::SECRETS => handlers::set_secret, ADMIN_SCOPES, Itself;
-    POST path::REMOVE_SECRET => handlers::remove_secret, ADMIN_SCOPES, Itself;
-    POST path::REKEY_SECRETS => handlers::rekey_secrets, ADMIN_SCOPES, Forbidden;
-    POST path::WEBHOOK => repository_handlers::webhook, NOBODY, None;
-    POST path::DISCOVERED => repository_handlers::discovered, WORKER_SCOPES, Forbidden;
-    PUT path::REPOSITORIES => repository_handlers::put, ADMIN_SCOPES, Itself;
-    GET path::REPOSITORIES => repository_handlers::list, ADMIN_SCOPES, Itself;
-    DELETE path::REPOSITORIES => repository_handlers::remove, ADMIN_SCOPES, Itself;
-    POST path::SYNC => repository_handlers::sync, ADMIN_SCOPES, Itself;
-    POST path::REDELIVER => repository_handlers::redeliver, ADMIN_SCOPES, Itself;
-    POST path::TOKENS => token_handlers::create, ADMIN_SCOPES, Forbidden;
-    GET path::TOKENS => token_handlers::list, ADMIN_SCOPES, Forbidden;
-    DELETE path::TOKEN => token_handlers::revoke, ADMIN_SCOPES, Forbidden;
-    GET path::AUDIT => token_handlers::audit, ADMIN_SCOPES, Forbidden;
-    GET path::VIEW => page::one, NOBODY, None;
-    GET path::VIEWS => page::newest, NOBODY, None;
-    GET path::HEALTH => handlers::health, NOBODY, None;
-    GET path::OPENAPI => handlers::openapi, NOBODY, None;
+    POST path::EXECUTE => executions::execute, RUN_SCOPES, Itself;
+    GET path::STATUS => executions::status, READ_SCOPES, Path;
+    GET path::EXECUTIONS => executions::list, READ_SCOPES, Itself;
+    GET path::USAGE => executions::usage, READ_SCOPES, Path;
+    GET path::TESTS => executions::tests, READ_SCOPES, Path;
+    POST path::CANCEL_EXECUTION => executions::cancel, RUN_SCOPES, Path;
+    POST path::RETRY => executions::retry, RUN_SCOPES, Path;
+    POST path::APPROVE_EXECUTION => executions::approve, RUN_SCOPES, Path;
+    POST path::APPROVE_JOB => jobs::approve, RUN_SCOPES, Path;
+    POST path::JOB_EXECUTE => jobs::execute, WORKER_SCOPES, Forbidden;
+    POST path::JOB_STATUS => jobs::report, WORKER_SCOPES, Forbidden;
+    POST path::JOB_TESTS => jobs::report_tests, WORKER_SCOPES, Forbidden;
+    POST path::CANCEL_JOB => jobs::cancel, RUN_SCOPES, Path;
+    GET path::JOB_LOGS => jobs::logs, READ_SCOPES, Path;
+    GET path::DEAD_LETTERS => jobs::dead_letters, READ_SCOPES, Itself;
+    POST path::DISMISS => jobs::dismiss_dead_letter, RUN_SCOPES, Path;
+    POST path::ARTIFACT_UPLOAD => artifacts::upload, WORKER_SCOPES, Forbidden;
+    POST path::CACHE_LOOKUP => artifacts::look_up_cache, WORKER_SCOPES, Forbidden;
+    GET path::CACHE_CONTENT => artifacts::download_cache, WORKER_SCOPES, Forbidden;
+    PUT path::ARTIFACT_CONTENT => artifacts::put_content, WORKER_SCOPES, Forbidden;
+    GET path::ARTIFACTS => artifacts::list, READ_SCOPES, Path;
+    GET path::ARTIFACT_DOWNLOAD => artifacts::download, DOWNLOAD_SCOPES, Path;
+    POST path::SOURCE_UPLOAD => sources::upload, RUN_SCOPES, Itself;
+    PUT path::SOURCE_CONTENT => sources::put_content, RUN_SCOPES, Itself;
+    GET path::SOURCE_DOWNLOAD => sources::download, WORKER_SCOPES, Forbidden;
+    GET path::WORKER_PROGRAM => sources::worker_program, WORKER_SCOPES, Forbidden;
+    GET path::SECRETS => secrets::list, ADMIN_SCOPES, Itself;
+    POST path::SECRETS => secrets::set, ADMIN_SCOPES, Itself;
+    POST path::REMOVE_SECRET => secrets::remove, ADMIN_SCOPES, Itself;
+    POST path::REKEY_SECRETS => secrets::rekey, ADMIN_SCOPES, Forbidden;
+    POST path::WEBHOOK => repositories::webhook, NO_TOKEN, None;
+    POST path::DISCOVERED => repositories::discovered, WORKER_SCOPES, Forbidden;
+    PUT path::REPOSITORIES => repositories::put, ADMIN_SCOPES, Itself;
+    GET path::REPOSITORIES => repositories::list, ADMIN_SCOPES, Itself;
+    DELETE path::REPOSITORIES => repositories::remove, ADMIN_SCOPES, Itself;
+    POST path::SYNC => repositories::sync, ADMIN_SCOPES, Itself;
+    POST path::REDELIVER => repositories::redeliver, ADMIN_SCOPES, Itself;
+    POST path::TOKENS => tokens::create, ADMIN_SCOPES, Forbidden;
+    GET path::TOKENS => tokens::list, ADMIN_SCOPES, Forbidden;
+    DELETE path::TOKEN => tokens::revoke, ADMIN_SCOPES, Forbidden;
+    GET path::AUDIT => tokens::audit, ADMIN_SCOPES, Forbidden;
+    GET path::VIEW => page::execution_page, NO_TOKEN, None;
+    GET path::VIEWS => page::list_page, NO_TOKEN, None;
+    GET path::HEALTH => server::health, NO_TOKEN, None;
+    GET path::OPENAPI => server::openapi, NO_TOKEN, None;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ROUTES;
+    use crate::http::body_limits::{MAX_SMALL_BODY, max_body};
+
+    #[test]
+    fn body_limits_follow_route_and_token() {
+        for route in ROUTES {
+            let max = max_body(route);
+            assert_eq!(route.need.is_empty(), max == 0, "{}", route.path);
+            if route.method == "GET" || route.method == "DELETE" {
+                assert!(max <= MAX_SMALL_BODY || route.path == "/api/secret", "{}", route.path);
+            }
+        }
+    }
 }

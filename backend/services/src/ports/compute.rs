@@ -1,16 +1,15 @@
-//! Work that takes the processor for long.
+//! CPU-bound work.
 
 use async_trait::async_trait;
 use std::fmt;
 
-/// Something to compute: it waits for nobody.
+/// A computation that never waits.
 pub type Work = Box<dyn FnOnce() + Send>;
 
-/// Where work runs that takes the processor for long, such as reading a hostile pipeline file: away from the threads that answer
-/// requests, and on a bounded number of others.
+/// Runs CPU-bound work, such as parsing a hostile pipeline file, on a bounded number of threads that serve no requests.
 #[async_trait]
 pub trait Compute: fmt::Debug + Send + Sync {
-    /// Runs `work` once it has its turn, and waits for its end. Work that has begun ends even if nobody waits for it any more, and counts
-    /// against the bound until then; work that has not begun by then never does.
+    /// Runs `work` when a thread is free, and waits for its end. If the caller stops waiting, work that has started runs to its end and
+    /// counts against the bound until then; work that has not started never runs.
     async fn run(&self, work: Work);
 }

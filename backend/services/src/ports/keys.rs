@@ -1,4 +1,4 @@
-//! The keys under which what must be readable again, and by nobody else, is stored.
+//! The keys port: encryption keys of secrets.
 
 use crate::error::Result;
 use async_trait::async_trait;
@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// A key of 256 bits. It is never shown.
+/// A 256-bit key. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(pub [u8; 32]);
 
@@ -18,13 +18,13 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// A new one.
+    /// Generates a key.
     pub fn random() -> std::result::Result<Self, getrandom::Error> {
         let mut key = [0_u8; 32];
         getrandom::fill(&mut key).map(|()| Self(key))
     }
 
-    /// Names it, and says nothing of it: 8 hex digits.
+    /// Returns an id of 8 hex digits, which does not reveal the key.
     #[must_use]
     pub fn id(&self) -> String {
         let hash = Sha256::new().chain_update(b"tidemill key\0").chain_update(self.0).finalize();
@@ -32,7 +32,7 @@ impl Key {
     }
 }
 
-/// A deployment's keys, at least one: the first seals, all of them open.
+/// Keys of a deployment, at least one: the first seals, and all open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
     first: Key,
@@ -46,8 +46,8 @@ impl From<Key> for Keys {
 }
 
 impl Keys {
-    /// Those that `text` holds: base64 of one key on each line. Empty lines, and lines that begin with `#`, are none. The error
-    /// says what is wrong, without the text.
+    /// Parses keys: base64 of one key on each line. Empty lines and lines that start with `#` are skipped. The error describes the
+    /// mistake without the text.
     pub fn read(text: &str) -> std::result::Result<Self, String> {
         let lines = text.lines().map(str::trim).enumerate();
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -56,34 +56,34 @@ impl Keys {
             let key = <[u8; 32]>::try_from(bytes);
             key.map(Key).map_err(|bytes| format!("line {} has {} bytes, not 32", at + 1, bytes.len()))
         });
-        let first = keys.next().ok_or("it holds no key")??;
+        let first = keys.next().ok_or("it contains no key")??;
         Ok(Self { first, older: keys.collect::<std::result::Result<_, _>>()? })
     }
 
-    /// A text that [`Self::read`] reads.
+    /// Formats the keys for [`Self::read`].
     #[must_use]
     pub fn text(&self) -> String {
         let keys = std::iter::once(&self.first).chain(&self.older);
         keys.fold(String::new(), |text, key| text + &STANDARD.encode(key.0) + "\n")
     }
 
-    /// The one that seals.
+    /// Returns the key that seals.
     #[must_use]
     pub const fn first(&self) -> &Key {
         &self.first
     }
 
-    /// The one with this id.
+    /// Returns the key with this id.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<&Key> {
         std::iter::once(&self.first).chain(&self.older).find(|key| key.id() == id)
     }
 }
 
-/// Keeps a deployment's keys apart from what is stored under them. Only people change them.
+/// Stores the keys of a deployment, apart from the data sealed under them. Only people change them.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// The keys. One is made at the first call; every process is given the same.
+    /// Returns the keys. The first call creates one; every process gets the same keys.
     async fn keys(&self) -> Result<Keys>;
 }
 
@@ -102,8 +102,8 @@ mod tests {
         assert_eq!((keys.find(&new.id()), keys.find("00000000")), (Some(&new), None));
         assert_eq!(Keys::read(&keys.text()).unwrap(), keys);
         for (text, wrong) in [
-            ("", "it holds no key"),
-            ("# AAAA\n", "it holds no key"),
+            ("", "it contains no key"),
+            ("# AAAA\n", "it contains no key"),
             ("AAAA", "line 1 has 3 bytes, not 32"),
             ("\n?secret?", "line 2 is not base64"),
         ] {

@@ -14,92 +14,90 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-/// What a repository is found and counted by in the records, however its address is written: listings, and run numbers.
+/// Returns the name by which records identify a repository, however its address is written: in listings and for run numbers.
 #[must_use]
 pub fn repository_key(repo: &str) -> String {
     tidemill_core::repository::canonical(repo)
 }
 
-/// The outcome of a batch that the store could carry out.
+/// Outcome of a batch that the store processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Commit {
-    /// All writes were made, durably.
+    /// All writes are durable.
     Done(CommitResult),
-    /// A condition did not hold: nothing was written.
+    /// A condition was false, and nothing was written.
     Conflict,
 }
 
-/// A node whose time has come.
+/// A node that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueNode {
-    /// Which.
+    /// Key of the node.
     pub key: NodeKey,
-    /// Since when.
+    /// When it became due.
     pub due_at: Timestamp,
 }
 
-/// An execution with all that a view shows of it, as it was at one time.
+/// A consistent snapshot of an execution with its nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecutionSnapshot {
-    /// A number that changes whenever anything of the execution or its nodes does.
+    /// Number that changes with every change of the execution or its nodes.
     pub revision: u64,
-    /// The execution and its nodes in order; `None`: the revision is the one that the caller knows.
+    /// The execution and its nodes in order; `None` if the revision is the one that the caller knows.
     pub content: Option<(ExecutionRecord, Vec<Node>)>,
 }
 
-/// Which executions to list.
+/// Filter of a listing of executions.
 pub type ListFilter = ListQuery;
 
-/// The records. A write is visible to every read that starts after it was acknowledged, with two exceptions that a
-/// store may make: [`Self::executions`] may show and [`Self::late`] may find what was written just before only later.
-/// What they give is as it is now.
+/// The records. An acknowledged write is visible to every read that starts after it, with two exceptions: the indexes of
+/// [`Self::executions`] and [`Self::late`] may lag behind. The items that they return are current.
 #[async_trait]
 pub trait Records: Send + Sync {
-    /// Makes all writes, or none.
+    /// Applies all writes, or none.
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit>;
-    /// An execution.
+    /// Returns an execution.
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>>;
-    /// What of an execution changes, and its version: all that a claim must read anew, however large the execution.
+    /// Returns the mutable part of an execution and its version: all that a claim must read again, however large the execution is.
     async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>>;
-    /// A number that changes whenever anything of the execution or its nodes does; `None`: there is no such execution.
+    /// Returns a number that changes with every change of the execution or its nodes; `None` if the execution does not exist.
     async fn revision(&self, id: ExecutionId) -> Result<Option<u64>>;
-    /// An execution with its nodes, unless its revision is `known`; `None`: there is no such execution.
+    /// Returns an execution with its nodes, without them if its revision is `known`; `None` if the execution does not exist.
     async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>>;
-    /// Executions, newest first, and whether there are more. The filter's cursor is the id of the last one seen.
+    /// Returns executions, newest first, and whether there are more. The filter's cursor is the id of the last one of the previous page.
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)>;
-    /// Executions that are not over and come after `after`, oldest first, at most `limit`.
+    /// Returns at most `limit` live executions with ids greater than `after`, oldest first.
     async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>>;
-    /// Nodes by index; those that do not exist are left out.
+    /// Returns nodes by index; missing ones are omitted.
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>>;
-    /// All nodes of an execution in order.
+    /// Returns all nodes of an execution in order.
     async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>>;
-    /// The node of a job.
+    /// Returns the node of a job.
     async fn job(&self, id: JobId) -> Result<Option<Node>>;
-    /// The first `limit` jobs from index `from` on that are pending or queued, in the plan's order. What costs more than
-    /// to read a page may be left out: all but the first few are a guess at what runs next.
+    /// Returns the first `limit` pending or queued jobs from index `from` on, in the plan's order. The store may omit what costs more
+    /// than reading one page: all but the first few are a guess at what runs next.
     async fn upcoming(&self, execution: ExecutionId, from: u32, limit: usize) -> Result<Vec<u32>>;
-    /// What an idempotency key stands for.
+    /// Returns the record of an idempotency key.
     async fn key(&self, key: &str) -> Result<Option<KeyRecord>>;
-    /// Nodes that are due at `now`, those that have been for the longest time first; costs what it returns, not what
-    /// exists.
+    /// Returns nodes that are due at `now`, the longest due first. The cost follows the number returned, not the number of nodes.
     async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>>;
-    /// Moves the due time of a node that [`Self::late`] gave, whatever else is recorded of it; its version stays. False: it is
-    /// due at another time now, or not at all, and nothing changed.
+    /// Moves the due time of a node from [`Self::late`], whatever else changed in it; its version stays. Returns false, and changes
+    /// nothing, if its due time is another one by now.
     async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool>;
-    /// An artifact.
+    /// Returns an artifact.
     async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>>;
-    /// Artifacts of an execution in the order of its jobs.
+    /// Returns the artifacts of an execution, in the order of its jobs.
     async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<ArtifactRecord>>;
-    /// Artifacts of a job.
+    /// Returns the artifacts of a job.
     async fn artifacts_of(&self, job: JobId) -> Result<Vec<ArtifactRecord>>;
-    /// Artifacts whose time is over.
+    /// Returns artifacts that have expired.
     async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>>;
-    /// Dead letters before `before`, the newest first, and whether there are more.
+    /// Returns dead letters before `before`, newest first, and whether there are more.
     async fn dead_letters(&self, before: Option<DeadLetter>, limit: usize)
     -> Result<(Vec<DeadLetter>, bool)>;
-    /// Resolves when something may have changed since `seen`, and gives what to pass next time; at the latest after
-    /// a short while, so that other processes' writes are seen too.
+    /// Resolves when something may have changed since `seen`, and returns the value to pass next time. It resolves after a short time in
+    /// any case, so that the caller notices writes of other processes.
     async fn changed(&self, seen: u64) -> u64;
-    /// What the execution used of a cloud so far; nothing where there is none.
+    /// Returns the cloud resources that the execution has used so far; zero without a cloud.
     async fn usage(&self, id: ExecutionId) -> Result<Usage>;
 }

@@ -1,4 +1,4 @@
-//! Ports beside the records: the queue, objects, logs, the clock and new identifiers.
+//! Ports for the queue, objects, logs, the clock and ids.
 
 use crate::error::Result;
 use async_trait::async_trait;
@@ -13,28 +13,28 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-/// Bytes as they come.
+/// A stream of bytes.
 pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
 
 /// A job id that was received from the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The job.
+    /// Node of the job.
     pub node: NodeKey,
-    /// Names this delivery; a later delivery of the same message has another one.
+    /// Identifies this delivery; a later delivery of the same message has another receipt.
     pub receipt: String,
 }
 
-/// Ids of jobs that are ready. Durable; delivers at least once, in no promised order.
+/// Queue of the ids of queued jobs. Durable; delivers at least once, in any order.
 #[async_trait]
 pub trait JobQueue: Send + Sync {
-    /// Adds messages of one execution that carry its `trace`, each visible after its delay. A job that is in the queue
-    /// already is delivered once more, whoever has received it, and not later than it would have been.
+    /// Adds messages of one execution, which carry its `trace`, each visible after its delay. A job that is in the queue already is
+    /// delivered once more, even if it was received, and not later than without this call.
     async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()>;
-    /// Whether jobs that demand these labels can be sent.
+    /// Whether the queue accepts jobs that require these labels.
     fn serves(&self, labels: &Labels) -> bool;
-    /// Takes a visible message, of `execution` if one is named, whose labels are all among `labels`, and hides it for
-    /// `hide_ms`; waits at most `wait`.
+    /// Receives a visible message whose labels are all among `labels`, only of `execution` if given, and hides it for `hide_ms`. Waits at
+    /// most `wait`.
     async fn receive(
         &self,
         execution: Option<ExecutionId>,
@@ -42,92 +42,93 @@ pub trait JobQueue: Send + Sync {
         hide_ms: u64,
         wait: Duration,
     ) -> Result<Option<Message>>;
-    /// Removes a message. A receipt that is no longer the newest is no error; it may remove the message or not.
+    /// Removes a message. With an outdated receipt, the call succeeds and may or may not remove the message.
     async fn delete(&self, message: &Message) -> Result<()>;
-    /// Makes a received message visible again at once.
+    /// Makes a received message visible at once.
     async fn give_back(&self, message: &Message) -> Result<()>;
 }
 
-/// What was stored under a key.
+/// Size and hash of a stored object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// SHA-256, hex; absent where the store cannot tell.
+    /// SHA-256 in hex, if the store knows it.
     pub sha256: Option<String>,
 }
 
-/// Where an object's bytes are to be put.
+/// Where a client uploads the bytes of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadTarget {
     /// Through the API.
     Api,
-    /// Straight into the store, which has to know what they come to first.
+    /// To the store, which needs size and hash first.
     SumNeeded,
-    /// Straight into the store, which takes no other bytes there.
+    /// To the store, at a URL that accepts only these bytes.
     At(UploadUrl),
 }
 
-/// An address at which whoever has it may PUT an object for some minutes.
+/// A presigned URL: its holder may PUT the object for some minutes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UploadUrl {
-    /// The address.
+    /// The URL.
     pub url: String,
-    /// Headers that the request must have.
+    /// Headers that the request must send.
     pub headers: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for UploadUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The address is as good as a token.
-        f.debug_struct("PutAddress").finish_non_exhaustive()
+        // The URL is a credential.
+        f.debug_struct("UploadUrl").finish_non_exhaustive()
     }
 }
 
-/// Large immutable bytes under keys of `[a-z0-9-/]`.
+/// Large immutable objects under keys of `[a-z0-9-/]`.
 #[async_trait]
 pub trait Objects: Send + Sync {
-    /// Stores the stream under `key`, whole or not at all, in place of what was there; durable when it returns.
+    /// Stores the stream under `key`, atomically, and replaces an earlier object; durable on return.
     async fn put(&self, key: &str, bytes: ByteStream) -> Result<ObjectInfo> {
         self.put_checked(key, None, bytes).await
     }
-    /// The same, if its SHA-256 is `sha256` (hex, lower case); else [`crate::Error::Invalid`], and what was there stays.
+    /// Like [`Self::put`], if the SHA-256 is `sha256` (hex, lower case). Otherwise it returns [`crate::Error::Invalid`] and keeps the
+    /// earlier object.
     async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo>;
-    /// Size and hash of an object, as they were when it was put; `None` when there is none.
+    /// Returns size and hash of an object at the time of its upload; `None` if it does not exist.
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>>;
-    /// The bytes of an object; [`crate::Error::NotFound`] when there is none.
+    /// Returns the bytes of an object; [`crate::Error::NotFound`] if it does not exist.
     async fn get(&self, key: &str) -> Result<ByteStream>;
-    /// Removes an object; removing what is not there is no error.
+    /// Removes an object; succeeds if it does not exist.
     async fn delete(&self, key: &str) -> Result<()>;
-    /// Where bytes that come to `sum` are to be put.
+    /// Returns where to upload bytes with this checksum.
     async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget>;
-    /// An address at which whoever has it may GET the object for some minutes; `None`: it must go through the API.
+    /// Returns a presigned URL, whose holder may GET the object for some minutes; `None` if downloads go through the API.
     async fn get_address(&self, key: &str) -> Result<Option<String>>;
 }
 
-/// Logs of attempts: bytes that only grow.
+/// Append-only logs of attempts.
 #[async_trait]
 pub trait Logs: Send + Sync {
-    /// Appends `bytes` at `offset` and returns the stored length, durable. Bytes below the stored length are a
-    /// repeat and are skipped; an offset above it is [`crate::Error::Conflict`] and changes nothing.
+    /// Appends `bytes` at `offset`, durably, and returns the stored length. Bytes below the stored length are a repetition and are
+    /// skipped. An offset above it is [`crate::Error::Conflict`] and changes nothing.
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64>;
-    /// At most `limit` bytes from `offset`, and the stored length.
+    /// Returns at most `limit` bytes from `offset`, and the stored length.
     async fn read(&self, job: JobId, attempt: u32, offset: u64, limit: usize) -> Result<(Bytes, u64)>;
-    /// Says that an attempt is over, so that its log can be moved to where it is kept cheapest. What it holds does not
-    /// change, and bytes that come late are still taken.
+    /// Marks the log of an ended attempt as complete, so that the store can move it to cheaper storage. Its content does not change, and
+    /// late bytes are still appended.
     async fn finish(&self, job: JobId, attempt: u32) -> Result<()>;
 }
 
-/// The time; tests turn it by hand.
+/// The clock; tests set it.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
-/// New identifiers; tests make them from a seed.
+/// Generator of ids; tests derive them from a seed.
 pub trait Ids: Send + Sync {
-    /// A new execution's id, a UUIDv7: those made in a later millisecond sort after it.
+    /// Returns a new execution id, a UUIDv7: ids of a later millisecond sort after it.
     fn execution(&self) -> ExecutionId;
-    /// A new lease's token, which nobody can guess.
+    /// Returns a new lease token, which cannot be guessed.
     fn lease(&self) -> LeaseToken;
 }

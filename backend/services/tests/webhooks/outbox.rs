@@ -12,7 +12,7 @@ use tidemill_core::api::path;
 use tidemill_core::execution::announcement::OutgoingRequest;
 use tidemill_core::repository::webhook::sign;
 use tidemill_services::ports::Messenger;
-use tidemill_services::services::{Notifiers, Services};
+use tidemill_services::{Notifiers, Services};
 
 const CI: &str = "name: ci\non: { push: }\njobs: { a: { image: i, script: [x] } }\n";
 const CHAT: &str = "https://chat.example.org/hook";
@@ -166,7 +166,7 @@ async fn delivery_failure_is_shown_until_fixed() {
             server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"]
                 .to_string()
         };
-        assert!(trouble().await.contains("a status could not be sent: it answered 401"));
+        assert!(trouble().await.contains("cannot send a status: the receiver replied with status 401"));
         server.add(URL, "github", json!({ "status_token": "N3W" })).await;
         assert_eq!(
             server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"],

@@ -187,7 +187,7 @@ async fn older_discovery_does_not_restore_schedules() {
         server.end(&new, true).await;
         // The push came first, and its worker was slow.
         let reply = server.found(&old, &[("p/n.yml", NIGHTLY)]).await;
-        assert!(reply["lines"].to_string().contains("a later look at the branch"), "{reply}");
+        assert!(reply["lines"].to_string().contains("a later discovery of the branch"), "{reply}");
         server.end(&old, true).await;
         server.clock.turn(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);

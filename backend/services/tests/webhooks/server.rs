@@ -12,7 +12,7 @@ use tidemill_core::api::path;
 use tidemill_core::repository::webhook::sign;
 use tidemill_services::Stores;
 use tidemill_services::http;
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tidemill_testkit::conformance::ManualClock;
 use tidemill_testkit::memory::open;
 use tokio_util::sync::CancellationToken;

@@ -6,7 +6,7 @@ use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest, WorkerInfo},
     ids::{ExecutionId, JobId, WorkerId},
 };
-use tidemill_services::services::Services;
+use tidemill_services::Services;
 use uuid::Uuid;
 
 /// Claims a job for a worker with these labels; the error is the reason of the reply.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use tidemill_core::api::{Problem, path};
 use tidemill_services::http::{TokenVerifier, router};
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tidemill_sqlite::open;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;

@@ -7,7 +7,7 @@ use tidemill_core::{
 };
 use tidemill_services::pack::unpack_bytes;
 use tidemill_services::ports::Logs;
-use tidemill_services::services::unpack_log;
+use tidemill_services::unpack_log;
 use tidemill_sqlite::FileLogs;
 use uuid::Uuid;
 

@@ -13,7 +13,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
 };
 use tidemill_services::Error;
-use tidemill_services::services::{Caller, CallerKey, Services};
+use tidemill_services::{Caller, CallerKey, Services};
 use uuid::Uuid;
 
 /// Maximum time until an approval, in milliseconds.

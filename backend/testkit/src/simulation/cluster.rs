@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidemill_services::Error;
 use tidemill_services::Result;
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 pub const SERVERS: usize = 2;

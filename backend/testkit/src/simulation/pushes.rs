@@ -76,9 +76,8 @@ async fn push(cluster: &Arc<Cluster>, rng: &mut fastrand::Rng, cron: Option<&'st
     let commit = cluster.forge.commit(Commit { is_on_default_branch: true, files, cron });
     cluster.world().event(format_args!("push of {commit}: {cron:?}"));
     if rng.bool() {
-        let sync = |server: tidemill_services::services::Services| async move {
-            server.discoveries.sync(URL, None).await
-        };
+        let sync =
+            |server: tidemill_services::Services| async move { server.discoveries.sync(URL, None).await };
         insist(cluster, |server| sync(server).boxed()).await;
     } else {
         let body = json!({ "ref": "refs/heads/main", "before": "b".repeat(40), "after": commit,

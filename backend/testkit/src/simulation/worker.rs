@@ -30,8 +30,8 @@ use tidemill_core::{
     ids::{JobId, LeaseToken, WorkerId},
 };
 use tidemill_services::Error;
+use tidemill_services::Services;
 use tidemill_services::ports::{JobQueue, Message};
-use tidemill_services::services::Services;
 use uuid::Uuid;
 
 /// The number of workers. The last one has all labels that a job may require.

@@ -22,7 +22,7 @@ use tidemill_server::EmbeddedServer;
 use tidemill_server::Listeners;
 use tidemill_server::connections_within;
 use tidemill_server::raise_open_files;
-use tidemill_services::services::SourcePolicy;
+use tidemill_services::SourcePolicy;
 use tidemill_worker::{Client, Worker, WorkerError};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;

@@ -10,7 +10,7 @@ use tidemill_core::execution::failure::FailureKind;
 use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::execution::status::JobStatus::{Canceled, Failed, Pending, Queued, Skipped, Success};
 use tidemill_services::Error;
-use tidemill_services::services::InternalStart;
+use tidemill_services::InternalStart;
 
 /// A manual job runs once its needs hold and it is approved, in either order. Concurrent approvals count once.
 pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) {

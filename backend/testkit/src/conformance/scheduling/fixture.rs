@@ -11,7 +11,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
 };
 use tidemill_services::Stores;
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn services(stores: Stores) -> Services {

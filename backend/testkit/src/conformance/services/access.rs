@@ -2,7 +2,7 @@
 
 use crate::conformance::StoresUnderTest;
 use tidemill_core::access::{AuditQuery, Scope, TokenRequest};
-use tidemill_services::services::{Caller, Services, Settings};
+use tidemill_services::{Caller, Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 async fn services(subject: &StoresUnderTest) -> Services {

@@ -16,7 +16,7 @@ use tidemill_core::{
 };
 use tidemill_services::Error;
 use tidemill_services::Stores;
-use tidemill_services::services::{Download, Services, Settings};
+use tidemill_services::{Download, Services, Settings};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -29,7 +29,7 @@ async fn running(services: &Services, repo: &str, from_fork: bool) -> Assignment
     let pipeline = "name: check\njobs: { a: { image: i, script: x } }\n".to_owned();
     let request = ExecuteRequest { pipeline, repo: repo.into(), force: true, ..ExecuteRequest::default() };
     let pull_request = from_fork.then(|| PullRequest { from_fork, ..PullRequest::default() });
-    let start = tidemill_services::services::InternalStart {
+    let start = tidemill_services::InternalStart {
         facts: Facts { pull_request, ..Facts::default() },
         ..Default::default()
     };

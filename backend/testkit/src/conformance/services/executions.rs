@@ -19,7 +19,7 @@ use tidemill_core::{
 };
 use tidemill_services::Error;
 use tidemill_services::Stores;
-use tidemill_services::services::{Caller, CallerKey, Services, Settings};
+use tidemill_services::{Caller, CallerKey, Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 const LEASE_TTL_MS: u64 = 60_000;

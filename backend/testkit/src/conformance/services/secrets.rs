@@ -14,7 +14,7 @@ use tidemill_core::{
 use tidemill_services::Error;
 use tidemill_services::Stores;
 use tidemill_services::ports::{DocumentKey, Key, KeyStore, Keys};
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 const PIPELINE: &str = "
@@ -129,7 +129,7 @@ pub async fn fork_gets_no_secrets(subject: &StoresUnderTest) {
     set(&services, &repo, None, "KEY", "value").await;
     let request = ExecuteRequest { pipeline: PIPELINE.to_owned(), repo, force: true, ..Default::default() };
     let pull_request = Some(PullRequest { from_fork: true, ..PullRequest::default() });
-    let start = tidemill_services::services::InternalStart {
+    let start = tidemill_services::InternalStart {
         facts: Facts { pull_request, ..Facts::default() },
         ..Default::default()
     };

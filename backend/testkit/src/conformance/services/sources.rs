@@ -9,7 +9,7 @@ use tidemill_core::api::SourceUploadRequest;
 use tidemill_core::execution::upload::UploadId;
 use tidemill_services::Error;
 use tidemill_services::Stores;
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -15,7 +15,7 @@ use tidemill_services::ports::{
     ArtifactRecord, ByteStream, Clock, GroupPosition, NewNode, NodeBody, NodeKey, ObjectInfo, Objects,
     Records, UploadTarget, Write,
 };
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 /// More items than one pass of the sweep reads.

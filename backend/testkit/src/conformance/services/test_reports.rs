@@ -11,7 +11,7 @@ use tidemill_core::{
     ids::{ExecutionId, LeaseToken},
 };
 use tidemill_services::Error;
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

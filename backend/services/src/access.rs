@@ -1,0 +1,6 @@
+//! Tokens, callers, secrets and the audit log.
+
+pub(crate) mod audit;
+pub(crate) mod caller;
+pub(crate) mod secrets;
+pub(crate) mod tokens;

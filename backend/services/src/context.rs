@@ -1,0 +1,8 @@
+//! State and settings that all services share.
+
+pub(crate) mod backoff;
+pub(crate) mod job_spec;
+pub(crate) mod lru_cache;
+pub(crate) mod page;
+pub(crate) mod service_context;
+pub(crate) mod settings;

@@ -1,0 +1,199 @@
+//! State that all services share: stores, settings, caches, and reads that return an error for missing items.
+
+use super::{backoff::Backoff, job_spec::JobSpec, lru_cache::LruCache, settings::Settings};
+use crate::{
+    Stores,
+    error::{Error, Result},
+    ports::{
+        Compute, Document, DocumentKey, ExecutionRecord, JobRecord, NewDocument, Node, NodeBody, NodeKey,
+        QueuedJob,
+    },
+};
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+use tidemill_core::{
+    ids::{ExecutionId, JobId},
+    time::Timestamp,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Size of the cache of planned jobs in bytes: they are immutable, and every view and assignment needs them.
+const PLAN_CACHE_BYTES: usize = 64 << 20;
+/// Size of the cache of executions in bytes; only their immutable part is used.
+const MAX_CACHED_EXECUTION_BYTES: usize = 16 << 20;
+
+/// Shared state of the services.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub stores: Stores,
+    pub settings: Settings,
+    /// Cancelled when the server stops; ends every held reply.
+    pub closing: CancellationToken,
+    /// Backoff of items that failed.
+    pub backoff: Backoff,
+    /// Cache of planned jobs.
+    pub(crate) planned: Arc<LruCache<Vec<JobSpec>>>,
+    /// Pool for CPU-bound work; without it, the caller runs the work.
+    compute: OnceLock<Arc<dyn Compute>>,
+    executions: LruCache<ExecutionRecord>,
+}
+
+impl Context {
+    pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
+        Self {
+            stores,
+            settings,
+            closing,
+            backoff: Backoff::default(),
+            planned: Arc::new(LruCache::new(PLAN_CACHE_BYTES)),
+            compute: OnceLock::new(),
+            executions: LruCache::new(MAX_CACHED_EXECUTION_BYTES),
+        }
+    }
+
+    /// Runs CPU-bound work on `compute` from now on; only the first call has an effect.
+    pub fn compute_on(&self, compute: Arc<dyn Compute>) {
+        let _ = self.compute.set(compute);
+    }
+
+    /// Runs CPU-bound `work` and returns its result. `doing` names the work in errors.
+    pub async fn compute<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let Some(compute) = self.compute.get() else { return Ok(work()) };
+        let result = Arc::new(Mutex::new(None));
+        let slot = result.clone();
+        let work = move || {
+            let value = work();
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        };
+        compute.run(Box::new(work)).await;
+        let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        value.ok_or_else(|| Error::storage(doing, "the computation panicked"))
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.stores.clock.now()
+    }
+
+    pub async fn execution(&self, id: ExecutionId) -> Result<ExecutionRecord> {
+        tracing::Span::current().record("execution", tracing::field::display(id));
+        let item = self.stores.records.execution(id).await?;
+        item.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))
+    }
+
+    /// Returns an execution, from the cache if possible: its state may be outdated; its spec and run number never are.
+    pub async fn cached_execution(&self, id: ExecutionId) -> Result<Arc<ExecutionRecord>> {
+        if let Some(known) = self.executions.get(id) {
+            return Ok(known);
+        }
+        let execution = Arc::new(self.execution(id).await?);
+        self.cache_execution(execution.clone());
+        Ok(execution)
+    }
+
+    /// Caches an execution for its immutable part.
+    pub fn cache_execution(&self, execution: Arc<ExecutionRecord>) {
+        let spec = &execution.spec;
+        let paths = [&spec.facts.changed, &spec.facts.files].into_iter().flatten().flatten();
+        let paths: usize = paths.map(|path| path.len() + 24).sum();
+        let lists = 64 * (spec.carried.len() + spec.approvals.len()) + 128 * spec.demands.len();
+        let bytes = 4_096 + spec.task.file_bytes() + paths + lists;
+        self.executions.put(spec.id, execution, bytes);
+    }
+
+    /// Returns the node of a job.
+    pub async fn job(&self, id: JobId) -> Result<Node> {
+        tracing::Span::current().record("job", tracing::field::display(id));
+        let item = self.stores.records.job(id).await?;
+        let node = item.ok_or_else(|| Error::NotFound(format!("there is no job {id}")))?;
+        tracing::Span::current().record("execution", tracing::field::display(node.key.execution));
+        Ok(node)
+    }
+
+    /// Sends the ids of queued jobs of one execution.
+    pub async fn send(&self, execution: ExecutionId, messages: &[QueuedJob]) -> Result<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let cached = self.cached_execution(execution).await?;
+        let trace = cached.spec.trace.as_deref();
+        if cached.spec.demands.is_empty() {
+            return self.stores.queue.send(messages, trace).await;
+        }
+        let labelled = messages.iter().map(|message| {
+            let labels = cached.spec.demands_of(message.node.ix).cloned().unwrap_or_default();
+            QueuedJob { labels, ..message.clone() }
+        });
+        let labelled: Vec<QueuedJob> = labelled.collect();
+        self.stores.queue.send(&labelled, trace).await
+    }
+
+    /// Postpones a due document, unless another writer changed it since it was read.
+    pub async fn put_off(&self, due: &Document, until: Timestamp) {
+        let Document { key, value, version, .. } = due.clone();
+        let later = NewDocument { key, value, due_at: Some(until), expires_at: None };
+        if let Err(error) = self.stores.documents.put(later, Some(version)).await {
+            tracing::warn!(kind = due.key.kind, %error, "cannot postpone a due document; the next sweep retries it");
+        }
+    }
+
+    /// Reads a document again and postpones it, if it is still due.
+    pub async fn put_off_again(&self, key: &DocumentKey, now: Timestamp, until: Timestamp) {
+        match self.stores.documents.get(key).await {
+            Ok(Some(due)) if due.due_at.is_some_and(|at| at <= now) => self.put_off(&due, until).await,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(kind = key.kind, %error, "cannot postpone a due document; the next sweep retries it");
+            }
+        }
+    }
+
+    pub async fn node(&self, key: NodeKey) -> Result<Node> {
+        let item = self.stores.records.nodes(key.execution, &[key.ix]).await?.pop();
+        item.ok_or_else(|| Error::NotFound(format!("execution {} has no job {}", key.execution, key.ix)))
+    }
+
+    /// Creates a held reply that waits for at most `wait_ms`.
+    pub fn hold(&self, wait_ms: u64) -> HeldReply<'_> {
+        let deadline = Instant::now() + Duration::from_millis(wait_ms.min(self.settings.longest_wait_ms));
+        HeldReply { context: self, deadline, seen: 0 }
+    }
+}
+
+/// A reply that is held until something changes (long poll).
+pub(crate) struct HeldReply<'a> {
+    context: &'a Context,
+    deadline: Instant,
+    seen: u64,
+}
+
+impl HeldReply<'_> {
+    /// Waits for a change, after which the caller checks again. Returns false if the time is over or the server stops.
+    pub async fn changed(&mut self) -> bool {
+        tokio::select! {
+            next = self.context.stores.records.changed(self.seen) => {
+                self.seen = next;
+                Instant::now() < self.deadline
+            }
+            () = tokio::time::sleep_until(self.deadline) => false,
+            () = self.context.closing.cancelled() => false,
+        }
+    }
+}
+
+/// Returns the job of a node, or an error for other kinds of nodes.
+pub(crate) fn job_of(node: &Node) -> Result<&JobRecord> {
+    match &node.state.body {
+        NodeBody::Job(item) => Ok(item),
+        NodeBody::Gate { .. } | NodeBody::End => Err(Error::NotFound(format!(
+            "node {} of execution {} is not a job",
+            node.key.ix, node.key.execution
+        ))),
+    }
+}

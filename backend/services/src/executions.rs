@@ -1,0 +1,15 @@
+//! Executions and their jobs: start, plan, claim, report, approve, cancel, retry and sweep.
+
+mod advance;
+pub(crate) mod approvals;
+mod assignment;
+pub(crate) mod budget;
+pub(crate) mod dead_letters;
+pub(crate) mod discovery_plan;
+pub(crate) mod idempotency_keys;
+pub(crate) mod jobs;
+pub(crate) mod pipeline;
+mod planning;
+pub(crate) mod request_texts;
+pub(crate) mod sweep;
+mod view;

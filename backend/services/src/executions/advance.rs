@@ -1,0 +1,416 @@
+//! Advances an execution after one of its nodes ended: opens gates, queues and skips jobs, and ends the execution.
+
+use crate::{
+    context::service_context::{Context, job_of},
+    error::{Error, Result},
+    ports::{
+        ApprovalGate, Commit, DeadLetter, Deadline, ExecutionRecord, ExecutionState, KeyRecord, Node,
+        NodeBody, NodeKey, QueuedJob, Write,
+    },
+};
+use tidemill_core::execution::{status::JobStatus, transition::JobEvent};
+use tidemill_core::{
+    guarded,
+    ids::{ExecutionId, JobId},
+    scheduler::{
+        EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, Transition, apply_event, end_step,
+        finish, next_step, precompute, queued_jobs, ready_nodes, time_out,
+    },
+};
+
+/// Maximum number of requested writes in one batch: DynamoDB allows 100 items in one transaction.
+const MAX_WRITES: usize = 90;
+/// Maximum size of a batch including precomputed writes.
+const MAX_BATCH: usize = 98;
+/// Number of conflicts after which a call leaves the rest to the sweep.
+const MAX_CONFLICTS: u32 = 1_000;
+
+/// Interval at which the gates of an unapproved execution that wait for nothing else are checked.
+const HELD_RECHECK_INTERVAL_MS: i64 = 15 * 60_000;
+
+/// Maximum number of attempts to open a gate.
+const MAX_ATTEMPTS: u32 = 100;
+
+/// Outcome of a round of steps: nodes that are due next, and messages for the queue.
+#[derive(Debug, Default)]
+struct Outcome {
+    nodes: Vec<u32>,
+    messages: Vec<QueuedJob>,
+    conflicts: u32,
+}
+
+impl Context {
+    /// Runs the next steps of `nodes` of an execution, and all steps that follow from them.
+    pub async fn advance(&self, execution: ExecutionId, nodes: Vec<u32>) -> Result<()> {
+        let mut due = nodes;
+        let mut conflicts = 0;
+        while !due.is_empty() {
+            due.sort_unstable();
+            due.dedup();
+            let outcome = self.step_nodes(execution, &due, conflicts > 0).await?;
+            conflicts = if outcome.conflicts == 0 { 0 } else { conflicts + outcome.conflicts };
+            if conflicts > MAX_CONFLICTS {
+                tracing::warn!(%execution, "too many concurrent writers; the sweep advances the execution");
+                return Ok(());
+            }
+            self.send(execution, &outcome.messages).await?;
+            due = outcome.nodes;
+        }
+        Ok(())
+    }
+
+    /// Runs one step of each node, in batches; one by one after a conflict.
+    async fn step_nodes(&self, execution: ExecutionId, due: &[u32], singly: bool) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let mut batch: Vec<(u32, Transition)> = Vec::new();
+        let mut size = 0;
+        let mut lost = Vec::new();
+        let unplanned = self.unplanned_state(execution).await?;
+        for node in self.stores.records.nodes(execution, due).await? {
+            let now = self.now();
+            let next = match (next_step(&node, now), &unplanned) {
+                // The nodes it would release are not recorded yet, or never will be.
+                (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(state))
+                    if state.status.is_terminal() =>
+                {
+                    NextStep::Rest
+                }
+                (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(_)) => {
+                    NextStep::Wait(now.plus_ms(HELD_RECHECK_INTERVAL_MS))
+                }
+                (next, _) => next,
+            };
+            let transition = match next {
+                NextStep::Apply(transition) => {
+                    lost.extend(lost_log(&node));
+                    transition
+                }
+                NextStep::CheckEnd => {
+                    self.end_execution(&node).await?;
+                    continue;
+                }
+                NextStep::CloseApprovals { gates, from, transition } => {
+                    // The node stays due until it is written, so a crash between the two steps loses nothing.
+                    self.close_approvals(execution, &gates, &from).await?;
+                    outcome.nodes.extend(gates);
+                    transition
+                }
+                rest @ (NextStep::Rest | NextStep::Wait(_)) => {
+                    let due_at = if let NextStep::Wait(at) = rest { Some(at) } else { None };
+                    if node.due_at == due_at {
+                        continue;
+                    }
+                    let writes = vec![Write::SetDue { key: node.key, if_version: node.version, due_at }];
+                    Transition { writes, send_after: None, more: false }
+                }
+            };
+            if size + transition.writes.len() > MAX_WRITES || singly {
+                self.flush(execution, &mut batch, &mut outcome).await?;
+                size = 0;
+            }
+            size += transition.writes.len();
+            batch.push((node.key.ix, transition));
+        }
+        self.flush(execution, &mut batch, &mut outcome).await?;
+        for (job, attempt) in lost {
+            self.finish_log(job, attempt).await;
+        }
+        Ok(outcome)
+    }
+
+    /// Opens the gates of approvals that were not given, as failed.
+    async fn close_approvals(&self, execution: ExecutionId, gates: &[u32], from: &str) -> Result<()> {
+        for ix in gates {
+            self.open_gate(NodeKey { execution, ix: *ix }, false, from).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens the gate of an approval, as given or as expired. Returns false if it was open already.
+    pub async fn open_gate(&self, gate: NodeKey, ok: bool, from: &str) -> Result<bool> {
+        let NodeKey { execution, ix } = gate;
+        let key = format!("approve:{execution}:{ix}");
+        for _ in 0..MAX_ATTEMPTS {
+            if self.stores.records.key(&key).await?.is_some() {
+                return Ok(false);
+            }
+            // The key and the arrival are one batch, so that the gate opens once.
+            let record = KeyRecord { execution, request: String::new() };
+            let taken = Write::PutKey { key: key.clone(), if_execution: None, record };
+            let arrival =
+                Write::Arrive { key: gate, ok, from: from.into(), now: self.now(), continuation: None };
+            if let Commit::Done(_) = self.stores.records.commit(vec![taken, arrival]).await? {
+                return Ok(true);
+            }
+        }
+        Err(Error::Conflict(format!("execution {execution} changes too fast to be approved; try again")))
+    }
+
+    /// Marks the log of an ended attempt as complete, so that the store can move it to cheaper storage.
+    pub async fn finish_log(&self, job: JobId, attempt: u32) {
+        if let Err(error) = self.stores.logs.finish(job, attempt).await {
+            tracing::warn!(%job, attempt, %error, "cannot move the log to cheaper storage");
+        }
+    }
+
+    async fn flush(
+        &self,
+        execution: ExecutionId,
+        batch: &mut Vec<(u32, Transition)>,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut writes = Vec::with_capacity(batch.len());
+        for (_, transition) in batch.iter_mut() {
+            writes.append(&mut transition.writes);
+        }
+        match self.commit_precomputed(execution, writes).await? {
+            Commit::Done(done) => {
+                outcome.nodes.extend(ready_nodes(&done));
+                outcome.messages.extend(queued_jobs(&done));
+                outcome
+                    .nodes
+                    .extend(batch.iter().filter(|(_, transition)| transition.more).map(|(ix, _)| *ix));
+                let sent = batch.iter().filter_map(|(ix, transition)| {
+                    let node = NodeKey { execution, ix: *ix };
+                    transition.send_after.map(|delay_ms| QueuedJob::after(node, delay_ms))
+                });
+                outcome.messages.extend(sent);
+            }
+            Commit::Conflict => {
+                outcome.conflicts += 1;
+                outcome.nodes.extend(batch.iter().map(|(ix, _)| *ix));
+            }
+        }
+        batch.clear();
+        Ok(())
+    }
+
+    /// Commits the transition of a job. Returns `Ok(None)` if another writer committed first; read the node again then.
+    pub async fn commit_transition(&self, transition: Transition, node: &Node) -> Result<Option<()>> {
+        let Transition { writes, send_after, more } = transition;
+        let execution = node.key.execution;
+        let Commit::Done(done) = self.commit_precomputed(execution, writes).await? else { return Ok(None) };
+        let own = send_after.map(|delay_ms| QueuedJob::after(node.key, delay_ms));
+        let messages: Vec<QueuedJob> = queued_jobs(&done).chain(own).collect();
+        self.send(execution, &messages).await?;
+        let mut next = ready_nodes(&done);
+        if more {
+            next.push(node.key.ix);
+        }
+        // The transition is durable. If a step that follows fails here, the sweep runs it.
+        if let Err(error) = Box::pin(self.advance(node.key.execution, next)).await {
+            tracing::warn!(execution = %node.key.execution, %error, "cannot advance the execution; the sweep does");
+        }
+        Ok(Some(()))
+    }
+
+    /// Commits `writes` to one execution, together with the steps of nodes for which they contain the last arrival.
+    async fn commit_precomputed(&self, execution: ExecutionId, mut writes: Vec<Write>) -> Result<Commit> {
+        // Every job arrives at the end node, which is advanced in a step of its own.
+        let end = self.cached_execution(execution).await?.spec.end_node;
+        let arrived_at = |write: &Write| match write {
+            Write::Arrive { key, .. } => Some(key.ix).filter(|ix| *ix != end),
+            _ => None,
+        };
+        let targets: Vec<u32> = writes.iter().filter_map(arrived_at).collect();
+        let mut room = MAX_BATCH.saturating_sub(writes.len());
+        if !targets.is_empty() && room > 0 {
+            let mut known = self.stores.records.nodes(execution, &targets).await?;
+            let opens = |node: &&Node| {
+                matches!(node.state.body, NodeBody::Gate { open: false })
+                    && node.waits_for == 1
+                    && node.spec.links.len() <= room
+            };
+            let behind: Vec<u32> =
+                known.iter().filter(opens).flat_map(|gate| gate.spec.links.iter().copied()).collect();
+            known.extend(self.stores.records.nodes(execution, &behind).await?);
+            let known = known.into_iter().map(|node| (node.key.ix, node)).collect();
+            precompute(&mut writes, &known, &mut room, self.now());
+        }
+        let letter = |write: &Write| match write {
+            Write::PutDeadLetter(letter) => Some(*letter),
+            _ => None,
+        };
+        let letters: Vec<DeadLetter> = writes.iter().filter_map(letter).collect();
+        let commit = self.stores.records.commit(writes).await?;
+        if let Commit::Done(_) = commit {
+            for letter in letters {
+                let job = JobId::of(execution, letter.ix);
+                tracing::warn!(%execution, %job, "a job ended for a reason that was not its own; it is a dead letter");
+            }
+        }
+        Ok(commit)
+    }
+
+    /// Returns the state of a held execution whose jobs are not recorded yet; `None` if they are.
+    async fn unplanned_state(&self, execution: ExecutionId) -> Result<Option<ExecutionState>> {
+        if !self.cached_execution(execution).await?.spec.held {
+            return Ok(None);
+        }
+        let state = self.stores.records.execution_state(execution).await?;
+        Ok(state.map(|(state, _)| state).filter(|state| state.unplanned))
+    }
+
+    /// Cancels every unfinished job of an execution.
+    pub async fn cancel_jobs(&self, execution: ExecutionId) -> Result<()> {
+        // After a recorded cancel, its jobs are never recorded.
+        if self.unplanned_state(execution).await?.is_some() {
+            return Ok(());
+        }
+        let mut singly = false;
+        for _ in 0..MAX_CONFLICTS {
+            let mut outcome = Outcome::default();
+            let mut batch = Vec::new();
+            let mut size = 0;
+            for node in self.stores.records.all_nodes(execution).await? {
+                let Ok(item) = job_of(&node) else { continue };
+                let Ok(transition) = apply_event(&node, item, JobEvent::Cancel, self.now()) else { continue };
+                if singly || size + transition.writes.len() > MAX_WRITES.max(MAX_ARRIVALS + 1) {
+                    self.flush(execution, &mut batch, &mut outcome).await?;
+                    size = 0;
+                }
+                size += transition.writes.len();
+                batch.push((node.key.ix, transition));
+            }
+            self.flush(execution, &mut batch, &mut outcome).await?;
+            let conflicts = outcome.conflicts;
+            self.advance(execution, outcome.nodes).await?;
+            if conflicts == 0 {
+                return Ok(());
+            }
+            singly = true;
+        }
+        Err(Error::Conflict(format!("execution {execution} changes too fast to be canceled; try again")))
+    }
+
+    /// Runs the step of the end node: ends the execution if every job has ended, and resumes an interrupted cancel.
+    async fn end_execution(&self, end: &Node) -> Result<()> {
+        let id = end.key.execution;
+        for _ in 0..MAX_CONFLICTS {
+            let execution = self.execution(id).await?;
+            let node = self.node(end.key).await?;
+            let deadline = self.deadline(&execution).await?;
+            match end_step(&execution.state, deadline, &node, self.now()) {
+                EndStep::Wait { cancel } => {
+                    if cancel {
+                        Box::pin(self.cancel_jobs(id)).await?;
+                    }
+                    if node.due_at.is_some() {
+                        // Postponed, not cleared: the last arrival may have made it due since it was read.
+                        let soon = self.now().plus_ms(FIRST_RESEND_MS);
+                        let deadline = deadline.filter(|_| !execution.state.cancel_requested);
+                        let due_at = Some(deadline.map_or(soon, |deadline| deadline.at.min(soon)));
+                        let later = Write::SetDue { key: node.key, if_version: node.version, due_at };
+                        self.stores.records.commit(vec![later]).await?;
+                    }
+                    return Ok(());
+                }
+                EndStep::Rest => {
+                    let rest = Write::SetDue { key: node.key, if_version: node.version, due_at: None };
+                    self.stores.records.commit(vec![rest]).await?;
+                    return Ok(());
+                }
+                EndStep::TimeOut => {
+                    let writes = time_out(&execution, &node, self.now());
+                    if let Commit::Done(_) = self.stores.records.commit(writes.into()).await? {
+                        tracing::warn!(execution = %id, "the execution timed out and is canceled");
+                        Box::pin(self.cancel_jobs(id)).await?;
+                    }
+                    continue;
+                }
+                EndStep::Finish => {}
+            }
+            let next = self.next_of_group(&execution).await?;
+            let starts = execution.state.followed_by.filter(|_| matches!(next, NextInGroup::Starts));
+            let nodes = self.stores.records.all_nodes(id).await?;
+            let writes = finish(&execution, &node, &nodes, next, self.now());
+            if let Commit::Done(_) = self.stores.records.commit(writes).await? {
+                if let Some((next, gate)) = starts
+                    && let Err(error) = Box::pin(self.advance(next, vec![gate])).await
+                {
+                    tracing::warn!(execution = %next, %error, "cannot start the next execution of the group; the sweep does");
+                }
+                return Ok(());
+            }
+        }
+        Err(Error::Conflict(format!("execution {id} changes too fast to be ended")))
+    }
+
+    /// Returns when an execution is canceled; `None` if never, including when all approvals were given in time.
+    async fn deadline(&self, execution: &ExecutionRecord) -> Result<Option<Deadline>> {
+        let spec = &execution.spec;
+        let Some(deadline) = spec.deadline else { return Ok(None) };
+        let approvals_count =
+            guarded!(ApprovedStays, !deadline.is_timeout && deadline.at <= self.now(), without false);
+        if !approvals_count {
+            return Ok(Some(deadline));
+        }
+        let ixs: Vec<u32> = spec
+            .approvals
+            .iter()
+            .flat_map(|approval| [Some(approval.gate), approval.job])
+            .flatten()
+            .collect();
+        let nodes = self.stores.records.nodes(spec.id, &ixs).await?;
+        let node = |ix: u32| nodes.iter().find(|node| node.key.ix == ix);
+        let is_waiting = |approval: &ApprovalGate| {
+            let status = approval.job.and_then(node).and_then(|job| job.state.status());
+            node(approval.gate).is_some_and(|gate| gate.waits_for > 0)
+                && !status.is_some_and(JobStatus::is_terminal)
+        };
+        Ok(Some(deadline).filter(|_| spec.approvals.iter().any(is_waiting)))
+    }
+
+    /// Returns what the end of an execution means for the next one of its group.
+    async fn next_of_group(&self, execution: &ExecutionRecord) -> Result<NextInGroup> {
+        // An execution that supersedes others waits for none, and the next one may wait for it.
+        let Some((before, gate)) = predecessor(execution) else { return Ok(NextInGroup::Starts) };
+        let id = execution.spec.id;
+        for _ in 0..MAX_CONFLICTS {
+            let gate = self.node(NodeKey { execution: id, ix: gate }).await?;
+            if guarded!(PlaceHandedOn, gate.waits_for == 0) {
+                return Ok(NextInGroup::Starts);
+            }
+            // If there is none, its end opened the gate in the same write; read the gate again.
+            if let Some(older) = self.live_before(before).await? {
+                let group = execution.spec.group.as_ref().map_or("", |position| position.group.as_str());
+                let newest = self.stores.records.key(group).await?.map(|record| record.execution);
+                return Ok(NextInGroup::WaitsFor { older: Box::new(older), is_newest: newest == Some(id) });
+            }
+        }
+        Err(Error::Conflict(format!(
+            "execution {id} follows an ended execution of its group, but its gate is closed"
+        )))
+    }
+
+    /// Returns `id` if it is live. If it ended before its gate opened, returns the live one among those that it waited for. `None` if the
+    /// one whose gate was open has ended.
+    async fn live_before(&self, mut id: ExecutionId) -> Result<Option<ExecutionRecord>> {
+        loop {
+            let older = self.execution(id).await?;
+            if !older.state.status.is_terminal() {
+                return Ok(Some(older));
+            }
+            let Some((before, gate)) = predecessor(&older) else { return Ok(None) };
+            if self.node(NodeKey { execution: id, ix: gate }).await?.waits_for == 0 {
+                return Ok(None);
+            }
+            id = before;
+        }
+    }
+}
+
+/// Returns the execution that this one waits for, and the gate of this one that the end of the other opens.
+fn predecessor(execution: &ExecutionRecord) -> Option<(ExecutionId, u32)> {
+    execution.spec.group.as_ref()?.after
+}
+
+/// Returns the log of a running attempt whose lease has expired and that the next step ends.
+fn lost_log(node: &Node) -> Option<(JobId, u32)> {
+    let item = job_of(node).ok()?;
+    let has_log = item.job.status == JobStatus::Running && item.log_bytes > 0;
+    Some((node.spec.job?, item.job.attempt)).filter(|_| has_log)
+}

@@ -1,0 +1,154 @@
+//! Contents of the assignment of a job.
+
+use crate::{
+    context::{
+        job_spec::JobSpec,
+        service_context::{Context, job_of},
+    },
+    error::Result,
+    ports::{ArtifactRecord, ExecutionRecord, Node},
+};
+use indexmap::IndexMap;
+use std::collections::HashMap;
+use tidemill_core::execution::{
+    assignment::{ArtifactSource, JobExtras, Preparation},
+    facts::Facts,
+    predefined::{self, JobContext},
+};
+use tidemill_core::{api::path, ids::JobId, plan::PlannedJob};
+
+/// Number of needs above which all artifacts of the execution are read at once instead of by need.
+const BULK_READ_THRESHOLD: usize = 16;
+
+/// Returns what a worker can prepare before it holds the lease.
+pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
+    Preparation::new(&spec.planned, &execution.spec.source, execution.spec.id, spec.id)
+}
+
+/// Returns services, caches and other parts of a job next to its script.
+pub fn extras(spec: &JobSpec) -> JobExtras {
+    let options = &spec.planned.surroundings;
+    JobExtras {
+        after_script: options.after_script.clone(),
+        services: options.services.clone(),
+        caches: options.caches.clone(),
+        may_keep_caches: true,
+        secrets: Vec::new(),
+        coverage: options.coverage.clone(),
+        discovery: spec.planned.discovery.clone(),
+    }
+}
+
+/// Returns the job's variables and the predefined ones; the job's take precedence.
+pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> IndexMap<String, String> {
+    let of = &execution.spec;
+    // Older records have branch and commit outside of the facts.
+    let facts = Facts {
+        branch: of.facts.branch.clone().or_else(|| of.branch.clone()),
+        commit: of.facts.commit.clone().or_else(|| of.commit.clone()),
+        ..of.facts.clone()
+    };
+    let environment = spec.planned.surroundings.environment.as_ref();
+    let mut variables = predefined::of_job(&JobContext {
+        facts: &facts,
+        execution: &of.id.to_string(),
+        run_number: execution.run_number,
+        pipeline: &of.pipeline_name,
+        repo: &of.repo,
+        job: &spec.id.to_string(),
+        name: &spec.planned.name,
+        stage: &spec.planned.stage,
+        environment: environment.map(|environment| (environment.name.as_str(), environment.url.as_deref())),
+        attempt,
+    });
+    variables.extend(spec.planned.variables.clone());
+    variables
+}
+
+/// Returns the artifacts that a job downloads: those of its `dependencies`, otherwise of its needs, otherwise of all jobs of earlier
+/// stages.
+pub async fn artifacts_for(
+    context: &Context,
+    execution: &ExecutionRecord,
+    job: &PlannedJob,
+) -> Result<Vec<ArtifactSource>> {
+    let named = match (&job.dependencies, job.after_stages) {
+        (Some(named), _) => Some(named),
+        (None, None) => Some(&job.needs_jobs),
+        (None, Some(_)) => None,
+    };
+    let artifacts = match (named, job.after_stages) {
+        (None, None | Some(0)) => return Ok(Vec::new()),
+        (Some(named), _) if named.is_empty() => return Ok(Vec::new()),
+        (Some(named), _) if named.len() <= BULK_READ_THRESHOLD => of_needs(context, execution, named).await?,
+        (Some(named), _) => {
+            let mut all = of_execution(context, execution).await?;
+            all.retain(|(ix, _)| named.contains(ix));
+            all
+        }
+        (None, Some(stages)) => {
+            let earlier = &execution.spec.stages[..(stages as usize).min(execution.spec.stages.len())];
+            let mut all = of_execution(context, execution).await?;
+            let specs = context.specs(execution.spec.id).await?;
+            let is_earlier = |job: &PlannedJob| earlier.contains(&job.stage) && !job.is_optional();
+            all.retain(|(ix, _)| specs.get(*ix as usize).is_some_and(|spec| is_earlier(&spec.planned)));
+            all
+        }
+    };
+    let mut artifacts = of_current_attempts(context, execution, artifacts).await?;
+    artifacts.sort_by_key(|(ix, _)| *ix);
+    Ok(artifacts.into_iter().map(|(_, record)| source(record)).collect())
+}
+
+/// Artifacts, each with the index of its job in this execution.
+type ArtifactsByJob = Vec<(u32, ArtifactRecord)>;
+
+async fn of_needs(context: &Context, execution: &ExecutionRecord, needs: &[u32]) -> Result<ArtifactsByJob> {
+    let mut artifacts = Vec::new();
+    for &ix in needs {
+        let carried = execution.spec.carried.iter().find(|(known, _)| *known == ix).map(|(_, from)| *from);
+        let job = carried.unwrap_or_else(|| JobId::of(execution.spec.id, ix));
+        let records = context.stores.records.artifacts_of(job).await?;
+        artifacts.extend(records.into_iter().map(|record| (ix, record)));
+    }
+    Ok(artifacts)
+}
+
+async fn of_execution(context: &Context, execution: &ExecutionRecord) -> Result<ArtifactsByJob> {
+    let records = context.stores.records.artifacts(execution.spec.id).await?;
+    let mut artifacts: ArtifactsByJob = records.into_iter().map(|record| (record.ix, record)).collect();
+    for (ix, from) in &execution.spec.carried {
+        let records = context.stores.records.artifacts_of(*from).await?;
+        artifacts.extend(records.into_iter().map(|record| (*ix, record)));
+    }
+    Ok(artifacts)
+}
+
+/// Filters for artifacts of the current attempts; those of lost attempts are no input.
+async fn of_current_attempts(
+    context: &Context,
+    execution: &ExecutionRecord,
+    mut artifacts: ArtifactsByJob,
+) -> Result<ArtifactsByJob> {
+    let ixs: Vec<u32> = artifacts.iter().map(|(ix, _)| *ix).collect();
+    let nodes = context.stores.records.nodes(execution.spec.id, &ixs).await?;
+    let by_ix: HashMap<u32, &Node> = nodes.iter().map(|node| (node.key.ix, node)).collect();
+    artifacts.retain(|(ix, record)| {
+        let item = by_ix.get(ix).and_then(|node| job_of(node).ok());
+        item.is_some_and(|item| {
+            let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
+            record.attempt == attempt
+        })
+    });
+    Ok(artifacts)
+}
+
+fn source(record: ArtifactRecord) -> ArtifactSource {
+    ArtifactSource {
+        artifact_id: record.id,
+        from_job: record.job_name,
+        url: path::ARTIFACT_DOWNLOAD.replace("{artifactId}", &record.id.to_string()),
+        sha256: record.sha256,
+        size: record.size,
+    }
+}

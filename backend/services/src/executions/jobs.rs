@@ -1,0 +1,9 @@
+//! Gives attempts to workers, takes their reports, cancels jobs, and serves logs.
+
+mod assign;
+mod claim;
+mod control;
+pub(crate) mod log_bytes;
+pub(crate) mod logs;
+mod report;
+pub(crate) mod service;

@@ -1,0 +1,59 @@
+//! Creates the assignment of an attempt.
+
+use super::service::JobExecutionService;
+use crate::{
+    error::Result,
+    executions::assignment,
+    ports::{ExecutionRecord, Node},
+};
+use tidemill_core::execution::assignment::{Assignment, JobExtras, LeaseGrant};
+use tidemill_core::{api::JobExecuteReply, ids::LeaseToken};
+
+impl JobExecutionService {
+    pub(super) async fn assign(
+        &self,
+        node: &Node,
+        execution: &ExecutionRecord,
+        token: LeaseToken,
+        attempt: u32,
+        lookahead: u32,
+    ) -> Result<JobExecuteReply> {
+        let records = &self.context.stores.records;
+        let id = node.key.execution;
+        let spec = self.context.spec(id, node.key.ix).await?;
+        let mut needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
+        for artifact in &mut needs_artifacts {
+            // A worker's token alone does not give access to artifacts.
+            artifact.url = format!("{}?job={}&lease={token}", artifact.url, spec.id);
+        }
+        let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
+        let (planned, of) = (&spec.planned, &execution.spec);
+        let extras = JobExtras {
+            secrets: self.secrets.of_job(execution, &planned.name, &planned.surroundings).await?,
+            may_keep_caches: !of.facts.is_from_fork(),
+            ..assignment::extras(&spec)
+        };
+        let assignment = Assignment {
+            preparation: assignment::preparation(execution, &spec),
+            variables: assignment::variables(execution, &spec, attempt),
+            job_name: spec.planned.name,
+            stage: spec.planned.stage,
+            attempt,
+            lease,
+            script: spec.planned.script,
+            timeout_s: spec.planned.timeout_s,
+            artifacts: spec.planned.artifacts,
+            needs_artifacts,
+            trace: execution.spec.trace.clone(),
+            extras,
+        };
+        let mut upcoming = Vec::new();
+        if lookahead > 0 {
+            let next = records.upcoming(id, node.key.ix, lookahead as usize).await?;
+            let specs = self.context.specs(id).await?;
+            let specs = next.iter().filter_map(|ix| specs.get(*ix as usize));
+            upcoming = specs.map(|spec| assignment::preparation(execution, spec)).collect();
+        }
+        Ok(JobExecuteReply::Assigned { assignment: Box::new(assignment), upcoming })
+    }
+}

@@ -1,0 +1,145 @@
+//! Processes reports of workers.
+
+use super::{
+    log_bytes::unpack,
+    service::{JobExecutionService, MAX_ATTEMPTS},
+};
+use crate::{
+    context::service_context::job_of,
+    error::{Error, Result},
+    ports::{JobRecord, Node},
+};
+use tidemill_core::execution::{
+    failure::{FailureKind, FailureReason},
+    transition::{JobEvent, Refusal},
+};
+use tidemill_core::{
+    api::{AttemptEnd, JobReport, JobReportReply},
+    ids::{JobId, LeaseToken},
+    scheduler::apply_event,
+};
+
+/// Larger logs, in bytes, are decompressed on the compute pool instead of the threads that serve requests.
+const MAX_INLINE_UNPACK: u32 = 256 << 10;
+
+impl JobExecutionService {
+    /// Processes a report: stores its log bytes, and renews the lease or ends the attempt. All of it is durable on return.
+    pub async fn report(&self, report: JobReport) -> Result<JobReportReply> {
+        let is_large = report.log.as_ref().is_some_and(|log| log.length > MAX_INLINE_UNPACK);
+        let unpack = move || {
+            let log = report.log.as_ref().map(unpack).transpose();
+            (report, log)
+        };
+        let (report, log) =
+            if is_large { self.context.compute("decompressing a log", unpack).await? } else { unpack() };
+        let log = log?;
+        let prefetched = self.context.job(report.job_id).await?;
+        let key = prefetched.key;
+        let mut prefetched = Some(prefetched);
+        let ttl_ms = self.context.settings.lease_ttl_ms;
+        for _ in 0..MAX_ATTEMPTS {
+            let node = match prefetched.take() {
+                Some(node) => node,
+                None => self.context.node(key).await?,
+            };
+            let mut item = job_of(&node)?.clone();
+            if !item.job.holds(report.lease) {
+                return Err(lease_lost(report.job_id));
+            }
+            if report.is_bare()
+                && let Some(left_ms) = self.unrenewed_ms(&item)
+            {
+                let cancel = item.job.cancel_requested;
+                return Ok(JobReportReply { cancel, log_bytes: item.log_bytes, lease_ttl_ms: left_ms });
+            }
+            if let Some((offset, bytes)) = &log {
+                let max = self.context.settings.max_log_bytes;
+                if offset.saturating_add(bytes.len() as u64) > max {
+                    // The worker should have enforced the limit, so it is not trusted to continue.
+                    let message = format!("the log has more than {max} bytes, the limit of the server");
+                    let reason = FailureReason::new(FailureKind::LogLimit, &message);
+                    self.end_attempt(&node, &item, report.lease, reason).await?;
+                    return Err(Error::LeaseLost(message));
+                }
+                let logs = &self.context.stores.logs;
+                match logs.append(report.job_id, item.job.attempt, *offset, bytes).await {
+                    Ok(stored) => item.log_bytes = stored,
+                    Err(Error::DiskFull(doing)) => {
+                        // A job must not run without its log, so the attempt ends with the reason.
+                        let message = Error::DiskFull(doing).report().words;
+                        let reason = FailureReason::new(FailureKind::DiskFull, &message);
+                        self.end_attempt(&node, &item, report.lease, reason).await?;
+                        return Err(Error::LeaseLost(message));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let (cancel, log_bytes) = (item.job.cancel_requested, item.log_bytes);
+            let (token, steps) = (report.lease, report.steps.clone());
+            let event = match report.end.clone() {
+                Some(end) => JobEvent::End { token, end, steps },
+                None => JobEvent::Heartbeat { token, ttl_ms, phase: report.phase.clone(), steps },
+            };
+            let transition = match apply_event(&node, &item, event, self.context.now()) {
+                Ok(transition) => transition,
+                Err(Refusal::LeaseLost) => return Err(lease_lost(report.job_id)),
+                Err(refusal) => return Err(Error::Conflict(refusal.to_string())),
+            };
+            if self.context.commit_transition(transition, &node).await?.is_some() {
+                if report.end.is_some() && log_bytes > 0 {
+                    self.context.finish_log(report.job_id, item.job.attempt).await;
+                }
+                // The lease of a canceled job is not renewed.
+                let lease_ttl_ms = if cancel { self.left_ms(&item).unwrap_or(0) } else { ttl_ms };
+                return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms });
+            }
+        }
+        Err(Error::Conflict(format!("job {} changes too fast; report again", report.job_id)))
+    }
+
+    fn left_ms(&self, item: &JobRecord) -> Option<u64> {
+        item.job.lease.as_ref().map(|lease| lease.left_ms(self.context.now()))
+    }
+
+    /// Returns the remaining milliseconds of a job's lease, if a heartbeat need not renew it yet.
+    fn unrenewed_ms(&self, item: &JobRecord) -> Option<u64> {
+        let now = self.context.now();
+        let lease = item.job.lease.as_ref()?;
+        (!lease.is_renewal_due(self.context.settings.lease_ttl_ms, now)).then(|| lease.left_ms(now))
+    }
+
+    /// Ends an attempt that its worker must not continue.
+    async fn end_attempt(
+        &self,
+        node: &Node,
+        item: &JobRecord,
+        token: LeaseToken,
+        reason: FailureReason,
+    ) -> Result<()> {
+        let end = AttemptEnd { failure: Some(reason), exit_code: None };
+        let event = JobEvent::End { token, end, steps: Vec::new() };
+        if let Ok(transition) = apply_event(node, item, event, self.context.now()) {
+            // On a conflict, another change ended the attempt, or its next report will.
+            self.context.commit_transition(transition, node).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends an attempt that was not started.
+    pub(super) async fn end_unstarted(
+        &self,
+        job: JobId,
+        token: LeaseToken,
+        reason: FailureReason,
+    ) -> Result<()> {
+        let end = Some(AttemptEnd { failure: Some(reason), exit_code: None });
+        let report = JobReport { job_id: job, lease: token, log: None, phase: None, steps: Vec::new(), end };
+        self.report(report).await.map(drop)
+    }
+}
+
+fn lease_lost(job: JobId) -> Error {
+    Error::LeaseLost(format!(
+        "the lease of job {job} is not valid: the job ended, was canceled, or was assigned to another worker"
+    ))
+}

@@ -1,0 +1,12 @@
+//! Starts, shows, cancels and retries executions.
+
+mod cancel;
+pub(crate) mod create;
+mod group;
+mod hold;
+mod identity;
+pub(crate) mod planned;
+mod retry;
+pub(crate) mod service;
+mod spec;
+pub(crate) mod start;

@@ -1,0 +1,227 @@
+//! Records new executions, once for each idempotency key, and queues the jobs that can start.
+
+use super::{group::Group, hold::is_recorded_while_held, service::PipelineExecutionService};
+use crate::{
+    error::{Error, Result},
+    executions::idempotency_keys::Key,
+    ports::{
+        Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, GroupPosition, KeyRecord,
+        LabelRequirement, NewNode, NodeKey, QueuedJob, Write,
+    },
+};
+use std::{collections::BTreeMap, sync::Arc};
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::pipeline::labels::queue_name;
+use tidemill_core::{
+    api::ExecuteReply,
+    guarded,
+    plan::Plan,
+    scheduler::{CarriedJob, NewExecution, StartConditions, new_execution},
+};
+
+/// Maximum number of attempts of a conditional write.
+const MAX_ATTEMPTS: u32 = 100;
+/// How long an execution waits for an approval if its pipeline has no `timeout`: 30 days.
+const APPROVAL_TIMEOUT_MS: i64 = 30 * 86_400_000;
+
+/// Result of looking up an idempotency key.
+enum KeyLookup {
+    /// The key is unused.
+    Unused,
+    /// The execution of the same request.
+    SameRequest(Box<ExecutionRecord>),
+    /// An execution that a new one replaces under the key.
+    Replaceable(tidemill_core::ids::ExecutionId),
+}
+
+/// Options of a new execution.
+pub(crate) struct CreateOptions {
+    /// Idempotency key.
+    pub key: Option<Key>,
+    /// Hash of the request, recorded with the key.
+    pub request: String,
+    /// Concurrency group.
+    pub group: Option<Group>,
+    /// Whether the execution is held until a user approves it.
+    pub hold: bool,
+    /// Names of manual jobs that are approved from the start.
+    pub approved: Vec<String>,
+}
+
+impl PipelineExecutionService {
+    pub(crate) async fn create(
+        &self,
+        plan: Plan,
+        mut spec: ExecutionSpec,
+        carried: BTreeMap<String, CarriedJob>,
+        options: CreateOptions,
+    ) -> Result<ExecuteReply> {
+        let CreateOptions { key, request, group, hold, approved } = options;
+        spec.jobs = u32::try_from(plan.jobs.len()).unwrap_or(u32::MAX);
+        spec.carried = (0..spec.jobs)
+            .zip(&plan.jobs)
+            .filter_map(|(ix, job)| carried.get(&job.name).map(|kept| (ix, kept.from)))
+            .collect();
+        for LabelRequirement { labels, .. } in &spec.demands {
+            if !self.context.stores.queue.serves(labels) {
+                let labels = queue_name(labels);
+                return Err(Error::Invalid(format!(
+                    "this deployment has no queue for jobs with `runs_on` {labels}; ask its operator to add one"
+                )));
+            }
+        }
+        let (id, repo, pipeline_name) = (spec.id, spec.repo.clone(), spec.pipeline_name.clone());
+        for _ in 0..MAX_ATTEMPTS {
+            let mut writes = Vec::new();
+            if let Some(key) = &key {
+                let if_execution = match self.look_up(key, &request).await? {
+                    KeyLookup::SameRequest(execution) => return Ok(reply(&execution, true)),
+                    KeyLookup::Replaceable(before) => Some(before),
+                    KeyLookup::Unused => None,
+                };
+                let record = KeyRecord { execution: id, request: request.clone() };
+                writes.push(Write::PutKey { key: key.name.clone(), if_execution, record });
+            }
+            let mut superseded = None;
+            let mut older = None;
+            if let Some(group) = &group {
+                let newest = self.newest_of(group, id, &mut writes).await?;
+                if group.cancel_superseded {
+                    superseded = newest.filter(|newest| !newest.state.cancel_requested);
+                    if let Some(newest) = &superseded {
+                        writes.extend(self.cancel_writes(newest, Some(id)).await?);
+                    }
+                } else {
+                    older = newest;
+                }
+            }
+            let conditions = StartConditions {
+                needs_approval: hold,
+                waits_for_group: older.is_some(),
+                approved: &approved,
+            };
+            let new = new_execution(&plan, id, &carried, conditions, spec.created_at);
+            if let Some(group) = group.as_ref().filter(|group| !group.cancel_superseded) {
+                let after = older.as_ref().map(|older| older.spec.id).zip(new.group_gate);
+                spec.group = Some(GroupPosition { group: group.key.clone(), after });
+            }
+            if let (Some(older), Some(gate)) = (&older, new.group_gate) {
+                let state = ExecutionState { followed_by: Some((id, gate)), ..older.state.clone() };
+                writes.push(Write::PutExecution { id: older.spec.id, if_version: older.version, state });
+            }
+            let due: Vec<u32> = (spec.jobs..)
+                .zip(new.nodes.iter().skip(plan.jobs.len()))
+                .filter(|(_, node)| node.due_at.is_some())
+                .map(|(ix, _)| ix)
+                .collect();
+            let (create, ready, state) = record_of(&mut spec, new);
+            writes.insert(0, create);
+            if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
+                if !spec.held {
+                    self.context.keep_specs(id, plan);
+                }
+                let run_number = done.run_number;
+                self.context.cache_execution(Arc::new(ExecutionRecord {
+                    spec,
+                    run_number,
+                    state,
+                    version: 1,
+                }));
+                // The execution is durable. If this fails, the sweep sends the queued jobs.
+                if let Err(error) = self.context.send(id, &ready).await {
+                    tracing::warn!(execution = %id, %error, "cannot send the jobs of the execution; the sweep does");
+                }
+                if !due.is_empty()
+                    && let Err(error) = self.context.advance(id, due).await
+                {
+                    tracing::warn!(execution = %id, %error, "cannot advance the execution; the sweep does");
+                }
+                if let Some(older) = superseded
+                    && let Err(error) = Box::pin(self.cancel_jobs_of(&older)).await
+                {
+                    tracing::warn!(execution = %older.spec.id, %error, "cannot cancel the jobs of the superseded execution; the sweep does");
+                }
+                return Ok(ExecuteReply {
+                    execution_id: id,
+                    repo,
+                    run_number: done.run_number,
+                    pipeline_name,
+                    status: ExecutionStatus::Pending,
+                    attached: false,
+                });
+            }
+        }
+        Err(Error::Conflict("too many concurrent requests for the same execution; try again".into()))
+    }
+
+    /// Looks up an idempotency key.
+    async fn look_up(&self, key: &Key, request: &str) -> Result<KeyLookup> {
+        let Some(record) = self.context.stores.records.key(&key.name).await? else {
+            return Ok(KeyLookup::Unused);
+        };
+        if key.lasts && record.request != request {
+            // The message names neither the key nor its execution, so it reveals nothing.
+            return Err(Error::KeyReused(
+                "this idempotency key was used before for another request; use a new key for each request"
+                    .into(),
+            ));
+        }
+        // A record may be removed before its key.
+        let execution = self.context.stores.records.execution(record.execution).await?;
+        let is_same_request = |execution: &ExecutionRecord| {
+            key.lasts || !(execution.state.status.is_terminal() || execution.state.cancel_requested)
+        };
+        Ok(match execution.filter(is_same_request) {
+            Some(execution) => KeyLookup::SameRequest(Box::new(execution)),
+            None => KeyLookup::Replaceable(record.execution),
+        })
+    }
+}
+
+/// Returns the write that records an execution with its nodes, the jobs that can start, and its state. For a held execution, only the
+/// gates of approval and group and the end node are recorded.
+fn record_of(spec: &mut ExecutionSpec, new: NewExecution) -> (Write, Vec<QueuedJob>, ExecutionState) {
+    let NewExecution { mut nodes, approvals, group_gate } = new;
+    spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
+    if spec.deadline.is_none() && !approvals.is_empty() {
+        spec.deadline =
+            Some(Deadline { at: spec.created_at.plus_ms(APPROVAL_TIMEOUT_MS), is_timeout: false });
+    }
+    spec.approvals = approvals;
+    let deadline = guarded!(DeadlineMakesDue, spec.deadline, without None);
+    if let (Some(end), Some(deadline)) = (nodes.last_mut(), deadline) {
+        end.due_at = Some(end.due_at.map_or(deadline.at, |at| at.min(deadline.at)));
+    }
+    let state = ExecutionState {
+        status: ExecutionStatus::Pending,
+        start_time: None,
+        end_time: None,
+        cancel_requested: false,
+        unplanned: spec.held,
+        superseded_by: None,
+        timed_out: false,
+        followed_by: None,
+    };
+    let execution = spec.id;
+    let ready = (0..spec.jobs)
+        .filter(|ix| nodes[*ix as usize].state.status() == Some(JobStatus::Queued))
+        .map(|ix| QueuedJob::now(NodeKey { execution, ix }))
+        .collect();
+    let mut nodes: Vec<(u32, NewNode)> = (0..).zip(nodes).collect();
+    if spec.held {
+        nodes.retain(|(ix, _)| is_recorded_while_held(spec, group_gate, *ix));
+    }
+    let create = Write::Create { spec: Box::new(spec.clone()), state: state.clone(), nodes };
+    (create, ready, state)
+}
+
+fn reply(execution: &ExecutionRecord, attached: bool) -> ExecuteReply {
+    ExecuteReply {
+        execution_id: execution.spec.id,
+        repo: execution.spec.repo.clone(),
+        run_number: execution.run_number,
+        pipeline_name: execution.spec.pipeline_name.clone(),
+        status: execution.state.status,
+        attached,
+    }
+}

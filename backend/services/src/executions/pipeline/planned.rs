@@ -1,0 +1,38 @@
+//! A pipeline file, parsed and planned once.
+
+use crate::error::{Error, Result};
+use tidemill_core::execution::facts::Facts;
+use tidemill_core::text::diagnostics::Diagnostic;
+use tidemill_core::{
+    pipeline::{self, Pipeline},
+    plan::{Plan, PlanError},
+};
+
+/// A pipeline file with the plan of one run of it.
+pub(crate) struct PlannedRun {
+    /// The file.
+    pub file: Pipeline,
+    /// Its plan.
+    pub plan: Plan,
+    /// Facts of the run, without paths that no condition reads.
+    pub facts: Facts,
+}
+
+impl PlannedRun {
+    /// Parses and plans the text of a file for a run with these facts.
+    pub fn parse(text: &str, facts: &Facts) -> Result<Self> {
+        let file = pipeline::parse(text).map_err(|diagnostics| invalid(&diagnostics))?;
+        Self::of(file, facts).map_err(|error| Error::Invalid(error.to_string()))
+    }
+
+    /// Plans a parsed file.
+    pub fn of(file: Pipeline, facts: &Facts) -> Result<Self, PlanError> {
+        let (plan, facts) = Plan::of_decisive(&file, facts)?;
+        Ok(Self { file, plan, facts })
+    }
+}
+
+fn invalid(diagnostics: &[Diagnostic]) -> Error {
+    let values = diagnostics.iter().map(|diagnostic| serde_json::to_value(diagnostic).unwrap_or_default());
+    Error::InvalidPipeline(values.collect())
+}

@@ -1,0 +1,136 @@
+//! Retries executions: starts a new one in which successful jobs are carried over.
+
+use super::{
+    create::CreateOptions,
+    group::Group,
+    identity::digest,
+    service::PipelineExecutionService,
+    spec::{demands, timeout},
+};
+use crate::{
+    context::service_context::job_of,
+    error::{Error, Result},
+    executions::{budget, idempotency_keys::CallerKey, planning::plan_of, request_texts},
+    ports::{ExecutionSpec, Node},
+    storage::artifacts::carried_artifact_is_there,
+};
+use std::collections::BTreeMap;
+use tidemill_core::execution::status::JobStatus;
+use tidemill_core::{
+    api::{ExecuteReply, RetryRequest, Trigger},
+    ids::{ExecutionId, JobId},
+    pipeline::When,
+    scheduler::CarriedJob,
+};
+
+impl PipelineExecutionService {
+    /// Starts a new execution of the same pipeline and commit as an ended one, in which successful jobs are carried over.
+    pub async fn retry(
+        &self,
+        id: ExecutionId,
+        request: RetryRequest,
+        key: Option<CallerKey>,
+    ) -> Result<ExecuteReply> {
+        request_texts::check_requester(request.requested_by.as_deref())?;
+        let mut old = self.context.execution(id).await?;
+        if !old.state.status.is_terminal() {
+            return Err(Error::Conflict(format!(
+                "execution {id} has not ended; wait for its end, or cancel it first"
+            )));
+        }
+        self.sources.admit_again(&self.context, &mut old.spec.source).await?;
+        let plan = move || {
+            let planned = plan_of(&old.spec);
+            (old, planned)
+        };
+        let (old, planned) = self.context.compute("planning an execution", plan).await?;
+        let (file, plan) = planned?;
+        budget::check(&plan, old.spec.task.file_bytes() as u64, self.allowance())?;
+        let is_manual =
+            |name: &String| plan.jobs.iter().any(|job| job.when == When::Manual && job.is_called(name));
+        if let Some(name) = request.approve.iter().find(|name| !is_manual(name)) {
+            return Err(Error::Invalid(format!(
+                "execution {id} has no job `{name}` that waits for an approval"
+            )));
+        }
+        let carried = if request.all || old.state.unplanned {
+            BTreeMap::new()
+        } else {
+            self.jobs_to_carry_over(id, plan.jobs.len(), !request.approve.is_empty()).await?
+        };
+        let identity = digest(&(id, request.all, &request.approve))?;
+        let key = key.map(|key| key.of_repository(&old.spec.repo)).transpose()?;
+        let spec = ExecutionSpec {
+            id: self.context.stores.ids.execution(),
+            trigger: Trigger::Retry,
+            requested_by: request.requested_by,
+            retry_of: Some(id),
+            created_at: self.context.now(),
+            plan_digest: plan.digest(),
+            held: false,
+            approvals: Vec::new(),
+            demands: demands(&plan),
+            group: None,
+            deadline: file.as_ref().and_then(|file| timeout(file, self.context.now())),
+            ..old.spec
+        };
+        let group = match &file {
+            Some(file) => Group::of(file, &spec)?,
+            None => None,
+        };
+        // A retry counts as an approval, so the execution is not held again.
+        let options = CreateOptions { key, request: identity, group, hold: false, approved: request.approve };
+        let reply = Box::pin(self.create(plan, spec, carried, options)).await?;
+        // The jobs run again, so their dead letters need no attention.
+        if let Err(error) = self.context.forget_dead_letters(id).await {
+            tracing::warn!(execution = %id, %error, "cannot remove the dead letters of a retried execution; dismiss them");
+        }
+        Ok(reply)
+    }
+
+    /// Returns the jobs that a retry of an execution with `jobs` jobs carries over. Returns an error if the retry has nothing to run.
+    async fn jobs_to_carry_over(
+        &self,
+        id: ExecutionId,
+        jobs: usize,
+        approves: bool,
+    ) -> Result<BTreeMap<String, CarriedJob>> {
+        let nodes = self.context.stores.records.all_nodes(id).await?;
+        let carried = self.successful_jobs(id, &nodes).await?;
+        if carried.len() == jobs {
+            return Err(Error::Invalid(format!(
+                "every job of execution {id} succeeded; to run them all again, retry with `all`"
+            )));
+        }
+        // Jobs that were skipped without a failure would be skipped again.
+        let tolerated = |node: &Node| node.state.status() == Some(JobStatus::Skipped) && node.is_tolerated();
+        let is_remaining = |node: &&Node| node.spec.job.is_some() && !carried.contains_key(&node.spec.name);
+        if !approves && nodes.iter().filter(is_remaining).all(tolerated) {
+            return Err(Error::Invalid(format!(
+                "the remaining jobs of execution {id} were not needed or not approved; to run one, name it under `approve`, or \
+                 retry with `all`"
+            )));
+        }
+        Ok(carried)
+    }
+
+    /// Returns the successful jobs of an execution whose artifacts still exist, by name.
+    async fn successful_jobs(&self, id: ExecutionId, nodes: &[Node]) -> Result<BTreeMap<String, CarriedJob>> {
+        let specs = self.context.specs(id).await?;
+        let mut carried = BTreeMap::new();
+        for node in nodes {
+            let Ok(item) = job_of(node) else { continue };
+            let Some(spec) = specs.get(node.key.ix as usize) else { continue };
+            let from: JobId = item.carried_from.unwrap_or(spec.id);
+            if item.job.status != JobStatus::Success
+                || !carried_artifact_is_there(&self.context, &spec.planned, from).await?
+            {
+                continue;
+            }
+            let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
+            let job = CarriedJob { from, attempt, log_bytes: item.log_bytes, state: item.job.clone() };
+            carried.insert(node.spec.name.clone(), job);
+        }
+        Ok(carried)
+    }
+}

@@ -1,0 +1,95 @@
+//! The service for executions, and its read operations.
+
+use crate::{
+    context::{
+        page::{no_cursor, page_size},
+        service_context::Context,
+    },
+    error::{Error, Result},
+    executions::view,
+    ports::{ExecutionRecord, ExecutionSnapshot},
+    repositories::source_policy::SourcePolicy,
+};
+use std::sync::Arc;
+use tidemill_core::execution::cost::Usage;
+use tidemill_core::{
+    api::{ExecutionList, ExecutionView, ListQuery},
+    ids::ExecutionId,
+};
+
+/// A view of an execution with its revision.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Number that changes with every change of the view.
+    pub revision: u64,
+    /// The view; `None` if the caller knows this revision.
+    pub view: Option<ExecutionView>,
+}
+
+/// Service for executions.
+#[derive(Debug, Clone)]
+pub struct PipelineExecutionService {
+    pub(super) context: Arc<Context>,
+    pub(super) sources: Arc<SourcePolicy>,
+}
+
+impl PipelineExecutionService {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context, sources: Arc::default() }
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Replaces the policy for sources of requests.
+    pub(crate) fn taking(self, policy: SourcePolicy) -> Self {
+        Self { sources: Arc::new(policy), ..self }
+    }
+
+    /// Returns an execution with its jobs. If its revision is `known`, waits for another one for at most `wait_ms`.
+    pub async fn view(&self, id: ExecutionId, known: Option<u64>, wait_ms: u64) -> Result<Seen> {
+        let records = &self.context.stores.records;
+        let mut hold = self.context.hold(if known.is_some() { wait_ms } else { 0 });
+        loop {
+            let snapshot = records.whole(id, known).await?;
+            let ExecutionSnapshot { revision, content } =
+                snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
+            if let Some((execution, nodes)) = content {
+                let specs = self.context.specs(id).await?;
+                return Ok(Seen { revision, view: Some(view::execution(&execution, &nodes, &specs)) });
+            }
+            if !hold.changed().await {
+                return Ok(Seen { revision, view: None });
+            }
+        }
+    }
+
+    /// Returns the repository of an execution.
+    pub async fn repo(&self, id: ExecutionId) -> Result<String> {
+        Ok(self.context.cached_execution(id).await?.spec.repo.clone())
+    }
+
+    /// Returns the cloud resources that an execution has used so far.
+    pub async fn usage(&self, id: ExecutionId) -> Result<Usage> {
+        self.context.execution(id).await?;
+        self.context.stores.records.usage(id).await
+    }
+
+    /// Returns a page of executions, newest first.
+    pub async fn list(&self, query: ListQuery) -> Result<ExecutionList> {
+        if let Some(cursor) = &query.cursor
+            && cursor.parse::<ExecutionId>().is_err()
+        {
+            return Err(no_cursor(cursor));
+        }
+        let limit = page_size(query.limit)?;
+        let filter = ListQuery { limit: Some(limit), ..query };
+        let (executions, more) = self.context.stores.records.executions(&filter).await?;
+        let next_cursor = executions.last().filter(|_| more).map(|last| last.spec.id.to_string());
+        Ok(ExecutionList {
+            executions: executions.iter().map(ExecutionRecord::summary).collect(),
+            next_cursor,
+        })
+    }
+}

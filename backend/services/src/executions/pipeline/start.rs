@@ -1,0 +1,161 @@
+//! Starts executions of pipeline files.
+
+use super::{
+    create::CreateOptions,
+    group::Group,
+    identity::RunIdentity,
+    planned::PlannedRun,
+    service::PipelineExecutionService,
+    spec::{demands, timeout},
+};
+use crate::{
+    error::{Error, Result},
+    executions::{
+        budget::{self, StorageAllowance},
+        idempotency_keys::{CallerKey, IdempotencyKey, Key},
+        request_texts,
+    },
+    ports::{ExecutionSpec, ExecutionTask},
+};
+use indexmap::IndexMap;
+use std::collections::BTreeMap;
+use tidemill_core::api::{ExecuteReply, ExecuteRequest};
+use tidemill_core::execution::facts::Facts;
+
+/// Options of an execution that the server itself starts.
+#[derive(Debug, Clone, Default)]
+pub struct InternalStart {
+    /// Budget for storage.
+    pub allowance: StorageAllowance,
+    /// Verified facts.
+    pub facts: Facts,
+    /// Whether the execution is held until a user approves it.
+    pub hold: bool,
+}
+
+/// Limits of a start.
+pub(crate) struct StartLimits<'a> {
+    /// Whether the execution is held until a user approves it.
+    pub hold: bool,
+    /// Budget for storage.
+    pub allowance: StorageAllowance,
+    /// Remaining bytes for held executions. The size of this one is subtracted, even if it exists already.
+    pub left: &'a mut u64,
+}
+
+impl PipelineExecutionService {
+    /// Records an execution and queues the jobs that can start, or returns the execution that the same request has started.
+    pub async fn execute(
+        &self,
+        mut request: ExecuteRequest,
+        key: Option<CallerKey>,
+        trace: Option<String>,
+    ) -> Result<ExecuteReply> {
+        request_texts::check_request(&request)?;
+        self.sources.admit(&self.context, &mut request).await?;
+        budget::check_paths(&request)?;
+        let key = key.map(|key| key.of_repository(&request.repo)).transpose()?;
+        let facts = Facts {
+            trigger: request.trigger,
+            branch: request.branch.clone(),
+            tag: request.tag.clone(),
+            commit: request.commit.clone(),
+            default_branch: request.default_branch.clone(),
+            pull_request: None,
+            changed: request.changed.clone(),
+            files: request.files.clone(),
+            variables: request.variables.clone(),
+        };
+        let start = InternalStart { facts, hold: false, allowance: self.allowance() };
+        Box::pin(self.start(request, start, key, trace)).await
+    }
+
+    /// Like [`Self::execute`], with the verified facts of `start`.
+    pub async fn start(
+        &self,
+        request: ExecuteRequest,
+        start: InternalStart,
+        key: Option<Key>,
+        trace: Option<String>,
+    ) -> Result<ExecuteReply> {
+        let InternalStart { facts, hold, allowance } = start;
+        let plan = move || {
+            let run = PlannedRun::parse(&request.pipeline, &facts);
+            (request, run)
+        };
+        let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
+        let run = run?;
+        let limits = StartLimits { hold, allowance, left: &mut { u64::MAX } };
+        Box::pin(self.start_planned(request, run, limits, key, trace)).await
+    }
+
+    /// Returns the budget of a caller.
+    pub(super) fn allowance(&self) -> StorageAllowance {
+        if self.sources.snapshots { StorageAllowance::OwnMachine } else { StorageAllowance::Token }
+    }
+
+    /// Like [`Self::start`], with a planned file.
+    pub(crate) async fn start_planned(
+        &self,
+        request: ExecuteRequest,
+        run: PlannedRun,
+        limits: StartLimits<'_>,
+        key: Option<Key>,
+        trace: Option<String>,
+    ) -> Result<ExecuteReply> {
+        let StartLimits { hold, allowance, left } = limits;
+        request_texts::check_request(&request)?;
+        let PlannedRun { file, plan, facts } = run;
+        budget::check(&plan, budget::request_bytes(&request), allowance)?;
+        let identity = RunIdentity {
+            repo: &request.repo,
+            source: &request.source,
+            pipeline: &request.pipeline,
+            facts: &facts,
+        };
+        let identity = identity.digest()?;
+        let key = match key {
+            None if !request.force => Some(Key::of(&IdempotencyKey::Derived { request: &identity })?),
+            key => key,
+        };
+        let spec = ExecutionSpec {
+            id: self.context.stores.ids.execution(),
+            pipeline_name: plan.pipeline_name.clone(),
+            repo: request.repo,
+            branch: request.branch,
+            commit: request.commit,
+            source: request.source,
+            stages: plan.stages.clone(),
+            task: ExecutionTask::RunPipeline { file: request.pipeline },
+            plan_digest: plan.digest(),
+            held: hold,
+            variables: request.variables,
+            facts: Facts { variables: IndexMap::new(), ..facts },
+            trigger: request.trigger,
+            requested_by: request.requested_by,
+            retry_of: None,
+            created_at: self.context.now(),
+            jobs: 0,
+            end_node: 0,
+            carried: Vec::new(),
+            approvals: Vec::new(),
+            demands: demands(&plan),
+            group: None,
+            deadline: timeout(&file, self.context.now()),
+            trace,
+        };
+        if hold {
+            let bytes = budget::held_bytes(&spec, &plan)?;
+            *left = left.checked_sub(bytes).ok_or_else(|| {
+                Error::OverBudget(format!(
+                    "it needs {bytes} bytes of storage, and {left} remain of the {} KiB for all pipelines of an unapproved pull request; \
+                     make its pipeline files smaller or fewer, or ask a member of the repository to push the commit to a branch",
+                    budget::MAX_HELD_BYTES >> 10
+                ))
+            })?;
+        }
+        let group = Group::of(&file, &spec)?;
+        let options = CreateOptions { key, request: identity, group, hold, approved: Vec::new() };
+        Box::pin(self.create(plan, spec, BTreeMap::new(), options)).await
+    }
+}

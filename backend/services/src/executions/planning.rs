@@ -1,0 +1,93 @@
+//! Recomputes the plan of an execution from its recorded pipeline file and facts. What follows from these is not stored, so the size of
+//! the records does not grow with the size of matrices.
+
+use super::discovery_plan;
+use crate::{
+    context::{
+        job_spec::{JobSpec, weight},
+        lru_cache::LruCache,
+        service_context::Context,
+    },
+    error::{Error, Result},
+    ports::{ExecutionSpec, ExecutionTask},
+};
+use std::sync::Arc;
+use tidemill_core::execution::facts::Facts;
+use tidemill_core::{
+    ids::{ExecutionId, JobId},
+    pipeline::{self, Pipeline},
+    plan::Plan,
+};
+
+/// Returns the pipeline file and the plan of an execution; a discovery has no file.
+pub(crate) fn plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> {
+    let text = match &spec.task {
+        ExecutionTask::RunPipeline { file } => file,
+        ExecutionTask::DiscoverPipelines(discovery) => {
+            return Ok((None, discovery_plan::plan(discovery.clone())));
+        }
+    };
+    let id = spec.id;
+    let file = pipeline::parse(text).map_err(|_| {
+        Error::Invalid(format!("this version of Tidemill rejects the pipeline file of execution {id}"))
+    })?;
+    let facts = Facts { variables: spec.variables.clone(), ..spec.facts.clone() };
+    let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
+    Ok((Some(file), plan))
+}
+
+/// Like [`plan_of`], for an execution with recorded nodes. Returns an error if the plan differs from the one the nodes were created from.
+pub(crate) fn same_plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> {
+    let planned = plan_of(spec)?;
+    if planned.1.digest() != spec.plan_digest {
+        return Err(Error::Conflict(format!(
+            "execution {} was planned by a version of Tidemill with another plan for its pipeline; cancel and retry it",
+            spec.id
+        )));
+    }
+    Ok(planned)
+}
+
+/// Returns the specs of the jobs of a plan.
+pub(crate) fn specs_of(execution: ExecutionId, plan: Plan) -> Vec<JobSpec> {
+    let spec = |(ix, planned)| JobSpec { id: JobId::of(execution, ix), planned };
+    (0..).zip(plan.jobs).map(spec).collect()
+}
+
+impl Context {
+    /// Returns the specs of all jobs of an execution, in order.
+    pub async fn specs(&self, id: ExecutionId) -> Result<Arc<Vec<JobSpec>>> {
+        if let Some(specs) = self.planned.get(id) {
+            return Ok(specs);
+        }
+        let execution = self.cached_execution(id).await?;
+        let planned = self.planned.clone();
+        let plan = move || {
+            // Another request may have planned it in the meantime.
+            if let Some(specs) = planned.get(id) {
+                return Ok(specs);
+            }
+            let (_, plan) = same_plan_of(&execution.spec)?;
+            Ok(keep_specs(&planned, id, plan))
+        };
+        self.compute("planning an execution", plan).await?
+    }
+
+    /// Returns the spec of a job.
+    pub async fn spec(&self, id: ExecutionId, ix: u32) -> Result<JobSpec> {
+        let specs = self.specs(id).await?;
+        let spec = specs.get(ix as usize).cloned();
+        spec.ok_or_else(|| Error::NotFound(format!("execution {id} has no job {ix}")))
+    }
+
+    /// Caches the jobs of a plan.
+    pub fn keep_specs(&self, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
+        keep_specs(&self.planned, id, plan)
+    }
+}
+
+fn keep_specs(planned: &LruCache<Vec<JobSpec>>, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
+    let specs = Arc::new(specs_of(id, plan));
+    planned.put(id, specs.clone(), weight(&specs));
+    specs
+}

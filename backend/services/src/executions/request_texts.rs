@@ -1,0 +1,93 @@
+//! Checks of displayed texts in requests: bounded length, and no control characters.
+
+use crate::error::{Error, Result};
+use tidemill_core::execution::assignment::Source;
+use tidemill_core::{
+    api::{ArtifactUploadRequest, ExecuteRequest},
+    text::{self, check_line},
+};
+
+/// Maximum length of the address of a repository, in bytes.
+const MAX_REPO_LEN: usize = 2_048;
+/// Maximum length of a branch, a tag or a commit, in bytes.
+const MAX_REF_LEN: usize = 512;
+/// Maximum length of the name of the requester, in bytes.
+const MAX_REQUESTER_LEN: usize = 200;
+/// Maximum length of the path of a pipeline file, in bytes.
+const MAX_PATH_LEN: usize = 4_096;
+/// Maximum length of the name of an artifact, in bytes: all of its declared paths.
+const MAX_ARTIFACT_LEN: usize = 256 << 10;
+
+fn check(field: &'static str, text: &str, max: usize) -> Result<()> {
+    check_line(field, text, max).map_err(|error| Error::Unprocessable(error.to_string()))
+}
+
+/// Checks source and requester of a request to start an execution.
+pub fn check_request(request: &ExecuteRequest) -> Result<()> {
+    let optional = |field, text: &Option<String>, max| match text {
+        Some(text) => check(field, text, max),
+        None => Ok(()),
+    };
+    check("repo", &request.repo, MAX_REPO_LEN)?;
+    optional("branch", &request.branch, MAX_REF_LEN)?;
+    optional("commit", &request.commit, MAX_REF_LEN)?;
+    optional("tag", &request.tag, MAX_REF_LEN)?;
+    optional("default_branch", &request.default_branch, MAX_REF_LEN)?;
+    optional("file", &request.file, MAX_PATH_LEN)?;
+    check_requester(request.requested_by.as_deref())?;
+    match &request.source {
+        Source::Git { url, branch, commit, .. } => {
+            check("source.url", url, MAX_REPO_LEN)?;
+            optional("source.branch", branch, MAX_REF_LEN)?;
+            check("source.commit", commit, MAX_REF_LEN)?;
+        }
+        Source::Uploaded { url, branch, commit, .. } => {
+            optional("source.url", url, MAX_REPO_LEN)?;
+            optional("source.branch", branch, MAX_REF_LEN)?;
+            check("source.commit", commit, MAX_REF_LEN)?;
+        }
+        Source::Snapshot { repository, branch, commit, .. } => {
+            check("source.repository", repository, MAX_REPO_LEN)?;
+            optional("source.branch", branch, MAX_REF_LEN)?;
+            check("source.commit", commit, MAX_REF_LEN)?;
+        }
+        Source::None => {}
+    }
+    Ok(())
+}
+
+/// Checks the claimed name of the requester.
+pub fn check_requester(requester: Option<&str>) -> Result<()> {
+    match requester {
+        Some(text) => check("requested_by", text, MAX_REQUESTER_LEN),
+        None => Ok(()),
+    }
+}
+
+/// Checks the name of an artifact. Names of files in it are not checked; clients escape them.
+pub fn check_artifact(request: &ArtifactUploadRequest) -> Result<()> {
+    check("file_path", &request.file_path, MAX_ARTIFACT_LEN)
+}
+
+/// Sanitizes a name from a git provider: it is truncated instead of rejected, since the user cannot change it.
+pub fn clean(name: &str) -> String {
+    let mut cleaned = String::new();
+    for c in name.chars().filter(|c| !text::is_control(*c)) {
+        if cleaned.len() + c.len_utf8() > MAX_REQUESTER_LEN {
+            break;
+        }
+        cleaned.push(c);
+    }
+    cleaned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean;
+
+    #[test]
+    fn sanitize_removes_control_characters_and_truncates() {
+        assert_eq!(clean("a\u{1b}[31mnn\n"), "a[31mnn");
+        assert_eq!(clean(&"ä".repeat(500)).len(), 200);
+    }
+}

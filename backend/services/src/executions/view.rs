@@ -1,0 +1,94 @@
+//! Converts records to the types of the API.
+
+use crate::{
+    context::job_spec::JobSpec,
+    ports::{ExecutionRecord, JobRecord, Node, NodeBody},
+};
+use tidemill_core::execution::{
+    status::{ExecutionStatus, JobStatus},
+    transition::AllowFailureRules,
+};
+use tidemill_core::{
+    api::{Approval, ExecutionView, JobView},
+    ids::ExecutionId,
+    pipeline::When,
+    plan::PlannedJob,
+};
+
+/// Converts an execution with its jobs; those of an unapproved execution come from its plan.
+pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) -> ExecutionView {
+    let unplanned = record.state.unplanned;
+    let node = |ix: u32| nodes.binary_search_by_key(&ix, |node| node.key.ix).ok().map(|at| &nodes[at]);
+    let approval = |job: Option<u32>| {
+        let of = record.spec.approvals.iter().find(|approval| approval.job == job)?;
+        let gate = node(of.gate);
+        // The gate fails if the approval came too late.
+        gate.is_none_or(|gate| gate.failed == 0)
+            .then(|| if is_open(gate) { Approval::Given } else { Approval::Awaited })
+    };
+    let jobs = (0..).zip(specs).filter_map(|(ix, spec)| {
+        if unplanned {
+            let mut item = JobRecord::default();
+            item.job.status = match record.state.status {
+                ExecutionStatus::Success => JobStatus::Skipped,
+                status if status.is_terminal() => JobStatus::Canceled,
+                _ => JobStatus::Pending,
+            };
+            return Some(job(record.spec.id, &item, spec));
+        }
+        let node = node(ix)?;
+        let NodeBody::Job(item) = &node.state.body else { return None };
+        let mut job = job(record.spec.id, item, spec);
+        job.tolerated |= node.is_skipped_optional();
+        if spec.planned.when == When::Manual {
+            job.approval = approval(Some(ix));
+        }
+        Some(job)
+    });
+    let after = record.spec.group.as_ref().and_then(|group| group.after);
+    let waits_for = after.filter(|(_, gate)| !is_open(node(*gate))).map(|(older, _)| older);
+    ExecutionView {
+        execution: record.summary(),
+        stages: record.spec.stages.clone(),
+        approval: approval(None),
+        waits_for: waits_for.filter(|_| !record.state.status.is_terminal()),
+        jobs: jobs.collect(),
+    }
+}
+
+/// Whether a gate has all its arrivals.
+fn is_open(gate: Option<&Node>) -> bool {
+    gate.is_some_and(|gate| gate.waits_for == 0)
+}
+
+/// Converts a job.
+pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView {
+    let (state, planned): (_, &PlannedJob) = (&item.job, &spec.planned);
+    JobView {
+        id: spec.id,
+        pipeline_execution_id: execution,
+        stage: planned.stage.clone(),
+        job_name: planned.name.clone(),
+        docker_image: planned.image.clone(),
+        status: state.status,
+        needs: planned.needs.clone(),
+        allow_failure: planned.allow_failure,
+        tolerated: state
+            .is_tolerated(AllowFailureRules { any: false, exit_codes: &planned.allow_exit_codes }),
+        approval: None,
+        runs_on: planned.runs_on.clone(),
+        environment: planned.surroundings.environment.clone(),
+        attempt: state.attempt,
+        attempts: state.attempts.clone(),
+        queued_at: state.queued_at,
+        not_before: state.not_before,
+        start_time: state.started_at,
+        end_time: state.ended_at,
+        exit_code: state.exit_code,
+        failure_reason: state.failure.clone(),
+        steps: state.steps.clone(),
+        phase: state.phase.clone(),
+        log_bytes: item.log_bytes,
+        carried_from: item.carried_from,
+    }
+}

@@ -1,0 +1,368 @@
+//! Discovery: a worker reads the pipeline files of a commit, and the server starts the matching pipelines.
+
+use super::{
+    discovery_start::{DiscoveryStart, start_discovery},
+    held_executions,
+    outbox::Outbox,
+    schedules::{DiscoveredPipeline, ScheduleService},
+};
+use crate::{
+    context::service_context::{Context, job_of},
+    error::{Error, Result},
+    executions::{
+        budget,
+        idempotency_keys::{IdempotencyKey, Key},
+        pipeline::{planned::PlannedRun, service::PipelineExecutionService, start::StartLimits},
+    },
+    ports::{ExecutionRecord, ExecutionTask},
+    repositories::{record::Repository, service::RepositoryService},
+};
+use std::{fmt, sync::Arc};
+use tidemill_core::execution::{
+    assignment::Source,
+    discovery::{Discovery, DiscoveryReply, DiscoveryReport, PipelineFile},
+    facts::Facts,
+};
+use tidemill_core::plan::trigger;
+use tidemill_core::repository::{canonical, registration::Approval};
+use tidemill_core::text::diagnostics::{Diagnostic, Severity};
+use tidemill_core::{
+    api::{ExecuteReply, ExecuteRequest, Trigger},
+    ids::ExecutionId,
+    pipeline::{self, Pipeline},
+    plan::PlanError,
+};
+
+/// Maximum length of the chain of retries that is followed back.
+const MAX_RETRIES: usize = 100;
+/// Maximum number of reported errors of one file.
+const MAX_FILE_ERRORS: usize = 20;
+/// Maximum length of a line of a reply, in characters.
+const MAX_LINE_CHARS: usize = 600;
+/// Maximum size of all lines of a reply, in bytes.
+const MAX_REPLY_BYTES: usize = 6 << 10;
+
+/// Service for discoveries.
+#[derive(Debug, Clone)]
+pub struct DiscoveryService {
+    context: Arc<Context>,
+    pipelines: PipelineExecutionService,
+    repositories: RepositoryService,
+    schedules: ScheduleService,
+    outbox: Outbox,
+}
+
+/// State of starting the pipelines of one discovery.
+struct StartContext<'a> {
+    repository: &'a Repository,
+    discovering: &'a ExecutionRecord,
+    facts: &'a Arc<Facts>,
+    /// The first discovery of a chain of retries; what it started is not started again.
+    first: ExecutionId,
+    /// Whether the executions are held until a user approves them.
+    hold: bool,
+    /// Remaining bytes for held executions.
+    left: u64,
+}
+
+/// Truncates the lines of a reply, whose size an untrusted commit determines.
+fn truncate_lines(lines: &mut Vec<String>) {
+    let mut left = MAX_REPLY_BYTES;
+    let mut fit = 0;
+    for line in lines.iter_mut() {
+        if let Some((end, _)) = line.char_indices().nth(MAX_LINE_CHARS) {
+            line.truncate(end);
+            line.push_str("...");
+        }
+        if line.len() > left {
+            break;
+        }
+        left -= line.len();
+        fit += 1;
+    }
+    let more = lines.len() - fit;
+    if more > 0 {
+        lines.truncate(fit);
+        lines.push(format!("and {more} more lines; run `tidemill check` to see all errors of a file"));
+    }
+}
+
+/// Outcome of one pipeline file.
+enum FileOutcome {
+    Reported(String),
+    Invalid(Vec<String>),
+}
+
+/// A parsed file: the pipeline in it, and whether it starts.
+struct InspectedFile {
+    pipeline: DiscoveredPipeline,
+    /// The planned run to start, or the reason why there is none.
+    run: Result<PlannedRun, FileOutcome>,
+}
+
+impl InspectedFile {
+    /// Parses and plans a file for a commit with these facts. Returns the lines that describe its errors on failure.
+    fn inspect(file: &PipelineFile, facts: &Facts) -> Result<Self, Vec<String>> {
+        let parsed = parse_file(file)?;
+        let path = &file.path;
+        let pipeline = DiscoveredPipeline {
+            path: path.clone(),
+            pipeline: parsed.name.clone(),
+            schedules: parsed.on.schedule.clone(),
+        };
+        let not_started =
+            |why: &dyn fmt::Display| FileOutcome::Reported(format!("{path}: not started: {why}"));
+        let run = match trigger::starts(&parsed.on, facts) {
+            Err(why) => Err(not_started(&why)),
+            Ok(()) => PlannedRun::of(parsed, facts).map_err(|why| match why {
+                PlanError::AllLeftOut(_) => not_started(&why),
+                _ => FileOutcome::Invalid(vec![format!("{path}: {why}")]),
+            }),
+        };
+        Ok(Self { pipeline, run })
+    }
+}
+
+impl DiscoveryService {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        pipelines: PipelineExecutionService,
+        repositories: RepositoryService,
+        schedules: ScheduleService,
+        outbox: Outbox,
+    ) -> Self {
+        Self { context, pipelines, repositories, schedules, outbox }
+    }
+
+    /// Starts a discovery of the schedules on the default branch of a repository.
+    pub async fn sync(&self, repo: &str, by: Option<String>) -> Result<ExecuteReply> {
+        let repository = self.repositories.must_find(repo).await?;
+        let branch = repository.default_branch().map(str::to_owned);
+        let fetch_ref =
+            branch.as_ref().map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
+        let facts = Facts {
+            trigger: Trigger::Manual,
+            branch: branch.clone(),
+            default_branch: branch,
+            ..Facts::default()
+        };
+        let discovery = Discovery { fetch_ref: Some(fetch_ref), ..Discovery::default() };
+        let key = IdempotencyKey::Sync { id: self.context.stores.ids.execution() };
+        start_discovery(
+            &self.pipelines,
+            &self.context,
+            &repository,
+            DiscoveryStart { facts, discovery, by },
+            key,
+        )
+        .await
+    }
+
+    /// Starts the matching pipelines among those that a worker found. Idempotent for a repeated report.
+    pub async fn discovered(&self, report: DiscoveryReport) -> Result<DiscoveryReply> {
+        let node = self.context.job(report.job_id).await?;
+        if !job_of(&node)?.job.holds(report.lease) {
+            return Err(Error::LeaseLost(format!(
+                "the lease of job {} is not valid; another worker may have the job",
+                report.job_id
+            )));
+        }
+        report.check().map_err(|error| Error::Invalid(error.to_string()))?;
+        let execution = self.context.cached_execution(node.key.execution).await?;
+        let ExecutionTask::DiscoverPipelines(discovery) = &execution.spec.task else {
+            let message = format!("job {} is not a discovery", report.job_id);
+            return Err(Error::Conflict(message));
+        };
+        let Some(repository) = self.repositories.find(&canonical(&execution.spec.repo)).await? else {
+            let line = format!("{} is no longer registered: nothing starts", execution.spec.repo);
+            return Ok(DiscoveryReply { lines: vec![line], failed: true });
+        };
+        let facts = Arc::new(Facts {
+            commit: Some(report.commit),
+            changed: report.changed,
+            files: report.paths,
+            ..execution.spec.facts.clone()
+        });
+        let first = self.first_discovery(&execution).await?;
+        let hold = match (repository.approval, &facts.pull_request) {
+            (Approval::None, _) | (_, None) => false,
+            (Approval::Forks, Some(request)) => request.from_fork,
+            (Approval::All, Some(_)) => true,
+        };
+        let mut start = StartContext {
+            repository: &repository,
+            discovering: &execution,
+            facts: &facts,
+            first,
+            hold,
+            left: 0,
+        };
+        let mut too_many = None;
+        if hold {
+            self.cancel_older(&execution).await?;
+            too_many = held_executions::too_many(&self.context, &execution).await?;
+            start.left = if too_many.is_some() { 0 } else { budget::MAX_HELD_BYTES };
+        }
+        let mut reply = DiscoveryReply::default();
+        if let Some(reason) = too_many {
+            reply.failed = true;
+            reply.lines.push(reason);
+        }
+        if report.files.is_empty() {
+            reply.lines.push("there is no pipeline file at this commit".into());
+        }
+        let mut found = Vec::new();
+        let mut failure = None;
+        for file in report.files {
+            let facts_of_file = facts.clone();
+            let inspect = move || {
+                let inspected = InspectedFile::inspect(&file, &facts_of_file);
+                (file, inspected)
+            };
+            let (file, inspected) = self.context.compute("parsing a pipeline file", inspect).await?;
+            let outcome = match inspected {
+                Err(lines) => FileOutcome::Invalid(lines),
+                Ok(InspectedFile { pipeline, run }) => {
+                    found.push(pipeline);
+                    let path = file.path.clone();
+                    let started = match run {
+                        Err(outcome) => Ok(outcome),
+                        Ok(run) => self.start_file(&mut start, file, run).await,
+                    };
+                    match started {
+                        Ok(outcome) => outcome,
+                        // The worker repeats its report; the remaining files are processed now.
+                        Err(error @ (Error::Storage { .. } | Error::DiskFull(_))) => {
+                            failure.get_or_insert(error);
+                            continue;
+                        }
+                        Err(error) => {
+                            let why = error.report().words;
+                            FileOutcome::Invalid(vec![format!("{path}: cannot start: {why}")])
+                        }
+                    }
+                }
+            };
+            match outcome {
+                FileOutcome::Reported(line) => reply.lines.push(line),
+                FileOutcome::Invalid(lines) => {
+                    reply.failed = true;
+                    reply.lines.extend(lines);
+                }
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        truncate_lines(&mut reply.lines);
+        if reply.failed && facts.trigger != Trigger::Manual {
+            // Otherwise no commit status would show the errors of the files.
+            self.outbox.announce(execution.spec.id, &repository).await?;
+        }
+        if registers_schedules(&facts, discovery) {
+            let name = repository.name();
+            // An invalid file keeps its earlier schedules.
+            let keep = reply.failed;
+            reply.lines.extend(self.schedules.register(&name, execution.spec.id, &found, keep).await?);
+        }
+        Ok(reply)
+    }
+
+    /// Cancels unapproved executions of earlier commits of the same pull request, which are obsolete.
+    async fn cancel_older(&self, discovering: &ExecutionRecord) -> Result<()> {
+        for id in held_executions::older(&self.context, discovering).await? {
+            self.pipelines.cancel(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the first execution of the chain of retries; what it started is not started again.
+    async fn first_discovery(&self, of: &ExecutionRecord) -> Result<ExecutionId> {
+        let (mut first, mut before) = (of.spec.id, of.spec.retry_of);
+        for _ in 0..MAX_RETRIES {
+            let Some(id) = before else { break };
+            first = id;
+            before = self.context.cached_execution(id).await?.spec.retry_of;
+        }
+        Ok(first)
+    }
+
+    async fn start_file(
+        &self,
+        start: &mut StartContext<'_>,
+        file: PipelineFile,
+        run: PlannedRun,
+    ) -> Result<FileOutcome> {
+        let StartContext { repository, discovering, facts, first, hold, .. } = *start;
+        let path = &file.path;
+        let on_branch = facts.branch.clone().filter(|_| facts.pull_request.is_none());
+        let request = ExecuteRequest {
+            pipeline: file.text,
+            file: Some(path.clone()),
+            repo: repository.url.clone(),
+            branch: facts.branch.clone(),
+            commit: facts.commit.clone(),
+            source: Source::Git {
+                url: repository.url.clone(),
+                branch: on_branch,
+                commit: facts.commit.clone().unwrap_or_default(),
+                private_host: true,
+            },
+            trigger: facts.trigger,
+            requested_by: discovering.spec.requested_by.clone(),
+            tag: facts.tag.clone(),
+            default_branch: facts.default_branch.clone(),
+            ..ExecuteRequest::default()
+        };
+        let key = Key::of(&IdempotencyKey::Discovered { first, path })?;
+        let limits = StartLimits { hold, allowance: budget::StorageAllowance::Push, left: &mut start.left };
+        match Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), None)).await {
+            Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
+                // If this fails, the worker repeats its report, which announces the execution again.
+                self.outbox.announce(execution_id, repository).await?;
+                let held = if hold { "; it waits for an approval" } else { "" };
+                let outcome = if attached { "started before" } else { "started" };
+                let line = format!("{path}: {outcome}: {pipeline_name} {run_number} ({execution_id}){held}");
+                Ok(FileOutcome::Reported(line))
+            }
+            // The first discovery saw another commit.
+            Err(Error::KeyReused(_)) => {
+                Ok(FileOutcome::Reported(format!("{path}: started before, at another commit")))
+            }
+            Err(Error::Invalid(why) | Error::Unprocessable(why) | Error::OverBudget(why)) => {
+                Ok(FileOutcome::Invalid(vec![format!("{path}: cannot start: {why}")]))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether the discovery determines the schedules of the repository.
+fn registers_schedules(facts: &Facts, discovery: &Discovery) -> bool {
+    let is_default = facts.branch == facts.default_branch && facts.tag.is_none();
+    is_default
+        && facts.pull_request.is_none()
+        && discovery.only.is_empty()
+        && matches!(facts.trigger, Trigger::Push | Trigger::Manual)
+}
+
+/// Parses the pipeline of a file, or returns the lines that describe its errors. Workers translate files of GitLab.
+fn parse_file(file: &PipelineFile) -> Result<Pipeline, Vec<String>> {
+    pipeline::parse(&file.text).map_err(|diagnostics| error_lines(&file.path, &diagnostics))
+}
+
+fn error_lines(path: &str, diagnostics: &[Diagnostic]) -> Vec<String> {
+    let errors = diagnostics.iter().filter(|one| one.severity == Severity::Error);
+    let mut lines: Vec<String> = errors
+        .map(|one| {
+            let position = one.location.map(|at| format!(":{}:{}", at.line, at.column)).unwrap_or_default();
+            format!("{path}{position}: {}", one.message)
+        })
+        .collect();
+    if lines.len() > MAX_FILE_ERRORS {
+        let more = lines.len() - MAX_FILE_ERRORS;
+        lines.truncate(MAX_FILE_ERRORS);
+        lines.push(format!("{path}: and {more} more"));
+    }
+    lines
+}

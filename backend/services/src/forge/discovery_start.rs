@@ -1,0 +1,79 @@
+//! Starts executions that discover the pipelines of a commit.
+
+use crate::{
+    context::service_context::Context,
+    error::Result,
+    executions::{
+        discovery_plan::plan,
+        idempotency_keys::{IdempotencyKey, Key},
+        pipeline::{create::CreateOptions, service::PipelineExecutionService},
+        request_texts,
+    },
+    ports::{ExecutionSpec, ExecutionTask},
+    repositories::record::Repository,
+};
+use indexmap::IndexMap;
+use std::collections::BTreeMap;
+use tidemill_core::api::ExecuteReply;
+use tidemill_core::execution::{assignment::Source, discovery::Discovery, facts::Facts};
+
+/// Parameters of a discovery.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DiscoveryStart {
+    /// Facts of the commit. Without a commit, the discovery uses the one that its ref points to.
+    pub facts: Facts,
+    /// What to discover.
+    pub discovery: Discovery,
+    /// Who caused it, if known.
+    pub by: Option<String>,
+}
+
+/// Starts an execution that discovers the pipelines of a commit.
+pub(crate) async fn start_discovery(
+    pipelines: &PipelineExecutionService,
+    context: &Context,
+    at: &Repository,
+    start: DiscoveryStart,
+    key: IdempotencyKey<'_>,
+) -> Result<ExecuteReply> {
+    let DiscoveryStart { facts, discovery, by } = start;
+    let plan = plan(discovery.clone());
+    let spec = ExecutionSpec {
+        id: context.stores.ids.execution(),
+        pipeline_name: plan.pipeline_name.clone(),
+        repo: at.url.clone(),
+        branch: facts.branch.clone(),
+        commit: facts.commit.clone(),
+        source: Source::Git {
+            url: at.url.clone(),
+            // The fetch ref locates the commit; the branch of a pull request may be in another repository.
+            branch: facts.branch.clone().filter(|_| facts.pull_request.is_none()),
+            commit: facts.commit.clone().unwrap_or_default(),
+            // Registered repositories may be on a private host.
+            private_host: true,
+        },
+        stages: plan.stages.clone(),
+        task: ExecutionTask::DiscoverPipelines(discovery),
+        plan_digest: plan.digest(),
+        held: false,
+        variables: IndexMap::new(),
+        trigger: facts.trigger,
+        facts,
+        requested_by: by.map(|by| request_texts::clean(&by)),
+        retry_of: None,
+        created_at: context.now(),
+        jobs: 0,
+        end_node: 0,
+        carried: Vec::new(),
+        approvals: Vec::new(),
+        demands: Vec::new(),
+        group: None,
+        deadline: None,
+        trace: None,
+    };
+    // The key alone identifies the request, so the execution found under it always matches.
+    let key = Key::of(&key)?;
+    let request = key.name.clone();
+    let options = CreateOptions { request, key: Some(key), group: None, hold: false, approved: Vec::new() };
+    Box::pin(pipelines.create(plan, spec, BTreeMap::new(), options)).await
+}

@@ -1,0 +1,274 @@
+//! Receives webhooks of git providers.
+
+use super::discovery_start::{self, DiscoveryStart};
+use crate::{
+    context::service_context::Context,
+    error::{Error, Result},
+    executions::{idempotency_keys::IdempotencyKey, pipeline::service::PipelineExecutionService},
+    ports::{DocumentKey, NewDocument},
+    repositories::{record::Repository, service::RepositoryService},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tidemill_core::execution::{
+    discovery::Discovery,
+    facts::{Facts, PullRequest},
+};
+use tidemill_core::ids::digest::sha256_hex;
+use tidemill_core::repository::{
+    canonical,
+    registration::WebhookReply,
+    webhook::{Change, Event, Headers, Provider, PullRequestUpdate, json_of},
+};
+use tidemill_core::{api::Trigger, time::Timestamp};
+
+/// Sender of a delivery, as far as known before its body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliverySender {
+    /// The URL names no repository, so only a small body is accepted: it is buffered before the sender is known.
+    Unnamed,
+    /// The URL names a registered repository, and there is a signature.
+    Named,
+    /// The URL names an unregistered repository. The body is read, so that the reply does not reveal this, and dropped.
+    Unknown,
+}
+
+/// Kind of the documents of accepted bodies.
+const DOCUMENT_KIND: &str = "delivery";
+/// Time within which the same body is accepted only once.
+const DEDUPLICATION_WINDOW_MS: u64 = 24 * 3_600_000;
+/// Retention of a delivery's record; longer than the window, since clocks differ.
+const DELIVERY_RETENTION_MS: i64 = 25 * 3_600_000;
+/// Maximum number of repository names of a body that are looked up; bodies have two or three.
+const MAX_NAMES: usize = 4;
+/// Maximum length of the name of a repository, in bytes.
+const MAX_NAME_LEN: usize = 400;
+/// Maximum number of attempts to write a delivery's record.
+const MAX_ATTEMPTS: u32 = 20;
+
+/// The stored record of an accepted body.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct DeliveryRecord {
+    taken_at: Timestamp,
+    /// [`Repository::delivery_epoch`] at that time.
+    epoch: i64,
+}
+
+/// Service for webhooks.
+#[derive(Debug, Clone)]
+pub struct WebhookService {
+    context: Arc<Context>,
+    pipelines: PipelineExecutionService,
+    repositories: RepositoryService,
+}
+
+impl WebhookService {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        pipelines: PipelineExecutionService,
+        repositories: RepositoryService,
+    ) -> Self {
+        Self { context, pipelines, repositories }
+    }
+
+    /// Classifies a delivery by its URL and headers.
+    pub async fn expected(
+        &self,
+        provider: Provider,
+        hint: Option<&str>,
+        headers: Headers<'_>,
+    ) -> Result<DeliverySender> {
+        let repository = || hint.map(canonical).unwrap_or_default();
+        // The body of an unsigned delivery is not read.
+        provider
+            .is_signed(headers)
+            .map_err(|refusal| Error::Unproven { repository: repository(), reason: refusal.to_string() })?;
+        if hint.is_none() {
+            return Ok(DeliverySender::Unnamed);
+        }
+        let repository = self.repositories.find(&repository()).await?;
+        let is_registered = repository.is_some_and(|repository| repository.provider == provider);
+        Ok(if is_registered { DeliverySender::Named } else { DeliverySender::Unknown })
+    }
+
+    /// Processes a delivery: verifies its signature with the secret of the repository that the body (or `hint`) names, and starts
+    /// discoveries. The same body within a day starts nothing new, whatever its headers, which are not signed.
+    pub async fn take(
+        &self,
+        provider: Provider,
+        hint: Option<&str>,
+        headers: Headers<'_>,
+        body: &[u8],
+    ) -> Result<WebhookReply> {
+        let json = json_of(headers("content-type"), body);
+        let repository = self.authenticated_repository(provider, hint, headers, &json, body).await?;
+        let delivered =
+            provider.read(headers, &json).map_err(|refusal| Error::Invalid(refusal.to_string()))?;
+        let name = repository.name();
+        if let Some(branch) = &delivered.default_branch
+            && repository.default_branch.is_none()
+        {
+            self.repositories.told_default_branch(&name, branch).await?;
+        }
+        let default_branch = repository.default_branch.clone().or(delivered.default_branch);
+        let default_branch = default_branch.or_else(|| repository.default_branch().map(str::to_owned));
+        let mut reply = WebhookReply::default();
+        let mut starts = Vec::new();
+        for (event, what) in delivered.events.into_iter().enumerate() {
+            match what {
+                Event::Push(change) => starts.push((event, push_start(change, default_branch.clone()))),
+                Event::Tag(change) => starts.push((event, tag_start(change, default_branch.clone()))),
+                Event::PullRequest(request) => {
+                    starts.push((event, pull_request_start(*request, default_branch.clone())));
+                }
+                Event::Deleted(what) => reply.lines.push(format!("{what} was deleted: nothing starts")),
+                Event::Ping => reply.lines.push(format!("the webhook of {name} works")),
+                Event::Ignored(why) => reply.lines.push(format!("nothing starts: {why}")),
+            }
+        }
+        if starts.is_empty() {
+            return Ok(reply);
+        }
+        let body = sha256_hex(body);
+        let DeliveryRecord { taken_at, epoch } = self.record_delivery(&repository, &body).await?;
+        for (event, start) in starts {
+            let key = IdempotencyKey::Webhook { repo: &name, body: &body, taken_at, epoch, event };
+            let started =
+                discovery_start::start_discovery(&self.pipelines, &self.context, &repository, start, key)
+                    .await?;
+            if started.attached {
+                let id = started.execution_id;
+                reply.lines.push(format!(
+                    "delivered before, see execution {id}; to allow it again, run `tidemill repo redeliver`"
+                ));
+            } else {
+                reply.lines.push(format!("started discovery {}", started.execution_id));
+                reply.executions.push(started.execution_id);
+            }
+        }
+        Ok(reply)
+    }
+
+    /// Returns the repository of a delivery, if the signature is valid. An unregistered repository, one of another provider, and a missing
+    /// or wrong signature return the same error, after the same work.
+    async fn authenticated_repository(
+        &self,
+        provider: Provider,
+        hint: Option<&str>,
+        headers: Headers<'_>,
+        json: &[u8],
+        body: &[u8],
+    ) -> Result<Repository> {
+        let mut names = match hint {
+            Some(hint) => vec![canonical(hint)],
+            None => provider.repositories(json),
+        };
+        names.retain(|name| (1..=MAX_NAME_LEN).contains(&name.len()));
+        names.truncate(MAX_NAMES);
+        if names.is_empty() {
+            let message =
+                "the body names no repository; add `?repo=` and the repository to the webhook's URL";
+            return Err(Error::Invalid(message.into()));
+        }
+        let mut registered = None;
+        for name in &names {
+            // Looks up all names and always verifies a signature, so that timing does not reveal which are registered.
+            let found = self.repositories.find(name).await?;
+            registered = registered.or(found.filter(|found| found.provider == provider));
+        }
+        let secret = match &registered {
+            Some(repository) => self.repositories.webhook_secret(repository).await,
+            None => self.repositories.decoy_secret().await,
+        };
+        let secret = match secret {
+            Err(Error::Sealed(why)) => Err(format!("its webhook secret cannot be decrypted: {why}")),
+            secret => Ok(secret?),
+        };
+        let verified = secret.and_then(|secret| {
+            provider.verify(&secret, headers, body).map_err(|refusal| refusal.to_string())
+        });
+        let reason = match (registered, verified) {
+            (Some(repository), Ok(())) => return Ok(repository),
+            (Some(_), Err(reason)) => reason,
+            (None, _) => format!("no repository of {provider} has this name"),
+        };
+        Err(Error::Unproven { repository: names.join(" or "), reason })
+    }
+
+    /// Returns the record of the first delivery of a body within a day and the current redelivery epoch, and creates it if there is none.
+    async fn record_delivery(&self, of: &Repository, body: &str) -> Result<DeliveryRecord> {
+        let documents = &self.context.stores.documents;
+        let key = DocumentKey::new(DOCUMENT_KIND, format!("{}\n{body}", of.name()));
+        for _ in 0..MAX_ATTEMPTS {
+            let now = self.context.now();
+            let existing = documents.get(&key).await?;
+            if let Some(existing) = &existing {
+                let previous: DeliveryRecord = serde_json::from_str(&existing.value)
+                    .map_err(|error| Error::storage("reading a delivery's record", error))?;
+                // A newer epoch may have started while this delivery was processed.
+                if previous.epoch >= of.delivery_epoch
+                    && now.since_ms(previous.taken_at) < DEDUPLICATION_WINDOW_MS
+                {
+                    return Ok(previous);
+                }
+            }
+            let delivery = DeliveryRecord { taken_at: now, epoch: of.delivery_epoch };
+            let value = serde_json::to_string(&delivery)
+                .map_err(|error| Error::storage("recording a delivery", error))?;
+            let expires_at = Some(now.plus_ms(DELIVERY_RETENTION_MS));
+            let new = NewDocument { key: key.clone(), value, due_at: None, expires_at };
+            if documents.put(new, existing.map(|existing| existing.version)).await? {
+                return Ok(delivery);
+            }
+        }
+        Err(Error::Conflict("too many concurrent deliveries of the same body; try again".into()))
+    }
+}
+
+fn push_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
+    let Change { name, commit, before, by } = change;
+    let facts = Facts {
+        trigger: Trigger::Push,
+        branch: Some(name),
+        commit: Some(commit),
+        default_branch,
+        ..Facts::default()
+    };
+    DiscoveryStart { facts, discovery: Discovery { before, ..Discovery::default() }, by }
+}
+
+fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
+    let Change { name, commit, by, .. } = change;
+    let fetch_ref = Some(format!("refs/tags/{name}"));
+    let facts = Facts {
+        trigger: Trigger::Push,
+        tag: Some(name),
+        commit: Some(commit),
+        default_branch,
+        ..Facts::default()
+    };
+    DiscoveryStart { facts, discovery: Discovery { fetch_ref, ..Discovery::default() }, by }
+}
+
+fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>) -> DiscoveryStart {
+    let discovery = Discovery {
+        fetch_ref: Some(request.fetch_ref),
+        target_branch: Some(request.target_branch.clone()),
+        ..Discovery::default()
+    };
+    let facts = Facts {
+        trigger: Trigger::PullRequest,
+        branch: Some(request.branch),
+        commit: Some(request.commit),
+        default_branch,
+        pull_request: Some(PullRequest {
+            number: request.number,
+            target_branch: request.target_branch,
+            title: request.title,
+            from_fork: request.from_fork,
+            draft: request.draft,
+        }),
+        ..Facts::default()
+    };
+    DiscoveryStart { facts, discovery, by: request.by }
+}

@@ -1,0 +1,116 @@
+//! Operations on artifacts and caches.
+
+use crate::{
+    access::caller::Caller,
+    error::Error,
+    executions::request_texts::check_artifact,
+    http::{
+        extractors::{Id, JsonBody, QueryParams},
+        reply::{Reply, download_reply, json},
+        state::ApiState,
+    },
+    storage::download::Download,
+};
+use axum::{
+    Extension,
+    body::Body,
+    extract::State,
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG},
+    },
+    response::{IntoResponse, Redirect},
+};
+use futures_util::TryStreamExt;
+use serde::Deserialize;
+use std::io;
+use tidemill_core::{
+    api::{ArtifactUploadRequest, CacheLookupRequest},
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+};
+
+pub async fn upload(
+    State(api): State<ApiState>,
+    JsonBody(request): JsonBody<ArtifactUploadRequest>,
+) -> Reply {
+    check_artifact(&request)?;
+    Ok(json(api.services.artifacts.upload(request).await?))
+}
+
+#[derive(Deserialize)]
+pub struct UploadQuery {
+    job: JobId,
+    lease: LeaseToken,
+    cache: Option<String>,
+}
+
+pub async fn put_content(
+    State(api): State<ApiState>,
+    Id(id): Id<ArtifactId>,
+    QueryParams(query): QueryParams<UploadQuery>,
+    body: Body,
+) -> Reply {
+    let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
+    api.services.artifacts.put(id, (query.job, query.lease), query.cache.as_deref(), bytes).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub async fn look_up_cache(
+    State(api): State<ApiState>,
+    JsonBody(request): JsonBody<CacheLookupRequest>,
+) -> Reply {
+    Ok(json(api.services.caches.lookup(request).await?))
+}
+
+#[derive(Deserialize)]
+pub struct CacheQuery {
+    lease: LeaseToken,
+    object: ArtifactId,
+    key: String,
+}
+
+pub async fn download_cache(
+    State(api): State<ApiState>,
+    Id(id): Id<JobId>,
+    QueryParams(query): QueryParams<CacheQuery>,
+) -> Reply {
+    Ok(download_reply(api.services.caches.download(id, query.lease, (&query.key, query.object)).await?))
+}
+
+pub async fn list(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json(api.services.artifacts.list(id).await?))
+}
+
+/// The lease with which a worker requests an artifact.
+#[derive(Deserialize)]
+pub struct LeaseQuery {
+    job: Option<JobId>,
+    lease: Option<LeaseToken>,
+}
+
+pub async fn download(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ArtifactId>,
+    QueryParams(lease_query): QueryParams<LeaseQuery>,
+) -> Reply {
+    if caller.is_only_worker() {
+        let (Some(job), Some(lease)) = (lease_query.job, lease_query.lease) else {
+            let message = "a worker needs the lease of a job to download artifacts; send `job` and `lease`";
+            return Err(Error::Forbidden(message.into()).into());
+        };
+        api.services.artifacts.must_be_for(id, job, lease).await?;
+    }
+    let (view, bytes) = match api.services.artifacts.download(id).await? {
+        Download::Elsewhere(address) => return Ok(Redirect::temporary(&address).into_response()),
+        Download::Here(view, bytes) => (view, bytes),
+    };
+    let mut reply = Body::from_stream(bytes).into_response();
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(view.size));
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", view.sha256)) {
+        headers.insert(ETAG, etag);
+    }
+    Ok(reply)
+}

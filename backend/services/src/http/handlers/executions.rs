@@ -1,0 +1,167 @@
+//! Operations on executions.
+
+use crate::{
+    access::caller::Caller,
+    executions::idempotency_keys::CallerKey,
+    http::{
+        extractors::{Id, JsonBody, QueryParams},
+        problem::ApiError,
+        reply::{Reply, created, json},
+        state::ApiState,
+    },
+};
+use axum::{
+    Extension, Json,
+    extract::{State, rejection::JsonRejection},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ETAG, IF_NONE_MATCH},
+    },
+    response::IntoResponse,
+};
+use serde::Deserialize;
+use tidemill_core::{
+    api::{ExecuteRequest, ExpectedQuery, IDEMPOTENCY_KEY, ListQuery, RetryRequest, TRACEPARENT},
+    execution::assignment::Source,
+    ids::ExecutionId,
+};
+
+fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, ApiError> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| ApiError::invalid("the idempotency key must be ASCII text"))?;
+    Ok(Some(CallerKey::new(caller, text)?))
+}
+
+/// Whether `text` is a valid `traceparent` (W3C Trace Context, 3.2). Invalid ones are ignored.
+fn is_trace(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    matches!(parts.as_slice(), [version, trace, parent, flags]
+        if hex(version, 2) && hex(trace, 32) && hex(parent, 16) && hex(flags, 2))
+}
+
+pub async fn execute(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    JsonBody(mut request): JsonBody<ExecuteRequest>,
+) -> Reply {
+    request.requested_by = caller.requester(request.requested_by);
+    let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
+    caller.must_be_of(&request.repo)?;
+    // Otherwise the sources could be those of any repository that workers can reach.
+    if let Source::Git { url, .. } | Source::Uploaded { url: Some(url), .. } = &request.source {
+        caller.must_be_of(url)?;
+    }
+    let repo = request.repo.clone();
+    let reply =
+        api.services.pipelines.execute(request, key(&caller, &headers)?, trace.map(str::to_owned)).await?;
+    if !reply.attached {
+        let audit = &api.services.audit;
+        audit.note(&caller, "execution.start", reply.execution_id, Some(&repo), "done").await;
+    }
+    Ok(created(reply))
+}
+
+pub async fn retry(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ExecutionId>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
+    headers: HeaderMap,
+    body: Result<Json<RetryRequest>, JsonRejection>,
+) -> Reply {
+    let mut request = match body {
+        Ok(Json(request)) => request,
+        // A retry needs no body.
+        Err(JsonRejection::MissingJsonContentType(_)) => RetryRequest::default(),
+        Err(rejection) => return Err(rejection.into()),
+    };
+    api.services.expect_execution(&expected, id).await?;
+    request.requested_by = caller.requester(request.requested_by);
+    let reply = api.services.pipelines.retry(id, request, key(&caller, &headers)?).await?;
+    if !reply.attached {
+        if let Err(error) = api.services.outbox.announce_retry(reply.execution_id).await {
+            tracing::warn!(execution = %reply.execution_id, %error, "cannot announce the retry to the git provider");
+        }
+        let repo = api.services.pipelines.repo(id).await.ok();
+        let outcome = format!("retried as {}", reply.execution_id);
+        api.services.audit.note(&caller, "execution.retry", id, repo.as_deref(), &outcome).await;
+    }
+    Ok(created(reply))
+}
+
+#[derive(Deserialize)]
+pub struct WaitQuery {
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+pub async fn status(
+    State(api): State<ApiState>,
+    Id(id): Id<ExecutionId>,
+    QueryParams(wait): QueryParams<WaitQuery>,
+    headers: HeaderMap,
+) -> Reply {
+    let known_revision = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known_revision =
+        known_revision.and_then(|text| text.trim_start_matches("W/").trim_matches('"').parse().ok());
+    let snapshot = api.services.pipelines.view(id, known_revision, wait.wait_ms).await?;
+    let etag = [(ETAG, format!("\"{}\"", snapshot.revision))];
+    Ok(match snapshot.view {
+        Some(view) => (etag, Json(view)).into_response(),
+        None => (StatusCode::NOT_MODIFIED, etag).into_response(),
+    })
+}
+
+pub async fn list(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    QueryParams(mut query): QueryParams<ListQuery>,
+) -> Reply {
+    if let Some(only) = &caller.repo {
+        if let Some(requested) = &query.repo {
+            caller.must_be_of(requested)?;
+        }
+        query.repo = Some(only.to_string());
+    }
+    Ok(json(api.services.pipelines.list(query).await?))
+}
+
+pub async fn usage(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json(api.services.pipelines.usage(id).await?))
+}
+
+pub async fn cancel(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ExecutionId>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
+) -> Reply {
+    api.services.expect_execution(&expected, id).await?;
+    let reply = api.services.pipelines.cancel(id).await?;
+    if reply.canceled {
+        let repo = api.services.pipelines.repo(id).await.ok();
+        api.services.audit.note(&caller, "execution.cancel", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
+}
+
+pub async fn tests(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json(api.services.test_reports.of_execution(id).await?))
+}
+
+pub async fn approve(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<ExecutionId>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
+) -> Reply {
+    api.services.expect_execution(&expected, id).await?;
+    let reply = api.services.approvals.approve_execution(id).await?;
+    if reply.approved {
+        let repo = api.services.pipelines.repo(id).await.ok();
+        api.services.audit.note(&caller, "execution.approve", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
+}

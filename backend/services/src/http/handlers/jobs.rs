@@ -1,0 +1,118 @@
+//! Operations on jobs and dead letters.
+
+use crate::{
+    access::caller::Caller,
+    http::{
+        extractors::{Id, JsonBody, QueryParams},
+        reply::{Reply, json},
+        state::ApiState,
+    },
+    ports::repository_key,
+};
+use axum::{Extension, extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
+use serde::Deserialize;
+use tidemill_core::{
+    api::{DeadLetterQuery, ExpectedQuery, JobExecuteRequest, JobReport, LOG_END, LOG_NEXT},
+    execution::test_report::TestsRequest,
+    ids::JobId,
+};
+
+pub async fn execute(State(api): State<ApiState>, JsonBody(request): JsonBody<JobExecuteRequest>) -> Reply {
+    Ok(json(api.services.jobs.execute(request).await?))
+}
+
+pub async fn report(State(api): State<ApiState>, JsonBody(report): JsonBody<JobReport>) -> Reply {
+    Ok(json(api.services.jobs.report(report).await?))
+}
+
+pub async fn report_tests(State(api): State<ApiState>, JsonBody(request): JsonBody<TestsRequest>) -> Reply {
+    Ok(json(api.services.test_reports.keep(request).await?))
+}
+
+pub async fn cancel(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<JobId>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
+) -> Reply {
+    api.services.expect_job(&expected, id).await?;
+    let reply = api.services.jobs.cancel(id).await?;
+    if reply.canceled {
+        let repo = api.services.jobs.repo(id).await.ok();
+        api.services.audit.note(&caller, "job.cancel", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
+}
+
+pub async fn approve(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<JobId>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
+) -> Reply {
+    api.services.expect_job(&expected, id).await?;
+    let reply = api.services.approvals.approve_job(id).await?;
+    if reply.approved {
+        let repo = api.services.jobs.repo(id).await.ok();
+        api.services.audit.note(&caller, "job.approve", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
+}
+
+pub async fn dead_letters(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    QueryParams(query): QueryParams<DeadLetterQuery>,
+) -> Reply {
+    let only = query.repo.as_deref().map(repository_key);
+    let mut page = api.services.dead_letters.list(query).await?;
+    page.dead_letters.retain(|letter| {
+        let repo = &letter.execution.repo;
+        caller.may_see(repo) && only.as_ref().is_none_or(|only| *only == repository_key(repo))
+    });
+    Ok(json(page))
+}
+
+pub async fn dismiss_dead_letter(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id<JobId>,
+    QueryParams(expected): QueryParams<ExpectedQuery>,
+) -> Reply {
+    api.services.expect_job(&expected, id).await?;
+    let reply = api.services.dead_letters.dismiss(id).await?;
+    if reply.dismissed {
+        let repo = api.services.jobs.repo(id).await.ok();
+        api.services.audit.note(&caller, "dead-letter.dismiss", id, repo.as_deref(), "done").await;
+    }
+    Ok(json(reply))
+}
+
+#[derive(Deserialize)]
+pub struct LogQuery {
+    #[serde(default)]
+    offset: u64,
+    attempt: Option<u32>,
+    #[serde(default = "one_mib")]
+    limit: usize,
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+fn one_mib() -> usize {
+    1 << 20
+}
+
+pub async fn logs(
+    State(api): State<ApiState>,
+    Id(id): Id<JobId>,
+    QueryParams(query): QueryParams<LogQuery>,
+) -> Reply {
+    let part = api.services.jobs.logs(id, query.attempt, query.offset, query.limit, query.wait_ms).await?;
+    let headers = [
+        (CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()),
+        (LOG_NEXT, part.next.to_string()),
+        (LOG_END, part.end.to_string()),
+    ];
+    Ok((headers, part.bytes).into_response())
+}

@@ -1,0 +1,67 @@
+//! Operations on secrets.
+
+use crate::{
+    access::caller::Caller,
+    http::{
+        extractors::{JsonBody, QueryParams},
+        reply::{Reply, json},
+        state::ApiState,
+    },
+};
+use axum::{Extension, extract::State};
+use tidemill_core::api::{RemoveSecretRequest, SecretQuery, SetSecretRequest};
+
+pub async fn list(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    QueryParams(query): QueryParams<SecretQuery>,
+) -> Reply {
+    caller.must_be_of(&query.repo)?;
+    Ok(json(api.services.secrets.list(&query.repo).await?))
+}
+
+pub async fn set(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(request): JsonBody<SetSecretRequest>,
+) -> Reply {
+    caller.must_be_of(&request.repo)?;
+    let set = api.services.secrets.set(request, &caller.name).await?;
+    let target = secret_target(set.environment.as_deref(), &set.name);
+    api.services.audit.note(&caller, "secret.set", target, Some(&set.repo), "done").await;
+    Ok(json(set))
+}
+
+pub async fn remove(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(request): JsonBody<RemoveSecretRequest>,
+) -> Reply {
+    caller.must_be_of(&request.repo)?;
+    let (target, repo) = (secret_target(request.environment.as_deref(), &request.name), request.repo.clone());
+    let reply = api.services.secrets.remove(request).await?;
+    if reply.removed {
+        api.services.audit.note(&caller, "secret.remove", target, Some(&repo), "done").await;
+    }
+    Ok(json(reply))
+}
+
+/// Returns the name of a secret in the audit log.
+fn secret_target(environment: Option<&str>, name: &str) -> String {
+    environment.map_or_else(|| name.to_owned(), |environment| format!("{name} ({environment})"))
+}
+
+pub async fn rekey(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
+    let mut reply = api.services.secrets.rekey().await?;
+    if !reply.more {
+        let of_repositories = api.services.repositories.rekey().await?;
+        reply.renewed += of_repositories.renewed;
+        reply.more = of_repositories.more;
+        reply.unreadable.extend(of_repositories.unreadable);
+    }
+    if reply.renewed > 0 {
+        let target = format!("{} secrets", reply.renewed);
+        api.services.audit.note(&caller, "secret.rekey", target, None, "done").await;
+    }
+    Ok(json(reply))
+}

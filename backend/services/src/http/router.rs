@@ -1,0 +1,15 @@
+//! The router of the whole API.
+
+use super::{problem::ApiError, routes, state::ApiState, token_verifier::TokenVerifier};
+use crate::services::Services;
+use axum::Router;
+use std::sync::Arc;
+
+/// Creates the router of the API over `services`. It accepts the tokens of `access` and those in the store.
+pub fn router(services: Services, access: TokenVerifier) -> Router {
+    let api = ApiState { services, access: Arc::new(access), intake: Arc::default() };
+    routes::all(&api)
+        .fallback(async || ApiError::no_such_path())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .with_state(api)
+}

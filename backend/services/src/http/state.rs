@@ -1,0 +1,14 @@
+//! State that all handlers share.
+
+use super::{intake::BodyReader, token_verifier::TokenVerifier};
+use crate::services::Services;
+use std::sync::Arc;
+
+/// State of the API; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    pub services: Services,
+    pub access: Arc<TokenVerifier>,
+    /// Memory for bodies of requests without a token.
+    pub intake: Arc<BodyReader>,
+}

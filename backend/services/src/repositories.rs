@@ -1,0 +1,6 @@
+//! Registered repositories, and which sources a request may name.
+
+pub(crate) mod record;
+mod rekey;
+pub(crate) mod service;
+pub(crate) mod source_policy;

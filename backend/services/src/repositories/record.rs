@@ -1,0 +1,141 @@
+//! The stored record of a registered repository.
+
+use crate::{
+    context::service_context::Context,
+    error::{Error, Result},
+    ports::{Document, DocumentKey},
+};
+use serde::{Deserialize, Serialize};
+use tidemill_core::repository::{
+    canonical,
+    registration::{Approval, NotifyKind, RepositoryView},
+    webhook::Provider,
+};
+use tidemill_core::time::Timestamp;
+
+pub(super) const DOCUMENT_KIND: &str = "repository";
+/// Kind of the documents of failures of a repository.
+pub(super) const FAILURE_KIND: &str = "trouble";
+
+/// Source of a failure of a repository, apart from its executions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RepositoryFailure {
+    /// Commit statuses or notifications cannot be sent.
+    Notices,
+    /// A schedule cannot start.
+    Schedules,
+}
+
+impl RepositoryFailure {
+    pub(super) fn key(self, repository: &str) -> DocumentKey {
+        let word = match self {
+            Self::Notices => "notices",
+            Self::Schedules => "schedules",
+        };
+        DocumentKey::new(FAILURE_KIND, format!("{repository}\n{word}"))
+    }
+}
+
+/// The stored record of a repository.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Repository {
+    /// URL that workers clone.
+    pub url: String,
+    /// Provider that sends its webhooks.
+    pub provider: Provider,
+    /// Which pull requests require an approval.
+    #[serde(default)]
+    pub approval: Approval,
+    /// Default branch, as configured.
+    #[serde(default)]
+    pub default_branch: Option<String>,
+    /// Default branch, as reported by webhooks.
+    #[serde(default)]
+    pub told_default_branch: Option<String>,
+    /// URL of the provider's API.
+    #[serde(default)]
+    pub api_url: Option<String>,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Grows whenever an administrator allows redeliveries; earlier deliveries are then accepted once more.
+    #[serde(default)]
+    pub delivery_epoch: i64,
+    /// Secret that signs webhooks, sealed.
+    pub(super) webhook_secret: String,
+    /// Token for commit statuses, sealed.
+    #[serde(default)]
+    pub(super) status_token: Option<String>,
+    /// Targets of notifications, with sealed URLs.
+    #[serde(default)]
+    pub(super) notify: Vec<StoredNotificationTarget>,
+}
+
+/// A target of notifications.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StoredNotificationTarget {
+    pub(super) kind: NotifyKind,
+    /// The whole target ([`Notify`](tidemill_core::repository::registration::Notify)), sealed.
+    pub(super) sealed: String,
+}
+
+impl Repository {
+    /// Returns the name under which it is stored.
+    pub fn name(&self) -> String {
+        canonical(&self.url)
+    }
+
+    /// Returns the default branch, if known.
+    pub fn default_branch(&self) -> Option<&str> {
+        self.default_branch.as_deref().or(self.told_default_branch.as_deref())
+    }
+
+    /// Whether it has commit statuses or notifications.
+    pub fn announces(&self) -> bool {
+        self.status_token.is_some() || !self.notify.is_empty()
+    }
+
+    /// Whether it has commit statuses.
+    pub fn has_statuses(&self) -> bool {
+        self.status_token.is_some()
+    }
+
+    /// Returns the number of targets of notifications.
+    pub fn notified(&self) -> usize {
+        self.notify.len()
+    }
+
+    pub(super) fn view(&self, trouble: Option<String>) -> RepositoryView {
+        RepositoryView {
+            name: self.name(),
+            url: self.url.clone(),
+            provider: self.provider,
+            statuses: self.status_token.is_some(),
+            api_url: self.api_url.clone(),
+            default_branch: self.default_branch().map(str::to_owned),
+            approval: self.approval,
+            notify: self.notify.iter().map(|target| target.kind).collect(),
+            trouble,
+            updated_at: self.updated_at,
+        }
+    }
+}
+
+pub(super) fn key(name: &str) -> DocumentKey {
+    DocumentKey::new(DOCUMENT_KIND, name)
+}
+
+/// Returns the place for which a secret of a repository is sealed.
+pub(super) fn place(name: &str, what: &str) -> String {
+    format!("{DOCUMENT_KIND}\n{name}\n{what}")
+}
+
+/// Returns the repository of this name, if it is registered.
+pub(super) async fn find(context: &Context, name: &str) -> Result<Option<Repository>> {
+    let document = context.stores.documents.get(&key(name)).await?;
+    document.as_ref().map(read).transpose()
+}
+
+pub(super) fn read(document: &Document) -> Result<Repository> {
+    serde_json::from_str(&document.value)
+        .map_err(|error| Error::storage("reading a repository's record", error))
+}

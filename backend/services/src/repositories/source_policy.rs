@@ -1,0 +1,75 @@
+//! Policy for sources of requests, applied before anything is recorded.
+
+use super::record;
+use crate::{
+    context::service_context::Context,
+    error::{Error, Result},
+};
+use tidemill_core::api::ExecuteRequest;
+use tidemill_core::execution::{assignment::Source, upload::UploadId};
+use tidemill_core::repository::{AddressPolicy, RepositoryAddress, RepositoryName, canonical};
+
+/// The sources that a server accepts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourcePolicy {
+    /// Policy for addresses of repositories.
+    pub addresses: AddressPolicy,
+    /// Whether snapshots on this machine's disk are accepted: only by a server for the user who started it.
+    pub snapshots: bool,
+}
+
+impl SourcePolicy {
+    /// Accepts all sources that the user who runs the server could fetch.
+    #[must_use]
+    pub fn unrestricted() -> Self {
+        Self { addresses: AddressPolicy::unrestricted(), snapshots: true }
+    }
+
+    /// Checks the sources of a request, and rewrites them to the canonical form.
+    pub(crate) async fn admit(&self, context: &Context, request: &mut ExecuteRequest) -> Result<()> {
+        RepositoryName::parse(&request.repo).map_err(|error| Error::Invalid(error.to_string()))?;
+        match &request.source {
+            Source::None | Source::Git { .. } => {}
+            Source::Snapshot { repository, .. } => {
+                if !self.snapshots {
+                    return Err(Error::Invalid(
+                        "this server does not accept sources on its own disk; name a repository by its address, or upload them".into(),
+                    ));
+                }
+                if *repository != canonical(&request.repo) {
+                    return Err(Error::Invalid(
+                        "the snapshot belongs to another repository than the run".into(),
+                    ));
+                }
+            }
+            Source::Uploaded { upload, .. } => {
+                let upload: UploadId =
+                    upload.parse().map_err(|error| Error::Invalid(format!("`source`: {error}")))?;
+                if !upload.is_of(&request.repo) {
+                    return Err(Error::Invalid(
+                        "the uploaded sources belong to another repository than the run; upload them for this one".into(),
+                    ));
+                }
+            }
+        }
+        self.admit_again(context, &mut request.source).await
+    }
+
+    /// Checks sources again that were accepted before: registered repositories and the policy may have changed.
+    pub(crate) async fn admit_again(&self, context: &Context, source: &mut Source) -> Result<()> {
+        let (Source::Git { url, private_host, .. } | Source::Uploaded { url: Some(url), private_host, .. }) =
+            source
+        else {
+            return Ok(());
+        };
+        let address = RepositoryAddress::parse(url).map_err(|error| Error::Invalid(error.to_string()))?;
+        // Reads the repository only if the policy needs it.
+        let registered =
+            if self.addresses.any_host { None } else { record::find(context, &address.canonical()).await? };
+        let registered = registered.and_then(|record| RepositoryAddress::parse(&record.url).ok());
+        let allowed = self.addresses.decide(&address, registered.as_ref());
+        *private_host = allowed.map_err(|refusal| Error::Invalid(refusal.to_string()))?;
+        *url = address.to_git_url();
+        Ok(())
+    }
+}

@@ -1,0 +1,284 @@
+//! Stores and serves artifacts of jobs.
+
+use super::{
+    caches::{CacheService, in_query},
+    download::{Download, put_at_most, too_large},
+};
+use crate::{
+    context::service_context::{Context, job_of},
+    error::{Error, Result},
+    ports::{ArtifactRecord, ByteStream, Commit, Node, UploadTarget, UploadUrl, Write},
+};
+use std::{collections::BTreeMap, sync::Arc};
+use tidemill_core::{
+    api::{ArtifactComplete, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView, path},
+    ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    plan::PlannedJob,
+};
+
+/// Maximum number of listed files of one artifact; further files are stored, but not listed.
+const MAX_LISTED_FILES: usize = 10_000;
+const MAX_ATTEMPTS: u32 = 100;
+
+/// Service for artifacts.
+#[derive(Debug, Clone)]
+pub struct ArtifactService {
+    context: Arc<Context>,
+    caches: CacheService,
+}
+
+impl ArtifactService {
+    pub(crate) fn new(context: Arc<Context>, caches: CacheService) -> Self {
+        Self { context, caches }
+    }
+
+    /// The first call returns where to upload the bytes. The second one, with `complete`, records the artifact durably. Both require the
+    /// lease of the job.
+    pub async fn upload(&self, request: ArtifactUploadRequest) -> Result<ArtifactUploadReply> {
+        let node = self.leased_node(request.job_id, request.lease).await?;
+        if request.sum.as_ref().is_some_and(|sum| !sum.is_well_formed()) {
+            return Err(Error::Invalid("a SHA-256 must be 64 lower-case hex digits".into()));
+        }
+        let sum = request.sum.as_ref();
+        let (artifact_id, target) = match (request.complete.clone(), request.cache_key.as_deref()) {
+            (None, Some(key)) => self.caches.place(&node, key, sum).await?,
+            (None, None) => {
+                let id = own_id(&node)?;
+                let target = self.context.stores.objects.put_place(&key(request.job_id, id), sum).await?;
+                (id, target)
+            }
+            (Some(complete), cache_key) => {
+                let artifact_id = match cache_key {
+                    Some(key) => self.caches.complete(&node, key, &complete).await?,
+                    None => self.complete(request.clone(), complete, node).await?,
+                };
+                return Ok(reply(artifact_id, None, BTreeMap::new()));
+            }
+        };
+        Ok(match target {
+            UploadTarget::Api => {
+                let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
+                let cache = request.cache_key.as_deref().map(|key| format!("&cache={}", in_query(key)));
+                let cache = cache.unwrap_or_default();
+                let url = format!("{url}?job={}&lease={}{cache}", request.job_id, request.lease);
+                reply(artifact_id, Some(url), BTreeMap::new())
+            }
+            UploadTarget::SumNeeded => reply(artifact_id, None, BTreeMap::new()),
+            UploadTarget::At(UploadUrl { url, headers }) => reply(artifact_id, Some(url), headers),
+        })
+    }
+
+    async fn complete(
+        &self,
+        request: ArtifactUploadRequest,
+        complete: ArtifactComplete,
+        mut node: Node,
+    ) -> Result<ArtifactId> {
+        let id = own_id(&node)?;
+        if complete.artifact_id != id {
+            return Err(not_of_attempt(complete.artifact_id));
+        }
+        let stored = self.context.stores.objects.info(&key(request.job_id, id)).await?;
+        let stored = stored.ok_or_else(|| {
+            Error::Conflict(format!("artifact {id} was announced, but its bytes were not uploaded"))
+        })?;
+        let max = self.context.settings.max_artifact_bytes;
+        if stored.size > max {
+            // The size of an upload to the store is known only now.
+            self.context.stores.objects.delete(&key(request.job_id, id)).await?;
+            return Err(too_large(max));
+        }
+        // If the store does not know the hash, the announced one is recorded; a download checks the bytes against it.
+        let sha256 = stored.sha256.unwrap_or_else(|| complete.sha256.to_lowercase());
+        if stored.size != complete.size || !sha256.eq_ignore_ascii_case(&complete.sha256) {
+            return Err(Error::Conflict(format!(
+                "artifact {id} has {} bytes and hash {sha256} instead of {} bytes and {}; upload it again",
+                stored.size, complete.size, complete.sha256
+            )));
+        }
+        let now = self.context.now();
+        let mut files = request.files;
+        files.truncate(MAX_LISTED_FILES);
+        let expires_at = request
+            .expire_in_s
+            .map(|s| now.plus_ms(i64::try_from(s.saturating_mul(1000)).unwrap_or(i64::MAX)));
+        let record = ArtifactRecord {
+            id,
+            execution: node.key.execution,
+            ix: node.key.ix,
+            job: request.job_id,
+            attempt: job_of(&node)?.job.attempt,
+            job_name: node.spec.name.clone(),
+            file_path: request.file_path,
+            uploaded_at: now,
+            size: stored.size,
+            sha256,
+            encoding: "identity".into(),
+            files,
+            expires_at,
+        };
+        for _ in 0..MAX_ATTEMPTS {
+            // Conditional on the version of the node for which the lease was valid.
+            let same = Write::SetDue { key: node.key, if_version: node.version, due_at: node.due_at };
+            let put = Write::PutArtifact(Box::new(record.clone()));
+            if let Commit::Done(_) = self.context.stores.records.commit(vec![same, put]).await? {
+                return Ok(id);
+            }
+            node = self.leased_node(request.job_id, request.lease).await?;
+        }
+        Err(Error::Conflict(format!("job {} changes too fast; try again", request.job_id)))
+    }
+
+    /// Stores the bytes of an artifact, for servers whose upload URLs lead to themselves.
+    pub async fn put(
+        &self,
+        id: ArtifactId,
+        (job, lease): (JobId, LeaseToken),
+        cache_key: Option<&str>,
+        bytes: ByteStream,
+    ) -> Result<()> {
+        let node = self.leased_node(job, lease).await?;
+        if let Some(cache_key) = cache_key {
+            return self.caches.put((cache_key, id), &node, bytes).await;
+        }
+        if id != own_id(&node)? {
+            return Err(not_of_attempt(id));
+        }
+        let max = self.context.settings.max_artifact_bytes;
+        put_at_most(&self.context, &key(job, id), bytes, max).await
+    }
+
+    /// Returns the artifacts of an execution, including those of carried-over jobs.
+    pub async fn list(&self, execution: ExecutionId) -> Result<ArtifactList> {
+        let found = self.context.execution(execution).await?;
+        let records = &self.context.stores.records;
+        let mut artifacts: Vec<(u32, ArtifactRecord)> =
+            records.artifacts(execution).await?.into_iter().map(|record| (record.ix, record)).collect();
+        for (ix, from) in found.spec.carried {
+            artifacts.extend(records.artifacts_of(from).await?.into_iter().map(|record| (ix, record)));
+        }
+        artifacts.sort_by_key(|(ix, record)| (*ix, record.uploaded_at));
+        Ok(ArtifactList { artifacts: artifacts.into_iter().map(|(_, record)| view(record)).collect() })
+    }
+
+    /// Returns the repository of an artifact's execution.
+    pub async fn repo(&self, id: ArtifactId) -> Result<String> {
+        let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| not_found(id))?;
+        Ok(self.context.cached_execution(record.execution).await?.spec.repo.clone())
+    }
+
+    /// Returns an error unless `lease` is the lease of a job of the same repository. An execution also reads artifacts of the execution
+    /// that it retries.
+    pub async fn must_be_for(&self, id: ArtifactId, job: JobId, lease: LeaseToken) -> Result<()> {
+        let node = self.leased_node(job, lease).await?;
+        let own = self.context.cached_execution(node.key.execution).await?;
+        if self.repo(id).await? == own.spec.repo { Ok(()) } else { Err(not_found(id)) }
+    }
+
+    /// Returns an artifact with its bytes, or where they are.
+    pub async fn download(&self, id: ArtifactId) -> Result<Download<ArtifactView>> {
+        let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| not_found(id))?;
+        if let Some(address) = self.context.stores.objects.get_address(&key(record.job, id)).await? {
+            return Ok(Download::Elsewhere(address));
+        }
+        let bytes =
+            self.context.stores.objects.get(&key(record.job, id)).await.map_err(|error| match error {
+                Error::NotFound(_) => not_found(id),
+                other => other,
+            })?;
+        Ok(Download::Here(view(record), bytes))
+    }
+
+    /// Removes at most `limit` expired artifacts, and returns their number. One that cannot be removed is retried with backoff and does
+    /// not delay others.
+    pub async fn expire(&self, limit: usize) -> Result<usize> {
+        let now = self.context.now();
+        let mut number = 0;
+        for record in self.context.stores.records.expired_artifacts(now, limit).await? {
+            let name = format!("artifact {}", record.id);
+            match self.remove(&record).await {
+                Ok(()) => {
+                    self.context.backoff.succeeded(&name);
+                    number += 1;
+                }
+                Err(error) => {
+                    let retry_at = self.context.backoff.failed(&name, now);
+                    tracing::warn!(artifact = %record.id, %error, %retry_at, "cannot remove an artifact; it is retried later");
+                    let later = ArtifactRecord { expires_at: Some(retry_at), ..record };
+                    let put = Write::PutArtifact(Box::new(later));
+                    if let Err(error) = self.context.stores.records.commit(vec![put]).await {
+                        tracing::warn!(%error, "cannot postpone the removal; the next sweep retries it");
+                    }
+                }
+            }
+        }
+        Ok(number)
+    }
+
+    async fn remove(&self, record: &ArtifactRecord) -> Result<()> {
+        // The record is deleted last: after a crash between the two, the sweep finds it again.
+        self.context.stores.objects.delete(&key(record.job, record.id)).await?;
+        self.context.stores.records.commit(vec![Write::DeleteArtifact(record.id)]).await.map(drop)
+    }
+
+    async fn leased_node(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
+        let node = self.context.job(job).await?;
+        if job_of(&node)?.job.holds(lease) {
+            return Ok(node);
+        }
+        Err(Error::LeaseLost(format!("the lease of job {job} is not valid; its artifacts are rejected")))
+    }
+}
+
+/// Whether the artifacts that a job declares, if any, exist, so that another execution can carry the job over.
+pub(crate) async fn carried_artifact_is_there(
+    context: &Context,
+    planned: &PlannedJob,
+    job: JobId,
+) -> Result<bool> {
+    let declares_none = planned.artifacts.as_ref().is_none_or(|artifacts| artifacts.paths.is_empty());
+    Ok(declares_none || !context.stores.records.artifacts_of(job).await?.is_empty())
+}
+
+/// Returns the id of the artifact of the current attempt.
+fn own_id(node: &Node) -> Result<ArtifactId> {
+    Ok(ArtifactId::of(node.key.execution, node.key.ix, job_of(node)?.job.attempt, 0))
+}
+
+fn not_of_attempt(id: ArtifactId) -> Error {
+    Error::Conflict(format!(
+        "artifact {id} does not belong to this attempt; announce the artifact, and use the id of the reply"
+    ))
+}
+
+fn reply(
+    artifact_id: ArtifactId,
+    url: Option<String>,
+    headers: BTreeMap<String, String>,
+) -> ArtifactUploadReply {
+    ArtifactUploadReply { artifact_id, url, headers, encoding: "identity".into() }
+}
+
+fn not_found(id: ArtifactId) -> Error {
+    Error::NotFound(format!("there is no artifact {id}; it may have expired (`expire_in`)"))
+}
+
+fn key(job: JobId, artifact: ArtifactId) -> String {
+    format!("artifacts/{job}/{artifact}")
+}
+
+/// Converts a record for the API.
+fn view(record: ArtifactRecord) -> ArtifactView {
+    ArtifactView {
+        id: record.id,
+        job_execution_id: record.job,
+        job_name: record.job_name,
+        file_path: record.file_path,
+        uploaded_at: record.uploaded_at,
+        size: record.size,
+        sha256: record.sha256,
+        encoding: record.encoding,
+        files: record.files,
+        expires_at: record.expires_at,
+    }
+}

@@ -1,0 +1,85 @@
+//! HTTP and HTTPS client for outgoing messages.
+
+use crate::ports::Messenger;
+use async_trait::async_trait;
+use reqwest::{
+    Client,
+    header::{CONTENT_TYPE, USER_AGENT},
+    redirect::Policy,
+};
+use rustls::{ClientConfig, RootCertStore};
+use std::{
+    error::Error as _,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tidemill_core::execution::announcement::OutgoingRequest;
+
+/// Maximum time from the start of a request to its reply.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// HTTP client that follows no redirects and uses no proxy. It trusts the certificate authorities of the system, or those in
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+#[derive(Default)]
+pub struct HttpMessenger {
+    client: OnceLock<Client>,
+}
+
+impl HttpMessenger {
+    /// Returns the client. The first call creates it, since reading the certificate authorities is slow.
+    fn client(&self) -> Result<&Client, String> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .redirect(Policy::none())
+            .no_proxy()
+            .timeout(REQUEST_TIMEOUT)
+            .build()
+            .map_err(|error| with_causes(&error))?;
+        Ok(self.client.get_or_init(|| client))
+    }
+}
+
+#[async_trait]
+impl Messenger for HttpMessenger {
+    async fn post(&self, post: &OutgoingRequest) -> Result<u16, String> {
+        let mut request = self
+            .client()?
+            .post(post.url.as_str())
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("tidemill/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in &post.headers {
+            request = request.header(*name, value.as_str());
+        }
+        let reply = request.body(post.body.clone()).send().await.map_err(|error| {
+            if error.is_timeout() {
+                format!("there was no answer within {} s", REQUEST_TIMEOUT.as_secs())
+            } else {
+                // The address may hold a secret.
+                with_causes(&error.without_url())
+            }
+        })?;
+        Ok(reply.status().as_u16())
+    }
+}
+
+/// Formats an error with its causes.
+fn with_causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
