@@ -1,9 +1,9 @@
 //! Opens the stores of a data directory.
 
-use super::{
-    Database, FileKeyStore, FileLogs, FileObjects, SqliteDocuments, SqliteQueue, SqliteRecords,
-    files::make_directory,
-    reserve::{DiskGuarded, DiskReserve},
+use crate::{
+    files::{DiskGuarded, DiskReserve, FileKeyStore, FileLogs, FileObjects, directories::make_directory},
+    sqlite::Database,
+    tables::{SqliteDocuments, SqliteQueue, SqliteRecords},
 };
 use std::{
     path::{Path, PathBuf},

@@ -1,6 +1,6 @@
 //! Documents in SQLite.
 
-use super::{database::Database, writer::TaskOutcome};
+use crate::sqlite::{Database, TaskOutcome};
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 use std::sync::Arc;

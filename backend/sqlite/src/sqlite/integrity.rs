@@ -1,6 +1,7 @@
 //! Whether the records are all there: what is missing is never made anew in silence.
 
-use super::acknowledged::TransactionCounter;
+use super::transaction_counter::TransactionCounter;
+use crate::files::directories::make_directory;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -84,7 +85,7 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
         }
         let failed = |error: io::Error| Error::io(format!("moving {} aside", part.display()), error);
         if !moved {
-            super::files::make_directory(&aside)?;
+            make_directory(&aside)?;
         }
         moved = true;
         fs::rename(&part, aside.join(name)).map_err(failed)?;
@@ -95,16 +96,14 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::Database;
-    use crate::integrity::set_aside;
+    use super::set_aside;
+    use crate::sqlite::{Database, TaskOutcome};
     use rusqlite::params;
     use std::{
         fs,
         path::{Path, PathBuf},
     };
     use tidemill_services::Error;
-
-    use super::super::writer::TaskOutcome;
 
     async fn write(database: &Database, key: &str) {
         let key = key.to_owned();

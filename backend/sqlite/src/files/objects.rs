@@ -3,7 +3,8 @@
 //! An object is one file: its bytes, then a trailer with their number and hash. So there is one rename that makes
 //! it, whole, and `info` need not read it.
 
-use super::files::{blocking, make_directories, make_directory, sync_directory};
+use super::directories::{make_directories, make_directory, sync_directory};
+use crate::blocking::blocking;
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;

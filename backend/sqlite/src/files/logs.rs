@@ -8,7 +8,8 @@
 //!
 //! Skipped bytes are acknowledged as much as appended ones, so they are synced first unless this process did so.
 
-use super::files::{blocking, make_directories, make_directory, sync_directory};
+use super::directories::{make_directories, make_directory, sync_directory};
+use crate::blocking::blocking;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{

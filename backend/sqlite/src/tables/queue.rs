@@ -1,6 +1,6 @@
 //! The queue: a table beside the records.
 
-use super::{database::Database, writer::TaskOutcome};
+use crate::sqlite::{Database, TaskOutcome};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{fmt, sync::Arc, time::Duration};

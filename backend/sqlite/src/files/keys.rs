@@ -1,6 +1,6 @@
 //! The deployment's keys in a file that only its owner can read.
 
-use super::files::blocking;
+use crate::blocking::blocking;
 use async_trait::async_trait;
 use std::{
     fs::{self, File, OpenOptions},

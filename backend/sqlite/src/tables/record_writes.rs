@@ -1,9 +1,7 @@
 //! A batch of writes in SQL, inside the writer's transaction.
 
-use super::{
-    rows::{ArriveRow, ExecutionRow, NewExecution, NewNodeRow, RowWrite, node_key, seq_of},
-    writer::TaskOutcome,
-};
+use super::rows::{ArriveRow, ExecutionRow, NewExecution, NewNodeRow, RowWrite, node_key, seq_of};
+use crate::sqlite::TaskOutcome;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::ports::{ArrivalOutcome, Commit, CommitResult, DeadLetter, DueNode, NodeKey};

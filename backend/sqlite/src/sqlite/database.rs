@@ -1,12 +1,12 @@
 //! One SQLite file with one writer thread and a few readers; several processes may share it.
 
 use super::{
-    acknowledged::TransactionCounter,
     failure::{Failure, failed, migration_failed},
-    files::make_directory,
     integrity,
+    transaction_counter::TransactionCounter,
     writer::{self, ErasedTask, Task, TaskOutcome, WriterThread},
 };
+use crate::files::directories::make_directory;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
 use rusqlite_migration::{M, Migrations};
 use std::{

@@ -1,6 +1,6 @@
 //! Reads all records once and says whether they are intact.
 
-use super::Database;
+use super::database::Database;
 use std::{
     sync::mpsc::{RecvTimeoutError, channel},
     thread,

@@ -1,9 +1,7 @@
 //! The records in SQLite.
 
-use super::{
-    database::Database, files::blocking, record_reads as reads, record_writes, reserve::DiskReserve,
-    rows::RowWrite,
-};
+use super::{record_reads as reads, record_writes, rows::RowWrite};
+use crate::{blocking::blocking, files::DiskReserve, sqlite::Database};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use std::{sync::Arc, time::Duration};
@@ -49,7 +47,7 @@ impl SqliteRecords {
 
     /// The same, where no execution begins while there is too little space.
     #[must_use]
-    pub(super) fn within(self, reserve: Arc<DiskReserve>) -> Self {
+    pub(crate) fn within(self, reserve: Arc<DiskReserve>) -> Self {
         Self { reserve: Some(reserve), ..self }
     }
 

@@ -1,7 +1,7 @@
 //! The one thread that writes: whatever is queued for it goes into one transaction, and is answered once that is
 //! durable. So the cost of a sync to disk is shared by all who wait for it.
 
-use super::{acknowledged::TransactionCounter, failure::Failure};
+use super::{failure::Failure, transaction_counter::TransactionCounter};
 use rusqlite::Connection;
 use std::{
     sync::mpsc::{Receiver, TryRecvError},
