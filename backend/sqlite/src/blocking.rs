@@ -1,4 +1,4 @@
-//! Blocking work on the runtime's blocking threads.
+//! Blocking work on threads of its own.
 
 use tidemill_services::error::{Error, Result};
 use tokio::task::spawn_blocking;

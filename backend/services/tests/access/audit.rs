@@ -1,6 +1,6 @@
 //! The audit log, and what the server's own log must not contain.
 
-use super::server::{BOOT, PIPELINE, Server, text};
+use super::server::{BOOT, PIPELINE, Server, mistyped, text};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use std::{
@@ -23,17 +23,17 @@ async fn audit_log_lists_actions_newest_first() {
     }
     server.clock.turn(1_000);
     let retry = path::RETRY.replace("{executionId}", &id);
-    let again = text(&server.ok(BOOT, "POST", &retry, json!({})).await["execution_id"]);
+    let retried = text(&server.ok(BOOT, "POST", &retry, json!({})).await["execution_id"]);
     let list = async |query: &str| {
         let page = server.ok(BOOT, "GET", &format!("{}{query}", path::AUDIT), Value::Null).await;
         let entries = page["entries"].as_array().unwrap().clone();
         (entries, page["next_cursor"].as_str().map(str::to_owned))
     };
-    let short = |entries: &[Value]| {
-        let of = |entry: &Value| {
+    let summaries = |entries: &[Value]| {
+        let line = |entry: &Value| {
             format!("{} {} {}", text(&entry["who"]), text(&entry["action"]), text(&entry["target"]))
         };
-        entries.iter().map(of).collect::<Vec<_>>()
+        entries.iter().map(line).collect::<Vec<_>>()
     };
     let (all, _) = list("").await;
     let expected = [
@@ -41,20 +41,20 @@ async fn audit_log_lists_actions_newest_first() {
         format!("admin execution.cancel {id}"),
         format!("t execution.start {id}"),
     ];
-    assert_eq!(short(&all), expected);
-    assert_eq!(all[0]["outcome"], format!("retried as {again}"));
+    assert_eq!(summaries(&all), expected);
+    assert_eq!(all[0]["outcome"], format!("retried as {retried}"));
     assert_eq!((&all[2]["token"], &all[2]["repo"]), (&json!(bot.view.id), &json!("ours")));
     let (one, cursor) = list("?limit=1").await;
-    assert_eq!(short(&one), expected[..1]);
-    assert_eq!(short(&list(&format!("?cursor={}", cursor.unwrap())).await.0), expected[1..]);
-    assert_eq!(short(&list("?who=t").await.0), expected[2..]);
-    assert_eq!(short(&list("?action=execution.cancel&repo=ours").await.0), expected[1..2]);
+    assert_eq!(summaries(&one), expected[..1]);
+    assert_eq!(summaries(&list(&format!("?cursor={}", cursor.unwrap())).await.0), expected[1..]);
+    assert_eq!(summaries(&list("?who=t").await.0), expected[2..]);
+    assert_eq!(summaries(&list("?action=execution.cancel&repo=ours").await.0), expected[1..2]);
     assert_eq!(list("?repo=theirs").await.0, [] as [Value; 0]);
     server.clock.turn(400 * 24 * 3_600_000);
-    assert_eq!(list("").await.0, [] as [Value; 0], "they are kept for 400 days");
+    assert_eq!(list("").await.0, [] as [Value; 0], "entries are kept for 400 days");
 }
 
-/// Everything that was logged.
+/// The captured log output.
 #[derive(Clone, Default)]
 struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
@@ -79,10 +79,10 @@ async fn server_log_contains_no_token_or_lease() {
         .finish();
     let _logging = tracing::subscriber::set_default(subscriber);
     let server = Server::start();
-    let make = json!({ "name": "w", "scopes": ["worker"] });
-    let worker = text(&server.ok(BOOT, "POST", path::TOKENS, make).await["token"]);
+    let request = json!({ "name": "w", "scopes": ["worker"] });
+    let worker = text(&server.ok(BOOT, "POST", path::TOKENS, request).await["token"]);
     server.run("ours").await;
-    let ids = server.work(&worker).await;
+    let ids = server.upload_artifact(&worker).await;
     let end = json!({ "job_id": ids.job, "lease": ids.lease, "end": { "failure": null, "exit_code": 0 } });
     server.ok(&worker, "POST", path::JOB_STATUS, end.clone()).await;
     assert_eq!(server.call(Some(&worker), "POST", path::JOB_STATUS, end).await.status, StatusCode::CONFLICT);

@@ -1,20 +1,14 @@
-//! Every route with every kind of token.
+//! Scopes of routes: every route with every kind of token, and their documentation.
 
-use super::server::{BOOT, FixtureIds, PIPELINE, Server};
+use super::server::{BOOT, FixtureIds, PIPELINE, Server, mistyped};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tidemill_core::{access::Scope, api::path};
 use tidemill_services::http::{ROUTES, Route, TokenVerifier, Within, openapi_document};
 
-/// A token with another last digit.
-fn mistyped(token: &str) -> String {
-    let (rest, last) = token.split_at(token.len() - 1);
-    format!("{rest}{}", if last == "0" { "1" } else { "0" })
-}
-
-/// The address of a route with ids of things that are there.
-fn filled(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> String {
+/// Returns the URL of a route with ids of existing objects.
+fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> String {
     let hash = "ab".repeat(32);
     let mut path = route.path.to_owned();
     for (name, value) in [
@@ -25,7 +19,7 @@ fn filled(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> Stri
     ] {
         path = path.replace(name, value);
     }
-    // What other parameters name is not there; a check comes before that shows.
+    // Objects of other parameters do not exist; access is checked before that matters.
     while let (Some(from), Some(to)) = (path.find('{'), path.find('}')) {
         path.replace_range(from..=to, &hash);
     }
@@ -42,8 +36,8 @@ fn filled(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> Stri
     path
 }
 
-/// A body that a route would take.
-fn body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
+/// Returns a body that a route accepts.
+fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
     match route.path {
         path::EXECUTE => {
             json!({ "pipeline": PIPELINE, "repo": repo, "source": { "kind": "none" }, "force": true })
@@ -74,9 +68,9 @@ fn body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
 
 #[tokio::test]
 async fn operations_reject_wrong_scopes() {
-    let server = Server::with(TokenVerifier::of_token(BOOT).at_most(0));
+    let server = Server::with_verifier(TokenVerifier::of_token(BOOT).at_most(0));
     let execution = server.run("ours").await;
-    let ids = server.work(BOOT).await;
+    let ids = server.upload_artifact(BOOT).await;
     let other = server.run("theirs").await;
     let admin = server.token(&[Scope::Admin], None, None).await;
     let revoked = server.token(&[Scope::Admin], None, None).await;
@@ -85,7 +79,7 @@ async fn operations_reject_wrong_scopes() {
     for scope in Scope::ALL {
         of_scope.insert(scope, server.token(&[scope], None, None).await.token);
     }
-    // Both were good, and looked up, before they were not.
+    // Both tokens are used, and so cached, before they become invalid.
     for token in [&revoked, &expired] {
         server.ok(&token.token, "GET", path::EXECUTIONS, Value::Null).await;
     }
@@ -94,55 +88,65 @@ async fn operations_reject_wrong_scopes() {
     server.clock.turn(60_000);
     let mistyped = mistyped(&admin.token);
     let all: BTreeSet<Scope> = Scope::ALL.into();
-    let here = server.token(&[Scope::Run], Some("theirs"), None).await.token;
-    let everything_here = server.token(&[Scope::Admin], Some("theirs"), None).await.token;
+    let limited = server.token(&[Scope::Run], Some("theirs"), None).await.token;
+    let limited_admin = server.token(&[Scope::Admin], Some("theirs"), None).await.token;
     let before = server.state().await;
-    let mut tried = 0;
+    let mut calls = 0;
     for route in ROUTES.iter().filter(|route| !route.need.is_empty()) {
         let call = |token: Option<String>| {
-            let path = filled(route, &execution, &ids, &admin.view.id.to_string());
-            let body = body(route, "ours", &ids);
+            let path = route_url(route, &execution, &ids, &admin.view.id.to_string());
+            let body = route_body(route, "ours", &ids);
             let server = &server;
             async move { server.call(token.as_deref(), route.method, &path, body).await }
         };
-        let is = format!("{} {}", route.method, route.path);
-        let wrong = ["", "garbage", "tm_", &mistyped, &revoked.token, &expired.token];
-        for token in wrong.into_iter().map(|token| Some(token.to_owned())).chain([None]) {
-            let said = format!("{is} with {token:?}");
+        let operation = format!("{} {}", route.method, route.path);
+        let invalid = ["", "garbage", "tm_", &mistyped, &revoked.token, &expired.token];
+        for token in invalid.into_iter().map(|token| Some(token.to_owned())).chain([None]) {
+            let case = format!("{operation} with {token:?}");
             let reply = call(token).await;
-            assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{said}: {}", reply.body);
-            assert_eq!(reply.body["type"], "tidemill:unauthorized", "{said}");
-            tried += 1;
+            assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{case}: {}", reply.body);
+            assert_eq!(reply.body["type"], "tidemill:unauthorized", "{case}");
+            calls += 1;
         }
         for scope in all.iter().filter(|scope| !route.need.contains(scope)) {
             let reply = call(Some(of_scope[scope].clone())).await;
-            assert_eq!(reply.status, StatusCode::FORBIDDEN, "{is} with {scope}: {}", reply.body);
-            tried += 1;
+            assert_eq!(reply.status, StatusCode::FORBIDDEN, "{operation} with {scope}: {}", reply.body);
+            calls += 1;
         }
-        // A token of another repository.
+        // A token for another repository.
         let expected: &[StatusCode] = match route.within {
             Within::Path => &[StatusCode::NOT_FOUND],
             Within::Itself if route.method == "GET" && route.path != path::SECRETS => &[StatusCode::OK],
             Within::Itself | Within::Forbidden => &[StatusCode::FORBIDDEN],
             Within::None => continue,
         };
-        let fits = if route.need.contains(&Scope::Run) { &here } else { &everything_here };
-        let reply = call(Some(fits.clone())).await;
-        assert!(expected.contains(&reply.status), "{is} of another: {} {}", reply.status, reply.body);
+        let token = if route.need.contains(&Scope::Run) { &limited } else { &limited_admin };
+        let reply = call(Some(token.clone())).await;
+        assert!(
+            expected.contains(&reply.status),
+            "{operation} of another repository: {} {}",
+            reply.status,
+            reply.body
+        );
         if reply.status == StatusCode::OK {
-            assert!(!reply.body.to_string().contains(&execution), "{is} shows it: {}", reply.body);
+            assert!(
+                !reply.body.to_string().contains(&execution),
+                "{operation} shows the execution: {}",
+                reply.body
+            );
         }
-        tried += 1;
+        calls += 1;
     }
-    assert!(tried > 150, "only {tried}");
+    assert!(calls > 150, "only {calls} calls");
     assert_eq!(server.state().await, before);
-    let seen = server.ok(&here, "GET", path::EXECUTIONS, Value::Null).await;
+    let listed = server.ok(&limited, "GET", path::EXECUTIONS, Value::Null).await;
     assert_eq!(
-        (seen["executions"].as_array().unwrap().len(), &seen["executions"][0]["id"]),
+        (listed["executions"].as_array().unwrap().len(), &listed["executions"][0]["id"]),
         (1, &json!(other))
     );
-    let asked = server.call(Some(&here), "GET", "/api/pipeline/executions?repo=ours", Value::Null).await;
-    assert_eq!(asked.status, StatusCode::FORBIDDEN);
+    let rejected =
+        server.call(Some(&limited), "GET", "/api/pipeline/executions?repo=ours", Value::Null).await;
+    assert_eq!(rejected.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
@@ -151,18 +155,18 @@ async fn operations_accept_their_scopes() {
         for scope in route.need {
             let server = Server::start();
             let execution = server.run("ours").await;
-            let ids = server.work(BOOT).await;
+            let ids = server.upload_artifact(BOOT).await;
             let victim = server.token(&[Scope::Read], None, None).await.view.id.to_string();
             let token = server.token(&[*scope], None, None).await.token;
-            let path = filled(route, &execution, &ids, &victim);
+            let path = route_url(route, &execution, &ids, &victim);
             let path = if route.path == path::ARTIFACT_DOWNLOAD {
                 format!("{path}?job={}&lease={}", ids.job, ids.lease)
             } else {
                 path
             };
-            let reply = server.call(Some(&token), route.method, &path, body(route, "ours", &ids)).await;
-            let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&reply.status);
-            assert!(!refused, "{} {path} with {scope}: {} {}", route.method, reply.status, reply.body);
+            let reply = server.call(Some(&token), route.method, &path, route_body(route, "ours", &ids)).await;
+            let rejected = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&reply.status);
+            assert!(!rejected, "{} {path} with {scope}: {} {}", route.method, reply.status, reply.body);
         }
     }
 }
@@ -184,10 +188,10 @@ fn documented_routes_match_router_and_openapi() {
         })
         .collect();
     let missing: Vec<_> = routed.difference(&documented).collect();
-    let untrue: Vec<_> = documented.difference(&routed).collect();
+    let outdated: Vec<_> = documented.difference(&routed).collect();
     assert!(
-        missing.is_empty() && untrue.is_empty(),
-        "docs/security.md lacks {missing:#?} and has {untrue:#?}"
+        missing.is_empty() && outdated.is_empty(),
+        "docs/security.md lacks {missing:#?} and has the outdated {outdated:#?}"
     );
 
     let document = openapi_document();
@@ -203,5 +207,5 @@ fn documented_routes_match_router_and_openapi() {
         .map(|route| (route.method.to_owned(), route.path.to_owned(), route.need.is_empty()))
         .collect();
     assert_eq!(described, routed);
-    assert_eq!(routed.len(), ROUTES.len(), "an operation is there twice");
+    assert_eq!(routed.len(), ROUTES.len(), "an operation is listed twice");
 }

@@ -26,7 +26,7 @@ jobs:
   last: { image: i, script: [b], needs: [first] }
 ";
 
-pub const BOOT: &str = "the-boot-token-of-this-test";
+pub const BOOT: &str = "the-bootstrap-token-of-this-test";
 
 pub struct Server {
     pub api: Router,
@@ -36,19 +36,19 @@ pub struct Server {
 
 pub struct Reply {
     pub status: StatusCode,
-    pub headers: axum::http::HeaderMap,
+    pub headers: HeaderMap,
     pub body: Value,
 }
 
 impl Server {
     pub fn start() -> Self {
-        Self::with(TokenVerifier::of_token(BOOT))
+        Self::with_verifier(TokenVerifier::of_token(BOOT))
     }
 
-    pub fn with(access: TokenVerifier) -> Self {
+    pub fn with_verifier(verifier: TokenVerifier) -> Self {
         let clock: Arc<ManualClock> = Arc::default();
         let services = Services::new(open(clock.clone()), Settings::default(), CancellationToken::new());
-        Self { api: router(services.clone(), access), services, clock }
+        Self { api: router(services.clone(), verifier), services, clock }
     }
 
     pub async fn call(&self, token: Option<&str>, method: &str, path: &str, body: Value) -> Reply {
@@ -88,33 +88,33 @@ impl Server {
         text(&self.ok(BOOT, "POST", path::EXECUTE, body).await["execution_id"])
     }
 
-    /// Takes the first job and leaves an artifact of it.
-    pub async fn work(&self, token: &str) -> FixtureIds {
+    /// Claims the first job and uploads an artifact of it.
+    pub async fn upload_artifact(&self, token: &str) -> FixtureIds {
         let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
-        let taken = self.ok(token, "POST", path::JOB_EXECUTE, json!({ "worker": worker })).await;
-        let assignment = &taken["assignment"];
+        let claimed = self.ok(token, "POST", path::JOB_EXECUTE, json!({ "worker": worker })).await;
+        let assignment = &claimed["assignment"];
         let (job, lease) = (text(&assignment["preparation"]["job_id"]), text(&assignment["lease"]["token"]));
         let announce = json!({ "job_id": job, "lease": lease, "file_path": "out", "files": [] });
-        let place = self.ok(token, "POST", path::ARTIFACT_UPLOAD, announce.clone()).await;
+        let upload = self.ok(token, "POST", path::ARTIFACT_UPLOAD, announce.clone()).await;
         let put =
-            Request::put(place["url"].as_str().unwrap()).header("authorization", format!("Bearer {token}"));
+            Request::put(upload["url"].as_str().unwrap()).header("authorization", format!("Bearer {token}"));
         assert!(self.send(put.body(Body::from("bytes")).unwrap()).await.status.is_success());
         let mut complete = announce;
         let sha256 = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
-        complete["complete"] = json!({ "artifact_id": place["artifact_id"], "size": 5, "sha256": sha256 });
+        complete["complete"] = json!({ "artifact_id": upload["artifact_id"], "size": 5, "sha256": sha256 });
         self.ok(token, "POST", path::ARTIFACT_UPLOAD, complete).await;
-        FixtureIds { job, lease, artifact: text(&place["artifact_id"]) }
+        FixtureIds { job, lease, artifact: text(&upload["artifact_id"]) }
     }
 
-    /// All that calls could change, as an admin sees it.
+    /// Everything that calls could change, as an admin sees it.
     pub async fn state(&self) -> Value {
         let executions = self.ok(BOOT, "GET", path::EXECUTIONS, Value::Null).await;
         let mut views = Vec::new();
         for execution in executions["executions"].as_array().unwrap() {
             let id = execution["id"].as_str().unwrap();
-            let of_it = |path: &str| path.replace("{executionId}", id);
-            views.push(self.ok(BOOT, "GET", &of_it(path::STATUS), Value::Null).await);
-            views.push(self.ok(BOOT, "GET", &of_it(path::ARTIFACTS), Value::Null).await);
+            let url = |path: &str| path.replace("{executionId}", id);
+            views.push(self.ok(BOOT, "GET", &url(path::STATUS), Value::Null).await);
+            views.push(self.ok(BOOT, "GET", &url(path::ARTIFACTS), Value::Null).await);
         }
         let mut tokens = self.ok(BOOT, "GET", path::TOKENS, Value::Null).await;
         for token in tokens["tokens"].as_array_mut().unwrap() {
@@ -133,5 +133,11 @@ pub struct FixtureIds {
 }
 
 pub fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+    value.as_str().unwrap_or_else(|| panic!("not a string: {value}")).to_owned()
+}
+
+/// Returns the token with another last digit.
+pub fn mistyped(token: &str) -> String {
+    let (rest, last) = token.split_at(token.len() - 1);
+    format!("{rest}{}", if last == "0" { "1" } else { "0" })
 }

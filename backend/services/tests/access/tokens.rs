@@ -1,4 +1,4 @@
-//! The life of a token, and what it gives access to.
+//! Creation, use, limits and revocation of tokens.
 
 use super::server::{BOOT, PIPELINE, Server, text};
 use axum::{
@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 #[tokio::test]
 async fn token_is_shown_once_and_revocable() {
     let server = Server::start();
-    let make = json!({ "name": "bot", "scopes": ["run"], "repo": "ours", "expire_in_s": 86_400 });
-    let made = server.ok(BOOT, "POST", path::TOKENS, make).await;
-    let token = text(&made["token"]);
+    let request = json!({ "name": "bot", "scopes": ["run"], "repo": "ours", "expire_in_s": 86_400 });
+    let created = server.ok(BOOT, "POST", path::TOKENS, request).await;
+    let token = text(&created["token"]);
     let list = async || server.ok(BOOT, "GET", path::TOKENS, Value::Null).await;
     let listed = list().await.to_string();
     assert!(!listed.contains(&token) && listed.contains("\"last_used_at\":null"), "{listed}");
@@ -31,16 +31,16 @@ async fn token_is_shown_once_and_revocable() {
     assert!(used.is_string());
     server.clock.turn(1_800_000);
     server.ok(&token, "GET", path::EXECUTIONS, Value::Null).await;
-    assert_eq!(list().await["tokens"][0]["last_used_at"], used, "to the hour");
+    assert_eq!(list().await["tokens"][0]["last_used_at"], used, "it is updated at most once per hour");
     server.clock.turn(3_600_000);
     server.ok(&token, "GET", path::EXECUTIONS, Value::Null).await;
     assert_ne!(list().await["tokens"][0]["last_used_at"], used);
-    let gone = path::TOKEN.replace("{tokenId}", made["view"]["id"].as_str().unwrap());
-    server.ok(BOOT, "DELETE", &gone, Value::Null).await;
+    let url = path::TOKEN.replace("{tokenId}", created["view"]["id"].as_str().unwrap());
+    server.ok(BOOT, "DELETE", &url, Value::Null).await;
     let reply = server.call(Some(&token), "GET", path::EXECUTIONS, Value::Null).await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(server.call(Some(BOOT), "DELETE", &gone, Value::Null).await.status, StatusCode::NOT_FOUND);
-    for wrong in [
+    assert_eq!(server.call(Some(BOOT), "DELETE", &url, Value::Null).await.status, StatusCode::NOT_FOUND);
+    for invalid in [
         json!({ "name": "", "scopes": ["run"] }),
         json!({ "name": "x", "scopes": [] }),
         json!({ "name": "x", "scopes": ["everything"] }),
@@ -49,8 +49,8 @@ async fn token_is_shown_once_and_revocable() {
         json!({ "name": "x", "scopes": ["run"], "expire_in_s": u64::MAX }),
         json!({ "name": "a\nb", "scopes": ["run"] }),
     ] {
-        let reply = server.call(Some(BOOT), "POST", path::TOKENS, wrong.clone()).await;
-        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{wrong}: {}", reply.body);
+        let reply = server.call(Some(BOOT), "POST", path::TOKENS, invalid.clone()).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{invalid}: {}", reply.body);
     }
 }
 
@@ -62,11 +62,11 @@ async fn revocation_applies_in_other_process() {
     let (one, other) = (services(), services());
     let request =
         TokenRequest { name: "t".into(), scopes: [Scope::Read].into(), repo: None, expire_in_s: None };
-    let made = one.tokens.create(request, &Caller::bootstrap(Scope::Admin)).await.unwrap();
+    let created = one.tokens.create(request, &Caller::bootstrap(Scope::Admin)).await.unwrap();
     let is_known =
-        async |services: &Services| services.tokens.caller(made.token.as_bytes()).await.unwrap().is_some();
+        async |services: &Services| services.tokens.caller(created.token.as_bytes()).await.unwrap().is_some();
     assert!(is_known(&one).await && is_known(&other).await);
-    one.tokens.revoke(made.view.id).await.unwrap();
+    one.tokens.revoke(created.view.id).await.unwrap();
     assert!(!is_known(&one).await);
     clock.turn(10_000);
     assert!(!is_known(&other).await);
@@ -76,15 +76,15 @@ async fn revocation_applies_in_other_process() {
 async fn run_token_sources_are_limited_to_its_repository() {
     let server = Server::start();
     let token = server.token(&[Scope::Run], Some("https://x/ours.git"), None).await.token;
-    let ask = async |repo: &str, url: &str| {
+    let execute = async |repo: &str, url: &str| {
         let source =
             json!({ "kind": "git", "url": url, "commit": "c".repeat(40), "branch": null, "tree": null });
         let body = json!({ "pipeline": PIPELINE, "repo": repo, "source": source });
         server.call(Some(&token), "POST", path::EXECUTE, body).await.status
     };
-    assert_eq!(ask("https://x/ours.git", "https://x/theirs.git").await, StatusCode::FORBIDDEN);
-    assert_eq!(ask("https://x/theirs.git", "https://x/ours.git").await, StatusCode::FORBIDDEN);
-    assert_eq!(ask("https://x/ours.git", "https://x/ours.git").await, StatusCode::CREATED);
+    assert_eq!(execute("https://x/ours.git", "https://x/theirs.git").await, StatusCode::FORBIDDEN);
+    assert_eq!(execute("https://x/theirs.git", "https://x/ours.git").await, StatusCode::FORBIDDEN);
+    assert_eq!(execute("https://x/ours.git", "https://x/ours.git").await, StatusCode::CREATED);
 }
 
 #[tokio::test]
@@ -92,20 +92,20 @@ async fn worker_artifact_download_requires_lease() {
     let server = Server::start();
     let worker = server.token(&[Scope::Worker], None, None).await.token;
     server.run("ours").await;
-    let ids = server.work(&worker).await;
+    let ids = server.upload_artifact(&worker).await;
     let end = json!({ "job_id": ids.job, "lease": ids.lease, "end": { "failure": null, "exit_code": 0 } });
     server.ok(&worker, "POST", path::JOB_STATUS, end).await;
-    let ask = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" } });
-    let next = server.ok(&worker, "POST", path::JOB_EXECUTE, ask.clone()).await;
+    let claim = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" } });
+    let next = server.ok(&worker, "POST", path::JOB_EXECUTE, claim.clone()).await;
     let url = text(&next["assignment"]["needs_artifacts"][0]["url"]);
     server.run("theirs").await;
-    let theirs = server.ok(&worker, "POST", path::JOB_EXECUTE, ask).await;
+    let theirs = server.ok(&worker, "POST", path::JOB_EXECUTE, claim).await;
     let get = async |url: &str| server.call(Some(&worker), "GET", url, Value::Null).await.status;
     assert_eq!(get(&url).await, StatusCode::OK);
     let bare = url.split('?').next().unwrap();
     assert_eq!(get(bare).await, StatusCode::FORBIDDEN);
     let old = format!("{bare}?job={}&lease={}", ids.job, ids.lease);
-    assert_eq!(get(&old).await, StatusCode::CONFLICT, "that attempt is over");
+    assert_eq!(get(&old).await, StatusCode::CONFLICT, "that attempt has ended");
     let (job, lease) =
         (text(&theirs["assignment"]["preparation"]["job_id"]), text(&theirs["assignment"]["lease"]["token"]));
     assert_eq!(get(&format!("{bare}?job={job}&lease={lease}")).await, StatusCode::NOT_FOUND);
@@ -113,7 +113,7 @@ async fn worker_artifact_download_requires_lease() {
 
 #[tokio::test]
 async fn rate_limited_caller_gets_retry_after() {
-    let server = Server::with(TokenVerifier::of_token(BOOT).at_most(1));
+    let server = Server::with_verifier(TokenVerifier::of_token(BOOT).at_most(1));
     let token = server.token(&[Scope::Read], None, None).await.token;
     for _ in 0..4 {
         server.ok(&token, "GET", path::EXECUTIONS, Value::Null).await;
@@ -136,5 +136,5 @@ async fn rate_limited_caller_gets_retry_after() {
     }
     assert_eq!(from([192, 0, 2, 1], "wrong").await.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(from([192, 0, 2, 2], "wrong").await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(from([192, 0, 2, 1], BOOT).await.status, StatusCode::OK, "a valid token is taken");
+    assert_eq!(from([192, 0, 2, 1], BOOT).await.status, StatusCode::OK, "a valid token is accepted");
 }

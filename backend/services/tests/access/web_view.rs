@@ -16,15 +16,15 @@ use tower::ServiceExt;
 async fn web_view_has_strict_content_security_policy() {
     let server = Server::start();
     let mut pages = BTreeSet::new();
-    for place in ["/api/view", "/api/view/01a21318-5bcd-75cc-a6fa-8311bb8facd8"] {
-        let request = Request::builder().uri(place).body(Body::empty()).unwrap();
+    for url in ["/api/view", "/api/view/01a21318-5bcd-75cc-a6fa-8311bb8facd8"] {
+        let request = Request::builder().uri(url).body(Body::empty()).unwrap();
         let reply = server.api.clone().oneshot(request).await.unwrap();
-        assert_eq!(reply.status(), StatusCode::OK, "{place}");
+        assert_eq!(reply.status(), StatusCode::OK, "{url}");
         let policy = reply.headers()["content-security-policy"].to_str().unwrap().to_owned();
         let page = reply.into_body().collect().await.unwrap().to_bytes();
         pages.insert((policy, String::from_utf8(page.to_vec()).unwrap()));
     }
-    assert_eq!(pages.len(), 1, "it is the same for everyone");
+    assert_eq!(pages.len(), 1, "the page is the same for everyone");
     assert_eq!(
         server.call(None, "GET", "/api/view/%3Cscript%3E", Value::Null).await.status,
         StatusCode::BAD_REQUEST
@@ -38,10 +38,10 @@ async fn web_view_has_strict_content_security_policy() {
         assert!(policy.contains(&format!("{element}-src 'sha256-{hash}'")), "{policy}");
     }
     assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{policy}");
-    // What would take names and logs for markup, or run what stands in an attribute, the policy forbids or this does.
-    for never in
+    // Constructs that would interpret names and logs as markup, or run code in attributes.
+    for forbidden in
         ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " style=", " onclick=\""]
     {
-        assert!(!page.contains(never), "{never}");
+        assert!(!page.contains(forbidden), "{forbidden}");
     }
 }

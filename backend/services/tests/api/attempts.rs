@@ -17,16 +17,16 @@ use tokio_util::sync::CancellationToken;
 async fn lost_worker_costs_attempt_and_late_report_returns_409() {
     let server = Server::start(1);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
-    let lost = server.take().await.unwrap();
-    // The lease of a millisecond is over once the clock says so.
+    let lost = server.claim().await.unwrap();
+    // The lease of one millisecond expires as the clock advances.
     while server.services.sweep.run().await.unwrap() == 0 {
         tokio::task::yield_now().await;
     }
     let (status, problem) = server.report(&lost, log(0, b"too late")).await;
     assert_eq!((status, problem["type"].as_str()), (StatusCode::CONFLICT, Some("tidemill:lease-lost")));
-    let server = server.again(30_000);
-    // It waits a moment before it is tried again.
-    let second = server.take_within(20_000).await.unwrap();
+    let server = server.restart(30_000);
+    // The next attempt starts after a delay.
+    let second = server.claim_within(20_000).await.unwrap();
     assert_eq!((&second["job_name"], second["attempt"].as_u64()), (&lost["job_name"], Some(2)));
     let view = server.view(&id).await;
     assert_eq!(view["jobs"][0]["attempts"][0]["failure"]["kind"], "worker_lost", "{view}");
@@ -44,7 +44,7 @@ async fn repeated_claim_returns_same_attempt() {
     let again = server.post("/api/job/execute", claim(one)).await.1;
     assert_eq!(again["assignment"], first["assignment"]);
     assert_eq!(server.post("/api/job/execute", claim(other)).await.1["kind"], "nothing");
-    server.end(&first["assignment"], 0).await;
+    server.finish(&first["assignment"], 0).await;
     assert_eq!(server.post("/api/job/execute", claim(one)).await.1["kind"], "nothing");
 }
 
@@ -70,7 +70,7 @@ async fn late_repeated_claim_gets_new_token() {
 async fn claim_takes_over_expired_lease() {
     let server = Server::start(1);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
-    let job = server.take().await.unwrap()["preparation"]["job_id"].clone();
+    let job = server.claim().await.unwrap()["preparation"]["job_id"].clone();
     let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
     let request = json!({ "worker": worker, "job_id": job });
     let second = loop {
@@ -94,8 +94,8 @@ async fn unplaceable_job_fails_with_reason() {
     assert_eq!(view["execution"]["status"], "FAILED", "{view}");
     assert_eq!(view["jobs"][0]["failure_reason"]["kind"], "undeliverable");
     assert_eq!(view["jobs"][3]["status"], "SKIPPED");
-    let nobody = JobId(uuid::Uuid::now_v7());
-    assert!(!server.services.jobs.give_up(nobody).await.unwrap());
+    let unknown = JobId(uuid::Uuid::now_v7());
+    assert!(!server.services.jobs.give_up(unknown).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +103,7 @@ async fn job_without_definition_fails() {
     let dir = tempfile::tempdir().unwrap();
     let clock = std::sync::Arc::new(ManualClock::default());
     let stores = tidemill_sqlite::open_at(dir.path(), clock.clone()).unwrap();
-    // It was planned by a version that made other nodes of its file.
+    // The execution was planned by a version that planned its file differently.
     let id = execution_id();
     let mut spec = ExecutionSpec { carried: Vec::new(), ..spec(id, "r", "p", 1) };
     spec.task = ExecutionTask::RunPipeline { file: DIAMOND.to_owned() };
@@ -126,7 +126,7 @@ async fn job_without_definition_fails() {
         }
         assert_eq!(status, StatusCode::CONFLICT, "{reply}");
         claims += 1;
-        assert!(claims < 100, "it goes round for ever");
+        assert!(claims < 100, "the job is claimed without end");
         clock.turn(60_000);
     }
     let ended = records.query_row("SELECT status FROM executions", [], |row| row.get::<_, String>(0));

@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 #[tokio::test(flavor = "multi_thread")]
 async fn diamond_runs_in_order_and_ends_once() {
     let server = Server::start(30_000);
-    let (status, made) = server.execute(DIAMOND).await;
-    assert_eq!((status, made["run_number"].as_u64()), (StatusCode::CREATED, Some(1)), "{made}");
-    let id = made["execution_id"].as_str().unwrap();
+    let (status, created) = server.execute(DIAMOND).await;
+    assert_eq!((status, created["run_number"].as_u64()), (StatusCode::CREATED, Some(1)), "{created}");
+    let id = created["execution_id"].as_str().unwrap();
     let mut order = Vec::new();
-    while let Some(assignment) = server.take().await {
+    while let Some(assignment) = server.claim().await {
         order.push(assignment["job_name"].as_str().unwrap().to_owned());
-        server.end(&assignment, 0).await;
+        server.finish(&assignment, 0).await;
     }
     assert_eq!(order, ["first", "left", "right", "last"]);
     let view = server.view(id).await;
     assert_eq!(view["execution"]["status"], "SUCCESS", "{view}");
     assert!(view["execution"]["end_time"].is_string());
     assert!(statuses(&view).iter().all(|(_, status)| status == "SUCCESS"));
-    // What is over is no longer the same as a new one: the next is run 2.
+    // An ended execution is not joined: the next request creates run 2.
     let (status, again) = server.execute(DIAMOND).await;
     assert_eq!((status, again["run_number"].as_u64()), (StatusCode::CREATED, Some(2)));
 }
@@ -29,22 +29,22 @@ async fn diamond_runs_in_order_and_ends_once() {
 async fn failure_skips_dependents_and_retry_reuses_successes() {
     let server = Server::start(30_000);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
-    while let Some(assignment) = server.take().await {
+    while let Some(assignment) = server.claim().await {
         let code = i32::from(assignment["job_name"] == "left");
-        server.end(&assignment, code).await;
+        server.finish(&assignment, code).await;
     }
     let view = server.view(&id).await;
     assert_eq!(view["execution"]["status"], "FAILED");
-    let word = |name: &str| statuses(&view).into_iter().find(|(known, _)| known == name).unwrap().1;
-    assert_eq!((word("left").as_str(), word("last").as_str()), ("FAILED", "SKIPPED"));
+    let status_of = |name: &str| statuses(&view).into_iter().find(|(job, _)| job == name).unwrap().1;
+    assert_eq!((status_of("left").as_str(), status_of("last").as_str()), ("FAILED", "SKIPPED"));
     assert!(view["jobs"][3]["failure_reason"]["message"].as_str().unwrap().contains("`left`"), "{view}");
 
     let (status, retried) = server.post(&format!("/api/pipeline/retry/{id}"), json!({})).await;
     assert_eq!(status, StatusCode::CREATED, "{retried}");
     let mut order = Vec::new();
-    while let Some(assignment) = server.take().await {
+    while let Some(assignment) = server.claim().await {
         order.push(assignment["job_name"].as_str().unwrap().to_owned());
-        server.end(&assignment, 0).await;
+        server.finish(&assignment, 0).await;
     }
     assert_eq!(order, ["left", "last"]);
     let view = server.view(retried["execution_id"].as_str().unwrap()).await;
@@ -55,25 +55,25 @@ async fn failure_skips_dependents_and_retry_reuses_successes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_identical_requests_create_one_execution() {
     let server = Server::start(30_000);
-    let sent = futures_util::future::join_all((0..16).map(|_| server.execute(DIAMOND))).await;
+    let replies = futures_util::future::join_all((0..16).map(|_| server.execute(DIAMOND))).await;
     let ids: std::collections::BTreeSet<&str> =
-        sent.iter().map(|(_, made)| made["execution_id"].as_str().unwrap()).collect();
+        replies.iter().map(|(_, created)| created["execution_id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 1);
-    assert_eq!(sent.iter().filter(|(status, _)| *status == StatusCode::CREATED).count(), 1);
-    assert!(sent.iter().filter(|(_, made)| made["attached"] == true).count() == 15);
+    assert_eq!(replies.iter().filter(|(status, _)| *status == StatusCode::CREATED).count(), 1);
+    assert!(replies.iter().filter(|(_, created)| created["attached"] == true).count() == 15);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancel_prevents_starts_and_signals_running_jobs() {
     let server = Server::start(30_000);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
-    let running = server.take().await.unwrap();
+    let running = server.claim().await.unwrap();
     let (_, reply) = server.post(&format!("/api/pipeline/cancel/{id}"), Value::Null).await;
     assert_eq!(reply["canceled"], true, "{reply}");
-    assert!(server.take().await.is_none());
+    assert!(server.claim().await.is_none());
     let (_, reply) = server.report(&running, json!({})).await;
     assert_eq!(reply["cancel"], true);
-    server.end(&running, 143).await;
+    server.finish(&running, 143).await;
     let view = server.view(&id).await;
     assert_eq!(view["execution"]["status"], "CANCELED", "{view}");
     assert!(statuses(&view).iter().all(|(_, status)| status == "CANCELED"), "{view}");

@@ -12,17 +12,17 @@ use tower::ServiceExt;
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_token_can_only_run_jobs() {
     let server = Server::start(30_000);
-    let one = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
-    let api = router(server.services.clone(), TokenVerifier::of_hashes([], [one]).unwrap());
-    let ask = async |token: &str, method: &str, path: &str, body: Value| {
+    let token_hash = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+    let api = router(server.services.clone(), TokenVerifier::of_hashes([], [token_hash]).unwrap());
+    let send = async |token: &str, method: &str, path: &str, body: Value| {
         let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         let request = request.header("authorization", format!("Bearer {token}"));
         let request = request.body(Body::from(body.to_string())).unwrap();
         api.clone().oneshot(request).await.unwrap().status()
     };
-    let take = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" } });
-    assert_eq!(ask("one", "POST", "/api/job/execute", take.clone()).await, StatusCode::OK);
-    assert_eq!(ask("two", "POST", "/api/job/execute", take).await, StatusCode::UNAUTHORIZED);
+    let claim = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" } });
+    assert_eq!(send("one", "POST", "/api/job/execute", claim.clone()).await, StatusCode::OK);
+    assert_eq!(send("two", "POST", "/api/job/execute", claim).await, StatusCode::UNAUTHORIZED);
     let id = uuid::Uuid::now_v7();
     for (method, path) in [
         ("POST", "/api/pipeline/execute".to_owned()),
@@ -37,7 +37,7 @@ async fn worker_token_can_only_run_jobs() {
         ("GET", format!("/api/artifact/list/{id}")),
         ("GET", format!("/api/pipeline/usage/{id}")),
     ] {
-        assert_eq!(ask("one", method, &path, json!({})).await, StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(send("one", method, &path, json!({})).await, StatusCode::FORBIDDEN, "{path}");
     }
 }
 

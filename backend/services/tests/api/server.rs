@@ -40,8 +40,8 @@ impl Server {
         Self { api: router(services.clone(), TokenVerifier::of_token("secret")), services, dir }
     }
 
-    /// The same data directory, opened again as after a crash.
-    pub fn again(self, lease_ttl_ms: u64) -> Self {
+    /// Opens the same data directory again, as after a crash.
+    pub fn restart(self, lease_ttl_ms: u64) -> Self {
         let Self { api, services, dir } = self;
         drop((api, services));
         let services = Services::new(
@@ -87,11 +87,11 @@ impl Server {
         self.call(Method::GET, &format!("/api/pipeline/status/{execution}"), None).await.1
     }
 
-    pub async fn take(&self) -> Option<Value> {
-        self.take_within(0).await
+    pub async fn claim(&self) -> Option<Value> {
+        self.claim_within(0).await
     }
 
-    pub async fn take_within(&self, wait_ms: u64) -> Option<Value> {
+    pub async fn claim_within(&self, wait_ms: u64) -> Option<Value> {
         let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
         let (status, reply) = self
             .post("/api/job/execute", json!({ "worker": worker, "lookahead": 4, "wait_ms": wait_ms }))
@@ -107,9 +107,9 @@ impl Server {
         self.post("/api/job/status", report).await
     }
 
-    pub async fn end(&self, assignment: &Value, exit_code: i32) {
+    pub async fn finish(&self, assignment: &Value, exit_code: i32) {
         let failure =
-            (exit_code != 0).then(|| json!({ "kind": "script_failed", "message": "it ended badly" }));
+            (exit_code != 0).then(|| json!({ "kind": "script_failed", "message": "the script failed" }));
         let end = json!({ "end": { "failure": failure, "exit_code": exit_code } });
         let (status, reply) = self.report(assignment, end).await;
         assert_eq!(status, StatusCode::OK, "{reply}");
@@ -124,7 +124,7 @@ pub fn statuses(view: &Value) -> Vec<(String, String)> {
 
 pub fn log(offset: u64, bytes: &[u8]) -> Value {
     use base64::Engine as _;
-    let packed = zstd::bulk::compress(bytes, 1).unwrap();
-    let packed = base64::engine::general_purpose::STANDARD.encode(packed);
-    json!({ "log": { "offset": offset, "length": bytes.len(), "zstd_base64": packed } })
+    let compressed = zstd::bulk::compress(bytes, 1).unwrap();
+    let encoded = base64::engine::general_purpose::STANDARD.encode(compressed);
+    json!({ "log": { "offset": offset, "length": bytes.len(), "zstd_base64": encoded } })
 }

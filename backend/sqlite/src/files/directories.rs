@@ -8,30 +8,30 @@ use std::{
 };
 use tidemill_services::error::{Error, Result};
 
-/// Makes a directory that only its owner can look into, and what is missing above it, unless it is there.
+/// Creates a directory with mode 0700, and its missing parents.
 pub fn make_directory(path: &Path) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|error| Error::io(format!("making the directory {}", path.display()), error))
+        .map_err(|error| Error::io(format!("creating the directory {}", path.display()), error))
 }
 
-/// Makes the directories from below `root` to `path` that are missing, durably.
+/// Creates the missing directories between `root` and `path`, durably.
 pub fn make_directories(root: &Path, path: &Path) -> io::Result<()> {
     if path == root || path.is_dir() {
         return Ok(());
     }
-    let above = path.parent().unwrap_or(root);
-    make_directories(root, above)?;
+    let parent = path.parent().unwrap_or(root);
+    make_directories(root, parent)?;
     match DirBuilder::new().mode(0o700).create(path) {
-        // Whoever made it may not have synced it yet.
+        // Another thread or process that created it may not have synced it yet.
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => sync_directory(above),
+        _ => sync_directory(parent),
     }
 }
 
-/// Makes the names in a directory durable.
+/// Makes the entries of a directory durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

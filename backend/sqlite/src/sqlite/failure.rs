@@ -1,11 +1,11 @@
-//! What SQLite can fail with, in words that a person can act on.
+//! Errors of SQLite, with advice for the operator.
 
 use rusqlite::{ErrorCode, ffi};
 use rusqlite_migration::MigrationDefinitionError;
 use std::path::Path;
 use tidemill_services::error::Error;
 
-/// An error of SQLite that many callers may have to be told of.
+/// An error of SQLite that can be returned to several callers.
 #[derive(Debug, Clone)]
 pub struct Failure {
     full: bool,
@@ -13,7 +13,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Reads what went wrong.
+    /// Converts an error of SQLite.
     pub fn new(error: &rusqlite::Error) -> Self {
         let code = error.sqlite_error();
         let full = code.is_some_and(|code| {
@@ -21,30 +21,30 @@ impl Failure {
         });
         let advice = match code.map(|code| code.code) {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                " (another process has held the records for too long; end it, or try again)"
+                " (another process locked the database for too long; stop it, or try again)"
             }
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                " (the file is damaged; stop tidemill and restore it, or move it away to begin with none)"
+                " (the file is damaged; stop tidemill and restore a backup, or move the file away to start with an empty database)"
             }
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-                " (this user must be able to write the file and its directory)"
+                " (the user that runs tidemill needs write access to the file and its directory)"
             }
             _ => "",
         };
         Self { full, message: format!("{error}{advice}") }
     }
 
-    /// SQLite took a transaction back and did not say why.
+    /// SQLite rolled a transaction back without an error.
     pub fn taken_back() -> Self {
-        Self { full: false, message: "the transaction was taken back".to_owned() }
+        Self { full: false, message: "the transaction was rolled back".to_owned() }
     }
 
-    /// Whether there was no space to write in.
+    /// Whether the disk was full.
     pub const fn is_full(&self) -> bool {
         self.full
     }
 
-    /// The error of a service that was `doing` something.
+    /// Converts the failure to the error of the operation `doing`.
     pub fn error(&self, doing: &str) -> Error {
         if self.full {
             Error::DiskFull(doing.to_owned())
@@ -54,19 +54,19 @@ impl Failure {
     }
 }
 
-/// The error of a service that was `doing` something when SQLite failed.
+/// Returns a function that converts an error of SQLite to the error of the operation `doing`.
 pub fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |error| Failure::new(&error).error(doing)
 }
 
-/// The error of bringing the file at `path` to this program's schema.
+/// Converts an error of migrating the file at `path` to the current schema.
 pub fn migration_failed(path: &Path, error: rusqlite_migration::Error) -> Error {
-    let doing = format!("opening the records in {}", path.display());
+    let doing = format!("opening the database {}", path.display());
     match error {
         rusqlite_migration::Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
             Error::storage(
                 doing,
-                "they were written by a newer tidemill; use that one, or another data directory",
+                "it was written by a newer tidemill; run that version, or use another data directory",
             )
         }
         rusqlite_migration::Error::RusqliteError { err, .. } => Failure::new(&err).error(&doing),
