@@ -30,8 +30,8 @@ pub struct Limits {
 pub fn desired(load: Load, limits: Limits) -> u32 {
     let jobs = load.waiting.saturating_add(load.running);
     let needed = jobs.div_ceil(limits.slots.max(1));
-    let kept = if jobs == 0 { 0 } else { load.desired };
-    needed.max(kept).clamp(limits.min.min(limits.max), limits.max)
+    let current = if jobs == 0 { 0 } else { load.desired };
+    needed.max(current).clamp(limits.min.min(limits.max), limits.max)
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn source_address(request: &Request) -> Option<IpAddr> {
     let text = match request.request_context_ref()? {
         RequestContext::ApiGatewayV2(context) => context.http.source_ip.clone()?,
         RequestContext::ApiGatewayV1(context) => context.identity.source_ip.clone()?,
-        #[allow(unreachable_patterns, reason = "which others there are depends on features")]
+        #[allow(unreachable_patterns, reason = "the other variants depend on features")]
         _ => return None,
     };
     text.parse().ok()

@@ -265,15 +265,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let database = Database::open(&directory.path().join("a.db")).unwrap();
         // Queued before any of them is awaited, so that they share a transaction.
-        let kept = database.write("testing", |conn| insert(conn, "a", 1));
-        let undone = database.write("testing", |conn| insert(conn, "b", 1).map(|_| TaskOutcome::Undo(7)));
+        let committed = database.write("testing", |conn| insert(conn, "a", 1));
+        let rolled_back =
+            database.write("testing", |conn| insert(conn, "b", 1).map(|_| TaskOutcome::Undo(7)));
         let failed = database.write("testing", |conn| {
             insert(conn, "c", 1)?;
             insert(conn, "a", 1)
         });
         let last = database.write("testing", |conn| insert(conn, "d", 1));
-        kept.await.unwrap();
-        assert_eq!(undone.await.unwrap(), 7);
+        committed.await.unwrap();
+        assert_eq!(rolled_back.await.unwrap(), 7);
         assert!(failed.await.is_err());
         last.await.unwrap();
         assert_eq!(keys(&database), ["a", "d"]);

@@ -171,13 +171,13 @@ pub fn all_nodes(conn: &Connection, execution: ExecutionId) -> SqlResult<Vec<Nod
 
 /// Reads the node of a job.
 pub fn job(conn: &Connection, id: JobId) -> SqlResult<Option<Node>> {
-    let found = conn
+    let row = conn
         .prepare_cached(
             "SELECT j.node, e.id FROM jobs j JOIN executions e ON e.seq = j.node >> 32 WHERE j.id = ?1",
         )?
         .query_row([id.0], |row| Ok((row.get::<_, i64>(0)?, ExecutionId(row.get(1)?))))
         .optional()?;
-    let Some((node, execution)) = found else { return Ok(None) };
+    let Some((node, execution)) = row else { return Ok(None) };
     conn.prepare_cached(&format!("{SELECT_NODE} WHERE n.node = ?1"))?
         .query_row([node], node_row(execution))
         .optional()

@@ -186,10 +186,10 @@ impl Records for SqliteRecords {
         self.read(|conn| reads::dead_letters(conn, before, limit))
     }
 
-    async fn changed(&self, seen: u64) -> u64 {
+    async fn changed(&self, last_seen: u64) -> u64 {
         let mut commits = self.commits.subscribe();
         let count = *commits.borrow_and_update();
-        if count == seen {
+        if count == last_seen {
             // After a timeout the caller checks again, as if there had been a change.
             drop(timeout(POLL_INTERVAL, commits.changed()).await);
         }
