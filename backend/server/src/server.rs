@@ -238,7 +238,7 @@ async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
 
 /// Reads the token from the file, which is created with mode 0600 if it does not exist.
 fn token(path: &Path) -> Result<String> {
-    let doing = || format!("creating the API token in {}", path.display());
+    let operation = || format!("creating the API token in {}", path.display());
     let read = || match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -248,7 +248,7 @@ fn token(path: &Path) -> Result<String> {
         return Ok(token);
     }
     let mut random = [0_u8; 32];
-    getrandom::fill(&mut random).map_err(|error| Error::storage(doing(), error))?;
+    getrandom::fill(&mut random).map_err(|error| Error::storage(operation(), error))?;
     // Atomic. If several processes create the file, the first one wins: a hard link does not replace a file.
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = OpenOptions::new()
@@ -266,6 +266,6 @@ fn token(path: &Path) -> Result<String> {
             _ => Ok(()),
         });
     drop(fs::remove_file(&temporary));
-    written.map_err(|error| Error::io(doing(), error))?;
-    read()?.ok_or_else(|| Error::storage(doing(), "the file is empty; remove it and start again"))
+    written.map_err(|error| Error::io(operation(), error))?;
+    read()?.ok_or_else(|| Error::storage(operation(), "the file is empty; remove it and start again"))
 }

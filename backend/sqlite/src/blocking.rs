@@ -5,8 +5,8 @@ use tokio::task::spawn_blocking;
 
 /// Runs `work` on a thread that may block.
 pub async fn blocking<T: Send + 'static>(
-    doing: impl Into<String>,
+    operation: impl Into<String>,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::storage(doing, error)))
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::storage(operation, error)))
 }

@@ -43,32 +43,32 @@ impl KeyStore for FileKeyStore {
 }
 
 fn read(path: &Path) -> Result<Option<Keys>> {
-    let doing = || format!("reading the key of secrets from {}", path.display());
+    let operation = || format!("reading the key of secrets from {}", path.display());
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(doing(), error)),
+        Err(error) => return Err(Error::io(operation(), error)),
     };
-    let mode = file.metadata().map_err(|error| Error::io(doing(), error))?.mode();
+    let mode = file.metadata().map_err(|error| Error::io(operation(), error))?.mode();
     if mode & 0o077 != 0 {
         let message = format!(
             "other users can read the file (mode {:o}); run: chmod 600 {}",
             mode & 0o777,
             path.display()
         );
-        return Err(Error::storage(doing(), message));
+        return Err(Error::storage(operation(), message));
     }
     let mut text = String::new();
-    file.read_to_string(&mut text).map_err(|error| Error::io(doing(), error))?;
+    file.read_to_string(&mut text).map_err(|error| Error::io(operation(), error))?;
     let keys = Keys::read(&text);
     keys.map(Some)
-        .map_err(|error| Error::storage(doing(), format!("{error}; restore the file from a backup")))
+        .map_err(|error| Error::storage(operation(), format!("{error}; restore the file from a backup")))
 }
 
 /// Creates the file atomically. If several processes do so, the first one wins: a hard link does not replace a file.
 fn create(path: &Path) -> Result<()> {
-    let doing = || format!("creating the key of secrets in {}", path.display());
-    let key = Key::random().map_err(|error| Error::storage(doing(), error))?;
+    let operation = || format!("creating the key of secrets in {}", path.display());
+    let key = Key::random().map_err(|error| Error::storage(operation(), error))?;
     let temporary = path.with_extension(format!("{}.tmp", Uuid::new_v4().simple()));
     let written = OpenOptions::new()
         .write(true)
@@ -89,7 +89,7 @@ fn create(path: &Path) -> Result<()> {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),
     });
-    synced.map_err(|error| Error::io(doing(), error))
+    synced.map_err(|error| Error::io(operation(), error))
 }
 
 #[cfg(test)]

@@ -110,11 +110,11 @@ impl Objects for FileObjects {
         let root = Arc::clone(&self.root);
         let unfinished = TemporaryFile(self.unfinished.join(Uuid::now_v7().to_string()));
         let (chunks, received_chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
-        let doing = format!("storing object {key}");
+        let operation = format!("storing object {key}");
         let expected_sha256 = expected_sha256.map(str::to_owned);
-        let stored = blocking(doing.clone(), move || {
+        let stored = blocking(operation.clone(), move || {
             let stored = store(&root, &path, &unfinished, expected_sha256.as_deref(), received_chunks);
-            stored.map_err(|error| Error::io(doing, error))?
+            stored.map_err(|error| Error::io(operation, error))?
         });
         let sent = async move {
             let mut chunk = Vec::new();
@@ -146,14 +146,14 @@ impl Objects for FileObjects {
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
         let path = self.path(key)?;
-        let doing = format!("reading the size of object {key}");
-        blocking(doing.clone(), move || Ok(open(&path, &doing)?.map(|(_, info)| info))).await
+        let operation = format!("reading the size of object {key}");
+        blocking(operation.clone(), move || Ok(open(&path, &operation)?.map(|(_, info)| info))).await
     }
 
     async fn get(&self, key: &str) -> Result<ByteStream> {
         let path = self.path(key)?;
-        let doing = format!("reading object {key}");
-        let opened = blocking(doing.clone(), move || open(&path, &doing)).await?;
+        let operation = format!("reading object {key}");
+        let opened = blocking(operation.clone(), move || open(&path, &operation)).await?;
         let Some((file, info)) = opened else {
             return Err(Error::NotFound(format!("no object {key}")));
         };
@@ -177,8 +177,9 @@ impl Objects for FileObjects {
     async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
         let root = Arc::clone(&self.root);
-        let doing = format!("removing object {key}");
-        blocking(doing.clone(), move || remove(&root, &path).map_err(|error| Error::io(doing, error))).await
+        let operation = format!("removing object {key}");
+        blocking(operation.clone(), move || remove(&root, &path).map_err(|error| Error::io(operation, error)))
+            .await
     }
 
     async fn put_place(&self, _: &str, _: Option<&ContentChecksum>) -> Result<UploadTarget> {
@@ -272,7 +273,7 @@ fn join(thread: Option<SyncHandle<'_>>) -> io::Result<()> {
 }
 
 /// Opens the file of an object and reads its trailer; `None` if there is no such object.
-fn open(path: &Path, doing: &str) -> Result<Option<(File, ObjectInfo)>> {
+fn open(path: &Path, operation: &str) -> Result<Option<(File, ObjectInfo)>> {
     let read = || {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -289,7 +290,7 @@ fn open(path: &Path, doing: &str) -> Result<Option<(File, ObjectInfo)>> {
     match read() {
         Ok(opened) => Ok(Some(opened)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(doing, error)),
+        Err(error) => Err(Error::io(operation, error)),
     }
 }
 

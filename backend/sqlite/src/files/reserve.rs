@@ -78,7 +78,7 @@ impl DiskReserve {
 
     /// Deletes the reserve, so that its space can be used for the records.
     pub fn spend(&self) {
-        let mut state = self.locked();
+        let mut state = self.lock();
         if state.spent.is_none() {
             tracing::error!(
                 path = %self.path.display(),
@@ -90,26 +90,26 @@ impl DiskReserve {
     }
 
     /// Returns an error while the remaining space is for the records only.
-    pub fn check(&self, doing: &str) -> Result<()> {
+    pub fn check(&self, operation: &str) -> Result<()> {
         let state = self.current();
         let has_space = state.spent.is_none() && state.space.free >= state.space.critical();
-        if has_space { Ok(()) } else { Err(Error::DiskFull(doing.to_owned())) }
+        if has_space { Ok(()) } else { Err(Error::DiskFull(operation.to_owned())) }
     }
 
     /// Returns an error while there is too little space for new work.
-    pub fn check_new(&self, doing: &str) -> Result<()> {
+    pub fn check_new(&self, operation: &str) -> Result<()> {
         let state = self.current();
         let has_space = state.spent.is_none() && state.space.free >= state.space.low;
-        if has_space { Ok(()) } else { Err(Error::DiskFull(doing.to_owned())) }
+        if has_space { Ok(()) } else { Err(Error::DiskFull(operation.to_owned())) }
     }
 
-    fn locked(&self) -> MutexGuard<'_, ReserveState> {
+    fn lock(&self) -> MutexGuard<'_, ReserveState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Updates and returns the state; recreates a spent reserve if there is space.
     fn current(&self) -> MutexGuard<'_, ReserveState> {
-        let mut state = self.locked();
+        let mut state = self.lock();
         if state.measured_at.elapsed() > FREE_SPACE_TTL {
             state.space = space(&self.path, self.low);
             state.measured_at = Instant::now();

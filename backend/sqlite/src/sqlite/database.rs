@@ -99,7 +99,7 @@ impl Database {
     /// future does not cancel `work`.
     pub fn write<T, F>(
         &self,
-        doing: &'static str,
+        operation: &'static str,
         work: F,
     ) -> impl Future<Output = Result<T>> + Send + use<T, F>
     where
@@ -108,11 +108,11 @@ impl Database {
     {
         let (reply, outcome) = oneshot::channel();
         // If the writer has ended, the task is dropped, and `reply` with it.
-        drop(self.tasks.send(Box::new(Task { doing, work, reply })));
+        drop(self.tasks.send(Box::new(Task { operation, work, reply })));
         async move {
             outcome
                 .await
-                .unwrap_or_else(|_| Err(Error::storage(doing, "the database writer thread has ended")))
+                .unwrap_or_else(|_| Err(Error::storage(operation, "the database writer thread has ended")))
         }
     }
 
@@ -131,7 +131,7 @@ impl Database {
     /// Runs `work` on the calling thread; only for reads of a few rows.
     pub fn read<T>(
         &self,
-        doing: &'static str,
+        operation: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -140,10 +140,10 @@ impl Database {
         } else {
             // Not SQLITE_OPEN_READ_ONLY: a reader may have to recover the WAL after a crash.
             let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            conn.pragma_update(None, "query_only", true).map_err(failed(doing))?;
+            conn.pragma_update(None, "query_only", true).map_err(failed(operation))?;
             conn
         };
-        let outcome = work(&conn).map_err(failed(doing));
+        let outcome = work(&conn).map_err(failed(operation));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         if readers.len() < MAX_IDLE_READERS {
             readers.push(conn);
@@ -170,15 +170,15 @@ fn commits(conn: &Connection) -> rusqlite::Result<Option<u64>> {
 
 fn lock(path: &Path) -> Result<File> {
     let path = path.with_extension("lock");
-    let doing = || format!("locking {}", path.display());
+    let operation = || format!("locking {}", path.display());
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
         .open(&path)
-        .map_err(|error| Error::io(doing(), error))?;
-    file.lock().map_err(|error| Error::io(doing(), error))?;
+        .map_err(|error| Error::io(operation(), error))?;
+    file.lock().map_err(|error| Error::io(operation(), error))?;
     Ok(file)
 }
 
@@ -255,7 +255,7 @@ mod tests {
         });
         limit.await.unwrap();
         let full = database.write("writing a large value", |conn| insert(conn, "large", 1 << 20)).await;
-        assert!(matches!(full, Err(Error::DiskFull(doing)) if doing == "writing a large value"));
+        assert!(matches!(full, Err(Error::DiskFull(operation)) if operation == "writing a large value"));
         database.write("testing", |conn| insert(conn, "small", 10)).await.unwrap();
         assert_eq!(keys(&database), ["small"]);
     }

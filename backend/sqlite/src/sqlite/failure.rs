@@ -44,32 +44,32 @@ impl Failure {
         self.full
     }
 
-    /// Converts the failure to the error of the operation `doing`.
-    pub fn error(&self, doing: &str) -> Error {
+    /// Converts the failure to the error of `operation`.
+    pub fn error(&self, operation: &str) -> Error {
         if self.full {
-            Error::DiskFull(doing.to_owned())
+            Error::DiskFull(operation.to_owned())
         } else {
-            Error::storage(doing, self.message.clone())
+            Error::storage(operation, self.message.clone())
         }
     }
 }
 
-/// Returns a function that converts an error of SQLite to the error of the operation `doing`.
-pub fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
-    move |error| Failure::new(&error).error(doing)
+/// Returns a function that converts an error of SQLite to the error of `operation`.
+pub fn failed(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |error| Failure::new(&error).error(operation)
 }
 
 /// Converts an error of migrating the file at `path` to the current schema.
 pub fn migration_failed(path: &Path, error: rusqlite_migration::Error) -> Error {
-    let doing = format!("opening the database {}", path.display());
+    let operation = format!("opening the database {}", path.display());
     match error {
         rusqlite_migration::Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
             Error::storage(
-                doing,
+                operation,
                 "it was written by a newer tidemill; run that version, or use another data directory",
             )
         }
-        rusqlite_migration::Error::RusqliteError { err, .. } => Failure::new(&err).error(&doing),
-        other => Error::storage(doing, other),
+        rusqlite_migration::Error::RusqliteError { err, .. } => Failure::new(&err).error(&operation),
+        other => Error::storage(operation, other),
     }
 }

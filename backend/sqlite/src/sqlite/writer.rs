@@ -25,7 +25,7 @@ pub enum TaskOutcome<T> {
 /// Work to do in a transaction, with the channel for its outcome.
 pub struct Task<T, F> {
     /// The operation, for error messages.
-    pub doing: &'static str,
+    pub operation: &'static str,
     /// Does the writes.
     pub work: F,
     /// Receives the outcome.
@@ -56,7 +56,7 @@ where
     F: FnOnce(&Connection) -> rusqlite::Result<TaskOutcome<T>> + Send,
 {
     fn run(self: Box<Self>, conn: &Connection) -> CompletedTask {
-        let Self { doing, work, reply } = *self;
+        let Self { operation, work, reply } = *self;
         let (keep, outcome) = match work(conn) {
             Ok(TaskOutcome::Keep(value)) => (true, Ok(value)),
             Ok(TaskOutcome::Undo(value)) => (false, Ok(value)),
@@ -67,8 +67,8 @@ where
             // The outcome of a task, even a conflict, may depend on writes of other tasks in the transaction. If
             // that fails, the outcome is void.
             let outcome = match transaction_failure {
-                Some(failure) => Err(failure.error(doing)),
-                None => outcome.map_err(|failure| failure.error(doing)),
+                Some(failure) => Err(failure.error(operation)),
+                None => outcome.map_err(|failure| failure.error(operation)),
             };
             // The caller may have gone; the writes stay.
             drop(reply.send(outcome));
@@ -77,7 +77,7 @@ where
     }
 
     fn refuse(self: Box<Self>, failure: &Failure) {
-        drop(self.reply.send(Err(failure.error(self.doing))));
+        drop(self.reply.send(Err(failure.error(self.operation))));
     }
 }
 
