@@ -117,7 +117,7 @@ fn new_certificate_is_loaded_and_an_invalid_one_is_not() {
     let [certificate, key, _] = certify(&secure.place, "next");
     // A certificate without its key is no pair.
     fs::copy(&certificate, at("server.pem")).unwrap();
-    wait_until(|| fs::read_to_string(at("server.log")).unwrap().contains("the certificate in use stays"))
+    wait_until(|| fs::read_to_string(at("server.log")).unwrap().contains("the current one stays in use"))
         .unwrap();
     assert!(works("server"), "the pair that was good stays");
     fs::copy(&key, at("server.key")).unwrap();

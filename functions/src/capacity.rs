@@ -30,8 +30,8 @@ pub struct Limits {
 pub fn desired(load: Load, limits: Limits) -> u32 {
     let jobs = load.waiting.saturating_add(load.running);
     let needed = jobs.div_ceil(limits.slots.max(1));
-    let kept = if jobs == 0 { 0 } else { load.desired };
-    needed.max(kept).clamp(limits.min.min(limits.max), limits.max)
+    let current = if jobs == 0 { 0 } else { load.desired };
+    needed.max(current).clamp(limits.min.min(limits.max), limits.max)
 }
 
 #[cfg(test)]
@@ -40,13 +40,13 @@ mod tests {
 
     const SCALE_LIMITS: Limits = Limits { slots: 2, min: 0, max: 10 };
 
-    fn to(waiting: u32, running: u32, now: u32) -> u32 {
-        desired(Load { waiting, running, desired: now }, SCALE_LIMITS)
+    fn workers(waiting: u32, running: u32, current: u32) -> u32 {
+        desired(Load { waiting, running, desired: current }, SCALE_LIMITS)
     }
 
     #[test]
     fn desired_is_zero_or_the_minimum_without_jobs() {
-        assert_eq!((to(0, 0, 0), to(0, 0, 7)), (0, 0));
+        assert_eq!((workers(0, 0, 0), workers(0, 0, 7)), (0, 0));
         assert_eq!(
             desired(Load { waiting: 0, running: 0, desired: 5 }, Limits { min: 1, ..SCALE_LIMITS }),
             1
@@ -55,16 +55,16 @@ mod tests {
 
     #[test]
     fn desired_rises_to_what_the_backlog_needs() {
-        assert_eq!((to(1, 0, 0), to(2, 0, 0), to(3, 0, 0), to(5, 4, 2)), (1, 1, 2, 5));
-        assert_eq!(to(1000, 0, 0), 10, "no more than allowed");
-        assert_eq!(to(u32::MAX, u32::MAX, 0), 10);
+        assert_eq!((workers(1, 0, 0), workers(2, 0, 0), workers(3, 0, 0), workers(5, 4, 2)), (1, 1, 2, 5));
+        assert_eq!(workers(1000, 0, 0), 10, "limited to the maximum");
+        assert_eq!(workers(u32::MAX, u32::MAX, 0), 10);
     }
 
     #[test]
     fn desired_does_not_fall_while_a_job_runs() {
-        for now in 0..=10 {
+        for current in 0..=10 {
             for running in 1..=20 {
-                assert!(to(0, running, now) >= now);
+                assert!(workers(0, running, current) >= current);
             }
         }
     }

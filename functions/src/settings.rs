@@ -63,7 +63,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of this process.
+    /// Reads the settings from the environment.
     pub fn from_environment() -> Result<Self, SettingsError> {
         let keep_days = number_or(RECORD_DAYS, 0_u32)?;
         Ok(Self {
@@ -97,20 +97,20 @@ fn queues(name: &'static str) -> Result<BTreeMap<String, String>, SettingsError>
     if value.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let wrong = |what: String| SettingsError { name, what };
-    let by_labels: BTreeMap<String, String> =
-        serde_json::from_str(&value).map_err(|error| wrong(format!("not a JSON object of URLs: {error}")))?;
-    let named = by_labels.into_iter().map(|(labels, url)| {
-        let labels = labels::parse(&labels).map_err(&wrong)?;
+    let invalid = |what: String| SettingsError { name, what };
+    let by_labels: BTreeMap<String, String> = serde_json::from_str(&value)
+        .map_err(|error| invalid(format!("not a JSON object of URLs: {error}")))?;
+    let by_queue_name = by_labels.into_iter().map(|(labels, url)| {
+        let labels = labels::parse(&labels).map_err(&invalid)?;
         Ok((labels::queue_name(&labels), url))
     });
-    named.collect()
+    by_queue_name.collect()
 }
 
 /// A required variable.
 pub fn text(name: &'static str) -> Result<String, SettingsError> {
-    let found = env::var(name).ok().filter(|text| !text.is_empty());
-    found.ok_or_else(|| SettingsError { name, what: "not set".to_owned() })
+    let value = env::var(name).ok().filter(|text| !text.is_empty());
+    value.ok_or_else(|| SettingsError { name, what: "not set".to_owned() })
 }
 
 /// A required variable that must be a number.

@@ -1,5 +1,5 @@
-//! Logs as JSON lines, and metrics in CloudWatch's embedded metric format: a log line that is also a metric, so that no
-//! call is made for it.
+//! Logs as JSON lines, and metrics in CloudWatch's embedded metric format: a log line that is also a metric, so metrics need no
+//! API call.
 
 use crate::settings;
 use serde_json::json;
@@ -35,15 +35,15 @@ pub struct RequestMetrics<'a> {
     pub status: u16,
     /// Duration in milliseconds.
     pub milliseconds: f64,
-    /// Its usage.
+    /// Usage of AWS services.
     pub used: Usage,
-    /// Its trace.
+    /// Trace context of the caller.
     pub trace: Option<&'a str>,
 }
 
 /// The line for one request (Amazon CloudWatch User Guide, embedded metric format specification).
 #[must_use]
-pub fn metric_line(of: &RequestMetrics<'_>, deployment: &str, at_ms: u64) -> String {
+pub fn metric_line(metrics: &RequestMetrics<'_>, deployment: &str, at_ms: u64) -> String {
     let metric = |name: &str, unit: &str| json!({ "Name": name, "Unit": unit });
     let halves = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / 2.0;
     json!({
@@ -63,24 +63,24 @@ pub fn metric_line(of: &RequestMetrics<'_>, deployment: &str, at_ms: u64) -> Str
         },
         "Deployment": deployment,
         "Requests": 1,
-        "ServerErrors": u8::from(of.status >= 500),
-        "Latency": of.milliseconds,
-        "WriteUnits": halves(of.used.table_write_halves),
-        "ReadUnits": halves(of.used.table_read_halves),
-        "operation": of.operation,
-        "status": of.status,
-        "request_id": of.request_id,
-        "trace": of.trace,
+        "ServerErrors": u8::from(metrics.status >= 500),
+        "Latency": metrics.milliseconds,
+        "WriteUnits": halves(metrics.used.table_write_halves),
+        "ReadUnits": halves(metrics.used.table_read_halves),
+        "operation": metrics.operation,
+        "status": metrics.status,
+        "request_id": metrics.request_id,
+        "trace": metrics.trace,
     })
     .to_string()
 }
 
 /// Writes the line for one request.
-pub fn measure(of: &RequestMetrics<'_>) {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+pub fn measure(metrics: &RequestMetrics<'_>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let deployment = env::var(settings::TABLE).unwrap_or_default();
-    let line = metric_line(of, &deployment, at_ms);
+    let line = metric_line(metrics, &deployment, at_ms);
     // A failed log write must not fail the request.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_declared_metric_has_a_value() {
-        let of = RequestMetrics {
+        let metrics = RequestMetrics {
             request_id: "r",
             operation: "/api/job/status",
             status: 503,
@@ -108,7 +108,7 @@ mod tests {
             used: Usage { table_write_halves: 3, ..Usage::default() },
             trace: None,
         };
-        let line: Value = serde_json::from_str(&metric_line(&of, "t", 7)).unwrap();
+        let line: Value = serde_json::from_str(&metric_line(&metrics, "t", 7)).unwrap();
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         for metric in directive["Metrics"].as_array().unwrap() {
             assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{metric}");

@@ -26,9 +26,9 @@ impl FunctionContext {
         let settings = Settings::from_environment()?;
         let sdk = tidemill_aws::load_sdk_config().await;
         let (stores, meter) = tidemill_aws::open(&sdk, settings.names);
-        let of_services = ServiceSettings {
+        let service_settings = ServiceSettings {
             lease_ttl_ms: settings.lease_ttl_ms,
-            // Waiting is billed like working.
+            // Waiting is billed like computing.
             longest_wait_ms: 0,
             most_log_reply: MAX_LOG_REPLY,
             gives_any_job: false,
@@ -36,9 +36,9 @@ impl FunctionContext {
             ..ServiceSettings::default()
         };
         let public_url = std::env::var(PUBLIC_URL).ok().filter(|url| !url.is_empty());
-        let outside = Notifiers { public_url, ..Notifiers::default() };
-        let services = Services::new(stores, of_services, CancellationToken::new())
-            .reaching(outside)
+        let notifiers = Notifiers { public_url, ..Notifiers::default() };
+        let services = Services::new(stores, service_settings, CancellationToken::new())
+            .reaching(notifiers)
             .taking(SourcePolicy { addresses: settings.addresses, snapshots: false });
         Ok(Self { services, meter })
     }

@@ -1,6 +1,6 @@
-//! Measures the control plane alone: real services over the real embedded stores, and an executor that does nothing.
+//! Measures the control plane: the services over the embedded stores, with simulated workers that run no scripts.
 //!
-//! For each size it prints the transitions of jobs (queued, running, over) per second, and the time per job.
+//! For each size it prints the transitions of jobs (queued, running, ended) per second, and the time per job.
 #![allow(clippy::print_stdout)]
 
 use std::{error::Error, fmt::Write, time::Instant};
@@ -15,18 +15,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Jobs that run at the same time.
+/// Number of concurrent jobs.
 const SLOTS: usize = 128;
-/// Each job is queued, runs, and is over.
+/// Transitions per job: queued, running, ended.
 const TRANSITIONS: usize = 3;
 type ExampleError = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), ExampleError> {
-    // Once unmeasured: threads, caches and the file system's first touch are no cost of a job.
-    play(200).await?;
+    // Warm-up: threads, caches and first file accesses are not part of the cost of a job.
+    run(200).await?;
     for jobs in [1_000, 10_000] {
-        let seconds = play(jobs).await?;
+        let seconds = run(jobs).await?;
         #[allow(clippy::cast_precision_loss)]
         let (rate, each) = ((jobs * TRANSITIONS) as f64 / seconds, seconds * 1e6 / jobs as f64);
         println!("{jobs} jobs: {rate:.0} transitions/s, {each:.0} us per job");
@@ -34,36 +34,36 @@ async fn main() -> Result<(), ExampleError> {
     Ok(())
 }
 
-/// Seconds from the request to the end of an execution of so many jobs.
-async fn play(jobs: usize) -> Result<f64, ExampleError> {
+/// Runs an execution with `jobs` jobs, and returns the seconds from its request to its end.
+async fn run(jobs: usize) -> Result<f64, ExampleError> {
     let dir = tempfile::tempdir()?;
     let services = Services::new(open(dir.path())?, Settings::default(), CancellationToken::new());
     let request = request(jobs);
-    let begun = Instant::now();
-    let made = services.pipelines.execute(request, None, None).await?;
+    let started = Instant::now();
+    let created = services.pipelines.execute(request, None, None).await?;
     let mut slots = JoinSet::new();
     for _ in 0..SLOTS {
-        slots.spawn(slot(services.clone(), made.execution_id));
+        slots.spawn(slot(services.clone(), created.execution_id));
     }
-    let mut done = 0;
-    while let Some(ended) = slots.join_next().await {
-        done += ended??;
+    let mut completed = 0;
+    while let Some(result) = slots.join_next().await {
+        completed += result??;
     }
-    let view = services.pipelines.view(made.execution_id, None, 0).await?.view.ok_or("no view")?;
+    let view = services.pipelines.view(created.execution_id, None, 0).await?.view.ok_or("no view")?;
     let (Some(end), true) = (view.execution.end_time, view.execution.status == ExecutionStatus::Success)
     else {
-        return Err(format!("it ended {:?}", view.execution.status).into());
+        return Err(format!("the execution ended as {:?}", view.execution.status).into());
     };
-    if done != jobs {
-        return Err(format!("{done} of {jobs} jobs ran").into());
+    if completed != jobs {
+        return Err(format!("{completed} of {jobs} jobs ran").into());
     }
-    // Slots notice the end a little later; the records know when it was.
+    // The slots notice the end later than it was recorded.
     #[allow(clippy::cast_precision_loss)]
     let recorded = end.since_ms(view.execution.created_at) as f64 / 1000.0;
-    Ok(recorded.min(begun.elapsed().as_secs_f64()))
+    Ok(recorded.min(started.elapsed().as_secs_f64()))
 }
 
-/// Ten stages; in each, half of the jobs need one job of the stage before, and half the whole of it.
+/// Creates a pipeline of ten stages: half of the jobs need one job of the previous stage, half need all of it.
 fn request(jobs: usize) -> ExecuteRequest {
     let stages = 10;
     let mut text = String::from("name: many\nstages: [");
@@ -74,7 +74,7 @@ fn request(jobs: usize) -> ExecuteRequest {
     let width = jobs / stages;
     for stage in 0..stages {
         for job in 0..width {
-            let _ = write!(text, "  j{stage}-{job}: {{ stage: s{stage}, script: [nothing]");
+            let _ = write!(text, "  j{stage}-{job}: {{ stage: s{stage}, script: [\"true\"]");
             if stage > 0 && job % 2 == 0 {
                 let _ = write!(text, ", needs: [j{}-{job}]", stage - 1);
             }
@@ -84,7 +84,7 @@ fn request(jobs: usize) -> ExecuteRequest {
     ExecuteRequest {
         pipeline: text,
         file: None,
-        repo: "here".into(),
+        repo: "example".into(),
         branch: None,
         commit: None,
         source: Source::None,
@@ -96,9 +96,9 @@ fn request(jobs: usize) -> ExecuteRequest {
     }
 }
 
-/// Takes jobs and ends them until the execution is over; gives their number.
+/// Claims jobs and ends them until the execution has ended; returns their number.
 async fn slot(services: Services, execution: ExecutionId) -> Result<usize, ExampleError> {
-    let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "nothing".into() };
+    let worker = WorkerInfo { id: WorkerId(Uuid::now_v7()), name: "benchmark".into() };
     let request = JobExecuteRequest {
         labels: tidemill_core::pipeline::labels::Labels::new(),
         worker,
@@ -108,7 +108,7 @@ async fn slot(services: Services, execution: ExecutionId) -> Result<usize, Examp
         wait_ms: 300,
         lookahead: 0,
     };
-    let mut done = 0;
+    let mut completed = 0;
     loop {
         match services.jobs.execute(request.clone()).await? {
             JobExecuteReply::Assigned { assignment, .. } => {
@@ -124,12 +124,12 @@ async fn slot(services: Services, execution: ExecutionId) -> Result<usize, Examp
                         end: Some(end),
                     })
                     .await?;
-                done += 1;
+                completed += 1;
             }
             JobExecuteReply::Nothing { .. } => {
-                let seen = services.pipelines.view(execution, None, 0).await?.view.ok_or("no view")?;
-                if seen.execution.status.is_terminal() {
-                    return Ok(done);
+                let view = services.pipelines.view(execution, None, 0).await?.view.ok_or("no view")?;
+                if view.execution.status.is_terminal() {
+                    return Ok(completed);
                 }
             }
         }

@@ -1,17 +1,17 @@
-//! Threads for work that takes the processor for long.
+//! Threads for CPU-intensive work.
 
 use async_trait::async_trait;
 use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 use tidemill_services::ports::{Compute, Work};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-/// Threads that compute at the same time, at least and at most: others that block must go on meanwhile.
+/// Minimum and maximum number of concurrent computations. The rest of the blocking threads stays free for I/O.
 const THREADS: (usize, usize) = (2, 16);
 
-/// Runs work on threads of the runtime that may block, as many as this machine has processors.
+/// Runs work on blocking threads of the runtime, as many at a time as this machine has processors.
 #[derive(Debug)]
 pub struct ComputeThreads {
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Default for ComputeThreads {
@@ -22,25 +22,25 @@ impl Default for ComputeThreads {
 }
 
 impl ComputeThreads {
-    /// So many at the same time.
+    /// Creates a pool of `threads` concurrent computations.
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        Self { turns: Arc::new(Semaphore::new(threads)) }
+        Self { permits: Arc::new(Semaphore::new(threads)) }
     }
 }
 
 #[async_trait]
 impl Compute for ComputeThreads {
     async fn run(&self, work: Work) {
-        // It is never closed.
-        let Ok(turn) = self.turns.clone().acquire_owned().await else { return };
+        // The semaphore is never closed.
+        let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
         let done = spawn_blocking(move || {
             work();
-            // Only now, even if nobody waits for it any more.
-            drop(turn);
+            // Held until the work ends, even if the caller no longer waits.
+            drop(permit);
         });
         if let Err(error) = done.await {
-            tracing::error!(%error, "a computation broke off");
+            tracing::error!(%error, "a computation panicked");
         }
     }
 }
@@ -61,42 +61,42 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     #[tokio::test]
-    async fn computations_are_bounded_in_number_even_when_nobody_waits_for_them() {
+    async fn abandoned_computations_count_toward_the_limit() {
         let compute = Arc::new(ComputeThreads::new(2));
-        let begun = Arc::new(AtomicUsize::new(0));
-        let mut ends = Vec::new();
+        let started = Arc::new(AtomicUsize::new(0));
+        let mut finishers = Vec::new();
         for _ in 0..2 {
-            let (end, ended) = channel::<()>();
-            ends.push(end);
-            let (compute, count) = (compute.clone(), begun.clone());
+            let (finish, finished) = channel::<()>();
+            finishers.push(finish);
+            let (compute, count) = (compute.clone(), started.clone());
             let waiting = tokio::spawn(async move {
                 let work = move || {
                     count.fetch_add(1, Ordering::SeqCst);
-                    let _ = ended.recv();
+                    let _ = finished.recv();
                 };
                 compute.run(Box::new(work)).await;
             });
-            let before = ends.len();
-            while begun.load(Ordering::SeqCst) < before {
+            let expected = finishers.len();
+            while started.load(Ordering::SeqCst) < expected {
                 sleep(Duration::from_millis(1)).await;
             }
             waiting.abort();
             assert!(waiting.await.unwrap_err().is_cancelled());
         }
-        let count = begun.clone();
+        let count = started.clone();
         let third = Box::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        let waited = timeout(Duration::from_millis(100), compute.run(third)).await;
-        assert!(waited.is_err(), "both threads are still used");
-        assert_eq!(begun.load(Ordering::SeqCst), 2, "what nobody waits for any more does not begin");
-        drop(ends);
+        let result = timeout(Duration::from_millis(100), compute.run(third)).await;
+        assert!(result.is_err(), "both threads are still busy");
+        assert_eq!(started.load(Ordering::SeqCst), 2, "an abandoned computation does not start");
+        drop(finishers);
         compute.run(Box::new(|| {})).await;
-        assert_eq!(begun.load(Ordering::SeqCst), 2);
+        assert_eq!(started.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
-    async fn computation_that_panics_gives_its_turn_back() {
+    async fn panicking_computation_releases_its_permit() {
         let compute = ComputeThreads::new(1);
         compute.run(Box::new(|| panic!("a test"))).await;
         compute.run(Box::new(|| {})).await;

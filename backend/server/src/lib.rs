@@ -1,4 +1,4 @@
-//! The whole backend in one process: the embedded stores, the API on a listener, and the sweep.
+//! The embedded server: stores, API and sweep in one process.
 
 mod compute;
 mod server;

@@ -1,4 +1,4 @@
-//! Serves HTTP/1.1 on a listener: who takes too long is closed, and who only holds connections open keeps nobody out.
+//! Serves HTTP/1.1 on a listener. Slow clients are disconnected, and idle connections cannot block other clients.
 
 mod connections;
 mod descriptors;
@@ -26,17 +26,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-/// The largest head of a request.
+/// Maximum size of the head of a request.
 const MAX_HEADER_SIZE: usize = 32 << 10;
-/// The largest buffer of a connection.
+/// Maximum size of the buffer of a connection.
 const MAX_BUFFER_SIZE: usize = 128 << 10;
-/// Connections that are being closed while others take their place.
+/// Maximum number of replaced connections whose tasks have not ended yet.
 const MAX_CLOSING_CONNECTIONS: usize = 64;
-/// Pause after a connection could not be accepted, for want of files say.
+/// Delay after a failed accept, for example because no file descriptor is free.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Serves `api` on `listener`, with TLS where there is an `acceptor`, until `stopping`; requests then have
-/// [`ConnectionLimits::grace`] to end, and all other connections are closed at once.
+/// Serves `api` on `listener`, with TLS if there is an `acceptor`, until `stopping` is canceled. Running requests then have
+/// [`ConnectionLimits::grace`] to end; all other connections are closed immediately.
 pub async fn serve(
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
@@ -47,29 +47,31 @@ pub async fn serve(
     let connections = Connections::new(limits);
     let tasks = TaskTracker::new();
     tasks.spawn(connections.clone().watch(stopping.clone()));
-    // A connection that was told to go has its file until its task ends.
-    let files = Arc::new(Semaphore::new(limits.max_connections + MAX_CLOSING_CONNECTIONS));
-    let phase = if acceptor.is_some() { Phase::Handshake } else { Phase::Idle };
-    while let Some((file, stream, from)) = stopping.run_until_cancelled(accept(&listener, &files)).await {
-        let Some(open) = connections.open(from.ip(), phase) else {
-            tracing::debug!(%from, "there are too many connections");
+    // A connection that is being closed keeps its file descriptor until its task ends.
+    let descriptors = Arc::new(Semaphore::new(limits.max_connections + MAX_CLOSING_CONNECTIONS));
+    let initial_phase = if acceptor.is_some() { Phase::Handshake } else { Phase::Idle };
+    while let Some((descriptor, stream, from)) =
+        stopping.run_until_cancelled(accept(&listener, &descriptors)).await
+    {
+        let Some(open) = connections.open(from.ip(), initial_phase) else {
+            tracing::debug!(%from, "rejected a connection: too many connections");
             continue;
         };
         let (api, acceptor, stopping) = (api.clone(), acceptor.clone(), stopping.clone());
         tasks.spawn(async move {
-            let _file = file;
+            let _descriptor = descriptor;
             let close = open.connection.close.clone();
             let served = async {
                 match acceptor {
-                    None => converse(stream, from, open, api, limits.grace, stopping).await,
+                    None => serve_connection(stream, from, open, api, limits.grace, stopping).await,
                     Some(acceptor) => {
                         let handshake = stopping.run_until_cancelled(acceptor.accept(stream));
                         match handshake.await {
                             Some(Ok(stream)) => {
                                 open.connection.secured();
-                                converse(stream, from, open, api, limits.grace, stopping).await;
+                                serve_connection(stream, from, open, api, limits.grace, stopping).await;
                             }
-                            Some(Err(error)) => tracing::debug!(%from, %error, "no TLS with this client"),
+                            Some(Err(error)) => tracing::debug!(%from, %error, "TLS handshake failed"),
                             None => {}
                         }
                     }
@@ -80,34 +82,34 @@ pub async fn serve(
     }
     drop(listener);
     tasks.close();
-    // Longer than any of them takes.
+    // Longer than any task takes.
     let _ = timeout(limits.grace + Duration::from_secs(1), tasks.wait()).await;
 }
 
-/// The next connection, once there is a file for it.
+/// Accepts the next connection, once a file descriptor is available for it.
 async fn accept(
     listener: &TcpListener,
-    files: &Arc<Semaphore>,
+    descriptors: &Arc<Semaphore>,
 ) -> (Option<tokio::sync::OwnedSemaphorePermit>, TcpStream, SocketAddr) {
-    // It is never closed.
-    let file = files.clone().acquire_owned().await.ok();
+    // The semaphore is never closed.
+    let descriptor = descriptors.clone().acquire_owned().await.ok();
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                // A reply is written at once; to wait for more of it would only delay its end.
+                // A reply is written as a whole, so Nagle's algorithm would only delay its end.
                 let _ = stream.set_nodelay(true);
-                return (file, stream, from);
+                return (descriptor, stream, from);
             }
             Err(error) => {
-                tracing::debug!(%error, "a connection cannot be accepted");
+                tracing::debug!(%error, "cannot accept a connection");
                 sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// Answers the requests of one connection.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+/// Serves the requests of one connection.
+async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     from: SocketAddr,
     open: Open,
@@ -117,18 +119,19 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let connection = open.connection.clone();
     let io = TokioIo::new(MonitoredStream::new(stream, connection.clone()));
-    let answering = connection.clone();
-    let service =
-        service_fn(move |request: Request<Incoming>| answer(request, from, answering.clone(), api.clone()));
+    let for_requests = connection.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        answer(request, from, for_requests.clone(), api.clone())
+    });
     let mut http = http1::Builder::new();
-    // The deadlines are those of the registry.
+    // `Connections` enforces the deadlines.
     http.timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_buf_size(MAX_BUFFER_SIZE)
         .max_header_size(MAX_HEADER_SIZE);
     let mut served = pin!(http.serve_connection(io, service));
     tokio::select! {
-        done = served.as_mut() => return ended(from, done),
+        done = served.as_mut() => return log_end(from, done),
         () = stopping.cancelled() => {}
     }
     if !connection.is_at_work() {
@@ -136,14 +139,14 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
     served.as_mut().graceful_shutdown();
     tokio::select! {
-        done = served => ended(from, done),
-        () = sleep_until(Instant::now() + grace) => tracing::debug!(%from, "a request did not end in time"),
+        done = served => log_end(from, done),
+        () = sleep_until(Instant::now() + grace) => tracing::debug!(%from, "closed a connection: its request did not end in time"),
     }
 }
 
-fn ended(from: SocketAddr, done: hyper::Result<()>) {
+fn log_end(from: SocketAddr, done: hyper::Result<()>) {
     if let Err(error) = done {
-        tracing::debug!(%from, %error, "a connection broke");
+        tracing::debug!(%from, %error, "a connection failed");
     }
 }
 

@@ -1,4 +1,4 @@
-//! TLS of the embedded server: a certificate and its key from files, read again when they change.
+//! TLS of the embedded server, with a certificate and key from files that are reloaded when they change.
 
 use rustls::{
     ServerConfig,
@@ -18,10 +18,10 @@ use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// How often the files are looked at.
+/// Interval at which the files are checked for changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A certificate with its key, as the files have it now.
+/// A certificate and its key, loaded from files.
 #[derive(Debug)]
 pub struct CertificateReloader {
     certificate: PathBuf,
@@ -29,51 +29,53 @@ pub struct CertificateReloader {
     current: RwLock<Arc<CertifiedKey>>,
 }
 
-/// What the two files hold.
+/// Contents of the certificate file and the key file.
 type CertificateFiles = (Vec<u8>, Vec<u8>);
 
 impl CertificateReloader {
-    /// The certificate (with those that it is signed by, PEM) and its key (PEM) in these files.
+    /// Loads a certificate chain (PEM) and its key (PEM) from files.
     pub fn open(certificate: PathBuf, key: PathBuf) -> Result<Arc<Self>> {
-        let texts = read(&certificate, &key)?;
-        let current = RwLock::new(Arc::new(pair(&certificate, &key, &texts)?));
+        let files = read(&certificate, &key)?;
+        let current = RwLock::new(Arc::new(parse_pair(&certificate, &key, &files)?));
         Ok(Arc::new(Self { certificate, key, current }))
     }
 
-    /// Reads the files again whenever they change, until `over`. Of files that do not fit together, as while they are being
-    /// replaced, nothing is taken: what was good stays.
-    pub(super) async fn follow(self: Arc<Self>, over: CancellationToken) {
-        let mut seen: Option<CertificateFiles> = None;
+    /// Reloads the files whenever they change, until `stopping` is canceled. If they do not match, for example while they are
+    /// being replaced, the current certificate stays in use.
+    pub(super) async fn follow(self: Arc<Self>, stopping: CancellationToken) {
+        let mut loaded: Option<CertificateFiles> = None;
         loop {
             tokio::select! {
                 () = sleep(RELOAD_INTERVAL) => {}
-                () = over.cancelled() => return,
+                () = stopping.cancelled() => return,
             }
-            let of = self.clone();
-            let texts = tokio::task::spawn_blocking(move || read(&of.certificate, &of.key)).await;
-            let texts = match texts {
-                Ok(Ok(texts)) => texts,
+            let this = self.clone();
+            let files = tokio::task::spawn_blocking(move || read(&this.certificate, &this.key)).await;
+            let files = match files {
+                Ok(Ok(files)) => files,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the certificate in use stays");
+                    tracing::warn!(%error, "cannot reload the certificate; the current one stays in use");
                     continue;
                 }
                 Err(_) => return,
             };
-            if seen.as_ref() == Some(&texts) {
+            if loaded.as_ref() == Some(&files) {
                 continue;
             }
-            match pair(&self.certificate, &self.key, &texts) {
+            match parse_pair(&self.certificate, &self.key, &files) {
                 Ok(pair) => {
-                    let is_first = seen.is_none();
+                    let is_first = loaded.is_none();
                     let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                     if !is_first || current.cert != pair.cert {
-                        tracing::info!("a new certificate is in use");
+                        tracing::info!("loaded a new certificate");
                     }
                     *current = Arc::new(pair);
                 }
-                Err(error) => tracing::warn!(%error, "the certificate in use stays"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot reload the certificate; the current one stays in use")
+                }
             }
-            seen = Some(texts);
+            loaded = Some(files);
         }
     }
 }
@@ -85,32 +87,32 @@ fn read(certificate: &PathBuf, key: &PathBuf) -> Result<CertificateFiles> {
     Ok((read(certificate)?, read(key)?))
 }
 
-fn pair(
+fn parse_pair(
     certificate: &std::path::Path,
     key: &std::path::Path,
-    texts: &CertificateFiles,
+    files: &CertificateFiles,
 ) -> Result<CertifiedKey> {
-    let wrong = |path: &std::path::Path, what: String| {
+    let invalid = |path: &std::path::Path, what: String| {
         Error::Invalid(format!("{} cannot be used for TLS: {what}", path.display()))
     };
-    let chain = CertificateDer::pem_slice_iter(&texts.0)
+    let chain = CertificateDer::pem_slice_iter(&files.0)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(certificate, error.to_string()))?;
+        .map_err(|error| invalid(certificate, error.to_string()))?;
     if chain.is_empty() {
-        return Err(wrong(certificate, "there is no certificate in it (PEM)".into()));
+        return Err(invalid(certificate, "it contains no PEM certificate".into()));
     }
-    let private = PrivateKeyDer::from_pem_slice(&texts.1)
-        .map_err(|_| wrong(key, "there is no private key in it (PEM)".into()))?;
+    let private = PrivateKeyDer::from_pem_slice(&files.1)
+        .map_err(|_| invalid(key, "it contains no PEM private key".into()))?;
     let provider = ring::default_provider();
-    // It also compares the two.
+    // This also checks that the key matches the certificate.
     CertifiedKey::from_der(chain, private, &provider)
-        .map_err(|error| wrong(key, format!("{error}; is it the key of {}?", certificate.display())))
+        .map_err(|error| invalid(key, format!("{error}; is it the key of {}?", certificate.display())))
 }
 
 impl CertificateReloader {
-    /// Agrees on keys with clients, always with the certificate that is current.
+    /// Returns a TLS acceptor that always uses the current certificate.
     pub(super) fn acceptor(self: Arc<Self>) -> Result<TlsAcceptor> {
-        let failed = |error| Error::storage("setting TLS up", error);
+        let failed = |error| Error::storage("setting up TLS", error);
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(failed)?

@@ -1,4 +1,4 @@
-//! What takes the processor for long keeps no other request waiting.
+//! CPU-intensive requests do not delay other requests.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use async_trait::async_trait;
@@ -52,7 +52,7 @@ fn execution(pipeline: &str) -> Value {
             "source": { "kind": "git", "url": URL, "commit": "a".repeat(40) } })
 }
 
-async fn answer(api: &Router, request: Request<Body>) -> StatusCode {
+async fn send(api: &Router, request: Request<Body>) -> StatusCode {
     let reply = api.clone().oneshot(request).await.unwrap();
     let status = reply.status();
     reply.into_body().collect().await.unwrap();
@@ -61,14 +61,14 @@ async fn answer(api: &Router, request: Request<Body>) -> StatusCode {
 
 fn execute(api: &Router, pipeline: &str) -> JoinHandle<StatusCode> {
     let (api, request) = (api.clone(), request(path::EXECUTE, Body::from(execution(pipeline).to_string())));
-    tokio::spawn(async move { answer(&api, request).await })
+    tokio::spawn(async move { send(&api, request).await })
 }
 
 async fn is_healthy(api: &Router) -> bool {
-    answer(api, Request::get(path::HEALTH).body(Body::empty()).unwrap()).await == StatusCode::OK
+    send(api, Request::get(path::HEALTH).body(Body::empty()).unwrap()).await == StatusCode::OK
 }
 
-/// Files as large as they may be.
+/// Files close to the size limits.
 fn hostile_files() -> Vec<String> {
     let mut keys = String::from("name: n\n");
     let mut jobs = String::from("name: n\njobs:\n");
@@ -82,39 +82,39 @@ fn hostile_files() -> Vec<String> {
     vec![keys, jobs, format!("name: n\njobs:\n{}", "  - a\n".repeat(150_000))]
 }
 
-/// All of this runs on one thread, which answers nothing while it computes.
+/// The test runs on one thread, which serves nothing while it computes.
 #[tokio::test]
-async fn health_is_answered_while_hostile_files_are_read() {
+async fn health_responds_while_hostile_files_are_parsed() {
     let (api, _dir) = api(Arc::new(ComputeThreads::new(2)));
     let files = hostile_files();
-    let reading: Vec<_> = files.iter().cycle().take(6).map(|file| execute(&api, file)).collect();
+    let requests: Vec<_> = files.iter().cycle().take(6).map(|file| execute(&api, file)).collect();
     let mut answers = 0;
-    while reading.iter().any(|one| !one.is_finished()) {
+    while requests.iter().any(|request| !request.is_finished()) {
         assert!(is_healthy(&api).await);
-        answers += usize::from(reading.iter().all(|one| !one.is_finished()));
+        answers += usize::from(requests.iter().all(|request| !request.is_finished()));
         sleep(Duration::from_millis(1)).await;
     }
-    for one in reading {
-        assert_eq!(one.await.unwrap(), StatusCode::UNPROCESSABLE_ENTITY);
+    for request in requests {
+        assert_eq!(request.await.unwrap(), StatusCode::UNPROCESSABLE_ENTITY);
     }
-    assert!(answers >= 3, "{answers} answers while none of the files was read");
+    assert!(answers >= 3, "{answers} replies before the first file was parsed");
 }
 
-/// Computes nothing before it may.
+/// Delays every computation until the test allows it.
 #[derive(Debug)]
 struct Gate {
     threads: ComputeThreads,
-    begun: mpsc::Sender<()>,
-    may: Arc<Mutex<mpsc::Receiver<()>>>,
+    started: mpsc::Sender<()>,
+    allowed: Arc<Mutex<mpsc::Receiver<()>>>,
 }
 
 #[async_trait]
 impl Compute for Gate {
     async fn run(&self, work: Work) {
-        let (begun, may) = (self.begun.clone(), self.may.clone());
+        let (started, allowed) = (self.started.clone(), self.allowed.clone());
         let gated = move || {
-            begun.send(()).unwrap();
-            may.lock().unwrap().recv().unwrap();
+            started.send(()).unwrap();
+            allowed.lock().unwrap().recv().unwrap();
             work();
         };
         self.threads.run(Box::new(gated)).await;
@@ -122,55 +122,52 @@ impl Compute for Gate {
 }
 
 #[tokio::test]
-async fn other_requests_are_answered_while_all_threads_compute() {
-    let ((begun, is_begun), (allow, may)) = (mpsc::channel(), mpsc::channel());
-    let gate = Gate { threads: ComputeThreads::new(2), begun, may: Arc::new(Mutex::new(may)) };
+async fn other_requests_are_served_while_all_threads_compute() {
+    let ((started, is_started), (allow, allowed)) = (mpsc::channel(), mpsc::channel());
+    let gate = Gate { threads: ComputeThreads::new(2), started, allowed: Arc::new(Mutex::new(allowed)) };
     let (api, _dir) = api(Arc::new(gate));
     let waiting: Vec<_> = (0..5).map(|_| execute(&api, SMALL)).collect();
     for _ in 0..2 {
-        while is_begun.try_recv().is_err() {
+        while is_started.try_recv().is_err() {
             sleep(Duration::from_millis(1)).await;
         }
     }
     for _ in 0..10 {
         assert!(is_healthy(&api).await);
         let list = Request::get(path::EXECUTIONS).header("authorization", "Bearer secret");
-        assert_eq!(answer(&api, list.body(Body::empty()).unwrap()).await, StatusCode::OK);
+        assert_eq!(send(&api, list.body(Body::empty()).unwrap()).await, StatusCode::OK);
     }
-    assert!(is_begun.try_recv().is_err(), "no more than two compute at the same time");
+    assert!(is_started.try_recv().is_err(), "at most two computations run at a time");
     for _ in &waiting {
         allow.send(()).unwrap();
     }
-    for one in waiting {
-        assert_eq!(one.await.unwrap(), StatusCode::CREATED);
+    for request in waiting {
+        assert_eq!(request.await.unwrap(), StatusCode::CREATED);
     }
 }
 
 #[tokio::test]
-async fn body_that_does_not_end_takes_no_thread_from_others() {
+async fn endless_body_occupies_no_compute_thread() {
     let (api, _dir) = api(Arc::new(ComputeThreads::new(1)));
-    let begun = stream::iter([Ok::<_, Infallible>(Bytes::from(vec![b' '; 100_000]))]);
-    let endless = request(path::EXECUTE, Body::from_stream(begun.chain(stream::pending())));
-    let (other, slow) = (api.clone(), endless);
-    let slow = tokio::spawn(async move { answer(&other, slow).await });
+    let started = stream::iter([Ok::<_, Infallible>(Bytes::from(vec![b' '; 100_000]))]);
+    let endless = request(path::EXECUTE, Body::from_stream(started.chain(stream::pending())));
+    let slow_api = api.clone();
+    let slow = tokio::spawn(async move { send(&slow_api, endless).await });
     assert_eq!(execute(&api, SMALL).await.unwrap(), StatusCode::CREATED);
     assert!(!slow.is_finished());
     slow.abort();
 }
 
 #[tokio::test]
-async fn large_body_keeps_its_limit_and_its_type() {
+async fn large_body_is_limited_and_needs_json_content_type() {
     let (api, _dir) = api(Arc::new(ComputeThreads::new(1)));
-    // More than the reader's usual 2 MiB.
+    // More than axum's default limit of 2 MiB.
     let mut large = execution(SMALL);
     large["files"] = (0..30_000).map(|number| format!("{number:0100}")).collect();
-    assert_eq!(
-        answer(&api, request(path::EXECUTE, Body::from(large.to_string()))).await,
-        StatusCode::CREATED
-    );
+    assert_eq!(send(&api, request(path::EXECUTE, Body::from(large.to_string()))).await, StatusCode::CREATED);
     let mut plain = request(path::EXECUTE, Body::from(large.to_string()));
     plain.headers_mut().insert("content-type", "text/plain".parse().unwrap());
-    assert_eq!(answer(&api, plain).await, StatusCode::BAD_REQUEST);
+    assert_eq!(send(&api, plain).await, StatusCode::BAD_REQUEST);
     let too_large = request(path::EXECUTE, Body::from(vec![b' '; (16 << 20) + 1]));
-    assert_eq!(answer(&api, too_large).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(send(&api, too_large).await, StatusCode::PAYLOAD_TOO_LARGE);
 }

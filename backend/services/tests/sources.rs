@@ -1,4 +1,4 @@
-//! Which sources a request may name: addresses that the server reads as git does, of hosts that may be contacted.
+//! Sources that a request may name: addresses that the server and git parse alike, on allowed hosts.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use axum::{
@@ -48,12 +48,12 @@ impl Server {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
-    /// A token that may run executions of `repo` only.
-    async fn limited(&self, repo: &str) -> String {
-        let make = json!({ "name": "t", "scopes": ["run"], "repo": repo });
-        let (status, made) = self.call("secret", "POST", path::TOKENS, &make).await;
-        assert!(status.is_success(), "{made}");
-        made["token"].as_str().unwrap().to_owned()
+    /// Creates a token that may run executions of `repo` only.
+    async fn limited_token(&self, repo: &str) -> String {
+        let request = json!({ "name": "t", "scopes": ["run"], "repo": repo });
+        let (status, created) = self.call("secret", "POST", path::TOKENS, &request).await;
+        assert!(status.is_success(), "{created}");
+        created["token"].as_str().unwrap().to_owned()
     }
 
     async fn execute(&self, token: &str, repo: &str, source: Value) -> (StatusCode, Value) {
@@ -71,7 +71,7 @@ impl Server {
         assert!(status.is_success(), "{reply}");
     }
 
-    /// The source of the job that a worker gets next.
+    /// Claims the next job and returns its source.
     async fn next_source(&self) -> Value {
         let worker = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" } });
         let (_, reply) = self.call("secret", "POST", path::JOB_EXECUTE, &worker).await;
@@ -88,8 +88,8 @@ fn git(url: &str) -> Value {
     json!({ "kind": "git", "url": url, "commit": "c".repeat(40), "private_host": true })
 }
 
-/// Texts in which somebody could see the allowed repository, and git another one, or a path, or a program.
-const ODD: [&str; 30] = [
+/// Addresses that could be read as the allowed repository here, but as another repository, a path or a program by git.
+const AMBIGUOUS: [&str; 30] = [
     "/srv/git/app.git",
     "file:///srv/git/app.git",
     "/proc/1/root/x://git.example.org/team/app",
@@ -125,10 +125,10 @@ const ODD: [&str; 30] = [
 #[tokio::test]
 async fn ambiguous_addresses_and_paths_are_rejected() {
     let server = Server::start(SourcePolicy::default());
-    let limited = server.limited(APP).await;
-    for url in ODD {
+    let limited = server.limited_token(APP).await;
+    for url in AMBIGUOUS {
         let (status, reply) = server.fetch("secret", url).await;
-        // Control characters are refused in every text.
+        // Control characters are rejected in every string.
         assert!(matches!(status.as_u16(), 400 | 422), "{url}: {reply}");
         assert!(!reply.to_string().contains("user:pw"), "{reply}");
         let (status, reply) = server.fetch(&limited, url).await;
@@ -153,7 +153,7 @@ async fn private_hosts_need_registration_or_allow_host() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{host}: {reply}");
         assert!(reply["detail"].as_str().unwrap().contains("--allow-host"), "{reply}");
     }
-    // The flag of a request counts for nothing.
+    // The flag in a request has no effect.
     assert_eq!(server.fetch("secret", "https://git.example.org/team/app").await.0, StatusCode::CREATED);
     let source = server.next_source().await;
     assert_eq!(
@@ -183,7 +183,11 @@ async fn http_needs_registration_or_allow_http() {
     let (status, reply) = server.fetch("secret", url).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{reply}");
     server.register("https://git.example.org/team/app").await;
-    assert_eq!(server.fetch("secret", url).await.0, StatusCode::BAD_REQUEST, "it is registered with https");
+    assert_eq!(
+        server.fetch("secret", url).await.0,
+        StatusCode::BAD_REQUEST,
+        "it is registered with https only"
+    );
     server.register(url).await;
     assert_eq!(server.fetch("secret", url).await.0, StatusCode::CREATED);
     let addresses = AddressPolicy { allow_http: true, ..AddressPolicy::default() };
@@ -197,23 +201,23 @@ async fn snapshots_are_accepted_only_by_local_server() {
     let server = Server::start(SourcePolicy::default());
     let (status, reply) = server.execute("secret", "/home/jo/app", source("/home/jo/app")).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{reply}");
-    let own = Server::start(SourcePolicy::unrestricted());
-    assert_eq!(own.execute("secret", "/home/jo/app", source("/home/jo/app")).await.0, StatusCode::CREATED);
+    let local = Server::start(SourcePolicy::unrestricted());
+    assert_eq!(local.execute("secret", "/home/jo/app", source("/home/jo/app")).await.0, StatusCode::CREATED);
     assert_eq!(
-        own.execute("secret", "/home/jo/app", source("/home/jo/other")).await.0,
+        local.execute("secret", "/home/jo/app", source("/home/jo/other")).await.0,
         StatusCode::BAD_REQUEST
     );
     assert_eq!(
-        own.fetch("secret", "/srv/git/app.git").await.0,
+        local.fetch("secret", "/srv/git/app.git").await.0,
         StatusCode::BAD_REQUEST,
-        "a path never is one"
+        "a path is never a git source"
     );
 }
 
 #[tokio::test]
 async fn upload_serves_own_repository_only() {
     let server = Server::start(SourcePolicy::default());
-    let limited = server.limited(APP).await;
+    let limited = server.limited_token(APP).await;
     let id = |repo: &str| UploadId::new(repo, &"a".repeat(64)).unwrap().to_string();
     let (ours, theirs) = (id(APP), id("https://git.example.org/team/secret"));
     let source = |upload: &str, url: Value| {
@@ -229,12 +233,15 @@ async fn upload_serves_own_repository_only() {
         let (status, reply) = server.execute(&limited, APP, source(&ours, json!(url))).await;
         assert!(matches!(status.as_u16(), 400 | 403 | 422), "{url}: {reply}");
     }
-    let ask = |upload: &str| json!({ "upload": upload, "size": 3 });
+    let upload_request = |upload: &str| json!({ "upload": upload, "size": 3 });
     assert_eq!(
-        server.call(&limited, "POST", path::SOURCE_UPLOAD, &ask(&theirs)).await.0,
+        server.call(&limited, "POST", path::SOURCE_UPLOAD, &upload_request(&theirs)).await.0,
         StatusCode::FORBIDDEN
     );
-    assert_eq!(server.call(&limited, "POST", path::SOURCE_UPLOAD, &ask(&ours)).await.0, StatusCode::OK);
+    assert_eq!(
+        server.call(&limited, "POST", path::SOURCE_UPLOAD, &upload_request(&ours)).await.0,
+        StatusCode::OK
+    );
     let put = path::SOURCE_CONTENT.replace("{uploadId}", &theirs);
     assert_eq!(server.call(&limited, "PUT", &put, &json!("x")).await.0, StatusCode::FORBIDDEN);
 }
@@ -243,13 +250,13 @@ async fn upload_serves_own_repository_only() {
 async fn retry_checks_source_policy_again() {
     let server = Server::start(SourcePolicy::default());
     server.register("https://10.0.0.5:3000/team/app").await;
-    let (status, made) = server.fetch("secret", "https://10.0.0.5:3000/team/app").await;
-    assert_eq!(status, StatusCode::CREATED, "{made}");
-    let id = made["execution_id"].as_str().unwrap();
-    let at = |path: &str| path.replace("{executionId}", id);
-    assert!(server.call("secret", "POST", &at(path::CANCEL_EXECUTION), &json!({})).await.0.is_success());
-    let forget = format!("{}?repo=10.0.0.5:3000/team/app", path::REPOSITORIES);
-    assert!(server.call("secret", "DELETE", &forget, &Value::Null).await.0.is_success());
-    let (status, reply) = server.call("secret", "POST", &at(path::RETRY), &json!({ "all": true })).await;
+    let (status, created) = server.fetch("secret", "https://10.0.0.5:3000/team/app").await;
+    assert_eq!(status, StatusCode::CREATED, "{created}");
+    let id = created["execution_id"].as_str().unwrap();
+    let url = |path: &str| path.replace("{executionId}", id);
+    assert!(server.call("secret", "POST", &url(path::CANCEL_EXECUTION), &json!({})).await.0.is_success());
+    let delete = format!("{}?repo=10.0.0.5:3000/team/app", path::REPOSITORIES);
+    assert!(server.call("secret", "DELETE", &delete, &Value::Null).await.0.is_success());
+    let (status, reply) = server.call("secret", "POST", &url(path::RETRY), &json!({ "all": true })).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{reply}");
 }

@@ -1,4 +1,4 @@
-//! Measures the embedded stores on the disk that it is run on: `cargo run --release -p tidemill-sqlite --example stores`.
+//! Measures the embedded stores on the disk of the current directory: `cargo run --release -p tidemill-sqlite --example stores`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
@@ -15,8 +15,8 @@ use tidemill_testkit::conformance::samples::{
 
 const CONCURRENT_CALLERS: u32 = 4;
 
-/// One job's life as it is recorded: released, claimed, ended with an arrival at the end node. Three transitions.
-async fn live(records: &dyn Records, execution: ExecutionId, ix: u32, jobs: u32) {
+/// Records the three transitions of one job: queued, running, and ended with an arrival at the end node.
+async fn run_job(records: &dyn Records, execution: ExecutionId, ix: u32, jobs: u32) {
     let key = NodeKey { execution, ix };
     let mut if_version = node(records, key).await.version;
     for (status, due) in [(JobStatus::Queued, 30_000), (JobStatus::Running, 60_000), (JobStatus::Success, 0)]
@@ -38,7 +38,7 @@ async fn live(records: &dyn Records, execution: ExecutionId, ix: u32, jobs: u32)
     }
 }
 
-async fn pipeline(records: &Arc<dyn Records>, jobs: u32) {
+async fn measure_transitions(records: &Arc<dyn Records>, jobs: u32) {
     for callers in [CONCURRENT_CALLERS, 32] {
         let id = execution_id();
         let spec = spec(id, &repo(), "a", jobs);
@@ -46,15 +46,15 @@ async fn pipeline(records: &Arc<dyn Records>, jobs: u32) {
         done(&**records, vec![create(spec, flat(jobs))]).await;
         println!("create, {jobs} jobs: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
         let started = Instant::now();
-        let all = (0..callers).map(|first| {
+        let tasks = (0..callers).map(|first| {
             let records = Arc::clone(records);
             tokio::spawn(async move {
                 for ix in (first..jobs).step_by(callers as usize) {
-                    live(&*records, id, ix, jobs).await;
+                    run_job(&*records, id, ix, jobs).await;
                 }
             })
         });
-        join_all(all).await.into_iter().for_each(Result::unwrap);
+        join_all(tasks).await.into_iter().for_each(Result::unwrap);
         let seconds = started.elapsed().as_secs_f64();
         println!(
             "{jobs} jobs, {callers} callers: {:.0} transitions/s, {:.0} us a job",
@@ -64,14 +64,14 @@ async fn pipeline(records: &Arc<dyn Records>, jobs: u32) {
     }
 }
 
-async fn messages(queue: &Arc<dyn JobQueue>, count: u32) {
+async fn measure_queue(queue: &Arc<dyn JobQueue>, count: u32) {
     let execution = execution_id();
     let keys: Vec<_> = (0..count).map(|ix| QueuedJob::now(NodeKey { execution, ix })).collect();
     let started = Instant::now();
     queue.send(&keys, None).await.unwrap();
     println!("send, {count} messages: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
     let started = Instant::now();
-    let all = (0..CONCURRENT_CALLERS).map(|_| {
+    let tasks = (0..CONCURRENT_CALLERS).map(|_| {
         let queue = Arc::clone(queue);
         tokio::spawn(async move {
             while let Some(message) = queue
@@ -83,7 +83,7 @@ async fn messages(queue: &Arc<dyn JobQueue>, count: u32) {
             }
         })
     });
-    join_all(all).await.into_iter().for_each(Result::unwrap);
+    join_all(tasks).await.into_iter().for_each(Result::unwrap);
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "receive and delete, {CONCURRENT_CALLERS} callers: {:.0} messages/s",
@@ -96,13 +96,13 @@ async fn main() {
     let directory = tempfile::tempdir_in(".").unwrap();
     let stores = tidemill_sqlite::open(directory.path()).unwrap();
     for jobs in [1_000, 10_000] {
-        pipeline(&stores.records, jobs).await;
+        measure_transitions(&stores.records, jobs).await;
     }
-    messages(&stores.queue, 5_000).await;
+    measure_queue(&stores.queue, 5_000).await;
 
-    let piece = Bytes::from(vec![7_u8; 64 * 1024]);
+    let chunk = Bytes::from(vec![7_u8; 64 * 1024]);
     for run in 0..3 {
-        let bytes = stream::iter(vec![piece.clone(); 1_600]).map(Ok).boxed();
+        let bytes = stream::iter(vec![chunk.clone(); 1_600]).map(Ok).boxed();
         let started = Instant::now();
         let info = stores.objects.put(&format!("run-{run}"), bytes).await.unwrap();
         let put = started.elapsed();

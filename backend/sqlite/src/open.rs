@@ -1,9 +1,9 @@
 //! Opens the stores of a data directory.
 
-use super::{
-    Database, FileKeyStore, FileLogs, FileObjects, SqliteDocuments, SqliteQueue, SqliteRecords,
-    files::make_directory,
-    reserve::{DiskGuarded, DiskReserve},
+use crate::{
+    files::{DiskGuarded, DiskReserve, FileKeyStore, FileLogs, FileObjects, directories::make_directory},
+    sqlite::Database,
+    tables::{SqliteDocuments, SqliteQueue, SqliteRecords},
 };
 use std::{
     path::{Path, PathBuf},
@@ -11,34 +11,35 @@ use std::{
 };
 use tidemill_services::{RandomIds, Result, Stores, SystemClock, ports::Clock};
 
-/// The stores, and what of them the server itself needs.
+/// The stores, with the parts that the server uses directly.
 #[derive(Debug)]
 pub struct OpenedStores {
     /// The stores for the services.
     pub stores: Stores,
-    /// The database behind records, documents and queue.
+    /// The database of records, documents and the queue.
     pub database: Arc<Database>,
-    /// The disk's state, and the space that is kept for records.
+    /// The state of the disk, and the space reserved for records.
     pub reserve: Arc<DiskReserve>,
 }
 
-/// The file of the records in a data directory.
+/// Returns the path of the database in a data directory.
 #[must_use]
 pub fn records_path(data_dir: &Path) -> PathBuf {
     data_dir.join("tidemill.db")
 }
 
-/// The stores below a directory, which is made if it is not there.
+/// Opens the stores in a directory, which is created if it does not exist.
 pub fn open(data_dir: &Path) -> Result<Stores> {
     open_at(data_dir, Arc::new(SystemClock))
 }
 
-/// The same on another clock.
+/// Opens the stores with a given clock.
 pub fn open_at(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Stores> {
     Ok(open_all(data_dir, clock, None)?.stores)
 }
 
-/// The stores and their parts; with less than `min_free_space` bytes free no new work is taken (`None`: as the size of the disk suggests).
+/// Opens the stores and returns their parts. New work is rejected while fewer than `min_free_space` bytes are free;
+/// `None` derives the threshold from the size of the disk.
 pub fn open_all(data_dir: &Path, clock: Arc<dyn Clock>, min_free_space: Option<u64>) -> Result<OpenedStores> {
     make_directory(data_dir)?;
     let reserve = Arc::new(DiskReserve::open(data_dir.join("reserve"), min_free_space));

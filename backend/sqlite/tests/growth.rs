@@ -1,5 +1,4 @@
-//! What a request from outside makes the files of an embedded server grow by: measured in the files, once the write-ahead log is in
-//! the database.
+//! The growth of an embedded server's files by one client request, measured after a checkpoint of the write-ahead log.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use axum::{
@@ -59,7 +58,7 @@ impl Server {
         reply
     }
 
-    /// Bytes of all files of the server.
+    /// Total size of the files of the server, in bytes.
     fn bytes(&self) -> u64 {
         let records = rusqlite::Connection::open(self.dir.path().join("tidemill.db")).unwrap();
         records.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).unwrap();
@@ -67,7 +66,7 @@ impl Server {
         size(self.dir.path())
     }
 
-    /// Posts a fork's pull request at a commit, and takes the job that looks at it.
+    /// Posts a pull request from a fork at a commit, and claims its discovery job.
     async fn discovery(&self, number: u64, commit: impl Into<u32>) -> Value {
         let commit = format!("{:040x}", commit.into());
         let pull = json!({ "action": "synchronize", "sender": { "login": "eve" },
@@ -83,20 +82,20 @@ impl Server {
             .header("x-hub-signature-256", format!("sha256={}", sign(SECRET.as_bytes(), pull.as_bytes())));
         let (status, reply) = self.send(request.body(Body::from(pull)).unwrap()).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{reply}");
-        self.take().await.unwrap()
+        self.claim().await.unwrap()
     }
 
     async fn add_repository(&self) {
-        let known =
+        let repository =
             json!({ "url": URL, "provider": "github", "webhook_secret": SECRET, "approval": "forks" });
-        self.ok(Method::PUT, path::REPOSITORIES, known).await;
+        self.ok(Method::PUT, path::REPOSITORIES, repository).await;
     }
 
-    /// Ends an execution: it is canceled, or all of its jobs that run fail.
-    async fn end(&self, execution: &str, end: End) {
+    /// Ends an execution: cancels it, or lets all of its jobs that run fail.
+    async fn finish(&self, execution: &str, end: End) {
         if end == End::Failures {
-            while let Some(taken) = self.take().await {
-                let (job, lease) = (&taken["preparation"]["job_id"], &taken["lease"]["token"]);
+            while let Some(assignment) = self.claim().await {
+                let (job, lease) = (&assignment["preparation"]["job_id"], &assignment["lease"]["token"]);
                 let failure =
                     json!({ "kind": "script_failed", "message": "the script ended with exit code 1" });
                 let report =
@@ -113,18 +112,23 @@ impl Server {
         assert!(view["execution"]["end_time"].is_string(), "{view}");
     }
 
-    async fn take(&self) -> Option<Value> {
+    async fn claim(&self) -> Option<Value> {
         let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
         let reply = self.ok(Method::POST, path::JOB_EXECUTE, json!({ "worker": worker })).await;
         reply["assignment"].is_object().then(|| reply["assignment"].clone())
     }
 
-    /// Reports what a worker found at the commit, and ends the discovery.
-    async fn found(&self, taken: &Value, files: &[(String, String)], more: Value) -> (StatusCode, Value) {
+    /// Reports the pipeline files of the commit, and ends the discovery job.
+    async fn report_discovery(
+        &self,
+        assignment: &Value,
+        files: &[(String, String)],
+        more: Value,
+    ) -> (StatusCode, Value) {
         let files: Vec<Value> =
             files.iter().map(|(path, text)| json!({ "path": path, "text": text })).collect();
-        let (job, lease) = (&taken["preparation"]["job_id"], &taken["lease"]["token"]);
-        let mut report = json!({ "job_id": job, "lease": lease, "commit": taken["preparation"]["source"]["commit"], "files": files });
+        let (job, lease) = (&assignment["preparation"]["job_id"], &assignment["lease"]["token"]);
+        let mut report = json!({ "job_id": job, "lease": lease, "commit": assignment["preparation"]["source"]["commit"], "files": files });
         report.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         let reply = self.call(Method::POST, path::DISCOVERED, &report).await;
         let end = json!({ "job_id": job, "lease": lease, "end": { "failure": null, "exit_code": 0 } });
@@ -134,14 +138,14 @@ impl Server {
 }
 
 fn size(path: &Path) -> u64 {
-    let of = |entry: fs::DirEntry| {
-        let kind = entry.metadata().unwrap();
-        if kind.is_dir() { size(&entry.path()) } else { kind.len() }
+    let entry_size = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().unwrap();
+        if metadata.is_dir() { size(&entry.path()) } else { metadata.len() }
     };
-    fs::read_dir(path).unwrap().map(|entry| of(entry.unwrap())).sum()
+    fs::read_dir(path).unwrap().map(|entry| entry_size(entry.unwrap())).sum()
 }
 
-/// A text that does not compress well.
+/// Text that does not compress well.
 fn noise(bytes: usize, seed: u64) -> String {
     let mut rng = fastrand::Rng::with_seed(seed);
     (0..bytes).map(|_| rng.alphanumeric()).collect()
@@ -151,27 +155,27 @@ fn values(count: usize, bytes: usize) -> String {
     (0..count).map(|ix| noise(bytes, ix as u64 + 1)).collect::<Vec<_>>().join(", ")
 }
 
-/// Small files that ask for much, by name.
+/// Small pipeline files that expand to many or large jobs, by name.
 fn large_inputs() -> Vec<(&'static str, String)> {
     let head = "name: many\non: { pull_request: }\n";
     let job = "image: i, script: [x]";
     let mut needs = format!("{head}jobs:\n  a: {{ {job}, matrix: {{ m: [{}] }} }}\n", values(60, 4));
-    for at in 0..15 {
-        let _ = writeln!(needs, "  b{at}: {{ {job}, needs: [a], matrix: {{ m: [a, b, c, d, e, f] }} }}");
+    for index in 0..15 {
+        let _ = writeln!(needs, "  b{index}: {{ {job}, needs: [a], matrix: {{ m: [a, b, c, d, e, f] }} }}");
     }
     let mut anchors = format!("{head}x-job: &job {{ image: i, script: [{}] }}\njobs:\n", noise(3_000, 1));
     let mut extends = format!("{head}.t: {{ image: i, script: [{}] }}\njobs:\n", noise(3_000, 1));
-    for at in 0..150 {
-        let _ = writeln!(anchors, "  j{at}: *job");
-        let _ = writeln!(extends, "  j{at}: {{ extends: .t }}");
+    for index in 0..150 {
+        let _ = writeln!(anchors, "  j{index}: *job");
+        let _ = writeln!(extends, "  j{index}: {{ extends: .t }}");
     }
     let sixteen = format!("m: [{}], n: [{}]", values(16, 8), values(16, 4));
     let mut many = format!("{head}jobs:\n");
-    for at in 0..39 {
+    for index in 0..39 {
         let _ = writeln!(
             many,
-            "  j{at}: {{ {job}, matrix: {{ m: &m [{}], n: *m }} }}",
-            if at == 0 { values(16, 2) } else { String::new() }
+            "  j{index}: {{ {job}, matrix: {{ m: &m [{}], n: *m }} }}",
+            if index == 0 { values(16, 2) } else { String::new() }
         );
     }
     let many = many.replace("&m [], n: *m", "*m, n: *m");
@@ -231,7 +235,7 @@ fn large_inputs() -> Vec<(&'static str, String)> {
 
 #[tokio::test]
 async fn request_of_token_stores_at_most_ten_times_its_size() {
-    let (mut refused, mut wrong) = (Vec::new(), Vec::new());
+    let (mut rejected, mut too_large) = (Vec::new(), Vec::new());
     for (name, pipeline) in large_inputs() {
         let server = Server::new();
         let request = json!({ "pipeline": pipeline, "repo": URL, "force": true,
@@ -239,30 +243,30 @@ async fn request_of_token_stores_at_most_ten_times_its_size() {
         let size = request.to_string().len() as u64;
         let before = server.bytes();
         let (status, reply) = server.call(Method::POST, path::EXECUTE, &request).await;
-        let grew = server.bytes() - before;
-        println!("{name}: a request of {size} bytes: {status}, {} KiB; {}", grew / KIB, reply["detail"]);
+        let growth = server.bytes() - before;
+        println!("{name}: a request of {size} bytes: {status}, {} KiB; {}", growth / KIB, reply["detail"]);
         if status == StatusCode::UNPROCESSABLE_ENTITY {
             assert!(reply["detail"].as_str().unwrap().contains("matrix"), "{reply}");
-            refused.push(name);
+            rejected.push(name);
         } else {
             assert_eq!(status, StatusCode::CREATED, "{name}: {reply}");
         }
-        if grew > 10 * size + 64 * KIB {
-            wrong.push(format!("{name}: {size} bytes made {grew}"));
+        if growth > 10 * size + 64 * KIB {
+            too_large.push(format!("{name}: {size} bytes stored {growth}"));
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(too_large.is_empty(), "{too_large:#?}");
     let expected =
         ["many", "one matrix", "long name", "script", "variables", "labels", "manual", "exit codes"];
-    assert_eq!(refused, expected);
+    assert_eq!(rejected, expected);
 }
 
-/// Jobs each of which needs all jobs before it: few bytes in the file, many links in the plan.
+/// Jobs each of which needs all previous jobs: a small file, many links in the plan.
 fn dense(jobs: usize, more: &str) -> String {
     let mut file = String::from("name: dense\njobs:\n");
-    for at in 0..jobs {
-        let needs: Vec<String> = (0..at).map(|before| format!("j{before}")).collect();
-        let _ = writeln!(file, "  j{at}: {{ image: i, script: x, needs: [{}]{more} }}", needs.join(", "));
+    for index in 0..jobs {
+        let needs: Vec<String> = (0..index).map(|previous| format!("j{previous}")).collect();
+        let _ = writeln!(file, "  j{index}: {{ image: i, script: x, needs: [{}]{more} }}", needs.join(", "));
     }
     file
 }
@@ -272,8 +276,8 @@ fn behind_a_long_name(jobs: usize) -> String {
     let job = "image: i, script: x";
     let name = noise(3_000, 1);
     let mut file = format!("name: long\njobs:\n  a: {{ {job}, matrix: {{ m: [{name}] }} }}\n");
-    for at in 0..jobs {
-        let _ = writeln!(file, "  b{at}: {{ {job}, needs: [a] }}");
+    for index in 0..jobs {
+        let _ = writeln!(file, "  b{index}: {{ {job}, needs: [a] }}");
     }
     file
 }
@@ -281,13 +285,13 @@ fn behind_a_long_name(jobs: usize) -> String {
 /// Jobs one after the other.
 fn chain(jobs: usize) -> String {
     let mut file = String::from("name: chain\njobs:\n  j0: { image: i, script: x }\n");
-    for at in 1..jobs {
-        let _ = writeln!(file, "  j{at}: {{ image: i, script: x, needs: [j{}] }}", at - 1);
+    for index in 1..jobs {
+        let _ = writeln!(file, "  j{index}: {{ image: i, script: x, needs: [j{}] }}", index - 1);
     }
     file
 }
 
-/// How an execution ends.
+/// How the test ends an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Cancel,
@@ -295,7 +299,7 @@ enum End {
 }
 
 #[tokio::test]
-async fn request_of_a_token_stores_at_most_ten_times_its_size_once_all_its_jobs_are_over() {
+async fn request_of_token_stores_at_most_ten_times_its_size_after_all_jobs_ended() {
     let mut pipelines = vec![
         ("dense", dense(55, "")),
         ("dense always", dense(55, ", when: always")),
@@ -307,7 +311,7 @@ async fn request_of_a_token_stores_at_most_ten_times_its_size_once_all_its_jobs_
     ];
     let accepted = ["moderate", "needs", "anchors", "extends"];
     pipelines.extend(large_inputs().into_iter().filter(|(name, _)| accepted.contains(name)));
-    let mut wrong = Vec::new();
+    let mut too_large = Vec::new();
     for (name, pipeline) in &pipelines {
         for end in [End::Cancel, End::Failures] {
             let server = Server::new();
@@ -315,94 +319,103 @@ async fn request_of_a_token_stores_at_most_ten_times_its_size_once_all_its_jobs_
                                   "source": { "kind": "git", "url": URL, "commit": "a".repeat(40) } });
             let size = request.to_string().len() as u64;
             let before = server.bytes();
-            let made = server.ok(Method::POST, path::EXECUTE, request).await;
-            server.end(made["execution_id"].as_str().unwrap(), end).await;
+            let created = server.ok(Method::POST, path::EXECUTE, request).await;
+            server.finish(created["execution_id"].as_str().unwrap(), end).await;
             let ended = server.bytes() - before;
-            // A retry has as much stored as what it repeats.
-            let retry = path::RETRY.replace("{executionId}", made["execution_id"].as_str().unwrap());
-            let made = server.ok(Method::POST, &retry, json!({ "all": true })).await;
-            server.end(made["execution_id"].as_str().unwrap(), end).await;
+            // A retry may store as much as the execution that it repeats.
+            let retry = path::RETRY.replace("{executionId}", created["execution_id"].as_str().unwrap());
+            let created = server.ok(Method::POST, &retry, json!({ "all": true })).await;
+            server.finish(created["execution_id"].as_str().unwrap(), end).await;
             let retried = server.bytes() - before;
             let allowed = 10 * size + 64 * KIB;
             println!(
-                "{name}, {end:?}: a request of {size} bytes made {ended}, with a retry {retried}; {allowed} are allowed"
+                "{name}, {end:?}: a request of {size} bytes stored {ended}, with a retry {retried}; limit {allowed}"
             );
             if ended > allowed || retried > 2 * allowed {
-                wrong.push(format!("{name}, {end:?}: {size} bytes made {ended}, with a retry {retried}"));
+                too_large
+                    .push(format!("{name}, {end:?}: {size} bytes stored {ended}, with a retry {retried}"));
             }
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(too_large.is_empty(), "{too_large:#?}");
 }
 
 #[tokio::test]
 async fn unapproved_pull_request_stores_at_most_64_kib() {
-    let mut wrong = Vec::new();
+    let mut too_large = Vec::new();
     for (name, pipeline) in large_inputs() {
         let server = Server::new();
         server.add_repository().await;
         let before = server.bytes();
-        let taken = server.discovery(7, 'a').await;
+        let assignment = server.discovery(7, 'a').await;
         let files: Vec<(String, String)> = (0..8)
-            .map(|at| {
-                let file = pipeline.replacen("name: many", &format!("name: many-{at}"), 1);
-                // A commit of 100 KiB in all.
-                let comment = noise((12_800_usize).saturating_sub(file.len()), at);
-                (format!(".pipelines/{at}.yml"), format!("{file}# {comment}\n"))
+            .map(|index| {
+                let file = pipeline.replacen("name: many", &format!("name: many-{index}"), 1);
+                // 100 KiB in total.
+                let comment = noise((12_800_usize).saturating_sub(file.len()), index);
+                (format!(".pipelines/{index}.yml"), format!("{file}# {comment}\n"))
             })
             .collect();
-        let paths: Vec<String> = (0..10_000).map(|at| format!("src/{}/{at}", noise(20, at))).collect();
-        let (status, reply) = server.found(&taken, &files, json!({ "paths": paths, "changed": paths })).await;
-        let grew = server.bytes() - before;
-        println!("{name}: {status}, {} KiB; {:.300}", grew / KIB, reply.to_string());
+        let paths: Vec<String> =
+            (0..10_000).map(|index| format!("src/{}/{index}", noise(20, index))).collect();
+        let (status, reply) =
+            server.report_discovery(&assignment, &files, json!({ "paths": paths, "changed": paths })).await;
+        let growth = server.bytes() - before;
+        println!("{name}: {status}, {} KiB; {:.300}", growth / KIB, reply.to_string());
         assert_eq!(status, StatusCode::OK, "{reply}");
-        if grew > 64 * KIB {
-            wrong.push(format!("{name} made {grew}"));
+        if growth > 64 * KIB {
+            too_large.push(format!("{name} stored {growth}"));
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(too_large.is_empty(), "{too_large:#?}");
 }
 
 const SMALL: &str =
     "name: ci\non: { pull_request: }\njobs: { a: { image: i, script: [x] }, b: { image: i, script: [y] } }\n";
 
 fn files(texts: &[String]) -> Vec<(String, String)> {
-    texts.iter().enumerate().map(|(at, text)| (format!(".pipelines/{at}.yml"), text.clone())).collect()
+    texts.iter().enumerate().map(|(index, text)| (format!(".pipelines/{index}.yml"), text.clone())).collect()
 }
 
 #[tokio::test]
-async fn pull_request_that_fits_is_held_and_runs_once_it_is_approved() {
+async fn small_pull_request_is_held_and_runs_after_approval() {
     let server = Server::new();
     server.add_repository().await;
     let before = server.bytes();
-    let taken = server.discovery(7, 'a').await;
+    let assignment = server.discovery(7, 'a').await;
     let texts: Vec<String> = (0..12)
-        .map(|at| format!("{}# {}\n", SMALL.replace("ci", &format!("ci-{at}")), "words ".repeat(1_000)))
+        .map(|index| {
+            format!("{}# {}\n", SMALL.replace("ci", &format!("ci-{index}")), "filler ".repeat(1_000))
+        })
         .collect();
-    let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+    let (_, reply) = server.report_discovery(&assignment, &files(&texts), json!({})).await;
     assert_eq!(reply["failed"], false, "{reply}");
     assert!(server.bytes() - before <= 64 * KIB, "{}", server.bytes() - before);
-    assert!(server.take().await.is_none());
+    assert!(server.claim().await.is_none());
     let list = server.ok(Method::GET, path::EXECUTIONS, Value::Null).await;
-    let held =
-        list["executions"].as_array().unwrap().iter().find(|one| one["pipeline_name"] == "ci-3").unwrap();
+    let held = list["executions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|execution| execution["pipeline_name"] == "ci-3")
+        .unwrap();
     let id = held["id"].as_str().unwrap();
     let view = server.ok(Method::GET, &path::STATUS.replace("{executionId}", id), Value::Null).await;
     assert_eq!((&view["approval"], view["jobs"].as_array().unwrap().len()), (&json!("awaited"), 2), "{view}");
     server.ok(Method::POST, &path::APPROVE_EXECUTION.replace("{executionId}", id), Value::Null).await;
-    let first = server.take().await.unwrap();
+    let first = server.claim().await.unwrap();
     assert_eq!((&first["job_name"], &first["script"]), (&json!("a"), &json!(["x"])));
 }
 
 #[tokio::test]
-async fn oversized_pull_request_is_rejected_with_help() {
+async fn oversized_pull_request_is_rejected_with_the_limit() {
     let server = Server::new();
     server.add_repository().await;
-    let taken = server.discovery(7, 'a').await;
+    let assignment = server.discovery(7, 'a').await;
     let texts: Vec<String> = (0..8)
-        .map(|at| format!("{}# {}\n", SMALL.replace("ci", &format!("ci-{at}")), noise(12_000, at)))
+        .map(|index| format!("{}# {}\n", SMALL.replace("ci", &format!("ci-{index}")), noise(12_000, index)))
         .collect();
-    let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+    let (_, reply) = server.report_discovery(&assignment, &files(&texts), json!({})).await;
     assert_eq!(reply["failed"], true);
     let lines: Vec<&str> =
         reply["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
@@ -416,27 +429,27 @@ async fn newer_pull_request_commit_cancels_held_executions() {
     server.add_repository().await;
     let mut states = Vec::new();
     for (number, commit) in [(7, 'a'), (8, 'a'), (7, 'b'), (7, 'b')] {
-        let taken = server.discovery(number, commit).await;
-        server.found(&taken, &files(&[SMALL.to_owned()]), json!({})).await;
+        let assignment = server.discovery(number, commit).await;
+        server.report_discovery(&assignment, &files(&[SMALL.to_owned()]), json!({})).await;
         server.clock.turn(1_000);
         let list = server.ok(Method::GET, path::EXECUTIONS, Value::Null).await;
         let all = list["executions"].as_array().unwrap().iter().rev();
-        let of_ci = all.filter(|one| one["pipeline_name"] == "ci");
-        states = of_ci.map(|one| one["status"].as_str().unwrap().to_owned()).collect();
+        let of_ci = all.filter(|execution| execution["pipeline_name"] == "ci");
+        states = of_ci.map(|execution| execution["status"].as_str().unwrap().to_owned()).collect();
     }
     assert_eq!(states[..3], ["CANCELED", "PENDING", "PENDING"]);
 }
 
 #[tokio::test]
-async fn repository_has_at_most_100_executions_that_wait_for_approval() {
+async fn repository_holds_at_most_100_executions_for_approval() {
     let server = Server::new();
     server.add_repository().await;
-    let texts: Vec<String> = (0..10).map(|at| SMALL.replace("ci", &format!("ci-{at}"))).collect();
+    let texts: Vec<String> = (0..10).map(|index| SMALL.replace("ci", &format!("ci-{index}"))).collect();
     let mut failed = Vec::new();
     for number in 0..11 {
-        let taken =
+        let assignment =
             server.discovery(number, char::from_digit(u32::try_from(number).unwrap(), 16).unwrap()).await;
-        let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+        let (_, reply) = server.report_discovery(&assignment, &files(&texts), json!({})).await;
         failed.push(reply["failed"].as_bool().unwrap());
         if number == 10 {
             assert!(
@@ -449,31 +462,31 @@ async fn repository_has_at_most_100_executions_that_wait_for_approval() {
 }
 
 #[tokio::test]
-async fn pull_request_that_is_pushed_to_again_and_again_is_held_for_30_commits_a_day() {
+async fn pull_request_holds_at_most_30_commits_per_day() {
     let server = Server::new();
     server.add_repository().await;
     let texts = [format!("{SMALL}# {}\n", noise(40_000, 1))];
     let before = server.bytes();
     for commit in 1_u32..=33 {
-        let taken = server.discovery(7, commit).await;
-        let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+        let assignment = server.discovery(7, commit).await;
+        let (_, reply) = server.report_discovery(&assignment, &files(&texts), json!({})).await;
         server.clock.turn(1_000);
-        let refused = reply["failed"].as_bool().unwrap();
-        assert_eq!(refused, commit > 30, "{commit}: {reply}");
-        if refused {
+        let rejected = reply["failed"].as_bool().unwrap();
+        assert_eq!(rejected, commit > 30, "{commit}: {reply}");
+        if rejected {
             assert!(
                 reply["lines"][0].as_str().unwrap().contains("30 commits of this pull request"),
                 "{reply}"
             );
         }
     }
-    let grew = server.bytes() - before;
-    assert!(grew < 30 * 64 * KIB, "{grew}");
-    let taken = server.discovery(8, 1_u32).await;
-    let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
-    assert_eq!(reply["failed"], false, "another pull request is not concerned: {reply}");
+    let growth = server.bytes() - before;
+    assert!(growth < 30 * 64 * KIB, "{growth}");
+    let assignment = server.discovery(8, 1_u32).await;
+    let (_, reply) = server.report_discovery(&assignment, &files(&texts), json!({})).await;
+    assert_eq!(reply["failed"], false, "another pull request is not affected: {reply}");
     server.clock.turn(86_400_000);
-    let taken = server.discovery(7, 34_u32).await;
-    let (_, reply) = server.found(&taken, &files(&texts), json!({})).await;
+    let assignment = server.discovery(7, 34_u32).await;
+    let (_, reply) = server.report_discovery(&assignment, &files(&texts), json!({})).await;
     assert_eq!(reply["failed"], false, "the next day: {reply}");
 }

@@ -34,7 +34,7 @@ async fn main() -> Result<(), Error> {
 
 /// Counts and logs a request, and writes its metrics.
 async fn measured(State(wiring): State<FunctionContext>, mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
+    let start = Instant::now();
     let before = wiring.meter.total();
     let request_id =
         request.lambda_context_ref().map(|context| context.request_id.clone()).unwrap_or_default();
@@ -54,10 +54,10 @@ async fn measured(State(wiring): State<FunctionContext>, mut request: Request, n
             async move {
                 meter.count(Usage { api_requests: 1, ..Usage::default() });
                 let response = next.run(request).await;
-                let spent = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+                let spent = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
                 let function_mib_ms = spent.saturating_mul(telemetry::memory_mib());
                 meter.count(Usage { function_mib_ms, ..Usage::default() });
-                tracing::info!(status = response.status().as_u16(), ms = spent, "answered");
+                tracing::info!(status = response.status().as_u16(), ms = spent, "served");
                 response
             }
             .instrument(span),
@@ -67,7 +67,7 @@ async fn measured(State(wiring): State<FunctionContext>, mut request: Request, n
         request_id: &request_id,
         operation: &operation,
         status: response.status().as_u16(),
-        milliseconds: begun.elapsed().as_secs_f64() * 1000.0,
+        milliseconds: start.elapsed().as_secs_f64() * 1000.0,
         used: since(before, wiring.meter.total()),
         trace: trace.as_deref(),
     });
@@ -79,7 +79,7 @@ fn source_address(request: &Request) -> Option<IpAddr> {
     let text = match request.request_context_ref()? {
         RequestContext::ApiGatewayV2(context) => context.http.source_ip.clone()?,
         RequestContext::ApiGatewayV1(context) => context.identity.source_ip.clone()?,
-        #[allow(unreachable_patterns, reason = "which others there are depends on features")]
+        #[allow(unreachable_patterns, reason = "the other variants depend on features")]
         _ => return None,
     };
     text.parse().ok()

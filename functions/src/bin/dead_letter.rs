@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// /// somebody.
+/// Ends the job of one message as undeliverable.
 async fn give_up(wiring: &FunctionContext, body: &str) -> Result<(), Error> {
     let body: MessageBody = serde_json::from_str(body)?;
     let ended = wiring.meter.request(wiring.services.jobs.give_up(body.job_id)).await?;

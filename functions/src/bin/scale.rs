@@ -52,8 +52,8 @@ impl ScaleContext {
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
         );
-        let asked = self.queue.get_queue_attributes().queue_url(&self.queue_url);
-        let reply = asked.attribute_names(waiting.clone()).attribute_names(running.clone()).send().await?;
+        let request = self.queue.get_queue_attributes().queue_url(&self.queue_url);
+        let reply = request.attribute_names(waiting.clone()).attribute_names(running.clone()).send().await?;
         let count = |name| {
             let text = reply.attributes().and_then(|all| all.get(name));
             text.and_then(|text| text.parse().ok()).unwrap_or(0)

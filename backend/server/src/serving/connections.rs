@@ -1,4 +1,4 @@
-//! The connections of one listener: who is connected, what each does, and which of them must go.
+//! The registry of a listener's connections, which enforces limits and deadlines.
 
 use super::limits::{Admission, ConnectionLimits, MissedDeadline, Phase, TransferRate, View, admit, overdue};
 use std::{
@@ -10,14 +10,14 @@ use std::{
 use tidemill_services::http::{AuthenticatedFlag, ClientAddress};
 use tokio_util::sync::CancellationToken;
 
-/// One connection, as its task and the registry share it.
+/// A connection, shared by its task and the registry.
 #[derive(Debug)]
 pub struct Connection {
     address: IpAddr,
-    /// Set when a request on it brought a valid token or signature.
+    /// Set when a request on this connection has a valid token or signature.
     pub proof: AuthenticatedFlag,
     state: Mutex<ConnectionState>,
-    /// Closes it.
+    /// Closes the connection.
     pub close: CancellationToken,
 }
 
@@ -67,17 +67,17 @@ impl Connection {
         state.since = Instant::now();
     }
 
-    /// Whether a request is being answered.
+    /// Returns whether a request is being served.
     pub fn is_at_work(&self) -> bool {
         self.state().phase == Phase::Request
     }
 
-    /// The TLS handshake is done.
+    /// Notes that the TLS handshake is complete.
     pub fn secured(&self) {
         self.enter(Phase::Idle);
     }
 
-    /// Bytes came: the first after a reply begin a head.
+    /// Notes received bytes. The first ones after a reply begin the head of a request.
     pub fn received(&self) {
         let mut state = self.state();
         if state.phase == Phase::Idle {
@@ -86,7 +86,7 @@ impl Connection {
         }
     }
 
-    /// A head is complete; until what comes back is dropped its request is being answered.
+    /// Notes that the head of a request is complete. The request is being served until the returned value is dropped.
     pub fn begin(self: &Arc<Self>) -> InFlight {
         let mut state = self.state();
         let body = TransferRate::default();
@@ -100,28 +100,28 @@ impl Connection {
         InFlight(self.clone())
     }
 
-    /// The server waits for bytes of a body.
+    /// Notes that the server waits for bytes of a request body.
     pub fn wait_for_body(&self) {
         self.state().body.wait(Instant::now());
     }
 
-    /// Bytes of a body came.
+    /// Notes received bytes of a request body.
     pub fn body_came(&self, bytes: usize) {
         self.state().body.progress(Instant::now(), bytes as u64);
     }
 
-    /// The client does not take bytes of a reply.
+    /// Notes that the client does not read the reply.
     pub fn wait_for_reader(&self) {
         self.state().reply.wait(Instant::now());
     }
 
-    /// The client took bytes of a reply.
+    /// Notes bytes of a reply that the client has read.
     pub fn reply_taken(&self, bytes: usize) {
         self.state().reply.progress(Instant::now(), bytes as u64);
     }
 }
 
-/// A request that is being answered.
+/// A request that is being served.
 #[derive(Debug)]
 pub struct InFlight(Arc<Connection>);
 
@@ -131,7 +131,7 @@ impl Drop for InFlight {
     }
 }
 
-/// All connections of a listener.
+/// The connections of a listener.
 #[derive(Debug)]
 pub struct Connections {
     limits: ConnectionLimits,
@@ -139,7 +139,7 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// None yet.
+    /// Creates an empty registry.
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Self { limits, all: Mutex::default() })
     }
@@ -148,16 +148,16 @@ impl Connections {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more connection from `address`; another may be closed for it. `None`: there is no room.
+    /// Registers a connection from `address`, and closes another one for it if necessary. Returns `None` at the limit.
     pub fn open(self: &Arc<Self>, address: IpAddr, phase: Phase) -> Option<Open> {
         let address = ClientAddress(address).group();
         let mut all = self.all();
-        let views: Vec<(u64, View)> = all.1.iter().map(|(id, known)| (*id, known.view())).collect();
+        let views: Vec<(u64, View)> = all.1.iter().map(|(id, connection)| (*id, connection.view())).collect();
         match admit(&views, address, &self.limits) {
             Admission::Admit => {}
             Admission::Replace(id) => {
                 if let Some(replaced) = all.1.remove(&id) {
-                    tracing::debug!(address = %replaced.address, "a connection is closed to make room for another");
+                    tracing::debug!(address = %replaced.address, "closed a connection in favor of a new one");
                     replaced.close.cancel();
                 }
             }
@@ -167,27 +167,27 @@ impl Connections {
         let id = all.0;
         all.0 += 1;
         all.1.insert(id, connection.clone());
-        Some(Open { id, connection, of: self.clone() })
+        Some(Open { id, connection, registry: self.clone() })
     }
 
-    /// Closes those that missed a deadline.
+    /// Closes the connections that missed a deadline.
     fn close_overdue(&self) {
         let now = Instant::now();
         let mut all = self.all();
         let missed: Vec<(u64, MissedDeadline)> = all
             .1
             .iter()
-            .filter_map(|(id, known)| Some((*id, overdue(&known.view(), now, &self.limits)?)))
+            .filter_map(|(id, connection)| Some((*id, overdue(&connection.view(), now, &self.limits)?)))
             .collect();
         for (id, missed) in missed {
             if let Some(closed) = all.1.remove(&id) {
-                tracing::debug!(address = %closed.address, ?missed, "a connection that takes too long is closed");
+                tracing::debug!(address = %closed.address, ?missed, "closed a connection that missed a deadline");
                 closed.close.cancel();
             }
         }
     }
 
-    /// Closes whatever misses its deadline, until `stopping`.
+    /// Closes connections that miss a deadline, until `stopping` is canceled.
     pub async fn watch(self: Arc<Self>, stopping: CancellationToken) {
         let mut ticks = tokio::time::interval(self.limits.tick());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -197,17 +197,17 @@ impl Connections {
     }
 }
 
-/// A connection that counts until this is dropped.
+/// A registered connection. Dropping this removes it from the registry.
 #[derive(Debug)]
 pub struct Open {
     id: u64,
     /// The connection.
     pub connection: Arc<Connection>,
-    of: Arc<Connections>,
+    registry: Arc<Connections>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.of.all().1.remove(&self.id);
+        self.registry.all().1.remove(&self.id);
     }
 }

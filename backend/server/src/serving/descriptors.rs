@@ -1,15 +1,15 @@
-//! How many files this process may have open, and how many of them connections get.
+//! The limit of open files, and the number of connections that it allows.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files that are kept for the stores, the engine, git and what else a server opens.
+/// Descriptors reserved for the stores, the engine, git and other files.
 const RESERVED_DESCRIPTORS: u64 = 256;
-/// Files that one connection may need: its socket, and an upload or a download; and a part of a connection of the server's own workers.
+/// Descriptors per connection: its socket, a file for an upload or download, and a share of the local workers' connections.
 const DESCRIPTORS_PER_CONNECTION: u64 = 3;
-/// The fewest connections: below this nothing works anyhow.
+/// Minimum number of connections that the server needs to work.
 const MIN_CONNECTIONS: u64 = 16;
 
-/// Raises this process's limit of open files as far as it may, and gives it.
+/// Raises the process's limit of open files to the hard limit, and returns it.
 pub fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
@@ -19,18 +19,18 @@ pub fn raise_open_files() -> u64 {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum.unwrap_or(u64::MAX),
         Err(error) => {
-            tracing::warn!(%error, "the limit of open files stays as it is");
+            tracing::warn!(%error, "cannot raise the limit of open files");
             limit.current.unwrap_or(u64::MAX)
         }
     }
 }
 
-/// How many of the `wanted` connections there can be where so many files may be open.
+/// Returns the number of connections, at most `requested`, that a limit of `open_files` allows.
 #[must_use]
-pub fn connections_within(open_files: u64, wanted: usize) -> usize {
-    let room =
+pub fn connections_within(open_files: u64, requested: usize) -> usize {
+    let allowed =
         (open_files.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION).max(MIN_CONNECTIONS);
-    usize::try_from(room).map_or(wanted, |room| wanted.min(room))
+    usize::try_from(allowed).map_or(requested, |allowed| requested.min(allowed))
 }
 
 #[cfg(test)]

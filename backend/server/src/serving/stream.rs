@@ -1,4 +1,4 @@
-//! Streams and bodies that note when they wait for the client.
+//! Streams and bodies that measure the progress of the client.
 
 use super::connections::{Connection, InFlight};
 use axum::body::Body;
@@ -12,14 +12,14 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that notes what comes, and when the client does not take what is sent.
+/// A stream that notes received bytes, and when the client does not read what is sent.
 pub struct MonitoredStream<S> {
     stream: S,
     connection: Arc<Connection>,
 }
 
 impl<S> MonitoredStream<S> {
-    /// Watches `stream` for `connection`.
+    /// Monitors `stream` for `connection`.
     pub const fn new(stream: S, connection: Arc<Connection>) -> Self {
         Self { stream, connection }
     }
@@ -41,10 +41,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredStream<S> {
 }
 
 impl<S> MonitoredStream<S> {
-    fn note<T>(&self, polled: Poll<io::Result<T>>, taken: impl FnOnce(&T) -> usize) -> Poll<io::Result<T>> {
+    fn note<T>(&self, polled: Poll<io::Result<T>>, written: impl FnOnce(&T) -> usize) -> Poll<io::Result<T>> {
         match &polled {
             Poll::Pending => self.connection.wait_for_reader(),
-            Poll::Ready(Ok(done)) => self.connection.reply_taken(taken(done)),
+            Poll::Ready(Ok(done)) => self.connection.reply_taken(written(done)),
             Poll::Ready(Err(_)) => {}
         }
         polled
@@ -85,14 +85,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredStream<S> {
     }
 }
 
-/// The body of a request, which notes when it waits for the client.
+/// A request body that notes when it waits for the client.
 pub struct MonitoredRequestBody {
     body: Incoming,
     connection: Arc<Connection>,
 }
 
 impl MonitoredRequestBody {
-    /// Watches `body` for `connection`.
+    /// Monitors `body` for `connection`.
     pub const fn new(body: Incoming, connection: Arc<Connection>) -> Self {
         Self { body, connection }
     }
@@ -128,19 +128,19 @@ impl HttpBody for MonitoredRequestBody {
 
 impl Drop for MonitoredRequestBody {
     fn drop(&mut self) {
-        // Nobody waits for the rest of it.
+        // The server no longer waits for the rest of the body.
         self.connection.body_came(0);
     }
 }
 
-/// The body of a reply; its request counts as being answered until it is sent or dropped.
+/// A reply body. Its request is being served until the body is sent or dropped.
 pub struct MonitoredResponseBody {
     body: Body,
     _request: InFlight,
 }
 
 impl MonitoredResponseBody {
-    /// The reply to `request`.
+    /// Creates the body of the reply to `request`.
     pub const fn new(body: Body, request: InFlight) -> Self {
         Self { body, _request: request }
     }

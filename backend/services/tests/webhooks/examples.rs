@@ -1,4 +1,4 @@
-//! What providers publish as examples: each is taken, or refused with a reason.
+//! Published example payloads of providers: each is accepted, or rejected with a reason.
 
 use super::server::{SECRET, Server};
 use axum::{body::Body, http::Request};
@@ -9,7 +9,7 @@ use tidemill_core::repository::{
     webhook::{Provider, sign},
 };
 
-/// Posts a body under its event, and gives the status and the lines of the reply.
+/// Posts a body with its event name, and returns the status and the reply.
 async fn post(server: &Server, provider: Provider, event: &str, id: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let hmac = sign(SECRET.as_bytes(), body.as_bytes());
@@ -30,29 +30,29 @@ async fn post(server: &Server, provider: Provider, event: &str, id: &str, body: 
     (status.as_u16(), reply)
 }
 
-/// Makes the repository known that a body names, so that its signature is checked and its event read.
-async fn add(server: &Server, provider: Provider, body: &Value) {
+/// Registers the repositories that a body names, so that its signature is checked and its event parsed.
+async fn register(server: &Server, provider: Provider, body: &Value) {
     for name in provider.repositories(body.to_string().as_bytes()) {
         let url = format!("https://{name}.git");
         assert_eq!(canonical(&url), name);
-        server.add(&url, provider.word(), serde_json::json!({})).await;
+        server.add_repository(&url, provider.word(), serde_json::json!({})).await;
     }
 }
 
-/// All bodies of GitHub's events: how often each status was answered, by event.
-async fn run_over(all: Vec<(String, Vec<Value>)>) -> BTreeMap<(u16, String), usize> {
+/// Posts bodies of GitHub events, and returns the number of replies by status and event.
+async fn post_all(all: Vec<(String, Vec<Value>)>) -> BTreeMap<(u16, String), usize> {
     let server = Server::memory();
     let mut counts = BTreeMap::new();
     for (event, bodies) in all {
-        for (at, body) in bodies.into_iter().enumerate() {
-            add(&server, Provider::Github, &body).await;
+        for (index, body) in bodies.into_iter().enumerate() {
+            register(&server, Provider::Github, &body).await;
             let (status, reply) =
-                post(&server, Provider::Github, &event, &format!("{event}-{at}"), &body).await;
+                post(&server, Provider::Github, &event, &format!("{event}-{index}"), &body).await;
             let reason = if status < 300 { &reply["lines"][0] } else { &reply["detail"] };
-            assert!((200..500).contains(&status), "{event} {at}: {status} {reply}");
+            assert!((200..500).contains(&status), "{event} {index}: {status} {reply}");
             assert!(
                 reason.as_str().is_some_and(|reason| reason.len() > 10),
-                "{event} {at}: {status} {reply}"
+                "{event} {index}: {status} {reply}"
             );
             *counts.entry((status, event.clone())).or_default() += 1;
         }
@@ -62,23 +62,23 @@ async fn run_over(all: Vec<(String, Vec<Value>)>) -> BTreeMap<(u16, String), usi
 
 #[tokio::test]
 async fn github_examples_are_accepted_or_rejected_with_reason() {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/webhooks/github");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/webhooks/github");
     let mut all = Vec::new();
-    for entry in fs::read_dir(place).unwrap() {
+    for entry in fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();
         let bodies = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         all.push((path.file_stem().unwrap().to_str().unwrap().to_owned(), bodies));
     }
     assert!(all.len() >= 58, "only {} events", all.len());
-    let counts = run_over(all).await;
-    let of = |status: u16, event: &str| counts.get(&(status, event.to_owned())).copied().unwrap_or(0);
-    assert_eq!((of(202, "push"), of(200, "push")), (3, 4), "{counts:#?}");
-    assert_eq!((of(202, "pull_request"), of(200, "pull_request")), (4, 2), "{counts:#?}");
-    assert!(of(200, "create") > 0 && of(200, "delete") > 0 && of(200, "release") > 0, "{counts:#?}");
+    let counts = post_all(all).await;
+    let count = |status: u16, event: &str| counts.get(&(status, event.to_owned())).copied().unwrap_or(0);
+    assert_eq!((count(202, "push"), count(200, "push")), (3, 4), "{counts:#?}");
+    assert_eq!((count(202, "pull_request"), count(200, "pull_request")), (4, 2), "{counts:#?}");
+    assert!(count(200, "create") > 0 && count(200, "delete") > 0 && count(200, "release") > 0, "{counts:#?}");
 }
 
-/// Where `TIDEMILL_WEBHOOK_EXAMPLES` names `index.json` of the npm package `@octokit/webhooks-examples`, all of it is posted; it is too
-/// large to be kept here.
+/// Posts all bodies of the npm package `@octokit/webhooks-examples`, which is too large for this repository, if
+/// `TIDEMILL_WEBHOOK_EXAMPLES` is the path of its `index.json`.
 #[tokio::test]
 async fn full_example_package_is_accepted_or_rejected_with_reason() {
     let Some(path) = std::env::var_os("TIDEMILL_WEBHOOK_EXAMPLES") else { return };
@@ -87,7 +87,7 @@ async fn full_example_package_is_accepted_or_rejected_with_reason() {
         let bodies = event["examples"].take().as_array().unwrap().clone();
         (event["name"].as_str().unwrap().to_owned(), bodies)
     });
-    let counts = run_over(all.collect()).await;
+    let counts = post_all(all.collect()).await;
     let mut by_status: BTreeMap<u16, usize> = BTreeMap::new();
     for ((status, _), count) in &counts {
         *by_status.entry(*status).or_default() += count;
@@ -98,7 +98,7 @@ async fn full_example_package_is_accepted_or_rejected_with_reason() {
 
 #[tokio::test]
 async fn documented_payloads_of_providers_are_parsed() {
-    for (provider, file, status, executions, told) in [
+    for (provider, file, status, executions, message) in [
         (Provider::Gitlab, "push", 202, 1, "started discovery"),
         (Provider::Gitlab, "push-delete", 200, 0, "deleted"),
         (Provider::Gitlab, "tag", 202, 1, "started discovery"),
@@ -118,16 +118,16 @@ async fn documented_payloads_of_providers_are_parsed() {
         (Provider::Bitbucket, "pull-request-fork", 200, 0, "in the fork only"),
         (Provider::Bitbucket, "comment", 200, 0, "starts nothing"),
     ] {
-        let place = format!("{}/tests/fixtures/webhooks/{provider}/{file}.json", env!("CARGO_MANIFEST_DIR"));
-        let of: Value = serde_json::from_str(&fs::read_to_string(place).unwrap()).unwrap();
+        let path = format!("{}/tests/fixtures/webhooks/{provider}/{file}.json", env!("CARGO_MANIFEST_DIR"));
+        let example: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
         let server = Server::memory();
-        add(&server, provider, &of["body"]).await;
-        let event = of["event"].as_str().unwrap();
-        let (code, reply) = post(&server, provider, event, "1", &of["body"]).await;
+        register(&server, provider, &example["body"]).await;
+        let event = example["event"].as_str().unwrap();
+        let (code, reply) = post(&server, provider, event, "1", &example["body"]).await;
         assert_eq!(code, status, "{provider} {file}: {reply}");
         assert_eq!(reply["executions"].as_array().unwrap().len(), executions, "{provider} {file}: {reply}");
-        assert!(reply["lines"].to_string().contains(told), "{provider} {file}: {reply}");
-        let (code, reply) = post(&server, provider, event, "1", &of["body"]).await;
+        assert!(reply["lines"].to_string().contains(message), "{provider} {file}: {reply}");
+        let (code, reply) = post(&server, provider, event, "1", &example["body"]).await;
         assert_eq!(
             (code, reply["executions"].as_array().unwrap().len()),
             (200, 0),

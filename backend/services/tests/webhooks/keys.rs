@@ -1,4 +1,4 @@
-//! Idempotency keys that callers give cannot reach those of Tidemill, of other repositories or of other tokens.
+//! Scopes of idempotency keys: a caller's key cannot collide with internal keys or with those of other tokens.
 
 use super::server::{COMMIT, Server, URL, push};
 use axum::{
@@ -38,7 +38,7 @@ fn hash(text: &str) -> String {
 
 #[tokio::test]
 async fn caller_key_is_scoped_and_conflict_reveals_nothing() {
-    for server in Server::each() {
+    for server in Server::for_each_store() {
         let (ours, theirs) = ("https://git.example.org/ours", "https://git.example.org/theirs");
         let (one, other, third) = (
             token(&server, "one", ours).await,
@@ -49,17 +49,17 @@ async fn caller_key_is_scoped_and_conflict_reveals_nothing() {
         assert_eq!(status, StatusCode::CREATED, "{first}");
         for (token, repo) in [(&other, ours), (&third, theirs), (&"secret".to_owned(), theirs)] {
             let (status, reply) = execute(&server, token, "k", repo, "other").await;
-            assert_eq!(status, StatusCode::CREATED, "another token's key is another key: {reply}");
+            assert_eq!(status, StatusCode::CREATED, "keys are scoped to a token: {reply}");
             assert_ne!(reply["execution_id"], first["execution_id"]);
         }
         let (status, same) = execute(&server, &one, "k", ours, COMMIT).await;
         assert_eq!((status, &same["execution_id"]), (StatusCode::OK, &first["execution_id"]));
-        let (status, refused) = execute(&server, &one, "k", ours, "other").await;
-        assert_eq!((status, &refused["type"]), (StatusCode::CONFLICT, &json!("tidemill:key-reused")));
+        let (status, rejected) = execute(&server, &one, "k", ours, "other").await;
+        assert_eq!((status, &rejected["type"]), (StatusCode::CONFLICT, &json!("tidemill:key-reused")));
         let id = first["execution_id"].as_str().unwrap();
-        assert!(!refused.to_string().contains(id), "{refused}");
-        for wrong in ["", &"x".repeat(201)] {
-            let (status, reply) = execute(&server, &one, wrong, ours, COMMIT).await;
+        assert!(!rejected.to_string().contains(id), "{rejected}");
+        for invalid in ["", &"x".repeat(201)] {
+            let (status, reply) = execute(&server, &one, invalid, ours, COMMIT).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{reply}");
         }
     }
@@ -67,11 +67,11 @@ async fn caller_key_is_scoped_and_conflict_reveals_nothing() {
 
 #[tokio::test]
 async fn caller_cannot_use_internal_keys() {
-    for server in Server::each() {
-        server.add(URL, "github", json!({})).await;
-        let stranger = token(&server, "stranger", "https://git.example.org/theirs").await;
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        let other_token = token(&server, "other", "https://git.example.org/theirs").await;
         server.github("push", "1", &push("main")).await;
-        let look = server.take().await.unwrap();
+        let discovery = server.claim().await.unwrap();
         let id = server.executions().await[0]["id"].as_str().unwrap().to_owned();
         let due = server.clock.now().0.div_euclid(HOUR) * HOUR + HOUR;
         let schedule = hash("git.example.org/team/app\np/n.yml\n0");
@@ -81,26 +81,26 @@ async fn caller_cannot_use_internal_keys() {
             format!("caller:{schedule}"),
         ] {
             let (status, reply) =
-                execute(&server, &stranger, &key, "https://git.example.org/theirs", COMMIT).await;
+                execute(&server, &other_token, &key, "https://git.example.org/theirs", COMMIT).await;
             assert_eq!(status, StatusCode::CREATED, "{key}: {reply}");
         }
-        let reply = server.found(&look, &[("p/ci.yml", CI), ("p/n.yml", NIGHTLY)]).await;
+        let reply = server.report_discovery(&discovery, &[("p/ci.yml", CI), ("p/n.yml", NIGHTLY)]).await;
         assert!(reply["lines"][0].as_str().unwrap().starts_with("p/ci.yml: started: ci 1"), "{reply}");
         server.clock.turn(due - server.clock.now().0);
-        assert_eq!(server.services.schedules.run().await.unwrap(), 1, "the schedule starts in its time");
+        assert_eq!(server.services.schedules.run().await.unwrap(), 1, "the schedule starts on time");
     }
 }
 
 #[tokio::test]
 async fn failing_schedule_does_not_block_others() {
-    for server in Server::each() {
-        server.add(URL, "github", json!({})).await;
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
         server.github("push", "1", &push("main")).await;
-        let look = server.take().await.unwrap();
-        server.found(&look, &[("p/n.yml", NIGHTLY)]).await;
-        server.end(&look, true).await;
+        let discovery = server.claim().await.unwrap();
+        server.report_discovery(&discovery, &[("p/n.yml", NIGHTLY)]).await;
+        server.finish(&discovery, true).await;
         server.clock.turn(HOUR);
-        // More than one sweep takes, and all of them due for longer than the good one.
+        // More than one sweep processes, and all due before the valid one.
         for number in 0..250 {
             let key = DocumentKey::new("schedule", format!("damaged\np/{number}.yml\n0"));
             let due_at = Some(server.clock.now().plus_ms(-2 * HOUR));
@@ -111,20 +111,20 @@ async fn failing_schedule_does_not_block_others() {
         for _ in 0..3 {
             started += server.services.schedules.run().await.unwrap();
         }
-        assert_eq!(started, 1, "the good one is reached in the third sweep at the latest");
+        assert_eq!(started, 1, "the valid one is reached by the third sweep");
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
         let now = server.clock.now();
         let due = server.stores.documents.due("schedule", now, 500).await.unwrap();
-        assert_eq!(due.len(), 0, "those that failed wait for their next attempt");
+        assert_eq!(due.len(), 0, "failed ones wait for their next attempt");
     }
 }
 
-/// The plan depends on these facts, so that a run with others is another run; with the same it joins the live one.
+/// The plan depends on the facts: a run with other facts is a new execution, one with the same facts joins the running one.
 #[tokio::test]
 async fn run_with_other_facts_starts_another_execution() {
     const TAGGED: &str = "name: mine\njobs:\n  a: { image: i, script: [x] }\n  b: { image: i, script: [x], if: \"tag == 'v1'\" }\n";
     const CHANGED: &str = "name: mine\njobs:\n  a: { image: i, script: [x] }\n  b: { image: i, script: [x], if: \"changed('src/**')\" }\n";
-    for server in Server::each() {
+    for server in Server::for_each_store() {
         let run = async |pipeline: &str, more: Value| {
             let mut body =
                 json!({ "pipeline": pipeline, "repo": URL, "commit": COMMIT, "source": { "kind": "none" } });
@@ -132,7 +132,7 @@ async fn run_with_other_facts_starts_another_execution() {
             let reply = server.ok(Method::POST, path::EXECUTE, body).await;
             (reply["execution_id"].as_str().unwrap().to_owned(), reply["attached"] == true)
         };
-        let mut seen = std::collections::BTreeSet::new();
+        let mut ids = std::collections::BTreeSet::new();
         for (pipeline, facts) in [
             (TAGGED, json!({ "branch": "main" })),
             (TAGGED, json!({ "tag": "v1" })),
@@ -142,13 +142,13 @@ async fn run_with_other_facts_starts_another_execution() {
             (CHANGED, json!({ "branch": "main", "changed": ["src/a.rs"] })),
         ] {
             let (id, attached) = run(pipeline, facts.clone()).await;
-            assert!(!attached && seen.insert(id.clone()), "{facts} joined another run");
+            assert!(!attached && ids.insert(id.clone()), "{facts} joined another execution");
             assert_eq!(run(pipeline, facts.clone()).await, (id, true), "the same run again: {facts}");
         }
         let (tagged, _) = run(TAGGED, json!({ "tag": "v1" })).await;
         let status = path::STATUS.replace("{executionId}", &tagged);
         let view = server.ok(Method::GET, &status, Value::Null).await;
-        assert_eq!(view["jobs"].as_array().unwrap().len(), 2, "the job for the tag is there: {view}");
+        assert_eq!(view["jobs"].as_array().unwrap().len(), 2, "the job for the tag is planned: {view}");
         assert_eq!(view["execution"]["kind"], "run_pipeline");
     }
 }

@@ -1,5 +1,5 @@
-//! Webhooks, from what a provider posts to the executions that start: over the stores in memory and the embedded ones, with a worker
-//! that only reports.
+//! Webhooks, from the posted event to the executions that start, over the in-memory and the embedded stores, with a simulated
+//! worker.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod deliveries;

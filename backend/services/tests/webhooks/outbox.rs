@@ -1,4 +1,4 @@
-//! Commit statuses and notices, with a way to others that fails as it is told to.
+//! Commit statuses and notifications, with a messenger whose failures the test controls.
 
 use super::server::{COMMIT, Server, URL, push};
 use async_trait::async_trait;
@@ -16,56 +16,57 @@ use tidemill_services::{Notifiers, Services};
 
 const CI: &str = "name: ci\non: { push: }\njobs: { a: { image: i, script: [x] } }\n";
 const CHAT: &str = "https://chat.example.org/hook";
-const HOOK: &str = "https://told.example.org/hook";
-const KEY: &str = "what notices are signed with";
+const HOOK: &str = "https://notified.example.org/hook";
+const KEY: &str = "the signing key of notifications";
 
 #[derive(Default)]
 struct RecordingMessenger {
-    heard: Mutex<Vec<OutgoingRequest>>,
-    /// What the next requests are answered; then 201.
-    answers: Mutex<Vec<Result<u16, String>>>,
+    sent: Mutex<Vec<OutgoingRequest>>,
+    /// Replies to the next requests, the last one first; then 201.
+    replies: Mutex<Vec<Result<u16, String>>>,
 }
 
 #[async_trait]
 impl Messenger for RecordingMessenger {
     async fn post(&self, post: &OutgoingRequest) -> Result<u16, String> {
         tokio::time::sleep(Duration::from_millis(2)).await;
-        let answer = self.answers.lock().unwrap().pop().unwrap_or(Ok(201));
-        // One that answers badly may have heard it all the same.
-        self.heard.lock().unwrap().push(post.clone());
-        answer
+        let reply = self.replies.lock().unwrap().pop().unwrap_or(Ok(201));
+        // A receiver that replies with an error may still have processed the request.
+        self.sent.lock().unwrap().push(post.clone());
+        reply
     }
 }
 
 impl RecordingMessenger {
     fn states(&self) -> Vec<String> {
-        let heard = self.heard.lock().unwrap();
-        let statuses = heard.iter().filter(|post| post.url.contains("/statuses/"));
-        let word = |post: &OutgoingRequest| {
+        let sent = self.sent.lock().unwrap();
+        let statuses = sent.iter().filter(|post| post.url.contains("/statuses/"));
+        let description = |post: &OutgoingRequest| {
             serde_json::from_str::<Value>(&post.body).unwrap()["description"].clone()
         };
-        statuses.map(|post| word(post).as_str().unwrap().to_owned()).collect()
+        statuses.map(|post| description(post).as_str().unwrap().to_owned()).collect()
     }
 
-    fn notices(&self) -> Vec<OutgoingRequest> {
-        self.heard.lock().unwrap().iter().filter(|post| !post.url.contains("/statuses/")).cloned().collect()
+    fn notifications(&self) -> Vec<OutgoingRequest> {
+        self.sent.lock().unwrap().iter().filter(|post| !post.url.contains("/statuses/")).cloned().collect()
     }
 }
 
-fn reaching(server: Server, others: &Arc<RecordingMessenger>) -> Server {
-    let outside = Notifiers { messenger: others.clone(), public_url: Some("https://ci.example.org/".into()) };
-    let services: Services = server.services.clone().reaching(outside);
-    server.with(services)
+fn with_messenger(server: Server, messenger: &Arc<RecordingMessenger>) -> Server {
+    let notifiers =
+        Notifiers { messenger: messenger.clone(), public_url: Some("https://ci.example.org/".into()) };
+    let services: Services = server.services.clone().reaching(notifiers);
+    server.with_services(services)
 }
 
 async fn start(server: &Server, id: &str) {
     server.github("push", id, &push("main")).await;
-    let taken = server.take().await.unwrap();
-    server.found(&taken, &[("p/ci.yml", CI)]).await;
-    server.end(&taken, true).await;
+    let claimed = server.claim().await.unwrap();
+    server.report_discovery(&claimed, &[("p/ci.yml", CI)]).await;
+    server.finish(&claimed, true).await;
 }
 
-/// Runs the outbox often enough that all is told that can be.
+/// Runs the outbox until everything that can be sent is sent.
 async fn run(server: &Server) {
     for _ in 0..4 {
         server.services.outbox.run().await.unwrap();
@@ -75,153 +76,156 @@ async fn run(server: &Server) {
 
 #[tokio::test]
 async fn commit_status_follows_execution() {
-    for server in Server::each() {
-        let others = Arc::new(RecordingMessenger::default());
-        let server = reaching(server, &others);
-        server.add(URL, "gitea", json!({})).await;
-        server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
+    for server in Server::for_each_store() {
+        let messenger = Arc::new(RecordingMessenger::default());
+        let server = with_messenger(server, &messenger);
+        server.add_repository(URL, "gitea", json!({})).await;
+        server.add_repository(URL, "github", json!({ "status_token": "T0KEN" })).await;
         start(&server, "1").await;
         run(&server).await;
-        assert_eq!(others.states(), ["run 1 waits to run"]);
-        let job = server.take().await.unwrap();
+        assert_eq!(messenger.states(), ["run 1 waits to run"]);
+        let job = server.claim().await.unwrap();
         run(&server).await;
-        server.end(&job, true).await;
+        server.finish(&job, true).await;
         run(&server).await;
-        assert_eq!(others.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
-        let first = others.heard.lock().unwrap()[0].clone();
+        assert_eq!(messenger.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
+        let first = messenger.sent.lock().unwrap()[0].clone();
         assert_eq!(first.url, format!("https://git.example.org/api/v3/repos/team/app/statuses/{COMMIT}"));
         let body: Value = serde_json::from_str(&first.body).unwrap();
         let id = server.executions().await[1]["id"].as_str().unwrap().to_owned();
         assert_eq!(body["context"], "tidemill/ci");
         assert_eq!(body["target_url"], format!("https://ci.example.org/api/view/{id}"));
         run(&server).await;
-        assert_eq!(others.heard.lock().unwrap().len(), 3, "the end is told once");
+        assert_eq!(messenger.sent.lock().unwrap().len(), 3, "the end is sent once");
     }
 }
 
 #[tokio::test]
 async fn no_status_without_token() {
-    let others = Arc::new(RecordingMessenger::default());
-    let server = reaching(Server::memory(), &others);
-    server.add(URL, "github", json!({})).await;
+    let messenger = Arc::new(RecordingMessenger::default());
+    let server = with_messenger(Server::memory(), &messenger);
+    server.add_repository(URL, "github", json!({})).await;
     start(&server, "1").await;
     run(&server).await;
-    assert!(others.heard.lock().unwrap().is_empty());
+    assert!(messenger.sent.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn failed_status_is_retried_and_final_status_is_last() {
-    for server in Server::each() {
-        let others = Arc::new(RecordingMessenger::default());
-        let server = reaching(server, &others);
-        server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
-        *others.answers.lock().unwrap() = vec![Ok(503), Err("it is away".into()), Ok(500)];
+    for server in Server::for_each_store() {
+        let messenger = Arc::new(RecordingMessenger::default());
+        let server = with_messenger(server, &messenger);
+        server.add_repository(URL, "github", json!({ "status_token": "T0KEN" })).await;
+        *messenger.replies.lock().unwrap() = vec![Ok(503), Err("connection refused".into()), Ok(500)];
         start(&server, "1").await;
         server.services.outbox.run().await.unwrap();
         server.services.outbox.run().await.unwrap();
-        assert_eq!(others.states().len(), 1, "there is a pause before the next try");
-        let job = server.take().await.unwrap();
-        server.end(&job, false).await;
+        assert_eq!(messenger.states().len(), 1, "the next attempt waits");
+        let job = server.claim().await.unwrap();
+        server.finish(&job, false).await;
         for _ in 0..30 {
             server.clock.turn(5_000);
-            // Two at once tell nothing twice, and nothing in another order.
+            // Two concurrent runs send nothing twice, and keep the order.
             let (one, other) = tokio::join!(server.services.outbox.run(), server.services.outbox.run());
             one.unwrap();
             other.unwrap();
         }
-        assert_eq!(others.states(), ["run 1 waits to run", "run 1 failed", "run 1 failed", "run 1 failed"]);
+        assert_eq!(
+            messenger.states(),
+            ["run 1 waits to run", "run 1 failed", "run 1 failed", "run 1 failed"]
+        );
     }
 }
 
 #[tokio::test]
 async fn status_is_given_up_after_a_day() {
-    let others = Arc::new(RecordingMessenger::default());
-    let server = reaching(Server::memory(), &others);
-    server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
-    *others.answers.lock().unwrap() = vec![Ok(401); 10_000];
+    let messenger = Arc::new(RecordingMessenger::default());
+    let server = with_messenger(Server::memory(), &messenger);
+    server.add_repository(URL, "github", json!({ "status_token": "T0KEN" })).await;
+    *messenger.replies.lock().unwrap() = vec![Ok(401); 10_000];
     start(&server, "1").await;
-    let job = server.take().await.unwrap();
-    server.end(&job, true).await;
+    let job = server.claim().await.unwrap();
+    server.finish(&job, true).await;
     for _ in 0..200 {
         server.services.outbox.run().await.unwrap();
         server.clock.turn(600_000);
     }
-    let tries = others.states().len();
-    assert!((100..200).contains(&tries), "{tries} tries");
+    let attempts = messenger.states().len();
+    assert!((100..200).contains(&attempts), "{attempts} attempts");
     server.services.outbox.run().await.unwrap();
-    assert_eq!(others.states().len(), tries);
+    assert_eq!(messenger.states().len(), attempts);
 }
 
 #[tokio::test]
 async fn delivery_failure_is_shown_until_fixed() {
-    for server in Server::each() {
-        let others = Arc::new(RecordingMessenger::default());
-        let server = reaching(server, &others);
-        server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
-        *others.answers.lock().unwrap() = vec![Ok(401), Ok(401)];
+    for server in Server::for_each_store() {
+        let messenger = Arc::new(RecordingMessenger::default());
+        let server = with_messenger(server, &messenger);
+        server.add_repository(URL, "github", json!({ "status_token": "T0KEN" })).await;
+        *messenger.replies.lock().unwrap() = vec![Ok(401), Ok(401)];
         start(&server, "1").await;
-        let trouble = async || {
+        let failure = async || {
             server.services.outbox.run().await.unwrap();
             server.clock.turn(60_000);
             server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"]
                 .to_string()
         };
-        assert!(trouble().await.contains("cannot send a status: the receiver replied with status 401"));
-        server.add(URL, "github", json!({ "status_token": "N3W" })).await;
+        assert!(failure().await.contains("cannot send a status: the receiver replied with status 401"));
+        server.add_repository(URL, "github", json!({ "status_token": "N3W" })).await;
         assert_eq!(
             server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"],
             Value::Null,
-            "what somebody changed may be right now"
+            "a change resets the failure"
         );
-        assert!(trouble().await.contains("401"));
-        assert_eq!(trouble().await, "null");
+        assert!(failure().await.contains("401"));
+        assert_eq!(failure().await, "null");
     }
 }
 
 #[tokio::test]
 async fn changed_status_is_sent_at_once_by_one_process() {
-    for server in Server::each() {
-        let others = Arc::new(RecordingMessenger::default());
-        let server = reaching(server, &others);
-        server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
+    for server in Server::for_each_store() {
+        let messenger = Arc::new(RecordingMessenger::default());
+        let server = with_messenger(server, &messenger);
+        server.add_repository(URL, "github", json!({ "status_token": "T0KEN" })).await;
         start(&server, "1").await;
         let id = server.executions().await[1]["id"].as_str().unwrap().parse().unwrap();
         let changed = async || server.services.outbox.changed(id).await.unwrap();
         assert_eq!(changed().await, 1);
         assert_eq!(changed().await, 0, "nothing is new");
-        let job = server.take().await.unwrap();
+        let job = server.claim().await.unwrap();
         assert_eq!(changed().await, 1);
-        server.end(&job, true).await;
+        server.finish(&job, true).await;
         let (one, other) = tokio::join!(changed(), changed());
         assert_eq!(one + other, 1);
-        assert_eq!(others.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
+        assert_eq!(messenger.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
     }
 }
 
 #[tokio::test]
 async fn failure_and_recovery_are_notified_once() {
-    for server in Server::each() {
-        let others = Arc::new(RecordingMessenger::default());
-        let server = reaching(server, &others);
+    for server in Server::for_each_store() {
+        let messenger = Arc::new(RecordingMessenger::default());
+        let server = with_messenger(server, &messenger);
         let notify = json!({ "notify": [
             { "kind": "chat", "url": CHAT },
             { "kind": "webhook", "url": HOOK, "secret": KEY },
         ] });
-        server.add(URL, "github", notify).await;
-        *others.answers.lock().unwrap() = vec![Ok(500)];
-        for (at, well) in [true, false, true, true].into_iter().enumerate() {
-            start(&server, &at.to_string()).await;
-            let job = server.take().await.unwrap();
-            server.end(&job, well).await;
+        server.add_repository(URL, "github", notify).await;
+        *messenger.replies.lock().unwrap() = vec![Ok(500)];
+        for (index, success) in [true, false, true, true].into_iter().enumerate() {
+            start(&server, &index.to_string()).await;
+            let job = server.claim().await.unwrap();
+            server.finish(&job, success).await;
             for _ in 0..4 {
                 run(&server).await;
             }
         }
-        let notices = others.notices();
+        let notifications = messenger.notifications();
         let texts: Vec<&str> =
-            notices.iter().filter(|post| post.url == CHAT).map(|post| post.body.as_str()).collect();
-        let hooks: Vec<&OutgoingRequest> = notices.iter().filter(|post| post.url == HOOK).collect();
-        // The first was answered 500 by one of both, and came again.
+            notifications.iter().filter(|post| post.url == CHAT).map(|post| post.body.as_str()).collect();
+        let hooks: Vec<&OutgoingRequest> = notifications.iter().filter(|post| post.url == HOOK).collect();
+        // One of the two receivers replied 500 to the first notification, which was sent again.
         assert_eq!(texts.len() + hooks.len(), 5, "{texts:?}");
         assert!(
             texts[0].contains("ci 2 of git.example.org/team/app on main failed: https://ci.example.org/api/")

@@ -1,3 +1,5 @@
+//! Schedules: registration, starts and crashes.
+
 use super::server::{COMMIT, Server, URL, push};
 use async_trait::async_trait;
 use axum::http::Method;
@@ -21,56 +23,58 @@ const OTHER: &str = "name: other\non: { push: }\njobs: { a: { image: i, script: 
 /// Registers the schedules of the default branch, as a push to it does.
 async fn register(server: &Server, id: &str, files: &[(&str, &str)]) -> String {
     server.github("push", id, &push("main")).await;
-    let taken = loop {
-        let taken = server.take().await.expect("a job that looks at the commit");
-        if taken.discovery().is_object() {
-            break taken;
+    let claimed = loop {
+        let claimed = server.claim().await.expect("a discovery job");
+        if claimed.discovery().is_object() {
+            break claimed;
         }
-        server.end(&taken, true).await;
+        server.finish(&claimed, true).await;
     };
-    let reply = server.found(&taken, files).await;
-    server.end(&taken, true).await;
+    let reply = server.report_discovery(&claimed, files).await;
+    server.finish(&claimed, true).await;
     reply["lines"].to_string()
 }
 
 async fn discoveries(server: &Server) -> usize {
     let all = server.executions().await;
-    all.iter().filter(|one| one["pipeline_name"] == "discover" && one["trigger"] == "schedule").count()
+    all.iter()
+        .filter(|execution| execution["pipeline_name"] == "discover" && execution["trigger"] == "schedule")
+        .count()
 }
 
 #[tokio::test]
 async fn schedule_starts_pipeline_and_missed_times_once() {
-    for server in Server::each() {
-        server.add(URL, "github", json!({})).await;
-        let said = register(&server, "1", &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
-        assert!(said.contains("p/n.yml: schedule `@hourly` (UTC): next "), "{said}");
-        while let Some(job) = server.take().await {
-            server.end(&job, true).await;
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        let messages = register(&server, "1", &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
+        assert!(messages.contains("p/n.yml: schedule `@hourly` (UTC): next "), "{messages}");
+        while let Some(job) = server.claim().await {
+            server.finish(&job, true).await;
         }
         assert_eq!(server.services.schedules.run().await.unwrap(), 0, "not due yet");
         server.clock.turn(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 1);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
-        let taken = server.take().await.unwrap();
-        assert_eq!(taken.discovery(), &json!({ "fetch_ref": "refs/heads/main", "only": ["p/n.yml"] }));
-        server.found(&taken, &[("p/n.yml", NIGHTLY)]).await;
-        server.end(&taken, true).await;
+        let claimed = server.claim().await.unwrap();
+        assert_eq!(claimed.discovery(), &json!({ "fetch_ref": "refs/heads/main", "only": ["p/n.yml"] }));
+        server.report_discovery(&claimed, &[("p/n.yml", NIGHTLY)]).await;
+        server.finish(&claimed, true).await;
         let started = server.executions().await.pop().unwrap();
         assert_eq!(
             (&started["pipeline_name"], &started["trigger"], &started["branch"], &started["commit"]),
             (&json!("nightly"), &json!("schedule"), &json!("main"), &json!(COMMIT))
         );
-        // Down for five hours: once, and then as ever.
+        // After five hours of downtime the missed times start it once.
         server.clock.turn(5 * HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 1);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
         server.clock.turn(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 1);
         assert_eq!(discoveries(&server).await, 3);
-        while let Some(job) = server.take().await {
-            server.end(&job, true).await;
+        while let Some(job) = server.claim().await {
+            server.finish(&job, true).await;
         }
-        // The file is gone from the branch.
+        // The file was removed from the branch.
         register(&server, "2", &[("p/o.yml", OTHER)]).await;
         server.clock.turn(3 * HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
@@ -79,8 +83,8 @@ async fn schedule_starts_pipeline_and_missed_times_once() {
 
 #[tokio::test]
 async fn concurrent_sweeps_start_schedule_once() {
-    for server in Server::each() {
-        server.add(URL, "github", json!({})).await;
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
         register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
         for round in 1..=5 {
             server.clock.turn(HOUR);
@@ -88,34 +92,34 @@ async fn concurrent_sweeps_start_schedule_once() {
                 let schedules = server.services.schedules.clone();
                 tokio::spawn(async move { schedules.run().await.unwrap() })
             });
-            let made = futures_util::future::join_all(sweeps).await;
-            let made: usize = made.into_iter().map(std::result::Result::unwrap).sum();
-            assert_eq!((made, discoveries(&server).await), (1, round));
+            let counts = futures_util::future::join_all(sweeps).await;
+            let started: usize = counts.into_iter().map(std::result::Result::unwrap).sum();
+            assert_eq!((started, discoveries(&server).await), (1, round));
         }
     }
 }
 
-/// Documents of which writes of schedules fail as often as it says: the sweep dies between the start and the next time.
+/// Documents whose next `left` writes of schedules fail, as if the sweep crashed after the start.
 struct CrashingDocuments {
-    of: Arc<dyn Documents>,
+    inner: Arc<dyn Documents>,
     left: AtomicUsize,
 }
 
 #[async_trait]
 impl Documents for CrashingDocuments {
     async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
-        self.of.get(key).await
+        self.inner.get(key).await
     }
     async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
         let crashes = document.key.kind == "schedule"
             && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         if crashes {
-            return Err(Error::storage("writing a schedule", "the process died"));
+            return Err(Error::storage("writing a schedule", "the process crashed"));
         }
-        self.of.put(document, if_version).await
+        self.inner.put(document, if_version).await
     }
     async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
-        self.of.delete(key, if_version).await
+        self.inner.delete(key, if_version).await
     }
     async fn list(
         &self,
@@ -124,10 +128,10 @@ impl Documents for CrashingDocuments {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Document>, bool)> {
-        self.of.list(kind, prefix, after, limit).await
+        self.inner.list(kind, prefix, after, limit).await
     }
     async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
-        self.of.due(kind, now, limit).await
+        self.inner.due(kind, now, limit).await
     }
 }
 
@@ -135,10 +139,10 @@ impl Documents for CrashingDocuments {
 async fn crashed_sweep_starts_schedule_once() {
     let clock: Arc<ManualClock> = Arc::default();
     let mut stores = open(clock.clone());
-    let crashing = Arc::new(CrashingDocuments { of: stores.documents.clone(), left: AtomicUsize::new(0) });
+    let crashing = Arc::new(CrashingDocuments { inner: stores.documents.clone(), left: AtomicUsize::new(0) });
     stores.documents = crashing.clone();
     let server = Server::over(stores, clock);
-    server.add(URL, "github", json!({})).await;
+    server.add_repository(URL, "github", json!({})).await;
     register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
     server.clock.turn(HOUR);
     crashing.left.store(2, Ordering::SeqCst);
@@ -153,20 +157,20 @@ async fn crashed_sweep_starts_schedule_once() {
 
 #[tokio::test]
 async fn sync_registers_schedules_and_starts_nothing() {
-    for server in Server::each() {
-        server.add(URL, "github", json!({})).await;
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
         server.github("push", "old", &push("main")).await;
-        let old = server.take().await.unwrap();
+        let old = server.claim().await.unwrap();
         server.ok(Method::POST, path::SYNC, json!({ "repo": URL })).await;
-        let new = server.take().await.unwrap();
+        let new = server.claim().await.unwrap();
         assert_eq!(new.discovery()["fetch_ref"], "refs/heads/main");
         assert_eq!(new.assignment["preparation"]["source"]["commit"], "");
-        let reply = server.found(&new, &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
+        let reply = server.report_discovery(&new, &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
         assert!(reply["lines"].to_string().contains("p/o.yml: not started: this only looks"), "{reply}");
-        server.end(&new, true).await;
-        // The push came first, and its worker was slow.
-        server.found(&old, &[]).await;
-        server.end(&old, true).await;
+        server.finish(&new, true).await;
+        // The push is older, but its worker reports later.
+        server.report_discovery(&old, &[]).await;
+        server.finish(&old, true).await;
         server.clock.turn(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 1);
         server.ok(Method::DELETE, "/api/repository?repo=git.example.org/team/app", Value::Null).await;
@@ -177,24 +181,24 @@ async fn sync_registers_schedules_and_starts_nothing() {
 
 #[tokio::test]
 async fn older_discovery_does_not_restore_schedules() {
-    for server in Server::each() {
-        server.add(URL, "github", json!({})).await;
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
         server.github("push", "old", &push("main")).await;
-        let old = server.take().await.unwrap();
+        let old = server.claim().await.unwrap();
         server.ok(Method::POST, path::SYNC, json!({ "repo": URL })).await;
-        let new = server.take().await.unwrap();
-        server.found(&new, &[]).await;
-        server.end(&new, true).await;
-        // The push came first, and its worker was slow.
-        let reply = server.found(&old, &[("p/n.yml", NIGHTLY)]).await;
+        let new = server.claim().await.unwrap();
+        server.report_discovery(&new, &[]).await;
+        server.finish(&new, true).await;
+        // The push is older, but its worker reports later.
+        let reply = server.report_discovery(&old, &[("p/n.yml", NIGHTLY)]).await;
         assert!(reply["lines"].to_string().contains("a later discovery of the branch"), "{reply}");
-        server.end(&old, true).await;
+        server.finish(&old, true).await;
         server.clock.turn(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
     }
 }
 
-/// Documents of which schedules change just before so many writes of them: a sweep starts them meanwhile.
+/// Documents in which a concurrent sweep changes a schedule just before each of the next writes of it.
 struct RacingDocuments(CrashingDocuments);
 
 impl RacingDocuments {
@@ -204,11 +208,11 @@ impl RacingDocuments {
             left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
         };
         if key.kind == "schedule"
-            && let Some(Document { key, value, due_at, version }) = self.0.of.get(key).await.unwrap()
+            && let Some(Document { key, value, due_at, version }) = self.0.inner.get(key).await.unwrap()
             && is_left()
         {
             let same = NewDocument { key, value, due_at, expires_at: None };
-            assert!(self.0.of.put(same, Some(version)).await.unwrap());
+            assert!(self.0.inner.put(same, Some(version)).await.unwrap());
         }
     }
 }
@@ -216,15 +220,15 @@ impl RacingDocuments {
 #[async_trait]
 impl Documents for RacingDocuments {
     async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
-        self.0.of.get(key).await
+        self.0.inner.get(key).await
     }
     async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
         self.race(&document.key).await;
-        self.0.of.put(document, if_version).await
+        self.0.inner.put(document, if_version).await
     }
     async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
         self.race(key).await;
-        self.0.of.delete(key, if_version).await
+        self.0.inner.delete(key, if_version).await
     }
     async fn list(
         &self,
@@ -233,10 +237,10 @@ impl Documents for RacingDocuments {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Document>, bool)> {
-        self.0.of.list(kind, prefix, after, limit).await
+        self.0.inner.list(kind, prefix, after, limit).await
     }
     async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
-        self.0.of.due(kind, now, limit).await
+        self.0.inner.due(kind, now, limit).await
     }
 }
 
@@ -244,11 +248,11 @@ impl Documents for RacingDocuments {
 async fn schedule_registered_during_start_is_updated() {
     let clock: Arc<ManualClock> = Arc::default();
     let mut stores = open(clock.clone());
-    let (of, left) = (stores.documents.clone(), AtomicUsize::new(0));
-    let racing = Arc::new(RacingDocuments(CrashingDocuments { of, left }));
+    let (inner, left) = (stores.documents.clone(), AtomicUsize::new(0));
+    let racing = Arc::new(RacingDocuments(CrashingDocuments { inner, left }));
     stores.documents = racing.clone();
     let server = Server::over(stores, clock);
-    server.add(URL, "github", json!({})).await;
+    server.add_repository(URL, "github", json!({})).await;
     register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
     racing.0.left.store(2, Ordering::SeqCst);
     register(&server, "2", &[("p/n.yml", &NIGHTLY.replace("@hourly", "@daily"))]).await;

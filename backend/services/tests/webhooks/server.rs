@@ -1,4 +1,4 @@
-//! A server, what a provider posts to it, and its worker.
+//! A server, with a simulated git provider and worker.
 
 use axum::{
     Router,
@@ -30,12 +30,12 @@ pub struct Server {
     _dir: Option<tempfile::TempDir>,
 }
 
-/// A job that the worker has.
-pub struct Taken {
+/// A job that the simulated worker has claimed.
+pub struct ClaimedJob {
     pub assignment: Value,
 }
 
-impl Taken {
+impl ClaimedJob {
     pub fn job(&self) -> &Value {
         &self.assignment["preparation"]["job_id"]
     }
@@ -50,8 +50,8 @@ impl Taken {
 }
 
 impl Server {
-    /// One server over each kind of stores that is at hand.
-    pub fn each() -> [Self; 2] {
+    /// Creates one server for each kind of stores.
+    pub fn for_each_store() -> [Self; 2] {
         let clock: Arc<ManualClock> = Arc::default();
         let dir = tempfile::tempdir().unwrap();
         let stores = tidemill_sqlite::open_at(dir.path(), clock.clone()).unwrap();
@@ -66,19 +66,19 @@ impl Server {
     pub fn over(stores: Stores, clock: Arc<ManualClock>) -> Self {
         let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
         let services = Services::new(stores.clone(), settings, CancellationToken::new());
-        let access = http::TokenVerifier::of_token("secret").at_most(0);
-        Self { api: http::router(services.clone(), access), services, clock, stores, _dir: None }
+        let verifier = http::TokenVerifier::of_token("secret").at_most(0);
+        Self { api: http::router(services.clone(), verifier), services, clock, stores, _dir: None }
     }
 
-    /// The same with the usual limits of calls.
-    pub fn limited(self) -> Self {
+    /// Applies the default rate limits.
+    pub fn with_rate_limit(self) -> Self {
         Self { api: http::router(self.services.clone(), http::TokenVerifier::of_token("secret")), ..self }
     }
 
-    /// The same with other services over the same stores.
-    pub fn with(self, services: Services) -> Self {
-        let access = http::TokenVerifier::of_token("secret").at_most(0);
-        Self { api: http::router(services.clone(), access), services, ..self }
+    /// Replaces the services.
+    pub fn with_services(self, services: Services) -> Self {
+        let verifier = http::TokenVerifier::of_token("secret").at_most(0);
+        Self { api: http::router(services.clone(), verifier), services, ..self }
     }
 
     pub async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
@@ -103,22 +103,22 @@ impl Server {
         reply
     }
 
-    /// Makes the repository known.
-    pub async fn add(&self, url: &str, provider: &str, more: Value) -> Value {
+    /// Registers a repository.
+    pub async fn add_repository(&self, url: &str, provider: &str, more: Value) -> Value {
         let mut body = json!({ "url": url, "provider": provider, "webhook_secret": SECRET });
         body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         self.ok(Method::PUT, path::REPOSITORIES, body).await
     }
 
-    /// Posts as GitHub does, under a delivery's id; other deliveries have other bodies.
+    /// Posts an event as GitHub does, with a delivery id, which also makes the body unique.
     pub async fn github(&self, event: &str, id: &str, body: &Value) -> (StatusCode, Value) {
         let mut body = body.clone();
         body["pushed_at"] = json!(id);
-        self.github_again(event, id, &body).await
+        self.github_exact(event, id, &body).await
     }
 
-    /// Posts this very body as GitHub does, under a delivery's id.
-    pub async fn github_again(&self, event: &str, id: &str, body: &Value) -> (StatusCode, Value) {
+    /// Posts exactly this body as GitHub does, with a delivery id.
+    pub async fn github_exact(&self, event: &str, id: &str, body: &Value) -> (StatusCode, Value) {
         let body = body.to_string();
         let signature = format!("sha256={}", sign(SECRET.as_bytes(), body.as_bytes()));
         let request = Request::post("/api/webhook/github")
@@ -129,42 +129,42 @@ impl Server {
         self.send(request.body(Body::from(body)).unwrap()).await
     }
 
-    /// The next job of the queue.
-    pub async fn take(&self) -> Option<Taken> {
+    /// Claims the next job of the queue.
+    pub async fn claim(&self) -> Option<ClaimedJob> {
         let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
         let reply = self.ok(Method::POST, path::JOB_EXECUTE, json!({ "worker": worker })).await;
         (reply["kind"] == "assigned" || reply["assignment"].is_object())
-            .then(|| Taken { assignment: reply["assignment"].clone() })
+            .then(|| ClaimedJob { assignment: reply["assignment"].clone() })
     }
 
-    /// Tells what was found, as a worker does.
-    pub async fn found(&self, taken: &Taken, files: &[(&str, &str)]) -> Value {
-        self.found_at(taken, COMMIT, files, None).await
+    /// Reports the pipeline files at [`COMMIT`], as a worker does.
+    pub async fn report_discovery(&self, claimed: &ClaimedJob, files: &[(&str, &str)]) -> Value {
+        self.report_discovery_at(claimed, COMMIT, files, None).await
     }
 
-    pub async fn found_at(
+    pub async fn report_discovery_at(
         &self,
-        taken: &Taken,
+        claimed: &ClaimedJob,
         commit: &str,
         files: &[(&str, &str)],
         changed: Option<&[&str]>,
     ) -> Value {
         let files: Vec<Value> =
             files.iter().map(|(path, text)| json!({ "path": path, "text": text })).collect();
-        let report = json!({ "job_id": taken.job(), "lease": taken.lease(), "commit": commit, "files": files,
+        let report = json!({ "job_id": claimed.job(), "lease": claimed.lease(), "commit": commit, "files": files,
                              "changed": changed });
         self.ok(Method::POST, path::DISCOVERED, report).await
     }
 
-    pub async fn end(&self, taken: &Taken, well: bool) {
-        let failure = (!well).then(|| json!({ "kind": "script_failed", "message": "it failed" }));
-        let code = i32::from(!well);
-        let report = json!({ "job_id": taken.job(), "lease": taken.lease(),
+    pub async fn finish(&self, claimed: &ClaimedJob, success: bool) {
+        let failure = (!success).then(|| json!({ "kind": "script_failed", "message": "the script failed" }));
+        let code = i32::from(!success);
+        let report = json!({ "job_id": claimed.job(), "lease": claimed.lease(),
                              "end": { "failure": failure, "exit_code": code } });
         self.ok(Method::POST, path::JOB_STATUS, report).await;
     }
 
-    /// Executions, the oldest first.
+    /// Lists the executions, oldest first.
     pub async fn executions(&self) -> Vec<Value> {
         let list = self.ok(Method::GET, path::EXECUTIONS, Value::Null).await;
         let mut all = list["executions"].as_array().unwrap().clone();
@@ -172,21 +172,21 @@ impl Server {
         all
     }
 
-    /// The names of the pipelines of all executions, the oldest first.
+    /// Lists the pipeline names of all executions, oldest first.
     pub async fn pipelines(&self) -> Vec<String> {
         let all = self.executions().await;
-        all.iter().map(|one| one["pipeline_name"].as_str().unwrap().to_owned()).collect()
+        all.iter().map(|execution| execution["pipeline_name"].as_str().unwrap().to_owned()).collect()
     }
 }
 
-/// GitHub's push of a branch of [`URL`].
+/// Returns GitHub's event for a push to a branch of [`URL`].
 pub fn push(branch: &str) -> Value {
     json!({ "ref": format!("refs/heads/{branch}"), "before": "b".repeat(40), "after": COMMIT,
             "head_commit": { "id": COMMIT }, "pusher": { "name": "jo" },
             "repository": { "clone_url": URL, "default_branch": "main" } })
 }
 
-/// GitHub's pull request, from a fork or not.
+/// Returns GitHub's event for a pull request, from a fork or not.
 pub fn pull_request(number: u64, from_fork: bool) -> Value {
     let head = if from_fork { json!({ "id": 2, "owner": { "login": "eve" } }) } else { json!({ "id": 1 }) };
     json!({ "action": "opened", "sender": { "login": "jo" },

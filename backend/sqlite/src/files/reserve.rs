@@ -1,9 +1,9 @@
-//! Space on the disk: what is kept for the records when it is full, so that what ends for want of space can be said to have ended, and
-//! below what new work is refused, so that it does not come to that.
+//! Disk space: thresholds below which work is rejected, and space reserved for the records, so that jobs that end because
+//! the disk is full can still be recorded.
 //!
-//! From much space to none: below [`DiskReserve::low`] no execution is started and nothing is uploaded; below a quarter of that no log and no
-//! artifact gets any more, and each such job ends as `disk_full`; when even the records cannot be written, the reserve, a file, is removed,
-//! and they are written in the space that became free. It is made again as soon as there is space.
+//! As free space decreases: below [`DiskReserve::low`], no execution starts and no upload is accepted; below a quarter of
+//! it, no log or artifact bytes are stored, and jobs that produce them end as `disk_full`; when even the records cannot be
+//! written, the reserve file is deleted and its space is used for them. It is recreated when there is space again.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,33 +21,34 @@ use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::{ByteStream, Logs, ObjectInfo, Objects, UploadTarget};
 use tidemill_services::{Disk, DiskState};
 
-/// Bytes that are kept: a full transaction of the records, their log and its index take less.
+/// Size of the reserve in bytes: more than the largest transaction with its write-ahead log and the log's index.
 pub const RESERVE_SIZE: usize = 8 << 20;
-/// A spent reserve is tried to be made again at most this often.
+/// Minimum interval between attempts to recreate a spent reserve.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-/// How long what the file system says of its space is believed.
+/// How long the measured free space is cached.
 const FREE_SPACE_TTL: Duration = Duration::from_millis(250);
-/// The space below which new work is refused, unless it is set: this, or a twentieth of a small file system.
+/// Default threshold below which new work is rejected: this, or a twentieth of a small file system.
 const DEFAULT_MIN_FREE_SPACE: u64 = 256 << 20;
 
-/// The space of a data directory.
+/// The disk space of a data directory.
 #[derive(Debug)]
 pub struct DiskReserve {
     path: PathBuf,
-    /// Set by the operator.
+    /// Threshold for new work, if the operator set one.
     low: Option<u64>,
     state: Mutex<ReserveState>,
 }
 
 #[derive(Debug)]
 struct ReserveState {
-    /// When it was last tried to be made again; `None`: it is there.
+    /// When recreating the reserve was last tried; `None` if the reserve exists.
     spent: Option<Instant>,
     space: DiskSpace,
-    looked: Instant,
+    /// When `space` was measured.
+    measured_at: Instant,
 }
 
-/// What the file system says.
+/// Free space, and the threshold for new work.
 #[derive(Debug, Clone, Copy)]
 struct DiskSpace {
     free: u64,
@@ -55,68 +56,68 @@ struct DiskSpace {
 }
 
 impl DiskSpace {
-    /// What is below it is for the records alone.
+    /// Free space below this is for the records only.
     const fn critical(self) -> u64 {
         self.low / 4
     }
 }
 
 impl DiskReserve {
-    /// The reserve at `path`, made if there is space for it. New work is refused below `low` free bytes.
+    /// Opens the reserve at `path`, and creates it if there is space. New work is rejected below `low` free bytes.
     #[must_use]
     pub fn open(path: PathBuf, low: Option<u64>) -> Self {
-        let there = fs::metadata(&path).is_ok_and(|meta| meta.len() == RESERVE_SIZE as u64);
-        let made = there || make(&path).is_ok();
+        let exists = fs::metadata(&path).is_ok_and(|meta| meta.len() == RESERVE_SIZE as u64);
+        let available = exists || create(&path).is_ok();
         let state = ReserveState {
-            spent: (!made).then(Instant::now),
+            spent: (!available).then(Instant::now),
             space: space(&path, low),
-            looked: Instant::now(),
+            measured_at: Instant::now(),
         };
         Self { path, low, state: Mutex::new(state) }
     }
 
-    /// Gives the space free.
+    /// Deletes the reserve, so that its space can be used for the records.
     pub fn spend(&self) {
-        let mut state = self.locked();
+        let mut state = self.lock();
         if state.spent.is_none() {
             tracing::error!(
                 path = %self.path.display(),
-                "the disk is full: its reserve is used for the records, and nothing else is stored until there is space"
+                "the disk is full: the reserve is used for the records, and nothing else is stored until there is space"
             );
         }
         state.spent = Some(Instant::now());
         drop(fs::remove_file(&self.path));
     }
 
-    /// An error while what is left is for the records alone.
-    pub fn check(&self, doing: &str) -> Result<()> {
+    /// Returns an error while the remaining space is for the records only.
+    pub fn check(&self, operation: &str) -> Result<()> {
         let state = self.current();
-        let stored = state.spent.is_none() && state.space.free >= state.space.critical();
-        if stored { Ok(()) } else { Err(Error::DiskFull(doing.to_owned())) }
+        let has_space = state.spent.is_none() && state.space.free >= state.space.critical();
+        if has_space { Ok(()) } else { Err(Error::DiskFull(operation.to_owned())) }
     }
 
-    /// An error while there is too little space to begin anything.
-    pub fn check_new(&self, doing: &str) -> Result<()> {
+    /// Returns an error while there is too little space for new work.
+    pub fn check_new(&self, operation: &str) -> Result<()> {
         let state = self.current();
-        let begun = state.spent.is_none() && state.space.free >= state.space.low;
-        if begun { Ok(()) } else { Err(Error::DiskFull(doing.to_owned())) }
+        let has_space = state.spent.is_none() && state.space.free >= state.space.low;
+        if has_space { Ok(()) } else { Err(Error::DiskFull(operation.to_owned())) }
     }
 
-    fn locked(&self) -> MutexGuard<'_, ReserveState> {
+    fn lock(&self) -> MutexGuard<'_, ReserveState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state as it is now; a spent reserve is made again if there is space.
+    /// Updates and returns the state; recreates a spent reserve if there is space.
     fn current(&self) -> MutexGuard<'_, ReserveState> {
-        let mut state = self.locked();
-        if state.looked.elapsed() > FREE_SPACE_TTL {
+        let mut state = self.lock();
+        if state.measured_at.elapsed() > FREE_SPACE_TTL {
             state.space = space(&self.path, self.low);
-            state.looked = Instant::now();
+            state.measured_at = Instant::now();
         }
         if state.spent.is_some_and(|since| since.elapsed() > RETRY_INTERVAL) {
-            let room = state.space.free >= RESERVE_SIZE as u64 + state.space.critical();
-            if room && make(&self.path).is_ok() {
-                tracing::info!(path = %self.path.display(), "there is space again, and the reserve is made");
+            let has_space = state.space.free >= RESERVE_SIZE as u64 + state.space.critical();
+            if has_space && create(&self.path).is_ok() {
+                tracing::info!(path = %self.path.display(), "there is space again; the reserve was recreated");
                 state.spent = None;
                 state.space = space(&self.path, self.low);
             } else {
@@ -139,45 +140,45 @@ impl Disk for DiskReserve {
     }
 }
 
-/// What is free where `path` is, and how much should be.
+/// Measures the free space of the file system of `path`.
 fn space(path: &Path, low: Option<u64>) -> DiskSpace {
     let directory = path.parent().unwrap_or(path);
     match rustix::fs::statvfs(directory) {
-        Ok(found) => DiskSpace {
-            free: found.f_bavail.saturating_mul(found.f_frsize),
+        Ok(stats) => DiskSpace {
+            free: stats.f_bavail.saturating_mul(stats.f_frsize),
             low: low.unwrap_or_else(|| {
-                DEFAULT_MIN_FREE_SPACE.min(found.f_blocks.saturating_mul(found.f_frsize) / 20)
+                DEFAULT_MIN_FREE_SPACE.min(stats.f_blocks.saturating_mul(stats.f_frsize) / 20)
             }),
         },
         Err(error) => {
-            tracing::debug!(%error, "the file system does not say how much space there is");
+            tracing::debug!(%error, "cannot read the free space of the file system");
             DiskSpace { free: u64::MAX, low: 0 }
         }
     }
 }
 
-/// Written, as a file that is only made longer takes no space; no more open to others than the store's files are.
-fn make(path: &PathBuf) -> io::Result<()> {
-    let created = File::options().create(true).truncate(true).write(true).mode(0o600).open(path);
-    let made = created.and_then(|mut file| {
+/// Creates the reserve with mode 0600. Its bytes are written, since a sparse file occupies no space.
+fn create(path: &PathBuf) -> io::Result<()> {
+    let opened = File::options().create(true).truncate(true).write(true).mode(0o600).open(path);
+    let written = opened.and_then(|mut file| {
         let zeros = [0; 8 << 10];
         for _ in 0..RESERVE_SIZE / zeros.len() {
             file.write_all(&zeros)?;
         }
         file.sync_all()
     });
-    if made.is_err() {
+    if written.is_err() {
         drop(fs::remove_file(path));
     }
-    made
+    written
 }
 
-/// A store that takes nothing while the reserve is spent.
+/// A store that rejects writes while the disk is full.
 #[derive(Debug)]
 pub struct DiskGuarded<T> {
-    /// The store.
+    /// The inner store.
     pub store: T,
-    /// The reserve.
+    /// The disk state.
     pub reserve: Arc<DiskReserve>,
 }
 
@@ -202,7 +203,7 @@ impl<T: Objects> Objects for DiskGuarded<T> {
     async fn put_checked(&self, key: &str, sha256: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
         self.reserve.check_new("storing an artifact")?;
         let reserve = self.reserve.clone();
-        // However much it is, it ends before the records have no space.
+        // The upload fails before it uses the space of the records.
         let checked = bytes.map(move |chunk| {
             let chunk = chunk?;
             let full = |_| io::Error::from(io::ErrorKind::StorageFull);
@@ -244,15 +245,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("reserve");
         let free = DiskReserve::open(path.clone(), Some(0)).state().free_bytes;
-        let little = DiskReserve::open(path.clone(), Some(free.saturating_mul(2)));
-        assert!(little.check_new("testing").is_err());
-        little.check("testing").unwrap();
-        let none = DiskReserve::open(path, Some(free.saturating_mul(8)));
-        assert!(none.check("testing").is_err());
+        let low = DiskReserve::open(path.clone(), Some(free.saturating_mul(2)));
+        assert!(low.check_new("testing").is_err());
+        low.check("testing").unwrap();
+        let critical = DiskReserve::open(path, Some(free.saturating_mul(8)));
+        assert!(critical.check("testing").is_err());
     }
 
     #[test]
-    fn used_reserve_is_recreated() {
+    fn spent_reserve_is_recreated() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("reserve");
         let reserve = DiskReserve::open(path.clone(), Some(0));

@@ -1,8 +1,9 @@
-//! How many transactions were acknowledged, in a file beside the records.
+//! The number of acknowledged transactions, in a file next to the database.
 //!
-//! SQLite reads its log up to the first frame that is damaged and takes what follows for never written, so that the loss of acknowledged
-//! transactions does not show. Here it does: each transaction counts itself within the records, and its number is written beside them once
-//! it is durable there. That file is not synced: after a power failure it may be older than the records, which is no loss, and never newer.
+//! SQLite reads its write-ahead log up to the first damaged frame and ignores the rest, so the loss of acknowledged
+//! transactions goes unnoticed. This file detects it: each transaction increments a counter in the database, and the
+//! new number is written to the file once the transaction is durable. The file is not synced: after a power failure it
+//! may be older than the database, which is harmless, but never newer.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,26 +12,26 @@ use std::{
 };
 use tidemill_services::error::{Error, Result};
 
-/// Digits of a number, so that each write replaces all of the one before.
+/// Digits of the number. The width is fixed, so that each write replaces the whole previous number.
 const NUMBER_WIDTH: usize = 20;
 
-/// The file.
+/// The open file.
 #[derive(Debug)]
 pub struct TransactionCounter(File);
 
 impl TransactionCounter {
-    /// Where the number for the records at `path` is.
+    /// Returns the path of the file for the database at `path`.
     pub fn path(path: &Path) -> PathBuf {
         path.with_extension("acknowledged")
     }
 
-    /// The number that is known; `None`: none is.
+    /// Reads the number; `None` if there is none.
     pub fn known(path: &Path) -> Option<u64> {
         let text = fs::read_to_string(Self::path(path)).ok()?;
         text.trim_ascii().parse().ok()
     }
 
-    /// Opens the file for the records at `path`, made if there is none.
+    /// Opens the file for the database at `path`, and creates it if it does not exist.
     pub fn open(path: &Path) -> Result<Self> {
         let path = Self::path(path);
         OpenOptions::new()
@@ -43,12 +44,12 @@ impl TransactionCounter {
             .map_err(|error| Error::io(format!("opening {}", path.display()), error))
     }
 
-    /// Transaction `number` is durable.
+    /// Writes that transaction `number` is durable.
     pub fn note(&self, number: u64) {
         let text = format!("{number:0NUMBER_WIDTH$}\n");
-        // It only tells of a loss; without it, as on a full disk, there is none.
+        // The number only serves to detect a loss; a full disk must not fail the transaction.
         if let Err(error) = self.0.write_all_at(text.as_bytes(), 0) {
-            tracing::debug!(%error, "it is not kept how much was acknowledged");
+            tracing::debug!(%error, "cannot store the number of acknowledged transactions");
         }
     }
 }

@@ -1,4 +1,4 @@
--- Schema 4. Small records that people or events make. `value` is JSON as the kind has it.
+-- Schema 4. Small records created by users or events. `value` is JSON in the format of its kind.
 CREATE TABLE documents (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,

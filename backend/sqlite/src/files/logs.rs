@@ -1,14 +1,15 @@
-//! Logs as files, one for each attempt, as raw bytes.
+//! Logs as files of raw bytes, one per attempt.
 //!
-//! What a crash leaves behind the last acknowledged byte needs no repair. A job prints each byte of an attempt once,
-//! and its worker keeps what was not acknowledged and sends it again from there; another worker means another attempt
-//! and so another file. Whatever part of an append reached the file before the crash is therefore a prefix of what
-//! is sent next, and is rightly skipped as a repeat. (A file system must not let a file's size run ahead of its bytes
-//! over a loss of power; ext4 in its ordered mode, XFS and btrfs do not.)
+//! Bytes after the last acknowledged one that a crash leaves need no repair. A job prints each byte of an attempt once;
+//! its worker keeps the bytes that are not acknowledged and sends them again from there; another worker runs another
+//! attempt, which has another file. So the part of an append that reached the file before the crash is a prefix of the
+//! next append and is skipped as a repetition. (This requires a file system whose file sizes do not get ahead of the
+//! data in a power failure, such as ext4 in ordered mode, XFS and btrfs.)
 //!
-//! Skipped bytes are acknowledged as much as appended ones, so they are synced first unless this process did so.
+//! Skipped bytes are acknowledged like appended ones, so they are synced first unless this process has done so.
 
-use super::files::{blocking, make_directories, make_directory, sync_directory};
+use super::directories::{make_directories, make_directory, sync_directory};
+use crate::blocking::blocking;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
@@ -26,20 +27,20 @@ use tidemill_core::ids::JobId;
 use tidemill_services::error::{Error, Result};
 use tidemill_services::ports::Logs;
 
-/// Files that are kept open for the next append.
+/// Maximum number of files that stay open for the next append.
 const MAX_OPEN_FILES: usize = 64;
 
-/// Names an attempt.
+/// Identifies an attempt.
 type AttemptKey = (JobId, u32);
 
-/// Logs below a directory.
+/// Logs in a directory.
 #[derive(Debug)]
 pub struct FileLogs {
     root: Arc<Path>,
     open: Mutex<OpenLogs>,
 }
 
-/// Open files by attempt, with when they were last used.
+/// Open files by attempt, with the time of their last use, counted in uses.
 #[derive(Debug, Default)]
 struct OpenLogs {
     uses: u64,
@@ -49,18 +50,18 @@ struct OpenLogs {
 #[derive(Debug)]
 struct OpenLog {
     file: File,
-    /// Bytes that this process knows to be on the disk.
+    /// Number of bytes that this process knows to be on disk.
     synced: AtomicU64,
 }
 
 impl FileLogs {
-    /// Logs below `root`, which is made if it is not there.
+    /// Opens the logs in `root`, which is created if it does not exist.
     pub fn open(root: &Path) -> Result<Self> {
         make_directory(root)?;
         Ok(Self { root: root.into(), open: Mutex::default() })
     }
 
-    fn known(&self, attempt: AttemptKey) -> Option<Arc<OpenLog>> {
+    fn cached(&self, attempt: AttemptKey) -> Option<Arc<OpenLog>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.uses += 1;
         let now = open.uses;
@@ -69,7 +70,7 @@ impl FileLogs {
         Some(Arc::clone(log))
     }
 
-    fn keep(&self, attempt: AttemptKey, log: Arc<OpenLog>) {
+    fn cache(&self, attempt: AttemptKey, log: Arc<OpenLog>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = open.files.iter().min_by_key(|(_, (used, _))| *used).map(|(attempt, _)| *attempt);
         if let Some(oldest) = oldest.filter(|_| open.files.len() >= MAX_OPEN_FILES) {
@@ -80,14 +81,14 @@ impl FileLogs {
     }
 }
 
-/// The file of an attempt. The last digits of a UUIDv7 are random, so they spread jobs over directories.
+/// Returns the path of an attempt's file. The last digits of a UUIDv7 are random, so they distribute jobs over directories.
 fn path(root: &Path, (job, attempt): AttemptKey) -> PathBuf {
     let id = job.to_string();
-    let spread = &id[id.len() - 2..];
-    root.join(spread).join(format!("{id}.{attempt}.log"))
+    let shard = &id[id.len() - 2..];
+    root.join(shard).join(format!("{id}.{attempt}.log"))
 }
 
-/// Opens the file of an attempt, made durably if it is not there.
+/// Opens the file of an attempt, and creates it durably if it does not exist.
 fn open(root: &Path, attempt: AttemptKey) -> io::Result<OpenLog> {
     let path = path(root, attempt);
     let directory = path.parent().unwrap_or(root);
@@ -100,7 +101,8 @@ fn open(root: &Path, attempt: AttemptKey) -> io::Result<OpenLog> {
     Ok(OpenLog { file, synced: AtomicU64::new(0) })
 }
 
-/// Appends under the file's lock, which other processes respect too. `None`: there is a gap before `offset`.
+/// Appends under the file's lock, which other processes use too, and returns the number of stored bytes. The inner
+/// error is that number if there is a gap before `offset`.
 fn append(log: &OpenLog, offset: u64, bytes: &[u8]) -> io::Result<Result<u64, u64>> {
     log.file.lock()?;
     let outcome = append_locked(log, offset, bytes);
@@ -110,14 +112,14 @@ fn append(log: &OpenLog, offset: u64, bytes: &[u8]) -> io::Result<Result<u64, u6
 
 fn append_locked(log: &OpenLog, offset: u64, bytes: &[u8]) -> io::Result<Result<u64, u64>> {
     let stored = log.file.metadata()?.len();
-    let Some(known) = stored.checked_sub(offset) else { return Ok(Err(stored)) };
-    let new = usize::try_from(known).ok().and_then(|known| bytes.get(known..)).unwrap_or_default();
+    let Some(repeated) = stored.checked_sub(offset) else { return Ok(Err(stored)) };
+    let new = usize::try_from(repeated).ok().and_then(|repeated| bytes.get(repeated..)).unwrap_or_default();
     let length = stored + new.len() as u64;
     if log.synced.load(Ordering::Relaxed) < length {
         let written = log.file.write_all_at(new, stored).and_then(|()| log.file.sync_data());
         if let Err(error) = written {
-            // After a sync that failed the kernel may take what it could not write for written: what was not
-            // acknowledged must go, so that it is written again. If even that fails, the first error says enough.
+            // After a failed sync the kernel may mark unwritten pages as clean, so the unacknowledged bytes are removed
+            // to be written again. If that fails too, the first error is the one to return.
             drop(log.file.set_len(stored));
             return Err(error);
         }
@@ -129,12 +131,12 @@ fn append_locked(log: &OpenLog, offset: u64, bytes: &[u8]) -> io::Result<Result<
 #[async_trait]
 impl Logs for FileLogs {
     async fn append(&self, job: JobId, attempt: u32, offset: u64, bytes: &[u8]) -> Result<u64> {
-        let known = self.known((job, attempt));
+        let cached = self.cached((job, attempt));
         let root = Arc::clone(&self.root);
         let bytes = Bytes::copy_from_slice(bytes);
         let (log, outcome) = blocking("storing log bytes", move || {
             let failed = |error| Error::io(format!("storing the log of job {job}"), error);
-            let log = match known {
+            let log = match cached {
                 Some(log) => log,
                 None => Arc::new(open(&root, (job, attempt)).map_err(failed)?),
             };
@@ -142,11 +144,11 @@ impl Logs for FileLogs {
             Ok((log, outcome))
         })
         .await?;
-        self.keep((job, attempt), log);
+        self.cache((job, attempt), log);
         outcome.map_err(|stored| {
             Error::Conflict(format!(
-                "the log of attempt {attempt} of job {job} has {stored} bytes, so none can be added at {offset}; \
-                 send from {stored} on"
+                "the log of attempt {attempt} of job {job} has {stored} bytes, so an append at {offset} would leave a \
+                 gap; send the bytes from {stored} on"
             ))
         })
     }
@@ -171,8 +173,8 @@ fn read(path: &Path, offset: u64, limit: usize) -> io::Result<(Bytes, u64)> {
         opened => opened?,
     };
     let stored = file.metadata()?.len();
-    let there = usize::try_from(stored.saturating_sub(offset)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; there.min(limit)];
+    let available = usize::try_from(stored.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; available.min(limit)];
     file.read_exact_at(&mut bytes, offset)?;
     Ok((Bytes::from(bytes), stored))
 }

@@ -1,6 +1,6 @@
 //! Documents in SQLite.
 
-use super::{database::Database, writer::TaskOutcome};
+use crate::sqlite::{Database, TaskOutcome};
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct SqliteDocuments {
 }
 
 impl SqliteDocuments {
-    /// The documents in this file.
+    /// Creates the store over a database.
     pub fn new(database: Arc<Database>, clock: Arc<dyn Clock>) -> Self {
         Self { database, clock }
     }
@@ -33,7 +33,7 @@ fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
     })
 }
 
-fn signed(version: u64) -> i64 {
+fn to_i64(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
 }
 
@@ -52,7 +52,7 @@ impl Documents for SqliteDocuments {
     async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
         let now = self.clock.now();
         let work = move |conn: &rusqlite::Connection| {
-            // A few at a time, so that what expires goes as fast as documents come.
+            // Each put deletes up to four expired documents, so that they cannot accumulate.
             conn.prepare_cached(
                 "DELETE FROM documents WHERE (kind, name) IN
                  (SELECT kind, name FROM documents WHERE expires_at <= ?1 LIMIT 4)",
@@ -60,7 +60,7 @@ impl Documents for SqliteDocuments {
             .execute([now.0])?;
             let NewDocument { key, value, due_at, expires_at } = &document;
             let (due_at, expires_at) = (due_at.map(|at| at.0), expires_at.map(|at| at.0));
-            // One that is made again after it was removed must not have a version that somebody read before.
+            // A document that is created again after its deletion must not get a version that a caller has read before.
             let changed = match if_version {
                 None => conn
                     .prepare_cached(
@@ -73,7 +73,7 @@ impl Documents for SqliteDocuments {
                         "UPDATE documents SET value = ?3, due_at = ?4, expires_at = ?5, version = version + 1
                          WHERE kind = ?1 AND name = ?2 AND version = ?6",
                     )?
-                    .execute(params![key.kind, key.name, value, due_at, expires_at, signed(version)])?,
+                    .execute(params![key.kind, key.name, value, due_at, expires_at, to_i64(version)])?,
             };
             Ok(TaskOutcome::Keep(changed == 1))
         };
@@ -87,7 +87,7 @@ impl Documents for SqliteDocuments {
                 .prepare_cached(
                     "DELETE FROM documents WHERE kind = ?1 AND name = ?2 AND (?3 IS NULL OR version = ?3)",
                 )?
-                .execute(params![key.kind, key.name, if_version.map(signed)])?;
+                .execute(params![key.kind, key.name, if_version.map(to_i64)])?;
             Ok(TaskOutcome::Keep(changed == 1))
         };
         self.database.write(WRITE_OPERATION, work).await
@@ -100,18 +100,18 @@ impl Documents for SqliteDocuments {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Document>, bool)> {
-        let mut found: Vec<Document> = self.database.read(READ_OPERATION, |conn| {
+        let mut documents: Vec<Document> = self.database.read(READ_OPERATION, |conn| {
             conn.prepare_cached(
                 "SELECT kind, name, value, due_at, version FROM documents
                  WHERE kind = ?1 AND name >= ?2 AND substr(name, 1, length(?2)) = ?2 AND name > ?3
                  ORDER BY name LIMIT ?4",
             )?
-            .query_map(params![kind, prefix, after.unwrap_or_default(), signed(limit as u64 + 1)], document)?
+            .query_map(params![kind, prefix, after.unwrap_or_default(), to_i64(limit as u64 + 1)], document)?
             .collect()
         })?;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        let more = documents.len() > limit;
+        documents.truncate(limit);
+        Ok((documents, more))
     }
 
     async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
@@ -120,7 +120,7 @@ impl Documents for SqliteDocuments {
                 "SELECT kind, name, value, due_at, version FROM documents
                  WHERE kind = ?1 AND due_at <= ?2 ORDER BY due_at, name LIMIT ?3",
             )?
-            .query_map(params![kind, now.0, signed(limit as u64)], document)?
+            .query_map(params![kind, now.0, to_i64(limit as u64)], document)?
             .collect()
         })
     }

@@ -1,9 +1,10 @@
 //! Objects as files.
 //!
-//! An object is one file: its bytes, then a trailer with their number and hash. So there is one rename that makes
-//! it, whole, and `info` need not read it.
+//! An object is one file: its bytes, then a trailer with their number and hash. So a single rename publishes it
+//! atomically, and `info` reads only the trailer.
 
-use super::files::{blocking, make_directories, make_directory, sync_directory};
+use super::directories::{make_directories, make_directory, sync_directory};
+use crate::blocking::blocking;
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -24,22 +25,22 @@ use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// Bytes that are handed over at once.
+/// Bytes that are passed to the writing thread or to the reader at once.
 const CHUNK_SIZE: usize = 512 * 1024;
-/// Chunks that wait to be written, at most.
+/// Maximum number of chunks that wait to be written.
 const MAX_QUEUED_CHUNKS: usize = 8;
-/// After so many bytes what was written is sent on its way to the disk, while more comes.
+/// Number of bytes after which a sync starts in the background, while more bytes are written.
 const SYNC_INTERVAL_BYTES: u64 = 16 * 1024 * 1024;
-/// What an unfinished put left is removed when it is older than this.
+/// Age at which a file of an unfinished put is removed.
 const STALE_FILE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often a put makes its directory again when a delete removes it as empty at the same time.
+/// Maximum number of times that a put creates its directory when concurrent deletes remove it as empty.
 const MAX_ATTEMPTS: u32 = 100;
 
 const MAGIC: &[u8; 8] = b"tmobj\0\0\x01";
 const HASH_LEN: usize = 32;
 const TRAILER_LEN: usize = MAGIC.len() + size_of::<u64>() + HASH_LEN;
 
-/// Objects below a directory.
+/// Objects in a directory.
 #[derive(Debug)]
 pub struct FileObjects {
     root: Arc<Path>,
@@ -47,34 +48,36 @@ pub struct FileObjects {
 }
 
 impl FileObjects {
-    /// Objects below `root`, which is made if it is not there.
+    /// Opens the objects in `root`, which is created if it does not exist.
     pub fn open(root: &Path) -> Result<Self> {
-        // Not a name that a key can have.
+        // A key cannot have this name.
         let unfinished = root.join(".unfinished");
         make_directory(&unfinished)?;
-        remove_leftovers(&unfinished)
+        remove_stale_files(&unfinished)
             .map_err(|error| Error::io(format!("cleaning {}", unfinished.display()), error))?;
         Ok(Self { root: root.into(), unfinished })
     }
 
-    /// The file of `key`. Its suffix cannot be part of a key, so `a` and `a/b` do not clash.
+    /// Returns the path of `key`. Its suffix cannot be part of a key, so `a` and `a/b` do not clash.
     fn path(&self, key: &str) -> Result<PathBuf> {
-        let good = |part: &str| {
+        let is_valid = |part: &str| {
             (1..=200).contains(&part.len())
                 && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         };
-        if key.len() <= 1000 && key.split('/').all(good) {
+        if key.len() <= 1000 && key.split('/').all(is_valid) {
             Ok(self.root.join(format!("{key}.object")))
         } else {
-            Err(Error::Invalid(format!("`{key}` is no object key: parts of a-z, 0-9 and -, joined by /")))
+            Err(Error::Invalid(format!(
+                "`{key}` is not an object key: it must be parts of a-z, 0-9 and -, joined by /"
+            )))
         }
     }
 }
 
-fn remove_leftovers(directory: &Path) -> io::Result<()> {
+fn remove_stale_files(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        // Another process may end its put, or clean here too, at the same time.
+        // Another process may finish its put, or clean up too, at the same time.
         let old = entry
             .metadata()
             .and_then(|meta| meta.modified())
@@ -89,7 +92,7 @@ fn remove_leftovers(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a put's stream hands to its writing thread. Without an `End` the put was broken off.
+/// A message to the writing thread of a put. A channel that closes without an `End` means an aborted put.
 enum PutChunk {
     Bytes(Vec<Bytes>),
     End,
@@ -100,61 +103,59 @@ impl Objects for FileObjects {
     async fn put_checked(
         &self,
         key: &str,
-        wanted: Option<&str>,
+        expected_sha256: Option<&str>,
         mut bytes: ByteStream,
     ) -> Result<ObjectInfo> {
         let path = self.path(key)?;
         let root = Arc::clone(&self.root);
         let unfinished = TemporaryFile(self.unfinished.join(Uuid::now_v7().to_string()));
-        let (pieces, waiting) = mpsc::channel(MAX_QUEUED_CHUNKS);
-        let doing = format!("storing object {key}");
-        let wanted = wanted.map(str::to_owned);
-        let stored = blocking(doing.clone(), move || {
-            let stored = store(&root, &path, &unfinished, wanted.as_deref(), waiting);
-            stored.map_err(|error| Error::io(doing, error))?
+        let (chunks, received_chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
+        let operation = format!("storing object {key}");
+        let expected_sha256 = expected_sha256.map(str::to_owned);
+        let stored = blocking(operation.clone(), move || {
+            let stored = store(&root, &path, &unfinished, expected_sha256.as_deref(), received_chunks);
+            stored.map_err(|error| Error::io(operation, error))?
         });
-        let fed = async move {
-            let mut gathered = Vec::new();
+        let sent = async move {
+            let mut chunk = Vec::new();
             let mut size = 0;
             while let Some(next) = bytes.next().await {
                 let next = next.map_err(|error| match error.kind() {
                     ErrorKind::StorageFull => Error::io(format!("storing object {key}"), error),
-                    _ => {
-                        Error::Invalid(format!("the bytes of the object broke off before their end: {error}"))
-                    }
+                    _ => Error::Invalid(format!("the upload was interrupted: {error}")),
                 })?;
                 size += next.len();
-                gathered.push(next);
+                chunk.push(next);
                 if size >= CHUNK_SIZE {
                     size = 0;
-                    if pieces.send(PutChunk::Bytes(std::mem::take(&mut gathered))).await.is_err() {
-                        // The writing thread failed, and says why.
+                    if chunks.send(PutChunk::Bytes(std::mem::take(&mut chunk))).await.is_err() {
+                        // The writing thread failed and returns the error.
                         return Ok(());
                     }
                 }
             }
-            // The same holds here.
-            drop(pieces.send(PutChunk::Bytes(gathered)).await);
-            drop(pieces.send(PutChunk::End).await);
+            // As above, the writing thread returns its error.
+            drop(chunks.send(PutChunk::Bytes(chunk)).await);
+            drop(chunks.send(PutChunk::End).await);
             Ok(())
         };
-        let (fed, stored) = tokio::join!(fed, stored);
-        fed?;
+        let (sent, stored) = tokio::join!(sent, stored);
+        sent?;
         stored
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
         let path = self.path(key)?;
-        let doing = format!("looking at object {key}");
-        blocking(doing.clone(), move || Ok(open(&path, &doing)?.map(|(_, info)| info))).await
+        let operation = format!("reading the size of object {key}");
+        blocking(operation.clone(), move || Ok(open(&path, &operation)?.map(|(_, info)| info))).await
     }
 
     async fn get(&self, key: &str) -> Result<ByteStream> {
         let path = self.path(key)?;
-        let doing = format!("reading object {key}");
-        let found = blocking(doing.clone(), move || open(&path, &doing)).await?;
-        let Some((file, info)) = found else {
-            return Err(Error::NotFound(format!("there is no object {key}")));
+        let operation = format!("reading object {key}");
+        let opened = blocking(operation.clone(), move || open(&path, &operation)).await?;
+        let Some((file, info)) = opened else {
+            return Err(Error::NotFound(format!("no object {key}")));
         };
         let rest = file.take(info.size);
         Ok(stream::try_unfold(rest, |mut rest| async move {
@@ -165,7 +166,7 @@ impl Objects for FileObjects {
                 if !chunk.is_empty() {
                     return Ok(Some((Bytes::from(chunk), rest)));
                 }
-                // The trailer was there, so the file was cut since.
+                // The trailer was read, so the file has been truncated since.
                 if rest.limit() > 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(None) }
             })
             .await?
@@ -176,8 +177,9 @@ impl Objects for FileObjects {
     async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
         let root = Arc::clone(&self.root);
-        let doing = format!("removing object {key}");
-        blocking(doing.clone(), move || remove(&root, &path).map_err(|error| Error::io(doing, error))).await
+        let operation = format!("removing object {key}");
+        blocking(operation.clone(), move || remove(&root, &path).map_err(|error| Error::io(operation, error)))
+            .await
     }
 
     async fn put_place(&self, _: &str, _: Option<&ContentChecksum>) -> Result<UploadTarget> {
@@ -189,27 +191,27 @@ impl Objects for FileObjects {
     }
 }
 
-/// A file that is removed unless it was renamed to where it belongs.
+/// A temporary file that is removed on drop unless it was renamed.
 struct TemporaryFile(PathBuf);
 
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        // Renamed, or never made; anything else is left to the next start's cleaning.
+        // It fails if the file was renamed or never created; the cleanup at the next start handles other failures.
         drop(fs::remove_file(&self.0));
     }
 }
 
-/// A sync under way.
+/// A running sync.
 type SyncHandle<'scope> = ScopedJoinHandle<'scope, io::Result<()>>;
 
-/// Writes what comes, and puts it into its place once it has ended, if it has the hash that is wanted; the inner error says that it
-/// has not.
+/// Writes the received chunks and renames the file to `path` at the end. The inner error is returned if the bytes do not
+/// have the expected hash.
 fn store(
     root: &Path,
     path: &Path,
     unfinished: &TemporaryFile,
-    wanted: Option<&str>,
-    mut pieces: mpsc::Receiver<PutChunk>,
+    expected_sha256: Option<&str>,
+    mut chunks: mpsc::Receiver<PutChunk>,
 ) -> io::Result<Result<ObjectInfo>> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished.0)?;
     let mut hash = Sha256::new();
@@ -217,16 +219,16 @@ fn store(
     std::thread::scope(|scope| {
         let mut syncing: Option<SyncHandle<'_>> = None;
         loop {
-            match pieces.blocking_recv() {
-                Some(PutChunk::Bytes(gathered)) => {
-                    for bytes in gathered {
+            match chunks.blocking_recv() {
+                Some(PutChunk::Bytes(chunk)) => {
+                    for bytes in chunk {
                         hash.update(&bytes);
                         file.write_all(&bytes)?;
                         size += bytes.len() as u64;
                     }
                 }
                 Some(PutChunk::End) => break,
-                None => return Err(io::Error::new(ErrorKind::Interrupted, "the put was broken off")),
+                None => return Err(io::Error::new(ErrorKind::Interrupted, "the upload was aborted")),
             }
             if size - synced >= SYNC_INTERVAL_BYTES && syncing.as_ref().is_none_or(SyncHandle::is_finished) {
                 synced = size;
@@ -239,8 +241,8 @@ fn store(
     })?;
     let hash = hash.finalize();
     let sha256 = HEXLOWER.encode(&hash);
-    if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
-        return Ok(Err(Error::other_bytes(&sha256, wanted)));
+    if let Some(expected) = expected_sha256.filter(|expected| *expected != sha256) {
+        return Ok(Err(Error::other_bytes(&sha256, expected)));
     }
     let mut trailer = Vec::with_capacity(TRAILER_LEN);
     trailer.extend_from_slice(MAGIC);
@@ -249,10 +251,10 @@ fn store(
     file.write_all(&trailer)?;
     file.sync_all()?;
     let directory = path.parent().unwrap_or(root);
-    for tried in 1.. {
+    for attempt in 1.. {
         make_directories(root, directory)?;
         match fs::rename(&unfinished.0, path).and_then(|()| sync_directory(directory)) {
-            Err(error) if error.kind() == ErrorKind::NotFound && tried < MAX_ATTEMPTS => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && attempt < MAX_ATTEMPTS => {}
             renamed => {
                 renamed?;
                 break;
@@ -262,7 +264,7 @@ fn store(
     Ok(Ok(ObjectInfo { size, sha256: Some(sha256) }))
 }
 
-/// A sync that failed may not be reported by the next one, so each one's outcome counts.
+/// Waits for a sync. Each outcome counts, since the next sync may not report the failure of an earlier one.
 fn join(thread: Option<SyncHandle<'_>>) -> io::Result<()> {
     match thread.map(SyncHandle::join) {
         None => Ok(()),
@@ -270,8 +272,8 @@ fn join(thread: Option<SyncHandle<'_>>) -> io::Result<()> {
     }
 }
 
-/// The file of an object and what its trailer says; `None` when there is none.
-fn open(path: &Path, doing: &str) -> Result<Option<(File, ObjectInfo)>> {
+/// Opens the file of an object and reads its trailer; `None` if there is no such object.
+fn open(path: &Path, operation: &str) -> Result<Option<(File, ObjectInfo)>> {
     let read = || {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -286,25 +288,25 @@ fn open(path: &Path, doing: &str) -> Result<Option<(File, ObjectInfo)>> {
         Ok((file, ObjectInfo { size, sha256: Some(HEXLOWER.encode(hash)) }))
     };
     match read() {
-        Ok(found) => Ok(Some(found)),
+        Ok(opened) => Ok(Some(opened)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(doing, error)),
+        Err(error) => Err(Error::io(operation, error)),
     }
 }
 
-/// Removes a file, and the directories that it leaves empty.
+/// Removes a file, and the directories that become empty.
 fn remove(root: &Path, path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         removed => removed?,
     }
-    let mut kept = path.parent().unwrap_or(root);
-    // Fails on the first that is not empty.
-    while kept != root && fs::remove_dir(kept).is_ok() {
-        kept = kept.parent().unwrap_or(root);
+    let mut directory = path.parent().unwrap_or(root);
+    // `remove_dir` fails for the first directory that is not empty.
+    while directory != root && fs::remove_dir(directory).is_ok() {
+        directory = directory.parent().unwrap_or(root);
     }
-    match sync_directory(kept) {
-        // Another delete removed it just now, and syncs what is above.
+    match sync_directory(directory) {
+        // A concurrent delete has removed the directory, and syncs its parent.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         synced => synced,
     }
@@ -323,7 +325,7 @@ mod tests {
     use tidemill_services::ports::Objects;
 
     #[test]
-    fn leftovers_are_removed_once_they_are_old() {
+    fn only_stale_unfinished_files_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         drop(FileObjects::open(directory.path()).unwrap());
         let unfinished = directory.path().join(".unfinished");

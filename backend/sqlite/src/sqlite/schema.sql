@@ -1,5 +1,5 @@
 -- Schema 1. A node's key is its execution's `seq` shifted left by 32, plus its index: one integer, so that a
--- transition finds its row by rowid, and all nodes of an execution are one range.
+-- transition finds its row by rowid, and the nodes of an execution are one range.
 
 CREATE TABLE executions (
     seq INTEGER PRIMARY KEY,
@@ -24,7 +24,7 @@ CREATE INDEX executions_branch ON executions (branch, id);
 CREATE INDEX executions_status ON executions (status, id);
 CREATE INDEX executions_live ON executions (id) WHERE over = 0;
 
--- Large and never written again, so kept away from the row that each transition touches.
+-- Large and immutable, so not in the row that each transition updates.
 CREATE TABLE execution_specs (
     seq INTEGER PRIMARY KEY,
     spec TEXT NOT NULL
@@ -37,7 +37,7 @@ CREATE TABLE run_numbers (
     PRIMARY KEY (repo, pipeline)
 ) WITHOUT ROWID;
 
--- `idle`: a node that has not acted yet (a pending job, a closed gate, an end), which an arrival may make due.
+-- `idle`: a node that has not started (a pending job, a closed gate, an end node), which an arrival can make due.
 CREATE TABLE nodes (
     node INTEGER PRIMARY KEY,
     version INTEGER NOT NULL,
@@ -88,7 +88,7 @@ CREATE INDEX artifacts_execution ON artifacts (execution, ix, id);
 CREATE INDEX artifacts_job ON artifacts (job, id);
 CREATE INDEX artifacts_expiry ON artifacts (expires_at) WHERE expires_at IS NOT NULL;
 
--- `receipt`: of the newest delivery; NULL when there was none since the job was sent or given back.
+-- `receipt`: the receipt of the newest delivery; NULL if there was none since the job was sent or given back.
 CREATE TABLE queue (
     seq INTEGER PRIMARY KEY,
     execution BLOB NOT NULL,

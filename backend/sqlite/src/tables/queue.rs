@@ -1,6 +1,6 @@
-//! The queue: a table beside the records.
+//! The job queue in SQLite.
 
-use super::{database::Database, writer::TaskOutcome};
+use crate::sqlite::{Database, TaskOutcome};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{fmt, sync::Arc, time::Duration};
@@ -11,23 +11,23 @@ use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, QueuedJob};
 use tokio::{sync::watch, time};
 use uuid::Uuid;
 
-/// How long a receiver waits before it looks for messages that another process sent, or that are no longer hidden.
+/// Interval at which a receiver checks for messages that another process sent or that became visible again.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-const QUEUE_OPERATION: &str = "using the job queue";
+const QUEUE_OPERATION: &str = "accessing the job queue";
 
-/// A durable queue with visibility time-outs.
+/// A durable queue with visibility timeouts.
 pub struct SqliteQueue(Arc<QueueState>);
 
 struct QueueState {
     database: Arc<Database>,
     clock: Arc<dyn Clock>,
-    /// Changes whenever a message became visible.
+    /// Changes whenever a message is sent or given back.
     sent: watch::Sender<u64>,
 }
 
 impl SqliteQueue {
-    /// The queue in this file; `clock` says what is visible.
+    /// Creates the queue over a database; `clock` determines which messages are visible.
     pub fn new(database: Arc<Database>, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(QueueState { database, clock, sent: watch::Sender::new(0) }))
     }
@@ -39,8 +39,8 @@ impl fmt::Debug for SqliteQueue {
     }
 }
 
-/// A message on its way to the receiver. Should that be gone when it arrives, the message is given back at once
-/// rather than when its time is over.
+/// A message on its way to the receiver. If the receiver is gone when it arrives, the message is given back immediately
+/// instead of at its visibility timeout.
 struct PendingReceive {
     message: Option<Message>,
     queue: Arc<QueueState>,
@@ -61,7 +61,7 @@ impl Drop for PendingReceive {
 }
 
 impl QueueState {
-    fn wake(&self) {
+    fn notify_receivers(&self) {
         self.sent.send_modify(|count| *count = count.wrapping_add(1));
     }
 
@@ -78,22 +78,23 @@ impl QueueState {
         })
     }
 
-    /// Takes a message, if one is visible. Looks before it asks the writer, so that idle receivers cost it nothing.
-    async fn take(
+    /// Receives a message, if one is visible. Reads first, so that idle receivers do not load the writer.
+    async fn receive_visible(
         self: &Arc<Self>,
-        of: Option<ExecutionId>,
+        execution: Option<ExecutionId>,
         labels: &Labels,
         hide_ms: u64,
     ) -> Result<Option<Message>> {
         let now = self.clock.now();
         let labels = labels.clone();
-        if self.database.read(QUEUE_OPERATION, |conn| first_visible(conn, of, &labels, now))?.is_none() {
+        if self.database.read(QUEUE_OPERATION, |conn| first_visible(conn, execution, &labels, now))?.is_none()
+        {
             return Ok(None);
         }
         let hidden_until = now.plus_ms(i64::try_from(hide_ms).unwrap_or(i64::MAX));
         let queue = Arc::clone(self);
         let delivery = self.database.write(QUEUE_OPERATION, move |conn| {
-            let Some(seq) = first_visible(conn, of, &labels, now)? else {
+            let Some(seq) = first_visible(conn, execution, &labels, now)? else {
                 return Ok(TaskOutcome::Keep(None));
             };
             let receipt = Uuid::now_v7();
@@ -111,46 +112,46 @@ impl QueueState {
     }
 }
 
-/// The message that became visible first, of those whose labels are all among `labels`.
+/// Returns the message that became visible first, of those whose labels are all among `labels`.
 fn first_visible(
     conn: &Connection,
-    of: Option<ExecutionId>,
+    execution: Option<ExecutionId>,
     labels: &Labels,
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
-    let fitting = fitting(conn, labels)?;
-    match of {
+    let label_sets = matching_label_sets(conn, labels)?;
+    match execution {
         Some(execution) => conn
             .prepare_cached(
                 "SELECT seq FROM queue INDEXED BY queue_execution_visible
                  WHERE execution = ?1 AND visible_at <= ?2 AND (labels = '' OR labels IN (SELECT value FROM json_each(?3)))
                  ORDER BY visible_at, seq LIMIT 1",
             )?
-            .query_row(params![execution.0, now.0, fitting], |row| row.get(0)),
+            .query_row(params![execution.0, now.0, label_sets], |row| row.get(0)),
         None => conn
             .prepare_cached(
                 "SELECT seq FROM queue INDEXED BY queue_visible
                  WHERE visible_at <= ?1 AND (labels = '' OR labels IN (SELECT value FROM json_each(?2)))
                  ORDER BY visible_at, seq LIMIT 1",
             )?
-            .query_row(params![now.0, fitting], |row| row.get(0)),
+            .query_row(params![now.0, label_sets], |row| row.get(0)),
     }
     .optional()
 }
 
-/// The sets of labels that wait in the queue and are all among `labels`, as a JSON array of their names. Costs what waits
-/// for workers with labels.
-fn fitting(conn: &Connection, labels: &Labels) -> rusqlite::Result<String> {
-    let mut waiting = conn.prepare_cached("SELECT DISTINCT labels FROM queue WHERE labels <> ''")?;
-    let names = waiting.query_map([], |row| row.get::<_, String>(0))?;
-    let mut fit = Vec::new();
+/// Returns the label sets of queued messages that are all among `labels`, as a JSON array of their names. The cost depends
+/// on the number of messages with labels.
+fn matching_label_sets(conn: &Connection, labels: &Labels) -> rusqlite::Result<String> {
+    let mut statement = conn.prepare_cached("SELECT DISTINCT labels FROM queue WHERE labels <> ''")?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let mut matching = Vec::new();
     for name in names {
         let name = name?;
         if parse(&name).is_ok_and(|demands| fits(&demands, labels)) {
-            fit.push(name);
+            matching.push(name);
         }
     }
-    Ok(serde_json::json!(fit).to_string())
+    Ok(serde_json::json!(matching).to_string())
 }
 
 #[async_trait]
@@ -161,8 +162,8 @@ impl JobQueue for SqliteQueue {
         }
         let (messages, now) = (messages.to_vec(), self.0.clock.now());
         let written = self.0.database.write(QUEUE_OPERATION, move |conn| {
-            // One that is visible keeps its place; the receipt of one that was hidden is void, so that its holder
-            // cannot delete what was sent after it.
+            // A visible message keeps its position. A hidden one loses its receipt, so that its receiver cannot delete
+            // the message that was sent after it.
             let mut insert = conn.prepare_cached(
                 "INSERT INTO queue (execution, ix, visible_at, labels) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (execution, ix)
@@ -175,7 +176,7 @@ impl JobQueue for SqliteQueue {
             Ok(TaskOutcome::Keep(()))
         });
         written.await?;
-        self.0.wake();
+        self.0.notify_receivers();
         Ok(())
     }
 
@@ -190,19 +191,19 @@ impl JobQueue for SqliteQueue {
         hide_ms: u64,
         wait: Duration,
     ) -> Result<Option<Message>> {
-        let until = time::Instant::now() + wait;
+        let deadline = time::Instant::now() + wait;
         let mut sent = self.0.sent.subscribe();
         loop {
             sent.mark_unchanged();
-            if let Some(message) = self.0.take(execution, labels, hide_ms).await? {
+            if let Some(message) = self.0.receive_visible(execution, labels, hide_ms).await? {
                 return Ok(Some(message));
             }
             let now = time::Instant::now();
-            if now >= until {
+            if now >= deadline {
                 return Ok(None);
             }
-            // Either way it looks again: the sender outlives this call, so an error cannot be.
-            drop(time::timeout_at(until.min(now + POLL_INTERVAL), sent.changed()).await);
+            // It checks again in either case. The sender outlives this call, so an error is impossible.
+            drop(time::timeout_at(deadline.min(now + POLL_INTERVAL), sent.changed()).await);
         }
     }
 
@@ -219,7 +220,7 @@ impl JobQueue for SqliteQueue {
 
     async fn give_back(&self, message: &Message) -> Result<()> {
         self.0.give_back(message).await?;
-        self.0.wake();
+        self.0.notify_receivers();
         Ok(())
     }
 }

@@ -1,12 +1,12 @@
-//! One SQLite file with one writer thread and a few readers; several processes may share it.
+//! The SQLite file, with one writer thread and a few read connections. Several processes can share it.
 
 use super::{
-    acknowledged::TransactionCounter,
     failure::{Failure, failed, migration_failed},
-    files::make_directory,
     integrity,
+    transaction_counter::TransactionCounter,
     writer::{self, ErasedTask, Task, TaskOutcome, WriterThread},
 };
+use crate::files::directories::make_directory;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
 use rusqlite_migration::{M, Migrations};
 use std::{
@@ -22,10 +22,10 @@ use std::{
 use tidemill_services::error::{Error, Result};
 use tokio::sync::oneshot;
 
-/// Schema versions in order; one that was released never changes.
+/// Schema migrations in order. A released migration never changes.
 const MIGRATION_STEPS: &[M<'static>] = &[
     M::up(include_str!("schema.sql")),
-    // Nothing asks for it any more, and it cost every change of a status.
+    // No query uses this index any more, and every change of a status updated it.
     M::up("DROP INDEX nodes_under_way;"),
     M::up("CREATE TABLE dead_letters (at INTEGER, node INTEGER, PRIMARY KEY (at, node)) WITHOUT ROWID;"),
     M::up(include_str!("documents.sql")),
@@ -33,23 +33,23 @@ const MIGRATION_STEPS: &[M<'static>] = &[
         "ALTER TABLE queue ADD COLUMN labels TEXT NOT NULL DEFAULT '';
          CREATE INDEX queue_labels ON queue (labels) WHERE labels <> '';",
     ),
-    // Transactions that were committed; beside the file stands how many of them were acknowledged.
+    // The number of committed transactions. A file next to the database has the number of acknowledged ones.
     M::up("CREATE TABLE commits (number INTEGER NOT NULL); INSERT INTO commits VALUES (0);"),
-    // Jobs are planned again from what is recorded of their execution.
+    // Job definitions are planned again from the recorded execution.
     M::up("DROP TABLE job_specs;"),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(MIGRATION_STEPS);
 
-/// Idle readers that are kept open.
+/// Maximum number of idle read connections.
 const MAX_IDLE_READERS: usize = 8;
 
-/// How often a connection asks again for what another process holds, 10 ms apart: 20 s.
+/// Maximum number of retries while another process holds a lock, 10 ms apart: 20 s.
 const MAX_BUSY_RETRIES: i32 = 2_000;
 
-/// The file.
+/// The SQLite file.
 ///
-/// Short reads run where they are asked for: they take some 10 microseconds and, in WAL mode, wait for no writer.
-/// Long ones go to a blocking thread.
+/// Short reads run on the calling thread: they take about 10 microseconds and, in WAL mode, never wait for the writer.
+/// Long reads run on a blocking thread.
 pub struct Database {
     path: PathBuf,
     tasks: mpsc::Sender<Box<dyn ErasedTask>>,
@@ -57,27 +57,27 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the file at `path`, made with mode 0600 (its directory with 0700) if there is none, and brings it to
-    /// this program's schema.
+    /// Opens the file at `path` and migrates it to the current schema. A missing file is created with mode 0600, its
+    /// directory with 0700.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_with(path, || {})
     }
 
-    /// The same; `on_full` is called whenever writes failed for want of space.
+    /// Opens the file as [`Self::open`] does, and calls `on_full` whenever a write fails because the disk is full.
     pub fn open_with(path: &Path, on_full: impl Fn() + Send + 'static) -> Result<Self> {
         if let Some(directory) = path.parent() {
             make_directory(directory)?;
         }
-        // One process at a time, or two of them would make the tables.
+        // One process at a time; otherwise two could create the tables.
         let lock = lock(path)?;
         integrity::must_be_whole(path)?;
-        // Before the records are read: what another process acknowledges meanwhile is in them.
+        // Read before the database, so that it includes everything that another process acknowledges in between.
         let known = TransactionCounter::known(path);
         create(path)?;
         let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let opening = format!("opening the records in {}", path.display());
+        let opening = format!("opening the database {}", path.display());
         let failed = |error: rusqlite::Error| Failure::new(&error).error(&opening);
-        // Should something be lost, what is left of the log stays as it is.
+        // If transactions are lost, the remaining write-ahead log must stay unchanged.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         tune(&conn).map_err(failed)?;
         integrity::must_have_all(path, known, commits(&conn).map_err(failed)?)?;
@@ -91,15 +91,15 @@ impl Database {
         thread::Builder::new()
             .name("records-writer".to_owned())
             .spawn(move || writer::run(&conn, &queued, &writer))
-            .map_err(|error| Error::io("starting the thread that writes the records", error))?;
+            .map_err(|error| Error::io("starting the database writer thread", error))?;
         Ok(Self { path: path.to_owned(), tasks, readers: Mutex::default() })
     }
 
-    /// Queues `work` for the writer at once, and resolves with its outcome when that is durable. Dropping what
-    /// comes back does not take `work` back.
+    /// Queues `work` for the writer immediately, and resolves with its outcome when that is durable. Dropping the
+    /// future does not cancel `work`.
     pub fn write<T, F>(
         &self,
-        doing: &'static str,
+        operation: &'static str,
         work: F,
     ) -> impl Future<Output = Result<T>> + Send + use<T, F>
     where
@@ -107,31 +107,31 @@ impl Database {
         F: FnOnce(&Connection) -> rusqlite::Result<TaskOutcome<T>> + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
-        // A writer that is gone drops the task, and with it `reply`.
-        drop(self.tasks.send(Box::new(Task { doing, work, reply })));
+        // If the writer has ended, the task is dropped, and `reply` with it.
+        drop(self.tasks.send(Box::new(Task { operation, work, reply })));
         async move {
             outcome
                 .await
-                .unwrap_or_else(|_| Err(Error::storage(doing, "the thread that writes the records is gone")))
+                .unwrap_or_else(|_| Err(Error::storage(operation, "the database writer thread has ended")))
         }
     }
 
-    /// Reads all of the file and says what does not fit together; `None`: all does. Gives a handle before it begins, by which another
-    /// thread can end it.
+    /// Checks the whole file and returns the inconsistencies; `None` if there are none. Passes a handle to `begun` first,
+    /// with which another thread can interrupt the check.
     pub fn check(&self, begun: impl FnOnce(InterruptHandle)) -> rusqlite::Result<Option<String>> {
         let conn = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         conn.pragma_update(None, "query_only", true)?;
         begun(conn.get_interrupt_handle());
-        let mut found = conn.prepare("PRAGMA quick_check(3)")?;
+        let mut statement = conn.prepare("PRAGMA quick_check(3)")?;
         let lines =
-            found.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+            statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
         Ok((lines != ["ok"]).then(|| lines.join("; ")))
     }
 
-    /// What `work` reads, right here: only for what reads a few rows.
+    /// Runs `work` on the calling thread; only for reads of a few rows.
     pub fn read<T>(
         &self,
-        doing: &'static str,
+        operation: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -140,10 +140,10 @@ impl Database {
         } else {
             // Not SQLITE_OPEN_READ_ONLY: a reader may have to recover the WAL after a crash.
             let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            conn.pragma_update(None, "query_only", true).map_err(failed(doing))?;
+            conn.pragma_update(None, "query_only", true).map_err(failed(operation))?;
             conn
         };
-        let outcome = work(&conn).map_err(failed(doing));
+        let outcome = work(&conn).map_err(failed(operation));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         if readers.len() < MAX_IDLE_READERS {
             readers.push(conn);
@@ -158,10 +158,10 @@ impl fmt::Debug for Database {
     }
 }
 
-/// Transactions that the file has; `None`: it is new.
+/// Returns the number of transactions in the file; `None` if the file is new.
 fn commits(conn: &Connection) -> rusqlite::Result<Option<u64>> {
-    let counts = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'commits')";
-    if !conn.query_row(counts, [], |row| row.get::<_, bool>(0))? {
+    let has_table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'commits')";
+    if !conn.query_row(has_table, [], |row| row.get::<_, bool>(0))? {
         return Ok(None);
     }
     conn.query_row("SELECT number FROM commits", [], |row| row.get::<_, i64>(0))
@@ -170,42 +170,42 @@ fn commits(conn: &Connection) -> rusqlite::Result<Option<u64>> {
 
 fn lock(path: &Path) -> Result<File> {
     let path = path.with_extension("lock");
-    let doing = || format!("locking {}", path.display());
+    let operation = || format!("locking {}", path.display());
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
         .open(&path)
-        .map_err(|error| Error::io(doing(), error))?;
-    file.lock().map_err(|error| Error::io(doing(), error))?;
+        .map_err(|error| Error::io(operation(), error))?;
+    file.lock().map_err(|error| Error::io(operation(), error))?;
     Ok(file)
 }
 
-/// Makes the empty file. One that is there is not even opened: closing it would drop the locks that SQLite holds on
-/// it elsewhere in this process.
+/// Creates the empty file. An existing file is not opened: closing it would release the locks that SQLite holds on it
+/// elsewhere in this process.
 fn create(path: &Path) -> Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(Error::io(format!("making {}", path.display()), error))
+            Err(Error::io(format!("creating {}", path.display()), error))
         }
         _ => Ok(()),
     }
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
-    // A connection is used by one thread at a time, which the borrow checker sees to.
+    // The borrow checker ensures that only one thread at a time uses a connection.
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)
-        .and_then(|conn| conn.busy_handler(Some(wait_for_others)).map(|()| conn))
-        .map_err(|error| Failure::new(&error).error(&format!("opening the records in {}", path.display())))?;
+        .and_then(|conn| conn.busy_handler(Some(wait_for_lock)).map(|()| conn))
+        .map_err(|error| Failure::new(&error).error(&format!("opening the database {}", path.display())))?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
 }
 
 fn tune(conn: &Connection) -> rusqlite::Result<()> {
-    // FULL: a commit is on the disk before it is acknowledged. The longer WAL makes checkpoints rarer, each of which
-    // writes a page once however often it changed.
+    // FULL: a commit is on disk before it is acknowledged. A longer WAL makes checkpoints rarer; a checkpoint writes a
+    // page once, however often it changed.
     conn.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
@@ -216,10 +216,10 @@ fn tune(conn: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// SQLite's own wait grows to 100 ms, too long beside transactions of a few; this one stays short.
-fn wait_for_others(tries: i32) -> bool {
-    thread::sleep(Duration::from_millis(if tries < 10 { 1 } else { 10 }));
-    tries < MAX_BUSY_RETRIES
+/// Busy handler. SQLite's own delay grows to 100 ms, too long for transactions of a few ms; this one stays at 10 ms.
+fn wait_for_lock(retries: i32) -> bool {
+    thread::sleep(Duration::from_millis(if retries < 10 { 1 } else { 10 }));
+    retries < MAX_BUSY_RETRIES
 }
 
 #[cfg(test)]
@@ -254,26 +254,27 @@ mod tests {
                 .map(TaskOutcome::Keep)
         });
         limit.await.unwrap();
-        let full = database.write("writing much", |conn| insert(conn, "much", 1 << 20)).await;
-        assert!(matches!(full, Err(Error::DiskFull(doing)) if doing == "writing much"));
-        database.write("testing", |conn| insert(conn, "little", 10)).await.unwrap();
-        assert_eq!(keys(&database), ["little"]);
+        let full = database.write("writing a large value", |conn| insert(conn, "large", 1 << 20)).await;
+        assert!(matches!(full, Err(Error::DiskFull(operation)) if operation == "writing a large value"));
+        database.write("testing", |conn| insert(conn, "small", 10)).await.unwrap();
+        assert_eq!(keys(&database), ["small"]);
     }
 
     #[tokio::test]
     async fn failed_task_rolls_back_only_itself() {
         let directory = tempfile::tempdir().unwrap();
         let database = Database::open(&directory.path().join("a.db")).unwrap();
-        // Queued before any is awaited, so that they share transactions.
-        let kept = database.write("testing", |conn| insert(conn, "a", 1));
-        let undone = database.write("testing", |conn| insert(conn, "b", 1).map(|_| TaskOutcome::Undo(7)));
+        // Queued before any of them is awaited, so that they share a transaction.
+        let committed = database.write("testing", |conn| insert(conn, "a", 1));
+        let rolled_back =
+            database.write("testing", |conn| insert(conn, "b", 1).map(|_| TaskOutcome::Undo(7)));
         let failed = database.write("testing", |conn| {
             insert(conn, "c", 1)?;
             insert(conn, "a", 1)
         });
         let last = database.write("testing", |conn| insert(conn, "d", 1));
-        kept.await.unwrap();
-        assert_eq!(undone.await.unwrap(), 7);
+        committed.await.unwrap();
+        assert_eq!(rolled_back.await.unwrap(), 7);
         assert!(failed.await.is_err());
         last.await.unwrap();
         assert_eq!(keys(&database), ["a", "d"]);
@@ -301,7 +302,7 @@ mod tests {
         let error = Database::open(&newer).unwrap_err().to_string();
         assert!(error.contains("newer.db") && error.contains("newer tidemill"), "{error}");
         let damaged = directory.path().join("damaged.db");
-        fs::write(&damaged, "this is no database, however long it may be".repeat(200)).unwrap();
+        fs::write(&damaged, "this is not a database, however long it is".repeat(200)).unwrap();
         let error = Database::open(&damaged).unwrap_err().to_string();
         assert!(error.contains("damaged.db") && error.contains("the file is damaged"), "{error}");
     }

@@ -1,7 +1,7 @@
-//! The one thread that writes: whatever is queued for it goes into one transaction, and is answered once that is
-//! durable. So the cost of a sync to disk is shared by all who wait for it.
+//! The writer thread. It commits all queued tasks in one transaction (group commit) and replies to each when the
+//! transaction is durable, so that they share the cost of one sync to disk.
 
-use super::{acknowledged::TransactionCounter, failure::Failure};
+use super::{failure::Failure, transaction_counter::TransactionCounter};
 use rusqlite::Connection;
 use std::{
     sync::mpsc::{Receiver, TryRecvError},
@@ -10,44 +10,44 @@ use std::{
 use tidemill_services::error::Result;
 use tokio::sync::oneshot;
 
-/// The most tasks of one transaction, so that the first of them does not wait for ever more of them.
+/// Maximum number of tasks per transaction, which bounds the wait of the first one.
 const MAX_TASKS: usize = 512;
 
-/// What a task wants done with its writes.
+/// The outcome of a task, and whether its writes are committed.
 #[derive(Debug)]
 pub enum TaskOutcome<T> {
-    /// Keep them.
+    /// Commit the writes.
     Keep(T),
-    /// Take them back; those of the others in the transaction stay.
+    /// Roll the writes back. Other tasks of the transaction are not affected.
     Undo(T),
 }
 
-/// Something to do inside a transaction, and somebody who waits for its outcome.
+/// Work to do in a transaction, with the channel for its outcome.
 pub struct Task<T, F> {
-    /// Named in errors.
-    pub doing: &'static str,
-    /// The writes.
+    /// The operation, for error messages.
+    pub operation: &'static str,
+    /// Does the writes.
     pub work: F,
-    /// Who waits.
+    /// Receives the outcome.
     pub reply: oneshot::Sender<Result<T>>,
 }
 
-/// A task of any type.
+/// A task with its types erased.
 pub trait ErasedTask: Send {
-    /// Makes the writes.
+    /// Does the writes.
     fn run(self: Box<Self>, conn: &Connection) -> CompletedTask;
-    /// Answers that there was no transaction to make them in.
+    /// Replies that no transaction could be started.
     fn refuse(self: Box<Self>, failure: &Failure);
 }
 
-/// Answers a task that ran: with its own outcome, or with why the transaction as a whole failed.
+/// Replies to a completed task: with its own outcome, or with the failure of the transaction.
 type TaskReply = Box<dyn FnOnce(Option<&Failure>)>;
 
-/// A task that ran and is to be answered.
+/// A task that has run and waits for the commit.
 pub struct CompletedTask {
     keep: bool,
     failure: Option<Failure>,
-    answer: TaskReply,
+    reply: TaskReply,
 }
 
 impl<T, F> ErasedTask for Task<T, F>
@@ -56,40 +56,40 @@ where
     F: FnOnce(&Connection) -> rusqlite::Result<TaskOutcome<T>> + Send,
 {
     fn run(self: Box<Self>, conn: &Connection) -> CompletedTask {
-        let Self { doing, work, reply } = *self;
+        let Self { operation, work, reply } = *self;
         let (keep, outcome) = match work(conn) {
             Ok(TaskOutcome::Keep(value)) => (true, Ok(value)),
             Ok(TaskOutcome::Undo(value)) => (false, Ok(value)),
             Err(error) => (false, Err(Failure::new(&error))),
         };
         let failure = outcome.as_ref().err().cloned();
-        let answer = move |broken: Option<&Failure>| {
-            // What a task found, even a conflict, may rest on another's writes in the same transaction; without
-            // that it means nothing.
-            let outcome = match broken {
-                Some(failure) => Err(failure.error(doing)),
-                None => outcome.map_err(|failure| failure.error(doing)),
+        let send_reply = move |transaction_failure: Option<&Failure>| {
+            // The outcome of a task, even a conflict, may depend on writes of other tasks in the transaction. If
+            // that fails, the outcome is void.
+            let outcome = match transaction_failure {
+                Some(failure) => Err(failure.error(operation)),
+                None => outcome.map_err(|failure| failure.error(operation)),
             };
-            // Who asked may have gone away; what was written stays.
+            // The caller may have gone; the writes stay.
             drop(reply.send(outcome));
         };
-        CompletedTask { keep, failure, answer: Box::new(answer) }
+        CompletedTask { keep, failure, reply: Box::new(send_reply) }
     }
 
     fn refuse(self: Box<Self>, failure: &Failure) {
-        drop(self.reply.send(Err(failure.error(self.doing))));
+        drop(self.reply.send(Err(failure.error(self.operation))));
     }
 }
 
-/// What the writer does beside writing.
+/// What the writer thread uses apart from the connection.
 pub struct WriterThread {
-    /// Where it is kept how much was acknowledged.
+    /// Stores the number of acknowledged transactions.
     pub acknowledged: TransactionCounter,
-    /// Called when there was no space to write in.
+    /// Called when the disk is full.
     pub on_full: Box<dyn Fn() + Send>,
 }
 
-/// Writes until nobody is left who could queue a task.
+/// Runs tasks until all senders are dropped.
 pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn ErasedTask>>, writer: &WriterThread) {
     while let Ok(first) = tasks.recv() {
         let mut batch = vec![first];
@@ -100,32 +100,32 @@ pub fn run(conn: &Connection, tasks: &Receiver<Box<dyn ErasedTask>>, writer: &Wr
             }
         }
         let mut batch = batch.into_iter();
-        // A transaction that breaks off leaves the tasks that it did not reach to the next one.
+        // Tasks that a failed transaction did not reach run in the next one.
         while batch.len() > 0 {
             transact(conn, &mut batch, writer);
         }
     }
 }
 
-/// One transaction over `tasks`; answers each that it took from them.
+/// Runs `tasks` in one transaction and replies to each task that it took.
 fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn ErasedTask>>, writer: &WriterThread) {
     if let Err(failure) = statement(conn, "BEGIN IMMEDIATE") {
         if failure.is_full() {
-            make_room(conn, writer);
+            free_space(conn, writer);
         }
         tasks.for_each(|task| task.refuse(&failure));
         return;
     }
     let changes = conn.total_changes();
-    let mut ran = Vec::with_capacity(tasks.len());
-    let outcome = fill(conn, tasks, &mut ran).and_then(|()| {
-        // What changes nothing costs no sync, and need not be counted.
-        let changed = conn.total_changes() != changes && ran.iter().any(|one| one.keep);
-        let number = if changed { Some(count(conn)?) } else { None };
+    let mut completed = Vec::with_capacity(tasks.len());
+    let outcome = run_tasks(conn, tasks, &mut completed).and_then(|()| {
+        // A transaction without changes needs no sync and is not counted.
+        let changed = conn.total_changes() != changes && completed.iter().any(|task| task.keep);
+        let number = if changed { Some(count_transaction(conn)?) } else { None };
         statement(conn, "COMMIT").map(|()| number)
     });
     if outcome.is_err() && !conn.is_autocommit() {
-        // Should this fail too, then the next BEGIN fails and says why.
+        // If this fails too, the next BEGIN fails with the reason.
         drop(statement(conn, "ROLLBACK"));
     }
     let failure = match outcome {
@@ -137,48 +137,48 @@ fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn ErasedTask>>, writer
         }
         Err(failure) => Some(failure),
     };
-    // Before anybody hears of it, so that who tries again finds the space.
+    // Before the replies, so that a retry finds the space.
     if failure.as_ref().is_some_and(Failure::is_full) {
-        make_room(conn, writer);
+        free_space(conn, writer);
     }
-    for one in ran {
-        (one.answer)(failure.as_ref());
+    for task in completed {
+        (task.reply)(failure.as_ref());
     }
 }
 
-/// Counts this transaction; its number.
-fn count(conn: &Connection) -> Result<u64, Failure> {
+/// Counts this transaction and returns its number.
+fn count_transaction(conn: &Connection) -> Result<u64, Failure> {
     conn.prepare_cached("UPDATE commits SET number = number + 1 RETURNING number")
         .and_then(|mut prepared| prepared.query_row([], |row| row.get::<_, i64>(0)))
         .map(i64::unsigned_abs)
         .map_err(|error| Failure::new(&error))
 }
 
-/// Frees what is kept for this, and then what the log of transactions takes beyond what it needs.
-fn make_room(conn: &Connection, writer: &WriterThread) {
+/// Frees the reserved space, then the space that the write-ahead log does not need.
+fn free_space(conn: &Connection, writer: &WriterThread) {
     (writer.on_full)();
     let truncated = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     if let Err(error) = truncated {
-        tracing::debug!(%error, "the log of transactions keeps its space");
+        tracing::debug!(%error, "cannot truncate the write-ahead log");
     }
 }
 
-/// Runs the tasks, each within a savepoint of its own; an error concerns all of them.
-fn fill(
+/// Runs the tasks, each in a savepoint of its own. An error fails the whole transaction.
+fn run_tasks(
     conn: &Connection,
     tasks: &mut IntoIter<Box<dyn ErasedTask>>,
-    ran: &mut Vec<CompletedTask>,
+    completed: &mut Vec<CompletedTask>,
 ) -> Result<(), Failure> {
     for task in tasks {
         if let Err(failure) = statement(conn, "SAVEPOINT task") {
             task.refuse(&failure);
             return Err(failure);
         }
-        let mut one = task.run(conn);
-        let (keep, failure) = (one.keep, one.failure.take());
-        ran.push(one);
+        let mut task = task.run(conn);
+        let (keep, failure) = (task.keep, task.failure.take());
+        completed.push(task);
         if conn.is_autocommit() {
-            // After some errors (no space, I/O) SQLite takes the whole transaction back by itself.
+            // After some errors (disk full, I/O) SQLite rolls back the whole transaction by itself.
             return Err(failure.unwrap_or_else(Failure::taken_back));
         }
         if !keep {

@@ -1,6 +1,7 @@
-//! Whether the records are all there: what is missing is never made anew in silence.
+//! Detects a lost or incomplete database at startup. A missing database is never silently replaced by an empty one.
 
-use super::acknowledged::TransactionCounter;
+use super::transaction_counter::TransactionCounter;
+use crate::files::directories::make_directory;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -8,69 +9,70 @@ use std::{
 };
 use tidemill_services::error::{Error, Result};
 
-/// What to do about it.
-const RESTORE_HINT: &str = "Restore a backup of the whole data directory (docs/operations.md, Backup and restore), or begin without these \
-                      records: `tidemill server --new-database` moves what is left of them aside";
+/// What the operator can do.
+const RESTORE_HINT: &str = "Restore a backup of the whole data directory (docs/operations.md, Backup and restore), or start with an empty \
+                      database: `tidemill server --new-database` moves the remaining files to another directory";
 
-/// Refuses where the file of the records is gone, or empty, while other things say that there was one.
+/// Returns an error if the database is missing or empty although other files show that it existed.
 pub fn must_be_whole(path: &Path) -> Result<()> {
     if length(path) > 0 {
         return Ok(());
     }
     let Some(trace) = trace(path) else { return Ok(()) };
     Err(Error::Damaged(format!(
-        "{} is missing or empty, but {} is there: the records were removed or not mounted. {RESTORE_HINT}",
+        "{} is missing or empty, but {} exists: the database was removed, or its disk is not mounted. {RESTORE_HINT}",
         path.display(),
         trace.display()
     )))
 }
 
-/// Refuses where the records have fewer transactions than were acknowledged.
-pub fn must_have_all(path: &Path, acknowledged: Option<u64>, there: Option<u64>) -> Result<()> {
-    let (Some(acknowledged), there) = (acknowledged, there.unwrap_or_default()) else { return Ok(()) };
-    if there >= acknowledged {
+/// Returns an error if the database has fewer transactions than were acknowledged.
+pub fn must_have_all(path: &Path, acknowledged: Option<u64>, stored: Option<u64>) -> Result<()> {
+    let (Some(acknowledged), stored) = (acknowledged, stored.unwrap_or_default()) else { return Ok(()) };
+    if stored >= acknowledged {
         return Ok(());
     }
     Err(Error::Damaged(format!(
-        "{} has {there} transactions, but {acknowledged} were acknowledged: its log {} was removed or is damaged, or the records are an \
-         older copy. Nothing was changed. If this is a backup that you mean to use, remove {} and start again. Else: {RESTORE_HINT}",
+        "{} has {stored} transactions, but {acknowledged} were acknowledged: its write-ahead log {} was removed or is damaged, or \
+         the database is an older copy. Nothing was changed. To use this copy, remove {} and start again. Otherwise: \
+         {RESTORE_HINT}",
         path.display(),
-        beside(path, "-wal").display(),
+        with_suffix(path, "-wal").display(),
         TransactionCounter::path(path).display()
     )))
 }
 
-/// Something that is there only once there were records.
+/// Returns a file or directory that exists only if the database existed.
 fn trace(path: &Path) -> Option<PathBuf> {
     let directory = path.parent()?;
-    let filled = |path: &PathBuf| length(path) > 0;
-    let used = |path: &PathBuf| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-    [beside(path, "-wal"), TransactionCounter::path(path), directory.join("secret.key")]
+    let has_content = |path: &PathBuf| length(path) > 0;
+    let has_entries = |path: &PathBuf| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    [with_suffix(path, "-wal"), TransactionCounter::path(path), directory.join("secret.key")]
         .into_iter()
-        .find(filled)
-        .or_else(|| [directory.join("logs"), directory.join("artifacts")].into_iter().find(used))
+        .find(has_content)
+        .or_else(|| [directory.join("logs"), directory.join("artifacts")].into_iter().find(has_entries))
 }
 
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |meta| meta.len())
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(ending);
+    name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Moves the records at `path`, or what is left of them, and the logs and artifacts that they tell of into a directory of their own, so
-/// that new ones begin. Gives that directory, unless there was nothing.
+/// Moves the database at `path`, or its remaining files, with its logs and artifacts into a new directory, so that the
+/// server starts with an empty database. Returns the directory; `None` if there was nothing to move.
 pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
     let Some(directory) = path.parent() else { return Ok(None) };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let aside = directory.join(format!("replaced-{now}"));
     let parts = [
         path.to_owned(),
-        beside(path, "-wal"),
-        beside(path, "-shm"),
+        with_suffix(path, "-wal"),
+        with_suffix(path, "-shm"),
         TransactionCounter::path(path),
         directory.join("logs"),
         directory.join("artifacts"),
@@ -82,9 +84,10 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
         if !part.try_exists().unwrap_or(true) {
             continue;
         }
-        let failed = |error: io::Error| Error::io(format!("moving {} aside", part.display()), error);
+        let failed =
+            |error: io::Error| Error::io(format!("moving {} to {}", part.display(), aside.display()), error);
         if !moved {
-            super::files::make_directory(&aside)?;
+            make_directory(&aside)?;
         }
         moved = true;
         fs::rename(&part, aside.join(name)).map_err(failed)?;
@@ -95,16 +98,14 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::Database;
-    use crate::integrity::set_aside;
+    use super::set_aside;
+    use crate::sqlite::{Database, TaskOutcome};
     use rusqlite::params;
     use std::{
         fs,
         path::{Path, PathBuf},
     };
     use tidemill_services::Error;
-
-    use super::super::writer::TaskOutcome;
 
     async fn write(database: &Database, key: &str) {
         let key = key.to_owned();
@@ -115,8 +116,8 @@ mod tests {
         written.await.unwrap();
     }
 
-    /// The files of records that a killed process leaves: three transactions, all in the log.
-    async fn left_by_a_kill(directory: &Path) -> PathBuf {
+    /// Copies the database files as a killed process leaves them: three transactions, all in the write-ahead log.
+    async fn copy_of_killed(directory: &Path) -> PathBuf {
         let path = directory.join("live/tidemill.db");
         let database = Database::open(&path).unwrap();
         for key in ["a", "b", "c"] {
@@ -130,7 +131,7 @@ mod tests {
         left.join("tidemill.db")
     }
 
-    /// Waits until the last connection has written the log back and removed it.
+    /// Waits until the last connection has checkpointed and removed the write-ahead log.
     async fn close(database: Database, path: &Path) {
         drop(database);
         while path.with_file_name("tidemill.db-wal").exists() {
@@ -146,7 +147,7 @@ mod tests {
         database.read("testing", counting).unwrap()
     }
 
-    fn refusal(path: &Path) -> String {
+    fn open_error(path: &Path) -> String {
         let error = Database::open(path).unwrap_err();
         assert!(matches!(error, Error::Damaged(_)), "{error}");
         error.to_string()
@@ -155,9 +156,9 @@ mod tests {
     #[tokio::test]
     async fn records_survive_kill() {
         let directory = tempfile::tempdir().unwrap();
-        let path = left_by_a_kill(directory.path()).await;
+        let path = copy_of_killed(directory.path()).await;
         assert_eq!(count(&path), 3);
-        // What SQLite's own tools do is no loss.
+        // A checkpoint by another tool is not a loss.
         rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         assert_eq!(count(&path), 3);
     }
@@ -165,18 +166,18 @@ mod tests {
     #[tokio::test]
     async fn missing_database_refuses_start_without_new_database_flag() {
         let directory = tempfile::tempdir().unwrap();
-        let path = left_by_a_kill(directory.path()).await;
+        let path = copy_of_killed(directory.path()).await;
         fs::remove_file(&path).unwrap();
-        let words = refusal(&path);
-        assert!(words.contains("--new-database") && words.contains("tidemill.db-wal"), "{words}");
-        assert!(!path.exists(), "it was not made");
+        let error = open_error(&path);
+        assert!(error.contains("--new-database") && error.contains("tidemill.db-wal"), "{error}");
+        assert!(!path.exists(), "the file was not created");
         fs::write(&path, "").unwrap();
-        refusal(&path);
+        open_error(&path);
         fs::remove_file(path.with_file_name("tidemill.db-wal")).unwrap();
-        assert!(refusal(&path).contains("acknowledged"));
+        assert!(open_error(&path).contains("acknowledged"));
         fs::remove_file(path.with_file_name("tidemill.acknowledged")).unwrap();
         fs::create_dir_all(path.with_file_name("logs").join("0")).unwrap();
-        assert!(refusal(&path).contains("logs"));
+        assert!(open_error(&path).contains("logs"));
         let aside = set_aside(&path).unwrap().unwrap();
         assert!(aside.join("logs/0").exists());
         assert_eq!(count(&path), 0);
@@ -185,25 +186,25 @@ mod tests {
     #[tokio::test]
     async fn damaged_wal_refuses_start_and_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let path = left_by_a_kill(directory.path()).await;
+        let path = copy_of_killed(directory.path()).await;
         let wal = path.with_file_name("tidemill.db-wal");
-        let whole = fs::read(&wal).unwrap();
-        let frames = (whole.len() - 32) / 4_120;
+        let intact = fs::read(&wal).unwrap();
+        let frames = (intact.len() - 32) / 4_120;
         assert!(frames > 5, "{frames}");
-        // In the header, the first frame, and the last, which SQLite takes for never written.
-        for at in [8, 32 + 16, 32 + 2_000, 32 + (frames - 1) * 4_120 + 2_000] {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 1;
+        // In the header, the first frame, and the last frame, which SQLite then ignores.
+        for offset in [8, 32 + 16, 32 + 2_000, 32 + (frames - 1) * 4_120 + 2_000] {
+            let mut damaged = intact.clone();
+            damaged[offset] ^= 1;
             fs::write(&wal, &damaged).unwrap();
-            let words = refusal(&path);
-            assert!(words.contains("were acknowledged") && words.contains("tidemill.db-wal"), "{words}");
-            assert_eq!(fs::read(&wal).unwrap(), damaged, "at {at}");
+            let error = open_error(&path);
+            assert!(error.contains("were acknowledged") && error.contains("tidemill.db-wal"), "{error}");
+            assert_eq!(fs::read(&wal).unwrap(), damaged, "offset {offset}");
         }
         fs::remove_file(&wal).unwrap();
-        refusal(&path);
-        fs::write(&wal, &whole[..whole.len() - 4_120]).unwrap();
-        refusal(&path);
-        fs::write(&wal, &whole).unwrap();
+        open_error(&path);
+        fs::write(&wal, &intact[..intact.len() - 4_120]).unwrap();
+        open_error(&path);
+        fs::write(&wal, &intact).unwrap();
         assert_eq!(count(&path), 3);
     }
 
@@ -220,7 +221,7 @@ mod tests {
         write(&database, "b").await;
         close(database, &path).await;
         fs::copy(&backup, &path).unwrap();
-        assert!(refusal(&path).contains("remove"));
+        assert!(open_error(&path).contains("remove"));
         fs::remove_file(path.with_file_name("tidemill.acknowledged")).unwrap();
         assert_eq!(count(&path), 1);
     }
@@ -237,12 +238,12 @@ mod tests {
         close(database, &path).await;
         let mut bytes = fs::read(&path).unwrap();
         let length = bytes.len();
-        // Pages of the records of keys, from the third on: their headers.
+        // The headers of pages in the second half, which hold idempotency keys.
         for page in (length / 2 / 4_096..length / 4_096).map(|page| page * 4_096) {
             bytes[page..page + 8].fill(0xff);
         }
         fs::write(&path, bytes).unwrap();
-        let found = Database::open(&path).map(|database| database.check(drop));
-        assert!(!matches!(found, Ok(Ok(None))), "{found:?}");
+        let checked = Database::open(&path).map(|database| database.check(drop));
+        assert!(!matches!(checked, Ok(Ok(None))), "{checked:?}");
     }
 }

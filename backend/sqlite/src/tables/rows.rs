@@ -1,4 +1,4 @@
-//! How records lie in the tables.
+//! The rows of the tables, and conversions of records to them.
 
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
@@ -13,47 +13,47 @@ use tidemill_services::ports::{
     DeadLetter, ExecutionState, NewNode, NodeBody, NodeKey, NodeState, Write, repository_key,
 };
 
-/// The key of a node: the `seq` of its execution, and its index.
+/// Returns the key of a node: the `seq` of its execution, and its index.
 pub fn node_key(seq: i64, ix: u32) -> i64 {
     (seq << 32) | i64::from(ix)
 }
 
-/// The index in a node's key.
+/// Returns the index in a node's key.
 pub fn node_ix(key: i64) -> u32 {
-    // The lower half by definition.
+    // The lower 32 bits always fit.
     u32::try_from(key & 0xffff_ffff).unwrap_or(u32::MAX)
 }
 
-/// The `seq` in a node's key.
+/// Returns the `seq` in a node's key.
 pub const fn node_seq(key: i64) -> i64 {
     key >> 32
 }
 
-/// The `seq` of an execution.
+/// Reads the `seq` of an execution.
 pub fn seq_of(conn: &Connection, id: ExecutionId) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT seq FROM executions WHERE id = ?1")?
         .query_row([id.0], |row| row.get(0))
         .optional()
 }
 
-/// JSON in a column.
+/// Parses the JSON in a column.
 pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     serde_json::from_str(text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
-/// A packed value in a column.
+/// Unpacks the value in a column.
 pub fn packed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     unpack(row.get_ref(column)?.as_blob()?)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(error)))
 }
 
-fn text<T: Serialize>(value: &T) -> Result<String> {
+fn to_json<T: Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| Error::storage("writing records as JSON", error))
 }
 
-/// A write with its JSON made, so that the writer's thread has only SQL to do.
+/// A write with its values serialized, so that the writer thread only runs SQL.
 pub enum RowWrite {
     Create(Box<NewExecution>),
     AddNodes { id: ExecutionId, if_version: u64, row: ExecutionRow, nodes: Vec<NewNodeRow> },
@@ -96,7 +96,7 @@ pub struct NewExecution {
     pub nodes: Vec<NewNodeRow>,
 }
 
-/// What of an execution changes.
+/// The mutable part of an execution.
 pub struct ExecutionRow {
     pub status: &'static str,
     pub over: bool,
@@ -114,7 +114,7 @@ pub struct NewNodeRow {
     pub job: Option<JobId>,
 }
 
-/// What of a node changes by versioned writes.
+/// The part of a node that versioned writes change.
 pub struct NodeRow {
     pub status: Option<&'static str>,
     pub idle: bool,
@@ -132,7 +132,7 @@ pub struct ArtifactRow {
 }
 
 impl RowWrite {
-    /// The rows of a write.
+    /// Converts a write to rows.
     pub fn new(write: Write) -> Result<Self> {
         Ok(match write {
             Write::Create { spec, state, nodes } => Self::Create(Box::new(NewExecution {
@@ -175,7 +175,7 @@ impl RowWrite {
                 }))
             }
             Write::PutKey { key, if_execution, record } => {
-                Self::PutKey { key, if_execution, execution: record.execution, record: text(&record)? }
+                Self::PutKey { key, if_execution, execution: record.execution, record: to_json(&record)? }
             }
             Write::PutArtifact(record) => Self::PutArtifact(Box::new(ArtifactRow {
                 id: record.id,
@@ -183,7 +183,7 @@ impl RowWrite {
                 ix: record.ix,
                 job: record.job,
                 expires_at: ms(record.expires_at),
-                record: text(&record)?,
+                record: to_json(&record)?,
             })),
             Write::PutDeadLetter(letter) => Self::PutDeadLetter(letter),
             Write::DeleteDeadLetter(letter) => Self::DeleteDeadLetter(letter),
@@ -194,7 +194,7 @@ impl RowWrite {
 
 impl ExecutionRow {
     fn new(state: &ExecutionState) -> Result<Self> {
-        Ok(Self { status: state.status.word(), over: state.status.is_terminal(), state: text(state)? })
+        Ok(Self { status: state.status.word(), over: state.status.is_terminal(), state: to_json(state)? })
     }
 }
 
@@ -210,7 +210,7 @@ impl NewNodeRow {
             waits_for: node.waits_for,
             failed: node.failed,
             due_at: ms(node.due_at),
-            spec: text(&node.spec)?,
+            spec: to_json(&node.spec)?,
             job: node.spec.job,
         })
     }
@@ -223,7 +223,7 @@ impl NodeRow {
             NodeBody::Gate { open } => !open,
             NodeBody::End => true,
         };
-        Ok(Self { status: state.status().map(JobStatus::word), idle, state: text(state)? })
+        Ok(Self { status: state.status().map(JobStatus::word), idle, state: to_json(state)? })
     }
 }
 

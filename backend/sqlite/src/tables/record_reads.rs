@@ -1,4 +1,4 @@
-//! The queries of the records.
+//! Queries of the records.
 
 use super::rows::{json, node_ix, node_key, node_seq, packed, seq_of};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
@@ -20,7 +20,7 @@ const SELECT_NODE: &str =
     "SELECT n.node, s.spec, n.state, n.version, n.waits_for, n.failed, n.blocker, n.due_at
      FROM nodes n JOIN node_specs s USING (node)";
 
-/// The last index of a node there can be.
+/// Maximum index of a node.
 const MAX_NODE_INDEX: u32 = u32::MAX;
 
 fn execution_row(row: &Row<'_>) -> SqlResult<ExecutionRecord> {
@@ -32,21 +32,21 @@ fn execution_row(row: &Row<'_>) -> SqlResult<ExecutionRecord> {
     })
 }
 
-/// An execution.
+/// Reads an execution.
 pub fn execution(conn: &Connection, id: ExecutionId) -> SqlResult<Option<ExecutionRecord>> {
     conn.prepare_cached(&format!("{SELECT_EXECUTION} JOIN execution_specs s USING (seq) WHERE e.id = ?1"))?
         .query_row([id.0], execution_row)
         .optional()
 }
 
-/// Its revision.
+/// Reads the state of an execution and its version.
 pub fn execution_state(conn: &Connection, id: ExecutionId) -> SqlResult<Option<(ExecutionState, u64)>> {
     conn.prepare_cached("SELECT state, version FROM executions WHERE id = ?1")?
         .query_row([id.0], |row| Ok((json(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))
         .optional()
 }
 
-/// A number that changes with every write to the execution.
+/// Reads the revision of an execution, which changes with every write to it.
 pub fn revision(conn: &Connection, id: ExecutionId) -> SqlResult<Option<u64>> {
     conn.prepare_cached("SELECT revision FROM executions WHERE id = ?1")?
         .query_row([id.0], |row| row.get::<_, i64>(0))
@@ -54,7 +54,7 @@ pub fn revision(conn: &Connection, id: ExecutionId) -> SqlResult<Option<u64>> {
         .map(|revision| revision.map(i64::unsigned_abs))
 }
 
-/// A page of executions before `before`, newest first, and whether there are more.
+/// Reads a page of executions before `before`, newest first, and whether there are more.
 pub fn executions(
     conn: &Connection,
     filter: &ListFilter,
@@ -65,47 +65,47 @@ pub fn executions(
     let status = filter.status.map(ExecutionStatus::word);
     let number = filter.run_number.map(|number| i64::try_from(number).unwrap_or(-1));
     let before = before.map(|id| id.0);
-    let most = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let max_rows = sql_limit(limit.saturating_add(1));
     let mut sql =
         format!("{SELECT_EXECUTION} INDEXED BY {} JOIN execution_specs s USING (seq)", index(filter));
     let mut values: Vec<&dyn ToSql> = Vec::new();
-    let mut also = |condition: &str, value| {
+    let mut and_where = |condition: &str, value| {
         sql.push_str(if values.is_empty() { " WHERE " } else { " AND " });
         sql.push_str(condition);
         sql.push('?');
         values.push(value);
     };
     if let Some(repo) = &repo {
-        also("e.repo = ", repo);
+        and_where("e.repo = ", repo);
     }
     if let Some(pipeline) = &filter.pipeline {
-        also("e.pipeline = ", pipeline);
+        and_where("e.pipeline = ", pipeline);
     }
     if let Some(branch) = &filter.branch {
-        also("e.branch = ", branch);
+        and_where("e.branch = ", branch);
     }
     if let Some(status) = &status {
-        also("e.status = ", status);
+        and_where("e.status = ", status);
     }
     if let Some(number) = &number {
-        also("e.run_number = ", number);
+        and_where("e.run_number = ", number);
     }
     if let Some(before) = &before {
-        also("e.id < ", before);
+        and_where("e.id < ", before);
     }
     sql.push_str(" ORDER BY e.id DESC LIMIT ?");
-    values.push(&most);
-    let mut found: Vec<ExecutionRecord> = conn
+    values.push(&max_rows);
+    let mut executions: Vec<ExecutionRecord> = conn
         .prepare_cached(&sql)?
         .query_map(params_from_iter(values), execution_row)?
         .collect::<SqlResult<_>>()?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    Ok((found, more))
+    let more = executions.len() > limit;
+    executions.truncate(limit);
+    Ok((executions, more))
 }
 
-/// The index whose part that fits the filter is likely the smallest. It is named, as SQLite has no statistics to
-/// choose by, and each (but that of run numbers, whose parts are tiny) has the order of the list.
+/// Returns the index that likely has the fewest rows for the filter. The query names it, since SQLite has no statistics
+/// to choose by. Each index (except that of run numbers, with few rows per number) has the order of the list.
 fn index(filter: &ListFilter) -> &'static str {
     match filter {
         ListFilter { pipeline: Some(_), run_number: Some(_), .. } => "executions_run",
@@ -120,15 +120,15 @@ fn index(filter: &ListFilter) -> &'static str {
     }
 }
 
-/// Executions that are not over, oldest first.
+/// Reads the ids of executions that have not ended, oldest first.
 pub fn live(conn: &Connection, after: Option<ExecutionId>, limit: usize) -> SqlResult<Vec<ExecutionId>> {
-    // The empty blob comes before every id.
+    // The empty blob sorts before every id.
     let after = after.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default();
     conn.prepare_cached(
         "SELECT id FROM executions INDEXED BY executions_live
          WHERE over = 0 AND id > ?1 ORDER BY id LIMIT ?2",
     )?
-    .query_map(params![after, most(limit)], |row| row.get(0).map(ExecutionId))?
+    .query_map(params![after, sql_limit(limit)], |row| row.get(0).map(ExecutionId))?
     .collect()
 }
 
@@ -150,18 +150,18 @@ fn node_row(execution: ExecutionId) -> impl FnMut(&Row<'_>) -> SqlResult<Node> {
     }
 }
 
-/// Nodes by index.
+/// Reads nodes by index.
 pub fn nodes(conn: &Connection, execution: ExecutionId, ixs: &[u32]) -> SqlResult<Vec<Node>> {
     let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
     let mut query = conn.prepare_cached(&format!("{SELECT_NODE} WHERE n.node = ?1"))?;
-    let mut found = Vec::with_capacity(ixs.len());
+    let mut nodes = Vec::with_capacity(ixs.len());
     for ix in ixs {
-        found.extend(query.query_row([node_key(seq, *ix)], node_row(execution)).optional()?);
+        nodes.extend(query.query_row([node_key(seq, *ix)], node_row(execution)).optional()?);
     }
-    Ok(found)
+    Ok(nodes)
 }
 
-/// All nodes.
+/// Reads all nodes of an execution.
 pub fn all_nodes(conn: &Connection, execution: ExecutionId) -> SqlResult<Vec<Node>> {
     let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
     conn.prepare_cached(&format!("{SELECT_NODE} WHERE n.node BETWEEN ?1 AND ?2 ORDER BY n.node"))?
@@ -169,122 +169,123 @@ pub fn all_nodes(conn: &Connection, execution: ExecutionId) -> SqlResult<Vec<Nod
         .collect()
 }
 
-/// The node of a job.
+/// Reads the node of a job.
 pub fn job(conn: &Connection, id: JobId) -> SqlResult<Option<Node>> {
-    let found = conn
+    let row = conn
         .prepare_cached(
             "SELECT j.node, e.id FROM jobs j JOIN executions e ON e.seq = j.node >> 32 WHERE j.id = ?1",
         )?
         .query_row([id.0], |row| Ok((row.get::<_, i64>(0)?, ExecutionId(row.get(1)?))))
         .optional()?;
-    let Some((node, execution)) = found else { return Ok(None) };
+    let Some((node, execution)) = row else { return Ok(None) };
     conn.prepare_cached(&format!("{SELECT_NODE} WHERE n.node = ?1"))?
         .query_row([node], node_row(execution))
         .optional()
 }
 
-/// An execution with its nodes.
+/// Reads an execution with its nodes.
 pub fn whole(conn: &Connection, id: ExecutionId) -> SqlResult<Option<ExecutionSnapshot>> {
-    // One transaction, so that all is of one time.
-    let all = conn.unchecked_transaction()?;
-    let Some(revision) = revision(&all, id)? else { return Ok(None) };
-    let content = execution(&all, id)?.map(|found| Ok::<_, rusqlite::Error>((found, all_nodes(&all, id)?)));
+    // One transaction, so that the result is consistent.
+    let transaction = conn.unchecked_transaction()?;
+    let Some(revision) = revision(&transaction, id)? else { return Ok(None) };
+    let content = execution(&transaction, id)?
+        .map(|record| Ok::<_, rusqlite::Error>((record, all_nodes(&transaction, id)?)));
     Ok(Some(ExecutionSnapshot { revision, content: content.transpose()? }))
 }
 
-/// The first jobs from `from` on that are pending or queued.
+/// Reads the indices of the first pending or queued jobs from `from` on.
 pub fn upcoming(conn: &Connection, execution: ExecutionId, from: u32, limit: usize) -> SqlResult<Vec<u32>> {
     let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
     conn.prepare_cached(
         "SELECT node FROM nodes INDEXED BY nodes_upcoming
          WHERE status IN ('PENDING', 'QUEUED') AND node BETWEEN ?1 AND ?2 ORDER BY node LIMIT ?3",
     )?
-    .query_map([node_key(seq, from), node_key(seq, MAX_NODE_INDEX), most(limit)], |row| {
+    .query_map([node_key(seq, from), node_key(seq, MAX_NODE_INDEX), sql_limit(limit)], |row| {
         row.get(0).map(node_ix)
     })?
     .collect()
 }
 
-/// What an idempotency key stands for.
+/// Reads the record of an idempotency key.
 pub fn key(conn: &Connection, key: &str) -> SqlResult<Option<KeyRecord>> {
     conn.prepare_cached("SELECT record FROM idempotency_keys WHERE key = ?1")?
         .query_row([key], |row| json(row, 0))
         .optional()
 }
 
-/// Nodes that are due, those that have been for the longest time first.
+/// Reads the nodes that are due, ordered by due time.
 pub fn late(conn: &Connection, now: Timestamp, limit: usize) -> SqlResult<Vec<DueNode>> {
     let mut query = conn.prepare_cached(
         "SELECT node, due_at FROM nodes INDEXED BY nodes_due
          WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, node LIMIT ?2",
     )?;
     let mut id_of = conn.prepare_cached("SELECT id FROM executions WHERE seq = ?1")?;
-    let mut known: Option<(i64, ExecutionId)> = None;
-    let mut found = Vec::new();
-    let mut rows = query.query(params![now.0, most(limit)])?;
+    let mut previous: Option<(i64, ExecutionId)> = None;
+    let mut due_nodes = Vec::new();
+    let mut rows = query.query(params![now.0, sql_limit(limit)])?;
     while let Some(row) = rows.next()? {
         let node = row.get(0)?;
         let seq = node_seq(node);
-        let execution = match known {
-            Some((same, id)) if same == seq => id,
+        let execution = match previous {
+            Some((previous_seq, id)) if previous_seq == seq => id,
             _ => id_of.query_row([seq], |row| row.get(0).map(ExecutionId))?,
         };
-        known = Some((seq, execution));
+        previous = Some((seq, execution));
         let key = NodeKey { execution, ix: node_ix(node) };
-        found.push(DueNode { key, due_at: Timestamp(row.get(1)?) });
+        due_nodes.push(DueNode { key, due_at: Timestamp(row.get(1)?) });
     }
-    Ok(found)
+    Ok(due_nodes)
 }
 
-/// An artifact.
+/// Reads an artifact.
 pub fn artifact(conn: &Connection, id: ArtifactId) -> SqlResult<Option<ArtifactRecord>> {
     conn.prepare_cached("SELECT record FROM artifacts WHERE id = ?1")?
         .query_row([id.0], |row| json(row, 0))
         .optional()
 }
 
-/// Artifacts of an execution.
+/// Reads the artifacts of an execution.
 pub fn artifacts(conn: &Connection, execution: ExecutionId) -> SqlResult<Vec<ArtifactRecord>> {
     conn.prepare_cached("SELECT record FROM artifacts WHERE execution = ?1 ORDER BY ix, id")?
         .query_map([execution.0], |row| json(row, 0))?
         .collect()
 }
 
-/// Artifacts of a job.
+/// Reads the artifacts of a job.
 pub fn artifacts_of(conn: &Connection, job: JobId) -> SqlResult<Vec<ArtifactRecord>> {
     conn.prepare_cached("SELECT record FROM artifacts WHERE job = ?1 ORDER BY id")?
         .query_map([job.0], |row| json(row, 0))?
         .collect()
 }
 
-/// Artifacts whose time is over, the longest gone first.
+/// Reads the expired artifacts, ordered by expiry time.
 pub fn expired_artifacts(conn: &Connection, now: Timestamp, limit: usize) -> SqlResult<Vec<ArtifactRecord>> {
     conn.prepare_cached(
         "SELECT record FROM artifacts INDEXED BY artifacts_expiry
          WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at, seq LIMIT ?2",
     )?
-    .query_map(params![now.0, most(limit)], |row| json(row, 0))?
+    .query_map(params![now.0, sql_limit(limit)], |row| json(row, 0))?
     .collect()
 }
 
-/// Dead letters before `before`, the newest first, and whether there are more.
+/// Reads a page of dead letters before `before`, newest first, and whether there are more.
 pub fn dead_letters(
     conn: &Connection,
     before: Option<DeadLetter>,
     limit: usize,
 ) -> SqlResult<(Vec<DeadLetter>, bool)> {
-    // One whose execution is gone comes before all others of its time.
-    let place = |letter: DeadLetter| {
+    // A dead letter of a deleted execution sorts before all others of the same time.
+    let position = |letter: DeadLetter| {
         let seq = seq_of(conn, letter.execution)?.unwrap_or(0);
         SqlResult::Ok((letter.at.0, node_key(seq, letter.ix)))
     };
-    let (at, node) = before.map_or(Ok((i64::MAX, i64::MAX)), place)?;
-    let mut found: Vec<DeadLetter> = conn
+    let (at, node) = before.map_or(Ok((i64::MAX, i64::MAX)), position)?;
+    let mut letters: Vec<DeadLetter> = conn
         .prepare_cached(
             "SELECT d.at, d.node, e.id FROM dead_letters d JOIN executions e ON e.seq = d.node >> 32
              WHERE (d.at, d.node) < (?1, ?2) ORDER BY d.at DESC, d.node DESC LIMIT ?3",
         )?
-        .query_map(params![at, node, most(limit.saturating_add(1))], |row| {
+        .query_map(params![at, node, sql_limit(limit.saturating_add(1))], |row| {
             Ok(DeadLetter {
                 at: Timestamp(row.get(0)?),
                 execution: ExecutionId(row.get(2)?),
@@ -292,11 +293,11 @@ pub fn dead_letters(
             })
         })?
         .collect::<SqlResult<_>>()?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    Ok((found, more))
+    let more = letters.len() > limit;
+    letters.truncate(limit);
+    Ok((letters, more))
 }
 
-fn most(limit: usize) -> i64 {
+fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -1,17 +1,15 @@
-//! A batch of writes in SQL, inside the writer's transaction.
+//! Batches of writes as SQL, in the writer's transaction.
 
-use super::{
-    rows::{ArriveRow, ExecutionRow, NewExecution, NewNodeRow, RowWrite, node_key, seq_of},
-    writer::TaskOutcome,
-};
+use super::rows::{ArriveRow, ExecutionRow, NewExecution, NewNodeRow, RowWrite, node_key, seq_of};
+use crate::sqlite::TaskOutcome;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::ports::{ArrivalOutcome, Commit, CommitResult, DeadLetter, DueNode, NodeKey};
 
-/// The executions that a batch wrote to, with their `seq`; mostly one.
+/// The executions that a batch changes, with their `seq`; mostly one.
 type ChangedExecutions = Vec<(ExecutionId, i64)>;
 
-/// Makes all writes, or asks for all to be taken back.
+/// Applies all writes, or none if a condition does not hold.
 pub fn apply(conn: &Connection, writes: &[RowWrite]) -> rusqlite::Result<TaskOutcome<Commit>> {
     let mut touched = ChangedExecutions::new();
     let mut done = CommitResult::default();
@@ -27,7 +25,7 @@ pub fn apply(conn: &Connection, writes: &[RowWrite]) -> rusqlite::Result<TaskOut
     Ok(TaskOutcome::Keep(Commit::Done(done)))
 }
 
-/// Moves the due time of a node that is due since `late.due_at`; false: it is not.
+/// Moves the due time of a node. Returns false if its due time is no longer `late.due_at`.
 pub fn postpone(conn: &Connection, late: DueNode, until: Timestamp) -> rusqlite::Result<TaskOutcome<bool>> {
     let Some(seq) = seq_of(conn, late.key.execution)? else { return Ok(TaskOutcome::Keep(false)) };
     let moved = conn
@@ -36,7 +34,7 @@ pub fn postpone(conn: &Connection, late: DueNode, until: Timestamp) -> rusqlite:
     Ok(TaskOutcome::Keep(moved > 0))
 }
 
-/// Whether the write's condition held, and it is made.
+/// Applies a write if its condition holds, and returns whether it does.
 fn apply_one(
     conn: &Connection,
     write: &RowWrite,
@@ -87,10 +85,10 @@ fn apply_one(
         RowWrite::Arrive(row) => {
             let arrival = arrive(conn, row, touched)?;
             done.arrivals.push(arrival);
-            for led_to in
+            for next_arrival in
                 row.continuation.iter().filter(|_| arrival.continued).flat_map(|next| &next.arrivals)
             {
-                apply_one(conn, led_to, touched, done)?;
+                apply_one(conn, next_arrival, touched, done)?;
             }
             1
         }
@@ -131,11 +129,11 @@ fn apply_one(
             1
         }
         RowWrite::DeleteArtifact(id) => {
-            let of = conn
+            let execution = conn
                 .prepare_cached("DELETE FROM artifacts WHERE id = ?1 RETURNING execution")?
                 .query_row([id.0], |row| row.get(0).map(ExecutionId))
                 .optional()?;
-            if let Some(execution) = of {
+            if let Some(execution) = execution {
                 touch(conn, execution, touched)?;
             }
             1
@@ -157,7 +155,7 @@ fn put_execution(
     .execute(params![seq, version(if_version), row.status, row.over, row.state])
 }
 
-/// Takes an arrival. A node that is not there is a fault of the caller, not a race: an error.
+/// Applies an arrival. A missing node is an error: the caller named a wrong one.
 fn arrive(
     conn: &Connection,
     row: &ArriveRow,
@@ -207,7 +205,7 @@ fn arrive(
     })
 }
 
-/// Inserts an execution with its nodes: its `seq` and run number, or `None` when its id is there.
+/// Inserts an execution with its nodes, and returns its `seq` and run number; `None` if the id already exists.
 fn create(conn: &Connection, new: &NewExecution) -> rusqlite::Result<Option<(i64, u64)>> {
     if seq_of(conn, new.id)?.is_some() {
         return Ok(None);
@@ -268,7 +266,7 @@ fn insert_nodes(conn: &Connection, seq: i64, nodes: &[NewNodeRow]) -> rusqlite::
     Ok(())
 }
 
-/// The `seq` of an execution that the batch writes to; `None` when there is no such execution.
+/// Marks an execution as changed by the batch, and returns its `seq`; `None` if there is no such execution.
 fn touch(
     conn: &Connection,
     id: ExecutionId,
@@ -294,7 +292,7 @@ const fn key_of(letter: &DeadLetter) -> NodeKey {
     NodeKey { execution: letter.execution, ix: letter.ix }
 }
 
-/// A version as SQLite counts it; one that was never given matches none.
+/// Converts a version to an SQL integer; one that is too large matches no row.
 fn version(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(-1)
 }

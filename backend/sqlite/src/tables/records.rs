@@ -1,9 +1,7 @@
 //! The records in SQLite.
 
-use super::{
-    database::Database, files::blocking, record_reads as reads, record_writes, reserve::DiskReserve,
-    rows::RowWrite,
-};
+use super::{record_reads as reads, record_writes, rows::RowWrite};
+use crate::{blocking::blocking, files::DiskReserve, sqlite::Database};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use std::{sync::Arc, time::Duration};
@@ -19,37 +17,37 @@ use tidemill_services::ports::{
 };
 use tokio::{sync::watch, time::timeout};
 
-/// How long `changed` waits at most, so that other processes' writes are seen.
+/// Maximum time that `changed` waits, so that writes of other processes are noticed.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Up to this many nodes are read without going to a blocking thread.
+/// Maximum number of nodes that are read on the calling thread.
 const MAX_INLINE_READ: usize = 100;
-/// Page size of a listing that names none.
+/// Default page size of a list.
 const DEFAULT_PAGE_SIZE: u32 = 50;
-/// Largest page of a listing.
+/// Maximum page size of a list.
 const MAX_PAGE_SIZE: u32 = 200;
 
-const WRITE_OPERATION: &str = "writing the records";
-const READ_OPERATION: &str = "reading the records";
+const WRITE_OPERATION: &str = "writing records";
+const READ_OPERATION: &str = "reading records";
 
-/// The records in an SQLite file.
+/// Records in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteRecords {
     database: Arc<Database>,
-    /// Says whether there is space for new executions.
+    /// Rejects new executions while there is too little space.
     reserve: Option<Arc<DiskReserve>>,
-    /// Changes with each commit of this process.
+    /// Changes with every commit of this process.
     commits: watch::Sender<u64>,
 }
 
 impl SqliteRecords {
-    /// The records in this file.
+    /// Creates the store over a database.
     pub fn new(database: Arc<Database>) -> Self {
         Self { database, reserve: None, commits: watch::Sender::new(1) }
     }
 
-    /// The same, where no execution begins while there is too little space.
+    /// Rejects new executions while `reserve` has too little space.
     #[must_use]
-    pub(super) fn within(self, reserve: Arc<DiskReserve>) -> Self {
+    pub(crate) fn within(self, reserve: Arc<DiskReserve>) -> Self {
         Self { reserve: Some(reserve), ..self }
     }
 
@@ -57,8 +55,8 @@ impl SqliteRecords {
         self.database.read(READ_OPERATION, work)
     }
 
-    /// For what may read much.
-    async fn read_much<T: Send + 'static>(
+    /// Reads on a blocking thread, for queries that may return many rows.
+    async fn read_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -74,7 +72,7 @@ fn encode(writes: Vec<Write>) -> Result<Vec<RowWrite>> {
 #[async_trait]
 impl Records for SqliteRecords {
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit> {
-        // Only what makes an execution can be large.
+        // Only writes that create nodes can be large.
         let rows =
             if writes.iter().any(|write| matches!(write, Write::Create { .. } | Write::AddNodes { .. })) {
                 if let Some(reserve) = &self.reserve {
@@ -109,19 +107,21 @@ impl Records for SqliteRecords {
         if revision.is_none() || revision == known {
             return Ok(revision.map(|revision| ExecutionSnapshot { revision, content: None }));
         }
-        self.read_much(move |conn| reads::whole(conn, id)).await
+        self.read_blocking(move |conn| reads::whole(conn, id)).await
     }
 
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
         let before = match &filter.cursor {
             Some(cursor) => Some(cursor.parse().map_err(|_| {
-                Error::Invalid(format!("`{cursor}` is no cursor; give back the `next_cursor` of a page"))
+                Error::Invalid(format!(
+                    "`{cursor}` is not a cursor; use the `next_cursor` of the previous page"
+                ))
             })?),
             None => None,
         };
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, MAX_PAGE_SIZE) as usize;
         let filter = filter.clone();
-        self.read_much(move |conn| reads::executions(conn, &filter, before, limit)).await
+        self.read_blocking(move |conn| reads::executions(conn, &filter, before, limit)).await
     }
 
     async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
@@ -133,11 +133,11 @@ impl Records for SqliteRecords {
             return self.read(|conn| reads::nodes(conn, execution, ixs));
         }
         let ixs = ixs.to_vec();
-        self.read_much(move |conn| reads::nodes(conn, execution, &ixs)).await
+        self.read_blocking(move |conn| reads::nodes(conn, execution, &ixs)).await
     }
 
     async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>> {
-        self.read_much(move |conn| reads::all_nodes(conn, execution)).await
+        self.read_blocking(move |conn| reads::all_nodes(conn, execution)).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Node>> {
@@ -157,9 +157,9 @@ impl Records for SqliteRecords {
     }
 
     async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool> {
-        let moved =
+        let postponed =
             self.database.write(WRITE_OPERATION, move |conn| record_writes::postpone(conn, late, until));
-        moved.await
+        postponed.await
     }
 
     async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>> {
@@ -167,7 +167,7 @@ impl Records for SqliteRecords {
     }
 
     async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<ArtifactRecord>> {
-        self.read_much(move |conn| reads::artifacts(conn, execution)).await
+        self.read_blocking(move |conn| reads::artifacts(conn, execution)).await
     }
 
     async fn artifacts_of(&self, job: JobId) -> Result<Vec<ArtifactRecord>> {
@@ -175,7 +175,7 @@ impl Records for SqliteRecords {
     }
 
     async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
-        self.read_much(move |conn| reads::expired_artifacts(conn, now, limit)).await
+        self.read_blocking(move |conn| reads::expired_artifacts(conn, now, limit)).await
     }
 
     async fn dead_letters(
@@ -186,11 +186,11 @@ impl Records for SqliteRecords {
         self.read(|conn| reads::dead_letters(conn, before, limit))
     }
 
-    async fn changed(&self, seen: u64) -> u64 {
+    async fn changed(&self, last_seen: u64) -> u64 {
         let mut commits = self.commits.subscribe();
         let count = *commits.borrow_and_update();
-        if count == seen {
-            // After this time it says that something may have changed, whether or not it did.
+        if count == last_seen {
+            // After a timeout the caller checks again, as if there had been a change.
             drop(timeout(POLL_INTERVAL, commits.changed()).await);
         }
         *commits.borrow()

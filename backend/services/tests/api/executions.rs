@@ -1,0 +1,82 @@
+//! Executions from their start to their end.
+
+use super::server::{DIAMOND, Server, statuses};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn diamond_runs_in_order_and_ends_once() {
+    let server = Server::start(30_000);
+    let (status, created) = server.execute(DIAMOND).await;
+    assert_eq!((status, created["run_number"].as_u64()), (StatusCode::CREATED, Some(1)), "{created}");
+    let id = created["execution_id"].as_str().unwrap();
+    let mut order = Vec::new();
+    while let Some(assignment) = server.claim().await {
+        order.push(assignment["job_name"].as_str().unwrap().to_owned());
+        server.finish(&assignment, 0).await;
+    }
+    assert_eq!(order, ["first", "left", "right", "last"]);
+    let view = server.view(id).await;
+    assert_eq!(view["execution"]["status"], "SUCCESS", "{view}");
+    assert!(view["execution"]["end_time"].is_string());
+    assert!(statuses(&view).iter().all(|(_, status)| status == "SUCCESS"));
+    // An ended execution is not joined: the next request creates run 2.
+    let (status, again) = server.execute(DIAMOND).await;
+    assert_eq!((status, again["run_number"].as_u64()), (StatusCode::CREATED, Some(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failure_skips_dependents_and_retry_reuses_successes() {
+    let server = Server::start(30_000);
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    while let Some(assignment) = server.claim().await {
+        let code = i32::from(assignment["job_name"] == "left");
+        server.finish(&assignment, code).await;
+    }
+    let view = server.view(&id).await;
+    assert_eq!(view["execution"]["status"], "FAILED");
+    let status_of = |name: &str| statuses(&view).into_iter().find(|(job, _)| job == name).unwrap().1;
+    assert_eq!((status_of("left").as_str(), status_of("last").as_str()), ("FAILED", "SKIPPED"));
+    assert!(view["jobs"][3]["failure_reason"]["message"].as_str().unwrap().contains("`left`"), "{view}");
+
+    let (status, retried) = server.post(&format!("/api/pipeline/retry/{id}"), json!({})).await;
+    assert_eq!(status, StatusCode::CREATED, "{retried}");
+    let mut order = Vec::new();
+    while let Some(assignment) = server.claim().await {
+        order.push(assignment["job_name"].as_str().unwrap().to_owned());
+        server.finish(&assignment, 0).await;
+    }
+    assert_eq!(order, ["left", "last"]);
+    let view = server.view(retried["execution_id"].as_str().unwrap()).await;
+    assert_eq!(view["execution"]["status"], "SUCCESS", "{view}");
+    assert_eq!(view["jobs"][0]["carried_from"].as_str().map(str::len), Some(36));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_identical_requests_create_one_execution() {
+    let server = Server::start(30_000);
+    let replies = futures_util::future::join_all((0..16).map(|_| server.execute(DIAMOND))).await;
+    let ids: std::collections::BTreeSet<&str> =
+        replies.iter().map(|(_, created)| created["execution_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(replies.iter().filter(|(status, _)| *status == StatusCode::CREATED).count(), 1);
+    assert!(replies.iter().filter(|(_, created)| created["attached"] == true).count() == 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_prevents_starts_and_signals_running_jobs() {
+    let server = Server::start(30_000);
+    let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
+    let running = server.claim().await.unwrap();
+    let (_, reply) = server.post(&format!("/api/pipeline/cancel/{id}"), Value::Null).await;
+    assert_eq!(reply["canceled"], true, "{reply}");
+    assert!(server.claim().await.is_none());
+    let (_, reply) = server.report(&running, json!({})).await;
+    assert_eq!(reply["cancel"], true);
+    server.finish(&running, 143).await;
+    let view = server.view(&id).await;
+    assert_eq!(view["execution"]["status"], "CANCELED", "{view}");
+    assert!(statuses(&view).iter().all(|(_, status)| status == "CANCELED"), "{view}");
+    let (_, reply) = server.post(&format!("/api/pipeline/cancel/{id}"), Value::Null).await;
+    assert_eq!(reply["canceled"], false);
+}

@@ -1,0 +1,12 @@
+//! The SQLite file: connections, the writer thread, schema migrations and integrity checks.
+
+mod database;
+mod failure;
+mod full_check;
+mod integrity;
+mod transaction_counter;
+mod writer;
+
+pub use database::Database;
+pub use integrity::set_aside;
+pub use writer::TaskOutcome;
