@@ -4,6 +4,7 @@ mod attempt;
 mod caches;
 mod collect;
 mod discover;
+mod disk_watch;
 pub mod dispatch;
 mod executor;
 mod job_executor;

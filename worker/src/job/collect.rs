@@ -4,7 +4,7 @@ use super::{
     attempt::{AttemptKey, LeaseLost},
     caches,
     job_executor::JobExecutor,
-    run::{FinishedScript, is_script_over},
+    run::{FinishedScript, has_script_ended},
 };
 use crate::test_reports;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub async fn collect(
     let AttemptKey { assignment, reporter, signals, .. } = attempt;
     let artifacts = &executor.artifacts;
     let (workspace, environment) = (&script.container.workspace, &script.environment);
-    if is_script_over(&end) {
+    if has_script_ended(&end) {
         let (succeeded, exit_code) = (end.failure.is_none(), end.exit_code.unwrap_or_default());
         let output = &mut script.output;
         let saving = async {
@@ -63,7 +63,7 @@ pub async fn collect(
 
 /// Whether artifacts that are declared like this are collected after this end.
 fn applies(declared: &Artifacts, end: &AttemptEnd) -> bool {
-    let (is_over, succeeded) = (is_script_over(end), end.failure.is_none());
+    let (is_over, succeeded) = (has_script_ended(end), end.failure.is_none());
     !declared.paths.is_empty()
         && match declared.when {
             ArtifactsWhen::OnSuccess => succeeded,

@@ -110,7 +110,7 @@ impl JobExecutor {
         {
             attempt.reporter.end(end).await;
         }
-        script.release(&self.lot).await;
+        script.release(&self.pool).await;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     client::ApiClient,
-    engine::{DockerManager, parking::ContainerPool},
+    engine::{ContainerPool, DockerManager},
     error::WorkerError,
     queue::job_source::{JobSource, LongPoll},
     store::{FileLock, WorkerDirs},
@@ -51,8 +51,8 @@ impl Worker {
         let leaving = Arc::new(AtomicBool::new(false));
         self.engine.sources.take_uploads_from(api.clone());
         let slots = Slots::new(&self, source, api, alone, stop.clone());
-        let Self { id, engine, lot, store, lock, .. } = self;
-        let working = WorkerState { engine, lot, store, leaving: leaving.clone() };
+        let Self { id, engine, pool, store, lock, .. } = self;
+        let working = WorkerState { engine, pool, store, leaving: leaving.clone() };
         WorkerHandle { id, stop, leaving, task: tokio::spawn(working.run(slots, lock)) }
     }
 }
@@ -116,7 +116,7 @@ pub async fn run(worker: Worker, client: Client, shutdown: CancellationToken) ->
 
 struct WorkerState {
     engine: Arc<DockerManager>,
-    lot: Arc<ContainerPool>,
+    pool: Arc<ContainerPool>,
     store: WorkerDirs,
     leaving: Arc<AtomicBool>,
 }
@@ -126,7 +126,7 @@ impl WorkerState {
     async fn run(self, slots: Slots, lock: FileLock) -> Result<bool, WorkerError> {
         let cleaning = tokio::spawn(keep_clean(self.engine.clone(), self.store.clone()));
         let result = slots.serve().await;
-        self.lot.clear();
+        self.pool.clear();
         // What was being prepared is canceled by now; its git processes must not outlive this one.
         let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.engine.sources.settle()).await;
         if self.leaving.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {

@@ -2,9 +2,8 @@
 
 use crate::{
     engine::{
-        DockerManager,
+        ContainerPool, DockerManager,
         metadata_guard::{self, METADATA},
-        parking::ContainerPool,
     },
     error::WorkerError,
     limits::Limits,
@@ -65,7 +64,7 @@ pub struct Worker {
     pub(crate) capacity: ResourceAmount,
     pub(crate) most_per_job: ResourceAmount,
     pub(crate) engine: Arc<DockerManager>,
-    pub(crate) lot: Arc<ContainerPool>,
+    pub(crate) pool: Arc<ContainerPool>,
     pub(crate) store: WorkerDirs,
     pub(crate) lock: FileLock,
 }
@@ -92,8 +91,8 @@ impl Worker {
         let of_machine = Some(capacity.bytes).filter(|bytes| (MIN_MEMORY..u64::MAX).contains(bytes));
         limits.memory_bytes = limits.memory_bytes.or(of_machine);
         let engine = Arc::new(engine.with_limits(limits));
-        let lot = Arc::new(ContainerPool::new(engine.clone(), config.slots.max(1)));
-        Ok(Self { config, id, capacity, most_per_job, engine, lot, store, lock })
+        let pool = Arc::new(ContainerPool::new(engine.clone(), config.slots.max(1)));
+        Ok(Self { config, id, capacity, most_per_job, engine, pool, store, lock })
     }
 
     /// Keeps job containers from instance metadata; or says why that cannot be had.
@@ -118,12 +117,12 @@ impl Worker {
 
     /// Makes containers for jobs that will come soon.
     pub fn prepare(&self, first: &[Preparation], jobs: usize) {
-        self.lot.prepare_execution(first, jobs);
+        self.pool.prepare_execution(first, jobs);
     }
 
     /// Removes what was prepared, for nothing.
     pub async fn close(self) {
-        self.lot.clear();
+        self.pool.clear();
         self.engine.settle().await;
         self.engine.remove_own_network().await;
         self.store.remove_own();
@@ -135,7 +134,7 @@ async fn capacity(configured: &Resources, engine: &DockerManager) -> ResourceAmo
     let configured = ResourceAmount::asked(configured);
     let found = match (configured.millicpus, configured.bytes) {
         (1.., 1..) => ResourceAmount::default(),
-        _ => engine.machine().await,
+        _ => engine.machine_resources().await,
     };
     let or = |configured: u64, found: u64| if configured > 0 { configured } else { found };
     ResourceAmount {

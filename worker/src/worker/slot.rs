@@ -4,7 +4,7 @@ use super::setup::Worker;
 use crate::{
     artifact::{ArtifactCache, ArtifactTransfer},
     client::{ApiClient, BackOff},
-    engine::parking::ContainerPool,
+    engine::ContainerPool,
     error::WorkerError,
     job::{AdmittedJob, Executor, JobExecutor},
     queue::admission::{Admission, Entry},
@@ -71,7 +71,7 @@ pub struct Slots {
     asking: Arc<Semaphore>,
     executor: JobExecutor,
     admission: Arc<Admission>,
-    lot: Arc<ContainerPool>,
+    pool: Arc<ContainerPool>,
     alone: bool,
     stop: StopSignal,
     /// How often each job had to wait for room here.
@@ -95,7 +95,7 @@ impl Slots {
         let artifacts = ArtifactTransfer { api: api.clone(), engine: worker.engine.clone(), cache };
         let count = worker.config.slots.max(1);
         let info = WorkerInfo { id: worker.id, name: worker.config.name.clone() };
-        let (engine, lot) = (worker.engine.clone(), worker.lot.clone());
+        let (engine, pool) = (worker.engine.clone(), worker.pool.clone());
         Self {
             ask: JobRequest {
                 worker: info,
@@ -106,9 +106,9 @@ impl Slots {
             count,
             asking: Arc::new(Semaphore::new(source.asks_at_once().min(count))),
             source,
-            executor: JobExecutor { api, engine, lot: lot.clone(), artifacts, alone },
+            executor: JobExecutor { api, engine, pool: pool.clone(), artifacts, alone },
             admission: Admission::new(worker.capacity, worker.most_per_job),
-            lot,
+            pool,
             alone,
             stop,
             waited: Arc::default(),
@@ -150,7 +150,7 @@ impl Slots {
         let mut failures = 0_u32;
         let idle_since = Instant::now();
         loop {
-            self.engine_is_back().await;
+            self.wait_for_engine().await;
             let permit = tokio::select! {
                 () = drain.cancelled() => return Ok(None),
                 permit = self.asking.acquire() => permit,
@@ -170,7 +170,7 @@ impl Slots {
                 Ok(None) => {
                     failures = 0;
                     if idle_since.elapsed() > IDLE_TIMEOUT {
-                        self.lot.rest();
+                        self.pool.discard_idle();
                     }
                     self.pause(MIN_POLL_INTERVAL).await;
                 }
@@ -188,10 +188,13 @@ impl Slots {
 
     /// Waits for an engine that went away: a job that is taken without one only fails, and the next one after it. Who is
     /// alone does not wait, so that its jobs end, and say why.
-    async fn engine_is_back(&self) {
+    async fn wait_for_engine(&self) {
         let engine = &self.executor.engine;
         let mut pauses = BackOff::new(INITIAL_ENGINE_BACKOFF, MAX_PAUSE);
-        while !self.alone && !self.stop.drain.is_cancelled() && engine.is_doubted() && !engine.is_back().await
+        while !self.alone
+            && !self.stop.drain.is_cancelled()
+            && engine.may_be_down()
+            && !engine.recover().await
         {
             tracing::warn!("the container engine does not answer: no job is taken until it does");
             self.pause(pauses.pause()).await;
@@ -224,10 +227,10 @@ impl Slots {
         };
         let waits = matches!(entry, Entry::Waits(_)) && !self.alone;
         let patience = waits.then(|| self.patience(job));
-        let lot = self.lot.clone();
+        let pool = self.pool.clone();
         let admitted = AdmittedJob { entry, patience };
         let running =
-            self.executor.run(*assignment, admitted, self.stop.now.clone(), move || lot.prepare(&upcoming));
+            self.executor.run(*assignment, admitted, self.stop.now.clone(), move || pool.prepare(&upcoming));
         let ending = tokio::select! {
             ending = running => ending,
             never = self.source.hold(&receipt) => match never {},

@@ -1,6 +1,6 @@
 //! Jobs from the server itself: it holds the request until one is ready.
 
-use super::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
+use super::port::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
 use crate::client::{ApiClient, ApiError};
 use async_trait::async_trait;
 use std::convert::Infallible;

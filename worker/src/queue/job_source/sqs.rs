@@ -3,7 +3,7 @@
 //! The records are the truth and a message only a hint, so that a message delivered twice, late or never is harmless: the
 //! API refuses what is taken or over, and the sweep sends again what nobody took.
 
-use super::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
+use super::port::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
 use crate::client::{ApiClient, ApiError, causes};
 use async_trait::async_trait;
 use aws_sdk_sqs::{
