@@ -1,4 +1,4 @@
-//! A job from its assignment to its reported end.
+//! One attempt of a job, from its assignment to its reported end.
 
 mod attempt;
 mod caches;

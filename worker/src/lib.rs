@@ -1,6 +1,6 @@
-//! The worker: asks the server for jobs, runs each in a container of its own, and reports.
+//! The worker: requests jobs from the server, runs each in its own container, and reports.
 //!
-//! It speaks the HTTP API only; the embedded server's own worker does so too.
+//! It uses the HTTP API only, also as the worker of an embedded server.
 
 pub mod artifact;
 pub mod client;

@@ -1,4 +1,4 @@
-//! What one job may use at most, as the operator of a worker says in its `worker.toml`, and the watch over what no kernel limits.
+//! Limits of one job, which the operator of a worker sets in its `worker.toml`.
 
 use std::io;
 use tidemill_core::execution::{
@@ -9,16 +9,16 @@ use tidemill_core::execution::{
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// What one job may use at most.
+/// Limits of one job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Memory; `None`: what the machine has for jobs.
+    /// Memory; `None`: the machine's memory for jobs.
     pub memory_bytes: Option<u64>,
     /// Processors; `None`: those of the machine.
     pub cpus: Option<f64>,
-    /// Processes and threads at the same time, in each of its containers.
+    /// Concurrent processes and threads in each of its containers.
     pub pids: u32,
-    /// Open files of each process; 0: as the engine has it.
+    /// Open files of each process; 0: the engine's default.
     pub open_files: u32,
     /// Memory in `/dev/shm`.
     pub shm_bytes: u64,
@@ -28,7 +28,7 @@ pub struct Limits {
     pub artifact_bytes: u64,
     /// Bytes of each of its caches, packed.
     pub cache_bytes: u64,
-    /// Bytes on the disk: in its workspace, and elsewhere in its container.
+    /// Bytes on the disk, in its workspace and elsewhere in its container.
     pub workspace_bytes: u64,
 }
 
@@ -49,42 +49,42 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What a container gets of a job that asks for `resources`: the most where it asks for nothing. Jobs that ask for more are
-    /// not let in.
-    pub(crate) fn of(&self, resources: Resources) -> Resources {
-        let smaller = |asked: u64, most: u64| asked.min(most);
+    /// Returns the limits of a container of a job that requests `resources`; the maximum for those that it does not request.
+    /// Jobs that request more are not admitted.
+    pub(crate) fn apply(&self, resources: Resources) -> Resources {
         Resources {
             memory_bytes: match (resources.memory_bytes, self.memory_bytes) {
-                (Some(asked), Some(most)) => Some(smaller(asked, most)),
-                (asked, most) => asked.or(most),
+                (Some(requested), Some(max)) => Some(requested.min(max)),
+                (requested, max) => requested.or(max),
             },
             cpus: match (resources.cpus, self.cpus) {
-                (Some(asked), Some(most)) => Some(asked.min(most)),
-                (asked, most) => asked.or(most),
+                (Some(requested), Some(max)) => Some(requested.min(max)),
+                (requested, max) => requested.or(max),
             },
         }
     }
 
-    pub(crate) fn log_reason(&self) -> FailureReason {
-        let words = format!(
-            "the log is longer than {}, the most that this worker takes; write what is long into a file and keep it as an artifact",
-            size(self.log_bytes)
+    /// Returns the failure of a job whose log exceeds the limit.
+    pub(crate) fn log_limit_failure(&self) -> FailureReason {
+        let message = format!(
+            "the log exceeds this worker's limit of {}; write long output into a file and store it as an artifact",
+            format_size(self.log_bytes)
         );
-        FailureReason::new(FailureKind::LogLimit, words)
+        FailureReason::new(FailureKind::LogLimit, message)
     }
 
-    pub(crate) fn workspace_reason(&self) -> FailureReason {
-        let words = format!(
-            "the job has more than {} on the disk, the most that this worker gives to one; make it leave less there, or use a worker \
-             with a larger `workspace`",
-            size(self.workspace_bytes)
+    /// Returns the failure of a job whose disk usage exceeds the limit.
+    pub(crate) fn workspace_limit_failure(&self) -> FailureReason {
+        let message = format!(
+            "the job's disk usage exceeds this worker's limit of {}; reduce it, or use a worker with a larger `workspace` limit",
+            format_size(self.workspace_bytes)
         );
-        FailureReason::new(FailureKind::WorkspaceLimit, words)
+        FailureReason::new(FailureKind::WorkspaceLimit, message)
     }
 }
 
-/// `bytes` in the largest unit that divides it.
-pub(crate) fn size(bytes: u64) -> String {
+/// Formats `bytes` in the largest unit that divides it.
+pub(crate) fn format_size(bytes: u64) -> String {
     match bytes {
         0 => "0 bytes".to_owned(),
         _ if bytes.is_multiple_of(GIB) => format!("{} GiB", bytes / GIB),
@@ -94,9 +94,9 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// Says that something has more bytes than it may; carried through I/O code as an error's cause.
+/// Something exceeds its size limit. Passed through I/O code as the cause of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it has more than {}, the most that is taken", size(*max))]
+#[error("it exceeds the limit of {}", format_size(*max))]
 pub(crate) struct SizeLimitExceeded {
     pub max: u64,
 }
@@ -109,17 +109,17 @@ impl From<SizeLimitExceeded> for io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, size};
+    use super::{Limits, format_size};
     use tidemill_core::execution::assignment::Resources;
 
     #[test]
-    fn requested_resources_win_within_limits() {
+    fn requested_resources_are_granted_within_limits() {
         let limits = Limits { memory_bytes: Some(100), cpus: Some(2.0), ..Limits::default() };
         let resources = |cpus, memory_bytes| Resources { cpus, memory_bytes };
-        assert_eq!(limits.of(resources(None, None)), resources(Some(2.0), Some(100)));
-        assert_eq!(limits.of(resources(Some(0.5), Some(60))), resources(Some(0.5), Some(60)));
-        assert_eq!(Limits::default().of(resources(None, Some(60))), resources(None, Some(60)));
-        assert_eq!(size(3 << 30), "3 GiB");
-        assert_eq!(size(1536 << 10), "1536 KiB");
+        assert_eq!(limits.apply(resources(None, None)), resources(Some(2.0), Some(100)));
+        assert_eq!(limits.apply(resources(Some(0.5), Some(60))), resources(Some(0.5), Some(60)));
+        assert_eq!(Limits::default().apply(resources(None, Some(60))), resources(None, Some(60)));
+        assert_eq!(format_size(3 << 30), "3 GiB");
+        assert_eq!(format_size(1536 << 10), "1536 KiB");
     }
 }

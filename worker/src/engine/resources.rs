@@ -24,7 +24,7 @@ impl DockerManager {
     /// Returns the host configuration that limits a container of a job with `resources`.
     pub(super) fn host_limits(&self, resources: Resources) -> HostConfig {
         let limits = self.limits();
-        let resources = limits.of(resources);
+        let resources = limits.apply(resources);
         let number = |value: u64| i64::try_from(value).ok();
         let memory = resources.memory_bytes.and_then(number);
         #[allow(clippy::cast_possible_truncation, reason = "a number of processors is small")]

@@ -1,4 +1,4 @@
-//! The watch over a job's disk usage, which no kernel limits.
+//! Enforces the limit of a job's disk usage, which the kernel does not.
 
 use super::dispatch::Event;
 use crate::engine::{DockerManager, WorkspaceMount, disk_usage};
@@ -9,14 +9,14 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-/// How often the free space of the disks is looked at while a job runs.
+/// Time between two checks of the free space of the disks while a job runs.
 const FREE_SPACE_INTERVAL: Duration = Duration::from_secs(2);
-/// The longest time between two measurements of what a job has on the disk.
+/// The longest time between two measurements of a job's disk usage.
 const MAX_MEASURE_INTERVAL: Duration = Duration::from_secs(60);
-/// Measuring takes at most this part of the time.
+/// Measuring takes at most this fraction of the time.
 const MEASURE_TIME_DIVISOR: u32 = 20;
 
-/// The watch over a job's disk; it ends when this is dropped.
+/// A task that checks a job's disk usage. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct DiskWatch(JoinHandle<()>);
 
@@ -27,7 +27,7 @@ impl Drop for DiskWatch {
 }
 
 impl DiskWatch {
-    /// Watches what the container of `workspace` has on the disk from now on, and tells `events` once it is too much.
+    /// Starts to check the disk usage of the container of `workspace`, and sends an event once it exceeds the limit.
     pub fn start(
         engine: &Arc<DockerManager>,
         workspace: &WorkspaceMount,
@@ -36,39 +36,39 @@ impl DiskWatch {
         let (engine, container, upper) =
             (engine.clone(), workspace.container.clone(), workspace.upper.clone());
         Self(tokio::spawn(async move {
-            watch(&engine, &container, upper).await;
-            let _ = events.send(Event::LimitExceeded(engine.limits().workspace_reason()));
+            wait_for_excess(&engine, &container, upper).await;
+            let _ = events.send(Event::LimitExceeded(engine.limits().workspace_limit_failure()));
         }))
     }
 }
 
-/// Returns once the container has more on the disk than it may.
+/// Returns once the container's disk usage exceeds the limit.
 ///
-/// No file system that engines commonly use can limit a directory, so it is measured: a little after the start, so that short
-/// jobs do not pay for it; when the disks lost so much space since that it may be too much; and every minute, as others may have
-/// given space back meanwhile.
-async fn watch(engine: &DockerManager, container: &str, upper: Option<PathBuf>) {
+/// No file system that engines commonly use can limit a directory, so its size is measured: a little after the start, so that
+/// short jobs are not slowed down; when the disks lost so much free space since that the limit may be exceeded; and every
+/// minute, as other processes may have freed space meanwhile.
+async fn wait_for_excess(engine: &DockerManager, container: &str, upper: Option<PathBuf>) {
     let max = engine.limits().workspace_bytes;
     tokio::time::sleep(FREE_SPACE_INTERVAL).await;
     let disks = engine.disks().await;
     let mut last: Option<Measurement> = None;
     loop {
-        let now = used(&disks);
+        let now = used_bytes(&disks);
         if let Some(last) = &last
-            && last.holds(now, max)
+            && last.rules_out_excess(now, max)
         {
             tokio::time::sleep(FREE_SPACE_INTERVAL.max(last.took * MEASURE_TIME_DIVISOR)).await;
             continue;
         }
         let begun = Instant::now();
         let outside = engine.written_bytes(container).await.unwrap_or(0);
-        let left = max.saturating_sub(outside);
+        let allowed = max.saturating_sub(outside);
         let inside = match upper.clone() {
             Some(upper) => {
-                let measuring = tokio::task::spawn_blocking(move || disk_usage(&upper, left));
+                let measuring = tokio::task::spawn_blocking(move || disk_usage(&upper, allowed));
                 measuring.await.ok().and_then(Result::ok).unwrap_or(0)
             }
-            None => engine.volume_bytes(container, left).await,
+            None => engine.volume_bytes(container, allowed).await,
         };
         let bytes = outside.saturating_add(inside);
         if bytes > max {
@@ -78,20 +78,20 @@ async fn watch(engine: &DockerManager, container: &str, upper: Option<PathBuf>) 
     }
 }
 
-/// What a job had on the disk when it was measured.
+/// A measurement of a job's disk usage.
 #[derive(Debug)]
 struct Measurement {
     bytes: u64,
-    /// The bytes in use on all disks then, if known.
+    /// Bytes in use on all disks at that time, if known.
     used: Option<u64>,
     at: Instant,
     took: Duration,
 }
 
 impl Measurement {
-    /// Whether the job cannot have more than `max` bytes yet, with `used` bytes in use on all disks now.
-    fn holds(&self, used: Option<u64>, max: u64) -> bool {
-        // What is there is at most what was there and what all together wrote since, but for what others removed.
+    /// Whether the job's disk usage cannot exceed `max` yet, given the bytes now in use on all disks.
+    fn rules_out_excess(&self, used: Option<u64>, max: u64) -> bool {
+        // The usage grew by at most what all processes wrote since, apart from what others removed.
         match used.zip(self.used) {
             Some((now, then)) => {
                 self.bytes.saturating_add(now.saturating_sub(then)) <= max
@@ -102,8 +102,8 @@ impl Measurement {
     }
 }
 
-/// The bytes in use on all of `disks`; `None` when they cannot be seen from here.
-fn used(disks: &[PathBuf]) -> Option<u64> {
+/// Returns the bytes in use on all `disks`; `None` if they are not accessible from here.
+fn used_bytes(disks: &[PathBuf]) -> Option<u64> {
     let mut sum = 0_u64;
     for disk in disks {
         let stat = rustix::fs::statvfs(disk).ok()?;

@@ -1,7 +1,7 @@
 //! First phase: prepares a container with sources, artifacts, caches and services.
 
 use super::{
-    attempt::{AttemptKey, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
+    attempt::{Attempt, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
     caches::{self, RestoredCache},
     job_executor::JobExecutor,
     reporter::Reporter,
@@ -39,8 +39,8 @@ pub struct Environment {
 }
 
 /// Prepares the attempt, in a standby container if one fits.
-pub async fn prepare(executor: &JobExecutor, attempt: &mut AttemptKey) -> Result<Prepared, EarlyEnd> {
-    let AttemptKey { assignment, reporter, signals, .. } = attempt;
+pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Prepared, EarlyEnd> {
+    let Attempt { assignment, reporter, signals, .. } = attempt;
     reporter.phase("preparing");
     let mut slot = executor.pool.occupy(&assignment.preparation);
     let mut creation = slot.standby.take();

@@ -1,7 +1,7 @@
 //! Second phase: the script runs in the prepared container until it ends or is stopped.
 
 use super::{
-    attempt::AttemptKey,
+    attempt::Attempt,
     disk_watch::DiskWatch,
     dispatch::{Dispatcher, Event, Response},
     job_executor::JobExecutor,
@@ -48,8 +48,8 @@ pub fn has_script_ended(end: &AttemptEnd) -> bool {
 }
 
 /// Runs the script of a prepared attempt.
-pub async fn run(executor: &JobExecutor, attempt: &mut AttemptKey, prepared: Prepared) -> FinishedScript {
-    let AttemptKey { assignment, reporter, signals, sender, .. } = attempt;
+pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepared) -> FinishedScript {
+    let Attempt { assignment, reporter, signals, sender, .. } = attempt;
     let Prepared { slot, mut container, environment, begun } = prepared;
     reporter.phase("running");
     let nonce = uuid::Uuid::now_v7().simple().to_string();

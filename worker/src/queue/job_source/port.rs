@@ -7,20 +7,20 @@ use tidemill_core::execution::assignment::{Assignment, Preparation};
 use tidemill_core::pipeline::labels::Labels;
 use tokio_util::sync::CancellationToken;
 
-/// Who asks for a job.
+/// A request for a job.
 #[derive(Debug, Clone)]
 pub struct JobRequest {
     /// The worker.
     pub worker: WorkerInfo,
     /// Its labels.
     pub labels: Labels,
-    /// How many likely next jobs are to be named with the job.
+    /// How many likely next jobs to return with the job.
     pub lookahead: u32,
-    /// Only what is there already is wanted: the answer is not waited for.
+    /// Whether to return immediately if no job is ready.
     pub glance: bool,
 }
 
-/// A job for this worker: its lease is held.
+/// A job for this worker, which holds its lease.
 #[derive(Debug)]
 pub struct JobOffer {
     /// What to run.
@@ -35,13 +35,13 @@ pub struct JobOffer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt(pub(crate) Option<String>);
 
-/// Why a source has no job.
+/// An error of a job source.
 #[derive(Debug, thiserror::Error)]
 pub enum JobSourceError {
     /// A later request may succeed.
     #[error("{0}")]
     Passing(String),
-    /// The server refuses this worker.
+    /// The server rejects this worker.
     #[error("{0}")]
     Refused(String),
     /// The queue never answered this worker.
@@ -49,35 +49,35 @@ pub enum JobSourceError {
     Unusable(String),
 }
 
-/// Gives a worker its jobs.
+/// Provides a worker with jobs.
 ///
 /// # Contract
-/// For each job: [`Self::next`] once, [`Self::hold`] while it runs, [`Self::settle`] once its reports are over. Calls for
-/// different jobs may overlap; of [`Self::next`] at most [`Self::asks_at_once`] are under way.
+/// For each job: [`Self::next`] once, [`Self::hold`] while it runs, [`Self::settle`] once its reports have ended. Calls for
+/// different jobs may overlap, but of [`Self::next`] at most [`Self::asks_at_once`].
 ///
-/// 1. A job that `next` returns has its lease: it must be run, or be given back by a report.
-/// 2. `next` returns `None` when there was nothing to run for a while, and soon after `stop`. It takes nothing that
-///    it does not return: a job for which the lease could not be had is there for the next who asks, after a while.
-/// 3. What the records say is taken, canceled or over is not offered, and is forgotten.
-/// 4. A job that is held is offered to nobody else, for as long as its lease is renewed.
-/// 5. What was settled is not offered again, unless the records have it queued again: they say what a job's fate is, and
-///    a source only carries it. So `settle` is the same for a job that ended, was given back, or lost its lease.
+/// 1. The worker holds the lease of a job that `next` returns, and must run it or give it back by a report.
+/// 2. `next` returns `None` if there was no job for a while, and soon after `stop`. It takes no job that it does not return: a
+///    job that could not be claimed is available to the next request after a while.
+/// 3. A job that is running, canceled or ended according to the records is not offered, and its message is deleted.
+/// 4. A job that is held is offered to no other worker as long as its lease is renewed.
+/// 5. A settled job is not offered again unless the records queue it again: they decide on a job, and a source only delivers
+///    it. So `settle` is the same for a job that ended, was given back, or lost its lease.
 #[async_trait]
 pub trait JobSource: fmt::Debug + Send + Sync {
-    /// How many calls of [`Self::next`] are worth having at the same time: each is a request that waits.
+    /// Returns the maximum useful number of concurrent calls of [`Self::next`], each of which is a waiting request.
     fn asks_at_once(&self) -> usize;
 
-    /// The next job for whoever asks, once there is one.
+    /// Waits for the next job for `request`.
     async fn next(
         &self,
-        ask: &JobRequest,
+        request: &JobRequest,
         stop: &CancellationToken,
     ) -> Result<Option<JobOffer>, JobSourceError>;
 
-    /// Keeps the job from others while this is polled. It never ends, and what fails in it is tried again.
+    /// Keeps the job from other workers while this is polled. Never returns; failures are retried.
     async fn hold(&self, receipt: &Receipt) -> Infallible;
 
-    /// Lets go of a job whose reports are over. Should that fail, the job is offered once more at most, and the records
-    /// then refuse it.
+    /// Releases a job whose reports have ended. If that fails, the job is offered at most once more, and the records then reject
+    /// the claim.
     async fn settle(&self, receipt: Receipt);
 }
