@@ -125,7 +125,7 @@ impl Notices {
         match status {
             StatusCode::OK => Ok(Some(text)),
             StatusCode::NOT_FOUND => Ok(None),
-            other => Err(format!("{path} answered {other}")),
+            status => Err(format!("{path} answered {status}")),
         }
     }
 

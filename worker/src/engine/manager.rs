@@ -46,7 +46,7 @@ pub struct DockerManager {
     pub(super) is_local: bool,
     /// Whether workspaces are created as overlays.
     pub(super) overlay_enabled: AtomicBool,
-    /// Whether the engine was seen to create an overlay workspace.
+    /// Whether the engine has created an overlay workspace with its layers.
     pub(super) overlay_verified: AtomicBool,
     /// The number of workspaces created so far, which names their directories.
     pub(super) workspaces: AtomicU64,
@@ -125,7 +125,7 @@ impl DockerManager {
         self.may_be_down.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the engine may be down, and was not seen to respond since.
+    /// Whether the engine may be down and has not responded since.
     pub fn may_be_down(&self) -> bool {
         self.may_be_down.load(Ordering::Relaxed)
     }

@@ -107,7 +107,7 @@ impl Attempt {
             }
             AdmissionDecision::Queued(waiter) => waiter,
         };
-        self.reporter.phase("waiting for room");
+        self.reporter.phase("waiting for capacity");
         let reservation = async {
             match admitted.max_wait {
                 Some(max_wait) => tokio::time::timeout(max_wait, waiter.granted()).await.ok().flatten(),
@@ -204,10 +204,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn preparation_ends_a_minute_after_the_jobs_timeout() {
-        let begun = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         let EarlyEnd::Failed(reason) = preparation_timeout(30).await else { panic!("not a failure") };
         assert_eq!(reason.kind, FailureKind::PreparationTimedOut);
-        let elapsed = begun.elapsed();
+        let elapsed = started.elapsed();
         assert!(
             (Duration::from_secs(30) + PREPARATION_ALLOWANCE..Duration::from_secs(100)).contains(&elapsed),
             "{elapsed:?}"

@@ -62,7 +62,7 @@ async fn restore_one(
     keys: Vec<String>,
     key: &str,
 ) -> (Option<String>, String) {
-    let begun = Instant::now();
+    let started = Instant::now();
     let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);
     let found = match transfer.api.look_up_cache(&CacheLookupRequest { job_id, lease, keys }).await {
         Ok(reply) => reply.found,
@@ -72,7 +72,7 @@ async fn restore_one(
     if let Err(reason) = transfer.restore(workspace, &found.source).await {
         return (None, format!("restoring failed: {}", reason.message));
     }
-    let (mib, ms) = (found.source.size / (1 << 20), begun.elapsed().as_millis());
+    let (mib, ms) = (found.source.size / (1 << 20), started.elapsed().as_millis());
     if found.key == key {
         (Some(found.source.sha256), format!("restored {mib} MiB in {ms} ms"))
     } else {
@@ -100,11 +100,11 @@ pub async fn save(
         }
         reporter.phase("saving caches");
         let result = if assignment.extras.may_keep_caches {
-            let begun = Instant::now();
+            let started = Instant::now();
             let origin = (assignment, reporter.mask());
             match transfer.save_cache(workspace, &cache.paths, key, sha256.as_deref(), origin).await {
                 Ok(Some(bytes)) => {
-                    format!("saved {} MiB in {} ms", bytes / (1 << 20), begun.elapsed().as_millis())
+                    format!("saved {} MiB in {} ms", bytes / (1 << 20), started.elapsed().as_millis())
                 }
                 Ok(None) if sha256.is_some() => "unchanged".to_owned(),
                 Ok(None) => "not saved, as no file matches".to_owned(),

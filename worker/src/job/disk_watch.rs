@@ -60,7 +60,7 @@ async fn wait_for_excess(engine: &DockerManager, container: &str, upper: Option<
             tokio::time::sleep(FREE_SPACE_INTERVAL.max(last.took * MEASURE_TIME_DIVISOR)).await;
             continue;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let outside = engine.written_bytes(container).await.unwrap_or(0);
         let allowed = max.saturating_sub(outside);
         let inside = match upper.clone() {
@@ -74,7 +74,7 @@ async fn wait_for_excess(engine: &DockerManager, container: &str, upper: Option<
         if bytes > max {
             return;
         }
-        last = Some(Measurement { bytes, used: now, at: Instant::now(), took: begun.elapsed() });
+        last = Some(Measurement { bytes, used: now, at: Instant::now(), took: started.elapsed() });
     }
 }
 

@@ -19,5 +19,5 @@ pub struct JobExecutor {
     /// Transfers artifacts and caches.
     pub artifacts: ArtifactTransfer,
     /// Whether this is the only worker, so that no other one would take a job that it gives back.
-    pub alone: bool,
+    pub is_only_worker: bool,
 }

@@ -24,7 +24,7 @@ pub struct Prepared {
     /// The job's services and caches.
     pub environment: Environment,
     /// When the job's `timeout` began to count.
-    pub begun: Instant,
+    pub started: Instant,
 }
 
 /// What a job has in addition to its container while it runs.
@@ -51,7 +51,7 @@ pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Pr
             executor.engine.dispose_when_created(standby);
         }
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     let run = PreparationRun { executor, assignment, reporter, slot: &slot, creation: &mut creation };
     let prepared = tokio::select! {
         prepared = run.run() => prepared.map_err(EarlyEnd::Failed),
@@ -59,11 +59,11 @@ pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Pr
         timeout = preparation_timeout(assignment.timeout_s) => Err(timeout),
     };
     // Preparation beyond its allowance counts towards the job's timeout.
-    let begun = Instant::now() - begun.elapsed().saturating_sub(PREPARATION_ALLOWANCE);
+    let started = Instant::now() - started.elapsed().saturating_sub(PREPARATION_ALLOWANCE);
     match prepared {
         Ok((container, environment)) => {
             executor.pool.container_ready(&slot);
-            Ok(Prepared { slot, container, environment, begun })
+            Ok(Prepared { slot, container, environment, started })
         }
         Err(end) => {
             if let Some(creation) = creation {
@@ -85,7 +85,7 @@ async fn classify_failure(executor: &JobExecutor, reason: FailureReason) -> Fail
         return reason;
     }
     executor.engine.suspect_outage();
-    if executor.alone || executor.engine.is_responding().await {
+    if executor.is_only_worker || executor.engine.is_responding().await {
         return reason;
     }
     let message =

@@ -428,13 +428,13 @@ mod tests {
         let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
         let (sender, mut events) = mpsc::unbounded_channel();
         let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 1_500 };
-        let begun = Instant::now();
+        let started = Instant::now();
         let settings = (SecretMask::default(), &Limits::default());
         let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, settings, sender);
         reporter.log(b"some output\n").await;
         assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
         assert_eq!(reporting.await.unwrap(), ReportOutcome::LeaseLost);
-        let elapsed = begun.elapsed();
+        let elapsed = started.elapsed();
         assert!(elapsed >= ms(1_400), "the lease was valid until then: {elapsed:?}");
         assert!(elapsed < ms(10_000), "another worker may run the job by then: {elapsed:?}");
     }

@@ -50,7 +50,7 @@ pub fn has_script_ended(end: &AttemptEnd) -> bool {
 /// Runs the script of a prepared attempt.
 pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepared) -> FinishedScript {
     let Attempt { assignment, reporter, signals, sender, .. } = attempt;
-    let Prepared { slot, mut container, environment, begun } = prepared;
+    let Prepared { slot, mut container, environment, started } = prepared;
     reporter.phase("running");
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let _watch = DiskWatch::start(&executor.engine, &container.workspace, sender.clone());
@@ -71,7 +71,7 @@ pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepar
             }
             _ = ticks.tick() => Event::Tick,
         };
-        for response in dispatcher.handle(begun.elapsed(), event) {
+        for response in dispatcher.handle(started.elapsed(), event) {
             match response {
                 Response::Terminate => signal(&executor.engine, &container.id, "TERM"),
                 Response::Kill => signal(&executor.engine, &container.id, "KILL"),

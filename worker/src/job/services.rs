@@ -92,7 +92,7 @@ impl Services {
     ) -> Result<(), FailureReason> {
         let name = service.alias.first().map_or(service.image.as_str(), String::as_str);
         let failed = |message: String| FailureReason::new(FailureKind::ServiceFailed, message);
-        let begun = Instant::now();
+        let started = Instant::now();
         let limit = Duration::from_secs(service.ready_within_s);
         loop {
             match self.engine.service_state(container).await? {
@@ -104,12 +104,12 @@ impl Services {
                 ServiceState::Unhealthy => {}
                 ServiceState::Healthy if service.health.is_none() => return Ok(()),
                 ServiceState::Healthy | ServiceState::Running => {
-                    if self.passes_health_check(service, container, begun).await? {
+                    if self.passes_health_check(service, container, started).await? {
                         return Ok(());
                     }
                 }
             }
-            if begun.elapsed() >= limit {
+            if started.elapsed() >= limit {
                 return Err(failed(format!(
                     "the service `{name}` was not ready within {} s; its log is in the job's, and `ready_within` gives it longer",
                     service.ready_within_s
@@ -123,10 +123,10 @@ impl Services {
         &self,
         service: &Service,
         container: &ServiceContainer,
-        begun: Instant,
+        started: Instant,
     ) -> Result<bool, FailureReason> {
         Ok(match &service.health {
-            None => begun.elapsed() >= STABLE_AFTER,
+            None => started.elapsed() >= STABLE_AFTER,
             Some(Health::Command(command)) => self.engine.succeeds_in(&container.id, command).await?,
             Some(Health::Port(port)) if self.engine.is_local() => {
                 let connecting = TcpStream::connect((container.address.as_str(), *port));

@@ -3,7 +3,7 @@
 use crate::{
     engine::{
         ContainerPool, DockerManager,
-        metadata_guard::{self, METADATA},
+        metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
     limits::Limits,
@@ -99,7 +99,7 @@ impl Worker {
     pub async fn block_metadata(&self) -> Result<(), String> {
         let isolated = self.engine.isolated_bridges().into_iter();
         for bridge in isolated.chain([self.engine.bridge().await?]) {
-            metadata_guard::block(&bridge, &METADATA).await?;
+            metadata_guard::block(&bridge, &METADATA_ADDRESSES).await?;
         }
         Ok(())
     }

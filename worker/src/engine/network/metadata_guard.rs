@@ -14,7 +14,7 @@ use super::{
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The addresses of the instance metadata service.
-pub const METADATA: [IpAddr; 2] = [
+pub const METADATA_ADDRESSES: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
 ];
