@@ -2,17 +2,18 @@
 
 mod attempt;
 mod caches;
-mod collect;
-mod discover;
+mod collection;
+mod discovery;
 mod disk_watch;
-pub mod dispatch;
+pub mod dispatcher;
 mod executor;
 mod job_executor;
-mod prepare;
+mod preparation;
 pub mod reporter;
-mod run;
-mod running;
+mod running_script;
 pub mod script;
+mod script_run;
+
 mod services;
 
 pub use attempt::AdmittedJob;

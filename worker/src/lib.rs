@@ -21,7 +21,7 @@ mod worker;
 pub mod workspace;
 
 pub use error::WorkerError;
-pub use job::{dispatch, reporter, script};
+pub use job::{dispatcher, reporter, script};
 pub use log::{markers, mask};
 pub use queue::{capacity, job_source};
 pub use worker::{Client, Worker, WorkerConfig, WorkerHandle, clean_up, run};

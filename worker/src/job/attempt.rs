@@ -1,7 +1,7 @@
 //! One attempt from its assignment to its reported end: its reporter and its stop signals.
 
 use super::{
-    dispatch::Event,
+    dispatcher::Event,
     reporter::{ReportOutcome, Reporter},
 };
 use crate::{

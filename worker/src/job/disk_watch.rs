@@ -1,6 +1,6 @@
 //! Enforces the limit of a job's disk usage, which the kernel does not.
 
-use super::dispatch::Event;
+use super::dispatcher::Event;
 use crate::engine::{DockerManager, WorkspaceMount, disk_usage};
 use std::{
     path::PathBuf,

@@ -2,12 +2,12 @@
 
 use super::{
     attempt::{AdmittedJob, Attempt, EarlyEnd},
-    collect::collect,
-    discover::discover,
+    collection::collect,
+    discovery::discover,
     job_executor::JobExecutor,
-    prepare::prepare,
+    preparation::prepare,
     reporter::ReportOutcome,
-    run::run,
+    script_run::run,
 };
 use std::time::Duration;
 use tidemill_core::execution::{assignment::Assignment, failure::FailureReason};

@@ -1,6 +1,6 @@
 //! A script in its container: its input, its output, and the exit that the engine reports.
 
-use super::dispatch::Event;
+use super::dispatcher::Event;
 use crate::{
     engine::{Container, DockerManager, ExitWaiter},
     log::pump::OutputPipe,

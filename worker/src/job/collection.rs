@@ -4,7 +4,7 @@ use super::{
     attempt::{Attempt, LeaseLost},
     caches,
     job_executor::JobExecutor,
-    run::{FinishedScript, has_script_ended},
+    script_run::{FinishedScript, has_script_ended},
 };
 use crate::test_reports;
 use std::time::Duration;

@@ -3,10 +3,10 @@
 use super::{
     attempt::Attempt,
     disk_watch::DiskWatch,
-    dispatch::{Dispatcher, Event, Response},
+    dispatcher::{Dispatcher, Event, Response},
     job_executor::JobExecutor,
-    prepare::{Environment, Prepared},
-    running::RunningScript,
+    preparation::{Environment, Prepared},
+    running_script::RunningScript,
     script::JobScript,
 };
 use crate::{
