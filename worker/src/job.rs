@@ -13,7 +13,6 @@ pub mod reporter;
 mod running_script;
 pub mod script;
 mod script_run;
-
 mod services;
 
 pub use attempt::AdmittedJob;
