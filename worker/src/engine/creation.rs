@@ -7,7 +7,7 @@ use super::{
     resources::CAPABILITIES,
     workspace_mount::{WorkspaceMount, overlay_options},
 };
-use crate::{job::script::BOOT, source::Tree, store::short_hash};
+use crate::{source::Tree, store::short_hash};
 use bollard::{
     models::{
         ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
@@ -24,6 +24,8 @@ use tidemill_core::execution::{
 use tokio::{sync::OnceCell, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+/// Runs as the first process of a job's container; see the file.
+const BOOT_SCRIPT: &str = include_str!("boot.sh");
 /// A disk with fewer free bytes counts as full.
 const DISK_FULL_BYTES: u64 = 1 << 20;
 
@@ -157,7 +159,7 @@ impl DockerManager {
         };
         let body = ContainerCreateBody {
             image: Some(preparation.image.clone()),
-            entrypoint: Some(vec!["sh".into(), "-c".into(), BOOT.into()]),
+            entrypoint: Some(vec!["sh".into(), "-c".into(), BOOT_SCRIPT.into()]),
             cmd: Some(Vec::new()),
             working_dir: Some("/".into()),
             labels: Some(labels),

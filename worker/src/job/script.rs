@@ -4,9 +4,6 @@ use indexmap::IndexMap;
 use std::fmt::Write as _;
 use tidemill_core::execution::assignment::SecretValue;
 
-/// Runs as the container's first process; see the file.
-pub const BOOT: &str = include_str!("boot.sh");
-
 /// The directory of secrets that are files: in memory, in the container only, and never in the workspace.
 const SECRETS_DIR: &str = "/dev/shm/tidemill-secrets";
 

@@ -30,7 +30,7 @@ const CLEANUP_TIMEOUT: Duration = Duration::from_secs(8);
 pub struct WorkerHandle {
     id: WorkerId,
     stop: StopSignal,
-    leaving: Arc<AtomicBool>,
+    skip_cleanup: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Result<bool, WorkerError>>,
 }
 
@@ -48,12 +48,12 @@ impl Worker {
     #[must_use]
     pub fn work_from(self, source: Arc<dyn JobSource>, api: ApiClient, is_only_worker: bool) -> WorkerHandle {
         let stop = StopSignal::default();
-        let leaving = Arc::new(AtomicBool::new(false));
+        let skip_cleanup = Arc::new(AtomicBool::new(false));
         self.engine.sources.take_uploads_from(api.clone());
         let slots = Slots::new(&self, source, api, is_only_worker, stop.clone());
         let Self { id, engine, pool, store, lock, .. } = self;
-        let state = WorkerState { engine, pool, store, leaving: leaving.clone() };
-        WorkerHandle { id, stop, leaving, task: tokio::spawn(state.run(slots, lock)) }
+        let state = WorkerState { engine, pool, store, skip_cleanup: skip_cleanup.clone() };
+        WorkerHandle { id, stop, skip_cleanup, task: tokio::spawn(state.run(slots, lock)) }
     }
 }
 
@@ -95,7 +95,7 @@ impl WorkerHandle {
     /// Stops like [`Self::shutdown`], but does not wait for the engine, as containers exit by themselves. Returns the worker's id
     /// if something is left for [`clean_up`](super::clean_up) in a process that lives longer.
     pub async fn leave(self) -> Result<Option<WorkerId>, WorkerError> {
-        self.leaving.store(true, Ordering::Relaxed);
+        self.skip_cleanup.store(true, Ordering::Relaxed);
         self.stop();
         Ok(flatten(self.task.await)?.then_some(self.id))
     }
@@ -118,7 +118,7 @@ struct WorkerState {
     engine: Arc<DockerManager>,
     pool: Arc<ContainerPool>,
     store: WorkerDirs,
-    leaving: Arc<AtomicBool>,
+    skip_cleanup: Arc<AtomicBool>,
 }
 
 impl WorkerState {
@@ -129,7 +129,7 @@ impl WorkerState {
         self.pool.clear();
         // Preparations are canceled by now. Their git processes must not outlive this process.
         let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.engine.sources.settle()).await;
-        if self.leaving.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
+        if self.skip_cleanup.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
             // The process keeps the lock until it exits, so that no other worker cleans up before.
             std::mem::forget(lock);
             return Ok(true);
