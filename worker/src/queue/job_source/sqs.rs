@@ -255,7 +255,8 @@ impl SqsJobSource {
             .send()
             .await;
         if let Err(error) = deleted {
-            tracing::warn!(error = %causes(&error), "the message of a settled job could not be deleted; it is delivered once more");
+            tracing::warn!(error = %causes(&error),
+                "the message of a settled job could not be deleted; it is delivered once more");
         }
     }
 
