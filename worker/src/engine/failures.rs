@@ -39,8 +39,8 @@ fn is_rejected_by_registry(error: &EngineError) -> bool {
 ///   (docker/distribution, `registry/api/errcode/errors.go`: `strings.ToLower(strings.Replace(ec.String(), "_", " ", -1))`), and
 ///   some within longer messages (moby, `distribution/errors.go`: `pull access denied for %s, repository does not exist or may
 ///   require 'docker login': %s`, `manifest for %s not found: %s`, `repository %s not found: %s`).
-/// - An image without a variant for the machine's platform: moby, `distribution/pull_v2_unix.go`: `no matching manifest for %s in the manifest
-///   list entries`.
+/// - An image without a variant for the machine's platform: moby, `distribution/pull_v2_unix.go`: `no matching
+///   manifest for %s in the manifest list entries`.
 /// - containerd's image store: `%s: not found` (`core/remotes/docker/resolver.go`), Podman: `reading manifest %s in %s: manifest
 ///   unknown` (containers/image, `docker/docker_image_src.go`), `invalid reference format` (`docker/reference`).
 fn is_rejection(text: &str) -> bool {
