@@ -1,4 +1,4 @@
-//! Files of a workspace that the worker itself reads.
+//! Files of a workspace, read by the worker itself.
 
 use super::{ArtifactTransfer, HashingReader, MAX_QUEUED_CHUNKS, TransferError, blocking};
 use crate::engine::WorkspaceMount;
@@ -10,11 +10,11 @@ use tidemill_core::execution::failure::FailureReason;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-/// A file, directory or link in a workspace.
+/// A file, a directory or a link in a workspace.
 pub type WorkspaceEntry<'a> = tar::Entry<'a, Box<dyn Read + Send>>;
 
 impl ArtifactTransfer {
-    /// Calls `read` for each entry that `paths` match, on a thread that may block. Returns the final state and warnings.
+    /// Calls `read` with each entry that `paths` name, on a thread that may block. Returns the state and warnings.
     pub async fn read_files<T: Send + 'static>(
         &self,
         workspace: &WorkspaceMount,
@@ -37,13 +37,13 @@ impl ArtifactTransfer {
         Ok((state.map_err(reason)?, packed.map_err(reason)?.1))
     }
 
-    /// Returns a hash of the names and contents of the files that `paths` match, independent of their times and owners.
+    /// A hash of the names and the content of the files that `paths` name, whatever their times and owners are.
     pub async fn hash_of_files(
         &self,
         workspace: &WorkspaceMount,
         paths: &[String],
     ) -> Result<String, FailureReason> {
-        let (mut files, _) = self.read_files(workspace, paths, Vec::new(), hash_file).await?;
+        let (mut files, _) = self.read_files(workspace, paths, Vec::new(), hash_one).await?;
         files.sort();
         let mut hash = Sha256::new();
         for (name, content) in files {
@@ -55,7 +55,7 @@ impl ArtifactTransfer {
     }
 }
 
-fn hash_file(files: &mut Vec<(Vec<u8>, [u8; 32])>, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
+fn hash_one(files: &mut Vec<(Vec<u8>, [u8; 32])>, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
     if entry.header().entry_type().is_file() {
         let name = entry.path_bytes().into_owned();
         let mut reader = HashingReader { bytes: entry, hash: Sha256::new() };
