@@ -24,7 +24,7 @@ GROUPS = (
 )
 # How often the processes are counted, in seconds.
 SAMPLE = 0.1
-# A parked or idle container has its first process, and at most one that watches its input; a script is more.
+# A standby or idle container has its first process, and at most one that watches its input; a script is more.
 IDLE_PROCESSES = 2
 
 

@@ -239,7 +239,7 @@ jobs:
     place.wait_for("one waits for the other", |view| {
         let phases =
             ["one", "two"].map(|name| job(view, name)["phase"].as_str().unwrap_or_default().to_owned());
-        phases.contains(&"waiting for room".to_owned()) && phases.contains(&"running".to_owned())
+        phases.contains(&"waiting for capacity".to_owned()) && phases.contains(&"running".to_owned())
     });
     assert_eq!(finish(run).status.code(), Some(0));
     worker.signal("TERM");
@@ -290,7 +290,7 @@ fn json_log_names_the_job() {
     worker.signal("TERM");
     let (_, log) = worker.finish();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let taken = lines.iter().find(|line| line["message"] == "took a job").unwrap_or_else(|| panic!("{log}"));
+    let taken = lines.iter().find(|line| line["message"] == "claimed a job").unwrap_or_else(|| panic!("{log}"));
     let view = place.latest();
     assert_eq!(taken["span"]["job"], job(&view, "j")["id"], "{taken}");
     assert_eq!(taken["span"]["execution"], view["execution"]["id"], "{taken}");
@@ -469,7 +469,7 @@ fn worker_on_a_queue_runs_jobs_of_messages_and_deletes_them() {
     let taken: Vec<Value> = log
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|line| line["message"] == "took a job")
+        .filter(|line| line["message"] == "claimed a job")
         .collect();
     assert_eq!(taken.len(), 1, "{log}");
     assert_eq!(taken[0]["span"]["trace"], trace, "{log}");

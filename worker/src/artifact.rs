@@ -3,10 +3,9 @@
 mod cache;
 mod failure;
 pub(crate) mod pack;
-mod reading;
+pub(crate) mod reading;
 
 pub use cache::ArtifactCache;
-pub(crate) use reading::WorkspaceEntry;
 
 use self::failure::{TransferError, with_retries};
 use crate::{

@@ -1,42 +1,42 @@
-//! Why a worker cannot work.
+//! Errors of a worker.
 
 use std::path::PathBuf;
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
-/// Why a worker could not start, or had to stop.
+/// An error that prevents a worker from starting, or stops it.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// Jobs have to be isolated, and cannot be.
+    /// Jobs must be isolated, but cannot be.
     #[error("jobs cannot be isolated: {0}")]
     Isolation(String),
     /// The container engine does not answer.
     #[error(
-        "no container engine answers at {host}: {message}; start Docker or Podman, or set DOCKER_HOST to where it listens"
+        "no container engine answers at {host}: {message}; start Docker or Podman, or set DOCKER_HOST to its address"
     )]
     Engine {
-        /// Where it was looked for.
+        /// The address that was tried.
         host: String,
-        /// How it failed.
+        /// The error.
         message: String,
     },
     /// The data directory cannot be used.
-    #[error("the worker's directory {} cannot be used: {message}", path.display())]
+    #[error("the worker's data directory {} cannot be used: {message}", path.display())]
     DataDir {
-        /// Which.
+        /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The error.
         message: String,
     },
-    /// The server refuses this worker.
-    #[error("the server refuses this worker: {0}; check its address and token")]
+    /// The server rejects this worker.
+    #[error("the server rejects this worker: {0}; check its address and token")]
     Refused(String),
     /// The queue cannot be read.
-    #[error("{0}; check --queue, and that the worker's role may receive from it")]
+    #[error("{0}; check --queue, and that the worker's role is allowed to receive messages from it")]
     Queue(String),
 }
 
-/// The reason of what could not be done for want of space on the worker's disk.
-pub(crate) fn no_space(what: &str) -> FailureReason {
-    let words = format!("{what}: no space is left on the worker's disk; free some there");
-    FailureReason::new(FailureKind::DiskFull, words)
+/// Returns the failure of an operation for which the worker's disk has no space left.
+pub(crate) fn no_space(context: &str) -> FailureReason {
+    let message = format!("{context}: no space is left on the worker's disk; free some there");
+    FailureReason::new(FailureKind::DiskFull, message)
 }

@@ -1,10 +1,9 @@
-//! What must hold of any bytes that are unpacked as an artifact, read as a test report, or read of a commit; the fuzzers look for
-//! some of which it does not.
+//! Fuzz targets: properties that hold for any bytes unpacked as an artifact, parsed as a test report, or read from a commit.
 
 #![allow(
     clippy::expect_used,
     clippy::missing_panics_doc,
-    reason = "a panic is how a fuzzer learns of a failure, and a place to unpack in has to be there"
+    reason = "a panic reports a failure to the fuzzer, and the sandbox must exist"
 )]
 
 use crate::{
@@ -27,63 +26,65 @@ use tidemill_core::{
 use tokio::sync::mpsc;
 
 const BLOCK: usize = 512;
-/// Bits of the first byte, which says what is done with the others.
+/// Flags in the first byte, which select how the others are processed.
 const UNCHANGED: u8 = 1;
 const USER_DOWNLOAD: u8 = 2;
 const REPACKED: u8 = 4;
 
-/// Unpacks `bytes` (after the first, which says how) beside a directory that must not change, and panics when it does, when
-/// anything but files, directories and links was made, or when more was written than the tar has.
+/// Unpacks `bytes` (after the first, which contains flags) next to a directory that must not change. Panics if that changes, if
+/// anything but files, directories and links is created, or if more bytes are written than the tar has.
 pub fn artifact(bytes: &[u8]) {
-    let Some((how, bytes)) = bytes.split_first() else { return };
+    let Some((flags, bytes)) = bytes.split_first() else { return };
     let mut tar = bytes.to_vec();
-    if how & UNCHANGED == 0 {
-        give_checksums(&mut tar);
+    if flags & UNCHANGED == 0 {
+        set_checksums(&mut tar);
     }
-    if how & REPACKED != 0 {
+    if flags & REPACKED != 0 {
         let Some(repacked) = repacked(&tar) else { return };
         tar = repacked;
     }
-    let keep =
-        if how & USER_DOWNLOAD == 0 { PermissionPolicy::Everything } else { PermissionPolicy::Permissions };
+    let policy =
+        if flags & USER_DOWNLOAD == 0 { PermissionPolicy::Everything } else { PermissionPolicy::Permissions };
     let sandbox = Sandbox::new();
-    let place = sandbox.0.path().join("place");
-    let laid = HostWorkspace::open(&place, false).map(|place| place.unpack(tar.as_slice(), keep));
-    sandbox.is_as_it_was();
+    let workspace = sandbox.0.path().join("workspace");
+    let unpacked =
+        HostWorkspace::open(&workspace, false).map(|workspace| workspace.unpack(tar.as_slice(), policy));
+    sandbox.assert_unchanged();
     let mut written = 0;
-    look(&place, keep, &mut written);
-    assert!(written <= tar.len() as u64, "{written} bytes were written for a tar of {}: {laid:?}", tar.len());
-}
-
-/// Reads `bytes` as a test report, and panics when a case has more than was there, or a mistake is elsewhere.
-pub fn junit(bytes: &[u8]) {
-    let mut cases = Vec::new();
-    let mistakes = junit::read(bytes, |case| cases.push(case));
-    // Each byte that is not UTF-8 becomes three.
-    let most = bytes.len() * 3;
-    for case in &cases {
-        let names = [Some(&case.suite), Some(&case.name), case.file.as_ref(), Some(&case.message)];
-        assert!(names.into_iter().flatten().all(|text| text.len() <= most), "{case:?}");
-    }
-    let lines = bytes.split(|byte| *byte == b'\n').count();
+    check_unpacked(&workspace, policy, &mut written);
     assert!(
-        mistakes.iter().all(|mistake| mistake.line <= lines && mistake.column <= most + 1),
-        "{mistakes:?}"
+        written <= tar.len() as u64,
+        "{written} bytes were written for a tar of {}: {unpacked:?}",
+        tar.len()
     );
 }
 
-/// Reads `bytes` (after the first, which says in what pieces) as what git prints of a commit's trees and objects, and as its
-/// pipeline files, cut at NULs: each includes the others by their numbers. Panics when pieces make a difference, when more is
-/// kept than the limits allow, or when more files are read than may be.
+/// Parses `bytes` as a test report. Panics if a case has more text than the input, or an error is located outside of it.
+pub fn junit(bytes: &[u8]) {
+    let mut cases = Vec::new();
+    let errors = junit::read(bytes, |case| cases.push(case));
+    // Each byte that is not UTF-8 becomes three bytes.
+    let max_len = bytes.len() * 3;
+    for case in &cases {
+        let names = [Some(&case.suite), Some(&case.name), case.file.as_ref(), Some(&case.message)];
+        assert!(names.into_iter().flatten().all(|text| text.len() <= max_len), "{case:?}");
+    }
+    let lines = bytes.split(|byte| *byte == b'\n').count();
+    assert!(errors.iter().all(|error| error.line <= lines && error.column <= max_len + 1), "{errors:?}");
+}
+
+/// Parses `bytes` (after the first, which is the size of the chunks) as git's listings of a commit's trees and objects, and as
+/// its pipeline files, separated by NULs, which include each other by their numbers. Panics if the chunk size changes the result,
+/// or if more is stored or more files are read than the limits allow.
 pub fn discovery(bytes: &[u8]) {
     let Some((size, bytes)) = bytes.split_first() else { return };
     let size = usize::from(*size).max(1);
     let whole = records(bytes, bytes.len().max(1));
-    assert_eq!(records(bytes, size), whole, "pieces of {size} bytes make a difference");
+    assert_eq!(records(bytes, size), whole, "chunks of {size} bytes change the result");
     let (max_count, max_bytes) = (size, size * 8);
     let mut paths = Paths::new(max_count, max_bytes);
-    for piece in bytes.chunks(size) {
-        if paths.push(piece).is_break() {
+    for chunk in bytes.chunks(size) {
+        if paths.push(chunk).is_break() {
             break;
         }
     }
@@ -104,8 +105,8 @@ pub fn discovery(bytes: &[u8]) {
     let reads = Cell::new(0_usize);
     let read = |path: &str| {
         reads.set(reads.get() + 1);
-        let number = path.trim_end_matches(".yml").parse::<usize>().ok();
-        let file = number.and_then(|number| files.get(number));
+        let index = path.trim_end_matches(".yml").parse::<usize>().ok();
+        let file = index.and_then(|index| files.get(index));
         file.map(|file| (*file).to_owned()).ok_or_else(|| format!("there is no file {path}"))
     };
     let _ = assemble("0.yml", first, &read);
@@ -115,57 +116,57 @@ pub fn discovery(bytes: &[u8]) {
     assert!(reads.get() < MAX_FILES, "{} files were read", reads.get());
 }
 
-/// The records of `bytes` that come in pieces of `size`.
+/// Parses the records of `bytes` in chunks of `size`.
 fn records(bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
-    let (mut records, mut found) = (Records::default(), Vec::new());
-    for piece in bytes.chunks(size) {
-        let flow = records.push(piece, &mut |record| {
-            found.push(record.to_vec());
+    let (mut records, mut parsed) = (Records::default(), Vec::new());
+    for chunk in bytes.chunks(size) {
+        let flow = records.push(chunk, &mut |record| {
+            parsed.push(record.to_vec());
             ControlFlow::Continue(())
         });
         if flow.is_break() {
             break;
         }
     }
-    found
+    parsed
 }
 
-/// A place to unpack in, with ways out of it, and a place that nothing must reach.
+/// A directory to unpack in, with links out of it, and a directory that must not be reached.
 struct Sandbox(tempfile::TempDir);
 
 impl Sandbox {
     fn new() -> Self {
-        let root = tempfile::tempdir().expect("a temporary directory can be made");
-        let made = || {
+        let root = tempfile::tempdir().expect("a temporary directory is created");
+        let create = || {
             fs::create_dir(root.path().join("outside"))?;
             fs::write(root.path().join("outside/a"), "old")?;
-            fs::create_dir_all(root.path().join("place/d"))?;
-            symlink("../outside", root.path().join("place/out"))?;
-            symlink("../outside/a", root.path().join("place/link"))?;
-            symlink("d", root.path().join("place/near"))
+            fs::create_dir_all(root.path().join("workspace/d"))?;
+            symlink("../outside", root.path().join("workspace/out"))?;
+            symlink("../outside/a", root.path().join("workspace/link"))?;
+            symlink("d", root.path().join("workspace/near"))
         };
-        made().expect("a sandbox can be made");
+        create().expect("the sandbox is created");
         Self(root)
     }
 
-    fn is_as_it_was(&self) {
+    fn assert_unchanged(&self) {
         let names = |path: &Path| {
-            let entries = fs::read_dir(path).expect("the directory can be listed");
+            let entries = fs::read_dir(path).expect("the directory is readable");
             entries
                 .filter_map(|entry| Some(entry.ok()?.file_name()))
                 .collect::<std::collections::BTreeSet<_>>()
         };
         let outside = self.0.path().join("outside");
-        assert_eq!(names(self.0.path()).len(), 2, "something is beside the place");
-        assert_eq!(names(&outside).len(), 1, "something is outside");
-        let meta = fs::metadata(outside.join("a")).expect("what is outside is still there");
-        assert_eq!(fs::read(outside.join("a")).expect("it can be read"), b"old");
-        assert_eq!((meta.nlink(), meta.mode() & 0o7000), (1, 0), "what is outside was linked or changed");
+        assert_eq!(names(self.0.path()).len(), 2, "something was created next to the workspace");
+        assert_eq!(names(&outside).len(), 1, "something was created outside");
+        let meta = fs::metadata(outside.join("a")).expect("the file outside exists");
+        assert_eq!(fs::read(outside.join("a")).expect("the file outside is readable"), b"old");
+        assert_eq!((meta.nlink(), meta.mode() & 0o7000), (1, 0), "the file outside was linked or changed");
     }
 }
 
-fn look(directory: &Path, keep: PermissionPolicy, written: &mut u64) {
-    // The tar may have forbidden its directories to be read, or to be removed.
+fn check_unpacked(directory: &Path, policy: PermissionPolicy, written: &mut u64) {
+    // The tar may contain directories that cannot be read or removed.
     let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.filter_map(Result::ok) {
@@ -173,21 +174,21 @@ fn look(directory: &Path, keep: PermissionPolicy, written: &mut u64) {
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         let kind = meta.file_type();
         assert!(kind.is_file() || kind.is_dir() || kind.is_symlink(), "{} is a special file", path.display());
-        if keep == PermissionPolicy::Permissions && !kind.is_symlink() {
-            assert_eq!(meta.mode() & 0o7000, 0, "{} runs with other rights", path.display());
+        if policy == PermissionPolicy::Permissions && !kind.is_symlink() {
+            assert_eq!(meta.mode() & 0o7000, 0, "{} has setuid, setgid or sticky bits", path.display());
         }
         if kind.is_dir() {
-            look(&path, keep, written);
+            check_unpacked(&path, policy, written);
         } else if kind.is_file() && meta.nlink() == 1 {
             *written += meta.len();
         }
     }
 }
 
-/// The tar as it comes from an engine, packed again as an artifact; `None` for one that cannot be read.
+/// Packs a tar of an engine again as an artifact; `None` if the tar is invalid.
 fn repacked(tar: &[u8]) -> Option<Vec<u8>> {
     let (sender, mut chunks) = mpsc::channel(16);
-    let set = globs(&["**".to_owned()]).expect("this pattern is one");
+    let set = globs(&["**".to_owned()]).expect("the pattern is valid");
     let mut packer = Packer::new(sender, None);
     packer.add_tar(tar, "", &set).ok()?;
     let packed = packer.finish().ok()?;
@@ -195,16 +196,20 @@ fn repacked(tar: &[u8]) -> Option<Vec<u8>> {
     while let Some(chunk) = chunks.blocking_recv() {
         bytes.extend_from_slice(&chunk.ok()?);
     }
-    assert_eq!(packed.size, bytes.len() as u64, "the size of an artifact is what was sent");
+    assert_eq!(packed.size, bytes.len() as u64, "the size of the artifact differs from the bytes sent");
     let entries = ::tar::Archive::new(bytes.as_slice()).entries().ok()?.count();
-    assert!(entries >= packed.files.len(), "{} files are listed of {entries}", packed.files.len());
+    assert!(
+        entries >= packed.files.len(),
+        "{} files are listed, but the tar has {entries} entries",
+        packed.files.len()
+    );
     Some(bytes)
 }
 
-/// Gives each header the checksum that it should have, so that a fuzzer need not guess it.
-fn give_checksums(tar: &mut [u8]) {
-    let mut at = 0;
-    while let Some(block) = tar.get_mut(at..at + BLOCK) {
+/// Sets the correct checksum of each header, so that the fuzzer need not guess it.
+fn set_checksums(tar: &mut [u8]) {
+    let mut offset = 0;
+    while let Some(block) = tar.get_mut(offset..offset + BLOCK) {
         block[148..156].fill(b' ');
         let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
         block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
@@ -212,6 +217,6 @@ fn give_checksums(tar: &mut [u8]) {
         header.as_mut_bytes().copy_from_slice(block);
         let size = header.entry_size().ok().and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
         let blocks = size.min(tar.len()).div_ceil(BLOCK);
-        at += BLOCK + blocks * BLOCK;
+        offset += BLOCK + blocks * BLOCK;
     }
 }

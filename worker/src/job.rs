@@ -1,17 +1,18 @@
-//! A job from its assignment to its reported end.
+//! One attempt of a job, from its assignment to its reported end.
 
 mod attempt;
 mod caches;
-mod collect;
-mod discover;
-pub mod dispatch;
+mod collection;
+mod discovery;
+mod disk_watch;
+pub mod dispatcher;
 mod executor;
 mod job_executor;
-mod prepare;
+mod preparation;
 pub mod reporter;
-mod run;
-mod running;
+mod running_script;
 pub mod script;
+mod script_run;
 mod services;
 
 pub use attempt::AdmittedJob;

@@ -1,6 +1,6 @@
-//! The worker: asks the server for jobs, runs each in a container of its own, and reports.
+//! The worker: requests jobs from the server, runs each in its own container, and reports.
 //!
-//! It speaks the HTTP API only; the embedded server's own worker does so too.
+//! It uses the HTTP API only, also as the worker of an embedded server.
 
 pub mod artifact;
 pub mod client;
@@ -21,7 +21,7 @@ mod worker;
 pub mod workspace;
 
 pub use error::WorkerError;
-pub use job::{dispatch, reporter, script};
+pub use job::{dispatcher, reporter, script};
 pub use log::{markers, mask};
 pub use queue::{capacity, job_source};
 pub use worker::{Client, Worker, WorkerConfig, WorkerHandle, clean_up, run};

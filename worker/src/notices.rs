@@ -1,4 +1,4 @@
-//! Notices of EC2 that this machine will be taken away, read from instance metadata (version 2, with a session token).
+//! Notices of EC2 that this machine will be terminated, read from instance metadata (version 2, with a session token).
 
 use crate::client::{HttpClient, read_body};
 use bytes::Bytes;
@@ -10,24 +10,24 @@ use std::{
 };
 use tidemill_core::time::Timestamp;
 
-/// Where instances find their metadata.
+/// The address of the instance metadata service.
 pub const METADATA: &str = "http://169.254.169.254";
-/// Bytes of a reply.
+/// Maximum bytes of a reply.
 const MAX_REPLY_SIZE: u64 = 64 << 10;
-/// The longest that the service may take to answer; it is on this machine, or not there at all.
+/// Maximum time for an answer: the service is on this machine, or does not exist.
 const MAX_REPLY_TIME: Duration = Duration::from_secs(1);
 /// Time between two polls.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 const TOKEN_TTL_S: &str = "21600";
 
-/// An announced end of this machine.
+/// An announced termination of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// EC2 takes a spot instance back: `terminate`, `stop` or `hibernate`, at a time.
+    /// EC2 reclaims a spot instance: `terminate`, `stop` or `hibernate`, at a time.
     Spot {
         /// The announced action.
         action: String,
-        /// How long from now; `None` when the notice does not say.
+        /// Time until then; `None` if the notice does not contain it.
         left: Option<Duration>,
     },
     /// The Auto Scaling group is about to terminate it.
@@ -35,7 +35,7 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// How long the machine is still there, if that is known.
+    /// Returns the time until the termination, if known.
     #[must_use]
     pub const fn left(&self) -> Option<Duration> {
         match self {
@@ -57,7 +57,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// The notice as EC2 writes it.
+/// A notice in the format of EC2.
 #[derive(Debug, Deserialize)]
 struct InstanceAction {
     action: String,
@@ -74,8 +74,8 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// The notices of this instance, from the metadata service at `base`; why there is no such service otherwise, within
-    /// a second.
+    /// Connects to the metadata service at `base`. Returns a description of the failure, within a second, if there is no such
+    /// service.
     pub async fn connect(base: &str) -> Result<Self, String> {
         let http = HttpClient::new(None).with_connect_time(MAX_REPLY_TIME);
         let base = base.trim_end_matches('/').to_owned();
@@ -84,20 +84,20 @@ impl Notices {
         Ok(notices)
     }
 
-    /// The same, with this time between two polls.
+    /// Replaces the time between two polls.
     #[must_use]
     pub const fn every(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// The first notice, once there is one. It may be there already.
+    /// Waits for the first notice, which may exist already.
     pub async fn next(&mut self) -> Notice {
         loop {
             match self.poll().await {
                 Ok(Some(notice)) => return notice,
                 Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "instance metadata cannot be read now"),
+                Err(error) => tracing::debug!(%error, "instance metadata could not be read"),
             }
             tokio::time::sleep(self.interval).await;
         }
@@ -112,20 +112,20 @@ impl Notices {
         Ok(state.filter(|state| state.trim_ascii() == b"Terminated").map(|_| Notice::ScaleIn))
     }
 
-    /// What is at `path`, if anything.
+    /// Returns the metadata at `path`, or `None` if there is none.
     async fn get(&mut self, path: &str) -> Result<Option<Bytes>, String> {
         let path = format!("/latest/meta-data/{path}");
         let (mut status, mut text) =
             self.call(Method::GET, &path, ("x-aws-ec2-metadata-token", &self.token)).await?;
         if status == StatusCode::UNAUTHORIZED {
-            // The session is over; one that was just begun is not refused.
+            // The session token has expired.
             self.renew().await?;
             (status, text) = self.call(Method::GET, &path, ("x-aws-ec2-metadata-token", &self.token)).await?;
         }
         match status {
             StatusCode::OK => Ok(Some(text)),
             StatusCode::NOT_FOUND => Ok(None),
-            other => Err(format!("{path} answered {other}")),
+            status => Err(format!("{path} answered {status}")),
         }
     }
 
@@ -134,7 +134,7 @@ impl Notices {
         let (status, text) = self.call(Method::PUT, "/latest/api/token", ttl).await?;
         let token =
             String::from_utf8(text.to_vec()).ok().filter(|token| status.is_success() && !token.is_empty());
-        self.token = token.ok_or_else(|| format!("{} gave no token: {status}", self.base))?;
+        self.token = token.ok_or_else(|| format!("{} returned no session token: {status}", self.base))?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Jobs on their way to a slot: where they come from, and whether this machine has room for them.
+//! Sources of jobs, and admission of jobs within the capacity of this machine.
 
 pub mod admission;
 pub mod capacity;

@@ -1,4 +1,4 @@
-//! Where a worker keeps things, and the locks that let several processes share them.
+//! The directories of a worker, and the locks with which several processes share them.
 
 use crate::error::WorkerError;
 use data_encoding::HEXLOWER;
@@ -12,55 +12,56 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// The mode of all directories of a worker: what jobs leave must not be run, or read, by others on the machine.
-const PRIVATE_MODE: u32 = 0o700;
+/// The mode of all directories of a worker: other users of the machine must not run or read files of jobs.
+const PRIVATE_DIR_MODE: u32 = 0o700;
 
-/// The mode of the files by which workers tell each other what is in use.
-const PRIVATE_FILE: u32 = 0o600;
+/// The mode of lock files.
+const PRIVATE_FILE_MODE: u32 = 0o600;
 
 /// A lock on a file, held until it is dropped.
 #[derive(Debug)]
 pub struct FileLock(File);
 
 impl FileLock {
-    /// The lock on `path`, waited for.
+    /// Waits for the exclusive lock on `path`.
     pub fn wait(path: &Path) -> io::Result<Self> {
-        Self::with(path, FlockOperation::LockExclusive)
+        Self::acquire(path, FlockOperation::LockExclusive)
     }
 
-    /// The lock on `path`, or an error when somebody else holds it.
+    /// Takes the exclusive lock on `path`; fails if another process holds a lock.
     pub fn try_now(path: &Path) -> io::Result<Self> {
-        Self::with(path, FlockOperation::NonBlockingLockExclusive)
+        Self::acquire(path, FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// A lock on `path` that others may share, or an error when somebody has it alone; whoever wants it alone must wait.
+    /// Takes a shared lock on `path`; fails if another process holds the exclusive lock.
     pub fn try_share(path: &Path) -> io::Result<Self> {
-        let lock = Self::with(path, FlockOperation::NonBlockingLockShared)?;
-        // Whoever had it alone may have removed the file.
-        let locked = lock.0.metadata()?.ino();
-        if fs::metadata(path).is_ok_and(|there| there.ino() == locked) {
+        let lock = Self::acquire(path, FlockOperation::NonBlockingLockShared)?;
+        // A holder of the exclusive lock may have removed the file.
+        let locked_inode = lock.0.metadata()?.ino();
+        if fs::metadata(path).is_ok_and(|current| current.ino() == locked_inode) {
             return Ok(lock);
         }
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Notes that what the lock is for was used just now; see [`unused_for`].
+    /// Records that the locked resource was just used; see [`unused_for`].
     pub fn touch(&self) {
-        // A time that cannot be set makes it look older than it is.
+        // If the time cannot be set, the resource only looks older than it is.
         let _ = self.0.set_modified(SystemTime::now());
     }
 
-    fn with(path: &Path, operation: FlockOperation) -> io::Result<Self> {
+    fn acquire(path: &Path, operation: FlockOperation) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
             private_directory(parent)?;
         }
-        let file = File::options().create(true).truncate(false).write(true).mode(PRIVATE_FILE).open(path)?;
+        let file =
+            File::options().create(true).truncate(false).write(true).mode(PRIVATE_FILE_MODE).open(path)?;
         flock(&file, operation)?;
         Ok(Self(file))
     }
 }
 
-/// How long ago the file at `path` was touched.
+/// Returns the time since the file at `path` was touched.
 #[must_use]
 pub fn unused_for(path: &Path) -> Option<Duration> {
     fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()
@@ -74,7 +75,7 @@ pub struct WorkerDirs {
 }
 
 impl WorkerDirs {
-    /// The directories of worker `worker` below `root`; made when missing.
+    /// Creates the directories of `worker` below `root` if they are missing, and locks them.
     pub fn open(root: &Path, worker: &str) -> Result<(Self, FileLock), WorkerError> {
         let failed =
             |error: io::Error| WorkerError::DataDir { path: root.to_owned(), message: error.to_string() };
@@ -84,18 +85,18 @@ impl WorkerDirs {
         make_private(&store.root).map_err(failed)?;
         private_directory(&store.cache()).map_err(failed)?;
         private_directory(&store.work()).map_err(failed)?;
-        // What an earlier version, or somebody else, left open. What is deeper cannot be reached through these.
+        // An earlier version or another program may have left them open. Deeper directories are then unreachable.
         for directory in [store.root.clone(), store.cache(), store.root.join("work")] {
             make_private(&directory).map_err(failed)?;
             for entry in fs::read_dir(&directory).map_err(failed)?.flatten() {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     let is_of_worker = directory.ends_with("work");
                     match make_private(&entry.path()) {
-                        // Another worker removes its own just now, or one that ran as somebody else left it.
+                        // Another worker is removing it, or a worker that ran as another user left it.
                         Err(error) if is_of_worker || error.kind() == io::ErrorKind::NotFound => {
-                            tracing::debug!(%error, "a worker's directory is left as it is");
+                            tracing::debug!(%error, "the mode of a worker's directory was not changed");
                         }
-                        done => done.map_err(failed)?,
+                        result => result.map_err(failed)?,
                     }
                 }
             }
@@ -104,51 +105,51 @@ impl WorkerDirs {
         Ok((store, lock))
     }
 
-    /// Caches, shared by all workers of the data directory.
+    /// Returns the directory of caches, shared by all workers of the data directory.
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
     }
 
-    /// This worker's working directories.
+    /// Returns this worker's working directory.
     #[must_use]
     pub fn work(&self) -> PathBuf {
         self.root.join("work").join(&self.worker)
     }
 
-    /// The data directory, as the labels of containers name it.
+    /// Returns the data directory as used in labels of containers.
     #[must_use]
     pub fn label(&self) -> String {
         self.root.to_string_lossy().into_owned()
     }
 
-    /// Whether the process of `worker` is still there.
+    /// Whether the process of `worker` is running.
     #[must_use]
     pub fn is_alive(&self, worker: &str) -> bool {
         let path = self.lock_of(worker);
         path.exists() && FileLock::try_now(&path).is_err()
     }
 
-    /// Waits until the process of `worker` is no more.
+    /// Waits until the process of `worker` has ended.
     pub fn wait_for_end(&self, worker: &str) -> io::Result<()> {
         FileLock::wait(&self.lock_of(worker)).map(drop)
     }
 
-    /// Removes what dead workers left below the data directory.
-    pub fn remove_dead(&self) {
+    /// Removes the directories of workers whose processes have ended.
+    pub fn remove_ended_workers(&self) {
         let Ok(entries) = fs::read_dir(self.root.join("work")) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let worker = name.strip_suffix(".lock").unwrap_or(&name);
             if worker != self.worker && !self.is_alive(worker) {
-                // What a container wrote as root may stay until a worker with the rights comes by.
+                // Files that a container wrote as root may stay until a worker with enough rights removes them.
                 let _ = fs::remove_dir_all(self.root.join("work").join(worker));
                 let _ = fs::remove_file(self.lock_of(worker));
             }
         }
     }
 
-    /// Removes this worker's own directories; its lock goes with the process.
+    /// Removes this worker's own directories. Its lock is released when the process ends.
     pub fn remove_own(&self) {
         let _ = fs::remove_dir_all(self.work());
         let _ = fs::remove_file(self.lock_of(&self.worker));
@@ -159,34 +160,34 @@ impl WorkerDirs {
     }
 }
 
-/// The directory at `path`, made when missing with those above it, and open to nobody else.
+/// Creates the directory at `path` and its parents if they are missing, inaccessible to other users.
 pub fn private_directory(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(PRIVATE_MODE).create(path)
+    fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR_MODE).create(path)
 }
 
-/// Closes the directory at `path` to others; it must be this user's own.
+/// Makes the directory at `path` inaccessible to other users; it must belong to this user.
 fn make_private(path: &Path) -> io::Result<()> {
-    // Not by its name again: what is changed is what was looked at.
+    // Through a descriptor, so that the checked directory is the one that is changed.
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::open(path, flags, Mode::empty())?;
-    let found = rustix::fs::fstat(&directory)?;
-    let own = rustix::process::geteuid().as_raw();
-    if found.st_uid != own {
-        let words = format!(
-            "{} belongs to the user {}, and this process is the user {own}: whoever owns it decides what jobs run; remove it, or \
-             use another data directory",
+    let stat = rustix::fs::fstat(&directory)?;
+    let own_uid = rustix::process::geteuid().as_raw();
+    if stat.st_uid != own_uid {
+        let message = format!(
+            "{} belongs to the user {}, but this process runs as the user {own_uid}: its owner could change what jobs run; remove \
+             it, or use another data directory",
             path.display(),
-            found.st_uid
+            stat.st_uid
         );
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
-    if found.st_mode & 0o7777 != PRIVATE_MODE {
-        rustix::fs::fchmod(&directory, Mode::from_raw_mode(PRIVATE_MODE))?;
+    if stat.st_mode & 0o7777 != PRIVATE_DIR_MODE {
+        rustix::fs::fchmod(&directory, Mode::from_raw_mode(PRIVATE_DIR_MODE))?;
     }
     Ok(())
 }
 
-/// 16 hex digits that stand for `parts`.
+/// Returns a hash of `parts`, 16 hex digits long.
 #[must_use]
 pub fn short_hash(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
@@ -218,35 +219,35 @@ mod tests {
         shell.output().unwrap().status.success()
     }
 
-    fn is_root_here() -> bool {
+    fn is_root() -> bool {
         let is_root =
             rustix::process::geteuid().is_root() && Command::new("setpriv").arg("--version").output().is_ok();
         if !is_root {
-            eprintln!("left out: only root can be somebody else");
+            eprintln!("skipped: only root can change its user");
         }
         is_root
     }
 
     #[test]
     fn worker_directories_are_private() {
-        let place = tempfile::tempdir().unwrap();
-        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let root = place.path().join("worker");
-        for directory in ["cache/trees/t", "cache/artifacts", "work/old/0/upper"] {
-            fs::create_dir_all(root.join(directory)).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let root = directory.path().join("worker");
+        for path in ["cache/trees/t", "cache/artifacts", "work/old/0/upper"] {
+            fs::create_dir_all(root.join(path)).unwrap();
         }
         let program = root.join("work/old/0/upper/program");
         fs::copy("/bin/true", &program).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
-        let ways = [
+        let commands = [
             format!("ls {}", root.display()),
             format!("cat {}", program.display()),
             program.display().to_string(),
             format!("ls {}/cache/trees", root.display()),
         ];
-        if is_root_here() {
-            for way in &ways {
-                assert!(nobody_can(way), "before: {way}");
+        if is_root() {
+            for command in &commands {
+                assert!(nobody_can(command), "before: {command}");
             }
         }
         let (store, _lock) = WorkerDirs::open(&root, "new").unwrap();
@@ -256,25 +257,25 @@ mod tests {
         }
         assert_eq!(mode(&store.work()), 0o700);
         assert_eq!(mode(&root.join("work/new.lock")), 0o600);
-        if is_root_here() {
-            for way in &ways {
-                assert!(!nobody_can(way), "{way}");
+        if is_root() {
+            for command in &commands {
+                assert!(!nobody_can(command), "{command}");
             }
         }
     }
 
     #[test]
     fn directory_of_another_user_is_rejected() {
-        if !is_root_here() {
+        if !is_root() {
             return;
         }
-        let place = tempfile::tempdir().unwrap();
-        for of_another in ["", "cache"] {
-            let root = place.path().join(format!("worker-{of_another}"));
-            fs::create_dir_all(root.join(of_another)).unwrap();
-            chown(root.join(of_another), Some(NOBODY_UID), Some(NOBODY_UID)).unwrap();
-            let refused = WorkerDirs::open(&root, "new").unwrap_err().to_string();
-            assert!(refused.contains("belongs to the user 65534"), "{refused}");
+        let directory = tempfile::tempdir().unwrap();
+        for foreign in ["", "cache"] {
+            let root = directory.path().join(format!("worker-{foreign}"));
+            fs::create_dir_all(root.join(foreign)).unwrap();
+            chown(root.join(foreign), Some(NOBODY_UID), Some(NOBODY_UID)).unwrap();
+            let error = WorkerDirs::open(&root, "new").unwrap_err().to_string();
+            assert!(error.contains("belongs to the user 65534"), "{error}");
         }
     }
 }

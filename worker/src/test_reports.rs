@@ -4,7 +4,7 @@
 pub mod junit;
 
 use crate::{
-    artifact::{ArtifactTransfer, WorkspaceEntry},
+    artifact::{ArtifactTransfer, reading::WorkspaceEntry},
     engine::WorkspaceMount,
     job::reporter::Reporter,
 };

@@ -1,4 +1,4 @@
-//! A worker: its configuration and set-up, its running handle, and the removal of what it leaves.
+//! A worker: its configuration and set-up, its running handle, and the cleanup after it.
 
 mod cleanup;
 mod handle;

@@ -1,10 +1,13 @@
-//! How containers end, as the engine says: its events tell the exit code long before it has cleaned up after a container,
-//! which is what a request that waits for the end would wait for.
+//! Exit codes of containers, from the engine's event stream.
+//!
+//! An event carries the exit code long before the engine has cleaned up after the container, which is what its wait request
+//! waits for.
 
-use super::{DockerManager, EngineError, LABEL_WORKER};
+use super::labels::LABEL_WORKER;
 use crate::client::causes;
 use bollard::{
     Docker,
+    errors::Error as EngineError,
     models::EventMessage,
     query_parameters::{EventsOptions, InspectContainerOptions},
 };
@@ -17,22 +20,24 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The pause before events are asked for again after they ended.
+/// The pause before reconnecting to the event stream after it ended.
 const RECONNECT_DELAY: Duration = Duration::from_millis(250);
-/// How long the exit of a container whose output ended may take to become known before the engine is asked.
+/// How long the exit event may take after a container's output ended; after that, the container is inspected.
 const EXIT_EVENT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a container may go on whose output ended.
+/// How long a container may keep running after its output ended.
 const MAX_EXIT_DELAY: Duration = Duration::from_secs(5);
+/// How long the engine may take to record that a container ended.
+pub(super) const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The exit code of a first process that the kernel killed.
+/// The exit code of a first process that the kernel killed with SIGKILL.
 const SIGKILL_EXIT_CODE: i64 = 137;
 
-/// The end of a container.
+/// The exit of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
     /// The exit code of its first process.
     pub code: i64,
-    /// Whether the kernel killed something of it for its memory.
+    /// Whether the kernel killed one of its processes for using too much memory.
     pub out_of_memory: bool,
 }
 
@@ -42,16 +47,18 @@ struct WatchedContainer {
     out_of_memory: bool,
 }
 
-/// The containers of one worker whose ends are awaited.
+/// The containers of one worker whose exits are awaited.
 #[derive(Debug)]
 pub(super) struct ExitRegistry {
+    docker: Docker,
     watched: Arc<Mutex<HashMap<String, WatchedContainer>>>,
     _following: DropGuard,
 }
 
-/// Awaits the end of one container.
+/// Awaits the exit of one container.
 #[derive(Debug)]
 pub struct ExitWaiter {
+    docker: Docker,
     id: String,
     exit: watch::Receiver<Option<Exit>>,
     watched: Arc<Mutex<HashMap<String, WatchedContainer>>>,
@@ -64,8 +71,31 @@ impl Drop for ExitWaiter {
 }
 
 impl ExitWaiter {
-    /// The end, once the engine told it.
-    async fn exit(&mut self) -> Exit {
+    /// Waits for the container's exit. `output_ended` is cancelled once its output ended. Returns a description if the exit
+    /// cannot be determined.
+    ///
+    /// All processes of the container are gone by then, since they end with its first process.
+    pub async fn wait(&mut self, output_ended: &CancellationToken) -> Result<Exit, String> {
+        let (docker, id) = (self.docker.clone(), self.id.clone());
+        let exit = async {
+            tokio::select! {
+                exit = self.event() => return Ok(exit),
+                () = output_ended.cancelled() => {}
+            }
+            tokio::select! {
+                exit = self.event() => Ok(exit),
+                polled = poll_exit(&docker, &id) => polled,
+            }
+        };
+        let exit: Exit = exit.await?;
+        let is_certain = exit.code == 0 || exit.out_of_memory;
+        let out_of_memory =
+            exit.out_of_memory || (!is_certain && was_out_of_memory(&docker, &id, exit.code).await);
+        Ok(Exit { out_of_memory, ..exit })
+    }
+
+    /// Waits for the exit event.
+    async fn event(&mut self) -> Exit {
         match self.exit.wait_for(Option::is_some).await.ok().and_then(|exit| *exit) {
             Some(exit) => exit,
             None => std::future::pending().await,
@@ -78,7 +108,7 @@ impl ExitRegistry {
     pub(super) fn follow(docker: Docker, worker: &str) -> Self {
         let watched = Arc::new(Mutex::new(HashMap::new()));
         let stop = CancellationToken::new();
-        let following = follow(docker, worker.to_owned(), watched.clone());
+        let following = follow(docker.clone(), worker.to_owned(), watched.clone());
         let stopped = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -86,80 +116,53 @@ impl ExitRegistry {
                 () = following => {}
             }
         });
-        Self { watched, _following: stop.drop_guard() }
+        Self { docker, watched, _following: stop.drop_guard() }
     }
 
-    /// Awaits the end of a container, which is not started yet.
+    /// Starts to watch a container, which is not started yet.
     pub(super) fn watch(&self, id: &str) -> ExitWaiter {
         let (sender, exit) = watch::channel(None);
         lock(&self.watched).insert(id.to_owned(), WatchedContainer { exit: sender, out_of_memory: false });
-        ExitWaiter { id: id.to_owned(), exit, watched: self.watched.clone() }
+        ExitWaiter { docker: self.docker.clone(), id: id.to_owned(), exit, watched: self.watched.clone() }
     }
 }
 
-impl DockerManager {
-    /// How a container ended; or, in words, that its end cannot be known. `output_over` is cancelled once its output ended.
-    ///
-    /// All processes of the container are gone by then, since the first of them takes the others with it.
-    pub async fn exit(
-        &self,
-        watch: &mut ExitWaiter,
-        output_over: &CancellationToken,
-    ) -> Result<Exit, String> {
-        let id = watch.id.clone();
-        let told = async {
-            tokio::select! {
-                exit = watch.exit() => return Ok(exit),
-                () = output_over.cancelled() => {}
+/// Polls for the exit of a container whose output ended without an exit event.
+async fn poll_exit(docker: &Docker, id: &str) -> Result<Exit, String> {
+    tokio::time::sleep(EXIT_EVENT_TIMEOUT).await;
+    let polling = async {
+        loop {
+            match exit_of(docker, id).await {
+                Ok(Some(exit)) => return Ok(exit),
+                Ok(None) => tokio::time::sleep(POLL_INTERVAL).await,
+                Err(error) => return Err(causes(&error)),
             }
-            tokio::select! {
-                exit = watch.exit() => Ok(exit),
-                asked = self.ask_exit(&id) => asked,
-            }
-        };
-        let exit: Exit = told.await?;
-        let known = exit.code == 0 || exit.out_of_memory;
-        let out_of_memory = exit.out_of_memory || (!known && self.was_out_of_memory(&id, exit.code).await);
-        Ok(Exit { out_of_memory, ..exit })
-    }
-
-    /// Asks for the end of a container whose output ended, of which no event came.
-    async fn ask_exit(&self, id: &str) -> Result<Exit, String> {
-        tokio::time::sleep(EXIT_EVENT_TIMEOUT).await;
-        let asking = async {
-            loop {
-                match exit_of(&self.docker, id).await {
-                    Ok(Some(exit)) => return Ok(exit),
-                    Ok(None) => tokio::time::sleep(POLL_INTERVAL).await,
-                    Err(error) => return Err(causes(&error)),
-                }
-            }
-        };
-        let asked = tokio::time::timeout(MAX_EXIT_DELAY, asking).await;
-        asked.unwrap_or_else(|_| Err("its output ended".to_owned()))
-    }
-
-    /// Whether the kernel killed something of a container that is over, for its memory. The engine may note it a little after
-    /// the end, where it was the first process. An engine that does not answer in time does not know.
-    async fn was_out_of_memory(&self, id: &str, code: i64) -> bool {
-        let known = async {
-            for _ in 0..3 {
-                match exit_of(&self.docker, id).await {
-                    Ok(Some(exit)) if !exit.out_of_memory && code == SIGKILL_EXIT_CODE => {
-                        tokio::time::sleep(POLL_INTERVAL).await;
-                    }
-                    Ok(Some(exit)) => return exit.out_of_memory,
-                    Ok(None) => tokio::time::sleep(POLL_INTERVAL).await,
-                    Err(_) => return false,
-                }
-            }
-            false
-        };
-        tokio::time::timeout(super::EXIT_TIMEOUT, known).await.unwrap_or(false)
-    }
+        }
+    };
+    let polled = tokio::time::timeout(MAX_EXIT_DELAY, polling).await;
+    polled.unwrap_or_else(|_| Err("its output ended".to_owned()))
 }
 
-/// The end of a container, if it is over.
+/// Whether the kernel killed a process of an exited container for using too much memory. The engine may record it a little
+/// after the exit if it was the first process. Returns `false` if the engine does not answer in time.
+async fn was_out_of_memory(docker: &Docker, id: &str, code: i64) -> bool {
+    let recorded = async {
+        for _ in 0..3 {
+            match exit_of(docker, id).await {
+                Ok(Some(exit)) if !exit.out_of_memory && code == SIGKILL_EXIT_CODE => {
+                    tokio::time::sleep(POLL_INTERVAL).await;
+                }
+                Ok(Some(exit)) => return exit.out_of_memory,
+                Ok(None) => tokio::time::sleep(POLL_INTERVAL).await,
+                Err(_) => return false,
+            }
+        }
+        false
+    };
+    tokio::time::timeout(EXIT_TIMEOUT, recorded).await.unwrap_or(false)
+}
+
+/// Returns the exit of a container, or `None` while it runs.
 async fn exit_of(docker: &Docker, id: &str) -> Result<Option<Exit>, EngineError> {
     let state =
         docker.inspect_container(id, None::<InspectContainerOptions>).await?.state.unwrap_or_default();
@@ -169,6 +172,7 @@ async fn exit_of(docker: &Docker, id: &str) -> Result<Option<Exit>, EngineError>
     }))
 }
 
+/// Follows the event stream, reconnecting whenever it ends.
 async fn follow(docker: Docker, worker: String, watched: Arc<Mutex<HashMap<String, WatchedContainer>>>) {
     let filters = HashMap::from([
         ("type".to_owned(), vec!["container".to_owned()]),
@@ -178,23 +182,24 @@ async fn follow(docker: Docker, worker: String, watched: Arc<Mutex<HashMap<Strin
         let options = EventsOptions { filters: Some(filters.clone()), ..Default::default() };
         let mut events = std::pin::pin!(docker.events(Some(options)));
         while let Some(Ok(event)) = events.next().await {
-            note(&mut lock(&watched), event);
+            apply_event(&mut lock(&watched), event);
         }
         tokio::time::sleep(RECONNECT_DELAY).await;
-        // What ended while no events came is found by who awaits it, as its output ended too.
+        // A container that exits meanwhile is found by its waiter, since its output ends too.
     }
 }
 
-fn note(watched: &mut HashMap<String, WatchedContainer>, event: EventMessage) {
+/// Applies an event of the engine to the watched containers.
+fn apply_event(watched: &mut HashMap<String, WatchedContainer>, event: EventMessage) {
     let Some(actor) = event.actor else { return };
     let Some(watched) = actor.id.and_then(|id| watched.get_mut(&id)) else { return };
     match event.action.as_deref() {
         Some("oom") => watched.out_of_memory = true,
         Some("die") => {
             let attributes = actor.attributes.unwrap_or_default();
-            // Docker's name for it, and Podman's.
+            // The attribute's name in Docker, and in Podman.
             let code = attributes.get("exitCode").or_else(|| attributes.get("containerExitCode"));
-            // Without a code it is asked for once the output ended.
+            // Without a code, the waiter inspects the container once its output ended.
             if let Some(code) = code.and_then(|code| code.parse().ok()) {
                 watched.exit.send_replace(Some(Exit { code, out_of_memory: watched.out_of_memory }));
             }
@@ -212,7 +217,7 @@ fn lock(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Exit, HashMap, WatchedContainer, note};
+    use super::{Exit, HashMap, WatchedContainer, apply_event};
     use bollard::models::{EventActor, EventMessage};
     use tokio::sync::watch;
 
@@ -227,12 +232,12 @@ mod tests {
         let (sender, exit) = watch::channel(None);
         let mut watched =
             HashMap::from([("one".to_owned(), WatchedContainer { exit: sender, out_of_memory: false })]);
-        for other in [event("start", None), event("die", None), event("die", Some("x"))] {
-            note(&mut watched, other);
-            assert_eq!(*exit.borrow(), None, "no code, no end");
+        for incomplete in [event("start", None), event("die", None), event("die", Some("x"))] {
+            apply_event(&mut watched, incomplete);
+            assert_eq!(*exit.borrow(), None, "an event without a code is no exit");
         }
-        note(&mut watched, event("oom", None));
-        note(&mut watched, event("die", Some("137")));
+        apply_event(&mut watched, event("oom", None));
+        apply_event(&mut watched, event("die", Some("137")));
         assert_eq!(*exit.borrow(), Some(Exit { code: 137, out_of_memory: true }));
     }
 }

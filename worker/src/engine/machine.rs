@@ -1,38 +1,31 @@
 //! The machine that an engine runs on.
 
-use super::DockerManager;
+use super::{manager::DockerManager, network::BridgeNetwork};
 use crate::queue::capacity::ResourceAmount;
 use bollard::query_parameters::InspectNetworkOptions;
 
-/// The network of the worker's containers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BridgeNetwork {
-    /// Its interface on this machine.
-    pub interface: String,
-}
-
 impl DockerManager {
-    /// The processors and the memory of the engine's machine; an engine that does not say has as much as anyone asks.
-    pub async fn machine(&self) -> ResourceAmount {
-        if self.local
+    /// Returns the processors and the memory of the engine's machine; unlimited if the engine does not report them.
+    pub async fn machine_resources(&self) -> ResourceAmount {
+        if self.is_local
             && let Ok(processors) = std::thread::available_parallelism()
             && let Some(bytes) = local_memory()
         {
             return ResourceAmount { millicpus: processors.get() as u64 * 1000, bytes };
         }
         let info = self.docker.info().await.ok();
-        let known = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
-        let processors = known(info.as_ref().and_then(|info| info.ncpu)).filter(|count| *count > 0);
-        let memory = known(info.as_ref().and_then(|info| info.mem_total)).filter(|bytes| *bytes > 0);
+        let non_negative = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        let processors = non_negative(info.as_ref().and_then(|info| info.ncpu)).filter(|count| *count > 0);
+        let memory = non_negative(info.as_ref().and_then(|info| info.mem_total)).filter(|bytes| *bytes > 0);
         ResourceAmount {
             millicpus: processors.map_or(u64::MAX, |count| count.saturating_mul(1000)),
             bytes: memory.unwrap_or(u64::MAX),
         }
     }
 
-    /// The network that containers of this worker are on.
+    /// Returns the bridge of the engine's default network, on which containers of this worker are.
     pub async fn bridge(&self) -> Result<BridgeNetwork, String> {
-        if !self.local {
+        if !self.is_local {
             return Err("the engine is on another machine, whose rules cannot be set from here".into());
         }
         // Docker's default network, and Podman's.
@@ -41,16 +34,16 @@ impl DockerManager {
                 continue;
             };
             let options = network.options.unwrap_or_default();
-            let told =
+            let reported =
                 options.get("com.docker.network.bridge.name").or_else(|| options.get("network_interface"));
-            let usual = if name == "podman" { "podman0" } else { "docker0" };
-            return Ok(BridgeNetwork { interface: told.cloned().unwrap_or_else(|| usual.to_owned()) });
+            let default = if name == "podman" { "podman0" } else { "docker0" };
+            return Ok(BridgeNetwork { interface: reported.cloned().unwrap_or_else(|| default.to_owned()) });
         }
-        Err("the engine shows no default network".into())
+        Err("the engine lists no default network".into())
     }
 }
 
-/// The memory of this machine, in bytes.
+/// Returns the memory of this machine, in bytes.
 fn local_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

@@ -1,75 +1,85 @@
-//! What is removed: a job's container with its workspace, and what workers left that are no more.
+//! Removal of containers with their workspaces, and of what workers left when their processes ended.
 
-use super::{DockerManager, EngineError, LABEL, LABEL_DATA, LABEL_WORKER, REMOVAL_RETRY_DELAY};
-use bollard::query_parameters::{
-    InspectContainerOptions, ListContainersOptions, ListVolumesOptions, RemoveContainerOptions,
-    RemoveVolumeOptions,
+use super::{
+    labels::{LABEL, LABEL_DATA, LABEL_WORKER},
+    manager::DockerManager,
+};
+use bollard::{
+    errors::Error as EngineError,
+    query_parameters::{
+        InspectContainerOptions, ListContainersOptions, ListVolumesOptions, RemoveContainerOptions,
+        RemoveVolumeOptions,
+    },
 };
 use std::{
     collections::HashMap,
     path::Path,
     sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-/// How often containers are tried to be removed.
-pub(super) const MAX_REMOVAL_ROUNDS: u32 = 100;
-/// How often an engine that does not answer is tried, before what it has is left until it is back.
-const MAX_SILENT_ROUNDS: u32 = 20;
+/// The pause between two attempts to remove something.
+pub(super) const REMOVAL_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Attempts to remove something.
+pub(super) const MAX_REMOVAL_ATTEMPTS: u32 = 100;
+/// Attempts without an answer of the engine before a removal is postponed until it recovers.
+const MAX_UNANSWERED_ATTEMPTS: u32 = 20;
 
 impl DockerManager {
     async fn remove_container(&self, id: &str) {
         let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
-        let mut silent_rounds = 0;
-        for _ in 0..MAX_REMOVAL_ROUNDS {
+        let mut unanswered = 0;
+        for _ in 0..MAX_REMOVAL_ATTEMPTS {
             if self.docker.remove_container(id, Some(options.clone())).await.is_ok() {
                 return;
             }
-            // An engine that is already removing it says so with an error: it will be gone, but is not yet.
+            // An error may also mean that the engine is already removing the container.
             match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
                 Ok(_) => {}
                 Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => return,
-                Err(_) => silent_rounds += 1,
+                Err(_) => unanswered += 1,
             }
-            if silent_rounds >= MAX_SILENT_ROUNDS {
+            if unanswered >= MAX_UNANSWERED_ATTEMPTS {
                 break;
             }
             tokio::time::sleep(REMOVAL_RETRY_DELAY).await;
         }
-        self.lost().push(id.to_owned());
+        self.unremoved().push(id.to_owned());
     }
 
-    /// Removes what could not be removed while the engine was away.
-    pub(super) fn remove_lost(self: &Arc<Self>) {
-        let lost = std::mem::take(&mut *self.lost());
-        for id in lost {
+    /// Removes the containers that could not be removed while the engine was down.
+    pub(super) fn retry_removals(self: &Arc<Self>) {
+        let unremoved = std::mem::take(&mut *self.unremoved());
+        for id in unremoved {
             self.remove_later(id);
         }
     }
 
-    fn lost(&self) -> MutexGuard<'_, Vec<String>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unremoved(&self) -> MutexGuard<'_, Vec<String>> {
+        self.unremoved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes a container without a workspace in the background.
     pub(super) fn remove_later(self: &Arc<Self>, id: String) {
         let engine = self.clone();
-        self.removing.spawn(async move { engine.remove_container(&id).await });
+        self.tasks.spawn(async move { engine.remove_container(&id).await });
     }
 
-    pub(super) async fn remove(&self, id: &str, room: &Path) {
+    /// Removes a container and the directory of its workspace's layers.
+    pub(super) async fn remove_with_workspace(&self, id: &str, directory: &Path) {
         self.remove_container(id).await;
-        let room = room.to_owned();
-        let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(room)).await;
+        let directory = directory.to_owned();
+        let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
     }
 
-    /// Removes the containers that dead workers of this data directory left; says whether none is there any more.
+    /// Removes the containers of workers of this data directory whose processes have ended. Returns whether none is left.
     pub async fn remove_orphans(&self) -> bool {
-        // One that the engine is already removing cannot be removed again, and is there for a while yet.
-        for _ in 0..MAX_REMOVAL_ROUNDS {
+        // A container that the engine is already removing is listed until that is done.
+        for _ in 0..MAX_REMOVAL_ATTEMPTS {
             let orphans = match self.orphans().await {
                 Ok(orphans) => orphans,
                 Err(error) => {
-                    tracing::warn!(%error, "what dead workers left cannot be listed");
+                    tracing::warn!(%error, "containers of ended workers cannot be listed");
                     return false;
                 }
             };
@@ -77,7 +87,7 @@ impl DockerManager {
                 return true;
             }
             let removals = orphans.into_iter().map(|id| async move {
-                tracing::info!(container = %id, "removing what a dead worker left");
+                tracing::info!(container = %id, "removing a container of a worker that has ended");
                 self.remove_container(&id).await;
             });
             futures_util::future::join_all(removals).await;
@@ -86,23 +96,24 @@ impl DockerManager {
         false
     }
 
+    /// Returns the containers of workers whose processes have ended.
     async fn orphans(&self) -> Result<Vec<String>, EngineError> {
-        let wanted = vec![format!("{LABEL}=1"), format!("{LABEL_DATA}={}", self.store.label())];
-        let filters = Some(HashMap::from([("label".to_owned(), wanted)]));
+        let labels = vec![format!("{LABEL}=1"), format!("{LABEL_DATA}={}", self.store.label())];
+        let filters = Some(HashMap::from([("label".to_owned(), labels)]));
         let options = ListContainersOptions { all: true, filters, ..Default::default() };
-        let found = self.docker.list_containers(Some(options)).await?.into_iter();
-        let orphaned = found.filter(|container| {
+        let containers = self.docker.list_containers(Some(options)).await?.into_iter();
+        let orphans = containers.filter(|container| {
             let worker = container.labels.as_ref().and_then(|labels| labels.get(LABEL_WORKER));
             worker.is_some_and(|worker| *worker != self.worker && !self.store.is_alive(worker))
         });
-        Ok(orphaned.filter_map(|container| container.id).collect())
+        Ok(orphans.filter_map(|container| container.id).collect())
     }
 
-    /// Removes the volumes of this worker, and of dead ones of its data directory, that no container uses; the engine counts
-    /// a container that is being made as a user.
+    /// Removes the unused volumes of this worker and of ended workers of its data directory. The engine counts a container that
+    /// is being created as a user.
     ///
-    /// A volume goes with its container, but for one case: an engine that was killed removes the containers that it
-    /// finds at its next start, and leaves their volumes.
+    /// A volume is removed with its container, with one exception: an engine that was killed removes the containers that it
+    /// finds at its next start, but not their volumes.
     pub async fn remove_unused_volumes(&self) {
         let filters = HashMap::from([
             ("label".to_owned(), vec![format!("{LABEL}=1"), format!("{LABEL_DATA}={}", self.store.label())]),
@@ -112,15 +123,15 @@ impl DockerManager {
         let unused = match listed {
             Ok(listed) => listed.volumes.unwrap_or_default(),
             Err(error) => {
-                tracing::debug!(%error, "volumes that were left cannot be listed");
+                tracing::debug!(%error, "unused volumes cannot be listed");
                 return;
             }
         };
         for volume in unused {
             let worker = volume.labels.get(LABEL_WORKER);
             if worker.is_some_and(|worker| *worker == self.worker || !self.store.is_alive(worker)) {
-                tracing::info!(volume = %volume.name, "removing a workspace that was left");
-                // One that is gone, or in use after all, is nobody's trouble.
+                tracing::info!(volume = %volume.name, "removing an unused workspace volume");
+                // A volume that was removed meanwhile, or is in use after all, is ignored.
                 let _ = self.docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await;
             }
         }

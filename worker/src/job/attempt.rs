@@ -1,14 +1,14 @@
-//! One attempt from its assignment to its reported end: its reporter, and what may stop it.
+//! One attempt from its assignment to its reported end: its reporter and its stop signals.
 
 use super::{
-    dispatch::Event,
+    dispatcher::Event,
     reporter::{ReportOutcome, Reporter},
 };
 use crate::{
     client::ApiClient,
     limits::Limits,
     log::mask::SecretMask,
-    queue::admission::{Entry, Reservation},
+    queue::admission::{AdmissionDecision, Reservation},
 };
 use std::time::Duration;
 use tidemill_core::api::AttemptEnd;
@@ -19,13 +19,13 @@ use tidemill_core::execution::{
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-/// Preparation time that does not count for the job's `timeout`.
+/// Preparation time that does not count towards the job's `timeout`.
 pub const PREPARATION_ALLOWANCE: Duration = Duration::from_secs(60);
 
-/// How an attempt ends that does not run its script.
+/// The end of an attempt that does not run its script.
 #[derive(Debug)]
 pub enum EarlyEnd {
-    /// It ends with this reason.
+    /// It failed with this reason.
     Failed(FailureReason),
     /// Its lease is lost: nothing is reported.
     LeaseLost,
@@ -37,36 +37,36 @@ impl From<FailureReason> for EarlyEnd {
     }
 }
 
-/// The lease is lost: another worker may have the job.
+/// The lease is lost, so another worker may have the job.
 #[derive(Debug)]
 pub struct LeaseLost;
 
-/// The decision of the worker's admission on a job.
+/// A job with the decision of the worker's admission.
 #[derive(Debug)]
 pub struct AdmittedJob {
-    /// The room, or a place in the queue for it.
-    pub entry: Entry,
-    /// How long the job may wait before it is given back for another worker; `None`: without a limit.
-    pub patience: Option<Duration>,
+    /// The decision.
+    pub decision: AdmissionDecision,
+    /// How long the job may wait for capacity before it is given back for another worker; `None`: unlimited.
+    pub max_wait: Option<Duration>,
 }
 
 /// One attempt.
 #[derive(Debug)]
-pub struct AttemptKey {
+pub struct Attempt {
     /// The job.
     pub assignment: Assignment,
     /// Reports on it.
     pub reporter: Reporter,
-    /// What may stop it.
+    /// Its stop signals.
     pub signals: Signals,
     /// Sends events to `signals`.
     pub sender: mpsc::UnboundedSender<Event>,
     reporting: JoinHandle<ReportOutcome>,
-    /// Held until the attempt is over.
+    /// The capacity that it uses, held until it has ended.
     reservation: Option<Reservation>,
 }
 
-/// What may stop an attempt from outside: events of its reporter, and the worker's shutdown.
+/// Signals that stop an attempt: events of its reporter and its container, and the worker's shutdown.
 #[derive(Debug)]
 pub struct Signals {
     /// Events of the reporter and of the container.
@@ -75,8 +75,8 @@ pub struct Signals {
     pub shutdown: CancellationToken,
 }
 
-impl AttemptKey {
-    /// Starts to report on `assignment`. The result says whether its secrets can be masked; if not, nothing of the job may
+impl Attempt {
+    /// Starts to report on `assignment`. The returned result is an error if its secrets cannot be masked; then the job must not
     /// run, as its output could not be shown.
     pub fn start(
         api: ApiClient,
@@ -95,37 +95,38 @@ impl AttemptKey {
         (Self { assignment, reporter, signals, sender, reporting, reservation: None }, masked)
     }
 
-    /// Waits for the room that `admitted` promises, and keeps it.
-    pub async fn wait_for_room(&mut self, admitted: AdmittedJob) -> Result<(), EarlyEnd> {
-        let waiting = match admitted.entry {
-            Entry::Granted(reservation) => {
+    /// Waits for the capacity that the job needs, and reserves it.
+    pub async fn wait_for_capacity(&mut self, admitted: AdmittedJob) -> Result<(), EarlyEnd> {
+        let waiter = match admitted.decision {
+            AdmissionDecision::Granted(reservation) => {
                 self.reservation = Some(reservation);
                 return Ok(());
             }
-            Entry::Never(shortage) => {
+            AdmissionDecision::Impossible(shortage) => {
                 return Err(FailureReason::new(FailureKind::Undeliverable, shortage).into());
             }
-            Entry::Waits(waiting) => waiting,
+            AdmissionDecision::Queued(waiter) => waiter,
         };
-        self.reporter.phase("waiting for room");
-        let room = async {
-            match admitted.patience {
-                Some(patience) => tokio::time::timeout(patience, waiting.admitted()).await.ok().flatten(),
-                None => waiting.admitted().await,
+        self.reporter.phase("waiting for capacity");
+        let reservation = async {
+            match admitted.max_wait {
+                Some(max_wait) => tokio::time::timeout(max_wait, waiter.granted()).await.ok().flatten(),
+                None => waiter.granted().await,
             }
         };
         self.reservation = tokio::select! {
-            room = room => room,
+            reservation = reservation => reservation,
             stopped = self.signals.stopped() => return Err(stopped),
         };
         if self.reservation.is_none() {
-            let message = "the worker has no room for what the job asks and gave it back for another one";
+            let message =
+                "the worker has no capacity for the job's resources and gave it back for another worker";
             return Err(FailureReason::new(FailureKind::GivenBack, message).into());
         }
         Ok(())
     }
 
-    /// Reports the end of an attempt that runs no script; nothing if its lease is lost.
+    /// Reports the end of an attempt that runs no script. Reports nothing if its lease is lost.
     pub async fn report_early_end(&self, end: EarlyEnd) {
         if let EarlyEnd::Failed(reason) = end {
             self.reporter.log(format!("{}\n", reason.message).as_bytes()).await;
@@ -133,19 +134,19 @@ impl AttemptKey {
         }
     }
 
-    /// Waits until the end is acknowledged, or the lease lost.
-    pub async fn reported(self) -> ReportOutcome {
+    /// Waits until the end is acknowledged or the lease is lost.
+    pub async fn report_outcome(self) -> ReportOutcome {
         self.reporting.await.unwrap_or(ReportOutcome::LeaseLost)
     }
 }
 
 impl Signals {
-    /// Resolves once an attempt whose script does not run has to stop.
+    /// Waits until an attempt whose script does not run has to stop.
     pub async fn stopped(&mut self) -> EarlyEnd {
         loop {
             tokio::select! {
                 event = self.events.recv() => match event {
-                    Some(Event::CancelSeen) => {
+                    Some(Event::Canceled) => {
                         let message = "the job was canceled before its script ran";
                         return FailureReason::new(FailureKind::Canceled, message).into();
                     }
@@ -161,7 +162,7 @@ impl Signals {
         }
     }
 
-    /// Resolves once the lease is lost.
+    /// Waits until the lease is lost.
     pub async fn lease_lost(&mut self) -> LeaseLost {
         loop {
             match self.events.recv().await {
@@ -173,24 +174,24 @@ impl Signals {
     }
 }
 
-/// Resolves with a failure once preparation took longer than the job's timeout and [`PREPARATION_ALLOWANCE`].
+/// Waits until preparation has taken longer than the job's timeout plus [`PREPARATION_ALLOWANCE`], and returns the failure.
 pub async fn preparation_timeout(timeout_s: u64) -> EarlyEnd {
     let limit = Duration::from_secs(timeout_s).saturating_add(PREPARATION_ALLOWANCE);
     tokio::time::sleep(limit).await;
     let message = format!(
-        "the job was still being prepared after {} s, its timeout of {} s and a minute: its sources, its image or what it \
-         needs did not come; see that their servers answer, or raise `timeout`",
+        "the job was still being prepared after {} s (its timeout of {} s plus a minute): its sources, image, artifacts or \
+         services were not ready; check that their servers respond, or raise `timeout`",
         limit.as_secs(),
         timeout_s
     );
     FailureReason::new(FailureKind::PreparationTimedOut, message).into()
 }
 
-/// A mask for the job's secrets.
+/// Creates a mask for the job's secrets.
 fn mask(assignment: &Assignment) -> Result<SecretMask, FailureReason> {
     let mask = SecretMask::new(assignment.extras.secrets.iter().map(|secret| secret.value.as_str()));
     mask.map_err(|error| {
-        let message = format!("the job did not begin, as its secrets could not be masked: {error}");
+        let message = format!("the job did not start, as its secrets could not be masked: {error}");
         FailureReason::new(FailureKind::MaskingFailed, message)
     })
 }
@@ -202,14 +203,14 @@ mod tests {
     use tidemill_core::execution::failure::FailureKind;
 
     #[tokio::test(start_paused = true)]
-    async fn preparation_ends_with_jobs_timeout_and_minute() {
-        let begun = tokio::time::Instant::now();
-        let EarlyEnd::Failed(reason) = preparation_timeout(30).await else { panic!("it is a failure") };
+    async fn preparation_ends_a_minute_after_the_jobs_timeout() {
+        let started = tokio::time::Instant::now();
+        let EarlyEnd::Failed(reason) = preparation_timeout(30).await else { panic!("not a failure") };
         assert_eq!(reason.kind, FailureKind::PreparationTimedOut);
-        let took = begun.elapsed();
+        let elapsed = started.elapsed();
         assert!(
-            (Duration::from_secs(30) + PREPARATION_ALLOWANCE..Duration::from_secs(100)).contains(&took),
-            "{took:?}"
+            (Duration::from_secs(30) + PREPARATION_ALLOWANCE..Duration::from_secs(100)).contains(&elapsed),
+            "{elapsed:?}"
         );
     }
 }

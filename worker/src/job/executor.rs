@@ -1,30 +1,30 @@
 //! Runs one attempt through its phases: prepare, run, collect, report.
 
 use super::{
-    attempt::{AdmittedJob, AttemptKey, EarlyEnd},
-    collect::collect,
-    discover::discover,
+    attempt::{AdmittedJob, Attempt, EarlyEnd},
+    collection::collect,
+    discovery::discover,
     job_executor::JobExecutor,
-    prepare::prepare,
+    preparation::prepare,
     reporter::ReportOutcome,
-    run::run,
+    script_run::run,
 };
 use std::time::Duration;
 use tidemill_core::execution::{assignment::Assignment, failure::FailureReason};
 use tokio_util::sync::CancellationToken;
 
-/// The port between a worker's slots and what runs scripts.
+/// The port through which a worker's slots run attempts.
 ///
 /// Contract of every implementation:
 /// - An attempt ends in exactly one of two ways: its end is acknowledged by the server, or its lease is lost. Nothing is
 ///   reported after a lost lease, and the script is killed then.
-/// - The script starts at most once, only while the lease is held, only once its room is granted, and not at all when its
-///   secrets cannot be masked. All that is reported is masked.
+/// - The script starts at most once, only while the lease is held, only once its capacity is granted, and not at all if its
+///   secrets cannot be masked. Everything that is reported is masked.
 /// - A canceled attempt has no running process 10 s later. One whose `shutdown` is cancelled ends as given back.
-/// - Artifacts, caches and test reports are collected after the script is over and before the end is reported.
-/// - Once `run` returns, what the attempt had is gone or being removed in the background.
+/// - Artifacts, caches and test reports are collected after the script has ended and before the end is reported.
+/// - Once `run` returns, the attempt's containers and networks are removed, or are being removed in the background.
 pub trait Executor: Clone + Send + Sync + 'static {
-    /// Runs `assignment` once `admitted` grants its room; `started` is called when its script begins.
+    /// Runs `assignment` once `admitted` grants its capacity. Calls `started` when its script starts.
     fn run(
         &self,
         assignment: Assignment,
@@ -33,7 +33,7 @@ pub trait Executor: Clone + Send + Sync + 'static {
         started: impl FnOnce() + Send,
     ) -> impl Future<Output = ReportOutcome> + Send;
 
-    /// Ends `assignment` with `reason` and without running it, after holding its lease for `delay`. A cancel or `shutdown`
+    /// Ends `assignment` with `reason` without running it, after holding its lease for `delay`. A cancel or `shutdown`
     /// shortens the delay.
     fn decline(
         &self,
@@ -53,15 +53,15 @@ impl Executor for JobExecutor {
         started: impl FnOnce() + Send,
     ) -> ReportOutcome {
         let limits = self.engine.limits();
-        let (mut attempt, masked) = AttemptKey::start(self.api.clone(), assignment, limits, shutdown);
+        let (mut attempt, masked) = Attempt::start(self.api.clone(), assignment, limits, shutdown);
         let ended = match masked {
             Ok(()) => self.run_phases(&mut attempt, admitted, started).await,
             Err(reason) => Err(EarlyEnd::Failed(reason)),
         };
-        if let Err(early) = ended {
-            attempt.report_early_end(early).await;
+        if let Err(end) = ended {
+            attempt.report_early_end(end).await;
         }
-        attempt.reported().await
+        attempt.report_outcome().await
     }
 
     async fn decline(
@@ -72,9 +72,8 @@ impl Executor for JobExecutor {
         shutdown: &CancellationToken,
     ) -> ReportOutcome {
         let limits = self.engine.limits();
-        // A failure to mask does not matter: only the worker's own reason is reported.
-        let (mut attempt, _) =
-            AttemptKey::start(self.api.clone(), assignment.clone(), limits, shutdown.clone());
+        // A failure to mask is irrelevant, as only the worker's own reason is reported.
+        let (mut attempt, _) = Attempt::start(self.api.clone(), assignment.clone(), limits, shutdown.clone());
         let mut end = EarlyEnd::Failed(reason);
         if !delay.is_zero() {
             attempt.reporter.phase("waiting for another worker");
@@ -84,18 +83,18 @@ impl Executor for JobExecutor {
             }
         }
         attempt.report_early_end(end).await;
-        attempt.reported().await
+        attempt.report_outcome().await
     }
 }
 
 impl JobExecutor {
     async fn run_phases(
         &self,
-        attempt: &mut AttemptKey,
+        attempt: &mut Attempt,
         admitted: AdmittedJob,
         started: impl FnOnce() + Send,
     ) -> Result<(), EarlyEnd> {
-        attempt.wait_for_room(admitted).await?;
+        attempt.wait_for_capacity(admitted).await?;
         if let Some(discovery) = attempt.assignment.extras.discovery.clone() {
             started();
             let end = discover(self, attempt, &discovery).await?;
@@ -110,7 +109,7 @@ impl JobExecutor {
         {
             attempt.reporter.end(end).await;
         }
-        script.release(&self.lot).await;
+        script.release(&self.pool).await;
         Ok(())
     }
 }

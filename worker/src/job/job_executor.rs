@@ -1,9 +1,9 @@
-//! The executor of jobs in containers: what it needs for its phases.
+//! The executor of jobs in containers, with the handles that its phases use.
 
 use crate::{
     artifact::ArtifactTransfer,
     client::ApiClient,
-    engine::{DockerManager, parking::ContainerPool},
+    engine::{ContainerPool, DockerManager},
 };
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use std::sync::Arc;
 pub struct JobExecutor {
     /// The server.
     pub api: ApiClient,
-    /// The engine.
+    /// The container engine.
     pub engine: Arc<DockerManager>,
-    /// Containers and networks that are kept for the next jobs.
-    pub lot: Arc<ContainerPool>,
-    /// Moves artifacts and caches.
+    /// Containers and networks prepared for the next jobs.
+    pub pool: Arc<ContainerPool>,
+    /// Transfers artifacts and caches.
     pub artifacts: ArtifactTransfer,
-    /// Whether no other worker would take a job that this one gives back.
-    pub alone: bool,
+    /// Whether this is the only worker, so that no other one would take a job that it gives back.
+    pub is_only_worker: bool,
 }

@@ -1,8 +1,8 @@
-//! Reports of one attempt: log bytes, steps and heartbeat in one call, until the end is acknowledged.
+//! Reporter of one attempt: sends log bytes, steps and heartbeats in one call, until the end is acknowledged.
 
 use crate::{
     client::{ApiClient, ApiError},
-    job::dispatch::Event,
+    job::dispatcher::Event,
     limits::Limits,
     log::mask::{SecretMask, Stream},
 };
@@ -24,29 +24,29 @@ use tokio::{
 };
 use tracing::Instrument;
 
-/// Log bytes that one report carries at most, before compression.
+/// Maximum log bytes in one report, before compression.
 const MAX_REPORT_LOG: usize = 4 << 20;
-/// Unsent log bytes at most; beyond, the container has to wait.
+/// Maximum unsent log bytes; beyond that, the container has to wait.
 const MAX_PENDING_LOG: usize = 12 << 20;
-/// Unsent log bytes from which a report is sent at once.
+/// Unsent log bytes from which a report is sent immediately.
 const FLUSH_SIZE: usize = 1 << 20;
-/// How long the first log bytes wait for more, or for the end, so that a short job is one report.
+/// How long the first log bytes wait for more output or the end, so that a short job needs one report.
 const FIRST_LOG_DELAY: Duration = Duration::from_millis(100);
-/// Time between reports of output, and the longest that a phase or a step waits for other news.
+/// Time between reports of output, and the longest that a phase or a step waits for other changes.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest time between reports, for any lease: a cancel comes with a reply, and the script is killed four seconds
-/// later, so that it is stopped within ten.
+/// The longest time between reports, for any lease: a cancel arrives with a reply and the script is killed four seconds later,
+/// so that it is stopped within ten seconds.
 const MAX_HEARTBEAT: Duration = Duration::from_secs(4);
-/// How long a report may take that is sent after its lease was over, as this process was suspended: the server may not have
-/// noticed yet.
+/// Timeout of a report that is sent after its lease expired, as this process was suspended: the server may not have expired the
+/// lease yet.
 const LATE_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 struct Pending {
     log: Vec<u8>,
-    /// Since when there are log bytes.
+    /// When the first unsent log bytes were added.
     log_since: Option<Instant>,
-    /// Since when there is a phase or a step.
+    /// When the first unsent phase or step was added.
     status_since: Option<Instant>,
     offset: u64,
     phase: Option<String>,
@@ -56,11 +56,11 @@ struct Pending {
 }
 
 impl Pending {
-    /// When the next report is to be sent, the one before having been sent at `last`, with `sent_log` if any so far
-    /// carried log bytes; `None`: at once.
+    /// Returns when the next report is due; `None`: immediately. The previous report was sent at `last`; `sent_log` is whether
+    /// any report so far contained log bytes.
     ///
-    /// A call costs more than a wait: a job that ends soon after its output sends one report, and phases and steps go with the
-    /// next bytes. The first output is sent after 100 ms, all else within a second.
+    /// A call costs more than a wait: a job that ends soon after its output sends one report, and phases and steps are sent with
+    /// the next bytes. The first output is sent after 100 ms, everything else within a second.
     fn due(&self, last: Instant, sent_log: bool, heartbeat: Duration) -> Option<Instant> {
         if self.end.is_some() || self.log.len() >= FLUSH_SIZE {
             return None;
@@ -74,16 +74,16 @@ impl Pending {
 
 #[derive(Debug)]
 struct ReporterState {
-    /// Masks all that is reported.
+    /// Masks everything that is reported.
     mask: SecretMask,
     stream: tokio::sync::Mutex<Stream>,
     pending: Mutex<Pending>,
     changed: Notify,
-    room: Notify,
-    /// Log bytes that may still be added; `None`: the log is cut.
-    left: Mutex<Option<u64>>,
-    /// Why the attempt ends when its log is cut.
-    too_long: FailureReason,
+    buffer_drained: Notify,
+    /// Log bytes that may still be added; `None` if the log was truncated.
+    remaining: Mutex<Option<u64>>,
+    /// The failure of the attempt if its log is truncated.
+    log_limit_failure: FailureReason,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -96,21 +96,21 @@ impl ReporterState {
 /// How the reports of an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReportOutcome {
-    /// The server has the attempt's end.
+    /// The server has acknowledged the attempt's end.
     Acknowledged,
-    /// The attempt is no longer this worker's, or the server cannot be reached.
+    /// The attempt is no longer this worker's, or the server is unreachable.
     LeaseLost,
 }
 
-/// Reports on one attempt; cheap to clone.
+/// Reports on one attempt. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reporter {
     shared: Arc<ReporterState>,
 }
 
 impl Reporter {
-    /// A reporter and its task, which returns how it ended. A cancel, a lost lease and a log longer than `limits` allow are
-    /// sent to `events`. All that is reported is masked with `mask`.
+    /// Starts a reporter. Returns it with its task, which returns the outcome. A cancel, a lost lease and a log that exceeds
+    /// `limits` are sent to `events`. Everything that is reported is masked with `mask`.
     pub fn start(
         api: ApiClient,
         job_id: JobId,
@@ -123,44 +123,44 @@ impl Reporter {
             stream: tokio::sync::Mutex::default(),
             pending: Mutex::default(),
             changed: Notify::new(),
-            room: Notify::new(),
-            left: Mutex::new(Some(limits.log_bytes)),
-            too_long: limits.log_reason(),
+            buffer_drained: Notify::new(),
+            remaining: Mutex::new(Some(limits.log_bytes)),
+            log_limit_failure: limits.log_limit_failure(),
             events: events.clone(),
         });
         let task = tokio::spawn(send_all(shared.clone(), api, job_id, lease, events).in_current_span());
         (Self { shared }, task)
     }
 
-    /// Adds log bytes; waits while too many are unsent.
+    /// Adds log bytes. Waits while too many are unsent.
     pub async fn log(&self, bytes: &[u8]) {
-        // Held until they are added, so that bytes of several callers stay in order.
+        // Locked until the bytes are added, so that bytes of several callers stay in order.
         let mut stream = self.shared.stream.lock().await;
-        let shown = self.shared.mask.push(&mut stream, bytes);
-        self.add_within_limit(&shown).await;
+        let masked = self.shared.mask.push(&mut stream, bytes);
+        self.add_within_limit(&masked).await;
     }
 
-    /// Adds bytes up to the log's limit; the first byte beyond ends the log with a line that says so.
+    /// Adds bytes up to the log's limit. The first byte beyond it ends the log with a message.
     async fn add_within_limit(&self, bytes: &[u8]) {
-        let (fits, is_cut) = {
-            let mut left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(known) = *left else { return };
-            let rest = known.checked_sub(bytes.len() as u64);
-            *left = rest;
-            (usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len()), rest.is_none())
+        let (fitting, is_truncated) = {
+            let mut remaining = self.shared.remaining.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(allowed) = *remaining else { return };
+            let rest = allowed.checked_sub(bytes.len() as u64);
+            *remaining = rest;
+            (usize::try_from(allowed).unwrap_or(usize::MAX).min(bytes.len()), rest.is_none())
         };
-        self.add(&bytes[..fits]).await;
-        if is_cut {
-            let words = &self.shared.too_long.message;
-            self.add(format!("\n[tidemill] the log ends here: {words}\n").as_bytes()).await;
-            let _ = self.shared.events.send(Event::LimitExceeded(self.shared.too_long.clone()));
+        self.add(&bytes[..fitting]).await;
+        if is_truncated {
+            let message = &self.shared.log_limit_failure.message;
+            self.add(format!("\n[tidemill] the log ends here: {message}\n").as_bytes()).await;
+            let _ = self.shared.events.send(Event::LimitExceeded(self.shared.log_limit_failure.clone()));
         }
     }
 
     async fn add(&self, bytes: &[u8]) {
         for part in bytes.chunks(FLUSH_SIZE) {
             loop {
-                let room = self.shared.room.notified();
+                let drained = self.shared.buffer_drained.notified();
                 {
                     let mut pending = self.shared.lock();
                     if pending.closed {
@@ -172,27 +172,27 @@ impl Reporter {
                         break;
                     }
                 }
-                room.await;
+                drained.await;
             }
             self.shared.changed.notify_one();
         }
     }
 
-    /// `text` with its secrets masked. If it is not whole, an end that may begin a secret is left out.
-    pub fn masked(&self, text: &str, is_whole: bool) -> String {
+    /// Masks the secrets in `text`. Unless it is complete, omits an end that may be the beginning of a secret.
+    pub fn masked(&self, text: &str, is_complete: bool) -> String {
         let mask = &self.shared.mask;
-        if is_whole {
+        if is_complete {
             return mask.text(text);
         }
         String::from_utf8_lossy(&mask.push(&mut Stream::default(), text.as_bytes())).into_owned()
     }
 
-    /// The attempt's mask.
+    /// Returns the attempt's mask.
     pub fn mask(&self) -> &SecretMask {
         &self.shared.mask
     }
 
-    /// Reports what the worker is doing.
+    /// Reports the current phase of the worker.
     pub fn phase(&self, phase: &str) {
         let mut pending = self.shared.lock();
         pending.phase = Some(self.shared.mask.text(phase));
@@ -210,7 +210,7 @@ impl Reporter {
         self.shared.changed.notify_one();
     }
 
-    /// Reports how the attempt ended; the reporter's task ends when the server has it.
+    /// Reports the end of the attempt. The reporter's task ends when the server has acknowledged it.
     pub async fn end(&self, mut end: AttemptEnd) {
         let rest = self.shared.mask.finish(&mut *self.shared.stream.lock().await);
         self.add_within_limit(&rest).await;
@@ -222,6 +222,7 @@ impl Reporter {
     }
 }
 
+/// Sends reports until the end is acknowledged or the lease is lost.
 async fn send_all(
     shared: Arc<ReporterState>,
     api: ApiClient,
@@ -240,10 +241,10 @@ async fn send_all(
         let is_end = report.end.is_some();
         loop {
             let sent = Instant::now();
-            let lease_over = renewed + ttl;
-            let deadline = if sent < lease_over { lease_over } else { sent + LATE_REPORT_TIMEOUT };
+            let lease_expiry = renewed + ttl;
+            let deadline = if sent < lease_expiry { lease_expiry } else { sent + LATE_REPORT_TIMEOUT };
             let Ok(reply) = tokio::time::timeout_at(deadline, api.report(&report)).await else {
-                tracing::warn!(job = %job_id, "no report got through while the lease lasted");
+                tracing::warn!(job = %job_id, "no report was acknowledged before the lease expired");
                 close(&shared);
                 let _ = events.send(Event::LeaseLost);
                 return ReportOutcome::LeaseLost;
@@ -251,25 +252,25 @@ async fn send_all(
             match reply {
                 Ok(reply) => {
                     failures = 0;
-                    // The server counts from when it got the report, which may be long before its reply arrives.
+                    // The server extends the lease when it receives the report, possibly long before its reply arrives.
                     renewed = sent;
                     ttl = Duration::from_millis(reply.lease_ttl_ms.max(1000));
                     if reply.cancel {
-                        let _ = events.send(Event::CancelSeen);
+                        let _ = events.send(Event::Canceled);
                     }
                     break;
                 }
                 Err(error) => {
-                    let passing = error.is_transient() && !error.is_lease_lost();
-                    if passing {
+                    let is_transient = error.is_transient() && !error.is_lease_lost();
+                    if is_transient {
                         failures += 1;
                         log_retry(&error, failures);
-                        // No pause outlasts the lease: another worker may run the job afterwards.
-                        let again = Instant::now() + back_off(failures, job_id);
-                        tokio::time::sleep_until(again.min(lease_over)).await;
+                        // No pause lasts beyond the lease, as another worker may run the job afterwards.
+                        let retry_at = Instant::now() + back_off(failures, job_id);
+                        tokio::time::sleep_until(retry_at.min(lease_expiry)).await;
                     }
-                    if !passing || renewed.elapsed() >= ttl {
-                        tracing::warn!(job = %job_id, %error, "the attempt cannot be reported any more");
+                    if !is_transient || renewed.elapsed() >= ttl {
+                        tracing::warn!(job = %job_id, %error, "the attempt can no longer be reported");
                         close(&shared);
                         let _ = events.send(Event::LeaseLost);
                         return ReportOutcome::LeaseLost;
@@ -283,7 +284,7 @@ async fn send_all(
             pending.offset += length as u64;
             pending.log_since = (!pending.log.is_empty()).then(Instant::now);
         }
-        shared.room.notify_waiters();
+        shared.buffer_drained.notify_waiters();
         if is_end {
             close(&shared);
             return ReportOutcome::Acknowledged;
@@ -294,19 +295,20 @@ async fn send_all(
 }
 
 fn log_retry(error: &ApiError, failures: u32) {
-    tracing::debug!(%error, failures, "the report is sent again");
+    tracing::debug!(%error, failures, "retrying the report");
 }
 
+/// Discards further output.
 fn close(shared: &ReporterState) {
     shared.lock().closed = true;
-    shared.room.notify_waiters();
+    shared.buffer_drained.notify_waiters();
 }
 
-/// Grows from 100 ms to 2 s; the job's id spreads the workers of one server.
+/// Returns a pause that doubles from 100 ms up to 2 s, with jitter from the job's id.
 fn back_off(failures: u32, job_id: JobId) -> Duration {
     let base = 100_u64 << failures.min(5);
-    let spread = u64::from(job_id.0.as_bytes()[15]) * base / 512;
-    Duration::from_millis((base / 2 + spread).min(2000))
+    let jitter = u64::from(job_id.0.as_bytes()[15]) * base / 512;
+    Duration::from_millis((base / 2 + jitter).min(2000))
 }
 
 async fn wait_until_due(shared: &ReporterState, last: Instant, sent_log: bool, heartbeat: Duration) {
@@ -320,6 +322,7 @@ async fn wait_until_due(shared: &ReporterState, last: Instant, sent_log: bool, h
     }
 }
 
+/// Takes the next report from the pending data. Returns it with the number of its log bytes.
 fn next_report(shared: &ReporterState, job_id: JobId, lease: &LeaseGrant) -> (JobReport, usize) {
     let mut pending = shared.lock();
     let length = pending.log.len().min(MAX_REPORT_LOG);
@@ -328,7 +331,7 @@ fn next_report(shared: &ReporterState, job_id: JobId, lease: &LeaseGrant) -> (Jo
     let phase = pending.phase.take();
     pending.status_since = None;
     let steps = std::mem::take(&mut pending.steps).into_values().collect();
-    // The end goes with the last bytes.
+    // The end is sent with the last bytes.
     let end = if length == pending.log.len() { pending.end.take() } else { None };
     drop(pending);
     let log = (length > 0).then(|| LogBytes {
@@ -343,7 +346,7 @@ fn next_report(shared: &ReporterState, job_id: JobId, lease: &LeaseGrant) -> (Jo
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::{FLUSH_SIZE, Pending, ReportOutcome, Reporter};
-    use crate::{client::ApiClient, job::dispatch::Event, limits::Limits, log::mask::SecretMask};
+    use crate::{client::ApiClient, job::dispatcher::Event, limits::Limits, log::mask::SecretMask};
     use std::time::Duration;
     use tidemill_core::execution::{assignment::LeaseGrant, failure::FailureKind};
     use tidemill_core::{
@@ -368,7 +371,7 @@ mod tests {
             status_since: Some(start),
             ..Default::default()
         };
-        assert_eq!(printed.due(start, false, HEARTBEAT), Some(start + ms(500)), "the end may come by then");
+        assert_eq!(printed.due(start, false, HEARTBEAT), Some(start + ms(500)), "the end may follow by then");
         assert_eq!(printed.due(start, true, HEARTBEAT), Some(start + ms(1000)));
         let later = Pending { log_since: Some(start + ms(5000)), status_since: None, ..printed };
         assert_eq!(later.due(start, true, HEARTBEAT), Some(start + ms(5100)));
@@ -377,24 +380,24 @@ mod tests {
     #[test]
     fn phases_and_steps_wait_up_to_a_second() {
         let start = Instant::now();
-        let news = Pending { status_since: Some(start + ms(300)), ..Default::default() };
-        assert_eq!(news.due(start, false, HEARTBEAT), Some(start + ms(1300)));
-        assert_eq!(news.due(start, false, ms(700)), Some(start + ms(700)), "the lease comes first");
+        let changes = Pending { status_since: Some(start + ms(300)), ..Default::default() };
+        assert_eq!(changes.due(start, false, HEARTBEAT), Some(start + ms(1300)));
+        assert_eq!(changes.due(start, false, ms(700)), Some(start + ms(700)), "the heartbeat is due first");
     }
 
     #[test]
-    fn end_and_full_buffer_are_sent_at_once_and_silence_is_a_heartbeat() {
+    fn end_and_full_buffer_are_sent_immediately_and_silence_is_a_heartbeat() {
         let start = Instant::now();
-        let nothing = Pending::default();
-        assert_eq!(nothing.due(start, true, HEARTBEAT), Some(start + HEARTBEAT));
+        let empty = Pending::default();
+        assert_eq!(empty.due(start, true, HEARTBEAT), Some(start + HEARTBEAT));
         let end = Some(AttemptEnd { failure: None, exit_code: Some(0) });
         assert_eq!(Pending { end, ..Default::default() }.due(start, true, HEARTBEAT), None);
-        let plenty = Pending { log: vec![0; FLUSH_SIZE], log_since: Some(start), ..Default::default() };
-        assert_eq!(plenty.due(start, true, HEARTBEAT), None);
+        let full = Pending { log: vec![0; FLUSH_SIZE], log_since: Some(start), ..Default::default() };
+        assert_eq!(full.due(start, true, HEARTBEAT), None);
     }
 
     #[tokio::test]
-    async fn log_over_its_limit_ends_with_line_and_event() {
+    async fn log_over_its_limit_ends_with_message_and_event() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
         let (sender, mut events) = mpsc::unbounded_channel();
@@ -404,7 +407,7 @@ mod tests {
             Reporter::start(api, JobId(Uuid::nil()), lease, (SecretMask::default(), &limits), sender);
         reporter.log(b"12345").await;
         reporter.log(b"67890").await;
-        assert!(events.try_recv().is_err(), "exactly as much as it may have");
+        assert!(events.try_recv().is_err(), "the limit is not exceeded");
         reporter.log(b"1").await;
         reporter.log(b"never shown").await;
         let Ok(Event::LimitExceeded(reason)) = events.try_recv() else { panic!("no event") };
@@ -420,19 +423,19 @@ mod tests {
 
     #[tokio::test]
     async fn silent_server_loses_the_lease_at_its_expiry() {
-        // Takes connections, and never answers: a network that drops every packet looks the same.
+        // Accepts connections but never answers, like a network that drops every packet.
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
         let (sender, mut events) = mpsc::unbounded_channel();
         let lease = LeaseGrant { token: LeaseToken(Uuid::nil()), ttl_ms: 1_500 };
-        let begun = Instant::now();
-        let hidden = (SecretMask::default(), &Limits::default());
-        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, hidden, sender);
-        reporter.log(b"something to say\n").await;
+        let started = Instant::now();
+        let settings = (SecretMask::default(), &Limits::default());
+        let (reporter, reporting) = Reporter::start(api, JobId(Uuid::nil()), lease, settings, sender);
+        reporter.log(b"some output\n").await;
         assert!(matches!(events.recv().await, Some(Event::LeaseLost)));
         assert_eq!(reporting.await.unwrap(), ReportOutcome::LeaseLost);
-        let took = begun.elapsed();
-        assert!(took >= ms(1_400), "the lease was good until then: {took:?}");
-        assert!(took < ms(10_000), "another worker may run the job by then: {took:?}");
+        let elapsed = started.elapsed();
+        assert!(elapsed >= ms(1_400), "the lease was valid until then: {elapsed:?}");
+        assert!(elapsed < ms(10_000), "another worker may run the job by then: {elapsed:?}");
     }
 }

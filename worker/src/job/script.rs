@@ -1,62 +1,59 @@
-//! The text that a container's boot script reads from stdin: the job's script, variables and secrets.
+//! The input of a container's boot script: the job's script, variables and secrets.
 
 use indexmap::IndexMap;
 use std::fmt::Write as _;
 use tidemill_core::execution::assignment::SecretValue;
 
-/// Runs as the container's first process; see the file.
-pub const BOOT: &str = include_str!("boot.sh");
-
-/// Where a job's secrets are that come as files: in memory, in the container only, and never in the workspace.
+/// The directory of secrets that are files: in memory, in the container only, and never in the workspace.
 const SECRETS_DIR: &str = "/dev/shm/tidemill-secrets";
 
-/// A job's script with what it needs.
+/// A job's script with its environment.
 #[derive(Debug, Clone, Copy)]
 pub struct JobScript<'a> {
-    /// Ends each part of the text, and is in each marker. A job can read it, but forges with it no more than its own log.
+    /// Ends each part of the text and identifies markers. A job that reads it can forge only its own log.
     pub nonce: &'a str,
-    /// Commands, run in order in one shell, until one fails.
+    /// Commands, run in order in one shell until one fails.
     pub script: &'a [String],
-    /// Commands that run afterwards in a shell of their own, also after a failed script.
+    /// Commands that run afterwards in their own shell, also after a failed script.
     pub after_script: &'a [String],
     /// Environment variables.
     pub variables: &'a IndexMap<String, String>,
-    /// Secrets; they win over variables.
+    /// Secrets, which override variables.
     pub secrets: &'a [SecretValue],
-    /// Where the script begins.
+    /// The working directory of the script.
     pub directory: &'a str,
-    /// Where the sources are.
+    /// The directory of the sources.
     pub workspace: &'a str,
 }
 
 impl JobScript<'_> {
-    /// The text to write to the container's stdin.
+    /// Returns the text to write to the container's stdin.
     ///
-    /// Variables and secrets travel here and nowhere else, so that no `docker inspect` shows them.
+    /// Variables and secrets are passed only here, so that `docker inspect` does not show them.
     #[must_use]
     pub fn text(&self) -> String {
         let nonce = self.nonce;
         let mut text = format!("{nonce}\n");
-        self.begin(&mut text);
+        self.append_prologue(&mut text);
         text.push_str("set -e\nif (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n");
         for (index, command) in self.script.iter().enumerate() {
             let _ = writeln!(text, "printf '\\036tm:{nonce}:step:{index}\\036'");
-            run(&mut text, command);
+            append_command(&mut text, command);
         }
         let _ = writeln!(text, "{nonce}");
         if !self.after_script.is_empty() {
-            self.begin(&mut text);
+            self.append_prologue(&mut text);
             let _ = writeln!(text, "printf '\\036tm:{nonce}:after\\036'");
             for command in self.after_script {
-                run(&mut text, command);
+                append_command(&mut text, command);
             }
         }
         let _ = writeln!(text, "{nonce}");
         text
     }
 
-    /// The prologue of both shells.
-    fn begin(&self, text: &mut String) {
+    /// Appends the prologue of both shells.
+    fn append_prologue(&self, text: &mut String) {
         text.push_str("exec </dev/null\n");
         for (name, value) in self.variables {
             if is_name(name) {
@@ -82,23 +79,23 @@ impl JobScript<'_> {
     }
 }
 
-/// The line of the log that shows a command before it runs.
+/// Returns the log line that shows a command before it runs.
 pub fn echo(command: &str) -> String {
     format!("$ {}\n", command.trim_end().replace('\0', ""))
 }
 
-/// Appends what shows a command and runs it.
-fn run(text: &mut String, command: &str) {
+/// Appends code that shows a command and runs it.
+fn append_command(text: &mut String, command: &str) {
     let _ = writeln!(text, "printf '%s' {}", quoted(&echo(command)));
     let _ = writeln!(text, "eval {}", quoted(command));
 }
 
-/// `text` as one word of a POSIX shell.
+/// Quotes `text` as one word of a POSIX shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\0', "").replace('\'', "'\\''"))
 }
 
-/// Whether a shell can export a variable of this name.
+/// Whether a shell can export a variable with this name.
 fn is_name(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')

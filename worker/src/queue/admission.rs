@@ -1,6 +1,6 @@
-//! Admits jobs as far as the machine has room for the resources that they request.
+//! Admission of jobs within the capacity of the machine.
 
-use crate::queue::capacity::{Answer, Capacity, ResourceAmount, Ticket};
+use crate::queue::capacity::{Capacity, CapacityDecision, ResourceAmount, Ticket};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,12 +8,13 @@ use std::{
 use tidemill_core::execution::assignment::Resources;
 use tokio::sync::{oneshot, watch};
 
-/// The room of one worker.
+/// Admits the jobs of one worker.
 #[derive(Debug)]
 pub struct Admission {
     state: Mutex<AdmissionState>,
-    /// What one job may have.
+    /// The maximum for one job.
     per_job: ResourceAmount,
+    /// The number of waiting jobs.
     waiting: watch::Sender<usize>,
 }
 
@@ -25,71 +26,76 @@ struct AdmissionState {
 
 /// The decision on a job.
 #[derive(Debug)]
-pub enum Entry {
+pub enum AdmissionDecision {
     /// The job may run.
     Granted(Reservation),
     /// The job has to wait.
-    Waits(Waiting),
-    /// The worker is too small; what the job requests, and what there is.
-    Never(String),
+    Queued(Waiter),
+    /// The worker is too small. Contains the requested and the available resources, as a message.
+    Impossible(String),
 }
 
-/// Room that a job has until it drops this.
+/// Capacity that is reserved for a job until this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     admission: Arc<Admission>,
     amount: ResourceAmount,
 }
 
-/// A place in the queue, left when this is dropped.
+/// A job that waits for capacity. Dropping this removes it from the queue.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct Waiter {
     admission: Arc<Admission>,
     ticket: Ticket,
     receiver: oneshot::Receiver<Reservation>,
 }
 
 impl Admission {
-    /// An admission without jobs. One job may have `per_job`, all together `total`.
+    /// Creates an admission without jobs. One job may use `per_job`, all jobs together `total`.
     #[must_use]
     pub fn new(total: ResourceAmount, per_job: ResourceAmount) -> Arc<Self> {
         let state = AdmissionState { capacity: Capacity::new(total), waiters: HashMap::new() };
         Arc::new(Self { state: Mutex::new(state), per_job, waiting: watch::Sender::new(0) })
     }
 
-    /// Asks for a job's resources.
-    pub fn ask(self: &Arc<Self>, resources: &Resources) -> Entry {
-        let amount = ResourceAmount::asked(resources);
+    /// Requests a job's resources.
+    pub fn request(self: &Arc<Self>, resources: &Resources) -> AdmissionDecision {
+        let amount = ResourceAmount::requested(resources);
         if !amount.is_within(self.per_job) {
-            return Entry::Never(format!("the job asks for {amount}, and one job may have {}", self.per_job));
+            return AdmissionDecision::Impossible(format!(
+                "the job requests {amount}, but one job may use at most {}",
+                self.per_job
+            ));
         }
         let mut state = self.lock();
-        match state.capacity.ask(amount) {
-            Answer::Granted => Entry::Granted(Reservation { admission: self.clone(), amount }),
-            Answer::Never => Entry::Never(format!(
-                "the job asks for {amount}, and there is {} for jobs in all",
+        match state.capacity.request(amount) {
+            CapacityDecision::Granted => {
+                AdmissionDecision::Granted(Reservation { admission: self.clone(), amount })
+            }
+            CapacityDecision::Impossible => AdmissionDecision::Impossible(format!(
+                "the job requests {amount}, but all jobs together may use at most {}",
                 state.capacity.total()
             )),
-            Answer::Waits(ticket) => {
+            CapacityDecision::Queued(ticket) => {
                 let (sender, receiver) = oneshot::channel();
                 state.waiters.insert(ticket, sender);
                 self.waiting.send_replace(state.capacity.waiting());
-                Entry::Waits(Waiting { admission: self.clone(), ticket, receiver })
+                AdmissionDecision::Queued(Waiter { admission: self.clone(), ticket, receiver })
             }
         }
     }
 
-    /// Returns once no job waits.
-    pub async fn nobody_waits(&self) {
-        // The sender lives in `self`, so that this cannot fail.
+    /// Waits until no job waits.
+    pub async fn wait_until_idle(&self) {
+        // This cannot fail, as `self` owns the sender.
         let _ = self.waiting.subscribe().wait_for(|waiting| *waiting == 0).await;
     }
 
-    fn change(self: &Arc<Self>, change: impl FnOnce(&mut Capacity) -> Vec<(Ticket, ResourceAmount)>) {
+    fn update(self: &Arc<Self>, update: impl FnOnce(&mut Capacity) -> Vec<(Ticket, ResourceAmount)>) {
         let mut state = self.lock();
-        let served = change(&mut state.capacity);
+        let granted = update(&mut state.capacity);
         let waiters: Vec<_> =
-            served.into_iter().map(|(ticket, amount)| (state.waiters.remove(&ticket), amount)).collect();
+            granted.into_iter().map(|(ticket, amount)| (state.waiters.remove(&ticket), amount)).collect();
         self.waiting.send_replace(state.capacity.waiting());
         drop(state);
         for (receiver, amount) in waiters {
@@ -106,9 +112,9 @@ impl Admission {
     }
 }
 
-impl Waiting {
-    /// The reservation, once there is room.
-    pub async fn admitted(mut self) -> Option<Reservation> {
+impl Waiter {
+    /// Waits for the reservation.
+    pub async fn granted(mut self) -> Option<Reservation> {
         (&mut self.receiver).await.ok()
     }
 }
@@ -116,60 +122,62 @@ impl Waiting {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let (admission, amount) = (self.admission.clone(), self.amount);
-        admission.change(|capacity| capacity.release(amount));
+        admission.update(|capacity| capacity.release(amount));
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiter {
     fn drop(&mut self) {
         let ticket = self.ticket;
         self.admission.lock().waiters.remove(&ticket);
         let admission = self.admission.clone();
-        admission.change(|capacity| capacity.give_up(ticket));
+        admission.update(|capacity| capacity.withdraw(ticket));
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{Admission, Entry, Reservation, Waiting};
+    use super::{Admission, AdmissionDecision, Reservation, Waiter};
     use crate::queue::capacity::ResourceAmount;
     use std::{sync::Arc, time::Duration};
     use tidemill_core::execution::assignment::Resources;
 
-    fn ask(admission: &Arc<Admission>, cpus: f64) -> Entry {
-        admission.ask(&Resources { cpus: Some(cpus), memory_bytes: None })
+    fn request(admission: &Arc<Admission>, cpus: f64) -> AdmissionDecision {
+        admission.request(&Resources { cpus: Some(cpus), memory_bytes: None })
     }
 
-    fn granted(entry: Entry) -> Reservation {
-        let Entry::Granted(reservation) = entry else { panic!("{entry:?}") };
+    fn granted(decision: AdmissionDecision) -> Reservation {
+        let AdmissionDecision::Granted(reservation) = decision else { panic!("{decision:?}") };
         reservation
     }
 
-    fn waits(entry: Entry) -> Waiting {
-        let Entry::Waits(waiting) = entry else { panic!("{entry:?}") };
-        waiting
+    fn queued(decision: AdmissionDecision) -> Waiter {
+        let AdmissionDecision::Queued(waiter) = decision else { panic!("{decision:?}") };
+        waiter
     }
 
     #[tokio::test]
-    async fn waiting_job_is_admitted_when_another_leaves_or_gives_up() {
+    async fn waiting_job_is_admitted_when_another_ends_or_withdraws() {
         let admission = Admission::new(ResourceAmount { millicpus: 2000, bytes: 0 }, ResourceAmount::MAX);
-        let first = granted(ask(&admission, 2.0));
-        let (second, third) = (waits(ask(&admission, 2.0)), waits(ask(&admission, 1.0)));
-        let idle = tokio::time::timeout(Duration::from_millis(10), admission.nobody_waits());
-        assert!(idle.await.is_err(), "two wait");
+        let first = granted(request(&admission, 2.0));
+        let (second, third) = (queued(request(&admission, 2.0)), queued(request(&admission, 1.0)));
+        let idle = tokio::time::timeout(Duration::from_millis(10), admission.wait_until_idle());
+        assert!(idle.await.is_err(), "two jobs wait");
         drop(first);
-        // Granted, but never fetched: the room must not be lost.
+        // Granted, but dropped: its capacity must not be lost.
         drop(second);
-        let third = third.admitted().await.unwrap();
-        admission.nobody_waits().await;
-        let fourth = granted(ask(&admission, 1.0));
+        let third = third.granted().await.unwrap();
+        admission.wait_until_idle().await;
+        let fourth = granted(request(&admission, 1.0));
         drop((third, fourth));
-        let all = granted(ask(&admission, 2.0));
-        let Entry::Never(words) = ask(&admission, 3.0) else { panic!("never") };
+        let all = granted(request(&admission, 2.0));
+        let AdmissionDecision::Impossible(message) = request(&admission, 3.0) else {
+            panic!("not impossible")
+        };
         assert!(
-            words.contains("asks for 3 processor(s)") && words.contains("there is 2 processor(s)"),
-            "{words}"
+            message.contains("requests 3 processor(s)") && message.contains("at most 2 processor(s)"),
+            "{message}"
         );
         drop(all);
     }
@@ -178,8 +186,10 @@ mod tests {
     fn job_over_the_limit_of_one_job_is_never_admitted() {
         let one = ResourceAmount { millicpus: 500, bytes: u64::MAX };
         let admission = Admission::new(ResourceAmount { millicpus: 2000, bytes: 0 }, one);
-        drop(granted(ask(&admission, 0.5)));
-        let Entry::Never(words) = ask(&admission, 0.6) else { panic!("never") };
-        assert!(words.contains("one job may have 0.5 processor(s)"), "{words}");
+        drop(granted(request(&admission, 0.5)));
+        let AdmissionDecision::Impossible(message) = request(&admission, 0.6) else {
+            panic!("not impossible")
+        };
+        assert!(message.contains("one job may use at most 0.5 processor(s)"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Removal of what jobs and dead workers left: containers, networks, volumes and directories.
+//! Cleanup after workers whose processes have ended: containers, networks, volumes and directories.
 
 use crate::{
     engine::DockerManager,
@@ -9,48 +9,48 @@ use crate::{
 use std::{path::Path, sync::Arc, time::Duration};
 use tidemill_core::ids::WorkerId;
 
-/// Time between two removals of leftovers.
+/// Time between two cleanups.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// Removes what the worker `left` of `data_dir` leaves, once its process is no more: containers and directories.
+/// Waits until the process of the worker `ended` of `data_dir` has ended, and removes its containers and directories.
 pub async fn clean_up(
     data_dir: &Path,
     docker_host: Option<&str>,
     sources: SourceSettings,
-    left: WorkerId,
+    ended: WorkerId,
 ) -> Result<(), WorkerError> {
     let id = WorkerId(uuid::Uuid::now_v7()).to_string();
     let (store, lock) = WorkerDirs::open(data_dir, &id)?;
     let mut engine = DockerManager::connect(docker_host, store.clone(), id).await?;
     engine.sources = SourceCache::new(store.cache(), HostPolicy::default(), sources);
     let waiting = store.clone();
-    let gone = tokio::task::spawn_blocking(move || waiting.wait_for_end(&left.to_string())).await;
-    if let Ok(Err(error)) = gone {
-        tracing::debug!(%error, "the end of the worker's process cannot be seen");
+    let waited = tokio::task::spawn_blocking(move || waiting.wait_for_end(&ended.to_string())).await;
+    if let Ok(Err(error)) = waited {
+        tracing::debug!(%error, "the end of the worker's process could not be awaited");
     }
-    clean(Arc::new(engine), store.clone()).await;
+    clean_up_once(Arc::new(engine), store.clone()).await;
     store.remove_own();
     drop(lock);
     Ok(())
 }
 
-/// Removes what is left, and what is not to be kept, again and again.
-pub(super) async fn keep_clean(engine: Arc<DockerManager>, store: WorkerDirs) {
+/// Cleans up periodically.
+pub(super) async fn clean_up_periodically(engine: Arc<DockerManager>, store: WorkerDirs) {
     loop {
-        clean(engine.clone(), store.clone()).await;
+        clean_up_once(engine.clone(), store.clone()).await;
         tokio::time::sleep(CLEANUP_INTERVAL).await;
     }
 }
 
-/// Removes what dead workers of the same data directory left, and of sources what is not to be kept.
-async fn clean(engine: Arc<DockerManager>, store: WorkerDirs) {
-    // A directory goes after the container that has it mounted.
-    let gone = engine.remove_orphans().await;
+/// Removes what ended workers of the data directory left, and prunes cached sources.
+async fn clean_up_once(engine: Arc<DockerManager>, store: WorkerDirs) {
+    // A directory is removed after the container that mounts it.
+    let all_removed = engine.remove_orphans().await;
     engine.remove_unused_volumes().await;
     engine.remove_unused_networks().await;
     let cleaned = tokio::task::spawn_blocking(move || {
-        if gone {
-            store.remove_dead();
+        if all_removed {
+            store.remove_ended_workers();
         }
         engine.sources.prune();
     });

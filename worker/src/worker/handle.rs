@@ -1,13 +1,13 @@
-//! A running worker: how it is started, drained and stopped.
+//! A running worker: starting, draining and stopping.
 
 use super::{
-    cleanup::keep_clean,
+    cleanup::clean_up_periodically,
     setup::{Client, Worker},
     slot::{Slots, StopSignal},
 };
 use crate::{
     client::ApiClient,
-    engine::{DockerManager, parking::ContainerPool},
+    engine::{ContainerPool, DockerManager},
     error::WorkerError,
     queue::job_source::{JobSource, LongPoll},
     store::{FileLock, WorkerDirs},
@@ -22,7 +22,7 @@ use std::{
 use tidemill_core::ids::WorkerId;
 use tokio_util::sync::CancellationToken;
 
-/// How long a worker that stops waits until what its jobs left is removed.
+/// How long a stopping worker waits for the removal of its containers and directories.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A running worker.
@@ -30,12 +30,12 @@ const CLEANUP_TIMEOUT: Duration = Duration::from_secs(8);
 pub struct WorkerHandle {
     id: WorkerId,
     stop: StopSignal,
-    leaving: Arc<AtomicBool>,
+    skip_cleanup: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<Result<bool, WorkerError>>,
 }
 
 impl Worker {
-    /// Begins to ask the server of `client` for jobs.
+    /// Starts to run jobs of the server in `client`.
     #[must_use]
     pub fn work_for(self, client: &Client) -> WorkerHandle {
         let api = ApiClient::new(&client.server, &client.token).with_insecure_http(client.insecure_http);
@@ -43,28 +43,28 @@ impl Worker {
         self.work_from(source, api, client.only_execution.is_some())
     }
 
-    /// Begins to ask `source` for jobs, and reports them to `api`; `alone` says that no other worker will take what
-    /// this one does not.
+    /// Starts to run jobs of `source`, and reports to `api`. `is_only_worker` is whether no other worker will take jobs that this
+    /// one does not.
     #[must_use]
-    pub fn work_from(self, source: Arc<dyn JobSource>, api: ApiClient, alone: bool) -> WorkerHandle {
+    pub fn work_from(self, source: Arc<dyn JobSource>, api: ApiClient, is_only_worker: bool) -> WorkerHandle {
         let stop = StopSignal::default();
-        let leaving = Arc::new(AtomicBool::new(false));
+        let skip_cleanup = Arc::new(AtomicBool::new(false));
         self.engine.sources.take_uploads_from(api.clone());
-        let slots = Slots::new(&self, source, api, alone, stop.clone());
-        let Self { id, engine, lot, store, lock, .. } = self;
-        let working = WorkerState { engine, lot, store, leaving: leaving.clone() };
-        WorkerHandle { id, stop, leaving, task: tokio::spawn(working.run(slots, lock)) }
+        let slots = Slots::new(&self, source, api, is_only_worker, stop.clone());
+        let Self { id, engine, pool, store, lock, .. } = self;
+        let state = WorkerState { engine, pool, store, skip_cleanup: skip_cleanup.clone() };
+        WorkerHandle { id, stop, skip_cleanup, task: tokio::spawn(state.run(slots, lock)) }
     }
 }
 
 impl WorkerHandle {
-    /// The worker's id, by which [`clean_up`] removes what it leaves.
+    /// Returns the worker's id, for [`clean_up`](super::clean_up).
     #[must_use]
     pub const fn id(&self) -> WorkerId {
         self.id
     }
 
-    /// Takes no more jobs; those that still run after `grace` are given back. Called again, the shorter grace counts.
+    /// Stops taking jobs. Jobs that still run after `grace` are given back. If called again, the shorter grace applies.
     pub fn drain(&self, grace: Duration) {
         self.stop.drain.cancel();
         let stop = self.stop.clone();
@@ -76,61 +76,61 @@ impl WorkerHandle {
         });
     }
 
-    /// Has running jobs given back now.
+    /// Stops taking jobs, and gives running jobs back immediately.
     pub fn stop(&self) {
         self.stop.all();
     }
 
-    /// Waits until the worker is done: it was drained or stopped, or cannot go on. Not to be called again afterwards.
+    /// Waits until the worker has ended: it was drained or stopped, or failed. Must not be called again afterwards.
     pub async fn done(&mut self) -> Result<(), WorkerError> {
-        joined((&mut self.task).await).map(drop)
+        flatten((&mut self.task).await).map(drop)
     }
 
-    /// Stops: running jobs are given back; once this returns, all containers are removed.
+    /// Stops the worker. Running jobs are given back, and all containers are removed when this returns.
     pub async fn shutdown(mut self) -> Result<(), WorkerError> {
         self.stop();
         self.done().await
     }
 
-    /// Stops as [`Self::shutdown`] does, but does not wait for the engine: containers end by themselves. Names the
-    /// worker if something of it is left, for [`clean_up`] in a process that lives longer.
+    /// Stops like [`Self::shutdown`], but does not wait for the engine, as containers exit by themselves. Returns the worker's id
+    /// if something is left for [`clean_up`](super::clean_up) in a process that lives longer.
     pub async fn leave(self) -> Result<Option<WorkerId>, WorkerError> {
-        self.leaving.store(true, Ordering::Relaxed);
+        self.skip_cleanup.store(true, Ordering::Relaxed);
         self.stop();
-        Ok(joined(self.task.await)?.then_some(self.id))
+        Ok(flatten(self.task.await)?.then_some(self.id))
     }
 }
 
-fn joined(ended: Result<Result<bool, WorkerError>, tokio::task::JoinError>) -> Result<bool, WorkerError> {
+fn flatten(ended: Result<Result<bool, WorkerError>, tokio::task::JoinError>) -> Result<bool, WorkerError> {
     ended.unwrap_or_else(|error| Err(WorkerError::Refused(error.to_string())))
 }
 
-/// Works until `shutdown`, then gives running jobs back and cleans up.
+/// Runs jobs until `shutdown`, then gives running jobs back and cleans up.
 pub async fn run(worker: Worker, client: Client, shutdown: CancellationToken) -> Result<(), WorkerError> {
     let mut handle = worker.work_for(&client);
     tokio::select! {
-        done = handle.done() => done,
+        ended = handle.done() => ended,
         () = shutdown.cancelled() => handle.shutdown().await,
     }
 }
 
 struct WorkerState {
     engine: Arc<DockerManager>,
-    lot: Arc<ContainerPool>,
+    pool: Arc<ContainerPool>,
     store: WorkerDirs,
-    leaving: Arc<AtomicBool>,
+    skip_cleanup: Arc<AtomicBool>,
 }
 
 impl WorkerState {
-    /// Whether something is still being removed when this returns.
+    /// Runs until the slots have ended, then cleans up. Returns whether something is still being removed.
     async fn run(self, slots: Slots, lock: FileLock) -> Result<bool, WorkerError> {
-        let cleaning = tokio::spawn(keep_clean(self.engine.clone(), self.store.clone()));
+        let cleaning = tokio::spawn(clean_up_periodically(self.engine.clone(), self.store.clone()));
         let result = slots.serve().await;
-        self.lot.clear();
-        // What was being prepared is canceled by now; its git processes must not outlive this one.
+        self.pool.clear();
+        // Preparations are canceled by now. Their git processes must not outlive this process.
         let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.engine.sources.settle()).await;
-        if self.leaving.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
-            // The lock goes with the process: until then nobody takes what is left for a dead worker's.
+        if self.skip_cleanup.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
+            // The process keeps the lock until it exits, so that no other worker cleans up before.
             std::mem::forget(lock);
             return Ok(true);
         }
@@ -141,7 +141,7 @@ impl WorkerState {
             self.engine.remove_unused_volumes().await;
         };
         if tokio::time::timeout(CLEANUP_TIMEOUT, removed).await.is_err() {
-            tracing::warn!("what jobs left is not removed yet; the next worker does it");
+            tracing::warn!("the cleanup is incomplete; the next worker finishes it");
         }
         self.store.remove_own();
         drop(lock);

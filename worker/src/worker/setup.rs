@@ -1,10 +1,9 @@
-//! A worker's configuration, and its set-up: the engine, the directories and the resources for jobs.
+//! A worker's configuration, and its set-up: engine, directories and resources for jobs.
 
 use crate::{
     engine::{
-        DockerManager,
-        metadata_guard::{self, METADATA},
-        parking::ContainerPool,
+        ContainerPool, DockerManager,
+        metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
     limits::Limits,
@@ -18,60 +17,60 @@ use tidemill_core::ids::{ExecutionId, WorkerId};
 use tidemill_core::pipeline::labels::Labels;
 use tidemill_core::repository::{AddressPolicy, Credentials, RepositoryAddress};
 
-/// Less memory engines give to no container.
+/// The minimum memory limit that engines accept.
 const MIN_MEMORY: u64 = 6 << 20;
 
-/// How a worker works.
+/// Configuration of a worker.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// The worker's name, for people.
     pub name: String,
-    /// Jobs at the same time.
+    /// Maximum number of concurrent jobs.
     pub slots: usize,
-    /// Caches and working directories; everything of the worker is below it.
+    /// The directory of caches and working directories.
     pub data_dir: PathBuf,
-    /// The engine's address in the form of `DOCKER_HOST`; absent: the usual socket.
+    /// The engine's address in the form of `DOCKER_HOST`; `None`: the first default socket that answers.
     pub docker_host: Option<String>,
-    /// Labels; a job that demands others is not this worker's.
+    /// Labels. The worker does not run jobs that require others.
     pub labels: Labels,
-    /// What jobs may ask for together; what is absent is the engine's machine's.
+    /// Resources for all jobs together. Missing values are those of the engine's machine.
     pub capacity: Resources,
-    /// Hosts of repositories that its operator allows, beside public ones and those that the server says are registered.
+    /// Hosts of repositories that the operator allows, in addition to public ones and those of registered repositories.
     pub addresses: AddressPolicy,
-    /// How sources are fetched, and what is kept of them.
+    /// How sources are fetched and retained.
     pub sources: SourceSettings,
-    /// What one job may use at most.
+    /// Limits of one job.
     pub limits: Limits,
 }
 
-/// Whom a worker works for.
+/// The connection of a worker to its server.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// The server: `http://host:port`.
     pub server: String,
     /// Its bearer token.
     pub token: String,
-    /// Run only jobs of this execution.
+    /// Run only jobs of this execution; `None`: all jobs.
     pub only_execution: Option<ExecutionId>,
     /// Whether the token may be sent to another machine without TLS.
     pub insecure_http: bool,
 }
 
-/// A worker that has its engine and its directories, and no jobs yet.
+/// A worker with its engine and directories, but without jobs yet.
 #[derive(Debug)]
 pub struct Worker {
     pub(crate) config: WorkerConfig,
     pub(crate) id: WorkerId,
     pub(crate) capacity: ResourceAmount,
-    pub(crate) most_per_job: ResourceAmount,
+    pub(crate) max_per_job: ResourceAmount,
     pub(crate) engine: Arc<DockerManager>,
-    pub(crate) lot: Arc<ContainerPool>,
+    pub(crate) pool: Arc<ContainerPool>,
     pub(crate) store: WorkerDirs,
     pub(crate) lock: FileLock,
 }
 
 impl Worker {
-    /// Gets everything but jobs.
+    /// Opens the directories and connects to the engine.
     pub async fn open(config: WorkerConfig) -> Result<Self, WorkerError> {
         let id = WorkerId(uuid::Uuid::now_v7());
         let (store, lock) = WorkerDirs::open(&config.data_dir, &id.to_string())?;
@@ -81,65 +80,65 @@ impl Worker {
         engine.sources = SourceCache::new(store.cache(), reach, config.sources.clone());
         let capacity = capacity(&config.capacity, &engine).await;
         let mut limits = config.limits.clone();
-        let or_most = |configured: Option<u64>| configured.unwrap_or(u64::MAX);
-        let asked =
-            ResourceAmount::asked(&Resources { cpus: limits.cpus, memory_bytes: limits.memory_bytes });
-        let most_per_job = ResourceAmount {
-            millicpus: or_most(limits.cpus.map(|_| asked.millicpus)),
-            bytes: or_most(limits.memory_bytes),
+        let or_unlimited = |configured: Option<u64>| configured.unwrap_or(u64::MAX);
+        let configured =
+            ResourceAmount::requested(&Resources { cpus: limits.cpus, memory_bytes: limits.memory_bytes });
+        let max_per_job = ResourceAmount {
+            millicpus: or_unlimited(limits.cpus.map(|_| configured.millicpus)),
+            bytes: or_unlimited(limits.memory_bytes),
         };
-        // A job that says nothing of its memory must not take the machine's own.
+        // A job without a memory limit must not use the memory reserved for the machine.
         let of_machine = Some(capacity.bytes).filter(|bytes| (MIN_MEMORY..u64::MAX).contains(bytes));
         limits.memory_bytes = limits.memory_bytes.or(of_machine);
         let engine = Arc::new(engine.with_limits(limits));
-        let lot = Arc::new(ContainerPool::new(engine.clone(), config.slots.max(1)));
-        Ok(Self { config, id, capacity, most_per_job, engine, lot, store, lock })
+        let pool = Arc::new(ContainerPool::new(engine.clone(), config.slots.max(1)));
+        Ok(Self { config, id, capacity, max_per_job, engine, pool, store, lock })
     }
 
-    /// Keeps job containers from instance metadata; or says why that cannot be had.
+    /// Blocks instance metadata for job containers. Returns a description of the failure if that is impossible.
     pub async fn block_metadata(&self) -> Result<(), String> {
         let isolated = self.engine.isolated_bridges().into_iter();
         for bridge in isolated.chain([self.engine.bridge().await?]) {
-            metadata_guard::block(&bridge, &METADATA).await?;
+            metadata_guard::block(&bridge, &METADATA_ADDRESSES).await?;
         }
         Ok(())
     }
 
-    /// Keeps jobs from each other and from this machine, but for DNS and the TCP ports `allowed`; or says why that cannot be
-    /// had. To be called before [`Self::block_metadata`], and before any job.
-    pub async fn isolate(&self, allowed: &[u16]) -> Result<(), String> {
-        self.engine.isolate(allowed).await
+    /// Isolates jobs from each other and from this machine, except for DNS and the TCP ports `allowed_ports`. Returns a
+    /// description of the failure if that is impossible. Must be called before [`Self::block_metadata`] and before any job.
+    pub async fn isolate(&self, allowed_ports: &[u16]) -> Result<(), String> {
+        self.engine.isolate(allowed_ports).await
     }
 
-    /// Signs in at the host of `address` with `credentials`, which are kept in this process's memory only.
+    /// Uses `credentials` for the host of `address`. They are stored in this process's memory only.
     pub fn sign_in(&self, address: &RepositoryAddress, credentials: Credentials) {
         self.engine.sources.reach().sign_in(address, credentials);
     }
 
-    /// Makes containers for jobs that will come soon.
+    /// Creates standby containers for the `first` of an execution's `jobs` jobs.
     pub fn prepare(&self, first: &[Preparation], jobs: usize) {
-        self.lot.prepare_execution(first, jobs);
+        self.pool.prepare_execution(first, jobs);
     }
 
-    /// Removes what was prepared, for nothing.
+    /// Removes the standby containers and the directories of a worker that never started.
     pub async fn close(self) {
-        self.lot.clear();
+        self.pool.clear();
         self.engine.settle().await;
         self.engine.remove_own_network().await;
         self.store.remove_own();
     }
 }
 
-/// Resources for jobs together: as configured, else those of the engine's machine.
+/// Returns the resources for all jobs together: as configured, otherwise those of the engine's machine.
 async fn capacity(configured: &Resources, engine: &DockerManager) -> ResourceAmount {
-    let configured = ResourceAmount::asked(configured);
-    let found = match (configured.millicpus, configured.bytes) {
+    let configured = ResourceAmount::requested(configured);
+    let machine = match (configured.millicpus, configured.bytes) {
         (1.., 1..) => ResourceAmount::default(),
-        _ => engine.machine().await,
+        _ => engine.machine_resources().await,
     };
-    let or = |configured: u64, found: u64| if configured > 0 { configured } else { found };
+    let or = |configured: u64, default: u64| if configured > 0 { configured } else { default };
     ResourceAmount {
-        millicpus: or(configured.millicpus, found.millicpus),
-        bytes: or(configured.bytes, memory_for_jobs(found.bytes)),
+        millicpus: or(configured.millicpus, machine.millicpus),
+        bytes: or(configured.bytes, memory_for_jobs(machine.bytes)),
     }
 }

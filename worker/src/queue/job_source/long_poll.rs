@@ -1,6 +1,6 @@
-//! Jobs from the server itself: it holds the request until one is ready.
+//! Jobs from the server itself, which holds the request until a job is ready.
 
-use super::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
+use super::port::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
 use crate::client::{ApiClient, ApiError};
 use async_trait::async_trait;
 use std::convert::Infallible;
@@ -10,10 +10,10 @@ use tidemill_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Milliseconds that the server is asked to hold a request.
+/// Milliseconds for which the server holds a request.
 const LONG_POLL_MS: u64 = 20_000;
 
-/// The server's long poll. The server has the queue, so that nothing needs to be held or settled here.
+/// The server's long poll. The server has the queue, so nothing needs to be held or settled here.
 #[derive(Debug, Clone)]
 pub struct LongPoll {
     api: ApiClient,
@@ -21,7 +21,7 @@ pub struct LongPoll {
 }
 
 impl LongPoll {
-    /// Jobs of the server behind `api`; only of one execution if it is named.
+    /// Creates a source of jobs of the server behind `api`, only of `only_execution` if given.
     #[must_use]
     pub const fn new(api: ApiClient, only_execution: Option<ExecutionId>) -> Self {
         Self { api, only_execution }
@@ -30,37 +30,37 @@ impl LongPoll {
 
 #[async_trait]
 impl JobSource for LongPoll {
-    /// A request that waits costs a server nothing, and two jobs that are ready at once should start at once.
+    /// Unlimited: a waiting request costs the server nothing, and two jobs that are ready should start at the same time.
     fn asks_at_once(&self) -> usize {
         usize::MAX
     }
 
     async fn next(
         &self,
-        ask: &JobRequest,
+        request: &JobRequest,
         stop: &CancellationToken,
     ) -> Result<Option<JobOffer>, JobSourceError> {
-        let request = JobExecuteRequest {
-            labels: ask.labels.clone(),
-            worker: ask.worker.clone(),
+        let execute = JobExecuteRequest {
+            labels: request.labels.clone(),
+            worker: request.worker.clone(),
             job_id: None,
             execution_id: self.only_execution,
             lease: None,
-            wait_ms: if ask.glance { 0 } else { LONG_POLL_MS },
-            lookahead: ask.lookahead,
+            wait_ms: if request.glance { 0 } else { LONG_POLL_MS },
+            lookahead: request.lookahead,
         };
         let reply = tokio::select! {
             biased;
-            // The server sees that the connection is gone, and queues again what it was about to give.
+            // The server detects the closed connection and queues the job again that it was about to assign.
             () = stop.cancelled() => return Ok(None),
-            reply = self.api.execute(&request) => reply,
+            reply = self.api.execute(&execute) => reply,
         };
         match reply {
             Ok(JobExecuteReply::Assigned { assignment, upcoming }) => {
                 Ok(Some(JobOffer { assignment, upcoming, receipt: Receipt(None) }))
             }
             Ok(JobExecuteReply::Nothing { reason }) => {
-                tracing::trace!(%reason, "nothing to run");
+                tracing::trace!(%reason, "no job to run");
                 Ok(None)
             }
             Err(ApiError::Refused { status: 401 | 403, message, .. }) => {

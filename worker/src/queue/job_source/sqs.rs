@@ -1,9 +1,9 @@
-//! Jobs from an SQS queue: a message names a job, and the server's API gives its lease.
+//! Jobs from an SQS queue: a message contains a job's id, and the server's API grants its lease.
 //!
-//! The records are the truth and a message only a hint, so that a message delivered twice, late or never is harmless: the
-//! API refuses what is taken or over, and the sweep sends again what nobody took.
+//! The records are authoritative and a message is only a hint, so a message delivered twice, late or never is harmless: the API
+//! rejects a claim of a job that is running or ended, and the sweep sends the message of an unclaimed job again.
 
-use super::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
+use super::port::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
 use crate::client::{ApiClient, ApiError, causes};
 use async_trait::async_trait;
 use aws_sdk_sqs::{
@@ -32,47 +32,47 @@ use tidemill_core::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// The first pause before a message is shown again whose job the API could not give; it doubles with each receipt, so
-/// that the five of the dead-letter rule outlast an API that is away for some minutes.
-const INITIAL_BACKOFF: Duration = Duration::from_secs(15);
+/// The first pause before a message is visible again whose job could not be claimed. It doubles with each receipt, so that
+/// the five receipts of the dead-letter rule outlast an API that is down for some minutes.
+const INITIAL_BACK_OFF: Duration = Duration::from_secs(15);
 const MAX_BACK_OFF: Duration = Duration::from_secs(900);
-/// Claims without a reply before the message is shown to others.
+/// Claims without a reply before the message is made visible again.
 const MAX_CLAIM_ATTEMPTS: u32 = 3;
-/// The pause before a claim is repeated; it doubles.
+/// The first pause before a claim is retried. It doubles.
 const CLAIM_RETRY_DELAY: Duration = Duration::from_millis(500);
 /// The pause after a failed extension of a message's visibility timeout.
 const HOLD_RETRY_DELAY: Duration = Duration::from_secs(2);
-/// SQS's name for a message that was received.
+/// The attribute that counts the receipts of a message.
 const RECEIVE_COUNT: MessageSystemAttributeName = MessageSystemAttributeName::ApproximateReceiveCount;
 
-/// How a queue is read.
+/// Settings of an SQS job source.
 #[derive(Debug, Clone)]
 pub struct SqsSettings {
-    /// The queue's address.
+    /// The queue's URL.
     pub queue_url: String,
-    /// The longest that a request waits for a message; SQS takes whole seconds up to 20.
+    /// The longest time that a request waits for a message. SQS accepts whole seconds up to 20.
     pub wait: Duration,
-    /// For how long a message is invisible to others, from its receipt and from each extension on; longer than a lease, so
-    /// that it does not show while the job is well.
+    /// How long a message is invisible to other workers after its receipt and after each extension. Longer than a lease, so
+    /// that it stays invisible while the job runs.
     pub visibility: Duration,
-    /// The pause before a message is shown again whose job the API could not give, at its first receipt.
+    /// The pause before a message is visible again whose job could not be claimed, at its first receipt.
     pub back_off: Duration,
 }
 
 impl SqsSettings {
-    /// The queue at `queue_url`, read as is usual.
+    /// Returns the default settings for the queue at `queue_url`.
     #[must_use]
     pub fn new(queue_url: impl Into<String>) -> Self {
         Self {
             queue_url: queue_url.into(),
             wait: Duration::from_secs(20),
             visibility: Duration::from_secs(60),
-            back_off: INITIAL_BACKOFF,
+            back_off: INITIAL_BACK_OFF,
         }
     }
 }
 
-/// Requests that were sent to SQS, tries again counted: each costs.
+/// Requests that were sent to SQS, including retries, as each is billed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// `ReceiveMessage`.
@@ -83,12 +83,12 @@ pub struct Usage {
     pub change_visibility: u64,
 }
 
-/// Counts requests to SQS where they are sent.
+/// Counts requests to SQS as they are sent.
 #[derive(Debug, Clone, Default)]
 pub struct SqsRequests(Arc<[AtomicU64; 3]>);
 
 impl SqsRequests {
-    /// What was sent so far.
+    /// Returns the requests sent so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let [receive, delete, change_visibility] =
@@ -126,11 +126,11 @@ pub struct SqsJobSource {
     api: ApiClient,
     settings: SqsSettings,
     requests: SqsRequests,
-    /// Whether the queue ever answered: one that never did is likely misnamed, or not ours to read.
+    /// Whether the queue ever answered. A queue that never did is probably misspelled, or this worker lacks permissions.
     answered: AtomicBool,
 }
 
-/// What of a message is read; what else is in it is for others, or for later versions.
+/// The fields of a message that are read. Others are for other readers or later versions.
 #[derive(Debug, Deserialize)]
 struct JobMessage {
     job_id: JobId,
@@ -138,7 +138,7 @@ struct JobMessage {
     trace: Option<String>,
 }
 
-/// A message, and how often it was received, this time included.
+/// A message. `count` is how often it was received, including this time.
 struct ReceivedMessage {
     id: String,
     receipt: String,
@@ -147,8 +147,8 @@ struct ReceivedMessage {
 }
 
 impl SqsJobSource {
-    /// Jobs of the queue in `settings`, with the credentials and region that the process's environment gives; leases come
-    /// from `api`.
+    /// Connects to the queue in `settings`, with the credentials and region of the process's environment. Leases come from
+    /// `api`.
     pub async fn connect(settings: SqsSettings, api: ApiClient) -> Self {
         use aws_smithy_http_client::{Builder, tls};
         let http = Builder::new()
@@ -162,11 +162,11 @@ impl SqsJobSource {
         Self::new(&loader.load().await, settings, api)
     }
 
-    /// As [`Self::connect`], configured by the caller.
+    /// Creates a source with the caller's AWS configuration.
     #[must_use]
     pub fn new(aws: &aws_config::SdkConfig, settings: SqsSettings, api: ApiClient) -> Self {
         let requests = SqsRequests::default();
-        // A receipt waits by itself; its answer takes no longer than that and what the network needs.
+        // A receive request waits by design; its reply takes at most that long plus the network's time.
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(settings.wait + Duration::from_secs(10))
@@ -178,15 +178,15 @@ impl SqsJobSource {
         Self { sqs: Client::from_conf(config), api, settings, requests, answered: AtomicBool::new(false) }
     }
 
-    /// What was asked of SQS.
+    /// Returns the counter of requests to SQS.
     #[must_use]
     pub fn requests(&self) -> SqsRequests {
         self.requests.clone()
     }
 
-    /// One message, invisible to others from now on.
+    /// Receives one message, which is invisible to other workers from now on.
     async fn receive(&self, wait: Duration) -> Result<Option<ReceivedMessage>, JobSourceError> {
-        let asked = self
+        let received = self
             .sqs
             .receive_message()
             .queue_url(&self.settings.queue_url)
@@ -196,7 +196,7 @@ impl SqsJobSource {
             .message_system_attribute_names(RECEIVE_COUNT)
             .send()
             .await;
-        let reply = asked.map_err(|error| self.receive_error(&error))?;
+        let reply = received.map_err(|error| self.receive_error(&error))?;
         self.answered.store(true, Ordering::Relaxed);
         Ok(reply.messages.unwrap_or_default().into_iter().next().and_then(read_message))
     }
@@ -206,8 +206,8 @@ impl SqsJobSource {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        let words = format!("the queue {} cannot be read: {}", self.settings.queue_url, causes(error));
-        // The code alone: SQS and KMS put a namespace before it.
+        let message = format!("the queue {} cannot be read: {}", self.settings.queue_url, causes(error));
+        // The code without the namespace that SQS and KMS prepend.
         let code = error.code().and_then(|code| code.rsplit(['.', '#']).next());
         let is_unusable = matches!(
             code,
@@ -219,14 +219,15 @@ impl SqsJobSource {
                     | "KmsAccessDenied"
             )
         );
-        // Once the queue has answered, running jobs are not left: permissions and queues come back, workers do not.
+        // Once the queue has answered, the worker keeps running: permissions and queues may be restored, but a worker that exits
+        // loses its jobs.
         if is_unusable && !self.answered.load(Ordering::Relaxed) {
-            return JobSourceError::Unusable(words);
+            return JobSourceError::Unusable(message);
         }
-        JobSourceError::Passing(words)
+        JobSourceError::Passing(message)
     }
 
-    /// Shows the message to others after `after`, or hides it for so long.
+    /// Makes the message visible to other workers after `after`.
     async fn change_visibility(&self, receipt: &str, after: Duration) -> Result<(), String> {
         let changed = self
             .sqs
@@ -239,9 +240,9 @@ impl SqsJobSource {
         changed.map(drop).map_err(|error| causes(&error))
     }
 
-    async fn show_again(&self, message: &ReceivedMessage, after: Duration) {
+    async fn release(&self, message: &ReceivedMessage, after: Duration) {
         if let Err(error) = self.change_visibility(&message.receipt, after).await {
-            tracing::info!(%error, "the message shows again when its time is over");
+            tracing::info!(%error, "the message stays invisible until its visibility timeout");
         }
     }
 
@@ -254,70 +255,70 @@ impl SqsJobSource {
             .send()
             .await;
         if let Err(error) = deleted {
-            tracing::warn!(error = %causes(&error), "a settled message shows once more");
+            tracing::warn!(error = %causes(&error),
+                "the message of a settled job could not be deleted; it is delivered once more");
         }
     }
 
-    /// The lease of the job that `message` names, if it is to be had.
+    /// Claims the job of `message`; `None` if there is nothing to run.
     async fn claim(
         &self,
         message: ReceivedMessage,
-        ask: &JobRequest,
+        request: &JobRequest,
     ) -> Result<Option<JobOffer>, JobSourceError> {
-        let named = match serde_json::from_str::<JobMessage>(&message.body) {
-            Ok(named) => named,
+        let body = match serde_json::from_str::<JobMessage>(&message.body) {
+            Ok(body) => body,
             Err(error) => {
-                // Its text is not logged: it may hold anything.
+                // Its text is not logged, as it may contain anything.
                 tracing::error!(%error, message = %message.id, receipts = message.count,
                     "a message cannot be read; it is left for the dead-letter queue");
                 return Ok(None);
             }
         };
-        let job = named.job_id;
-        let request = JobExecuteRequest {
-            labels: ask.labels.clone(),
-            worker: ask.worker.clone(),
+        let job = body.job_id;
+        let claim = JobExecuteRequest {
+            labels: request.labels.clone(),
+            worker: request.worker.clone(),
             job_id: Some(job),
             execution_id: None,
-            // Made here, so that a claim whose reply was lost can be made again and gives the same attempt.
+            // Generated here, so that a retried claim after a lost reply returns the same attempt.
             lease: Some(LeaseToken(Uuid::new_v4())),
             wait_ms: 0,
-            lookahead: ask.lookahead,
+            lookahead: request.lookahead,
         };
-        let mut reply = self.api.execute(&request).await;
-        for again in 1..MAX_CLAIM_ATTEMPTS {
+        let mut reply = self.api.execute(&claim).await;
+        for attempt in 1..MAX_CLAIM_ATTEMPTS {
             if !reply.as_ref().is_err_and(ApiError::is_transient) {
                 break;
             }
-            tokio::time::sleep(back_off(CLAIM_RETRY_DELAY.min(self.settings.back_off), again)).await;
-            reply = self.api.execute(&request).await;
+            tokio::time::sleep(back_off(CLAIM_RETRY_DELAY.min(self.settings.back_off), attempt)).await;
+            reply = self.api.execute(&claim).await;
         }
         match reply {
             Ok(JobExecuteReply::Assigned { mut assignment, upcoming }) => {
-                assignment.trace = named.trace.or(assignment.trace);
+                assignment.trace = body.trace.or(assignment.trace);
                 Ok(Some(JobOffer { assignment, upcoming, receipt: Receipt(Some(message.receipt)) }))
             }
             Ok(JobExecuteReply::Nothing { reason }) => {
-                tracing::debug!(%job, %reason, "nothing to run");
+                tracing::debug!(%job, %reason, "no job to run");
                 self.delete(&message.receipt).await;
                 Ok(None)
             }
             Err(error) if error.is_transient() => {
-                let after = back_off(self.settings.back_off, message.count);
-                self.show_again(&message, after).await;
+                let pause = back_off(self.settings.back_off, message.count);
+                self.release(&message, pause).await;
                 Err(JobSourceError::Passing(format!("job {job} could not be claimed: {error}")))
             }
-            Err(ApiError::Refused { status: 401 | 403, message: words, .. }) => {
-                self.show_again(&message, Duration::ZERO).await;
-                Err(JobSourceError::Refused(words))
+            Err(ApiError::Refused { status: 401 | 403, message: reason, .. }) => {
+                self.release(&message, Duration::ZERO).await;
+                Err(JobSourceError::Refused(reason))
             }
             Err(error @ ApiError::Address(_)) => {
-                self.show_again(&message, Duration::ZERO).await;
+                self.release(&message, Duration::ZERO).await;
                 Err(JobSourceError::Refused(error.to_string()))
             }
             Err(error) => {
-                // Neither taken nor over: a job that the records do not know, or a server that is not ours. Deleting
-                // the message would hide it.
+                // Neither running nor ended: an unknown job, or the wrong server. Deleting the message would hide that.
                 tracing::error!(%job, %error, receipts = message.count,
                     "a job cannot be claimed; its message is left for the dead-letter queue");
                 Err(JobSourceError::Passing(error.to_string()))
@@ -328,41 +329,41 @@ impl SqsJobSource {
 
 #[async_trait]
 impl JobSource for SqsJobSource {
-    /// One poller for all slots: an idle worker costs one request in 20 s, and has no message without a free slot.
+    /// One: an idle worker sends one request in 20 s, and receives no message without a free slot.
     fn asks_at_once(&self) -> usize {
         1
     }
 
     async fn next(
         &self,
-        ask: &JobRequest,
+        request: &JobRequest,
         stop: &CancellationToken,
     ) -> Result<Option<JobOffer>, JobSourceError> {
-        let wait = if ask.glance { Duration::ZERO } else { self.settings.wait };
+        let wait = if request.glance { Duration::ZERO } else { self.settings.wait };
         let receiving = self.receive(wait);
         tokio::pin!(receiving);
         let received = tokio::select! {
             biased;
             () = stop.cancelled() => {
-                // A request that is broken off may still be given a message, which then nobody sees for a minute. So it is
-                // waited for, and what it brings is somebody else's at once.
+                // An aborted request may still receive a message, which would then be invisible for a minute. So the request
+                // is completed, and its message is made visible to other workers immediately.
                 if let Ok(Some(message)) = receiving.await {
-                    self.show_again(&message, Duration::ZERO).await;
+                    self.release(&message, Duration::ZERO).await;
                 }
                 return Ok(None);
             }
             received = &mut receiving => received?,
         };
-        // From here on nothing is cut short: the lease may be given already.
+        // A claim is not interrupted, as the lease may be granted already.
         match received {
-            Some(message) => self.claim(message, ask).await,
+            Some(message) => self.claim(message, request).await,
             None => Ok(None),
         }
     }
 
     async fn hold(&self, receipt: &Receipt) -> Infallible {
         let Some(receipt) = &receipt.0 else { return std::future::pending().await };
-        // Two extensions may fail before the message shows; and even then the API says that the job is taken.
+        // Two extensions may fail before the message is visible; and even then the API rejects other claims.
         let period = self.settings.visibility / 3;
         let mut pause = period;
         loop {
@@ -370,16 +371,16 @@ impl JobSource for SqsJobSource {
             pause = match self.change_visibility(receipt, self.settings.visibility).await {
                 Ok(()) => period,
                 Err(error) => {
-                    tracing::info!(%error, "the message could not be kept invisible; trying again");
+                    tracing::info!(%error, "the visibility timeout of the message could not be extended; retrying");
                     HOLD_RETRY_DELAY.min(period)
                 }
             };
         }
     }
 
-    /// The message is deleted whatever became of the attempt. Whoever queued the job again, because the attempt failed,
-    /// was given back or lost its lease, has sent a message of its own; this one would only be received once more to
-    /// be told so, and each receipt brings a message nearer to the dead-letter queue, which ends jobs.
+    /// Deletes the message regardless of the attempt's end. If the job was queued again because the attempt failed, was given
+    /// back or lost its lease, another message was sent for it. This message would only be received once more in vain, and each
+    /// receipt brings a message nearer to the dead-letter queue, which ends jobs.
     async fn settle(&self, receipt: Receipt) {
         if let Some(receipt) = receipt.0 {
             self.delete(&receipt).await;
@@ -399,7 +400,8 @@ fn read_message(message: Message) -> Option<ReceivedMessage> {
     })
 }
 
-/// `first`, doubled with each receipt after the first. SQS counts the receipts, so no iterator of pauses fits.
+/// Returns `first`, doubled with each receipt after the first, up to [`MAX_BACK_OFF`]. SQS counts the receipts, so no iterator
+/// of pauses fits.
 fn back_off(first: Duration, receipts: u32) -> Duration {
     first.saturating_mul(1 << receipts.saturating_sub(1).min(16)).min(MAX_BACK_OFF)
 }
@@ -408,7 +410,7 @@ fn whole_seconds(time: Duration) -> i32 {
     i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
 }
 
-/// The region in the address of a queue on AWS: `https://sqs.<region>.amazonaws.com/...`.
+/// Returns the region in the URL of a queue on AWS: `https://sqs.<region>.amazonaws.com/...`.
 fn region_of(queue_url: &str) -> Option<String> {
     let host = queue_url.split_once("://")?.1.split('/').next()?;
     let region = host.strip_prefix("sqs.")?.split_once(".amazonaws.com")?.0;
@@ -418,15 +420,15 @@ fn region_of(queue_url: &str) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{INITIAL_BACKOFF, JobMessage, back_off, region_of};
+    use super::{INITIAL_BACK_OFF, JobMessage, back_off, region_of};
     use std::time::Duration;
 
     #[test]
     fn message_with_unknown_fields_is_read() {
         let id = "0190f3c4-1111-8abc-b234-567800001000";
         let body = format!(r#"{{"v":2,"job_id":"{id}","ix":[1],"trace":null,"new":{{"a":1}}}}"#);
-        let read: JobMessage = serde_json::from_str(&body).unwrap();
-        assert_eq!((read.job_id.to_string(), read.trace), (id.to_owned(), None));
+        let message: JobMessage = serde_json::from_str(&body).unwrap();
+        assert_eq!((message.job_id.to_string(), message.trace), (id.to_owned(), None));
         for broken in ["", "hello", "{}", r#"{"job_id":"no"}"#] {
             assert!(serde_json::from_str::<JobMessage>(broken).is_err(), "{broken}");
         }
@@ -434,16 +436,15 @@ mod tests {
 
     #[test]
     fn back_off_doubles_with_each_receipt_up_to_its_maximum() {
-        let pauses: Vec<u64> = (1..=4).map(|count| back_off(INITIAL_BACKOFF, count).as_secs()).collect();
+        let pauses: Vec<u64> = (1..=4).map(|count| back_off(INITIAL_BACK_OFF, count).as_secs()).collect();
         assert_eq!(pauses, [15, 30, 60, 120]);
-        assert_eq!(back_off(INITIAL_BACKOFF, 40), Duration::from_secs(900));
+        assert_eq!(back_off(INITIAL_BACK_OFF, 40), Duration::from_secs(900));
     }
 
     #[test]
     fn region_is_read_from_the_queue_url() {
-        let of = |url| region_of(url);
-        assert_eq!(of("https://sqs.eu-central-1.amazonaws.com/1/q").as_deref(), Some("eu-central-1"));
-        assert_eq!(of("https://sqs.cn-north-1.amazonaws.com.cn/1/q").as_deref(), Some("cn-north-1"));
-        assert_eq!(of("http://127.0.0.1:4566/000000000000/q"), None);
+        assert_eq!(region_of("https://sqs.eu-central-1.amazonaws.com/1/q").as_deref(), Some("eu-central-1"));
+        assert_eq!(region_of("https://sqs.cn-north-1.amazonaws.com.cn/1/q").as_deref(), Some("cn-north-1"));
+        assert_eq!(region_of("http://127.0.0.1:4566/000000000000/q"), None);
     }
 }

@@ -1,6 +1,11 @@
-//! Containers beside a job's own, through the engine's API.
+//! Containers of a job's services.
 
-use super::{CAPABILITIES, DockerManager, EXIT_TIMEOUT, failure, failures::start_failure};
+use super::{
+    exits::EXIT_TIMEOUT,
+    failures::{failure, start_failure},
+    manager::DockerManager,
+    resources::CAPABILITIES,
+};
 use bollard::{
     exec::StartExecResults,
     models::ExecConfig,
@@ -22,56 +27,56 @@ use tidemill_core::execution::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What is kept of a service's log, in bytes from its end.
+/// Bytes of a service's log that are retained, from its end.
 const MAX_LOG_BYTES: usize = 64 << 10;
 
-/// A container that runs beside a job. It is removed in the background when this is dropped.
+/// The container of a service. It is removed in the background when this is dropped.
 #[derive(Debug)]
 pub struct ServiceContainer {
     /// Its id.
     pub id: String,
-    /// Its address in the engine's network.
+    /// Its IP address.
     pub address: String,
     log: Arc<Mutex<VecDeque<u8>>>,
-    /// Whether all that it printed is in `log`: its output ended.
-    over: CancellationToken,
-    _made: CreatedContainer,
+    /// Cancelled once its output ended, so that `log` is complete.
+    output_ended: CancellationToken,
+    _container: RemovedOnDrop,
 }
 
 impl ServiceContainer {
-    /// The last lines of what it printed, at most `most` bytes. A line is shown whole or not at all: a mask would not know half a
-    /// secret.
-    pub fn log(&self, most: usize) -> Vec<u8> {
+    /// Returns the last lines of its output, at most `max` bytes. Only whole lines are returned, as a mask does not recognize
+    /// half a secret.
+    pub fn log(&self, max: usize) -> Vec<u8> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = log.len().saturating_sub(most);
-        let mut rest = log.iter().skip(over).copied();
-        if over > 0 {
-            rest.find(|byte| *byte == b'\n');
+        let skipped = log.len().saturating_sub(max);
+        let mut tail = log.iter().skip(skipped).copied();
+        if skipped > 0 {
+            tail.find(|byte| *byte == b'\n');
         }
-        rest.collect()
+        tail.collect()
     }
 }
 
-/// Where a service stands.
+/// The state of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceState {
-    /// It runs, and its image says nothing of its health.
-    Runs,
-    /// It runs, and its image's health check is content.
+    /// It runs, and its image has no health check.
+    Running,
+    /// It runs, and the health check of its image passes.
     Healthy,
-    /// It runs, and its image's health check is not content yet.
+    /// It runs, and the health check of its image does not pass yet.
     Unhealthy,
-    /// It is over, with this exit code.
-    Ended(i64),
+    /// It exited with this code.
+    Exited(i64),
 }
 
 impl DockerManager {
-    /// Whether the engine is on this machine, so that its containers' addresses can be reached.
+    /// Whether the engine is on this machine, so that addresses of containers are reachable.
     pub const fn is_local(&self) -> bool {
-        self.local
+        self.is_local
     }
 
-    /// A running container of `service` in `network`, or in the engine's default one; its image must be there.
+    /// Starts a container for `service` in `network`, or in the engine's default network. Its image must be present.
     pub async fn start_service(
         self: &Arc<Self>,
         service: &Service,
@@ -93,73 +98,76 @@ impl DockerManager {
             }),
             ..Default::default()
         };
-        let made = self.docker.create_container(None::<CreateContainerOptions>, body).await;
-        let id = made.map_err(|error| failure("a service's container could not be made", &error))?.id;
-        // Should this be given up half-way, the container is removed all the same.
-        let made = CreatedContainer { engine: self.clone(), id: id.clone() };
+        let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
+        let id =
+            created.map_err(|error| failure("the container of a service could not be created", &error))?.id;
+        // Removes the container if this function fails or is cancelled.
+        let container = RemovedOnDrop { engine: self.clone(), id: id.clone() };
         let attach =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
         let streams = self.docker.attach_container(&id, Some(attach)).await;
         let mut output =
-            streams.map_err(|error| failure("a service's output could not be had", &error))?.output;
+            streams.map_err(|error| failure("the output of a service could not be attached", &error))?.output;
         let started = self.docker.start_container(&id, None::<StartContainerOptions>).await;
         started.map_err(|error| start_failure(&service.image, &error))?;
         let log = Arc::new(Mutex::new(VecDeque::new()));
-        let kept = log.clone();
-        let over = CancellationToken::new();
-        let ended = over.clone().drop_guard();
+        let retained = log.clone();
+        let output_ended = CancellationToken::new();
+        let ended = output_ended.clone().drop_guard();
         tokio::spawn(async move {
             let _ended = ended;
             while let Some(Ok(chunk)) = output.next().await {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend(chunk.into_bytes());
-                let over = kept.len().saturating_sub(MAX_LOG_BYTES);
-                kept.drain(..over);
+                let mut retained = retained.lock().unwrap_or_else(PoisonError::into_inner);
+                retained.extend(chunk.into_bytes());
+                let excess = retained.len().saturating_sub(MAX_LOG_BYTES);
+                retained.drain(..excess);
             }
         });
-        let seen = self.docker.inspect_container(&id, None::<InspectContainerOptions>).await;
-        let seen = seen.map_err(|error| failure("a service's container could not be looked at", &error))?;
-        let networks = seen.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let inspected = self.docker.inspect_container(&id, None::<InspectContainerOptions>).await;
+        let inspected = inspected
+            .map_err(|error| failure("the container of a service could not be inspected", &error))?;
+        let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let address = networks.into_values().find_map(|network| network.ip_address).unwrap_or_default();
-        Ok(ServiceContainer { id, address, log, over, _made: made })
+        Ok(ServiceContainer { id, address, log, output_ended, _container: container })
     }
 
-    /// Where a service stands.
+    /// Returns the state of a service.
     pub async fn service_state(&self, service: &ServiceContainer) -> Result<ServiceState, FailureReason> {
-        let seen = self.docker.inspect_container(&service.id, None::<InspectContainerOptions>).await;
-        let seen = seen.map_err(|error| failure("a service's container could not be looked at", &error))?;
-        let state = seen.state.unwrap_or_default();
+        let inspected = self.docker.inspect_container(&service.id, None::<InspectContainerOptions>).await;
+        let inspected = inspected
+            .map_err(|error| failure("the container of a service could not be inspected", &error))?;
+        let state = inspected.state.unwrap_or_default();
         if matches!(state.status, Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)) {
-            return Ok(ServiceState::Ended(state.exit_code.unwrap_or(-1)));
+            return Ok(ServiceState::Exited(state.exit_code.unwrap_or(-1)));
         }
         Ok(match state.health.and_then(|health| health.status) {
             Some(HealthStatusEnum::HEALTHY) => ServiceState::Healthy,
             Some(HealthStatusEnum::STARTING | HealthStatusEnum::UNHEALTHY) => ServiceState::Unhealthy,
-            _ => ServiceState::Runs,
+            _ => ServiceState::Running,
         })
     }
 
-    /// Waits until all that a service printed which ended can be seen: its last words may be under way still. An engine that
-    /// does not answer does not hold the job.
-    pub async fn hear_out(&self, service: &ServiceContainer) {
-        let heard = async {
-            if matches!(self.service_state(service).await, Ok(ServiceState::Ended(_))) {
-                service.over.cancelled().await;
+    /// Waits until the log of a service that exited is complete, as its last output may still be in transit. The wait is
+    /// limited, so that an engine that does not answer does not block the job.
+    pub async fn drain_service_log(&self, service: &ServiceContainer) {
+        let drained = async {
+            if matches!(self.service_state(service).await, Ok(ServiceState::Exited(_))) {
+                service.output_ended.cancelled().await;
             }
         };
-        drop(tokio::time::timeout(EXIT_TIMEOUT, heard).await);
+        drop(tokio::time::timeout(EXIT_TIMEOUT, drained).await);
     }
 
-    /// Whether a shell command in a container ends with 0.
+    /// Whether a shell command in a container exits with 0.
     pub async fn succeeds_in(&self, container: &str, command: &str) -> Result<bool, FailureReason> {
-        let doing = "a service could not be asked whether it is ready";
+        let context = "the readiness of a service could not be checked";
         let exec = ExecConfig {
             cmd: Some(vec!["sh".into(), "-c".into(), command.to_owned()]),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             ..Default::default()
         };
-        Ok(self.exec(container, exec).await.map_err(|error| failure(doing, &error))? == Some(0))
+        Ok(self.exec(container, exec).await.map_err(|error| failure(context, &error))? == Some(0))
     }
 
     /// Adds lines to the `/etc/hosts` of a job's container.
@@ -177,15 +185,16 @@ impl DockerManager {
             attach_stderr: Some(true),
             ..Default::default()
         };
-        let doing = "the names of services could not be written into the job's container";
-        match self.exec(container, exec).await.map_err(|error| failure(doing, &error))? {
+        let context = "the host names of services could not be written into the job's container";
+        match self.exec(container, exec).await.map_err(|error| failure(context, &error))? {
             Some(0) => Ok(()),
             code => {
-                Err(FailureReason::new(FailureKind::EngineFailed, format!("{doing}: exit code {code:?}")))
+                Err(FailureReason::new(FailureKind::EngineFailed, format!("{context}: exit code {code:?}")))
             }
         }
     }
 
+    /// Runs a command in a container and returns its exit code.
     async fn exec(&self, container: &str, exec: ExecConfig) -> Result<Option<i64>, bollard::errors::Error> {
         let id = self.docker.create_exec(container, exec).await?.id;
         if let StartExecResults::Attached { mut output, .. } = self.docker.start_exec(&id, None).await? {
@@ -195,14 +204,14 @@ impl DockerManager {
     }
 }
 
-/// A container that was made, and is removed with this.
+/// A container that is removed in the background when this is dropped.
 #[derive(Debug)]
-struct CreatedContainer {
+struct RemovedOnDrop {
     engine: Arc<DockerManager>,
     id: String,
 }
 
-impl Drop for CreatedContainer {
+impl Drop for RemovedOnDrop {
     fn drop(&mut self) {
         self.engine.remove_later(std::mem::take(&mut self.id));
     }

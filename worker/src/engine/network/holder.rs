@@ -1,12 +1,18 @@
-//! Containers that hold a network for jobs to join. No job ever runs in one, so that no process of a job outlives its own
+//! Network holders: containers whose network jobs join. No job ever runs in one, so that no process of a job outlives its own
 //! container in the network.
 
-use super::{DockerManager, Output, failure, failures::start_failure};
+use crate::engine::{
+    failures::{failure, start_failure},
+    manager::{DockerManager, Output},
+};
 use bollard::{
     models::{ContainerCreateBody, HostConfig, HostConfigLogConfig},
     query_parameters::{AttachContainerOptions, CreateContainerOptions, StartContainerOptions},
 };
-use futures_util::StreamExt;
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Shared},
+};
 use std::{pin::Pin, sync::Arc, time::Duration};
 use tidemill_core::execution::failure::FailureReason;
 use tokio::{
@@ -14,7 +20,7 @@ use tokio::{
     sync::Mutex,
 };
 
-/// Runs as the holder's first process: remembers the files of its network, and with each line of stdin puts them back.
+/// Runs as the holder's first process: saves the files of its network, and restores them for each line of stdin.
 const HOLDER_SCRIPT: &str = r#"exec 2>/dev/null
 text() { while IFS= read -r L || [ -n "$L" ]; do printf '%s\n' "$L"; done; }
 HOSTS=$(text </etc/hosts)
@@ -25,11 +31,14 @@ while IFS= read -r L; do
   printf '%s\n' "$NAMES" >/etc/resolv.conf || R=failed
   echo "$R"
 done"#;
-/// How long the files of a network may take to be put back.
+/// How long the files of a network may take to be restored.
 const MAX_RESTORE_TIME: Duration = Duration::from_secs(5);
 
-/// A container whose network jobs join, one at a time. It is removed in the background when this is dropped, and ends by
-/// itself once its stdin is gone.
+/// A network holder that may still be created; `None` if that failed.
+pub type SharedHolder = Shared<BoxFuture<'static, Option<Arc<NetworkHolder>>>>;
+
+/// A container whose network jobs join, one at a time. It is removed in the background when this is dropped, and exits by
+/// itself once its stdin is closed.
 pub struct NetworkHolder {
     id: String,
     streams: Mutex<(Output, Pin<Box<dyn AsyncWrite + Send>>)>,
@@ -38,7 +47,7 @@ pub struct NetworkHolder {
 
 impl std::fmt::Debug for NetworkHolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Holder").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("NetworkHolder").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -49,12 +58,12 @@ impl Drop for NetworkHolder {
 }
 
 impl NetworkHolder {
-    /// Its network, as a container joins it.
+    /// Returns the network mode of a container that joins its network.
     pub fn network(&self) -> String {
         format!("container:{}", self.id)
     }
 
-    /// Puts `/etc/hosts` and `/etc/resolv.conf` back, which all that join the network share; whether they are.
+    /// Restores `/etc/hosts` and `/etc/resolv.conf`, which all containers in the network share. Returns whether it succeeded.
     pub async fn restore(&self) -> bool {
         let restored = async {
             let mut streams = self.streams.lock().await;
@@ -69,11 +78,32 @@ impl NetworkHolder {
 }
 
 impl DockerManager {
-    /// A network for jobs to join, held by a container of `image`, which must be there.
-    pub async fn hold_network(self: &Arc<Self>, image: &str) -> Result<NetworkHolder, FailureReason> {
+    /// Creates a network holder in the background.
+    pub fn start_network_holder(self: &Arc<Self>, image: &str) -> SharedHolder {
+        let (engine, image) = (self.clone(), image.to_owned());
+        let task = self.tasks.spawn(async move {
+            let created = engine.create_network_holder(&image).await;
+            created
+                .inspect_err(
+                    |reason| tracing::info!(reason = %reason.message, "no network holder was created"),
+                )
+                .ok()
+                .map(Arc::new)
+        });
+        let holder = async move { task.await.ok().flatten() }.boxed().shared();
+        // Polled to completion, so that `peek` shows the result.
+        self.tasks.spawn(holder.clone().map(drop));
+        holder
+    }
+
+    /// Creates a network holder from `image`, which must be present.
+    pub async fn create_network_holder(
+        self: &Arc<Self>,
+        image: &str,
+    ) -> Result<NetworkHolder, FailureReason> {
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
-            // As root, so that what a job of another image may change can be put back.
+            // Root, so that files that a job changed as any user can be restored.
             user: Some("0".into()),
             entrypoint: Some(vec!["sh".into(), "-c".into(), HOLDER_SCRIPT.into()]),
             cmd: Some(Vec::new()),
@@ -94,8 +124,8 @@ impl DockerManager {
             }),
             ..Default::default()
         };
-        let made = self.docker.create_container(None::<CreateContainerOptions>, body).await;
-        let id = made.map_err(|error| failure("a network could not be made", &error))?.id;
+        let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
+        let id = created.map_err(|error| failure("a network holder could not be created", &error))?.id;
         let attach = AttachContainerOptions { stream: true, stdin: true, stdout: true, ..Default::default() };
         let started = async {
             let streams = self.docker.attach_container(&id, Some(attach)).await?;

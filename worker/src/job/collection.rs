@@ -1,10 +1,10 @@
-//! Third phase: caches, test reports and artifacts of a script that is over.
+//! Third phase: saves caches, test reports and artifacts after the script.
 
 use super::{
-    attempt::{AttemptKey, LeaseLost},
+    attempt::{Attempt, LeaseLost},
     caches,
     job_executor::JobExecutor,
-    run::{FinishedScript, is_script_over},
+    script_run::{FinishedScript, has_script_ended},
 };
 use crate::test_reports;
 use std::time::Duration;
@@ -14,24 +14,24 @@ use tidemill_core::execution::assignment::{Artifacts, ArtifactsWhen};
 /// How long the reporter may take for the container's last output.
 const MAX_DRAIN_TIME: Duration = Duration::from_secs(60);
 
-/// Collects what the script left; its end, which fails if artifacts could not be stored.
+/// Saves caches, test reports and artifacts. Returns the end, which is a failure if artifacts could not be stored.
 pub async fn collect(
     executor: &JobExecutor,
-    attempt: &mut AttemptKey,
+    attempt: &mut Attempt,
     script: &mut FinishedScript,
     mut end: AttemptEnd,
 ) -> Result<AttemptEnd, LeaseLost> {
-    let AttemptKey { assignment, reporter, signals, .. } = attempt;
+    let Attempt { assignment, reporter, signals, .. } = attempt;
     let artifacts = &executor.artifacts;
     let (workspace, environment) = (&script.container.workspace, &script.environment);
-    if is_script_over(&end) {
+    if has_script_ended(&end) {
         let (succeeded, exit_code) = (end.failure.is_none(), end.exit_code.unwrap_or_default());
         let output = &mut script.output;
         let saving = async {
-            // The container is over: no more output can come.
+            // The container has exited, so no more output can arrive.
             let drained = tokio::time::timeout(MAX_DRAIN_TIME, output).await;
-            let pump = drained.ok().and_then(Result::ok);
-            let coverage = pump.and_then(|pump| pump.finish(exit_code));
+            let pipe = drained.ok().and_then(Result::ok);
+            let coverage = pipe.and_then(|pipe| pipe.finish(exit_code));
             caches::save(artifacts, workspace, assignment, &environment.caches, succeeded, reporter).await;
             test_reports::send(artifacts, workspace, assignment, reporter, coverage).await;
         };
@@ -61,13 +61,13 @@ pub async fn collect(
     Ok(end)
 }
 
-/// Whether artifacts that are declared like this are collected after this end.
+/// Whether `declared` artifacts are collected after this end.
 fn applies(declared: &Artifacts, end: &AttemptEnd) -> bool {
-    let (is_over, succeeded) = (is_script_over(end), end.failure.is_none());
+    let (has_ended, succeeded) = (has_script_ended(end), end.failure.is_none());
     !declared.paths.is_empty()
         && match declared.when {
             ArtifactsWhen::OnSuccess => succeeded,
-            ArtifactsWhen::OnFailure => is_over && !succeeded,
-            ArtifactsWhen::Always => is_over,
+            ArtifactsWhen::OnFailure => has_ended && !succeeded,
+            ArtifactsWhen::Always => has_ended,
         }
 }

@@ -1,7 +1,7 @@
-# The first process of a job's container. It waits for its orders on stdin (the script, and what runs after it), runs
-# them, and exits with the script's exit code. The engine reports that code, and the kernel ends every other process of
-# the container before the engine can see the exit: nothing of a job is left once its container is over.
-# An end of stdin at any time means that the worker is gone: everything here ends.
+# The first process of a job's container. It reads the script and the after-script from stdin, runs them, and exits with
+# the script's exit code. The engine reports that code. The kernel ends every other process of the container before the
+# engine can see the exit, so no process of a job is left once its container has exited.
+# When stdin is closed, the worker has ended, and the container exits.
 exec 3<&0 </dev/null 2>&1
 T=
 trap 'T=1; kill -TERM -1 2>/dev/null' TERM
@@ -20,14 +20,14 @@ command -v bash >/dev/null 2>&1 && S=bash
 printf '\036tm:%s:begin\036' "$N"
 printf '%s\n' "$O" | "$S" /proc/self/fd/0 3<&- &
 C=$!
-over() {
+wait_for_child() {
   while :; do
     wait "$C"
     E=$?
     kill -0 "$C" 2>/dev/null || break
   done
 }
-over
+wait_for_child
 if [ -n "$A" ] && [ -z "$T" ]; then
   R=$E
   TIDEMILL_JOB_STATUS=success
@@ -35,12 +35,12 @@ if [ -n "$A" ] && [ -z "$T" ]; then
   export TIDEMILL_JOB_STATUS
   printf '%s\n' "$A" | "$S" /proc/self/fd/0 3<&- &
   C=$!
-  over
+  wait_for_child
   E=$R
 fi
 trap '' TERM
 kill -9 -1 2>/dev/null
-# An engine gives up on output that nobody reads soon after the exit: the worker says once it has read all.
+# An engine discards output that is not read soon after the exit, so wait until the worker has read everything.
 printf '\036tm:%s:flush\036' "$N"
 IFS= read -r L <&3
 exit "$E"

@@ -1,7 +1,7 @@
-//! Discovery: an attempt that reads what a commit holds for the server, instead of running a script.
+//! Discovery: an attempt that reads the pipeline files of a commit for the server instead of running a script.
 
 use super::{
-    attempt::{AttemptKey, EarlyEnd, preparation_timeout},
+    attempt::{Attempt, EarlyEnd, preparation_timeout},
     job_executor::JobExecutor,
     reporter::Reporter,
 };
@@ -15,13 +15,13 @@ use tidemill_core::execution::{
 /// Reads the attempt's commit and reports its pipeline files to the server.
 pub async fn discover(
     executor: &JobExecutor,
-    attempt: &mut AttemptKey,
+    attempt: &mut Attempt,
     discovery: &Discovery,
 ) -> Result<AttemptEnd, EarlyEnd> {
-    let AttemptKey { assignment, reporter, signals, .. } = attempt;
+    let Attempt { assignment, reporter, signals, .. } = attempt;
     let timeout_s = assignment.timeout_s;
     let failure = tokio::select! {
-        done = read_commit(executor, assignment, discovery, reporter) => done.err(),
+        read = read_commit(executor, assignment, discovery, reporter) => read.err(),
         stopped = signals.stopped() => return Err(stopped),
         timeout = preparation_timeout(timeout_s) => return Err(timeout),
     };
@@ -34,31 +34,31 @@ async fn read_commit(
     discovery: &Discovery,
     reporter: &Reporter,
 ) -> Result<(), FailureReason> {
-    reporter.phase("looking at the commit");
+    reporter.phase("reading the commit");
     let source = &assignment.preparation.source;
-    let found = match executor.engine.sources.discover(source, discovery).await {
-        Ok(found) => found,
+    let result = match executor.engine.sources.discover(source, discovery).await {
+        Ok(result) => result,
         Err(error) => {
-            let message = format!("the commit could not be looked at: {error}");
+            let message = format!("the commit could not be read: {error}");
             reporter.log(format!("{message}\n").as_bytes()).await;
             return Err(FailureReason::new(error.failure_kind(), message));
         }
     };
-    for mistakes in &found.mistakes {
+    for mistakes in &result.mistakes {
         reporter.log(mistakes.as_bytes()).await;
     }
     let report = DiscoveryReport {
         job_id: assignment.preparation.job_id,
         lease: assignment.lease.token,
-        commit: found.commit,
-        files: found.files,
-        changed: found.changed,
-        paths: found.paths,
+        commit: result.commit,
+        files: result.files,
+        changed: result.changed,
+        paths: result.paths,
     };
     let reply = match executor.api.discovered(&report).await {
         Ok(reply) => reply,
         Err(error) => {
-            let message = format!("the server could not be told what the commit holds: {error}");
+            let message = format!("the contents of the commit could not be reported to the server: {error}");
             reporter.log(format!("{message}\n").as_bytes()).await;
             return Err(FailureReason::new(FailureKind::Internal, message));
         }
@@ -66,8 +66,8 @@ async fn read_commit(
     for line in &reply.lines {
         reporter.log(format!("{line}\n").as_bytes()).await;
     }
-    if reply.failed || !found.mistakes.is_empty() {
-        let message = "a pipeline file has mistakes; they are in the log";
+    if reply.failed || !result.mistakes.is_empty() {
+        let message = "a pipeline file has errors; see the log";
         return Err(FailureReason::new(FailureKind::ScriptFailed, message));
     }
     Ok(())

@@ -4,36 +4,37 @@ use std::time::Duration;
 use tidemill_core::api::AttemptEnd;
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
-/// Time that a script gets to end by itself after its timeout, and after a cancel.
+/// Time for a script to end by itself after its timeout.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
+/// The same after a cancel.
 const CANCEL_GRACE: Duration = Duration::from_secs(4);
-/// The same after it exceeded a limit.
+/// The same after a limit was exceeded.
 const LIMIT_GRACE: Duration = Duration::from_secs(1);
 
 /// An event of a running job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The script is over.
+    /// The script has ended.
     ScriptEnded {
         /// Its exit code.
         exit_code: i32,
-        /// Whether the kernel killed something of it for its memory.
+        /// Whether the kernel killed one of its processes for using too much memory.
         out_of_memory: bool,
     },
-    /// The container's output ended without the script's end.
+    /// The container ended before its script did.
     ContainerDied {
-        /// How the engine describes it.
+        /// A description of how it ended.
         cause: String,
-        /// Whether the kernel killed something of it for its memory.
+        /// Whether the kernel killed one of its processes for using too much memory.
         out_of_memory: bool,
     },
     /// Time passed.
     Tick,
-    /// The job exceeded one of its limits.
+    /// The job exceeded a limit.
     LimitExceeded(FailureReason),
-    /// Somebody canceled the job.
-    CancelSeen,
-    /// The lease is no longer ours.
+    /// The job was canceled.
+    Canceled,
+    /// The lease is no longer this worker's.
     LeaseLost,
     /// The worker is stopping.
     Shutdown,
@@ -42,13 +43,13 @@ pub enum Event {
 /// An action on the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// Ask the container's processes to end.
+    /// Send SIGTERM to the container.
     Terminate,
-    /// End them.
+    /// Send SIGKILL to the container.
     Kill,
-    /// The attempt is over like this.
+    /// End the attempt with this result.
     Finish(AttemptEnd),
-    /// Another worker may have the attempt: stop reporting it.
+    /// Stop reporting the attempt, as another worker may have it.
     Abandon,
 }
 
@@ -57,20 +58,20 @@ pub enum Response {
 pub struct Dispatcher {
     timeout: Duration,
     stopping: Option<(FailureReason, Duration)>,
-    killed: Option<Duration>,
-    over: bool,
+    killed_at: Option<Duration>,
+    has_ended: bool,
 }
 
 impl Dispatcher {
-    /// An attempt that starts now and may take `timeout`.
+    /// Creates the state of an attempt that starts now and may take `timeout`.
     #[must_use]
     pub const fn new(timeout: Duration) -> Self {
-        Self { timeout, stopping: None, killed: None, over: false }
+        Self { timeout, stopping: None, killed_at: None, has_ended: false }
     }
 
-    /// The responses to `event`, `now` after the start.
+    /// Returns the responses to `event`, `now` after the start.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Response> {
-        if self.over {
+        if self.has_ended {
             return Vec::new();
         }
         match event {
@@ -84,45 +85,45 @@ impl Dispatcher {
                 Some(stopped.unwrap_or_else(|| {
                     FailureReason::new(
                         FailureKind::EngineFailed,
-                        format!("the container ended before its script did ({cause}); see that the engine is running"),
+                        format!("the container ended before its script did ({cause}); check that the engine is running"),
                     )
                 }))
             }),
             Event::LimitExceeded(reason) => self.stop(now, LIMIT_GRACE, reason),
             Event::LeaseLost => {
-                self.over = true;
+                self.has_ended = true;
                 vec![Response::Kill, Response::Abandon]
             }
-            Event::CancelSeen => {
+            Event::Canceled => {
                 self.stop(now, CANCEL_GRACE, FailureReason::new(FailureKind::Canceled, "the job was canceled"))
             }
             Event::Shutdown => {
-                let words = "the worker is stopping and gave the job back";
-                self.stop(now, Duration::from_secs(1), FailureReason::new(FailureKind::GivenBack, words))
+                let message = "the worker is stopping and gave the job back";
+                self.stop(now, Duration::from_secs(1), FailureReason::new(FailureKind::GivenBack, message))
             }
             Event::Tick => self.tick(now),
         }
     }
 
     fn tick(&mut self, now: Duration) -> Vec<Response> {
-        if let Some(killed) = self.killed {
-            if now.saturating_sub(killed) < Duration::from_secs(3) {
+        if let Some(killed_at) = self.killed_at {
+            if now.saturating_sub(killed_at) < Duration::from_secs(3) {
                 return Vec::new();
             }
-            // The engine does not report the end: the attempt must not wait for it.
+            // The engine does not report the exit; the attempt must not wait for it.
             return self.finish(None, |stopped| stopped);
         }
         match &self.stopping {
             Some((_, deadline)) if now >= *deadline => {
-                self.killed = Some(now);
+                self.killed_at = Some(now);
                 vec![Response::Kill]
             }
             None if now >= self.timeout => {
-                let words = format!(
+                let message = format!(
                     "the job ran longer than its timeout of {} s; raise `timeout` or make it faster",
                     self.timeout.as_secs()
                 );
-                self.stop(now, TIMEOUT_GRACE, FailureReason::new(FailureKind::TimedOut, words))
+                self.stop(now, TIMEOUT_GRACE, FailureReason::new(FailureKind::TimedOut, message))
             }
             _ => Vec::new(),
         }
@@ -130,9 +131,9 @@ impl Dispatcher {
 
     fn stop(&mut self, now: Duration, grace: Duration, reason: FailureReason) -> Vec<Response> {
         let deadline = now + grace;
-        if let Some((_, planned)) = &mut self.stopping {
-            // The first reason stands, but a shorter grace counts.
-            *planned = deadline.min(*planned);
+        if let Some((_, current)) = &mut self.stopping {
+            // The first reason is kept, but a shorter grace applies.
+            *current = deadline.min(*current);
             return Vec::new();
         }
         self.stopping = Some((reason, deadline));
@@ -144,7 +145,7 @@ impl Dispatcher {
         exit_code: Option<i32>,
         failure: impl FnOnce(Option<FailureReason>) -> Option<FailureReason>,
     ) -> Vec<Response> {
-        self.over = true;
+        self.has_ended = true;
         let failure = failure(self.stopping.take().map(|(reason, _)| reason));
         vec![Response::Finish(AttemptEnd { failure, exit_code })]
     }
@@ -164,7 +165,7 @@ fn script_failure(exit_code: i32, out_of_memory: bool) -> Option<FailureReason> 
 fn out_of_memory_failure() -> FailureReason {
     FailureReason::new(
         FailureKind::OutOfMemory,
-        "the kernel killed the job for using more memory than it may; raise `resources.memory` or make it use less",
+        "the kernel killed the job for exceeding its memory limit; raise `resources.memory` or reduce its memory usage",
     )
 }
 
@@ -198,14 +199,14 @@ mod tests {
         assert_eq!(job.handle(s(69), Event::Tick), []);
         assert_eq!(job.handle(s(70), Event::Tick), [Response::Kill]);
         assert_eq!(kind(&job.handle(s(71), ended(137))), Some(FailureKind::TimedOut));
-        assert_eq!(job.handle(s(72), Event::CancelSeen), [], "an end is final");
+        assert_eq!(job.handle(s(72), Event::Canceled), [], "the end is final");
     }
 
     #[test]
     fn cancel_ends_within_ten_seconds_when_the_engine_is_silent() {
         let mut job = Dispatcher::new(s(600));
-        assert_eq!(job.handle(s(1), Event::CancelSeen), [Response::Terminate]);
-        assert_eq!(job.handle(s(2), Event::CancelSeen), [], "asked once");
+        assert_eq!(job.handle(s(1), Event::Canceled), [Response::Terminate]);
+        assert_eq!(job.handle(s(2), Event::Canceled), [], "terminated once");
         assert_eq!(job.handle(s(5), Event::Tick), [Response::Kill]);
         assert_eq!(kind(&job.handle(s(8), Event::Tick)), Some(FailureKind::Canceled));
     }

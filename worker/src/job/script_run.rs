@@ -1,19 +1,16 @@
 //! Second phase: the script runs in the prepared container until it ends or is stopped.
 
 use super::{
-    attempt::AttemptKey,
-    dispatch::{Dispatcher, Event, Response},
+    attempt::Attempt,
+    disk_watch::DiskWatch,
+    dispatcher::{Dispatcher, Event, Response},
     job_executor::JobExecutor,
-    prepare::{Environment, Prepared},
-    running::RunningScript,
+    preparation::{Environment, Prepared},
+    running_script::RunningScript,
     script::JobScript,
 };
 use crate::{
-    engine::{
-        Container, DockerManager, WORKSPACE_DIR,
-        parking::{ContainerPool, Place},
-    },
-    limits::DiskWatch,
+    engine::{Container, ContainerPool, DockerManager, OccupiedSlot, WORKSPACE_DIR},
     log::pump::OutputPipe,
 };
 use std::{sync::Arc, time::Duration};
@@ -26,34 +23,34 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// Time between two looks at deadlines.
+/// Time between two checks of deadlines.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A script that is over, in its container.
+/// A finished script, in its container.
 #[derive(Debug)]
 pub struct FinishedScript {
-    /// How it ended; `None`: its lease was lost.
+    /// How it ended; `None` if its lease was lost.
     pub end: Option<AttemptEnd>,
     /// The container.
     pub container: Container,
-    /// What it had beside it.
+    /// The job's services and caches.
     pub environment: Environment,
-    /// The pump of its output, once all output is with the reporter.
+    /// Receives the output pipe once the reporter has all output.
     pub output: oneshot::Receiver<OutputPipe>,
-    place: Place,
-    /// Cancelled once the engine says that the container, with all its processes, is over.
+    slot: OccupiedSlot,
+    /// Cancelled once the engine reported the container's exit, and so the end of all its processes.
     container_ended: CancellationToken,
 }
 
-/// Whether the script came to its own end, with success or without.
-pub fn is_script_over(end: &AttemptEnd) -> bool {
+/// Whether the script ended by itself, successfully or not.
+pub fn has_script_ended(end: &AttemptEnd) -> bool {
     matches!(end.failure.as_ref().map(|reason| reason.kind), None | Some(FailureKind::ScriptFailed))
 }
 
 /// Runs the script of a prepared attempt.
-pub async fn run(executor: &JobExecutor, attempt: &mut AttemptKey, prepared: Prepared) -> FinishedScript {
-    let AttemptKey { assignment, reporter, signals, sender, .. } = attempt;
-    let Prepared { place, mut container, environment, begun } = prepared;
+pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepared) -> FinishedScript {
+    let Attempt { assignment, reporter, signals, sender, .. } = attempt;
+    let Prepared { slot, mut container, environment, started } = prepared;
     reporter.phase("running");
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let _watch = DiskWatch::start(&executor.engine, &container.workspace, sender.clone());
@@ -74,7 +71,7 @@ pub async fn run(executor: &JobExecutor, attempt: &mut AttemptKey, prepared: Pre
             }
             _ = ticks.tick() => Event::Tick,
         };
-        for response in dispatcher.handle(begun.elapsed(), event) {
+        for response in dispatcher.handle(started.elapsed(), event) {
             match response {
                 Response::Terminate => signal(&executor.engine, &container.id, "TERM"),
                 Response::Kill => signal(&executor.engine, &container.id, "KILL"),
@@ -83,7 +80,7 @@ pub async fn run(executor: &JobExecutor, attempt: &mut AttemptKey, prepared: Pre
             }
         }
     };
-    if let Some(end) = end.as_mut().filter(|end| is_script_over(end))
+    if let Some(end) = end.as_mut().filter(|end| has_script_ended(end))
         && !container.has_sources()
     {
         let message = "the job's sources were removed from the worker's data directory while it ran, so its result is not \
@@ -91,40 +88,40 @@ pub async fn run(executor: &JobExecutor, attempt: &mut AttemptKey, prepared: Pre
         end.failure = Some(FailureReason::new(FailureKind::WorkerFailed, message));
     }
     let RunningScript { output, container_ended, .. } = running;
-    FinishedScript { end, container, environment, output, place, container_ended }
+    FinishedScript { end, container, environment, output, slot, container_ended }
 }
 
 impl FinishedScript {
-    /// Stops the services and gives the seat back. Its network is kept only if nothing runs in the container any more.
-    pub async fn release(self, lot: &ContainerPool) {
-        let Self { container, environment, place, container_ended, .. } = self;
+    /// Stops the services and frees the slot. Its network is reused only if nothing runs in the container any more.
+    pub async fn release(self, pool: &ContainerPool) {
+        let Self { container, environment, slot, container_ended, .. } = self;
         drop(environment);
         let restored = match &container.holder {
             Some(holder) => container_ended.is_cancelled() && holder.restore().await,
             None => true,
         };
         if !restored {
-            lot.give_up_network(&place);
+            pool.discard_network(&slot);
         }
-        lot.leave(&place, Some(container));
+        pool.release(&slot, Some(container));
     }
 }
 
-/// Signals in the background, so that an engine that does not answer cannot hold the job.
+/// Sends a signal in the background, so that an engine that does not answer cannot block the job.
 fn signal(engine: &Arc<DockerManager>, container: &str, signal: &'static str) {
     let (engine, container) = (engine.clone(), container.to_owned());
     tokio::spawn(async move {
         if let Err(error) = engine.signal(&container, signal).await {
-            tracing::debug!(%error, signal, "cannot signal the container");
+            tracing::debug!(%error, signal, "the container could not be signaled");
         }
     });
 }
 
-/// The text for the container's boot script.
+/// Returns the input of the container's boot script.
 fn script_text(assignment: &Assignment, nonce: &str) -> String {
     let mut variables = assignment.variables.clone();
     for (name, value) in [
-        // The sources belong to the worker's user and not to the container's: git must accept them.
+        // The sources belong to the worker's user, not the container's; git must accept that.
         ("GIT_CONFIG_COUNT", "1"),
         ("GIT_CONFIG_KEY_0", "safe.directory"),
         ("GIT_CONFIG_VALUE_0", "*"),

@@ -1,16 +1,13 @@
-//! First phase: a container for the job, with its sources, artifacts, caches and services.
+//! First phase: prepares a container with sources, artifacts, caches and services.
 
 use super::{
-    attempt::{AttemptKey, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
+    attempt::{Attempt, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
     caches::{self, RestoredCache},
     job_executor::JobExecutor,
     reporter::Reporter,
     services::Services,
 };
-use crate::engine::{
-    Container, JobNetwork, WorkspaceMount,
-    parking::{ContainerCreation, Place},
-};
+use crate::engine::{Container, ContainerCreation, JobNetwork, OccupiedSlot, WorkspaceMount};
 use tidemill_core::execution::{
     assignment::{Assignment, Preparation},
     failure::{FailureKind, FailureReason},
@@ -20,75 +17,75 @@ use tokio::{sync::mpsc, time::Instant};
 /// A container that is ready to run the job's script.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The seat that the job occupies.
-    pub place: Place,
+    /// The slot that the job occupies.
+    pub slot: OccupiedSlot,
     /// The container, which waits for its script.
     pub container: Container,
-    /// What runs or was restored beside it.
+    /// The job's services and caches.
     pub environment: Environment,
     /// When the job's `timeout` began to count.
-    pub begun: Instant,
+    pub started: Instant,
 }
 
-/// What a job has besides its container while it runs.
+/// What a job has in addition to its container while it runs.
 #[derive(Debug)]
 pub struct Environment {
-    /// Its services, if it has any.
+    /// Its services; `None` if it has none.
     pub services: Option<Services>,
     /// Its caches as they were before the script.
     pub caches: Vec<RestoredCache>,
-    /// Removed once no container is on it.
+    /// The network of the job and its services, removed after their containers.
     _network: Option<JobNetwork>,
 }
 
-/// Prepares the attempt, in a parked container when one fits.
-pub async fn prepare(executor: &JobExecutor, attempt: &mut AttemptKey) -> Result<Prepared, EarlyEnd> {
-    let AttemptKey { assignment, reporter, signals, .. } = attempt;
+/// Prepares the attempt, in a standby container if one fits.
+pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Prepared, EarlyEnd> {
+    let Attempt { assignment, reporter, signals, .. } = attempt;
     reporter.phase("preparing");
-    let mut place = executor.lot.take(&assignment.preparation);
-    let mut parked = place.parked.take();
+    let mut slot = executor.pool.occupy(&assignment.preparation);
+    let mut creation = slot.standby.take();
     if !assignment.extras.services.is_empty() {
-        // Its container gets host names of its own, which no later job may see: its network is not shared.
-        place.network = None;
-        if let Some(parking) = parked.take() {
-            executor.engine.dispose_once_made(parking);
+        // The services' host names are added to the container's network, so no later job may share it.
+        slot.network = None;
+        if let Some(standby) = creation.take() {
+            executor.engine.dispose_when_created(standby);
         }
     }
-    let begun = Instant::now();
-    let preparing = Preparing { executor, assignment, reporter, place: &place, parked: &mut parked };
+    let started = Instant::now();
+    let run = PreparationRun { executor, assignment, reporter, slot: &slot, creation: &mut creation };
     let prepared = tokio::select! {
-        prepared = preparing.run() => prepared.map_err(EarlyEnd::Failed),
+        prepared = run.run() => prepared.map_err(EarlyEnd::Failed),
         stopped = signals.stopped() => Err(stopped),
         timeout = preparation_timeout(assignment.timeout_s) => Err(timeout),
     };
-    // Preparation beyond its free time counts for the job's timeout.
-    let begun = Instant::now() - begun.elapsed().saturating_sub(PREPARATION_ALLOWANCE);
+    // Preparation beyond its allowance counts towards the job's timeout.
+    let started = Instant::now() - started.elapsed().saturating_sub(PREPARATION_ALLOWANCE);
     match prepared {
         Ok((container, environment)) => {
-            executor.lot.enter(&place);
-            Ok(Prepared { place, container, environment, begun })
+            executor.pool.container_ready(&slot);
+            Ok(Prepared { slot, container, environment, started })
         }
         Err(end) => {
-            if let Some(parking) = parked {
-                executor.engine.dispose_once_made(parking);
+            if let Some(creation) = creation {
+                executor.engine.dispose_when_created(creation);
             }
-            executor.lot.leave(&place, None);
+            executor.pool.release(&slot, None);
             Err(match end {
-                EarlyEnd::Failed(reason) => EarlyEnd::Failed(blame(executor, reason).await),
+                EarlyEnd::Failed(reason) => EarlyEnd::Failed(classify_failure(executor, reason).await),
                 EarlyEnd::LeaseLost => EarlyEnd::LeaseLost,
             })
         }
     }
 }
 
-/// The reason to report for a failed preparation. An engine that does not answer is a failure of this worker and not of the
-/// job: the job is given back, for another worker or for later.
-async fn blame(executor: &JobExecutor, reason: FailureReason) -> FailureReason {
+/// Returns the reason to report for a failed preparation. An engine that does not answer is a failure of this worker and not
+/// of the job, so the job is given back.
+async fn classify_failure(executor: &JobExecutor, reason: FailureReason) -> FailureReason {
     if reason.kind != FailureKind::EngineFailed {
         return reason;
     }
-    executor.engine.doubt();
-    if executor.alone || executor.engine.answers().await {
+    executor.engine.suspect_outage();
+    if executor.is_only_worker || executor.engine.is_responding().await {
         return reason;
     }
     let message =
@@ -96,22 +93,22 @@ async fn blame(executor: &JobExecutor, reason: FailureReason) -> FailureReason {
     FailureReason::new(FailureKind::GivenBack, message)
 }
 
-struct Preparing<'a> {
+struct PreparationRun<'a> {
     executor: &'a JobExecutor,
     assignment: &'a Assignment,
     reporter: &'a Reporter,
-    place: &'a Place,
-    /// A container that is parked or being made. If it is still here afterwards, it was not used.
-    parked: &'a mut Option<ContainerCreation>,
+    slot: &'a OccupiedSlot,
+    /// The container that is being created, at first the standby container. If it is still here afterwards, it was not used.
+    creation: &'a mut Option<ContainerCreation>,
 }
 
-impl Preparing<'_> {
+impl PreparationRun<'_> {
     async fn run(mut self) -> Result<(Container, Environment), FailureReason> {
         let engine = &self.executor.engine;
         let has_services = !self.assignment.extras.services.is_empty();
         let network = if has_services { engine.job_network().await? } else { None };
         let container = self.container(network.as_ref()).await?;
-        // If this future is dropped meanwhile, so is the container, which removes it.
+        // If this future is dropped, so is the container, which removes it.
         match self.environment(&container.workspace, network).await {
             Ok(environment) => Ok((container, environment)),
             Err(reason) => {
@@ -133,7 +130,7 @@ impl Preparing<'_> {
             executor.artifacts.restore(workspace, artifact).await?;
         }
         if assignment.artifacts.is_some() || !caches.is_empty() {
-            // The engine unmounts the workspace as the container ends; once it is open it can still be read.
+            // The engine unmounts the workspace when the container exits; opened before, it can still be read.
             executor.engine.on_this_machine(workspace).await;
         }
         let services = &assignment.extras.services;
@@ -147,35 +144,35 @@ impl Preparing<'_> {
         Ok(Environment { services: Some(services), caches, _network: network })
     }
 
-    /// The parked container, one in the seat's network, or one of its own.
+    /// Returns the standby container, or a new one in the slot's network or in one of its own.
     async fn container(&mut self, job_network: Option<&JobNetwork>) -> Result<Container, FailureReason> {
-        if let Some(parking) = self.parked {
-            let made = parking.made().await;
-            *self.parked = None;
-            // If parking failed, a new one is made: its failure is then reported for this job.
-            if let Ok(container) = made {
+        if let Some(standby) = self.creation {
+            let created = standby.wait().await;
+            *self.creation = None;
+            // If that failed, a new container is created, whose failure is reported for this job.
+            if let Ok(container) = created {
                 return Ok(container);
             }
         }
         let preparation = &self.assignment.preparation;
         self.pull(preparation).await?;
-        // A network that is still being made would take longer than one of the container's own.
-        if let Some(Some(holder)) = self.place.network.as_ref().and_then(|network| network.peek()) {
-            match self.make(preparation, Some(holder.network())).await {
+        // A network that is still being created would take longer than one of the container's own.
+        if let Some(Some(holder)) = self.slot.network.as_ref().and_then(|network| network.peek()) {
+            match self.create(preparation, Some(holder.network())).await {
                 Ok(mut container) => {
                     container.holder = Some(holder.clone());
                     return Ok(container);
                 }
                 Err(reason) => {
-                    tracing::info!(reason = %reason.message, "cannot join the kept network; using a new one");
-                    self.executor.lot.give_up_network(self.place);
+                    tracing::info!(reason = %reason.message, "cannot join the slot's network; using a new one");
+                    self.executor.pool.discard_network(self.slot);
                 }
             }
         }
-        self.make(preparation, job_network.map(|network| network.name.clone())).await
+        self.create(preparation, job_network.map(|network| network.name.clone())).await
     }
 
-    /// Has the image there, with the progress of its pull in the log.
+    /// Ensures that the image is present, and logs the progress of its pull.
     async fn pull(&self, preparation: &Preparation) -> Result<(), FailureReason> {
         let (lines, mut pulled) = mpsc::unbounded_channel::<String>();
         let pull = async {
@@ -192,17 +189,17 @@ impl Preparing<'_> {
         tokio::join!(pull, show).0
     }
 
-    async fn make(
+    async fn create(
         &mut self,
         preparation: &Preparation,
         network: Option<String>,
     ) -> Result<Container, FailureReason> {
         let (engine, preparation) = (self.executor.engine.clone(), preparation.clone());
-        let making = self.parked.insert(ContainerCreation::start(move |canceled| async move {
-            engine.park(&preparation, network.as_deref(), &canceled).await
+        let creation = self.creation.insert(ContainerCreation::start(move |canceled| async move {
+            engine.create_container(&preparation, network.as_deref(), &canceled).await
         }));
-        let made = making.made().await;
-        *self.parked = None;
-        made
+        let created = creation.wait().await;
+        *self.creation = None;
+        created
     }
 }

@@ -1,0 +1,72 @@
+//! Images of jobs: looked up and pulled.
+
+use super::{
+    failures::{failure, pull_failure},
+    manager::DockerManager,
+};
+use bollard::{errors::Error as EngineError, query_parameters::CreateImageOptions};
+use futures_util::StreamExt;
+use tidemill_core::execution::{
+    assignment::PullPolicy,
+    failure::{FailureKind, FailureReason},
+};
+
+impl DockerManager {
+    /// Ensures that the image is present. `progress` receives log lines while it is pulled.
+    pub async fn ensure_image(
+        &self,
+        image: &str,
+        policy: PullPolicy,
+        mut progress: impl FnMut(String),
+    ) -> Result<(), FailureReason> {
+        let present = self.has_image(image).await?;
+        match policy {
+            PullPolicy::IfNotPresent | PullPolicy::Never if present => return Ok(()),
+            PullPolicy::Never => {
+                return Err(FailureReason::new(
+                    FailureKind::ImageUnavailable,
+                    format!(
+                        "the engine does not have the image `{image}` and `pull_policy: never` forbids pulling it; \
+                         build or load it on this machine, or use `pull_policy: if-not-present`"
+                    ),
+                ));
+            }
+            PullPolicy::IfNotPresent | PullPolicy::Always => {}
+        }
+        progress(format!("Pulling {image}\n"));
+        let reference =
+            if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+                image.to_owned()
+            } else {
+                format!("{image}:latest")
+            };
+        let options = CreateImageOptions { from_image: Some(reference), ..Default::default() };
+        let mut pull = self.docker.create_image(Some(options), None, None);
+        while let Some(progress_item) = pull.next().await {
+            let line = match progress_item {
+                Ok(info) => {
+                    if let Some(error) = info.error_detail.and_then(|detail| detail.message) {
+                        return Err(pull_failure(image, &EngineError::DockerStreamError { error }));
+                    }
+                    // Layers report progress many times a second: only completion is logged.
+                    info.status
+                        .filter(|status| info.progress_detail.is_none() || status.ends_with("complete"))
+                        .map(|status| info.id.map_or(format!("{status}\n"), |id| format!("{id}: {status}\n")))
+                }
+                Err(error) => return Err(pull_failure(image, &error)),
+            };
+            line.into_iter().for_each(&mut progress);
+        }
+        Ok(())
+    }
+
+    /// Whether the engine has the image.
+    pub async fn has_image(&self, image: &str) -> Result<bool, FailureReason> {
+        match self.docker.inspect_image(image).await {
+            Ok(_) => Ok(true),
+            // 400: the reference is invalid; the pull reports why.
+            Err(EngineError::DockerResponseServerError { status_code: 400 | 404, .. }) => Ok(false),
+            Err(error) => Err(failure("the image could not be looked up", &error)),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! DockerManager: the connection to the container engine of one worker.
+
+use super::{
+    exits::ExitRegistry,
+    labels::{LABEL, LABEL_DATA, LABEL_WORKER},
+    network::Isolation,
+};
+use crate::{
+    client::causes,
+    error::WorkerError,
+    limits::Limits,
+    source::{HostPolicy, SourceCache, SourceSettings},
+    store::WorkerDirs,
+};
+use bollard::{Docker, container::LogOutput, errors::Error as EngineError};
+use futures_util::Stream;
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
+
+/// How long a running engine may take to answer a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// Output of a container, as a stream of chunks.
+pub type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Send>>;
+
+/// Creates and removes the containers of one worker.
+#[derive(Debug)]
+pub struct DockerManager {
+    /// Provides source trees.
+    pub sources: SourceCache,
+    pub(super) docker: Docker,
+    pub(super) store: WorkerDirs,
+    pub(super) worker: String,
+    /// Whether the engine runs on this machine.
+    pub(super) is_local: bool,
+    /// Whether workspaces are created as overlays.
+    pub(super) overlay_enabled: AtomicBool,
+    /// Whether the engine has created an overlay workspace with its layers.
+    pub(super) overlay_verified: AtomicBool,
+    /// The number of workspaces created so far, which names their directories.
+    pub(super) workspaces: AtomicU64,
+    /// Removals and creations in the background.
+    pub(super) tasks: TaskTracker,
+    /// Whether a failure suggests that the engine is down.
+    may_be_down: AtomicBool,
+    limits: Limits,
+    /// A path on each disk to which containers write.
+    pub(super) disks: OnceCell<Vec<PathBuf>>,
+    /// Containers that could not be removed while the engine was down.
+    pub(super) unremoved: std::sync::Mutex<Vec<String>>,
+    pub(super) exits: ExitRegistry,
+    pub(super) isolation: OnceLock<Isolation>,
+}
+
+impl DockerManager {
+    /// Connects to the engine at `host` (in the form of `DOCKER_HOST`), or at the first default socket that answers.
+    pub async fn connect(host: Option<&str>, store: WorkerDirs, worker: String) -> Result<Self, WorkerError> {
+        let candidates = host.map_or_else(default_sockets, |host| vec![host.to_owned()]);
+        let mut first_error = None;
+        for host in candidates {
+            match connect(&host).await {
+                Ok(docker) => {
+                    // The engine can mount only directories of its own machine.
+                    let is_local = host.starts_with("unix://");
+                    return Ok(Self {
+                        exits: ExitRegistry::follow(docker.clone(), &worker),
+                        isolation: OnceLock::new(),
+                        docker,
+                        sources: SourceCache::new(
+                            store.cache(),
+                            HostPolicy::default(),
+                            SourceSettings::default(),
+                        ),
+                        store,
+                        worker,
+                        is_local,
+                        overlay_enabled: AtomicBool::new(is_local),
+                        overlay_verified: AtomicBool::new(false),
+                        workspaces: AtomicU64::new(0),
+                        tasks: TaskTracker::new(),
+                        may_be_down: AtomicBool::new(false),
+                        limits: Limits::default(),
+                        disks: OnceCell::new(),
+                        unremoved: std::sync::Mutex::default(),
+                    });
+                }
+                Err(error) => {
+                    first_error.get_or_insert(WorkerError::Engine { host, message: causes(&error) });
+                }
+            }
+        }
+        Err(first_error
+            .unwrap_or(WorkerError::Engine { host: DOCKER_SOCKET.into(), message: "no socket".into() }))
+    }
+
+    /// Replaces the limits of jobs.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Returns the limits of one job.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether the engine answers.
+    pub async fn is_responding(&self) -> bool {
+        tokio::time::timeout(PING_TIMEOUT, self.docker.ping()).await.is_ok_and(|pong| pong.is_ok())
+    }
+
+    /// Records a failure that may have been caused by an engine that is down.
+    pub fn suspect_outage(&self) {
+        self.may_be_down.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the engine may be down and has not responded since.
+    pub fn may_be_down(&self) -> bool {
+        self.may_be_down.load(Ordering::Relaxed)
+    }
+
+    /// Whether the engine responds. After an outage, also removes what could not be removed meanwhile.
+    pub async fn recover(self: &Arc<Self>) -> bool {
+        if !self.is_responding().await {
+            return false;
+        }
+        if self.may_be_down.swap(false, Ordering::Relaxed) {
+            self.retry_removals();
+            self.remove_unused_volumes().await;
+        }
+        true
+    }
+
+    /// The labels of everything that this worker creates.
+    pub(super) fn labels(&self) -> HashMap<String, String> {
+        HashMap::from([
+            (LABEL.to_owned(), "1".to_owned()),
+            (LABEL_WORKER.to_owned(), self.worker.clone()),
+            (LABEL_DATA.to_owned(), self.store.label()),
+        ])
+    }
+
+    /// Whether background work is unfinished, such as removals.
+    pub fn is_busy(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
+    /// Waits until all background work has ended, such as removals.
+    pub async fn settle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        // The worker must not leave git processes behind.
+        self.sources.settle().await;
+    }
+}
+
+async fn connect(host: &str) -> Result<Docker, EngineError> {
+    Docker::connect_with_host(host)?.negotiate_version().await
+}
+
+/// Returns the sockets of Docker, rootless Docker and Podman (Docker-compatible), if they exist; Docker's always.
+fn default_sockets() -> Vec<String> {
+    let runtime_dir = std::env::var("XDG_RUNTIME_DIR").ok().map(PathBuf::from);
+    let names = ["docker.sock", "podman/podman.sock"];
+    let of_user = runtime_dir.iter().flat_map(|directory| names.map(|name| directory.join(name)));
+    let existing = of_user.chain([PathBuf::from("/run/podman/podman.sock")]).filter(|path| path.exists());
+    let existing = existing.map(|path| format!("unix://{}", path.display()));
+    std::iter::once(DOCKER_SOCKET.to_owned()).chain(existing).collect()
+}

@@ -1,0 +1,141 @@
+//! The workspace of a container: its volume, and file transfers through the engine.
+
+use super::{
+    failures::{disk_failure, failure},
+    manager::DockerManager,
+};
+use crate::workspace::HostWorkspace;
+use bollard::{
+    errors::Error as EngineError,
+    models::MountPoint,
+    query_parameters::{DownloadFromContainerOptions, InspectContainerOptions, UploadToContainerOptions},
+};
+use futures_util::Stream;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
+use tidemill_core::execution::{
+    failure::{FailureKind, FailureReason},
+    predefined::WORKSPACE_DIR,
+};
+use tokio::sync::OnceCell;
+
+/// The workspace of a container.
+#[derive(Debug)]
+pub struct WorkspaceMount {
+    /// The container's id.
+    pub container: String,
+    /// The upper layer on this machine, to which the job writes; `None` for a plain volume.
+    pub upper: Option<PathBuf>,
+    /// Whether it is an overlay of the job's own layers over shared sources.
+    pub(super) is_overlay: bool,
+    /// The workspace on this machine, once looked up.
+    pub(super) host_workspace: OnceCell<Option<Arc<HostWorkspace>>>,
+}
+
+impl DockerManager {
+    /// Whether the engine created the first overlay workspace without its layers, as Podman 4 does.
+    pub(super) async fn lacks_layers(&self, workspace: &WorkspaceMount) -> bool {
+        if !workspace.is_overlay || self.overlay_verified.load(Ordering::Relaxed) {
+            return false;
+        }
+        let lacks =
+            self.volume_options(&workspace.container).await.is_some_and(|options| !options.contains_key("o"));
+        self.overlay_verified.store(!lacks, Ordering::Relaxed);
+        lacks
+    }
+
+    async fn volume_options(&self, container: &str) -> Option<HashMap<String, String>> {
+        let name = self.workspace_mount(container).await?.name?;
+        Some(self.docker.inspect_volume(&name).await.ok()?.options)
+    }
+
+    /// Returns the mount of a container's workspace.
+    pub(super) async fn workspace_mount(&self, container: &str) -> Option<MountPoint> {
+        let inspected =
+            self.docker.inspect_container(container, None::<InspectContainerOptions>).await.ok()?;
+        let mut mounts = inspected.mounts.unwrap_or_default().into_iter();
+        mounts.find(|mount| mount.destination.as_deref() == Some(WORKSPACE_DIR))
+    }
+
+    /// Returns the workspace as a directory of this machine, or `None` if it is not accessible from here.
+    pub async fn on_this_machine(&self, workspace: &WorkspaceMount) -> Option<Arc<HostWorkspace>> {
+        workspace.host_workspace.get_or_init(|| self.open_host_workspace(workspace)).await.clone()
+    }
+
+    async fn open_host_workspace(&self, workspace: &WorkspaceMount) -> Option<Arc<HostWorkspace>> {
+        if !self.is_local {
+            return None;
+        }
+        let mount = self.workspace_mount(&workspace.container).await?;
+        let (path, overlay) = (PathBuf::from(mount.source?), workspace.is_overlay);
+        let opened = tokio::task::spawn_blocking(move || HostWorkspace::open(&path, overlay)).await;
+        opened.ok()?.map(Arc::new)
+    }
+
+    /// Unpacks a tar into the workspace. The engine rejects paths that lead out of it.
+    pub async fn upload<S>(&self, container: &str, tar: S) -> Result<(), EngineError>
+    where
+        S: Stream<Item = Result<bytes::Bytes, std::io::Error>> + Send + 'static,
+    {
+        let options = UploadToContainerOptions { path: WORKSPACE_DIR.into(), ..Default::default() };
+        self.docker.upload_to_container(container, Some(options), bollard::body_try_stream(tar)).await
+    }
+
+    /// Copies a source tree into the workspace.
+    pub(super) async fn upload_tree(&self, container: &str, tree: PathBuf) -> Result<(), FailureReason> {
+        let (writer, reader) = tokio::io::duplex(1 << 18);
+        let packing = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
+            let mut builder = tar::Builder::new(tokio_util::io::SyncIoBridge::new(writer));
+            builder.follow_symlinks(false);
+            builder.append_dir_all(".", &tree)?;
+            builder.finish()
+        });
+        let uploaded = self.upload(container, tokio_util::io::ReaderStream::new(reader)).await;
+        uploaded.map_err(|error| failure("the sources could not be copied into the container", &error))?;
+        match packing.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(disk_failure("the sources", &error)),
+            Err(error) => Err(FailureReason::new(FailureKind::Internal, error.to_string())),
+        }
+    }
+
+    /// Returns a tar of `path` in the workspace. Its entries begin with the path's last component.
+    pub fn download(
+        &self,
+        container: &str,
+        path: &str,
+    ) -> impl Stream<Item = Result<bytes::Bytes, EngineError>> + use<> {
+        let path = format!("{WORKSPACE_DIR}/{path}");
+        let options = DownloadFromContainerOptions { path };
+        self.docker.download_from_container(container, Some(options))
+    }
+}
+
+/// Returns the options of a volume that overlays new directories over the shared tree or an empty directory; `None`: a plain
+/// volume. The local driver cannot mount that with `nosuid` and `nodev`, but the files of a job in it are protected by the
+/// engine's own directory, which other users cannot enter.
+pub(super) fn overlay_options(
+    directory: &Path,
+    tree: Option<&Path>,
+    overlay: bool,
+) -> std::io::Result<Option<HashMap<String, String>>> {
+    if !overlay {
+        return Ok(None);
+    }
+    let (empty, upper, work) = (directory.join("empty"), directory.join("upper"), directory.join("work"));
+    std::fs::create_dir_all(&upper)?;
+    std::fs::create_dir_all(&work)?;
+    if tree.is_none() {
+        std::fs::create_dir_all(&empty)?;
+    }
+    let lower = tree.unwrap_or(&empty);
+    let layers =
+        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    // The job's files are visible on this machine, where setuid bits and device files must have no effect.
+    let layers = format!("{layers},nosuid,nodev");
+    let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Ok(Some(HashMap::from([option("type", "overlay"), option("device", "overlay"), option("o", &layers)])))
+}
