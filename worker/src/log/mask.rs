@@ -122,7 +122,8 @@ impl SecretMask {
 
 impl SecretFinders {
     fn lanes(&self) -> Decoders {
-        let start_state = |finder: &Option<Finder>| finder.as_ref().map_or(self.plain.start, |finder| finder.start);
+        let start_state =
+            |finder: &Option<Finder>| finder.as_ref().map_or(self.plain.start, |finder| finder.start);
         Decoders {
             plain: self.plain.start,
             decoded: self
