@@ -11,7 +11,7 @@ fn lines(bytes: &[u8]) -> (String, Vec<String>) {
         format!("{outcome:?} {suite} / {name}{file} {duration_ms} ms {message:?}\n").replace(" \"\"\n", "\n")
     };
     let errors =
-        errors.into_iter().map(|error| format!("{}:{}: {}", error.line, error.column, error.fragments));
+        errors.into_iter().map(|error| format!("{}:{}: {}", error.line, error.column, error.words));
     (cases.into_iter().map(line).collect(), errors.collect())
 }
 
