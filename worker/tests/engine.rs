@@ -416,7 +416,10 @@ async fn services_are_reached_by_their_names_once_they_are_ready_and_removed_wit
     assert!(log.contains("tide\nmill\n"), "{log}");
     assert!(log.contains("starting at 5432"), "the log of a service is shown when the job fails: {log}");
     let (end, log) = bench.run(job(&["cat /etc/hosts"])).await;
-    assert!(end.failure.is_none() && !log.contains("cache"), "services are not visible to the next job: {log}");
+    assert!(
+        end.failure.is_none() && !log.contains("cache"),
+        "services are not visible to the next job: {log}"
+    );
     bench.stop().await;
 }
 

@@ -52,7 +52,8 @@ fn printed(command: &str, directory: &Path, secret: &str) -> Vec<u8> {
 
 fn masked(mask: &SecretMask, bytes: &[u8], size: usize) -> String {
     let mut stream = Stream::default();
-    let mut masked_output: Vec<u8> = bytes.chunks(size).flat_map(|chunk| mask.push(&mut stream, chunk)).collect();
+    let mut masked_output: Vec<u8> =
+        bytes.chunks(size).flat_map(|chunk| mask.push(&mut stream, chunk)).collect();
     masked_output.extend(mask.finish(&mut stream));
     String::from_utf8_lossy(&masked_output).into_owned()
 }

@@ -17,7 +17,8 @@ use tidemill_worker::{
 /// Responds like a registry, depending on the name of the repository.
 async fn manifest(Path((name, _)): Path<(String, String)>) -> Response {
     let error = |status: u16, code: &str| {
-        let body = format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"message\",\"detail\":null}}]}}");
+        let body =
+            format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"message\",\"detail\":null}}]}}");
         let status = StatusCode::from_u16(status).unwrap();
         (status, [(CONTENT_TYPE, "application/json")], body).into_response()
     };

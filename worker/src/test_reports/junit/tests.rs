@@ -10,8 +10,7 @@ fn lines(bytes: &[u8]) -> (String, Vec<String>) {
         let file = file.map(|file| format!(" in {file}")).unwrap_or_default();
         format!("{outcome:?} {suite} / {name}{file} {duration_ms} ms {message:?}\n").replace(" \"\"\n", "\n")
     };
-    let errors =
-        errors.into_iter().map(|error| format!("{}:{}: {}", error.line, error.column, error.words));
+    let errors = errors.into_iter().map(|error| format!("{}:{}: {}", error.line, error.column, error.words));
     (cases.into_iter().map(line).collect(), errors.collect())
 }
 
