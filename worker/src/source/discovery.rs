@@ -115,21 +115,21 @@ pub fn discover(
     }
     let changed = changed(&objects, remote, commit, request);
     let paths = paths(git::at(repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))?;
-    let CollectedFiles { files, mistakes, .. } = collected;
-    Ok(DiscoveryResult { commit: commit.to_owned(), files, changed, paths, mistakes })
+    let CollectedFiles { files, diagnostics, .. } = collected;
+    Ok(DiscoveryResult { commit: commit.to_owned(), files, changed, paths, mistakes: diagnostics })
 }
 
 /// Files and diagnostics, both within limits.
 #[derive(Debug, Default)]
 struct CollectedFiles {
     files: Vec<PipelineFile>,
-    mistakes: Vec<String>,
+    diagnostics: Vec<String>,
     bytes: usize,
 }
 
 impl CollectedFiles {
     const fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.mistakes.is_empty()
+        self.files.is_empty() && self.diagnostics.is_empty()
     }
 
     /// Reads pipeline files, each with its includes. Reading one is bounded; cancellation is checked after each.
@@ -170,7 +170,7 @@ impl CollectedFiles {
             text.truncate(end);
             text.push_str("\n...\n");
         }
-        self.mistakes.push(text);
+        self.diagnostics.push(text);
     }
 }
 

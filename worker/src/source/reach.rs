@@ -1,7 +1,7 @@
 //! Restricts the hosts that git may contact, whatever their names resolve to.
 //!
 //! Users who may start jobs choose hosts, and servers that redirect. So the address is checked when git connects: HTTP goes
-//! through a proxy in this process ([`gate`]), which checks each redirect as well; SSH and git's own protocol, which have no
+//! through a proxy in this process, which checks each redirect as well; SSH and git's own protocol, which have no
 //! redirects, get the checked IP address.
 
 mod gate;

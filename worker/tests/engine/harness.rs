@@ -247,7 +247,7 @@ impl Bench {
         let job = assignment.preparation.job_id;
         self.give(Assignment { timeout_s: 600, ..assignment });
         // A complete line, so that the name is complete.
-        let log = self.until_logged(job, &format!("$ {WAIT_PARAMS}\n")).await;
+        let log = self.until_logged(job, &format!("$ {WAIT_FOR_RELEASE}\n")).await;
         network(&log).replace("net:", "")
     }
 
@@ -335,9 +335,9 @@ pub fn network(log: &str) -> String {
 pub const NETWORK: &str = "echo net:$(hostname)";
 
 /// A command that waits for [`Bench::release`].
-pub const WAIT_PARAMS: &str = "until [ -e /tmp/release ]; do sleep 0.1; done";
+pub const WAIT_FOR_RELEASE: &str = "until [ -e /tmp/release ]; do sleep 0.1; done";
 /// The script of jobs for [`Bench::hold`].
-pub const HELD: [&str; 2] = [NETWORK, WAIT_PARAMS];
+pub const HELD: [&str; 2] = [NETWORK, WAIT_FOR_RELEASE];
 
 pub fn kind(end: &AttemptEnd) -> Option<FailureKind> {
     end.failure.as_ref().map(|reason| reason.kind)

@@ -114,10 +114,10 @@ pub fn stopping(url: &str, after: usize) -> String {
     let upstream: String = url.trim_start_matches("git://").split('/').next().unwrap().to_owned();
     server(move |mut connection| {
         let mut origin = TcpStream::connect(&upstream).unwrap();
-        let (mut asks, mut request) = (connection.try_clone().unwrap(), origin.try_clone().unwrap());
+        let (mut from_client, mut to_server) = (connection.try_clone().unwrap(), origin.try_clone().unwrap());
         std::thread::spawn(move || {
-            let _ = std::io::copy(&mut asks, &mut request);
-            let _ = request.shutdown(Shutdown::Both);
+            let _ = std::io::copy(&mut from_client, &mut to_server);
+            let _ = to_server.shutdown(Shutdown::Both);
         });
         let mut remaining = after;
         let mut buffer = [0; 4096];

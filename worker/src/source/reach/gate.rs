@@ -89,14 +89,14 @@ impl Gate {
             credentials: credentials.clone(),
             busy: AtomicUsize::new(0),
         });
-        thread::Builder::new().name("git gate".into()).spawn(move || {
+        thread::Builder::new().name("git proxy".into()).spawn(move || {
             for client in listener.incoming().flatten() {
                 let server = server.clone();
                 if server.busy.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
                     server.busy.fetch_sub(1, Ordering::Relaxed);
                     continue;
                 }
-                let spawned = thread::Builder::new().name("git gate".into()).spawn({
+                let spawned = thread::Builder::new().name("git proxy".into()).spawn({
                     let server = server.clone();
                     move || {
                         if let Err(error) = server.serve(client) {
@@ -185,7 +185,7 @@ fn respond(mut client: &TcpStream, status: &str, headers: &str) -> io::Result<()
 /// Copies bytes in both directions until one side closes.
 fn copy_both(client: TcpStream, server: TcpStream) -> io::Result<()> {
     let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
-    let upload = thread::Builder::new().name("git gate".into()).spawn(move || {
+    let upload = thread::Builder::new().name("git proxy".into()).spawn(move || {
         // A client that closed its side needs no response.
         let _ = io::copy(&mut from_client, &mut to_server);
         let _ = to_server.shutdown(Shutdown::Both);
