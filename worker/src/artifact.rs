@@ -175,8 +175,8 @@ impl ArtifactTransfer {
         blocking(move || cache.keep(spool, &actual)).await
     }
 
-    /// Collects the files of `declared` from the workspace and stores them; masks secrets in file names. Returns warnings as log
-    /// lines.
+    /// Collects the files of `declared` from the workspace and stores them; masks secrets in file names. Returns
+    /// warnings as log lines.
     pub async fn collect(
         &self,
         workspace: &WorkspaceMount,
@@ -211,8 +211,8 @@ impl ArtifactTransfer {
         self.send(workspace, &declared.paths, request, (mask, max)).await.map(|(_, warnings)| warnings)
     }
 
-    /// Packs the files that match `paths`, at most `max` bytes, and stores them according to `request`, with masked names. Returns
-    /// the size, or `None` if there is no file, and warnings.
+    /// Packs the files that match `paths`, at most `max` bytes, and stores them according to `request`, with masked
+    /// names. Returns the size, or `None` if there is no file, and warnings.
     async fn send(
         &self,
         workspace: &WorkspaceMount,
@@ -244,8 +244,8 @@ impl ArtifactTransfer {
         }
     }
 
-    /// Stores the files that match `paths` under a cache key, unless their hash is `known`. Returns the bytes sent, or `None` if there
-    /// is no file or no change.
+    /// Stores the files that match `paths` under a cache key, unless their hash is `known`. Returns the bytes sent, or
+    /// `None` if there is no file or no change.
     pub async fn save_cache(
         &self,
         workspace: &WorkspaceMount,
@@ -392,8 +392,8 @@ impl ArtifactTransfer {
         }
     }
 
-    /// Sends `chunks` to the upload URL that the server returns. Returns the request with the artifact's id, or `None` if there are
-    /// no chunks.
+    /// Sends `chunks` to the upload URL that the server returns. Returns the request with the artifact's id, or `None`
+    /// if there are no chunks.
     async fn store(
         &self,
         mut chunks: mpsc::Receiver<io::Result<Bytes>>,

@@ -1,5 +1,5 @@
-//! Reads the test reports of a job after its script has ended, and sends them with the coverage to the server. A failure is logged
-//! and does not fail the job.
+//! Reads the test reports of a job after its script has ended, and sends them with the coverage to the server. A
+//! failure is logged and does not fail the job.
 
 pub mod junit;
 

@@ -108,8 +108,8 @@ impl HostWorkspace {
 
     /// Unpacks `tar` over the existing files, with its times, and with its permissions and owners according to `keep`.
     ///
-    /// Changes nothing outside of the workspace, and creates only files, directories and links. The memory used does not depend on
-    /// the sizes in the tar.
+    /// Changes nothing outside of the workspace, and creates only files, directories and links. The memory used does
+    /// not depend on the sizes in the tar.
     pub fn unpack(&self, tar: impl Read, keep: PermissionPolicy) -> io::Result<()> {
         let mut directories = Vec::new();
         let mut extensions = TarExtensions::default();
@@ -173,9 +173,9 @@ impl HostWorkspace {
         if !extensions.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // Last, as adding files changes a directory's time, and its permissions may forbid it. Directories are reopened, as there may
-        // be more of them than a process may have open files.
-        directories.sort_by(|(one, _), (other, _)| other.cmp(one));
+        // Last, as adding files changes a directory's time, and its permissions may forbid it. Directories are
+        // reopened, as there may be more of them than a process may have open files.
+        directories.sort_by(|(first, _), (second, _)| second.cmp(first));
         for (path, attributes) in &directories {
             attributes.put_on(self.open_directory(path)?)?;
         }

@@ -289,8 +289,8 @@ async fn tree_of_ten_million_paths_is_not_read_completely() {
     );
     let from = source(&server.url, &commit);
     let request = Discovery { before: Some(commit.clone()), ..Discovery::default() };
-    let found = sources.discover(&from, &request).await.unwrap();
-    assert_eq!((found.paths, found.files.len()), (None, 1), "the pipeline files are still found");
+    let result = sources.discover(&from, &request).await.unwrap();
+    assert_eq!((result.paths, result.files.len()), (None, 1), "the pipeline files are still found");
     let (_, peak) = memory();
     assert!(peak.saturating_sub(before) < 64 << 20, "memory grew from {before} to {peak} bytes");
     // It is not checked out either.
@@ -348,16 +348,16 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     let commit = output(&work, &["rev-parse", "HEAD"]);
     let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), SourceSettings::default());
     let from = source(&server.url, &commit);
-    let found = sources.discover(&from, &Discovery::default()).await.unwrap();
-    let bytes: usize = found.files.iter().map(|file| file.text.len()).sum();
+    let result = sources.discover(&from, &Discovery::default()).await.unwrap();
+    let bytes: usize = result.files.iter().map(|file| file.text.len()).sum();
     assert!((1 << 20..=4 << 20).contains(&bytes), "{bytes}");
-    let diagnostics = found.mistakes.concat();
+    let diagnostics = result.mistakes.concat();
     assert!(
         diagnostics.contains("above.yml") && diagnostics.contains("the limit is 1048576"),
         "{diagnostics}"
     );
     assert!(diagnostics.contains("19.yml cannot be read"), "{diagnostics}");
-    assert!(!diagnostics.contains("link.yml") && found.files.iter().all(|file| !file.path.contains("link")));
+    assert!(!diagnostics.contains("link.yml") && result.files.iter().all(|file| !file.path.contains("link")));
 
     for number in 0..10_001 {
         fs::write(work.join(format!(".pipelines/{number}.txt")), "").unwrap();
@@ -366,10 +366,10 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     git(&work, &["commit", "-q", "-m", "many"]);
     git(&work, &["push", "-q", "../mill.git", "main"]);
     let commit = output(&work, &["rev-parse", "HEAD"]);
-    let found = sources.discover(&source(&server.url, &commit), &Discovery::default()).await.unwrap();
+    let result = sources.discover(&source(&server.url, &commit), &Discovery::default()).await.unwrap();
     assert!(
-        found.files.is_empty() && found.mistakes[0].contains("more than 10000 entries"),
+        result.files.is_empty() && result.mistakes[0].contains("more than 10000 entries"),
         "{:?}",
-        found.mistakes
+        result.mistakes
     );
 }

@@ -150,8 +150,8 @@ async fn hostile_repository_runs_nothing() {
             fetch_ref: Some("refs/heads/main".into()),
             ..Discovery::default()
         };
-        let found = sources.discover(&source(url, &commit), &request).await.unwrap();
-        assert_eq!((found.files.len(), found.changed.unwrap().len()), (1, 4), "{url}");
+        let result = sources.discover(&source(url, &commit), &request).await.unwrap();
+        assert_eq!((result.files.len(), result.changed.unwrap().len()), (1, 4), "{url}");
         let tree = sources.tree(&source(url, &commit)).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{url}");
         // Missing objects are not fetched from the remote that the repository configures.

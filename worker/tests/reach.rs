@@ -195,12 +195,12 @@ fn local_repository_is_passed_to_workers_of_the_same_data_directory() {
     let reach = HostPolicy::default();
     let bare = dir.path().join("mill.git");
     for text in [bare.display().to_string(), format!("file://{}", bare.display())] {
-        let found = resolve(&text, Some("main"), None, (cache.path(), &reach)).unwrap();
-        assert_eq!((found.commit.as_str(), found.branch.as_deref()), (commit.as_str(), Some("main")));
-        assert!(matches!(&found.source, Source::Snapshot { .. }), "{:?}", found.source);
-        assert!(!format!("{:?}", found.source).contains("/cache"), "the source contains no path");
-        assert_eq!(fetched(&found.source, cache.path(), &reach).as_deref(), Ok("from afar"));
-        assert!(fetched(&found.source, other.path(), &reach).is_err(), "another data directory");
+        let resolved = resolve(&text, Some("main"), None, (cache.path(), &reach)).unwrap();
+        assert_eq!((resolved.commit.as_str(), resolved.branch.as_deref()), (commit.as_str(), Some("main")));
+        assert!(matches!(&resolved.source, Source::Snapshot { .. }), "{:?}", resolved.source);
+        assert!(!format!("{:?}", resolved.source).contains("/cache"), "the source contains no path");
+        assert_eq!(fetched(&resolved.source, cache.path(), &reach).as_deref(), Ok("from afar"));
+        assert!(fetched(&resolved.source, other.path(), &reach).is_err(), "another data directory");
         let short = resolve(&text, None, Some(&commit[..9]), (cache.path(), &reach)).unwrap();
         assert_eq!(short.commit, commit);
     }

@@ -13,7 +13,8 @@ use tidemill_core::execution::failure::{FailureKind, FailureReason};
 const INSUFFICIENT_STORAGE: u16 = 507;
 /// HTTP status of a server that rejects an object of this size.
 const CONTENT_TOO_LARGE: u16 = 413;
-/// Maximum attempts at a transfer while the server is unreachable or busy: about half a minute if each attempt fails immediately.
+/// Maximum attempts at a transfer while the server is unreachable or busy: about half a minute if each attempt fails
+/// immediately.
 const MAX_ATTEMPTS: usize = 8;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// Maximum attempts of an idempotent call.
 const MAX_ATTEMPTS: usize = 5;
 
-/// Returns a back-off that doubles from `first` to `max`, with a random addition of up to 100 %, so that callers that failed at the
-/// same time do not retry at the same time.
+/// Returns a back-off that doubles from `first` to `max`, with a random addition of up to 100 %, so that callers that
+/// failed at the same time do not retry at the same time.
 #[must_use]
 pub const fn exponential(first: Duration, max: Duration) -> ExponentialBuilder {
     ExponentialBuilder::new().with_min_delay(first).with_max_delay(max).with_jitter()

@@ -82,8 +82,8 @@ impl MarkerParser {
     }
 
     fn match_marker(&self, bytes: &[u8]) -> MarkerMatch {
-        let known = bytes.len().min(self.prefix.len());
-        if bytes[..known] != self.prefix[..known] {
+        let compared = bytes.len().min(self.prefix.len());
+        if bytes[..compared] != self.prefix[..compared] {
             return MarkerMatch::NoMatch;
         }
         if bytes.len() < self.prefix.len() {
@@ -156,21 +156,21 @@ mod tests {
             cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..20),
         ) {
             let bytes: Vec<u8> = pieces.concat();
-            let mut whole = MarkerParser::new("n0nce");
-            let mut expected = whole.push(&bytes);
-            expected.push(Item::Output(whole.finish()));
+            let mut reference = MarkerParser::new("n0nce");
+            let mut expected = reference.push(&bytes);
+            expected.push(Item::Output(reference.finish()));
 
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
             cuts.push(0);
             cuts.push(bytes.len());
             cuts.sort_unstable();
             let mut parser = MarkerParser::new("n0nce");
-            let mut got = Vec::new();
+            let mut items = Vec::new();
             for pair in cuts.windows(2) {
-                got.extend(parser.push(&bytes[pair[0]..pair[1]]));
+                items.extend(parser.push(&bytes[pair[0]..pair[1]]));
             }
-            got.push(Item::Output(parser.finish()));
-            prop_assert_eq!(joined(got), joined(expected));
+            items.push(Item::Output(parser.finish()));
+            prop_assert_eq!(joined(items), joined(expected));
         }
 
         #[test]

@@ -49,7 +49,8 @@ pub struct OperationBounds {
     pub limits: Limits,
     /// Cancels the operation: its git processes are killed, and its locks are released.
     pub cancel: CancellationToken,
-    /// Whether these are the defaults: the work runs in a command, and an interrupt at the terminal must also end its git processes.
+    /// Whether these are the defaults: the work runs in a command, and an interrupt at the terminal must also end its
+    /// git processes.
     is_default: bool,
 }
 
@@ -69,8 +70,8 @@ impl OperationBounds {
         self.is_default
     }
 
-    /// Runs `work` on this thread within these bounds, which [`OperationBounds::current`] returns meanwhile. So the code that runs
-    /// git needs no parameter for them.
+    /// Runs `work` on this thread within these bounds, which [`OperationBounds::current`] returns meanwhile. So the
+    /// code that runs git needs no parameter for them.
     pub fn hold<T>(self, work: impl FnOnce() -> T) -> T {
         struct BoundsGuard(Option<OperationBounds>);
         impl Drop for BoundsGuard {

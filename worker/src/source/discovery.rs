@@ -357,16 +357,16 @@ mod tests {
         git_in(dir, &["init", "-q", "-b", "main"]);
         let jobs = "jobs: { j: { image: i, script: x } }\n";
         let first = commit(dir, &[(".gitlab-ci.yml", "job: { script: x }\n"), ("src/a.rs", "1")]);
-        let found = find(dir, cache.path(), &first, &Discovery::default());
-        assert!(found.files[0].text.contains("image"), "native: {}", found.files[0].text);
-        assert_eq!((found.files[0].path.as_str(), found.changed), (".gitlab-ci.yml", None));
-        let one = format!("name: one\n{jobs}");
-        let two = "name: two\ninclude: shared/jobs.yml\n";
+        let result = find(dir, cache.path(), &first, &Discovery::default());
+        assert!(result.files[0].text.contains("image"), "native: {}", result.files[0].text);
+        assert_eq!((result.files[0].path.as_str(), result.changed), (".gitlab-ci.yml", None));
+        let first_file = format!("name: one\n{jobs}");
+        let second_file = "name: two\ninclude: shared/jobs.yml\n";
         let second = commit(
             dir,
             &[
-                (".pipelines/one.yml", one.as_str()),
-                (".pipelines/two.yaml", two),
+                (".pipelines/one.yml", first_file.as_str()),
+                (".pipelines/two.yaml", second_file),
                 (".pipelines/notes.txt", "no"),
                 (".pipelines/deeper/three.yml", "no"),
                 ("shared/jobs.yml", jobs),
@@ -374,20 +374,20 @@ mod tests {
             ],
         );
         let since = Discovery { before: Some(first.clone()), ..Discovery::default() };
-        let found = find(dir, cache.path(), &second, &since);
-        let names: Vec<&str> = found.files.iter().map(|file| file.path.as_str()).collect();
+        let result = find(dir, cache.path(), &second, &since);
+        let names: Vec<&str> = result.files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(names, [".pipelines/one.yml", ".pipelines/two.yaml"]);
-        assert!(found.files[1].text.contains("script"), "{}", found.files[1].text);
-        assert_eq!(found.changed.unwrap().len(), 6);
-        assert!(found.paths.unwrap().contains(&"src/b c.rs".to_owned()) && found.mistakes.is_empty());
+        assert!(result.files[1].text.contains("script"), "{}", result.files[1].text);
+        assert_eq!(result.changed.unwrap().len(), 6);
+        assert!(result.paths.unwrap().contains(&"src/b c.rs".to_owned()) && result.mistakes.is_empty());
 
         git_in(dir, &["checkout", "-q", "-b", "topic", &first]);
         let topic =
             commit(dir, &[("src/a.rs", "2"), (".pipelines/bad.yml", "name: bad\ninclude: none.yml\n")]);
         let onto = Discovery { target_branch: Some("main".into()), ..Discovery::default() };
-        let found = discover(&Remote::on_disk(dir), Some("topic"), &topic, &onto, cache.path()).unwrap();
-        assert_eq!(found.changed.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
-        assert!(found.mistakes[0].contains("none.yml"), "{:?}", found.mistakes);
+        let result = discover(&Remote::on_disk(dir), Some("topic"), &topic, &onto, cache.path()).unwrap();
+        assert_eq!(result.changed.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
+        assert!(result.mistakes[0].contains("none.yml"), "{:?}", result.mistakes);
         // The commit that a ref points to, if the requested hash is empty or abbreviated.
         let resolved = |commit: &str, reference: &str| {
             let request = Discovery {
@@ -398,8 +398,8 @@ mod tests {
             discover(&Remote::on_disk(dir), None, commit, &request, cache.path())
         };
         git_in(dir, &["branch", "main", &second, "--force"]);
-        let found = resolved("", "refs/heads/main").unwrap();
-        assert_eq!((&found.commit, found.files.len()), (&second, 1));
+        let result = resolved("", "refs/heads/main").unwrap();
+        assert_eq!((&result.commit, result.files.len()), (&second, 1));
         assert_eq!(resolved(&second[..12], "refs/heads/main").unwrap().commit, second);
         assert!(
             resolved(&first[..12], "refs/heads/main").is_err() && resolved("", "refs/heads/none").is_err()

@@ -83,9 +83,9 @@ impl CachedEntry {
     fn remove(&self) -> bool {
         let Some(_locks) = self.lock() else { return false };
         // Renamed first, so that a partly removed directory is not taken for a complete entry.
-        let gone = self.path(".gone");
-        let _ = fs::rename(self.directory(), &gone);
-        for path in [gone, self.path(".new")] {
+        let removed = self.path(".gone");
+        let _ = fs::rename(self.directory(), &removed);
+        for path in [removed, self.path(".new")] {
             let _ = fs::remove_dir_all(path);
         }
         for suffix in [".size", ".lock", ".used"] {
@@ -96,11 +96,11 @@ impl CachedEntry {
 
     /// Removes the rest of interrupted work, and repacks a mirror.
     fn tidy(&self) {
-        let (unfinished, gone) = (self.path(".new"), self.path(".gone"));
-        if self.kind != Kind::Tree || unfinished.exists() || gone.exists() {
+        let (unfinished, removed) = (self.path(".new"), self.path(".gone"));
+        if self.kind != Kind::Tree || unfinished.exists() || removed.exists() {
             let Some(_locks) = self.lock() else { return };
             let _ = fs::remove_dir_all(unfinished);
-            let _ = fs::remove_dir_all(gone);
+            let _ = fs::remove_dir_all(removed);
             if self.kind == Kind::Mirror {
                 tidy(&self.directory());
             }

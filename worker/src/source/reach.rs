@@ -98,8 +98,8 @@ impl HostPolicy {
             return;
         };
         let helper = format!("credential.{}.helper", address.origin());
-        // The empty helper removes the configured helpers, which could store the credentials. Only this user's processes can read the
-        // environment with the values.
+        // The empty helper removes the configured helpers, which could store the credentials. Only this user's
+        // processes can read the environment with the values.
         configure(command, &helper, "");
         configure(
             command,
@@ -218,8 +218,8 @@ fn configure(command: &mut Command, key: &str, value: &str) {
 }
 
 fn variable(command: &Command, name: &str) -> Option<String> {
-    let set = command.get_envs().find(|(known, _)| *known == name)?;
-    Some(set.1?.to_string_lossy().into_owned())
+    let (_, value) = command.get_envs().find(|(variable, _)| *variable == name)?;
+    Some(value?.to_string_lossy().into_owned())
 }
 
 /// Makes SSH connect to `ip` but check the key of the host in `address`.
@@ -281,8 +281,8 @@ mod tests {
             ssh_command.contains("-oHostName=140.82.121.4") && ssh_command.contains("[git.example.org]:2222"),
             "{ssh_command}"
         );
-        let refused = ssh.connect(&mut Command::new("git")).unwrap_err().to_string();
-        assert!(refused.contains("--allow-host"), "{refused}");
+        let error = ssh.connect(&mut Command::new("git")).unwrap_err().to_string();
+        assert!(error.contains("--allow-host"), "{error}");
         let git = reach.remote("git://git.example.org/a.git", false).unwrap();
         assert_eq!(git.connect(&mut Command::new("git")).unwrap().url, "git://140.82.121.4/a.git");
         assert!(git.connect(&mut Command::new("git")).is_err(), "it is private now");

@@ -1,5 +1,6 @@
-//! Registry of the snapshots that `tidemill run` passes to workers of its own data directory. A request refers to a snapshot by an
-//! unguessable id, never by a path: the record of an id is below the cache, where only this user can write.
+//! Registry of the snapshots that `tidemill run` passes to workers of its own data directory. A request refers to a
+//! snapshot by an unguessable id, never by a path: the record of an id is below the cache, where only this user can
+//! write.
 
 use super::git::SourceError;
 use crate::store::unused_for;

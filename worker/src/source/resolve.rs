@@ -58,8 +58,8 @@ pub fn repository_named(text: &str) -> Result<String, SourceError> {
     }
 }
 
-/// Resolves the repository `text` at `branch` or `commit`, by default at the head of its default branch. A directory is registered
-/// below `cache` for workers of this data directory.
+/// Resolves the repository `text` at `branch` or `commit`, by default at the head of its default branch. A directory is
+/// registered below `cache` for workers of this data directory.
 pub fn resolve(
     text: &str,
     branch: Option<&str>,

@@ -27,7 +27,8 @@ impl SourceSettings {
         ("TIDEMILL_SOURCES_MIN_FREE", "minimum free disk space; below it, unused sources are removed"),
     ];
 
-    /// Reads the settings from `value`, which returns the value of a variable of [`Self::VARIABLES`]. An error names the invalid variable.
+    /// Reads the settings from `value`, which returns the value of a variable of [`Self::VARIABLES`]. An error names
+    /// the invalid variable.
     pub fn from_variables(value: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut settings = Self::default();
         let Self { limits, retention } = &mut settings;

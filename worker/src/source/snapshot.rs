@@ -104,8 +104,8 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
     })
 }
 
-/// Opens and locks Tidemill's own bare repository for `top`. Its alternate is the git directory `common`, so that no command has
-/// to run in the user's repository.
+/// Opens and locks Tidemill's own bare repository for `top`. Its alternate is the git directory `common`, so that no
+/// command has to run in the user's repository.
 pub(super) fn beside(
     top: &str,
     common: Option<&Path>,
@@ -164,7 +164,8 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
     Ok(LocalRepository { origin: origin(&common), top, common: Some(common), branch, head })
 }
 
-/// Returns the address of `origin` without credentials, if it is a network address. Reads the file, which costs less than a git process.
+/// Returns the address of `origin` without credentials, if it is a network address. Reads the file, which costs less
+/// than a git process.
 fn origin(common: &Path) -> Option<String> {
     let config = fs::read_to_string(common.join("config")).ok()?;
     let mut inside = false;

@@ -38,7 +38,8 @@ pub struct Tree {
     _in_use: FileLock,
 }
 
-/// Returns the tree of `source`, which is created if it does not exist; `None` for [`Source::None`]. `download` fetches missing uploads.
+/// Returns the tree of `source`, which is created if it does not exist; `None` for [`Source::None`]. `download` fetches
+/// missing uploads.
 pub fn materialise(
     source: &Source,
     cache: &Path,
@@ -118,8 +119,8 @@ struct TreeSource<'a> {
 }
 
 impl TreeSource<'_> {
-    /// Creates the tree at `building`, moves it to `target`, and returns its approximate size in bytes. Removes the tree if this
-    /// fails.
+    /// Creates the tree at `building`, moves it to `target`, and returns its approximate size in bytes. Removes the
+    /// tree if this fails.
     fn build(&self, building: &Path, target: &Path) -> Result<u64, SourceError> {
         struct TemporaryTree<'a>(&'a Path);
         impl Drop for TemporaryTree<'_> {

@@ -63,8 +63,8 @@ pub struct WrittenPack {
     pub file: File,
 }
 
-/// Plans how remote workers get `snapshot`. They fetch the objects that its `origin` has, unless `all` objects are to be uploaded
-/// or there is no `origin` on a network.
+/// Plans how remote workers get `snapshot`. They fetch the objects that its `origin` has, unless `all` objects are to
+/// be uploaded or there is no `origin` on a network.
 pub fn upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceError> {
     let url = snapshot.origin.clone().filter(|_| !all);
     let base = if url.is_some() { base(snapshot)? } else { None };
@@ -122,8 +122,8 @@ impl SourcePack {
         source
     }
 
-    /// Returns the name of an earlier pack of the same objects. If the server still has that pack, no new one is needed. Git's packs
-    /// are not reproducible, so that a new pack would have another name.
+    /// Returns the name of an earlier pack of the same objects. If the server still has that pack, no new one is
+    /// needed. Git's packs are not reproducible, so that a new pack would have another name.
     #[must_use]
     pub fn name_before(&self) -> Option<String> {
         fs::read_to_string(self.name_path()).ok().filter(|name| name.parse::<UploadId>().is_ok())

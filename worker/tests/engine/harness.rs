@@ -241,8 +241,8 @@ impl Bench {
         }
     }
 
-    /// Starts `assignment`, whose script must be [`HELD`], and returns its container once the script runs. While a job runs, the worker
-    /// keeps containers prepared for other jobs, however long the test takes.
+    /// Starts `assignment`, whose script must be [`HELD`], and returns its container once the script runs. While a job
+    /// runs, the worker keeps containers prepared for other jobs, however long the test takes.
     pub async fn hold(&self, assignment: Assignment) -> String {
         let job = assignment.preparation.job_id;
         self.give(Assignment { timeout_s: 600, ..assignment });

@@ -64,7 +64,8 @@ async fn disk_over_limit_stops_job_wherever_it_writes() {
             writes.preparation.source = source;
         }
         bench.give(writes);
-        // The disk is measured at least once a minute; a busy machine writes slowly, and other processes may free as much space meanwhile.
+        // The disk is measured at least once a minute; a busy machine writes slowly, and other processes may free as
+        // much space meanwhile.
         let end = tokio::time::timeout(Duration::from_secs(180), bench.ends.recv()).await.unwrap().unwrap();
         assert_eq!(kind(&end), Some(FailureKind::WorkspaceLimit), "{path}: {end:?}");
     }

@@ -151,11 +151,11 @@ fn braced(rest: &[u8]) -> Result<Decoded, Decoded> {
 /// `\ud83d\ude00`.
 fn surrogates(high: u32, bytes: &[u8]) -> Result<Decoded, Decoded> {
     let following = &bytes[6..];
-    let known = following.len().min(2);
-    if following[..known] != b"\\u"[..known] {
+    let compared = following.len().min(2);
+    if following[..compared] != b"\\u"[..compared] {
         return Err(Decoded::Plain);
     }
-    if known < 2 {
+    if compared < 2 {
         return Err(Decoded::Partial);
     }
     match number(&following[2..], 16, 4, 4)?.0 {
@@ -166,8 +166,8 @@ fn surrogates(high: u32, bytes: &[u8]) -> Result<Decoded, Decoded> {
 
 /// `$'\n'`, as zsh prints it between other characters.
 fn dollar(bytes: &[u8]) -> Decoded {
-    let known = bytes.len().min(3);
-    if bytes[..known] != b"$'\\"[..known] {
+    let compared = bytes.len().min(3);
+    if bytes[..compared] != b"$'\\"[..compared] {
         return Decoded::Plain;
     }
     let (Some(letter), Some(end)) = (bytes.get(3), bytes.get(4)) else { return Decoded::Partial };

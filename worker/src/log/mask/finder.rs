@@ -187,8 +187,8 @@ impl Finder {
 
     /// Returns how many of the last bytes may be the start of a pattern.
     pub fn depth(&self, state: StateID) -> usize {
-        let found = self.depths.binary_search_by_key(&state, |(known, _)| *known);
-        found.ok().and_then(|at| self.depths.get(at)).map_or(0, |(_, depth)| *depth as usize)
+        let index = self.depths.binary_search_by_key(&state, |(id, _)| *id);
+        index.ok().and_then(|index| self.depths.get(index)).map_or(0, |(_, depth)| *depth as usize)
     }
 }
 

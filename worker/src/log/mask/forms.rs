@@ -70,15 +70,15 @@ impl EncodedForms {
         (self.leads[usize::from(b'-')], self.leads[usize::from(b'_')]) =
             (self.leads[usize::from(b'+')], self.leads[usize::from(b'/')]);
         for (digits, edges) in base64_forms(part.as_bytes()) {
-            let known = self.base64.entry(digits).or_default();
-            known.before |= edges.before;
-            known.after |= edges.after;
+            let known_edges = self.base64.entry(digits).or_default();
+            known_edges.before |= edges.before;
+            known_edges.after |= edges.after;
         }
     }
 }
 
-/// Returns the digits that every base64 encoding of data with `value` contains: for each of the three alignments, the digits that
-/// depend only on `value`. The digits at the edges also depend on the data next to it.
+/// Returns the digits that every base64 encoding of data with `value` contains: for each of the three alignments, the
+/// digits that depend only on `value`. The digits at the edges also depend on the data next to it.
 fn base64_forms(value: &[u8]) -> Vec<(Vec<u8>, PartialEdges)> {
     let mut forms = Vec::new();
     for before in 0..3_usize {

@@ -71,8 +71,8 @@ impl Stream {
     /// Extends the match that ends at `known` by `start..end`.
     fn extend(&mut self, known: usize, start: usize, end: usize) {
         // If the match is already released, nothing is shown for its rest.
-        let here = self.matches.iter().find(|span| span.start < known && known <= span.end).copied();
-        self.insert(here.map_or(Span { start, end, shown: true }, |span| Span { end, ..span }));
+        let existing = self.matches.iter().find(|span| span.start < known && known <= span.end).copied();
+        self.insert(existing.map_or(Span { start, end, shown: true }, |span| Span { end, ..span }));
     }
 
     fn insert(&mut self, mut new: Span) {
@@ -211,7 +211,8 @@ impl EncodingDecoder {
         self.positions.set_contiguous(at, finder.longest);
     }
 
-    /// Processes the byte at `at`; `plain` is the state for the plain bytes after it. Returns whether the decoder becomes inactive.
+    /// Processes the byte at `at`; `plain` is the state for the plain bytes after it. Returns whether the decoder
+    /// becomes inactive.
     pub fn push(
         &mut self,
         finder: &Finder,
@@ -380,8 +381,8 @@ impl Base64Decoder {
         }
     }
 
-    /// Returns whether a digit directly precedes the last `length` ones. A digit before a line break does not count: otherwise the end
-    /// of every line would be held back until the next one.
+    /// Returns whether a digit directly precedes the last `length` ones. A digit before a line break does not count:
+    /// otherwise the end of every line would be held back until the next one.
     fn has_preceding_digit(&self, length: usize) -> bool {
         if self.positions.count() - self.first <= length {
             return false;
@@ -390,7 +391,8 @@ impl Base64Decoder {
         at(length).zip(at(length + 1)).is_some_and(|(start, before)| start == before + 1)
     }
 
-    /// Returns the start of a possible secret in a stream that so far ends at `end` with `last`. `leads` are the digits that may precede it.
+    /// Returns the start of a possible secret in a stream that so far ends at `end` with `last`. `leads` are the digits
+    /// that may precede it.
     pub fn open(&self, finder: &Finder, leads: &[bool; 256], (last, end): (u8, usize)) -> Option<usize> {
         let depth = finder.depth(self.state);
         let matching = if depth > 0 {

@@ -134,7 +134,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let mask = SecretMask::new(["a secret that nobody prints"]).unwrap();
-        let (one, other) = bytes.split_at(cut.index(bytes.len() + 1));
-        prop_assert_eq!(masked(&mask, &[one, other]), bytes.clone());
+        let (first, second) = bytes.split_at(cut.index(bytes.len() + 1));
+        prop_assert_eq!(masked(&mask, &[first, second]), bytes.clone());
     }
 }

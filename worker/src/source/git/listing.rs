@@ -14,7 +14,8 @@ pub struct Records {
 }
 
 impl Records {
-    /// Passes each record that `bytes` complete to `sink`. Breaks if `sink` does, or if a record is longer than any that git prints.
+    /// Passes each record that `bytes` complete to `sink`. Breaks if `sink` does, or if a record is longer than any
+    /// that git prints.
     pub fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
         let mut rest = bytes;
         while let Some(end) = memchr::memchr(0, rest) {
@@ -143,15 +144,15 @@ mod tests {
     fn records_are_the_same_for_any_chunking() {
         let bytes = b"one\0\0three and more\0rest";
         for size in 1..bytes.len() {
-            let (mut records, mut found) = (Records::default(), Vec::new());
+            let (mut records, mut parsed) = (Records::default(), Vec::new());
             for chunk in bytes.chunks(size) {
                 let flow = records.push(chunk, &mut |record| {
-                    found.push(record.to_vec());
+                    parsed.push(record.to_vec());
                     ControlFlow::Continue(())
                 });
                 assert!(flow.is_continue());
             }
-            assert_eq!(found, [&b"one"[..], b"", b"three and more"]);
+            assert_eq!(parsed, [&b"one"[..], b"", b"three and more"]);
         }
     }
 
@@ -168,14 +169,14 @@ mod tests {
     #[test]
     fn tree_entries_are_parsed_with_sizes() {
         let record = format!("100644 blob {HASH}      12\tsrc/a\tb c.rs");
-        let found = entry(record.as_bytes()).unwrap();
-        assert_eq!((found.is_file, found.size, found.path), (true, Some(12), &b"src/a\tb c.rs"[..]));
+        let entry = entry(record.as_bytes()).unwrap();
+        assert_eq!((entry.is_file, entry.size, entry.path), (true, Some(12), &b"src/a\tb c.rs"[..]));
         for (head, is_file) in
             [("120000 blob", false), ("160000 commit", false), ("040000 tree", false), ("100755 blob", true)]
         {
             let record = format!("{head} {HASH}       -\tx");
-            let found = entry(record.as_bytes()).unwrap();
-            assert_eq!((found.is_file, found.size), (is_file, None), "{head}");
+            let entry = entry(record.as_bytes()).unwrap();
+            assert_eq!((entry.is_file, entry.size), (is_file, None), "{head}");
         }
         for record in ["", "\t", "100644 blob\tx", "100644 blob e\t"] {
             assert_eq!(entry(record.as_bytes()), None, "{record}");
@@ -195,9 +196,9 @@ mod tests {
 
     #[test]
     fn missing_objects_are_recognized() {
-        let found = format!("{HASH} blob 12");
-        let found = object(&found).unwrap();
-        assert_eq!((found.hash, found.is_blob, found.size), (HASH, true, 12));
+        let line = format!("{HASH} blob 12");
+        let header = object(&line).unwrap();
+        assert_eq!((header.hash, header.is_blob, header.size), (HASH, true, 12));
         assert!(!object(&format!("{HASH} tree 12")).unwrap().is_blob);
         for line in
             ["x missing", "main:a b missing", &format!("{HASH} blob"), &format!("{HASH} blob 1 2"), ""]

@@ -82,7 +82,7 @@ Passed outer /  0 ms
 
 #[test]
 fn errors_have_a_position_and_cases_before_them_are_read() {
-    let one = "<testsuite name='s'>\n<testcase name='a'/>\n";
+    let prefix = "<testsuite name='s'>\n<testcase name='a'/>\n";
     for (text, error) in [
         ("", "1:1: the file has no `testsuite` element"),
         ("plain words", "1:12: the file has no `testsuite` element"),
@@ -103,7 +103,7 @@ fn errors_have_a_position_and_cases_before_them_are_read() {
         let (read, errors) = lines(text.as_bytes());
         assert_eq!((read.as_str(), errors.as_slice()), ("", [error.to_owned()].as_slice()), "{text}");
     }
-    let (read, errors) = lines(format!("{one}<testcase name='b'><failure>").as_bytes());
+    let (read, errors) = lines(format!("{prefix}<testcase name='b'><failure>").as_bytes());
     assert_eq!(read, "Passed s / a 0 ms\n");
     assert_eq!(errors, ["3:29: unexpected end of file"]);
 }
