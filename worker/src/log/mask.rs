@@ -95,25 +95,25 @@ impl SecretMask {
         }
         let start = stream.end();
         stream.hold(bytes);
-        let mut lanes = stream.lanes.take().unwrap_or_else(|| finders.lanes());
+        let mut decoders = stream.lanes.take().unwrap_or_else(|| finders.lanes());
         for (at, byte) in (start..).zip(bytes) {
-            finders.step(&mut lanes, stream, *byte, at);
+            finders.step(&mut decoders, stream, *byte, at);
         }
-        let until = finders.open(&lanes, stream.end(), bytes.last().copied());
-        stream.lanes = Some(lanes);
+        let until = finders.open(&decoders, stream.end(), bytes.last().copied());
+        stream.lanes = Some(decoders);
         stream.release(until)
     }
 
     /// Ends a stream and returns the rest of its masked output.
     pub fn finish(&self, stream: &mut Stream) -> Vec<u8> {
-        if let (Some(finders), Some(mut lanes)) = (&self.finders, stream.lanes.take()) {
-            for (bit, lane) in lanes.decoded.iter_mut().enumerate() {
-                if lanes.awake >> bit & 1 == 1 {
-                    lane.finish(&finders.plain, |start, end| stream.note(start, end));
+        if let (Some(finders), Some(mut decoders)) = (&self.finders, stream.lanes.take()) {
+            for (bit, decoder) in decoders.decoded.iter_mut().enumerate() {
+                if decoders.awake >> bit & 1 == 1 {
+                    decoder.finish(&finders.plain, |start, end| stream.note(start, end));
                 }
             }
             if let Some(finder) = &finders.base64 {
-                lanes.base64.finish(finder, |finding| stream.find(finding));
+                decoders.base64.finish(finder, |finding| stream.find(finding));
             }
         }
         stream.release(stream.end())
@@ -140,53 +140,55 @@ impl SecretFinders {
     /// Processes the byte at position `at`.
     #[allow(clippy::inline_always, reason = "it runs for each byte of output")]
     #[inline(always)]
-    fn step(&self, lanes: &mut Decoders, stream: &mut Stream, byte: u8, at: usize) {
-        let before = lanes.plain;
-        lanes.plain = self.plain.next(before, byte);
-        if let Some(matched) = self.plain.matched(lanes.plain) {
+    fn step(&self, decoders: &mut Decoders, stream: &mut Stream, byte: u8, at: usize) {
+        let before = decoders.plain;
+        decoders.plain = self.plain.next(before, byte);
+        if let Some(matched) = self.plain.matched(decoders.plain) {
             stream.note(at + 1 - matched.length, at + 1);
         }
-        let awake = lanes.awake | self.leads[usize::from(byte)];
-        if awake != 0 {
-            self.step_decoded(lanes, stream, (byte, at), before, awake);
+        let active = decoders.awake | self.leads[usize::from(byte)];
+        if active != 0 {
+            self.step_decoded(decoders, stream, (byte, at), before, active);
         }
         if let Some(finder) = &self.base64 {
-            lanes.base64.push(finder, byte, at, |finding| stream.find(finding));
+            decoders.base64.push(finder, byte, at, |finding| stream.find(finding));
         }
         if let Some(finder) = &self.hex {
-            lanes.hex.push(finder, byte, at, |start, end| stream.note(start, end));
+            decoders.hex.push(finder, byte, at, |start, end| stream.note(start, end));
         }
     }
 
     /// Processes the byte in the active decoders, and activates those for which it may start an escape.
     fn step_decoded(
         &self,
-        lanes: &mut Decoders,
+        decoders: &mut Decoders,
         stream: &mut Stream,
         (byte, at): (u8, usize),
         before: StateID,
-        awake: u8,
+        active: u8,
     ) {
-        for (bit, lane) in lanes.decoded.iter_mut().enumerate().filter(|(bit, _)| awake >> bit & 1 == 1) {
-            if lanes.awake >> bit & 1 == 0 {
-                lane.wake(&self.plain, before, at);
-                lanes.awake |= 1 << bit;
+        for (bit, decoder) in
+            decoders.decoded.iter_mut().enumerate().filter(|(bit, _)| active >> bit & 1 == 1)
+        {
+            if decoders.awake >> bit & 1 == 0 {
+                decoder.wake(&self.plain, before, at);
+                decoders.awake |= 1 << bit;
             }
-            if lane.push(&self.plain, lanes.plain, (byte, at), |start, end| stream.note(start, end)) {
-                lanes.awake &= !(1 << bit);
+            if decoder.push(&self.plain, decoders.plain, (byte, at), |start, end| stream.note(start, end)) {
+                decoders.awake &= !(1 << bit);
             }
         }
     }
 
     /// Returns the position of the earliest possible secret in a stream that so far ends at `at`, or `at` if there is none.
-    fn open(&self, lanes: &Decoders, at: usize, last: Option<u8>) -> usize {
-        let awake = lanes.decoded.iter().enumerate().filter(|(bit, _)| lanes.awake >> bit & 1 == 1);
-        let decoded = awake.filter_map(|(_, lane)| lane.open(&self.plain)).min();
+    fn open(&self, decoders: &Decoders, at: usize, last: Option<u8>) -> usize {
+        let active = decoders.decoded.iter().enumerate().filter(|(bit, _)| decoders.awake >> bit & 1 == 1);
+        let decoded = active.filter_map(|(_, decoder)| decoder.open(&self.plain)).min();
         let base64 = self.base64.as_ref().zip(last);
         let base64 =
-            base64.and_then(|(finder, last)| lanes.base64.open(finder, &self.base64_leads, (last, at)));
-        let hex = self.hex.as_ref().and_then(|finder| lanes.hex.open(finder));
-        let plain = at - self.plain.depth(lanes.plain);
+            base64.and_then(|(finder, last)| decoders.base64.open(finder, &self.base64_leads, (last, at)));
+        let hex = self.hex.as_ref().and_then(|finder| decoders.hex.open(finder));
+        let plain = at - self.plain.depth(decoders.plain);
         [decoded, base64, hex].into_iter().flatten().fold(plain, usize::min)
     }
 }

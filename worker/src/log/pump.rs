@@ -30,7 +30,7 @@ pub struct OutputPipe {
     coverage: Option<CoverageSearch>,
 }
 
-/// Searches the script's output for the share of covered lines, but not the echoed commands nor the `after_script`.
+/// Searches the script's output for the coverage, except the echoed commands and the `after_script`.
 #[derive(Debug)]
 struct CoverageSearch {
     finder: Finder,
