@@ -169,14 +169,14 @@ mod tests {
     #[test]
     fn tree_entries_are_parsed_with_sizes() {
         let record = format!("100644 blob {HASH}      12\tsrc/a\tb c.rs");
-        let entry = entry(record.as_bytes()).unwrap();
-        assert_eq!((entry.is_file, entry.size, entry.path), (true, Some(12), &b"src/a\tb c.rs"[..]));
+        let parsed = entry(record.as_bytes()).unwrap();
+        assert_eq!((parsed.is_file, parsed.size, parsed.path), (true, Some(12), &b"src/a\tb c.rs"[..]));
         for (head, is_file) in
             [("120000 blob", false), ("160000 commit", false), ("040000 tree", false), ("100755 blob", true)]
         {
             let record = format!("{head} {HASH}       -\tx");
-            let entry = entry(record.as_bytes()).unwrap();
-            assert_eq!((entry.is_file, entry.size), (is_file, None), "{head}");
+            let parsed = entry(record.as_bytes()).unwrap();
+            assert_eq!((parsed.is_file, parsed.size), (is_file, None), "{head}");
         }
         for record in ["", "\t", "100644 blob\tx", "100644 blob e\t"] {
             assert_eq!(entry(record.as_bytes()), None, "{record}");
