@@ -1,4 +1,4 @@
-//! Artifacts and caches: unpacked into a workspace, and collected from one.
+//! Restores artifacts and caches into workspaces, and stores those of jobs.
 
 mod cache;
 mod failure;
@@ -43,21 +43,21 @@ use tidemill_core::{
 use tokio::{io::AsyncWriteExt, sync::mpsc};
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
-/// Files in an artifact's listing.
+/// Maximum number of files in an artifact's listing.
 const MAX_LISTED: usize = 10_000;
-/// Unsent chunks of a tar.
+/// Maximum number of unsent chunks of a tar.
 const MAX_QUEUED_CHUNKS: usize = 16;
 
 type Chunks = BoxStream<'static, io::Result<Bytes>>;
 
-/// Moves artifacts between the server and workspaces.
+/// Transfers artifacts between the server and workspaces.
 #[derive(Debug, Clone)]
 pub struct ArtifactTransfer {
-    /// The server.
+    /// Client of the server.
     pub api: ApiClient,
-    /// The engine that the workspaces belong to.
+    /// The engine of the workspaces.
     pub engine: Arc<DockerManager>,
-    /// Artifacts of earlier jobs; `None` if the server is on this machine, where a copy would only fill the disk.
+    /// Cache of artifacts; `None` if the server is on this machine, where a copy would only fill the disk.
     pub cache: Option<ArtifactCache>,
 }
 
@@ -78,73 +78,78 @@ impl ArtifactTransfer {
         workspace: &WorkspaceMount,
         artifact: &ArtifactSource,
     ) -> Result<(), TransferError> {
-        if let Some(here) = self.engine.on_this_machine(workspace).await {
-            match self.unpack(here, artifact).await? {
+        if let Some(host_workspace) = self.engine.on_this_machine(workspace).await {
+            match self.unpack(host_workspace, artifact).await? {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
-                // Only the engine knows the container's own links and mounts.
-                Err(error) => tracing::debug!(%error, "the artifact is unpacked through the engine"),
+                // Only the engine can resolve the container's own links and mounts.
+                Err(error) => {
+                    tracing::debug!(%error, "unpacking the artifact directly failed; using the engine")
+                }
             }
         }
         let hash = Arc::new(Mutex::new(Sha256::new()));
-        let broke_off = Arc::new(AtomicBool::new(false));
-        let (seen, broke) = (hash.clone(), broke_off.clone());
+        let download_failed = Arc::new(AtomicBool::new(false));
+        let (received_hash, failed) = (hash.clone(), download_failed.clone());
         let tar = self.bytes(artifact).await?;
-        let tar = tar.inspect_err(move |_| broke.store(true, Ordering::Relaxed)).inspect_ok(move |chunk| {
-            if let Ok(mut hash) = seen.lock() {
+        let tar = tar.inspect_err(move |_| failed.store(true, Ordering::Relaxed)).inspect_ok(move |chunk| {
+            if let Ok(mut hash) = received_hash.lock() {
                 hash.update(chunk);
             }
         });
         let uploaded = self.engine.upload(&workspace.container, tar).await;
         uploaded.map_err(|error| {
             // The engine only sees a truncated tar.
-            let passing = broke_off.load(Ordering::Relaxed);
+            let is_transient = download_failed.load(Ordering::Relaxed);
             match error {
-                error if passing => TransferError::Transient(error.to_string()),
-                // The engine works, but rejects this tar.
+                error if is_transient => TransferError::Transient(error.to_string()),
+                // The engine is available but rejects this tar.
                 error if is_bad_request(&error) => TransferError::Other(error.to_string()),
-                error => TransferError::Reason(failure("the container did not take it", &error)),
+                error => TransferError::Reason(failure(
+                    "the engine could not unpack it into the container",
+                    &error,
+                )),
             }
         })?;
-        let got = hash.lock().map(|hash| HEXLOWER.encode(&hash.clone().finalize())).unwrap_or_default();
-        verify_hash(&got, artifact)
+        let actual = hash.lock().map(|hash| HEXLOWER.encode(&hash.clone().finalize())).unwrap_or_default();
+        verify_hash(&actual, artifact)
     }
 
-    /// Unpacks `artifact` in a workspace of this machine; the inner error is that of the workspace.
+    /// Unpacks `artifact` into a workspace on this machine. The inner error is that of the workspace.
     async fn unpack(
         &self,
-        here: Arc<HostWorkspace>,
+        host_workspace: Arc<HostWorkspace>,
         artifact: &ArtifactSource,
     ) -> Result<io::Result<()>, TransferError> {
         let bytes = SyncIoBridge::new(StreamReader::new(self.bytes(artifact).await?));
-        let unpacking = blocking(move || {
+        let task = blocking(move || {
             let mut bytes = HashingReader { bytes, hash: Sha256::new() };
-            let laid =
-                here.unpack(BufReader::with_capacity(BUFFER_SIZE, &mut bytes), PermissionPolicy::Everything);
-            if laid.is_ok() {
-                // Bytes after the tar's end count for the hash.
+            let unpacked = host_workspace
+                .unpack(BufReader::with_capacity(BUFFER_SIZE, &mut bytes), PermissionPolicy::Everything);
+            if unpacked.is_ok() {
+                // The hash includes the bytes after the tar's end.
                 io::copy(&mut bytes, &mut io::sink())?;
             }
-            Ok((laid, HEXLOWER.encode(&bytes.hash.finalize())))
+            Ok((unpacked, HEXLOWER.encode(&bytes.hash.finalize())))
         });
-        let (laid, got) = unpacking.await?;
-        if laid.is_ok() {
-            verify_hash(&got, artifact)?;
+        let (unpacked, actual) = task.await?;
+        if unpacked.is_ok() {
+            verify_hash(&actual, artifact)?;
         }
-        Ok(laid)
+        Ok(unpacked)
     }
 
-    /// The bytes of `artifact`: from the cache, from the server into the cache, or just from the server.
+    /// Returns the bytes of `artifact` from the cache or the server; a download also fills the cache.
     async fn bytes(&self, artifact: &ArtifactSource) -> Result<Chunks, TransferError> {
         let Some(cache) = &self.cache else { return Ok(self.api.get(&artifact.url).await?.boxed()) };
-        let (known, sha256) = (cache.clone(), artifact.sha256.clone());
-        let file = match blocking(move || Ok(known.get(&sha256))).await? {
+        let (lookup, sha256) = (cache.clone(), artifact.sha256.clone());
+        let file = match blocking(move || Ok(lookup.get(&sha256))).await? {
             Some(file) => file,
             None => match self.fetch(cache.clone(), artifact).await {
                 Ok(file) => file,
-                // A removed or damaged cache only costs a download.
+                // Without the cache, the artifact is only downloaded.
                 Err(TransferError::Io(error)) if error.kind() != io::ErrorKind::StorageFull => {
-                    tracing::warn!(%error, "the worker's cache of artifacts cannot be used");
+                    tracing::warn!(%error, "the artifact cache of this worker cannot be used");
                     return Ok(self.api.get(&artifact.url).await?.boxed());
                 }
                 Err(error) => return Err(error),
@@ -154,8 +159,8 @@ impl ArtifactTransfer {
     }
 
     async fn fetch(&self, cache: ArtifactCache, artifact: &ArtifactSource) -> Result<File, TransferError> {
-        let spooling = cache.clone();
-        let mut spool = blocking(move || spooling.spool()).await?;
+        let spool_cache = cache.clone();
+        let mut spool = blocking(move || spool_cache.spool()).await?;
         let mut bytes = Box::pin(self.api.get(&artifact.url).await?);
         let mut hash = Sha256::new();
         while let Some(chunk) = bytes.next().await {
@@ -164,12 +169,12 @@ impl ArtifactTransfer {
             // A write to the page cache does not block for long.
             spool.write_all(&chunk)?;
         }
-        let got = HEXLOWER.encode(&hash.finalize());
-        verify_hash(&got, artifact)?;
-        blocking(move || cache.keep(spool, &got)).await
+        let actual = HEXLOWER.encode(&hash.finalize());
+        verify_hash(&actual, artifact)?;
+        blocking(move || cache.keep(spool, &actual)).await
     }
 
-    /// Collects the files that `declared` names from the workspace and stores them; secrets in file names are masked. Returns
+    /// Collects the files of `declared` from the workspace and stores them; masks secrets in file names. Returns
     /// warnings as log lines.
     pub async fn collect(
         &self,
@@ -178,10 +183,10 @@ impl ArtifactTransfer {
         holder: (JobId, LeaseToken),
         mask: &SecretMask,
     ) -> Result<String, FailureReason> {
-        let begun = Instant::now();
-        let done = with_retries(|| self.collect_once(workspace, declared, holder, mask)).await;
-        tracing::debug!(took = ?begun.elapsed(), "artifacts collected");
-        done.map_err(|error| error.reason("artifacts could not be stored"))
+        let started = Instant::now();
+        let result = with_retries(|| self.collect_once(workspace, declared, holder, mask)).await;
+        tracing::debug!(took = ?started.elapsed(), "artifacts collected");
+        result.map_err(|error| error.reason("artifacts could not be stored"))
     }
 
     async fn collect_once(
@@ -205,8 +210,8 @@ impl ArtifactTransfer {
         self.send(workspace, &declared.paths, request, (mask, max)).await.map(|(_, warnings)| warnings)
     }
 
-    /// Packs the files that `paths` name, at most `max` bytes, and stores them as `request` says, with masked names. Returns the
-    /// size (`None`: no file) and warnings.
+    /// Packs the files that match `paths`, at most `max` bytes, and stores them according to `request`, with masked
+    /// names. Returns the size, or `None` if there is no file, and warnings.
     async fn send(
         &self,
         workspace: &WorkspaceMount,
@@ -216,7 +221,7 @@ impl ArtifactTransfer {
     ) -> Result<(Option<u64>, String), TransferError> {
         request.file_path = mask.text(&request.file_path);
         let (sender, chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
-        // Storing begins while packing.
+        // Packing and storing run concurrently.
         let packing = self.pack(workspace, paths, sender, max);
         let (packed, stored) = tokio::join!(packing, self.store(chunks, request));
         match (packed, stored) {
@@ -230,7 +235,7 @@ impl ArtifactTransfer {
                 Ok((Some(size), warnings))
             }
             (Ok((_, warnings)), Ok(_)) => Ok((None, warnings)),
-            // A closed channel means that storing failed, whose error says why.
+            // A closed channel means that storing failed; report that error.
             (Err(TransferError::Io(error)), Err(stored)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 Err(stored)
             }
@@ -238,8 +243,8 @@ impl ArtifactTransfer {
         }
     }
 
-    /// Saves the files that `paths` name under a cache's key, unless their hash is `known`. Returns the bytes sent; `None`: no
-    /// file, or no change.
+    /// Stores the files that match `paths` under a cache key, unless their hash is `known`. Returns the bytes sent, or
+    /// `None` if there is no file or no change.
     pub async fn save_cache(
         &self,
         workspace: &WorkspaceMount,
@@ -248,7 +253,7 @@ impl ArtifactTransfer {
         known: Option<&str>,
         (assignment, mask): (&Assignment, &SecretMask),
     ) -> Result<Option<u64>, FailureReason> {
-        let kept = async {
+        let saved = async {
             if let Some(known) = known
                 && self.packed_hash(workspace, paths).await?.as_deref() == Some(known)
             {
@@ -267,10 +272,10 @@ impl ArtifactTransfer {
             let max = self.engine.limits().cache_bytes;
             self.send(workspace, paths, request, (mask, max)).await.map(|(size, _)| size)
         };
-        kept.await.map_err(|error: TransferError| error.reason("the cache could not be stored"))
+        saved.await.map_err(|error: TransferError| error.reason("the cache could not be stored"))
     }
 
-    /// The hash of the tar of `paths`, without sending it.
+    /// Computes the hash of the tar of `paths` without sending it.
     async fn packed_hash(
         &self,
         workspace: &WorkspaceMount,
@@ -291,14 +296,14 @@ impl ArtifactTransfer {
         max: u64,
     ) -> Result<(Option<Packed>, String), TransferError> {
         let mut result = self.pack_into(workspace, paths, sender.clone(), max).await;
-        // In a workspace that is gone nothing matches: that is no result of the job.
+        // In a workspace that was removed no file matches, which must not count as the job's result.
         let is_suspect = match &result {
             Ok((_, warnings)) => !warnings.is_empty(),
             Err(error) => matches!(error, TransferError::Io(_) | TransferError::Other(_)),
         };
         if is_suspect && self.engine.has_container(&workspace.container).await == Some(false) {
-            let words = "the container, and its workspace with it, went away; see that nobody removes it";
-            result = Err(TransferError::Reason(FailureReason::new(FailureKind::EngineFailed, words)));
+            let message = "the container with the workspace was removed; check that nothing on the worker's machine removes containers of jobs";
+            result = Err(TransferError::Reason(FailureReason::new(FailureKind::EngineFailed, message)));
         }
         if result.is_err() {
             // An incomplete tar must not look complete.
@@ -320,16 +325,16 @@ impl ArtifactTransfer {
         let cache = self.cache.clone();
         let spool = match blocking(move || cache.map(|cache| cache.spool()).transpose()).await {
             Err(TransferError::Io(error)) if error.kind() != io::ErrorKind::StorageFull => {
-                tracing::warn!(%error, "the worker's cache of artifacts cannot be used");
+                tracing::warn!(%error, "the artifact cache of this worker cannot be used");
                 None
             }
             spool => spool?,
         };
         let mut packer = Packer::new(sender, spool).at_most(max);
-        let here = self.engine.on_this_machine(workspace).await;
+        let host_workspace = self.engine.on_this_machine(workspace).await;
         for pattern in paths {
             let before = packer.files.len();
-            packer = self.pack_one(workspace, here.clone(), packer, pattern, set.clone()).await?;
+            packer = self.pack_one(workspace, host_workspace.clone(), packer, pattern, set.clone()).await?;
             if packer.files.len() == before && !packer.covers(pattern) {
                 let _ = writeln!(warnings, "warning: artifacts: no file matches `{pattern}`");
             }
@@ -343,23 +348,23 @@ impl ArtifactTransfer {
     async fn pack_one(
         &self,
         workspace: &WorkspaceMount,
-        here: Option<Arc<HostWorkspace>>,
+        host_workspace: Option<Arc<HostWorkspace>>,
         mut packer: Packer,
         pattern: &str,
         set: Arc<GlobSet>,
     ) -> Result<Packer, TransferError> {
         let prefix = literal_prefix(pattern);
-        if let Some(here) = here {
+        if let Some(host_workspace) = host_workspace {
             let (prefix, set) = (prefix.clone(), set.clone());
             let packed = blocking(move || {
-                let done = packer.add_from(&here, &prefix, &set)?;
-                Ok((packer, done))
+                let is_packed = packer.add_from(&host_workspace, &prefix, &set)?;
+                Ok((packer, is_packed))
             });
-            let (back, done) = packed.await?;
-            if done {
-                return Ok(back);
+            let (returned, is_packed) = packed.await?;
+            if is_packed {
+                return Ok(returned);
             }
-            packer = back;
+            packer = returned;
         }
         let stream = self.engine.download(&workspace.container, &prefix);
         let mut stream = Box::pin(stream.map_err(io::Error::other)).peekable();
@@ -369,16 +374,16 @@ impl ArtifactTransfer {
                 blocking(move || packer.add_tar(reader, &prefix, &set).map(|()| packer)).await
             }
             Some(Err(error)) => {
-                let said = error.get_ref().and_then(|cause| cause.downcast_ref::<EngineError>());
+                let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<EngineError>());
                 // A missing container gives the same error; `pack` checks for that.
-                if said.is_some_and(is_no_such_thing) {
+                if cause.is_some_and(is_no_such_thing) {
                     return Ok(packer);
                 }
-                let failed = said.map_or_else(
+                let failed = cause.map_or_else(
                     || TransferError::Other(error.to_string()),
-                    |said| TransferError::Reason(failure("the engine did not give the files", said)),
+                    |cause| TransferError::Reason(failure("the engine could not read the files", cause)),
                 );
-                // A tar that is dropped writes its end, which may block.
+                // Dropping the tar writes its end, which may block.
                 tokio::task::spawn_blocking(move || drop(packer));
                 Err(failed)
             }
@@ -386,8 +391,8 @@ impl ArtifactTransfer {
         }
     }
 
-    /// Sends `chunks` to the address that the server gives; `None`: there were none. Returns the request with the artifact's
-    /// id.
+    /// Sends `chunks` to the upload URL that the server returns. Returns the request with the artifact's id, or `None`
+    /// if there are no chunks.
     async fn store(
         &self,
         mut chunks: mpsc::Receiver<io::Result<Bytes>>,
@@ -397,28 +402,29 @@ impl ArtifactTransfer {
         let rest = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
         let bytes = stream::once(async { first }).chain(rest);
         if !self.api.announces_sums() {
-            let place = self.api.upload(&request).await?;
-            match place.url {
+            let reply = self.api.upload(&request).await?;
+            match reply.url {
                 // Streamed while packing.
                 Some(path) if path.starts_with('/') => {
                     self.api.put(&path, bytes).await?;
-                    return Ok(Some((request, place.artifact_id)));
+                    return Ok(Some((request, reply.artifact_id)));
                 }
                 Some(url) => {
                     let (file, _) = spool(bytes).await?;
-                    self.api.put_file(&url, &place.headers, &file).await?;
-                    return Ok(Some((request, place.artifact_id)));
+                    self.api.put_file(&url, &reply.headers, &file).await?;
+                    return Ok(Some((request, reply.artifact_id)));
                 }
                 None => {}
             }
         }
-        // The store accepts only bytes whose sum was announced, so they are spooled first.
-        let (file, sum) = spool(bytes).await?;
-        let announced = ArtifactUploadRequest { sum: Some(sum), ..request.clone() };
-        let place = self.api.upload(&announced).await?;
-        let url = place.url.ok_or_else(|| TransferError::Other("the server says no place for it".into()))?;
-        self.api.put_file(&url, &place.headers, &file).await?;
-        Ok(Some((request, place.artifact_id)))
+        // The object store requires the checksum in advance, so the bytes are spooled first.
+        let (file, checksum) = spool(bytes).await?;
+        let with_checksum = ArtifactUploadRequest { sum: Some(checksum), ..request.clone() };
+        let reply = self.api.upload(&with_checksum).await?;
+        let url =
+            reply.url.ok_or_else(|| TransferError::Other("the server returned no upload URL".into()))?;
+        self.api.put_file(&url, &reply.headers, &file).await?;
+        Ok(Some((request, reply.artifact_id)))
     }
 
     async fn complete(
@@ -433,15 +439,15 @@ impl ArtifactTransfer {
         if let Some((cache, spool)) = self.cache.clone().zip(spool)
             && let Err(error) = blocking(move || cache.keep(spool, &sha256)).await
         {
-            // The server has it; another job here downloads it.
-            let reason = error.reason("an artifact is not kept in the worker's cache");
-            tracing::warn!(reason = %reason.message, "the worker's cache of artifacts cannot be used");
+            // The server has the artifact; the next job on this worker downloads it.
+            let reason = error.reason("an artifact could not be cached");
+            tracing::warn!(reason = %reason.message, "the artifact cache of this worker cannot be used");
         }
         Ok(())
     }
 }
 
-/// All of `bytes` in an unnamed file, with their size and hash.
+/// Writes all `bytes` to an unnamed file, and returns it with their size and hash.
 async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<(File, ContentChecksum)> {
     let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
     let (mut hash, mut size) = (Sha256::new(), 0);
@@ -455,16 +461,18 @@ async fn spool(bytes: impl Stream<Item = io::Result<Bytes>>) -> io::Result<(File
     Ok((file.into_std().await, ContentChecksum { size, sha256: HEXLOWER.encode(&hash.finalize()) }))
 }
 
-fn verify_hash(got: &str, artifact: &ArtifactSource) -> Result<(), TransferError> {
-    if got == artifact.sha256 {
+fn verify_hash(actual: &str, artifact: &ArtifactSource) -> Result<(), TransferError> {
+    if actual == artifact.sha256 {
         return Ok(());
     }
-    let words =
-        format!("its bytes have the hash {got}, not {}; run the job that left it again", artifact.sha256);
-    Err(TransferError::Other(words))
+    let message = format!(
+        "the SHA-256 is {actual} instead of {}; run the job that created the artifact again",
+        artifact.sha256
+    );
+    Err(TransferError::Other(message))
 }
 
-/// A reader that hashes what is read.
+/// A reader that hashes the bytes read.
 struct HashingReader<R> {
     bytes: R,
     hash: Sha256,
@@ -478,10 +486,10 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// The result of `work`, run on a thread that may block.
+/// Runs `work` on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, TransferError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|error| TransferError::Other(error.to_string()))??)
+    let result = tokio::task::spawn_blocking(work).await;
+    Ok(result.map_err(|error| TransferError::Other(error.to_string()))??)
 }

@@ -1,4 +1,4 @@
-//! What a job prints: found in a container's output, masked, and handed to reports.
+//! A job's output: parsed from the container's output, masked, and passed to reports.
 
 pub mod markers;
 pub mod mask;

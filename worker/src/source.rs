@@ -1,4 +1,4 @@
-//! Sources: found, snapshotted from disk, cached, and laid out as trees.
+//! Sources: resolved, snapshotted from disk, cached, and checked out as trees.
 
 mod bounds;
 mod discovery;

@@ -1,5 +1,5 @@
-//! Test reports of a job: read once its script is over, and sent to the server with the share of covered lines. A failure is
-//! logged and does not fail the job.
+//! Reads the test reports of a job after its script has ended, and sends them with the coverage to the server. A
+//! failure is logged and does not fail the job.
 
 pub mod junit;
 
@@ -18,38 +18,38 @@ use tidemill_core::execution::{
     test_report::{TestCase, TestReport, TestsRequest},
 };
 
-/// Bytes of one file.
+/// Maximum size of one file in bytes.
 const MAX_FILE_SIZE: u64 = 32 << 20;
-/// Bytes that are read of all files.
+/// Maximum total size of the files in bytes.
 const MAX_TOTAL_SIZE: u64 = 256 << 20;
-/// Lines in the log about files with mistakes.
+/// Maximum number of warnings in the log.
 const MAX_WARNINGS: usize = 50;
-/// Bytes of a name.
+/// Maximum length of a name in bytes.
 const MAX_NAME_LEN: usize = 400;
-/// Bytes of a message.
+/// Maximum length of a message in bytes.
 const MAX_MESSAGE_LEN: usize = 2_000;
 
-/// Reads the reports that `assignment` names, and sends them and the share of covered lines to the server.
+/// Reads the reports that `assignment` declares, and sends them and the coverage to the server.
 pub async fn send(
-    mover: &ArtifactTransfer,
+    transfer: &ArtifactTransfer,
     workspace: &WorkspaceMount,
     assignment: &Assignment,
     reporter: &Reporter,
     coverage: Option<f64>,
 ) {
-    let globs = assignment.artifacts.as_ref().map_or(&[][..], |one| one.reports.junit.as_slice());
+    let globs = assignment.artifacts.as_ref().map_or(&[][..], |artifacts| artifacts.reports.junit.as_slice());
     let mut report = TestReport::default();
     let (mut lines, mut has_content) = (String::new(), false);
     if !globs.is_empty() {
         reporter.phase("reading test reports");
-        match mover
-            .read_files(workspace, globs, ReportReader::new(reporter.clone()), ReportReader::file)
+        match transfer
+            .read_files(workspace, globs, ReportReader::new(reporter.clone()), ReportReader::read_file)
             .await
         {
-            Ok((reading, warnings)) => {
-                lines = warnings + &reading.lines();
-                if reading.files > 0 {
-                    (report, has_content) = (reading.report, true);
+            Ok((reader, warnings)) => {
+                lines = warnings + &reader.lines();
+                if reader.files > 0 {
+                    (report, has_content) = (reader.report, true);
                     let _ = writeln!(lines, "{}", report.counts);
                 }
             }
@@ -57,19 +57,19 @@ pub async fn send(
         }
     }
     if let Some(pattern) = &assignment.extras.coverage {
-        if let Some(share) = coverage {
+        if let Some(percentage) = coverage {
             (report.coverage, has_content) = (coverage, true);
-            let _ = writeln!(lines, "coverage {share} %");
+            let _ = writeln!(lines, "coverage {percentage} %");
         } else {
-            let words = "in no line of what the script printed a number from 0 to 100 was found by";
-            let _ = writeln!(lines, "warning: coverage: {words} `{pattern}`");
+            let message = "no line of the script's output has a number from 0 to 100 that matches";
+            let _ = writeln!(lines, "warning: coverage: {message} `{pattern}`");
         }
     }
     if has_content {
         let preparation = &assignment.preparation;
         let request = TestsRequest { job_id: preparation.job_id, lease: assignment.lease.token, report };
-        if let Err(error) = mover.api.store_test_report(&request).await {
-            let _ = writeln!(lines, "warning: tests: the server did not keep them: {error}");
+        if let Err(error) = transfer.api.store_test_report(&request).await {
+            let _ = writeln!(lines, "warning: tests: the server did not store the report: {error}");
         }
     }
     if !lines.is_empty() {
@@ -77,47 +77,50 @@ pub async fn send(
     }
 }
 
-/// The reports that were read so far.
+/// Reads report files into a test report.
 struct ReportReader {
     reporter: Reporter,
     report: TestReport,
-    /// Files that were read.
+    /// Number of files read.
     files: usize,
     bytes: u64,
-    mistakes: Vec<String>,
-    /// Mistakes beyond [`MAX_WARNINGS`].
-    more: usize,
+    warnings: Vec<String>,
+    /// Number of warnings beyond [`MAX_WARNINGS`].
+    omitted: usize,
 }
 
 impl ReportReader {
     fn new(reporter: Reporter) -> Self {
         let report = TestReport::default();
-        Self { reporter, report, files: 0, bytes: 0, mistakes: Vec::new(), more: 0 }
+        Self { reporter, report, files: 0, bytes: 0, warnings: Vec::new(), omitted: 0 }
     }
 
-    fn file(&mut self, found: &mut WorkspaceEntry<'_>) -> io::Result<()> {
-        let kind = found.header().entry_type();
+    fn read_file(&mut self, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
+        let kind = entry.header().entry_type();
         if kind.is_dir() {
             return Ok(());
         }
-        let name = cut(&clean(&String::from_utf8_lossy(&found.path_bytes())), MAX_NAME_LEN);
-        let size = found.size();
+        let name = truncated(
+            &without_control_characters(&String::from_utf8_lossy(&entry.path_bytes())),
+            MAX_NAME_LEN,
+        );
+        let size = entry.size();
         if !kind.is_file() {
-            self.mistake(format!("{name}: left out, as it is no file but a link"));
+            self.add_warning(format!("{name}: ignored, as it is not a regular file"));
         } else if size > MAX_FILE_SIZE {
-            self.mistake(format!("{name}: left out, as it has more than {} MiB", MAX_FILE_SIZE >> 20));
+            self.add_warning(format!("{name}: ignored, as it has more than {} MiB", MAX_FILE_SIZE >> 20));
         } else if self.bytes + size > MAX_TOTAL_SIZE {
-            self.mistake(format!(
-                "{name}: left out, as all reports have more than {} MiB",
+            self.add_warning(format!(
+                "{name}: ignored, as all reports together have more than {} MiB",
                 MAX_TOTAL_SIZE >> 20
             ));
         } else {
             let mut bytes = Vec::new();
-            found.read_to_end(&mut bytes)?;
+            entry.read_to_end(&mut bytes)?;
             self.bytes += size;
             self.files += 1;
-            for mistake in junit::read(&bytes, |case| self.add(&case)) {
-                self.mistake(format!("{name}:{}:{}: {}", mistake.line, mistake.column, mistake.words));
+            for error in junit::read(&bytes, |case| self.add(&case)) {
+                self.add_warning(format!("{name}:{}:{}: {}", error.line, error.column, error.words));
             }
         }
         Ok(())
@@ -138,8 +141,8 @@ impl ReportReader {
             return;
         }
         let name = |text: &str| {
-            let is_whole = text.len() < junit::MAX_NAME_LEN;
-            cut(&clean(&self.reporter.masked(text, is_whole)), MAX_NAME_LEN)
+            let is_complete = text.len() < junit::MAX_NAME_LEN;
+            truncated(&without_control_characters(&self.reporter.masked(text, is_complete)), MAX_NAME_LEN)
         };
         let mut test = TestCase {
             suite: name(&case.suite),
@@ -154,9 +157,9 @@ impl ReportReader {
         if case.outcome == Outcome::Passed {
             return;
         }
-        // Masked before it is cut: the beginning of a secret is secret, too.
-        let message = clean(&self.reporter.masked(&case.message, !case.is_cut));
-        test.message = cut(&message, MAX_MESSAGE_LEN);
+        // Masked before it is truncated: the start of a secret is secret, too.
+        let message = without_control_characters(&self.reporter.masked(&case.message, !case.is_cut));
+        test.message = truncated(&message, MAX_MESSAGE_LEN);
         if case.outcome == Outcome::Flaky {
             self.report.add_flaky(test);
         } else {
@@ -164,35 +167,35 @@ impl ReportReader {
         }
     }
 
-    fn mistake(&mut self, words: String) {
-        if self.mistakes.len() < MAX_WARNINGS {
-            self.mistakes.push(words);
+    fn add_warning(&mut self, text: String) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(text);
         } else {
-            self.more += 1;
+            self.omitted += 1;
         }
     }
 
     fn lines(&self) -> String {
         let mut lines = String::new();
-        for words in &self.mistakes {
-            let _ = writeln!(lines, "warning: tests: {words}");
+        for text in &self.warnings {
+            let _ = writeln!(lines, "warning: tests: {text}");
         }
-        if self.more > 0 {
-            let _ = writeln!(lines, "warning: tests: and {} more", self.more);
+        if self.omitted > 0 {
+            let _ = writeln!(lines, "warning: tests: and {} more", self.omitted);
         }
         lines
     }
 }
 
-/// `text` without control characters, which could change a terminal.
-fn clean(text: &str) -> String {
+/// Removes control characters, which a terminal could interpret.
+fn without_control_characters(text: &str) -> String {
     text.chars().filter(|char| !char.is_control() || matches!(char, '\n' | '\t')).collect()
 }
 
-/// At most so many bytes of `text`.
-fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
+/// Truncates `text` to `max` bytes.
+fn truncated(text: &str, max: usize) -> String {
+    if text.len() <= max {
         return text.to_owned();
     }
-    format!("{}…", junit::beginning(text, most))
+    format!("{}…", junit::beginning(text, max))
 }

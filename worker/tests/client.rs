@@ -1,4 +1,4 @@
-//! The API's client against a server that notes what it was asked.
+//! Tests of the API client against a server that records its requests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use axum::{
@@ -24,7 +24,7 @@ use tidemill_worker::client::{ApiClient, ApiError};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-/// One request: what it was for, and what came with it.
+/// A recorded request.
 #[derive(Debug, Clone)]
 struct RecordedRequest {
     path: String,
@@ -47,13 +47,13 @@ impl RequestLog {
     }
 }
 
-async fn answer(State(notes): State<RequestLog>, request: Request) -> Response {
+async fn respond(State(requests): State<RequestLog>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let host = parts.headers[header::HOST].to_str().unwrap().to_owned();
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    notes.0.lock().unwrap().push(RecordedRequest { path: path.clone(), headers: parts.headers, body });
-    let earlier = notes.all().iter().filter(|seen| seen.path == path).count();
+    requests.0.lock().unwrap().push(RecordedRequest { path: path.clone(), headers: parts.headers, body });
+    let earlier = requests.all().iter().filter(|request| request.path == path).count();
     match path.as_str() {
         "/stage/$default/api/health" => {
             let json = serde_json::to_vec(&Health {
@@ -63,16 +63,16 @@ async fn answer(State(notes): State<RequestLog>, request: Request) -> Response {
                 details: None,
             })
             .unwrap();
-            let packed = zstd::bulk::compress(&json, 1).unwrap();
-            ([(header::CONTENT_ENCODING, "zstd")], packed).into_response()
+            let compressed = zstd::bulk::compress(&json, 1).unwrap();
+            ([(header::CONTENT_ENCODING, "zstd")], compressed).into_response()
         }
         "/stage/$default/api/broken" => {
-            let packed = zstd::bulk::compress(br#"{"detail":"in words"}"#, 1).unwrap();
-            (StatusCode::BAD_REQUEST, [(header::CONTENT_ENCODING, "zstd")], packed).into_response()
+            let compressed = zstd::bulk::compress(br#"{"detail":"invalid value"}"#, 1).unwrap();
+            (StatusCode::BAD_REQUEST, [(header::CONTENT_ENCODING, "zstd")], compressed).into_response()
         }
         "/stage/$default/api/elsewhere" => {
-            let to = format!("http://{host}/bucket/key?signature=secret");
-            (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response()
+            let target = format!("http://{host}/bucket/key?signature=secret");
+            (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target)]).into_response()
         }
         "/bucket/busy" if earlier < 3 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         "/stage/$default/api/often" if earlier < 2 => {
@@ -84,17 +84,17 @@ async fn answer(State(notes): State<RequestLog>, request: Request) -> Response {
     }
 }
 
-/// A client of an API that is below a path of its server; the server's address; and what it is asked.
+/// Starts a server with an API below a path; returns a client, the server's URL, and the recorded requests.
 async fn api() -> (ApiClient, String, RequestLog) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
-    let notes = RequestLog::default();
-    let router = Router::new().fallback(answer).with_state(notes.clone());
+    let requests = RequestLog::default();
+    let router = Router::new().fallback(respond).with_state(requests.clone());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    (ApiClient::new(&format!("{host}/stage/$default/"), "secret"), host, notes)
+    (ApiClient::new(&format!("{host}/stage/$default/"), "secret"), host, requests)
 }
 
-/// A file that says `one two`.
+/// Creates a file with the content `one two`.
 fn file() -> File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"one two").unwrap();
@@ -107,30 +107,30 @@ fn chunks() -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + Sync
 
 #[tokio::test]
 async fn paths_are_below_the_servers_path_and_replies_are_decompressed() {
-    let (api, _, notes) = api().await;
+    let (api, _, requests) = api().await;
     let reply = api.fetch("/api/health", None).await.unwrap().unwrap();
     let health: Health = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!(health.version.len(), 5000);
-    assert_eq!(notes.all()[0].header("authorization"), Some("Bearer secret"));
-    assert_eq!(notes.all()[0].header("accept-encoding"), Some("zstd"));
-    let refused = api.fetch("/api/broken", None).await.unwrap_err();
+    assert_eq!(requests.all()[0].header("authorization"), Some("Bearer secret"));
+    assert_eq!(requests.all()[0].header("accept-encoding"), Some("zstd"));
+    let error = api.fetch("/api/broken", None).await.unwrap_err();
     assert!(
-        matches!(&refused, ApiError::Refused { status: 400, message, .. } if message == "in words"),
-        "{refused}"
+        matches!(&error, ApiError::Refused { status: 400, message, .. } if message == "invalid value"),
+        "{error}"
     );
 }
 
 #[tokio::test]
 async fn token_is_sent_to_api_paths_only() {
-    let (api, host, notes) = api().await;
-    let got: Vec<Bytes> = api.get("/api/elsewhere").await.unwrap().try_collect().await.unwrap();
-    assert_eq!(got.concat(), b"the object");
+    let (api, host, requests) = api().await;
+    let received: Vec<Bytes> = api.get("/api/elsewhere").await.unwrap().try_collect().await.unwrap();
+    assert_eq!(received.concat(), b"the object");
     api.put_file(&format!("{host}/bucket/new"), &BTreeMap::new(), &file()).await.unwrap();
     api.put("/api/content", chunks()).await.unwrap();
-    let tokens: Vec<(String, bool)> = notes
+    let tokens: Vec<(String, bool)> = requests
         .all()
         .into_iter()
-        .map(|seen| (seen.path.clone(), seen.header("authorization").is_some()))
+        .map(|request| (request.path.clone(), request.header("authorization").is_some()))
         .collect();
     let expected = [
         ("/stage/$default/api/elsewhere", true),
@@ -139,75 +139,75 @@ async fn token_is_sent_to_api_paths_only() {
         ("/stage/$default/api/content", true),
     ];
     assert_eq!(tokens, expected.map(|(path, token)| (path.to_owned(), token)));
-    // What is downloaded comes as it is stored.
-    assert_eq!(notes.all()[1].header("accept-encoding"), None);
+    // Downloads are not compressed.
+    assert_eq!(requests.all()[1].header("accept-encoding"), None);
 }
 
 #[tokio::test]
 async fn token_is_not_sent_to_another_machine_without_tls_unless_allowed() {
-    // No loopback address, and yet one that this machine answers on.
+    // Not a loopback address, but one on which this machine listens.
     let listener = TcpListener::bind(("0.0.0.0", 0)).await.unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());
-    let notes = RequestLog::default();
-    let router = Router::new().fallback(answer).with_state(notes.clone());
+    let requests = RequestLog::default();
+    let router = Router::new().fallback(respond).with_state(requests.clone());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let api = ApiClient::new(&server, "secret");
-    let refused = [
+    let results = [
         api.fetch("/api/health", None).await.map(drop),
         api.get("/api/elsewhere").await.map(drop),
         api.put("/api/content", chunks()).await,
     ];
-    for one in refused {
-        assert!(matches!(one, Err(ApiError::InsecureHttp(_))), "{one:?}");
+    for result in results {
+        assert!(matches!(result, Err(ApiError::InsecureHttp(_))), "{result:?}");
     }
-    assert!(notes.all().is_empty(), "nothing was sent");
+    assert!(requests.all().is_empty(), "nothing was sent");
     api.with_insecure_http(true).put("/api/content", chunks()).await.unwrap();
-    assert_eq!(notes.all()[0].header("authorization"), Some("Bearer secret"));
+    assert_eq!(requests.all()[0].header("authorization"), Some("Bearer secret"));
 }
 
 #[tokio::test]
 async fn upload_to_a_busy_store_has_a_length_and_is_retried() {
-    let (api, host, notes) = api().await;
+    let (api, host, requests) = api().await;
     let headers = BTreeMap::from([("x-amz-checksum-sha256".to_owned(), "c3Vt".to_owned())]);
     api.put_file(&format!("{host}/bucket/busy"), &headers, &file()).await.unwrap();
-    let seen = notes.all();
-    assert_eq!(seen.len(), 3);
-    for one in &seen {
-        assert_eq!(one.header("x-amz-checksum-sha256"), Some("c3Vt"), "what the server says of the request");
-        assert_eq!(one.header("content-length"), Some("7"));
-        assert_eq!(one.header("transfer-encoding"), None);
-        assert_eq!(&one.body[..], b"one two");
+    let sent = requests.all();
+    assert_eq!(sent.len(), 3);
+    for request in &sent {
+        assert_eq!(request.header("x-amz-checksum-sha256"), Some("c3Vt"), "headers from the server are sent");
+        assert_eq!(request.header("content-length"), Some("7"));
+        assert_eq!(request.header("transfer-encoding"), None);
+        assert_eq!(&request.body[..], b"one two");
     }
     let url = format!("{host}/bucket/refused?signature=abc");
-    let refused = api.put_file(&url, &headers, &file()).await.unwrap_err();
-    assert!(refused.to_string().contains("403"), "{refused}");
-    assert_eq!(notes.all().len(), 4, "what is refused is not tried again");
+    let error = api.put_file(&url, &headers, &file()).await.unwrap_err();
+    assert!(error.to_string().contains("403"), "{error}");
+    assert_eq!(requests.all().len(), 4, "a rejected upload is not retried");
 }
 
 #[tokio::test]
 async fn error_does_not_show_the_object_stores_address() {
     let (api, host, _) = api().await;
     let none = BTreeMap::new();
-    let refused = format!("{host}/bucket/refused?signature=abc");
-    let away = "http://tidemill-123456789012.invalid/bucket/key?signature=abc";
-    let odd = format!("{host}/bucket/\n?signature=abc");
+    let rejected = format!("{host}/bucket/refused?signature=abc");
+    let unreachable = "http://tidemill-123456789012.invalid/bucket/key?signature=abc";
+    let invalid = format!("{host}/bucket/\n?signature=abc");
     let errors = [
-        api.put_file(&refused, &none, &file()).await.err(),
-        api.get(&refused).await.map(drop).err(),
-        api.put_file(&odd, &none, &file()).await.err(),
-        ApiClient::new(&host, "secret").put_file(away, &none, &file()).await.err(),
+        api.put_file(&rejected, &none, &file()).await.err(),
+        api.get(&rejected).await.map(drop).err(),
+        api.put_file(&invalid, &none, &file()).await.err(),
+        ApiClient::new(&host, "secret").put_file(unreachable, &none, &file()).await.err(),
     ];
     for error in errors {
-        let words = error.expect("it is refused").to_string();
-        assert!(words.contains("the server's object store"), "{words}");
+        let message = error.expect("the call fails").to_string();
+        assert!(message.contains("the server's object store"), "{message}");
         for hidden in ["bucket", "abc", "123456789012"] {
-            assert!(!words.contains(hidden), "{words}");
+            assert!(!message.contains(hidden), "{message}");
         }
     }
 }
 
 #[tokio::test]
-async fn announced_sums_are_remembered() {
+async fn requirement_of_checksums_is_remembered() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
     let reply = ArtifactUploadReply {
@@ -234,7 +234,7 @@ async fn announced_sums_are_remembered() {
         }),
     };
     api.upload(&request).await.unwrap();
-    assert!(!api.announces_sums(), "a place is not asked for");
+    assert!(!api.announces_sums(), "no upload URL is requested");
     request.complete = None;
     api.upload(&request).await.unwrap();
     assert!(api.announces_sums() && api.clone().announces_sums());
@@ -243,16 +243,16 @@ async fn announced_sums_are_remembered() {
 #[tokio::test]
 async fn invalid_address_is_an_error() {
     let api = ApiClient::new("ftp://host", "secret");
-    let refused = api.fetch("/api/health", None).await.unwrap_err();
-    assert!(matches!(refused, ApiError::Address(_)), "{refused}");
-    assert!(refused.to_string().contains("https://"), "{refused}");
+    let error = api.fetch("/api/health", None).await.unwrap_err();
+    assert!(matches!(error, ApiError::Address(_)), "{error}");
+    assert!(error.to_string().contains("https://"), "{error}");
 }
 
 #[tokio::test]
 async fn retry_after_of_a_busy_server_is_respected() {
-    let (api, _, notes) = api().await;
-    let begun = Instant::now();
-    let got: Vec<Bytes> = api.get("/api/often").await.unwrap().try_collect().await.unwrap();
-    assert_eq!((got.concat().len(), notes.all().len()), (0, 2));
-    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    let (api, _, requests) = api().await;
+    let started = Instant::now();
+    let received: Vec<Bytes> = api.get("/api/often").await.unwrap().try_collect().await.unwrap();
+    assert_eq!((received.concat().len(), requests.all().len()), (0, 2));
+    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
 }

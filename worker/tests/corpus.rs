@@ -1,4 +1,4 @@
-//! The fuzzers' kept inputs, replayed without a fuzzer.
+//! Replays the fuzzers' corpora without a fuzzer.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../../fuzz/replay.rs"]

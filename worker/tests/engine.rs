@@ -1,4 +1,4 @@
-//! Jobs in real containers, against a server double that hands out one assignment at a time.
+//! Runs jobs in real containers against a fake server that returns one assignment at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -36,19 +36,19 @@ async fn script_gets_sources_and_variables_and_returns_exit_code() {
     let mut bench = Bench::start().await;
     let sources = tempfile::tempdir().unwrap();
     std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
-    let found = snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
+    let snapshot = snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
     let mut first = job(&["echo \"$GREETING\"", "cat a.txt; echo err >&2", "echo changed > a.txt", "exit 3"]);
-    first.preparation.source = found.source.clone();
+    first.preparation.source = snapshot.source.clone();
     let (end, log) = bench.run(first).await;
     assert_eq!((end.exit_code, kind(&end)), (Some(3), Some(FailureKind::ScriptFailed)));
     assert!(log.contains("\nit's here\n") && log.contains("\nfrom the sources\nerr\n"), "{log}");
     assert!(!log.contains('\u{1e}'), "{log}");
 
     let mut second = job(&["cat a.txt", "sleep 100 &"]);
-    second.preparation.source = found.source;
+    second.preparation.source = snapshot.source;
     let (end, log) = bench.run(second).await;
     assert_eq!((end.exit_code, kind(&end)), (Some(0), None));
-    assert!(log.contains("from the sources"), "a fresh workspace: {log}");
+    assert!(log.contains("from the sources"), "the workspace is not shared: {log}");
     bench.stop().await;
 }
 
@@ -56,16 +56,16 @@ async fn script_gets_sources_and_variables_and_returns_exit_code() {
 async fn immediate_job_sends_one_report() {
     let mut bench = Bench::start().await;
     let execution = ExecutionId(uuid::Uuid::now_v7());
-    let mut counted = Vec::new();
-    // A loaded machine may take longer over one than a report waits: what must be seen is that it can be one.
-    while !counted.contains(&1) {
-        assert!(counted.len() < 20, "reports for each job: {counted:?}");
+    let mut report_counts = Vec::new();
+    // On a loaded machine, a job may take longer than the delay of a report; so one of several jobs must send a single report.
+    while !report_counts.contains(&1) {
+        assert!(report_counts.len() < 20, "reports per job: {report_counts:?}");
         bench.server.reports.store(0, Ordering::SeqCst);
         let mut no_op = job(&["true"]);
         no_op.preparation.execution_id = execution;
         let (end, log) = bench.run(no_op).await;
         assert_eq!((kind(&end), log.as_str()), (None, "$ true\n"));
-        counted.push(bench.server.reports.load(Ordering::SeqCst));
+        report_counts.push(bench.server.reports.load(Ordering::SeqCst));
     }
     bench.stop().await;
 }
@@ -74,22 +74,22 @@ async fn immediate_job_sends_one_report() {
 async fn artifact_goes_from_job_to_job() {
     let bench = Bench::start().await;
     let cache = bench.data.path().join("cache/artifacts");
-    hand_an_artifact_on(bench, |_| {}).await;
-    assert!(!cache.exists(), "what is on this machine already is not copied");
+    pass_artifact(bench, |_| {}).await;
+    assert!(!cache.exists(), "artifacts on the same machine are not copied");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn remote_artifact_is_downloaded_once() {
-    // An address of this machine that does not say so: the one from which it would speak to a container. Older engines
-    // do not name the gateway, so the kernel is asked; nothing is sent.
-    let words = ["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"];
-    let subnet = docker(&words).remove(0);
+    // A non-loopback address of this machine: the one from which it would contact a container. Older engines do not report the
+    // gateway, so the kernel selects the address; nothing is sent.
+    let args = ["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"];
+    let subnet = docker(&args).remove(0);
     let peer = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     peer.connect(format!("{}:9", subnet.split('/').next().unwrap().replace(".0.0", ".0.9"))).unwrap();
     let address = peer.local_addr().unwrap().ip().to_string();
     let bench = Bench::start_at(&address).await;
     let cache = bench.data.path().join("cache/artifacts");
-    hand_an_artifact_on(bench, |server| {
+    pass_artifact(bench, |server| {
         assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
         server.artifact.lock().unwrap().clear();
     })
@@ -100,28 +100,28 @@ async fn remote_artifact_is_downloaded_once() {
 async fn artifact_upload_survives_server_outage() {
     let bench = Bench::start().await;
     bench.server.trouble.store(2, Ordering::SeqCst);
-    hand_an_artifact_on(bench, |server| {
-        assert_eq!(server.trouble.swap(3, Ordering::SeqCst), 0, "it was put again");
+    pass_artifact(bench, |server| {
+        assert_eq!(server.trouble.swap(3, Ordering::SeqCst), 0, "the upload was retried");
     })
     .await;
 }
 
-/// One job leaves an artifact, `between` happens, and another job gets it.
-async fn hand_an_artifact_on(mut bench: Bench, between: impl FnOnce(&Server)) {
-    let mut leaves = job(&["mkdir -p out/deep", "echo hello > out/deep/a.txt", "echo no > other"]);
+/// Runs a job that stores an artifact, then `between`, then a job that gets the artifact.
+async fn pass_artifact(mut bench: Bench, between: impl FnOnce(&Server)) {
+    let mut producer = job(&["mkdir -p out/deep", "echo hello > out/deep/a.txt", "echo no > other"]);
     let paths = vec!["out/**/*.txt".to_owned(), "none/*".to_owned()];
-    leaves.artifacts = Some(Artifacts {
+    producer.artifacts = Some(Artifacts {
         paths,
         when: tidemill_core::execution::assignment::ArtifactsWhen::OnSuccess,
         expire_in_s: None,
         reports: Reports::default(),
     });
-    let (end, log) = bench.run(leaves).await;
+    let (end, log) = bench.run(producer).await;
     assert_eq!(kind(&end), None, "{end:?}");
     assert!(log.contains("no file matches `none/*`"), "{log}");
 
     let stored = bench.server.artifact.lock().unwrap().clone();
-    let mut gets = job(&["cat out/deep/a.txt", "test ! -e other"]);
+    let mut consumer = job(&["cat out/deep/a.txt", "test ! -e other"]);
     let sha256 = data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(&stored));
     let needed = ArtifactSource {
         artifact_id: ArtifactId(uuid::Uuid::nil()),
@@ -130,9 +130,9 @@ async fn hand_an_artifact_on(mut bench: Bench, between: impl FnOnce(&Server)) {
         sha256,
         size: stored.len() as u64,
     };
-    gets.needs_artifacts = vec![needed.clone()];
+    consumer.needs_artifacts = vec![needed.clone()];
     between(&bench.server);
-    let (end, log) = bench.run(gets).await;
+    let (end, log) = bench.run(consumer).await;
     assert_eq!(kind(&end), None, "{log}");
     assert!(log.contains("\nhello\n"), "{log}");
 
@@ -163,18 +163,18 @@ async fn failed_job_reports_reason() {
     let (end, log) = bench.run(hungry).await;
     assert_eq!(kind(&end), Some(FailureKind::OutOfMemory), "{end:?}\n{log}");
 
-    let mut deaf = job(&["trap '' TERM", "while :; do sleep 1; done"]);
-    // It ends because of the cancel, and not of its time.
-    deaf.timeout_s = 600;
-    let id = deaf.preparation.job_id;
-    bench.give(deaf);
+    let mut ignores_term = job(&["trap '' TERM", "while :; do sleep 1; done"]);
+    // The cancellation ends it, not the timeout.
+    ignores_term.timeout_s = 600;
+    let id = ignores_term.preparation.job_id;
+    bench.give(ignores_term);
     bench.until_logged(id, "$ while").await;
     *bench.server.cancel.lock().unwrap() = true;
     assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
     bench.stop().await;
 }
 
-/// A job whose sources are on a git server that takes connections and says nothing.
+/// Creates a job whose sources are on a git server that accepts connections and sends nothing.
 fn job_of_silent_server() -> (Assignment, String) {
     let url = support::git_server::silent();
     let mut waiting = job(&["true"]);
@@ -183,16 +183,16 @@ fn job_of_silent_server() -> (Assignment, String) {
     (waiting, url)
 }
 
-/// Waits until git processes of `url` are there, or are gone.
-async fn until_fetching(url: &str, wanted: bool) {
+/// Waits until git processes for `url` exist, or until none exists.
+async fn until_fetching(url: &str, expected: bool) {
     let fetches = || {
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         let mut lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
         lines.any(|line| String::from_utf8_lossy(&line).contains(url))
     };
-    let begun = std::time::Instant::now();
-    while fetches() != wanted {
-        assert!(begun.elapsed() < Duration::from_secs(60), "fetching: {}", !wanted);
+    let started = std::time::Instant::now();
+    while fetches() != expected {
+        assert!(started.elapsed() < Duration::from_secs(60), "fetching: {}", !expected);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -203,20 +203,20 @@ async fn job_whose_git_server_is_silent_is_canceled_and_its_slot_is_free() {
     let (waiting, url) = job_of_silent_server();
     bench.give(waiting);
     until_fetching(&url, true).await;
-    // It is reported on meanwhile, so that its lease holds.
+    // Heartbeats continue meanwhile, so that the lease stays valid.
     let before = bench.server.reports.load(Ordering::SeqCst);
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     while bench.server.reports.load(Ordering::SeqCst) < before + 2 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no heartbeat");
+        assert!(started.elapsed() < Duration::from_secs(60), "no heartbeat");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     *bench.server.cancel.lock().unwrap() = true;
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
     until_fetching(&url, false).await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     *bench.server.cancel.lock().unwrap() = false;
-    assert_eq!(kind(&bench.run(job(&["true"])).await.0), None, "the one slot takes the next job");
+    assert_eq!(kind(&bench.run(job(&["true"])).await.0), None, "the only slot takes the next job");
     bench.stop().await;
 }
 
@@ -226,11 +226,11 @@ async fn worker_whose_git_hangs_stops_within_ten_seconds() {
     let (waiting, url) = job_of_silent_server();
     bench.give(waiting);
     until_fetching(&url, true).await;
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     bench.worker.stop();
     assert_eq!(kind(&bench.end().await), Some(FailureKind::GivenBack));
     bench.stop().await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     until_fetching(&url, false).await;
 }
 
@@ -248,7 +248,7 @@ async fn large_output_is_complete() {
     bench.stop().await;
 }
 
-/// Jobs of one execution, each of which is known while the one before runs.
+/// Creates jobs of one execution, the first of which is announced as upcoming.
 fn of_execution(bench: &Bench, scripts: &[&[&str]]) -> Vec<Assignment> {
     let execution = ExecutionId(uuid::Uuid::now_v7());
     let mut jobs: Vec<Assignment> = scripts.iter().map(|script| job(script)).collect();
@@ -265,13 +265,13 @@ async fn standby_container_is_used_or_removed() {
     let next = job(&["hostname"]);
     *bench.server.upcoming.lock().unwrap() = vec![next.preparation.clone()];
     let held = bench.hold(job(&HELD)).await;
-    let parked = bench.until_running_beside(&held, 1).await;
+    let standby = bench.until_running_beside(&held, 1).await;
     assert_eq!(kind(&bench.release(&held).await), None);
     bench.server.upcoming.lock().unwrap().clear();
     let log = bench.run(next).await.1;
-    assert_eq!(log.lines().last(), Some(parked[0].as_str()), "it runs in what is parked: {log}");
+    assert_eq!(log.lines().last(), Some(standby[0].as_str()), "it runs in the standby container: {log}");
 
-    // Parked for a job that never comes: it goes when the worker has had nothing to do for a while.
+    // A standby container whose job never starts is removed when the worker has been idle for a while.
     let mut never = job(&["true"]);
     never.preparation.resources.memory_bytes = Some(64 << 20);
     *bench.server.upcoming.lock().unwrap() = vec![never.preparation];
@@ -285,17 +285,17 @@ async fn standby_container_is_used_or_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn orphaned_volume_is_removed() {
     let bench = Bench::start().await;
-    let volumes = |words: &[&str]| docker(&[&["volume"], words].concat()).join("\n");
-    // As an engine leaves it that was killed: the container is gone, its volume is not.
+    let volumes = |args: &[&str]| docker(&[&["volume"], args].concat()).join("\n");
+    // A killed engine leaves a volume without its container.
     let data = bench.label().replace("label=", "");
     let labels = ["--label", "tidemill=1", "--label", &data, "--label", "tidemill.worker=dead"];
     let volume = volumes(&[&["create"], &labels[..]].concat());
-    let others = volumes(&["create", "--label", "tidemill=1", "--label", "tidemill.data=/elsewhere"]);
+    let foreign = volumes(&["create", "--label", "tidemill=1", "--label", "tidemill.data=/elsewhere"]);
     bench.stop().await;
-    let left = volumes(&["ls", "--quiet"]);
-    assert!(!left.contains(&volume), "{left}");
-    assert!(left.contains(&others), "what is another's stays");
-    volumes(&["rm", &others]);
+    let remaining = volumes(&["ls", "--quiet"]);
+    assert!(!remaining.contains(&volume), "{remaining}");
+    assert!(remaining.contains(&foreign), "volumes of other data directories stay");
+    volumes(&["rm", &foreign]);
 }
 
 fn secret(variable: &str, value: &str, file: bool) -> SecretValue {
@@ -316,7 +316,7 @@ async fn secrets_are_passed_and_masked() {
         vec![secret("TOKEN", "s3cr3t-value", false), secret("KEY", "line-one\nline-two", true)];
     let (end, log) = bench.run(uses).await;
     assert_eq!(end.exit_code, Some(127), "{log}");
-    assert!(log.contains("s3cr3\n"), "a part is no secret: {log}");
+    assert!(log.contains("s3cr3\n"), "a part of a secret is not masked: {log}");
     assert!(log.contains("token=[masked]\n") && log.contains("$ docker-not-here [masked]\n"), "{log}");
     assert!(log.contains("-rw-------\n/dev/shm/tidemill-secrets/KEY\n"), "{log}");
     for leaked in ["s3cr3t-value", "line-one", "line-two", "czNjcjN0LXZhbHVl"] {
@@ -352,14 +352,14 @@ async fn test_reports_are_read_after_failure_and_masked() {
     assert_eq!((failed.name.as_str(), failed.message.as_str()), ("a [[masked]]", "a[1m[masked]"));
     for line in [
         "warning: artifacts: no file matches `none.xml`\n",
-        "warning: tests: out/deep/bad.xml:2:1: it ends in the middle\n",
-        "warning: tests: out/deep/link.xml: left out, as it is no file but a link\n",
-        "warning: tests: out/deep/huge.xml: left out, as it has more than 32 MiB\n",
+        "warning: tests: out/deep/bad.xml:2:1: unexpected end of file\n",
+        "warning: tests: out/deep/link.xml: ignored, as it is not a regular file\n",
+        "warning: tests: out/deep/huge.xml: ignored, as it has more than 32 MiB\n",
         "\ntests 3: 1 failed\n",
     ] {
         assert!(log.contains(line), "{line} in {log}");
     }
-    // Where nothing is read there is nothing to tell.
+    // Without report files, nothing is sent.
     tested.script = vec!["true".to_owned()];
     let (end, log) = bench.run(tested).await;
     assert!(end.failure.is_none() && log.contains("no file matches `out/**/*.xml`"), "{log}");
@@ -371,10 +371,10 @@ async fn test_reports_are_read_after_failure_and_masked() {
 async fn after_script_runs_after_any_outcome() {
     let mut bench = Bench::start().await;
     for (script, code, status) in [("X=1; exit 3", 3, "failed"), ("X=1", 0, "success")] {
-        let mut tidies = job(&[script]);
-        tidies.extras.after_script =
+        let mut with_after_script = job(&[script]);
+        with_after_script.extras.after_script =
             vec!["echo \"after: $TIDEMILL_JOB_STATUS $GREETING x=${X-none} $PWD\"".into(), "exit 9".into()];
-        let (end, log) = bench.run(tidies).await;
+        let (end, log) = bench.run(with_after_script).await;
         assert_eq!(end.exit_code, Some(code), "{log}");
         assert!(log.contains(&format!("after: {status} it's here x=none /workspace\n")), "{log}");
     }
@@ -393,7 +393,7 @@ fn service(alias: &str, command: &str, health: Option<Health>) -> Service {
     }
 }
 
-/// Serves one word again and again at a port.
+/// Returns a command that serves `$WORD` at a port.
 fn serving(port: u16) -> String {
     format!("echo starting at {port}; sleep 1; while :; do printf '%s\\n' \"$WORD\" | nc -l -p {port}; done")
 }
@@ -402,7 +402,7 @@ fn serving(port: u16) -> String {
 async fn services_are_reached_by_their_names_once_they_are_ready_and_removed_with_job() {
     let mut bench = Bench::start().await;
     let mut served = job(&["nc db 5432 </dev/null; nc cache 5432 </dev/null; false"]);
-    // Both serve the same port: each has an address of its own.
+    // Both use the same port, as each service has its own address.
     served.extras.services = vec![
         service("db", &serving(5432), Some(Health::Port(5432))),
         service(
@@ -416,14 +416,17 @@ async fn services_are_reached_by_their_names_once_they_are_ready_and_removed_wit
     assert!(log.contains("tide\nmill\n"), "{log}");
     assert!(log.contains("starting at 5432"), "the log of a service is shown when the job fails: {log}");
     let (end, log) = bench.run(job(&["cat /etc/hosts"])).await;
-    assert!(end.failure.is_none() && !log.contains("cache"), "the next job knows nothing of them: {log}");
+    assert!(
+        end.failure.is_none() && !log.contains("cache"),
+        "services are not visible to the next job: {log}"
+    );
     bench.stop().await;
 }
 
 #[tokio::test]
 async fn failed_service_fails_job_with_its_log() {
     let mut bench = Bench::start().await;
-    for (command, health, says) in [
+    for (command, health, expected) in [
         ("seq 9000; echo oh no; exit 4", None, "ended with exit code 4"),
         ("echo oh no; sleep 60", Some(Health::Port(5432)), "was not ready within 2 s"),
     ] {
@@ -432,7 +435,7 @@ async fn failed_service_fails_job_with_its_log() {
         let (end, log) = bench.run(fails).await;
         let reason = end.failure.unwrap();
         assert_eq!(reason.kind, FailureKind::ServiceFailed, "{log}");
-        assert!(reason.message.contains(says), "{reason:?}");
+        assert!(reason.message.contains(expected), "{reason:?}");
         assert!(log.contains("oh no") && !log.contains("never"), "{log}");
     }
     bench.stop().await;

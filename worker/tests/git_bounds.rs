@@ -1,4 +1,4 @@
-//! Git operations end in time and leave nothing, whatever the server at the other end does.
+//! Git operations end in time and leave no processes, locks or files, whatever the git server does.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -15,7 +15,7 @@ use tidemill_worker::{
     store::FileLock,
 };
 
-/// Far longer than what is to happen takes, on a machine with much else to do.
+/// Far longer than any operation takes, even on a loaded machine.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn settings(silence: u64) -> SourceSettings {
@@ -36,35 +36,35 @@ fn any_commit() -> String {
     "12".repeat(20)
 }
 
-/// The command lines of all processes that name `words`.
-fn processes(words: &str) -> Vec<String> {
+/// Returns the command lines of all processes that contain `text`.
+fn processes(text: &str) -> Vec<String> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains(words)).collect()
+    lines.filter(|line| line.contains(text)).collect()
 }
 
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < TEST_TIMEOUT, "{what}");
+async fn until(condition: &str, is_met: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_met() {
+        assert!(started.elapsed() < TEST_TIMEOUT, "timeout: {condition}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// All files below `directory`.
+/// Lists all files below `directory`.
 fn files(directory: &Path) -> Vec<PathBuf> {
-    let (mut found, mut directories) = (Vec::new(), vec![directory.to_owned()]);
+    let (mut files, mut directories) = (Vec::new(), vec![directory.to_owned()]);
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.is_dir() { directories.push(path) } else { found.push(path) }
+            if path.is_dir() { directories.push(path) } else { files.push(path) }
         }
     }
-    found
+    files
 }
 
-/// What git leaves that was ended in the middle.
+/// Lists the files that an interrupted git process leaves.
 fn partial(cache: &Path) -> Vec<PathBuf> {
     let is_partial = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -75,7 +75,7 @@ fn partial(cache: &Path) -> Vec<PathBuf> {
     files(cache).into_iter().filter(is_partial).collect()
 }
 
-/// The lock of the one mirror in `cache`, as who fetches takes it.
+/// Returns the path of the write lock of the only mirror in `cache`.
 fn mirror_lock(cache: &Path) -> PathBuf {
     let entries = fs::read_dir(cache.join("repos")).unwrap().flatten().map(|entry| entry.path());
     entries.into_iter().find(|path| path.extension().is_some_and(|suffix| suffix == "lock")).unwrap()
@@ -86,16 +86,16 @@ async fn silent_server_fails_after_silence_limit() {
     for url in [silent(), dripping()] {
         let cache = tempfile::tempdir().unwrap();
         let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), settings(2));
-        let begun = Instant::now();
+        let started = Instant::now();
         let error = sources.tree(&source(&url, &any_commit())).await.unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::TimedOut, "{error}");
         assert!(error.to_string().contains("the git server sent"), "{error}");
-        assert!(begun.elapsed() < TEST_TIMEOUT, "{:?}", begun.elapsed());
+        assert!(started.elapsed() < TEST_TIMEOUT, "{:?}", started.elapsed());
         assert_eq!(processes(&url), [] as [String; 0]);
         assert_eq!(partial(cache.path()), [] as [PathBuf; 0]);
-        // Nor does a look at a ref wait for ever.
-        let wanted = Discovery { fetch_ref: Some("refs/heads/main".into()), ..Discovery::default() };
-        let error = sources.discover(&source(&url, ""), &wanted).await.unwrap_err();
+        // Listing a ref is limited as well.
+        let request = Discovery { fetch_ref: Some("refs/heads/main".into()), ..Discovery::default() };
+        let error = sources.discover(&source(&url, ""), &request).await.unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::TimedOut, "{error}");
     }
 }
@@ -121,15 +121,15 @@ async fn canceled_fetch_leaves_no_process_and_frees_mirror() {
     let cache = tempfile::tempdir().unwrap();
     let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), SourceSettings::default());
     for _ in 0..2 {
-        let (of, from) = (sources.clone(), source(&url, &any_commit()));
-        let fetching = tokio::spawn(async move { of.tree(&from).await });
-        until("a fetch begins", || !processes(&url).is_empty()).await;
-        assert!(FileLock::try_now(&mirror_lock(cache.path())).is_err(), "who fetches has the lock");
-        let begun = Instant::now();
+        let (sources, from) = (sources.clone(), source(&url, &any_commit()));
+        let fetching = tokio::spawn(async move { sources.tree(&from).await });
+        until("a fetch starts", || !processes(&url).is_empty()).await;
+        assert!(FileLock::try_now(&mirror_lock(cache.path())).is_err(), "the fetch holds the lock");
+        let started = Instant::now();
         fetching.abort();
         until("the fetch ends", || processes(&url).is_empty()).await;
         until("the lock is free", || FileLock::try_now(&mirror_lock(cache.path())).is_ok()).await;
-        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
 }
 
@@ -139,21 +139,21 @@ async fn job_that_waits_for_mirror_stops_waiting_when_canceled() {
     let cache = tempfile::tempdir().unwrap();
     let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), SourceSettings::default());
     let spawn = |commit: String| {
-        let (of, from) = (sources.clone(), source(&url, &commit));
-        tokio::spawn(async move { of.tree(&from).await })
+        let (sources, from) = (sources.clone(), source(&url, &commit));
+        tokio::spawn(async move { sources.tree(&from).await })
     };
     let first = spawn(any_commit());
-    until("a fetch begins", || !processes(&url).is_empty()).await;
+    until("a fetch starts", || !processes(&url).is_empty()).await;
     let second = spawn("34".repeat(20));
-    let waits = || fs::read_dir(cache.path().join("trees")).unwrap().count() >= 4;
-    until("a second one waits", waits).await;
+    let is_waiting = || fs::read_dir(cache.path().join("trees")).unwrap().count() >= 4;
+    until("the second fetch waits", is_waiting).await;
     second.abort();
     first.abort();
-    until("both end", || processes(&url).is_empty()).await;
+    until("both fetches end", || processes(&url).is_empty()).await;
     until("the lock is free", || FileLock::try_now(&mirror_lock(cache.path())).is_ok()).await;
 }
 
-/// A server whose one commit has a file of so many random bytes.
+/// Starts a server with a commit that has a file of `bytes` random bytes.
 fn server_with(bytes: usize) -> (GitServer, String) {
     let server = GitServer::start();
     let mut noise = vec![0; bytes];
@@ -178,9 +178,9 @@ async fn server_that_stops_within_pack_leaves_nothing_and_next_fetch_succeeds() 
     assert_eq!(partial(cache.path()), [] as [PathBuf; 0]);
     assert_eq!(processes(&stopped), [] as [String; 0]);
 
-    // A worker that was killed in the middle leaves its locks and parts of packs, too; they are in nobody's way.
-    let whole = stopping(&server.url, usize::MAX);
-    sources.discover(&source(&whole, &commit), &Discovery::default()).await.unwrap();
+    // A killed worker also leaves locks and partial packs, which must not block the next fetch.
+    let complete = stopping(&server.url, usize::MAX);
+    sources.discover(&source(&complete, &commit), &Discovery::default()).await.unwrap();
     let next = server.commit("next");
     let repos = fs::read_dir(cache.path().join("repos")).unwrap().flatten().map(|entry| entry.path());
     for repo in repos.filter(|path| path.extension().is_some_and(|suffix| suffix == "git")) {
@@ -195,7 +195,7 @@ async fn server_that_stops_within_pack_leaves_nothing_and_next_fetch_succeeds() 
             fs::write(repo.join(name), "").unwrap();
         }
     }
-    let tree = sources.tree(&source(&whole, &next)).await.unwrap().unwrap();
+    let tree = sources.tree(&source(&complete, &next)).await.unwrap().unwrap();
     assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "next");
 }
 
@@ -211,8 +211,8 @@ async fn repository_above_size_limit_is_rejected_while_it_is_fetched() {
     );
     let error = sources.tree(&source(&server.url, &commit)).await.unwrap_err();
     assert_eq!(error.kind(), SourceErrorKind::TooLarge, "{error}");
-    let kept: u64 = files(cache.path()).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
-    assert!(kept < 500_000, "{kept} bytes are left");
+    let size: u64 = files(cache.path()).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(size < 500_000, "{size} bytes remain");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,12 +253,12 @@ async fn number_of_checkouts_stays_bounded_over_many_commits() {
         drop(sources.tree(&source(&server.url, &commit)).await.unwrap());
         until("checkouts are removed", || trees() <= 6).await;
     }
-    until("no more are kept than are to be", || trees() <= 5).await;
-    assert!(in_use.path.join("mill.txt").exists(), "what is in use stays");
+    until("the retention limit is reached", || trees() <= 5).await;
+    assert!(in_use.path.join("mill.txt").exists(), "a tree in use stays");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tree_of_ten_million_paths_is_not_read_whole() {
+async fn tree_of_ten_million_paths_is_not_read_completely() {
     let server = GitServer::start();
     let cache = tempfile::tempdir().unwrap();
     let work = server.dir.path().join("work");
@@ -278,7 +278,7 @@ async fn tree_of_ten_million_paths_is_not_read_whole() {
     git(&work, &["push", "-q", "--force", "../mill.git", "main"]);
     let packed: u64 =
         files(&work.join(".git/objects")).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
-    assert!(packed < 300_000, "a small repository: {packed}");
+    assert!(packed < 300_000, "the repository is small: {packed}");
 
     let (before, _) = memory();
     let limits = Limits { checkout_files: 50_000, ..Limits::default() };
@@ -288,44 +288,44 @@ async fn tree_of_ten_million_paths_is_not_read_whole() {
         SourceSettings { limits, ..SourceSettings::default() },
     );
     let from = source(&server.url, &commit);
-    let wanted = Discovery { before: Some(commit.clone()), ..Discovery::default() };
-    let found = sources.discover(&from, &wanted).await.unwrap();
-    assert_eq!((found.paths, found.files.len()), (None, 1), "all else is found as ever");
+    let request = Discovery { before: Some(commit.clone()), ..Discovery::default() };
+    let result = sources.discover(&from, &request).await.unwrap();
+    assert_eq!((result.paths, result.files.len()), (None, 1), "the pipeline files are still found");
     let (_, peak) = memory();
     assert!(peak.saturating_sub(before) < 64 << 20, "memory grew from {before} to {peak} bytes");
-    // Nor is it laid out.
+    // It is not checked out either.
     let error = sources.tree(&from).await.unwrap_err();
     assert_eq!(error.kind(), SourceErrorKind::TooLarge, "{error}");
 }
 
-/// Ten entries of a tree that are all the same but for their names.
+/// Returns ten tree entries that differ only in their names.
 fn ten(entry: &str) -> String {
     let entries: Vec<String> = (0..10).map(|name| format!("{entry}\t{name}\n")).collect();
     entries.concat()
 }
 
-/// A tree of these entries, as `git ls-tree` would show them; its hash.
+/// Creates a tree of these entries in the format of `git ls-tree`, and returns its hash.
 fn make_tree(work: &Path, entries: &str) -> String {
     let list = work.join("entries");
     fs::write(&list, entries).unwrap();
-    let made = std::process::Command::new("git")
+    let output = std::process::Command::new("git")
         .current_dir(work)
         .arg("mktree")
         .stdin(fs::File::open(&list).unwrap())
         .output()
         .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// The memory of this process: now, and the most so far.
+/// Returns the current and the peak memory of this process in bytes.
 fn memory() -> (u64, u64) {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let of = |name: &str| {
+    let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     };
-    (of("VmRSS:"), of("VmHWM:"))
+    (field("VmRSS:"), field("VmHWM:"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,13 +348,16 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     let commit = output(&work, &["rev-parse", "HEAD"]);
     let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), SourceSettings::default());
     let from = source(&server.url, &commit);
-    let found = sources.discover(&from, &Discovery::default()).await.unwrap();
-    let bytes: usize = found.files.iter().map(|file| file.text.len()).sum();
+    let result = sources.discover(&from, &Discovery::default()).await.unwrap();
+    let bytes: usize = result.files.iter().map(|file| file.text.len()).sum();
     assert!((1 << 20..=4 << 20).contains(&bytes), "{bytes}");
-    let mistakes = found.mistakes.concat();
-    assert!(mistakes.contains("above.yml") && mistakes.contains("1048576 is the limit"), "{mistakes}");
-    assert!(mistakes.contains("19.yml cannot be read"), "{mistakes}");
-    assert!(!mistakes.contains("link.yml") && found.files.iter().all(|file| !file.path.contains("link")));
+    let diagnostics = result.mistakes.concat();
+    assert!(
+        diagnostics.contains("above.yml") && diagnostics.contains("the limit is 1048576"),
+        "{diagnostics}"
+    );
+    assert!(diagnostics.contains("19.yml cannot be read"), "{diagnostics}");
+    assert!(!diagnostics.contains("link.yml") && result.files.iter().all(|file| !file.path.contains("link")));
 
     for number in 0..10_001 {
         fs::write(work.join(format!(".pipelines/{number}.txt")), "").unwrap();
@@ -363,10 +366,10 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     git(&work, &["commit", "-q", "-m", "many"]);
     git(&work, &["push", "-q", "../mill.git", "main"]);
     let commit = output(&work, &["rev-parse", "HEAD"]);
-    let found = sources.discover(&source(&server.url, &commit), &Discovery::default()).await.unwrap();
+    let result = sources.discover(&source(&server.url, &commit), &Discovery::default()).await.unwrap();
     assert!(
-        found.files.is_empty() && found.mistakes[0].contains("more than 10000 entries"),
+        result.files.is_empty() && result.mistakes[0].contains("more than 10000 entries"),
         "{:?}",
-        found.mistakes
+        result.mistakes
     );
 }

@@ -1,4 +1,4 @@
-//! Nothing that a repository names is run on the worker, whether it is read in place or fetched.
+//! The worker runs no program that a repository configures, whether it is read in place or fetched.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -14,21 +14,21 @@ use tidemill_core::execution::{assignment::Source, discovery::Discovery};
 use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::source::{HostPolicy, SourceCache, SourceSettings, resolve};
 
-/// Has every setting of the repository at `git_dir` that git would run a program for run one that makes a file; returns
-/// that file's place.
-fn arm(git_dir: &Path, place: &Path) -> PathBuf {
-    let mark = place.join("something-ran");
-    let program = place.join("program");
-    let exec = output(git_dir, &["--exec-path"]);
-    // What it stands in for still works, so that nothing ends before its turn.
+/// Sets every setting for which git runs a program, in the repository at `git_dir`, to a program that creates a file. Returns
+/// the path of that file.
+fn arm(git_dir: &Path, directory: &Path) -> PathBuf {
+    let mark = directory.join("something-ran");
+    let program = directory.join("program");
+    let exec_path = output(git_dir, &["--exec-path"]);
+    // The program does what it replaces, so that git does not stop before it runs the others.
     let script = format!(
-        "#!/bin/sh\necho \"$0 $*\" >> {}\ncase \"$*\" in *upload-pack*) shift; exec {exec}/git-upload-pack \"$@\";; esac\ncat\n",
+        "#!/bin/sh\necho \"$0 $*\" >> {}\ncase \"$*\" in *upload-pack*) shift; exec {exec_path}/git-upload-pack \"$@\";; esac\ncat\n",
         mark.display()
     );
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let program = program.display();
-    let hooks = place.join("hooks");
+    let hooks = directory.join("hooks");
     fs::create_dir_all(&hooks).unwrap();
     for directory in [hooks.clone(), git_dir.join("hooks")] {
         fs::create_dir_all(&directory).unwrap();
@@ -113,7 +113,7 @@ fn arm(git_dir: &Path, place: &Path) -> PathBuf {
     mark
 }
 
-fn reach() -> HostPolicy {
+fn unrestricted() -> HostPolicy {
     HostPolicy::new(AddressPolicy::unrestricted())
 }
 
@@ -129,7 +129,7 @@ fn source(url: &str, commit: &str) -> Source {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_repository_runs_nothing() {
     let server = GitServer::start();
-    let place = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let work = server.dir.path().join("work");
     let before = output(&work, &["rev-parse", "HEAD"]);
     fs::write(work.join(".gitattributes"), "* filter=evil diff=evil merge=evil\n").unwrap();
@@ -139,40 +139,40 @@ async fn hostile_repository_runs_nothing() {
     fs::write(work.join(".pipelines/one.yml"), "name: one\njobs: { j: { image: i, script: x } }\n").unwrap();
     let commit = server.commit("armed");
     let bare = server.dir.path().join("mill.git");
-    let mark = arm(&bare, place.path());
+    let mark = arm(&bare, directory.path());
     let missing = "12".repeat(20);
     let url = &server.url;
     {
         let cache = tempfile::tempdir().unwrap();
-        let sources = SourceCache::new(cache.path().to_owned(), reach(), SourceSettings::default());
-        let wanted = Discovery {
+        let sources = SourceCache::new(cache.path().to_owned(), unrestricted(), SourceSettings::default());
+        let request = Discovery {
             before: Some(before.clone()),
             fetch_ref: Some("refs/heads/main".into()),
             ..Discovery::default()
         };
-        let found = sources.discover(&source(url, &commit), &wanted).await.unwrap();
-        assert_eq!((found.files.len(), found.changed.unwrap().len()), (1, 4), "{url}");
+        let result = sources.discover(&source(url, &commit), &request).await.unwrap();
+        assert_eq!((result.files.len(), result.changed.unwrap().len()), (1, 4), "{url}");
         let tree = sources.tree(&source(url, &commit)).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{url}");
-        // What is missing is not fetched from where the repository says.
+        // Missing objects are not fetched from the remote that the repository configures.
         assert!(sources.tree(&source(url, &missing)).await.is_err(), "{url}");
-        assert!(sources.discover(&source(url, &missing), &wanted).await.is_err(), "{url}");
+        assert!(sources.discover(&source(url, &missing), &request).await.is_err(), "{url}");
         let at = Discovery { before: Some(missing.clone()), ..Discovery::default() };
         assert_eq!(sources.discover(&source(url, &commit), &at).await.unwrap().changed, None, "{url}");
-        resolve(url, Some("main"), None, (cache.path(), &reach())).unwrap();
+        resolve(url, Some("main"), None, (cache.path(), &unrestricted())).unwrap();
         assert!(!mark.exists(), "{url}: {}", fs::read_to_string(&mark).unwrap_or_default());
     }
-    // The person who runs Tidemill may name a directory of this machine; a request may not.
+    // The user who runs Tidemill may use a directory of this machine; a request may not.
     for path in [bare.to_str().unwrap().to_owned(), format!("file://{}", bare.display())] {
         let cache = tempfile::tempdir().unwrap();
-        let sources = SourceCache::new(cache.path().to_owned(), reach(), SourceSettings::default());
+        let sources = SourceCache::new(cache.path().to_owned(), unrestricted(), SourceSettings::default());
         assert!(sources.tree(&source(&path, &commit)).await.is_err(), "{path}");
-        let resolved = resolve(&path, Some("main"), None, (cache.path(), &reach())).unwrap();
+        let resolved = resolve(&path, Some("main"), None, (cache.path(), &unrestricted())).unwrap();
         let tree = sources.tree(&resolved.source).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{path}");
         assert!(!mark.exists(), "{path}: {}", fs::read_to_string(&mark).unwrap_or_default());
     }
-    // The trap is one: git as it comes runs what the repository says.
+    // The setup is effective: git with default settings runs the program.
     let mut plain = Command::new("git");
     plain.arg("--git-dir").arg(&bare).args(["-c", "protocol.allow=always", "cat-file", "-e", &missing]);
     let _ =
@@ -182,19 +182,19 @@ async fn hostile_repository_runs_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_of_other_protocols_are_rejected_before_anything_runs() {
-    let place = tempfile::tempdir().unwrap();
-    let mark = place.path().join("ran");
+    let directory = tempfile::tempdir().unwrap();
+    let mark = directory.path().join("ran");
     let cache = tempfile::tempdir().unwrap();
-    let sources = SourceCache::new(cache.path().to_owned(), reach(), SourceSettings::default());
+    let sources = SourceCache::new(cache.path().to_owned(), unrestricted(), SourceSettings::default());
     let ext = format!("ext::touch {}", mark.display());
     for url in
         [ext.as_str(), "fd::1", "fd::0/x", "testgit::x", "../elsewhere", "--upload-pack=touch x:y", "x"]
     {
-        let begun = std::time::Instant::now();
+        let started = std::time::Instant::now();
         let error = sources.tree(&source(url, &"12".repeat(20))).await.unwrap_err();
         assert!(!error.to_string().contains("git:"), "git was started for {url}: {error}");
-        assert!(begun.elapsed().as_secs() < 30 && !mark.exists(), "{url}");
-        assert!(resolve(url, None, None, (cache.path(), &reach())).is_err(), "{url}");
+        assert!(started.elapsed().as_secs() < 30 && !mark.exists(), "{url}");
+        assert!(resolve(url, None, None, (cache.path(), &unrestricted())).is_err(), "{url}");
     }
     for branch in ["--upload-pack=touch x", "a:refs/heads/b", "*"] {
         let from = Source::Git {
@@ -204,6 +204,6 @@ async fn addresses_of_other_protocols_are_rejected_before_anything_runs() {
             private_host: true,
         };
         let error = sources.tree(&from).await.unwrap_err();
-        assert!(error.to_string().contains("no name of a branch"), "{branch}: {error}");
+        assert!(error.to_string().contains("not a valid name of a branch"), "{branch}: {error}");
     }
 }

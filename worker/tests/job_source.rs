@@ -1,4 +1,4 @@
-//! One suite for all that jobs come from: the contract of `JobSource`, against a double of the server's API.
+//! A conformance suite for every `JobSource`, against a fake of the server's API.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[cfg(feature = "sqs")]
@@ -24,21 +24,21 @@ use tidemill_worker::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Longer than anything takes on a loaded machine.
+/// Longer than any operation takes on a loaded machine.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the double of the server lets one who asks wait.
+/// How long the fake server holds a request.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// The server's records, as far as they matter here.
+/// The server's records of jobs.
 #[derive(Default)]
 struct FakeServer {
     /// Whether each job may be claimed.
     queued: Mutex<HashMap<JobId, bool>>,
-    /// Every job that was asked for.
-    asked: Mutex<Vec<JobId>>,
-    /// What is answered instead.
-    broken: Mutex<Option<StatusCode>>,
+    /// Every requested job.
+    requested: Mutex<Vec<JobId>>,
+    /// The error status of every reply, if set.
+    failure: Mutex<Option<StatusCode>>,
 }
 
 impl FakeServer {
@@ -46,24 +46,24 @@ impl FakeServer {
         self.queued.lock().unwrap().insert(job, queued);
     }
 
-    fn breaks(&self, how: Option<StatusCode>) {
-        *self.broken.lock().unwrap() = how;
+    fn fail_with(&self, status: Option<StatusCode>) {
+        *self.failure.lock().unwrap() = status;
     }
 
-    fn asked(&self, job: JobId) -> usize {
-        self.asked.lock().unwrap().iter().filter(|asked| **asked == job).count()
+    fn request_count(&self, job: JobId) -> usize {
+        self.requested.lock().unwrap().iter().filter(|requested| **requested == job).count()
     }
 
-    fn claim(&self, wanted: Option<JobId>) -> JobExecuteReply {
+    fn claim(&self, job_id: Option<JobId>) -> JobExecuteReply {
         let mut queued = self.queued.lock().unwrap();
-        self.asked.lock().unwrap().extend(wanted);
+        self.requested.lock().unwrap().extend(job_id);
         let mut ready = queued.iter_mut().filter(|(_, queued)| **queued);
-        match ready.find(|(job, _)| wanted.is_none_or(|wanted| wanted == **job)) {
+        match ready.find(|(job, _)| job_id.is_none_or(|job_id| job_id == **job)) {
             Some((job, queued)) => {
                 *queued = false;
                 JobExecuteReply::Assigned { assignment: Box::new(assignment(*job)), upcoming: Vec::new() }
             }
-            None => JobExecuteReply::Nothing { reason: "taken or over".into() },
+            None => JobExecuteReply::Nothing { reason: "claimed or finished".into() },
         }
     }
 }
@@ -72,13 +72,13 @@ async fn execute(
     State(records): State<Arc<FakeServer>>,
     Json(request): Json<JobExecuteRequest>,
 ) -> Result<Json<JobExecuteReply>, StatusCode> {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
-        if let Some(status) = *records.broken.lock().unwrap() {
+        if let Some(status) = *records.failure.lock().unwrap() {
             return Err(status);
         }
         let reply = records.claim(request.job_id);
-        let waited = begun.elapsed() >= Duration::from_millis(request.wait_ms).min(MAX_WAIT);
+        let waited = started.elapsed() >= Duration::from_millis(request.wait_ms).min(MAX_WAIT);
         if waited || matches!(reply, JobExecuteReply::Assigned { .. }) {
             return Ok(Json(reply));
         }
@@ -119,29 +119,29 @@ fn assignment(job_id: JobId) -> Assignment {
     }
 }
 
-/// What carries job ids from the records to the source.
+/// Delivers job ids from the records to the source.
 #[async_trait]
 trait MessageCarrier: Send + Sync {
-    /// Says that `job` is queued.
+    /// Announces that `job` is queued.
     async fn send(&self, job: JobId);
-    /// How many jobs are on their way, or were received and are not settled.
-    async fn left(&self) -> usize;
-    /// Whether a job that is let go of without a word shows again.
-    fn shows_again(&self) -> bool;
+    /// Returns the number of jobs that are in transit, or received and not settled.
+    async fn unsettled(&self) -> usize;
+    /// Returns whether a job that is neither held nor settled is delivered again.
+    fn redelivers(&self) -> bool;
 }
 
-/// The server has the queue: its records say it all.
+/// No messages: the source asks the server, which has the queue.
 struct NoCarrier;
 
 #[async_trait]
 impl MessageCarrier for NoCarrier {
     async fn send(&self, _: JobId) {}
 
-    async fn left(&self) -> usize {
+    async fn unsettled(&self) -> usize {
         0
     }
 
-    fn shows_again(&self) -> bool {
+    fn redelivers(&self) -> bool {
         false
     }
 }
@@ -150,9 +150,9 @@ struct JobSourceFixture {
     records: Arc<FakeServer>,
     carrier: Box<dyn MessageCarrier>,
     source: Arc<dyn JobSource>,
-    /// How long one who asks waits.
+    /// How long a request waits.
     wait: Duration,
-    /// For how long a job that nobody holds is hidden.
+    /// How long an unheld job stays hidden.
     hidden: Duration,
 }
 
@@ -165,32 +165,32 @@ impl JobSourceFixture {
     }
 
     async fn next(&self) -> Result<Option<JobOffer>, JobSourceError> {
-        let (asker, never) = (ask(), CancellationToken::new());
-        let asked = self.source.next(&asker, &never);
-        tokio::time::timeout(TEST_TIMEOUT, asked).await.expect("the source answers")
+        let (request, never) = (request(), CancellationToken::new());
+        let reply = self.source.next(&request, &never);
+        tokio::time::timeout(TEST_TIMEOUT, reply).await.expect("the source replies")
     }
 
-    /// The next job, however long it takes.
+    /// Waits for the next job.
     async fn offer(&self) -> JobOffer {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             if let Some(offer) = self.next().await.unwrap() {
                 return offer;
             }
-            assert!(begun.elapsed() < TEST_TIMEOUT, "no job comes");
+            assert!(started.elapsed() < TEST_TIMEOUT, "no job is offered");
         }
     }
 
-    async fn until_nothing_is_left(&self) {
-        let begun = Instant::now();
-        while self.carrier.left().await > 0 {
-            assert!(begun.elapsed() < TEST_TIMEOUT, "something stays");
+    async fn until_all_settled(&self) {
+        let started = Instant::now();
+        while self.carrier.unsettled().await > 0 {
+            assert!(started.elapsed() < TEST_TIMEOUT, "messages remain");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
 
-fn ask() -> JobRequest {
+fn request() -> JobRequest {
     JobRequest {
         labels: tidemill_core::pipeline::labels::Labels::new(),
         worker: WorkerInfo { id: WorkerId(uuid::Uuid::now_v7()), name: "test".into() },
@@ -203,109 +203,109 @@ fn job_of(offer: &JobOffer) -> JobId {
     offer.assignment.preparation.job_id
 }
 
-/// All that every source must do. `bench` makes one with an empty queue.
+/// Checks the contract of a source. `bench` creates a source with an empty queue.
 async fn conforms(bench: impl AsyncFn() -> JobSourceFixture) {
-    a_queued_job_is_offered_once(&bench().await).await;
+    queued_job_is_offered_once(&bench().await).await;
     rejected_jobs_are_dropped(&bench().await).await;
     concurrent_requests_get_distinct_jobs(&bench().await).await;
     non_blocking_request_does_not_wait(&bench().await).await;
-    a_stop_ends_the_wait(&bench().await).await;
-    a_server_that_fails_costs_time_and_no_job(&bench().await).await;
-    a_worker_that_is_refused_is_told_and_takes_nothing_with_it(&bench().await).await;
+    stop_ends_the_wait(&bench().await).await;
+    server_failure_loses_no_job(&bench().await).await;
+    rejected_worker_gets_an_error_and_no_job(&bench().await).await;
     held_job_is_not_offered_again(&bench().await).await;
-    a_settled_job_comes_again_only_when_it_is_queued_again(&bench().await).await;
+    settled_job_is_offered_again_only_when_queued_again(&bench().await).await;
 }
 
-async fn a_queued_job_is_offered_once(bench: &JobSourceFixture) {
+async fn queued_job_is_offered_once(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     let offer = bench.offer().await;
     assert_eq!(job_of(&offer), job);
-    assert!(bench.next().await.unwrap().is_none(), "once");
+    assert!(bench.next().await.unwrap().is_none(), "the job is offered once");
     bench.source.settle(offer.receipt).await;
-    bench.until_nothing_is_left().await;
+    bench.until_all_settled().await;
 }
 
 async fn rejected_jobs_are_dropped(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     bench.records.put(job, false);
     assert!(bench.next().await.unwrap().is_none());
-    bench.until_nothing_is_left().await;
+    bench.until_all_settled().await;
     assert!(bench.next().await.unwrap().is_none());
-    assert!(bench.records.asked(job) <= 1, "it is not asked for again");
+    assert!(bench.records.request_count(job) <= 1, "the job is not requested again");
 }
 
 async fn concurrent_requests_get_distinct_jobs(bench: &JobSourceFixture) {
-    let mut wanted = [bench.queue().await, bench.queue().await];
+    let mut expected = [bench.queue().await, bench.queue().await];
     let offers = tokio::join!(bench.offer(), bench.offer());
-    let mut got = [job_of(&offers.0), job_of(&offers.1)];
-    wanted.sort_unstable();
-    got.sort_unstable();
-    assert_eq!(got, wanted);
+    let mut offered = [job_of(&offers.0), job_of(&offers.1)];
+    expected.sort_unstable();
+    offered.sort_unstable();
+    assert_eq!(offered, expected);
 }
 
 async fn non_blocking_request_does_not_wait(bench: &JobSourceFixture) {
-    let (glance, never) = (JobRequest { glance: true, ..ask() }, CancellationToken::new());
-    let begun = Instant::now();
+    let (glance, never) = (JobRequest { glance: true, ..request() }, CancellationToken::new());
+    let started = Instant::now();
     for _ in 0..3 {
         assert!(bench.source.next(&glance, &never).await.unwrap().is_none());
     }
-    assert!(begun.elapsed() < bench.wait * 3, "it waits for nothing");
+    assert!(started.elapsed() < bench.wait * 3, "a non-blocking request does not wait");
     let job = bench.queue().await;
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
-        // A real queue may not show at once, to one who does not wait, what it has.
+        // A real queue may not return a message immediately to a non-blocking request.
         match bench.source.next(&glance, &never).await.unwrap() {
             Some(offer) => break assert_eq!(job_of(&offer), job),
-            None => assert!(begun.elapsed() < TEST_TIMEOUT, "it never shows"),
+            None => assert!(started.elapsed() < TEST_TIMEOUT, "the job is never offered"),
         }
     }
 }
 
-async fn a_stop_ends_the_wait(bench: &JobSourceFixture) {
+async fn stop_ends_the_wait(bench: &JobSourceFixture) {
     let stop = CancellationToken::new();
-    let asker = ask();
-    let asked = bench.source.next(&asker, &stop);
+    let request = request();
+    let reply = bench.source.next(&request, &stop);
     let stopping = async {
         tokio::task::yield_now().await;
         stop.cancel();
     };
-    let (answer, ()) = tokio::join!(tokio::time::timeout(TEST_TIMEOUT, asked), stopping);
-    assert!(answer.expect("it ends").unwrap().is_none());
-    assert!(bench.source.next(&asker, &stop).await.unwrap().is_none(), "a stop stays");
-    // What is queued then is for others.
+    let (reply, ()) = tokio::join!(tokio::time::timeout(TEST_TIMEOUT, reply), stopping);
+    assert!(reply.expect("the wait ends").unwrap().is_none());
+    assert!(bench.source.next(&request, &stop).await.unwrap().is_none(), "the stop is permanent");
+    // A job queued later is for other workers.
     let job = bench.queue().await;
-    assert!(bench.source.next(&asker, &stop).await.unwrap().is_none());
+    assert!(bench.source.next(&request, &stop).await.unwrap().is_none());
     assert_eq!(job_of(&bench.offer().await), job);
 }
 
-async fn a_server_that_fails_costs_time_and_no_job(bench: &JobSourceFixture) {
+async fn server_failure_loses_no_job(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS] {
-        bench.records.breaks(Some(status));
-        let begun = Instant::now();
+        bench.records.fail_with(Some(status));
+        let started = Instant::now();
         while !matches!(bench.next().await, Err(JobSourceError::Passing(_))) {
-            assert!(begun.elapsed() < TEST_TIMEOUT, "a failure is told");
+            assert!(started.elapsed() < TEST_TIMEOUT, "the failure is reported");
         }
     }
-    bench.records.breaks(None);
+    bench.records.fail_with(None);
     assert_eq!(job_of(&bench.offer().await), job);
 }
 
-async fn a_worker_that_is_refused_is_told_and_takes_nothing_with_it(bench: &JobSourceFixture) {
+async fn rejected_worker_gets_an_error_and_no_job(bench: &JobSourceFixture) {
     let job = bench.queue().await;
-    bench.records.breaks(Some(StatusCode::UNAUTHORIZED));
+    bench.records.fail_with(Some(StatusCode::UNAUTHORIZED));
     assert!(matches!(bench.next().await, Err(JobSourceError::Refused(_))));
-    bench.records.breaks(None);
+    bench.records.fail_with(None);
     assert_eq!(job_of(&bench.offer().await), job);
 }
 
 async fn held_job_is_not_offered_again(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     let offer = bench.offer().await;
-    let asked = bench.records.asked(job);
+    let requests = bench.records.request_count(job);
     let holding = async {
-        let begun = Instant::now();
-        while begun.elapsed() < bench.hidden * 3 {
+        let started = Instant::now();
+        while started.elapsed() < bench.hidden * 3 {
             assert!(bench.next().await.unwrap().is_none());
         }
     };
@@ -313,33 +313,33 @@ async fn held_job_is_not_offered_again(bench: &JobSourceFixture) {
         () = holding => {}
         never = bench.source.hold(&offer.receipt) => match never {},
     }
-    assert_eq!(bench.records.asked(job), asked, "nobody saw it");
-    if bench.carrier.shows_again() {
-        // Held by nobody it shows: so it was the holding that hid it. The records refuse it then.
-        let begun = Instant::now();
-        while bench.records.asked(job) == asked {
+    assert_eq!(bench.records.request_count(job), requests, "the job was not delivered");
+    if bench.carrier.redelivers() {
+        // An unheld job is delivered again, so that holding it was effective. The server rejects the claim then.
+        let started = Instant::now();
+        while bench.records.request_count(job) == requests {
             assert!(bench.next().await.unwrap().is_none());
-            assert!(begun.elapsed() < TEST_TIMEOUT, "it never shows");
+            assert!(started.elapsed() < TEST_TIMEOUT, "the job is never offered");
         }
-        bench.until_nothing_is_left().await;
+        bench.until_all_settled().await;
     }
 }
 
-async fn a_settled_job_comes_again_only_when_it_is_queued_again(bench: &JobSourceFixture) {
+async fn settled_job_is_offered_again_only_when_queued_again(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     let offer = bench.offer().await;
     bench.source.settle(offer.receipt.clone()).await;
-    bench.until_nothing_is_left().await;
+    bench.until_all_settled().await;
     assert!(bench.next().await.unwrap().is_none());
-    // Given back: the server queues it and sends it again.
+    // The job is given back: the server queues and announces it again.
     bench.records.put(job, true);
     bench.carrier.send(job).await;
     let again = bench.offer().await;
     assert_eq!(job_of(&again), job);
-    // Settling the first delivery twice touches the second in nothing.
+    // Settling the first delivery twice does not affect the second one.
     bench.source.settle(offer.receipt).await;
     bench.source.settle(again.receipt).await;
-    bench.until_nothing_is_left().await;
+    bench.until_all_settled().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -379,9 +379,9 @@ mod sqs {
                 QueueAttributeName::ApproximateNumberOfMessages,
                 QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             ];
-            let asking = self.sqs.get_queue_attributes().queue_url(&self.url);
-            let seen = asking.set_attribute_names(Some(names.into())).send().await.unwrap();
-            seen.attributes.unwrap().values().map(|count| count.parse::<usize>().unwrap()).sum()
+            let query = self.sqs.get_queue_attributes().queue_url(&self.url);
+            let reply = query.set_attribute_names(Some(names.into())).send().await.unwrap();
+            reply.attributes.unwrap().values().map(|count| count.parse::<usize>().unwrap()).sum()
         }
     }
 
@@ -392,11 +392,11 @@ mod sqs {
             self.put(&body).await;
         }
 
-        async fn left(&self) -> usize {
+        async fn unsettled(&self) -> usize {
             self.messages().await
         }
 
-        fn shows_again(&self) -> bool {
+        fn redelivers(&self) -> bool {
             true
         }
     }
@@ -441,9 +441,9 @@ mod sqs {
         );
         let SqsFixture { bench, queue, .. } = sqs(&stack, &[("RedrivePolicy", policy)]).await;
         queue.put("not a job").await;
-        let begun = Instant::now();
+        let started = Instant::now();
         while dead.messages().await == 0 {
-            assert!(begun.elapsed() < TEST_TIMEOUT, "it never gets there");
+            assert!(started.elapsed() < TEST_TIMEOUT, "the message never reaches the dead-letter queue");
             assert!(bench.next().await.unwrap().is_none());
         }
         let job = bench.queue().await;
@@ -459,7 +459,7 @@ mod sqs {
         bench.records.put(job, true);
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         queue.put(&format!(r#"{{"v":1,"job_id":"{job}","trace":"{trace}"}}"#)).await;
-        let offer = bench.next().await.unwrap().expect("it is there");
+        let offer = bench.next().await.unwrap().expect("the job is offered");
         assert_eq!(offer.assignment.trace.as_deref(), Some(trace));
         source.settle(offer.receipt).await;
         assert_eq!(source.requests().usage(), Usage { receive: 1, delete: 1, change_visibility: 0 });
@@ -474,10 +474,10 @@ mod sqs {
         let settings = SqsSettings::new(format!("{}/000000000000/no-such-queue", stack.endpoint));
         let source = SqsJobSource::new(&stack.config().await, settings, api);
         let stop = tokio_util::sync::CancellationToken::new();
-        let refused = source.next(&super::ask(), &stop).await.unwrap_err();
+        let error = source.next(&super::request(), &stop).await.unwrap_err();
         assert!(
-            matches!(&refused, super::JobSourceError::Unusable(words) if words.contains("no-such-queue")),
-            "{refused}"
+            matches!(&error, super::JobSourceError::Unusable(message) if message.contains("no-such-queue")),
+            "{error}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The table of docs/secrets.md of what is masked and what is not, run with real programs.
+//! Checks the table of masked encodings in docs/secrets.md with real programs.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{path::Path, process::Command};
@@ -45,16 +45,17 @@ fn printed(command: &str, directory: &Path, secret: &str) -> Vec<u8> {
     for name in ["PATH", "HOME"] {
         shell.env(name, std::env::var_os(name).unwrap_or_default());
     }
-    let done = shell.envs([("SECRET", secret), ("LC_ALL", "C.UTF-8"), ("PWD", "/")]).output().unwrap();
-    assert!(done.status.success() && !done.stdout.is_empty(), "{command}: {done:?}");
-    done.stdout
+    let output = shell.envs([("SECRET", secret), ("LC_ALL", "C.UTF-8"), ("PWD", "/")]).output().unwrap();
+    assert!(output.status.success() && !output.stdout.is_empty(), "{command}: {output:?}");
+    output.stdout
 }
 
 fn masked(mask: &SecretMask, bytes: &[u8], size: usize) -> String {
     let mut stream = Stream::default();
-    let mut shown: Vec<u8> = bytes.chunks(size).flat_map(|chunk| mask.push(&mut stream, chunk)).collect();
-    shown.extend(mask.finish(&mut stream));
-    String::from_utf8_lossy(&shown).into_owned()
+    let mut masked_output: Vec<u8> =
+        bytes.chunks(size).flat_map(|chunk| mask.push(&mut stream, chunk)).collect();
+    masked_output.extend(mask.finish(&mut stream));
+    String::from_utf8_lossy(&masked_output).into_owned()
 }
 
 #[test]
@@ -62,34 +63,34 @@ fn documented_masking_table_is_correct() {
     let rows = rows();
     assert!(rows.iter().filter(|row| row.is_masked).count() >= 49, "{} rows", rows.len());
     let mut wrong = Vec::new();
-    // One for all, as its name is printed, too.
+    // One directory for all rows, as some programs print its name.
     let directory = tempfile::tempdir().unwrap();
     for Row { needs, command, is_masked } in &rows {
-        let here =
+        let is_available =
             Command::new("sh").args(["-c", &format!("command -v {needs} >/dev/null")]).status().unwrap();
-        if !here.success() {
-            eprintln!("left out, as there is no {needs} here: {command}");
+        if !is_available.success() {
+            eprintln!("skipped, as {needs} is not installed: {command}");
             continue;
         }
-        let mut tells = false;
+        let mut leaks = false;
         for pair in PAIRS {
-            let shown = pair.map(|secret| {
+            let masked_output = pair.map(|secret| {
                 let (mask, bytes) =
                     (SecretMask::new([secret]).unwrap(), printed(command, directory.path(), secret));
-                let shown = masked(&mask, &bytes, 1 << 16);
+                let masked_output = masked(&mask, &bytes, 1 << 16);
                 for size in [1, 7] {
-                    assert_eq!(masked(&mask, &bytes, size), shown, "{command} in pieces of {size}");
+                    assert_eq!(masked(&mask, &bytes, size), masked_output, "{command} in chunks of {size}");
                 }
-                shown
+                masked_output
             });
-            tells |= shown[0] != shown[1] || !shown[0].contains("[masked]");
-            if *is_masked && tells {
-                wrong.push(format!("{command}\n{}\n{}", shown[0], shown[1]));
+            leaks |= masked_output[0] != masked_output[1] || !masked_output[0].contains("[masked]");
+            if *is_masked && leaks {
+                wrong.push(format!("{command}\n{}\n{}", masked_output[0], masked_output[1]));
                 break;
             }
         }
-        if !*is_masked && !tells {
-            wrong.push(format!("{command}\nis masked after all"));
+        if !*is_masked && !leaks {
+            wrong.push(format!("{command}\nis masked, but documented as not masked"));
         }
     }
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n---\n"));

@@ -1,5 +1,5 @@
-//! Containers are kept from addresses, for real: with the engine, as root, at addresses of the tests' own (TEST-NET-2), since
-//! those of instance metadata may be somebody's.
+//! The metadata guard blocks addresses for containers. Runs with a real engine, as root, and with test addresses
+//! (TEST-NET-2), as the address of instance metadata may be in use.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -11,28 +11,28 @@ use std::{
 };
 use tidemill_worker::engine::{BridgeNetwork, metadata_guard::block};
 
-/// Behind this machine, as metadata is on EC2: what containers send there is routed on.
+/// An address behind this machine, like metadata on EC2: packets of containers are forwarded to it.
 const ROUTED_ADDRESS: &str = "198.51.100.254";
-/// On this machine, as a proxy of metadata may be: what containers send there is not routed on.
+/// An address on this machine, like that of a metadata proxy: packets of containers are not forwarded.
 const LOCAL_ADDRESS: &str = "198.51.100.249";
 const NAME: &str = "tm-guard";
 
-fn ip(words: &str) -> Output {
-    Command::new("ip").args(words.split(' ')).output().unwrap()
+fn ip(args: &str) -> Output {
+    Command::new("ip").args(args.split(' ')).output().unwrap()
 }
 
-/// Two addresses at which something answers; they are gone with the value.
+/// Two addresses with a listening server; removed when this is dropped.
 struct TestResponder(Option<Child>, tempfile::TempDir);
 
 impl TestResponder {
-    /// `None`, with the reason printed, where this user may not make networks.
+    /// Returns `None` and prints the reason if this user may not create networks.
     fn start() -> Option<Self> {
         let added = ip(&format!("netns add {NAME}"));
         if !added.status.success() {
-            eprintln!("skipped: no network can be made here: {}", String::from_utf8_lossy(&added.stderr));
+            eprintln!("skipped: cannot create a network: {}", String::from_utf8_lossy(&added.stderr));
             return None;
         }
-        let mut made = Self(None, tempfile::tempdir().unwrap());
+        let mut responder = Self(None, tempfile::tempdir().unwrap());
         for step in [
             format!("link add {NAME} type veth peer name {NAME}-b netns {NAME}"),
             format!("addr add 198.51.100.253/30 dev {NAME}"),
@@ -41,30 +41,30 @@ impl TestResponder {
             format!("-n {NAME} addr add {ROUTED_ADDRESS}/30 dev {NAME}-b"),
             format!("-n {NAME} link set {NAME}-b up"),
         ] {
-            let done = ip(&step);
-            assert!(done.status.success(), "`ip {step}`: {done:?}");
+            let output = ip(&step);
+            assert!(output.status.success(), "`ip {step}`: {output:?}");
         }
-        let serving = format!("netns exec {NAME} python3 -m http.server --bind {ROUTED_ADDRESS} 80");
-        let mut behind = Command::new("ip");
-        behind
-            .args(serving.split(' '))
-            .current_dir(made.1.path())
+        let command = format!("netns exec {NAME} python3 -m http.server --bind {ROUTED_ADDRESS} 80");
+        let mut server = Command::new("ip");
+        server
+            .args(command.split(' '))
+            .current_dir(responder.1.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        made.0 = Some(behind.spawn().unwrap());
-        let here = TcpListener::bind((LOCAL_ADDRESS, 80)).unwrap();
+        responder.0 = Some(server.spawn().unwrap());
+        let listener = TcpListener::bind((LOCAL_ADDRESS, 80)).unwrap();
         thread::spawn(move || {
-            for mut stream in here.incoming().map_while(Result::ok) {
+            for mut stream in listener.incoming().map_while(Result::ok) {
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(b"HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n");
             }
         });
-        let begun = Instant::now();
+        let started = Instant::now();
         while !reaches(ROUTED_ADDRESS) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "nothing answers at {ROUTED_ADDRESS}");
+            assert!(started.elapsed() < Duration::from_secs(60), "no connection to {ROUTED_ADDRESS}");
             thread::sleep(Duration::from_millis(50));
         }
-        Some(made)
+        Some(responder)
     }
 }
 
@@ -79,7 +79,7 @@ impl Drop for TestResponder {
     }
 }
 
-/// The rules of these addresses; they are gone with the value.
+/// The firewall rules of these addresses; removed when this is dropped.
 struct RulesGuard;
 
 impl RulesGuard {
@@ -93,8 +93,8 @@ impl RulesGuard {
 impl Drop for RulesGuard {
     fn drop(&mut self) {
         for rule in Self::list() {
-            let words = rule.replacen("-A ", "-D ", 1);
-            let _ = Command::new("iptables").args(["-w", "10", "-t", "raw"]).args(words.split(' ')).status();
+            let args = rule.replacen("-A ", "-D ", 1);
+            let _ = Command::new("iptables").args(["-w", "10", "-t", "raw"]).args(args.split(' ')).status();
         }
     }
 }
@@ -104,50 +104,50 @@ fn reaches(address: &str) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(5)).is_ok()
 }
 
-/// Whether a container like those of jobs reaches `address`.
+/// Returns whether a container like that of a job can connect to `address`.
 fn container_reaches(address: &str) -> bool {
     let image = std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".into());
-    // Busybox as Debian links it dies in `wget`, which looks names up; `nc` does not.
-    let script = format!("if nc -w 4 {address} 80 </dev/null; then echo reached; else echo kept; fi");
-    let words = ["run", "--rm", "--label", NAME, "--cap-drop", "ALL", &image, "sh", "-c", &script];
-    let ran = Command::new("docker").args(words).output().unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout).lines().last().unwrap_or_default().to_owned();
-    let (said, why) = (said.as_str(), String::from_utf8_lossy(&ran.stderr));
-    // Kept is what times out: who is refused has arrived somewhere.
-    assert!(said == "reached" || (said == "kept" && why.contains("timed out")), "{ran:?}");
-    said == "reached"
+    // Debian's statically linked Busybox crashes in `wget`, which resolves names; `nc` works.
+    let script = format!("if nc -w 4 {address} 80 </dev/null; then echo reached; else echo blocked; fi");
+    let args = ["run", "--rm", "--label", NAME, "--cap-drop", "ALL", &image, "sh", "-c", &script];
+    let output = Command::new("docker").args(args).output().unwrap();
+    let result = String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_owned();
+    let (result, stderr) = (result.as_str(), String::from_utf8_lossy(&output.stderr));
+    // Blocked means a timeout: a refused connection has reached a host.
+    assert!(result == "reached" || (result == "blocked" && stderr.contains("timed out")), "{output:?}");
+    result == "reached"
 }
 
-/// The engine's bridge, as the worker would find it.
+/// Returns the engine's bridge network.
 fn bridge() -> BridgeNetwork {
     let format = "{{index .Options \"com.docker.network.bridge.name\"}}";
-    let seen =
+    let output =
         Command::new("docker").args(["network", "inspect", "bridge", "--format", format]).output().unwrap();
-    BridgeNetwork { interface: String::from_utf8_lossy(&seen.stdout).trim().to_owned() }
+    BridgeNetwork { interface: String::from_utf8_lossy(&output.stdout).trim().to_owned() }
 }
 
 #[tokio::test]
 async fn containers_cannot_reach_metadata_that_the_machine_reaches() {
-    let may = Command::new("iptables").args(["-w", "10", "-t", "raw", "-S"]).output();
-    if !may.is_ok_and(|seen| seen.status.success()) {
+    let check = Command::new("iptables").args(["-w", "10", "-t", "raw", "-S"]).output();
+    if !check.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: this user cannot set rules with iptables");
         return;
     }
-    let Some(_answering) = TestResponder::start() else { return };
+    let Some(_responder) = TestResponder::start() else { return };
     let _rules = RulesGuard;
     for address in [ROUTED_ADDRESS, LOCAL_ADDRESS] {
-        assert!(reaches(address) && container_reaches(address), "{address} answers at first");
+        assert!(reaches(address) && container_reaches(address), "{address} is reachable before");
     }
     let addresses: Vec<IpAddr> =
         [ROUTED_ADDRESS, LOCAL_ADDRESS].map(|address| address.parse().unwrap()).into();
-    // A second worker finds them set.
+    // A second worker finds the rules present.
     for _ in 0..2 {
         block(&bridge(), &addresses).await.unwrap();
         assert_eq!(RulesGuard::list().len(), 2, "{:?}", RulesGuard::list());
     }
     for address in [ROUTED_ADDRESS, LOCAL_ADDRESS] {
-        assert!(!container_reaches(address), "containers are kept from {address}");
-        assert!(reaches(address), "the machine itself is not kept from {address}");
+        assert!(!container_reaches(address), "{address} is blocked for containers");
+        assert!(reaches(address), "{address} is not blocked for the machine");
     }
     let long = BridgeNetwork { interface: "a-name-that-no-interface-can-have".into() };
     let error = block(&long, &addresses).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! An artifact of a million entries. It stands alone, for it looks at what the whole process takes.
+//! Unpacks an artifact of a million entries. It is the only test of its binary, as it measures the memory of the process.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,11 +22,11 @@ fn header(kind: EntryType) -> Header {
     header
 }
 
-/// A tar that is made as it is read.
+/// A tar that is generated while it is read.
 struct GeneratedTar<F> {
     next: u32,
     count: u32,
-    of: F,
+    header: F,
     block: io::Cursor<Vec<u8>>,
 }
 
@@ -36,14 +36,14 @@ impl<F: Fn(u32) -> Header> Read for GeneratedTar<F> {
         if read > 0 || self.next == self.count {
             return Ok(read);
         }
-        self.block = io::Cursor::new((self.of)(self.next).as_bytes().to_vec());
+        self.block = io::Cursor::new((self.header)(self.next).as_bytes().to_vec());
         self.next += 1;
         self.block.read(buffer)
     }
 }
 
-/// The most memory that this process had at once, in KiB.
-fn most_memory() -> u64 {
+/// Returns the peak memory of this process in KiB.
+fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
@@ -53,23 +53,23 @@ fn most_memory() -> u64 {
 fn million_entries_take_bounded_memory_and_open_files() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(256), maximum: limit.maximum }).unwrap();
-    let before = most_memory();
+    let before = peak_memory();
     let base = [header(EntryType::Directory), header(EntryType::Regular)];
-    let of = |at: u32| {
-        // More directories than can be open at once, among files that come again and again.
-        let is_directory = at.is_multiple_of(200);
+    let header_of = |index: u32| {
+        // More directories than can be open at once, between files whose names repeat.
+        let is_directory = index.is_multiple_of(200);
         let mut header = base[usize::from(!is_directory)].clone();
-        let name = if is_directory { format!("d/{at}") } else { format!("f/{}", at % 1000) };
+        let name = if is_directory { format!("d/{index}") } else { format!("f/{}", index % 1000) };
         header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_cksum();
         header
     };
-    let place = tempfile::tempdir().unwrap();
-    let host = HostWorkspace::open(place.path(), false).unwrap();
-    let tar = GeneratedTar { next: 0, count: 1_000_000, of, block: io::Cursor::default() };
+    let directory = tempfile::tempdir().unwrap();
+    let host = HostWorkspace::open(directory.path(), false).unwrap();
+    let tar = GeneratedTar { next: 0, count: 1_000_000, header: header_of, block: io::Cursor::default() };
     host.unpack(tar, PermissionPolicy::Everything).unwrap();
-    assert_eq!(fs::read_dir(place.path().join("d")).unwrap().count(), 5_000);
-    assert_eq!(fs::read_dir(place.path().join("f")).unwrap().count(), 995);
-    let grown = most_memory() - before;
+    assert_eq!(fs::read_dir(directory.path().join("d")).unwrap().count(), 5_000);
+    assert_eq!(fs::read_dir(directory.path().join("f")).unwrap().count(), 995);
+    let grown = peak_memory() - before;
     assert!(grown < 64 << 10, "{grown} KiB");
 }

@@ -1,4 +1,4 @@
-//! Notices of EC2, from a double of its metadata service: the real one is on EC2 only.
+//! Reads EC2 notices from a fake metadata service, as the real one exists only on EC2.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -14,7 +14,7 @@ async fn notices(metadata: &Metadata) -> Notices {
 }
 
 async fn next(notices: &mut Notices) -> Notice {
-    tokio::time::timeout(Duration::from_secs(60), notices.next()).await.expect("there is a notice")
+    tokio::time::timeout(Duration::from_secs(60), notices.next()).await.expect("a notice arrives")
 }
 
 fn in_two_minutes() -> Timestamp {
@@ -28,12 +28,12 @@ async fn spot_notice_has_an_action_and_a_time() {
     let mut notices = notices(&metadata).await;
     let silence = tokio::time::timeout(Duration::from_millis(200), notices.next());
     assert!(silence.await.is_err(), "no notice yet");
-    assert!(metadata.calls() >= 4, "it looks again and again");
+    assert!(metadata.calls() >= 4, "the service is polled");
     metadata
         .set("spot/instance-action", &format!(r#"{{"action":"terminate","time":"{}"}}"#, in_two_minutes()));
     let notice = next(&mut notices).await;
-    let left = notice.left().unwrap().as_secs();
-    assert!((30..=120).contains(&left), "{notice:?}");
+    let remaining = notice.left().unwrap().as_secs();
+    assert!((30..=120).contains(&remaining), "{notice:?}");
     assert!(notice.to_string().starts_with("EC2 will terminate this spot instance in"), "{notice}");
 }
 
@@ -62,12 +62,12 @@ async fn expired_session_is_renewed_and_errors_are_retried() {
 
 #[tokio::test]
 async fn missing_metadata_service_is_an_error_within_seconds() {
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let error = Notices::connect("http://127.0.0.1:1").await.unwrap_err();
     assert!(error.contains("127.0.0.1:1/latest/api/token"), "{error}");
-    // One that takes the connection and says nothing, as some networks do.
-    let mute = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let error = Notices::connect(&format!("http://{}", mute.local_addr().unwrap())).await.unwrap_err();
+    // A server that accepts the connection and sends nothing, as on some networks.
+    let silent = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let error = Notices::connect(&format!("http://{}", silent.local_addr().unwrap())).await.unwrap_err();
     assert!(error.contains("within a second"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert!(started.elapsed() < Duration::from_secs(30));
 }

@@ -1,4 +1,4 @@
-//! What git contacts and runs for a source, whatever its address, its name's resolver, and its server say.
+//! Git contacts and runs only what is permitted, whatever the repository's address, the resolver and the server return.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "support/http_git.rs"]
@@ -18,14 +18,14 @@ use tidemill_worker::source::{
     HostPolicy, Resolver, SourceError, UploadPlan, materialise, resolve, snapshot, upload,
 };
 
-fn git(dir: &Path, words: &[&str]) -> String {
+fn git(dir: &Path, args: &[&str]) -> String {
     let identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
-    let done = Command::new("git").current_dir(dir).args(identity).args(words).output().unwrap();
-    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    let output = Command::new("git").current_dir(dir).args(identity).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// A directory with `mill.git`, ready to be served as files; its commit.
+/// Creates a directory with `mill.git`, which can be served as files; returns it and the commit.
 fn repository() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     git(dir.path(), &["init", "-q", "-b", "main", "work"]);
@@ -42,14 +42,14 @@ fn of(url: &str, commit: &str, private_host: bool) -> Source {
     Source::Git { url: url.into(), branch: Some("main".into()), commit: commit.into(), private_host }
 }
 
-/// The text of the sources' file, or why there is none.
+/// Fetches the sources and returns the text of their file, or an error.
 fn fetched(source: &Source, cache: &Path, reach: &HostPolicy) -> Result<String, String> {
     let none = |upload: &str| Err(SourceError::new(format!("no {upload}")));
     let tree = materialise(source, cache, reach, &none).map_err(|error| error.to_string())?;
     Ok(fs::read_to_string(tree.unwrap().path.join("mill.txt")).unwrap())
 }
 
-/// A resolver that knows every name by the same address.
+/// A resolver that returns the same address for every name.
 #[derive(Debug)]
 struct FixedResolver(Ipv4Addr);
 
@@ -72,12 +72,12 @@ fn registered_host_is_fetched_through_proxy_with_redirects() {
         assert_eq!(text.as_deref(), Ok("from afar"), "{path}");
     }
     let cache = tempfile::tempdir().unwrap();
-    let before = server.heard();
-    let refused = fetched(&of(&server.url("mill.git"), &commit, false), cache.path(), &HostPolicy::default())
+    let before = server.request_count();
+    let error = fetched(&of(&server.url("mill.git"), &commit, false), cache.path(), &HostPolicy::default())
         .unwrap_err();
-    assert!(refused.contains("--allow-host"), "{refused}");
-    assert_eq!(server.heard(), before, "nothing was asked");
-    // The operator's own list lets it through as well.
+    assert!(error.contains("--allow-host"), "{error}");
+    assert_eq!(server.request_count(), before, "no request was sent");
+    // The operator's list of hosts also permits it.
     let hosts = vec![format!("127.0.0.1:{}", server.port).parse().unwrap()];
     let reach = HostPolicy::new(AddressPolicy { hosts, ..AddressPolicy::default() });
     let text = fetched(&of(&server.url("mill.git"), &commit, false), cache.path(), &reach);
@@ -97,19 +97,19 @@ fn redirect_to_private_host_is_rejected_uniformly() {
                 ..Manners::default()
             });
             let cache = tempfile::tempdir().unwrap();
-            let refused =
+            let error =
                 fetched(&of(&outer.url("moved.git"), &commit, true), cache.path(), &HostPolicy::default());
-            refusals.push(refused.unwrap_err());
-            assert!(outer.heard() > 0);
+            refusals.push(error.unwrap_err());
+            assert!(outer.request_count() > 0);
         }
     }
     refusals.dedup();
     assert!(refusals.len() == 1 && refusals[0].contains("private"), "{refusals:?}");
-    assert_eq!(inner.heard(), 0, "nobody asked there");
+    assert_eq!(inner.request_count(), 0, "no request was sent");
 }
 
 #[test]
-fn name_that_resolves_to_a_private_address_is_refused_on_connect() {
+fn name_that_resolves_to_a_private_address_is_rejected_on_connect() {
     let (dir, commit) = repository();
     let server = HttpGit::start(dir.path(), |_| Manners::default());
     let reach =
@@ -121,17 +121,17 @@ fn name_that_resolves_to_a_private_address_is_refused_on_connect() {
         format!("ssh://git@rebound.example.org:{}/mill.git", server.port),
     ] {
         let cache = tempfile::tempdir().unwrap();
-        let refused = fetched(&of(&url, &commit, false), cache.path(), &reach).unwrap_err();
-        assert!(refused.contains("private"), "{url}: {refused}");
+        let error = fetched(&of(&url, &commit, false), cache.path(), &reach).unwrap_err();
+        assert!(error.contains("private"), "{url}: {error}");
     }
-    assert_eq!(server.heard(), 0);
-    // The same name of a registered repository is the operator's own.
+    assert_eq!(server.request_count(), 0);
+    // For a registered repository, the same name is permitted.
     let cache = tempfile::tempdir().unwrap();
     let url = format!("http://rebound.example.org:{}/mill.git", server.port);
     assert_eq!(fetched(&of(&url, &commit, true), cache.path(), &reach).as_deref(), Ok("from afar"));
 }
 
-/// A bare repository whose configuration would run `touch`, were git to read it.
+/// Creates a bare repository whose configuration runs `touch` if git reads it.
 fn hostile(dir: &Path, marker: &Path) {
     git(dir, &["init", "-q", "--bare", "hostile.git"]);
     let run = format!("touch {}", marker.display());
@@ -149,42 +149,42 @@ fn hostile(dir: &Path, marker: &Path) {
 }
 
 #[test]
-fn local_path_is_refused_and_its_configuration_does_not_run() {
+fn local_path_is_rejected_and_its_configuration_does_not_run() {
     let dir = tempfile::tempdir().unwrap();
     let marker = dir.path().join("ran");
     hostile(dir.path(), &marker);
-    let place = dir.path().join("hostile.git");
+    let path = dir.path().join("hostile.git");
     fs::create_dir_all(dir.path().join("x:/git.example.org/team")).unwrap();
-    fs::rename(&place, dir.path().join("x:/git.example.org/team/app")).unwrap();
-    let place = dir.path().display().to_string();
+    fs::rename(&path, dir.path().join("x:/git.example.org/team/app")).unwrap();
+    let path = dir.path().display().to_string();
     for url in [
-        format!("{place}/x://git.example.org/team/app"),
-        format!("file://{place}/x:/git.example.org/team/app"),
-        format!("{place}/x:/git.example.org/team/app"),
+        format!("{path}/x://git.example.org/team/app"),
+        format!("file://{path}/x:/git.example.org/team/app"),
+        format!("{path}/x:/git.example.org/team/app"),
         "ext::touch ran".to_owned(),
         "fd::1".to_owned(),
         format!("--upload-pack=touch {}", marker.display()),
     ] {
         for private in [false, true] {
             let cache = tempfile::tempdir().unwrap();
-            let refused = fetched(
+            let error = fetched(
                 &of(&url, &"12".repeat(20), private),
                 cache.path(),
                 &HostPolicy::new(AddressPolicy::unrestricted()),
             );
-            assert!(refused.unwrap_err().contains("address"), "{url}");
+            assert!(error.unwrap_err().contains("address"), "{url}");
         }
     }
     let unknown = Source::Snapshot {
         snapshot: "a".repeat(64),
-        repository: place,
+        repository: path,
         branch: None,
         commit: "12".repeat(20),
         tree: None,
     };
     let cache = tempfile::tempdir().unwrap();
-    let refused = fetched(&unknown, cache.path(), &HostPolicy::default()).unwrap_err();
-    assert!(refused.contains("no such snapshot"), "{refused}");
+    let error = fetched(&unknown, cache.path(), &HostPolicy::default()).unwrap_err();
+    assert!(error.contains("no such snapshot"), "{error}");
     assert!(!marker.exists());
 }
 
@@ -195,12 +195,12 @@ fn local_repository_is_passed_to_workers_of_the_same_data_directory() {
     let reach = HostPolicy::default();
     let bare = dir.path().join("mill.git");
     for text in [bare.display().to_string(), format!("file://{}", bare.display())] {
-        let found = resolve(&text, Some("main"), None, (cache.path(), &reach)).unwrap();
-        assert_eq!((found.commit.as_str(), found.branch.as_deref()), (commit.as_str(), Some("main")));
-        assert!(matches!(&found.source, Source::Snapshot { .. }), "{:?}", found.source);
-        assert!(!format!("{:?}", found.source).contains("/cache"), "no path is told");
-        assert_eq!(fetched(&found.source, cache.path(), &reach).as_deref(), Ok("from afar"));
-        assert!(fetched(&found.source, other.path(), &reach).is_err(), "another data directory");
+        let resolved = resolve(&text, Some("main"), None, (cache.path(), &reach)).unwrap();
+        assert_eq!((resolved.commit.as_str(), resolved.branch.as_deref()), (commit.as_str(), Some("main")));
+        assert!(matches!(&resolved.source, Source::Snapshot { .. }), "{:?}", resolved.source);
+        assert!(!format!("{:?}", resolved.source).contains("/cache"), "the source contains no path");
+        assert_eq!(fetched(&resolved.source, cache.path(), &reach).as_deref(), Ok("from afar"));
+        assert!(fetched(&resolved.source, other.path(), &reach).is_err(), "another data directory");
         let short = resolve(&text, None, Some(&commit[..9]), (cache.path(), &reach)).unwrap();
         assert_eq!(short.commit, commit);
     }
@@ -228,15 +228,16 @@ fn upload_writes_only_into_its_own_repository() {
     assert!(RepositoryAddress::parse(&url).is_ok());
     let source =
         Source::Uploaded { upload: name, url: Some(url), private_host: true, branch, base, commit, tree };
-    let laid_out = materialise(&source, worker.path(), &HostPolicy::default(), &|_| {
+    let tree_of_upload = materialise(&source, worker.path(), &HostPolicy::default(), &|_| {
         Ok(written.file.try_clone().unwrap())
     })
     .unwrap()
     .unwrap();
-    assert_eq!(fs::read_to_string(laid_out.path.join("mill.txt")).unwrap(), "mine");
-    // The mirror holds what the server has: the uploaded tree is not there.
-    let of = |home: &str| fs::read_dir(worker.path().join(home)).unwrap().map(|entry| entry.unwrap().path());
-    let repos = of("repos").chain(of("uploads"));
+    assert_eq!(fs::read_to_string(tree_of_upload.path.join("mill.txt")).unwrap(), "mine");
+    // The mirror contains only objects of the server, not the uploaded tree.
+    let entries =
+        |home: &str| fs::read_dir(worker.path().join(home)).unwrap().map(|entry| entry.unwrap().path());
+    let repos = entries("repos").chain(entries("uploads"));
     let repos: Vec<_> = repos.filter(|path| path.extension().is_some_and(|suffix| suffix == "git")).collect();
     let is_mirror = |repo: &&std::path::PathBuf| !repo.join("objects/info/alternates").exists();
     let mirrors: Vec<_> = repos.iter().filter(is_mirror).collect();
@@ -248,18 +249,18 @@ fn upload_writes_only_into_its_own_repository() {
         .args(["cat-file", "-e", &tree])
         .output()
         .unwrap();
-    assert!(!has.status.success(), "the mirror has what was uploaded");
+    assert!(!has.status.success(), "the mirror contains uploaded objects");
 }
 
-/// For each kept input of the fuzzer that is taken: what git really contacts is what the address says.
+/// For each valid address of the fuzzer's corpus, git contacts the host and port of the address.
 #[test]
 fn git_contacts_the_host_and_port_of_the_address() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/repository_address");
     let dir = tempfile::tempdir().unwrap();
-    let said = dir.path().join("said");
-    // Git starts these in place of a connection, with what it would connect to.
+    let arguments = dir.path().join("said");
+    // Git starts this program instead of a connection, with the host and port as arguments.
     let program = dir.path().join("say");
-    fs::write(&program, format!("#!/bin/sh\necho \"$@\" > {}\nexit 1\n", said.display())).unwrap();
+    fs::write(&program, format!("#!/bin/sh\necho \"$@\" > {}\nexit 1\n", arguments.display())).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&program, mode).unwrap();
     let mut tried = 0;
@@ -267,9 +268,9 @@ fn git_contacts_the_host_and_port_of_the_address() {
         let text = fs::read_to_string(input.unwrap().path()).unwrap_or_default();
         let Ok(address) = RepositoryAddress::parse(&text) else { continue };
         let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let _ = fs::remove_file(&said);
+        let _ = fs::remove_file(&arguments);
         let proxied = format!("http://{}", proxy.local_addr().unwrap());
-        let heard = std::thread::spawn(move || {
+        let request_line = std::thread::spawn(move || {
             let (client, _) = proxy.accept().unwrap();
             let mut line = String::new();
             io::BufRead::read_line(&mut io::BufReader::new(client), &mut line).unwrap();
@@ -292,7 +293,7 @@ fn git_contacts_the_host_and_port_of_the_address() {
         let (host, port) = (address.host().as_str(), address.port());
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         if is_http {
-            let line = heard.join().unwrap();
+            let line = request_line.join().unwrap();
             let contacted = if url.starts_with("https") {
                 format!("CONNECT {host}:{port} ")
             } else if port == 80 {
@@ -302,14 +303,14 @@ fn git_contacts_the_host_and_port_of_the_address() {
             };
             assert!(line.starts_with(&contacted), "{url}: {line}");
         } else {
-            let said = fs::read_to_string(&said).unwrap_or_default();
-            let words: Vec<&str> = said.split_whitespace().collect();
+            let arguments = fs::read_to_string(&arguments).unwrap_or_default();
+            let words: Vec<&str> = arguments.split_whitespace().collect();
             if address.scheme() == tidemill_core::repository::Scheme::Git {
                 assert_eq!(words, [bare, &port.to_string()], "{url}");
             } else {
                 let contacted = words.iter().find(|word| word.rsplit('@').next() == Some(bare));
-                assert!(contacted.is_some(), "{url}: {said}");
-                assert_eq!(words.contains(&format!("{port}").as_str()), port != 22, "{url}: {said}");
+                assert!(contacted.is_some(), "{url}: {arguments}");
+                assert_eq!(words.contains(&format!("{port}").as_str()), port != 22, "{url}: {arguments}");
             }
         }
         tried += 1;

@@ -1,4 +1,4 @@
-//! Sources from a git server on the loopback.
+//! Fetches and uploads sources with a git server on the loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -13,26 +13,26 @@ use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::source::{HostPolicy, SourceError, UploadPlan, materialise, snapshot, upload};
 
 fn no_upload(upload: &str) -> Result<File, SourceError> {
-    Err(SourceError::new(format!("upload {upload} was asked for, and there is none")))
+    Err(SourceError::new(format!("unexpected request for upload {upload}")))
 }
 
-/// Everything may be contacted, as by a local run.
-fn reach() -> HostPolicy {
+/// Permits all hosts, like a local run.
+fn unrestricted() -> HostPolicy {
     HostPolicy::new(AddressPolicy::unrestricted())
 }
 
 fn resolve(url: &str, branch: Option<&str>, commit: Option<&str>) -> Result<Source, SourceError> {
     let cache = tempfile::tempdir().unwrap();
-    let found = tidemill_worker::source::resolve(url, branch, commit, (cache.path(), &reach()));
-    found.map(|found| found.source)
+    let resolved = tidemill_worker::source::resolve(url, branch, commit, (cache.path(), &unrestricted()));
+    resolved.map(|resolved| resolved.source)
 }
 
 fn text(source: &Source, cache: &Path) -> String {
-    let tree = materialise(source, cache, &reach(), &no_upload).unwrap().unwrap();
+    let tree = materialise(source, cache, &unrestricted(), &no_upload).unwrap().unwrap();
     fs::read_to_string(tree.path.join("mill.txt")).unwrap()
 }
 
-/// The one mirror in `cache`.
+/// Returns the only mirror in `cache`.
 fn mirror(cache: &Path) -> PathBuf {
     let repos = fs::read_dir(cache.join("repos")).unwrap().map(|entry| entry.unwrap().path());
     let mirrors: Vec<PathBuf> =
@@ -55,9 +55,9 @@ fn later_fetches_get_only_new_objects() {
     assert!(matches!(&second, Source::Git { commit, .. } if *commit == second_commit), "{second:?}");
     assert_eq!(text(&second, cache.path()), "two");
     let packed = output(&mirror(cache.path()), &["count-objects", "-v"]);
-    assert!(packed.contains("count: 6") || packed.contains("in-pack: 6"), "two commits, no more: {packed}");
+    assert!(packed.contains("count: 6") || packed.contains("in-pack: 6"), "only two commits: {packed}");
 
-    // What was fetched is there without the server, even when its trees are gone.
+    // Fetched commits are available without the server, even if their trees were removed.
     server.stop();
     fs::remove_dir_all(cache.path().join("trees")).unwrap();
     assert_eq!(text(&first, cache.path()), "one");
@@ -68,30 +68,32 @@ fn later_fetches_get_only_new_objects() {
 fn missing_commit_and_repository_are_errors() {
     let server = GitServer::start();
     let cache = tempfile::tempdir().unwrap();
-    let refused = resolve(&server.url, Some("nowhere"), None).unwrap_err().to_string();
-    assert!(refused.contains("no branch or tag `nowhere`"), "{refused}");
-    let refused = resolve(&server.url, None, Some("abc123")).unwrap_err().to_string();
-    assert!(refused.contains("not a full commit hash"), "{refused}");
+    let error = resolve(&server.url, Some("nowhere"), None).unwrap_err().to_string();
+    assert!(error.contains("no branch or tag `nowhere`"), "{error}");
+    let error = resolve(&server.url, None, Some("abc123")).unwrap_err().to_string();
+    assert!(error.contains("not a full commit hash"), "{error}");
     let missing = resolve(&server.url, None, Some(&"12".repeat(20)));
-    let refused = materialise(&missing.unwrap(), cache.path(), &reach(), &no_upload).unwrap_err().to_string();
-    assert!(refused.contains("no commit"), "{refused}");
-    let away = resolve("git://127.0.0.1:1/mill.git", None, None).unwrap_err().to_string();
-    assert!(away.contains("git:"), "{away}");
+    let error =
+        materialise(&missing.unwrap(), cache.path(), &unrestricted(), &no_upload).unwrap_err().to_string();
+    assert!(error.contains("no commit"), "{error}");
+    let unreachable = resolve("git://127.0.0.1:1/mill.git", None, None).unwrap_err().to_string();
+    assert!(unreachable.contains("git:"), "{unreachable}");
 }
 
-/// What the sender's `work` is for a worker elsewhere, laid out there; and how many bytes were sent.
+/// Sends a snapshot of `work` to a worker and checks it out there. Returns the source, the tree and the number of bytes sent.
 fn sent(work: &Path, all: bool, sender: &Path, worker: &Path) -> (Source, PathBuf, u64) {
     let (source, pack) = match upload(&snapshot(work, sender).unwrap(), all).unwrap() {
         UploadPlan::Nothing(source) => (source, None),
         UploadPlan::Pack(pack) => {
             let written = pack.write().unwrap();
-            assert_eq!(pack.name_before().as_ref(), Some(&written.name), "it is remembered");
+            assert_eq!(pack.name_before().as_ref(), Some(&written.name), "the name is recorded");
             (pack.named(&written.name), Some(written.file))
         }
     };
     let size = pack.as_ref().map_or(0, |pack| pack.metadata().unwrap().len());
     let tree =
-        materialise(&source, worker, &reach(), &|_| Ok(pack.as_ref().unwrap().try_clone().unwrap())).unwrap();
+        materialise(&source, worker, &unrestricted(), &|_| Ok(pack.as_ref().unwrap().try_clone().unwrap()))
+            .unwrap();
     (source, tree.unwrap().path.clone(), size)
 }
 
@@ -117,7 +119,7 @@ fn only_objects_missing_at_the_origin_are_uploaded() {
     assert!(matches!(source, Source::Git { ref url, .. } if *url == server.url), "{source:?}");
     assert_eq!((size, fs::read_to_string(tree.join("mill.txt")).unwrap().as_str()), (0, "large"));
 
-    // Commits that were not pushed, and what is not even committed.
+    // Unpushed commits and uncommitted changes.
     fs::write(clone.join("mill.txt"), "mine").unwrap();
     git(&clone, &["commit", "-q", "-a", "-m", "mine"]);
     fs::write(clone.join("mill.txt"), "dirty").unwrap();
@@ -133,17 +135,17 @@ fn only_objects_missing_at_the_origin_are_uploaded() {
     assert_eq!(output(&tree, &["status", "--porcelain"]), "M mill.txt\n?? new.txt");
     assert_eq!(output(&tree, &["log", "--format=%s"]), "mine\nlarge\none");
 
-    // It is named by its content, and is not fetched a second time even when its tree is gone.
+    // The upload is named by its content, and is not downloaded again even if its tree was removed.
     let UploadPlan::Pack(again) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap() else {
         panic!("there is something to upload")
     };
     assert_eq!(again.named(&again.name_before().unwrap()), source);
     fs::remove_dir_all(&tree).unwrap();
-    materialise(&source, worker.path(), &reach(), &no_upload).unwrap().unwrap();
+    materialise(&source, worker.path(), &unrestricted(), &no_upload).unwrap().unwrap();
 }
 
 #[test]
-fn all_is_uploaded_without_an_origin_up_to_the_history_depth() {
+fn everything_up_to_the_history_depth_is_uploaded_without_an_origin() {
     let dir = tempfile::tempdir().unwrap();
     let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     git(dir.path(), &["init", "-q", "-b", "main", "work"]);
@@ -160,7 +162,7 @@ fn all_is_uploaded_without_an_origin_up_to_the_history_depth() {
     assert_eq!(output(&tree, &["rev-list", "--count", "HEAD"]), "20");
     assert_eq!(output(&tree, &["status", "--porcelain"]), "M mill.txt");
 
-    // A shallow clone has less history, and a plain directory none; both are sent whole.
+    // A shallow clone has less history, and a plain directory none; both are uploaded completely.
     let from = format!("file://{}", work.display());
     git(dir.path(), &["clone", "-q", "--depth=2", &from, "shallow"]);
     let (_, tree, _) = sent(&dir.path().join("shallow"), false, sender.path(), worker.path());
@@ -183,14 +185,13 @@ fn unfetchable_base_is_an_error_and_uploading_all_succeeds() {
     let clone = server.dir.path().join("clone");
     fs::write(clone.join("mill.txt"), "dirty").unwrap();
     server.stop();
-    let UploadPlan::Pack(difference) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap()
-    else {
+    let UploadPlan::Pack(pack) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap() else {
         panic!("there is something to upload")
     };
-    let refused = materialise(&difference.named(&"a".repeat(64)), worker.path(), &reach(), &no_upload)
+    let error = materialise(&pack.named(&"a".repeat(64)), worker.path(), &unrestricted(), &no_upload)
         .unwrap_err()
         .to_string();
-    assert!(refused.contains("--upload-all") && refused.contains(&server.url), "{refused}");
+    assert!(error.contains("--upload-all") && error.contains(&server.url), "{error}");
     let (source, tree, _) = sent(&clone, true, sender.path(), worker.path());
     assert!(matches!(source, Source::Uploaded { url: None, base: None, .. }), "{source:?}");
     assert_eq!(fs::read_to_string(tree.join("mill.txt")).unwrap(), "dirty");
@@ -209,17 +210,17 @@ fn invalid_upload_is_an_error() {
         commit,
         tree: None,
     };
-    let refused = |bytes: &[u8]| {
+    let unpack_error = |bytes: &[u8]| {
         let file = worker.path().join("upload");
         fs::write(&file, bytes).unwrap();
-        materialise(&source, worker.path(), &reach(), &|_| Ok(File::open(&file).unwrap()))
+        materialise(&source, worker.path(), &unrestricted(), &|_| Ok(File::open(&file).unwrap()))
             .unwrap_err()
             .to_string()
     };
-    let words = refused(b"tidemill source 9\n\nPACK");
-    assert!(words.contains("`tidemill source 9`; update this worker"), "{words}");
-    let words = refused(b"nothing");
-    assert!(words.contains("no header"), "{words}");
-    let words = refused(b"tidemill source 1\n\nPACK");
-    assert!(words.contains("git:"), "{words}");
+    let message = unpack_error(b"tidemill source 9\n\nPACK");
+    assert!(message.contains("`tidemill source 9`; update this worker"), "{message}");
+    let message = unpack_error(b"nothing");
+    assert!(message.contains("the header is missing"), "{message}");
+    let message = unpack_error(b"tidemill source 1\n\nPACK");
+    assert!(message.contains("git:"), "{message}");
 }

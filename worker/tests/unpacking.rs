@@ -1,4 +1,4 @@
-//! Artifacts that nobody packed by mistake: whatever a tar holds, nothing outside of its place is made or changed.
+//! Hostile artifacts: whatever a tar contains, nothing outside of the target directory is created or changed.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{
@@ -17,7 +17,7 @@ use tidemill_worker::workspace::{HostWorkspace, PermissionPolicy};
 struct UnpackFixture(tempfile::TempDir);
 
 impl UnpackFixture {
-    /// A workspace `in`, with a link `out` to a directory `outside` beside it, in which the file `a` is `old`.
+    /// Creates a workspace `in` with a link `out` to its sibling directory `outside`, which has a file `a` with the text `old`.
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("in")).unwrap();
@@ -32,24 +32,24 @@ impl UnpackFixture {
         self.0.path().join("in").join(below)
     }
 
-    /// Unpacks in both ways, and sees each time that nothing is outside.
+    /// Unpacks in both ways, and checks each time that nothing changed outside.
     fn unpack(&self, tar: &[u8]) -> io::Result<()> {
         let host = HostWorkspace::open(&self.path(""), false).unwrap();
         let user = HostWorkspace::directory_at(&self.path("")).unwrap();
-        let laid = host.unpack(tar, PermissionPolicy::Everything);
-        self.is_untouched();
-        let fetched = user.unpack(tar, PermissionPolicy::Permissions);
-        self.is_untouched();
-        assert_eq!(laid.is_ok(), fetched.is_ok(), "{laid:?}, {fetched:?}");
-        laid
+        let as_host = host.unpack(tar, PermissionPolicy::Everything);
+        self.assert_outside_unchanged();
+        let as_user = user.unpack(tar, PermissionPolicy::Permissions);
+        self.assert_outside_unchanged();
+        assert_eq!(as_host.is_ok(), as_user.is_ok(), "{as_host:?}, {as_user:?}");
+        as_host
     }
 
-    fn refuses(&self, tar: &[u8], why: &str) {
-        let words = self.unpack(tar).unwrap_err().to_string();
-        assert!(words.contains(why), "{words}");
+    fn rejects(&self, tar: &[u8], expected: &str) {
+        let message = self.unpack(tar).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
     }
 
-    fn is_untouched(&self) {
+    fn assert_outside_unchanged(&self) {
         let outside = self.0.path().join("outside");
         let meta = fs::metadata(outside.join("a")).unwrap();
         assert_eq!(fs::read(outside.join("a")).unwrap(), b"old");
@@ -61,7 +61,7 @@ impl UnpackFixture {
     }
 }
 
-/// A header as a hostile tar has it: the library would refuse some of these names.
+/// Creates a header of a hostile tar: the library would reject some of these names.
 fn header(kind: EntryType, name: &[u8], link: &[u8], size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
@@ -95,10 +95,10 @@ fn tar_of(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
 use EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
 
 #[test]
-fn absolute_paths_and_parent_paths_are_refused() {
+fn absolute_paths_and_parent_paths_are_rejected() {
     for name in ["../outside/a", "d/../../outside/b", "/tmp/tidemill-was-here", "..", "/"] {
         for kind in [Regular, Directory, Symlink] {
-            UnpackFixture::new().refuses(&tar_of(&[(kind, name, "x")]), "leads out of the workspace");
+            UnpackFixture::new().rejects(&tar_of(&[(kind, name, "x")]), "leads out of the workspace");
         }
     }
     assert!(!Path::new("/tmp/tidemill-was-here").exists());
@@ -107,92 +107,91 @@ fn absolute_paths_and_parent_paths_are_refused() {
 #[test]
 fn links_are_created_and_not_followed_outside() {
     for name in ["out/a", "out/new", "out/d/new", "made/a"] {
-        let place = UnpackFixture::new();
+        let fixture = UnpackFixture::new();
         assert!(
-            place.unpack(&tar_of(&[(Symlink, "made", "../outside"), (Regular, name, "")])).is_err(),
+            fixture.unpack(&tar_of(&[(Symlink, "made", "../outside"), (Regular, name, "")])).is_err(),
             "{name}"
         );
         assert!(
-            place.unpack(&tar_of(&[(Symlink, "made", "../outside"), (Directory, name, "")])).is_err(),
+            fixture.unpack(&tar_of(&[(Symlink, "made", "../outside"), (Directory, name, "")])).is_err(),
             "{name}"
         );
     }
-    let place = UnpackFixture::new();
-    place
+    let fixture = UnpackFixture::new();
+    fixture
         .unpack(&tar_of(&[(Symlink, "made", "/etc/passwd"), (Regular, "made", ""), (Regular, "link", "")]))
         .unwrap();
-    assert_eq!(fs::read(place.path("made")).unwrap(), b"new");
-    assert!(
-        !fs::symlink_metadata(place.path("link")).unwrap().is_symlink(),
-        "it stands in the place of the link"
-    );
+    assert_eq!(fs::read(fixture.path("made")).unwrap(), b"new");
+    assert!(!fs::symlink_metadata(fixture.path("link")).unwrap().is_symlink(), "the file replaces the link");
 }
 
 #[test]
-fn hard_links_to_outside_are_refused() {
+fn hard_links_to_outside_are_rejected() {
     for target in ["../outside/a", "/etc/passwd", "out/a", "none", "hard"] {
         assert!(UnpackFixture::new().unpack(&tar_of(&[(Link, "hard", target)])).is_err(), "{target}");
     }
-    let place = UnpackFixture::new();
-    // One to a link is a second name of the link: writing to it replaces it.
-    place.unpack(&tar_of(&[(Link, "hard", "link"), (Regular, "hard", ""), (Link, "again", "hard")])).unwrap();
-    assert_eq!(fs::read(place.path("again")).unwrap(), b"new");
+    let fixture = UnpackFixture::new();
+    // A hard link to a symbolic link is another name of it: writing to it replaces it.
+    fixture
+        .unpack(&tar_of(&[(Link, "hard", "link"), (Regular, "hard", ""), (Link, "again", "hard")]))
+        .unwrap();
+    assert_eq!(fs::read(fixture.path("again")).unwrap(), b"new");
 }
 
 #[test]
 fn special_files_are_not_created() {
     for kind in [Block, Char, Fifo, EntryType::new(b'Z')] {
-        let place = UnpackFixture::new();
-        place.refuses(
+        let fixture = UnpackFixture::new();
+        fixture.rejects(
             &tar_of(&[(Regular, "before", ""), (kind, "odd", "")]),
-            "neither a file nor a directory",
+            "is not a file, a directory or a link",
         );
-        assert!(place.path("before").exists() && fs::symlink_metadata(place.path("odd")).is_err());
+        assert!(fixture.path("before").exists() && fs::symlink_metadata(fixture.path("odd")).is_err());
     }
 }
 
 #[test]
 fn unpacked_files_have_no_set_id_bits() {
-    let place = UnpackFixture::new();
+    let fixture = UnpackFixture::new();
     let mut set_id = header(Regular, b"program", b"", 0);
     set_id.set_mode(0o6755);
     set_id.set_cksum();
-    HostWorkspace::directory_at(&place.path(""))
+    HostWorkspace::directory_at(&fixture.path(""))
         .unwrap()
         .unpack(&set_id.as_bytes()[..], PermissionPolicy::Permissions)
         .unwrap();
-    let meta = fs::metadata(place.path("program")).unwrap();
+    let meta = fs::metadata(fixture.path("program")).unwrap();
     assert_eq!(meta.permissions().mode() & 0o7777, 0o755);
-    // Nor does what goes from one container to another.
-    let host = HostWorkspace::open(&place.path(""), false).unwrap();
+    // Files that pass from one container to another have none either.
+    let host = HostWorkspace::open(&fixture.path(""), false).unwrap();
     host.unpack(&set_id.as_bytes()[..], PermissionPolicy::Everything).unwrap();
-    assert_eq!(fs::metadata(place.path("program")).unwrap().permissions().mode() & 0o7777, 0o755);
+    assert_eq!(fs::metadata(fixture.path("program")).unwrap().permissions().mode() & 0o7777, 0o755);
 }
 
 #[test]
-fn sparse_bomb_is_refused() {
-    let place = UnpackFixture::new();
+fn sparse_bomb_is_rejected() {
+    let fixture = UnpackFixture::new();
     let mut bomb = header(EntryType::GNUSparse, b"bomb", b"", 0);
-    // A file of 8 TiB without a byte in it.
+    // A file of 8 TiB that consists of holes.
     bomb.as_gnu_mut().unwrap().set_real_size(8 << 40);
     bomb.set_cksum();
-    place.refuses(bomb.as_bytes(), "neither a file");
+    fixture.rejects(bomb.as_bytes(), "is not a file, a directory or a link");
     let mut pax = Vec::new();
     entry(&mut pax, EntryType::XHeader, b"x", b"", b"22 GNU.sparse.major=1\n");
     entry(&mut pax, Regular, b"bomb", b"", b"");
-    place.refuses(&pax, "sparse");
-    assert!(!place.path("bomb").exists());
+    fixture.rejects(&pax, "sparse");
+    assert!(!fixture.path("bomb").exists());
 }
 
 #[test]
-fn name_of_gigabytes_is_refused_unread() {
+fn name_of_gigabytes_is_rejected_without_reading_it() {
     for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
         let endless = header(kind, b"n", b"", 64 << 30);
         let tar = endless.as_bytes().chain(io::repeat(b'x'));
-        let place = UnpackFixture::new();
-        let host = HostWorkspace::open(&place.path(""), false).unwrap();
-        let words = host.unpack(tar, PermissionPolicy::Everything).unwrap_err().to_string();
-        assert!(words.contains("describe a single entry"), "{words}");
+        let fixture = UnpackFixture::new();
+        let host = HostWorkspace::open(&fixture.path(""), false).unwrap();
+        let message = host.unpack(tar, PermissionPolicy::Everything).unwrap_err().to_string();
+        assert!(message.contains("an extended header of the tar has"), "{message}");
     }
 }
 
@@ -208,59 +207,59 @@ fn names_of_any_length_and_bytes_are_preserved() {
         } else {
             entry(&mut tar, Regular, odd.as_bytes(), b"", b"new");
         }
-        let place = UnpackFixture::new();
-        place.unpack(&tar).unwrap();
+        let fixture = UnpackFixture::new();
+        fixture.unpack(&tar).unwrap();
         let name = if long { PathBuf::from("d/".repeat(200)).join(odd) } else { odd.into() };
-        assert_eq!(fs::read(place.path(name)).unwrap(), b"new");
+        assert_eq!(fs::read(fixture.path(name)).unwrap(), b"new");
     }
     let mut pax = Vec::new();
     entry(&mut pax, EntryType::XGlobalHeader, b"g", b"", b"13 comment=c\n");
     entry(&mut pax, EntryType::XHeader, b"x", b"", b"17 path=one\ntwo/f\n");
     entry(&mut pax, Regular, b"short", b"", b"new");
-    let place = UnpackFixture::new();
-    assert!(place.unpack(&pax).is_err(), "a length that is wrong is malformed");
+    let fixture = UnpackFixture::new();
+    assert!(fixture.unpack(&pax).is_err(), "a wrong length is malformed");
     let pax = String::from_utf8(pax).unwrap().replacen("17 path", "18 path", 1);
-    place.unpack(pax.as_bytes()).unwrap();
-    assert_eq!(fs::read(place.path("one\ntwo/f")).unwrap(), b"new");
+    fixture.unpack(pax.as_bytes()).unwrap();
+    assert_eq!(fs::read(fixture.path("one\ntwo/f")).unwrap(), b"new");
 }
 
 #[test]
-fn path_of_thousands_of_parts_is_created_or_refused() {
-    // As long as the system takes, and longer.
-    for (parts, is_made) in [(2000, true), (3000, false), (400_000, false)] {
+fn path_of_thousands_of_components_is_created_or_rejected() {
+    // Within the system's limit, and longer.
+    for (parts, is_created) in [(2000, true), (3000, false), (400_000, false)] {
         let mut tar = Vec::new();
         entry(&mut tar, EntryType::GNULongName, b"././@LongLink", b"", &b"d/".repeat(parts));
         entry(&mut tar, Directory, b"short", b"", b"");
-        let place = UnpackFixture::new();
-        assert_eq!(place.unpack(&tar).is_ok(), is_made, "{parts}");
+        let fixture = UnpackFixture::new();
+        assert_eq!(fixture.unpack(&tar).is_ok(), is_created, "{parts}");
     }
 }
 
 #[test]
-fn last_entry_of_a_name_wins() {
-    let place = UnpackFixture::new();
+fn last_entry_of_a_name_takes_precedence() {
+    let fixture = UnpackFixture::new();
     let mut tar = tar_of(&[(Symlink, "a", "b"), (Regular, "b", ""), (Regular, "a", "")]);
     entry(&mut tar, Regular, b"a", b"", b"newest");
-    place.unpack(&tar).unwrap();
+    fixture.unpack(&tar).unwrap();
     assert_eq!(
-        (fs::read(place.path("a")).unwrap(), fs::read(place.path("b")).unwrap()),
+        (fs::read(fixture.path("a")).unwrap(), fs::read(fixture.path("b")).unwrap()),
         (b"newest".to_vec(), b"new".to_vec())
     );
-    // A directory that has something in it is not removed for a file.
+    // A directory that is not empty is not replaced by a file.
     assert!(
-        place.unpack(&tar_of(&[(Directory, "d", ""), (Regular, "d/f", ""), (Regular, "d", "")])).is_err()
+        fixture.unpack(&tar_of(&[(Directory, "d", ""), (Regular, "d/f", ""), (Regular, "d", "")])).is_err()
     );
 }
 
 #[test]
 fn truncated_tar_is_an_error() {
-    let mut whole = tar_of(&[(Directory, "d", ""), (Regular, "d/f", "")]);
-    entry(&mut whole, EntryType::GNULongName, b"././@LongLink", b"", &[b'x'; 120]);
-    entry(&mut whole, Regular, b"short", b"", &[b'y'; 600]);
-    let end_of_bytes = whole.len() - 424;
+    let mut complete = tar_of(&[(Directory, "d", ""), (Regular, "d/f", "")]);
+    entry(&mut complete, EntryType::GNULongName, b"././@LongLink", b"", &[b'x'; 120]);
+    entry(&mut complete, Regular, b"short", b"", &[b'y'; 600]);
+    let end_of_bytes = complete.len() - 424;
     for length in 0..end_of_bytes {
-        let place = UnpackFixture::new();
+        let fixture = UnpackFixture::new();
         let is_between = length % 512 == 0 && [0, 512, 1536].contains(&length);
-        assert_eq!(place.unpack(&whole[..length]).is_ok(), is_between, "{length}");
+        assert_eq!(fixture.unpack(&complete[..length]).is_ok(), is_between, "{length}");
     }
 }

@@ -114,7 +114,7 @@ pub fn report_has_printed_coverage_and_a_retry_keeps_it(on: &Backend) {
     let log = place.log("both");
     assert!(log.ends_with("TOTAL 14%\ntests 1: all passed\ncoverage 87.5 %\n"), "{log}");
     let log = place.log("none");
-    assert!(log.contains("\nwarning: coverage: in no line of what the script printed"), "{log}");
+    assert!(log.contains("\nwarning: coverage: no line of the script's output"), "{log}");
 
     let retry = place.of_latest(&["retry"]);
     assert_eq!(retry.status.code(), Some(1), "{retry:?}");

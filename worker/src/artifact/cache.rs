@@ -1,4 +1,4 @@
-//! Artifacts by their hash, kept on this machine so that they need not be downloaded again.
+//! A local cache of artifacts by hash, which avoids repeated downloads.
 
 use crate::store::private_directory;
 use std::{
@@ -9,9 +9,9 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// Bytes of the cache; the least recently used go first.
+/// Maximum size of the cache in bytes; the least recently used files are removed first.
 const MAX_SIZE: u64 = 2 << 30;
-/// Age from which unfinished files are removed.
+/// Age at which unfinished files are removed.
 const MAX_SPOOL_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const FILE_EXTENSION: &str = "tar";
 
@@ -23,61 +23,61 @@ pub struct ArtifactCache {
 }
 
 impl ArtifactCache {
-    /// The cache in `directory`, which is made when something is kept.
+    /// Creates a cache in `directory`, which is created when first needed.
     #[must_use]
     pub const fn new(directory: PathBuf) -> Self {
         Self { directory, max_size: MAX_SIZE }
     }
 
-    /// A new file, to be kept or not.
+    /// Creates a temporary file, which [`Self::keep`] adds to the cache.
     pub fn spool(&self) -> io::Result<NamedTempFile> {
         private_directory(&self.directory)?;
         tempfile::Builder::new().prefix("spool-").tempfile_in(&self.directory)
     }
 
-    /// The tar with this hash, if it is here.
+    /// Returns the tar with this hash, if it is cached.
     #[must_use]
     pub fn get(&self, sha256: &str) -> Option<File> {
         let file = File::options().read(true).write(true).open(self.path(sha256)?).ok()?;
-        // Without the new time it is only removed earlier.
+        // If this fails, the file is only removed earlier.
         let _ = file.set_modified(SystemTime::now());
         Some(file)
     }
 
-    /// Keeps `spool`, whose bytes have this hash; the file comes back, at its beginning.
+    /// Adds `spool`, whose content has this hash, to the cache, and returns the file, rewound.
     pub fn keep(&self, spool: NamedTempFile, sha256: &str) -> io::Result<File> {
         let file = spool.reopen()?;
         if let Some(path) = self.path(sha256) {
             spool.persist(path).map_err(|error| error.error)?;
-            // A cache that is too large is still correct.
+            // An oversized cache is still correct.
             let _ = self.trim();
         }
         Ok(file)
     }
 
     fn path(&self, sha256: &str) -> Option<PathBuf> {
-        // The hash comes from a server: it must not become another path.
+        // The hash comes from a server and must not be used as a path unchecked.
         let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_hash.then(|| self.directory.join(sha256).with_extension(FILE_EXTENSION))
     }
 
     fn trim(&self) -> io::Result<()> {
-        let mut kept = Vec::new();
+        let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            // Another worker may have removed it just now.
+            // Another worker may have removed it meanwhile.
             let Ok(meta) = entry.metadata() else { continue };
             let path = entry.path();
             let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             if path.extension() == Some(Path::new(FILE_EXTENSION).as_os_str()) {
-                kept.push((used, meta.len(), path));
+                files.push((used, meta.len(), path));
             } else if used.elapsed().is_ok_and(|age| age > MAX_SPOOL_AGE) {
                 let _ = fs::remove_file(path);
             }
         }
-        kept.sort();
-        let mut size: u64 = kept.iter().map(|(_, size, _)| size).sum();
-        for (_, bytes, path) in kept {
+        files.sort();
+        let mut size: u64 = files.iter().map(|(_, size, _)| size).sum();
+        for (_, bytes, path) in files {
             if size <= self.max_size {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Why an artifact could not be moved, and how often it is tried.
+//! Errors and retries of artifact transfers.
 
 use crate::{
     client::{ApiError, exponential},
@@ -9,36 +9,37 @@ use backon::Retryable;
 use std::{io, time::Duration};
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
-/// The status with which a server says that its disk is full.
+/// HTTP status of a server whose disk is full.
 const INSUFFICIENT_STORAGE: u16 = 507;
-/// And that it takes no object of this size.
+/// HTTP status of a server that rejects an object of this size.
 const CONTENT_TOO_LARGE: u16 = 413;
-/// Attempts at a move while the server is away or busy: about half a minute, should it refuse at once each time.
+/// Maximum attempts at a transfer while the server is unreachable or busy: about half a minute if each attempt fails
+/// immediately.
 const MAX_ATTEMPTS: usize = 8;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// The result of `once`, which is called again while the server is out of reach or busy; its effects may happen twice.
+/// Calls `once` until it succeeds, while the server is unreachable or busy; its effects may occur twice.
 pub(super) async fn with_retries<T, F: Future<Output = Result<T, TransferError>>>(
     once: impl FnMut() -> F,
 ) -> Result<T, TransferError> {
     once.retry(exponential(INITIAL_BACKOFF, MAX_PAUSE).with_max_times(MAX_ATTEMPTS - 1))
         .when(|error| matches!(error, TransferError::Transient(_)))
-        .notify(|error, pause| tracing::info!(?error, ?pause, "the artifact is moved again"))
+        .notify(|error, pause| tracing::info!(?error, ?pause, "retrying the artifact transfer"))
         .await
 }
 
-/// Why an artifact could not be moved.
+/// The reason why an artifact could not be transferred.
 #[derive(Debug)]
 pub(super) enum TransferError {
     Io(io::Error),
-    /// The server was away, or busy, or the connection broke.
+    /// The server was unreachable or busy, or the connection failed.
     Transient(String),
     /// The server has no space left.
     ServerFull(String),
-    /// The engine or the server gave the reason.
+    /// A failure with a reason from the engine or the server.
     Reason(FailureReason),
-    /// There is more than there may be.
+    /// The files exceed a size limit.
     TooLarge(SizeLimitExceeded),
     Other(String),
 }
@@ -48,14 +49,16 @@ impl TransferError {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => no_space(what),
             Self::Io(error) => FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {error}")),
-            Self::ServerFull(words) => FailureReason::new(FailureKind::DiskFull, format!("{what}: {words}")),
+            Self::ServerFull(message) => {
+                FailureReason::new(FailureKind::DiskFull, format!("{what}: {message}"))
+            }
             Self::Reason(reason) => FailureReason::new(reason.kind, format!("{what}: {}", reason.message)),
             Self::TooLarge(error) => {
-                let advice = "leave less, or use a worker that takes more";
+                let advice = "store fewer or smaller files, or use a worker with a higher limit";
                 FailureReason::new(FailureKind::ArtifactLimit, format!("{what}: {error}; {advice}"))
             }
-            Self::Transient(words) | Self::Other(words) => {
-                FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {words}"))
+            Self::Transient(message) | Self::Other(message) => {
+                FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {message}"))
             }
         }
     }
@@ -70,14 +73,14 @@ impl From<io::Error> for TransferError {
 
 impl From<ApiError> for TransferError {
     fn from(error: ApiError) -> Self {
-        let words = error.to_string();
+        let message = error.to_string();
         match error {
-            ApiError::Refused { status: INSUFFICIENT_STORAGE, .. } => Self::ServerFull(words),
+            ApiError::Refused { status: INSUFFICIENT_STORAGE, .. } => Self::ServerFull(message),
             ApiError::Refused { status: CONTENT_TOO_LARGE, .. } => {
-                Self::Reason(FailureReason::new(FailureKind::ArtifactLimit, words))
+                Self::Reason(FailureReason::new(FailureKind::ArtifactLimit, message))
             }
-            error if error.is_transient() => Self::Transient(words),
-            _ => Self::Other(words),
+            error if error.is_transient() => Self::Transient(message),
+            _ => Self::Other(message),
         }
     }
 }
@@ -88,15 +91,15 @@ mod tests {
     use std::io;
 
     #[test]
-    fn full_busy_and_refusing_servers_are_distinguished() {
-        let refused = |status| {
+    fn full_busy_and_rejecting_servers_are_distinguished() {
+        let error_for = |status| {
             let error = ApiError::Refused { url: "/put".into(), status, message: "no".into() };
             TransferError::from(error)
         };
-        assert!(matches!(refused(503), TransferError::Transient(_)));
-        assert!(matches!(refused(409), TransferError::Other(_)));
-        let full = refused(507);
-        assert!(matches!(full, TransferError::ServerFull(_)), "no use in asking again at once");
+        assert!(matches!(error_for(503), TransferError::Transient(_)));
+        assert!(matches!(error_for(409), TransferError::Other(_)));
+        let full = error_for(507);
+        assert!(matches!(full, TransferError::ServerFull(_)), "an immediate retry is useless");
         assert_eq!(full.reason("x").kind, FailureKind::DiskFull);
     }
 

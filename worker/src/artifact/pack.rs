@@ -1,4 +1,4 @@
-//! Packs a job's declared files as a tar.
+//! Packs a job's declared files into a tar.
 
 use crate::{
     limits::SizeLimitExceeded,
@@ -18,18 +18,18 @@ use tempfile::NamedTempFile;
 use tidemill_core::api::ArtifactFile;
 use tokio::sync::mpsc;
 
-/// Bytes of a tar that are sent at a time.
+/// Chunk size of a tar in bytes.
 pub const BUFFER_SIZE: usize = 256 * 1024;
 
-/// Packs files, each once, whatever number of patterns it matches.
+/// Packs files into a tar, each once even if it matches several patterns.
 pub struct Packer {
     builder: tar::Builder<ChunkWriter>,
-    /// Files and links that are packed.
+    /// The packed files and links.
     pub files: Vec<ArtifactFile>,
-    seen: BTreeSet<PathBuf>,
+    packed_paths: BTreeSet<PathBuf>,
 }
 
-/// Sends what is written to it in chunks, and hashes it.
+/// Sends the written bytes in chunks, and hashes them.
 struct ChunkWriter {
     chunk: Vec<u8>,
     sender: mpsc::Sender<io::Result<Bytes>>,
@@ -41,13 +41,13 @@ struct ChunkWriter {
 
 /// A finished tar.
 pub struct Packed {
-    /// Files and links in it.
+    /// The files and links in the tar.
     pub files: Vec<ArtifactFile>,
-    /// Its size in bytes.
+    /// The tar's size in bytes.
     pub size: u64,
-    /// Its hash, hex.
+    /// The tar's SHA-256 in hex.
     pub sha256: String,
-    /// A copy of it, if one was requested.
+    /// A copy of the tar, if requested.
     pub spool: Option<NamedTempFile>,
 }
 
@@ -84,7 +84,7 @@ impl Write for ChunkWriter {
 }
 
 impl Packer {
-    /// Packs into `sender`, and a copy into `spool`. It must be used where blocking is allowed.
+    /// Creates a packer that sends the tar to `sender` and copies it to `spool`. It blocks.
     pub fn new(sender: mpsc::Sender<io::Result<Bytes>>, spool: Option<NamedTempFile>) -> Self {
         let chunk = Vec::with_capacity(BUFFER_SIZE);
         let builder = tar::Builder::new(ChunkWriter {
@@ -95,27 +95,27 @@ impl Packer {
             size: 0,
             max: u64::MAX,
         });
-        Self { builder, files: Vec::new(), seen: BTreeSet::new() }
+        Self { builder, files: Vec::new(), packed_paths: BTreeSet::new() }
     }
 
-    /// Packs no more than so many bytes, the tar's own included.
+    /// Limits the size of the tar to `max` bytes.
     #[must_use]
     pub fn at_most(mut self, max: u64) -> Self {
         self.builder.get_mut().max = max;
         self
     }
 
-    /// Adds what matches from the engine's tar of `prefix`.
+    /// Adds the matching files of the engine's tar of `prefix`.
     pub fn add_tar(&mut self, reader: impl Read, prefix: &str, set: &GlobSet) -> io::Result<()> {
         let parent = Path::new(prefix).parent().unwrap_or(Path::new("")).to_owned();
         let mut archive = tar::Archive::new(reader);
         for entry in archive.entries()? {
             let mut entry = entry?;
             let inside = entry.path()?.into_owned();
-            // The workspace itself comes under its own name.
+            // The workspace itself has its directory name as first component.
             let path: PathBuf =
                 if prefix.is_empty() { inside.components().skip(1).collect() } else { parent.join(&inside) };
-            let Some(name) = self.wanted(&path, set) else { continue };
+            let Some(name) = self.matching_name(&path, set) else { continue };
             let mut header = entry.header().clone();
             header.set_mode(header.mode()? & MODE_MASK);
             let kind = header.entry_type();
@@ -124,19 +124,19 @@ impl Packer {
                 let target = if kind.is_hard_link() { parent.join(target) } else { target };
                 self.builder.append_link(&mut header, &path, target)?;
             } else if kind.is_file() || kind.is_dir() {
-                // The header of a large file may have another size; the right one then stands before it.
+                // A large file's size is in an extended header, which the entry takes into account.
                 header.set_size(entry.size());
                 self.builder.append_data(&mut header, &path, &mut entry)?;
             } else {
                 continue;
             }
             let size = if kind.is_file() { entry.size() } else { 0 };
-            self.note(&path, name, kind.is_dir(), size);
+            self.record(&path, name, kind.is_dir(), size);
         }
         Ok(())
     }
 
-    /// Adds what matches below `prefix` of `workspace`; `false`: only the engine can follow the links on the way.
+    /// Adds the matching files below `prefix` of `workspace`. Returns false if only the engine can follow a link in `prefix`.
     pub fn add_from(&mut self, workspace: &HostWorkspace, prefix: &str, set: &GlobSet) -> io::Result<bool> {
         match workspace.stat(Path::new(prefix)) {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
@@ -145,16 +145,16 @@ impl Packer {
             Err(error) if is_absent(&error) => return Ok(true),
             other => other.map(drop)?,
         }
-        let mut next = vec![PathBuf::from(prefix)];
-        while let Some(path) = next.pop() {
-            // What is gone by now was no file that a job left.
+        let mut pending = vec![PathBuf::from(prefix)];
+        while let Some(path) = pending.pop() {
+            // The file was removed meanwhile.
             let Ok(stat) = workspace.stat(&path) else { continue };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 let mut names = workspace.list(&path)?;
                 names.sort_unstable_by(|a, b| b.cmp(a));
-                next.extend(names.into_iter().map(|name| path.join(name)));
+                pending.extend(names.into_iter().map(|name| path.join(name)));
             }
-            if let Some(name) = self.wanted(&path, set) {
+            if let Some(name) = self.matching_name(&path, set) {
                 self.add_one(workspace, &path, name, &stat)?;
             }
         }
@@ -172,55 +172,56 @@ impl Packer {
             FileType::Directory => {
                 let mut header = header(stat, tar::EntryType::Directory);
                 self.builder.append_data(&mut header, path, io::empty())?;
-                self.note(path, name, true, 0);
+                self.record(path, name, true, 0);
             }
             FileType::Symlink => {
                 let mut header = header(stat, tar::EntryType::Symlink);
                 self.builder.append_link(&mut header, path, workspace.link(path)?)?;
-                self.note(path, name, false, 0);
+                self.record(path, name, false, 0);
             }
             FileType::RegularFile => {
                 let (file, stat) = workspace.read(path)?;
                 let mut header = header(&stat, tar::EntryType::Regular);
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
                 header.set_size(size);
-                // Should it become shorter meanwhile, the tar must still be one.
+                // Pads with zeros if the file is truncated meanwhile, so that the tar stays valid.
                 let bytes = BufReader::with_capacity(BUFFER_SIZE, file).chain(io::repeat(0)).take(size);
                 self.builder.append_data(&mut header, path, bytes)?;
-                self.note(path, name, false, size);
+                self.record(path, name, false, size);
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// The name of `path` if it is to be packed.
-    fn wanted(&self, path: &Path, set: &GlobSet) -> Option<String> {
-        let wanted = path.ancestors().any(|part| part != Path::new("") && set.is_match(part));
-        let wanted = path != Path::new("") && wanted && !self.seen.contains(path);
-        wanted.then(|| path.to_string_lossy().into_owned())
+    /// Returns the name of `path` if it matches and is not packed yet.
+    fn matching_name(&self, path: &Path, set: &GlobSet) -> Option<String> {
+        let is_match = path.ancestors().any(|part| part != Path::new("") && set.is_match(part));
+        let is_match = path != Path::new("") && is_match && !self.packed_paths.contains(path);
+        is_match.then(|| path.to_string_lossy().into_owned())
     }
 
-    fn note(&mut self, path: &Path, name: String, is_directory: bool, size: u64) {
+    fn record(&mut self, path: &Path, name: String, is_directory: bool, size: u64) {
         if !is_directory {
             self.files.push(ArtifactFile { path: name, size });
         }
-        // By its bytes: names that are not UTF-8 may look alike in the listing.
-        self.seen.insert(path.to_owned());
+        // Compares raw bytes: different names that are not UTF-8 may have the same listed name.
+        self.packed_paths.insert(path.to_owned());
     }
 
-    /// Whether nothing is packed.
+    /// Returns whether nothing is packed.
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+        self.packed_paths.is_empty()
     }
 
-    /// Whether something that is packed matches `pattern`.
+    /// Returns whether a packed file matches `pattern`.
     pub fn covers(&self, pattern: &str) -> bool {
-        globs(std::slice::from_ref(&pattern.to_owned()))
-            .is_ok_and(|set| self.seen.iter().any(|path| path.ancestors().any(|part| set.is_match(part))))
+        globs(std::slice::from_ref(&pattern.to_owned())).is_ok_and(|set| {
+            self.packed_paths.iter().any(|path| path.ancestors().any(|part| set.is_match(part)))
+        })
     }
 
-    /// The finished tar, all of it sent.
+    /// Ends the tar and sends the rest of it.
     pub fn finish(self) -> io::Result<Packed> {
         let mut writer = self.builder.into_inner()?;
         writer.send()?;
@@ -244,7 +245,7 @@ fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
     header
 }
 
-/// What matches one of `patterns`.
+/// Compiles `patterns` into a glob set.
 pub fn globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
@@ -254,11 +255,11 @@ pub fn globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
     set.build()
 }
 
-/// The parts of `pattern` before the first one with a wildcard: only what lies there needs to be looked at.
+/// Returns the components of `pattern` before the first wildcard: only this directory is searched.
 pub fn literal_prefix(pattern: &str) -> String {
-    let plain = |part: &&str| !part.contains(['*', '?', '[', '{', '\\']);
+    let is_literal = |part: &&str| !part.contains(['*', '?', '[', '{', '\\']);
     let parts: Vec<&str> =
-        pattern.trim_start_matches("./").trim_end_matches('/').split('/').take_while(plain).collect();
+        pattern.trim_start_matches("./").trim_end_matches('/').split('/').take_while(is_literal).collect();
     parts.join("/")
 }
 
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn directory_pattern_packs_all_below_it_and_nothing_else() {
-        let mut made = tar::Builder::new(Vec::new());
+        let mut builder = tar::Builder::new(Vec::new());
         let workspace = tempfile::tempdir().unwrap();
         fs::create_dir_all(workspace.path().join("out/deep")).unwrap();
         for name in ["out/a.txt", "out/deep/b.txt"] {
@@ -296,10 +297,10 @@ mod tests {
             header.set_size(1);
             header.set_mode(0o644);
             header.set_cksum();
-            made.append_data(&mut header, name, &b"x"[..]).unwrap();
+            builder.append_data(&mut header, name, &b"x"[..]).unwrap();
             fs::write(workspace.path().join(name), "x").unwrap();
         }
-        let bytes = made.into_inner().unwrap();
+        let bytes = builder.into_inner().unwrap();
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let pack = |pattern: &str| {
             let set = globs(&[pattern.to_owned()]).unwrap();
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_utf_8_are_packed_though_they_look_alike() {
+    fn files_whose_lossy_names_are_equal_are_all_packed() {
         let workspace = tempfile::tempdir().unwrap();
         for name in [b"out\xfe", b"out\xff"] {
             fs::write(workspace.path().join(OsStr::from_bytes(name)), "x").unwrap();
@@ -328,18 +329,20 @@ mod tests {
     }
 
     #[test]
-    fn size_in_a_pax_header_wins() {
-        let mut made = tar::Builder::new(Vec::new());
-        made.append_pax_extensions([("size", &b"3"[..])]).unwrap();
+    fn size_in_a_pax_header_takes_precedence() {
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("size", &b"3"[..])]).unwrap();
         let mut header = tar::Header::new_ustar();
         header.set_path("out/a").unwrap();
         header.set_mode(0o644);
         header.set_size(0);
         header.set_cksum();
-        made.append(&header, &b"new"[..]).unwrap();
+        builder.append(&header, &b"new"[..]).unwrap();
         let (sender, mut chunks) = mpsc::channel(100);
         let mut packer = Packer::new(sender, None);
-        packer.add_tar(&made.into_inner().unwrap()[..], "out", &globs(&["out".to_owned()]).unwrap()).unwrap();
+        packer
+            .add_tar(&builder.into_inner().unwrap()[..], "out", &globs(&["out".to_owned()]).unwrap())
+            .unwrap();
         packer.finish().unwrap();
         let bytes = chunks.blocking_recv().unwrap().unwrap();
         let mut archive = tar::Archive::new(&bytes[..]);
@@ -359,7 +362,7 @@ mod tests {
         let mut packer = Packer::new(sender, Some(tempfile::NamedTempFile::new().unwrap()));
         let set = globs(&["out".to_owned(), "out/*".to_owned()]).unwrap();
         assert!(packer.add_from(&host, "out", &set).unwrap());
-        assert!(!packer.add_from(&host, "out/secret", &set).unwrap(), "that is for the engine to find");
+        assert!(!packer.add_from(&host, "out/secret", &set).unwrap(), "only the engine can follow the link");
         assert!(packer.add_from(&host, "none", &set).unwrap());
         assert_eq!(names(&packer), ["out"]);
         let packed = packer.finish().unwrap();

@@ -1,4 +1,4 @@
-//! Files of a workspace, read by the worker itself.
+//! Reads files of a workspace in the worker.
 
 use super::{ArtifactTransfer, HashingReader, MAX_QUEUED_CHUNKS, TransferError, blocking};
 use crate::engine::WorkspaceMount;
@@ -10,11 +10,11 @@ use tidemill_core::execution::failure::FailureReason;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-/// A file, a directory or a link in a workspace.
+/// A file, directory or link in a workspace.
 pub type WorkspaceEntry<'a> = tar::Entry<'a, Box<dyn Read + Send>>;
 
 impl ArtifactTransfer {
-    /// Calls `read` with each entry that `paths` name, on a thread that may block. Returns the state and warnings.
+    /// Calls `read` with each entry that matches `paths`, on a thread that may block. Returns the state and warnings.
     pub async fn read_files<T: Send + 'static>(
         &self,
         workspace: &WorkspaceMount,
@@ -25,25 +25,25 @@ impl ArtifactTransfer {
         let (sender, chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
         let chunks = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
         let tar = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
-        let reading = blocking(move || {
+        let task = blocking(move || {
             let mut archive = tar::Archive::new(Box::new(tar) as Box<dyn Read + Send>);
             for entry in archive.entries()? {
                 read(&mut state, &mut entry?)?;
             }
             Ok(state)
         });
-        let (packed, state) = tokio::join!(self.pack(workspace, paths, sender, u64::MAX), reading);
+        let (packed, state) = tokio::join!(self.pack(workspace, paths, sender, u64::MAX), task);
         let reason = |error: TransferError| error.reason("the files could not be read");
         Ok((state.map_err(reason)?, packed.map_err(reason)?.1))
     }
 
-    /// A hash of the names and the content of the files that `paths` name, whatever their times and owners are.
+    /// Computes a hash of the names and contents of the files that match `paths`, independent of their times and owners.
     pub async fn hash_of_files(
         &self,
         workspace: &WorkspaceMount,
         paths: &[String],
     ) -> Result<String, FailureReason> {
-        let (mut files, _) = self.read_files(workspace, paths, Vec::new(), hash_one).await?;
+        let (mut files, _) = self.read_files(workspace, paths, Vec::new(), hash_file).await?;
         files.sort();
         let mut hash = Sha256::new();
         for (name, content) in files {
@@ -55,7 +55,7 @@ impl ArtifactTransfer {
     }
 }
 
-fn hash_one(files: &mut Vec<(Vec<u8>, [u8; 32])>, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
+fn hash_file(files: &mut Vec<(Vec<u8>, [u8; 32])>, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
     if entry.header().entry_type().is_file() {
         let name = entry.path_bytes().into_owned();
         let mut reader = HashingReader { bytes: entry, hash: Sha256::new() };

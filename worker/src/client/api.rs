@@ -1,4 +1,4 @@
-//! The calls of the API that a worker makes.
+//! API calls of a worker.
 
 use super::{
     error::ApiError,
@@ -21,7 +21,7 @@ use tidemill_core::execution::test_report::{TestsReply, TestsRequest};
 const MAX_REDIRECTS: u32 = 4;
 
 impl ApiClient {
-    /// A job to run, or that there is none; held by the server up to the request's `wait_ms`.
+    /// Claims a job, if there is one. The server holds the request for up to its `wait_ms`.
     pub async fn execute(&self, request: &JobExecuteRequest) -> Result<JobExecuteReply, ApiError> {
         let limit = Duration::from_millis(request.wait_ms) + Duration::from_secs(10);
         self.post(path::JOB_EXECUTE, request, limit).await
@@ -32,12 +32,12 @@ impl ApiClient {
         self.post(path::JOB_STATUS, report, Duration::from_secs(15)).await
     }
 
-    /// Reports what a commit holds.
+    /// Reports the result of a discovery.
     pub async fn discovered(&self, report: &DiscoveryReport) -> Result<DiscoveryReply, ApiError> {
         retry(|| self.post(path::DISCOVERED, report, Duration::from_secs(60))).await
     }
 
-    /// The cache that is stored under one of some keys.
+    /// Looks up a cache by its keys.
     pub async fn look_up_cache(&self, request: &CacheLookupRequest) -> Result<CacheLookupReply, ApiError> {
         self.post(path::CACHE_LOOKUP, request, Duration::from_secs(30)).await
     }
@@ -47,7 +47,7 @@ impl ApiClient {
         retry(|| self.post(path::JOB_TESTS, request, Duration::from_secs(60))).await
     }
 
-    /// Where to put an artifact, or that it is recorded.
+    /// Requests an upload URL for an artifact, or records a completed artifact.
     pub async fn upload(&self, request: &ArtifactUploadRequest) -> Result<ArtifactUploadReply, ApiError> {
         let call = || self.post(path::ARTIFACT_UPLOAD, request, Duration::from_secs(60));
         let reply: ArtifactUploadReply = retry(call).await?;
@@ -57,7 +57,7 @@ impl ApiClient {
         Ok(reply)
     }
 
-    /// Puts `bytes` at `path`, which is one of the API.
+    /// Uploads `bytes` to `path`, a path of the API.
     pub async fn put<S>(&self, path: &str, bytes: S) -> Result<(), ApiError>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + Sync + 'static,
@@ -66,7 +66,7 @@ impl ApiClient {
         self.send(Method::PUT, path, options, http::streamed(bytes)).await.map(drop)
     }
 
-    /// Puts the content of `file` at `url`: a path of the API, or an absolute address that needs no token, and these headers.
+    /// Uploads the content of `file` with these headers to `url`: a path of the API, or an absolute URL that needs no token.
     pub async fn put_file(
         &self,
         url: &str,
@@ -94,13 +94,13 @@ impl ApiClient {
         retry(call).await.map(drop)
     }
 
-    /// Whether the server's store needs the sum of bytes before it takes them, as far as this client saw.
+    /// Returns whether the server is known to require the checksum before an upload.
     #[must_use]
     pub fn announces_sums(&self) -> bool {
         self.announces_sums.load(Ordering::Relaxed)
     }
 
-    /// The bytes at `url`: a path of the API, or an absolute address that needs no token.
+    /// Downloads `url`: a path of the API, or an absolute URL that needs no token. Follows redirects.
     pub async fn get(
         &self,
         url: &str,

@@ -1,50 +1,50 @@
-//! Why a call of the API failed.
+//! Errors of API calls.
 
-/// Why a call did not return what it should.
+/// The reason why an API call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// No answer: the server is away, or the connection broke.
-    #[error("no answer from {url}: {message}")]
+    /// No response: the server is unreachable, or the connection failed.
+    #[error("no response from {url}: {message}")]
     Unreachable {
-        /// What was called.
+        /// The URL of the call.
         url: String,
-        /// How it failed.
+        /// The cause.
         message: String,
     },
-    /// The server refused.
-    #[error("{url} answered {status}: {message}")]
+    /// The server returned an error status.
+    #[error("{url} returned {status}: {message}")]
     Refused {
-        /// What was called.
+        /// The URL of the call.
         url: String,
         /// HTTP status.
         status: u16,
-        /// The problem document's detail.
+        /// The detail of the problem document.
         message: String,
     },
-    /// The address is not one that can be called.
-    #[error("`{0}` cannot be called: give an address that begins with http:// or https://")]
+    /// The address is invalid.
+    #[error("`{0}` is not a valid address; use one that starts with http:// or https://")]
     Address(String),
     /// The token would be sent unencrypted.
     #[error(
-        "{0} is on another machine and not on https, so that everybody on the way could read the token: it is not sent; use https, or \
-         say --insecure-http (TIDEMILL_INSECURE_HTTP=true) where the network itself is private"
+        "the token is not sent to {0}, as it would cross the network unencrypted; use https, or use \
+         --insecure-http (TIDEMILL_INSECURE_HTTP=true) if the network is private"
     )]
     InsecureHttp(String),
 }
 
 impl ApiError {
-    /// A call of `url` without an answer. The address is shown without its query, which may hold a signature.
+    /// Creates an error for a call without a response. Omits the query of the URL, which may contain a signature.
     pub(super) fn unreachable(url: &str, message: impl Into<String>) -> Self {
         Self::Unreachable { url: without_query(url), message: message.into() }
     }
 
-    /// Whether the lease is no longer this worker's.
+    /// Returns whether the worker has lost the lease.
     #[must_use]
     pub const fn is_lease_lost(&self) -> bool {
         matches!(self, Self::Refused { status: 404 | 409 | 410, .. })
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns whether the same call may succeed later.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
@@ -55,12 +55,12 @@ impl ApiError {
     }
 }
 
-/// `url` without its query.
+/// Returns `url` without its query.
 pub(super) fn without_query(url: &str) -> String {
     url.split('?').next().unwrap_or_default().to_owned()
 }
 
-/// An error with its causes, in one line.
+/// Formats an error with its causes in one line.
 pub fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! Requests over HTTP and HTTPS, without redirects and proxies, and with limits on connecting and on the size of replies.
+//! An HTTP(S) client without redirects and proxies, and with limits on the connection time and the size of replies.
 
 use super::error::causes;
 use bytes::{Bytes, BytesMut};
@@ -19,21 +19,21 @@ use std::{
 };
 use tokio_util::io::ReaderStream;
 
-/// The longest that a connection may take to be made.
+/// Connection timeout.
 const MAX_CONNECT_TIME: Duration = Duration::from_secs(5);
-/// Bytes of a file that are read at a time.
+/// Chunk size for reading files in bytes.
 const CHUNK_SIZE: usize = 64 << 10;
 
-/// Why a request got no reply.
+/// The reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The address is not one of HTTP.
-    #[error("not an address of HTTP")]
+    /// The URL is not an HTTP URL.
+    #[error("not an HTTP address")]
     Address,
-    /// The connection failed, with its causes.
+    /// The connection failed; the text names the causes.
     #[error("{0}")]
     Connection(String),
-    /// The reply has more bytes than this.
+    /// The reply exceeds this number of bytes.
     #[error("the reply has more than {0} bytes")]
     TooLarge(u64),
 }
@@ -43,42 +43,42 @@ pub enum HttpError {
 pub struct HttpClient {
     plain: Arc<OnceLock<Client>>,
     secure: Arc<OnceLock<Client>>,
-    /// A PEM file of certificate authorities that are trusted beside the system's.
+    /// A PEM file of certificate authorities that are trusted in addition to the system's.
     authorities: Option<Arc<Path>>,
     connect_time: Duration,
 }
 
 impl HttpClient {
-    /// A client that also trusts the certificate authorities in this PEM file.
+    /// Creates a client that also trusts the certificate authorities in this PEM file.
     pub fn new(authorities: Option<PathBuf>) -> Self {
         let (plain, secure) = Default::default();
         let authorities = authorities.map(Into::into);
         Self { plain, secure, authorities, connect_time: MAX_CONNECT_TIME }
     }
 
-    /// The same with another limit on connecting.
+    /// Sets the connection timeout.
     pub fn with_connect_time(self, connect_time: Duration) -> Self {
         Self { connect_time, ..self }
     }
 
-    /// The reply to `request`, whose address is absolute.
+    /// Sends `request`, whose URL must be absolute, and returns the reply.
     pub async fn send(&self, request: Request<Body>) -> Result<Response, HttpError> {
         let client = match request.uri().scheme_str() {
             Some("http") => self.client(&self.plain, || tls(RootCertStore::empty())),
-            Some("https") => self.client(&self.secure, || tls(self.trusted()?)),
+            Some("https") => self.client(&self.secure, || tls(self.trusted_roots()?)),
             _ => return Err(HttpError::Address),
         }
         .map_err(HttpError::Connection)?;
         let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Address)?;
-        client.execute(request).await.map_err(connection)
+        client.execute(request).await.map_err(connection_error)
     }
 
     fn client<'a>(
         &self,
-        slot: &'a OnceLock<Client>,
+        cell: &'a OnceLock<Client>,
         tls: impl FnOnce() -> Result<ClientConfig, String>,
     ) -> Result<&'a Client, String> {
-        if let Some(client) = slot.get() {
+        if let Some(client) = cell.get() {
             return Ok(client);
         }
         let client = Client::builder()
@@ -89,34 +89,34 @@ impl HttpClient {
             .connect_timeout(self.connect_time)
             .build()
             .map_err(|error| causes(&error))?;
-        Ok(slot.get_or_init(|| client))
+        Ok(cell.get_or_init(|| client))
     }
 
-    /// The system's certificate authorities, or those that SSL_CERT_FILE and SSL_CERT_DIR name, and those of the PEM file.
-    fn trusted(&self) -> Result<RootCertStore, String> {
+    /// Loads the certificate authorities of the system, or of SSL_CERT_FILE and SSL_CERT_DIR, and those of the PEM file.
+    fn trusted_roots(&self) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
         let system = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(system.certs);
         if let Some(path) = &self.authorities {
             let unreadable = |error: String| {
                 format!(
-                    "certificate authorities cannot be read from {}: {error}; give a PEM file with --ca-cert",
+                    "cannot read certificate authorities from {}: {error}; pass a PEM file with --ca-cert",
                     path.display()
                 )
             };
-            let own = CertificateDer::pem_file_iter(path)
+            let additional = CertificateDer::pem_file_iter(path)
                 .and_then(Iterator::collect::<Result<Vec<_>, _>>)
                 .map_err(|error| unreadable(error.to_string()))?;
-            if own.is_empty() {
-                return Err(unreadable("there is none in it".into()));
+            if additional.is_empty() {
+                return Err(unreadable("it contains no certificate".into()));
             }
-            for certificate in own {
+            for certificate in additional {
                 roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
             }
         }
         if roots.is_empty() {
             let causes = system.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            return Err(format!("no trusted certificates can be read: {causes}"));
+            return Err(format!("cannot read the system's trusted certificates: {causes}"));
         }
         Ok(roots)
     }
@@ -129,10 +129,10 @@ fn tls(roots: RootCertStore) -> Result<ClientConfig, String> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The body of `reply`, which may have at most `max` bytes.
+/// Reads the body of `reply`, of at most `max` bytes.
 pub async fn read_body(mut reply: Response, max: u64) -> Result<Bytes, HttpError> {
     let mut body = BytesMut::new();
-    while let Some(chunk) = reply.chunk().await.map_err(connection)? {
+    while let Some(chunk) = reply.chunk().await.map_err(connection_error)? {
         if (body.len() + chunk.len()) as u64 > max {
             return Err(HttpError::TooLarge(max));
         }
@@ -141,13 +141,13 @@ pub async fn read_body(mut reply: Response, max: u64) -> Result<Bytes, HttpError
     Ok(body.freeze())
 }
 
-/// The causes of `error` without the address, whose query may hold a signature.
-fn connection(error: reqwest::Error) -> HttpError {
+/// Converts `error` without its URL, whose query may contain a signature.
+fn connection_error(error: reqwest::Error) -> HttpError {
     let error = error.without_url();
     HttpError::Connection(error.source().map_or_else(|| error.to_string(), causes))
 }
 
-/// A body whose length is not known.
+/// Creates a body of unknown length.
 pub fn streamed<S>(bytes: S) -> Body
 where
     S: Stream<Item = io::Result<Bytes>> + Send + Sync + 'static,
@@ -155,7 +155,7 @@ where
     Body::wrap_stream(bytes)
 }
 
-/// A body of all that `file` holds.
+/// Creates a body with the content of `file`.
 pub fn from_file(file: &File) -> io::Result<Body> {
     let mut file = file.try_clone()?;
     file.rewind()?;

@@ -1,11 +1,11 @@
-//! When a token may be sent without TLS: to this machine, or where the operator allows it.
+//! Decides whether a token may be sent without TLS: to this machine, or if the operator allows it.
 
 use super::{error::ApiError, request::ApiClient};
 use http::Uri;
 use std::net::IpAddr;
 
 impl ApiClient {
-    /// Refuses a server to which a token must not be sent: one on another machine that is not on https. It sends nothing.
+    /// Returns an error if the token must not be sent to the server, as it is on another machine without https. Sends nothing.
     pub async fn check_transport(&self) -> Result<(), ApiError> {
         if self.insecure_http {
             return Ok(());
@@ -14,42 +14,42 @@ impl ApiClient {
         if uri.scheme_str() != Some("http") {
             return Ok(());
         }
-        let refused = || ApiError::InsecureHttp(self.server.clone());
-        match of_host(&uri) {
+        let insecure = || ApiError::InsecureHttp(self.server.clone());
+        match classify_host(&uri) {
             Host::Loopback => Ok(()),
-            Host::Other => Err(refused()),
+            Host::Other => Err(insecure()),
             Host::Localhost => {
-                let is_here = if let Some(known) = self.localhost.get() {
+                let is_loopback = if let Some(known) = self.localhost.get() {
                     *known
                 } else {
-                    let is_here = localhost_is_loopback(uri.port_u16().unwrap_or(80)).await;
-                    *self.localhost.get_or_init(|| is_here)
+                    let is_loopback = localhost_is_loopback(uri.port_u16().unwrap_or(80)).await;
+                    *self.localhost.get_or_init(|| is_loopback)
                 };
-                if is_here { Ok(()) } else { Err(refused()) }
+                if is_loopback { Ok(()) } else { Err(insecure()) }
             }
         }
     }
 
-    /// Whether the server's address is one of this machine's own.
+    /// Returns whether the server's address is a loopback address or `localhost`.
     #[must_use]
     pub fn is_on_this_machine(&self) -> bool {
         let uri: Option<Uri> = self.server.parse().ok();
-        uri.is_some_and(|uri| of_host(&uri) != Host::Other)
+        uri.is_some_and(|uri| classify_host(&uri) != Host::Other)
     }
 }
 
-/// Where a host is, by its name alone.
+/// The location of a host, derived from its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Host {
     /// A loopback address.
     Loopback,
-    /// `localhost`, which is this machine where its resolver says so.
+    /// `localhost`, which is this machine if the resolver says so.
     Localhost,
-    /// Any other.
+    /// Any other host.
     Other,
 }
 
-fn of_host(uri: &Uri) -> Host {
+fn classify_host(uri: &Uri) -> Host {
     let host = uri.host().unwrap_or_default();
     if host.eq_ignore_ascii_case("localhost") {
         return Host::Localhost;
@@ -58,10 +58,10 @@ fn of_host(uri: &Uri) -> Host {
     if address.is_some_and(|address| address.is_loopback()) { Host::Loopback } else { Host::Other }
 }
 
-/// Whether all addresses of `localhost` are this machine's own.
+/// Returns whether all addresses of `localhost` are loopback addresses.
 async fn localhost_is_loopback(port: u16) -> bool {
     match tokio::net::lookup_host(("localhost", port)).await {
-        Ok(mut found) => found.all(|address| address.ip().is_loopback()),
+        Ok(mut addresses) => addresses.all(|address| address.ip().is_loopback()),
         Err(_) => false,
     }
 }
@@ -69,7 +69,7 @@ async fn localhost_is_loopback(port: u16) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{ApiClient, Host, of_host};
+    use super::{ApiClient, Host, classify_host};
 
     #[test]
     fn only_literal_loopback_addresses_and_localhost_are_this_machine() {
@@ -89,7 +89,7 @@ mod tests {
             ("http://localhost:7600@example.org/", Host::Other),
             ("http://2130706433/", Host::Other),
         ] {
-            assert_eq!(of_host(&url.parse().unwrap()), host, "{url}");
+            assert_eq!(classify_host(&url.parse().unwrap()), host, "{url}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Requests of the API: their addresses and headers, the token, and the reading of replies.
+//! API requests: URLs, headers, the token, and the reading of replies.
 
 use super::{
     error::{ApiError, without_query},
@@ -21,26 +21,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Shown instead of an address of the server's object store, whose host and path would reveal accounts and buckets.
+/// Replaces URLs of the server's object store in messages, as they reveal accounts and buckets.
 const OBJECT_STORE: &str = "the server's object store";
-/// The longest that a reply may take which is read whole; servers hold replies for at most 20 s.
+/// Timeout for a complete reply; servers hold replies for at most 20 s.
 const MAX_REPLY_TIME: Duration = Duration::from_secs(90);
-/// Bytes of a reply that is read whole, before and after it is decoded.
+/// Maximum size of a complete reply in bytes, before and after decompression.
 const MAX_REPLY_SIZE: u64 = 256 << 20;
-/// The longest pause that a server's `Retry-After` may impose at a time.
+/// Maximum pause for a server's `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// A reply that was read whole.
+/// A completely read reply.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Bytes,
 }
 
 impl Fetched {
-    /// A header's text.
+    /// Returns the text of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -50,15 +50,15 @@ impl Fetched {
 /// Optional parts of a request.
 #[derive(Debug, Default)]
 pub(super) struct RequestOptions<'a> {
-    /// The tag of the reply that is known.
+    /// The ETag of an earlier reply.
     pub known: Option<&'a str>,
     /// The media type of the body.
     pub content: Option<&'a str>,
-    /// The body's length, when it is known.
+    /// The body's length, if known.
     pub length: Option<u64>,
-    /// Whether the reply may come compressed.
+    /// Whether the reply may be compressed.
     pub compressed: bool,
-    /// Further headers.
+    /// Additional headers.
     pub headers: &'a [(&'a str, String)],
 }
 
@@ -66,20 +66,19 @@ pub(super) struct RequestOptions<'a> {
 #[derive(Debug, Clone)]
 pub struct ApiClient {
     http: HttpClient,
-    /// Until when the server must not be called, as it asked.
+    /// The time until which the server must not be called, from `Retry-After`.
     retry_at: Arc<Mutex<Option<Instant>>>,
     pub(super) announces_sums: Arc<AtomicBool>,
     pub(super) server: String,
     token: String,
-    /// Whether the token may be sent to another machine without TLS.
+    /// Whether the token may be sent to other machines without TLS.
     pub(super) insecure_http: bool,
-    /// Whether `localhost` is this machine, once that was looked up.
+    /// Whether `localhost` is this machine, once resolved.
     pub(super) localhost: Arc<OnceLock<bool>>,
 }
 
 impl ApiClient {
-    /// A client of the API at `server`: `http://host:port`, or with `https://`, and with a path where the API is
-    /// below one.
+    /// Creates a client of the API at `server`, an `http://` or `https://` URL, with a path if the API has a path prefix.
     #[must_use]
     pub fn new(server: &str, token: &str) -> Self {
         Self {
@@ -93,25 +92,25 @@ impl ApiClient {
         }
     }
 
-    /// The same, that also trusts the certificate authorities in this PEM file.
+    /// Also trusts the certificate authorities in this PEM file.
     #[must_use]
     pub fn trusting(self, authorities: Option<PathBuf>) -> Self {
         Self { http: HttpClient::new(authorities), ..self }
     }
 
-    /// The same, that also sends its token to other machines without TLS, if `allowed`.
+    /// Sets whether the token may be sent to other machines without TLS.
     #[must_use]
     pub fn with_insecure_http(self, allowed: bool) -> Self {
         Self { insecure_http: allowed, ..self }
     }
 
-    /// The API's address.
+    /// Returns the API's URL.
     #[must_use]
     pub fn server(&self) -> &str {
         &self.server
     }
 
-    /// The reply to a GET of `path`; with `known`, the tag of an earlier reply, `None` when nothing changed.
+    /// Sends a GET of `path`. With `known`, the ETag of an earlier reply, returns `None` if nothing changed.
     pub async fn fetch(&self, path: &str, known: Option<&str>) -> Result<Option<Fetched>, ApiError> {
         let options = RequestOptions { known, compressed: true, ..RequestOptions::default() };
         let call = async {
@@ -126,13 +125,13 @@ impl ApiClient {
         self.within(path, MAX_REPLY_TIME, call).await
     }
 
-    /// The reply to a DELETE of `path`.
+    /// Sends a DELETE of `path`.
     pub async fn delete<R: DeserializeOwned>(&self, path: &str) -> Result<R, ApiError> {
         let options = RequestOptions::default();
         self.within(path, MAX_REPLY_TIME, self.json(Method::DELETE, path, options, Body::default())).await
     }
 
-    /// The reply to a PUT of `request` to `path`.
+    /// Sends a PUT of `request` to `path`.
     pub async fn put_json<Q: Serialize, R: DeserializeOwned>(
         &self,
         path: &str,
@@ -143,7 +142,7 @@ impl ApiClient {
         self.within(path, MAX_REPLY_TIME, self.json(Method::PUT, path, options, body)).await
     }
 
-    /// The reply to a POST of `request` to `path`, within `limit`.
+    /// Sends a POST of `request` to `path`, with a timeout of `limit`.
     pub async fn post<Q: Serialize, R: DeserializeOwned>(
         &self,
         path: &str,
@@ -153,7 +152,7 @@ impl ApiClient {
         self.post_with(path, request, limit, &[]).await
     }
 
-    /// The same with more headers.
+    /// Like [`Self::post`], with additional headers.
     pub async fn post_with<Q: Serialize, R: DeserializeOwned>(
         &self,
         path: &str,
@@ -167,11 +166,11 @@ impl ApiClient {
         self.within(path, limit, self.json(Method::POST, path, options, body)).await
     }
 
-    /// An address for people: one of the server without its query, any other as [`OBJECT_STORE`].
+    /// Formats a URL for messages: a URL of the server without its query, any other as [`OBJECT_STORE`].
     pub(super) fn shown(&self, address: &str) -> String {
         let rest = address.strip_prefix(&self.server);
-        let is_servers = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
-        if is_servers { without_query(address) } else { OBJECT_STORE.to_owned() }
+        let is_server_url = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+        if is_server_url { without_query(address) } else { OBJECT_STORE.to_owned() }
     }
 
     pub(super) fn address(&self, url: &str) -> String {
@@ -187,7 +186,7 @@ impl ApiClient {
     ) -> Result<R, ApiError> {
         let reply = self.send(method, path, options, body).await?;
         let body = self.read(path, reply).await?;
-        serde_json::from_slice(&body).map_err(|error| self.unreadable(path, &error))
+        serde_json::from_slice(&body).map_err(|error| self.invalid_reply(path, &error))
     }
 
     async fn within<T>(
@@ -202,21 +201,25 @@ impl ApiClient {
         })
     }
 
-    fn unreadable(&self, url: &str, error: &dyn std::error::Error) -> ApiError {
-        ApiError::unreachable(&self.address(url), format!("unreadable reply: {error}"))
+    fn invalid_reply(&self, url: &str, error: &dyn std::error::Error) -> ApiError {
+        ApiError::unreachable(&self.address(url), format!("invalid reply: {error}"))
     }
 
-    /// The body of `reply`, read to its end and decoded.
+    /// Reads and decompresses the body of `reply`.
     async fn read(&self, url: &str, reply: Response) -> Result<Bytes, ApiError> {
         let is_compressed =
             reply.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() == b"zstd");
         let body = read_body(reply, MAX_REPLY_SIZE).await;
         let body = body.map_err(|error| ApiError::unreachable(&self.address(url), error.to_string()))?;
-        if is_compressed { decompress(&body).map_err(|error| self.unreadable(url, &error)) } else { Ok(body) }
+        if is_compressed {
+            decompress(&body).map_err(|error| self.invalid_reply(url, &error))
+        } else {
+            Ok(body)
+        }
     }
 
-    /// Remembers until when a busy server must not be called.
-    fn remember_retry_after(&self, status: StatusCode, headers: &HeaderMap) {
+    /// Records the time until which a busy server must not be called.
+    fn record_retry_after(&self, status: StatusCode, headers: &HeaderMap) {
         let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let is_busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         if let Some(pause) = after.filter(|_| is_busy) {
@@ -225,8 +228,8 @@ impl ApiClient {
         }
     }
 
-    /// The reply to a request. The token is sent only to paths of the API: an absolute address may be on the server's host and
-    /// yet belong to somebody else.
+    /// Sends a request. The token is sent only to paths of the API: an absolute URL may be on the server's host but belong to
+    /// another service.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -267,7 +270,7 @@ impl ApiClient {
         })?;
         let status = reply.status();
         if status.is_client_error() || status.is_server_error() {
-            self.remember_retry_after(status, reply.headers());
+            self.record_retry_after(status, reply.headers());
             let body = self.read(url, reply).await.unwrap_or_default();
             let (url, message) = (self.shown(&address), problem(&body, status));
             return Err(ApiError::Refused { url, status: status.as_u16(), message });
@@ -285,14 +288,14 @@ fn decompress(compressed: &[u8]) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
     zstd::Decoder::new(compressed)?.take(MAX_REPLY_SIZE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_REPLY_SIZE {
-        return Err(io::Error::other(format!("it has more than {MAX_REPLY_SIZE} bytes")));
+        return Err(io::Error::other(format!("the reply has more than {MAX_REPLY_SIZE} bytes")));
     }
     Ok(bytes.into())
 }
 
-/// The detail of a problem document, or the status's own text.
+/// Returns the detail of a problem document, or the text of the status.
 fn problem(body: &[u8], status: StatusCode) -> String {
     let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let word = |key: &str| document.as_ref()?.get(key)?.as_str().map(str::to_owned);
-    word("detail").or_else(|| word("title")).unwrap_or_else(|| status.to_string())
+    let field = |key: &str| document.as_ref()?.get(key)?.as_str().map(str::to_owned);
+    field("detail").or_else(|| field("title")).unwrap_or_else(|| status.to_string())
 }

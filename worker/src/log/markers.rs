@@ -1,118 +1,118 @@
-//! Control markers in a container's output: found, taken out, and the user's bytes left as they are.
+//! Parses control markers in a container's output and removes them; the job's bytes stay unchanged.
 //!
-//! A job can print them, too. They place what the job's own log shows, and decide nothing else.
+//! A job can print markers itself. They only structure the job's own log, and decide nothing else.
 
-/// What the output holds, in order.
+/// An item of the output, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// Bytes of the job.
+    /// Output of the job.
     Output(Vec<u8>),
-    /// A command of the script begins.
+    /// A step of the script starts.
     StepBegan(u32),
-    /// What runs after the script begins.
+    /// The `after_script` starts.
     AfterBegan,
-    /// The script is about to begin. Before this nothing of the job ran.
+    /// The script is about to start. No command of the job ran before.
     Begun,
-    /// The container is about to exit, and waits until its output is read.
+    /// The container is about to exit and waits until its output is read.
     Flush,
 }
 
-/// Takes the markers with its nonce out of a stream, however it is cut into chunks.
+/// Separates the markers with a nonce from the output, for any chunking.
 #[derive(Debug)]
 pub struct MarkerParser {
     prefix: Vec<u8>,
-    held: Vec<u8>,
+    pending: Vec<u8>,
 }
 
-/// The longest text that a marker may hold after its prefix.
+/// Maximum length of a marker after its prefix.
 const MAX_BODY_LEN: usize = 40;
 const RECORD_SEPARATOR: u8 = 0x1e;
 
 impl MarkerParser {
-    /// A parser for markers with this nonce.
+    /// Creates a parser for markers with this nonce.
     #[must_use]
     pub fn new(nonce: &str) -> Self {
-        Self { prefix: format!("\u{1e}tm:{nonce}:").into_bytes(), held: Vec::new() }
+        Self { prefix: format!("\u{1e}tm:{nonce}:").into_bytes(), pending: Vec::new() }
     }
 
-    /// The items that `chunk` completes; what may be the start of a marker is held back.
+    /// Returns the items that `chunk` completes. Bytes that may start a marker are held back.
     pub fn push(&mut self, chunk: &[u8]) -> Vec<Item> {
         let mut items = Vec::new();
         let joined;
-        let mut rest: &[u8] = if self.held.is_empty() {
+        let mut rest: &[u8] = if self.pending.is_empty() {
             chunk
         } else {
-            let mut whole = std::mem::take(&mut self.held);
-            whole.extend_from_slice(chunk);
-            joined = whole;
+            let mut bytes = std::mem::take(&mut self.pending);
+            bytes.extend_from_slice(chunk);
+            joined = bytes;
             &joined
         };
-        let mut plain = Vec::new();
+        let mut output = Vec::new();
         while let Some(start) = memchr::memchr(RECORD_SEPARATOR, rest) {
-            plain.extend_from_slice(&rest[..start]);
+            output.extend_from_slice(&rest[..start]);
             rest = &rest[start..];
-            match self.marker(rest) {
+            match self.match_marker(rest) {
                 MarkerMatch::Marker(item, length) => {
-                    if !plain.is_empty() {
-                        items.push(Item::Output(std::mem::take(&mut plain)));
+                    if !output.is_empty() {
+                        items.push(Item::Output(std::mem::take(&mut output)));
                     }
                     items.push(item);
                     rest = &rest[length..];
                 }
-                MarkerMatch::Not => {
-                    plain.push(RECORD_SEPARATOR);
+                MarkerMatch::NoMatch => {
+                    output.push(RECORD_SEPARATOR);
                     rest = &rest[1..];
                 }
-                MarkerMatch::Maybe => {
-                    self.held = rest.to_vec();
+                MarkerMatch::Incomplete => {
+                    self.pending = rest.to_vec();
                     rest = &[];
                 }
             }
         }
-        plain.extend_from_slice(rest);
-        if !plain.is_empty() {
-            items.push(Item::Output(plain));
+        output.extend_from_slice(rest);
+        if !output.is_empty() {
+            items.push(Item::Output(output));
         }
         items
     }
 
-    /// What was held back, as the stream is over.
+    /// Returns the bytes held back at the end of the stream.
     pub fn finish(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
+        std::mem::take(&mut self.pending)
     }
 
-    fn marker(&self, at: &[u8]) -> MarkerMatch {
-        let known = at.len().min(self.prefix.len());
-        if at[..known] != self.prefix[..known] {
-            return MarkerMatch::Not;
+    fn match_marker(&self, bytes: &[u8]) -> MarkerMatch {
+        let compared = bytes.len().min(self.prefix.len());
+        if bytes[..compared] != self.prefix[..compared] {
+            return MarkerMatch::NoMatch;
         }
-        if at.len() < self.prefix.len() {
-            return MarkerMatch::Maybe;
+        if bytes.len() < self.prefix.len() {
+            return MarkerMatch::Incomplete;
         }
-        let body = &at[self.prefix.len()..];
+        let body = &bytes[self.prefix.len()..];
         let window = &body[..body.len().min(MAX_BODY_LEN)];
         match memchr::memchr(RECORD_SEPARATOR, window) {
             Some(end) => match parse(&body[..end]) {
                 Some(item) => MarkerMatch::Marker(item, self.prefix.len() + end + 1),
-                None => MarkerMatch::Not,
+                None => MarkerMatch::NoMatch,
             },
-            None if body.len() >= MAX_BODY_LEN => MarkerMatch::Not,
-            None => MarkerMatch::Maybe,
+            None if body.len() >= MAX_BODY_LEN => MarkerMatch::NoMatch,
+            None => MarkerMatch::Incomplete,
         }
     }
 }
 
 enum MarkerMatch {
     Marker(Item, usize),
-    Not,
-    Maybe,
+    NoMatch,
+    Incomplete,
 }
 
 fn parse(body: &[u8]) -> Option<Item> {
     let text = std::str::from_utf8(body).ok()?;
-    let mut words = text.split(':');
-    match words.next()? {
-        "step" => words.next()?.parse().ok().map(Item::StepBegan),
+    let mut fields = text.split(':');
+    match fields.next()? {
+        "step" => fields.next()?.parse().ok().map(Item::StepBegan),
         "after" => Some(Item::AfterBegan),
         "begin" => Some(Item::Begun),
         "flush" => Some(Item::Flush),
@@ -156,21 +156,21 @@ mod tests {
             cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..20),
         ) {
             let bytes: Vec<u8> = pieces.concat();
-            let mut whole = MarkerParser::new("n0nce");
-            let mut expected = whole.push(&bytes);
-            expected.push(Item::Output(whole.finish()));
+            let mut reference = MarkerParser::new("n0nce");
+            let mut expected = reference.push(&bytes);
+            expected.push(Item::Output(reference.finish()));
 
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
             cuts.push(0);
             cuts.push(bytes.len());
             cuts.sort_unstable();
             let mut parser = MarkerParser::new("n0nce");
-            let mut got = Vec::new();
+            let mut items = Vec::new();
             for pair in cuts.windows(2) {
-                got.extend(parser.push(&bytes[pair[0]..pair[1]]));
+                items.extend(parser.push(&bytes[pair[0]..pair[1]]));
             }
-            got.push(Item::Output(parser.finish()));
-            prop_assert_eq!(joined(got), joined(expected));
+            items.push(Item::Output(parser.finish()));
+            prop_assert_eq!(joined(items), joined(expected));
         }
 
         #[test]
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_are_found_between_output() {
+    fn markers_are_separated_from_output() {
         let mut parser = MarkerParser::new("n");
         let items = parser.push(b"a\x1etm:n:step:0\x1eb\x1etm:n:flush\x1e");
         assert_eq!(

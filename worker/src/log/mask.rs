@@ -1,9 +1,9 @@
-//! Secrets taken out of what a job prints and is called, however it is cut into chunks, and in the forms in which programs
-//! print them. docs/secrets.md has the table of these.
+//! Masks secrets in a job's output and names, for any chunking, and in the encodings in which programs print them.
+//! docs/secrets.md lists the encodings.
 //!
-//! Escapes are read back rather than foreseen, since programs differ in which characters they escape: for each encoding
-//! one automaton runs over what the stream stands for. Base64 and hex are looked for without regard to what breaks their lines.
-//! All of it takes time linear in the stream. A stream is held back only while its end may be the beginning of a secret.
+//! Escapes are decoded rather than precomputed, since programs differ in which characters they escape: for each encoding
+//! one automaton runs over the decoded stream. Base64 and hex are matched across line breaks.
+//! Masking takes time linear in the length of the stream. Output is held back only while its end may be the start of a secret.
 
 mod decode;
 mod finder;
@@ -21,7 +21,7 @@ use stream::{Base64Decoder, Decoders, EncodingDecoder, HexDecoder};
 
 use aho_corasick::automaton::StateID;
 
-/// What is masked; made once for a job.
+/// The secrets of a job, compiled once.
 #[derive(Debug, Default)]
 pub struct SecretMask {
     finders: Option<SecretFinders>,
@@ -34,12 +34,12 @@ struct SecretFinders {
     base64_leads: Box<[bool; 256]>,
     hex: Option<Finder>,
     encodings: Vec<Encoding>,
-    /// For each byte, the encodings for which it may begin something, one bit for each.
+    /// For each byte, a bit set of the encodings in which it may start an escape.
     leads: Box<[u8; 256]>,
 }
 
 impl SecretMask {
-    /// A mask for these values.
+    /// Compiles a mask for these values.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, MaskError> {
         let forms = EncodedForms::of(values);
         let mut encodings = vec![
@@ -69,7 +69,7 @@ impl SecretMask {
         })
     }
 
-    /// `text` with its secrets masked.
+    /// Returns `text` with its secrets masked.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
         if self.finders.is_none() {
@@ -81,39 +81,39 @@ impl SecretMask {
         String::from_utf8_lossy(&masked).into_owned()
     }
 
-    /// Whether there is a secret in `text`.
+    /// Returns whether `text` contains a secret.
     #[must_use]
     pub fn hides(&self, text: &str) -> bool {
         self.text(text) != text
     }
 
-    /// What of `stream` and the `bytes` that follow can be shown now.
+    /// Appends `bytes` to `stream` and returns the masked output that can be released.
     pub fn push(&self, stream: &mut Stream, bytes: &[u8]) -> Vec<u8> {
         let Some(finders) = &self.finders else { return bytes.to_vec() };
         if bytes.is_empty() {
             return Vec::new();
         }
-        let begin = stream.end();
+        let start = stream.end();
         stream.hold(bytes);
-        let mut lanes = stream.lanes.take().unwrap_or_else(|| finders.lanes());
-        for (at, byte) in (begin..).zip(bytes) {
-            finders.step(&mut lanes, stream, *byte, at);
+        let mut decoders = stream.lanes.take().unwrap_or_else(|| finders.lanes());
+        for (at, byte) in (start..).zip(bytes) {
+            finders.step(&mut decoders, stream, *byte, at);
         }
-        let until = finders.open(&lanes, stream.end(), bytes.last().copied());
-        stream.lanes = Some(lanes);
+        let until = finders.open(&decoders, stream.end(), bytes.last().copied());
+        stream.lanes = Some(decoders);
         stream.release(until)
     }
 
-    /// What is left of a stream that is over.
+    /// Ends a stream and returns the rest of its masked output.
     pub fn finish(&self, stream: &mut Stream) -> Vec<u8> {
-        if let (Some(finders), Some(mut lanes)) = (&self.finders, stream.lanes.take()) {
-            for (bit, lane) in lanes.decoded.iter_mut().enumerate() {
-                if lanes.awake >> bit & 1 == 1 {
-                    lane.finish(&finders.plain, |begin, end| stream.note(begin, end));
+        if let (Some(finders), Some(mut decoders)) = (&self.finders, stream.lanes.take()) {
+            for (bit, decoder) in decoders.decoded.iter_mut().enumerate() {
+                if decoders.awake >> bit & 1 == 1 {
+                    decoder.finish(&finders.plain, |start, end| stream.note(start, end));
                 }
             }
             if let Some(finder) = &finders.base64 {
-                lanes.base64.finish(finder, |finding| stream.find(finding));
+                decoders.base64.finish(finder, |finding| stream.find(finding));
             }
         }
         stream.release(stream.end())
@@ -122,7 +122,8 @@ impl SecretMask {
 
 impl SecretFinders {
     fn lanes(&self) -> Decoders {
-        let start = |finder: &Option<Finder>| finder.as_ref().map_or(self.plain.start, |finder| finder.start);
+        let start_state =
+            |finder: &Option<Finder>| finder.as_ref().map_or(self.plain.start, |finder| finder.start);
         Decoders {
             plain: self.plain.start,
             decoded: self
@@ -131,61 +132,63 @@ impl SecretFinders {
                 .map(|encoding| EncodingDecoder::new(*encoding, self.plain.start))
                 .collect(),
             awake: 0,
-            base64: Base64Decoder::new(start(&self.base64)),
-            hex: HexDecoder::new(start(&self.hex)),
+            base64: Base64Decoder::new(start_state(&self.base64)),
+            hex: HexDecoder::new(start_state(&self.hex)),
         }
     }
 
-    /// Takes the byte at `at`.
+    /// Processes the byte at position `at`.
     #[allow(clippy::inline_always, reason = "it runs for each byte of output")]
     #[inline(always)]
-    fn step(&self, lanes: &mut Decoders, stream: &mut Stream, byte: u8, at: usize) {
-        let before = lanes.plain;
-        lanes.plain = self.plain.next(before, byte);
-        if let Some(matched) = self.plain.matched(lanes.plain) {
+    fn step(&self, decoders: &mut Decoders, stream: &mut Stream, byte: u8, at: usize) {
+        let before = decoders.plain;
+        decoders.plain = self.plain.next(before, byte);
+        if let Some(matched) = self.plain.matched(decoders.plain) {
             stream.note(at + 1 - matched.length, at + 1);
         }
-        let awake = lanes.awake | self.leads[usize::from(byte)];
-        if awake != 0 {
-            self.step_decoded(lanes, stream, (byte, at), before, awake);
+        let active = decoders.awake | self.leads[usize::from(byte)];
+        if active != 0 {
+            self.step_decoded(decoders, stream, (byte, at), before, active);
         }
         if let Some(finder) = &self.base64 {
-            lanes.base64.push(finder, byte, at, |finding| stream.find(finding));
+            decoders.base64.push(finder, byte, at, |finding| stream.find(finding));
         }
         if let Some(finder) = &self.hex {
-            lanes.hex.push(finder, byte, at, |begin, end| stream.note(begin, end));
+            decoders.hex.push(finder, byte, at, |start, end| stream.note(start, end));
         }
     }
 
-    /// Takes the byte into what is awake, and what it wakes up.
+    /// Processes the byte in the active decoders, and activates those for which it may start an escape.
     fn step_decoded(
         &self,
-        lanes: &mut Decoders,
+        decoders: &mut Decoders,
         stream: &mut Stream,
         (byte, at): (u8, usize),
         before: StateID,
-        awake: u8,
+        active: u8,
     ) {
-        for (bit, lane) in lanes.decoded.iter_mut().enumerate().filter(|(bit, _)| awake >> bit & 1 == 1) {
-            if lanes.awake >> bit & 1 == 0 {
-                lane.wake(&self.plain, before, at);
-                lanes.awake |= 1 << bit;
+        for (bit, decoder) in
+            decoders.decoded.iter_mut().enumerate().filter(|(bit, _)| active >> bit & 1 == 1)
+        {
+            if decoders.awake >> bit & 1 == 0 {
+                decoder.wake(&self.plain, before, at);
+                decoders.awake |= 1 << bit;
             }
-            if lane.push(&self.plain, lanes.plain, (byte, at), |begin, end| stream.note(begin, end)) {
-                lanes.awake &= !(1 << bit);
+            if decoder.push(&self.plain, decoders.plain, (byte, at), |start, end| stream.note(start, end)) {
+                decoders.awake &= !(1 << bit);
             }
         }
     }
 
-    /// Where what may be a secret begins of a stream that ends at `at` so far; `at`: nothing is.
-    fn open(&self, lanes: &Decoders, at: usize, last: Option<u8>) -> usize {
-        let awake = lanes.decoded.iter().enumerate().filter(|(bit, _)| lanes.awake >> bit & 1 == 1);
-        let decoded = awake.filter_map(|(_, lane)| lane.open(&self.plain)).min();
+    /// Returns the position of the earliest possible secret in a stream that so far ends at `at`, or `at` if there is none.
+    fn open(&self, decoders: &Decoders, at: usize, last: Option<u8>) -> usize {
+        let active = decoders.decoded.iter().enumerate().filter(|(bit, _)| decoders.awake >> bit & 1 == 1);
+        let decoded = active.filter_map(|(_, decoder)| decoder.open(&self.plain)).min();
         let base64 = self.base64.as_ref().zip(last);
         let base64 =
-            base64.and_then(|(finder, last)| lanes.base64.open(finder, &self.base64_leads, (last, at)));
-        let hex = self.hex.as_ref().and_then(|finder| lanes.hex.open(finder));
-        let plain = at - self.plain.depth(lanes.plain);
+            base64.and_then(|(finder, last)| decoders.base64.open(finder, &self.base64_leads, (last, at)));
+        let hex = self.hex.as_ref().and_then(|finder| decoders.hex.open(finder));
+        let plain = at - self.plain.depth(decoders.plain);
         [decoded, base64, hex].into_iter().flatten().fold(plain, usize::min)
     }
 }

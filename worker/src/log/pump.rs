@@ -1,4 +1,4 @@
-//! Moves a job's output from its container to its reporter, and reads markers and coverage from it on the way.
+//! Moves a job's output from its container to its reporter, and extracts markers and coverage from it.
 
 use crate::{
     engine::Output,
@@ -24,22 +24,22 @@ pub struct OutputPipe {
     /// Confirms that all output so far was read.
     flushed: mpsc::Sender<()>,
     step: Option<(u32, Instant)>,
-    /// How many steps the script has; markers of others are ignored.
+    /// Number of steps of the script; markers with a higher index are ignored.
     steps: u32,
     /// The search for the coverage figure, if the job declares one.
     coverage: Option<CoverageSearch>,
 }
 
-/// Searches the script's output for the share of covered lines, but not the echoed commands nor the `after_script`.
+/// Searches the script's output for the coverage, except the echoed commands and the `after_script`.
 #[derive(Debug)]
 struct CoverageSearch {
     finder: Finder,
-    /// The mask's state: masked text must not be found either.
+    /// The mask's stream: coverage must not be read from masked text.
     stream: Stream,
     script: Vec<String>,
-    /// Bytes of the echoed command that are still to be skipped.
+    /// Bytes of the echoed command still to skip.
     echoed: usize,
-    is_over: bool,
+    is_finished: bool,
 }
 
 impl CoverageSearch {
@@ -51,12 +51,12 @@ impl CoverageSearch {
             stream: Stream::default(),
             script,
             echoed: 0,
-            is_over: false,
+            is_finished: false,
         })
     }
 
     fn begin(&mut self, mask: &SecretMask, step: u32) {
-        // In the log, the echoed command comes between.
+        // In the log, the echoed command separates the outputs of two steps.
         self.finder.push(&mask.finish(&mut self.stream));
         self.finder.push(b"\n");
         let command = self.script.get(step as usize);
@@ -64,7 +64,7 @@ impl CoverageSearch {
     }
 
     fn push(&mut self, mask: &SecretMask, bytes: &[u8]) {
-        if self.is_over {
+        if self.is_finished {
             return;
         }
         let rest = &bytes[self.echoed.min(bytes.len())..];
@@ -79,7 +79,7 @@ impl CoverageSearch {
 }
 
 impl OutputPipe {
-    /// A pump for an attempt at `assignment`, whose markers have this nonce.
+    /// Creates a pipe for an attempt at `assignment`, whose markers have this nonce.
     pub fn new(nonce: &str, reporter: Reporter, flushed: mpsc::Sender<()>, assignment: &Assignment) -> Self {
         let pattern = assignment.extras.coverage.as_ref();
         let coverage = pattern.and_then(|pattern| CoverageSearch::new(pattern, &assignment.script));
@@ -87,8 +87,8 @@ impl OutputPipe {
         Self { parser: MarkerParser::new(nonce), reporter, flushed, step: None, steps, coverage }
     }
 
-    /// Moves output until it ends. `begun` is set when the script begins; nothing of the job runs before.
-    pub async fn run(mut self, mut output: Output, begun: &AtomicBool) -> Self {
+    /// Moves output until it ends. Sets `started` when the script starts; no command of the job runs before.
+    pub async fn run(mut self, mut output: Output, started: &AtomicBool) -> Self {
         while let Some(Ok(chunk)) = output.next().await {
             let bytes = chunk.into_bytes();
             for item in self.parser.push(&bytes) {
@@ -99,14 +99,14 @@ impl OutputPipe {
                         }
                         self.reporter.log(&bytes).await;
                     }
-                    Item::Begun => begun.store(true, Ordering::Release),
+                    Item::Begun => started.store(true, Ordering::Release),
                     Item::StepBegan(index) => self.begin_step(index),
                     Item::AfterBegan => {
                         if let Some(search) = &mut self.coverage {
-                            search.is_over = true;
+                            search.is_finished = true;
                         }
                     }
-                    // A full channel means that the job prints the marker itself; it may be dropped.
+                    // If the channel is full, the job printed the marker itself; it may be dropped.
                     Item::Flush => drop(self.flushed.try_send(())),
                 }
             }
@@ -115,7 +115,7 @@ impl OutputPipe {
         self
     }
 
-    /// Ends the last step with the script's exit code; gives the share of covered lines that the script printed.
+    /// Ends the last step with the script's exit code; returns the coverage that the script printed.
     pub fn finish(mut self, exit_code: i32) -> Option<f64> {
         self.end_step(exit_code);
         self.coverage.and_then(|search| search.finish(self.reporter.mask()))
@@ -135,8 +135,8 @@ impl OutputPipe {
     }
 
     fn end_step(&mut self, exit_code: i32) {
-        if let Some((index, begun)) = self.step.take() {
-            let duration_ms = u64::try_from(begun.elapsed().as_millis()).ok();
+        if let Some((index, started)) = self.step.take() {
+            let duration_ms = u64::try_from(started.elapsed().as_millis()).ok();
             self.reporter.step(StepView { index, exit_code: Some(exit_code), duration_ms });
         }
     }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn coverage_is_found_in_script_output_only_for_any_chunk_size() {
         let script = ["echo 1%\necho 2%\n", "cat log # 3%", "true"].map(str::to_owned);
-        let shown: Vec<String> = script.iter().map(|command| script::echo(command)).collect();
+        let echoed: Vec<String> = script.iter().map(|command| script::echo(command)).collect();
         let mask = SecretMask::new(["77%77"]).unwrap();
         for (printed, after, share) in [
             (["", "", ""], "", None),
@@ -164,15 +164,15 @@ mod tests {
         ] {
             for size in 1..20 {
                 let mut search = CoverageSearch::new(r"(\d+)%", &script).unwrap();
-                for ((step, shown), printed) in (0..).zip(&shown).zip(printed) {
+                for ((step, echoed), printed) in (0..).zip(&echoed).zip(printed) {
                     search.begin(&mask, step);
-                    for chunk in format!("{shown}{printed}").as_bytes().chunks(size) {
+                    for chunk in format!("{echoed}{printed}").as_bytes().chunks(size) {
                         search.push(&mask, chunk);
                     }
                 }
-                search.is_over = true;
+                search.is_finished = true;
                 search.push(&mask, after.as_bytes());
-                assert_eq!(search.finish(&mask), share, "{printed:?} in pieces of {size}");
+                assert_eq!(search.finish(&mask), share, "{printed:?} in chunks of {size}");
             }
         }
     }

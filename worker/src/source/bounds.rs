@@ -1,5 +1,4 @@
-//! The bounds of all work on sources: how long each git operation may take, how much it may fetch and write, and who may
-//! cancel it.
+//! Bounds of all work on sources: the duration of each git operation, how much it may fetch and write, and its cancellation.
 
 use super::error::{SourceError, SourceErrorKind};
 use crate::store::FileLock;
@@ -11,7 +10,7 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How often work that waits looks whether it was canceled.
+/// How often waiting work checks for cancellation.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 const GIB: u64 = 1 << 30;
@@ -19,15 +18,15 @@ const GIB: u64 = 1 << 30;
 /// Limits of the operations that get sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a git server may send next to nothing.
+    /// How long a git server may send almost nothing.
     pub silence: Duration,
-    /// How long one git operation may take in all.
+    /// Maximum duration of one git operation.
     pub operation: Duration,
-    /// How large the mirror of a repository may become.
+    /// Maximum size of a repository's mirror.
     pub repository_bytes: u64,
-    /// How much the files of one checkout may have together.
+    /// Maximum total size of the files of one checkout.
     pub checkout_bytes: u64,
-    /// How many files one checkout may have.
+    /// Maximum number of files in one checkout.
     pub checkout_files: u64,
 }
 
@@ -43,15 +42,15 @@ impl Default for Limits {
     }
 }
 
-/// The limits of one piece of work, and what cancels it.
+/// The limits of one operation, and its cancellation token.
 #[derive(Debug, Clone, Default)]
 pub struct OperationBounds {
     /// The limits.
     pub limits: Limits,
-    /// Cancels the work: its git processes are killed, and its locks come free.
+    /// Cancels the operation: its git processes are killed, and its locks are released.
     pub cancel: CancellationToken,
-    /// Whether nobody set these: the work is a command's own, and an interrupt at the terminal is to end its git processes,
-    /// too.
+    /// Whether these are the defaults: the work runs in a command, and an interrupt at the terminal must also end its
+    /// git processes.
     is_default: bool,
 }
 
@@ -60,54 +59,57 @@ thread_local! {
 }
 
 impl OperationBounds {
-    /// Bounds of work that `cancel` cancels.
+    /// Creates bounds of an operation that `cancel` cancels.
     #[must_use]
     pub const fn new(limits: Limits, cancel: CancellationToken) -> Self {
         Self { limits, cancel, is_default: false }
     }
 
-    /// Whether git processes are to be in the process group of this process.
+    /// Whether git processes share the process group of this process.
     pub(super) const fn share_group(&self) -> bool {
         self.is_default
     }
 
-    /// Does `work`, on this thread, within these bounds. Git is run in many places that need not know who waits for them:
-    /// each asks for [`OperationBounds::current`].
+    /// Runs `work` on this thread within these bounds, which [`OperationBounds::current`] returns meanwhile. So the
+    /// code that runs git needs no parameter for them.
     pub fn hold<T>(self, work: impl FnOnce() -> T) -> T {
         struct BoundsGuard(Option<OperationBounds>);
         impl Drop for BoundsGuard {
             fn drop(&mut self) {
-                let before = self.0.take();
-                CURRENT_BOUNDS.with(|current| *current.borrow_mut() = before);
+                let previous = self.0.take();
+                CURRENT_BOUNDS.with(|current| *current.borrow_mut() = previous);
             }
         }
-        let before = CURRENT_BOUNDS.with(|current| current.borrow_mut().replace(self));
-        let _restore = BoundsGuard(before);
+        let previous = CURRENT_BOUNDS.with(|current| current.borrow_mut().replace(self));
+        let _restore = BoundsGuard(previous);
         work()
     }
 
-    /// The bounds of what this thread does; the default limits where nobody set any.
+    /// Returns the bounds of this thread, or the default limits if none are set.
     pub fn current() -> Self {
         CURRENT_BOUNDS
             .with(|current| current.borrow().clone())
             .unwrap_or_else(|| Self { is_default: true, ..Self::default() })
     }
 
-    /// An error once the work was canceled.
+    /// Returns an error if the operation is canceled.
     pub fn check(&self) -> Result<(), SourceError> {
         if self.cancel.is_cancelled() {
-            return Err(SourceError::of(SourceErrorKind::Canceled, "the sources are not needed any more"));
+            return Err(SourceError::of(
+                SourceErrorKind::Canceled,
+                "the operation on the sources was canceled",
+            ));
         }
         Ok(())
     }
 }
 
-/// The lock on `path` that nobody else has, waited for within the current bounds.
+/// Takes the exclusive lock on `path`, waiting within the current bounds.
 pub fn lock_alone(path: &Path) -> Result<FileLock, SourceError> {
     lock(path, FileLock::try_now)
 }
 
-/// The lock on `path` that others may share, waited for within the current bounds.
+/// Takes the shared lock on `path`, waiting within the current bounds.
 pub fn lock_shared(path: &Path) -> Result<FileLock, SourceError> {
     lock(path, FileLock::try_share)
 }
@@ -124,12 +126,12 @@ fn lock(path: &Path, attempt: fn(&Path) -> io::Result<FileLock>) -> Result<FileL
         }
         bounds.check()?;
         if Instant::now() >= deadline {
-            let words = format!(
-                "another job has used {} for {} s: its git operation may hang",
+            let message = format!(
+                "another job has locked {} for {} s: its git operation may hang",
                 path.display(),
                 bounds.limits.operation.as_secs()
             );
-            return Err(SourceError::of(SourceErrorKind::TimedOut, words));
+            return Err(SourceError::of(SourceErrorKind::TimedOut, message));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(POLL_INTERVAL);

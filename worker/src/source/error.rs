@@ -3,22 +3,22 @@
 use std::io;
 use tidemill_core::execution::failure::FailureKind;
 
-/// The kind of a source error; decisions depend on it.
+/// The kind of a source error; callers decide by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceErrorKind {
-    /// They are not there, or git could not get them.
+    /// The sources do not exist, or git could not fetch them.
     Unavailable,
-    /// An operation took too long, or its server stopped answering.
+    /// An operation took too long, or its server stopped responding.
     TimedOut,
-    /// They are larger than this worker takes.
+    /// The sources exceed this worker's limits.
     TooLarge,
-    /// Nobody waits for them any more.
+    /// The operation was canceled.
     Canceled,
     /// No space is left on the worker's disk.
     DiskFull,
 }
 
-/// Why sources are not available.
+/// The reason why sources are not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceError {
@@ -27,17 +27,17 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    /// Unavailable sources, with this message.
+    /// Creates an error of kind [`SourceErrorKind::Unavailable`].
     pub fn new(message: impl Into<String>) -> Self {
         Self::of(SourceErrorKind::Unavailable, message)
     }
 
-    /// An error of this kind with this message.
+    /// Creates an error of this kind.
     pub fn of(kind: SourceErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 
-    /// A failed input or output operation on `what`.
+    /// Wraps a failed I/O operation; `what` describes the failure.
     pub fn io(what: &str, error: &io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SourceErrorKind::DiskFull,
@@ -46,19 +46,19 @@ impl SourceError {
         Self::of(kind, format!("{what}: {error}"))
     }
 
-    /// Its kind.
+    /// Returns the kind of the error.
     #[must_use]
     pub const fn kind(&self) -> SourceErrorKind {
         self.kind
     }
 
-    /// The same kind with another message.
+    /// Replaces the message.
     #[must_use]
     pub fn with_message(self, message: impl Into<String>) -> Self {
         Self { message: message.into(), ..self }
     }
 
-    /// How an attempt fails that needed these sources.
+    /// Returns the failure kind of an attempt that needed these sources.
     #[must_use]
     pub const fn failure_kind(&self) -> FailureKind {
         match self.kind {

@@ -1,8 +1,8 @@
-//! Runs git, in an environment of its own: what it may contact, and what it may run, is said here and nowhere else.
+//! Runs git in a restricted environment. All rules on what git may contact and run are defined here.
 //!
-//! No repository that others write to is trusted. Commands get a list of settings above that of every repository: no
-//! hooks, no file system monitor, no attributes of this machine, no credential helpers, and no protocol at all but the
-//! one that a command is for. The configuration of the system and of the user is not read; the operator may name a file
+//! No repository that is writable by others is trusted. Commands get settings that override those of every repository: no
+//! hooks, no file system monitor, no attributes of this machine, no credential helpers, and no protocol except the
+//! one that a command needs. System and user configuration is not read; the operator may name a file
 //! with settings for network operations (see [`variable`]).
 
 pub mod listing;
@@ -20,17 +20,17 @@ use std::{
 pub use super::error::SourceError;
 use process::{ProcessLimits, supervise};
 
-/// Environment variables by which the operator of a worker says what git may use to reach git servers.
+/// Environment variables that configure how a worker's git accesses git servers.
 pub mod variable {
     /// A git configuration file for operations that contact a git server: credential helpers, proxies, certificates.
     pub const CONFIG: &str = "TIDEMILL_GIT_CONFIG";
-    /// Names of further environment variables that credential helpers need, separated by commas.
+    /// Comma-separated names of additional environment variables that credential helpers need.
     pub const ALLOWED_VARIABLES: &str = "TIDEMILL_GIT_ENV";
 }
 
-/// What git has of this process's environment.
+/// Variables of this process's environment that git inherits.
 const ALLOWED_VARIABLES: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME"];
-/// What it has of it in addition to contact a server.
+/// Additional variables that git inherits for network operations.
 const NETWORK_VARIABLES: [&str; 21] = [
     "SSH_AUTH_SOCK",
     "GIT_SSH",
@@ -54,10 +54,10 @@ const NETWORK_VARIABLES: [&str; 21] = [
     "NO_PROXY",
     "GIT_EXEC_PATH",
 ];
-/// A server that accepts a connection and says nothing is not waited for; nor is one that vanished.
+/// Limits the wait for a server that accepts a connection and sends nothing, or that disappeared.
 const SSH_COMMAND: &str =
     "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=15 -oServerAliveCountMax=4";
-/// Settings of every command, above those of any repository.
+/// Settings of every command, which override those of any repository.
 const GIT_CONFIG: [(&str, &str); 15] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
@@ -75,8 +75,7 @@ const GIT_CONFIG: [(&str, &str); 15] = [
     ("uploadpack.allowAnySHA1InWant", "true"),
     ("advice.detachedHead", "false"),
 ];
-/// What else holds for what comes from a git server. Its objects are checked; mistakes that old tools made, and that do no
-/// harm, are let through.
+/// Additional settings for network operations. Received objects are checked; harmless errors that old tools made are ignored.
 const NETWORK_GIT_CONFIG: [(&str, &str); 10] = [
     ("fetch.fsckObjects", "true"),
     ("fetch.fsck.badDate", "ignore"),
@@ -91,16 +90,16 @@ const NETWORK_GIT_CONFIG: [(&str, &str); 10] = [
 ];
 /// How many commits of history a workspace's repository has.
 pub const HISTORY_DEPTH: &str = "--depth=20";
-/// The most bytes of output that are kept.
+/// Maximum output in bytes.
 const MAX_OUTPUT: usize = 64 << 20;
-/// The longest name of a branch.
+/// Maximum length of a ref name in bytes.
 const MAX_REF_NAME: usize = 1024;
 
-/// A git command that contacts nobody, asks nobody anything, and runs nothing that a repository names.
+/// Creates a git command without network access, prompts, and programs that a repository configures.
 pub fn command() -> Command {
     let mut command = Command::new("git");
     command.env_clear();
-    pass(&mut command, &ALLOWED_VARIABLES);
+    inherit(&mut command, &ALLOWED_VARIABLES);
     configure(&mut command, &[]);
     command
         .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -119,26 +118,26 @@ pub fn command() -> Command {
     command
 }
 
-/// A git command on the repository whose git directory is `git_dir`; it contacts nobody.
+/// Creates a git command for the repository whose git directory is `git_dir`, without network access.
 pub fn at(git_dir: &Path) -> Command {
     let mut command = command();
     command.arg("--git-dir").arg(git_dir);
     command
 }
 
-/// A git command on `git_dir` that may fetch from repositories on this machine's disk, which Tidemill made itself.
+/// Creates a git command for `git_dir` that may fetch from local repositories, which Tidemill created itself.
 pub fn from_disk(git_dir: &Path) -> Command {
     let mut command = at(git_dir);
     command.env("GIT_ALLOW_PROTOCOL", "file");
     command
 }
 
-/// A git command that may contact the repository at `url`, over the protocol that the address names and no other, with the
-/// operator's means of proving who asks.
+/// Creates a git command that may contact the repository at `url` with the operator's credentials, only over the protocol
+/// that the address names.
 pub fn contacting(url: &str) -> Result<Command, SourceError> {
     let protocols = protocols(url).ok_or_else(|| {
         SourceError::new(format!(
-            "`{url}` is no address of a repository: https://, ssh:// and git:// are, and git@host:path"
+            "`{url}` is not a repository address; use https://, ssh://, git:// or git@host:path"
         ))
     })?;
     let mut command = command();
@@ -147,21 +146,23 @@ pub fn contacting(url: &str) -> Result<Command, SourceError> {
         return Ok(command);
     }
     command.env("GIT_SSH_COMMAND", SSH_COMMAND);
-    pass(&mut command, &NETWORK_VARIABLES);
-    if let Some(file) = own(variable::CONFIG) {
+    inherit(&mut command, &NETWORK_VARIABLES);
+    if let Some(file) = nonempty_variable(variable::CONFIG) {
         command.env("GIT_CONFIG_GLOBAL", file);
     }
-    let more =
-        own(variable::ALLOWED_VARIABLES).and_then(|names| names.into_string().ok()).unwrap_or_default();
-    let more: Vec<&str> = more.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    pass(&mut command, &more);
+    let additional = nonempty_variable(variable::ALLOWED_VARIABLES)
+        .and_then(|names| names.into_string().ok())
+        .unwrap_or_default();
+    let additional: Vec<&str> =
+        additional.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    inherit(&mut command, &additional);
     let silence = OperationBounds::current().limits.silence.as_secs().max(1).to_string();
-    let pace = [("http.lowSpeedLimit", "16"), ("http.lowSpeedTime", silence.as_str())];
-    configure(&mut command, &[&NETWORK_GIT_CONFIG[..], &pace].concat());
+    let low_speed_limits = [("http.lowSpeedLimit", "16"), ("http.lowSpeedTime", silence.as_str())];
+    configure(&mut command, &[&NETWORK_GIT_CONFIG[..], &low_speed_limits].concat());
     Ok(command)
 }
 
-/// The protocols that git needs for `url`, as `GIT_ALLOW_PROTOCOL` names them.
+/// Returns the value of `GIT_ALLOW_PROTOCOL` that git needs for `url`.
 fn protocols(url: &str) -> Option<&'static str> {
     if url.starts_with('/') {
         return Some("file");
@@ -169,7 +170,7 @@ fn protocols(url: &str) -> Option<&'static str> {
     if let Some((scheme, _)) = url.split_once("://") {
         return Some(match scheme {
             "https" => "https",
-            // A server that moved to https says so by a redirect.
+            // The server may redirect to https.
             "http" => "http:https",
             "ssh" => "ssh",
             "git" => "git",
@@ -177,17 +178,17 @@ fn protocols(url: &str) -> Option<&'static str> {
             _ => return None,
         });
     }
-    // `git@host:path`; `ext::` and its like name a program of git's.
+    // `git@host:path`, but not `ext::` and the like, which name a remote helper.
     let (host, path) = url.split_once(':')?;
     (!host.is_empty() && !host.starts_with('-') && !host.contains('/') && !path.starts_with(':'))
         .then_some("ssh")
 }
 
-fn own(name: &str) -> Option<OsString> {
+fn nonempty_variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn pass(command: &mut Command, names: &[&str]) {
+fn inherit(command: &mut Command, names: &[&str]) {
     for name in names {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -195,9 +196,9 @@ fn pass(command: &mut Command, names: &[&str]) {
     }
 }
 
-/// Gives the settings of every command, and `more`, in the environment, where all that git starts finds them, too.
-fn configure(command: &mut Command, more: &[(&str, &str)]) {
-    let settings = GIT_CONFIG.iter().chain(more);
+/// Sets [`GIT_CONFIG`] and `additional` in the environment, which processes that git starts inherit.
+fn configure(command: &mut Command, additional: &[(&str, &str)]) {
+    let settings = GIT_CONFIG.iter().chain(additional);
     let mut count = 0_usize;
     for (key, value) in settings {
         command.env(format!("GIT_CONFIG_KEY_{count}"), key);
@@ -207,54 +208,54 @@ fn configure(command: &mut Command, more: &[(&str, &str)]) {
     command.env("GIT_CONFIG_COUNT", count.to_string());
 }
 
-/// Runs `command`; what it printed.
+/// Runs `command` and returns its output.
 pub fn run(command: &mut Command) -> Result<String, SourceError> {
     watched(command, ProcessLimits::default())
 }
 
-/// Runs `command` within `watch`; what it printed.
-pub fn watched(command: &mut Command, watch: ProcessLimits<'_>) -> Result<String, SourceError> {
+/// Runs `command` within `limits` and returns its output.
+pub fn watched(command: &mut Command, limits: ProcessLimits<'_>) -> Result<String, SourceError> {
     let mut output = Vec::new();
-    let whole = stream(command, watch, &mut |bytes| {
+    let is_complete = stream(command, limits, &mut |bytes| {
         output.extend_from_slice(bytes);
         if output.len() > MAX_OUTPUT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    if !whole {
+    if !is_complete {
         return Err(SourceError::new(format!("git printed more than {MAX_OUTPUT} bytes")));
     }
     Ok(String::from_utf8(output)
         .unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned()))
 }
 
-/// Runs `command`, whose output goes to `sink`; false when that broke off before the end.
+/// Runs `command` and passes its output to `sink`. Returns false if `sink` stopped before the end.
 pub fn stream(
     command: &mut Command,
-    watch: ProcessLimits<'_>,
+    limits: ProcessLimits<'_>,
     sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<bool, SourceError> {
-    let ended = supervise(command, watch, sink)?;
-    match ended.status {
+    let outcome = supervise(command, limits, sink)?;
+    match outcome.status {
         None => Ok(false),
         Some(status) if status.success() => Ok(true),
-        Some(status) if ended.errors.is_empty() => Err(SourceError::new(format!("git: {status}"))),
-        Some(_) => Err(SourceError::new(format!("git: {}", ended.errors))),
+        Some(status) if outcome.errors.is_empty() => Err(SourceError::new(format!("git: {status}"))),
+        Some(_) => Err(SourceError::new(format!("git: {}", outcome.errors))),
     }
 }
 
-/// What git printed.
+/// Runs git and returns its output.
 #[cfg(test)]
 pub fn text(args: &[&str]) -> Result<String, SourceError> {
     run(command().args(args))
 }
 
-/// Whether `text` is a commit hash written out.
+/// Returns whether `text` is a full commit hash.
 pub fn is_full_hash(text: &str) -> bool {
     (text.len() == 40 || text.len() == 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether `text` can be a branch, a tag or a ref, and no option, range or pattern.
+/// Returns whether `text` is a valid branch, tag or ref name, and no option, range or pattern.
 pub fn is_ref_name(text: &str) -> bool {
-    let is_odd =
+    let is_invalid_component =
         |part: &str| part.is_empty() || part.starts_with('.') || part.strip_suffix(".lock").is_some();
     text.len() <= MAX_REF_NAME
         && !text.starts_with('-')
@@ -262,7 +263,7 @@ pub fn is_ref_name(text: &str) -> bool {
         && !text.contains("..")
         && !text.contains("@{")
         && text != "@"
-        && !text.split('/').any(is_odd)
+        && !text.split('/').any(is_invalid_component)
         && !text.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c))
 }
 

@@ -1,8 +1,8 @@
-//! Repositories of the person who runs Tidemill, on this machine's disk.
+//! Local repositories of the user who runs Tidemill.
 //!
-//! Git itself decides whether a repository may be read: it refuses one that belongs to another user, as what its configuration
-//! names would run. So it is asked with the person's own settings (`safe.directory`), and without any of Tidemill's that would let
-//! more through.
+//! Git decides whether a repository may be read: it rejects one that belongs to another user, as the repository's configuration
+//! could run programs. So git runs with the user's own settings (`safe.directory`), and with none of Tidemill's that would
+//! allow more.
 
 use super::git::{SourceError, run};
 use std::{
@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// A git command in `dir` that runs nothing which the repository there names.
+/// Creates a git command in `dir` that runs no program which the repository configures.
 pub fn command(dir: &Path) -> Command {
     let mut command = Command::new("git");
     command.arg("-C").arg(dir);
@@ -37,17 +37,17 @@ pub fn command(dir: &Path) -> Command {
     command
 }
 
-/// The output of git about the repository that `dir` is in.
-pub fn git(dir: &Path, words: &[&str]) -> Result<String, SourceError> {
-    run(command(dir).args(words))
+/// Runs git in the repository that contains `dir` and returns its output.
+pub fn git(dir: &Path, args: &[&str]) -> Result<String, SourceError> {
+    run(command(dir).args(args))
 }
 
-/// The error of git in `dir`, unless there is no repository: then `None`. To take one that git refuses for a plain directory would
-/// hide why.
+/// Returns the error to report if git failed in `dir` although it is in a repository, or `None` if there is no repository. A
+/// repository that git rejects must not count as a plain directory, which would hide the reason.
 pub fn refused(dir: &Path, error: &SourceError) -> Option<SourceError> {
     let top = dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok() || is_bare(dir))?;
     Some(SourceError::new(format!(
-        "git does not read the repository {0} ({error}); where it belongs to another user whom you trust, say so with: git config \
+        "git cannot read the repository {0} ({error}); if it belongs to another user whom you trust, run: git config \
          --global --add safe.directory {0}",
         top.display()
     )))
@@ -57,11 +57,11 @@ fn is_bare(dir: &Path) -> bool {
     dir.join("HEAD").is_file() && dir.join("objects").is_dir() && dir.join("refs").is_dir()
 }
 
-/// The git directory of the repository at `dir`, which all its working trees share.
+/// Returns the git directory of the repository at `dir`, which all its working trees share.
 pub fn common_directory(dir: &Path) -> Result<PathBuf, SourceError> {
     match git(dir, &["rev-parse", "--path-format=absolute", "--git-common-dir"]) {
         Ok(text) => Ok(PathBuf::from(text.trim_end_matches('\n'))),
         Err(error) => Err(refused(dir, &error)
-            .unwrap_or_else(|| SourceError::new(format!("{} is no git repository", dir.display())))),
+            .unwrap_or_else(|| SourceError::new(format!("{} is not a git repository", dir.display())))),
     }
 }

@@ -1,7 +1,7 @@
-//! Repositories on this machine that objects are taken from: mirrors of those on git servers, and what was uploaded.
+//! Bare repositories on this machine from which trees are checked out: mirrors of remote repositories, and uploads.
 //!
-//! A mirror has two locks: `KEY.used` is shared by all that read it, so that it is not removed; `KEY.lock` is held by who
-//! writes to it. They are taken in this order.
+//! A mirror has two locks: readers share `KEY.used`, so that it is not removed; the writer holds `KEY.lock`. They are taken in
+//! this order.
 
 use super::{
     bounds::{OperationBounds, lock_alone, lock_shared},
@@ -16,36 +16,36 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where mirrors are kept, below the cache.
+/// The directory of mirrors, below the cache.
 pub const MIRRORS_DIR: &str = "repos";
-/// Where uploads are kept that build on no other repository.
+/// The directory of uploads, below the cache.
 pub const UPLOADS_DIR: &str = "uploads";
-/// The least that has to be free on a disk that is not full.
+/// A disk with less free space than this counts as full.
 const MIN_FREE_BYTES: u64 = 8 << 20;
-/// More packs than this are put together.
+/// A mirror with more packs than this is repacked.
 const MAX_PACKS: usize = 50;
 
-/// A repository on this machine, which is not removed while this lives.
+/// A repository on this machine, which is not removed while this exists.
 #[derive(Debug)]
 pub struct Objects {
     /// Its git directory.
     pub path: PathBuf,
     writing: Option<FileLock>,
-    /// Keeps others from removing the repository.
+    /// Prevents the removal of the repository.
     _in_use: Option<FileLock>,
-    /// The mirror that has the objects which these build on; while it is held nobody removes it.
+    /// The mirror that holds the base of an upload; prevents its removal.
     _base: Option<Box<Self>>,
 }
 
 impl Objects {
-    /// The bare repository that is kept for `name` in `home`, made if it is not there, and locked for writing.
+    /// Opens the bare repository for `name` in `home`, locked for writing; creates it if it does not exist.
     fn open(name: &str, cache: &Path, home: &str) -> Result<Self, SourceError> {
         let path = cache.join(home).join(format!("{}.git", short_hash(&[name])));
         let in_use = lock_shared(&path.with_extension("used"))?;
         in_use.touch();
         let writing = lock_alone(&path.with_extension("lock"))?;
         if !path.exists() {
-            // One whose making is cut short must not be taken for a whole one.
+            // Renamed when complete, so that an interrupted `git init` leaves no broken repository.
             let building = path.with_extension("new");
             let _ = fs::remove_dir_all(&building);
             git::run(git::command().args(["init", "--quiet", "--bare", "--template="]).arg(&building))?;
@@ -55,13 +55,13 @@ impl Objects {
         Ok(Self { path, writing: Some(writing), _in_use: Some(in_use), _base: None })
     }
 
-    /// The objects of a snapshot that was made on this machine; nothing is fetched into them.
+    /// Opens the repository of a local snapshot; nothing is fetched into it.
     pub const fn of_snapshot(path: PathBuf) -> Self {
         Self { path, writing: None, _in_use: None, _base: None }
     }
 
-    /// Lets others write to it.
-    fn written(mut self) -> Self {
+    /// Releases the write lock.
+    fn unlocked(mut self) -> Self {
         self.writing = None;
         self
     }
@@ -70,11 +70,11 @@ impl Objects {
         has(&self.path, commit)
     }
 
-    /// Fetches `what` from `remote`. What a fetch leaves that fails is removed.
-    pub fn fetch(&self, remote: &Remote, what: &[&str]) -> Result<(), SourceError> {
+    /// Fetches `refspecs` from `remote`. The files that a failed fetch leaves are removed.
+    pub fn fetch(&self, remote: &Remote, refspecs: &[&str]) -> Result<(), SourceError> {
         let packs = self.path.join("objects/pack");
         let limit = OperationBounds::current().limits.repository_bytes;
-        let watch =
+        let limits =
             ProcessLimits { network: true, growth: Some((&packs, limit)), ..ProcessLimits::default() };
         let _writing = match &self.writing {
             Some(_) => None,
@@ -84,9 +84,9 @@ impl Objects {
         let connection = remote.connect(&mut command)?;
         command.arg("--git-dir").arg(&self.path);
         command.args(["fetch", "--progress", "--force", "--no-auto-maintenance", "--", &connection.url]);
-        command.args(what);
+        command.args(refspecs);
         remove_partial(&self.path);
-        git::watched(&mut command, watch).map(drop).map_err(|error| {
+        git::watched(&mut command, limits).map(drop).map_err(|error| {
             let error = explained(connection.explain(error), &self.path);
             remove_partial(&self.path);
             error
@@ -94,10 +94,10 @@ impl Objects {
     }
 }
 
-/// Says so where a failed operation found the disk full, as git's own words cannot be relied on.
-pub fn explained(error: SourceError, at: &Path) -> SourceError {
+/// Changes the error to "disk full" if the disk is full, as git's own message is not reliable.
+pub fn explained(error: SourceError, path: &Path) -> SourceError {
     let is_full = error.kind() == SourceErrorKind::Unavailable
-        && rustix::fs::statvfs(at)
+        && rustix::fs::statvfs(path)
             .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < MIN_FREE_BYTES);
     if is_full {
         return SourceError::of(SourceErrorKind::DiskFull, format!("the worker's disk is full: {error}"));
@@ -105,8 +105,8 @@ pub fn explained(error: SourceError, at: &Path) -> SourceError {
     error
 }
 
-/// A mirror of `remote` on this machine that has `commit`.
-/// `reference` is fetched where the commit may be reachable from nothing else.
+/// Returns a mirror of `remote` that contains `commit`, which is fetched if needed. `reference` is a ref to try first, as the
+/// commit may be reachable from no other.
 pub fn objects_of(
     remote: &Remote,
     branch: Option<&str>,
@@ -116,96 +116,95 @@ pub fn objects_of(
 ) -> Result<Objects, SourceError> {
     for name in [branch, reference].into_iter().flatten() {
         if !git::is_ref_name(name) {
-            return Err(SourceError::new(format!("`{name}` is no name of a branch, a tag or a ref")));
+            return Err(SourceError::new(format!("`{name}` is not a valid name of a branch, tag or ref")));
         }
     }
     let url = remote.url();
     let mirror = Objects::open(url, cache, MIRRORS_DIR)?;
     if mirror.has(commit) {
-        return Ok(mirror.written());
+        return Ok(mirror.unlocked());
     }
     if let Some(reference) = reference
-        && attempt(mirror.fetch(remote, &[reference]))?
+        && succeeded(mirror.fetch(remote, &[reference]))?
         && mirror.has(commit)
     {
-        return Ok(mirror.written());
+        return Ok(mirror.unlocked());
     }
     if let Some(branch) = branch
-        && attempt(mirror.fetch(remote, &[&format!("refs/heads/{branch}:refs/heads/{branch}")]))?
+        && succeeded(mirror.fetch(remote, &[&format!("refs/heads/{branch}:refs/heads/{branch}")]))?
         && mirror.has(commit)
     {
-        return Ok(mirror.written());
+        return Ok(mirror.unlocked());
     }
-    // Most servers give any commit that a ref reaches; of others all has to be fetched.
-    if attempt(mirror.fetch(remote, &[commit]))? && mirror.has(commit) {
-        return Ok(mirror.written());
+    // Most servers serve any reachable commit by hash; from the rest, all refs are fetched.
+    if succeeded(mirror.fetch(remote, &[commit]))? && mirror.has(commit) {
+        return Ok(mirror.unlocked());
     }
     mirror.fetch(remote, &["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"])?;
     if mirror.has(commit) {
-        return Ok(mirror.written());
+        return Ok(mirror.unlocked());
     }
     Err(SourceError::new(format!("{url} has no commit {commit}")))
 }
 
-/// Whether a fetch succeeded; one that another way may still help is no error. What would go the same way again is one.
-fn attempt(fetched: Result<(), SourceError>) -> Result<bool, SourceError> {
-    match fetched {
+/// Returns false for a failed fetch after which another refspec may succeed, and other failures as errors.
+fn succeeded(result: Result<(), SourceError>) -> Result<bool, SourceError> {
+    match result {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == SourceErrorKind::Unavailable => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// A repository on this machine that has all that was uploaded. It is the upload's own: what it builds on is found beside it,
-/// and nothing of an upload is written where other sources come from.
+/// Returns a repository that contains the upload's objects. Each upload has its own repository, which uses the base's mirror as
+/// alternate, so that an upload never writes to a repository that other sources use.
 pub fn objects_of_upload(
     upload: &str,
     from: Option<(&Remote, &str)>,
-    wanted: &[&str],
+    required: &[&str],
     cache: &Path,
     download: Download<'_>,
 ) -> Result<Objects, SourceError> {
     let base = match from {
         Some((remote, base)) => Some(objects_of(remote, None, None, base, cache).map_err(|error| {
-            let words = format!(
-                "the uploaded sources build on commit {base} of {}, which could not be fetched: {error}; push it where \
+            let message = format!(
+                "the uploaded sources build on commit {base} of {}, which could not be fetched: {error}; push the commit to where \
                  workers can fetch it, or run with --upload-all",
                 remote.url()
             );
-            error.with_message(words)
+            error.with_message(message)
         })?),
         None => None,
     };
-    let place = from.map_or("", |(remote, _)| remote.url());
-    let repo = Objects::open(&format!("upload {upload} on {place}"), cache, UPLOADS_DIR)?;
+    let base_url = from.map_or("", |(remote, _)| remote.url());
+    let repo = Objects::open(&format!("upload {upload} on {base_url}"), cache, UPLOADS_DIR)?;
     if let Some(mirror) = &base {
         let alternates = format!("{}\n", mirror.path.join("objects").display());
         fs::write(repo.path.join("objects/info/alternates"), alternates)
             .map_err(|error| SourceError::io("the source cache cannot be written", &error))?;
     }
-    let lacking = |object: &&&str| git::run(git::at(&repo.path).args(["cat-file", "-e", object])).is_err();
-    if wanted.iter().any(|object| lacking(&object)) {
+    let is_missing = |object: &&&str| git::run(git::at(&repo.path).args(["cat-file", "-e", object])).is_err();
+    if required.iter().any(|object| is_missing(&object)) {
         upload::unpack(download(upload)?, &repo.path, from.is_none())
             .map_err(|error| explained(error, &repo.path))?;
-        if let Some(object) = wanted.iter().find(lacking) {
+        if let Some(object) = required.iter().find(is_missing) {
             return Err(SourceError::new(format!(
-                "upload {upload} does not hold {object}; start the run again"
+                "upload {upload} lacks the object {object}; start the run again"
             )));
         }
     }
-    Ok(Objects { _base: base.map(Box::new), ..repo.written() })
+    Ok(Objects { _base: base.map(Box::new), ..repo.unlocked() })
 }
 
 fn has(git_dir: &Path, commit: &str) -> bool {
     git::run(git::at(git_dir).args(["cat-file", "-e", &format!("{commit}^{{commit}}")])).is_ok()
 }
 
-/// Removes what a git process that was killed leaves in a repository that nobody else writes to: its locks, and parts of
-/// packs.
+/// Removes the locks and partial packs that a killed git process left. The caller holds the repository's write lock.
 fn remove_partial(repo: &Path) {
-    let remove = |directory: &Path, is_left: &dyn Fn(&str) -> bool| {
+    let remove = |directory: &Path, is_leftover: &dyn Fn(&str) -> bool| {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            if entry.file_name().to_str().is_some_and(is_left) {
+            if entry.file_name().to_str().is_some_and(is_leftover) {
                 let path = entry.path();
                 // `tmp_objdir-*` are directories.
                 let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
@@ -225,7 +224,7 @@ fn remove_partial(repo: &Path) {
     }
 }
 
-/// Puts the packs of a mirror together that are many, as each fetch makes one; who calls this has its locks.
+/// Repacks a mirror with many packs, as each fetch adds one. The caller holds both locks.
 pub fn tidy(repo: &Path) {
     let packs = fs::read_dir(repo.join("objects/pack")).into_iter().flatten().flatten();
     let is_pack = |entry: &fs::DirEntry| entry.path().extension().is_some_and(|suffix| suffix == "pack");
@@ -233,6 +232,6 @@ pub fn tidy(repo: &Path) {
         && let Err(error) = git::run(git::at(repo).args(["repack", "-d", "--quiet", "--geometric=2"]))
     {
         remove_partial(repo);
-        tracing::debug!(%error, repository = %repo.display(), "packs stay as they are");
+        tracing::debug!(%error, repository = %repo.display(), "could not repack the mirror");
     }
 }

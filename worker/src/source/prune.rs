@@ -1,4 +1,4 @@
-//! Removes what is kept of sources: by age, by number, by size, and when the disk fills. What is in use stays.
+//! Removes cached sources by age, number and size, and when the disk fills. Sources in use stay.
 
 use super::{
     mirror::{MIRRORS_DIR, UPLOADS_DIR, tidy},
@@ -16,23 +16,23 @@ use std::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const GIB: u64 = 1 << 30;
-/// What a checkout left that did not come to its end, or nothing but locks, goes after this time.
+/// Age at which the rest of an interrupted checkout, and locks without a directory, are removed.
 const LEFTOVER_AGE: Duration = Duration::from_secs(60);
-/// What names beside a directory say of it.
+/// Suffixes of the files and directories of one entry.
 const SUFFIXES: [&str; 6] = [".git", ".gone", ".lock", ".new", ".size", ".used"];
 
-/// What is kept of sources that nobody uses just now.
+/// Retention of cached sources that are not in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
-    /// How many trees.
+    /// Maximum number of trees.
     pub trees: usize,
-    /// For how long trees, and what was uploaded, without use.
+    /// How long unused trees and uploads are kept.
     pub age: Duration,
-    /// For how long mirrors of repositories without use.
+    /// How long unused mirrors are kept.
     pub mirror_age: Duration,
-    /// How many bytes in all.
+    /// Maximum total size in bytes.
     pub bytes: u64,
-    /// Only as long as so many bytes of the disk are free.
+    /// Minimum free space of the disk in bytes.
     pub free_bytes: u64,
 }
 
@@ -42,7 +42,7 @@ impl Default for Retention {
     }
 }
 
-/// Kinds of what is kept, those first that cost least to get again.
+/// Kinds of entries, in ascending order of the cost to recreate them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Tree,
@@ -55,7 +55,7 @@ impl Kind {
         [(Self::Tree, TREES_DIR), (Self::Upload, UPLOADS_DIR), (Self::Mirror, MIRRORS_DIR)];
 }
 
-/// Something that is kept.
+/// A tree, an upload or a mirror in the cache.
 #[derive(Debug)]
 struct CachedEntry {
     kind: Kind,
@@ -66,41 +66,41 @@ struct CachedEntry {
 }
 
 impl CachedEntry {
-    fn at(&self, suffix: &str) -> PathBuf {
+    fn path(&self, suffix: &str) -> PathBuf {
         self.home.join(format!("{}{suffix}", self.key))
     }
 
     fn directory(&self) -> PathBuf {
-        if self.kind == Kind::Tree { self.at("") } else { self.at(".git") }
+        if self.kind == Kind::Tree { self.path("") } else { self.path(".git") }
     }
 
-    /// The locks of what nobody uses.
+    /// Takes both locks, unless the entry is in use.
     fn lock(&self) -> Option<[FileLock; 2]> {
-        Some([FileLock::try_now(&self.at(".used")).ok()?, FileLock::try_now(&self.at(".lock")).ok()?])
+        Some([FileLock::try_now(&self.path(".used")).ok()?, FileLock::try_now(&self.path(".lock")).ok()?])
     }
 
-    /// Removes it, unless somebody uses it; whether it is gone.
+    /// Removes the entry unless it is in use, and returns whether it is removed.
     fn remove(&self) -> bool {
-        let Some(_alone) = self.lock() else { return false };
-        // A directory that is half gone must not be taken for a whole one.
-        let gone = self.at(".gone");
-        let _ = fs::rename(self.directory(), &gone);
-        for path in [gone, self.at(".new")] {
+        let Some(_locks) = self.lock() else { return false };
+        // Renamed first, so that a partly removed directory is not taken for a complete entry.
+        let removed = self.path(".gone");
+        let _ = fs::rename(self.directory(), &removed);
+        for path in [removed, self.path(".new")] {
             let _ = fs::remove_dir_all(path);
         }
         for suffix in [".size", ".lock", ".used"] {
-            let _ = fs::remove_file(self.at(suffix));
+            let _ = fs::remove_file(self.path(suffix));
         }
         !self.directory().exists()
     }
 
-    /// Removes what was not finished; and puts a mirror's packs together.
+    /// Removes the rest of interrupted work, and repacks a mirror.
     fn tidy(&self) {
-        let (unfinished, gone) = (self.at(".new"), self.at(".gone"));
-        if self.kind != Kind::Tree || unfinished.exists() || gone.exists() {
-            let Some(_alone) = self.lock() else { return };
+        let (unfinished, removed) = (self.path(".new"), self.path(".gone"));
+        if self.kind != Kind::Tree || unfinished.exists() || removed.exists() {
+            let Some(_locks) = self.lock() else { return };
             let _ = fs::remove_dir_all(unfinished);
-            let _ = fs::remove_dir_all(gone);
+            let _ = fs::remove_dir_all(removed);
             if self.kind == Kind::Mirror {
                 tidy(&self.directory());
             }
@@ -108,39 +108,39 @@ impl CachedEntry {
     }
 }
 
-/// Removes what `retention` does not keep of the sources below `cache`.
+/// Removes the sources below `cache` that exceed `retention`.
 pub fn prune(cache: &Path, retention: &Retention) {
     registry::prune(cache);
-    let mut kept: Vec<CachedEntry> =
+    let mut entries: Vec<CachedEntry> =
         Kind::ALL.iter().flat_map(|(kind, home)| list(*kind, &cache.join(home))).collect();
-    // What was used longest ago goes first.
-    kept.sort_by_key(|one| Reverse(one.unused));
-    kept.retain(|one| {
-        if !one.directory().exists() {
-            if one.unused > LEFTOVER_AGE {
-                one.remove();
+    // Least recently used first.
+    entries.sort_by_key(|entry| Reverse(entry.unused));
+    entries.retain(|entry| {
+        if !entry.directory().exists() {
+            if entry.unused > LEFTOVER_AGE {
+                entry.remove();
             }
             return false;
         }
-        let age = if one.kind == Kind::Mirror { retention.mirror_age } else { retention.age };
-        one.tidy();
-        !(one.unused > age && one.remove())
+        let age = if entry.kind == Kind::Mirror { retention.mirror_age } else { retention.age };
+        entry.tidy();
+        !(entry.unused > age && entry.remove())
     });
-    let mut trees = kept.iter().filter(|one| one.kind == Kind::Tree).count();
-    kept.retain(|one| {
-        let goes = one.kind == Kind::Tree && trees > retention.trees && one.remove();
-        trees -= usize::from(goes);
-        !goes
+    let mut trees = entries.iter().filter(|entry| entry.kind == Kind::Tree).count();
+    entries.retain(|entry| {
+        let is_removed = entry.kind == Kind::Tree && trees > retention.trees && entry.remove();
+        trees -= usize::from(is_removed);
+        !is_removed
     });
-    // A stable sort: within a kind the order stays.
-    kept.sort_by_key(|one| one.kind);
-    let mut bytes: u64 = kept.iter().map(|one| one.bytes).sum();
-    for one in &kept {
+    // A stable sort: the order within a kind stays.
+    entries.sort_by_key(|entry| entry.kind);
+    let mut bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
+    for entry in &entries {
         if bytes <= retention.bytes && free(cache).is_none_or(|free| free >= retention.free_bytes) {
             break;
         }
-        if one.remove() {
-            bytes = bytes.saturating_sub(one.bytes);
+        if entry.remove() {
+            bytes = bytes.saturating_sub(entry.bytes);
         }
     }
 }
@@ -153,20 +153,26 @@ fn list(kind: Kind, home: &Path) -> Vec<CachedEntry> {
         key.unwrap_or(name)
     };
     let keys: BTreeSet<String> = names.map(key).collect();
-    let kept = keys.into_iter().filter_map(|key| {
-        let mut one = CachedEntry { kind, home: home.to_owned(), key, unused: Duration::ZERO, bytes: 0 };
-        // Without a mark it is from before there was one, or nobody used it yet.
-        one.unused = [one.at(".used"), one.directory(), one.at(".lock"), one.at(".new"), one.at(".gone")]
-            .iter()
-            .find_map(|path| unused_for(path))?;
-        let noted = fs::read_to_string(one.at(".size")).ok().and_then(|text| text.parse().ok());
-        one.bytes = noted.unwrap_or_else(|| size(&one.directory()));
-        Some(one)
+    let entries = keys.into_iter().filter_map(|key| {
+        let mut entry = CachedEntry { kind, home: home.to_owned(), key, unused: Duration::ZERO, bytes: 0 };
+        // The lock file records the last use; without it, the age of another file counts.
+        entry.unused = [
+            entry.path(".used"),
+            entry.directory(),
+            entry.path(".lock"),
+            entry.path(".new"),
+            entry.path(".gone"),
+        ]
+        .iter()
+        .find_map(|path| unused_for(path))?;
+        let recorded_size = fs::read_to_string(entry.path(".size")).ok().and_then(|text| text.parse().ok());
+        entry.bytes = recorded_size.unwrap_or_else(|| size(&entry.directory()));
+        Some(entry)
     });
-    kept.collect()
+    entries.collect()
 }
 
-/// The bytes of all files below `directory`.
+/// Returns the total size of all files below `directory`.
 fn size(directory: &Path) -> u64 {
     let (mut bytes, mut directories) = (0, vec![directory.to_owned()]);
     while let Some(directory) = directories.pop() {
@@ -182,7 +188,7 @@ fn size(directory: &Path) -> u64 {
     bytes
 }
 
-/// The free bytes of the disk that `path` is on.
+/// Returns the free bytes of the disk that holds `path`.
 fn free(path: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(path).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
@@ -199,7 +205,7 @@ mod tests {
         time::{Duration, SystemTime},
     };
 
-    /// Something that was used so long ago.
+    /// Creates an entry that was last used `age` ago.
     fn aged(home: &Path, directory: &str, age: Duration) {
         let key = directory.trim_end_matches(".git");
         fs::create_dir_all(home.join(directory)).unwrap();
@@ -227,11 +233,11 @@ mod tests {
         }
         let _in_use = FileLock::try_share(&trees.join("t0.used")).unwrap();
         prune(cache.path(), &Retention { trees: 5, ..NO_LIMIT });
-        let kept = |number: u64| trees.join(format!("t{number}")).exists();
-        assert_eq!([0, 1, 2, 3, 4].map(kept), [true, false, false, false, true]);
+        let exists = |number: u64| trees.join(format!("t{number}")).exists();
+        assert_eq!([0, 1, 2, 3, 4].map(exists), [true, false, false, false, true]);
         aged(&trees, "t5", DAY + Duration::from_secs(1));
         prune(cache.path(), &NO_LIMIT);
-        assert!(!kept(5) && kept(6));
+        assert!(!exists(5) && exists(6));
         assert!(!names(&trees).iter().any(|name| name.starts_with("t5")), "{:?}", names(&trees));
     }
 
@@ -259,7 +265,7 @@ mod tests {
         prune(cache.path(), &Retention { bytes: 2500, ..NO_LIMIT });
         assert!(names(&trees).iter().all(|name| name.starts_with('c')), "{:?}", names(&trees));
         assert!(repos.join("m.git").exists());
-        // A disk that is never as free as that: all that is not in use goes.
+        // The minimum is never reached, so everything that is not in use is removed.
         let _in_use = FileLock::try_share(&trees.join("c.used")).unwrap();
         prune(cache.path(), &Retention { free_bytes: u64::MAX, ..NO_LIMIT });
         assert!(trees.join("c").exists() && !repos.join("m.git").exists());

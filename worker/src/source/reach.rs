@@ -1,8 +1,8 @@
-//! How git reaches a repository on a network: only hosts that may be contacted, whatever their names resolve to.
+//! Restricts the hosts that git may contact, whatever their names resolve to.
 //!
-//! Who may start jobs names hosts, and names servers that redirect. What git connects to is therefore decided when it connects, on
-//! the address that is connected to: HTTP goes through a proxy of this process ([`gate`]), so that each redirect is checked
-//! as well; SSH and git's own protocol, which know no redirects, get the IP address that was checked.
+//! Users who may start jobs choose hosts, and servers that redirect. So the address is checked when git connects: HTTP goes
+//! through a proxy in this process, which checks each redirect as well; SSH and git's own protocol, which have no
+//! redirects, get the checked IP address.
 
 mod gate;
 mod resolver;
@@ -22,10 +22,10 @@ use tidemill_core::repository::{
     AddressPolicy, AddressRefusal, Credentials, HostName, RepositoryAddress, Scheme,
 };
 
-/// Environment variables by which an operator names an HTTP proxy of his own, which then decides what is contacted.
+/// Environment variables of the operator's own HTTP proxy, which then decides which hosts git may contact.
 const PROXY_VARIABLES: [&str; 5] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// Which hosts git may contact, and as whom; cheap to clone.
+/// The hosts that git may contact, and the credentials for them; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HostPolicy {
     shared: Arc<HostPolicyState>,
@@ -36,7 +36,7 @@ struct HostPolicyState {
     policy: AddressPolicy,
     resolver: Arc<dyn Resolver>,
     gate: OnceLock<Gate>,
-    /// By origin: `https://host:port`.
+    /// Credentials by origin: `https://host:port`.
     credentials: Mutex<HashMap<String, Credentials>>,
 }
 
@@ -47,26 +47,27 @@ impl Default for HostPolicy {
 }
 
 impl HostPolicy {
-    /// Hosts as `policy` says.
+    /// Creates a host policy with the system's resolver.
     #[must_use]
     pub fn new(policy: AddressPolicy) -> Self {
         Self::with_resolver(policy, Arc::new(SystemResolver))
     }
 
-    /// The same, with names resolved by `resolver`.
+    /// Creates a host policy that resolves names with `resolver`.
     #[must_use]
     pub fn with_resolver(policy: AddressPolicy, resolver: Arc<dyn Resolver>) -> Self {
         let (gate, credentials) = (OnceLock::new(), Mutex::default());
         Self { shared: Arc::new(HostPolicyState { policy, resolver, gate, credentials }) }
     }
 
-    /// Signs in at the host of `address` with `credentials`. They are kept in memory only.
+    /// Sets the credentials for the host of `address`. They stay in memory only.
     pub fn sign_in(&self, address: &RepositoryAddress, credentials: Credentials) {
-        let mut kept = self.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.insert(address.origin(), credentials);
+        let mut credentials_by_origin =
+            self.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        credentials_by_origin.insert(address.origin(), credentials);
     }
 
-    /// The repository at `url`, whose host may have a private address where `private` says so.
+    /// Returns the repository at `url`, if its host may be contacted. With `private`, the host may have a private address.
     pub fn remote(&self, url: &str, private: bool) -> Result<Remote, SourceError> {
         let address = RepositoryAddress::parse(url).map_err(|error| SourceError::new(error.to_string()))?;
         let allowed = private || self.shared.policy.allows(address.host(), address.port());
@@ -75,7 +76,7 @@ impl HostPolicy {
         }
         Ok(Remote {
             url: address.to_git_url(),
-            way: Some(AllowedRoute { address, allowed, reach: self.clone() }),
+            route: Some(AllowedRoute { address, allowed, reach: self.clone() }),
         })
     }
 
@@ -83,18 +84,22 @@ impl HostPolicy {
         if let Some(gate) = self.shared.gate.get() {
             return Ok(gate);
         }
-        let gate = Gate::start(self.shared.policy.clone(), self.shared.resolver.clone())
-            .map_err(|error| SourceError::new(format!("git cannot be kept from private hosts: {error}")))?;
+        let gate =
+            Gate::start(self.shared.policy.clone(), self.shared.resolver.clone()).map_err(|error| {
+                SourceError::new(format!("the proxy that keeps git from private hosts cannot start: {error}"))
+            })?;
         Ok(self.shared.gate.get_or_init(|| gate))
     }
 
-    /// The command's environment, so that git signs in with what is kept for this host.
-    fn give_credentials(&self, address: &RepositoryAddress, command: &mut Command) {
-        let kept = self.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Credentials { user, password }) = kept.get(&address.origin()) else { return };
+    /// Adds the credentials for this host to the environment of `command`.
+    fn add_credentials(&self, address: &RepositoryAddress, command: &mut Command) {
+        let credentials_by_origin = self.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Credentials { user, password }) = credentials_by_origin.get(&address.origin()) else {
+            return;
+        };
         let helper = format!("credential.{}.helper", address.origin());
-        // The first, empty one takes away those that would store what they are told. The values are in the environment, which only
-        // this user's processes can read.
+        // The empty helper removes the configured helpers, which could store the credentials. Only this user's
+        // processes can read the environment with the values.
         configure(command, &helper, "");
         configure(
             command,
@@ -109,8 +114,8 @@ impl HostPolicy {
 #[derive(Debug, Clone)]
 pub struct Remote {
     url: String,
-    /// How it is reached; `None`: git may find it alone.
-    way: Option<AllowedRoute>,
+    /// The checked address; `None` for a repository on disk.
+    route: Option<AllowedRoute>,
 }
 
 #[derive(Debug, Clone)]
@@ -122,13 +127,13 @@ struct AllowedRoute {
 }
 
 impl Remote {
-    /// Its address, as it is written down; it holds no password.
+    /// Returns the address, which contains no password.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The lines of `git ls-remote`: of the refs that `patterns` match, or all.
+    /// Returns the lines of `git ls-remote` for the refs that match `patterns`, or for all refs.
     pub fn list_refs(&self, options: &[&str], patterns: &[&str]) -> Result<String, SourceError> {
         let mut command = git::contacting(self.url())?;
         let connection = self.connect(&mut command)?;
@@ -137,13 +142,13 @@ impl Remote {
             .map_err(|error| connection.explain(error))
     }
 
-    /// Lets `command`, whose environment is changed, contact this repository and no host that it may not.
+    /// Changes the environment of `command` so that it can contact this repository, and only permitted hosts.
     pub fn connect(&self, command: &mut Command) -> Result<Connection, SourceError> {
-        let mut connection = Connection { url: self.url.clone(), pass: None };
-        let Some(AllowedRoute { address, allowed, reach }) = &self.way else { return Ok(connection) };
+        let mut connection = Connection { url: self.url.clone(), credential: None };
+        let Some(AllowedRoute { address, allowed, reach }) = &self.route else { return Ok(connection) };
         let is_http = matches!(address.scheme(), Scheme::Https | Scheme::Http);
         if is_http {
-            reach.give_credentials(address, command);
+            reach.add_credentials(address, command);
         }
         if reach.shared.policy.any_host {
             return Ok(connection);
@@ -156,13 +161,13 @@ impl Remote {
                 return Ok(connection);
             }
             let private = allowed.then(|| (address.host().clone(), address.port()));
-            let pass = reach.gate()?.admit(private);
-            let proxy = pass.proxy();
+            let credential = reach.gate()?.admit(private);
+            let proxy = credential.proxy();
             for name in PROXY_VARIABLES {
                 command.env(name, &proxy);
             }
             command.env("no_proxy", "").env("NO_PROXY", "").env("GIT_HTTP_PROXY_AUTHMETHOD", "basic");
-            connection.pass = Some(pass);
+            connection.credential = Some(credential);
         } else if !allowed {
             let checked = addresses(&*reach.shared.resolver, address.host(), address.port(), false)
                 .map_err(|error| SourceError::new(error.to_string()))?;
@@ -180,30 +185,30 @@ impl Remote {
 
     #[cfg(test)]
     pub(super) fn on_disk(path: &std::path::Path) -> Self {
-        Self { url: format!("file://{}", path.display()), way: None }
+        Self { url: format!("file://{}", path.display()), route: None }
     }
 }
 
-/// What a git command contacts; held while it runs.
+/// The permission of a git command to connect; it is kept while the command runs.
 #[derive(Debug)]
 pub struct Connection {
-    /// The address that git is given.
+    /// The address to pass to git.
     pub url: String,
-    pass: Option<ProxyCredential>,
+    credential: Option<ProxyCredential>,
 }
 
 impl Connection {
-    /// `error`, unless git failed because a host was refused: what git says then would tell of the host.
+    /// Returns `error`, or the refusal if the proxy rejected a host: git's message would reveal details of the host.
     #[must_use]
     pub fn explain(&self, error: SourceError) -> SourceError {
-        match self.pass.as_ref().and_then(ProxyCredential::refusal) {
+        match self.credential.as_ref().and_then(ProxyCredential::refusal) {
             Some(refusal) => SourceError::new(refusal.to_string()),
             None => error,
         }
     }
 }
 
-/// Adds a setting to those that `command` has in its environment.
+/// Adds a git setting to the environment of `command`.
 fn configure(command: &mut Command, key: &str, value: &str) {
     let count = variable(command, "GIT_CONFIG_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0_usize);
     command
@@ -213,16 +218,16 @@ fn configure(command: &mut Command, key: &str, value: &str) {
 }
 
 fn variable(command: &Command, name: &str) -> Option<String> {
-    let set = command.get_envs().find(|(known, _)| *known == name)?;
-    Some(set.1?.to_string_lossy().into_owned())
+    let (_, value) = command.get_envs().find(|(variable, _)| *variable == name)?;
+    Some(value?.to_string_lossy().into_owned())
 }
 
-/// Has SSH connect to `ip`, and check the key of the host that is meant.
+/// Makes SSH connect to `ip` but check the key of the host in `address`.
 fn pin_ssh(command: &mut Command, address: &RepositoryAddress, ip: IpAddr) {
     let ssh = variable(command, "GIT_SSH_COMMAND")
         .or_else(|| std::env::var("GIT_SSH_COMMAND").ok().filter(|ssh| !ssh.is_empty()))
         .unwrap_or_else(|| "ssh -oBatchMode=yes".to_owned());
-    // As the file of known hosts names it.
+    // The host's name in `known_hosts`.
     let host = match address.port() {
         22 => address.host().to_string(),
         port => format!("[{}]:{port}", address.host()),
@@ -245,14 +250,14 @@ mod tests {
     };
     use tidemill_core::repository::{AddressPolicy, Credentials, RepositoryAddress};
 
-    /// Gives another address each time that it is asked.
+    /// Returns the next address of a list at each call.
     #[derive(Debug)]
     struct RoundRobin(AtomicUsize, Vec<&'static str>);
 
     impl Resolver for RoundRobin {
         fn resolve(&self, _name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-            let turn = self.0.fetch_add(1, Ordering::Relaxed);
-            Ok(vec![SocketAddr::new(self.1[turn % self.1.len()].parse().unwrap(), port)])
+            let call = self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(vec![SocketAddr::new(self.1[call % self.1.len()].parse().unwrap(), port)])
         }
     }
 
@@ -271,13 +276,13 @@ mod tests {
         let ssh = reach.remote("ssh://git@git.example.org:2222/a.git", false).unwrap();
         let connection = ssh.connect(&mut command).unwrap();
         assert_eq!(connection.url, "ssh://git@git.example.org:2222/a.git");
-        let words = variable(&command, "GIT_SSH_COMMAND").unwrap();
+        let ssh_command = variable(&command, "GIT_SSH_COMMAND").unwrap();
         assert!(
-            words.contains("-oHostName=140.82.121.4") && words.contains("[git.example.org]:2222"),
-            "{words}"
+            ssh_command.contains("-oHostName=140.82.121.4") && ssh_command.contains("[git.example.org]:2222"),
+            "{ssh_command}"
         );
-        let refused = ssh.connect(&mut Command::new("git")).unwrap_err().to_string();
-        assert!(refused.contains("--allow-host"), "{refused}");
+        let error = ssh.connect(&mut Command::new("git")).unwrap_err().to_string();
+        assert!(error.contains("--allow-host"), "{error}");
         let git = reach.remote("git://git.example.org/a.git", false).unwrap();
         assert_eq!(git.connect(&mut Command::new("git")).unwrap().url, "git://140.82.121.4/a.git");
         assert!(git.connect(&mut Command::new("git")).is_err(), "it is private now");
@@ -315,7 +320,7 @@ mod tests {
         let mut other = Command::new("git");
         reach.remote("https://other.example.org/a.git", false).unwrap().connect(&mut other).unwrap();
         assert_eq!(other.get_envs().count(), 0, "another host gets none");
-        // Git itself asks the helper, and gets them.
+        // Git itself gets them from the helper.
         let dir = tempfile::tempdir().unwrap();
         let request = dir.path().join("request");
         std::fs::write(&request, "protocol=https\nhost=git.example.org\n\n").unwrap();

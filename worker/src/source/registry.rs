@@ -1,5 +1,6 @@
-//! Registry of the snapshots that `tidemill run` passes to workers of its own data directory. A request names one by an id that
-//! cannot be guessed, and never by a path: the record of an id is below the cache, where only this user can write.
+//! Registry of the snapshots that `tidemill run` passes to workers of its own data directory. A request refers to a
+//! snapshot by an unguessable id, never by a path: the record of an id is below the cache, where only this user can
+//! write.
 
 use super::git::SourceError;
 use crate::store::unused_for;
@@ -16,17 +17,17 @@ use std::{
 };
 use tidemill_core::execution::assignment::Source;
 
-/// How long a snapshot can be run again.
+/// How long a snapshot can be used after its last registration.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Bytes of the key that ids are made with.
+/// Length in bytes of the HMAC key from which ids are computed.
 const KEY_LEN: usize = 32;
-/// The largest record.
+/// Maximum size of a record in bytes.
 const MAX_RECORD: u64 = 64 << 10;
 
-/// The record of an id.
+/// The stored record of a snapshot.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SnapshotRecord {
-    /// The repository that it is a snapshot of.
+    /// The repository of the snapshot.
     repository: String,
     /// Name of the git directory below `snapshots`.
     objects: String,
@@ -37,9 +38,9 @@ struct SnapshotRecord {
 pub struct RegisteredSnapshot<'a> {
     /// The name of its repository.
     pub repository: &'a str,
-    /// The git directory that has it, directly below the cache's `snapshots`.
+    /// The git directory with its objects, directly below the cache's `snapshots`.
     pub objects: &'a Path,
-    /// Branch, for the job's variables.
+    /// The branch, for the job's variables.
     pub branch: Option<&'a str>,
     /// Full hash of its commit.
     pub commit: &'a str,
@@ -47,17 +48,17 @@ pub struct RegisteredSnapshot<'a> {
     pub tree: Option<&'a str>,
 }
 
-/// Records a snapshot below `cache`; its source for workers. The same snapshot has the same id.
+/// Registers a snapshot below `cache` and returns its source for workers. The same snapshot has the same id.
 pub fn register(cache: &Path, snapshot: RegisteredSnapshot<'_>) -> Result<Source, SourceError> {
     let failed = |error: io::Error| {
         SourceError::new(format!("the snapshot cannot be registered for workers: {error}"))
     };
-    let home = home(cache);
-    DirBuilder::new().recursive(true).mode(0o700).create(&home).map_err(failed)?;
+    let directory = registry_directory(cache);
+    DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
     let name =
         snapshot.objects.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let RegisteredSnapshot { repository, branch, commit, tree, .. } = snapshot;
-    let key = key(&home).map_err(failed)?;
+    let key = key(&directory).map_err(failed)?;
     let mut mac =
         Hmac::<Sha256>::new_from_slice(&key).map_err(|error| SourceError::new(error.to_string()))?;
     for part in [repository, &name, branch.unwrap_or_default(), commit, tree.unwrap_or_default()] {
@@ -65,13 +66,13 @@ pub fn register(cache: &Path, snapshot: RegisteredSnapshot<'_>) -> Result<Source
         mac.update(part.as_bytes());
     }
     let id = HEXLOWER.encode(&mac.finalize().into_bytes());
-    let path = home.join(format!("{id}.json"));
-    if let Ok(known) = File::options().write(true).open(&path) {
-        known.set_modified(SystemTime::now()).map_err(failed)?;
+    let path = directory.join(format!("{id}.json"));
+    if let Ok(existing) = File::options().write(true).open(&path) {
+        existing.set_modified(SystemTime::now()).map_err(failed)?;
     } else {
         let record = SnapshotRecord { repository: repository.to_owned(), objects: name };
         let text = serde_json::to_vec(&record).map_err(|error| SourceError::new(error.to_string()))?;
-        write(&home, &path, &text).map_err(failed)?;
+        write(&directory, &path, &text).map_err(failed)?;
     }
     Ok(Source::Snapshot {
         snapshot: id,
@@ -82,11 +83,11 @@ pub fn register(cache: &Path, snapshot: RegisteredSnapshot<'_>) -> Result<Source
     })
 }
 
-/// The git directory that has a snapshot of this repository.
+/// Returns the git directory with the objects of a snapshot of this repository.
 pub fn find(cache: &Path, snapshot: &str, repository: &str) -> Result<PathBuf, SourceError> {
     let unknown = || {
         SourceError::new(
-            "this worker has no such snapshot: it was made for workers of another data directory, or too long ago; start the \
+            "this worker has no such snapshot: it has expired or belongs to another data directory; start the \
              run again",
         )
     };
@@ -96,7 +97,8 @@ pub fn find(cache: &Path, snapshot: &str, repository: &str) -> Result<PathBuf, S
         return Err(unknown());
     }
     let mut text = Vec::new();
-    let file = File::open(home(cache).join(format!("{snapshot}.json"))).map_err(|_| unknown())?;
+    let file =
+        File::open(registry_directory(cache).join(format!("{snapshot}.json"))).map_err(|_| unknown())?;
     file.take(MAX_RECORD).read_to_end(&mut text).map_err(|_| unknown())?;
     let record: SnapshotRecord = serde_json::from_slice(&text).map_err(|_| unknown())?;
     let is_name =
@@ -108,9 +110,9 @@ pub fn find(cache: &Path, snapshot: &str, repository: &str) -> Result<PathBuf, S
     Ok(objects)
 }
 
-/// Removes records that were not used for long.
+/// Removes records that were not used for `RETENTION`.
 pub fn prune(cache: &Path) {
-    let Ok(entries) = fs::read_dir(home(cache)) else { return };
+    let Ok(entries) = fs::read_dir(registry_directory(cache)) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let is_record = path.extension().is_some_and(|extension| extension == "json" || extension == "new");
         if is_record && unused_for(&path).is_some_and(|unused| unused > RETENTION) {
@@ -119,13 +121,13 @@ pub fn prune(cache: &Path) {
     }
 }
 
-fn home(cache: &Path) -> PathBuf {
+fn registry_directory(cache: &Path) -> PathBuf {
     cache.join("handed")
 }
 
-/// The key of this data directory, made at its first use.
-fn key(home: &Path) -> io::Result<[u8; KEY_LEN]> {
-    let path = home.join("key");
+/// Returns the key of this data directory, which is created at its first use.
+fn key(directory: &Path) -> io::Result<[u8; KEY_LEN]> {
+    let path = directory.join("key");
     let mut key = [0_u8; KEY_LEN];
     match File::open(&path) {
         Ok(mut file) => {
@@ -136,9 +138,9 @@ fn key(home: &Path) -> io::Result<[u8; KEY_LEN]> {
         Err(error) => return Err(error),
     }
     getrandom::fill(&mut key).map_err(io::Error::other)?;
-    let new = temporary(home)?;
+    let new = temporary(directory)?;
     new.1.write_new(&key)?;
-    // Somebody else may have been faster: his key counts.
+    // Another process may have created the key first; then that key is used.
     let linked = fs::hard_link(&new.0, &path);
     fs::remove_file(&new.0)?;
     match linked {
@@ -149,8 +151,8 @@ fn key(home: &Path) -> io::Result<[u8; KEY_LEN]> {
     Ok(key)
 }
 
-fn write(home: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
-    let new = temporary(home)?;
+fn write(directory: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = temporary(directory)?;
     new.1.write_new(text)?;
     fs::rename(&new.0, path)
 }
@@ -164,8 +166,8 @@ impl PrivateFile {
     }
 }
 
-fn temporary(home: &Path) -> io::Result<(PathBuf, PrivateFile)> {
-    let path = home.join(format!("{}.new", uuid::Uuid::new_v4().simple()));
+fn temporary(directory: &Path) -> io::Result<(PathBuf, PrivateFile)> {
+    let path = directory.join(format!("{}.new", uuid::Uuid::new_v4().simple()));
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     Ok((path, PrivateFile(file)))
 }
@@ -173,7 +175,7 @@ fn temporary(home: &Path) -> io::Result<(PathBuf, PrivateFile)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{RETENTION, RegisteredSnapshot, find, home, prune, register};
+    use super::{RETENTION, RegisteredSnapshot, find, prune, register, registry_directory};
     use std::{
         fs::{self, File},
         os::unix::fs::PermissionsExt,
@@ -208,21 +210,25 @@ mod tests {
             assert!(find(cache.path(), wrong, "host/app").is_err(), "{wrong}");
         }
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&home(cache.path())), 0o700);
-        assert!(fs::read_dir(home(cache.path())).unwrap().all(|entry| mode(&entry.unwrap().path()) == 0o600));
+        assert_eq!(mode(&registry_directory(cache.path())), 0o700);
+        assert!(
+            fs::read_dir(registry_directory(cache.path()))
+                .unwrap()
+                .all(|entry| mode(&entry.unwrap().path()) == 0o600)
+        );
     }
 
     #[test]
     fn unused_snapshot_record_is_removed() {
         let cache = tempfile::tempdir().unwrap();
         let (old, new) = (id_of(cache.path(), "host/app", "c1"), id_of(cache.path(), "host/app", "c2"));
-        let path = home(cache.path()).join(format!("{old}.json"));
+        let path = registry_directory(cache.path()).join(format!("{old}.json"));
         let long_ago = SystemTime::now() - RETENTION - Duration::from_secs(1);
         File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
         prune(cache.path());
         assert!(
             find(cache.path(), &old, "host/app").is_err() && find(cache.path(), &new, "host/app").is_ok()
         );
-        assert!(home(cache.path()).join("key").exists());
+        assert!(registry_directory(cache.path()).join("key").exists());
     }
 }

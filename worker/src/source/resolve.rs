@@ -1,4 +1,4 @@
-//! Finds what `--repo` names.
+//! Resolves `--repo` to a repository and a commit.
 
 use super::{
     git::{self, SourceError},
@@ -11,28 +11,28 @@ use std::path::Path;
 use tidemill_core::execution::assignment::Source;
 use tidemill_core::repository::{AddressError, Credentials, RepositoryAddress, canonical};
 
-/// A repository at a commit.
+/// A repository with a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedCommit {
-    /// The repository as a person knows it; it holds no password.
+    /// The address or path of the repository, without credentials.
     pub repo: String,
-    /// Branch, where one is known.
+    /// The branch, if known.
     pub branch: Option<String>,
     /// The commit's full hash.
     pub commit: String,
-    /// What to tell workers.
+    /// The source for workers.
     pub source: Source,
-    /// What the address had in it: where the worker signs in, and with what. It is to be written nowhere.
+    /// The credentials in the address, for the worker. They must not be stored.
     pub sign_in: Option<(RepositoryAddress, Credentials)>,
 }
 
-/// What a repository's address or path stands for, which a person wrote.
+/// The location of a repository, parsed from user input.
 enum RepositoryLocation {
     Network(RepositoryAddress, Option<Credentials>),
     Disk(String),
 }
 
-fn place(text: &str) -> Result<RepositoryLocation, SourceError> {
+fn parse_location(text: &str) -> Result<RepositoryLocation, SourceError> {
     let invalid = |error: AddressError| SourceError::new(error.to_string());
     if let Ok(Some(path)) = tidemill_core::repository::local_path(text) {
         return Ok(RepositoryLocation::Disk(path));
@@ -44,34 +44,34 @@ fn place(text: &str) -> Result<RepositoryLocation, SourceError> {
     }
 }
 
-/// The repository that somebody named, without credentials: an address, or the absolute path of a directory.
+/// Normalizes a repository from user input: returns its address without credentials, or an absolute path.
 pub fn repository_named(text: &str) -> Result<String, SourceError> {
-    match place(text) {
+    match parse_location(text) {
         Ok(RepositoryLocation::Network(address, _)) => Ok(address.to_git_url()),
         Ok(RepositoryLocation::Disk(path)) => {
-            let found = Path::new(&path).canonicalize();
-            Ok(found.map_or(path, |path| path.to_string_lossy().into_owned()))
+            let absolute = Path::new(&path).canonicalize();
+            Ok(absolute.map_or(path, |path| path.to_string_lossy().into_owned()))
         }
-        // A name of one, as lists show it.
+        // A repository name, as lists show it.
         Err(_) if tidemill_core::repository::RepositoryName::parse(text).is_ok() => Ok(text.to_owned()),
         Err(error) => Err(error),
     }
 }
 
-/// Where the sources of `text` at `branch` or `commit` are, for `--repo`: the head of its default branch when neither is given. What
-/// a directory has is handed to workers of this data directory, below whose `cache` it is recorded.
+/// Resolves the repository `text` at `branch` or `commit`, by default at the head of its default branch. A directory is
+/// registered below `cache` for workers of this data directory.
 pub fn resolve(
     text: &str,
     branch: Option<&str>,
     commit: Option<&str>,
     (cache, reach): (&Path, &HostPolicy),
 ) -> Result<ResolvedCommit, SourceError> {
-    match place(text)? {
+    match parse_location(text)? {
         RepositoryLocation::Network(address, credentials) => {
             if let Some(credentials) = &credentials {
                 reach.sign_in(&address, credentials.clone());
             }
-            let (branch, commit) = on_network(&address, branch, commit, reach)?;
+            let (branch, commit) = resolve_remote(&address, branch, commit, reach)?;
             let url = address.to_git_url();
             let source = Source::Git {
                 url: url.clone(),
@@ -82,11 +82,11 @@ pub fn resolve(
             let sign_in = credentials.map(|credentials| (address, credentials));
             Ok(ResolvedCommit { repo: url, branch, commit, source, sign_in })
         }
-        RepositoryLocation::Disk(path) => on_disk(Path::new(&path), branch, commit, cache),
+        RepositoryLocation::Disk(path) => resolve_local(Path::new(&path), branch, commit, cache),
     }
 }
 
-fn on_network(
+fn resolve_remote(
     address: &RepositoryAddress,
     branch: Option<&str>,
     commit: Option<&str>,
@@ -95,14 +95,14 @@ fn on_network(
     if let Some(commit) = commit {
         if !git::is_full_hash(commit) {
             return Err(SourceError::new(format!(
-                "`{commit}` is not a full commit hash; a remote is asked by full hashes"
+                "`{commit}` is not a full commit hash, which a remote repository requires"
             )));
         }
         return Ok((branch.map(str::to_owned), commit.to_lowercase()));
     }
     let remote = reach.remote(&address.to_git_url(), false)?;
     let refs = remote.list_refs(&["--symref"], &[])?;
-    let (mut head, mut found, mut peeled) = (None, None, None);
+    let (mut head, mut tag, mut tip) = (None, None, None);
     for line in refs.lines() {
         let Some((value, name)) = line.split_once('\t') else { continue };
         if let Some(target) = value.strip_prefix("ref: refs/heads/") {
@@ -112,25 +112,25 @@ fn on_network(
             continue;
         }
         match branch {
-            Some(branch) if name == format!("refs/heads/{branch}") => peeled = Some(value.to_owned()),
-            Some(branch) if name == format!("refs/tags/{branch}^{{}}") => peeled = Some(value.to_owned()),
-            Some(branch) if name == format!("refs/tags/{branch}") => found = Some(value.to_owned()),
-            None if name == "HEAD" => found = Some(value.to_owned()),
+            Some(branch) if name == format!("refs/heads/{branch}") => tip = Some(value.to_owned()),
+            Some(branch) if name == format!("refs/tags/{branch}^{{}}") => tip = Some(value.to_owned()),
+            Some(branch) if name == format!("refs/tags/{branch}") => tag = Some(value.to_owned()),
+            None if name == "HEAD" => tip = Some(value.to_owned()),
             _ => {}
         }
     }
-    let commit = peeled.or(found).ok_or_else(|| none_such(remote.url(), branch))?;
+    let commit = tip.or(tag).ok_or_else(|| unknown_ref(remote.url(), branch))?;
     Ok((branch.map(str::to_owned).or(head), commit))
 }
 
-fn none_such(repo: &str, branch: Option<&str>) -> SourceError {
+fn unknown_ref(repo: &str, branch: Option<&str>) -> SourceError {
     SourceError::new(match branch {
         Some(branch) => format!("{repo} has no branch or tag `{branch}`"),
         None => format!("{repo} has no commit yet"),
     })
 }
 
-fn on_disk(
+fn resolve_local(
     path: &Path,
     branch: Option<&str>,
     commit: Option<&str>,
@@ -153,23 +153,23 @@ fn on_disk(
         (None, Some(name)) => {
             let full =
                 commit_of(&format!("refs/heads/{name}")).or_else(|_| commit_of(&format!("refs/tags/{name}")));
-            (Some(name.to_owned()), full.map_err(|_| none_such(&repo, branch))?)
+            (Some(name.to_owned()), full.map_err(|_| unknown_ref(&repo, branch))?)
         }
         (None, None) => {
-            let full = commit_of("HEAD").map_err(|_| none_such(&repo, None))?;
+            let full = commit_of("HEAD").map_err(|_| unknown_ref(&repo, None))?;
             let head = local::git(&path, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
             (head.ok().map(|name| name.trim().to_owned()), full)
         }
     };
     let (objects, _lock) = beside(&repo, Some(&common), cache)?;
     let name = canonical(&repo);
-    let handed = RegisteredSnapshot {
+    let snapshot = RegisteredSnapshot {
         repository: &name,
         objects: &objects,
         branch: branch.as_deref(),
         commit: &commit,
         tree: None,
     };
-    let source = register(cache, handed)?;
+    let source = register(cache, snapshot)?;
     Ok(ResolvedCommit { repo, branch, commit, source, sign_in: None })
 }

@@ -1,4 +1,4 @@
-//! The working tree as it is on disk, uncommitted changes included, as git objects beside the repository.
+//! Snapshots a working tree, including uncommitted changes, as git objects outside of the user's repository.
 
 use super::{
     git::{self, SourceError},
@@ -13,26 +13,26 @@ use std::{
 use tidemill_core::execution::assignment::Source;
 use tidemill_core::repository::{RepositoryAddress, canonical};
 
-/// A directory's state, ready to be handed to workers.
+/// The state of a directory, registered for workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The repository as a person knows it: the URL of its `origin`, or its path.
+    /// The URL of the repository's `origin`, or its path.
     pub repo: String,
-    /// The top of the working tree.
+    /// The top directory of the working tree.
     pub top: PathBuf,
-    /// Branch, unless HEAD is detached or this is no repository.
+    /// The branch, unless HEAD is detached or the directory is not in a repository.
     pub branch: Option<String>,
-    /// The commit that HEAD names; one made up from the tree when there is none.
+    /// The commit of HEAD, or a synthetic commit of the tree if there is none.
     pub commit: String,
-    /// Hash of the tree as it is on disk.
+    /// Hash of the tree on disk.
     pub tree: String,
-    /// Where workers get it.
+    /// The source for workers.
     pub source: Source,
-    /// Whether the tree differs from the commit's.
+    /// Whether the tree differs from the commit's tree.
     pub dirty: bool,
     /// The URL of its `origin`, without credentials.
     pub origin: Option<String>,
-    /// A git directory that has the commit and the tree.
+    /// The git directory with the commit and the tree.
     pub objects: PathBuf,
 }
 
@@ -44,38 +44,38 @@ struct LocalRepository {
     origin: Option<String>,
 }
 
-/// The repository that `dir` is in, as a person knows it: the URL of its `origin`, or its path.
+/// Returns the repository that contains `dir`: the URL of its `origin`, or its path.
 pub fn repository_of(dir: &Path) -> Result<String, SourceError> {
-    let repository = look(dir)?;
+    let repository = inspect(dir)?;
     Ok(repository.origin.unwrap_or_else(|| repository.top.to_string_lossy().into_owned()))
 }
 
-/// The state of the repository (or plain directory) that `dir` is in. Nothing is written to it; objects and a kept
-/// index go below `cache`.
+/// Snapshots the repository (or plain directory) that contains `dir`. Nothing is written to it; objects and an
+/// index are kept below `cache`.
 pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
-    let repository = look(dir)?;
+    let repository = inspect(dir)?;
     let top_name = repository.top.to_string_lossy().into_owned();
-    let (own, _lock) = beside(&top_name, repository.common.as_deref(), cache)?;
-    let on_top = || {
-        let mut command = git::at(&own);
+    let (repository_dir, _lock) = beside(&top_name, repository.common.as_deref(), cache)?;
+    let in_work_tree = || {
+        let mut command = git::at(&repository_dir);
         command.arg("--work-tree").arg(&repository.top).current_dir(&repository.top);
         command.args(["-c", "core.bare=false", "-c", "advice.addEmbeddedRepo=false"]);
         command
     };
-    git::run(on_top().args(["add", "--all", "--", "."]))?;
-    let tree = git::run(on_top().arg("write-tree"))?.trim_end().to_owned();
+    git::run(in_work_tree().args(["add", "--all", "--", "."]))?;
+    let tree = git::run(in_work_tree().arg("write-tree"))?.trim_end().to_owned();
     let (commit, dirty) = match &repository.head {
         Some((commit, head_tree)) if *head_tree == tree => (commit.clone(), false),
         Some((commit, _)) => (commit.clone(), true),
         None => {
             let stamp = "1970-01-01T00:00:00Z";
-            let mut command = git::at(&own);
+            let mut command = git::at(&repository_dir);
             command.args(["commit-tree", "-m", "The directory as it is on disk", &tree]);
-            for who in ["AUTHOR", "COMMITTER"] {
+            for role in ["AUTHOR", "COMMITTER"] {
                 command
-                    .env(format!("GIT_{who}_NAME"), "Tidemill")
-                    .env(format!("GIT_{who}_EMAIL"), "tidemill@localhost");
-                command.env(format!("GIT_{who}_DATE"), stamp);
+                    .env(format!("GIT_{role}_NAME"), "Tidemill")
+                    .env(format!("GIT_{role}_EMAIL"), "tidemill@localhost");
+                command.env(format!("GIT_{role}_DATE"), stamp);
             }
             (git::run(&mut command)?.trim_end().to_owned(), false)
         }
@@ -85,7 +85,7 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
         cache,
         RegisteredSnapshot {
             repository: &canonical(&repo),
-            objects: &own,
+            objects: &repository_dir,
             branch: repository.branch.as_deref(),
             commit: &commit,
             tree: dirty.then_some(tree.as_str()),
@@ -100,12 +100,12 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
         source,
         dirty,
         origin: repository.origin,
-        objects: own,
+        objects: repository_dir,
     })
 }
 
-/// A bare repository of Tidemill's own that has the objects of the repository whose git directory is `common`, so that nothing has
-/// to be run in that one; and its lock.
+/// Opens and locks Tidemill's own bare repository for `top`. Its alternate is the git directory `common`, so that no
+/// command has to run in the user's repository.
 pub(super) fn beside(
     top: &str,
     common: Option<&Path>,
@@ -113,37 +113,37 @@ pub(super) fn beside(
 ) -> Result<(PathBuf, FileLock), SourceError> {
     let failed =
         |error: std::io::Error| SourceError::new(format!("the snapshot cache cannot be written: {error}"));
-    let own = cache.join("snapshots").join(format!("{}.git", short_hash(&[top])));
-    let lock = FileLock::wait(&own.with_extension("lock")).map_err(failed)?;
-    if !own.join("HEAD").exists() {
-        git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&own))?;
+    let repository_dir = cache.join("snapshots").join(format!("{}.git", short_hash(&[top])));
+    let lock = FileLock::wait(&repository_dir.with_extension("lock")).map_err(failed)?;
+    if !repository_dir.join("HEAD").exists() {
+        git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&repository_dir))?;
     }
     if let Some(common) = common {
         let alternates = format!("{}\n", common.join("objects").display());
-        fs::write(own.join("objects/info/alternates"), alternates).map_err(failed)?;
-        fs::create_dir_all(own.join("info")).map_err(failed)?;
-        // What is ignored, and where the history of a shallow clone ends.
+        fs::write(repository_dir.join("objects/info/alternates"), alternates).map_err(failed)?;
+        fs::create_dir_all(repository_dir.join("info")).map_err(failed)?;
+        // The ignore patterns, and the boundary of a shallow clone.
         for name in ["info/exclude", "shallow"] {
             match fs::read(common.join(name)) {
-                Ok(text) => fs::write(own.join(name), text).map_err(failed)?,
-                Err(_) => drop(fs::remove_file(own.join(name))),
+                Ok(text) => fs::write(repository_dir.join(name), text).map_err(failed)?,
+                Err(_) => drop(fs::remove_file(repository_dir.join(name))),
             }
         }
     }
-    Ok((own, lock))
+    Ok((repository_dir, lock))
 }
 
-/// What git knows about `dir`, in one process when it has a commit.
-fn look(dir: &Path) -> Result<LocalRepository, SourceError> {
+/// Inspects the repository that contains `dir`, with one git process if it has a commit.
+fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
     let dir = dir
         .canonicalize()
         .map_err(|error| SourceError::new(format!("{} cannot be read: {error}", dir.display())))?;
-    let ask = |what: &[&str]| local::git(&dir, &[&["rev-parse"], what].concat());
+    let rev_parse = |args: &[&str]| local::git(&dir, &[&["rev-parse"], args].concat());
     let common = ["--path-format=absolute", "--show-toplevel", "--git-common-dir"];
     let full = [&common[..], &["HEAD", "HEAD^{tree}", "--symbolic-full-name", "HEAD"]].concat();
-    let (text, has_head) = match ask(&full) {
+    let (text, has_head) = match rev_parse(&full) {
         Ok(text) => (text, true),
-        Err(_) => match ask(&common) {
+        Err(_) => match rev_parse(&common) {
             Ok(text) => (text, false),
             Err(error) => {
                 return match local::refused(&dir, &error) {
@@ -156,7 +156,7 @@ fn look(dir: &Path) -> Result<LocalRepository, SourceError> {
         },
     };
     let lines: Vec<&str> = text.lines().collect();
-    let line = |at: usize| lines.get(at).copied().unwrap_or_default();
+    let line = |index: usize| lines.get(index).copied().unwrap_or_default();
     let common = PathBuf::from(line(1));
     let head = has_head.then(|| (line(2).to_owned(), line(3).to_owned()));
     let branch = line(4).strip_prefix("refs/heads/").map(str::to_owned);
@@ -164,7 +164,8 @@ fn look(dir: &Path) -> Result<LocalRepository, SourceError> {
     Ok(LocalRepository { origin: origin(&common), top, common: Some(common), branch, head })
 }
 
-/// The address of `origin`, without credentials, if it is one of a network; read from the file, as a git process costs more.
+/// Returns the address of `origin` without credentials, if it is a network address. Reads the file, which costs less
+/// than a git process.
 fn origin(common: &Path) -> Option<String> {
     let config = fs::read_to_string(common.join("config")).ok()?;
     let mut inside = false;
@@ -210,9 +211,9 @@ mod tests {
         commit(&["commit", "-q", "-m", "first"]);
     }
 
-    fn laid_out(snapshot: &Snapshot, cache: &Path) -> std::path::PathBuf {
-        let reach = HostPolicy::default();
-        let tree = materialise(&snapshot.source, cache, &reach, &|_| panic!("nothing is uploaded"));
+    fn checked_out(snapshot: &Snapshot, cache: &Path) -> std::path::PathBuf {
+        let policy = HostPolicy::default();
+        let tree = materialise(&snapshot.source, cache, &policy, &|_| panic!("nothing is uploaded"));
         tree.unwrap().unwrap().path.clone()
     }
 
@@ -224,7 +225,7 @@ mod tests {
         let clean = snapshot(dir.path(), cache.path()).unwrap();
         assert!(!clean.dirty);
         assert_eq!(clean.branch.as_deref(), Some("trunk"));
-        assert_eq!(fs::read_to_string(laid_out(&clean, cache.path()).join("a.txt")).unwrap(), "one\n");
+        assert_eq!(fs::read_to_string(checked_out(&clean, cache.path()).join("a.txt")).unwrap(), "one\n");
 
         fs::write(dir.path().join("a.txt"), "two\n").unwrap();
         fs::write(dir.path().join("new.txt"), "new\n").unwrap();
@@ -232,7 +233,7 @@ mod tests {
         let dirty = snapshot(dir.path(), cache.path()).unwrap();
         assert!(dirty.dirty);
         assert_eq!(dirty.commit, clean.commit);
-        let tree = laid_out(&dirty, cache.path());
+        let tree = checked_out(&dirty, cache.path());
         assert_eq!(fs::read_to_string(tree.join("a.txt")).unwrap(), "two\n");
         assert!(tree.join("new.txt").exists() && !tree.join("ignored").exists());
         let status = git::text(&["-C", &tree.to_string_lossy(), "status", "--porcelain"]).unwrap();
@@ -253,7 +254,7 @@ mod tests {
             let first = snapshot(dir.path(), cache.path()).unwrap();
             assert_eq!(first, snapshot(dir.path(), cache.path()).unwrap());
             assert!(matches!(&first.source, Source::Snapshot { tree: None, .. }));
-            assert_eq!(fs::read_to_string(laid_out(&first, cache.path()).join("a.txt")).unwrap(), "one\n");
+            assert_eq!(fs::read_to_string(checked_out(&first, cache.path()).join("a.txt")).unwrap(), "one\n");
         }
     }
 

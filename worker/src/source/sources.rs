@@ -1,4 +1,4 @@
-//! A worker's sources: cached, fetched from git servers, or downloaded from its server.
+//! The cache of a worker's sources, which are fetched from git servers or downloaded from the Tidemill server.
 
 use super::{
     bounds::OperationBounds,
@@ -30,10 +30,10 @@ use tidemill_core::execution::{assignment::Source, discovery::Discovery, upload:
 use tokio::{io::AsyncWriteExt, runtime::Handle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Attempts at one download.
+/// Maximum attempts at one download.
 const MAX_ATTEMPTS: usize = 5;
 
-/// Where a worker gets the trees of sources; cheap to clone.
+/// A worker's cache of source trees; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SourceCache {
     cache: PathBuf,
@@ -41,11 +41,11 @@ pub struct SourceCache {
     server: Arc<OnceLock<ApiClient>>,
     reach: HostPolicy,
     pruning: Arc<AtomicBool>,
-    working: TaskTracker,
+    tasks: TaskTracker,
 }
 
 impl SourceCache {
-    /// Sources that are kept below `cache`, from hosts within `reach`.
+    /// Creates a cache in `cache` that fetches from hosts within `reach`.
     #[must_use]
     pub fn new(cache: PathBuf, reach: HostPolicy, settings: SourceSettings) -> Self {
         Self {
@@ -54,37 +54,37 @@ impl SourceCache {
             server: Arc::default(),
             reach,
             pruning: Arc::default(),
-            working: TaskTracker::new(),
+            tasks: TaskTracker::new(),
         }
     }
 
-    /// Which hosts are contacted.
+    /// Returns the policy on the hosts that may be contacted.
     #[must_use]
     pub fn reach(&self) -> &HostPolicy {
         &self.reach
     }
 
-    /// Names the server that has what was uploaded. The first one stays.
+    /// Sets the server that stores uploads. Later calls have no effect.
     pub fn take_uploads_from(&self, server: ApiClient) {
         let _ = self.server.set(server);
     }
 
-    /// The tree of `source`; `None` when there are no sources. Once nobody waits for it any more, all that is done for it
-    /// ends: git and what it started are killed, and locks come free.
+    /// Returns the tree of `source`, or `None` for [`Source::None`]. Dropping the future cancels the work: git and its child
+    /// processes are killed, and locks are released.
     pub async fn tree(&self, source: &Source) -> Result<Option<Tree>, SourceError> {
-        let (of, source, here) = (self.clone(), source.clone(), Handle::current());
-        let tree = self.work(move |canceled| {
+        let (this, source, runtime) = (self.clone(), source.clone(), Handle::current());
+        let tree = self.run_blocking(move |cancel| {
             let download = |upload: &str| {
-                here.block_on(async {
+                runtime.block_on(async {
                     tokio::select! {
-                        file = of.download(upload) => file,
-                        () = canceled.cancelled() => {
-                            Err(SourceError::of(SourceErrorKind::Canceled, "the upload is not needed any more"))
+                        file = this.download(upload) => file,
+                        () = cancel.cancelled() => {
+                            Err(SourceError::of(SourceErrorKind::Canceled, "the download of the upload was canceled"))
                         }
                     }
                 })
             };
-            materialise(&source, &of.cache, &of.reach, &download)
+            materialise(&source, &this.cache, &this.reach, &download)
         });
         let tree = tree.await?;
         if tree.as_ref().is_some_and(|tree| tree.is_new) {
@@ -93,27 +93,27 @@ impl SourceCache {
         Ok(tree)
     }
 
-    /// What a commit holds for the server. It ends as [`Self::tree`] does once nobody waits for it.
+    /// Reads the pipeline files and paths of a commit. Dropping the future cancels the work, as for [`Self::tree`].
     pub async fn discover(
         &self,
         source: &Source,
-        wanted: &Discovery,
+        request: &Discovery,
     ) -> Result<DiscoveryResult, SourceError> {
         let Source::Git { url, branch, commit, private_host } = source.clone() else {
-            return Err(SourceError::new("what a commit holds is only looked for in a git repository"));
+            return Err(SourceError::new("discovery needs a git repository as source"));
         };
         let remote = self.reach.remote(&url, private_host)?;
-        let (cache, wanted) = (self.cache.clone(), wanted.clone());
-        self.work(move |_| discover(&remote, branch.as_deref(), &commit, &wanted, &cache)).await
+        let (cache, request) = (self.cache.clone(), request.clone());
+        self.run_blocking(move |_| discover(&remote, branch.as_deref(), &commit, &request, &cache)).await
     }
 
-    /// Waits until the work that was canceled is over, and so its git processes. Nothing new is to be begun.
+    /// Waits until canceled work and its git processes have ended. No new work may start afterwards.
     pub async fn settle(&self) {
-        self.working.close();
-        self.working.wait().await;
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
-    /// Removes what is not to be kept.
+    /// Removes cached sources that exceed the retention settings.
     pub fn prune(&self) {
         if !self.pruning.swap(true, Ordering::AcqRel) {
             let bounds = OperationBounds::new(self.settings.limits.clone(), CancellationToken::new());
@@ -123,26 +123,28 @@ impl SourceCache {
     }
 
     fn prune_later(&self) {
-        let of = self.clone();
-        tokio::task::spawn_blocking(move || of.prune());
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.prune());
     }
 
-    /// Does `work`, which blocks, on a thread of its own and within bounds; it is canceled when nobody waits for it.
-    async fn work<T: Send + 'static>(
+    /// Runs `work`, which blocks, on a separate thread and within bounds. Dropping the future cancels it.
+    async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(CancellationToken) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, SourceError> {
-        let canceled = CancellationToken::new();
-        let bounds = OperationBounds::new(self.settings.limits.clone(), canceled.clone());
-        let _cancels = canceled.clone().drop_guard();
-        let done = self.working.spawn_blocking(move || bounds.hold(|| work(canceled)));
-        done.await.map_err(|error| SourceError::new(error.to_string()))?
+        let cancel = CancellationToken::new();
+        let bounds = OperationBounds::new(self.settings.limits.clone(), cancel.clone());
+        let _cancel_on_drop = cancel.clone().drop_guard();
+        let task = self.tasks.spawn_blocking(move || bounds.hold(|| work(cancel)));
+        task.await.map_err(|error| SourceError::new(error.to_string()))?
     }
 
-    /// What was uploaded under this name, in a file without a name.
+    /// Downloads an upload to an unnamed file.
     async fn download(&self, upload: &str) -> Result<File, SourceError> {
         let server = self.server.get().ok_or_else(|| {
-            SourceError::new("the sources were uploaded to a server, and this worker works for none yet")
+            SourceError::new(
+                "the sources were uploaded to a server, but this worker has no server connection yet",
+            )
         })?;
         let pauses = exponential(Duration::from_millis(200), Duration::from_secs(5));
         let download = || self.try_download(server, upload);
@@ -159,13 +161,13 @@ impl SourceCache {
             }
             DownloadError::TooLarge => {
                 let message = format!(
-                    "upload {upload} has more than {} bytes, this worker's limit; raise TIDEMILL_GIT_MAX_SIZE there",
+                    "upload {upload} has more than {} bytes, the limit of this worker; raise TIDEMILL_GIT_MAX_SIZE on the worker",
                     self.settings.limits.repository_bytes
                 );
                 SourceError::of(SourceErrorKind::TooLarge, message)
             }
-            DownloadError::WrongHash(got) => SourceError::new(format!(
-                "upload {upload} is damaged: its bytes have the SHA-256 {got}; start the run again, which sends it anew"
+            DownloadError::WrongHash(actual) => SourceError::new(format!(
+                "upload {upload} is corrupt: its SHA-256 is {actual}; start the run again, which uploads it again"
             )),
         })
     }
@@ -178,17 +180,17 @@ impl SourceCache {
             .await
             .map_err(DownloadError::Api)?;
         let mut bytes = std::pin::pin!(bytes);
-        let (mut hash, mut left) = (Sha256::new(), self.settings.limits.repository_bytes);
+        let (mut hash, mut remaining) = (Sha256::new(), self.settings.limits.repository_bytes);
         while let Some(chunk) = bytes.try_next().await.map_err(DownloadError::Stream)? {
-            left = left.checked_sub(chunk.len() as u64).ok_or(DownloadError::TooLarge)?;
+            remaining = remaining.checked_sub(chunk.len() as u64).ok_or(DownloadError::TooLarge)?;
             hash.update(&chunk);
             file.write_all(&chunk).await.map_err(DownloadError::Stream)?;
         }
         file.flush().await.map_err(DownloadError::Stream)?;
-        let got = HEXLOWER.encode(&hash.finalize());
-        if !upload.parse::<UploadId>().is_ok_and(|upload| upload.content() == got) {
-            // Git must not see what nobody meant to send.
-            return Err(DownloadError::WrongHash(got));
+        let actual = HEXLOWER.encode(&hash.finalize());
+        if !upload.parse::<UploadId>().is_ok_and(|upload| upload.content() == actual) {
+            // Git must not read content that the sender did not upload.
+            return Err(DownloadError::WrongHash(actual));
         }
         let mut file = file.into_std().await;
         file.rewind().map_err(DownloadError::Stream)?;
@@ -196,10 +198,10 @@ impl SourceCache {
     }
 }
 
-/// Why an upload could not be downloaded.
+/// The reason why a download failed.
 enum DownloadError {
     Api(ApiError),
-    /// Bytes with this SHA-256.
+    /// The bytes have this SHA-256 instead of the expected one.
     WrongHash(String),
     Stream(std::io::Error),
     TooLarge,

@@ -1,4 +1,4 @@
-//! Read-only trees of sources, laid out once and shared by all jobs that need them.
+//! Read-only trees of sources, checked out once and shared by all jobs that need them.
 
 use super::{
     bounds::{OperationBounds, lock_alone, lock_shared},
@@ -23,23 +23,23 @@ use std::{
 };
 use tidemill_core::execution::assignment::Source;
 
-/// Where trees are kept, below the cache.
+/// The directory of trees, below the cache.
 pub const TREES_DIR: &str = "trees";
-/// A file takes at least so much of a disk.
+/// Assumed disk block size in bytes: a file occupies at least one block.
 const DISK_BLOCK_SIZE: u64 = 4096;
 
-/// A tree of sources, which is not removed while this lives.
+/// A tree of sources, which is not removed while this exists.
 #[derive(Debug)]
 pub struct Tree {
-    /// The directory that holds it, with a usable `.git`. It must not be written to: every job of the same sources
-    /// shares it.
+    /// The directory of the tree, with a usable `.git`. It must not be written to: all jobs with the same sources share it.
     pub path: PathBuf,
-    /// Whether it was laid out just now.
+    /// Whether this call created it.
     pub(super) is_new: bool,
     _in_use: FileLock,
 }
 
-/// The tree of `source`; `None` when there are no sources. What was uploaded comes from `download`, if it is not here.
+/// Returns the tree of `source`, which is created if it does not exist; `None` for [`Source::None`]. `download` fetches
+/// missing uploads.
 pub fn materialise(
     source: &Source,
     cache: &Path,
@@ -62,24 +62,26 @@ pub fn materialise(
     }
     let key = short_hash(&[&from, branch.as_deref().unwrap_or(""), commit, tree.as_deref().unwrap_or("")]);
     let home = cache.join(TREES_DIR);
-    let done = home.join(&key);
+    let target = home.join(&key);
     let in_use = lock_shared(&home.join(format!("{key}.used")))?;
     in_use.touch();
     let mut is_new = false;
-    if !done.join(".git").exists() {
+    if !target.join(".git").exists() {
         let _lock = lock_alone(&home.join(format!("{key}.lock")))?;
-        if !done.join(".git").exists() {
+        if !target.join(".git").exists() {
             let (objects, url) = match source {
                 Source::None => return Ok(None),
                 Source::Uploaded { upload, url, private_host, base, .. } => {
                     if base.as_ref().is_some_and(|base| !git::is_full_hash(base)) {
-                        return Err(SourceError::new("the uploaded sources build on no full commit hash"));
+                        return Err(SourceError::new(
+                            "the base of the uploaded sources is not a full commit hash",
+                        ));
                     }
                     let remote = url.as_deref().map(|url| reach.remote(url, *private_host)).transpose()?;
                     let from = remote.as_ref().zip(base.as_deref());
-                    let wanted = [Some(commit), tree.as_ref()].into_iter().flatten();
-                    let wanted: Vec<&str> = wanted.map(String::as_str).collect();
-                    let objects = objects_of_upload(upload, from, &wanted, cache, download)?;
+                    let required = [Some(commit), tree.as_ref()].into_iter().flatten();
+                    let required: Vec<&str> = required.map(String::as_str).collect();
+                    let objects = objects_of_upload(upload, from, &required, cache, download)?;
                     (objects, remote.map(|remote| remote.url().to_owned()))
                 }
                 Source::Snapshot { snapshot, repository, .. } => {
@@ -98,16 +100,16 @@ pub fn materialise(
                 commit,
                 tree: tree.as_deref(),
             };
-            let size = checkout.build(&home.join(format!("{key}.new")), &done)?;
-            // For who prunes: to find it out again would be a walk over all files.
+            let size = checkout.build(&home.join(format!("{key}.new")), &target)?;
+            // Recorded for pruning, which would otherwise have to walk all files.
             let _ = fs::write(home.join(format!("{key}.size")), size.to_string());
             is_new = true;
         }
     }
-    Ok(Some(Tree { path: done, is_new, _in_use: in_use }))
+    Ok(Some(Tree { path: target, is_new, _in_use: in_use }))
 }
 
-/// What a tree is made from.
+/// What to check out.
 struct TreeSource<'a> {
     objects: &'a Path,
     url: Option<&'a str>,
@@ -117,9 +119,9 @@ struct TreeSource<'a> {
 }
 
 impl TreeSource<'_> {
-    /// Makes the tree at `building` and then moves it to `done`; about how many bytes it has. Of one that fails nothing is
-    /// left.
-    fn build(&self, building: &Path, done: &Path) -> Result<u64, SourceError> {
+    /// Creates the tree at `building`, moves it to `target`, and returns its approximate size in bytes. Removes the
+    /// tree if this fails.
+    fn build(&self, building: &Path, target: &Path) -> Result<u64, SourceError> {
         struct TemporaryTree<'a>(&'a Path);
         impl Drop for TemporaryTree<'_> {
             fn drop(&mut self) {
@@ -130,40 +132,40 @@ impl TreeSource<'_> {
         let _ = fs::remove_dir_all(building);
         let _unfinished = TemporaryTree(building);
         fs::create_dir_all(building).map_err(failed)?;
-        let size = self.lay_out(building).map_err(|error| explained(error, building))?;
-        fs::rename(building, done).map_err(failed)?;
+        let size = self.check_out(building).map_err(|error| explained(error, building))?;
+        fs::rename(building, target).map_err(failed)?;
         Ok(size)
     }
 
-    fn lay_out(&self, into: &Path) -> Result<u64, SourceError> {
+    fn check_out(&self, into: &Path) -> Result<u64, SourceError> {
         if let Some(branch) = self.branch
             && !git::is_ref_name(branch)
         {
-            return Err(SourceError::new(format!("`{branch}` is no name of a branch")));
+            return Err(SourceError::new(format!("`{branch}` is not a valid branch name")));
         }
         let git_dir = into.join(".git");
-        let inside = || {
+        let in_tree = || {
             let mut command = git::at(&git_dir);
             command.arg("--work-tree").arg(into).current_dir(into);
             command
         };
-        // What is laid out in the end: the snapshot, or the commit.
+        // The tree that is checked out in the end: the snapshot's or the commit's.
         let size = self.measure(self.tree.unwrap_or(self.commit))?;
-        let mut init = inside();
+        let mut init = in_tree();
         init.args(["init", "--quiet", "--template="]);
         if let Some(branch) = self.branch {
             init.arg(format!("--initial-branch={branch}"));
         }
         git::run(&mut init)?;
         let from = format!("file://{}", self.objects.display());
-        let fetch = |words: &[&str]| {
+        let fetch = |args: &[&str]| {
             let mut command = git::from_disk(&git_dir);
-            command.args(["fetch", "--quiet", "--no-tags", "--update-head-ok"]).args(words);
+            command.args(["fetch", "--quiet", "--no-tags", "--update-head-ok"]).args(args);
             git::run(&mut command)
         };
         let commit = self.commit;
         match self.branch {
-            // HEAD names this branch already.
+            // HEAD refers to this branch already.
             Some(branch) => fetch(&[HISTORY_DEPTH, &from, &format!("+{commit}:refs/heads/{branch}")])?,
             None => fetch(&[HISTORY_DEPTH, &from, commit])?,
         };
@@ -172,32 +174,33 @@ impl TreeSource<'_> {
             branch_tip = format!("refs/heads/{branch}");
             branch_tip.as_str()
         } else {
-            git::run(inside().args(["update-ref", "--no-deref", "HEAD", commit]))?;
+            git::run(in_tree().args(["update-ref", "--no-deref", "HEAD", commit]))?;
             commit
         };
         if let Some(tree) = self.tree {
-            // The snapshot's files lie on top of HEAD as uncommitted changes, as they do on disk.
+            // The snapshot's changes stay uncommitted, as in the user's working tree.
             fetch(&[&from, tree])?;
-            git::run(inside().args(["read-tree", "--reset", "-u", tree]))?;
-            git::run(inside().args(["reset", "--quiet", "--mixed", commit]))?;
+            git::run(in_tree().args(["read-tree", "--reset", "-u", tree]))?;
+            git::run(in_tree().args(["reset", "--quiet", "--mixed", commit]))?;
         } else {
-            git::run(inside().args(["read-tree", "--reset", "-u", head]))?;
+            git::run(in_tree().args(["read-tree", "--reset", "-u", head]))?;
         }
         if let Some(url) = self.url {
-            set_origin(&git_dir, url)
-                .map_err(|error| SourceError::io("the sources' origin cannot be noted", &error))?;
+            set_origin(&git_dir, url).map_err(|error| {
+                SourceError::io("the remote `origin` of the sources cannot be configured", &error)
+            })?;
         }
         let packs = fs::read_dir(git_dir.join("objects/pack")).into_iter().flatten().flatten();
         Ok(size + packs.filter_map(|pack| pack.metadata().ok()).map(|meta| meta.len()).sum::<u64>())
     }
 
-    /// About how many bytes the files of `tree` take; an error where they are more, or larger, than this worker lays out.
+    /// Returns the approximate size of the files of `tree` in bytes, or an error if they exceed the limits of this worker.
     fn measure(&self, tree: &str) -> Result<u64, SourceError> {
         let limits = OperationBounds::current().limits;
         let (mut records, mut files, mut bytes) = (Records::default(), 0_u64, 0_u64);
         let mut list: Command = git::at(self.objects);
         list.args(["ls-tree", "-r", "-z", "-l", "--full-tree", tree]);
-        let is_whole = git::stream(&mut list, ProcessLimits::default(), &mut |piece| {
+        let is_complete = git::stream(&mut list, ProcessLimits::default(), &mut |piece| {
             records.push(piece, &mut |record| {
                 let Some(entry) = entry(record) else { return ControlFlow::Break(()) };
                 files += 1;
@@ -210,19 +213,19 @@ impl TreeSource<'_> {
                 ControlFlow::Continue(())
             })
         })?;
-        if is_whole {
+        if is_complete {
             return Ok(bytes);
         }
-        let words = format!(
-            "the files at this commit are more than {} or larger than {} bytes together, this worker's limits; raise \
-             TIDEMILL_CHECKOUT_MAX_FILES or TIDEMILL_CHECKOUT_MAX_SIZE there",
+        let message = format!(
+            "the commit has more than {} files or more than {} bytes of files, the limits of this worker; raise \
+             TIDEMILL_CHECKOUT_MAX_FILES or TIDEMILL_CHECKOUT_MAX_SIZE on the worker",
             limits.checkout_files, limits.checkout_bytes
         );
-        Err(SourceError::of(SourceErrorKind::TooLarge, words))
+        Err(SourceError::of(SourceErrorKind::TooLarge, message))
     }
 }
 
-/// Notes where the sources are from, as `git config remote.origin.url` does.
+/// Sets `remote.origin.url` in the repository's configuration.
 fn set_origin(git_dir: &Path, url: &str) -> std::io::Result<()> {
     let quoted: String = url.chars().filter(|c| !c.is_control()).fold(String::new(), |mut text, c| {
         if matches!(c, '"' | '\\') {

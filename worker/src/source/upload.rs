@@ -1,7 +1,7 @@
-//! What workers cannot fetch by themselves of a snapshot: the difference to what its `origin` has, or all of it.
+//! Uploads of snapshots: the objects that workers cannot fetch from `origin`, or all objects.
 //!
-//! An upload is a header of text lines, an empty line, and a git pack. The header's first line names the format, each
-//! other line a commit whose parents are left out.
+//! An upload consists of a text header, an empty line, and a git pack. The header's first line names the format; each
+//! other line names a commit whose parents are omitted (a shallow boundary).
 
 use super::{
     git::{self, HISTORY_DEPTH, SourceError},
@@ -21,32 +21,32 @@ use tidemill_core::execution::{assignment::Source, upload::UploadId};
 
 const HEADER_LINE: &str = "tidemill source 1";
 const SHALLOW_PREFIX: &str = "shallow ";
-/// Where the names of packs are remembered, in the directory of a snapshot's objects.
+/// The directory of recorded pack names, below the snapshot's git directory.
 const PACK_NAMES_DIR: &str = "uploads";
-/// The longest header: more commits at the same depth than any history has.
+/// Maximum header size in bytes: more shallow commits than any history has.
 const MAX_HEADER: usize = 1 << 20;
 
-/// How many names of packs are remembered.
+/// Maximum number of recorded pack names.
 const MAX_PACK_NAMES: usize = 50;
 
-/// Gives the bytes of an upload by its name.
+/// Downloads an upload by its name.
 pub type Download<'a> = &'a dyn Fn(&str) -> Result<File, SourceError>;
 
-/// How workers elsewhere get a snapshot.
+/// How remote workers get a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadPlan {
-    /// They fetch all from its `origin`.
+    /// They fetch everything from its `origin`.
     Nothing(Source),
-    /// The server must have this first.
+    /// The client must upload this pack first.
     Pack(SourcePack),
 }
 
-/// A pack that can be written.
+/// A pack to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcePack {
-    /// The repository that it is for.
+    /// The repository of the snapshot.
     repo: String,
-    /// What workers are told, once the pack has a name.
+    /// The source for workers, without the pack's name.
     source: Source,
     objects: PathBuf,
     base: Option<String>,
@@ -54,17 +54,17 @@ pub struct SourcePack {
     tree: String,
 }
 
-/// A pack that was written.
+/// A written pack.
 #[derive(Debug)]
 pub struct WrittenPack {
     /// Its name ([`UploadId`]).
     pub name: String,
-    /// Its bytes, in a file without a name.
+    /// Its content, in an unnamed file.
     pub file: File,
 }
 
-/// How workers elsewhere get `snapshot`. They fetch what its `origin` has, unless `all` is to be uploaded, or there is
-/// no `origin` on a network.
+/// Plans how remote workers get `snapshot`. They fetch the objects that its `origin` has, unless `all` objects are to
+/// be uploaded or there is no `origin` on a network.
 pub fn upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceError> {
     let url = snapshot.origin.clone().filter(|_| !all);
     let base = if url.is_some() { base(snapshot)? } else { None };
@@ -95,24 +95,24 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceError>
     }))
 }
 
-/// The newest commit of HEAD's history that a remote-tracking branch of `origin` has.
+/// Returns the newest commit of HEAD's history that is in a remote-tracking branch of `origin`.
 fn base(snapshot: &Snapshot) -> Result<Option<String>, SourceError> {
-    let list = |words: &[&str]| local::git(&snapshot.top, &[&["rev-list"], words].concat());
-    let ours = list(&["--boundary", &snapshot.commit, "--not", "--remotes=origin"])?;
-    if ours.is_empty() {
+    let rev_list = |args: &[&str]| local::git(&snapshot.top, &[&["rev-list"], args].concat());
+    let unpushed = rev_list(&["--boundary", &snapshot.commit, "--not", "--remotes=origin"])?;
+    if unpushed.is_empty() {
         return Ok(Some(snapshot.commit.clone()));
     }
-    let known: Vec<&str> = ours.lines().filter_map(|line| line.strip_prefix('-')).collect();
-    if known.is_empty() {
+    let boundary: Vec<&str> = unpushed.lines().filter_map(|line| line.strip_prefix('-')).collect();
+    if boundary.is_empty() {
         return Ok(None);
     }
-    // Sorted by their time, newest first.
-    let newest = list(&[&["--no-walk=sorted"], &known[..]].concat())?;
-    Ok(newest.lines().next().map(str::to_owned))
+    // Sorted by commit time, newest first.
+    let sorted = rev_list(&[&["--no-walk=sorted"], &boundary[..]].concat())?;
+    Ok(sorted.lines().next().map(str::to_owned))
 }
 
 impl SourcePack {
-    /// What workers are told when the pack has this name.
+    /// Returns the source for workers if the pack has this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Source {
         let mut source = self.source.clone();
@@ -122,38 +122,38 @@ impl SourcePack {
         source
     }
 
-    /// The name that a pack of the same had which was written here before, so that a server can be asked for it before another one is
-    /// made: git does not make the same bytes each time.
+    /// Returns the name of an earlier pack of the same objects. If the server still has that pack, no new one is
+    /// needed. Git's packs are not reproducible, so that a new pack would have another name.
     #[must_use]
     pub fn name_before(&self) -> Option<String> {
-        fs::read_to_string(self.remembered()).ok().filter(|name| name.parse::<UploadId>().is_ok())
+        fs::read_to_string(self.name_path()).ok().filter(|name| name.parse::<UploadId>().is_ok())
     }
 
-    /// Where the name is remembered.
-    fn remembered(&self) -> PathBuf {
+    /// Returns the path of the recorded name.
+    fn name_path(&self) -> PathBuf {
         let parts = [HEADER_LINE, &self.repo, self.base.as_deref().unwrap_or("-"), &self.commit, &self.tree];
         self.objects.join(PACK_NAMES_DIR).join(short_hash(&parts))
     }
 
-    /// Remembers the name of a pack. One that is not remembered is only made and sent again.
-    fn remember(&self, name: &str) -> io::Result<()> {
-        let path = self.remembered();
+    /// Records the name of a pack. Without a recorded name, the pack is only created and uploaded again.
+    fn record_name(&self, name: &str) -> io::Result<()> {
+        let path = self.name_path();
         let directory = self.objects.join(PACK_NAMES_DIR);
         fs::create_dir_all(&directory)?;
         fs::write(&path, name)?;
-        let mut all = Vec::new();
+        let mut names = Vec::new();
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;
-            all.push((entry.metadata()?.modified()?, entry.path()));
+            names.push((entry.metadata()?.modified()?, entry.path()));
         }
-        all.sort();
-        for (_, path) in all.iter().take(all.len().saturating_sub(MAX_PACK_NAMES)) {
+        names.sort();
+        for (_, path) in names.iter().take(names.len().saturating_sub(MAX_PACK_NAMES)) {
             fs::remove_file(path)?;
         }
         Ok(())
     }
 
-    /// Writes the pack, and gives it its name.
+    /// Writes the pack and returns it with its name.
     pub fn write(&self) -> Result<WrittenPack, SourceError> {
         let failed = |error: io::Error| SourceError::new(format!("the sources cannot be packed: {error}"));
         let mut file = self.write_bytes()?;
@@ -161,28 +161,28 @@ impl SourcePack {
         let name =
             UploadId::new(&self.repo, &content).map_err(|error| SourceError::new(error.to_string()))?;
         let name = name.to_string();
-        // The next one is made and sent again.
-        let _ = self.remember(&name);
+        // On failure, the next run creates and uploads the pack again.
+        let _ = self.record_name(&name);
         Ok(WrittenPack { name, file })
     }
 
-    /// The upload's bytes, in a file without a name.
+    /// Writes the upload to an unnamed file.
     fn write_bytes(&self) -> Result<File, SourceError> {
         let failed = |error: io::Error| SourceError::new(format!("the sources cannot be packed: {error}"));
         let mut file = tempfile::tempfile().map_err(failed)?;
         if let Some(base) = &self.base {
             writeln!(file, "{HEADER_LINE}\n").map_err(failed)?;
-            let lacking = [format!("^{base}"), format!("^{base}^{{tree}}")];
-            let wanted = [&self.commit, &self.tree, &lacking[0], &lacking[1]];
-            pack(&self.objects, &wanted.map(String::as_str), &["--thin"], &file)?;
+            let excluded = [format!("^{base}"), format!("^{base}^{{tree}}")];
+            let revisions = [&self.commit, &self.tree, &excluded[0], &excluded[1]];
+            pack(&self.objects, &revisions.map(String::as_str), &["--thin"], &file)?;
         } else {
-            // Git itself says where a history of that depth ends.
-            let cut = tempfile::tempdir().map_err(failed)?;
-            let repo = cut.path().join("cut.git");
+            // A shallow fetch lets git compute the boundary of the history.
+            let directory = tempfile::tempdir().map_err(failed)?;
+            let repo = directory.path().join("shallow.git");
             git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&repo))?;
             let from = format!("file://{}", self.objects.display());
-            let fetch = |words: &[&str]| {
-                git::run(git::from_disk(&repo).args(["fetch", "--quiet", "--no-tags"]).args(words))
+            let fetch = |args: &[&str]| {
+                git::run(git::from_disk(&repo).args(["fetch", "--quiet", "--no-tags"]).args(args))
             };
             fetch(&[HISTORY_DEPTH, &from, &self.commit])?;
             fetch(&[&from, &self.tree])?;
@@ -199,7 +199,7 @@ impl SourcePack {
     }
 }
 
-/// The SHA-256 of all that `file` holds, hex; afterwards it stands at its beginning.
+/// Returns the SHA-256 of `file` in hex, and rewinds it.
 fn sha256_of(file: &mut File) -> io::Result<String> {
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
     loop {
@@ -212,49 +212,52 @@ fn sha256_of(file: &mut File) -> io::Result<String> {
     Ok(HEXLOWER.encode(&hash.finalize()))
 }
 
-/// Appends to `into` a pack of what is `wanted` of `repo`.
-fn pack(repo: &Path, wanted: &[&str], how: &[&str], into: &File) -> Result<(), SourceError> {
+/// Appends a pack of the objects of `revisions` in `repo` to `output`.
+fn pack(repo: &Path, revisions: &[&str], options: &[&str], output: &File) -> Result<(), SourceError> {
     let failed = |error: io::Error| SourceError::new(format!("the sources cannot be packed: {error}"));
     let mut list = tempfile::tempfile().map_err(failed)?;
-    list.write_all((wanted.join("\n") + "\n").as_bytes()).map_err(failed)?;
+    list.write_all((revisions.join("\n") + "\n").as_bytes()).map_err(failed)?;
     list.rewind().map_err(failed)?;
-    let output = into.try_clone().map_err(failed)?;
+    let output = output.try_clone().map_err(failed)?;
     let mut command = git::at(repo);
-    command.args(["pack-objects", "--quiet", "--revs", "--stdout", "--delta-base-offset"]).args(how);
+    command.args(["pack-objects", "--quiet", "--revs", "--stdout", "--delta-base-offset"]).args(options);
     git::run(command.stdin(Stdio::from(list)).stdout(Stdio::from(output))).map(drop)
 }
 
-/// Puts the objects of an upload into the bare repository `repo`; with `is_whole` its history ends where the upload's
-/// does.
-pub fn unpack(mut upload: File, repo: &Path, is_whole: bool) -> Result<(), SourceError> {
+/// Adds the objects of an upload to the bare repository `repo`. With `is_complete`, the repository gets the upload's shallow
+/// boundary.
+pub fn unpack(mut upload: File, repo: &Path, is_complete: bool) -> Result<(), SourceError> {
     let failed =
         |error: io::Error| SourceError::new(format!("the uploaded sources cannot be unpacked: {error}"));
     let shallow = header(&mut upload).map_err(failed)?;
-    if is_whole && !shallow.is_empty() {
+    if is_complete && !shallow.is_empty() {
         fs::write(repo.join("shallow"), shallow).map_err(failed)?;
     }
     let mut command = git::at(repo);
     git::run(command.args(["index-pack", "--fix-thin", "--stdin"]).stdin(Stdio::from(upload))).map(drop)
 }
 
-/// Reads the header, so that the pack is next; the commits it names, one a line.
+/// Reads the header, seeks to the pack, and returns the commits of the header, one per line.
 fn header(upload: &mut File) -> io::Result<String> {
-    let bad = |words: &str| io::Error::new(io::ErrorKind::InvalidData, words.to_owned());
+    let invalid = |message: &str| io::Error::new(io::ErrorKind::InvalidData, message.to_owned());
     upload.rewind()?;
     let mut bytes = Vec::new();
     Read::by_ref(upload).take(MAX_HEADER as u64).read_to_end(&mut bytes)?;
-    let end = bytes.windows(2).position(|two| two == b"\n\n").ok_or_else(|| bad("they have no header"))?;
+    let end =
+        bytes.windows(2).position(|two| two == b"\n\n").ok_or_else(|| invalid("the header is missing"))?;
     upload.seek(SeekFrom::Start(end as u64 + 2))?;
-    let text = std::str::from_utf8(&bytes[..end]).map_err(|_| bad("their header is not text"))?;
+    let text = std::str::from_utf8(&bytes[..end]).map_err(|_| invalid("the header is not text"))?;
     let mut lines = text.lines();
     match lines.next() {
         Some(HEADER_LINE) => {}
-        other => return Err(bad(&format!("their format is `{}`; update this worker", other.unwrap_or("")))),
+        other => {
+            return Err(invalid(&format!("the format is `{}`; update this worker", other.unwrap_or(""))));
+        }
     }
     let mut shallow = String::new();
     for line in lines {
         let commit = line.strip_prefix(SHALLOW_PREFIX).filter(|commit| git::is_full_hash(commit));
-        shallow.push_str(commit.ok_or_else(|| bad("their header is damaged"))?);
+        shallow.push_str(commit.ok_or_else(|| invalid("the header is damaged"))?);
         shallow.push('\n');
     }
     Ok(shallow)

@@ -1,8 +1,8 @@
-//! What an entry of a tar says of itself: its path, where a link leads, permissions, owners and time.
+//! The attributes of a tar entry: path, link target, permissions, owners and time.
 //!
-//! Names that do not fit into a header stand in entries of their own before it. They are read here rather than by the tar
-//! library, which reads them whole whatever size they claim, and writes the holes of sparse files out as zeros: a tar of
-//! one KiB would fill a disk.
+//! Names that do not fit into a header are in separate entries before it. They are parsed here and not by the tar
+//! library, which reads them without a size limit and writes holes of sparse files as zeros: a tar of
+//! one KiB could fill a disk.
 
 use rustix::{
     fs::{Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid},
@@ -19,23 +19,22 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// The most bytes of what describes one entry. Linux takes paths of 4 KiB; the rest is for attributes, which are skipped.
+/// Maximum size of an extended header in bytes. Linux paths have at most 4 KiB; the rest is for attributes, which are skipped.
 const MAX_EXTENSION_SIZE: u64 = 1 << 20;
 
-/// The bits of a mode that are kept: not those by which a file runs with the rights of whoever it belongs to, as files get about
-/// and are seen from outside of containers.
+/// Mode bits that are kept: not set-user-ID and set-group-ID, as the files are also accessible outside of containers.
 pub const MODE_MASK: u32 = 0o1777;
 
-/// What a file keeps of its permissions and owners as it is unpacked.
+/// Which permissions and owners unpacked files get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PermissionPolicy {
-    /// All: what one container left is laid before another.
+    /// Permissions and owners of the tar: for files that pass from one container to another.
     Everything,
-    /// Only the permission bits: the files are to be the caller's own, and run with nobody else's rights.
+    /// Only the permission bits: the files belong to the caller.
     Permissions,
 }
 
-/// What was said of the next entry before it.
+/// Attributes of the next entry from extended headers.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct TarExtensions {
     path: Option<Vec<u8>>,
@@ -45,7 +44,7 @@ pub(super) struct TarExtensions {
     mtime: Option<u64>,
 }
 
-/// What a file is given once it is filled.
+/// Attributes to set once a file is written.
 #[derive(Debug)]
 pub(super) struct FileAttributes {
     pub owners: (Option<Uid>, Option<Gid>),
@@ -53,36 +52,36 @@ pub(super) struct FileAttributes {
     modified: i64,
 }
 
-/// An error that says what is wrong with a tar.
-pub(super) fn invalid(words: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, words.into())
+/// Creates an error for an invalid tar.
+pub(super) fn invalid(message: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message.into())
 }
 
 impl TarExtensions {
-    /// Whether nothing was said of an entry that is yet to come.
+    /// Returns whether no attributes for a next entry were read.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Takes what `entry` says of the entry after it; `false`: it is one that stands for itself.
+    /// Reads `entry` if it is an extended header of the next entry. Returns false if it is a regular entry.
     pub fn take(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<bool> {
         let kind = entry.header().entry_type();
         if kind.is_gnu_longname() {
-            self.path = Some(described(entry)?);
+            self.path = Some(read_extension(entry)?);
         } else if kind.is_gnu_longlink() {
-            self.link = Some(described(entry)?);
+            self.link = Some(read_extension(entry)?);
         } else if kind.is_pax_local_extensions() {
-            let records = described(entry)?;
-            self.records(&records)?;
+            let records = read_extension(entry)?;
+            self.parse_records(&records)?;
         } else {
-            // What is said of all entries is a comment or the commit that `git archive` packed.
+            // A global header contains a comment, or the commit from `git archive`.
             return Ok(kind.is_pax_global_extensions());
         }
         Ok(true)
     }
 
-    /// Reads records of the form `LENGTH KEY=VALUE\n`, in which values may hold anything.
-    fn records(&mut self, mut records: &[u8]) -> io::Result<()> {
+    /// Parses records of the form `LENGTH KEY=VALUE\n` with arbitrary values.
+    fn parse_records(&mut self, mut records: &[u8]) -> io::Result<()> {
         let malformed = || invalid("an extended header of the tar is malformed");
         while !records.is_empty() {
             let space = records.iter().position(|byte| *byte == b' ').ok_or_else(malformed)?;
@@ -103,14 +102,18 @@ impl TarExtensions {
                 b"linkpath" => self.link = Some(value.to_vec()),
                 b"uid" => self.uid = Some(number().ok_or_else(malformed)?),
                 b"gid" => self.gid = Some(number().ok_or_else(malformed)?),
-                // A time before 1970 is left out.
+                // A time before 1970 is ignored.
                 b"mtime" => self.mtime = number(),
-                // The raw reading does not know of it, and would take a file's bytes for entries.
+                // Raw reading ignores this size and would parse a file's content as entries.
                 b"size" => {
-                    return Err(invalid("the tar has a size in an extended header, which is not read"));
+                    return Err(invalid(
+                        "the tar has a file size in an extended header, which is not supported",
+                    ));
                 }
                 _ if key.starts_with(b"GNU.sparse.") => {
-                    return Err(invalid("the tar has a sparse file: pack it as a plain one"));
+                    return Err(invalid(
+                        "the tar has a sparse file, which is not supported; pack it as a regular file",
+                    ));
                 }
                 _ => {}
             }
@@ -119,26 +122,27 @@ impl TarExtensions {
         Ok(())
     }
 
-    /// The path of the entry with this header.
+    /// Returns the path of the entry with this header.
     pub fn path<'a>(&'a self, header: &'a tar::Header) -> io::Result<Cow<'a, Path>> {
         match &self.path {
-            Some(path) => Ok(Cow::Borrowed(Path::new(OsStr::from_bytes(plain(path))))),
+            Some(path) => Ok(Cow::Borrowed(Path::new(OsStr::from_bytes(without_nul(path))))),
             None => header.path(),
         }
     }
 
-    /// Where the link with this header leads; empty for what is none.
+    /// Returns the link target of the entry with this header, or an empty path if it is not a link.
     pub fn link(&self, header: &tar::Header) -> io::Result<PathBuf> {
         match &self.link {
-            Some(link) => Ok(PathBuf::from(OsString::from_vec(plain(link).to_vec()))),
+            Some(link) => Ok(PathBuf::from(OsString::from_vec(without_nul(link).to_vec()))),
             None => Ok(header.link_name()?.unwrap_or_default().into_owned()),
         }
     }
 
-    /// Permissions, owners and time of the entry with this header.
-    pub fn dress(&self, header: &tar::Header, keep: PermissionPolicy) -> io::Result<FileAttributes> {
-        let id =
-            |value: u64| u32::try_from(value).map_err(|_| invalid(format!("{value} is the id of nobody")));
+    /// Returns permissions, owners and time of the entry with this header.
+    pub fn attributes(&self, header: &tar::Header, keep: PermissionPolicy) -> io::Result<FileAttributes> {
+        let id = |value: u64| {
+            u32::try_from(value).map_err(|_| invalid(format!("{value} is not a valid user or group id")))
+        };
         let owners = match keep {
             PermissionPolicy::Everything => {
                 let uid = id(self.uid.map_or_else(|| header.uid(), Ok)?)?;
@@ -158,11 +162,11 @@ impl TarExtensions {
 }
 
 impl FileAttributes {
-    /// Gives a file or directory what it is to have.
+    /// Sets the attributes of a file or directory.
     pub fn put_on(&self, file: impl AsFd) -> io::Result<()> {
         let (owner, group) = self.owners;
         if owner.is_some() || group.is_some() {
-            // Before the permissions: a change of owners clears set-id bits.
+            // Before the permissions, as changing owners clears the set-ID bits.
             allow_refusal(rustix::fs::fchown(&file, owner, group))?;
         }
         rustix::fs::fchmod(&file, self.mode)?;
@@ -173,12 +177,12 @@ impl FileAttributes {
     }
 }
 
-/// The bytes of an entry that describes the next one.
-fn described(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Vec<u8>> {
+/// Reads the content of an extended header.
+fn read_extension(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Vec<u8>> {
     let size = entry.size();
     if size > MAX_EXTENSION_SIZE {
         return Err(invalid(format!(
-            "{size} bytes of the tar describe a single entry; {MAX_EXTENSION_SIZE} are the most"
+            "an extended header of the tar has {size} bytes; the limit is {MAX_EXTENSION_SIZE}"
         )));
     }
     let mut bytes = Vec::new();
@@ -189,27 +193,27 @@ fn described(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A name without the zero at its end.
-fn plain(name: &[u8]) -> &[u8] {
+/// Returns a name without its terminating NUL.
+fn without_nul(name: &[u8]) -> &[u8] {
     name.strip_suffix(b"\0").unwrap_or(name)
 }
 
-/// `path`, if it stays where it begins.
+/// Normalizes `path`, or returns an error if it leads out of the workspace.
 pub(super) fn inside(path: &Path) -> io::Result<PathBuf> {
-    let mut clean = PathBuf::new();
+    let mut normalized = PathBuf::new();
     for part in path.components() {
         match part {
-            Component::Normal(name) => clean.push(name),
+            Component::Normal(name) => normalized.push(name),
             Component::CurDir => {}
             Component::RootDir | Component::ParentDir | Component::Prefix(_) => {
                 return Err(invalid(format!("`{}` leads out of the workspace", path.display())));
             }
         }
     }
-    Ok(clean)
+    Ok(normalized)
 }
 
-/// Only root may give files to others; who is not root keeps them.
+/// Ignores EPERM of a change of owners, which only root may do.
 pub(super) fn allow_refusal(result: rustix::io::Result<()>) -> io::Result<()> {
     match result {
         Err(Errno::PERM) => Ok(()),

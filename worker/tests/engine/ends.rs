@@ -1,9 +1,9 @@
-//! How a job ends is the engine's to say, whatever the job prints, and nothing of it is left afterwards.
+//! The engine decides how a job ended, whatever the job prints, and nothing of the job remains.
 
 use super::{Bench, job, kind, of_execution};
 use tidemill_core::execution::failure::FailureKind;
 
-/// Learns the nonce of the markers, and prints those by which a script could seem to be over.
+/// Obtains the nonce of the markers, and prints markers that could make the script seem to have ended.
 const FORGED_MARKERS: &str = r#"printf() {
   case $1 in *tm:*)
     N=${1#*tm:}
@@ -16,26 +16,26 @@ const FORGED_MARKERS: &str = r#"printf() {
   esac
   command printf "$@"
 }"#;
-/// Stays behind, deaf to signals, with the output open.
+/// Outlives the script, ignores signals, and keeps the output open.
 const BACKGROUND_PROCESS: &str =
     "(trap '' TERM HUP INT; while :; do nc -l -p 4711 </dev/null || sleep 0.1; done) &";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_markers_have_no_effect() {
     let mut bench = Bench::start().await;
-    let meet = "nc -w 2 127.0.0.1 4711 </dev/null && echo met || echo alone";
+    let probe = "nc -w 2 127.0.0.1 4711 </dev/null && echo met || echo alone";
     let scripts: [&[&str]; 4] = [
         &[FORGED_MARKERS, BACKGROUND_PROCESS, "sleep 1", "exit 7"],
         &[FORGED_MARKERS, BACKGROUND_PROCESS, "trap 'exit 8' EXIT"],
-        &[meet, FORGED_MARKERS, BACKGROUND_PROCESS, "exit 9"],
-        &[meet],
+        &[probe, FORGED_MARKERS, BACKGROUND_PROCESS, "exit 9"],
+        &[probe],
     ];
     for (job, code) in of_execution(&bench, &scripts).into_iter().zip([7, 8, 9, 0]) {
         let (end, log) = bench.run(job).await;
         assert_eq!(end.exit_code, Some(code), "{log}");
         assert_eq!(kind(&end), (code != 0).then_some(FailureKind::ScriptFailed), "{log}");
-        assert!(code == 0 || log.contains("nonce:32\n"), "the nonce is known to the job: {log}");
-        assert!(!log.contains("met\n"), "what a job left meets the next: {log}");
+        assert!(code == 0 || log.contains("nonce:32\n"), "the job obtained the nonce: {log}");
+        assert!(!log.contains("met\n"), "a process of a job is reachable from the next job: {log}");
     }
     bench.server.upcoming.lock().unwrap().clear();
     bench.stop().await;
@@ -73,9 +73,9 @@ async fn early_container_exit_is_not_script_exit() {
     let mut first = job(&super::HELD);
     first.preparation.execution_id = next.preparation.execution_id;
     let held = bench.hold(first).await;
-    // What is parked, and what holds its network.
-    let parked = bench.until_running_beside(&held, 2).await;
-    super::docker(&[&["kill"], &parked.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    // The standby container and its network holder.
+    let standby = bench.until_running_beside(&held, 2).await;
+    super::docker(&[&["kill"], &standby.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
     bench.server.upcoming.lock().unwrap().clear();
     assert_eq!(kind(&bench.release(&held).await), None);
     assert_eq!(kind(&bench.run(next).await.0), Some(FailureKind::EngineFailed));

@@ -1,4 +1,4 @@
-//! A server double that hands out assignments one after the other, and a worker that works for it.
+//! A fake server that returns assignments one after another, and a worker connected to it.
 
 use axum::{
     Json, Router,
@@ -37,11 +37,11 @@ pub struct Server {
     pub logs: Mutex<HashMap<JobId, Vec<u8>>>,
     pub artifact: Mutex<Vec<u8>>,
     pub tests: Mutex<Option<TestReport>>,
-    /// What was announced and recorded as artifacts.
+    /// Upload requests for artifacts.
     pub uploads: Mutex<Vec<ArtifactUploadRequest>>,
-    /// Containers with this label are removed once a request comes for the artifact's bytes, or with test reports.
+    /// Containers with this label are removed at the next download of an artifact or upload of a test report.
     pub removes: Mutex<Option<String>>,
-    /// So many requests for the artifact's bytes, either way, still go wrong.
+    /// Number of the next uploads and downloads of artifacts that fail.
     pub trouble: AtomicUsize,
     pub cancel: Mutex<bool>,
     pub reports: AtomicUsize,
@@ -52,7 +52,7 @@ async fn execute(State(server): State<Arc<Server>>) -> Json<JobExecuteReply> {
     let next = server.queue.lock().unwrap().pop_front();
     let upcoming = server.upcoming.lock().unwrap().clone();
     Json(match next {
-        Some(next) => JobExecuteReply::Assigned { assignment: Box::new(next), upcoming },
+        Some(assignment) => JobExecuteReply::Assigned { assignment: Box::new(assignment), upcoming },
         None => JobExecuteReply::Nothing { reason: "empty".into() },
     })
 }
@@ -60,11 +60,11 @@ async fn execute(State(server): State<Arc<Server>>) -> Json<JobExecuteReply> {
 async fn report(State(server): State<Arc<Server>>, Json(report): Json<JobReport>) -> Json<JobReportReply> {
     server.reports.fetch_add(1, Ordering::SeqCst);
     if let Some(bytes) = report.log {
-        let packed = STANDARD.decode(bytes.zstd_base64).unwrap();
+        let compressed = STANDARD.decode(bytes.zstd_base64).unwrap();
         let mut logs = server.logs.lock().unwrap();
         let log = logs.entry(report.job_id).or_default();
         assert_eq!(bytes.offset, log.len() as u64, "no gap and no repeat");
-        log.extend(zstd::bulk::decompress(&packed, bytes.length as usize).unwrap());
+        log.extend(zstd::bulk::decompress(&compressed, bytes.length as usize).unwrap());
     }
     if let Some(end) = report.end {
         server.ends.lock().unwrap().as_ref().unwrap().send(end).unwrap();
@@ -99,17 +99,17 @@ impl Server {
         for container in containers(&label) {
             docker(&["rm", "-f", "-v", &container]);
         }
-        // The engine removes what removes itself a little later.
-        let begun = std::time::Instant::now();
+        // The engine removes volumes with a delay.
+        let started = std::time::Instant::now();
         while !docker(&["volume", "ls", "-q", "--filter", &label]).is_empty() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "volumes are left");
+            assert!(started.elapsed() < Duration::from_secs(60), "volumes remain");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     pub fn is_in_trouble(&self) -> bool {
-        let less = |left: usize| left.checked_sub(1);
-        self.trouble.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+        let decrement = |count: usize| count.checked_sub(1);
+        self.trouble.fetch_update(Ordering::SeqCst, Ordering::SeqCst, decrement).is_ok()
     }
 }
 
@@ -128,7 +128,7 @@ async fn get(State(server): State<Arc<Server>>) -> Body {
         let half = Ok(Bytes::copy_from_slice(&bytes[..bytes.len() / 2]));
         return Body::from_stream(futures_util::stream::iter([
             half,
-            Err(std::io::Error::other("broken off")),
+            Err(std::io::Error::other("connection closed")),
         ]));
     }
     bytes.into()
@@ -146,12 +146,12 @@ impl Bench {
         Self::start_at("127.0.0.1").await
     }
 
-    /// With its server at this address of this machine.
+    /// Starts the server at this address of this machine.
     pub async fn start_at(address: &str) -> Self {
         Self::start_with(address, 1, Limits::default(), async |_| {}).await
     }
 
-    /// With so many slots, these limits, and a worker that is made ready by `prepare`.
+    /// Starts a worker with `slots` slots and these limits, on which `prepare` is called first.
     pub async fn start_with(
         address: &str,
         slots: usize,
@@ -216,7 +216,7 @@ impl Bench {
         let (data, label) = (self.data.path().join("work"), self.label());
         self.worker.shutdown().await.unwrap();
         assert_eq!(containers(&label), Vec::<String>::new());
-        assert_eq!(std::fs::read_dir(data).unwrap().count(), 0, "no working directory is left");
+        assert_eq!(std::fs::read_dir(data).unwrap().count(), 0, "no working directory remains");
     }
 
     pub fn label(&self) -> String {
@@ -228,54 +228,54 @@ impl Bench {
         logs.get(&job).map(|log| String::from_utf8_lossy(log).into_owned()).unwrap_or_default()
     }
 
-    /// Waits until the log of `job` contains `text`; returns the log.
+    /// Waits until the log of `job` contains `text`, and returns the log.
     pub async fn until_logged(&self, job: JobId, text: &str) -> String {
-        let begun = std::time::Instant::now();
+        let started = std::time::Instant::now();
         loop {
             let log = self.log(job);
             if log.contains(text) {
                 return log;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "no {text:?} in {log}");
+            assert!(started.elapsed() < Duration::from_secs(60), "no {text:?} in {log}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Starts `assignment`, whose script must be [`HELD`]; its container, once the script runs. While a job runs, the worker
-    /// keeps what it prepared for others, however long the test takes.
+    /// Starts `assignment`, whose script must be [`HELD`], and returns its container once the script runs. While a job
+    /// runs, the worker keeps containers prepared for other jobs, however long the test takes.
     pub async fn hold(&self, assignment: Assignment) -> String {
         let job = assignment.preparation.job_id;
         self.give(Assignment { timeout_s: 600, ..assignment });
-        // A line that is whole, so that all of the name is there.
-        let log = self.until_logged(job, &format!("$ {WAIT_PARAMS}\n")).await;
+        // A complete line, so that the name is complete.
+        let log = self.until_logged(job, &format!("$ {WAIT_FOR_RELEASE}\n")).await;
         network(&log).replace("net:", "")
     }
 
-    /// Ends a job that was started with [`Bench::hold`].
+    /// Ends a job started with [`Bench::hold`].
     pub async fn release(&mut self, container: &str) -> AttemptEnd {
         docker(&["exec", container, "touch", "/tmp/release"]);
         self.end().await
     }
 
-    /// Waits until exactly `count` containers of this worker run beside `other`; returns their ids.
+    /// Waits until exactly `count` containers of this worker run in addition to `other`, and returns their ids.
     pub async fn until_running_beside(&self, other: &str, count: usize) -> Vec<String> {
-        let begun = std::time::Instant::now();
+        let started = std::time::Instant::now();
         loop {
             let mut running = running(&self.label());
             running.retain(|id| id != other);
             if running.len() == count {
                 return running;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{running:?} run, not {count}");
+            assert!(started.elapsed() < Duration::from_secs(60), "running: {running:?}, expected {count}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// Waits until no container of this worker exists.
     pub async fn until_none_exists(&self) {
-        let begun = std::time::Instant::now();
+        let started = std::time::Instant::now();
         while !containers(&self.label()).is_empty() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", containers(&self.label()));
+            assert!(started.elapsed() < Duration::from_secs(60), "{:?}", containers(&self.label()));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -307,37 +307,37 @@ pub fn job(script: &[&str]) -> Assignment {
     }
 }
 
-/// The lines that a `docker` command prints, which must succeed.
-pub fn docker(words: &[&str]) -> Vec<String> {
-    let done = std::process::Command::new("docker").args(words).output().unwrap();
-    assert!(done.status.success(), "docker {words:?}: {done:?}");
-    String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect()
+/// Runs a `docker` command, which must succeed, and returns its output lines.
+pub fn docker(args: &[&str]) -> Vec<String> {
+    let output = std::process::Command::new("docker").args(args).output().unwrap();
+    assert!(output.status.success(), "docker {args:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-/// The containers with this label that exist: created, running, or ended and not removed yet.
+/// Lists the containers with this label: created, running, or ended and not removed.
 pub fn containers(label: &str) -> Vec<String> {
     docker(&["ps", "-aq", "--filter", label])
 }
 
-/// The containers with this label that run.
+/// Lists the running containers with this label.
 pub fn running(label: &str) -> Vec<String> {
     docker(&["ps", "-q", "--filter", label])
 }
 
-/// The network that a job printed with [`NETWORK`].
+/// Returns the network that a job printed with [`NETWORK`].
 pub fn network(log: &str) -> String {
     let line = log.lines().find(|line| line.starts_with("net:"));
     line.unwrap_or_else(|| panic!("no network in {log}")).to_owned()
 }
 
-/// Containers in one network share the hostname, the id of the container that brought it. (The number of a namespace would not
-/// do: the kernel gives it again.)
+/// Prints the hostname, which containers in one network share: the id of the container that owns it. (The number of a namespace
+/// is not usable, as the kernel reuses it.)
 pub const NETWORK: &str = "echo net:$(hostname)";
 
-/// Runs until [`Bench::release`].
-pub const WAIT_PARAMS: &str = "until [ -e /tmp/release ]; do sleep 0.1; done";
+/// A command that waits for [`Bench::release`].
+pub const WAIT_FOR_RELEASE: &str = "until [ -e /tmp/release ]; do sleep 0.1; done";
 /// The script of jobs for [`Bench::hold`].
-pub const HELD: [&str; 2] = [NETWORK, WAIT_PARAMS];
+pub const HELD: [&str; 2] = [NETWORK, WAIT_FOR_RELEASE];
 
 pub fn kind(end: &AttemptEnd) -> Option<FailureKind> {
     end.failure.as_ref().map(|reason| reason.kind)

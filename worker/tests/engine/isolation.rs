@@ -1,4 +1,4 @@
-//! Isolated jobs reach their own services, and neither other jobs nor this machine. Rules are set as root; else the tests skip.
+//! Isolated jobs reach their own services, but neither other jobs nor this machine. Skipped without root, which the rules need.
 
 use super::{Bench, docker, job, kind, service, serving};
 use std::{
@@ -9,19 +9,19 @@ use tidemill_core::execution::failure::FailureKind;
 use tidemill_core::pipeline::Health;
 use tidemill_worker::limits::Limits;
 
-/// `None`, with the reason printed, where jobs cannot be isolated.
+/// Returns `None` and prints the reason if jobs cannot be isolated.
 async fn isolated(allowed: &[u16]) -> Option<Bench> {
     isolated_with_slots(1, allowed).await
 }
 
 async fn isolated_with_slots(slots: usize, allowed: &[u16]) -> Option<Bench> {
-    let mut refused = None;
+    let mut error = None;
     let bench = Bench::start_with("127.0.0.1", slots, Limits::default(), async |worker| {
-        refused = worker.isolate(allowed).await.err();
+        error = worker.isolate(allowed).await.err();
     })
     .await;
-    let Some(words) = refused else { return Some(bench) };
-    eprintln!("skipped: {words}");
+    let Some(reason) = error else { return Some(bench) };
+    eprintln!("skipped: {reason}");
     bench.stop().await;
     None
 }
@@ -30,20 +30,20 @@ fn networks(bench: &Bench) -> Vec<String> {
     docker(&["network", "ls", "--quiet", "--filter", &bench.label()])
 }
 
-/// Says for each of the addresses whether it is reached.
-fn try_to_reach(addresses: &[(String, u16)]) -> String {
-    let tries = addresses.iter().map(|(address, port)| {
-        format!("nc -w 2 {address} {port} </dev/null >/dev/null 2>&1 && echo reached {address} {port} || echo kept {address} {port}")
+/// Returns a command that prints for each address whether it is reachable.
+fn reachability_script(addresses: &[(String, u16)]) -> String {
+    let commands = addresses.iter().map(|(address, port)| {
+        format!("nc -w 2 {address} {port} </dev/null >/dev/null 2>&1 && echo reached {address} {port} || echo blocked {address} {port}")
     });
-    tries.collect::<Vec<_>>().join("; ")
+    commands.collect::<Vec<_>>().join("; ")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn isolated_job_reaches_neither_other_jobs_nor_machine() {
     let Some(other) = isolated(&[]).await else { return };
-    let here = TcpListener::bind(("0.0.0.0", 0)).unwrap();
-    let port = here.local_addr().unwrap().port();
-    std::thread::spawn(move || here.incoming().for_each(drop));
+    let listener = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
     let Some(mut bench) = isolated(&[]).await else { return };
     let Some(mut allows) = isolated(&[port]).await else { return };
 
@@ -51,7 +51,7 @@ async fn isolated_job_reaches_neither_other_jobs_nor_machine() {
     listens.timeout_s = 60;
     let id = listens.preparation.job_id;
     other.give(listens);
-    // The echo of the next command comes after the whole address.
+    // The echo of the next command follows the complete address.
     let log = other.until_logged(id, "\n$ while").await;
     let at = log.split("\nat:").nth(1).and_then(|rest| rest.split(':').next()).unwrap().trim().to_owned();
 
@@ -61,16 +61,16 @@ async fn isolated_job_reaches_neither_other_jobs_nor_machine() {
         docker(&["network", "inspect", "--format", format, &networks[0]]).remove(0)
     };
     let peer = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
-    // The address that this machine has towards others; nothing is sent.
+    // The address of this machine on its default route; nothing is sent.
     let own = peer.connect("192.0.2.1:9").and_then(|()| peer.local_addr()).map(|own| own.ip().to_string());
     let mut targets = vec![(at, 4712), (gateways(&bench), port), (gateways(&other), port)];
     targets.extend(own.ok().map(|own| (own, port)));
-    let (end, log) = bench.run(job(&[&try_to_reach(&targets)])).await;
+    let (end, log) = bench.run(job(&[&reachability_script(&targets)])).await;
     assert_eq!(kind(&end), None, "{log}");
-    assert_eq!(log.matches("\nkept ").count(), targets.len(), "{log}");
+    assert_eq!(log.matches("\nblocked ").count(), targets.len(), "{log}");
 
-    let (_, log) = allows.run(job(&[&try_to_reach(&[(gateways(&allows), port)])])).await;
-    assert!(log.contains("\nreached "), "what the operator allows: {log}");
+    let (_, log) = allows.run(job(&[&reachability_script(&[(gateways(&allows), port)])])).await;
+    assert!(log.contains("\nreached "), "the operator allows this port: {log}");
     let labels = [other.label(), bench.label(), allows.label()];
     *other.server.cancel.lock().unwrap() = true;
     for bench in [other, bench, allows] {
@@ -81,11 +81,11 @@ async fn isolated_job_reaches_neither_other_jobs_nor_machine() {
     }
 }
 
-/// Whether this machine itself reaches the address: something listens there.
+/// Waits until this machine can connect to the address.
 async fn until_listening(address: &str, port: u16) {
-    let begun = Instant::now();
+    let started = Instant::now();
     while std::net::TcpStream::connect((address, port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nothing listens at {address}:{port}");
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing listens at {address}:{port}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -102,7 +102,7 @@ async fn isolated_job_reaches_neither_the_job_of_another_slot_nor_its_services()
     let mut plain = job(&["echo at:$(hostname -i):", listening]);
     (served.timeout_s, plain.timeout_s) = (600, 600);
     for first in [served, plain] {
-        // Each is of an execution of its own, and holds one of the two slots.
+        // Each has its own execution and occupies one of the two slots.
         let id = first.preparation.job_id;
         bench.give(first);
         let log = bench.until_logged(id, "\n$ while").await;
@@ -115,9 +115,9 @@ async fn isolated_job_reaches_neither_the_job_of_another_slot_nor_its_services()
         for (address, port) in &targets {
             until_listening(address, *port).await;
         }
-        let (end, log) = bench.run(job(&[&try_to_reach(&targets)])).await;
+        let (end, log) = bench.run(job(&[&reachability_script(&targets)])).await;
         assert_eq!(kind(&end), None, "{log}");
-        assert_eq!(log.matches("\nkept ").count(), targets.len(), "{log}");
+        assert_eq!(log.matches("\nblocked ").count(), targets.len(), "{log}");
         *bench.server.cancel.lock().unwrap() = true;
         assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
         *bench.server.cancel.lock().unwrap() = false;
@@ -133,12 +133,12 @@ async fn isolated_job_has_no_ipv6_address() {
         return;
     }
     let Some(mut bench) = isolated(&[]).await else { return };
-    // Not even one of the link, by which others on the bridge could be reached.
+    // Not even a link-local address, with which other containers on the bridge could be reached.
     let mut served = job(&["cat /proc/net/if_inet6; echo interfaces: $(ls /sys/class/net)"]);
     let plain = job(&["cat /proc/net/if_inet6; echo interfaces: $(ls /sys/class/net)"]);
     served.extras.services = vec![service("db", &serving(5432), Some(Health::Port(5432)))];
-    for looks in [plain, served] {
-        let (end, log) = bench.run(looks).await;
+    for assignment in [plain, served] {
+        let (end, log) = bench.run(assignment).await;
         assert_eq!(kind(&end), None, "{log}");
         assert!(log.contains("interfaces: ") && log.contains("eth0"), "{log}");
         let addresses = log.lines().skip(1).filter(|line| !line.starts_with("interfaces: "));

@@ -1,4 +1,4 @@
-//! What a job may use, and what nobody may see of it.
+//! Limits of jobs, and protection of their secrets and files.
 
 use super::{Bench, job, kind, secret};
 use std::time::Duration;
@@ -56,17 +56,18 @@ async fn disk_over_limit_stops_job_wherever_it_writes() {
     let mut bench = bench(Limits { workspace_bytes: 20 * MIB, ..Limits::default() }).await;
     let sources = tempfile::tempdir().unwrap();
     std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
-    let found = snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
-    for (place, source) in [("here", Some(found.source)), ("here", None), ("/tmp/there", None)] {
-        let mut writes = job(&[&format!("head -c 60000000 /dev/zero > {place}; sync"), "sleep 600"]);
+    let snapshot = snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
+    for (path, source) in [("here", Some(snapshot.source)), ("here", None), ("/tmp/there", None)] {
+        let mut writes = job(&[&format!("head -c 60000000 /dev/zero > {path}; sync"), "sleep 600"]);
         writes.timeout_s = 600;
         if let Some(source) = source {
             writes.preparation.source = source;
         }
         bench.give(writes);
-        // A busy machine is slow to write, and others may remove as much meanwhile: it is measured once a minute at least.
+        // The disk is measured at least once a minute; a busy machine writes slowly, and other processes may free as
+        // much space meanwhile.
         let end = tokio::time::timeout(Duration::from_secs(180), bench.ends.recv()).await.unwrap().unwrap();
-        assert_eq!(kind(&end), Some(FailureKind::WorkspaceLimit), "{place}: {end:?}");
+        assert_eq!(kind(&end), Some(FailureKind::WorkspaceLimit), "{path}: {end:?}");
     }
     bench.stop().await;
 }
@@ -89,7 +90,7 @@ async fn job_without_resources_gets_worker_limit() {
     assert_eq!(kind(&end), Some(FailureKind::OutOfMemory), "{end:?} {log}");
     let forks = "i=0; while [ $i -lt 200 ]; do sleep 20 & i=$((i + 1)); done";
     let (end, _) = bench.run(job(&[forks])).await;
-    assert_ne!(kind(&end), None, "a hundred processes are the most");
+    assert_ne!(kind(&end), None, "at most a hundred processes may run");
     bench.stop().await;
 }
 
@@ -98,13 +99,13 @@ async fn workspace_is_mounted_without_set_id_and_devices_and_artifacts_lose_set_
     let mut bench = bench(Limits::default()).await;
     let sources = tempfile::tempdir().unwrap();
     std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
-    let found = snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
-    for source in [found.source, Source::None] {
-        let mut leaves =
+    let snapshot = snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
+    for source in [snapshot.source, Source::None] {
+        let mut producer =
             job(&["grep \" $PWD \" /proc/self/mountinfo", "cp /bin/sh suid; chmod 6755 suid", "ls -l suid"]);
-        leaves.preparation.source = source.clone();
-        leaves.artifacts = Some(artifacts(&["suid"]));
-        let (end, log) = bench.run(leaves).await;
+        producer.preparation.source = source.clone();
+        producer.artifacts = Some(artifacts(&["suid"]));
+        let (end, log) = bench.run(producer).await;
         assert_eq!(kind(&end), None, "{log}");
         let options = log.lines().find(|line| line.contains(" /workspace ") && line.contains(" - "));
         let options = options.unwrap_or_else(|| panic!("{source:?}: no mount in {log}"));
@@ -119,13 +120,13 @@ async fn workspace_is_mounted_without_set_id_and_devices_and_artifacts_lose_set_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn job_whose_secrets_cannot_be_masked_does_not_begin() {
+async fn job_whose_secrets_cannot_be_masked_does_not_start() {
     let mut bench = bench(Limits::default()).await;
-    let mut leaky = job(&["echo it began"]);
+    let mut leaky = job(&["echo it started"]);
     leaky.extras.secrets = vec![secret("LONG", &"0123456789abcdef".repeat(1 << 20), false)];
     let (end, log) = bench.run(leaky).await;
     assert_eq!(kind(&end), Some(FailureKind::MaskingFailed), "{end:?}");
-    assert!(!log.contains("it began") && !log.contains("0123456789"), "{log}");
+    assert!(!log.contains("it started") && !log.contains("0123456789"), "{log}");
     bench.stop().await;
 }
 

@@ -1,4 +1,4 @@
-//! Things that go away beneath a job: never its own failure.
+//! The loss of a container or a cache is an infrastructure failure, not a failure of the job.
 
 use super::{Bench, HELD, job, kind};
 use tidemill_core::execution::{
@@ -22,8 +22,8 @@ async fn container_lost_during_unpack_is_infrastructure_failure() {
     tar.append_data(&mut header, "needed", &b"needed"[..]).unwrap();
     let bytes = tar.into_inner().unwrap();
     let sha256 = data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
-    let mut gets = job(&["cat needed"]);
-    gets.needs_artifacts = vec![ArtifactSource {
+    let mut consumer = job(&["cat needed"]);
+    consumer.needs_artifacts = vec![ArtifactSource {
         artifact_id: ArtifactId(uuid::Uuid::nil()),
         from_job: "before".into(),
         url: "/bytes".into(),
@@ -32,27 +32,27 @@ async fn container_lost_during_unpack_is_infrastructure_failure() {
     }];
     *bench.server.artifact.lock().unwrap() = bytes;
     *bench.server.removes.lock().unwrap() = Some(bench.label());
-    let (end, log) = bench.run(gets.clone()).await;
+    let (end, log) = bench.run(consumer.clone()).await;
     assert!(is_infrastructure(kind(&end)), "{end:?} {log}");
-    let (end, log) = bench.run(gets).await;
-    assert_eq!(kind(&end), None, "the next attempt goes well: {log}");
+    let (end, log) = bench.run(consumer).await;
+    assert_eq!(kind(&end), None, "the next attempt succeeds: {log}");
     bench.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn container_lost_before_collection_loses_no_artifact_silently() {
     let mut bench = Bench::start().await;
-    let mut leaves =
+    let mut producer =
         job(&["mkdir out; echo x > out/a", "echo '<testsuite><testcase name=\"a\"/></testsuite>' > r.xml"]);
-    leaves.artifacts = Some(Artifacts {
+    producer.artifacts = Some(Artifacts {
         paths: vec!["out".into()],
         when: ArtifactsWhen::OnSuccess,
         expire_in_s: None,
         reports: Reports { junit: vec!["r.xml".into()] },
     });
     *bench.server.removes.lock().unwrap() = Some(bench.label());
-    let (end, log) = bench.run(leaves).await;
-    // An overlay that the worker has open outlives its container; elsewhere the files are gone with it.
+    let (end, log) = bench.run(producer).await;
+    // An overlay that the worker has open outlives its container; otherwise the files are lost with it.
     if kind(&end).is_none() {
         let tar = bench.server.artifact.lock().unwrap().clone();
         let name = b"out/a";
@@ -69,9 +69,9 @@ async fn removed_worker_cache_is_infrastructure_failure() {
     let sources = tempfile::tempdir().unwrap();
     std::fs::write(sources.path().join("a.txt"), "from the sources\n").unwrap();
     let cache = bench.data.path().join("cache");
-    let found = snapshot(sources.path(), &cache).unwrap();
+    let snapshot = snapshot(sources.path(), &cache).unwrap();
     let mut reads = job(&[&HELD[..], &["cat a.txt; exit 3"]].concat());
-    reads.preparation.source = found.source;
+    reads.preparation.source = snapshot.source;
     let container = bench.hold(reads).await;
     std::fs::remove_dir_all(&cache).unwrap();
     let end = bench.release(&container).await;

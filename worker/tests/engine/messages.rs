@@ -1,4 +1,4 @@
-//! What a real engine answers when something fails: the kinds of failures that the worker derives from it.
+//! Failure kinds that the worker derives from the errors of a real engine.
 
 use super::{Bench, docker, job, kind};
 use axum::{
@@ -14,10 +14,11 @@ use tidemill_worker::{
     store::WorkerDirs,
 };
 
-/// Answers as registries do, by the name of the repository.
+/// Responds like a registry, depending on the name of the repository.
 async fn manifest(Path((name, _)): Path<(String, String)>) -> Response {
     let error = |status: u16, code: &str| {
-        let body = format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"words\",\"detail\":null}}]}}");
+        let body =
+            format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"message\",\"detail\":null}}]}}");
         let status = StatusCode::from_u16(status).unwrap();
         (status, [(CONTENT_TYPE, "application/json")], body).into_response()
     };
@@ -30,10 +31,10 @@ async fn manifest(Path((name, _)): Path<(String, String)>) -> Response {
         "down" => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         _ => {
             let kind = "application/vnd.docker.distribution.manifest.list.v2+json";
-            let of_one = "application/vnd.docker.distribution.manifest.v2+json";
+            let manifest_kind = "application/vnd.docker.distribution.manifest.v2+json";
             let digest = format!("sha256:{}", "0".repeat(64));
             let list = format!(
-                "{{\"schemaVersion\":2,\"mediaType\":\"{kind}\",\"manifests\":[{{\"mediaType\":\"{of_one}\",\"size\":3,\
+                "{{\"schemaVersion\":2,\"mediaType\":\"{kind}\",\"manifests\":[{{\"mediaType\":\"{manifest_kind}\",\"size\":3,\
                  \"digest\":\"{digest}\",\"platform\":{{\"architecture\":\"s390x\",\"os\":\"zos\"}}}}]}}"
             );
             ([(CONTENT_TYPE, kind)], list).into_response()
@@ -42,8 +43,8 @@ async fn manifest(Path((name, _)): Path<(String, String)>) -> Response {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_of_registries_decide_whether_a_pull_is_tried_again() {
-    // An engine takes plain HTTP from registries of its own machine.
+async fn replies_of_registries_decide_whether_a_pull_is_retried() {
+    // An engine uses plain HTTP for registries on its own machine.
     let routes = Router::new()
         .route("/v2/", get(|| async { "{}" }))
         .route("/v2/{name}/manifests/{reference}", get(manifest));
@@ -71,7 +72,7 @@ async fn answers_of_registries_decide_whether_a_pull_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn full_disk_of_the_engine_is_no_other_failure() {
+async fn full_disk_of_the_engine_is_a_disk_full_failure() {
     let data = tempfile::tempdir().unwrap();
     let (store, _lock) = WorkerDirs::open(data.path(), "one").unwrap();
     let engine = DockerManager::connect(None, store, "one".into()).await.unwrap();
@@ -85,9 +86,9 @@ async fn full_disk_of_the_engine_is_no_other_failure() {
     header.set_mode(0o644);
     tar.append_data(&mut header, "large", &vec![7; 300_000][..]).unwrap();
     let bytes = bytes::Bytes::from(tar.into_inner().unwrap());
-    let laid_in = engine.upload(&container, futures_util::stream::iter([Ok(bytes)])).await;
+    let uploaded = engine.upload(&container, futures_util::stream::iter([Ok(bytes)])).await;
     docker(&["rm", &container]);
     docker(&["volume", "rm", &small]);
-    let reason = failure("laying in", &laid_in.unwrap_err());
+    let reason = failure("upload", &uploaded.unwrap_err());
     assert_eq!(reason.kind, FailureKind::DiskFull, "{reason:?}");
 }

@@ -1,11 +1,11 @@
-//! Networks that holders keep for the jobs of one execution.
+//! Networks that network holders keep for the jobs of one execution.
 
 use super::{Bench, NETWORK, docker, job, kind, network, of_execution};
 use tidemill_core::ids::ExecutionId;
 use tidemill_worker::limits::Limits;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn network_of_holder_is_shared_by_jobs_of_one_execution_one_after_other() {
+async fn jobs_of_one_execution_share_the_holder_network_sequentially() {
     let mut bench = Bench::start().await;
     let scripts: [&[&str]; 5] = [
         &[NETWORK],
@@ -16,7 +16,7 @@ async fn network_of_holder_is_shared_by_jobs_of_one_execution_one_after_other() 
     ];
     let mut logs = Vec::new();
     let mut jobs = of_execution(&bench, &scripts);
-    // Time enough to listen on a busy machine.
+    // Enough time to start listening on a busy machine.
     jobs[3].timeout_s = 4;
     for job in jobs {
         logs.push(bench.run(job).await.1);
@@ -24,16 +24,16 @@ async fn network_of_holder_is_shared_by_jobs_of_one_execution_one_after_other() 
     assert_ne!(
         network(&logs[0]),
         network(&logs[1]),
-        "nobody joins a network in which a job's own container was"
+        "no job joins the network of another job's own container"
     );
     for log in &logs[2..] {
         assert_eq!(network(log), network(&logs[1]), "{logs:?}");
     }
     for log in &logs[2..4] {
         let clean = log.contains("localhost") && !log.contains("6.6.6.6\n") && !log.contains("\n6.6.6.6");
-        assert!(clean, "a job changes no other's files: {log}");
+        assert!(clean, "a job cannot change files of another job: {log}");
     }
-    assert!(logs[4].ends_with("alone\n"), "what a killed job left listens still: {}", logs[4]);
+    assert!(logs[4].ends_with("alone\n"), "a process of a killed job still listens: {}", logs[4]);
     bench.server.upcoming.lock().unwrap().clear();
     let other = bench.run(job(&[NETWORK])).await.1;
     assert!(logs.iter().all(|log| network(log) != network(&other)), "executions share nothing");
@@ -41,7 +41,7 @@ async fn network_of_holder_is_shared_by_jobs_of_one_execution_one_after_other() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn network_whose_holder_is_gone_is_replaced() {
+async fn network_of_a_removed_holder_is_replaced() {
     let mut bench = Bench::start().await;
     let mut jobs = of_execution(&bench, &[&[NETWORK], &[NETWORK], &[NETWORK]]).into_iter();
     bench.run(jobs.next().unwrap()).await;
@@ -58,7 +58,7 @@ async fn network_whose_holder_is_gone_is_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn network_created_ahead_belongs_to_the_execution_of_its_first_job() {
     let first = job(&[NETWORK]);
-    // Two jobs for one seat: its network is created before the first container, of an execution that has no ID yet.
+    // Two jobs for one slot: its network is created before the first container, for an execution without an ID yet.
     let mut early = first.preparation.clone();
     early.execution_id = ExecutionId(uuid::Uuid::nil());
     let mut bench = Bench::start_with("127.0.0.1", 1, Limits::default(), async |worker| {
@@ -68,7 +68,7 @@ async fn network_created_ahead_belongs_to_the_execution_of_its_first_job() {
     let mut second = job(&[NETWORK]);
     second.preparation.execution_id = first.preparation.execution_id;
     let first = network(&bench.run(first).await.1);
-    assert_eq!(network(&bench.run(second).await.1), first, "no job had a network of its own");
+    assert_eq!(network(&bench.run(second).await.1), first, "no job had its own network");
     assert_ne!(network(&bench.run(job(&[NETWORK])).await.1), first, "executions share nothing");
     bench.stop().await;
 }

@@ -1,4 +1,4 @@
-//! A git server on the loopback, and servers that only look like one.
+//! A git server on the loopback, and faulty servers.
 
 use std::{
     fs,
@@ -16,14 +16,14 @@ pub struct GitServer {
 }
 
 impl GitServer {
-    /// A server of `mill.git`, with one commit.
+    /// Starts a server of `mill.git`, which has one commit.
     pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         git(dir.path(), &["init", "-q", "-b", "main", "work"]);
         git(dir.path(), &["init", "-q", "--bare", "-b", "main", "mill.git"]);
         let program = output(dir.path(), &["--exec-path"]) + "/git-daemon";
         for _ in 0..20 {
-            // Somebody may take the port in between: then it is another one's turn.
+            // Another process may take the port meanwhile; then the next one is tried.
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
             let mut process = Command::new(&program)
                 .args(["--listen=127.0.0.1", &format!("--port={free}"), "--export-all", "--reuseaddr"])
@@ -31,8 +31,8 @@ impl GitServer {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            let begun = Instant::now();
-            while process.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(60) {
+            let started = Instant::now();
+            while process.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(60) {
                 if TcpStream::connect((Ipv4Addr::LOCALHOST, free)).is_ok() {
                     let server = Self { dir, process, url: format!("git://127.0.0.1:{free}/mill.git") };
                     server.commit("one");
@@ -46,12 +46,12 @@ impl GitServer {
         panic!("no git server could be started");
     }
 
-    /// Pushes a commit in which `mill.txt` says `words`; its hash.
-    pub fn commit(&self, words: &str) -> String {
+    /// Pushes a commit with `text` in `mill.txt` and returns its hash.
+    pub fn commit(&self, text: &str) -> String {
         let work = self.dir.path().join("work");
-        fs::write(work.join("mill.txt"), words).unwrap();
+        fs::write(work.join("mill.txt"), text).unwrap();
         git(&work, &["add", "-A"]);
-        git(&work, &["commit", "-q", "-m", words]);
+        git(&work, &["commit", "-q", "-m", text]);
         git(&work, &["push", "-q", "../mill.git", "main"]);
         output(&work, &["rev-parse", "HEAD"])
     }
@@ -68,39 +68,39 @@ impl Drop for GitServer {
     }
 }
 
-pub fn git(dir: &Path, words: &[&str]) {
-    output(dir, words);
+pub fn git(dir: &Path, args: &[&str]) {
+    output(dir, args);
 }
 
-pub fn output(dir: &Path, words: &[&str]) -> String {
+pub fn output(dir: &Path, args: &[&str]) -> String {
     let identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
-    let done = Command::new("git").current_dir(dir).args(identity).args(words).output().unwrap();
-    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    let output = Command::new("git").current_dir(dir).args(identity).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// The address of a server that does `answer` to each connection.
-fn server(answer: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> String {
+/// Starts a server that calls `handle` for each connection, and returns its address.
+fn server(handle: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for connection in listener.incoming().flatten() {
-            let answer = answer.clone();
-            std::thread::spawn(move || answer(connection));
+            let handle = handle.clone();
+            std::thread::spawn(move || handle(connection));
         }
     });
     format!("git://127.0.0.1:{port}/mill.git")
 }
 
-/// A server that takes connections and never says anything.
+/// Starts a server that accepts connections and never sends anything.
 pub fn silent() -> String {
     server(|mut connection| {
-        let mut asked = [0; 1024];
-        while connection.read(&mut asked).is_ok_and(|count| count > 0) {}
+        let mut request = [0; 1024];
+        while connection.read(&mut request).is_ok_and(|count| count > 0) {}
     })
 }
 
-/// A server that sends a byte a second.
+/// Starts a server that sends one byte per second.
 pub fn dripping() -> String {
     server(|mut connection| {
         while connection.write_all(b"0").is_ok() {
@@ -109,27 +109,29 @@ pub fn dripping() -> String {
     })
 }
 
-/// The git server at `url`, which stops in the middle once it sent so many bytes in one connection.
+/// Starts a proxy of the git server at `url` that stops after `after` bytes of a connection.
 pub fn stopping(url: &str, after: usize) -> String {
-    let behind: String = url.trim_start_matches("git://").split('/').next().unwrap().to_owned();
+    let upstream: String = url.trim_start_matches("git://").split('/').next().unwrap().to_owned();
     server(move |mut connection| {
-        let mut origin = TcpStream::connect(&behind).unwrap();
-        let (mut asks, mut asked) = (connection.try_clone().unwrap(), origin.try_clone().unwrap());
+        let mut origin = TcpStream::connect(&upstream).unwrap();
+        let (mut from_client, mut to_server) = (connection.try_clone().unwrap(), origin.try_clone().unwrap());
         std::thread::spawn(move || {
-            let _ = std::io::copy(&mut asks, &mut asked);
-            let _ = asked.shutdown(Shutdown::Both);
+            let _ = std::io::copy(&mut from_client, &mut to_server);
+            let _ = to_server.shutdown(Shutdown::Both);
         });
-        let mut left = after;
+        let mut remaining = after;
         let mut buffer = [0; 4096];
-        while left > 0 {
-            let most = left.min(buffer.len());
-            match origin.read(&mut buffer[..most]) {
-                Ok(count) if count > 0 && connection.write_all(&buffer[..count]).is_ok() => left -= count,
-                // It is over before it was to be cut.
+        while remaining > 0 {
+            let max = remaining.min(buffer.len());
+            match origin.read(&mut buffer[..max]) {
+                Ok(count) if count > 0 && connection.write_all(&buffer[..count]).is_ok() => {
+                    remaining -= count
+                }
+                // The connection ended before the limit.
                 _ => return drop(connection.shutdown(Shutdown::Both)),
             }
         }
-        // Both ends stay open: the client cannot know.
+        // The connections stay open, so that the client cannot detect the stop.
         let mut rest = [0; 1];
         let _ = connection.set_read_timeout(Some(Duration::from_secs(300)));
         let _ = connection.read(&mut rest);

@@ -1,4 +1,4 @@
-//! A web server on the loopback that has git repositories as files, and may ask for a password or send its callers elsewhere.
+//! A loopback web server that serves git repositories as files, and can require a password or redirect.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 use std::{
@@ -9,32 +9,32 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What a server does besides giving files.
+/// Options of the server.
 #[derive(Default, Clone)]
 pub struct Manners {
-    /// The value of `Authorization` that it wants.
+    /// The required value of `Authorization`.
     pub authorization: Option<String>,
-    /// Where it sends callers: below this path, to that address.
+    /// Redirects: path prefix and target URL.
     pub moved: Vec<(String, String)>,
 }
 
 pub struct HttpGit {
     pub port: u16,
-    /// The first lines of requests.
+    /// The request lines received.
     pub requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl HttpGit {
-    /// A server of the files below `root`.
-    pub fn start(root: &Path, manners: impl FnOnce(u16) -> Manners) -> Self {
+    /// Starts a server for the files below `root`.
+    pub fn start(root: &Path, options: impl FnOnce(u16) -> Manners) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::<Mutex<Vec<String>>>::default();
-        let (root, manners, seen) = (root.to_owned(), manners(port), requests.clone());
+        let (root, options, log) = (root.to_owned(), options(port), requests.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (root, manners, seen) = (root.clone(), manners.clone(), seen.clone());
-                std::thread::spawn(move || drop(serve(&client, &root, &manners, &seen)));
+                let (root, options, log) = (root.clone(), options.clone(), log.clone());
+                std::thread::spawn(move || drop(serve(&client, &root, &options, &log)));
             }
         });
         Self { port, requests }
@@ -44,7 +44,7 @@ impl HttpGit {
         format!("http://127.0.0.1:{}/{path}", self.port)
     }
 
-    pub fn heard(&self) -> usize {
+    pub fn request_count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 }
@@ -52,8 +52,8 @@ impl HttpGit {
 fn serve(
     mut client: &TcpStream,
     root: &Path,
-    manners: &Manners,
-    seen: &Mutex<Vec<String>>,
+    options: &Manners,
+    log: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(client.try_clone()?).lines();
     let Some(first) = lines.next().transpose()? else { return Ok(()) };
@@ -67,24 +67,26 @@ fn serve(
             authorization = Some(value.to_owned());
         }
     }
-    seen.lock().unwrap().push(first.clone());
+    log.lock().unwrap().push(first.clone());
     let target = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut answer = |status: &str, more: &str, body: &[u8]| {
-        let head =
-            format!("HTTP/1.1 {status}\r\n{more}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let mut respond = |status: &str, headers: &str, body: &[u8]| {
+        let head = format!(
+            "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
         client.write_all(head.as_bytes())?;
         client.write_all(body)
     };
-    if let Some((from, to)) = manners.moved.iter().find(|(from, _)| target.starts_with(from.as_str())) {
+    if let Some((from, to)) = options.moved.iter().find(|(from, _)| target.starts_with(from.as_str())) {
         let to = format!("Location: {to}{}\r\n", &target[from.len()..]);
-        return answer("301 Moved Permanently", &to, b"");
+        return respond("301 Moved Permanently", &to, b"");
     }
-    if manners.authorization.is_some() && authorization != manners.authorization {
-        return answer("401 Unauthorized", "WWW-Authenticate: Basic realm=\"git\"\r\n", b"");
+    if options.authorization.is_some() && authorization != options.authorization {
+        return respond("401 Unauthorized", "WWW-Authenticate: Basic realm=\"git\"\r\n", b"");
     }
     let path: PathBuf = root.join(target.split('?').next().unwrap_or_default().trim_start_matches('/'));
     match fs::read(path) {
-        Ok(bytes) => answer("200 OK", "Content-Type: text/plain\r\n", &bytes),
-        Err(_) => answer("404 Not Found", "", b""),
+        Ok(bytes) => respond("200 OK", "Content-Type: text/plain\r\n", &bytes),
+        Err(_) => respond("404 Not Found", "", b""),
     }
 }

@@ -1,4 +1,4 @@
-//! A double of EC2's instance metadata service, version 2.
+//! A fake of EC2's instance metadata service, version 2.
 
 use axum::{
     Router,
@@ -14,7 +14,7 @@ use std::{
 #[derive(Default)]
 struct Service {
     values: Mutex<HashMap<String, String>>,
-    /// The sessions that were begun; only the last one is valid, and it may have been ended.
+    /// Number of sessions started; only the last one is valid, unless it has ended.
     sessions: Mutex<usize>,
     ended: Mutex<bool>,
     calls: Mutex<usize>,
@@ -47,7 +47,7 @@ impl Metadata {
         *self.service.ended.lock().unwrap() = true;
     }
 
-    /// Has every read answered with this.
+    /// Sets the status with which every read is answered.
     pub fn answer(&self, status: Option<StatusCode>) {
         *self.service.answer.lock().unwrap() = status;
     }
@@ -76,8 +76,8 @@ async fn read(
 ) -> Result<String, StatusCode> {
     *service.calls.lock().unwrap() += 1;
     let valid = format!("session-{}", service.sessions.lock().unwrap());
-    let given = headers.get("x-aws-ec2-metadata-token").and_then(|token| token.to_str().ok());
-    if given != Some(valid.as_str()) || *service.ended.lock().unwrap() {
+    let token = headers.get("x-aws-ec2-metadata-token").and_then(|token| token.to_str().ok());
+    if token != Some(valid.as_str()) || *service.ended.lock().unwrap() {
         return Err(StatusCode::UNAUTHORIZED);
     }
     if let Some(status) = *service.answer.lock().unwrap() {

@@ -1,4 +1,4 @@
-//! An SQS of this machine: MiniStack, from PyPI, on a port of its own; it ends with the value.
+//! A local SQS: MiniStack from PyPI on its own port, stopped when dropped.
 
 use aws_sdk_sqs::{Client, config::Credentials};
 use std::{
@@ -8,7 +8,7 @@ use std::{
 };
 use tidemill_worker::store::FileLock;
 
-/// The version that the tests were written with.
+/// The version with which the tests were written.
 const VERSION: &str = "ministack==1.5.33";
 
 pub struct MiniStack {
@@ -18,7 +18,7 @@ pub struct MiniStack {
 }
 
 impl MiniStack {
-    /// One that answers; `None`, with the reason printed, where there is no Python to run it.
+    /// Starts MiniStack and waits until it responds. Returns `None` and prints the reason if there is no Python to run it.
     pub async fn start() -> Option<Self> {
         let program = program()?;
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -30,7 +30,7 @@ impl MiniStack {
             .env("AWS_ENDPOINT_URL", &endpoint)
             .env("SERVICES", "sqs")
             .env("TMPDIR", data.path())
-            // It needs no containers here, and must not look for any.
+            // It needs no containers and must not use the local engine.
             .env("DOCKER_HOST", "unix:///nonexistent")
             .current_dir(data.path())
             .stdin(Stdio::null())
@@ -39,9 +39,9 @@ impl MiniStack {
             .spawn()
             .unwrap();
         let mut stack = Self { process, endpoint, _data: data };
-        let begun = Instant::now();
+        let started = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "MiniStack does not answer");
+            assert!(started.elapsed() < Duration::from_secs(60), "MiniStack does not respond");
             assert!(stack.process.try_wait().unwrap().is_none(), "MiniStack ended");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -58,14 +58,14 @@ impl MiniStack {
             .await
     }
 
-    /// A new queue, with these attributes; its address.
+    /// Creates a queue with these attributes, and returns a client and the queue's URL.
     pub async fn queue(&self, attributes: &[(&str, String)]) -> (Client, String) {
         let sqs = Client::new(&self.config().await);
-        let mut making = sqs.create_queue().queue_name(uuid::Uuid::now_v7().to_string());
+        let mut request = sqs.create_queue().queue_name(uuid::Uuid::now_v7().to_string());
         for (name, value) in attributes {
-            making = making.attributes((*name).into(), value);
+            request = request.attributes((*name).into(), value);
         }
-        let url = making.send().await.unwrap().queue_url.unwrap();
+        let url = request.send().await.unwrap().queue_url.unwrap();
         (sqs, url)
     }
 }
@@ -77,14 +77,14 @@ impl Drop for MiniStack {
     }
 }
 
-/// `TIDEMILL_MINISTACK`, or the one in `target/tools`, which is put there if it is missing.
+/// Returns the program of `TIDEMILL_MINISTACK`, or the one in `target/tools`, which is installed if missing.
 fn program() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("TIDEMILL_MINISTACK") {
-        return Some(named.into());
+    if let Some(path) = std::env::var_os("TIDEMILL_MINISTACK") {
+        return Some(path.into());
     }
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
     let (home, program) = (tools.join("ministack"), tools.join("ministack/bin/ministack"));
-    let _one_at_a_time = FileLock::wait(&tools.join("ministack.lock")).unwrap();
+    let _lock = FileLock::wait(&tools.join("ministack.lock")).unwrap();
     if program.exists() {
         return Some(program);
     }
@@ -96,9 +96,9 @@ fn program() -> Option<PathBuf> {
         (Path::new("python3"), &["-m", "venv", home.to_str().unwrap()]),
         (&home.join("bin/pip"), &["install", "--quiet", VERSION]),
     ];
-    for (program, words) in steps {
-        let done = Command::new(program).args(words).status().unwrap();
-        assert!(done.success(), "{} {words:?}", program.display());
+    for (program, args) in steps {
+        let status = Command::new(program).args(args).status().unwrap();
+        assert!(status.success(), "{} {args:?}", program.display());
     }
     Some(program)
 }

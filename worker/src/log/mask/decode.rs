@@ -1,6 +1,6 @@
-//! What programs write instead of a character: read back, however they chose which characters to write so.
+//! Decodes the escapes that programs print for characters, whichever characters they escape.
 
-/// A way to write characters.
+/// An encoding of characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     /// `%2F`.
@@ -9,33 +9,33 @@ pub(super) enum Encoding {
     Form,
     /// `\n`, `\"`, `\u0026`, `\x2f`, `\057`, `\ `: JSON, most languages, and shells' `\` and `$'...'`.
     Backslash,
-    /// The same, where `\xe9` is a character and not a byte, as Python and JavaScript write it.
+    /// Like `Backslash`, but `\xe9` is a character and not a byte, as Python and JavaScript print it.
     Latin,
-    /// `'it'\''s'` and `'it'"'"'s'`: single quotes of shells.
+    /// `'it'\''s'` and `'it'"'"'s'`: shell quoting with single quotes.
     Spliced,
     /// `''`, `""`, `$$`, `%%`: SQL, YAML, CSV, Makefiles.
     Doubled,
     /// `&amp;`, `&#39;`, `&#x27;`: XML and HTML.
     Entity,
-    /// All that may stand for a digit of base64, or for a break between its lines.
+    /// All escapes of a base64 digit or of a line break between digits.
     Digit,
 }
 
-/// What the beginning of some bytes is.
+/// The result of decoding the start of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decoded {
-    /// So many bytes stand for this one.
+    /// This number of bytes encodes this byte.
     Byte(usize, u8),
-    /// So many bytes stand for this character.
+    /// This number of bytes encodes this character.
     Char(usize, char),
-    /// What follows decides.
+    /// More bytes are needed.
     Partial,
-    /// It stands for itself.
+    /// The first byte is not encoded.
     Plain,
 }
 
 impl Encoding {
-    /// Whether `byte` may begin what stands for something else.
+    /// Returns whether `byte` may start an escape.
     pub const fn begins_with(self, byte: u8) -> bool {
         match self {
             Self::Percent => byte == b'%',
@@ -49,7 +49,7 @@ impl Encoding {
         }
     }
 
-    /// What `bytes` begin with; `is_last` says that nothing follows them.
+    /// Decodes the start of `bytes`. With `is_last`, no bytes follow.
     pub fn decode(self, bytes: &[u8], is_last: bool) -> Decoded {
         let decoded = match (self, bytes.first()) {
             (_, None) => Decoded::Partial,
@@ -74,13 +74,13 @@ impl Encoding {
     }
 }
 
-/// The number that the digits at the beginning of `bytes` are, and how many there are: at least `least`, at most `most`.
-fn number(bytes: &[u8], radix: u32, least: usize, most: usize) -> Result<(u32, usize), Decoded> {
+/// Parses `min` to `max` digits at the start of `bytes`; returns the number and the count of digits.
+fn number(bytes: &[u8], radix: u32, min: usize, max: usize) -> Result<(u32, usize), Decoded> {
     let (mut value, mut count) = (0_u32, 0);
-    while count < most {
+    while count < max {
         match bytes.get(count).map(|byte| char::from(*byte).to_digit(radix)) {
             Some(Some(digit)) => value = value.saturating_mul(radix).saturating_add(digit),
-            Some(None) if count >= least => break,
+            Some(None) if count >= min => break,
             Some(None) => return Err(Decoded::Plain),
             None => return Err(Decoded::Partial),
         }
@@ -107,8 +107,8 @@ fn percent(bytes: &[u8]) -> Decoded {
 fn backslash(bytes: &[u8], is_last: bool) -> Decoded {
     let Some(letter) = bytes.get(1) else { return Decoded::Partial };
     let rest = &bytes[2..];
-    // Of numbers that may have fewer digits the last ones may be missing.
-    let short = |rest: &[u8], radix, most| match number(rest, radix, 1, most) {
+    // At the end of the stream, a number may have fewer digits.
+    let short = |rest: &[u8], radix, max| match number(rest, radix, 1, max) {
         Err(Decoded::Partial) if is_last && !rest.is_empty() => number(rest, radix, 1, rest.len()),
         other => other,
     };
@@ -131,7 +131,7 @@ fn backslash(bytes: &[u8], is_last: bool) -> Decoded {
         }),
         other => Ok(Decoded::Byte(2, *other)),
     };
-    // `\x` that is no number is an `x` that was quoted for no reason.
+    // `\x` without digits is an escaped `x`.
     match decoded {
         Ok(Decoded::Plain) | Err(Decoded::Plain) => Decoded::Byte(2, *letter),
         Ok(decoded) | Err(decoded) => decoded,
@@ -150,24 +150,24 @@ fn braced(rest: &[u8]) -> Result<Decoded, Decoded> {
 
 /// `\ud83d\ude00`.
 fn surrogates(high: u32, bytes: &[u8]) -> Result<Decoded, Decoded> {
-    let follows = &bytes[6..];
-    let known = follows.len().min(2);
-    if follows[..known] != b"\\u"[..known] {
+    let following = &bytes[6..];
+    let compared = following.len().min(2);
+    if following[..compared] != b"\\u"[..compared] {
         return Err(Decoded::Plain);
     }
-    if known < 2 {
+    if compared < 2 {
         return Err(Decoded::Partial);
     }
-    match number(&follows[2..], 16, 4, 4)?.0 {
+    match number(&following[2..], 16, 4, 4)?.0 {
         low @ 0xdc00..=0xdfff => Ok(char(12, 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00))),
         _ => Err(Decoded::Plain),
     }
 }
 
-/// `$'\n'`, as zsh writes it between other characters.
+/// `$'\n'`, as zsh prints it between other characters.
 fn dollar(bytes: &[u8]) -> Decoded {
-    let known = bytes.len().min(3);
-    if bytes[..known] != b"$'\\"[..known] {
+    let compared = bytes.len().min(3);
+    if bytes[..compared] != b"$'\\"[..compared] {
         return Decoded::Plain;
     }
     let (Some(letter), Some(end)) = (bytes.get(3), bytes.get(4)) else { return Decoded::Partial };
@@ -180,11 +180,11 @@ fn dollar(bytes: &[u8]) -> Decoded {
 }
 
 fn spliced(bytes: &[u8]) -> Decoded {
-    for whole in [&b"'\\''"[..], b"'\"'\"'"] {
-        if bytes.starts_with(whole) {
-            return Decoded::Byte(whole.len(), b'\'');
+    for escape in [&b"'\\''"[..], b"'\"'\"'"] {
+        if bytes.starts_with(escape) {
+            return Decoded::Byte(escape.len(), b'\'');
         }
-        if whole.starts_with(bytes) {
+        if escape.starts_with(bytes) {
             return Decoded::Partial;
         }
     }
@@ -224,7 +224,7 @@ fn entity(bytes: &[u8]) -> Decoded {
 mod tests {
     use super::{Decoded, Encoding};
 
-    /// All of `text`, read back.
+    /// Decodes all of `text`.
     fn decoded(encoding: Encoding, text: &str) -> String {
         let (mut bytes, mut out) = (text.as_bytes(), Vec::new());
         while let Some(first) = bytes.first() {

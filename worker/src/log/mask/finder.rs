@@ -1,6 +1,6 @@
-//! Finds patterns byte by byte, and knows where the bytes that it saw are in the stream.
+//! Finds patterns byte by byte, and maps decoded characters to positions in the stream.
 
-#![allow(clippy::inline_always, reason = "what runs for each byte of output")]
+#![allow(clippy::inline_always, reason = "this runs for each byte of output")]
 
 use aho_corasick::{
     Anchored, PatternID, StartKind,
@@ -13,25 +13,25 @@ use std::{
     fmt,
 };
 
-/// Bytes that all patterns of one automaton have together at most: about three times what the largest secrets of a job come to.
+/// Maximum total size of the patterns of one automaton in bytes: about three times that of the largest secrets of a job.
 const MAX_PATTERN_BYTES: usize = 8 << 20;
 
-/// Up to so many an automaton is a table with all transitions, which takes about half a KiB for each byte, and is several
-/// times as fast.
+/// Maximum total pattern size for a DFA, a table of all transitions. It takes about half a KiB per byte and is several times as
+/// fast.
 const MAX_TABLE_BYTES: usize = 16 << 10;
 
-/// Why secrets cannot be masked; a job that has them must not begin.
+/// The reason why secrets cannot be masked. A job with such secrets must not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MaskError {
-    /// They are longer than a server ever hands out.
-    #[error("they are too long together; a job gets at most 256 KiB of secrets")]
+    /// The secrets are larger than a server sends.
+    #[error("the secrets are too large in total; a job gets at most 256 KiB of secrets")]
     TooLarge,
-    /// The automaton that finds them cannot be built.
-    #[error("what finds them cannot be built")]
+    /// The automaton cannot be built.
+    #[error("the search automaton cannot be built")]
     Automaton,
 }
 
-/// Whether the characters around a match hold bits of the secret, too.
+/// Whether the characters next to a match also contain bits of the secret.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PartialEdges {
     /// The character before.
@@ -40,15 +40,15 @@ pub(super) struct PartialEdges {
     pub after: bool,
 }
 
-/// What ends with the byte at hand.
+/// A match that ends at the current byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Match {
-    /// Its length in characters.
+    /// Length in characters.
     pub length: usize,
     pub edges: PartialEdges,
 }
 
-/// An automaton, fast or small.
+/// A fast or a small automaton.
 enum Automaton {
     Table(Box<DFA>),
     Compact(Box<NFA>),
@@ -57,9 +57,9 @@ enum Automaton {
 /// Finds patterns byte by byte.
 pub(super) struct Finder {
     automaton: Automaton,
-    /// Where every stream begins.
+    /// The initial state.
     pub start: StateID,
-    /// How many of the last bytes a state stands for (they are the beginning of a pattern), sorted by state.
+    /// For each state, how many of the last bytes are the start of a pattern; sorted by state.
     depths: Box<[(StateID, u32)]>,
     edges: Box<[PartialEdges]>,
     /// The length of the longest pattern.
@@ -69,7 +69,7 @@ pub(super) struct Finder {
 impl Automaton {
     fn new(patterns: &BTreeMap<Vec<u8>, PartialEdges>, bytes: usize) -> Result<Self, MaskError> {
         let failed = |_| MaskError::Automaton;
-        // What follows is looked at byte by byte: a prefilter would never be used.
+        // The automaton runs byte by byte, which never uses a prefilter.
         if bytes <= MAX_TABLE_BYTES {
             let mut builder = DFA::builder();
             let built = builder.start_kind(StartKind::Unanchored).prefilter(false).build(patterns.keys());
@@ -97,7 +97,7 @@ impl Automaton {
 
     #[inline(always)]
     fn is_match(&self, state: StateID) -> bool {
-        // The special states come first: this is one comparison.
+        // Special states have the lowest ids: this is one comparison.
         match self {
             Self::Table(automaton) => automaton.is_special(state) && automaton.is_match(state),
             Self::Compact(automaton) => automaton.is_special(state) && automaton.is_match(state),
@@ -134,7 +134,7 @@ impl fmt::Debug for Finder {
 }
 
 impl Finder {
-    /// A finder of `patterns`, none of which is empty; `None` when there are none.
+    /// Creates a finder of non-empty `patterns`, or `None` if there are no patterns.
     pub fn new(patterns: BTreeMap<Vec<u8>, PartialEdges>) -> Result<Option<Self>, MaskError> {
         let Some(longest) = patterns.keys().map(Vec::len).max() else { return Ok(None) };
         let bytes: usize = patterns.keys().map(Vec::len).sum();
@@ -157,13 +157,13 @@ impl Finder {
         Ok(Some(Self { automaton, start, depths: depths.into(), edges, longest }))
     }
 
-    /// The state after one more byte.
+    /// Returns the state after one more byte.
     #[inline(always)]
     pub fn next(&self, state: StateID, byte: u8) -> StateID {
         self.automaton.next(state, byte)
     }
 
-    /// The longest pattern that ends in `state`.
+    /// Returns the longest pattern that ends in `state`.
     #[inline(always)]
     pub fn matched(&self, state: StateID) -> Option<Match> {
         if self.automaton.is_match(state) { Some(self.longest(state)) } else { None }
@@ -185,34 +185,34 @@ impl Finder {
         longest
     }
 
-    /// How many of the last bytes may be the beginning of a pattern.
+    /// Returns how many of the last bytes may be the start of a pattern.
     pub fn depth(&self, state: StateID) -> usize {
-        let found = self.depths.binary_search_by_key(&state, |(known, _)| *known);
-        found.ok().and_then(|at| self.depths.get(at)).map_or(0, |(_, depth)| *depth as usize)
+        let index = self.depths.binary_search_by_key(&state, |(id, _)| *id);
+        index.ok().and_then(|index| self.depths.get(index)).map_or(0, |(_, depth)| *depth as usize)
     }
 }
 
-/// Where in the stream the last characters were that a finder saw: one character may stand for several bytes, and bytes between
-/// two characters may not count.
+/// Stream positions of the last characters of a finder: one character may be encoded by several bytes, and bytes between two
+/// characters may be skipped.
 #[derive(Debug)]
 pub(super) struct CharPositions {
-    /// Characters so far.
+    /// Number of characters so far.
     count: usize,
-    /// Where runs of characters of one byte each begin: the number of the character, and its place.
+    /// Starts of runs of single-byte characters: the number of the character and its position.
     runs: VecDeque<(usize, usize)>,
-    /// Where the last run ends.
+    /// End of the last run.
     end: usize,
 }
 
 impl Default for CharPositions {
     fn default() -> Self {
-        // No character is expected next: the first one begins a run.
+        // No next position is expected: the first character starts a run.
         Self { count: 0, runs: VecDeque::new(), end: usize::MAX }
     }
 }
 
 impl CharPositions {
-    /// As if all the bytes before `at` had been characters.
+    /// Resets to a stream in which each byte before `at` is a character.
     pub fn set_contiguous(&mut self, at: usize, longest: usize) {
         self.count = at.min(longest);
         self.end = at;
@@ -220,26 +220,26 @@ impl CharPositions {
         self.runs.push_back((0, at - self.count));
     }
 
-    /// Adds a character that is at `begin..end`; nobody asks for more than the last `longest` and one.
+    /// Adds a character at `start..end`. Only the last `longest` + 1 characters are kept.
     #[inline(always)]
-    pub fn push(&mut self, begin: usize, end: usize, longest: usize) {
-        if self.end != begin {
-            self.begin_run(begin, longest);
+    pub fn push(&mut self, start: usize, end: usize, longest: usize) {
+        if self.end != start {
+            self.start_run(start, longest);
         }
         self.count += 1;
-        // A longer one ends its run, as what follows is elsewhere.
-        self.end = if end == begin + 1 { end } else { usize::MAX };
+        // A character of several bytes ends its run.
+        self.end = if end == start + 1 { end } else { usize::MAX };
     }
 
     #[cold]
-    fn begin_run(&mut self, begin: usize, longest: usize) {
-        self.runs.push_back((self.count, begin));
+    fn start_run(&mut self, start: usize, longest: usize) {
+        self.runs.push_back((self.count, start));
         while self.runs.get(1).is_some_and(|(first, _)| first + longest < self.count) {
             self.runs.pop_front();
         }
     }
 
-    /// Forgets the last character.
+    /// Removes the last character.
     pub fn pop(&mut self) {
         self.count = self.count.saturating_sub(1);
         if self.runs.back().is_some_and(|(first, _)| *first >= self.count) {
@@ -248,14 +248,14 @@ impl CharPositions {
         self.end = usize::MAX;
     }
 
-    /// Where the last `length` characters begin.
+    /// Returns the start of the last `length` characters.
     pub fn begin_of(&self, length: usize) -> Option<usize> {
-        let wanted = self.count.checked_sub(length)?;
-        let (first, place) = self.runs.iter().rev().find(|(first, _)| *first <= wanted)?;
-        Some(place + (wanted - first))
+        let target = self.count.checked_sub(length)?;
+        let (first, position) = self.runs.iter().rev().find(|(first, _)| *first <= target)?;
+        Some(position + (target - first))
     }
 
-    /// How many characters there were.
+    /// Returns the number of characters so far.
     pub const fn count(&self) -> usize {
         self.count
     }

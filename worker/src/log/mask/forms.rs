@@ -1,31 +1,31 @@
-//! What is looked for: the parts of each secret, and the digits that encodings of them have in common.
+//! Computes the search patterns: the lines of each secret, and the digits that all base64 and hex encodings of them share.
 
 use super::finder::PartialEdges;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use data_encoding::HEXLOWER;
 use std::collections::BTreeMap;
 
-/// Shorter values, and shorter lines of values, are not masked: a log in which every `1` is masked says nothing.
+/// Minimum length in bytes of a masked value or line: a log in which every `1` is masked is useless.
 pub const MIN_LEN: usize = 4;
-/// Fewer digits of base64 are too likely to stand for something else.
+/// Minimum number of base64 digits in a pattern; fewer match unrelated text too often.
 const MIN_BASE64: usize = 4;
-/// The digits of base64 in the order of their values.
+/// The base64 digits in the order of their values.
 const BASE64_ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// The patterns for some values.
+/// The search patterns for some values.
 #[derive(Debug)]
 pub(super) struct EncodedForms {
     /// The values and their lines.
     pub plain: BTreeMap<Vec<u8>, PartialEdges>,
-    /// In digits of base64, those of the standard alphabet.
+    /// Patterns in base64 digits of the standard alphabet.
     pub base64: BTreeMap<Vec<u8>, PartialEdges>,
-    /// The digits of base64 that may stand before those, and hold some bits of them.
+    /// The base64 digits that may precede a pattern and contain some of its bits.
     pub leads: Box<[bool; 256]>,
-    /// In hex digits, lower case.
+    /// Patterns in lowercase hex digits.
     pub hex: BTreeMap<Vec<u8>, PartialEdges>,
-    /// Whether one of them has a space in it.
+    /// Whether a value contains a space.
     pub has_space: bool,
-    /// Whether one of them has a character of Latin 1 in it that is none of ASCII.
+    /// Whether a value contains a Latin-1 character that is not ASCII.
     pub has_latin: bool,
 }
 
@@ -43,7 +43,7 @@ impl EncodedForms {
             forms.add(value);
             forms.add(value.trim_end_matches(['\r', '\n']));
             for line in value.lines() {
-                // Programs that show a file indent its lines anew.
+                // Programs that print a file may change its indentation.
                 forms.add(line);
                 forms.add(line.trim_end());
                 forms.add(line.trim());
@@ -66,19 +66,19 @@ impl EncodedForms {
                 self.leads[usize::from(*digit)] = true;
             }
         }
-        // Those of the other alphabet.
+        // The URL-safe alphabet.
         (self.leads[usize::from(b'-')], self.leads[usize::from(b'_')]) =
             (self.leads[usize::from(b'+')], self.leads[usize::from(b'/')]);
         for (digits, edges) in base64_forms(part.as_bytes()) {
-            let known = self.base64.entry(digits).or_default();
-            known.before |= edges.before;
-            known.after |= edges.after;
+            let known_edges = self.base64.entry(digits).or_default();
+            known_edges.before |= edges.before;
+            known_edges.after |= edges.after;
         }
     }
 }
 
-/// What every base64 of something that holds `value` holds: for each of the three places at which it may begin, the digits
-/// that depend on nothing else. The digits at the edges depend on what is around it, too.
+/// Returns the digits that every base64 encoding of data with `value` contains: for each of the three alignments, the
+/// digits that depend only on `value`. The digits at the edges also depend on the data next to it.
 fn base64_forms(value: &[u8]) -> Vec<(Vec<u8>, PartialEdges)> {
     let mut forms = Vec::new();
     for before in 0..3_usize {

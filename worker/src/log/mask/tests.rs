@@ -1,4 +1,4 @@
-//! The mask against made-up output; tests/masking.rs has real programs.
+//! Tests of the mask with synthetic output; tests/masking.rs uses real programs.
 
 use super::{MASK, SecretMask, Stream};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -9,12 +9,12 @@ const SECRET: &str = "s3cr3t/va'lue with\"quotes+";
 
 fn masked(mask: &SecretMask, chunks: &[&[u8]]) -> Vec<u8> {
     let mut stream = Stream::default();
-    let mut shown = Vec::new();
+    let mut output = Vec::new();
     for chunk in chunks {
-        shown.extend(mask.push(&mut stream, chunk));
+        output.extend(mask.push(&mut stream, chunk));
     }
-    shown.extend(mask.finish(&mut stream));
-    shown
+    output.extend(mask.finish(&mut stream));
+    output
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn secret_is_masked_in_every_printed_form() {
         let lines: Vec<_> = text.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
         lines.join("\n") + "\n"
     };
-    for (printed, left) in [
+    for (printed, expected) in [
         (SECRET.to_owned(), ""),
         (format!("Authorization: {SECRET}\n"), "Authorization: \n"),
         ("s3cr3t%2Fva%27lue%20with%22quotes%2B".into(), ""),
@@ -36,18 +36,18 @@ fn secret_is_masked_in_every_printed_form() {
         (hex.to_uppercase(), ""),
         (hex, ""),
     ] {
-        let shown = String::from_utf8(masked(&mask, &[printed.as_bytes()])).unwrap();
-        assert_eq!(shown.replace("[masked]", ""), left, "{printed}");
-        assert!(shown.contains("[masked]"), "{printed}");
+        let output = String::from_utf8(masked(&mask, &[printed.as_bytes()])).unwrap();
+        assert_eq!(output.replace("[masked]", ""), expected, "{printed}");
+        assert!(output.contains("[masked]"), "{printed}");
     }
     for before in 0..4 {
         let text = STANDARD.encode(format!("{}{SECRET}", "-".repeat(before)));
-        let shown = String::from_utf8(masked(&mask, &[text.as_bytes()])).unwrap();
-        assert!(shown.contains("[masked]") && shown.len() < 20, "{before}: {shown}");
+        let output = String::from_utf8(masked(&mask, &[text.as_bytes()])).unwrap();
+        assert!(output.contains("[masked]") && output.len() < 20, "{before}: {output}");
     }
-    let shown = String::from_utf8(masked(&mask, &[wrapped.as_bytes()])).unwrap();
-    assert!(shown.contains("[masked]"), "{shown}");
-    assert!(!shown.replace('\n', "").contains(&STANDARD.encode(&SECRET[2..20])[..20]), "{shown}");
+    let output = String::from_utf8(masked(&mask, &[wrapped.as_bytes()])).unwrap();
+    assert!(output.contains("[masked]"), "{output}");
+    assert!(!output.replace('\n', "").contains(&STANDARD.encode(&SECRET[2..20])[..20]), "{output}");
 }
 
 #[test]
@@ -58,14 +58,14 @@ fn each_line_of_a_multiline_secret_is_masked() {
 }
 
 #[test]
-fn output_without_a_secrets_beginning_is_not_delayed() {
+fn output_without_the_start_of_a_secret_is_not_delayed() {
     let mask = SecretMask::new(["password"]).unwrap();
     let mut stream = Stream::default();
     assert_eq!(mask.push(&mut stream, b"step 1 of 2"), b"step 1 of 2");
     assert_eq!(mask.push(&mut stream, b"; pass"), b"; ");
     assert_eq!(mask.push(&mut stream, b"ed\n"), b"passed\n");
     assert_eq!(mask.push(&mut stream, b"passw"), b"");
-    // What follows it may overlap with another one.
+    // The next bytes may belong to an overlapping secret.
     assert_eq!(mask.push(&mut stream, b"ord"), b"");
     assert_eq!(mask.push(&mut stream, b".pa"), b"[masked].");
     assert_eq!(mask.finish(&mut stream), b"pa");
@@ -77,7 +77,7 @@ fn overlapping_secrets_are_masked_whole() {
     assert_eq!(masked(&mask, &[b"<abcdefghSECRETTAIL>"]), b"<[masked]>");
     let mask = SecretMask::new(["abcdXYZabcd"]).unwrap();
     assert_eq!(masked(&mask, &[b"abcdXYZabcdXYZabcd", b"!"]), b"[masked]!");
-    // One that ends within what was shown as masked already.
+    // A secret that overlaps a match whose mask is already released.
     let mask = SecretMask::new(["12345678", "5678abcd"]).unwrap();
     assert_eq!(masked(&mask, &[b"1234", b"5678", b"ab", b"cd", b"."]), b"[masked].");
 }
@@ -89,11 +89,11 @@ fn base64_is_masked_for_any_line_length() {
     for width in [1, 2, 19] {
         let lines: Vec<_> = text.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
         let bytes = lines.join("\r\n").into_bytes();
-        let shown = masked(&mask, &bytes.chunks(1).collect::<Vec<_>>());
+        let output = masked(&mask, &bytes.chunks(1).collect::<Vec<_>>());
         assert!(
-            shown.starts_with(MASK) && shown.len() < MASK.len() + 8,
+            output.starts_with(MASK) && output.len() < MASK.len() + 8,
             "{}",
-            String::from_utf8_lossy(&shown)
+            String::from_utf8_lossy(&output)
         );
     }
 }
@@ -121,11 +121,11 @@ proptest! {
         cuts.extend([0, text.len()]);
         cuts.sort_unstable();
         let chunks: Vec<&[u8]> = cuts.windows(2).map(|pair| &text.as_bytes()[pair[0]..pair[1]]).collect();
-        let shown = masked(&mask, &chunks);
-        prop_assert_eq!(&shown, &masked(&mask, &[text.as_bytes()]), "cuts do not matter");
-        let shown = String::from_utf8(shown).unwrap();
-        prop_assert!(!shown.contains(&secret), "{}", shown);
-        prop_assert!(shown.contains("[masked]"), "{}", shown);
+        let output = masked(&mask, &chunks);
+        prop_assert_eq!(&output, &masked(&mask, &[text.as_bytes()]), "cuts do not matter");
+        let output = String::from_utf8(output).unwrap();
+        prop_assert!(!output.contains(&secret), "{}", output);
+        prop_assert!(output.contains("[masked]"), "{}", output);
     }
 
     #[test]
@@ -134,7 +134,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let mask = SecretMask::new(["a secret that nobody prints"]).unwrap();
-        let (one, other) = bytes.split_at(cut.index(bytes.len() + 1));
-        prop_assert_eq!(masked(&mask, &[one, other]), bytes.clone());
+        let (first, second) = bytes.split_at(cut.index(bytes.len() + 1));
+        prop_assert_eq!(masked(&mask, &[first, second]), bytes.clone());
     }
 }

@@ -1,125 +1,132 @@
-//! Reads what git prints of trees and objects, piece by piece and with limits. Pure: no process is run here.
+//! Parses git's listings of trees and objects incrementally and with limits. Runs no process.
 
 use std::ops::ControlFlow;
 
-/// The longest path that is taken: more than a file system has.
+/// Maximum path length in bytes: more than file systems allow.
 pub const MAX_PATH_LEN: usize = 4096;
-/// What a record of a tree has beside its path.
+/// Maximum length of a tree record without its path.
 const MAX_ENTRY_OVERHEAD: usize = 160;
 
-/// Cuts bytes that come in pieces into records that each end with a NUL.
+/// Splits chunks of bytes into NUL-terminated records.
 #[derive(Debug, Default)]
 pub struct Records {
-    part: Vec<u8>,
+    partial: Vec<u8>,
 }
 
 impl Records {
-    /// Gives each record that `bytes` complete to `take`, until it breaks, or one is longer than any that git prints.
-    pub fn push(&mut self, bytes: &[u8], take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+    /// Passes each record that `bytes` complete to `sink`. Breaks if `sink` does, or if a record is longer than any
+    /// that git prints.
+    pub fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
         let mut rest = bytes;
         while let Some(end) = memchr::memchr(0, rest) {
-            if self.part.len() + end > MAX_PATH_LEN + MAX_ENTRY_OVERHEAD {
+            if self.partial.len() + end > MAX_PATH_LEN + MAX_ENTRY_OVERHEAD {
                 return ControlFlow::Break(());
             }
-            if self.part.is_empty() {
-                take(&rest[..end])?;
+            if self.partial.is_empty() {
+                sink(&rest[..end])?;
             } else {
-                self.part.extend_from_slice(&rest[..end]);
-                let record = std::mem::take(&mut self.part);
-                take(&record)?;
+                self.partial.extend_from_slice(&rest[..end]);
+                let record = std::mem::take(&mut self.partial);
+                sink(&record)?;
             }
             rest = &rest[end + 1..];
         }
-        if self.part.len() + rest.len() > MAX_PATH_LEN + MAX_ENTRY_OVERHEAD {
+        if self.partial.len() + rest.len() > MAX_PATH_LEN + MAX_ENTRY_OVERHEAD {
             return ControlFlow::Break(());
         }
-        self.part.extend_from_slice(rest);
+        self.partial.extend_from_slice(rest);
         ControlFlow::Continue(())
     }
 }
 
-/// An entry of a tree, as `git ls-tree -z` shows it, with or without `-l`.
+/// A tree entry, as `git ls-tree -z` prints it, with or without `-l`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// Whether it is a file, and neither a directory, a link nor a submodule.
+    /// Whether it is a regular file.
     pub is_file: bool,
-    /// Its bytes, where that was asked for and it has any.
+    /// Size in bytes, if requested and the entry has one.
     pub size: Option<u64>,
     /// Its path.
     pub path: &'a [u8],
 }
 
-/// The entry in a record; `None` for what git does not print.
+/// Parses a record; `None` if git does not print such a record.
 pub fn entry(record: &[u8]) -> Option<Entry<'_>> {
     let tab = memchr::memchr(b'\t', record)?;
     let path = record.get(tab + 1..).filter(|path| !path.is_empty() && path.len() <= MAX_PATH_LEN)?;
     let head = std::str::from_utf8(&record[..tab]).ok()?;
-    let mut words = head.split_ascii_whitespace();
-    let (mode, kind, _object) = (words.next()?, words.next()?, words.next()?);
-    let size = words.next().and_then(|size| size.parse().ok());
+    let mut fields = head.split_ascii_whitespace();
+    let (mode, kind, _object) = (fields.next()?, fields.next()?, fields.next()?);
+    let size = fields.next().and_then(|size| size.parse().ok());
     Some(Entry { is_file: kind == "blob" && matches!(mode, "100644" | "100755" | "100664"), size, path })
 }
 
-/// Paths, as long as they are not too many.
+/// A list of paths with limits.
 #[derive(Debug)]
 pub struct Paths {
     records: Records,
-    kept: Option<Vec<String>>,
+    collected: Option<Vec<String>>,
     bytes: usize,
     max_count: usize,
     max_bytes: usize,
 }
 
 impl Paths {
-    /// None yet, and at most `max_count` with `max_bytes` together.
+    /// Creates an empty list of at most `max_count` paths with `max_bytes` in total.
     pub const fn new(max_count: usize, max_bytes: usize) -> Self {
-        Self { records: Records { part: Vec::new() }, kept: Some(Vec::new()), bytes: 0, max_count, max_bytes }
+        Self {
+            records: Records { partial: Vec::new() },
+            collected: Some(Vec::new()),
+            bytes: 0,
+            max_count,
+            max_bytes,
+        }
     }
 
-    /// Takes more of what git prints; breaks once there are too many.
+    /// Adds a chunk of git's output; breaks once a limit is exceeded.
     pub fn push(&mut self, bytes: &[u8]) -> ControlFlow<()> {
-        let Self { records, kept, bytes: total, max_count, max_bytes } = self;
+        let Self { records, collected, bytes: total, max_count, max_bytes } = self;
         let flow = records.push(bytes, &mut |path| {
-            let Some(list) = kept.as_mut() else { return ControlFlow::Break(()) };
+            let Some(list) = collected.as_mut() else { return ControlFlow::Break(()) };
             let path = String::from_utf8_lossy(path);
             *total += path.len();
             if list.len() >= *max_count || *total > *max_bytes || path.len() > MAX_PATH_LEN {
-                *kept = None;
+                *collected = None;
                 return ControlFlow::Break(());
             }
             list.push(path.into_owned());
             ControlFlow::Continue(())
         });
         if flow.is_break() {
-            self.kept = None;
+            self.collected = None;
         }
         flow
     }
 
-    /// All of them; `None` when they were too many.
+    /// Returns all paths, or `None` if a limit was exceeded.
     pub fn all(self) -> Option<Vec<String>> {
-        self.kept
+        self.collected
     }
 }
 
-/// What `git cat-file --batch-check` or `--batch` says of an object before its bytes.
+/// The line that `git cat-file --batch-check` or `--batch` prints for an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectHeader<'a> {
     /// Its hash.
     pub hash: &'a str,
-    /// Whether it is a blob: the bytes of a file.
+    /// Whether it is a blob: the content of a file.
     pub is_blob: bool,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// The object that a line of `cat-file` describes; `None`: there is none.
+/// Parses a line of `cat-file`; `None` if there is no such object.
 pub fn object(line: &str) -> Option<ObjectHeader<'_>> {
-    let mut words = line.split(' ');
-    let (hash, kind, size) = (words.next()?, words.next()?, words.next()?);
+    let mut fields = line.split(' ');
+    let (hash, kind, size) = (fields.next()?, fields.next()?, fields.next()?);
     let is_hash = matches!(hash.len(), 40 | 64) && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_kind = matches!(kind, "blob" | "tree" | "commit" | "tag");
-    if !is_hash || !is_kind || words.next().is_some() {
+    if !is_hash || !is_kind || fields.next().is_some() {
         return None;
     }
     Some(ObjectHeader { hash, is_blob: kind == "blob", size: size.parse().ok()? })
@@ -137,39 +144,39 @@ mod tests {
     fn records_are_the_same_for_any_chunking() {
         let bytes = b"one\0\0three and more\0rest";
         for size in 1..bytes.len() {
-            let (mut records, mut found) = (Records::default(), Vec::new());
-            for piece in bytes.chunks(size) {
-                let flow = records.push(piece, &mut |record| {
-                    found.push(record.to_vec());
+            let (mut records, mut parsed) = (Records::default(), Vec::new());
+            for chunk in bytes.chunks(size) {
+                let flow = records.push(chunk, &mut |record| {
+                    parsed.push(record.to_vec());
                     ControlFlow::Continue(())
                 });
                 assert!(flow.is_continue());
             }
-            assert_eq!(found, [&b"one"[..], b"", b"three and more"]);
+            assert_eq!(parsed, [&b"one"[..], b"", b"three and more"]);
         }
     }
 
     #[test]
-    fn endless_record_is_refused() {
+    fn endless_record_is_rejected() {
         let mut records = Records::default();
-        let mut pieces = 0;
+        let mut chunks = 0;
         while records.push(&[b'x'; 1000], &mut |_| ControlFlow::Continue(())).is_continue() {
-            pieces += 1;
+            chunks += 1;
         }
-        assert!(pieces <= MAX_PATH_LEN / 1000 + 1, "{pieces}");
+        assert!(chunks <= MAX_PATH_LEN / 1000 + 1, "{chunks}");
     }
 
     #[test]
-    fn entries_of_trees_are_read_with_their_sizes() {
+    fn tree_entries_are_parsed_with_sizes() {
         let record = format!("100644 blob {HASH}      12\tsrc/a\tb c.rs");
-        let found = entry(record.as_bytes()).unwrap();
-        assert_eq!((found.is_file, found.size, found.path), (true, Some(12), &b"src/a\tb c.rs"[..]));
+        let parsed = entry(record.as_bytes()).unwrap();
+        assert_eq!((parsed.is_file, parsed.size, parsed.path), (true, Some(12), &b"src/a\tb c.rs"[..]));
         for (head, is_file) in
             [("120000 blob", false), ("160000 commit", false), ("040000 tree", false), ("100755 blob", true)]
         {
             let record = format!("{head} {HASH}       -\tx");
-            let found = entry(record.as_bytes()).unwrap();
-            assert_eq!((found.is_file, found.size), (is_file, None), "{head}");
+            let parsed = entry(record.as_bytes()).unwrap();
+            assert_eq!((parsed.is_file, parsed.size), (is_file, None), "{head}");
         }
         for record in ["", "\t", "100644 blob\tx", "100644 blob e\t"] {
             assert_eq!(entry(record.as_bytes()), None, "{record}");
@@ -189,9 +196,9 @@ mod tests {
 
     #[test]
     fn missing_objects_are_recognized() {
-        let found = format!("{HASH} blob 12");
-        let found = object(&found).unwrap();
-        assert_eq!((found.hash, found.is_blob, found.size), (HASH, true, 12));
+        let line = format!("{HASH} blob 12");
+        let header = object(&line).unwrap();
+        assert_eq!((header.hash, header.is_blob, header.size), (HASH, true, 12));
         assert!(!object(&format!("{HASH} tree 12")).unwrap().is_blob);
         for line in
             ["x missing", "main:a b missing", &format!("{HASH} blob"), &format!("{HASH} blob 1 2"), ""]

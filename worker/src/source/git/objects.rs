@@ -1,4 +1,4 @@
-//! Reads files of a commit, in two processes however many they are, and with limits.
+//! Reads any number of files of a commit with two git processes, within limits.
 
 use super::{
     listing::{self, MAX_PATH_LEN},
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tidemill_core::execution::discovery::MAX_FILES_BYTES;
 use tidemill_core::pipeline::MAX_FILE_BYTES;
 
-/// The longest line that describes an object: it repeats the path that was asked for.
+/// Maximum length of a line that describes an object; it repeats the requested path.
 const MAX_LINE_LEN: usize = MAX_PATH_LEN + 256;
 
 /// Reads files of one commit.
@@ -17,67 +17,67 @@ const MAX_LINE_LEN: usize = MAX_PATH_LEN + 256;
 pub struct FileReader {
     repo: PathBuf,
     commit: String,
-    watch: ProcessLimits<'static>,
-    /// How many bytes may still be read.
-    left: usize,
+    limits: ProcessLimits<'static>,
+    /// Remaining bytes that may be read.
+    remaining: usize,
     processes: Option<CatFileProcesses>,
 }
 
-/// One process says what an object is, and so how large; another one gives its bytes.
+/// One process reports the type and size of objects; the other one returns their content.
 #[derive(Debug)]
 struct CatFileProcesses {
-    describes: QueryProcess,
-    reads: QueryProcess,
+    check: QueryProcess,
+    content: QueryProcess,
 }
 
 impl FileReader {
-    /// A reader of the files at `commit` in `repo`; processes are started once they are needed.
-    pub fn new(repo: &Path, commit: &str, watch: ProcessLimits<'static>) -> Self {
+    /// Creates a reader of the files at `commit` in `repo`; processes start when first needed.
+    pub fn new(repo: &Path, commit: &str, limits: ProcessLimits<'static>) -> Self {
         let (repo, commit) = (repo.to_owned(), commit.to_owned());
-        Self { repo, commit, watch, left: MAX_FILES_BYTES, processes: None }
+        Self { repo, commit, limits, remaining: MAX_FILES_BYTES, processes: None }
     }
 
-    /// Whether there is a file at `path`.
+    /// Returns whether `path` is a file.
     pub fn is_file(&mut self, path: &str) -> bool {
         self.describe(path).is_ok_and(|line| listing::object(&line).is_some_and(|object| object.is_blob))
     }
 
-    /// What git says of the object at `path`.
+    /// Returns git's description of the object at `path`.
     fn describe(&mut self, path: &str) -> Result<String, String> {
         if path.chars().any(char::is_control) || path.len() > MAX_PATH_LEN {
-            return Err("this is no path that is read".to_owned());
+            return Err("the path is too long or has control characters".to_owned());
         }
         let failed = |error: SourceError| error.to_string();
-        let question = format!("{}:{path}", self.commit);
-        let describes = &mut self.processes().map_err(failed)?.describes;
-        describes.ask(&question).map_err(failed)?;
-        describes.line(MAX_LINE_LEN).map_err(failed)
+        let request = format!("{}:{path}", self.commit);
+        let check = &mut self.processes().map_err(failed)?.check;
+        check.ask(&request).map_err(failed)?;
+        check.line(MAX_LINE_LEN).map_err(failed)
     }
 
-    /// The text of the file at `path`; or why there is none, in words that follow "cannot be read: ".
+    /// Returns the text of the file at `path`, or an error message to be shown after "cannot be read: ".
     pub fn read(&mut self, path: &str) -> Result<String, String> {
         let failed = |error: SourceError| error.to_string();
         let line = self.describe(path)?;
         let object = listing::object(&line).ok_or_else(|| format!("there is no file {path}"))?;
         if !object.is_blob {
-            return Err(format!("{path} is no file"));
+            return Err(format!("{path} is not a file"));
         }
         let size = usize::try_from(object.size).unwrap_or(usize::MAX);
         if size > MAX_FILE_BYTES {
-            return Err(format!("{path} has {size} bytes, and {MAX_FILE_BYTES} is the limit"));
+            return Err(format!("{path} has {size} bytes; the limit is {MAX_FILE_BYTES}"));
         }
-        self.left = self.left.checked_sub(size).ok_or_else(|| {
+        self.remaining = self.remaining.checked_sub(size).ok_or_else(|| {
             format!(
-                "the pipeline files of this commit have more than {MAX_FILES_BYTES} bytes together, with what they include"
+                "the pipeline files of this commit and their includes have more than {MAX_FILES_BYTES} bytes in total"
             )
         })?;
-        let reads = &mut self.processes().map_err(failed)?.reads;
-        reads.ask(object.hash).map_err(failed)?;
-        let line = reads.line(MAX_LINE_LEN).map_err(failed)?;
+        let content = &mut self.processes().map_err(failed)?.content;
+        content.ask(object.hash).map_err(failed)?;
+        let line = content.line(MAX_LINE_LEN).map_err(failed)?;
         if listing::object(&line).is_none_or(|described| described.size != object.size) {
-            return Err("git does not know an object that it has just described".to_owned());
+            return Err("git cannot read an object that it has just described".to_owned());
         }
-        let mut bytes = reads.bytes(size + 1).map_err(failed)?;
+        let mut bytes = content.bytes(size + 1).map_err(failed)?;
         bytes.truncate(size);
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -86,8 +86,8 @@ impl FileReader {
         let processes = if let Some(processes) = self.processes.take() {
             processes
         } else {
-            let start = |how| QueryProcess::start(git::at(&self.repo).args(["cat-file", how]), self.watch);
-            CatFileProcesses { describes: start("--batch-check")?, reads: start("--batch")? }
+            let start = |mode| QueryProcess::start(git::at(&self.repo).args(["cat-file", mode]), self.limits);
+            CatFileProcesses { check: start("--batch-check")?, content: start("--batch")? }
         };
         Ok(self.processes.insert(processes))
     }

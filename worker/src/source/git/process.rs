@@ -1,5 +1,5 @@
-//! Git processes that cannot outstay their bounds: each is the first of a process group of its own, which is killed as a
-//! whole; what it prints is read with limits; its memory is limited.
+//! Runs git processes within bounds: each leads its own process group, which is killed as a whole; its output and its memory
+//! are limited.
 
 use crate::source::{
     bounds::{OperationBounds, POLL_INTERVAL},
@@ -24,50 +24,50 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Memory of its own that a git process may have, files that it maps aside.
+/// Default memory limit of a git process in bytes, without memory-mapped files.
 const MAX_MEMORY: u64 = 2 << 30;
-/// What of a process's errors is kept: the last of them.
+/// How many of the last bytes of stderr are kept.
 const MAX_STDERR_BYTES: usize = 16 << 10;
-/// A git server that sends less than this, over the time of [`Limits::silence`](crate::source::Limits), counts as silent.
+/// A git server that sends less than this during [`Limits::silence`](crate::source::Limits) counts as silent.
 const MIN_BYTES_PER_SECOND: u64 = 16;
-/// How often the growth of what a process writes is looked at.
+/// How often the size of the directory that a process writes is measured.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(200);
-/// How long a killed process may take to be gone.
+/// How long to wait for a killed process to exit.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 const BUFFER_SIZE: usize = 64 << 10;
 
-/// What one process may do.
+/// Limits of one process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProcessLimits<'a> {
-    /// Whether another machine may be waited for, whose silence has a limit.
+    /// Whether the process waits for another machine, whose silence is limited.
     pub network: bool,
-    /// How long it may take in all, where that is less than [`Limits::operation`](crate::source::Limits).
+    /// Maximum duration, if less than [`Limits::operation`](crate::source::Limits).
     pub time: Option<Duration>,
-    /// Memory of its own, where that is less than usual.
+    /// Maximum memory in bytes, if less than the default.
     pub memory: Option<u64>,
-    /// A directory that it writes into, and how many bytes that may have.
+    /// The directory that it writes to, and its maximum size in bytes.
     pub growth: Option<(&'a Path, u64)>,
 }
 
-/// How a process ended.
+/// How a process exited.
 #[derive(Debug)]
 pub struct Ended {
-    /// `None`: who reads its output had enough.
+    /// The exit status; `None` if the reader of its output stopped.
     pub status: Option<ExitStatus>,
-    /// The last of its errors, without progress.
+    /// The end of stderr, without progress lines.
     pub errors: String,
 }
 
-/// Runs `command`; `sink` gets what it prints, piece by piece, until it breaks.
+/// Runs `command` and passes its output in chunks to `sink` until that breaks.
 pub fn supervise(
     command: &mut Command,
-    watch: ProcessLimits<'_>,
+    limits: ProcessLimits<'_>,
     sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<Ended, SourceError> {
-    let mut group = ProcessGroup::spawn(command, watch)?;
+    let mut group = ProcessGroup::spawn(command, limits)?;
     let (mut output, mut errors) = (group.child.stdout.take(), group.child.stderr.take());
-    let mut vigil = ProcessMonitor::new(watch);
-    let mut last_errors = StderrTail::default();
+    let mut monitor = ProcessMonitor::new(limits);
+    let mut stderr_tail = StderrTail::default();
     let mut buffer = vec![0; BUFFER_SIZE];
     while output.is_some() || errors.is_some() {
         let fds = [output.as_ref().map(AsFd::as_fd), errors.as_ref().map(AsFd::as_fd)];
@@ -76,9 +76,9 @@ pub fn supervise(
             match read(output.as_mut(), &mut buffer)? {
                 0 => output = None,
                 count => {
-                    vigil.heard(count);
+                    monitor.record_bytes(count);
                     if sink(&buffer[..count]).is_break() {
-                        return Ok(Ended { status: None, errors: last_errors.text() });
+                        return Ok(Ended { status: None, errors: stderr_tail.text() });
                     }
                 }
             }
@@ -87,53 +87,53 @@ pub fn supervise(
             match read(errors.as_mut(), &mut buffer)? {
                 0 => errors = None,
                 count => {
-                    vigil.heard(count);
-                    last_errors.push(&buffer[..count]);
+                    monitor.record_bytes(count);
+                    stderr_tail.push(&buffer[..count]);
                 }
             }
         }
-        vigil.check()?;
-        // What it started in the background, as ssh may, holds the pipes open.
+        monitor.check()?;
+        // Background processes, such as those of ssh, may keep the pipes open.
         if !output_ready && !errors_ready && group.has_ended() {
             break;
         }
     }
-    let status = group.finish(&mut vigil)?;
+    let status = group.finish(&mut monitor)?;
     if !status.success() {
-        vigil.check_growth()?;
+        monitor.check_growth()?;
     }
-    Ok(Ended { status: Some(status), errors: last_errors.text() })
+    Ok(Ended { status: Some(status), errors: stderr_tail.text() })
 }
 
-/// A process that answers questions, one after the other.
+/// A process that answers requests one after another.
 #[derive(Debug)]
 pub struct QueryProcess {
-    // Before the group: a process whose input ends ends by itself.
+    // Dropped before the group, so that the process exits by itself at the end of its input.
     input: ChildStdin,
     output: ChildStdout,
     unread: Vec<u8>,
-    vigil: ProcessMonitor<'static>,
+    monitor: ProcessMonitor<'static>,
     _group: ProcessGroup,
 }
 
 impl QueryProcess {
-    /// Starts `command`, which has its input and output from here.
-    pub fn start(command: &mut Command, watch: ProcessLimits<'static>) -> Result<Self, SourceError> {
+    /// Starts `command` with piped input and output.
+    pub fn start(command: &mut Command, limits: ProcessLimits<'static>) -> Result<Self, SourceError> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut group = ProcessGroup::spawn(command, watch)?;
+        let mut group = ProcessGroup::spawn(command, limits)?;
         let missing = || SourceError::new("git has no input or output");
         let input = group.child.stdin.take().ok_or_else(missing)?;
         let output = group.child.stdout.take().ok_or_else(missing)?;
-        Ok(Self { input, output, unread: Vec::new(), vigil: ProcessMonitor::new(watch), _group: group })
+        Ok(Self { input, output, unread: Vec::new(), monitor: ProcessMonitor::new(limits), _group: group })
     }
 
-    /// Asks; `question` is short, and one line.
-    pub fn ask(&mut self, question: &str) -> Result<(), SourceError> {
-        let written = self.input.write_all(question.as_bytes()).and_then(|()| self.input.write_all(b"\n"));
-        written.map_err(|error| SourceError::io("git takes no question", &error))
+    /// Sends `request`, which must be one short line.
+    pub fn ask(&mut self, request: &str) -> Result<(), SourceError> {
+        let written = self.input.write_all(request.as_bytes()).and_then(|()| self.input.write_all(b"\n"));
+        written.map_err(|error| SourceError::io("the request to git cannot be written", &error))
     }
 
-    /// The next line of the answer, of at most `limit` bytes.
+    /// Returns the next line of the reply, of at most `limit` bytes.
     pub fn line(&mut self, limit: usize) -> Result<String, SourceError> {
         loop {
             if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
@@ -142,13 +142,13 @@ impl QueryProcess {
                 return Ok(line);
             }
             if self.unread.len() > limit {
-                return Err(SourceError::new("git answers with a line that is too long"));
+                return Err(SourceError::new("git replied with a line that is too long"));
             }
             self.receive()?;
         }
     }
 
-    /// The next `count` bytes of the answer.
+    /// Returns the next `count` bytes of the reply.
     pub fn bytes(&mut self, count: usize) -> Result<Vec<u8>, SourceError> {
         while self.unread.len() < count {
             self.receive()?;
@@ -164,27 +164,27 @@ impl QueryProcess {
             if ready {
                 let count = read(Some(&mut self.output), &mut buffer)?;
                 if count == 0 {
-                    return Err(SourceError::new("git stopped answering"));
+                    return Err(SourceError::new("git closed its output"));
                 }
                 self.unread.extend_from_slice(&buffer[..count]);
                 return Ok(());
             }
-            self.vigil.check()?;
+            self.monitor.check()?;
         }
     }
 }
 
-/// A process and all that it started, none of which is left once this is dropped.
+/// A process with all its descendants, which are killed when this is dropped.
 #[derive(Debug)]
 struct ProcessGroup {
     child: Child,
-    /// Whether it is a process group of its own.
+    /// Whether it has its own process group.
     is_own: bool,
     reaped: bool,
 }
 
 impl ProcessGroup {
-    fn spawn(command: &mut Command, watch: ProcessLimits<'_>) -> Result<Self, SourceError> {
+    fn spawn(command: &mut Command, limits: ProcessLimits<'_>) -> Result<Self, SourceError> {
         let is_own = !OperationBounds::current().share_group();
         if is_own {
             command.process_group(0);
@@ -196,12 +196,12 @@ impl ProcessGroup {
         let limit = |resource, bytes: u64| {
             let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
             if let Some(pid) = group.pid() {
-                // Where a lower limit holds already, this fails, and that one stays.
+                // This fails if a lower limit applies already, which then stays in force.
                 let _ = prlimit(Some(pid), resource, limit);
             }
         };
-        limit(Resource::Data, watch.memory.unwrap_or(MAX_MEMORY));
-        if let Some((_, bytes)) = watch.growth {
+        limit(Resource::Data, limits.memory.unwrap_or(MAX_MEMORY));
+        if let Some((_, bytes)) = limits.growth {
             limit(Resource::Fsize, bytes);
         }
         Ok(group)
@@ -211,24 +211,24 @@ impl ProcessGroup {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 
-    /// Whether the first process ended. It is not reaped, so that its id stays its own.
+    /// Returns whether the leader has exited. It is not reaped, so that its id is not reused.
     fn has_ended(&self) -> bool {
         let Some(pid) = self.pid() else { return true };
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         !matches!(waitid(WaitId::Pid(pid), options), Ok(None))
     }
 
-    /// Waits for the end of a process whose output ended; what it left is killed.
-    fn finish(mut self, vigil: &mut ProcessMonitor<'_>) -> Result<ExitStatus, SourceError> {
+    /// Waits until the process has exited, then kills the rest of the group.
+    fn finish(mut self, monitor: &mut ProcessMonitor<'_>) -> Result<ExitStatus, SourceError> {
         let mut pause = Duration::from_micros(100);
         while !self.has_ended() {
-            vigil.check()?;
+            monitor.check()?;
             std::thread::sleep(pause);
             pause = (pause * 2).min(POLL_INTERVAL);
         }
         self.kill();
         self.reaped = true;
-        self.child.wait().map_err(|error| SourceError::new(format!("git's end cannot be seen: {error}")))
+        self.child.wait().map_err(|error| SourceError::new(format!("cannot wait for git: {error}")))
     }
 
     fn kill(&self) {
@@ -245,9 +245,9 @@ impl Drop for ProcessGroup {
             return;
         }
         self.kill();
-        let begun = Instant::now();
-        // One that hangs in the kernel is left to it.
-        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < KILL_TIMEOUT {
+        let started = Instant::now();
+        // A process that hangs in the kernel is abandoned.
+        while matches!(self.child.try_wait(), Ok(None)) && started.elapsed() < KILL_TIMEOUT {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -257,82 +257,82 @@ impl Drop for ProcessGroup {
 #[derive(Debug)]
 struct ProcessMonitor<'a> {
     bounds: OperationBounds,
-    watch: ProcessLimits<'a>,
-    begun: Instant,
+    limits: ProcessLimits<'a>,
+    started: Instant,
     time: Duration,
-    /// Since when bytes are counted, and how many came.
-    heard: (Instant, u64),
+    /// Start of the current interval, and the bytes received in it.
+    received: (Instant, u64),
     measured: (Instant, u64),
 }
 
 impl<'a> ProcessMonitor<'a> {
-    fn new(watch: ProcessLimits<'a>) -> Self {
+    fn new(limits: ProcessLimits<'a>) -> Self {
         let bounds = OperationBounds::current();
-        let begun = Instant::now();
-        let time = watch.time.unwrap_or(bounds.limits.operation).min(bounds.limits.operation);
-        let size = watch.growth.map_or(0, |(path, _)| size_of(path));
-        Self { bounds, watch, begun, time, heard: (begun, 0), measured: (begun, size) }
+        let started = Instant::now();
+        let time = limits.time.unwrap_or(bounds.limits.operation).min(bounds.limits.operation);
+        let size = limits.growth.map_or(0, |(path, _)| size_of(path));
+        Self { bounds, limits, started, time, received: (started, 0), measured: (started, size) }
     }
 
-    fn heard(&mut self, count: usize) {
-        self.heard.1 += count as u64;
+    fn record_bytes(&mut self, count: usize) {
+        self.received.1 += count as u64;
     }
 
     fn check(&mut self) -> Result<(), SourceError> {
         self.bounds.check()?;
-        if self.begun.elapsed() >= self.time {
-            let words = format!("git took longer than {} s and was ended", self.time.as_secs());
-            return Err(SourceError::of(SourceErrorKind::TimedOut, words));
+        if self.started.elapsed() >= self.time {
+            let message = format!("git took longer than {} s and was killed", self.time.as_secs());
+            return Err(SourceError::of(SourceErrorKind::TimedOut, message));
         }
         if self.measured.0.elapsed() >= MEASURE_INTERVAL {
             self.check_growth()?;
         }
         let silence = self.bounds.limits.silence;
-        if self.watch.network && self.heard.0.elapsed() >= silence {
-            let wanted = (MIN_BYTES_PER_SECOND * silence.as_secs()).max(1);
-            if self.heard.1 < wanted {
-                let words = format!(
-                    "the git server sent {} bytes within {} s, as good as nothing, and was given up; see that it answers",
-                    self.heard.1,
+        if self.limits.network && self.received.0.elapsed() >= silence {
+            let required = (MIN_BYTES_PER_SECOND * silence.as_secs()).max(1);
+            if self.received.1 < required {
+                let message = format!(
+                    "the git server sent only {} bytes within {} s; check that it responds",
+                    self.received.1,
                     silence.as_secs()
                 );
-                return Err(SourceError::of(SourceErrorKind::TimedOut, words));
+                return Err(SourceError::of(SourceErrorKind::TimedOut, message));
             }
-            self.heard = (Instant::now(), 0);
+            self.received = (Instant::now(), 0);
         }
         Ok(())
     }
 
     fn check_growth(&mut self) -> Result<(), SourceError> {
-        let Some((path, limit)) = self.watch.growth else { return Ok(()) };
+        let Some((path, limit)) = self.limits.growth else { return Ok(()) };
         let size = size_of(path);
-        self.heard.1 += size.saturating_sub(self.measured.1);
+        self.received.1 += size.saturating_sub(self.measured.1);
         self.measured = (Instant::now(), size);
         if size >= limit {
-            let words = format!(
-                "the repository has more than {limit} bytes, which is this worker's limit; raise TIDEMILL_GIT_MAX_SIZE there, or \
-                 make it smaller"
+            let message = format!(
+                "the repository has more than {limit} bytes, the limit of this worker; raise TIDEMILL_GIT_MAX_SIZE on the worker, or \
+                 make the repository smaller"
             );
-            return Err(SourceError::of(SourceErrorKind::TooLarge, words));
+            return Err(SourceError::of(SourceErrorKind::TooLarge, message));
         }
         Ok(())
     }
 }
 
-/// The bytes of the files that lie in `directory` itself.
+/// Returns the total size of the files directly in `directory`.
 fn size_of(directory: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }
 
-/// Waits a moment until one of `fds` has something to read, or ends; which of them do.
+/// Waits up to [`POLL_INTERVAL`] until one of `fds` is readable or closed, and returns which of them are.
 fn wait_readable(fds: [Option<BorrowedFd<'_>>; 2]) -> Result<[bool; 2], SourceError> {
     let timeout = Timespec::try_from(POLL_INTERVAL).map_err(|error| SourceError::new(error.to_string()))?;
     let mut polled: Vec<PollFd<'_>> =
         fds.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     match poll(&mut polled, Some(&timeout)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(error) => return Err(SourceError::io("git's output cannot be waited for", &error.into())),
+        Err(error) => return Err(SourceError::io("waiting for git's output failed", &error.into())),
     }
     let mut ready = polled.iter().map(|fd| !fd.revents().is_empty());
     Ok(fds.map(|fd| fd.is_some() && ready.next().unwrap_or(false)))
@@ -348,7 +348,7 @@ fn read(from: Option<&mut impl Read>, buffer: &mut [u8]) -> Result<usize, Source
     }
 }
 
-/// The end of what a process says of errors.
+/// The end of a process's stderr.
 #[derive(Debug, Default)]
 struct StderrTail(Vec<u8>);
 
@@ -360,7 +360,7 @@ impl StderrTail {
         }
     }
 
-    /// It as text, without the lines in which progress is shown.
+    /// Returns the text without progress lines.
     fn text(&self) -> String {
         let from = self.0.len().saturating_sub(MAX_STDERR_BYTES);
         let text = String::from_utf8_lossy(&self.0[from..]);

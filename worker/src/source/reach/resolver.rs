@@ -1,4 +1,4 @@
-//! The addresses of hosts, and which of them may be connected to.
+//! Resolves hosts to the addresses to which git may connect.
 
 use std::{
     fmt, io,
@@ -6,9 +6,9 @@ use std::{
 };
 use tidemill_core::repository::{AddressRefusal, HostName, is_public};
 
-/// Finds the addresses of hosts.
+/// Resolves host names.
 pub trait Resolver: fmt::Debug + Send + Sync {
-    /// The addresses of the host of this name.
+    /// Returns the addresses of the host.
     fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
@@ -22,32 +22,32 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Why a host is not connected to.
+/// The reason why no connection to a host is made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConnectError {
-    /// It may not be.
+    /// The address policy forbids it.
     #[error(transparent)]
     Refused(#[from] AddressRefusal),
-    /// Its name is none, or nobody knows it now.
+    /// Its name cannot be resolved.
     #[error("the name of the repository's host cannot be resolved")]
     Unknown,
 }
 
-/// The addresses of a host that may be connected to; all of them where it may be private.
+/// Returns the addresses of a host to which git may connect. With `private`, these are all.
 pub(super) fn addresses(
     resolver: &dyn Resolver,
     host: &HostName,
     port: u16,
     private: bool,
 ) -> Result<Vec<SocketAddr>, ConnectError> {
-    let found = match host.ip() {
+    let resolved = match host.ip() {
         Some(ip) => vec![SocketAddr::new(ip, port)],
         None => resolver.resolve(host.as_str(), port).map_err(|_| ConnectError::Unknown)?,
     };
-    if found.is_empty() {
+    if resolved.is_empty() {
         return Err(ConnectError::Unknown);
     }
-    let may_be = |found: &SocketAddr| private || is_public(found.ip());
-    let found: Vec<SocketAddr> = found.into_iter().filter(may_be).collect();
-    if found.is_empty() { Err(AddressRefusal::Private.into()) } else { Ok(found) }
+    let is_permitted = |address: &SocketAddr| private || is_public(address.ip());
+    let permitted: Vec<SocketAddr> = resolved.into_iter().filter(is_permitted).collect();
+    if permitted.is_empty() { Err(AddressRefusal::Private.into()) } else { Ok(permitted) }
 }

@@ -1,17 +1,17 @@
 use super::{Case, MAX_NAME_LEN, MAX_TEXT_LEN, Outcome, milliseconds, read};
 use proptest::prelude::*;
 
-/// What was read, a line for each case, and what is wrong.
+/// Parses a file; returns a line for each case, and the errors.
 fn lines(bytes: &[u8]) -> (String, Vec<String>) {
     let mut cases: Vec<Case> = Vec::new();
-    let mistakes = read(bytes, |case| cases.push(case));
+    let errors = read(bytes, |case| cases.push(case));
     let line = |case: Case| {
         let Case { suite, name, file, outcome, duration_ms, message, .. } = case;
         let file = file.map(|file| format!(" in {file}")).unwrap_or_default();
         format!("{outcome:?} {suite} / {name}{file} {duration_ms} ms {message:?}\n").replace(" \"\"\n", "\n")
     };
-    let mistakes = mistakes.into_iter().map(|one| format!("{}:{}: {}", one.line, one.column, one.words));
-    (cases.into_iter().map(line).collect(), mistakes.collect())
+    let errors = errors.into_iter().map(|error| format!("{}:{}: {}", error.line, error.column, error.words));
+    (cases.into_iter().map(line).collect(), errors.collect())
 }
 
 #[test]
@@ -75,19 +75,19 @@ Passed outer /  0 ms
         ),
     ];
     for (bytes, expected) in expected {
-        let (read, mistakes) = lines(bytes);
-        assert_eq!((read.as_str(), mistakes.as_slice()), (expected, [].as_slice()));
+        let (read, errors) = lines(bytes);
+        assert_eq!((read.as_str(), errors.as_slice()), (expected, [].as_slice()));
     }
 }
 
 #[test]
-fn mistakes_have_a_position_and_cases_before_them_are_read() {
-    let one = "<testsuite name='s'>\n<testcase name='a'/>\n";
-    for (text, mistake) in [
-        ("", "1:1: there is no `testsuite` in it"),
-        ("plain words", "1:12: there is no `testsuite` in it"),
-        ("<html></html>\n", "2:1: there is no `testsuite` in it"),
-        ("<testsuite>", "1:12: it ends in the middle"),
+fn errors_have_a_position_and_cases_before_them_are_read() {
+    let prefix = "<testsuite name='s'>\n<testcase name='a'/>\n";
+    for (text, error) in [
+        ("", "1:1: the file has no `testsuite` element"),
+        ("plain words", "1:12: the file has no `testsuite` element"),
+        ("<html></html>\n", "2:1: the file has no `testsuite` element"),
+        ("<testsuite>", "1:12: unexpected end of file"),
         (
             "<testsuite></testcase>",
             "1:12: ill-formed document: expected `</testsuite>`, but `</testcase>` was found",
@@ -98,24 +98,24 @@ fn mistakes_have_a_position_and_cases_before_them_are_read() {
             "2:27: position 22: attribute key must be directly followed by `=` or space",
         ),
         ("<testsuite>&nbsp;</testsuite>", "1:18: unknown entity `&nbsp;`"),
-        ("<!DOCTYPE a [<!ENTITY a 'aa'>]>\n<testsuite/>", "1:32: a document type is not read"),
+        ("<!DOCTYPE a [<!ENTITY a 'aa'>]>\n<testsuite/>", "1:32: document types are not supported"),
     ] {
-        let (read, mistakes) = lines(text.as_bytes());
-        assert_eq!((read.as_str(), mistakes.as_slice()), ("", [mistake.to_owned()].as_slice()), "{text}");
+        let (read, errors) = lines(text.as_bytes());
+        assert_eq!((read.as_str(), errors.as_slice()), ("", [error.to_owned()].as_slice()), "{text}");
     }
-    let (read, mistakes) = lines(format!("{one}<testcase name='b'><failure>").as_bytes());
+    let (read, errors) = lines(format!("{prefix}<testcase name='b'><failure>").as_bytes());
     assert_eq!(read, "Passed s / a 0 ms\n");
-    assert_eq!(mistakes, ["3:29: it ends in the middle"]);
+    assert_eq!(errors, ["3:29: unexpected end of file"]);
 }
 
 #[test]
 fn invalid_utf_8_is_replaced() {
     let latin = b"\xef\xbb\xbf<?xml version='1.0' encoding='ISO-8859-1'?>\n<testsuite><testcase name='gr\xfcn'/></testsuite>";
-    let (read, mistakes) = lines(latin);
+    let (read, errors) = lines(latin);
     assert_eq!(read, "Passed  / gr\u{fffd}n 0 ms\n");
-    assert_eq!(mistakes, ["2:30: from here on some of it is not UTF-8"]);
+    assert_eq!(errors, ["2:30: the file is not valid UTF-8 from here on"]);
     let wide: Vec<u8> = "\u{feff}<testsuite/>".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert_eq!(lines(&wide).1, ["1:1: it is written in UTF-16, and only UTF-8 is read"]);
+    assert_eq!(lines(&wide).1, ["1:1: the file is UTF-16; only UTF-8 is supported"]);
 }
 
 #[test]
@@ -128,15 +128,15 @@ fn names_and_messages_are_bounded() {
     assert_eq!(read(text.as_bytes(), |case| cases.push(case)), []);
     let case = &cases[0];
     assert!(case.is_cut && (case.outcome == Outcome::Failed));
-    for (text, most) in
+    for (text, min) in
         [(&case.suite, MAX_NAME_LEN), (&case.name, MAX_NAME_LEN), (&case.message, MAX_TEXT_LEN)]
     {
-        assert!(text.len() >= most && text.len() < most + 4, "{}", text.len());
+        assert!(text.len() >= min && text.len() < min + 4, "{}", text.len());
     }
 }
 
 #[test]
-fn times_of_all_runners_are_read() {
+fn durations_of_all_runners_are_parsed() {
     for (time, expected) in [
         ("1.5", 1_500),
         (" 0.0004 ", 0),
@@ -157,9 +157,9 @@ fn times_of_all_runners_are_read() {
     }
 }
 
-/// Parts of reports, put together in any order.
+/// Concatenations of report fragments in any order.
 fn parts() -> impl Strategy<Value = Vec<u8>> {
-    let words = [
+    let fragments = [
         "<testsuites>",
         "</testsuites>",
         "<testsuite name='s'>",
@@ -192,7 +192,7 @@ fn parts() -> impl Strategy<Value = Vec<u8>> {
         " ",
     ];
     let part = prop_oneof![
-        8 => proptest::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
+        8 => proptest::sample::select(fragments.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..4),
     ];
     proptest::collection::vec(part, 0..40).prop_map(|parts| parts.concat())
