@@ -5,6 +5,7 @@
 //! their own filter, [`LogFilter`].
 
 mod guard;
+mod json_escape;
 mod log_filter;
 mod server_log;
 
@@ -13,12 +14,12 @@ pub use log_filter::LogFilter;
 pub use server_log::{LogStyle, ServerLog};
 pub use tidemill_core::text::{Printable, printable, printable_lines};
 
+use json_escape::json_escaped;
 use serde::Serialize;
 use std::{
-    fmt::{self, Write as _},
+    fmt,
     io::{self, IsTerminal, Write},
 };
-use tidemill_core::text::{is_control, is_invisible};
 
 /// Standard output, guarded.
 pub fn stdout() -> SanitizedStream<io::Stdout> {
@@ -114,38 +115,10 @@ pub fn print_json_line(value: &impl Serialize) -> io::Result<()> {
     writeln!(stdout(), "{}", json_escaped(&text))
 }
 
-/// JSON without characters that control a terminal: JSON itself escapes only characters below U+0020.
-fn json_escaped(json: &str) -> String {
-    let is_odd = |c: char| c >= '\u{7f}' && (is_control(c) || is_invisible(c));
-    if !json.contains(is_odd) {
-        return json.to_owned();
-    }
-    let mut escaped = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        if is_odd(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(escaped, "\\u{unit:04x}");
-            }
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::json_escaped;
     use std::{fs, path::Path};
-
-    #[test]
-    fn escaped_json_has_no_control_characters_and_the_same_value() {
-        let value = serde_json::json!({ "a\u{9b}": "\u{1b}[31m\u{202e}\u{e0041}ü\u{7f}", "b": ["\u{200b}"] });
-        let escaped = json_escaped(&serde_json::to_string_pretty(&value).unwrap());
-        assert!(escaped.chars().all(|c| c == '\n' || c == 'ü' || (' '..='~').contains(&c)), "{escaped}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
-    }
 
     /// Other writes are not guarded.
     #[test]

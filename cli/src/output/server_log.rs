@@ -1,8 +1,9 @@
 //! The log of this process, one line per event. Text from outside in an event is escaped, so that it can neither control a terminal
 //! nor add lines.
 
-use super::{json_escaped, printable};
+use super::json_escape::json_escaped;
 use std::io::{self, Write};
+use tidemill_core::text::printable;
 
 /// Format of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A live tree of stages and jobs on a terminal.
 
-use super::{View, format};
+use super::{display::View, format};
 use crate::output::{Printable, printable, printable_lines};
 use anstream::AutoStream;
 use anstyle::Style;

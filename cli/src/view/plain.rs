@@ -1,6 +1,6 @@
 //! One line per change, for pipes and logs.
 
-use super::{View, format};
+use super::{display::View, format};
 use crate::output::{self, Printable, SanitizedStream, printable_lines};
 use std::{
     collections::HashMap,
