@@ -1,16 +1,15 @@
-//! All writes to standard output and standard error.
+//! Writes to standard output and standard error.
 //!
-//! Text from outside (names, reasons, addresses, replies of servers) is escaped by [`Printable`]. In addition, all output passes a
-//! guard that lets only text, line ends and colours through, so that unescaped text cannot control a terminal. Logs of jobs have
-//! their own filter, [`LogFilter`].
+//! [`Printable`] escapes untrusted text: names, reasons, addresses and server replies. In addition, [`SanitizedStream`] passes only
+//! text, line ends and colours, so that unescaped text cannot control a terminal. Logs of jobs have their own filter, [`LogFilter`].
 
-mod guard;
 mod json_escape;
 mod log_filter;
+mod sanitized_stream;
 mod server_log;
 
-pub use guard::SanitizedStream;
 pub use log_filter::LogFilter;
+pub use sanitized_stream::SanitizedStream;
 pub use server_log::{LogStyle, ServerLog};
 pub use tidemill_core::text::{Printable, printable, printable_lines};
 
@@ -21,12 +20,12 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-/// Standard output, guarded.
+/// Returns standard output, sanitized.
 pub fn stdout() -> SanitizedStream<io::Stdout> {
     SanitizedStream::new(anstream::stdout())
 }
 
-/// Standard error, guarded.
+/// Returns standard error, sanitized.
 pub fn stderr() -> SanitizedStream<io::Stderr> {
     SanitizedStream::new(anstream::stderr())
 }
@@ -36,7 +35,7 @@ pub fn stderr() -> SanitizedStream<io::Stderr> {
 pub struct LogWriter(Option<LogFilter>);
 
 impl LogWriter {
-    /// Writes to standard output; `raw`: unfiltered even on a terminal.
+    /// Creates a writer to standard output. `raw`: unfiltered even on a terminal.
     pub fn to_stdout(raw: bool) -> Self {
         let is_filtered = !raw && io::stdout().is_terminal();
         Self(is_filtered.then(|| LogFilter::new(stdout_has_colours())))
@@ -120,21 +119,21 @@ pub fn print_json_line(value: &impl Serialize) -> io::Result<()> {
 mod tests {
     use std::{fs, path::Path};
 
-    /// Other writes are not guarded.
+    /// Other writes are not sanitized.
     #[test]
     fn only_this_module_writes_to_standard_streams() {
         let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        // The live view moves the cursor; completions and the manual page contain nothing from outside.
+        // The live view moves the cursor; completions and the manual page contain no untrusted text.
         let allowed = ["output", "output.rs", "live.rs", "main.rs"];
-        let mut left = vec![src];
+        let mut pending = vec![src];
         let mut files = 0;
-        while let Some(path) = left.pop() {
+        while let Some(path) = pending.pop() {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if allowed.contains(&name.as_str()) {
                 continue;
             }
             if path.is_dir() {
-                left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                pending.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
                 continue;
             }
             files += 1;

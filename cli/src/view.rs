@@ -12,7 +12,7 @@ pub use plain::PlainView;
 
 use std::io::IsTerminal;
 
-/// The view for standard output: a live tree on a terminal, lines otherwise, and nothing if `quiet`.
+/// Returns the view for standard output: a live tree on a terminal, lines otherwise, and nothing if `quiet`.
 pub fn for_stdout(quiet: bool) -> Box<dyn View> {
     if quiet {
         Box::new(NoView)
