@@ -1,4 +1,4 @@
-//! The template and its parameters: new values, and values that the stack keeps.
+//! The template and its parameters: values to set, and values that the stack keeps.
 
 use super::tokens;
 use crate::{
@@ -34,7 +34,7 @@ pub struct NewTokens {
     pub worker: Option<String>,
 }
 
-/// Names of all template parameters, in order.
+/// Returns the names of all template parameters, in order.
 pub fn names() -> Vec<&'static str> {
     let section = TEMPLATE.lines().skip_while(|line| *line != "Parameters:").skip(1);
     section
@@ -44,7 +44,7 @@ pub fn names() -> Vec<&'static str> {
         .collect()
 }
 
-/// The parameters that the arguments set.
+/// Returns the parameters that the arguments set.
 pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
     let mut values = ParameterValues::from([("Name".to_owned(), args.stack.name.clone())]);
     let mut set = |name: &str, value: Option<String>| {
@@ -82,7 +82,7 @@ pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
     Ok(values)
 }
 
-/// Creates tokens: both for a new deployment, otherwise those to rotate. Adds their hashes to `values`.
+/// Creates both tokens for a new deployment, otherwise those to rotate, and adds their hashes to `values`.
 pub fn create_tokens(
     args: &Deploy,
     before: Option<&ParameterValues>,
@@ -95,7 +95,7 @@ pub fn create_tokens(
     ] {
         let known = before.and_then(|before| before.get(name)).map_or("", String::as_str);
         if values.contains_key(name) {
-            // The caller set the hashes.
+            // The user set the hashes with --parameter.
         } else if before.is_none() || args.rotate_token.contains(&role) {
             let new = tokens::create()?;
             let known = if args.drop_old_tokens { "" } else { known };
@@ -111,7 +111,8 @@ pub fn create_tokens(
     Ok(created)
 }
 
-/// The settings to send: `values`, and the stack's current values of other parameters. The rest take their defaults.
+/// Returns the parameter settings to send: `values`, and the stack's current values of the others. Parameters that are in neither
+/// take their defaults.
 pub fn settings(
     values: &ParameterValues,
     before: Option<&ParameterValues>,

@@ -1,10 +1,10 @@
-//! Bearer tokens: created here, shown once, and known to the deployment only by their hashes.
+//! Bearer tokens: generated here and shown once. The deployment stores only their hashes.
 
 use crate::failure::{Failure, Outcome};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use sha2::{Digest, Sha256};
 
-/// A new token of 256 random bits.
+/// Generates a token of 256 random bits.
 pub fn create() -> Outcome<String> {
     let mut bits = [0_u8; 32];
     getrandom::fill(&mut bits)
@@ -12,12 +12,12 @@ pub fn create() -> Outcome<String> {
     Ok(BASE64URL_NOPAD.encode(&bits))
 }
 
-/// SHA-256 in lower-case hex.
+/// Returns the SHA-256 in lowercase hex.
 pub fn hash(bytes: impl AsRef<[u8]>) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
-/// The valid hashes after a rotation: that of `token`, and the newest of `before`.
+/// Returns the valid hashes after a rotation: that of `token`, and the newest of `before`.
 pub fn rotated(token: &str, before: &str) -> String {
     let new = hash(token);
     match newest(before) {
@@ -26,7 +26,7 @@ pub fn rotated(token: &str, before: &str) -> String {
     }
 }
 
-/// The newest hash of a list.
+/// Returns the newest hash of a comma-separated list.
 pub fn newest(hashes: &str) -> &str {
     hashes.split(',').next().unwrap_or_default()
 }
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn hash_is_lower_case_hex() {
+    fn hash_is_lowercase_hex() {
         assert_eq!(hash("one"), "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed");
     }
 

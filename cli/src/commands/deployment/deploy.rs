@@ -32,9 +32,11 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
         StackState::Absent => None,
         StackState::Complete(stack) => Some(stack),
         StackState::Failed(stack) => {
-            crate::output::errln!("stack {name} failed to be created; its remains are deleted first");
+            crate::output::errln!(
+                "an earlier creation of stack {name} failed; the failed stack must be deleted first"
+            );
             if !args.stack.yes {
-                confirm(&format!("Delete the remains of stack {name}?"))?;
+                confirm(&format!("Delete the failed stack {name}?"))?;
             }
             stack.delete(&account).await?;
             None
@@ -83,7 +85,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     finish(settings, &account, &stack, program, &tokens).await
 }
 
-/// The functions' prefix in the code bucket, which depends on their content.
+/// Returns the functions' prefix in the code bucket, which depends on their content.
 fn prefix(functions: &PackagedFunctions) -> String {
     format!("code/{}", functions.version)
 }
@@ -108,7 +110,7 @@ async fn upload(account: &Account, args: &Deploy, functions: &PackagedFunctions)
     Ok(code::url(account, &bucket, &key))
 }
 
-/// The program for workers and its SHA-256, if there are workers.
+/// Returns the binary for workers and its SHA-256, if there are workers.
 fn worker_program(
     args: &Deploy,
     functions: &PackagedFunctions,
@@ -129,16 +131,16 @@ fn worker_program(
     let architecture = functions.architecture.or(args.arch);
     let requirements = Requirements::of(&program);
     let incompatibility = match (requirements, architecture) {
-        (None, _) => Some("is not a Linux program".to_owned()),
+        (None, _) => Some("is not a Linux binary".to_owned()),
         (Some(requirements), Some(architecture)) => requirements.incompatibility(architecture),
         (Some(requirements), None) => requirements.incompatibility(requirements.architecture),
     };
-    if let Some(why) = incompatibility {
+    if let Some(reason) = incompatibility {
         let architecture = architecture.or(requirements.map(|required| required.architecture));
         let hint =
             architecture.map(|to| cross_build(to, "-p tidemill-cli --features aws", "--worker", "/tidemill"));
         return Err(Failure::usage(format!(
-            "workers cannot run {}, which {why}\n{}",
+            "workers cannot run {}, which {reason}\n{}",
             path.display(),
             hint.unwrap_or_default()
         )));
@@ -147,7 +149,7 @@ fn worker_program(
     Ok(Some((program, sha256)))
 }
 
-/// Uploads the workers' program, saves a new token, and prints the next steps.
+/// Uploads the workers' binary, saves new tokens, and prints the next steps.
 async fn finish(
     settings: &Settings,
     account: &Account,

@@ -1,4 +1,4 @@
-//! `destroy`: deletes a deployment from AWS. Keeps its table, bucket and key of secrets, unless all data is to be deleted.
+//! `destroy`: deletes a deployment from AWS. Keeps its table, its bucket and the encryption key of secrets, unless `--all-data` is set.
 
 use crate::{
     args::Destroy,
@@ -11,7 +11,7 @@ use crate::{
     failure::{Failure, Outcome},
 };
 
-/// Types of the resources with data.
+/// Types of the resources that contain data.
 const DATA_TYPES: [&str; 2] = ["AWS::DynamoDB::Table", "AWS::S3::Bucket"];
 
 /// `tidemill destroy`.
@@ -53,7 +53,7 @@ pub async fn destroy(args: &Destroy) -> Outcome {
                 _ => data::delete_table(&account, &resource.physical).await?,
             }
         }
-        // Last: without the key, secrets in the table cannot be read.
+        // Delete the key last: without it, secrets in the table cannot be decrypted.
         data::delete_key(&account, &key).await?;
         crate::output::outln!("deleted {name} and its data");
     } else {
@@ -61,7 +61,7 @@ pub async fn destroy(args: &Destroy) -> Outcome {
         crate::output::outln!("deleted {name}; kept: {}", names.join(", "));
     }
     crate::output::outln!(
-        "Bucket {} has the code of all deployments in this region; delete it after the last one.",
+        "Bucket {} contains the code of all deployments in this region; delete it after destroying the last one.",
         code::name(&account)
     );
     Ok(())
