@@ -272,17 +272,17 @@ fn traceparent() -> String {
 
 /// Returns the job of this name; without a name, the execution's only job.
 pub fn find_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a JobView> {
-    let found: Vec<&JobView> =
+    let matches: Vec<&JobView> =
         view.jobs.iter().filter(|job| name.is_none_or(|name| is_named(job, name))).collect();
-    if let Some(exact) = found.iter().find(|job| name == Some(job.job_name.as_str())) {
+    if let Some(exact) = matches.iter().find(|job| name == Some(job.job_name.as_str())) {
         return Ok(exact);
     }
-    match found.as_slice() {
+    match matches.as_slice() {
         [only] => Ok(only),
         [] => Err(Failure::usage(format!("no such job; the jobs are {}", names(&view.jobs)))),
         _ => {
-            let all: Vec<JobView> = found.into_iter().cloned().collect();
-            Err(Failure::usage(format!("several jobs match; select one with --job: {}", names(&all))))
+            let matches: Vec<JobView> = matches.into_iter().cloned().collect();
+            Err(Failure::usage(format!("several jobs match; select one with --job: {}", names(&matches))))
         }
     }
 }

@@ -60,17 +60,17 @@ impl LogWriter {
     }
 }
 
-/// Whether standard output shows colours.
+/// Returns whether standard output shows colours.
 pub fn stdout_has_colours() -> bool {
     anstream::stdout().current_choice() != anstream::ColorChoice::Never
 }
 
-/// Whether standard error is a terminal.
+/// Returns whether standard error is a terminal.
 pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Whether standard error shows colours.
+/// Returns whether standard error shows colours.
 pub fn stderr_has_colours() -> bool {
     anstream::stderr().current_choice() != anstream::ColorChoice::Never
 }
@@ -119,7 +119,7 @@ pub fn print_json_line(value: &impl Serialize) -> io::Result<()> {
 mod tests {
     use std::{fs, path::Path};
 
-    /// Other writes are not sanitized.
+    /// Writes elsewhere would not be sanitized.
     #[test]
     fn only_this_module_writes_to_standard_streams() {
         let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -106,12 +106,12 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// The architecture of this machine.
+    /// Returns the architecture of this machine, if it is known.
     pub fn of_this_machine() -> Option<Self> {
         Self::from_str(std::env::consts::ARCH, true).ok()
     }
 
-    /// The compiler's target triple for Linux.
+    /// Returns Rust's target triple for Linux.
     pub const fn target(self) -> &'static str {
         match self {
             Self::Arm64 => "aarch64-unknown-linux-gnu",

@@ -42,14 +42,14 @@ impl Account {
     pub async fn connect(args: &StackArgs) -> Outcome<Self> {
         let mut sdk = tidemill_aws::load_sdk_config().await;
         if args.region.is_some() || args.endpoint.is_some() {
-            let mut changed = sdk.into_builder();
+            let mut builder = sdk.into_builder();
             if let Some(region) = &args.region {
-                changed = changed.region(Region::new(region.clone()));
+                builder = builder.region(Region::new(region.clone()));
             }
             if let Some(endpoint) = &args.endpoint {
-                changed = changed.endpoint_url(endpoint.trim_end_matches('/'));
+                builder = builder.endpoint_url(endpoint.trim_end_matches('/'));
             }
-            sdk = changed.build();
+            sdk = builder.build();
         }
         let region = sdk.region().map(ToString::to_string).ok_or_else(|| {
             Failure::usage("no AWS region: use --region, or set AWS_REGION or a region in ~/.aws/config")
@@ -84,8 +84,8 @@ impl Account {
 
     /// Returns account and region as text, for messages.
     pub fn describe(&self) -> String {
-        let at = self.endpoint.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-        format!("account {}, region {}{at}", self.id, self.region)
+        let location = self.endpoint.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+        format!("account {}, region {}{location}", self.id, self.region)
     }
 }
 

@@ -9,7 +9,7 @@ pub fn confirm(question: &str) -> Outcome {
 }
 
 /// Asks to type `word`. Any other answer cancels the command.
-pub fn confirm_by(word: &str, question: &str) -> Outcome {
+pub fn confirm_by_typing(word: &str, question: &str) -> Outcome {
     prompt(&format!("{question}\nType {word} to continue: "), |answer| answer == word)
 }
 

@@ -39,9 +39,9 @@ pub struct Stack {
 #[derive(Debug, Clone)]
 pub struct Resource {
     /// Logical id: the name in the template.
-    pub logical: String,
+    pub logical_id: String,
     /// Physical id: the name in the account.
-    pub physical: String,
+    pub physical_id: String,
     /// `AWS::SQS::Queue` and the like.
     pub kind: String,
 }
@@ -146,13 +146,13 @@ impl Stack {
                     .into_iter()
                     .filter(|part| part.resource_status.as_ref().is_none_or(|status| live(status.as_str())))
                     .map(|part| Resource {
-                        logical: part.logical_resource_id.unwrap_or_default(),
-                        physical: part.physical_resource_id.unwrap_or_default(),
+                        logical_id: part.logical_resource_id.unwrap_or_default(),
+                        physical_id: part.physical_resource_id.unwrap_or_default(),
                         kind: part.resource_type.unwrap_or_default(),
                     }),
             );
         }
-        resources.sort_by(|one, other| (&one.kind, &one.logical).cmp(&(&other.kind, &other.logical)));
+        resources.sort_by(|one, other| (&one.kind, &one.logical_id).cmp(&(&other.kind, &other.logical_id)));
         Ok(resources)
     }
 

@@ -26,7 +26,7 @@ const TAIL_BYTES: u64 = 16 << 10;
 /// Maximum number of test cases to show of a failed job.
 const MAX_TESTS: usize = 10;
 
-/// What to print of a job's log.
+/// A request to print a job's log.
 #[derive(Debug, Clone, Copy)]
 pub struct LogRequest {
     /// The job.

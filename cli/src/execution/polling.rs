@@ -10,7 +10,7 @@ const MAX_INTERVAL: Duration = Duration::from_secs(5);
 /// A reply that takes at least this long was held by the server until something changed.
 const LONG_POLL_MIN: Duration = Duration::from_secs(2);
 
-/// What a reply changed.
+/// The kind of change in a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
     /// Nothing changed.
@@ -63,7 +63,7 @@ pub struct Outage {
     is_reported: bool,
 }
 
-/// What to do after a failed request.
+/// The next step after a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterFailure {
     /// Report the outage, and retry after this pause.

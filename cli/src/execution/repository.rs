@@ -30,8 +30,8 @@ impl TargetRepository {
             return Ok(Self::Named(source::repository_named(repo).unwrap_or_else(|_| repo.to_owned())));
         }
         let repo = address(None)?;
-        let here = std::env::current_dir()?;
-        let has_git = here.ancestors().any(|above| above.join(".git").exists());
+        let current_dir = std::env::current_dir()?;
+        let has_git = current_dir.ancestors().any(|ancestor| ancestor.join(".git").exists());
         Ok(if has_git || file::has_pipelines() { Self::Current(repo) } else { Self::None(repo) })
     }
 

@@ -22,7 +22,7 @@ use tidemill_core::{
 /// Maximum number of newest executions to select from.
 const MAX_CANDIDATES: u32 = 50;
 
-/// What a command does with the selected execution.
+/// The purpose of a selection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose<'a> {
     /// Show it.

@@ -23,7 +23,7 @@ use tidemill_worker::client::ApiError;
 /// Timeout of a cancel request after the second interrupt.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What an interrupt does.
+/// The effect of an interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnInterrupt {
     /// The first one cancels the execution, the second one exits.

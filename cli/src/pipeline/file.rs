@@ -70,7 +70,7 @@ pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<PipelineWithSourc
     let included = |name: &str| {
         let path = root.join(name);
         match fs::metadata(&path) {
-            Ok(found) if found.is_file() => {}
+            Ok(metadata) if metadata.is_file() => {}
             Ok(_) => return Err("not a file".to_owned()),
             Err(error) => return Err(error.to_string()),
         }
@@ -96,13 +96,13 @@ pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<PipelineWithSourc
 /// Returns the root of a file's repository: the directory with `.git`, else the parent of `.pipelines`, else the file's directory.
 fn repository_root(path: &Path) -> PathBuf {
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let own = full.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    if let Some(root) = own.ancestors().find(|above| above.join(".git").exists()) {
+    let directory = full.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+    if let Some(root) = directory.ancestors().find(|ancestor| ancestor.join(".git").exists()) {
         return root.to_owned();
     }
-    match own.parent() {
-        Some(above) if own.ends_with(".pipelines") => above.to_owned(),
-        _ => own,
+    match directory.parent() {
+        Some(ancestor) if directory.ends_with(".pipelines") => ancestor.to_owned(),
+        _ => directory,
     }
 }
 
@@ -155,10 +155,10 @@ fn directory() -> Option<PathBuf> {
 
 /// Calls `find` on the current directory and its parents, and returns the first match.
 fn search_up(find: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
-    let here = std::env::current_dir().ok()?;
-    let found = here.ancestors().find_map(find)?;
+    let current_dir = std::env::current_dir().ok()?;
+    let path = current_dir.ancestors().find_map(find)?;
     // Relative paths are easier to read.
-    Some(found.strip_prefix(&here).map(Path::to_owned).unwrap_or(found))
+    Some(path.strip_prefix(&current_dir).map(Path::to_owned).unwrap_or(path))
 }
 
 /// Returns the file that the arguments select, by default the only one.

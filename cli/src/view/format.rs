@@ -46,12 +46,12 @@ pub fn title(execution: &ExecutionSummary) -> String {
 
 /// Formats an execution as one line of a list.
 pub fn listed(execution: &ExecutionSummary) -> String {
-    let took =
+    let elapsed =
         execution.end_time.map_or_else(|| "-".to_owned(), |end| duration(end.since_ms(execution.created_at)));
     let by =
         execution.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
     format!(
-        "{}  {} #{}  {}  {}  {took}  {}  {}{by}",
+        "{}  {} #{}  {}  {}  {elapsed}  {}  {}{by}",
         execution.id,
         Printable(&execution.pipeline_name),
         execution.run_number,
@@ -114,7 +114,8 @@ pub fn ran(job: &JobView, now: Timestamp) -> Option<String> {
 /// Returns the summary line of an execution, and its colour.
 pub fn verdict(view: &ExecutionView) -> (String, Style) {
     let execution = &view.execution;
-    let took = execution.end_time.map(|end| duration(end.since_ms(execution.created_at))).unwrap_or_default();
+    let elapsed =
+        execution.end_time.map(|end| duration(end.since_ms(execution.created_at))).unwrap_or_default();
     let count = |status: JobStatus| view.jobs.iter().filter(|job| job.status == status).count();
     let mut counts = Vec::new();
     for (status, word) in [
@@ -138,5 +139,5 @@ pub fn verdict(view: &ExecutionView) -> (String, Style) {
         ExecutionStatus::Pending | ExecutionStatus::Running => ("is running", Style::new()),
     };
     let name = Printable(&execution.pipeline_name);
-    (format!("{name} #{} {word} in {took} ({})", execution.run_number, counts.join(", ")), style)
+    (format!("{name} #{} {word} in {elapsed} ({})", execution.run_number, counts.join(", ")), style)
 }

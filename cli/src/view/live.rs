@@ -5,10 +5,7 @@ use crate::output::{Printable, printable, printable_lines};
 use anstream::AutoStream;
 use anstyle::Style;
 use crossterm::{cursor, queue, terminal};
-use std::{
-    fmt::Write as _,
-    io::{Stdout, Write},
-};
+use std::io::{Stdout, Write};
 use tidemill_core::api::{ExecutionView, JobView};
 use tidemill_core::execution::status::JobStatus;
 
@@ -98,12 +95,10 @@ fn lines(view: &ExecutionView, spinner: &str, width: usize) -> Vec<ViewLine> {
 fn line(job: &JobView, spinner: &str, name_width: usize, width: usize) -> String {
     let (sign, style) = format::sign(job);
     let sign = if job.status == JobStatus::Running { spinner } else { sign };
-    let took = format::ran(job, format::now()).unwrap_or_default();
-    let rest = format!("{:name_width$}  {took:>7}  {}", Printable(&job.job_name), format::state(job));
-    let rest: String = rest.chars().filter(|c| !c.is_control()).take(width.saturating_sub(5)).collect();
-    let mut text = String::new();
-    let _ = write!(text, "  {style}{sign}{style:#} {}", rest.trim_end());
-    text
+    let run_time = format::ran(job, format::now()).unwrap_or_default();
+    let text = format!("{:name_width$}  {run_time:>7}  {}", Printable(&job.job_name), format::state(job));
+    let text: String = text.chars().filter(|c| !c.is_control()).take(width.saturating_sub(5)).collect();
+    format!("  {style}{sign}{style:#} {}", text.trim_end())
 }
 
 impl View for LiveView {

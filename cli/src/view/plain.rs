@@ -32,11 +32,11 @@ impl View for PlainView {
                 continue;
             }
             let (sign, style) = format::sign(job);
-            let took = format::ran(job, format::now()).filter(|_| job.status != JobStatus::Running);
-            let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
+            let run_time = format::ran(job, format::now()).filter(|_| job.status != JobStatus::Running);
+            let after = run_time.map(|run_time| format!(" after {run_time}")).unwrap_or_default();
             let text =
                 if job.status == JobStatus::Running { "started".to_owned() } else { format::state(job) };
-            writeln!(self.out, "{style}{sign}{style:#} {}: {text}{took}", Printable(&job.job_name))?;
+            writeln!(self.out, "{style}{sign}{style:#} {}: {text}{after}", Printable(&job.job_name))?;
         }
         self.out.flush()
     }

@@ -28,7 +28,7 @@ const BUCKET_OUTPUT: &str = "BucketName";
 pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     let account = Account::connect(&args.stack).await?;
     let name = &args.stack.name;
-    let before = match stack::state(&account, name).await? {
+    let current = match stack::state(&account, name).await? {
         StackState::Absent => None,
         StackState::Complete(stack) => Some(stack),
         StackState::Failed(stack) => {
@@ -42,7 +42,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
             None
         }
     };
-    let known = before.as_ref().map(|stack| &stack.parameters);
+    let current_values = current.as_ref().map(|stack| &stack.parameters);
     let platform = Platform { architecture: args.arch, is_emulated: account.endpoint.is_some() };
     let functions = functions::load(args.functions.as_deref(), platform)?;
     let mut values = parameters::from_arguments(args)?;
@@ -51,20 +51,20 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     }
     values.insert("CodeBucket".into(), code::name(&account));
     values.insert("CodePrefix".into(), prefix(&functions));
-    let program = worker_program(args, &functions, &values, known)?;
+    let program = worker_program(args, &functions, &values, current_values)?;
     if let Some((_, sha256)) = &program {
         values.insert("WorkerBinaryUrl".into(), path::WORKER_PROGRAM.replace("{sha256}", sha256));
         values.insert("WorkerBinarySha256".into(), sha256.clone());
     }
-    let tokens = parameters::create_tokens(args, known, &mut values)?;
+    let tokens = parameters::create_tokens(args, current_values, &mut values)?;
 
     crate::output::errln!("{}: functions from {}", account.describe(), functions.origin.display());
     let template_url = upload(&account, args, &functions).await?;
-    let to_send = parameters::settings(&values, known);
-    let changes = ChangeSet::create(&account, name, before.is_none(), &template_url, to_send).await?;
+    let to_send = parameters::settings(&values, current_values);
+    let changes = ChangeSet::create(&account, name, current.is_none(), &template_url, to_send).await?;
     let Some(changes) = changes else {
         crate::output::outln!("no changes: {name} is up to date");
-        return match &before {
+        return match &current {
             Some(stack) => finish(settings, &account, stack, program, &NewTokens::default()).await,
             None => Ok(()),
         };
@@ -115,9 +115,11 @@ fn worker_program(
     args: &Deploy,
     functions: &PackagedFunctions,
     values: &ParameterValues,
-    known: Option<&ParameterValues>,
+    current_values: Option<&ParameterValues>,
 ) -> Outcome<Option<(Vec<u8>, String)>> {
-    let value = |name: &str| values.get(name).or_else(|| known.and_then(|known| known.get(name)));
+    let value = |name: &str| {
+        values.get(name).or_else(|| current_values.and_then(|current_values| current_values.get(name)))
+    };
     let has_workers = value("MaxWorkers").is_some_and(|count| count != "0");
     if !has_workers || values.contains_key("WorkerBinaryUrl") {
         return Ok(None);

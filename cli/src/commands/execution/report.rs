@@ -133,12 +133,12 @@ fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> 
         writeln!(out)?;
         for attempt in &job.earlier {
             let message = attempt.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
-            let took = duration(attempt.ended_at.since_ms(attempt.started_at));
+            let run_time = duration(attempt.ended_at.since_ms(attempt.started_at));
             let worker =
                 attempt.worker.as_deref().map(|name| format!(" on {}", Printable(name))).unwrap_or_default();
             writeln!(
                 out,
-                "{} attempt {}: {took}{worker}: {}",
+                "{} attempt {}: {run_time}{worker}: {}",
                 Printable(&job.name),
                 attempt.attempt,
                 Printable(message)

@@ -35,7 +35,7 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
     if is_remote && let Some(repo) = &repo {
         check_repo_for_servers(repo)?;
     }
-    let found = tokio::task::spawn_blocking(move || match repo {
+    let result = tokio::task::spawn_blocking(move || match repo {
         None => snapshot(&cache, is_remote, upload_all),
         Some(repo) => {
             // The user may connect to any host.
@@ -46,23 +46,23 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
             Ok(RunSources { repo, branch, commit: Some(commit), source, pack: None, sign_in })
         }
     });
-    found.await.map_err(|error| Failure::system(error.to_string()))?
+    result.await.map_err(|error| Failure::system(error.to_string()))?
 }
 
 /// Takes a snapshot of the current directory.
 fn snapshot(cache: &Path, is_remote: bool, upload_all: bool) -> Outcome<RunSources> {
-    let here = std::env::current_dir()?;
-    let found = source::snapshot(&here, cache).map_err(|error| failure(&error))?;
+    let directory = std::env::current_dir()?;
+    let snapshot = source::snapshot(&directory, cache).map_err(|error| failure(&error))?;
     let (source, pack) = if is_remote {
-        match source::upload(&found, upload_all).map_err(|error| failure(&error))? {
+        match source::upload(&snapshot, upload_all).map_err(|error| failure(&error))? {
             UploadPlan::Nothing(source) => (source, None),
             // The upload determines the source.
             UploadPlan::Pack(pack) => (Source::None, Some(pack)),
         }
     } else {
-        (found.source, None)
+        (snapshot.source, None)
     };
-    let (repo, branch, commit) = (found.repo, found.branch, Some(found.commit));
+    let (repo, branch, commit) = (snapshot.repo, snapshot.branch, Some(snapshot.commit));
     Ok(RunSources { repo, branch, commit, source, pack, sign_in: None })
 }
 
