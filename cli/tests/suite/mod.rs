@@ -3,9 +3,9 @@
 mod job_features;
 mod secrets;
 mod test_reports;
-pub use around::*;
-pub use reported::*;
+pub use job_features::*;
 pub use secrets::*;
+pub use test_reports::*;
 
 use crate::support::{
     Backend, IGNORES_SIGTERM, TWO_JOBS, failure_kind, finish, has_ended, job, json, signal, text,
