@@ -204,7 +204,7 @@ fn token_is_sent_over_plain_http_only_to_loopback_unless_allowed() {
     // Not a loopback address, although it reaches this machine.
     let url = fixture.url.replace("127.0.0.1", "0.0.0.0");
     let status = |args: &[&str]| {
-        known
+        fixture
             .env
             .tidemill(&[&["--server", &url, "--token", &fixture.token, "status", "--json"], args].concat())
     };
