@@ -1,4 +1,4 @@
-//! The command line, as clap parses it.
+//! The command-line arguments.
 
 mod administration;
 #[cfg(feature = "aws")]
@@ -45,17 +45,17 @@ pub struct Cli {
     // One token in 64 begins with a hyphen.
     #[arg(long, global = true, value_name = "TOKEN", allow_hyphen_values = true)]
     pub token: Option<String>,
-    /// Trust the certificate authorities in this PEM file too
+    /// PEM file with additional trusted certificate authorities
     #[arg(long, env = env_vars::CA_CERT, global = true, value_name = "FILE", hide_env_values = true)]
     pub ca_cert: Option<PathBuf>,
     /// Allow sending the token to another machine without TLS
-    // A value that is no boolean is a usage error.
+    // A value that is not a boolean is a usage error.
     #[arg(long, env = env_vars::INSECURE_HTTP, global = true, hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub insecure_http: bool,
     /// Use the deployment of this profile; `local` is this machine [env: TIDEMILL_PROFILE]
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Milliseconds that a lease lasts without a report
+    /// Lease duration in milliseconds
     #[arg(long, env = env_vars::LEASE_TTL_MS, global = true, hide = true, default_value_t = 30_000)]
     pub lease_ttl_ms: u64,
 }
@@ -113,7 +113,7 @@ pub enum Command {
     /// Run the unsuccessful jobs of an execution again
     #[command(after_help = "Examples:\n  tidemill retry\n  tidemill retry --run 12 --all")]
     Retry(Retry),
-    /// List, retry or dismiss jobs that ended through no fault of their own
+    /// List, retry or dismiss jobs that failed because of infrastructure errors
     #[command(
         after_help = "Examples:\n  tidemill dead-letters\n  tidemill dead-letters --all-repositories --server https://ci.example.org --retry"
     )]
@@ -181,7 +181,7 @@ pub enum Command {
     /// Print the manual page
     #[command(after_help = "Example:\n  tidemill man | man -l -")]
     Man,
-    /// Remove the containers of a worker that is ending
+    /// Remove the containers of an exiting worker
     #[command(hide = true)]
     CleanUp(CleanUp),
 }

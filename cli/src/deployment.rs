@@ -28,7 +28,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How long the server is asked to hold a reply until something changes.
+/// Wait time of a long poll in milliseconds, for which the server holds a reply until something changes.
 pub const LONG_POLL_MS: u64 = 15_000;
 
 /// Timeout of a POST request.
@@ -45,33 +45,33 @@ pub struct Deployment {
     pub url: String,
     /// Its token.
     pub token: String,
-    /// The flags that select it in another command.
+    /// Flags that select it, for commands in messages.
     flags: String,
-    own: Option<OwnServer>,
+    embedded: Option<EmbeddedHandle>,
 }
 
-/// A server in this process.
+/// Handle of the server in this process.
 #[derive(Debug)]
-struct OwnServer {
+struct EmbeddedHandle {
     services: Services,
     shutdown: CancellationToken,
     task: JoinHandle<tidemill_services::Result<()>>,
 }
 
-/// Configuration of the embedded server.
+/// Returns the configuration of the embedded server.
 pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
     let lease_ttl_ms = settings.lease_ttl_ms;
     let sweep_every = Duration::from_millis((lease_ttl_ms / 4).clamp(100, 2_000));
     let data_dir = settings.data_dir()?.to_owned();
-    // It serves only the user who starts it. `tidemill server` has a stricter policy.
+    // The embedded server has a single user. `tidemill server` has a stricter policy.
     let sources = SourcePolicy::unrestricted();
-    // `tidemill server` has its own limits.
+    // `tidemill server` sets other limits.
     let limits = ConnectionLimits { max_connections: 256, ..ConnectionLimits::default() };
     Ok(EmbeddedConfig { lease_ttl_ms, sweep_every, sources, limits, ..EmbeddedConfig::new(data_dir) })
 }
 
 impl Deployment {
-    /// The deployment that the settings name, or a server in this process.
+    /// Connects to the deployment that the settings select, or starts a server in this process.
     pub async fn connect(settings: &Settings) -> Outcome<Self> {
         if let Target::Deployment { url, token, default_profile, insecure_http } = &settings.target {
             let api = ApiClient::new(url, token)
@@ -82,7 +82,7 @@ impl Deployment {
                 crate::output::errln!("using {} (profile {})", Printable(url), Printable(profile));
             }
             let (url, token) = (url.clone(), token.clone());
-            return Ok(Self { api, url, token, flags: settings.deployment_flags.clone(), own: None });
+            return Ok(Self { api, url, token, flags: settings.deployment_flags.clone(), embedded: None });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
         let (listener, embedded) = tokio::join!(listener, EmbeddedServer::open(embedded_config(settings)?));
@@ -97,39 +97,39 @@ impl Deployment {
             url,
             token,
             flags: String::new(),
-            own: Some(OwnServer { services, shutdown, task }),
+            embedded: Some(EmbeddedHandle { services, shutdown, task }),
         })
     }
 
-    /// Whether the server runs in this process, which then also runs the jobs.
+    /// Returns whether the server runs in this process, which then also runs the jobs.
     pub const fn is_own(&self) -> bool {
-        self.own.is_some()
+        self.embedded.is_some()
     }
 
-    /// Passes a secret to the server of this process, for jobs to use instead of a stored one.
+    /// Passes a secret to the server in this process. It overrides a stored one, and is not stored.
     pub fn pass_secret(&self, name: String, value: String) -> Outcome {
-        let Some(own) = &self.own else {
+        let Some(embedded) = &self.embedded else {
             return Err(Failure::system(format!(
-                "secret {name} can be passed only to a server in this process"
+                "secret {name} cannot be passed: the server does not run in this process"
             )));
         };
-        let passed = own.services.secrets.lend(name, value);
+        let passed = embedded.services.secrets.lend(name, value);
         passed.map_err(|error| Failure::usage(error.to_string()))
     }
 
-    /// The longest outage that is tolerated: a server in this process recovers soon, or never.
+    /// Returns the maximum tolerated outage: a server in this process recovers soon or never.
     pub const fn max_outage(&self) -> Duration {
         Duration::from_secs(if self.is_own() { 15 } else { 300 })
     }
 
-    /// The command that watches one of its executions.
+    /// Returns the command that watches one of its executions.
     pub fn watch_command(&self, id: ExecutionId) -> String {
         format!("tidemill watch {id}{}", self.flags)
     }
 
-    /// Stops the server of this process.
+    /// Stops the server in this process, if there is one.
     pub async fn close(self) {
-        let Some(OwnServer { shutdown, task, .. }) = self.own else { return };
+        let Some(EmbeddedHandle { shutdown, task, .. }) = self.embedded else { return };
         shutdown.cancel();
         if let Ok(Err(error)) = task.await {
             tracing::warn!(%error, "the embedded server failed");
@@ -152,32 +152,32 @@ impl Deployment {
         }
     }
 
-    /// The body of a GET's reply.
+    /// Sends a GET request and returns the body of the reply.
     pub async fn fetch(&self, path: &str) -> Outcome<Bytes> {
         let fetched = self.with_retries(async || self.api.fetch(path, None).await).await?;
         Ok(fetched.map(|fetched| fetched.body).unwrap_or_default())
     }
 
-    /// The reply of a GET, from JSON.
+    /// Sends a GET request and parses the JSON reply.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
         let body = self.fetch(path).await?;
-        self.read(path, &body)
+        self.parse_reply(path, &body)
     }
 
-    fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Outcome<T> {
+    fn parse_reply<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Outcome<T> {
         serde_json::from_slice(body).map_err(|error| {
             let error = printable(&error.to_string());
             Failure::system(format!("{}{path} returned an invalid reply: {error}", self.url))
         })
     }
 
-    /// The reply of an idempotent POST, from JSON.
+    /// Sends an idempotent POST request and parses the JSON reply.
     pub async fn post<Q: Serialize, T: DeserializeOwned>(&self, path: &str, request: &Q) -> Outcome<T> {
         self.post_with(path, request, &[]).await
     }
 
-    /// The reply of a POST that starts an execution. With `is_new` it carries an idempotency key of its own, so that retries
-    /// start only one execution; otherwise the server derives the key from the request.
+    /// Sends a POST request that starts an execution. With `is_new` it has a new idempotency key, so that retries start only one
+    /// execution; otherwise the server derives the key from the request.
     pub async fn start<Q: Serialize, T: DeserializeOwned>(
         &self,
         path: &str,
@@ -200,8 +200,8 @@ impl Deployment {
         Ok(self.with_retries(async || self.api.post_with(path, request, POST_TIMEOUT, headers).await).await?)
     }
 
-    /// Uploads the sources that remote workers cannot fetch, unless the server has them. Returns the source for workers, and the
-    /// number of bytes uploaded.
+    /// Uploads sources that remote workers cannot fetch, unless the server has them. Returns the source for workers, and the number
+    /// of uploaded bytes.
     pub async fn upload_sources(&self, pack: SourcePack) -> Outcome<(Source, Option<u64>)> {
         if let Some(upload) = pack.name_before() {
             let request = SourceUploadRequest { upload, size: None };
@@ -224,22 +224,23 @@ impl Deployment {
         Ok((source, Some(size)))
     }
 
-    /// An execution with its jobs.
+    /// Fetches an execution with its jobs.
     pub async fn view(&self, id: ExecutionId) -> Outcome<ExecutionView> {
         self.get(&path::STATUS.replace("{executionId}", &id.to_string())).await
     }
 
-    /// The test results of an execution.
+    /// Fetches the test results of an execution; they are empty if the server has none.
     pub async fn tests(&self, id: ExecutionId) -> Outcome<ExecutionTests> {
         let path = path::TESTS.replace("{executionId}", &id.to_string());
         match self.with_retries(async || self.api.fetch(&path, None).await).await {
             Err(ApiError::Refused { status: 404, .. }) | Ok(None) => Ok(ExecutionTests::default()),
-            Ok(Some(fetched)) => self.read(&path, &fetched.body),
+            Ok(Some(fetched)) => self.parse_reply(&path, &fetched.body),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// An execution with its entity tag, once it differs from `tag`. `None`: nothing changed while the reply was held.
+    /// Waits until the entity tag of an execution differs from `tag`, and returns the execution with its tag. `None`: it did not
+    /// change within the wait time.
     pub async fn view_after(
         &self,
         id: ExecutionId,
@@ -258,30 +259,30 @@ impl Deployment {
     }
 }
 
-/// `text` percent-encoded, as a value in a query.
+/// Percent-encodes `text` as a value in a query.
 pub fn query_encoded(text: &str) -> impl Display + '_ {
     utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
-/// The header that starts a trace (W3C Trace Context): its id, the id of the call, and the flag for recording.
+/// Returns the header value that starts a trace (W3C Trace Context): trace id, span id, and the `sampled` flag.
 fn traceparent() -> String {
-    let (trace, call) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().simple().to_string());
-    format!("00-{trace}-{}-01", &call[..16])
+    let (trace, span) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().simple().to_string());
+    format!("00-{trace}-{}-01", &span[..16])
 }
 
-/// The job of this name; without a name, the execution's only job.
+/// Returns the job of this name; without a name, the execution's only job.
 pub fn find_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a JobView> {
-    let found: Vec<&JobView> =
+    let matches: Vec<&JobView> =
         view.jobs.iter().filter(|job| name.is_none_or(|name| is_named(job, name))).collect();
-    if let Some(exact) = found.iter().find(|job| name == Some(job.job_name.as_str())) {
+    if let Some(exact) = matches.iter().find(|job| name == Some(job.job_name.as_str())) {
         return Ok(exact);
     }
-    match found.as_slice() {
+    match matches.as_slice() {
         [only] => Ok(only),
         [] => Err(Failure::usage(format!("no such job; the jobs are {}", names(&view.jobs)))),
         _ => {
-            let all: Vec<JobView> = found.into_iter().cloned().collect();
-            Err(Failure::usage(format!("several jobs match; select one with --job: {}", names(&all))))
+            let matches: Vec<JobView> = matches.into_iter().cloned().collect();
+            Err(Failure::usage(format!("several jobs match; select one with --job: {}", names(&matches))))
         }
     }
 }

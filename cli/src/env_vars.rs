@@ -1,4 +1,5 @@
-//! Names of the environment variables that the command line reads. Flags win over variables, and variables over files.
+//! Names of the environment variables that the command line reads. Flags override variables, and variables override
+//! config files.
 
 /// Directory of records, logs and artifacts.
 pub const DATA_DIR: &str = "TIDEMILL_DATA_DIR";
@@ -8,7 +9,7 @@ pub const SERVER: &str = "TIDEMILL_SERVER";
 pub const TOKEN: &str = "TIDEMILL_TOKEN";
 /// Name of a profile; `local` is this machine.
 pub const PROFILE: &str = "TIDEMILL_PROFILE";
-/// PEM file of certificate authorities that are trusted in addition to the system's.
+/// PEM file with certificate authorities to trust in addition to the system's.
 pub const CA_CERT: &str = "TIDEMILL_CA_CERT";
 /// `true`: send the token to another machine without TLS.
 pub const INSECURE_HTTP: &str = "TIDEMILL_INSECURE_HTTP";
@@ -16,18 +17,18 @@ pub const INSECURE_HTTP: &str = "TIDEMILL_INSECURE_HTTP";
 pub const CONFIG: &str = "TIDEMILL_CONFIG";
 /// Path of `worker.toml`, the limits of one job.
 pub const WORKER_CONFIG: &str = "TIDEMILL_WORKER_CONFIG";
-/// Filter of the process's own log, as `tracing` reads it.
+/// Filter of the process's own log, in the syntax of `tracing_subscriber::EnvFilter`.
 pub const LOG: &str = "TIDEMILL_LOG";
 /// Format of the worker's own log: `text` or `json`.
 pub const LOG_FORMAT: &str = "TIDEMILL_LOG_FORMAT";
-/// Milliseconds that a lease lasts without a report.
+/// Lease duration in milliseconds.
 pub const LEASE_TTL_MS: &str = "TIDEMILL_LEASE_TTL_MS";
 
 /// PEM file of the server's certificate.
 pub const TLS_CERT: &str = "TIDEMILL_TLS_CERT";
 /// PEM file of the server's private key.
 pub const TLS_KEY: &str = "TIDEMILL_TLS_KEY";
-/// Requests per second of one user's token.
+/// Requests per second per user token.
 pub const RATE_LIMIT: &str = "TIDEMILL_RATE_LIMIT";
 /// Public URL of the server.
 pub const PUBLIC_URL: &str = "TIDEMILL_PUBLIC_URL";
@@ -39,26 +40,26 @@ pub const ALLOW_HOSTS: &str = "TIDEMILL_ALLOW_HOSTS";
 pub const MAX_CONNECTIONS: &str = "TIDEMILL_MAX_CONNECTIONS";
 /// Maximum number of unauthenticated connections per address.
 pub const MAX_CONNECTIONS_PER_ADDRESS: &str = "TIDEMILL_MAX_CONNECTIONS_PER_ADDRESS";
-/// Free bytes of the disk below which no new work is accepted.
+/// Minimum free disk space in bytes; below it, new work is rejected.
 pub const MIN_FREE_SPACE: &str = "TIDEMILL_MIN_FREE_SPACE";
 
 /// URL of the SQS queue that a worker reads.
 pub const QUEUE_URL: &str = "TIDEMILL_QUEUE_URL";
 /// Wait time of one request to the queue.
 pub const QUEUE_WAIT: &str = "TIDEMILL_QUEUE_WAIT";
-/// Time that running jobs have to end when the worker stops.
+/// Grace period for running jobs when the worker stops.
 pub const GRACE: &str = "TIDEMILL_GRACE";
-/// When to follow EC2's interruption notices: `off`, `auto` or `on`.
+/// When to react to EC2 interruption notices: `off`, `auto` or `on`.
 pub const NOTICES: &str = "TIDEMILL_NOTICES";
-/// When to block EC2's instance metadata: `off`, `auto` or `required`.
+/// When to block jobs from EC2 instance metadata: `off`, `auto` or `required`.
 pub const BLOCK_METADATA: &str = "TIDEMILL_BLOCK_METADATA";
 /// When to isolate jobs: `off`, `auto` or `required`.
 pub const ISOLATE: &str = "TIDEMILL_ISOLATE";
-/// TCP ports of this machine that isolated jobs may reach, separated by commas.
+/// TCP ports of this machine that isolated jobs may connect to, separated by commas.
 pub const ALLOW_HOST_PORTS: &str = "TIDEMILL_ALLOW_HOST_PORTS";
-/// Processors that jobs may request together.
+/// Processors available to jobs.
 pub const CPUS: &str = "TIDEMILL_CPUS";
-/// Memory that jobs may request together.
+/// Memory available to jobs.
 pub const MEMORY: &str = "TIDEMILL_MEMORY";
 /// URL of the instance metadata service.
 pub const IMDS: &str = "TIDEMILL_IMDS";
@@ -67,9 +68,9 @@ pub const IMDS: &str = "TIDEMILL_IMDS";
 pub const DOCKER_HOST: &str = "DOCKER_HOST";
 /// The user's home directory.
 pub const HOME: &str = "HOME";
-/// This machine's name, where the kernel does not tell it.
+/// Host name of this machine, used if the kernel does not report one.
 pub const HOSTNAME: &str = "HOSTNAME";
-/// The user's name, which executions are recorded under.
+/// Name of the user, recorded as the requester of executions.
 pub const PROXY_USER: &str = "USER";
 /// Base directory of config files.
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";

@@ -1,4 +1,4 @@
-//! Selecting executions and following them to their end.
+//! Selection of executions, watching them and printing logs.
 
 mod choices;
 mod logs;

@@ -4,7 +4,7 @@ use crate::output::{printable, printable_lines};
 use std::process::ExitCode;
 use tidemill_worker::client::ApiError;
 
-/// Exit codes, beside 0 for success.
+/// Exit codes other than 0 for success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// The pipeline failed.
@@ -33,12 +33,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A usage error or an invalid file.
+    /// Creates a usage error, also for an invalid file.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, message: message.into() }
     }
 
-    /// A command that needs the AWS SDK, which this build does not have.
+    /// Creates the usage error of a command that needs AWS support, which this build does not have.
     #[cfg(not(feature = "aws"))]
     pub fn without_aws(command: &str) -> Self {
         Self::usage(format!(
@@ -47,12 +47,12 @@ impl Failure {
         ))
     }
 
-    /// A system error.
+    /// Creates a system error.
     pub fn system(message: impl Into<String>) -> Self {
         Self { exit: Exit::System, message: message.into() }
     }
 
-    /// A failure that was printed already.
+    /// Creates a failure whose message was printed already.
     pub const fn silent(exit: Exit) -> Self {
         Self { exit, message: String::new() }
     }
@@ -81,7 +81,7 @@ impl From<tidemill_services::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        // The reader of the output is gone.
+        // The reader of the output closed the pipe.
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self::silent(Exit::System);
         }

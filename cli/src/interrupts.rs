@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM.
+//! Handling of SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -13,28 +13,28 @@ use tokio::{
     sync::mpsc,
 };
 
-/// One message for each interrupt.
+/// Returns a channel that receives one message per interrupt.
 pub fn interrupts() -> std::io::Result<mpsc::UnboundedReceiver<()>> {
-    let (send, receive) = mpsc::unbounded_channel();
+    let (sender, receiver) = mpsc::unbounded_channel();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let mut signals = signal(kind)?;
-        let send = send.clone();
+        let sender = sender.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                if send.send(()).is_err() {
+                if sender.send(()).is_err() {
                     return;
                 }
             }
         });
     }
-    Ok(receive)
+    Ok(receiver)
 }
 
-/// Time for an orderly exit after the second interrupt, and for the last message of a process that is ended.
+/// Time for an orderly exit after the second interrupt, and for writing the message of a forced exit.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
 
-/// Ends this process `limit` after the first interrupt, and soon after the second, unless it ends by itself before. A separate
-/// thread does it, even if all others hang. Standard error says so, if somebody reads it.
+/// Forces this process to exit `limit` after the first interrupt, or shortly after the second, unless it exits earlier. A separate
+/// thread does so even if all others hang, and writes a message to standard error.
 pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     thread::Builder::new().name("interrupts".into()).spawn(move || {
@@ -44,22 +44,21 @@ pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
         }
         thread::spawn(move || {
             thread::sleep(limit);
-            let reason = format!("it did not end within {} s of the signal: ended", limit.as_secs());
-            end(reason, exit_code);
+            let reason = format!("shutdown did not finish within {} s of the signal", limit.as_secs());
+            force_exit(reason, exit_code);
         });
         if signals.next().is_some() {
             thread::sleep(EXIT_GRACE);
-            end("it did not end at the second signal: ended".into(), exit_code);
+            force_exit("shutdown did not finish after the second signal".into(), exit_code);
         }
     })?;
     Ok(())
 }
 
-/// Reports the reason and ends this process. Standard error itself may be what blocks, so the message is written by a thread of
-/// its own, with a time limit.
-fn end(reason: String, exit_code: i32) -> ! {
+/// Writes the reason to standard error and exits. Writing may block, so a separate thread does it, with a time limit.
+fn force_exit(reason: String, exit_code: i32) -> ! {
     let writer = thread::Builder::new().name("exit-message".into()).spawn(move || {
-        crate::output::errln!("tidemill: {reason}; the next start continues from here");
+        crate::output::errln!("tidemill: {reason}; exiting; the next start resumes the remaining work");
     });
     let started = Instant::now();
     while writer.as_ref().is_ok_and(|writer| !writer.is_finished()) && started.elapsed() < EXIT_GRACE {

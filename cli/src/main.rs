@@ -29,9 +29,9 @@ use settings::Settings;
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
-    // clap exits with 2 on a usage error.
+    // On a usage error, clap exits with 2.
     let cli = Cli::parse();
-    log_to_stderr(&cli);
+    init_logging(&cli);
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -111,8 +111,8 @@ fn in_runtime(cli: &Cli) -> Outcome {
     outcome
 }
 
-/// Starts Tidemill's own log: errors only, unless `TIDEMILL_LOG` sets a filter (`info`, `tidemill_worker=debug`).
-fn log_to_stderr(cli: &Cli) {
+/// Initializes logging to standard error: errors only, unless `TIDEMILL_LOG` sets a filter (`info`, `tidemill_worker=debug`).
+fn init_logging(cli: &Cli) {
     let filter = std::env::var(env_vars::LOG).unwrap_or_else(|_| "error".to_owned());
     let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))

@@ -1,31 +1,31 @@
-//! All writes to standard output and standard error.
+//! Writes to standard output and standard error.
 //!
-//! Text from outside (names, reasons, addresses, replies of servers) is escaped by [`Printable`]. In addition, all output passes a
-//! guard that lets only text, line ends and colours through, so that unescaped text cannot control a terminal. Logs of jobs have
-//! their own filter, [`LogFilter`].
+//! [`Printable`] escapes untrusted text: names, reasons, addresses and server replies. In addition, [`SanitizedStream`] passes only
+//! text, line ends and colours, so that unescaped text cannot control a terminal. Logs of jobs have their own filter, [`LogFilter`].
 
-mod guard;
+mod json_escape;
 mod log_filter;
+mod sanitized_stream;
 mod server_log;
 
-pub use guard::SanitizedStream;
 pub use log_filter::LogFilter;
+pub use sanitized_stream::SanitizedStream;
 pub use server_log::{LogStyle, ServerLog};
 pub use tidemill_core::text::{Printable, printable, printable_lines};
 
+use json_escape::json_escaped;
 use serde::Serialize;
 use std::{
-    fmt::{self, Write as _},
+    fmt,
     io::{self, IsTerminal, Write},
 };
-use tidemill_core::text::{is_control, is_invisible};
 
-/// Standard output, guarded.
+/// Returns standard output, sanitized.
 pub fn stdout() -> SanitizedStream<io::Stdout> {
     SanitizedStream::new(anstream::stdout())
 }
 
-/// Standard error, guarded.
+/// Returns standard error, sanitized.
 pub fn stderr() -> SanitizedStream<io::Stderr> {
     SanitizedStream::new(anstream::stderr())
 }
@@ -35,7 +35,7 @@ pub fn stderr() -> SanitizedStream<io::Stderr> {
 pub struct LogWriter(Option<LogFilter>);
 
 impl LogWriter {
-    /// Writes to standard output; `raw`: unfiltered even on a terminal.
+    /// Creates a writer to standard output. `raw`: unfiltered even on a terminal.
     pub fn to_stdout(raw: bool) -> Self {
         let is_filtered = !raw && io::stdout().is_terminal();
         Self(is_filtered.then(|| LogFilter::new(stdout_has_colours())))
@@ -60,17 +60,17 @@ impl LogWriter {
     }
 }
 
-/// Whether standard output shows colours.
+/// Returns whether standard output shows colours.
 pub fn stdout_has_colours() -> bool {
     anstream::stdout().current_choice() != anstream::ColorChoice::Never
 }
 
-/// Whether standard error is a terminal.
+/// Returns whether standard error is a terminal.
 pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Whether standard error shows colours.
+/// Returns whether standard error shows colours.
 pub fn stderr_has_colours() -> bool {
     anstream::stderr().current_choice() != anstream::ColorChoice::Never
 }
@@ -114,54 +114,26 @@ pub fn print_json_line(value: &impl Serialize) -> io::Result<()> {
     writeln!(stdout(), "{}", json_escaped(&text))
 }
 
-/// JSON without characters that control a terminal: JSON itself escapes only characters below U+0020.
-fn json_escaped(json: &str) -> String {
-    let is_odd = |c: char| c >= '\u{7f}' && (is_control(c) || is_invisible(c));
-    if !json.contains(is_odd) {
-        return json.to_owned();
-    }
-    let mut escaped = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        if is_odd(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(escaped, "\\u{unit:04x}");
-            }
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::json_escaped;
     use std::{fs, path::Path};
 
-    #[test]
-    fn escaped_json_has_no_control_characters_and_the_same_value() {
-        let value = serde_json::json!({ "a\u{9b}": "\u{1b}[31m\u{202e}\u{e0041}ü\u{7f}", "b": ["\u{200b}"] });
-        let escaped = json_escaped(&serde_json::to_string_pretty(&value).unwrap());
-        assert!(escaped.chars().all(|c| c == '\n' || c == 'ü' || (' '..='~').contains(&c)), "{escaped}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
-    }
-
-    /// Other writes are not guarded.
+    /// Writes elsewhere would not be sanitized.
     #[test]
     fn only_this_module_writes_to_standard_streams() {
         let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        // The live view moves the cursor; completions and the manual page contain nothing from outside.
+        // The live view moves the cursor; completions and the manual page contain no untrusted text.
         let allowed = ["output", "output.rs", "live.rs", "main.rs"];
-        let mut left = vec![src];
+        let mut pending = vec![src];
         let mut files = 0;
-        while let Some(path) = left.pop() {
+        while let Some(path) = pending.pop() {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if allowed.contains(&name.as_str()) {
                 continue;
             }
             if path.is_dir() {
-                left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                pending.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
                 continue;
             }
             files += 1;

@@ -1,4 +1,4 @@
-//! Pipeline files, and what git knows about the repository around them.
+//! Pipeline files, and facts about their repository from git.
 
 pub mod file;
 pub mod git_facts;

@@ -1,4 +1,4 @@
-//! The settings of all commands, resolved once from flags, environment variables and config files.
+//! The settings of all commands, merged from flags, environment variables and config files.
 
 pub mod profiles;
 pub mod worker_file;
@@ -17,10 +17,10 @@ use tidemill_core::text::check_line;
 use tidemill_worker::source::SourceSettings;
 use worker_file::WorkerFile;
 
-/// Maximum length of a user's name in bytes, as servers accept it.
+/// Maximum length of a user name in bytes that servers accept.
 const MAX_USER_LEN: usize = 200;
 
-/// What a command works on.
+/// Where a command runs: on this machine or on a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// This machine.
@@ -39,7 +39,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Also allows insecure HTTP if `is_allowed`; the profile may allow it too.
+    /// Allows insecure HTTP if `is_allowed`, or if the profile does.
     fn with_insecure_http(mut self, is_allowed: bool) -> Self {
         if let Self::Deployment { insecure_http, .. } = &mut self {
             *insecure_http |= is_allowed;
@@ -51,7 +51,7 @@ impl Target {
 /// The settings of all commands.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Directory of the records. `None`: neither set nor derivable.
+    /// The data directory. `None`: neither set nor derivable.
     data_dir: Option<PathBuf>,
     /// The config file. `None`: neither set nor derivable.
     config_file: Option<PathBuf>,
@@ -59,27 +59,27 @@ pub struct Settings {
     worker_file: Option<PathBuf>,
     /// Duration of a lease of the embedded server, in milliseconds.
     pub lease_ttl_ms: u64,
-    /// PEM file of certificate authorities that are trusted in addition to the system's.
+    /// PEM file with certificate authorities to trust in addition to the system's.
     pub ca_cert: Option<PathBuf>,
     /// Whether flag or environment allow sending a token to another machine without TLS.
     pub insecure_http: bool,
-    /// What commands work on.
+    /// Where commands run.
     pub target: Target,
-    /// The flags that select the same deployment in another command.
+    /// Flags that select the same deployment, for commands in messages.
     pub deployment_flags: String,
-    /// The token of flag or environment, for `login`.
+    /// The token from flag or environment, for `login`.
     pub token: Option<String>,
-    /// The profile of flag or environment, for `login` and `logout`.
+    /// The profile from flag or environment, for `login` and `logout`.
     pub profile: Option<String>,
     /// Address of the container engine; `None`: the default.
     pub docker_host: Option<String>,
     /// How sources are fetched and cached.
     pub sources: SourceSettings,
-    /// The user that starts executions, if the system tells a valid name.
+    /// Requester of executions, if the environment has a valid user name.
     pub requested_by: Option<String>,
 }
 
-/// What one source of settings says about the deployment.
+/// Deployment settings from one source: flags or environment.
 #[derive(Debug, Clone, Default)]
 struct DeploymentSettings {
     server: Option<String>,
@@ -88,7 +88,7 @@ struct DeploymentSettings {
 }
 
 impl Settings {
-    /// Merges all sources of settings. Flags win over environment variables, and these over the config file.
+    /// Merges all sources of settings. Flags override environment variables, which override the config file.
     pub fn resolve(cli: &Cli) -> Outcome<Self> {
         let flags = DeploymentSettings {
             server: cli.server.clone(),
@@ -96,16 +96,16 @@ impl Settings {
             profile: cli.profile.clone(),
         };
         let environment = DeploymentSettings {
-            server: text(env_vars::SERVER)?,
-            token: text(env_vars::TOKEN)?,
-            profile: text(env_vars::PROFILE)?,
+            server: text_variable(env_vars::SERVER)?,
+            token: text_variable(env_vars::TOKEN)?,
+            profile: text_variable(env_vars::PROFILE)?,
         };
         let config_dir = xdg(env_vars::XDG_CONFIG_HOME, ".config").map(|base| base.join("tidemill"));
         let in_config_dir = |name: &str| config_dir.as_ref().map(|directory| directory.join(name));
         let config_file =
             variable(env_vars::CONFIG).map(PathBuf::from).or_else(|| in_config_dir("config.toml"));
         let worker_file = match variable(env_vars::WORKER_CONFIG).map(PathBuf::from) {
-            // Without the file, jobs would run with other limits than the operator expects.
+            // Falling back to defaults would run jobs with other limits than the operator expects.
             Some(path) if !path.exists() => {
                 let (path, name) = (path.display(), env_vars::WORKER_CONFIG);
                 return Err(Failure::usage(format!("file {path} of {name} does not exist")));
@@ -115,7 +115,7 @@ impl Settings {
         };
         let load = || config_file.as_deref().map_or_else(|| Ok(Profiles::default()), Profiles::load);
         let target = match cli.command {
-            // These work on this machine only.
+            // These commands run on this machine only.
             Command::Server(_) | Command::CleanUp(_) | Command::Login(_) | Command::Logout => Target::Local,
             _ => target(&flags, &environment, load)?.with_insecure_http(cli.insecure_http),
         };
@@ -141,20 +141,20 @@ impl Settings {
             deployment_flags,
             token: flags.token.or(environment.token),
             profile: flags.profile.or(environment.profile),
-            docker_host: text(env_vars::DOCKER_HOST)?,
+            docker_host: text_variable(env_vars::DOCKER_HOST)?,
             sources: sources.map_err(Failure::usage)?,
             requested_by: std::env::var(env_vars::PROXY_USER).ok().filter(valid_user),
         })
     }
 
-    /// Directory of the records: as set, or in the user's data directory (XDG base directory specification).
+    /// Returns the data directory: as set, or in the user's data directory (XDG Base Directory Specification).
     pub fn data_dir(&self) -> Outcome<&Path> {
         self.data_dir.as_deref().ok_or_else(|| {
             Failure::usage(format!("no data directory: set {} or {}", env_vars::DATA_DIR, env_vars::HOME))
         })
     }
 
-    /// The profiles of the config file.
+    /// Reads the profiles of the config file.
     pub fn profiles(&self) -> Outcome<Profiles> {
         let path = self.config_file.as_deref().ok_or_else(|| {
             Failure::usage(format!("no config file: set {} or {}", env_vars::CONFIG, env_vars::HOME))
@@ -162,18 +162,18 @@ impl Settings {
         Profiles::load(path)
     }
 
-    /// The settings of `worker.toml`.
+    /// Reads `worker.toml`.
     pub fn worker_file(&self) -> Outcome<WorkerFile> {
         self.worker_file.as_deref().map_or_else(|| Ok(WorkerFile::default()), WorkerFile::load)
     }
 
-    /// Whether jobs run on a remote deployment.
+    /// Returns whether jobs run on a remote deployment.
     pub const fn is_remote(&self) -> bool {
         matches!(self.target, Target::Deployment { .. })
     }
 }
 
-/// What a command works on. The config file is read only if it can matter.
+/// Resolves the target of a command. Reads the config file only if needed.
 fn target(
     flags: &DeploymentSettings,
     environment: &DeploymentSettings,
@@ -218,17 +218,17 @@ fn target(
     Ok(Target::Deployment { url, token, default_profile, insecure_http })
 }
 
-/// The value of an environment variable; an empty one counts as not set.
+/// Returns the value of an environment variable; an empty one counts as unset.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn text(name: &str) -> Outcome<Option<String>> {
+fn text_variable(name: &str) -> Outcome<Option<String>> {
     let value = variable(name).map(OsString::into_string).transpose();
     value.map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")))
 }
 
-/// A base directory: of the variable, or the default below HOME.
+/// Returns an XDG base directory: the variable's value, or `default` below HOME.
 fn xdg(name: &str, default: &str) -> Option<PathBuf> {
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(name).or_else(|| absolute(env_vars::HOME).map(|home| home.join(default)))
@@ -240,7 +240,7 @@ mod tests {
     use super::{DeploymentSettings, Target, target};
     use crate::settings::profiles::{Profile, Profiles};
 
-    fn given(server: &str, token: &str, profile: &str) -> DeploymentSettings {
+    fn from_source(server: &str, token: &str, profile: &str) -> DeploymentSettings {
         let value = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         DeploymentSettings { server: value(server), token: value(token), profile: value(profile) }
     }
@@ -256,8 +256,12 @@ mod tests {
         profiles
     }
 
-    /// The target, as text.
-    fn chosen(flags: &DeploymentSettings, environment: &DeploymentSettings, default: Option<&str>) -> String {
+    /// Returns the target as text, or the error message.
+    fn resolved(
+        flags: &DeploymentSettings,
+        environment: &DeploymentSettings,
+        default: Option<&str>,
+    ) -> String {
         match target(flags, environment, || Ok(profiles(default))) {
             Ok(Target::Local) => "local".into(),
             Ok(Target::Deployment { url, token, default_profile, .. }) => {
@@ -270,36 +274,42 @@ mod tests {
     #[test]
     fn target_without_a_selection_is_local_or_the_default_profile() {
         let none = DeploymentSettings::default();
-        assert_eq!(chosen(&none, &none, None), "local");
-        assert_eq!(chosen(&none, &given("", "lonely", ""), None), "local");
-        assert_eq!(chosen(&none, &none, Some("ci")), "https://ci ci-token by default");
-        assert_eq!(chosen(&given("", "", "local"), &none, Some("ci")), "local");
-        assert_eq!(chosen(&none, &given("", "", "local"), Some("ci")), "local");
+        assert_eq!(resolved(&none, &none, None), "local");
+        assert_eq!(resolved(&none, &from_source("", "lonely", ""), None), "local");
+        assert_eq!(resolved(&none, &none, Some("ci")), "https://ci ci-token by default");
+        assert_eq!(resolved(&from_source("", "", "local"), &none, Some("ci")), "local");
+        assert_eq!(resolved(&none, &from_source("", "", "local"), Some("ci")), "local");
     }
 
     #[test]
     fn flags_override_the_environment_and_it_overrides_the_file() {
         let none = DeploymentSettings::default();
-        let environment = given("https://env", "env-token", "other");
-        assert_eq!(chosen(&none, &environment, Some("ci")), "https://env env-token");
-        assert_eq!(chosen(&given("https://flag", "", ""), &environment, None), "https://flag env-token");
-        assert_eq!(chosen(&given("", "flag-token", ""), &environment, None), "https://env flag-token");
-        assert_eq!(chosen(&given("", "", "ci"), &environment, None), "https://ci ci-token");
-        assert_eq!(chosen(&given("", "t", "ci"), &environment, None), "https://ci t");
-        assert_eq!(chosen(&none, &given("", "", "other"), Some("ci")), "https://other other-token");
-        assert_eq!(chosen(&none, &given("", "t", "other"), None), "https://other t");
+        let environment = from_source("https://env", "env-token", "other");
+        assert_eq!(resolved(&none, &environment, Some("ci")), "https://env env-token");
+        assert_eq!(
+            resolved(&from_source("https://flag", "", ""), &environment, None),
+            "https://flag env-token"
+        );
+        assert_eq!(
+            resolved(&from_source("", "flag-token", ""), &environment, None),
+            "https://env flag-token"
+        );
+        assert_eq!(resolved(&from_source("", "", "ci"), &environment, None), "https://ci ci-token");
+        assert_eq!(resolved(&from_source("", "t", "ci"), &environment, None), "https://ci t");
+        assert_eq!(resolved(&none, &from_source("", "", "other"), Some("ci")), "https://other other-token");
+        assert_eq!(resolved(&none, &from_source("", "t", "other"), None), "https://other t");
     }
 
     #[test]
     fn server_url_of_a_profile_uses_its_token() {
         let none = DeploymentSettings::default();
-        assert_eq!(chosen(&given("https://ci/", "", ""), &none, None), "https://ci/ ci-token");
-        assert_eq!(chosen(&none, &given("https://ci", "", ""), None), "https://ci ci-token");
-        let message = chosen(&given("https://new", "", ""), &none, Some("ci"));
+        assert_eq!(resolved(&from_source("https://ci/", "", ""), &none, None), "https://ci/ ci-token");
+        assert_eq!(resolved(&none, &from_source("https://ci", "", ""), None), "https://ci ci-token");
+        let message = resolved(&from_source("https://new", "", ""), &none, Some("ci"));
         assert!(message.contains("tidemill login https://new"), "{message}");
-        let message = chosen(&given("https://ci", "", "ci"), &none, None);
+        let message = resolved(&from_source("https://ci", "", "ci"), &none, None);
         assert!(message.contains("cannot be used together"), "{message}");
-        let message = chosen(&given("", "", "nobody"), &none, None);
+        let message = resolved(&from_source("", "", "nobody"), &none, None);
         assert!(message.contains("no profile `nobody`") && message.contains("ci, other"), "{message}");
     }
 }

@@ -14,13 +14,13 @@ use tidemill_core::{
 };
 use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle};
 
-/// Number of concurrent jobs: as requested, otherwise the number of processors, at least 2.
+/// Returns the number of concurrent jobs: as requested, otherwise the number of processors, at least 2.
 pub fn slots(requested: Option<u16>) -> usize {
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     requested.map_or(processors.max(2), usize::from)
 }
 
-/// The name of this machine.
+/// Returns the host name of this machine, or `worker` if it is unknown.
 pub fn machine_name() -> String {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let name = read("/proc/sys/kernel/hostname")
@@ -29,48 +29,53 @@ pub fn machine_name() -> String {
     if name.trim().is_empty() { "worker".to_owned() } else { name.trim().to_owned() }
 }
 
-/// Configuration of a worker in this process.
-pub fn config(settings: &Settings, slots: usize, given: &[Labels], name: String) -> Outcome<WorkerConfig> {
+/// Returns the configuration of a worker in this process.
+pub fn config(
+    settings: &Settings,
+    slots: usize,
+    custom_labels: &[Labels],
+    name: String,
+) -> Outcome<WorkerConfig> {
     Ok(WorkerConfig {
         name,
         slots,
         data_dir: settings.data_dir()?.join("worker"),
         docker_host: settings.docker_host.clone(),
-        labels: labels(given),
+        labels: labels(custom_labels),
         capacity: Resources::default(),
-        // The user can fetch from any host anyway. Workers of servers have a stricter policy.
+        // The user can fetch from any host anyway. The workers of a server have a stricter policy.
         addresses: AddressPolicy::unrestricted(),
         sources: settings.sources.clone(),
         limits: settings.worker_file()?.limits,
     })
 }
 
-/// The automatic labels of a worker, and the given ones.
-pub fn labels(given: &[Labels]) -> Labels {
+/// Returns a worker's automatic labels `arch` and `os`, overridden and extended by custom ones.
+pub fn labels(custom: &[Labels]) -> Labels {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
-    let implicit = [("arch", arch), ("os", std::env::consts::OS)];
-    let given = given.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str()));
-    implicit.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    let automatic = [("arch", arch), ("os", std::env::consts::OS)];
+    let custom = custom.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str()));
+    automatic.into_iter().chain(custom).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Opens a worker for jobs of this process's own server. It is connected to the engine once this returns.
+/// Opens a worker for jobs of the server in this process, and connects it to the engine.
 pub async fn open(settings: &Settings, slots: usize, labels: &[Labels]) -> Outcome<Worker> {
     let name = format!("{}:{}", machine_name(), std::process::id());
     Ok(Worker::open(config(settings, slots, labels, name)?).await?)
 }
 
-/// Closes a worker that is not needed.
+/// Closes a worker that did not run anything, if there is one.
 pub async fn close(worker: Option<Worker>) {
     if let Some(worker) = worker {
         worker.close().await;
     }
 }
 
-/// Lets `worker` run the jobs of one execution.
+/// Starts running the jobs of one execution on `worker`.
 pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId) -> WorkerHandle {
     worker.work_for(&Client {
         server: deployment.url.clone(),
@@ -80,11 +85,11 @@ pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId)
     })
 }
 
-/// Stops a worker after its execution was watched. If the execution ended by itself, a process that outlives this one removes the
-/// containers, since the engine is slow at that.
+/// Stops a worker after its execution was watched. If the execution ended without a cancel, a background process removes the
+/// containers, because the engine is slow at that.
 pub async fn end(settings: &Settings, worker: WorkerHandle, watched: &Outcome<ExecutionView>) -> Outcome {
-    let ended = watched.as_ref().is_ok_and(|last| last.execution.status != ExecutionStatus::Canceled);
-    if !ended {
+    let has_ended = watched.as_ref().is_ok_and(|last| last.execution.status != ExecutionStatus::Canceled);
+    if !has_ended {
         return Ok(worker.shutdown().await?);
     }
     if let Some(worker) = worker.leave().await? {
@@ -93,7 +98,7 @@ pub async fn end(settings: &Settings, worker: WorkerHandle, watched: &Outcome<Ex
     Ok(())
 }
 
-/// Starts a process that outlives this one and removes what `worker` leaves.
+/// Starts a background process that removes the leftover containers and files of `worker`.
 pub fn clean_up_in_background(settings: &Settings, worker: WorkerId) {
     let Ok(data_dir) = settings.data_dir() else { return };
     let spawned = std::env::current_exe().and_then(|program| {
@@ -104,20 +109,20 @@ pub fn clean_up_in_background(settings: &Settings, worker: WorkerId) {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // An interrupt at the terminal must not end it.
+            // An interrupt at the terminal must not stop it.
             .process_group(0)
             .spawn()
     });
     if let Err(error) = spawned {
-        tracing::warn!(%error, "clean-up was not started; the next start removes what jobs left");
+        tracing::warn!(%error, "cannot start the clean-up process; the next start removes leftover containers");
     }
 }
 
-/// `tidemill clean-up`: removes what the worker of an ending process leaves.
+/// `tidemill clean-up`: removes the leftover containers and files of an exiting worker.
 pub async fn clean_up(settings: &Settings, args: &CleanUp) -> Outcome {
-    let own = settings.data_dir()?.join("worker");
+    let data_dir = settings.data_dir()?.join("worker");
     Ok(tidemill_worker::clean_up(
-        &own,
+        &data_dir,
         settings.docker_host.as_deref(),
         settings.sources.clone(),
         args.worker,

@@ -1,4 +1,4 @@
-//! Tokens, TLS and the audit record, as the command line shows them.
+//! Tokens, TLS and the audit log on the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -10,40 +10,40 @@ use std::{
     path::PathBuf,
     process::{Child, Output, Stdio},
 };
-use support::{Place, binary, json, stop, text, wait_until};
+use support::{TestEnv, binary, json, stop, text, wait_until};
 
 const ONE: &str = "name: one\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n";
 
-/// A server with TLS, and what its clients need.
-struct Secure {
-    place: Place,
+/// A server with TLS, and the settings of its clients.
+struct TlsServer {
+    env: TestEnv,
     server: Option<Child>,
     url: String,
     token: String,
 }
 
-/// Writes a certificate for `localhost`, its key, and the authority that signed it.
-fn certify(place: &Place, name: &str) -> [PathBuf; 3] {
-    let mut of_authority = CertificateParams::new(Vec::new()).unwrap();
-    of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(of_authority, KeyPair::generate().unwrap()).unwrap();
+/// Writes a certificate for `localhost`, its key, and the certificate of its authority.
+fn write_certificate(env: &TestEnv, name: &str) -> [PathBuf; 3] {
+    let mut authority_params = CertificateParams::new(Vec::new()).unwrap();
+    authority_params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority_params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &authority).unwrap();
     let file = |ending: &str, text: String| {
-        let path = place.dir.path().join(format!("{name}.{ending}"));
+        let path = env.dir.path().join(format!("{name}.{ending}"));
         fs::write(&path, text).unwrap();
         path
     };
     [file("pem", certificate.pem()), file("key", key.serialize_pem()), file("ca", authority.pem())]
 }
 
-impl Secure {
+impl TlsServer {
     fn start() -> Self {
-        let place = Place::new(ONE);
-        let [certificate, key, _] = certify(&place, "server");
-        let data = place.dir.path().join("server");
-        let mut server = binary(&place, &data)
+        let env = TestEnv::new(ONE);
+        let [certificate, key, _] = write_certificate(&env, "server");
+        let data = env.dir.path().join("server");
+        let mut server = binary(&env, &data)
             .args(["server", "--listen", "127.0.0.1:0", "--workers", "2", "--tls-cert"])
             .arg(certificate)
             .arg("--tls-key")
@@ -51,7 +51,7 @@ impl Secure {
             .stdin(Stdio::null())
             .env("TIDEMILL_LOG", "warn")
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(place.dir.path().join("server.log")).unwrap())
+            .stderr(fs::File::create(env.dir.path().join("server.log")).unwrap())
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -59,19 +59,19 @@ impl Secure {
         let url = line.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
         let url = url.trim_end_matches(',').replace("127.0.0.1", "localhost");
         let token = fs::read_to_string(data.join("token")).unwrap();
-        Self { place, server: Some(server), url, token }
+        Self { env, server: Some(server), url, token }
     }
 
-    /// A command with a token, that trusts the authority of this name.
-    fn tidemill(&self, token: &str, authority: &str, words: &[&str]) -> Output {
-        let mut command = self.place.command(words);
+    /// Runs a command with this token that trusts the authority of this name.
+    fn tidemill(&self, token: &str, authority: &str, args: &[&str]) -> Output {
+        let mut command = self.env.command(args);
         command.env("TIDEMILL_SERVER", &self.url).env("TIDEMILL_TOKEN", token);
-        command.env("TIDEMILL_CA_CERT", self.place.dir.path().join(format!("{authority}.ca")));
+        command.env("TIDEMILL_CA_CERT", self.env.dir.path().join(format!("{authority}.ca")));
         command.stdin(Stdio::null()).output().unwrap()
     }
 }
 
-impl Drop for Secure {
+impl Drop for TlsServer {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
             stop(server);
@@ -81,26 +81,26 @@ impl Drop for Secure {
 
 #[test]
 fn tls_server_runs_jobs_until_the_token_is_revoked_and_audits_them() {
-    let secure = Secure::start();
-    let own = secure.token.clone();
-    let words = ["token", "create", "--name", "bot", "--scope", "run", "--expires", "90d"];
-    let made = secure.tidemill(&own, "server", &words);
-    assert_eq!(made.status.code(), Some(0), "{made:?}");
-    let token = text(&made.stdout).trim().to_owned();
-    assert!(token.starts_with("tm_") && !text(&made.stderr).contains(&token), "{made:?}");
-    let run = secure.tidemill(&token, "server", &["run", "--json"]);
+    let server = TlsServer::start();
+    let admin_token = server.token.clone();
+    let args = ["token", "create", "--name", "bot", "--scope", "run", "--expires", "90d"];
+    let created = server.tidemill(&admin_token, "server", &args);
+    assert_eq!(created.status.code(), Some(0), "{created:?}");
+    let token = text(&created.stdout).trim().to_owned();
+    assert!(token.starts_with("tm_") && !text(&created.stderr).contains(&token), "{created:?}");
+    let run = server.tidemill(&token, "server", &["run", "--json"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     assert_eq!(json(&run)["execution"]["status"], "SUCCESS");
-    let refused = secure.tidemill(&token, "server", &["token", "list"]);
-    assert!(text(&refused.stderr).contains("requires one of admin"), "{refused:?}");
-    let listed: Value = json(&secure.tidemill(&own, "server", &["token", "list", "--json"]));
+    let rejected = server.tidemill(&token, "server", &["token", "list"]);
+    assert!(text(&rejected.stderr).contains("any of admin"), "{rejected:?}");
+    let listed: Value = json(&server.tidemill(&admin_token, "server", &["token", "list", "--json"]));
     assert!(listed[0]["last_used_at"].is_string(), "{listed}");
     let id = listed[0]["id"].as_str().unwrap();
-    let revoked = secure.tidemill(&own, "server", &["token", "revoke", id]);
+    let revoked = server.tidemill(&admin_token, "server", &["token", "revoke", id]);
     assert_eq!(text(&revoked.stdout), format!("revoked bot ({id})\n"), "{revoked:?}");
-    let late = secure.tidemill(&token, "server", &["status"]);
-    assert_eq!(late.status.code(), Some(3), "{late:?}");
-    let audit: Value = json(&secure.tidemill(&own, "server", &["audit", "--json"]));
+    let rejected = server.tidemill(&token, "server", &["status"]);
+    assert_eq!(rejected.status.code(), Some(3), "{rejected:?}");
+    let audit: Value = json(&server.tidemill(&admin_token, "server", &["audit", "--json"]));
     let actions: Vec<&str> =
         audit.as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
     assert_eq!(actions, ["token.revoke", "execution.start", "token.create"], "{audit}");
@@ -109,37 +109,37 @@ fn tls_server_runs_jobs_until_the_token_is_revoked_and_audits_them() {
 
 #[test]
 fn new_certificate_is_loaded_and_an_invalid_one_is_not() {
-    let secure = Secure::start();
+    let server = TlsServer::start();
     let works =
-        |authority: &str| secure.tidemill(&secure.token, authority, &["audit"]).status.code() == Some(0);
-    let at = |name: &str| secure.place.dir.path().join(name);
+        |authority: &str| server.tidemill(&server.token, authority, &["audit"]).status.code() == Some(0);
+    let at = |name: &str| server.env.dir.path().join(name);
     assert!(works("server"));
-    let [certificate, key, _] = certify(&secure.place, "next");
-    // A certificate without its key is no pair.
+    let [certificate, key, _] = write_certificate(&server.env, "next");
+    // The new certificate does not match the old key.
     fs::copy(&certificate, at("server.pem")).unwrap();
     wait_until(|| fs::read_to_string(at("server.log")).unwrap().contains("the current one stays in use"))
         .unwrap();
-    assert!(works("server"), "the pair that was good stays");
+    assert!(works("server"), "the previous certificate stays in use");
     fs::copy(&key, at("server.key")).unwrap();
     wait_until(|| works("next")).unwrap();
 }
 
 #[test]
 fn server_beyond_loopback_requires_tls_or_the_plain_http_flag() {
-    let place = Place::new(ONE);
-    let refused = place.tidemill(&["server", "--listen", "0.0.0.0:0", "--workers", "0"]);
-    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-    assert!(text(&refused.stderr).contains("--plain-http-on-a-network"), "{refused:?}");
-    let words = ["server", "--listen", "0.0.0.0:0", "--workers", "0", "--plain-http-on-a-network"];
-    let mut server = place.spawn(&words);
+    let env = TestEnv::new(ONE);
+    let rejected = env.tidemill(&["server", "--listen", "0.0.0.0:0", "--workers", "0"]);
+    assert_eq!(rejected.status.code(), Some(2), "{rejected:?}");
+    assert!(text(&rejected.stderr).contains("--plain-http-on-a-network"), "{rejected:?}");
+    let args = ["server", "--listen", "0.0.0.0:0", "--workers", "0", "--plain-http-on-a-network"];
+    let mut server = env.spawn(&args);
     let mut line = String::new();
     BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("serving on http://0.0.0.0:"), "{line}");
     stop(server);
-    let broken = place.dir.path().join("broken.pem");
+    let broken = env.dir.path().join("broken.pem");
     fs::write(&broken, "nothing").unwrap();
     let broken = broken.to_str().unwrap();
-    let refused = place.tidemill(&["server", "--tls-cert", broken, "--tls-key", broken]);
-    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-    assert!(text(&refused.stderr).contains("no certificate in it"), "{refused:?}");
+    let rejected = env.tidemill(&["server", "--tls-cert", broken, "--tls-key", broken]);
+    assert_eq!(rejected.status.code(), Some(2), "{rejected:?}");
+    assert!(text(&rejected.stderr).contains("no certificate in it"), "{rejected:?}");
 }

@@ -1,4 +1,4 @@
-//! `plan` and `check` in a git repository: what conditions see, what files include.
+//! `plan` and `check` in a git repository: facts of conditions, and includes.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{fs, path::Path, process::Command};
@@ -20,14 +20,14 @@ jobs:
 "#;
 const BASE: &str = "defaults: { image: busybox }\n.rust: { image: \"rust:1.95\" }\njobs:\n  lint: { stage: test, script: [lint], exists: [] }\n";
 
-fn git(dir: &Path, words: &[&str]) {
+fn git(dir: &Path, args: &[&str]) {
     let done = Command::new("git")
         .current_dir(dir)
         .args(["-c", "user.name=T", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main"])
-        .args(words)
+        .args(args)
         .output()
         .unwrap();
-    assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 fn repository(base: &str) -> tempfile::TempDir {
@@ -45,14 +45,14 @@ fn repository(base: &str) -> tempfile::TempDir {
     dir
 }
 
-fn tidemill(dir: &Path, words: &[&str]) -> (i32, String) {
+fn tidemill(dir: &Path, args: &[&str]) -> (i32, String) {
     let done = Command::new(env!("CARGO_BIN_EXE_tidemill"))
         .current_dir(dir)
         .env("TIDEMILL_DATA_DIR", dir.join("data"))
         .env("TIDEMILL_CONFIG", dir.join("config.toml"))
         .env_remove("TIDEMILL_SERVER")
         .env_remove("TIDEMILL_PROFILE")
-        .args(words)
+        .args(args)
         .output()
         .unwrap();
     let text = [done.stdout, done.stderr].concat();
@@ -64,14 +64,14 @@ fn good_base() -> String {
 }
 
 #[test]
-fn plan_shows_jobs_and_why_others_are_left_out() {
+fn plan_shows_jobs_and_why_others_are_excluded() {
     let dir = repository(&good_base());
-    let plan = |words: &[&str]| {
-        let (code, text) = tidemill(dir.path(), &[&["plan"], words].concat());
+    let plan = |args: &[&str]| {
+        let (code, text) = tidemill(dir.path(), &[&["plan"], args].concat());
         assert_eq!(code, 0, "{text}");
         text
     };
-    // Nothing differs from the default branch: what changed is not known.
+    // Nothing differs from the default branch, so the changed files are unknown.
     insta::assert_snapshot!("clean", plan(&[]));
     git(dir.path(), &["checkout", "--quiet", "-b", "topic"]);
     fs::write(dir.path().join("src/a.rs"), "fn main() {}\n").unwrap();
@@ -79,7 +79,7 @@ fn plan_shows_jobs_and_why_others_are_left_out() {
     insta::assert_snapshot!("topic", plan(&[]));
     fs::write(dir.path().join("docs/new.md"), "new\n").unwrap();
     let text = plan(&[]);
-    assert!(text.contains("\n  docs "), "a file that git does not know yet has changed too: {text}");
+    assert!(text.contains("\n  docs "), "an untracked file counts as changed: {text}");
     insta::assert_snapshot!(
         "pull-request-of-a-fork",
         plan(&["--event", "pull_request", "--fork", "--branch", "x", "--changed", "docs/a.md"])

@@ -1,4 +1,4 @@
-//! `tidemill deploy` and `tidemill destroy` against an emulator of AWS, in an account of its own.
+//! `tidemill deploy` and `tidemill destroy` on an AWS emulator, in a separate account per test.
 #![cfg(feature = "aws")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
@@ -16,10 +16,10 @@ struct Account {
 }
 
 impl Account {
-    /// An account on the emulator, and stand-ins for the functions: programs that nobody invokes here.
+    /// Creates an account on the emulator, and dummy binaries for the functions, which these tests do not invoke.
     fn new() -> Option<Self> {
         let Ok(endpoint) = std::env::var("TIDEMILL_TEST_AWS_ENDPOINT") else {
-            eprintln!("skipped: TIDEMILL_TEST_AWS_ENDPOINT names no emulator; scripts/test starts one");
+            eprintln!("skipped: TIDEMILL_TEST_AWS_ENDPOINT is not set; scripts/test starts an emulator");
             return None;
         };
         let dir = tempfile::tempdir().unwrap();
@@ -35,9 +35,9 @@ impl Account {
         self.dir.path().join("config.toml")
     }
 
-    fn run(&self, words: &[&str]) -> Output {
+    fn run(&self, args: &[&str]) -> Output {
         let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
-            .args(words)
+            .args(args)
             .current_dir(self.dir.path())
             .env("AWS_ENDPOINT_URL", &self.endpoint)
             .env("AWS_REGION", "us-east-1")
@@ -48,12 +48,12 @@ impl Account {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        eprintln!("{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        eprintln!("{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         output
     }
 
-    /// What the Parameter Store answers; the emulator knows the account by the credential and checks no signature.
-    fn parameters(&self, action: &str, body: &str) -> String {
+    /// Calls the Parameter Store. The emulator identifies the account by the credential and does not check signatures.
+    fn call_ssm(&self, action: &str, body: &str) -> String {
         let address = self.endpoint.trim_start_matches("http://").trim_end_matches('/');
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let request = format!(
@@ -70,56 +70,65 @@ impl Account {
         reply
     }
 
-    fn deploy(&self, more: &[&str]) -> Output {
-        // The emulator does not calculate what the alarms do.
+    fn deploy(&self, extra: &[&str]) -> Output {
+        // The emulator does not support the expressions of the alarms.
         let off = ["--parameter", "Alarms=off", "--parameter", "Dashboard=off"];
-        self.run(&[&["deploy", "--functions", "functions"], &off[..], more].concat())
+        self.run(&[&["deploy", "--functions", "functions"], &off[..], extra].concat())
     }
 }
 
-fn text(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn words(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
 fn deployment_is_created_updated_and_deleted() {
     let Some(account) = Account::new() else { return };
-    let asked = account.deploy(&[]);
-    assert_eq!(asked.status.code(), Some(2), "there is nobody to ask: {}", words(&asked));
-    assert!(words(&asked).contains("--yes"), "{}", words(&asked));
+    let unconfirmed = account.deploy(&[]);
+    assert_eq!(
+        unconfirmed.status.code(),
+        Some(2),
+        "there is no terminal for the prompt: {}",
+        stderr(&unconfirmed)
+    );
+    assert!(stderr(&unconfirmed).contains("--yes"), "{}", stderr(&unconfirmed));
 
     let first = account.deploy(&["--yes"]);
-    assert_eq!(first.status.code(), Some(0), "{}", text(&first));
-    assert!(text(&first).contains("+ Table (AWS::DynamoDB::Table)"), "{}", text(&first));
-    let token = text(&first).split("shown only now:  ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    assert_eq!(first.status.code(), Some(0), "{}", stdout(&first));
+    assert!(stdout(&first).contains("+ Table (AWS::DynamoDB::Table)"), "{}", stdout(&first));
+    let token = stdout(&first).split("shown only now:  ").nth(1).unwrap().lines().next().unwrap().to_owned();
     assert!(token.len() >= 43);
-    let kept = fs::read_to_string(account.config()).unwrap();
-    assert!(kept.contains(&token), "the token is in the profile");
+    let config = fs::read_to_string(account.config()).unwrap();
+    assert!(config.contains(&token), "the token is in the profile");
 
     let again = account.deploy(&["--yes"]);
     assert_eq!(again.status.code(), Some(0));
-    assert!(text(&again).contains("no changes"), "{}", text(&again));
-    assert!(!text(&again).contains("admin token"), "{}", text(&again));
+    assert!(stdout(&again).contains("no changes"), "{}", stdout(&again));
+    assert!(!stdout(&again).contains("admin token"), "{}", stdout(&again));
 
-    let shown = account.deploy(&["--dry-run", "--record-days", "30"]);
-    assert_eq!(shown.status.code(), Some(0));
-    assert!(text(&shown).contains("Function"), "{}", text(&shown));
+    let preview = account.deploy(&["--dry-run", "--record-days", "30"]);
+    assert_eq!(preview.status.code(), Some(0));
+    assert!(stdout(&preview).contains("Function"), "{}", stdout(&preview));
     let changed = account.deploy(&["--yes", "--record-days", "30", "--rotate-token", "admin"]);
-    assert_eq!(changed.status.code(), Some(0), "{}", text(&changed));
-    assert!(text(&changed).contains("~ ApiFunction"), "{}", text(&changed));
-    assert!(text(&changed).contains("admin token") && !text(&changed).contains(&token), "{}", text(&changed));
+    assert_eq!(changed.status.code(), Some(0), "{}", stdout(&changed));
+    assert!(stdout(&changed).contains("~ ApiFunction"), "{}", stdout(&changed));
+    assert!(
+        stdout(&changed).contains("admin token") && !stdout(&changed).contains(&token),
+        "{}",
+        stdout(&changed)
+    );
 
-    let refused = account.run(&["destroy"]);
-    assert_eq!(refused.status.code(), Some(2), "{}", words(&refused));
-    assert!(text(&refused).contains("(kept)"), "{}", text(&refused));
-    let gone = account.run(&["destroy", "--yes"]);
-    assert_eq!(gone.status.code(), Some(0), "{}", text(&gone));
-    assert!(text(&gone).contains("; kept: "), "{}", text(&gone));
-    assert_eq!(account.run(&["destroy", "--yes"]).status.code(), Some(2), "there is none any more");
+    let unconfirmed = account.run(&["destroy"]);
+    assert_eq!(unconfirmed.status.code(), Some(2), "{}", stderr(&unconfirmed));
+    assert!(stdout(&unconfirmed).contains("(kept)"), "{}", stdout(&unconfirmed));
+    let destroyed = account.run(&["destroy", "--yes"]);
+    assert_eq!(destroyed.status.code(), Some(0), "{}", stdout(&destroyed));
+    assert!(stdout(&destroyed).contains("; kept: "), "{}", stdout(&destroyed));
+    assert_eq!(account.run(&["destroy", "--yes"]).status.code(), Some(2), "the stack no longer exists");
 }
 
 #[test]
@@ -127,12 +136,12 @@ fn destroy_with_all_data_deletes_everything() {
     let Some(account) = Account::new() else { return };
     assert_eq!(account.deploy(&["--yes", "--name", "other"]).status.code(), Some(0));
     let key = r#"{ "Name": "/tidemill/other/secret-key", "Value": "k", "Type": "SecureString" }"#;
-    let made = account.parameters("PutParameter", key);
-    assert!(made.starts_with("HTTP/1.1 200"), "{made}");
-    let gone = account.run(&["destroy", "--name", "other", "--all-data", "--yes"]);
-    assert_eq!(gone.status.code(), Some(0), "{}", words(&gone));
-    assert!(text(&gone).contains("and its data"), "{}", text(&gone));
-    let key = account.parameters("GetParameter", r#"{ "Name": "/tidemill/other/secret-key" }"#);
+    let created = account.call_ssm("PutParameter", key);
+    assert!(created.starts_with("HTTP/1.1 200"), "{created}");
+    let destroyed = account.run(&["destroy", "--name", "other", "--all-data", "--yes"]);
+    assert_eq!(destroyed.status.code(), Some(0), "{}", stderr(&destroyed));
+    assert!(stdout(&destroyed).contains("and its data"), "{}", stdout(&destroyed));
+    let key = account.call_ssm("GetParameter", r#"{ "Name": "/tidemill/other/secret-key" }"#);
     assert!(key.contains("ParameterNotFound"), "{key}");
 }
 
@@ -142,7 +151,7 @@ fn invalid_deployment_is_rejected_before_any_change() {
     fs::remove_file(account.dir.path().join("functions/scale")).unwrap();
     let output = account.deploy(&["--yes"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(words(&output).contains("lacks scale"), "{}", words(&output));
+    assert!(stderr(&output).contains("lacks scale"), "{}", stderr(&output));
     let output = account.deploy(&["--yes", "--parameter", "NoSuch=1"]);
     assert_eq!(output.status.code(), Some(2));
 }

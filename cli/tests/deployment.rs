@@ -1,4 +1,4 @@
-//! The suite where jobs run on a deployment: a server of this machine, and one in a cloud.
+//! The suite on deployments: a server on this machine, and one in the cloud.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod suite;

@@ -1,46 +1,45 @@
-//! The suite where commands run the jobs themselves, and what is so there only.
+//! The suite with the embedded server, and tests that apply only to it.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod suite;
 mod support;
-use support::{Backend, Place, text};
+use support::{Backend, TestEnv, text};
 
 suite!(Some(Backend::Embedded));
 
 #[test]
-fn bad_files_and_bad_usage_end_with_2() {
-    let place =
-        Place::new("name: bad\nstages: [a]\njobs:\n  j: { stage: b, image: i, script: [x], nees: [j] }\n");
-    for words in [&["run"][..], &["check"], &["plan"], &["run", "--no-such-flag"], &["report", "--run", "9"]]
-    {
-        assert_eq!(place.tidemill(words).status.code(), Some(2), "{words:?}");
+fn invalid_files_and_usage_errors_exit_with_2() {
+    let env =
+        TestEnv::new("name: bad\nstages: [a]\njobs:\n  j: { stage: b, image: i, script: [x], nees: [j] }\n");
+    for args in [&["run"][..], &["check"], &["plan"], &["run", "--no-such-flag"], &["report", "--run", "9"]] {
+        assert_eq!(env.tidemill(args).status.code(), Some(2), "{args:?}");
     }
-    let found = place.json(&["check", "--format", "json"]);
+    let found = env.json(&["check", "--format", "json"]);
     let codes: Vec<&str> =
         found.as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
     assert_eq!(codes.len(), 2, "{found:#}");
-    let sarif = place.json(&["check", "--format", "sarif"]);
+    let sarif = env.json(&["check", "--format", "sarif"]);
     assert_eq!(sarif["runs"][0]["results"].as_array().unwrap().len(), 2, "{sarif:#}");
 }
 
 #[test]
 fn local_run_has_no_cloud_cost() {
-    let place = Place::new(
+    let env = TestEnv::new(
         "name: free\nstages: [a]\njobs:\n  j: { stage: a, image: \"IMAGE\", script: [\"true\"] }\n",
     );
-    assert_eq!(place.tidemill(&["run", "--quiet"]).status.code(), Some(0));
-    let shown = text(&place.tidemill(&["report", "--cost"]).stdout);
+    assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
+    let shown = text(&env.tidemill(&["report", "--cost"]).stdout);
     assert!(shown.contains("no cloud usage"), "{shown}");
-    let cost = place.json(&["report", "--cost", "--format", "json"]);
+    let cost = env.json(&["report", "--cost", "--format", "json"]);
     assert!(cost["bill"].is_null() && cost["worker_ms"].as_u64().unwrap() > 0, "{cost:#}");
-    assert_eq!(place.tidemill(&["report", "--cost", "--format", "junit"]).status.code(), Some(2));
+    assert_eq!(env.tidemill(&["report", "--cost", "--format", "junit"]).status.code(), Some(2));
 }
 
 #[test]
 fn secrets_passed_to_a_run_are_not_stored() {
-    let mut place = Place::new(
+    let mut env = TestEnv::new(
         r#"
-name: lent
+name: passed
 stages: [a]
 jobs:
   uses:
@@ -51,26 +50,26 @@ jobs:
     script: ['test "$(printf %s "$FROM_HERE" | wc -c)" = 14', 'test "$(wc -c <"$FROM_FILE")" = 14', 'echo "$FROM_HERE"']
 "#,
     );
-    let file = place.repo().join("../value");
+    let file = env.repo().join("../value");
     std::fs::write(&file, "out of a file\n").unwrap();
     let from_file = format!("FROM_FILE=@{}", file.display());
-    let run = |words: &[&str]| {
-        let mut command = place.command(&[&["run"], words].concat());
+    let run = |args: &[&str]| {
+        let mut command = env.command(&[&["run"], args].concat());
         command.env("FROM_HERE", "said only here").stdin(std::process::Stdio::null()).output().unwrap()
     };
-    let lent = run(&["--secret", "FROM_HERE", "--secret", &from_file]);
-    assert_eq!(lent.status.code(), Some(0), "{lent:?}\n{}", place.log("uses"));
-    assert!(place.log("uses").ends_with("[masked]\n"), "{}", place.log("uses"));
-    // The next process has them no more.
+    let passed = run(&["--secret", "FROM_HERE", "--secret", &from_file]);
+    assert_eq!(passed.status.code(), Some(0), "{passed:?}\n{}", env.log("uses"));
+    assert!(env.log("uses").ends_with("[masked]\n"), "{}", env.log("uses"));
+    // Another process does not have the passed secrets.
     assert_eq!(run(&["--secret", "FROM_HERE"]).status.code(), Some(1));
-    assert_eq!(support::kind(&place.latest(), "uses"), "secret_unavailable");
-    for wrong in ["FROM_HERE=plain-value", "NOT_SET_HERE", "FROM_FILE=@/no/such/file", "A-B=@/dev/null"] {
-        let refused = run(&["--secret", wrong]);
-        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-        assert!(!text(&refused.stderr).contains("plain-value"), "{refused:?}");
+    assert_eq!(support::failure_kind(&env.latest(), "uses"), "secret_unavailable");
+    for invalid in ["FROM_HERE=plain-value", "NOT_SET_HERE", "FROM_FILE=@/no/such/file", "A-B=@/dev/null"] {
+        let output = run(&["--secret", invalid]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(!text(&output.stderr).contains("plain-value"), "{output:?}");
     }
-    place.wait_until_clean();
-    for entry in std::fs::read_dir(&place.data).unwrap() {
+    env.wait_until_clean();
+    for entry in std::fs::read_dir(&env.data).unwrap() {
         let path = entry.unwrap().path();
         let Ok(bytes) = std::fs::read(&path) else { continue };
         for value in ["said only here", "out of a file"] {

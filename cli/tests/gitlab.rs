@@ -1,4 +1,4 @@
-//! GitLab's file as it stands: checked, planned, run and imported.
+//! GitLab CI files: checked, planned, run and imported.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -45,18 +45,18 @@ tagged:
   only: [tags]
 "#;
 
-fn git(dir: &Path, words: &[&str]) -> String {
-    let done = Command::new("git")
+fn git(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
         .current_dir(dir)
         .args(["-c", "user.name=T", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main"])
-        .args(words)
+        .args(args)
         .output()
         .unwrap();
-    assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
-/// A repository `app` with GitLab's file.
+/// Creates a repository `app` with a GitLab CI file.
 fn repository(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let repo = dir.path().join("app");
@@ -68,18 +68,18 @@ fn repository(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     (dir, repo)
 }
 
-fn tidemill(repo: &Path, words: &[&str]) -> (i32, String, String) {
-    let done = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+fn tidemill(repo: &Path, args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
         .current_dir(repo)
         .env("TIDEMILL_DATA_DIR", repo.parent().unwrap().join("data"))
         .env("TIDEMILL_CONFIG", repo.parent().unwrap().join("config.toml"))
         .env_remove("TIDEMILL_SERVER")
         .env_remove("TIDEMILL_PROFILE")
-        .args(words)
+        .args(args)
         .output()
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
 #[test]
@@ -87,19 +87,22 @@ fn gitlab_file_runs_unchanged() {
     let (_dir, repo) = repository(FILE);
     let commit = git(&repo, &["rev-parse", "HEAD"]);
     let short = &commit[..8];
-    let (code, shown, said) = tidemill(&repo, &["run"]);
-    assert_eq!(code, 0, "{shown}{said}");
-    assert!(said.contains("`resource_group` is not supported") && said.contains(".gitlab-ci.yml:"), "{said}");
-    assert!(said.contains("`tags` is not supported: all jobs run on this machine"), "{said}");
+    let (code, stdout, stderr) = tidemill(&repo, &["run"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(
+        stderr.contains("`resource_group` is not supported") && stderr.contains(".gitlab-ci.yml:"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("`tags` is not supported: all jobs run on this machine"), "{stderr}");
     let log = |job: &str| tidemill(&repo, &["logs", "--job", job]).1;
-    let made = log("make");
-    for wanted in [
+    let make_log = log("make");
+    for expected in [
         "shared by make in build".to_owned(),
         format!("label is hello-{short}"),
         "in /workspace of app at /workspace".to_owned(),
         format!("after hello-{short}"),
     ] {
-        assert!(made.contains(&wanted), "{wanted}: {made}");
+        assert!(make_log.contains(&expected), "{expected}: {make_log}");
     }
     assert!(log("use [SIZE=large]").contains("size is large of 2"), "{}", log("use [SIZE=large]"));
     assert!(log("branch").contains("on main of main by web"), "{}", log("branch"));
@@ -107,22 +110,22 @@ fn gitlab_file_runs_unchanged() {
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(report["jobs"].as_array().unwrap().len(), 4, "{report:#}");
     let tests = report["tests"]["jobs"].as_array().unwrap();
-    assert_eq!(tests.len(), 2, "of each variant: {report:#}");
+    assert_eq!(tests.len(), 2, "one entry per matrix variant: {report:#}");
     assert_eq!(tests[0]["report"]["coverage"], 87.5, "{report:#}");
 }
 
 #[test]
 fn gitlab_file_is_checked_and_planned() {
     let (_dir, repo) = repository(FILE);
-    let (code, shown, _) = tidemill(&repo, &["check"]);
-    assert_eq!(code, 0, "{shown}");
-    assert!(shown.contains("--> .gitlab-ci.yml:29:3"), "{shown}");
-    let (code, shown, _) = tidemill(&repo, &["plan", "--tag", "v1"]);
-    assert!(code == 0 && shown.contains("  tagged ") && shown.contains("left out: 1 job(s)"), "{shown}");
+    let (code, stdout, _) = tidemill(&repo, &["check"]);
+    assert_eq!(code, 0, "{stdout}");
+    assert!(stdout.contains("--> .gitlab-ci.yml:29:3"), "{stdout}");
+    let (code, stdout, _) = tidemill(&repo, &["plan", "--tag", "v1"]);
+    assert!(code == 0 && stdout.contains("  tagged ") && stdout.contains("left out: 1 job(s)"), "{stdout}");
     fs::write(repo.join("other.yml"), "j: { image: a, script: x, trigger: a/b }\n").unwrap();
-    let (code, shown, _) = tidemill(&repo, &["check", "--gitlab", "-f", "other.yml", "--format", "json"]);
-    assert_eq!(code, 2, "{shown}");
-    let found: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let (code, stdout, _) = tidemill(&repo, &["check", "--gitlab", "-f", "other.yml", "--format", "json"]);
+    assert_eq!(code, 2, "{stdout}");
+    let found: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(found[0]["code"], "gitlab-key-refused", "{found:#}");
     assert_eq!((&found[0]["location"]["line"], &found[0]["location"]["column"]), (&1.into(), &27.into()));
     assert_eq!(tidemill(&repo, &["plan", "--gitlab", "-f", "other.yml"]).0, 2);
@@ -132,16 +135,16 @@ fn gitlab_file_is_checked_and_planned() {
 fn imported_file_has_the_same_plan_and_is_not_overwritten() {
     let (_dir, repo) = repository(FILE);
     let before: serde_json::Value = serde_json::from_str(&tidemill(&repo, &["plan", "--json"]).1).unwrap();
-    let (code, shown, said) = tidemill(&repo, &["import"]);
-    assert_eq!(code, 0, "{shown}{said}");
-    assert!(shown.contains("created .pipelines/ci.yml"), "{shown}");
+    let (code, stdout, stderr) = tidemill(&repo, &["import"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("created .pipelines/ci.yml"), "{stdout}");
     let text = fs::read_to_string(repo.join(".pipelines/ci.yml")).unwrap();
     assert!(text.contains("# line 29: `resource_group` is not supported"), "{text}");
     assert_eq!(tidemill(&repo, &["check"]).1, ".pipelines/ci.yml: no errors\n");
     let after: serde_json::Value = serde_json::from_str(&tidemill(&repo, &["plan", "--json"]).1).unwrap();
     assert_eq!(before, after);
-    let (code, _, said) = tidemill(&repo, &["import"]);
-    assert!(code == 2 && said.contains("--force"), "{said}");
+    let (code, _, stderr) = tidemill(&repo, &["import"]);
+    assert!(code == 2 && stderr.contains("--force"), "{stderr}");
     fs::write(repo.join(".pipelines/ci.yml"), "x".repeat(100_000)).unwrap();
     assert_eq!(tidemill(&repo, &["import", "--force"]).0, 0);
     assert_eq!(fs::read_to_string(repo.join(".pipelines/ci.yml")).unwrap(), text);

@@ -1,5 +1,5 @@
-//! Nothing that a server, a repository or a job says is a command to the terminal: every command against a server whose every
-//! text is hostile, in a pipe with forced colours and on a terminal.
+//! Text from a server, a repository or a job never controls the terminal. Every command runs against a server that sends hostile
+//! text, in a pipe with forced colours and on a terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -15,17 +15,17 @@ use std::{
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
 };
-use support::Place;
+use support::TestEnv;
 
 const PLAIN: &str = "name: plain\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n";
-/// A title, a cleared screen, a colour that nothing of Tidemill's has, an 8-bit sequence, turned text, and a line of its own.
+/// Sets a title, clears the screen, uses a colour that Tidemill never uses, an 8-bit sequence and reversed text, and adds a line.
 const HOSTILE: &str =
     "ev\u{1b}]0;PWNED\u{7}\u{1b}[2J\u{1b}[95mil\u{9b}31m\u{202e}\u{200b}\u{1b}P1$q\u{1b}\\\u{8}\r\nFAKED";
 const LOG: &[u8] = b"\x1b[31mred\x1b[0m 10%\r20%\n\x1b]0;PWNED\x07\x1b[2J\x1b[5A\x1b[6n\xc2\x9b2J\x1b]8;;http://x\x1b\\link\n";
 const ID: &str = "01980000-0000-7000-8000-000000000001";
 const AT: &str = "2026-11-25T10:00:00Z";
 
-/// What the server answers to a path.
+/// Returns the server's status and reply for a path.
 fn answer(path: &str) -> (u16, Value) {
     let h = HOSTILE;
     let execution = json!({
@@ -52,7 +52,7 @@ fn answer(path: &str) -> (u16, Value) {
     let token = json!({
         "id": ID, "name": h, "scopes": ["run"], "repo": h, "created_at": AT, "created_by": h,
     });
-    let made = json!({
+    let created = json!({
         "execution_id": ID, "repo": h, "run_number": 2, "pipeline_name": h, "status": "FAILED", "attached": true,
     });
     let reply = match path.split('/').take(4).collect::<Vec<_>>().join("/").as_str() {
@@ -62,7 +62,7 @@ fn answer(path: &str) -> (u16, Value) {
             json!({ "counts": counts, "jobs": [{ "job_id": ID, "job_name": h, "report": report }] })
         }
         "/api/pipeline/cancel" => json!({ "canceled": false, "status": h }),
-        "/api/pipeline/retry" | "/api/pipeline/execute" => made,
+        "/api/pipeline/retry" | "/api/pipeline/execute" => created,
         "/api/job/dead-letters" => {
             json!({ "dead_letters": [{ "job": job, "execution": execution }], "next_cursor": null })
         }
@@ -83,7 +83,7 @@ fn answer(path: &str) -> (u16, Value) {
         "/api/secret" => json!({ "secrets": [{
             "repo": h, "environment": h, "name": h, "updated_at": AT, "updated_by": h,
         }] }),
-        // Approvals and everything else: refused in hostile words.
+        // Approvals and all other requests: an error with hostile text.
         _ => {
             let problem = json!({ "type": "tidemill:conflict", "title": h, "status": 409, "detail": h, "diagnostics": [] });
             return (409, problem);
@@ -112,29 +112,29 @@ fn serve(mut stream: TcpStream) {
         lines.read_exact(&mut vec![0; length]).unwrap();
         let target = head.split(' ').nth(1).unwrap();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let (status, more, body) = if path.starts_with("/api/job/logs/") {
+        let (status, headers, body) = if path.starts_with("/api/job/logs/") {
             let offset = query.split('&').find_map(|part| part.strip_prefix("offset="));
             let offset: usize = offset.unwrap_or("0").parse().unwrap();
-            let more = format!("x-tidemill-log-next: {}\r\nx-tidemill-log-end: true\r\n", LOG.len());
-            (200, more, LOG[offset.min(LOG.len())..].to_vec())
+            let headers = format!("x-tidemill-log-next: {}\r\nx-tidemill-log-end: true\r\n", LOG.len());
+            (200, headers, LOG[offset.min(LOG.len())..].to_vec())
         } else {
             let (status, reply) = answer(path);
             (status, "etag: \"1\"\r\n".to_owned(), reply.to_string().into_bytes())
         };
-        let head = format!("HTTP/1.1 {status} X\r\n{more}content-length: {}\r\n\r\n", body.len());
+        let head = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len());
         if stream.write_all(&[head.as_bytes(), &body].concat()).is_err() {
             return;
         }
     }
 }
 
-/// A server, and commands that are pointed at it.
-struct Hostile {
-    place: Place,
+/// A server that sends hostile text, and an environment for its clients.
+struct HostileServer {
+    env: TestEnv,
     url: String,
 }
 
-impl Hostile {
+impl HostileServer {
     fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -143,11 +143,11 @@ impl Hostile {
                 std::thread::spawn(|| serve(stream.unwrap()));
             }
         });
-        Self { place: Place::new(PLAIN), url }
+        Self { env: TestEnv::new(PLAIN), url }
     }
 
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = self.place.command(words);
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.env.command(args);
         command
             .env("TIDEMILL_SERVER", &self.url)
             .env("TIDEMILL_TOKEN", "token")
@@ -156,15 +156,15 @@ impl Hostile {
         command
     }
 
-    /// What it writes into pipes, with colours.
-    fn piped(&self, words: &[&str]) -> (i32, String) {
-        let output = self.command(words).env("CLICOLOR_FORCE", "1").output().unwrap();
+    /// Returns exit code and output of a command that writes to pipes with forced colours.
+    fn piped(&self, args: &[&str]) -> (i32, String) {
+        let output = self.command(args).env("CLICOLOR_FORCE", "1").output().unwrap();
         let both = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8(both).unwrap())
     }
 
-    /// What it writes to a terminal.
-    fn on_terminal(&self, words: &[&str]) -> String {
+    /// Returns the output of a command on a terminal.
+    fn on_terminal(&self, args: &[&str]) -> String {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -172,17 +172,18 @@ impl Hostile {
         tcsetwinsize(&master, size).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let open = || Stdio::from(File::options().read(true).write(true).open(&name).unwrap());
-        let mut child = self.command(words).stdout(open()).stderr(open()).spawn().unwrap();
+        let mut child = self.command(args).stdout(open()).stderr(open()).spawn().unwrap();
         let mut bytes = Vec::new();
-        // The terminal ends with an error once nobody has it open any more.
+        // Reading fails once no process has the terminal open.
         let _ = File::from(master).read_to_end(&mut bytes);
         child.wait().unwrap();
         String::from_utf8(bytes).unwrap()
     }
 }
 
-/// What a terminal would act on in `text`, beside colours and line ends; `cursor`: beside a live view's cursor movement, too.
-fn acted_on(text: &str, cursor: bool) -> Vec<String> {
+/// Returns the control sequences in `text` other than colours and line ends. `cursor`: also ignores cursor movement of the live
+/// view.
+fn control_sequences(text: &str, cursor: bool) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -201,42 +202,42 @@ fn acted_on(text: &str, cursor: bool) -> Vec<String> {
             found.push(format!("{c:?} before {:?}", rest.chars().take(20).collect::<String>()));
         }
     }
-    // A colour of the server's, and a line.
+    // A colour and a line from the server's text.
     found.extend(text.contains("\u{1b}[95m").then(|| "a colour".to_owned()));
     found.extend(text.lines().any(|line| line.starts_with("FAKED")).then(|| "a line".to_owned()));
     found
 }
 
-/// Every command that shows what a server says.
+/// Returns every command that shows text from a server.
 fn commands() -> Vec<Vec<&'static str>> {
-    let of = ["--repo", HOSTILE];
-    let which = |words: &[&'static str]| [words, &of].concat();
+    let repo = ["--repo", HOSTILE];
+    let with_repo = |args: &[&'static str]| [args, &repo].concat();
     vec![
-        which(&["status"]),
-        which(&["status", "--json"]),
-        which(&["status", "--run", "1"]),
-        which(&["status", "--run", "1", "--json"]),
+        with_repo(&["status"]),
+        with_repo(&["status", "--json"]),
+        with_repo(&["status", "--run", "1"]),
+        with_repo(&["status", "--run", "1", "--json"]),
         vec!["status", "--all-repositories"],
         vec!["status", "--run", "1"],
-        which(&["report"]),
-        which(&["report", "--format", "json"]),
-        which(&["report", "--format", "junit"]),
-        which(&["report", "--cost"]),
-        which(&["artifacts"]),
-        which(&["artifacts", "--json"]),
-        which(&["artifacts", "--output", "out"]),
-        which(&["cancel"]),
+        with_repo(&["report"]),
+        with_repo(&["report", "--format", "json"]),
+        with_repo(&["report", "--format", "junit"]),
+        with_repo(&["report", "--cost"]),
+        with_repo(&["artifacts"]),
+        with_repo(&["artifacts", "--json"]),
+        with_repo(&["artifacts", "--output", "out"]),
+        with_repo(&["cancel"]),
         vec!["cancel", "--execution", ID],
-        which(&["cancel", "--job", "nobody"]),
-        which(&["approve"]),
-        which(&["approve", "--job", HOSTILE]),
-        which(&["retry"]),
-        which(&["watch"]),
+        with_repo(&["cancel", "--job", "nobody"]),
+        with_repo(&["approve"]),
+        with_repo(&["approve", "--job", HOSTILE]),
+        with_repo(&["retry"]),
+        with_repo(&["watch"]),
         vec!["watch", ID],
-        which(&["dead-letters"]),
-        which(&["dead-letters", "--json"]),
-        which(&["dead-letters", "--retry"]),
-        which(&["dead-letters", "--dismiss"]),
+        with_repo(&["dead-letters"]),
+        with_repo(&["dead-letters", "--json"]),
+        with_repo(&["dead-letters", "--retry"]),
+        with_repo(&["dead-letters", "--dismiss"]),
         vec!["token", "list"],
         vec!["token", "list", "--json"],
         vec!["token", "revoke", ID],
@@ -256,33 +257,33 @@ fn commands() -> Vec<Vec<&'static str>> {
 
 #[test]
 fn server_text_does_not_control_the_terminal() {
-    let hostile = Hostile::start();
-    for words in commands() {
-        let (code, said) = hostile.piped(&words);
-        assert!(said.contains("FAKED"), "{words:?} shows nothing of the server ({code}): {said}");
-        assert_eq!(acted_on(&said, false), [""; 0], "{words:?}: {said:?}");
+    let hostile = HostileServer::start();
+    for args in commands() {
+        let (code, output) = hostile.piped(&args);
+        assert!(output.contains("FAKED"), "{args:?} shows no text of the server ({code}): {output}");
+        assert_eq!(control_sequences(&output, false), [""; 0], "{args:?}: {output:?}");
     }
 }
 
 #[test]
 fn server_text_does_not_control_the_terminal_in_the_live_view() {
-    let hostile = Hostile::start();
-    for words in [
+    let hostile = HostileServer::start();
+    for args in [
         &["watch", ID][..],
         &["run"],
         &["status", "--repo", HOSTILE],
         &["report", "--repo", HOSTILE],
         &["approve", "--repo", HOSTILE],
     ] {
-        let said = hostile.on_terminal(words);
-        assert!(said.contains("FAKED"), "{words:?}: {said:?}");
-        assert_eq!(acted_on(&said, true), [""; 0], "{words:?}: {said:?}");
+        let output = hostile.on_terminal(args);
+        assert!(output.contains("FAKED"), "{args:?}: {output:?}");
+        assert_eq!(control_sequences(&output, true), [""; 0], "{args:?}: {output:?}");
     }
 }
 
 #[test]
 fn log_keeps_colours_on_a_terminal_and_all_bytes_in_a_pipe() {
-    let hostile = Hostile::start();
+    let hostile = HostileServer::start();
     let log = ["logs", "--job", HOSTILE, "--execution", ID];
     let shown = hostile.on_terminal(&log);
     assert!(shown.contains("\u{1b}[31mred\u{1b}[0m 10%\r20%\r\n"), "{shown:?}");
@@ -299,20 +300,20 @@ fn log_keeps_colours_on_a_terminal_and_all_bytes_in_a_pipe() {
 
 #[test]
 fn hostile_pipeline_file_does_not_control_the_terminal() {
-    let hostile = Hostile::start();
-    let file = hostile.place.repo().join("bad.yml");
+    let hostile = HostileServer::start();
+    let file = hostile.env.repo().join("bad.yml");
     for text in [
         "name: \"a\\e]0;PWNED\\a\\nFAKED\"\njobs: {}\n".to_owned(),
         format!("name: x\njobs:\n  \"{}\": {{ script: [\"true\"] }}\n", HOSTILE.replace(['\n', '\u{8}'], "")),
         format!("name: x\nunknown: '{}'\njobs: {{}}\n", HOSTILE.replace(['\n', '\r'], "")),
     ] {
         fs::write(&file, &text).unwrap();
-        for words in
+        for args in
             [&["check", "bad.yml"][..], &["check", "bad.yml", "--format", "json"], &["plan", "-f", "bad.yml"]]
         {
-            let (code, said) = hostile.piped(words);
-            assert_eq!(code, 2, "{text:?}: {said}");
-            assert_eq!(acted_on(&said, false), [""; 0], "{words:?} of {text:?}: {said:?}");
+            let (code, output) = hostile.piped(args);
+            assert_eq!(code, 2, "{text:?}: {output}");
+            assert_eq!(control_sequences(&output, false), [""; 0], "{args:?} of {text:?}: {output:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Output of the commands: help, plans and errors, as snapshots.
+//! Snapshots of command output: help, plans and errors.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{fs, process::Command};
@@ -46,14 +46,14 @@ jobs:
   lint: { stage: test, script: [cargo clippy], allow_failure: true }
 "#;
 
-/// Exit code, standard output and standard error of `tidemill` in a directory that has `PIPELINE`.
-fn tidemill(words: &[&str]) -> String {
+/// Returns exit code, standard output and standard error of `tidemill` in a directory with `PIPELINE`.
+fn tidemill(args: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join(".pipelines")).unwrap();
     fs::write(dir.path().join(".pipelines/mill.yml"), PIPELINE).unwrap();
     fs::write(dir.path().join("bad.yml"), PIPELINE.replace("needs: [compile]", "needs: [compil]")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
-    // Help shows what a variable is set to.
+    // Help shows the values of environment variables.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEMILL_")) {
         command.env_remove(name);
     }
@@ -61,15 +61,15 @@ fn tidemill(words: &[&str]) -> String {
         .current_dir(dir.path())
         .env("TIDEMILL_DATA_DIR", dir.path().join("data"))
         .env("TIDEMILL_CONFIG", dir.path().join("config.toml"))
-        .args(words)
+        .args(args)
         .output()
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "no colour where there is no terminal");
+    assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "output has no colours without a terminal");
     let code = done.status.code().unwrap();
     let here = dir.path().canonicalize().unwrap().to_string_lossy().into_owned();
     let (out, err) = (out.replace(&here, "HERE"), err.replace(&here, "HERE"));
-    let text = format!("$ tidemill {}\n{out}{err}[exit code {code}]\n", words.join(" "));
+    let text = format!("$ tidemill {}\n{out}{err}[exit code {code}]\n", args.join(" "));
     text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 

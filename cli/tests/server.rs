@@ -1,4 +1,4 @@
-//! `tidemill server` as a process: what it takes from strangers, how it ends, and what it does without its records or its disk.
+//! `tidemill server` as a process: unauthenticated requests, shutdown, and lost records or disk space.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -17,13 +17,13 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Place, TWO, finish, is_over, job, serve, signal, stop, text, wait_until};
+use support::{TWO_JOBS, TestEnv, finish, has_ended, job, serve, signal, stop, text, wait_until};
 
 fn connect(url: &str) -> TcpStream {
     TcpStream::connect(url.trim_start_matches("http://")).unwrap()
 }
 
-/// The status and the body of a GET.
+/// Returns status and body of a GET request.
 fn get(url: &str, path: &str, token: Option<&str>) -> (u16, String) {
     let mut stream = connect(url);
     let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
@@ -39,8 +39,8 @@ fn health(url: &str) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
 }
 
-/// Resident memory of a process, in MiB.
-fn resident(process: &Child) -> u64 {
+/// Returns the resident memory of a process in MiB.
+fn resident_mib(process: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
@@ -49,15 +49,15 @@ fn resident(process: &Child) -> u64 {
 #[test]
 fn unfinished_webhook_bodies_take_little_memory_and_release_it() {
     const BODIES: usize = 40;
-    let place = Place::new(TWO);
-    let (server, url) = serve(&place, &place.data, "0");
+    let env = TestEnv::new(TWO_JOBS);
+    let (server, url) = serve(&env, &env.data, "0");
     health(&url);
-    let before = resident(&server);
+    let before = resident_mib(&server);
     let senders: Vec<_> = (0..BODIES)
         .map(|number| {
             let mut stream = connect(&url);
             thread::spawn(move || {
-                // Half of them name a repository, which is not known.
+                // Half of them name an unknown repository.
                 let hint = if number % 2 == 0 { "" } else { "?repo=https%3A%2F%2Fgit.example.org%2Fa%2Fb" };
                 let length = 24 << 20;
                 let head = format!(
@@ -67,7 +67,7 @@ fn unfinished_webhook_bodies_take_little_memory_and_release_it() {
                 );
                 let blanks = vec![b' '; 64 << 10];
                 let mut sent = stream.write_all(head.as_bytes());
-                // All but the last bytes; the server may refuse it earlier.
+                // Send all but the last bytes; the server may reject the request earlier.
                 for _ in 0..(length >> 16) - 1 {
                     if sent.is_err() {
                         break;
@@ -78,13 +78,13 @@ fn unfinished_webhook_bodies_take_little_memory_and_release_it() {
             })
         })
         .collect();
-    let held: Vec<_> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
-    let during = resident(&server);
+    let streams: Vec<_> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
+    let during = resident_mib(&server);
     assert!(during < before + 220, "{before} MiB before, {during} MiB during");
     assert_eq!(health(&url).0, 200);
-    drop(held);
-    // Once more: what was taken is used again.
-    let after = resident(&server);
+    drop(streams);
+    // Released memory is reused.
+    let after = resident_mib(&server);
     assert!(after < before + 220, "{before} MiB before, {after} MiB after");
     println!(
         "resident: {before} MiB before, {during} MiB with {BODIES} unfinished bodies, {after} MiB after"
@@ -94,8 +94,8 @@ fn unfinished_webhook_bodies_take_little_memory_and_release_it() {
 
 #[test]
 fn webhook_body_without_a_signature_is_not_read() {
-    let place = Place::new(TWO);
-    let (server, url) = serve(&place, &place.data, "0");
+    let env = TestEnv::new(TWO_JOBS);
+    let (server, url) = serve(&env, &env.data, "0");
     let mut stream = connect(&url);
     write!(stream, "POST /api/webhook/github HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n")
         .unwrap();
@@ -105,17 +105,17 @@ fn webhook_body_without_a_signature_is_not_read() {
     stop(server);
 }
 
-/// A way to the engine that can stop to answer without a word.
+/// A proxy to the engine that can stop forwarding while its connections stay open.
 struct HangingEngine {
     address: String,
     frozen: Arc<AtomicBool>,
 }
 
 impl HangingEngine {
-    fn through(place: &Place) -> Self {
+    fn start(env: &TestEnv) -> Self {
         let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
         let engine = host.strip_prefix("unix://").expect("the tests' engine is on a socket").to_owned();
-        let path = place.dir.path().join("engine.sock");
+        let path = env.dir.path().join("engine.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let frozen = Arc::new(AtomicBool::new(false));
         let is_frozen = frozen.clone();
@@ -143,10 +143,10 @@ impl HangingEngine {
     }
 }
 
-/// A server with a job that runs, whose engine then answers nothing more; and who waits for the job.
-fn hanging(place: &Place) -> (Child, Child, HangingEngine) {
-    let engine = HangingEngine::through(place);
-    let mut server = place
+/// Starts a server whose engine hangs while a job runs. Returns the server, the client that waits for the job, and the engine.
+fn start_with_hanging_engine(env: &TestEnv) -> (Child, Child, HangingEngine) {
+    let engine = HangingEngine::start(env);
+    let mut server = env
         .command(&["server", "--listen", "127.0.0.1:0", "--workers", "1"])
         .env("DOCKER_HOST", &engine.address)
         .stdin(Stdio::null())
@@ -158,46 +158,45 @@ fn hanging(place: &Place) -> (Child, Child, HangingEngine) {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.as_mut().unwrap()), &mut line)
         .unwrap();
     let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(',');
-    let token = fs::read_to_string(place.data.join("token")).unwrap();
-    let client = place.spawn(&["--server", url, "--token", &token, "run"]);
-    place.wait_until_begun();
+    let token = fs::read_to_string(env.data.join("token")).unwrap();
+    let client = env.spawn(&["--server", url, "--token", &token, "run"]);
+    env.wait_until_started();
     engine.frozen.store(true, Ordering::SeqCst);
     (server, client, engine)
 }
 
-/// The exit code of a process, and how long it takes.
-fn ends(process: Child) -> (Option<i32>, Duration) {
-    let begun = Instant::now();
-    let ended = finish(process);
-    (ended.status.code(), begun.elapsed())
+/// Waits until a process ends, and returns its exit code and the duration.
+fn wait_for_exit(process: Child) -> (Option<i32>, Duration) {
+    let start = Instant::now();
+    let output = finish(process);
+    (output.status.code(), start.elapsed())
 }
 
 #[test]
 fn server_with_a_hanging_engine_ends_within_ten_seconds() {
-    let place = Place::new(&TWO.replace("sleep 3", "sleep 600"));
-    let (server, mut client, engine) = hanging(&place);
+    let env = TestEnv::new(&TWO_JOBS.replace("sleep 3", "sleep 600"));
+    let (server, mut client, engine) = start_with_hanging_engine(&env);
     signal(&server, "TERM");
-    let (code, took) = ends(server);
+    let (code, took) = wait_for_exit(server);
     assert_eq!(code, Some(0));
-    // Ten, and what a loaded machine needs to see it.
+    // Ten seconds, and a margin for a loaded machine.
     assert!(took < Duration::from_secs(15), "{took:?}");
     println!("ended after {took:?}");
     engine.frozen.store(false, Ordering::SeqCst);
     client.kill().unwrap();
     client.wait().unwrap();
-    // What is left of its jobs goes without it, once the engine answers.
-    wait_until(|| place.containers().is_empty())
-        .unwrap_or_else(|()| panic!("left: {:?}", place.containers()));
+    // Once the engine answers, a background process removes the leftover containers.
+    wait_until(|| env.containers().is_empty()).unwrap_or_else(|()| panic!("left: {:?}", env.containers()));
 }
 
 #[test]
 fn second_signal_ends_a_server_immediately() {
-    let place = Place::new(&TWO.replace("sleep 3", "sleep 600"));
-    let (server, mut client, engine) = hanging(&place);
+    let env = TestEnv::new(&TWO_JOBS.replace("sleep 3", "sleep 600"));
+    let (server, mut client, engine) = start_with_hanging_engine(&env);
     signal(&server, "TERM");
     thread::sleep(Duration::from_millis(500));
     signal(&server, "TERM");
-    let (code, took) = ends(server);
+    let (code, took) = wait_for_exit(server);
     assert_eq!(code, Some(130));
     assert!(took < Duration::from_secs(4), "{took:?}");
     engine.frozen.store(false, Ordering::SeqCst);
@@ -207,56 +206,56 @@ fn second_signal_ends_a_server_immediately() {
 
 #[test]
 fn open_connections_do_not_delay_shutdown() {
-    let place = Place::new(TWO);
-    let (server, url) = serve(&place, &place.data, "0");
-    let mut held = [connect(&url), connect(&url), connect(&url)];
-    held[1].write_all(b"GET /api/health HTTP/1.1\r\nx: ").unwrap();
-    held[2]
+    let env = TestEnv::new(TWO_JOBS);
+    let (server, url) = serve(&env, &env.data, "0");
+    let mut streams = [connect(&url), connect(&url), connect(&url)];
+    streams[1].write_all(b"GET /api/health HTTP/1.1\r\nx: ").unwrap();
+    streams[2]
         .write_all(b"POST /api/webhook/github HTTP/1.1\r\nhost: a\r\nx-hub-signature-256: a\r\ncontent-length: 9\r\n\r\n")
         .unwrap();
-    // They are all known by the time that a later one is answered.
+    // When a later request is answered, the server has accepted all of them.
     health(&url);
     signal(&server, "TERM");
-    let (code, took) = ends(server);
+    let (code, took) = wait_for_exit(server);
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
-/// The words of a server that does not start.
-fn refused(place: &Place) -> String {
-    let refused = place.tidemill(&["server", "--listen", "127.0.0.1:0", "--workers", "0"]);
-    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
-    text(&refused.stderr)
+/// Starts a server that must fail, and returns its error message.
+fn startup_error(env: &TestEnv) -> String {
+    let output = env.tidemill(&["server", "--listen", "127.0.0.1:0", "--workers", "0"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    text(&output.stderr)
 }
 
 #[test]
 fn server_with_a_lost_or_damaged_database_does_not_start_without_new_database() {
-    let place = Place::new(TWO);
-    let (mut server, _) = serve(&place, &place.data, "0");
-    let made = place.tidemill(&["token", "create", "--name", "w", "--scope", "worker"]);
-    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    let env = TestEnv::new(TWO_JOBS);
+    let (mut server, _) = serve(&env, &env.data, "0");
+    let created = env.tidemill(&["token", "create", "--name", "w", "--scope", "worker"]);
+    assert_eq!(created.status.code(), Some(0), "{created:?}");
     server.kill().unwrap();
     server.wait().unwrap();
-    let (database, wal) = (place.data.join("tidemill.db"), place.data.join("tidemill.db-wal"));
+    let (database, wal) = (env.data.join("tidemill.db"), env.data.join("tidemill.db-wal"));
     let whole = fs::read(&wal).unwrap();
     assert!(!whole.is_empty());
     let mut damaged = whole.clone();
     let last = damaged.len() - 1_000;
     damaged[last] ^= 1;
     fs::write(&wal, damaged).unwrap();
-    assert!(refused(&place).contains("were acknowledged"));
-    // A local command does not begin anew either.
-    assert_eq!(place.tidemill(&["status"]).status.code(), Some(3));
+    assert!(startup_error(&env).contains("were acknowledged"));
+    // A local command does not create a new database either.
+    assert_eq!(env.tidemill(&["status"]).status.code(), Some(3));
     fs::write(&wal, whole).unwrap();
-    let aside = place.dir.path().join("aside.db");
-    fs::rename(&database, &aside).unwrap();
-    assert!(refused(&place).contains("--new-database"));
+    let backup = env.dir.path().join("backup.db");
+    fs::rename(&database, &backup).unwrap();
+    assert!(startup_error(&env).contains("--new-database"));
     assert!(!database.exists());
-    fs::rename(&aside, &database).unwrap();
-    let listed = place.tidemill(&["token", "list"]);
+    fs::rename(&backup, &database).unwrap();
+    let listed = env.tidemill(&["token", "list"]);
     assert!(text(&listed.stdout).contains("worker"), "nothing was lost: {listed:?}");
     fs::remove_file(&database).unwrap();
-    let server = place
+    let server = env
         .command(&["server", "--listen", "127.0.0.1:0", "--workers", "0", "--new-database"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -264,11 +263,11 @@ fn server_with_a_lost_or_damaged_database_does_not_start_without_new_database() 
         .unwrap();
     wait_until(|| database.exists()).unwrap();
     stop(server);
-    let names = fs::read_dir(&place.data).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = fs::read_dir(&env.data).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(names.into_iter().any(|name| name.to_string_lossy().starts_with("replaced-")));
 }
 
-/// A small file system of its own.
+/// A small tmpfs mount; it is unmounted on drop.
 struct SmallFileSystem(std::path::PathBuf);
 
 impl SmallFileSystem {
@@ -294,34 +293,34 @@ impl Drop for SmallFileSystem {
 fn full_disk_shows_in_health_and_rejects_new_work_until_space_is_free() {
     let script = r#"["for i in $(seq 50); do echo line $i; sleep 0.1; done"]"#;
     let pipeline = format!(
-        "name: talks\nstages: [a]\njobs:\n  slow: {{ stage: a, image: \"IMAGE\", script: {script} }}\n"
+        "name: chatty\nstages: [a]\njobs:\n  slow: {{ stage: a, image: \"IMAGE\", script: {script} }}\n"
     );
-    let place = Place::new(&pipeline);
-    let _small = SmallFileSystem::mount(&place.data, 32);
-    let (server, url) = serve(&place, &place.data, "1");
-    let token = fs::read_to_string(place.data.join("token")).unwrap();
+    let env = TestEnv::new(&pipeline);
+    let _small = SmallFileSystem::mount(&env.data, 32);
+    let (server, url) = serve(&env, &env.data, "1");
+    let token = fs::read_to_string(env.data.join("token")).unwrap();
     assert_eq!(health(&url).1["status"], "ok", "{}", health(&url).1);
     let command = ["--server", &url, "--token", &token];
-    let run = place.spawn(&[&command[..], &["run"]].concat());
-    place.wait_for("output", |view| job(view, "slow")["log_bytes"].as_u64().unwrap_or(0) > 0);
-    let filler = place.data.join("filler");
+    let run = env.spawn(&[&command[..], &["run"]].concat());
+    env.wait_for("output", |view| job(view, "slow")["log_bytes"].as_u64().unwrap_or(0) > 0);
+    let filler = env.data.join("filler");
     let mut filling = fs::File::create(&filler).unwrap();
-    // Until the server cannot write its records either, and has spent its reserve.
+    // Fill the disk until the server cannot write records and has used up its reserve.
     wait_until(|| {
         while filling.write_all(&[0; 4_096]).is_ok() {}
         health(&url).0 == 503
     })
-    .unwrap_or_else(|()| panic!("health never told: {}", health(&url).1));
-    let (_, told) = health(&url);
-    assert_eq!(told["status"], "failing", "{told}");
-    assert!(told["problems"].as_array().unwrap().contains(&"disk_full".into()), "{told}");
-    let begin = r#"{"repo":"https://git.example.org/a/b","source":{"kind":"none"},"pipeline":"name: n\njobs: { j: { image: i, script: [x] } }"}"#;
+    .unwrap_or_else(|()| panic!("health never reported the full disk: {}", health(&url).1));
+    let (_, report) = health(&url);
+    assert_eq!(report["status"], "failing", "{report}");
+    assert!(report["problems"].as_array().unwrap().contains(&"disk_full".into()), "{report}");
+    let request = r#"{"repo":"https://git.example.org/a/b","source":{"kind":"none"},"pipeline":"name: n\njobs: { j: { image: i, script: [x] } }"}"#;
     let mut stream = connect(&url);
     write!(
         stream,
         "POST /api/pipeline/execute HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{begin}",
-        begin.len()
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{request}",
+        request.len()
     )
     .unwrap();
     let mut reply = String::new();
@@ -330,11 +329,11 @@ fn full_disk_shows_in_health_and_rejects_new_work_until_space_is_free() {
     fs::remove_file(&filler).unwrap();
     drop(filling);
     wait_until(|| health(&url).1["status"] == "ok").unwrap_or_else(|()| panic!("{}", health(&url).1));
-    let last = place.wait_for("the end of what ran", is_over);
+    let last = env.wait_for("the execution ends", has_ended);
     println!("{}", last["execution"]["status"]);
     drop(finish(run));
-    wait_until(|| fs::metadata(place.data.join("reserve")).is_ok_and(|meta| meta.len() == 8 << 20)).unwrap();
-    let again = place.tidemill(&[&command[..], &["run"]].concat());
+    wait_until(|| fs::metadata(env.data.join("reserve")).is_ok_and(|meta| meta.len() == 8 << 20)).unwrap();
+    let again = env.tidemill(&[&command[..], &["run"]].concat());
     assert_eq!(again.status.code(), Some(0), "{again:?}");
     stop(server);
 }

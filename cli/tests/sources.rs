@@ -1,4 +1,4 @@
-//! Where sources come from: what is named on the command line, and what of that is kept.
+//! Sources from `--repo` and the current directory, and what of their addresses is stored.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "../../worker/tests/support/http_git.rs"]
@@ -10,7 +10,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use support::{Backend, Place, finish, git::git, text};
+use support::{Backend, TestEnv, finish, git::git, text};
 
 const SHOW: &str = r#"
 name: show
@@ -23,20 +23,20 @@ const PASSWORD: &str = "swordfish-of-the-repository";
 const BASIC: &str = "Basic am86c3dvcmRmaXNoLW9mLXRoZS1yZXBvc2l0b3J5";
 const ENCODED: &str = "am86c3dvcmRmaXNoLW9mLXRoZS1yZXBvc2l0b3J5";
 
-/// A bare clone of the place's repository, ready to be served as files.
-fn bare(place: &Place) -> PathBuf {
-    let bare = place.dir.path().join("served/mill.git");
-    git(&place.repo(), &["clone", "-q", "--bare", ".", &bare.to_string_lossy()]);
+/// Creates a bare clone of the repository that can be served as files.
+fn bare_clone(env: &TestEnv) -> PathBuf {
+    let bare = env.dir.path().join("served/mill.git");
+    git(&env.repo(), &["clone", "-q", "--bare", ".", &bare.to_string_lossy()]);
     git(&bare, &["update-server-info"]);
     bare
 }
 
-/// The files below `dir` that have `text` in them.
-fn holding(dir: &Path, text: &str, found: &mut Vec<PathBuf>) {
+/// Adds the files below `dir` that contain `text` to `found`.
+fn find_files_containing(dir: &Path, text: &str, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.is_dir() && !path.is_symlink() {
-            holding(&path, text, found);
+            find_files_containing(&path, text, found);
         } else if fs::read(&path)
             .is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
         {
@@ -47,64 +47,64 @@ fn holding(dir: &Path, text: &str, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn password_in_an_address_is_used_and_not_stored() {
-    let mut place = Place::new(SHOW);
-    place.logs = true;
-    bare(&place);
-    let manners = Manners { authorization: Some(BASIC.into()), ..Manners::default() };
-    let server = HttpGit::start(&place.dir.path().join("served"), |_| manners);
+    let mut env = TestEnv::new(SHOW);
+    env.logs = true;
+    bare_clone(&env);
+    let behavior = Manners { authorization: Some(BASIC.into()), ..Manners::default() };
+    let server = HttpGit::start(&env.dir.path().join("served"), |_| behavior);
     let url = format!("http://jo:{PASSWORD}@127.0.0.1:{}/mill.git", server.port);
-    let run = place.tidemill(&["run", "--repo", &url]);
+    let run = env.tidemill(&["run", "--repo", &url]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
-    let shown = text(&run.stdout) + &text(&run.stderr) + &place.log("show") + &place.latest().to_string();
-    assert!(place.log("show").contains("from the repository"), "{shown}");
-    assert_eq!(place.latest()["execution"]["repo"], server.url("mill.git"));
+    let shown = text(&run.stdout) + &text(&run.stderr) + &env.log("show") + &env.latest().to_string();
+    assert!(env.log("show").contains("from the repository"), "{shown}");
+    assert_eq!(env.latest()["execution"]["repo"], server.url("mill.git"));
     let mut found = Vec::new();
     for secret in [PASSWORD, ENCODED] {
         assert!(!shown.contains(secret), "{shown}");
-        holding(place.dir.path(), secret, &mut found);
+        find_files_containing(env.dir.path(), secret, &mut found);
     }
     assert_eq!(found, [] as [PathBuf; 0]);
 }
 
 #[test]
 fn password_in_an_address_is_rejected_for_a_server() {
-    let place = Backend::Server.place(SHOW);
-    let run = place.tidemill(&["run", "--repo", &format!("https://jo:{PASSWORD}@git.example.org/mill.git")]);
+    let env = Backend::Server.test_env(SHOW);
+    let run = env.tidemill(&["run", "--repo", &format!("https://jo:{PASSWORD}@git.example.org/mill.git")]);
     let shown = text(&run.stderr);
     assert_eq!(run.status.code(), Some(2), "{run:?}");
     assert!(shown.contains("credential helper") && !shown.contains(PASSWORD), "{shown}");
-    let run = place.tidemill(&["run", "--repo", "/srv/git/mill.git"]);
+    let run = env.tidemill(&["run", "--repo", "/srv/git/mill.git"]);
     assert_eq!(run.status.code(), Some(2), "{run:?}");
     assert!(text(&run.stderr).contains("directory"), "{run:?}");
-    assert!(place.executions().is_empty());
+    assert!(env.executions().is_empty());
 }
 
 #[test]
 fn directory_on_this_machine_runs_and_can_be_retried() {
-    let place = Place::new(SHOW);
-    let bare = bare(&place).display().to_string();
-    for named in [bare.clone(), format!("file://{bare}")] {
-        let run = place.tidemill(&["run", "--repo", &named, "--branch", "main", "--force"]);
+    let env = TestEnv::new(SHOW);
+    let bare = bare_clone(&env).display().to_string();
+    for address in [bare.clone(), format!("file://{bare}")] {
+        let run = env.tidemill(&["run", "--repo", &address, "--branch", "main", "--force"]);
         assert_eq!(run.status.code(), Some(0), "{run:?}");
-        assert!(place.log("show").contains("from the repository"), "{}", place.log("show"));
-        assert_eq!(place.latest()["execution"]["repo"], bare.as_str());
+        assert!(env.log("show").contains("from the repository"), "{}", env.log("show"));
+        assert_eq!(env.latest()["execution"]["repo"], bare.as_str());
     }
-    fs::remove_dir_all(place.data.join("worker/cache/trees")).unwrap();
-    let again = place.of_latest(&["retry", "--all", "--repo", &bare]);
+    fs::remove_dir_all(env.data.join("worker/cache/trees")).unwrap();
+    let again = env.on_latest(&["retry", "--all", "--repo", &bare]);
     assert_eq!(again.status.code(), Some(0), "{again:?}");
 }
 
-/// Git is told to take every directory for somebody else's.
+/// `GIT_TEST_ASSUME_DIFFERENT_OWNER` makes git treat every directory as owned by another user.
 #[test]
 fn git_configuration_of_another_users_directory_runs_nothing() {
-    let place = Place::new(SHOW);
-    let marker = place.dir.path().join("ran");
+    let env = TestEnv::new(SHOW);
+    let marker = env.dir.path().join("ran");
     for key in ["core.fsmonitor", "core.sshCommand", "filter.x.clean"] {
-        git(&place.repo(), &["config", key, &format!("touch {}", marker.display())]);
+        git(&env.repo(), &["config", key, &format!("touch {}", marker.display())]);
     }
-    fs::write(place.repo().join(".gitattributes"), "* filter=x\n").unwrap();
-    let foreign = |words: &[&str]| {
-        let mut command = place.command(words);
+    fs::write(env.repo().join(".gitattributes"), "* filter=x\n").unwrap();
+    let foreign = |args: &[&str]| {
+        let mut command = env.command(args);
         command.env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
         command.stdin(std::process::Stdio::null());
         finish(
@@ -115,12 +115,12 @@ fn git_configuration_of_another_users_directory_runs_nothing() {
                 .unwrap(),
         )
     };
-    let repo = place.repo().display().to_string();
-    for words in [&["run"][..], &["run", "--repo", &repo], &["secret", "list"]] {
-        let refused = foreign(words);
-        assert_eq!(refused.status.code(), Some(2), "{words:?}: {refused:?}");
-        let shown = text(&refused.stderr);
-        assert!(shown.contains("git config --global --add safe.directory"), "{words:?}: {shown}");
+    let repo = env.repo().display().to_string();
+    for args in [&["run"][..], &["run", "--repo", &repo], &["secret", "list"]] {
+        let output = foreign(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
+        let shown = text(&output.stderr);
+        assert!(shown.contains("git config --global --add safe.directory"), "{args:?}: {shown}");
     }
     assert_eq!(foreign(&["check"]).status.code(), Some(0));
     assert_eq!(foreign(&["plan"]).status.code(), Some(0));

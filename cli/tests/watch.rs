@@ -1,4 +1,4 @@
-//! Watching a deployment: how often it is asked, and what an interrupt or an outage does.
+//! Watching executions on a deployment: polling, interrupts and outages.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -12,39 +12,44 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Backend, IGNORES_SIGTERM, Place, TWO, finish, is_over, job, signal, text, wait_until};
+use support::{
+    Backend, IGNORES_SIGTERM, TWO_JOBS, TestEnv, finish, has_ended, job, signal, text, wait_until,
+};
 
-/// Between a client and a server: notes when an execution's state is asked for, makes the server one that does not hold
-/// its replies, and can be cut.
+/// A proxy proxy client and server that records status requests, disables long polls, and can cut its connections.
 #[derive(Clone)]
 struct RecordingProxy {
     url: String,
-    asked: Arc<Mutex<Vec<Instant>>>,
+    requests: Arc<Mutex<Vec<Instant>>>,
     is_cut: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl RecordingProxy {
-    fn of(place: &Place) -> Self {
-        let server = place.deployment.as_ref().unwrap().server.trim_start_matches("http://").to_owned();
+    fn start(env: &TestEnv) -> Self {
+        let server = env.deployment.as_ref().unwrap().server.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let between = Self { url, asked: Arc::default(), is_cut: Arc::default(), streams: Arc::default() };
-        let of = between.clone();
+        let proxy = Self { url, requests: Arc::default(), is_cut: Arc::default(), streams: Arc::default() };
+        let accepting = proxy.clone();
         thread::spawn(move || {
             for from in listener.incoming().map_while(Result::ok) {
                 let Ok(to) = TcpStream::connect(&server) else { continue };
-                if of.is_cut.load(Ordering::SeqCst) {
+                if accepting.is_cut.load(Ordering::SeqCst) {
                     continue;
                 }
-                of.streams.lock().unwrap().extend([from.try_clone().unwrap(), to.try_clone().unwrap()]);
+                accepting
+                    .streams
+                    .lock()
+                    .unwrap()
+                    .extend([from.try_clone().unwrap(), to.try_clone().unwrap()]);
                 let (back_from, back_to) = (to.try_clone().unwrap(), from.try_clone().unwrap());
-                let of = of.clone();
-                thread::spawn(move || of.copy(from, to));
+                let upstream = accepting.clone();
+                thread::spawn(move || upstream.copy(from, to));
                 thread::spawn(move || drop(std::io::copy(&mut &back_from, &mut &back_to)));
             }
         });
-        between
+        proxy
     }
 
     fn copy(&self, mut from: TcpStream, mut to: TcpStream) {
@@ -52,12 +57,12 @@ impl RecordingProxy {
         while let Ok(length @ 1..) = from.read(&mut buffer) {
             let mut bytes = buffer[..length].to_vec();
             if bytes.starts_with(b"GET /api/pipeline/status/") {
-                self.asked.lock().unwrap().push(Instant::now());
+                self.requests.lock().unwrap().push(Instant::now());
             }
-            // As long as what it stands for.
-            let waits = b"wait_ms=15000";
-            if let Some(at) = bytes.windows(waits.len()).position(|part| part == waits) {
-                bytes[at..at + waits.len()].copy_from_slice(b"wait_ms=00000");
+            // The replacement must have the same length.
+            let long_poll = b"wait_ms=15000";
+            if let Some(at) = bytes.windows(long_poll.len()).position(|part| part == long_poll) {
+                bytes[at..at + long_poll.len()].copy_from_slice(b"wait_ms=00000");
             }
             if to.write_all(&bytes).is_err() {
                 break;
@@ -73,80 +78,88 @@ impl RecordingProxy {
         }
     }
 
-    fn mend(&self) {
+    fn restore(&self) {
         self.is_cut.store(false, Ordering::SeqCst);
     }
 }
 
 #[test]
 fn server_without_long_poll_is_polled_once_a_second_at_most() {
-    let place = Backend::Server.place(&TWO.replace("sleep 3", "sleep 12"));
-    let between = RecordingProxy::of(&place);
-    let run = place.tidemill(&["run", "--server", &between.url]);
+    let env = Backend::Server.test_env(&TWO_JOBS.replace("sleep 3", "sleep 12"));
+    let proxy = RecordingProxy::start(&env);
+    let run = env.tidemill(&["run", "--server", &proxy.url]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
-    let asked = between.asked.lock().unwrap().clone();
-    let gaps: Vec<Duration> = asked.windows(2).map(|two| two[1] - two[0]).collect();
+    let requests = proxy.requests.lock().unwrap().clone();
+    let gaps: Vec<Duration> = requests.windows(2).map(|two| two[1] - two[0]).collect();
     let lasted: Duration = gaps.iter().sum();
-    assert!(asked.len() as u64 <= lasted.as_secs() + 2, "at most one a second: {gaps:?}");
-    assert!(gaps.iter().any(|gap| *gap > Duration::from_secs(2)), "nothing changes for long: {gaps:?}");
+    assert!(requests.len() as u64 <= lasted.as_secs() + 2, "at most one request per second: {gaps:?}");
+    assert!(
+        gaps.iter().any(|gap| *gap > Duration::from_secs(2)),
+        "the interval grows without changes: {gaps:?}"
+    );
 }
 
 #[test]
 fn watch_tolerates_a_short_outage() {
-    let place = Backend::Server.place(TWO);
-    let between = RecordingProxy::of(&place);
-    let mut run = place.spawn(&["run", "--server", &between.url]);
-    place.wait_until_begun();
-    between.cut();
+    let env = Backend::Server.test_env(TWO_JOBS);
+    let proxy = RecordingProxy::start(&env);
+    let mut run = env.spawn(&["run", "--server", &proxy.url]);
+    env.wait_until_started();
+    proxy.cut();
     let mut lines = BufReader::new(run.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("is unreachable; retrying")), "the outage is said");
-    place.wait_for("the execution ends meanwhile", is_over);
-    between.mend();
+    assert!(lines.any(|line| line.contains("is unreachable; retrying")), "the outage is reported");
+    env.wait_for("the execution ends during the outage", has_ended);
+    proxy.restore();
     let rest: Vec<String> = lines.collect();
     assert!(rest.iter().any(|line| line.contains("is reachable again")), "{rest:?}");
     assert!(rest.iter().any(|line| line.contains("succeeded in")), "{rest:?}");
-    assert_eq!(rest.iter().filter(|line| line.contains("is unreachable")).count(), 0, "said once: {rest:?}");
+    assert_eq!(
+        rest.iter().filter(|line| line.contains("is unreachable")).count(),
+        0,
+        "the outage is reported once: {rest:?}"
+    );
     let run = finish(run);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
 }
 
 #[test]
 fn watch_can_be_left_and_resumed() {
-    let place = Backend::Server.place(&TWO.replace("sleep 3", "while [ ! -e /tmp/go ]; do sleep 0.1; done"));
-    let run = place.spawn(&["run"]);
-    place.wait_until_begun();
-    let execution = place.latest()["execution"]["id"].as_str().unwrap().to_owned();
-    let mut watch = place.spawn(&["watch", &execution]);
+    let env =
+        Backend::Server.test_env(&TWO_JOBS.replace("sleep 3", "while [ ! -e /tmp/go ]; do sleep 0.1; done"));
+    let run = env.spawn(&["run"]);
+    env.wait_until_started();
+    let execution = env.latest()["execution"]["id"].as_str().unwrap().to_owned();
+    let mut watch = env.spawn(&["watch", &execution]);
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("slow: started")));
     signal(&watch, "INT");
     let left = finish(watch);
     assert_eq!(left.status.code(), Some(130), "{left:?}");
     assert!(text(&left.stderr).contains(&format!("tidemill watch {execution}")), "{left:?}");
-    assert!(!is_over(&place.latest()), "it goes on");
+    assert!(!has_ended(&env.latest()), "the execution continues");
 
-    // Once more, and this time an interrupt is meant for the execution.
-    let number = place.latest()["execution"]["run_number"].to_string();
-    let mut watch = place.spawn(&["watch", "--run", &number, "--pipeline", &place.pipeline, "--cancel"]);
+    // With --cancel, an interrupt cancels the execution.
+    let number = env.latest()["execution"]["run_number"].to_string();
+    let mut watch = env.spawn(&["watch", "--run", &number, "--pipeline", &env.pipeline, "--cancel"]);
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("slow: started")));
     signal(&watch, "INT");
     assert!(lines.any(|line| line.unwrap().contains("was canceled")));
     assert_eq!(finish(watch).status.code(), Some(130));
     assert_eq!(finish(run).status.code(), Some(130));
-    let last = place.latest();
+    let last = env.latest();
     assert_eq!(job(&last, "slow")["status"], "CANCELED", "{last:#}");
-    // What is over is shown as it ended.
-    let over = place.tidemill(&["watch", &execution]);
-    assert_eq!(over.status.code(), Some(130), "{over:?}");
+    // An execution that has ended can be watched too.
+    let ended = env.tidemill(&["watch", &execution]);
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
 }
 
 #[test]
 fn second_interrupt_of_a_run_names_the_watch_command() {
-    let place = Backend::Server.place(IGNORES_SIGTERM);
-    let mut run = place.spawn(&["run"]);
-    place.wait_for("the job runs", |_| place.log("deaf").contains("ready\n"));
-    let execution = place.latest()["execution"]["id"].as_str().unwrap().to_owned();
+    let env = Backend::Server.test_env(IGNORES_SIGTERM);
+    let mut run = env.spawn(&["run"]);
+    env.wait_for("the job runs", |_| env.log("deaf").contains("ready\n"));
+    let execution = env.latest()["execution"]["id"].as_str().unwrap().to_owned();
     let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
     signal(&run, "INT");
     assert!(lines.any(|line| line.unwrap().contains("interrupt again to exit immediately")));
@@ -154,17 +167,17 @@ fn second_interrupt_of_a_run_names_the_watch_command() {
     let run = finish(run);
     assert_eq!(run.status.code(), Some(130), "{run:?}");
     assert!(text(&run.stderr).contains(&format!("tidemill watch {execution}")), "{run:?}");
-    wait_until(|| is_over(&place.latest())).expect("the cancel reached the job");
+    wait_until(|| has_ended(&env.latest())).expect("the cancel reached the job");
 }
 
 #[test]
 fn followed_log_without_long_poll_is_complete() {
-    let place = Backend::Server.place(TWO);
-    let between = RecordingProxy::of(&place);
-    let run = place.spawn(&["run"]);
-    place.wait_until_begun();
-    let job_log = ["logs", "--job", "slow", "-f", "--pipeline", &place.pipeline, "--server", &between.url];
-    let followed = place.tidemill(&job_log);
+    let env = Backend::Server.test_env(TWO_JOBS);
+    let proxy = RecordingProxy::start(&env);
+    let run = env.spawn(&["run"]);
+    env.wait_until_started();
+    let job_log = ["logs", "--job", "slow", "-f", "--pipeline", &env.pipeline, "--server", &proxy.url];
+    let followed = env.tidemill(&job_log);
     assert_eq!(followed.status.code(), Some(0), "{followed:?}");
     assert!(
         text(&followed.stdout).contains("begun\n") && text(&followed.stdout).ends_with("done\n"),

@@ -1,4 +1,4 @@
-//! `tidemill worker`: how it stops, what it takes, where its jobs come from, and what it keeps from them.
+//! `tidemill worker`: shutdown, resources, job sources, logging and metadata blocking.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -10,9 +10,9 @@ use std::{
     sync::{Arc, Mutex},
     thread,
 };
-use support::{IGNORES_SIGTERM, Place, finish, is_over, job, signal, text, wait_until};
+use support::{IGNORES_SIGTERM, TestEnv, finish, has_ended, job, signal, text, wait_until};
 
-/// A server without workers on a place's data; it ends with the value.
+/// A server without workers on the environment's data directory; it is killed on drop.
 struct Server {
     process: Child,
     url: String,
@@ -20,8 +20,8 @@ struct Server {
 }
 
 impl Server {
-    fn start(place: &Place) -> Self {
-        let mut process = place
+    fn start(env: &TestEnv) -> Self {
+        let mut process = env
             .command(&["server", "--listen", "127.0.0.1:0", "--workers", "0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -30,13 +30,13 @@ impl Server {
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
-        let token = std::fs::read_to_string(place.data.join("token")).unwrap();
+        let token = std::fs::read_to_string(env.data.join("token")).unwrap();
         Self { process, url: url.trim_end_matches(',').to_owned(), token }
     }
 
-    /// A command of this server's client.
-    fn command(&self, place: &Place, words: &[&str]) -> Command {
-        let mut command = place.command(words);
+    /// Creates a client command for this server.
+    fn command(&self, env: &TestEnv, args: &[&str]) -> Command {
+        let mut command = env.command(args);
         command
             .env("TIDEMILL_SERVER", &self.url)
             .env("TIDEMILL_TOKEN", &self.token)
@@ -45,13 +45,13 @@ impl Server {
         command
     }
 
-    fn worker(&self, place: &Place, words: &[&str]) -> Worker {
-        let words: Vec<&str> = ["worker", "--notices", "off"].iter().chain(words).copied().collect();
-        Worker(Some(self.command(place, &words).spawn().unwrap()))
+    fn worker(&self, env: &TestEnv, args: &[&str]) -> Worker {
+        let args: Vec<&str> = ["worker", "--notices", "off"].iter().chain(args).copied().collect();
+        Worker(Some(self.command(env, &args).spawn().unwrap()))
     }
 
-    fn run(&self, place: &Place) -> Child {
-        self.command(place, &["run", "--quiet"]).spawn().unwrap()
+    fn run(&self, env: &TestEnv) -> Child {
+        self.command(env, &["run", "--quiet"]).spawn().unwrap()
     }
 }
 
@@ -62,7 +62,7 @@ impl Drop for Server {
     }
 }
 
-/// A worker process; it does not outlive the value.
+/// A worker process; it is killed on drop.
 struct Worker(Option<Child>);
 
 impl Worker {
@@ -70,7 +70,7 @@ impl Worker {
         signal(self.0.as_ref().unwrap(), name);
     }
 
-    /// What it printed, once it ended well.
+    /// Waits until it exits with 0, and returns standard output and standard error.
     fn finish(mut self) -> (String, String) {
         let ended = finish(self.0.take().unwrap());
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
@@ -87,7 +87,7 @@ impl Drop for Worker {
     }
 }
 
-/// A job that says that it has begun, and takes a little to end.
+/// A job that prints `begun` and ends after three seconds.
 const SHORT: &str = r#"
 name: short
 stages: [a]
@@ -95,8 +95,8 @@ jobs:
   j: { stage: a, image: "IMAGE", script: ["echo begun", "sleep 3", "echo done"] }
 "#;
 
-fn begun(place: &Place, name: &str) {
-    place.wait_for("the job prints", |view| job(view, name)["log_bytes"].as_u64().unwrap() > 0);
+fn wait_for_output(env: &TestEnv, name: &str) {
+    env.wait_for("the job prints", |view| job(view, name)["log_bytes"].as_u64().unwrap() > 0);
 }
 
 fn failure(attempt: &Value) -> &str {
@@ -105,53 +105,53 @@ fn failure(attempt: &Value) -> &str {
 
 #[test]
 fn stopping_worker_finishes_running_jobs() {
-    let mut place = Place::new(SHORT);
-    let server = Server::start(&place);
-    let worker = server.worker(&place, &[]);
-    let run = server.run(&place);
-    begun(&place, "j");
+    let mut env = TestEnv::new(SHORT);
+    let server = Server::start(&env);
+    let worker = server.worker(&env, &[]);
+    let run = server.run(&env);
+    wait_for_output(&env, "j");
     worker.signal("TERM");
-    let (said, _) = worker.finish();
-    assert!(said.contains("running jobs have 60 s to end"), "{said}");
-    let view = place.latest();
+    let (stdout, _) = worker.finish();
+    assert!(stdout.contains("running jobs have 60 s to end"), "{stdout}");
+    let view = env.latest();
     assert_eq!(
         (&job(&view, "j")["status"], &job(&view, "j")["attempt"]),
         (&"SUCCESS".into(), &1.into()),
         "{view:#}"
     );
     assert_eq!(finish(run).status.code(), Some(0));
-    place.wait_until_clean();
+    env.wait_until_clean();
 }
 
 #[test]
 fn expired_grace_or_second_signal_returns_jobs_without_an_attempt() {
-    let mut place = Place::new(IGNORES_SIGTERM);
-    let server = Server::start(&place);
-    let run = server.run(&place);
+    let mut env = TestEnv::new(IGNORES_SIGTERM);
+    let server = Server::start(&env);
+    let run = server.run(&env);
     let mut attempts = 0;
     for (grace, signals) in [("1s", 1), ("600s", 2)] {
-        let worker = server.worker(&place, &["--grace", grace]);
+        let worker = server.worker(&env, &["--grace", grace]);
         attempts += 1;
-        place.wait_for("the job runs", |view| {
+        env.wait_for("the job runs", |view| {
             let deaf = job(view, "deaf");
             deaf["attempt"] == attempts && deaf["log_bytes"].as_u64().unwrap() > 0
         });
         for _ in 0..signals {
             worker.signal("TERM");
-            // Two signals of a kind at once are one.
+            // Simultaneous signals of the same kind are merged.
             thread::sleep(std::time::Duration::from_millis(100));
         }
         worker.finish();
-        let view = place.wait_for("it is given back", |view| job(view, "deaf")["status"] == "QUEUED");
+        let view = env.wait_for("the job is given back", |view| job(view, "deaf")["status"] == "QUEUED");
         let ended = job(&view, "deaf")["attempts"].as_array().unwrap();
         assert_eq!((ended.len(), failure(ended.last().unwrap())), (attempts, "given_back"), "{view:#}");
     }
-    assert_eq!(place.tidemill(&["cancel"]).status.code(), Some(0));
+    assert_eq!(env.tidemill(&["cancel"]).status.code(), Some(0));
     assert_eq!(finish(run).status.code(), Some(130));
-    place.wait_until_clean();
+    env.wait_until_clean();
 }
 
-/// A double of EC2's instance metadata service: it has what `set` put there.
+/// A fake of the EC2 instance metadata service with values from `set`.
 struct Metadata {
     url: String,
     values: Arc<Mutex<Vec<(&'static str, &'static str)>>>,
@@ -194,36 +194,36 @@ fn answer(mut stream: &TcpStream, values: &[(&str, &str)]) {
 
 #[test]
 fn ec2_notice_drains_worker() {
-    let place = Place::new(SHORT);
-    let server = Server::start(&place);
+    let env = TestEnv::new(SHORT);
+    let server = Server::start(&env);
     let metadata = Metadata::start();
-    let words = ["worker", "--notices", "on", "--block-metadata", "off"];
-    let worker = server.command(&place, &words).env("TIDEMILL_IMDS", &metadata.url).spawn().unwrap();
+    let args = ["worker", "--notices", "on", "--block-metadata", "off"];
+    let worker = server.command(&env, &args).env("TIDEMILL_IMDS", &metadata.url).spawn().unwrap();
     let worker = Worker(Some(worker));
-    let run = server.run(&place);
-    begun(&place, "j");
+    let run = server.run(&env);
+    wait_for_output(&env, "j");
     metadata.set("autoscaling/target-lifecycle-state", "Terminated");
-    let (said, _) = worker.finish();
-    assert!(said.contains("the Auto Scaling group will terminate this instance"), "{said}");
+    let (stdout, _) = worker.finish();
+    assert!(stdout.contains("the Auto Scaling group will terminate this instance"), "{stdout}");
     assert_eq!(finish(run).status.code(), Some(0));
-    assert_eq!(job(&place.latest(), "j")["attempt"], 1);
+    assert_eq!(job(&env.latest(), "j")["attempt"], 1);
 }
 
 #[test]
 fn worker_with_required_notices_does_not_start_without_metadata() {
-    let mut place = Place::new(SHORT);
-    let server = Server::start(&place);
-    let words = ["worker", "--notices", "on"];
+    let mut env = TestEnv::new(SHORT);
+    let server = Server::start(&env);
+    let args = ["worker", "--notices", "on"];
     let ended =
-        finish(server.command(&place, &words).env("TIDEMILL_IMDS", "http://127.0.0.1:1").spawn().unwrap());
+        finish(server.command(&env, &args).env("TIDEMILL_IMDS", "http://127.0.0.1:1").spawn().unwrap());
     assert_eq!(ended.status.code(), Some(3), "{ended:?}");
     assert!(text(&ended.stderr).contains("--notices off"), "{ended:?}");
-    place.wait_until_clean();
+    env.wait_until_clean();
 }
 
 #[test]
 fn jobs_that_request_all_resources_run_one_at_a_time() {
-    let mut place = Place::new(
+    let mut env = TestEnv::new(
         r#"
 name: large
 stages: [a]
@@ -233,10 +233,10 @@ jobs:
   two: { stage: a, script: ["sleep 2"] }
 "#,
     );
-    let server = Server::start(&place);
-    let worker = server.worker(&place, &["--parallel", "2", "--cpus", "1", "--memory", "1g"]);
-    let run = server.run(&place);
-    place.wait_for("one waits for the other", |view| {
+    let server = Server::start(&env);
+    let worker = server.worker(&env, &["--parallel", "2", "--cpus", "1", "--memory", "1g"]);
+    let run = server.run(&env);
+    env.wait_for("one waits for the other", |view| {
         let phases =
             ["one", "two"].map(|name| job(view, name)["phase"].as_str().unwrap_or_default().to_owned());
         phases.contains(&"waiting for capacity".to_owned()) && phases.contains(&"running".to_owned())
@@ -244,7 +244,7 @@ jobs:
     assert_eq!(finish(run).status.code(), Some(0));
     worker.signal("TERM");
     worker.finish();
-    place.wait_until_clean();
+    env.wait_until_clean();
 }
 
 #[test]
@@ -254,50 +254,50 @@ fn job_too_large_for_a_worker_runs_on_a_larger_one_or_fails_with_the_reason() {
             "name: large\nstages: [a]\njobs:\n  j: {{ stage: a, image: IMAGE, resources: {{ cpus: {cpus} }}, script: [\"true\"] }}\n"
         )
     };
-    let place = Place::new(&pipeline("0.9"));
-    let server = Server::start(&place);
-    let small = server.worker(&place, &["--name", "small", "--cpus", "0.5"]);
-    let run = server.run(&place);
-    let view =
-        place.wait_for("it is handed on", |view| !job(view, "j")["attempts"].as_array().unwrap().is_empty());
+    let env = TestEnv::new(&pipeline("0.9"));
+    let server = Server::start(&env);
+    let small = server.worker(&env, &["--name", "small", "--cpus", "0.5"]);
+    let run = server.run(&env);
+    let view = env
+        .wait_for("the job is given back", |view| !job(view, "j")["attempts"].as_array().unwrap().is_empty());
     let first = &job(&view, "j")["attempts"][0];
     assert_eq!(failure(first), "given_back", "{view:#}");
-    let words = first["failure"]["message"].as_str().unwrap();
-    assert!(words.contains("`small`") && words.contains("0.9 processor(s)"), "{words}");
-    let large = server.worker(&place, &["--name", "large", "--cpus", "1"]);
+    let message = first["failure"]["message"].as_str().unwrap();
+    assert!(message.contains("`small`") && message.contains("0.9 processor(s)"), "{message}");
+    let large = server.worker(&env, &["--name", "large", "--cpus", "1"]);
     assert_eq!(finish(run).status.code(), Some(0));
     for worker in [small, large] {
         worker.signal("TERM");
         worker.finish();
     }
 
-    // A run of its own has no other worker to wait for.
-    let mut place = Place::new(&pipeline("1000"));
-    let run = place.tidemill(&["run"]);
+    // An embedded run has no other worker to wait for.
+    let mut env = TestEnv::new(&pipeline("1000"));
+    let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
-    let view = place.latest();
+    let view = env.latest();
     assert_eq!(job(&view, "j")["failure_reason"]["kind"], "undeliverable", "{view:#}");
-    assert!(is_over(&view));
-    place.wait_until_clean();
+    assert!(has_ended(&view));
+    env.wait_until_clean();
 }
 
 #[test]
 fn json_log_names_the_job() {
-    let place = Place::new(SHORT);
-    let server = Server::start(&place);
-    let worker = server.worker(&place, &["--log-format", "json"]);
-    assert_eq!(finish(server.run(&place)).status.code(), Some(0));
+    let env = TestEnv::new(SHORT);
+    let server = Server::start(&env);
+    let worker = server.worker(&env, &["--log-format", "json"]);
+    assert_eq!(finish(server.run(&env)).status.code(), Some(0));
     worker.signal("TERM");
     let (_, log) = worker.finish();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let taken = lines.iter().find(|line| line["message"] == "claimed a job").unwrap_or_else(|| panic!("{log}"));
-    let view = place.latest();
+    let view = env.latest();
     assert_eq!(taken["span"]["job"], job(&view, "j")["id"], "{taken}");
     assert_eq!(taken["span"]["execution"], view["execution"]["id"], "{taken}");
     assert_eq!(taken["span"]["attempt"], 1, "{taken}");
 }
 
-/// The rules of the raw table that name the metadata addresses, with the tool that lists each.
+/// Returns the rules of the raw table for the metadata addresses, each with its tool.
 fn rules() -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for (tool, address) in [("iptables", "169.254.169.254"), ("ip6tables", "fd00:ec2::254")] {
@@ -309,42 +309,42 @@ fn rules() -> Vec<(&'static str, String)> {
     found
 }
 
-/// That the rules hold is tested with the worker's own tests; here, that a worker sets them.
+/// Tests that the worker sets the rules. The tests of the worker crate cover their effect.
 #[test]
 fn worker_with_required_blocking_blocks_metadata() {
     if !Command::new("iptables")
         .args(["-w", "10", "-t", "raw", "-S"])
         .output()
-        .is_ok_and(|seen| seen.status.success())
+        .is_ok_and(|output| output.status.success())
     {
         eprintln!("skipped: this user cannot set rules with iptables");
         return;
     }
     let before = rules();
-    let place = Place::new(SHORT);
-    let server = Server::start(&place);
+    let env = TestEnv::new(SHORT);
+    let server = Server::start(&env);
     let metadata = Metadata::start();
     let mut after = Vec::new();
-    // Twice it must do so, and once it finds itself on EC2; the rules are set once.
+    // Twice because it is required, once because metadata is available; the rules are set only once.
     for when in ["required", "required", "auto"] {
-        let mut command = server.command(&place, &["worker", "--notices", "off", "--block-metadata", when]);
+        let mut command = server.command(&env, &["worker", "--notices", "off", "--block-metadata", when]);
         let process = command.env("TIDEMILL_IMDS", &metadata.url).stdout(Stdio::piped()).spawn().unwrap();
         let mut worker = Worker(Some(process));
-        let mut said = String::new();
+        let mut line = String::new();
         let stdout = worker.0.as_mut().unwrap().stdout.as_mut().unwrap();
-        BufReader::new(stdout).read_line(&mut said).unwrap();
-        assert!(said.starts_with("working for"), "{said}");
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert!(line.starts_with("working for"), "{line}");
         after = rules();
         worker.signal("TERM");
         worker.finish();
     }
     for (tool, rule) in after.iter().filter(|rule| !before.contains(rule)) {
-        let words = rule.replacen("-A ", "-D ", 1);
-        let removed = Command::new(tool).args(["-w", "10", "-t", "raw"]).args(words.split(' ')).status();
+        let deletion = rule.replacen("-A ", "-D ", 1);
+        let removed = Command::new(tool).args(["-w", "10", "-t", "raw"]).args(deletion.split(' ')).status();
         assert!(removed.unwrap().success(), "{rule}");
     }
     let of = |tool: &str| after.iter().filter(|(with, _)| *with == tool).count();
-    // The engine's own bridge, and that of isolated jobs where jobs can be isolated.
+    // The engine's default bridge, and the bridge of isolated jobs if isolation is available.
     assert!((1..=2).contains(&of("iptables")), "{after:?}");
     assert!(of("ip6tables") <= 2, "{after:?}");
     assert!(after.iter().all(|(_, rule)| rule.ends_with("-j DROP") && rule.contains("-i ")), "{after:?}");
@@ -352,17 +352,17 @@ fn worker_with_required_blocking_blocks_metadata() {
 
 #[test]
 fn worker_that_cannot_block_metadata_does_not_start() {
-    let mut place = Place::new(SHORT);
-    let server = Server::start(&place);
-    let words = ["worker", "--notices", "off", "--block-metadata"];
-    // No tool on the PATH: as on a machine without iptables.
-    let ended = finish(server.command(&place, &words).env("PATH", place.dir.path()).spawn().unwrap());
+    let mut env = TestEnv::new(SHORT);
+    let server = Server::start(&env);
+    let args = ["worker", "--notices", "off", "--block-metadata"];
+    // No tools on the PATH, like on a machine without iptables.
+    let ended = finish(server.command(&env, &args).env("PATH", env.dir.path()).spawn().unwrap());
     assert_eq!(ended.status.code(), Some(3), "{ended:?}");
     assert!(text(&ended.stderr).contains("`iptables` cannot be run"), "{ended:?}");
-    place.wait_until_clean();
+    env.wait_until_clean();
 }
 
-/// MiniStack's SQS, spoken to in its own words; see `worker/tests/support`, which puts it there.
+/// SQS of MiniStack, called with its JSON protocol. The tests of the worker crate install it, see `worker/tests/support`.
 struct Queue {
     process: Child,
     port: u16,
@@ -370,8 +370,8 @@ struct Queue {
 }
 
 impl Queue {
-    /// `None`, with the reason printed, where there is none.
-    fn start(place: &Place) -> Option<Self> {
+    /// Starts MiniStack. Returns `None` and prints the reason if it is not installed.
+    fn start(env: &TestEnv) -> Option<Self> {
         let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/ministack/bin/ministack");
         let program = std::env::var("TIDEMILL_MINISTACK").unwrap_or_else(|_| tools.to_owned());
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -380,19 +380,19 @@ impl Queue {
             .env("BIND_HOST", "127.0.0.1")
             .env("SERVICES", "sqs")
             .env("DOCKER_HOST", "unix:///nonexistent")
-            .env("TMPDIR", place.dir.path())
-            .current_dir(place.dir.path())
+            .env("TMPDIR", env.dir.path())
+            .current_dir(env.dir.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
         let Ok(process) = started else {
-            eprintln!("skipped: {program} is not there; the tests of `worker` put it there");
+            eprintln!("skipped: {program} is not installed; the tests of the worker crate install it");
             return None;
         };
         let mut queue = Self { process, port, url: String::new() };
         wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok()).expect("MiniStack answers");
-        let made = queue.call("CreateQueue", r#"{"QueueName":"jobs"}"#);
-        made["QueueUrl"].as_str().unwrap().clone_into(&mut queue.url);
+        let created = queue.call("CreateQueue", r#"{"QueueName":"jobs"}"#);
+        created["QueueUrl"].as_str().unwrap().clone_into(&mut queue.url);
         Some(queue)
     }
 
@@ -417,12 +417,15 @@ impl Queue {
         self.call("SendMessage", &body.to_string());
     }
 
-    /// Messages that are there, in hands or not.
-    fn messages(&self) -> u64 {
+    /// Returns the number of messages, including received ones.
+    fn message_count(&self) -> u64 {
         let body = serde_json::json!({ "QueueUrl": self.url, "AttributeNames": ["All"] });
-        let seen = self.call("GetQueueAttributes", &body.to_string());
+        let attributes = self.call("GetQueueAttributes", &body.to_string());
         let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
-        names.iter().map(|name| seen["Attributes"][name].as_str().unwrap().parse::<u64>().unwrap()).sum()
+        names
+            .iter()
+            .map(|name| attributes["Attributes"][name].as_str().unwrap().parse::<u64>().unwrap())
+            .sum()
     }
 }
 
@@ -435,13 +438,13 @@ impl Drop for Queue {
 
 #[test]
 fn worker_on_a_queue_runs_jobs_of_messages_and_deletes_them() {
-    let place = Place::new(SHORT);
-    let Some(queue) = Queue::start(&place) else { return };
-    let server = Server::start(&place);
-    let words =
+    let env = TestEnv::new(SHORT);
+    let Some(queue) = Queue::start(&env) else { return };
+    let server = Server::start(&env);
+    let args =
         ["worker", "--notices", "off", "--log-format", "json", "--parallel", "4", "--queue", &queue.url];
     let worker = server
-        .command(&place, &words)
+        .command(&env, &args)
         .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", queue.port))
         .envs([
             ("AWS_ACCESS_KEY_ID", "000000000000"),
@@ -451,19 +454,19 @@ fn worker_on_a_queue_runs_jobs_of_messages_and_deletes_them() {
         .spawn()
         .unwrap();
     let worker = Worker(Some(worker));
-    let run = server.run(&place);
-    let view = place.wait_for("the job is queued", |view| job(view, "j")["status"] == "QUEUED");
+    let run = server.run(&env);
+    let view = env.wait_for("the job is queued", |view| job(view, "j")["status"] == "QUEUED");
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let message = serde_json::json!({
         "v": 1, "execution_id": view["execution"]["id"], "job_id": job(&view, "j")["id"], "ix": 0,
         "trace": format!("00-{trace}-00f067aa0ba902b7-01"),
     });
-    // Delivered twice: it must run once.
+    // The message is delivered twice, but the job must run once.
     queue.send(&message);
     queue.send(&message);
     assert_eq!(finish(run).status.code(), Some(0));
-    assert_eq!(job(&place.latest(), "j")["attempt"], 1);
-    wait_until(|| queue.messages() == 0).expect("both messages are deleted");
+    assert_eq!(job(&env.latest(), "j")["attempt"], 1);
+    wait_until(|| queue.message_count() == 0).expect("both messages are deleted");
     worker.signal("TERM");
     let (_, log) = worker.finish();
     let taken: Vec<Value> = log

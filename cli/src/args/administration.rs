@@ -1,4 +1,4 @@
-//! Arguments of the commands that administer a deployment: secrets, repositories, tokens, the audit log and profiles.
+//! Arguments of the administration commands: secrets, repositories, dead letters, tokens, the audit log and profiles.
 
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ pub enum SecretAction {
         #[command(flatten)]
         scope: SecretScope,
     },
-    /// Encrypt all secrets again under the deployment's newest key
+    /// Re-encrypt all secrets with the deployment's newest key
     Rekey,
 }
 
@@ -51,7 +51,7 @@ pub struct SecretScope {
     /// Repository of the secret [default: the current one]
     #[arg(long, value_name = "URL")]
     pub repo: Option<String>,
-    /// Only for jobs of this environment
+    /// Restrict to jobs of this environment
     #[arg(long, value_name = "NAME")]
     pub environment: Option<String>,
 }
@@ -85,7 +85,7 @@ pub enum RepoAction {
         /// URL of the repository
         url: String,
     },
-    /// Accept earlier webhook deliveries once more
+    /// Accept redeliveries of earlier webhooks
     Redeliver {
         /// URL of the repository
         url: String,
@@ -95,15 +95,15 @@ pub enum RepoAction {
 /// `repo add`.
 #[derive(Debug, Args)]
 pub struct AddRepo {
-    /// URL that workers clone
+    /// Clone URL of the repository
     pub url: String,
     /// Git provider: github, gitlab, gitea (also Forgejo) or bitbucket
     #[arg(long, value_name = "NAME")]
     pub provider: Provider,
-    /// File with the webhook secret [default: the current one, or a new one, which is printed]
+    /// File with the webhook secret [default: keep the current one, or generate and print one]
     #[arg(long, value_name = "PATH")]
     pub secret_file: Option<PathBuf>,
-    /// File with the provider token for commit statuses; an empty file turns them off
+    /// File with the provider token for commit statuses; an empty file disables them
     #[arg(long, value_name = "PATH")]
     pub status_token_file: Option<PathBuf>,
     /// URL of the provider's API, if it cannot be derived [example: https://git.example.org/api/v1]
@@ -142,19 +142,19 @@ pub enum ApprovalPolicy {
 
 /// `dead-letters`.
 #[derive(Debug, Args)]
-// Each is a flag of the command line.
+// Each field is a command-line flag.
 #[allow(clippy::struct_excessive_bools)]
 pub struct DeadLetters {
-    /// Only of these executions
+    /// Only dead letters of these executions
     #[arg(value_name = "ID")]
     pub executions: Vec<ExecutionId>,
-    /// Only of this repository [default: the current one]
+    /// Only dead letters of this repository [default: the current one]
     #[arg(long, value_name = "URL")]
     pub repo: Option<String>,
-    /// Of all repositories
+    /// Include all repositories
     #[arg(long, conflicts_with = "repo")]
     pub all_repositories: bool,
-    /// Retry the executions on the server; keeps successful jobs
+    /// Retry the executions on the server; does not rerun successful jobs
     #[arg(long, conflicts_with = "dismiss")]
     pub retry: bool,
     /// Dismiss the dead letters; keeps the job records

@@ -7,7 +7,7 @@ use std::{fmt, path::PathBuf};
 #[derive(Debug, Clone, Args)]
 pub struct StackArgs {
     /// Name of the deployment and its stack
-    #[arg(long, default_value = "tidemill", value_parser = name)]
+    #[arg(long, default_value = "tidemill", value_parser = stack_name)]
     pub name: String,
     /// AWS region [default: AWS_REGION, or the AWS profile's]
     #[arg(long)]
@@ -25,7 +25,7 @@ pub struct StackArgs {
 pub struct Deploy {
     #[command(flatten)]
     pub stack: StackArgs,
-    /// CPU architecture of functions and workers [default: that of the functions' programs]
+    /// CPU architecture of functions and workers [default: that of the function binaries]
     #[arg(long, value_enum)]
     pub arch: Option<Architecture>,
     /// API Gateway type [default: http]
@@ -44,7 +44,7 @@ pub struct Deploy {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub slots: Option<u16>,
     /// Percentage of spot instances, a multiple of 10 [default: 100]
-    #[arg(long, value_name = "PERCENT", value_parser = tens)]
+    #[arg(long, value_name = "PERCENT", value_parser = spot_share)]
     pub spot_share: Option<u8>,
     /// VPC for workers [default: a new one]
     #[arg(long, value_name = "ID", requires = "subnets")]
@@ -65,7 +65,7 @@ pub struct Deploy {
     #[arg(long, value_name = "ADDRESS")]
     pub alarm_email: Option<String>,
     /// Set another template parameter
-    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub parameters: Vec<(String, String)>,
     /// Create a new token; the previous one stays valid
     #[arg(long, value_enum, value_name = "ROLE")]
@@ -73,10 +73,10 @@ pub struct Deploy {
     /// Invalidate all tokens but the newest
     #[arg(long)]
     pub drop_old_tokens: bool,
-    /// Directory with the functions api, sweep, dead_letter, scale and notify, as programs or zips
+    /// Directory with the functions api, sweep, dead_letter, scale and notify, as binaries or zip files
     #[arg(long, value_name = "DIR")]
     pub functions: Option<PathBuf>,
-    /// The tidemill binary for workers [default: this one, if compatible]
+    /// `tidemill` binary for workers [default: this one, if compatible]
     #[arg(long, value_name = "FILE")]
     pub worker: Option<PathBuf>,
     /// Show the changes without applying them
@@ -106,12 +106,12 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// The architecture of this machine.
+    /// Returns the architecture of this machine, if it is known.
     pub fn of_this_machine() -> Option<Self> {
         Self::from_str(std::env::consts::ARCH, true).ok()
     }
 
-    /// The compiler's target triple for Linux.
+    /// Returns Rust's target triple for Linux.
     pub const fn target(self) -> &'static str {
         match self {
             Self::Arm64 => "aarch64-unknown-linux-gnu",
@@ -147,25 +147,25 @@ pub enum Role {
     Worker,
 }
 
-fn name(text: &str) -> Result<String, String> {
-    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let fits = (1..=31).contains(&text.len())
+fn stack_name(text: &str) -> Result<String, String> {
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_valid = (1..=31).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.bytes().all(letters);
-    if fits {
+        && text.bytes().all(is_allowed);
+    if is_valid {
         return Ok(text.to_owned());
     }
-    Err("expected 1 to 31 lower-case letters, digits and hyphens, beginning with a letter".to_owned())
+    Err("expected 1 to 31 lowercase letters, digits and hyphens, starting with a letter".to_owned())
 }
 
-fn tens(text: &str) -> Result<u8, String> {
+fn spot_share(text: &str) -> Result<u8, String> {
     match text.parse() {
         Ok(share) if share <= 100 && share % 10 == 0 => Ok(share),
         _ => Err("expected a multiple of 10 from 0 to 100".to_owned()),
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+fn name_and_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }

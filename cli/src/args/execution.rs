@@ -7,7 +7,7 @@ use tidemill_core::ids::ExecutionId;
 
 /// `run`.
 #[derive(Debug, Args)]
-// Each is a flag of the command line.
+// Each field is a command-line flag.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Run {
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub struct Run {
     pub secrets: Vec<String>,
     #[command(flatten)]
     pub slots: SlotArgs,
-    /// Start a new execution even if the same one is running
+    /// Start a new execution even if one is running for the same commit
     #[arg(long)]
     pub force: bool,
     /// Print errors only
@@ -118,7 +118,7 @@ pub struct WatchArgs {
     pub id: Option<ExecutionId>,
     #[command(flatten)]
     pub selection: ExecutionArgs,
-    /// Cancel the execution on interrupt instead of only leaving
+    /// Cancel the execution on interrupt instead of detaching
     #[arg(long)]
     pub cancel: bool,
     /// Print errors only
@@ -151,10 +151,10 @@ pub struct Approve {
 pub struct Retry {
     #[command(flatten)]
     pub selection: ExecutionArgs,
-    /// Run the successful jobs again too
+    /// Also rerun successful jobs
     #[arg(long)]
     pub all: bool,
-    /// Also run this manual job, which was not approved
+    /// Also run this unapproved manual job
     #[arg(long, value_name = "JOB")]
     pub approve: Vec<String>,
     #[command(flatten)]

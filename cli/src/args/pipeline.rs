@@ -42,7 +42,7 @@ pub struct PlanArgs {
     pub json: bool,
 }
 
-/// Facts that conditions are evaluated with; those that are not given come from git.
+/// Facts for evaluating conditions. Facts that are not set come from git.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Facts for conditions")]
 pub struct FactArgs {
@@ -88,7 +88,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The trigger of this event.
+    /// Returns the trigger of this event.
     pub fn trigger(self) -> Trigger {
         match self {
             Self::Push => Trigger::Push,

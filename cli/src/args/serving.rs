@@ -40,7 +40,7 @@ pub struct Server {
     /// Allow listening on a network without TLS; tokens, sources and logs are then readable in transit
     #[arg(long, conflicts_with = "tls_cert")]
     pub plain_http_on_a_network: bool,
-    /// Requests per second of one user token; 0: unlimited. Worker and admin tokens: a hundred times as many
+    /// Requests per second per user token; 0: unlimited. Worker and admin tokens get 100 times as many
     #[arg(long, env = env_vars::RATE_LIMIT, hide_env_values = true, value_name = "N", default_value_t = tidemill_services::http::DEFAULT_RATE)]
     pub rate_limit: u32,
     /// Public URL of the server, for links in commit statuses and notifications
@@ -78,8 +78,8 @@ pub struct Server {
     /// Reject new work below this much free disk space [default: 256 MiB, or 5% of a small disk]
     #[arg(long, env = env_vars::MIN_FREE_SPACE, hide_env_values = true, value_name = "BYTES")]
     pub min_free_space: Option<u64>,
-    /// Move existing records, logs and artifacts aside and start with an empty database; no other process may use the
-    /// data directory
+    /// Move existing records, logs and artifacts to a backup directory and start with an empty database; no other process
+    /// may use the data directory
     #[arg(long)]
     pub new_database: bool,
 }
@@ -92,13 +92,13 @@ pub struct WorkerArgs {
     /// Name of the worker in records [default: the host name]
     #[arg(long)]
     pub name: Option<String>,
-    /// Take job ids from this SQS queue instead of the server
+    /// Receive jobs from this SQS queue instead of the server
     #[arg(long, env = env_vars::QUEUE_URL, value_name = "URL")]
     pub queue: Option<String>,
     /// Wait time of one request to the queue
     #[arg(long, env = env_vars::QUEUE_WAIT, hide = true, default_value = "20s", value_parser = duration)]
     pub queue_wait: Duration,
-    /// Time for running jobs to end on shutdown, before they are returned to the queue
+    /// Grace period for running jobs on shutdown, before they are returned to the queue
     #[arg(long, env = env_vars::GRACE, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub grace: Duration,
     /// Drain when EC2 announces an interruption; auto: on EC2 only
@@ -139,7 +139,7 @@ pub struct IsolationArgs {
     /// Isolate jobs from each other and from this machine's ports except DNS; needs root, iptables and a local Docker
     #[arg(long, env = env_vars::ISOLATE, hide_env_values = true, value_enum, default_value_t = Isolate::Auto, value_name = "WHEN")]
     pub isolate: Isolate,
-    /// TCP port of this machine that isolated jobs may reach; may be repeated
+    /// TCP port of this machine that isolated jobs may connect to; may be repeated
     #[arg(
         long = "allow-host-port",
         env = env_vars::ALLOW_HOST_PORTS,
@@ -161,7 +161,7 @@ pub enum Isolate {
     Required,
 }
 
-/// When a worker follows EC2 interruption notices.
+/// When a worker reacts to EC2 interruption notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Notices {
     /// Never
@@ -192,7 +192,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// `clean-up`, which `run` starts for itself.
+/// `clean-up`, an internal command that Tidemill starts itself.
 #[derive(Debug, Args)]
 pub struct CleanUp {
     /// Id of the worker

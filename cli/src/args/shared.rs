@@ -16,7 +16,7 @@ pub struct FileArgs {
     /// Pipeline of this name in .pipelines/
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
-    /// Read the file as a GitLab CI file, whatever its name
+    /// Parse the file as a GitLab CI file, regardless of its name
     #[arg(long)]
     pub gitlab: bool,
 }
@@ -52,7 +52,7 @@ pub struct VariableArgs {
     pub variables: Vec<String>,
 }
 
-/// How many jobs a worker runs at the same time, and its labels.
+/// Maximum number of concurrent jobs of a worker, and its labels.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SlotArgs {
     /// Maximum number of concurrent jobs [default: number of processors, at least 2]

@@ -1,4 +1,4 @@
-//! Commands that run until they are stopped.
+//! Long-running commands: `server` and `worker`.
 
 mod isolation;
 pub mod server;

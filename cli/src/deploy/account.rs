@@ -25,7 +25,7 @@ pub struct Account {
     pub region: String,
     /// Partition: `aws`, `aws-cn` and the like.
     pub partition: String,
-    /// URL of the emulator, if it is one.
+    /// URL of the AWS emulator, if one is used.
     pub endpoint: Option<String>,
     /// CloudFormation client.
     pub cloudformation: cloudformation::Client,
@@ -38,18 +38,18 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account of the environment's credentials.
+    /// Connects to the account of the environment's credentials.
     pub async fn connect(args: &StackArgs) -> Outcome<Self> {
         let mut sdk = tidemill_aws::load_sdk_config().await;
         if args.region.is_some() || args.endpoint.is_some() {
-            let mut changed = sdk.into_builder();
+            let mut builder = sdk.into_builder();
             if let Some(region) = &args.region {
-                changed = changed.region(Region::new(region.clone()));
+                builder = builder.region(Region::new(region.clone()));
             }
             if let Some(endpoint) = &args.endpoint {
-                changed = changed.endpoint_url(endpoint.trim_end_matches('/'));
+                builder = builder.endpoint_url(endpoint.trim_end_matches('/'));
             }
-            sdk = changed.build();
+            sdk = builder.build();
         }
         let region = sdk.region().map(ToString::to_string).ok_or_else(|| {
             Failure::usage("no AWS region: use --region, or set AWS_REGION or a region in ~/.aws/config")
@@ -77,19 +77,19 @@ impl Account {
         })
     }
 
-    /// Interval for polling AWS.
+    /// Returns the interval for polling AWS.
     pub const fn poll_interval(&self) -> Duration {
         if self.endpoint.is_some() { Duration::from_millis(100) } else { Duration::from_secs(2) }
     }
 
-    /// Account and region, for messages.
+    /// Returns account and region as text, for messages.
     pub fn describe(&self) -> String {
-        let at = self.endpoint.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-        format!("account {}, region {}{at}", self.id, self.region)
+        let location = self.endpoint.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+        format!("account {}, region {}{location}", self.id, self.region)
     }
 }
 
-/// The failure of a call: the action, AWS's message, and what to do.
+/// Converts the error of an AWS call to a failure with the action, AWS's message and a hint.
 pub fn aws_failure<E>(action: &str, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + Error + Debug + 'static,
@@ -118,12 +118,12 @@ where
     Failure { exit, message: message + hint }
 }
 
-/// Whether a call failed because its target does not exist.
+/// Returns whether a call failed because its target does not exist.
 pub fn is_not_found<E>(error: &SdkError<E>) -> bool
 where
     E: ProvideErrorMetadata + Error + Debug + 'static,
 {
-    const ACCESS_DENIED_CODES: [&str; 7] = [
+    const NOT_FOUND_CODES: [&str; 7] = [
         "404",
         "NoSuchBucket",
         "NoSuchKey",
@@ -133,7 +133,7 @@ where
         "ResourceNotFoundException",
     ];
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    // The reply to a HEAD request has no body, and so no code.
-    code.is_some_and(|code| ACCESS_DENIED_CODES.contains(&code))
+    // The reply to a HEAD request has no body and therefore no error code.
+    code.is_some_and(|code| NOT_FOUND_CODES.contains(&code))
         || error.raw_response().is_some_and(|reply| reply.status().as_u16() == 404)
 }

@@ -1,5 +1,5 @@
-//! The bucket from which CloudFormation reads the template and the functions. All deployments of an account and region share it.
-//! Objects are named by their content, so that none is uploaded twice or overwritten.
+//! The bucket from which CloudFormation reads the template and the functions. All deployments in an account and region share it.
+//! Keys are derived from the content, so that no object is uploaded twice or overwritten.
 
 use super::account::{Account, aws_failure, is_not_found};
 use crate::failure::{Failure, Outcome};
@@ -13,12 +13,12 @@ use aws_sdk_s3::{
     },
 };
 
-/// The bucket's name.
+/// Returns the bucket's name.
 pub fn name(account: &Account) -> String {
     format!("tidemill-code-{}-{}", account.id, account.region)
 }
 
-/// Whether the bucket exists. Fails if another account owns it, which could replace the code in it.
+/// Returns whether the bucket exists. Fails if another account owns it, because that account could replace the code.
 pub async fn exists(account: &Account) -> Outcome<bool> {
     let name = name(account);
     match account.s3.head_bucket().bucket(&name).expected_bucket_owner(&account.id).send().await {
@@ -47,15 +47,15 @@ pub async fn create(account: &Account) -> Outcome {
     created.map_err(|error| aws_failure(&format!("creating bucket {name}"), &error))?;
     let outcome = secure(account, name).await;
     if outcome.is_err() {
-        // Otherwise the next deployment would use it although it is not secured. It is empty.
+        // Otherwise the next deployment would use the unsecured bucket. It is empty.
         let _ = account.s3.delete_bucket().bucket(name).send().await;
     }
     outcome
 }
 
-/// Configures a new bucket.
+/// Configures a new bucket: no public access, encryption, TLS only, and removal of abandoned uploads.
 async fn secure(account: &Account, name: &str) -> Outcome {
-    let action = |what: &str| format!("{what} bucket {name}");
+    let action = |verb: &str| format!("{verb} bucket {name}");
     let private = PublicAccessBlockConfiguration::builder()
         .block_public_acls(true)
         .block_public_policy(true)
@@ -124,7 +124,7 @@ pub async fn put(account: &Account, bucket: &str, key: &str, body: Vec<u8>) -> O
     Ok(true)
 }
 
-/// The URL of an object for CloudFormation.
+/// Returns the URL of an object for CloudFormation.
 pub fn url(account: &Account, bucket: &str, key: &str) -> String {
     if let Some(endpoint) = &account.endpoint {
         return format!("{endpoint}/{bucket}/{key}");

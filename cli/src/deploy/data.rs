@@ -1,4 +1,4 @@
-//! Deletes the data that outlives a deployment's stack: the table, the bucket and the key of secrets.
+//! Deletes the data that remains after a stack is deleted: the table, the bucket and the encryption key of secrets.
 
 use super::account::{Account, aws_failure, is_not_found};
 use crate::failure::Outcome;
@@ -23,10 +23,10 @@ pub async fn delete_bucket(account: &Account, bucket: &str) -> Outcome {
         if objects.is_empty() {
             break;
         }
-        let all = Delete::builder().set_objects(Some(objects)).quiet(true).build();
-        let all =
-            all.map_err(|error| crate::failure::Failure::system(format!("{action} failed: {error}")))?;
-        let deleted = account.s3.delete_objects().bucket(bucket).delete(all).send().await;
+        let batch = Delete::builder().set_objects(Some(objects)).quiet(true).build();
+        let batch =
+            batch.map_err(|error| crate::failure::Failure::system(format!("{action} failed: {error}")))?;
+        let deleted = account.s3.delete_objects().bucket(bucket).delete(batch).send().await;
         deleted.map_err(|error| aws_failure(&action, &error))?;
     }
     match account.s3.delete_bucket().bucket(bucket).send().await {
@@ -43,12 +43,13 @@ pub async fn delete_table(account: &Account, table: &str) -> Outcome {
     }
 }
 
-/// The name of the parameter with the key of a deployment's secrets, which its functions create with the first secret.
+/// Returns the name of the parameter with the encryption key of a deployment's secrets. The functions create it with the first
+/// secret.
 pub fn key_parameter(name: &str) -> String {
     format!("/tidemill/{name}/secret-key")
 }
 
-/// Deletes the key of a deployment's secrets, if it exists.
+/// Deletes the encryption key of a deployment's secrets, if it exists.
 pub async fn delete_key(account: &Account, parameter: &str) -> Outcome {
     match account.ssm.delete_parameter().name(parameter).send().await {
         Err(error) if !is_not_found(&error) => {

@@ -1,4 +1,4 @@
-//! Finds or builds the functions' programs, and checks that Lambda can run them.
+//! Finds or builds the function binaries, and checks that Lambda can run them.
 
 use super::{
     package::{is_zip, zip},
@@ -16,15 +16,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Names of the functions' programs and zips.
+/// Names of the function binaries, and of the zip files without their extension.
 pub const NAMES: [&str; 5] = ["api", "sweep", "dead_letter", "scale", "notify"];
 
 /// Where the functions run.
 #[derive(Debug, Clone, Copy)]
 pub struct Platform {
-    /// CPU architecture; `None`: as the programs are built for.
+    /// CPU architecture; `None`: that of the binaries.
     pub architecture: Option<Architecture>,
-    /// Whether an emulator runs them, with an unknown C library.
+    /// Whether an emulator runs them, whose C library is unknown.
     pub is_emulated: bool,
 }
 
@@ -33,22 +33,23 @@ pub struct Platform {
 pub struct PackagedFunctions {
     /// Zips by name.
     pub zips: BTreeMap<&'static str, Vec<u8>>,
-    /// A hash of all of them.
+    /// Hash of all functions.
     pub version: String,
     /// CPU architecture; `None` for zips.
     pub architecture: Option<Architecture>,
-    /// Directory of the programs.
+    /// Directory of the binaries.
     pub origin: PathBuf,
 }
 
-/// Loads the functions from `directory`, otherwise from the directory of this program, otherwise builds them in the checkout of the
-/// working directory.
+/// Loads the functions from `directory`, by default from the directory of this binary. If they are not there, builds them in the
+/// checkout that contains the working directory.
 pub fn load(directory: Option<&Path>, platform: Platform) -> Outcome<PackagedFunctions> {
     if let Some(directory) = directory {
         return load_from(directory, platform);
     }
-    let here = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
-    if let Some(directory) = here.filter(|directory| NAMES.iter().all(|name| directory.join(name).is_file()))
+    let own_directory = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
+    if let Some(directory) =
+        own_directory.filter(|directory| NAMES.iter().all(|name| directory.join(name).is_file()))
     {
         return load_from(&directory, platform);
     }
@@ -58,14 +59,14 @@ pub fn load(directory: Option<&Path>, platform: Platform) -> Outcome<PackagedFun
         .map(Path::to_owned)
         .ok_or_else(|| {
             Failure::usage(
-                "the functions' programs are not beside tidemill, and this is not a checkout of Tidemill: use --functions \
-                 with their directory (release archives contain them)",
+                "the function binaries are not in the directory of tidemill, and this is not a checkout of Tidemill: pass \
+                 their directory with --functions (release archives contain them)",
             )
         })?;
     load_from(&build(&checkout, platform)?, platform)
 }
 
-/// Loads the functions in `directory`, which are programs or zips.
+/// Loads the functions in `directory`: binaries or zip files.
 fn load_from(directory: &Path, platform: Platform) -> Outcome<PackagedFunctions> {
     let mut zips = BTreeMap::new();
     let mut contents = String::new();
@@ -88,15 +89,15 @@ fn load_from(directory: &Path, platform: Platform) -> Outcome<PackagedFunctions>
             continue;
         }
         let requirements = Requirements::of(&bytes).ok_or_else(|| {
-            Failure::usage(format!("{} is neither a Linux program nor a zip", path.display()))
+            Failure::usage(format!("{} is neither a Linux binary nor a zip file", path.display()))
         })?;
         let architecture = *architecture.get_or_insert(requirements.architecture);
         let incompatibility = requirements.incompatibility(architecture);
-        if let Some(why) =
+        if let Some(reason) =
             incompatibility.filter(|_| !platform.is_emulated || requirements.architecture != architecture)
         {
             return Err(Failure::usage(format!(
-                "{} {why}\n{}",
+                "{} {reason}\n{}",
                 path.display(),
                 cross_build(architecture, "-p tidemill-functions --bins", "--functions", "")
             )));
@@ -108,20 +109,20 @@ fn load_from(directory: &Path, platform: Platform) -> Outcome<PackagedFunctions>
     }
     if !missing.is_empty() {
         return Err(Failure::usage(format!(
-            "{} lacks {}: it must contain {}, each as a program or zip\nIn a checkout, build them with: cargo build \
+            "{} lacks {}: it must contain {}, each as a binary or zip file\nIn a checkout, build them with: cargo build \
              --release -p tidemill-functions --bins",
             directory.display(),
             missing.join(", "),
             NAMES.join(", ")
         )));
     }
-    // Long enough to be unique, short enough to read.
+    // 64 bits identify a version, and are short enough to read.
     let mut version = hash(contents);
     version.truncate(16);
     Ok(PackagedFunctions { zips, version, architecture: detected, origin: directory.to_owned() })
 }
 
-/// How to build for another machine.
+/// Returns instructions for building `packages` for `architecture`.
 pub fn cross_build(architecture: Architecture, packages: &str, flag: &str, file: &str) -> String {
     let target = architecture.target();
     format!(
@@ -133,8 +134,8 @@ pub fn cross_build(architecture: Architecture, packages: &str, flag: &str, file:
 
 /// Builds the functions for this machine, and returns their directory.
 fn build(checkout: &Path, platform: Platform) -> Outcome<PathBuf> {
-    let here = Architecture::of_this_machine().filter(|_| cfg!(target_os = "linux"));
-    if let Some(other) = platform.architecture.filter(|platform| Some(*platform) != here) {
+    let own = Architecture::of_this_machine().filter(|_| cfg!(target_os = "linux"));
+    if let Some(other) = platform.architecture.filter(|platform| Some(*platform) != own) {
         return Err(Failure::usage(format!(
             "this machine cannot build for Linux on {other} natively\n{}",
             cross_build(other, "-p tidemill-functions --bins", "--functions", "")
@@ -157,7 +158,7 @@ fn build(checkout: &Path, platform: Platform) -> Outcome<PathBuf> {
         .output()
         .map_err(|error| {
             Failure::system(format!(
-                "cargo cannot be started: {error}; use --functions with the directory of built ones"
+                "cargo cannot be started: {error}; pass a directory with built functions with --functions"
             ))
         })?;
     if !built.status.success() {
@@ -169,9 +170,7 @@ fn build(checkout: &Path, platform: Platform) -> Outcome<PathBuf> {
         .filter_map(|message| Some(Path::new(message["executable"].as_str()?).parent()?.to_owned()))
         .next_back()
         .ok_or_else(|| {
-            Failure::system(
-                "cargo did not report where the functions are; use --functions with their directory",
-            )
+            Failure::system("cargo did not report the directory of the functions; pass it with --functions")
         })
 }
 
@@ -222,6 +221,6 @@ mod tests {
         assert!(load_from(dir.path(), Platform { is_emulated: true, ..PLATFORM }).is_ok());
         fs::write(dir.path().join("api"), "#!/bin/sh\n").unwrap();
         let message = load_from(dir.path(), PLATFORM).unwrap_err().message;
-        assert!(message.contains("neither a Linux program nor a zip"), "{message}");
+        assert!(message.contains("neither a Linux binary nor a zip file"), "{message}");
     }
 }

@@ -4,16 +4,16 @@ use std::io::{Cursor, Write};
 use zip::{CompressionMethod, DateTime, ZipWriter, result::ZipResult, write::SimpleFileOptions};
 
 const FILE_NAME: &str = "bootstrap";
-/// A file that everyone may read and execute.
+/// Permissions of the file: everyone may read and execute it.
 const MODE: u32 = 0o755;
 
-/// The zip of `program`. The same program always gives the same bytes.
+/// Creates the zip of `program`. The output is reproducible.
 pub fn zip(program: &[u8]) -> ZipResult<Vec<u8>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(9))
         .unix_permissions(MODE)
-        // Not the time of packing, which would change the bytes.
+        // The current time would make the output irreproducible.
         .last_modified_time(DateTime::default());
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     archive.start_file(FILE_NAME, options)?;
@@ -21,7 +21,7 @@ pub fn zip(program: &[u8]) -> ZipResult<Vec<u8>> {
     Ok(archive.finish()?.into_inner())
 }
 
-/// Whether these bytes are a zip.
+/// Returns whether these bytes are a zip.
 pub fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
 }
@@ -32,7 +32,7 @@ mod tests {
     use super::{is_zip, zip};
     use std::{fs, process::Command};
 
-    /// Reads the zip as Lambda's emulators do, and prints its entries.
+    /// Python program that reads the zip like Lambda emulators do, and prints its entries.
     const READER: &str = "
 import sys, zipfile
 archive = zipfile.ZipFile(sys.argv[1])
@@ -57,7 +57,7 @@ for entry in archive.infolist():
         fs::write(&path, zip(&b"a program ".repeat(1000)).unwrap()).unwrap();
         let read = Command::new("python3").arg("-c").arg(READER).arg(&path).output();
         let Ok(read) = read else {
-            eprintln!("skipped: no python3 to read the zip with");
+            eprintln!("skipped: python3 is not installed");
             return;
         };
         assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));

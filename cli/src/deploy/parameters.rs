@@ -1,4 +1,4 @@
-//! The template and its parameters: new values, and values that the stack keeps.
+//! The template and its parameters: values to set, and values that the stack keeps.
 
 use super::tokens;
 use crate::{
@@ -34,7 +34,7 @@ pub struct NewTokens {
     pub worker: Option<String>,
 }
 
-/// Names of all template parameters, in order.
+/// Returns the names of all template parameters, in order.
 pub fn names() -> Vec<&'static str> {
     let section = TEMPLATE.lines().skip_while(|line| *line != "Parameters:").skip(1);
     section
@@ -44,7 +44,7 @@ pub fn names() -> Vec<&'static str> {
         .collect()
 }
 
-/// The parameters that the arguments set.
+/// Returns the parameters that the arguments set.
 pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
     let mut values = ParameterValues::from([("Name".to_owned(), args.stack.name.clone())]);
     let mut set = |name: &str, value: Option<String>| {
@@ -69,12 +69,12 @@ pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
     set("RecordDays", args.record_days.map(|days| days.to_string()));
     set("ArtifactDays", args.artifact_days.map(|days| days.to_string()));
     set("AlarmEmail", args.alarm_email.clone());
-    let known = names();
+    let names = names();
     for (name, value) in &args.parameters {
-        if !known.contains(&name.as_str()) {
+        if !names.contains(&name.as_str()) {
             return Err(Failure::usage(format!(
                 "--parameter {name}: no such template parameter; the parameters are {}",
-                known.join(", ")
+                names.join(", ")
             )));
         }
         set(name, Some(value.clone()));
@@ -82,10 +82,10 @@ pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
     Ok(values)
 }
 
-/// Creates tokens: both for a new deployment, otherwise those to rotate. Adds their hashes to `values`.
+/// Creates both tokens for a new deployment, otherwise those to rotate, and adds their hashes to `values`.
 pub fn create_tokens(
     args: &Deploy,
-    before: Option<&ParameterValues>,
+    current: Option<&ParameterValues>,
     values: &mut ParameterValues,
 ) -> Outcome<NewTokens> {
     let mut created = NewTokens::default();
@@ -93,16 +93,16 @@ pub fn create_tokens(
         (Role::Admin, ADMIN_HASH_PARAMETER, &mut created.admin),
         (Role::Worker, WORKER_HASH_PARAMETER, &mut created.worker),
     ] {
-        let known = before.and_then(|before| before.get(name)).map_or("", String::as_str);
+        let hashes = current.and_then(|current| current.get(name)).map_or("", String::as_str);
         if values.contains_key(name) {
-            // The caller set the hashes.
-        } else if before.is_none() || args.rotate_token.contains(&role) {
-            let new = tokens::create()?;
-            let known = if args.drop_old_tokens { "" } else { known };
-            values.insert(name.to_owned(), tokens::rotated(&new, known));
+            // The user set the hashes with --parameter.
+        } else if current.is_none() || args.rotate_token.contains(&role) {
+            let new = tokens::generate()?;
+            let kept = if args.drop_old_tokens { "" } else { hashes };
+            values.insert(name.to_owned(), tokens::rotated_hashes(&new, kept));
             *token = Some(new);
         } else if args.drop_old_tokens {
-            values.insert(name.to_owned(), tokens::newest(known).to_owned());
+            values.insert(name.to_owned(), tokens::newest_hash(hashes).to_owned());
         }
     }
     if let Some(token) = &created.worker {
@@ -111,14 +111,17 @@ pub fn create_tokens(
     Ok(created)
 }
 
-/// The settings to send: `values`, and the stack's current values of other parameters. The rest take their defaults.
+/// Returns the parameter settings to send: `values`, and the stack's current values of the others. Parameters that are in neither
+/// take their defaults.
 pub fn settings(
     values: &ParameterValues,
-    before: Option<&ParameterValues>,
+    current: Option<&ParameterValues>,
 ) -> BTreeMap<&'static str, ParameterSetting> {
     let setting = |name: &str| match values.get(name) {
         Some(value) => Some(ParameterSetting::Value(value.clone())),
-        None => before.is_some_and(|before| before.contains_key(name)).then_some(ParameterSetting::Previous),
+        None => {
+            current.is_some_and(|current| current.contains_key(name)).then_some(ParameterSetting::Previous)
+        }
     };
     names().into_iter().filter_map(|name| Some((name, setting(name)?))).collect()
 }
@@ -175,8 +178,8 @@ mod tests {
 
     #[test]
     fn update_keeps_other_values_and_drops_removed_parameters() {
-        let before = map(&[("Name", "tidemill"), ("ApiKind", "rest"), ("Gone", "x"), ("LogDays", "9")]);
-        let sent = settings(&from_arguments(&args("--log-days 7")).unwrap(), Some(&before));
+        let current = map(&[("Name", "tidemill"), ("ApiKind", "rest"), ("Gone", "x"), ("LogDays", "9")]);
+        let sent = settings(&from_arguments(&args("--log-days 7")).unwrap(), Some(&current));
         assert_eq!(sent["LogDays"], ParameterSetting::Value("7".to_owned()));
         assert_eq!(sent["ApiKind"], ParameterSetting::Previous);
         assert!(!sent.contains_key("Gone") && !sent.contains_key("MaxWorkers"), "{sent:?}");
@@ -199,22 +202,23 @@ mod tests {
 
     #[test]
     fn rotated_token_keeps_the_old_one_until_it_is_dropped() {
-        let before = map(&[("AdminTokenSha256", "old"), ("WorkerTokenSha256", "w"), ("WorkerToken", "****")]);
+        let current =
+            map(&[("AdminTokenSha256", "old"), ("WorkerTokenSha256", "w"), ("WorkerToken", "****")]);
         let mut values = ParameterValues::new();
-        let created = create_tokens(&args("--rotate-token admin"), Some(&before), &mut values).unwrap();
+        let created = create_tokens(&args("--rotate-token admin"), Some(&current), &mut values).unwrap();
         let hashes = format!("{},old", hash(created.admin.unwrap()));
         assert_eq!(values, map(&[("AdminTokenSha256", &hashes)]));
 
-        let before = map(&[("AdminTokenSha256", &hashes), ("WorkerTokenSha256", "w")]);
+        let current = map(&[("AdminTokenSha256", &hashes), ("WorkerTokenSha256", "w")]);
         let mut values = ParameterValues::new();
-        create_tokens(&args("--drop-old-tokens"), Some(&before), &mut values).unwrap();
+        create_tokens(&args("--drop-old-tokens"), Some(&current), &mut values).unwrap();
         assert_eq!(values["AdminTokenSha256"], hashes.split(',').next().unwrap());
         assert_eq!(values["WorkerTokenSha256"], "w");
 
         // Both at once: only the new token is valid.
         let mut values = ParameterValues::new();
         let created =
-            create_tokens(&args("--rotate-token worker --drop-old-tokens"), Some(&before), &mut values)
+            create_tokens(&args("--rotate-token worker --drop-old-tokens"), Some(&current), &mut values)
                 .unwrap();
         let worker = created.worker.unwrap();
         assert_eq!(values["WorkerTokenSha256"], hash(&worker));

@@ -1,11 +1,11 @@
-//! Reads a Linux program's requirements from the program itself.
+//! Reads the requirements of a Linux binary: CPU architecture and glibc version.
 
 use crate::args::Architecture;
 
-/// The C library of Amazon Linux 2023, on which functions and workers run.
+/// The glibc version of Amazon Linux 2023, on which functions and workers run.
 pub const MAX_GLIBC_VERSION: (u32, u32) = (2, 34);
 
-/// A program's requirements.
+/// Requirements of a binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requirements {
     /// CPU architecture.
@@ -15,7 +15,7 @@ pub struct Requirements {
 }
 
 impl Requirements {
-    /// The requirements of an ELF program. `None`: not an ELF program, or of an architecture that AWS does not have.
+    /// Returns the requirements of an ELF binary. `None`: not an ELF binary, or of an architecture that AWS does not offer.
     pub fn of(program: &[u8]) -> Option<Self> {
         let machine = program.get(18..20).filter(|_| program.starts_with(b"\x7fELF"))?;
         let architecture = match machine {
@@ -26,7 +26,7 @@ impl Requirements {
         Some(Self { architecture, glibc: newest_glibc(program) })
     }
 
-    /// Why the program cannot run on Amazon Linux 2023 with this architecture; `None`: it can.
+    /// Returns why the binary cannot run on Amazon Linux 2023 with this architecture; `None`: it can.
     pub fn incompatibility(&self, architecture: Architecture) -> Option<String> {
         if self.architecture != architecture {
             return Some(format!("is built for {}, not for {architecture}", self.architecture));
@@ -39,7 +39,7 @@ impl Requirements {
     }
 }
 
-/// The newest of the symbol versions (`GLIBC_2.34`) that the dynamic linker reads.
+/// Returns the newest of the symbol versions (such as `GLIBC_2.34`) that the dynamic linker checks.
 fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
     const GLIBC_SYMBOL_PREFIX: &[u8] = b"\0GLIBC_";
     positions(program, GLIBC_SYMBOL_PREFIX)

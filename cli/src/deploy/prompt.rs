@@ -3,17 +3,17 @@
 use crate::failure::{Exit, Failure, Outcome};
 use std::io::{IsTerminal, Write};
 
-/// Asks for confirmation; any answer but yes ends the command.
+/// Asks for confirmation. Any answer but yes cancels the command.
 pub fn confirm(question: &str) -> Outcome {
-    answer(&format!("{question} [y/N] "), |answer| matches!(answer.to_lowercase().as_str(), "y" | "yes"))
+    prompt(&format!("{question} [y/N] "), |answer| matches!(answer.to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Asks to type `word`; any other answer ends the command.
-pub fn confirm_by(word: &str, question: &str) -> Outcome {
-    answer(&format!("{question}\nType {word} to continue: "), |answer| answer == word)
+/// Asks to type `word`. Any other answer cancels the command.
+pub fn confirm_by_typing(word: &str, question: &str) -> Outcome {
+    prompt(&format!("{question}\nType {word} to continue: "), |answer| answer == word)
 }
 
-fn answer(question: &str, is_yes: impl Fn(&str) -> bool) -> Outcome {
+fn prompt(question: &str, is_yes: impl Fn(&str) -> bool) -> Outcome {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return Err(Failure::usage("no terminal for the confirmation prompt: use --yes to skip it"));

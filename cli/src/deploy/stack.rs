@@ -1,4 +1,4 @@
-//! The CloudFormation stack: its state, change sets, and watching changes.
+//! The CloudFormation stack: its state, change sets, and progress of changes.
 
 use super::{
     account::{Account, aws_failure},
@@ -25,11 +25,11 @@ use std::{
 pub struct Stack {
     /// Name.
     pub name: String,
-    /// Id, which is valid even after deletion.
+    /// Id, which remains valid after deletion.
     pub id: String,
     /// `CREATE_COMPLETE` and the like.
     pub status: String,
-    /// Parameters; secret values are asterisks.
+    /// Parameters; CloudFormation masks secret values with asterisks.
     pub parameters: BTreeMap<String, String>,
     /// Outputs.
     pub outputs: BTreeMap<String, String>,
@@ -38,10 +38,10 @@ pub struct Stack {
 /// A resource of a stack.
 #[derive(Debug, Clone)]
 pub struct Resource {
-    /// Name in the template.
-    pub logical: String,
-    /// Name in the account.
-    pub physical: String,
+    /// Logical id: the name in the template.
+    pub logical_id: String,
+    /// Physical id: the name in the account.
+    pub physical_id: String,
     /// `AWS::SQS::Queue` and the like.
     pub kind: String,
 }
@@ -49,7 +49,7 @@ pub struct Resource {
 /// The state of a stack.
 #[derive(Debug)]
 pub enum StackState {
-    /// It does not exist, or only as an empty shell.
+    /// It does not exist, or has no resources yet.
     Absent,
     /// Its creation failed; it must be deleted before it can be created again.
     Failed(Stack),
@@ -57,7 +57,7 @@ pub enum StackState {
     Complete(Stack),
 }
 
-/// The stack of this name or id, if it exists.
+/// Returns the stack of this name or id, if it exists.
 pub async fn find(account: &Account, name: &str) -> Outcome<Option<Stack>> {
     match account.cloudformation.describe_stacks().stack_name(name).send().await {
         Ok(found) => Ok(found.stacks.unwrap_or_default().into_iter().next().map(Stack::from)),
@@ -66,7 +66,7 @@ pub async fn find(account: &Account, name: &str) -> Outcome<Option<Stack>> {
     }
 }
 
-/// The state of the stack of this name. Fails if the stack cannot be changed.
+/// Returns the state of the stack of this name. Fails if the stack cannot be changed.
 pub async fn state(account: &Account, name: &str) -> Outcome<StackState> {
     let Some(stack) = find(account, name).await? else { return Ok(StackState::Absent) };
     match stack.status.as_str() {
@@ -80,12 +80,12 @@ pub async fn state(account: &Account, name: &str) -> Outcome<StackState> {
         | "ROLLBACK_COMPLETE" => {}
         status if status.ends_with("_IN_PROGRESS") => {
             return Err(Failure::system(format!(
-                "stack {name} is being changed ({status}); wait for that to end and try again"
+                "stack {name} is being changed ({status}); wait until that is finished and try again"
             )));
         }
         "UPDATE_ROLLBACK_FAILED" => {
             return Err(Failure::system(format!(
-                "stack {name} is between two versions (UPDATE_ROLLBACK_FAILED): fix the cause in its events, then run: \
+                "the rollback of stack {name} failed (UPDATE_ROLLBACK_FAILED): fix the cause that its events show, then run: \
                  aws cloudformation continue-update-rollback --stack-name {name}"
             )));
         }
@@ -121,7 +121,7 @@ impl From<Described> for Stack {
 }
 
 impl Stack {
-    /// Fails if the stack was not created by Tidemill.
+    /// Returns a usage error if the stack was not created by Tidemill.
     pub fn check_is_tidemill(&self) -> Outcome {
         if self.parameters.contains_key("CodePrefix") && self.parameters.contains_key("AdminTokenSha256") {
             return Ok(());
@@ -132,7 +132,7 @@ impl Stack {
         )))
     }
 
-    /// Its resources.
+    /// Lists its resources.
     pub async fn resources(&self, account: &Account) -> Outcome<Vec<Resource>> {
         let mut pages =
             account.cloudformation.list_stack_resources().stack_name(&self.id).into_paginator().send();
@@ -146,17 +146,17 @@ impl Stack {
                     .into_iter()
                     .filter(|part| part.resource_status.as_ref().is_none_or(|status| live(status.as_str())))
                     .map(|part| Resource {
-                        logical: part.logical_resource_id.unwrap_or_default(),
-                        physical: part.physical_resource_id.unwrap_or_default(),
+                        logical_id: part.logical_resource_id.unwrap_or_default(),
+                        physical_id: part.physical_resource_id.unwrap_or_default(),
                         kind: part.resource_type.unwrap_or_default(),
                     }),
             );
         }
-        resources.sort_by(|one, other| (&one.kind, &one.logical).cmp(&(&other.kind, &other.logical)));
+        resources.sort_by(|one, other| (&one.kind, &one.logical_id).cmp(&(&other.kind, &other.logical_id)));
         Ok(resources)
     }
 
-    /// Deletes the stack and waits for the end.
+    /// Deletes the stack and waits until it is deleted.
     pub async fn delete(&self, account: &Account) -> Outcome {
         let watch = StackWatch::begin(account, self).await?;
         let deleted = account.cloudformation.delete_stack().stack_name(&self.id).send().await;
@@ -165,18 +165,18 @@ impl Stack {
     }
 }
 
-/// A change set that is not executed yet.
+/// A change set that has not been executed.
 #[derive(Debug)]
 pub struct ChangeSet {
     stack: Stack,
     id: String,
     is_first: bool,
-    /// The changed resources.
+    /// Changed resources.
     pub changes: Vec<ResourceChange>,
 }
 
 impl ChangeSet {
-    /// Creates the change set for a template; `None`: nothing changes.
+    /// Creates the change set for a template; `None`: there are no changes.
     pub async fn create(
         account: &Account,
         name: &str,
@@ -222,7 +222,7 @@ impl ChangeSet {
         }
     }
 
-    /// Waits for the changes. Returns whether there are any.
+    /// Waits until CloudFormation has computed the changes. Returns whether there are any.
     async fn read(&mut self, account: &Account) -> Outcome<bool> {
         let action = format!("computing the changes of stack {}", self.stack.name);
         let mut token = None;
@@ -259,12 +259,12 @@ impl ChangeSet {
         }
     }
 
-    /// One line per change.
+    /// Formats one line per change.
     pub fn lines(&self) -> Vec<String> {
-        self.changes.iter().map(line).collect()
+        self.changes.iter().map(change_line).collect()
     }
 
-    /// Deletes the change set, and the empty stack that a first one created.
+    /// Deletes the change set, and the empty stack that the first change set of a stack creates.
     pub async fn discard(self, account: &Account) -> Outcome {
         let action = format!("discarding the changes of stack {}", self.stack.name);
         let cloudformation = &account.cloudformation;
@@ -285,7 +285,7 @@ impl ChangeSet {
     }
 }
 
-fn line(change: &ResourceChange) -> String {
+fn change_line(change: &ResourceChange) -> String {
     let sign = match &change.action {
         Some(ChangeAction::Add) => "+",
         Some(ChangeAction::Remove) => "-",
@@ -294,7 +294,7 @@ fn line(change: &ResourceChange) -> String {
     let consequence = match (&change.action, &change.replacement) {
         (Some(ChangeAction::Remove), _) => ", removed",
         (_, Some(Replacement::True)) => ", replaced by a new one",
-        (_, Some(Replacement::Conditional)) => ", perhaps replaced by a new one",
+        (_, Some(Replacement::Conditional)) => ", possibly replaced by a new one",
         _ => "",
     };
     let (kind, logical) = (change.resource_type.as_deref(), change.logical_resource_id.as_deref());
@@ -305,20 +305,27 @@ fn line(change: &ResourceChange) -> String {
 struct StackWatch {
     stack: Stack,
     status: String,
-    seen: HashSet<String>,
-    failed: Option<StackEvent>,
+    /// Ids of the events that were printed or precede the change.
+    seen_ids: HashSet<String>,
+    first_failure: Option<StackEvent>,
 }
 
 impl StackWatch {
-    /// Starts watching, before the change, to skip earlier events.
+    /// Starts watching. Call it before the change, so that earlier events are skipped.
     async fn begin(account: &Account, stack: &Stack) -> Outcome<Self> {
-        let mut watch =
-            Self { stack: stack.clone(), status: stack.status.clone(), seen: HashSet::new(), failed: None };
-        watch.seen.extend(watch.new_events(account).await?.into_iter().filter_map(|event| event.event_id));
+        let mut watch = Self {
+            stack: stack.clone(),
+            status: stack.status.clone(),
+            seen_ids: HashSet::new(),
+            first_failure: None,
+        };
+        watch
+            .seen_ids
+            .extend(watch.new_events(account).await?.into_iter().filter_map(|event| event.event_id));
         Ok(watch)
     }
 
-    /// New events, oldest first.
+    /// Returns new events, oldest first.
     async fn new_events(&self, account: &Account) -> Outcome<Vec<StackEvent>> {
         let mut pages =
             account.cloudformation.describe_stack_events().stack_name(&self.stack.id).into_paginator().send();
@@ -328,7 +335,7 @@ impl StackWatch {
                 page.map_err(|error| aws_failure(&format!("watching stack {}", self.stack.name), &error))?;
             // AWS returns the newest first.
             for event in page.stack_events.unwrap_or_default() {
-                if event.event_id.as_ref().is_none_or(|id| self.seen.contains(id)) {
+                if event.event_id.as_ref().is_none_or(|id| self.seen_ids.contains(id)) {
                     break 'pages;
                 }
                 events.push(event);
@@ -338,14 +345,14 @@ impl StackWatch {
         Ok(events)
     }
 
-    /// Waits for the end of the change, and returns the stack if it succeeded.
+    /// Waits until the change ends, and returns the stack if it succeeded.
     async fn until_end(mut self, account: &Account) -> Outcome<Stack> {
         let mut interrupts = interrupts()?;
         loop {
             let has_started = self.show(account).await?;
             let now = find(account, &self.stack.id).await?;
             let status = now.as_ref().map_or("DELETE_COMPLETE", |stack| stack.status.as_str()).to_owned();
-            // Before the first event, the status is still the old one.
+            // Before the first event, the status is that of the previous change.
             let has_ended = !status.ends_with("_IN_PROGRESS") && (has_started || status != self.status);
             if has_ended {
                 self.show(account).await?;
@@ -362,21 +369,21 @@ impl StackWatch {
         }
     }
 
-    /// Prints new events. Returns whether there were any so far.
+    /// Prints new events. Returns whether there have been any so far.
     async fn show(&mut self, account: &Account) -> Outcome<bool> {
         for event in self.new_events(account).await? {
             let status = event.resource_status.as_ref().map(ResourceStatus::as_str).unwrap_or_default();
             let (kind, logical) = (event.resource_type.as_deref(), event.logical_resource_id.as_deref());
-            if status.ends_with("_FAILED") && self.failed.is_none() && !is_consequence(&event) {
-                self.failed = Some(event.clone());
+            if status.ends_with("_FAILED") && self.first_failure.is_none() && !is_consequence(&event) {
+                self.first_failure = Some(event.clone());
             }
-            // Of resources only the end is shown, of the stack also the start.
+            // Show only the end for resources, and also the start for the stack.
             if !status.ends_with("_IN_PROGRESS") || kind == Some("AWS::CloudFormation::Stack") {
                 let (kind, logical) = (kind.unwrap_or_default(), logical.unwrap_or_default());
                 crate::output::errln!("  {status:<26} {logical} ({kind})");
             }
             self.status.clear();
-            self.seen.extend(event.event_id);
+            self.seen_ids.extend(event.event_id);
         }
         Ok(self.status.is_empty())
     }
@@ -386,9 +393,9 @@ impl StackWatch {
             return Ok(now.unwrap_or(Stack { status, ..self.stack }));
         }
         let name = &self.stack.name;
-        let Some(event) = self.failed else {
+        let Some(event) = self.first_failure else {
             return Err(Failure::system(format!(
-                "stack {name} ended as {status} without a reason; see its events in the CloudFormation console"
+                "stack {name} ended as {status}, and CloudFormation gave no reason; see the stack's events in the CloudFormation console"
             )));
         };
         let reason = event.resource_status_reason.unwrap_or_else(|| "no reason given".to_owned());
@@ -401,19 +408,19 @@ impl StackWatch {
     }
 }
 
-/// Whether a resource failed only because another one did.
+/// Returns whether a resource failed only because another one did.
 fn is_consequence(event: &StackEvent) -> bool {
     event.resource_status_reason.as_ref().is_some_and(|reason| reason.to_lowercase().contains("cancelled"))
 }
 
-/// What to do about a failure.
+/// Returns advice for a failure with this reason.
 fn advice(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| reason.contains(part));
     if has(&["not authorized", "accessdenied", "access denied", "unauthorized"]) {
         "The credentials lack that permission; docs/deploy.md has the required policy. Then deploy again."
     } else if has(&["already exists"]) {
-        "A resource of that name exists: delete it, or deploy under another name with --name."
+        "A resource of that name already exists: delete it, or deploy under another name with --name."
     } else if has(&["limit", "quota", "exceed"]) {
         "The account's quota is exhausted: request a higher one (Service Quotas), or delete resources. Then deploy again."
     } else if has(&["resource handler returned message", "invalid", "not supported"]) {
@@ -425,15 +432,16 @@ fn advice(reason: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{advice, is_consequence, line};
+    use super::{advice, change_line, is_consequence};
     use aws_sdk_cloudformation::types::{ChangeAction, Replacement, ResourceChange, StackEvent};
 
     #[test]
     fn change_line_names_replacement_and_removal() {
         let change =
             ResourceChange::builder().logical_resource_id("Table").resource_type("AWS::DynamoDB::Table");
-        let shown =
-            |action, replacement| line(&change.clone().action(action).set_replacement(replacement).build());
+        let shown = |action, replacement| {
+            change_line(&change.clone().action(action).set_replacement(replacement).build())
+        };
         assert_eq!(shown(ChangeAction::Add, None), "+ Table (AWS::DynamoDB::Table)");
         assert_eq!(shown(ChangeAction::Modify, Some(Replacement::False)), "~ Table (AWS::DynamoDB::Table)");
         let replaced = shown(ChangeAction::Modify, Some(Replacement::True));

@@ -1,4 +1,4 @@
-//! Narrows a list of executions down to one, and lists them where that is impossible.
+//! Selects a single execution from a list, or fails and lists the candidates.
 
 use super::repository::is_same_repository;
 use crate::{
@@ -11,7 +11,7 @@ use tidemill_core::api::{ExecutionSummary, ExecutionView};
 /// Maximum number of executions that a message lists.
 const MAX_CHOICES: usize = 20;
 
-/// The newest execution of each pipeline of each repository, of a list with the newest first.
+/// Returns the newest execution of each pipeline of each repository. `all` lists the newest first.
 pub fn newest_of_each_pipeline(all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> {
     let mut newest: Vec<ExecutionSummary> = Vec::new();
     for execution in all {
@@ -25,7 +25,7 @@ pub fn newest_of_each_pipeline(all: Vec<ExecutionSummary>) -> Vec<ExecutionSumma
     newest
 }
 
-/// The only execution with its jobs; `None` for an empty list.
+/// Returns the only execution with its jobs; `None` for an empty list. Fails if there are several.
 pub fn single_view(mut views: Vec<ExecutionView>) -> Outcome<Option<ExecutionView>> {
     if views.len() > 1 {
         return Err(ambiguous(views.iter().map(|view| &view.execution)));
@@ -33,7 +33,7 @@ pub fn single_view(mut views: Vec<ExecutionView>) -> Outcome<Option<ExecutionVie
     Ok(views.pop())
 }
 
-/// The only execution.
+/// Returns the only execution. Fails if there are none or several.
 pub fn single(mut executions: Vec<ExecutionSummary>) -> Outcome<ExecutionSummary> {
     if executions.len() > 1 {
         return Err(ambiguous(executions.iter()));
@@ -50,7 +50,7 @@ fn ambiguous<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> Fail
     ))
 }
 
-/// One line per execution.
+/// Formats one line per execution.
 pub fn choices<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> String {
     let mut lines = String::new();
     let mut omitted = 0;

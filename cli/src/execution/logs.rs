@@ -17,23 +17,23 @@ use tidemill_core::{
     ids::JobId,
 };
 
-/// Maximum number of log bytes per reply: a function's replies are limited to 6 MB in base64.
+/// Maximum number of log bytes per reply: Lambda limits replies to 6 MB in base64.
 const MAX_LOG_REPLY: usize = 4 << 20;
-/// Number of lines of a failed job's log that are shown at the end.
+/// Number of last log lines to show of a failed job.
 const TAIL_LINES: usize = 20;
-/// Number of bytes that these lines are taken from.
+/// Number of last log bytes to fetch for these lines.
 const TAIL_BYTES: u64 = 16 << 10;
-/// Number of tests of a failed job that are shown at the end.
+/// Maximum number of test cases to show of a failed job.
 const MAX_TESTS: usize = 10;
 
-/// What to print of a job's log.
+/// A request to print a job's log.
 #[derive(Debug, Clone, Copy)]
 pub struct LogRequest {
     /// The job.
     pub job: JobId,
     /// The attempt; `None`: the latest.
     pub attempt: Option<u32>,
-    /// Print until the job ends, and not only what is stored now.
+    /// Print new output until the job ends.
     pub follow: bool,
     /// Print unfiltered, even on a terminal.
     pub raw: bool,
@@ -55,8 +55,8 @@ pub async fn print_log(
     loop {
         let path = format!("{base}?offset={offset}&wait_ms={wait_ms}&limit={MAX_LOG_REPLY}{attempt}");
         let start = Instant::now();
-        let part = match deployment.api.fetch(&path, None).await {
-            Ok(Some(part)) => part,
+        let chunk = match deployment.api.fetch(&path, None).await {
+            Ok(Some(chunk)) => chunk,
             Ok(None) => return Ok(log.finish()?),
             Err(error) => {
                 let pause = after_error(deployment, &mut outage, error, &mut note)?;
@@ -68,22 +68,22 @@ pub async fn print_log(
         if outage.end() {
             note(&format!("{} is reachable again", deployment.url))?;
         }
-        // A job without an attempt has an empty log, but not the end of one.
-        log.write(&part.body)?;
-        offset = part.header(LOG_NEXT).and_then(|text| text.parse().ok()).unwrap_or(offset);
-        if part.header(LOG_END) == Some("true") || (!follow && part.body.is_empty()) {
+        // Before its first attempt, a job has an empty log without an end marker.
+        log.write(&chunk.body)?;
+        offset = chunk.header(LOG_NEXT).and_then(|text| text.parse().ok()).unwrap_or(offset);
+        if chunk.header(LOG_END) == Some("true") || (!follow && chunk.body.is_empty()) {
             return Ok(log.finish()?);
         }
-        // No pause if the log is longer than one reply, or is not followed.
-        let reply = if part.body.is_empty() { Reply::Unchanged } else { Reply::Changed };
+        // Do not pause while there are more replies to fetch, or if not following.
+        let reply = if chunk.body.is_empty() { Reply::Unchanged } else { Reply::Changed };
         let pause = interval.after(reply, took);
-        if follow && part.body.len() < MAX_LOG_REPLY {
+        if follow && chunk.body.len() < MAX_LOG_REPLY {
             tokio::time::sleep(pause).await;
         }
     }
 }
 
-/// Prints the ends of failed jobs' logs, and their failed tests, to standard error.
+/// Prints the last log lines and the failed tests of failed jobs to standard error.
 pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Outcome {
     let failed = view
         .jobs
@@ -115,7 +115,7 @@ pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Out
     Ok(())
 }
 
-/// The visible part of a line: what follows its last carriage return.
+/// Returns the visible part of a line: the text after its last carriage return.
 fn visible(line: &str) -> String {
     line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_owned()
 }

@@ -1,16 +1,16 @@
-//! How often a server is polled, and how long an outage is tolerated.
+//! Polling intervals and tolerance of server outages.
 
 use std::time::{Duration, Instant};
 use tidemill_worker::client::BackOff;
 
-/// Minimum interval between requests to a server that replies at once.
+/// Minimum interval between requests to a server that replies immediately.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum interval, reached while nothing changes.
 const MAX_INTERVAL: Duration = Duration::from_secs(5);
 /// A reply that takes at least this long was held by the server until something changed.
 const LONG_POLL_MIN: Duration = Duration::from_secs(2);
 
-/// What a reply contained.
+/// The kind of change in a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
     /// Nothing changed.
@@ -21,8 +21,8 @@ pub enum Reply {
     Changed,
 }
 
-/// The interval between requests. A server that holds its replies is asked again at once. A server that does not, such as a
-/// function that is billed by time, is asked at most once a second, and less often while nothing changes.
+/// The interval between requests. A server that holds replies (long poll) is polled again immediately. A server that does not, such
+/// as a function billed by time, is polled at most once a second, and less often while nothing changes.
 #[derive(Debug, Clone)]
 pub struct PollInterval {
     holds_replies: bool,
@@ -30,17 +30,17 @@ pub struct PollInterval {
 }
 
 impl PollInterval {
-    /// The interval for a server that is known to hold its replies, or not known to.
+    /// Creates the interval. `holds_replies`: the server is known to support long polls.
     pub const fn new(holds_replies: bool) -> Self {
         Self { holds_replies, interval: MIN_INTERVAL }
     }
 
-    /// The pause before the next request, after a reply that took `took`.
+    /// Returns the pause before the next request, after a reply that took `took`.
     pub fn after(&mut self, reply: Reply, took: Duration) -> Duration {
         if took >= LONG_POLL_MIN {
             self.holds_replies = true;
         } else if reply == Reply::Unchanged {
-            // The server could have held this reply.
+            // With long poll, the server would have held this reply.
             self.holds_replies = false;
         }
         if reply == Reply::Changed || self.holds_replies {
@@ -63,7 +63,7 @@ pub struct Outage {
     is_reported: bool,
 }
 
-/// What to do after a failed request.
+/// The next step after a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterFailure {
     /// Report the outage, and retry after this pause.
@@ -75,17 +75,17 @@ pub enum AfterFailure {
 }
 
 impl Outage {
-    /// No outage so far; `max` is the longest that is tolerated.
+    /// Creates a tracker without an outage. `max`: the longest tolerated outage.
     pub const fn new(max: Duration) -> Self {
         Self { max, since: None, is_reported: false }
     }
 
-    /// The longest tolerated outage.
+    /// Returns the longest tolerated outage.
     pub const fn max(&self) -> Duration {
         self.max
     }
 
-    /// A request failed at `now`.
+    /// Records that a request failed at `now`.
     pub fn failed(&mut self, now: Instant) -> AfterFailure {
         let start = || (now, BackOff::new(Duration::from_millis(500), Duration::from_secs(10)));
         let (since, back_off) = self.since.get_or_insert_with(start);
@@ -101,7 +101,7 @@ impl Outage {
         AfterFailure::Retry(pause)
     }
 
-    /// The server answered. Returns whether that ends a reported outage.
+    /// Records that the server answered. Returns whether that ends a reported outage.
     pub fn end(&mut self) -> bool {
         self.since = None;
         std::mem::take(&mut self.is_reported)
@@ -118,7 +118,7 @@ mod tests {
     const REST: Duration = Duration::from_millis(900);
 
     #[test]
-    fn interval_grows_while_a_server_replies_at_once_without_changes() {
+    fn interval_grows_while_a_server_replies_immediately_without_changes() {
         let mut interval = PollInterval::new(false);
         assert_eq!(interval.after(Reply::Changed, FAST), REST);
         let mut before = MIN_INTERVAL;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn server_that_holds_replies_is_asked_again_at_once() {
+    fn server_that_holds_replies_is_polled_again_immediately() {
         let mut known = PollInterval::new(true);
         for reply in [Reply::Changed, Reply::Invisible, Reply::Changed] {
             assert_eq!(known.after(reply, FAST), Duration::ZERO);
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(learned.after(Reply::Changed, FAST), REST);
         assert_eq!(learned.after(Reply::Unchanged, LONG_POLL_MIN), Duration::ZERO);
         assert_eq!(learned.after(Reply::Changed, FAST), Duration::ZERO);
-        // A slow first reply is not evidence; a fast unchanged reply is.
+        // A slow first reply does not prove support for long poll; a fast unchanged reply disproves it.
         assert!(learned.after(Reply::Unchanged, FAST) >= REST);
     }
 

@@ -1,4 +1,4 @@
-//! The repository that a command acts on: the current one, or the one of `--repo`, and no other.
+//! The repository that a command acts on: the current one, or the one that `--repo` selects.
 
 use crate::{
     failure::{Failure, Outcome},
@@ -18,32 +18,32 @@ pub enum TargetRepository {
     Named(String),
     /// The repository of the current directory.
     Current(String),
-    /// The current directory, which is in no repository.
+    /// The path of the current directory, which is not in a repository.
     None(String),
 }
 
 impl TargetRepository {
-    /// The repository of `--repo`, otherwise the one of the current directory, as `tidemill run` records it.
+    /// Returns the repository of `--repo`, otherwise that of the current directory, as `tidemill run` records it.
     pub fn resolve(named: Option<&str>) -> Outcome<Self> {
         if let Some(repo) = named {
-            // Text that is not an address still selects what a server recorded under it.
+            // The server may have recorded executions under text that is not an address.
             return Ok(Self::Named(source::repository_named(repo).unwrap_or_else(|_| repo.to_owned())));
         }
         let repo = address(None)?;
-        let here = std::env::current_dir()?;
-        let has_git = here.ancestors().any(|above| above.join(".git").exists());
+        let current_dir = std::env::current_dir()?;
+        let has_git = current_dir.ancestors().any(|ancestor| ancestor.join(".git").exists());
         Ok(if has_git || file::has_pipelines() { Self::Current(repo) } else { Self::None(repo) })
     }
 
-    /// The repository's address; outside of repositories, the current directory's path.
+    /// Returns the repository's address; outside of repositories, the path of the current directory.
     pub fn address(&self) -> &str {
         match self {
             Self::Named(repo) | Self::Current(repo) | Self::None(repo) => repo,
         }
     }
 
-    /// Fails if `execution` belongs to another repository and the command would change it, unless the user confirms it at the
-    /// terminal.
+    /// Fails if `execution` belongs to another repository than `--repo`. If it does not belong to the current repository and the
+    /// command changes it, requires confirmation at the terminal.
     pub fn check(&self, execution: &ExecutionSummary, is_change: bool) -> Outcome {
         if is_same_repository(self.address(), &execution.repo) {
             return Ok(());
@@ -61,7 +61,7 @@ impl TargetRepository {
     }
 }
 
-/// The address of the repository of `--repo`, otherwise of the current directory's, as `tidemill run` records it.
+/// Returns the address of the repository of `--repo`, otherwise of the current directory, as `tidemill run` records it.
 pub fn address(named: Option<&str>) -> Outcome<String> {
     let failure = |error: SourceError| Failure::usage(error.to_string());
     match named {
@@ -70,12 +70,12 @@ pub fn address(named: Option<&str>) -> Outcome<String> {
     }
 }
 
-/// Whether two addresses are of the same repository.
+/// Returns whether two addresses identify the same repository.
 pub fn is_same_repository(one: &str, other: &str) -> bool {
     one == other || canonical(one) == canonical(other)
 }
 
-/// Asks at the terminal whether to change another repository's execution. Without a terminal the answer is no.
+/// Asks at the terminal whether to change another repository's execution. Fails without a terminal.
 fn confirm(current: &str, execution: &ExecutionSummary) -> Outcome {
     let current = Printable(current);
     let title = format::title(execution);

@@ -19,10 +19,10 @@ use tidemill_core::{
     ids::ExecutionId,
 };
 
-/// Number of newest executions to select from.
+/// Maximum number of newest executions to select from.
 const MAX_CANDIDATES: u32 = 50;
 
-/// What a command does with the selected execution.
+/// The purpose of a selection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose<'a> {
     /// Show it.
@@ -45,7 +45,7 @@ pub enum Purpose<'a> {
 pub struct Selected {
     /// The execution with its jobs.
     pub view: ExecutionView,
-    /// The repository that it was selected for; calls that change something name it.
+    /// The repository that it was selected for. API calls that change the execution send it.
     repo: String,
 }
 
@@ -56,33 +56,33 @@ impl Purpose<'_> {
 }
 
 impl Selected {
-    /// The execution's id.
+    /// Returns the execution's id.
     pub fn id(&self) -> ExecutionId {
         self.view.execution.id
     }
 
-    /// Pipeline, run number and repository.
+    /// Returns pipeline, run number and repository as text.
     pub fn title(&self) -> String {
         format::title(&self.view.execution)
     }
 
-    /// A path of the API with the expected repository: the server rejects calls on another repository's execution.
+    /// Adds the expected repository to an API path: the server rejects calls on another repository's execution.
     pub fn expecting(&self, path: &str) -> String {
         expecting(path, &self.repo)
     }
 
-    /// The repository that it was selected for.
+    /// Returns the repository that it was selected for.
     pub fn repo(&self) -> &str {
         &self.repo
     }
 }
 
-/// A path of the API with the expected repository.
+/// Adds the expected repository to an API path.
 pub fn expecting(path: &str, repo: &str) -> String {
     format!("{path}?repo={}", query_encoded(repo))
 }
 
-/// The execution that the arguments select. If they select several, fails and lists them.
+/// Returns the execution that the arguments select. If they select several, fails and lists them.
 pub async fn select(
     deployment: &Deployment,
     args: &ExecutionArgs,
@@ -100,7 +100,7 @@ pub async fn select(
     Ok(Selected { view, repo: target.address().to_owned() })
 }
 
-/// The newest executions that the arguments select, optionally of all repositories.
+/// Returns the newest executions that the arguments select, optionally of all repositories.
 pub async fn list(
     deployment: &Deployment,
     args: &ExecutionArgs,
@@ -117,12 +117,12 @@ pub async fn list(
     Ok(executions)
 }
 
-/// Whether a job was not approved before its execution ended.
+/// Returns whether a job was not approved before its execution ended.
 pub fn is_not_approved(job: &JobView) -> bool {
     job.failure_reason.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved)
 }
 
-/// The name of the pipeline that the arguments select by name or file.
+/// Returns the name of the pipeline that the arguments select by name or file.
 fn pipeline_name(args: &ExecutionArgs) -> Outcome<Option<String>> {
     let Some(path) = &args.file else { return Ok(args.pipeline.clone()) };
     let args = FileArgs { file: Some(path.clone()), ..FileArgs::default() };
@@ -137,7 +137,7 @@ struct Candidates<'a> {
 }
 
 impl Candidates<'_> {
-    /// Executions of a repository, or of all, newest first, that the other arguments select.
+    /// Returns executions of one or all repositories that the other arguments select, newest first.
     async fn page(
         &self,
         repo: Option<&str>,
@@ -162,7 +162,7 @@ impl Candidates<'_> {
         Ok(list.executions)
     }
 
-    /// Executions of the target repository.
+    /// Returns executions of the target repository, newest first.
     async fn of_repository(&self, status: Option<ExecutionStatus>) -> Outcome<Vec<ExecutionSummary>> {
         let mut all = self.page(Some(self.target.address()), status, MAX_CANDIDATES).await?;
         // Do not rely on the server's filter.
@@ -170,7 +170,7 @@ impl Candidates<'_> {
         Ok(all)
     }
 
-    /// Drops discovery executions, unless the arguments select them or there are no others.
+    /// Removes discovery executions, unless the arguments select them or there are no others.
     fn without_discoveries(&self, mut all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> {
         let is_discovery = |execution: &ExecutionSummary| execution.kind == ExecutionKind::DiscoverPipelines;
         if self.pipeline.is_none() && !all.iter().all(is_discovery) {
@@ -179,7 +179,7 @@ impl Candidates<'_> {
         all
     }
 
-    /// Executions of the target repository that have not ended, newest first.
+    /// Returns executions of the target repository that have not ended, newest first.
     async fn live(&self) -> Outcome<Vec<ExecutionSummary>> {
         let mut live = self.of_repository(Some(ExecutionStatus::Running)).await?;
         live.extend(self.of_repository(Some(ExecutionStatus::Pending)).await?);
@@ -229,13 +229,14 @@ impl Candidates<'_> {
         self.deployment.view(execution.id).await
     }
 
-    /// The live execution that awaits approval, or has the job that does.
+    /// Returns the live execution that awaits approval, or has a job that does.
     async fn awaiting_approval(&self, job: Option<&str>) -> Outcome<Option<ExecutionView>> {
         let mut waiting = Vec::new();
         for execution in self.live().await? {
             let view = self.view(execution).await?;
-            let awaits = |of: &JobView| {
-                of.approval == Some(Approval::Awaited) && job.is_none_or(|name| is_named(of, name))
+            let awaits = |candidate: &JobView| {
+                candidate.approval == Some(Approval::Awaited)
+                    && job.is_none_or(|name| is_named(candidate, name))
             };
             let is_held = job.is_none() && view.approval == Some(Approval::Awaited);
             if is_held || view.jobs.iter().any(awaits) {
@@ -245,8 +246,8 @@ impl Candidates<'_> {
         single_view(waiting)
     }
 
-    /// The ended execution with a job that was not approved; otherwise the only execution, so that the server can say why it
-    /// cannot be approved.
+    /// Returns the ended execution with a job that was not approved; otherwise the only execution, so that the server reports why
+    /// it cannot be approved.
     async fn ended_without_approval(
         &self,
         newest: Vec<ExecutionSummary>,
@@ -255,7 +256,9 @@ impl Candidates<'_> {
         let mut ended = Vec::new();
         for execution in newest.iter().filter(|execution| execution.status.is_terminal()) {
             let view = self.view(execution.clone()).await?;
-            let matches = |of: &JobView| is_not_approved(of) && job.is_none_or(|name| is_named(of, name));
+            let matches = |candidate: &JobView| {
+                is_not_approved(candidate) && job.is_none_or(|name| is_named(candidate, name))
+            };
             if view.jobs.iter().any(matches) {
                 ended.push(view);
             }
@@ -272,7 +275,7 @@ impl Candidates<'_> {
         self.view(single(newest)?).await
     }
 
-    /// The failure for an empty selection. Lists executions of other repositories.
+    /// Returns the failure for an empty selection. It lists executions of other repositories.
     async fn none_found(&self) -> Failure {
         let repo = Printable(self.target.address());
         let mut message = match self.target {

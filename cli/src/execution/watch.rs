@@ -1,4 +1,4 @@
-//! Follows an execution to its end.
+//! Watches an execution until it ends.
 
 use super::polling::{AfterFailure, Outage, PollInterval, Reply};
 use crate::{
@@ -20,21 +20,21 @@ use tidemill_core::{
 };
 use tidemill_worker::client::ApiError;
 
-/// Time for a cancel request to finish after the second interrupt.
+/// Timeout of a cancel request after the second interrupt.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What an interrupt does.
+/// The effect of an interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnInterrupt {
-    /// The first cancels the execution, the second ends this process.
+    /// The first one cancels the execution, the second one exits.
     Cancel,
-    /// It stops watching; the execution continues.
+    /// It exits; the execution continues.
     Leave,
 }
 
 type CancelRequest<'a> = Pin<Box<dyn Future<Output = Outcome<CancelReply>> + 'a>>;
 
-/// Shows an execution until it ends. Outages of the server are tolerated for a while.
+/// Shows an execution until it ends. Tolerates server outages of up to [`Deployment::max_outage`].
 pub async fn watch(
     deployment: &Deployment,
     id: ExecutionId,
@@ -51,11 +51,11 @@ pub async fn watch(
     let mut is_interrupted = false;
     let mut cancel_request: Option<CancelRequest<'_>> = None;
     loop {
-        let (known, before) = (etag.clone(), pause);
+        let (known_tag, pause_before) = (etag.clone(), pause);
         let next = async {
-            tokio::time::sleep(before).await;
+            tokio::time::sleep(pause_before).await;
             let start = Instant::now();
-            (deployment.view_after(id, known.as_deref()).await, start.elapsed())
+            (deployment.view_after(id, known_tag.as_deref()).await, start.elapsed())
         };
         tokio::pin!(next);
         let reply = loop {
@@ -88,7 +88,7 @@ pub async fn watch(
                         if !deployment.is_own() {
                             crate::output::errln!("watch the execution end with: {}", deployment.watch_command(id));
                         }
-                        // Containers end by themselves when their connection breaks.
+                        // Containers stop when the connection to this process breaks.
                         process::exit(Exit::Canceled as i32);
                     }
                     is_interrupted = true;
@@ -98,7 +98,7 @@ pub async fn watch(
             }
         };
         pause = match reply {
-            // The cancel changed the execution: show it at once.
+            // The cancel changed the execution: show it immediately.
             None => Duration::ZERO,
             Some((Ok(changed), took)) => {
                 if outage.end() {
@@ -111,7 +111,7 @@ pub async fn watch(
                         view.finish(&now)?;
                         return Ok(now);
                     }
-                    // A heartbeat changes the tag, but nothing that is shown.
+                    // A heartbeat changes the tag, but not the displayed state.
                     reply = if shown.as_ref() == Some(&now) { Reply::Invisible } else { Reply::Changed };
                     view.show(&now)?;
                     shown = Some(now);
@@ -137,7 +137,7 @@ async fn cancel(deployment: &Deployment, id: ExecutionId) -> Outcome<CancelReply
     deployment.post(&path::CANCEL_EXECUTION.replace("{executionId}", &id.to_string()), &()).await
 }
 
-/// The pause before a failed call is retried. Fails if a retry cannot help, or the outage is too long.
+/// Returns the pause before a failed call is retried. Fails if the error is permanent or the outage too long.
 pub(super) fn after_error(
     deployment: &Deployment,
     outage: &mut Outage,
@@ -161,7 +161,7 @@ pub(super) fn after_error(
     }
 }
 
-/// The outcome of a command that waited for an execution.
+/// Returns the outcome of a command that waited for an execution.
 pub fn verdict(view: &ExecutionView) -> Outcome {
     match view.execution.status {
         ExecutionStatus::Success => Ok(()),

@@ -1,12 +1,12 @@
 //! Filters a job's log for a terminal: only text and colours pass.
 
-use super::guard::sequence;
+use super::sanitized_stream::sequence;
 use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
 use tidemill_core::text::{escape, is_control};
 
-/// Maximum length of a control sequence: a longer one is dropped, so that it cannot swallow the log.
+/// Maximum length of a control sequence in bytes. Parsing restarts after a longer one, so that it cannot hide the rest of the log.
 const MAX_SEQUENCE: usize = 4_096;
-/// Resets colours.
+/// Control sequence that resets colours.
 const RESET: &str = "\u{1b}[0m";
 
 /// Filters a job's output, chunk by chunk. Text, line ends, tabs, carriage returns and backspaces pass, as do colours and erasing
@@ -16,12 +16,12 @@ const RESET: &str = "\u{1b}[0m";
 pub struct LogFilter {
     parser: Parser<DefaultCharAccumulator>,
     passed: PassedState,
-    /// Number of bytes since something passed.
-    swallowed: usize,
+    /// Number of bytes dropped since the last one that passed.
+    dropped: usize,
 }
 
 #[derive(Debug)]
-// Two are settings, and two are state: they are independent.
+// Two settings and two independent states.
 #[allow(clippy::struct_excessive_bools)]
 struct PassedState {
     text: String,
@@ -33,20 +33,20 @@ struct PassedState {
 }
 
 impl LogFilter {
-    /// A filter with or without colours.
+    /// Creates a filter that passes or drops colours.
     pub fn new(colours: bool) -> Self {
-        Self::passing(colours, true)
+        Self::with_rewrites(colours, true)
     }
 
-    /// A filter for a single line among others: nothing in it moves the cursor.
+    /// Creates a filter for a single line: it drops carriage returns, backspaces and erasing.
     pub fn for_line(colours: bool) -> Self {
-        Self::passing(colours, false)
+        Self::with_rewrites(colours, false)
     }
 
-    fn passing(colours: bool, rewrites: bool) -> Self {
+    fn with_rewrites(colours: bool, rewrites: bool) -> Self {
         let passed =
             PassedState { text: String::new(), colours, rewrites, is_coloured: false, line_ended: false };
-        Self { parser: Parser::default(), passed, swallowed: 0 }
+        Self { parser: Parser::default(), passed, dropped: 0 }
     }
 
     /// Filters the next bytes.
@@ -55,13 +55,13 @@ impl LogFilter {
             let before = self.passed.text.len();
             self.passed.line_ended = false;
             self.parser.advance(&mut self.passed, *byte);
-            let swallows_line_end = *byte == b'\n' && !self.passed.line_ended;
-            self.swallowed = if self.passed.text.len() == before { self.swallowed + 1 } else { 0 };
-            if swallows_line_end || self.swallowed > MAX_SEQUENCE {
+            let drops_line_end = *byte == b'\n' && !self.passed.line_ended;
+            self.dropped = if self.passed.text.len() == before { self.dropped + 1 } else { 0 };
+            if drops_line_end || self.dropped > MAX_SEQUENCE {
                 // An unterminated sequence ends with its line.
                 self.parser = Parser::default();
-                self.swallowed = 0;
-                if swallows_line_end {
+                self.dropped = 0;
+                if drops_line_end {
                     self.passed.text.push('\n');
                 }
             }
@@ -69,7 +69,7 @@ impl LogFilter {
         std::mem::take(&mut self.passed.text)
     }
 
-    /// The sequence that resets the terminal.
+    /// Returns the sequence that resets colours, if any were set.
     pub fn finish(&mut self) -> &'static str {
         if std::mem::take(&mut self.passed.is_coloured) { RESET } else { "" }
     }
@@ -78,7 +78,7 @@ impl LogFilter {
 impl Perform for PassedState {
     fn print(&mut self, c: char) {
         if is_control(c) {
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = escape(&mut self.text, c);
         } else {
             self.text.push(c);

@@ -1,10 +1,11 @@
-//! The log of this process, one line per event. Text from outside in an event is escaped, so that it can neither control a terminal
+//! The log of this process, one line per event. Untrusted text in an event is escaped, so that it can neither control a terminal
 //! nor add lines.
 
-use super::{json_escaped, printable};
+use super::json_escape::json_escaped;
 use std::io::{self, Write};
+use tidemill_core::text::printable;
 
-/// Format of lines.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogStyle {
     /// Text.
@@ -19,7 +20,7 @@ pub struct ServerLog(pub LogStyle);
 
 impl Write for ServerLog {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let line = line(self.0, event);
+        let line = format_line(self.0, event);
         io::stderr().lock().write_all(line.as_bytes())?;
         Ok(event.len())
     }
@@ -29,7 +30,7 @@ impl Write for ServerLog {
     }
 }
 
-fn line(style: LogStyle, event: &[u8]) -> String {
+fn format_line(style: LogStyle, event: &[u8]) -> String {
     let text = String::from_utf8_lossy(event);
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let mut line = match style {
@@ -42,13 +43,13 @@ fn line(style: LogStyle, event: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LogStyle, line};
+    use super::{LogStyle, format_line};
 
     #[test]
     fn event_is_one_line_without_control_characters() {
         let event = "INFO branch=a\u{1b}[2J\u{9b}31m\nINFO faked=true\n".as_bytes();
-        assert_eq!(line(LogStyle::Text, event), "INFO branch=a\\x1b[2J\\u{9b}31m\\nINFO faked=true\n");
+        assert_eq!(format_line(LogStyle::Text, event), "INFO branch=a\\x1b[2J\\u{9b}31m\\nINFO faked=true\n");
         let event = "{\"branch\":\"a\u{9b}\"}\n".as_bytes();
-        assert_eq!(line(LogStyle::Json, event), "{\"branch\":\"a\\u009b\"}\n");
+        assert_eq!(format_line(LogStyle::Json, event), "{\"branch\":\"a\\u009b\"}\n");
     }
 }

@@ -16,13 +16,13 @@ use tidemill_core::pipeline::{self, MAX_FILE_BYTES, Pipeline, PipelineErrors, Pi
 pub struct PipelineFile {
     /// Path, for messages.
     pub name: String,
-    /// Text with its includes inserted.
+    /// Text with includes expanded.
     pub text: String,
     /// The parsed pipeline.
     pub pipeline: Pipeline,
 }
 
-/// Reads and checks the file that the arguments select; prints its warnings.
+/// Reads and checks the file that the arguments select, and prints its warnings.
 ///
 /// `is_remote`: the jobs run on a deployment, whose workers may have labels.
 pub fn load(args: &FileArgs, is_remote: bool) -> Outcome<PipelineFile> {
@@ -33,13 +33,13 @@ pub fn load(args: &FileArgs, is_remote: bool) -> Outcome<PipelineFile> {
     let kind = Kind::of(&path, args.gitlab, is_remote);
     match assemble(&path, &text, kind) {
         Ok(assembled) => {
-            // Warn each time about what is not supported of another system's file.
+            // Warn on every run about unsupported features of a GitLab file.
             if kind != Kind::Native {
                 crate::output::print_error_text(&assembled.render_warnings(colour));
             }
             Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
         }
-        Err(mistakes) => Err(Failure::usage(mistakes.render(colour).trim_end().to_owned())),
+        Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
     }
 }
 
@@ -50,17 +50,17 @@ pub enum Kind {
     Native,
     /// GitLab CI.
     GitLab {
-        /// Whether `tags` are labels that a job requires of its worker.
+        /// Whether `tags` become labels that a job requires of its worker.
         tags_are_labels: bool,
     },
 }
 
 impl Kind {
-    /// The kind of a file, by its name or as the arguments say.
+    /// Returns the format of a file: GitLab if `gitlab` is set or by its name.
     pub fn of(path: &Path, gitlab: bool, tags_are_labels: bool) -> Self {
-        let named =
+        let is_gitlab_name =
             path.file_name().is_some_and(|name| gitlab::FILE_NAMES.iter().any(|known| name == *known));
-        if gitlab || named { Self::GitLab { tags_are_labels } } else { Self::Native }
+        if gitlab || is_gitlab_name { Self::GitLab { tags_are_labels } } else { Self::Native }
     }
 }
 
@@ -70,16 +70,16 @@ pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<PipelineWithSourc
     let included = |name: &str| {
         let path = root.join(name);
         match fs::metadata(&path) {
-            Ok(found) if found.is_file() => {}
+            Ok(metadata) if metadata.is_file() => {}
             Ok(_) => return Err("not a file".to_owned()),
             Err(error) => return Err(error.to_string()),
         }
-        // A link must not lead out of the repository: a checkout is not trusted with the rest of the disk.
-        let real = path.canonicalize().map_err(|error| error.to_string())?;
-        if !root.canonicalize().is_ok_and(|root| real.starts_with(root)) {
+        // The checkout is untrusted: a symbolic link must not give access to files outside of the repository.
+        let resolved = path.canonicalize().map_err(|error| error.to_string())?;
+        if !root.canonicalize().is_ok_and(|root| resolved.starts_with(root)) {
             return Err("outside of the repository".to_owned());
         }
-        read(&real).map_err(|failure| failure.message)
+        read(&resolved).map_err(|failure| failure.message)
     };
     let name = path.display().to_string();
     match kind {
@@ -93,20 +93,20 @@ pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<PipelineWithSourc
     }
 }
 
-/// The root of the repository of a file: the directory with `.git`, otherwise the one above `.pipelines`, otherwise the file's own.
+/// Returns the root of a file's repository: the directory with `.git`, else the parent of `.pipelines`, else the file's directory.
 fn repository_root(path: &Path) -> PathBuf {
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let own = full.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    if let Some(root) = own.ancestors().find(|above| above.join(".git").exists()) {
+    let directory = full.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+    if let Some(root) = directory.ancestors().find(|ancestor| ancestor.join(".git").exists()) {
         return root.to_owned();
     }
-    match own.parent() {
-        Some(above) if own.ends_with(".pipelines") => above.to_owned(),
-        _ => own,
+    match directory.parent() {
+        Some(ancestor) if directory.ends_with(".pipelines") => ancestor.to_owned(),
+        _ => directory,
     }
 }
 
-/// Reads a file, which must not be larger than a pipeline file may be.
+/// Reads a file. Fails if it is larger than the maximum size of a pipeline file.
 pub fn read(path: &Path) -> Outcome<String> {
     let name = path.display();
     let failed = |error: std::io::Error| Failure::usage(format!("{name} cannot be read: {error}"));
@@ -118,7 +118,7 @@ pub fn read(path: &Path) -> Outcome<String> {
         .map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")))
 }
 
-/// All files in `.pipelines/` of the current repository; without that directory, GitLab's file.
+/// Returns all files in `.pipelines/` of the current repository; without that directory, the GitLab CI file.
 pub fn all() -> Outcome<Vec<PathBuf>> {
     let Some(directory) = directory() else {
         if let Some(file) = gitlab_file() {
@@ -137,14 +137,14 @@ pub fn all() -> Outcome<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// GitLab's file of the current repository.
+/// Returns the GitLab CI file of the current repository.
 fn gitlab_file() -> Option<PathBuf> {
     search_up(|directory| {
         gitlab::FILE_NAMES.iter().map(|name| directory.join(name)).find(|path| path.is_file())
     })
 }
 
-/// Whether the current directory or one above has pipeline files.
+/// Returns whether the current directory or a parent has pipeline files.
 pub fn has_pipelines() -> bool {
     directory().is_some() || gitlab_file().is_some()
 }
@@ -153,15 +153,15 @@ fn directory() -> Option<PathBuf> {
     search_up(|directory| Some(directory.join(".pipelines")).filter(|path| path.is_dir()))
 }
 
-/// The first match in the current directory or one above.
-fn search_up(look: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
-    let here = std::env::current_dir().ok()?;
-    let found = here.ancestors().find_map(look)?;
+/// Calls `find` on the current directory and its parents, and returns the first match.
+fn search_up(find: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
+    let current_dir = std::env::current_dir().ok()?;
+    let path = current_dir.ancestors().find_map(find)?;
     // Relative paths are easier to read.
-    Some(found.strip_prefix(&here).map(Path::to_owned).unwrap_or(found))
+    Some(path.strip_prefix(&current_dir).map(Path::to_owned).unwrap_or(path))
 }
 
-/// The file that the arguments select, or the only one.
+/// Returns the file that the arguments select, by default the only one.
 pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
     if let Some(path) = &args.file {
         return Ok(path.clone());
@@ -169,16 +169,16 @@ pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
     let files = all()?;
     let names = || files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     if let Some(name) = &args.pipeline {
-        let is_it = |path: &&PathBuf| {
+        let matches = |path: &&PathBuf| {
             path.file_stem().is_some_and(|stem| stem.to_string_lossy() == *name)
                 || read(path)
                     .ok()
                     .and_then(|text| pipeline::parse(&text).ok())
-                    .is_some_and(|it| it.name == *name)
+                    .is_some_and(|pipeline| pipeline.name == *name)
         };
         return files
             .iter()
-            .find(is_it)
+            .find(matches)
             .cloned()
             .ok_or_else(|| Failure::usage(format!("no pipeline `{name}` in {}", names())));
     }
@@ -192,9 +192,9 @@ pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
     }
 }
 
-/// `NAME=VALUE` arguments as variables.
-pub fn variables(given: &[String]) -> Outcome<indexmap::IndexMap<String, String>> {
-    given
+/// Parses `NAME=VALUE` arguments as variables.
+pub fn variables(arguments: &[String]) -> Outcome<indexmap::IndexMap<String, String>> {
+    arguments
         .iter()
         .map(|text| match text.split_once('=') {
             Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),

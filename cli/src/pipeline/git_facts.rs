@@ -10,12 +10,12 @@ use std::{
 use tidemill_core::execution::facts::{Facts, PullRequest};
 use tidemill_core::{api::Trigger, pipeline::Pipeline};
 
-/// Maximum number of changed files; with more, conditions on changes hold.
+/// Maximum number of changed files; with more, conditions on changes are true.
 const MAX_CHANGED_FILES: usize = 10_000;
-/// Maximum number of files; with more, conditions on files hold.
+/// Maximum number of files; with more, conditions on files are true.
 const MAX_FILES: usize = 50_000;
 
-/// The facts that a pipeline's conditions and references use; the others are not queried.
+/// Facts that a pipeline's conditions and references use. Other facts are not queried.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(clippy::struct_excessive_bools)]
 pub struct FactNeeds {
@@ -25,11 +25,12 @@ pub struct FactNeeds {
 }
 
 impl FactNeeds {
-    /// The needs of `pipeline`, whose file has this text.
+    /// Returns the needs of `pipeline`, whose file contains `text`.
     pub fn of(pipeline: &Pipeline, text: &str) -> Self {
         let rules = || pipeline.jobs.iter().flat_map(|job| &job.rules);
-        let calls =
-            |name: &str| rules().filter_map(|rule| rule.condition.as_deref()).any(|it| it.contains(name));
+        let calls = |name: &str| {
+            rules().filter_map(|rule| rule.condition.as_deref()).any(|condition| condition.contains(name))
+        };
         Self {
             refs: rules().next().is_some() || text.contains("${") || text.contains("CI_"),
             changed: calls("changed") || rules().any(|rule| !rule.changes.is_empty()),
@@ -38,7 +39,7 @@ impl FactNeeds {
     }
 }
 
-/// The needed facts of the repository that `dir` is in. Facts that git does not know are absent.
+/// Returns the needed facts of the repository that contains `dir`. Facts that git does not know are absent.
 pub fn of_working_tree(dir: &Path, needs: FactNeeds) -> Facts {
     let mut facts = Facts::default();
     let Some(top) = git(dir, &["rev-parse", "--show-toplevel"]).map(PathBuf::from) else { return facts };
@@ -73,7 +74,7 @@ pub fn with_arguments(args: &FactArgs, mut facts: Facts) -> Facts {
     if let Some(tag) = &args.tag {
         facts.tag = Some(tag.clone());
         facts.branch = None;
-        // Tags are pushed, unless --event is given.
+        // Tags imply a push, unless --event is set.
         if args.event.is_none() {
             facts.trigger = Trigger::Push;
         }
@@ -96,7 +97,7 @@ pub fn with_arguments(args: &FactArgs, mut facts: Facts) -> Facts {
     facts
 }
 
-/// The default branch of `origin`; otherwise `main` or `master` if it exists.
+/// Returns the default branch of `origin`; otherwise `main` or `master` if it exists.
 fn default_branch(top: &Path) -> Option<String> {
     if let Some(head) = git(top, &["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"]) {
         return head.strip_prefix("origin/").map(str::to_owned);
@@ -107,8 +108,8 @@ fn default_branch(top: &Path) -> Option<String> {
     })
 }
 
-/// The files that differ from the merge base with the default branch, uncommitted ones included. `None` if there is no merge base,
-/// or if nothing differs: on an unchanged default branch all jobs run.
+/// Returns the files that differ from the merge base with the default branch, including uncommitted ones. `None` if there is no
+/// merge base, or if nothing differs: on an unchanged default branch all jobs run.
 fn changed(top: &Path, default_branch: Option<&str>) -> Option<Vec<String>> {
     let name = default_branch?;
     let base = [format!("refs/remotes/origin/{name}"), format!("refs/heads/{name}")]
@@ -125,7 +126,7 @@ fn git(dir: &Path, arguments: &[&str]) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// NUL-terminated paths of git's output. Pipeline files cannot name paths that are not UTF-8.
+/// Returns the NUL-terminated paths in git's output. Pipeline files cannot name paths that are not UTF-8.
 fn paths(dir: &Path, arguments: &[&str]) -> Option<BTreeSet<String>> {
     let bytes = output(dir, arguments)?;
     let paths = bytes.split(|byte| *byte == 0).filter(|path| !path.is_empty());
@@ -133,10 +134,10 @@ fn paths(dir: &Path, arguments: &[&str]) -> Option<BTreeSet<String>> {
 }
 
 fn output<S: AsRef<OsStr>>(dir: &Path, arguments: &[S]) -> Option<Vec<u8>> {
-    let done = Command::new("git")
+    let output = Command::new("git")
         .arg("-C")
         .arg(dir)
-        // Reading a repository must not run programs of its configuration.
+        // Git must not run programs from the configuration of an untrusted repository.
         .args(["-c", "core.quotePath=false", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"])
         .args(["-c", "protocol.allow=never"])
         .args(arguments)
@@ -146,5 +147,5 @@ fn output<S: AsRef<OsStr>>(dir: &Path, arguments: &[S]) -> Option<Vec<u8>> {
         .stderr(Stdio::null())
         .output()
         .ok()?;
-    done.status.success().then_some(done.stdout)
+    output.status.success().then_some(output.stdout)
 }

@@ -10,10 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The profile name of this machine; no deployment can have it.
+/// Reserved profile name of this machine.
 pub const LOCAL_PROFILE: &str = "local";
 
-/// Permission bits of anyone but the owner.
+/// Permission bits of group and others.
 const GROUP_AND_OTHERS: u32 = 0o077;
 
 /// A deployment and its token.
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Profile {
     }
 }
 
-/// The content of the file.
+/// The content of the config file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profiles {
@@ -47,7 +47,7 @@ pub struct Profiles {
     named: BTreeMap<String, Profile>,
     #[serde(skip)]
     path: PathBuf,
-    /// The file's mode, if others than its owner can access it.
+    /// The file's mode, if users other than its owner can access it.
     #[serde(skip)]
     exposed: Option<u32>,
 }
@@ -63,18 +63,18 @@ impl Profiles {
             }
             Err(error) => return Err(Failure::usage(format!("{name} cannot be read: {error}"))),
         };
-        let mut read: Self = toml::from_str(&text).map_err(|error| {
+        let mut profiles: Self = toml::from_str(&text).map_err(|error| {
             Failure::usage(format!("{name} is not a valid config file: {}", error.message()))
         })?;
         let mode = fs::metadata(path)?.permissions().mode() & 0o777;
-        read.exposed = (mode & GROUP_AND_OTHERS != 0).then_some(mode);
-        path.clone_into(&mut read.path);
-        Ok(read)
+        profiles.exposed = (mode & GROUP_AND_OTHERS != 0).then_some(mode);
+        path.clone_into(&mut profiles.path);
+        Ok(profiles)
     }
 
-    /// The profile of this name.
+    /// Returns the profile of this name.
     pub fn named(&self, name: &str) -> Outcome<&Profile> {
-        let found = self.named.get(name).ok_or_else(|| {
+        let profile = self.named.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.names().collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             Failure::usage(format!(
@@ -83,20 +83,20 @@ impl Profiles {
             ))
         })?;
         self.check_permissions()?;
-        Ok(found)
+        Ok(profile)
     }
 
-    /// The profile of the deployment at `url`.
+    /// Returns the profile of the deployment at `url`.
     pub fn of_url(&self, url: &str) -> Outcome<Option<Profile>> {
-        let is_it = |profile: &&Profile| {
+        let matches = |profile: &&Profile| {
             profile.server.trim_end_matches('/').eq_ignore_ascii_case(url.trim_end_matches('/'))
         };
-        let Some(found) = self.named.values().find(is_it) else { return Ok(None) };
+        let Some(profile) = self.named.values().find(matches) else { return Ok(None) };
         self.check_permissions()?;
-        Ok(Some(found.clone()))
+        Ok(Some(profile.clone()))
     }
 
-    /// The names of all profiles.
+    /// Returns the names of all profiles.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.named.keys().map(String::as_str)
     }
@@ -106,13 +106,13 @@ impl Profiles {
         self.named.insert(name.to_owned(), profile);
     }
 
-    /// Removes a profile, also as the default.
+    /// Removes a profile; it is no longer the default either.
     pub fn remove(&mut self, name: &str) -> Option<Profile> {
         self.default = self.default.take().filter(|default| default != name);
         self.named.remove(name)
     }
 
-    /// Writes the file atomically, readable by its owner only.
+    /// Writes the file atomically; only its owner can read it.
     pub fn save(&self) -> Outcome {
         // Replace the target of a symbolic link, not the link.
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
@@ -122,19 +122,19 @@ impl Profiles {
         let directory = path.parent().unwrap_or(Path::new("."));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         let text = toml::to_string(self).map_err(|error| Failure::system(error.to_string()))?;
-        // Created with mode 0600.
+        // A temporary file has mode 0600.
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
         file.persist(&path).map(drop).map_err(|error| failed(error.error))
     }
 
-    /// Fails if others than the owner can access the file, and so its tokens.
+    /// Returns a usage error if users other than the owner can access the file and its tokens.
     fn check_permissions(&self) -> Outcome {
         let Some(mode) = self.exposed else { return Ok(()) };
         let path = self.path.display();
         Err(Failure::usage(format!(
             "{path} contains tokens, but other users can access it (mode {mode:04o}): run `chmod 600 {path}`, and create new \
-             tokens if others may have read it"
+             tokens if another user may have read it"
         )))
     }
 }

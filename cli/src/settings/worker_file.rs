@@ -6,7 +6,7 @@ use std::{fs, io::ErrorKind, path::Path};
 use tidemill_core::pipeline;
 use tidemill_worker::limits::Limits;
 
-/// The content of the file, with defaults for what it does not set.
+/// The settings of the file, with defaults for those that it does not set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WorkerFile {
     /// Limits of one job.
@@ -54,7 +54,7 @@ enum NumberOrText {
 }
 
 impl NumberOrText {
-    fn text(self) -> String {
+    fn into_text(self) -> String {
         match self {
             Self::Integer(number) => number.to_string(),
             Self::Float(number) => number.to_string(),
@@ -66,19 +66,19 @@ impl NumberOrText {
 impl TryFrom<NumberOrText> for Size {
     type Error = String;
     fn try_from(value: NumberOrText) -> Result<Self, String> {
-        pipeline::bytes(&value.text()).map(Self)
+        pipeline::bytes(&value.into_text()).map(Self)
     }
 }
 
 impl TryFrom<NumberOrText> for Cpus {
     type Error = String;
     fn try_from(value: NumberOrText) -> Result<Self, String> {
-        pipeline::cpus(&value.text()).map(Self)
+        pipeline::cpus(&value.into_text()).map(Self)
     }
 }
 
 impl WorkerFile {
-    /// Reads the file at `path`; a missing file sets nothing.
+    /// Reads the file at `path`; if it is missing, returns the defaults.
     pub fn load(path: &Path) -> Outcome<Self> {
         match fs::read_to_string(path) {
             Ok(text) => {

@@ -1,4 +1,4 @@
-//! Texts, signs and colours that all views share.
+//! Text, symbols and colours that all views share.
 
 use anstyle::{AnsiColor, Style};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,13 +10,13 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-/// The current time.
+/// Returns the current time.
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// A human-readable duration: `0.4s`, `12.3s`, `2m05s`, `1h02m`.
+/// Formats a duration in milliseconds: `0.4s`, `12.3s`, `2m05s`, `1h02m`.
 pub fn duration(ms: u64) -> String {
     match ms / 1000 {
         s if s < 60 => format!("{s}.{}s", ms % 1000 / 100),
@@ -25,7 +25,7 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
-/// A human-readable size.
+/// Formats a number of bytes in B, KiB or MiB.
 pub fn size(bytes: u64) -> String {
     match bytes {
         0..=1023 => format!("{bytes} B"),
@@ -34,28 +34,35 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// An execution's title: pipeline, run number and repository.
-pub fn title(of: &ExecutionSummary) -> String {
-    format!("{} #{} of {}", Printable(&of.pipeline_name), of.run_number, Printable(&of.repo))
-}
-
-/// An execution as one line of a list.
-pub fn listed(of: &ExecutionSummary) -> String {
-    let took = of.end_time.map_or_else(|| "-".to_owned(), |end| duration(end.since_ms(of.created_at)));
-    let by = of.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
+/// Returns an execution's title: pipeline, run number and repository.
+pub fn title(execution: &ExecutionSummary) -> String {
     format!(
-        "{}  {} #{}  {}  {}  {took}  {}  {}{by}",
-        of.id,
-        Printable(&of.pipeline_name),
-        of.run_number,
-        of.status.word(),
-        of.created_at,
-        Printable(of.branch.as_deref().unwrap_or("-")),
-        Printable(&of.repo),
+        "{} #{} of {}",
+        Printable(&execution.pipeline_name),
+        execution.run_number,
+        Printable(&execution.repo)
     )
 }
 
-/// The sign of a job's status, and its colour.
+/// Formats an execution as one line of a list.
+pub fn listed(execution: &ExecutionSummary) -> String {
+    let elapsed =
+        execution.end_time.map_or_else(|| "-".to_owned(), |end| duration(end.since_ms(execution.created_at)));
+    let by =
+        execution.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
+    format!(
+        "{}  {} #{}  {}  {}  {elapsed}  {}  {}{by}",
+        execution.id,
+        Printable(&execution.pipeline_name),
+        execution.run_number,
+        execution.status.word(),
+        execution.created_at,
+        Printable(execution.branch.as_deref().unwrap_or("-")),
+        Printable(&execution.repo),
+    )
+}
+
+/// Returns the symbol and the colour of a job's status.
 pub fn sign(job: &JobView) -> (&'static str, Style) {
     match job.status {
         JobStatus::Success => ("✓", AnsiColor::Green.on_default()),
@@ -69,7 +76,7 @@ pub fn sign(job: &JobView) -> (&'static str, Style) {
     }
 }
 
-/// A job's activity or result.
+/// Describes a job's activity or result.
 pub fn state(job: &JobView) -> String {
     let retried = if job.attempt > 1 { format!(" (attempt {})", job.attempt) } else { String::new() };
     let text = match job.status {
@@ -97,17 +104,18 @@ fn reason(job: &JobView) -> String {
     job.failure_reason.as_ref().map_or_else(|| "no reason recorded".to_owned(), |why| printable(&why.message))
 }
 
-/// A job's run time so far.
+/// Returns a job's run time so far; `None` if it did not start or was carried over.
 pub fn ran(job: &JobView, now: Timestamp) -> Option<String> {
     let start = job.start_time.filter(|_| job.carried_from.is_none())?;
     let end = if job.status == JobStatus::Running { now } else { job.end_time? };
     Some(duration(end.since_ms(start)))
 }
 
-/// The last line for an execution.
+/// Returns the summary line of an execution, and its colour.
 pub fn verdict(view: &ExecutionView) -> (String, Style) {
-    let of = &view.execution;
-    let took = of.end_time.map(|end| duration(end.since_ms(of.created_at))).unwrap_or_default();
+    let execution = &view.execution;
+    let elapsed =
+        execution.end_time.map(|end| duration(end.since_ms(execution.created_at))).unwrap_or_default();
     let count = |status: JobStatus| view.jobs.iter().filter(|job| job.status == status).count();
     let mut counts = Vec::new();
     for (status, word) in [
@@ -120,16 +128,16 @@ pub fn verdict(view: &ExecutionView) -> (String, Style) {
             counts.push(format!("{} {word}", count(status)));
         }
     }
-    let (word, style) = match of.status {
+    let (word, style) = match execution.status {
         ExecutionStatus::Success => ("succeeded", AnsiColor::Green.on_default().bold()),
-        ExecutionStatus::Failed if of.timed_out => ("timed out", AnsiColor::Red.on_default().bold()),
+        ExecutionStatus::Failed if execution.timed_out => ("timed out", AnsiColor::Red.on_default().bold()),
         ExecutionStatus::Failed => ("failed", AnsiColor::Red.on_default().bold()),
-        ExecutionStatus::Canceled if of.superseded_by.is_some() => {
+        ExecutionStatus::Canceled if execution.superseded_by.is_some() => {
             ("was superseded by a newer execution", AnsiColor::Yellow.on_default().bold())
         }
         ExecutionStatus::Canceled => ("was canceled", AnsiColor::Yellow.on_default().bold()),
         ExecutionStatus::Pending | ExecutionStatus::Running => ("is running", Style::new()),
     };
-    let name = Printable(&of.pipeline_name);
-    (format!("{name} #{} {word} in {took} ({})", of.run_number, counts.join(", ")), style)
+    let name = Printable(&execution.pipeline_name);
+    (format!("{name} #{} {word} in {elapsed} ({})", execution.run_number, counts.join(", ")), style)
 }

@@ -1,20 +1,17 @@
 //! A live tree of stages and jobs on a terminal.
 
-use super::{View, format};
+use super::{display::View, format};
 use crate::output::{Printable, printable, printable_lines};
 use anstream::AutoStream;
 use anstyle::Style;
 use crossterm::{cursor, queue, terminal};
-use std::{
-    fmt::Write as _,
-    io::{Stdout, Write},
-};
+use std::io::{Stdout, Write};
 use tidemill_core::api::{ExecutionView, JobView};
 use tidemill_core::execution::status::JobStatus;
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// A tree that is redrawn in place.
+/// A tree of stages and jobs that is redrawn in place.
 #[derive(Debug)]
 pub struct LiveView {
     out: AutoStream<Stdout>,
@@ -25,7 +22,7 @@ pub struct LiveView {
 }
 
 impl LiveView {
-    /// A tree that is not drawn yet.
+    /// Creates a view that shows nothing yet.
     pub fn new() -> Self {
         Self { out: anstream::stdout(), last: None, drawn: 0, frame: 0 }
     }
@@ -44,13 +41,13 @@ impl LiveView {
         let mut lines = lines(view, SPINNER[self.frame % SPINNER.len()], usize::from(width));
         let max_lines = usize::from(height).saturating_sub(2).max(3);
         if !all && lines.len() > max_lines {
-            // Too long for the screen: show running jobs first, then failed ones.
+            // Too long for the screen: prefer running jobs, then failed ones.
             let omitted = lines.len() - (max_lines - 1);
-            lines.sort_by_key(|line| (line.rank, line.place));
+            lines.sort_by_key(|line| (line.rank, line.position));
             lines.truncate(max_lines - 1);
-            lines.sort_by_key(|line| line.place);
-            let place = usize::MAX;
-            lines.push(ViewLine { text: format!("  … and {omitted} more"), rank: 0, place });
+            lines.sort_by_key(|line| line.position);
+            let position = usize::MAX;
+            lines.push(ViewLine { text: format!("  … and {omitted} more"), rank: 0, position });
         }
         self.erase()?;
         for line in &lines {
@@ -64,19 +61,18 @@ impl LiveView {
 struct ViewLine {
     text: String,
     rank: u8,
-    place: usize,
+    position: usize,
 }
 
 fn lines(view: &ExecutionView, spinner: &str, width: usize) -> Vec<ViewLine> {
     let mut lines = Vec::new();
     let bold = Style::new().bold();
     let mut push = |text: String, rank: u8| {
-        let place = lines.len();
-        lines.push(ViewLine { text, rank, place });
+        let position = lines.len();
+        lines.push(ViewLine { text, rank, position });
     };
-    let of = &view.execution;
     // Lines must not wrap, so that they can be counted.
-    let title: String = format::title(of).chars().take(width.saturating_sub(1)).collect();
+    let title: String = format::title(&view.execution).chars().take(width.saturating_sub(1)).collect();
     push(format!("{bold}{title}{bold:#}"), 0);
     let name_width =
         view.jobs.iter().map(|job| printable(&job.job_name).chars().count()).max().unwrap_or(0).min(40);
@@ -95,16 +91,14 @@ fn lines(view: &ExecutionView, spinner: &str, width: usize) -> Vec<ViewLine> {
     lines
 }
 
-/// One job, truncated to the width of the terminal.
+/// Formats the line of a job, truncated to the width of the terminal.
 fn line(job: &JobView, spinner: &str, name_width: usize, width: usize) -> String {
     let (sign, style) = format::sign(job);
     let sign = if job.status == JobStatus::Running { spinner } else { sign };
-    let took = format::ran(job, format::now()).unwrap_or_default();
-    let rest = format!("{:name_width$}  {took:>7}  {}", Printable(&job.job_name), format::state(job));
-    let rest: String = rest.chars().filter(|c| !c.is_control()).take(width.saturating_sub(5)).collect();
-    let mut text = String::new();
-    let _ = write!(text, "  {style}{sign}{style:#} {}", rest.trim_end());
-    text
+    let run_time = format::ran(job, format::now()).unwrap_or_default();
+    let text = format!("{:name_width$}  {run_time:>7}  {}", Printable(&job.job_name), format::state(job));
+    let text: String = text.chars().filter(|c| !c.is_control()).take(width.saturating_sub(5)).collect();
+    format!("  {style}{sign}{style:#} {}", text.trim_end())
 }
 
 impl View for LiveView {

@@ -1,6 +1,6 @@
-//! One line per change, for pipes and logs.
+//! A view that prints one line per change, for pipes and log files.
 
-use super::{View, format};
+use super::{display::View, format};
 use crate::output::{self, Printable, SanitizedStream, printable_lines};
 use std::{
     collections::HashMap,
@@ -9,14 +9,14 @@ use std::{
 use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{api::ExecutionView, ids::JobId};
 
-/// Lines on standard output.
+/// A view that prints lines to standard output.
 pub struct PlainView {
     out: SanitizedStream<Stdout>,
     shown: HashMap<JobId, (JobStatus, u32)>,
 }
 
 impl PlainView {
-    /// A view that has shown nothing yet.
+    /// Creates a view that has shown nothing yet.
     pub fn new() -> Self {
         Self { out: output::stdout(), shown: HashMap::new() }
     }
@@ -25,18 +25,18 @@ impl PlainView {
 impl View for PlainView {
     fn show(&mut self, view: &ExecutionView) -> std::io::Result<()> {
         for job in &view.jobs {
-            let at = (job.status, job.attempt);
-            let before = self.shown.insert(job.id, at);
+            let state = (job.status, job.attempt);
+            let before = self.shown.insert(job.id, state);
             // Waiting jobs are not shown.
-            if before == Some(at) || matches!(job.status, JobStatus::Pending | JobStatus::Queued) {
+            if before == Some(state) || matches!(job.status, JobStatus::Pending | JobStatus::Queued) {
                 continue;
             }
             let (sign, style) = format::sign(job);
-            let took = format::ran(job, format::now()).filter(|_| job.status != JobStatus::Running);
-            let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
-            let state =
+            let run_time = format::ran(job, format::now()).filter(|_| job.status != JobStatus::Running);
+            let after = run_time.map(|run_time| format!(" after {run_time}")).unwrap_or_default();
+            let text =
                 if job.status == JobStatus::Running { "started".to_owned() } else { format::state(job) };
-            writeln!(self.out, "{style}{sign}{style:#} {}: {state}{took}", Printable(&job.job_name))?;
+            writeln!(self.out, "{style}{sign}{style:#} {}: {text}{after}", Printable(&job.job_name))?;
         }
         self.out.flush()
     }

@@ -1,28 +1,30 @@
-//! What holds wherever jobs run: each test is written once, for every backend.
+//! Tests that must pass on every backend.
 
-mod around;
-mod reported;
+mod job_features;
 mod secrets;
-pub use around::*;
-pub use reported::*;
+mod test_reports;
+pub use job_features::*;
 pub use secrets::*;
+pub use test_reports::*;
 
-use crate::support::{Backend, IGNORES_SIGTERM, TWO, finish, is_over, job, json, kind, signal, text};
+use crate::support::{
+    Backend, IGNORES_SIGTERM, TWO_JOBS, failure_kind, finish, has_ended, job, json, signal, text,
+};
 
-/// The suite's tests on a backend, unless there is none.
+/// Defines the suite's tests for a backend. With `None`, they do nothing.
 #[macro_export]
 macro_rules! suite {
     ($on:expr) => {
         $crate::suite!($on =>
             pipeline_runs_passes_artifacts_and_is_reported
-            a_failure_ends_with_1_shows_the_log_and_a_retry_runs_only_the_rest
+            failed_run_exits_with_1_and_its_retry_carries_over_successful_jobs
             uncommitted_changes_are_part_of_the_run
             interrupt_cancels_a_script_that_ignores_signals_and_removes_its_container
             cancel_by_another_process_ends_the_run
             concurrent_runs_of_one_commit_share_an_execution
             newer_run_of_a_group_cancels_the_older_one
             lost_worker_costs_an_attempt_and_no_shown_log_byte
-            unreachable_registry_is_tried_three_times
+            image_pull_is_attempted_three_times
             script_that_ignores_its_timeout_is_killed
             job_out_of_memory_reports_the_reason
             second_run_uses_the_cache
@@ -73,110 +75,111 @@ jobs:
 "#;
 
 pub fn pipeline_runs_passes_artifacts_and_is_reported(on: &Backend) {
-    let mut place = on.place(FULL_PIPELINE);
-    let run = place.tidemill(&["run"]);
+    let mut env = on.test_env(FULL_PIPELINE);
+    let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     let shown = text(&run.stdout);
     assert!(shown.contains("✓ use [size=large]: succeeded"), "{shown}");
     assert!(shown.contains("! may-fail: failed (allowed)"), "{shown}");
 
-    let log = text(&place.of_latest(&["logs", "--job", "make"]).stdout);
+    let log = text(&env.on_latest(&["logs", "--job", "make"]).stdout);
     assert!(log.contains("from the repository\n"), "{log}");
-    let report = json(&place.of_latest(&["report", "--format", "json"]));
+    let report = json(&env.on_latest(&["report", "--format", "json"]));
     assert_eq!(report["critical_path"].as_array().unwrap().len(), 3, "{report:#}");
     assert_eq!(report["jobs"][1]["waited_on"], "make", "{report:#}");
-    let junit = text(&place.of_latest(&["report", "--format", "junit"]).stdout);
+    let junit = text(&env.on_latest(&["report", "--format", "junit"]).stdout);
     assert!(junit.contains("<testsuite name=\"test\"") && junit.contains("tests=\"3\""), "{junit}");
 
-    let out = place.dir.path().join("fetched");
-    let fetched = place.of_latest(&["artifacts", "--job", "make", "--output", out.to_str().unwrap()]);
+    let out = env.dir.path().join("fetched");
+    let fetched = env.on_latest(&["artifacts", "--job", "make", "--output", out.to_str().unwrap()]);
     assert_eq!(fetched.status.code(), Some(0), "{fetched:?}");
     assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"made\x01\xff");
-    place.wait_until_clean();
+    env.wait_until_clean();
 }
 
-pub fn a_failure_ends_with_1_shows_the_log_and_a_retry_runs_only_the_rest(on: &Backend) {
-    let place = on.place(
+pub fn failed_run_exits_with_1_and_its_retry_carries_over_successful_jobs(on: &Backend) {
+    let env = on.test_env(
         r#"
 name: once
 stages: [a, b]
 defaults: { image: "IMAGE" }
 jobs:
   good: { stage: a, script: ["true"] }
-  bad: { stage: a, script: ["echo the last words", "exit 7"] }
+  bad: { stage: a, script: ["echo last output", "exit 7"] }
   after: { stage: b, script: ["true"] }
 "#,
     );
-    let run = place.tidemill(&["run"]);
+    let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
-    assert!(text(&run.stderr).contains("the last words"), "{run:?}");
-    let view = place.latest();
+    assert!(text(&run.stderr).contains("last output"), "{run:?}");
+    let view = env.latest();
     assert_eq!(job(&view, "bad")["exit_code"], 7);
     assert_eq!(job(&view, "after")["status"], "SKIPPED");
-    let retry = place.of_latest(&["retry"]);
+    let retry = env.on_latest(&["retry"]);
     assert_eq!(retry.status.code(), Some(1), "{retry:?}");
-    let view = place.latest();
+    let view = env.latest();
     assert_eq!(view["execution"]["run_number"], 2);
     assert!(job(&view, "good")["carried_from"].is_string(), "{view:#}");
 }
 
 pub fn uncommitted_changes_are_part_of_the_run(on: &Backend) {
-    let place = on.place(
+    let env = on.test_env(
         "name: dirty\nstages: [a]\njobs:\n  show: { stage: a, image: \"IMAGE\", script: [cat source.txt new.txt] }\n",
     );
-    std::fs::write(place.repo().join("source.txt"), "changed\n").unwrap();
-    std::fs::write(place.repo().join("new.txt"), "not even added\n").unwrap();
-    let run = place.tidemill(&["run"]);
+    std::fs::write(env.repo().join("source.txt"), "changed\n").unwrap();
+    std::fs::write(env.repo().join("new.txt"), "untracked\n").unwrap();
+    let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
-    assert!(place.log("show").contains("changed\nnot even added\n"), "{}", place.log("show"));
+    assert!(env.log("show").contains("changed\nuntracked\n"), "{}", env.log("show"));
 }
 
 pub fn interrupt_cancels_a_script_that_ignores_signals_and_removes_its_container(on: &Backend) {
-    let mut place = on.place(IGNORES_SIGTERM);
-    let run = place.spawn(&["run"]);
-    place.wait_for("the job runs", |view| {
-        job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0 && place.log("deaf").contains("ready\n")
+    let mut env = on.test_env(IGNORES_SIGTERM);
+    let run = env.spawn(&["run"]);
+    env.wait_for("the job runs", |view| {
+        job(view, "deaf")["log_bytes"].as_u64().unwrap() > 0 && env.log("deaf").contains("ready\n")
     });
     signal(&run, "INT");
     let run = finish(run);
     assert_eq!(run.status.code(), Some(130), "{run:?}");
-    let view = place.latest();
+    let view = env.latest();
     assert_eq!(
         (&view["execution"]["status"], &job(&view, "deaf")["status"]),
         (&"CANCELED".into(), &"CANCELED".into())
     );
-    place.wait_until_clean();
+    env.wait_until_clean();
 }
 
 pub fn cancel_by_another_process_ends_the_run(on: &Backend) {
-    let place = on.place(&TWO.replace("sleep 3", "sleep 600"));
-    let run = place.spawn(&["run"]);
-    place.wait_until_begun();
-    let cancel = place.of_latest(&["cancel"]);
+    let env = on.test_env(&TWO_JOBS.replace("sleep 3", "sleep 600"));
+    let run = env.spawn(&["run"]);
+    env.wait_until_started();
+    let cancel = env.on_latest(&["cancel"]);
     assert_eq!(cancel.status.code(), Some(0), "{cancel:?}");
     let run = finish(run);
     assert_eq!(run.status.code(), Some(130), "{run:?}");
-    let view = place.latest();
+    let view = env.latest();
     assert_eq!(job(&view, "slow")["status"], "CANCELED", "{view:#}");
-    assert_eq!(job(&view, "after")["attempt"], 0, "nothing starts after a cancel: {view:#}");
+    assert_eq!(job(&view, "after")["attempt"], 0, "no job starts after a cancel: {view:#}");
 }
 
 pub fn concurrent_runs_of_one_commit_share_an_execution(on: &Backend) {
-    let place = on
-        .place("name: same\nstages: [a]\njobs:\n  slow: { stage: a, image: \"IMAGE\", script: [sleep 2] }\n");
-    let first = place.spawn(&["run"]);
-    place.wait_for("it is recorded", |_| true);
-    let second = place.tidemill(&["run"]);
+    let env = on.test_env(
+        "name: same\nstages: [a]\njobs:\n  slow: { stage: a, image: \"IMAGE\", script: [sleep 2] }\n",
+    );
+    let first = env.spawn(&["run"]);
+    env.wait_for("the execution is recorded", |_| true);
+    let second = env.tidemill(&["run"]);
     let first = finish(first);
     assert_eq!((first.status.code(), second.status.code()), (Some(0), Some(0)), "{first:?} {second:?}");
     assert!(text(&second.stdout).contains("is already running"), "{second:?}");
-    assert_eq!(place.executions().len(), 1);
-    assert_eq!(place.tidemill(&["run", "--force", "--quiet"]).status.code(), Some(0));
-    assert_eq!(place.executions().len(), 2);
+    assert_eq!(env.executions().len(), 1);
+    assert_eq!(env.tidemill(&["run", "--force", "--quiet"]).status.code(), Some(0));
+    assert_eq!(env.executions().len(), 2);
 }
 
 pub fn newer_run_of_a_group_cancels_the_older_one(on: &Backend) {
-    let place = on.place(
+    let env = on.test_env(
         r#"
 name: pushed
 stages: [a, b]
@@ -188,60 +191,60 @@ jobs:
   after: { stage: b, script: ["true"] }
 "#,
     );
-    let older = place.spawn(&["run"]);
-    place.wait_until_begun();
-    let newer = place.tidemill(&["run", "-e", "SECONDS_TO_SLEEP=0"]);
+    let older = env.spawn(&["run"]);
+    env.wait_until_started();
+    let newer = env.tidemill(&["run", "-e", "SECONDS_TO_SLEEP=0"]);
     assert_eq!(newer.status.code(), Some(0), "{newer:?}");
     let older = finish(older);
     assert_eq!(older.status.code(), Some(130), "{older:?}");
     assert!(text(&older.stdout).contains("was superseded by a newer execution"), "{older:?}");
-    let executions = place.executions();
+    let executions = env.executions();
     assert_eq!(executions[1]["superseded_by"], executions[0]["id"], "{executions:#?}");
 }
 
 pub fn lost_worker_costs_an_attempt_and_no_shown_log_byte(on: &Backend) {
-    let mut place = on.place(TWO);
-    let run = place.spawn(&["run"]);
-    place.wait_until_begun();
-    let shown = place.log("slow");
-    let run = place.lose_worker(run);
-    place.start_worker("second");
-    let view = place.wait_for("the execution ends", is_over);
+    let mut env = on.test_env(TWO_JOBS);
+    let run = env.spawn(&["run"]);
+    env.wait_until_started();
+    let shown = env.log("slow");
+    let run = env.kill_worker(run);
+    env.start_worker("second");
+    let view = env.wait_for("the execution ends", has_ended);
     assert_eq!(view["execution"]["status"], "SUCCESS", "{view:#}");
     assert_eq!(job(&view, "slow")["attempt"], 2, "{view:#}");
     assert_eq!(job(&view, "slow")["attempts"][0]["failure"]["kind"], "worker_lost", "{view:#}");
-    let kept = text(&place.of_latest(&["logs", "--job", "slow", "--attempt", "1"]).stdout);
-    assert!(kept.contains("begun\n") && kept.starts_with(&shown), "{kept} / {shown}");
+    let stored = text(&env.on_latest(&["logs", "--job", "slow", "--attempt", "1"]).stdout);
+    assert!(stored.contains("begun\n") && stored.starts_with(&shown), "{stored} / {shown}");
     if let Some(run) = run.map(finish) {
         assert_eq!(run.status.code(), Some(0), "{run:?}");
     }
-    place.wait_until_clean();
+    env.wait_until_clean();
 }
 
-pub fn unreachable_registry_is_tried_three_times(on: &Backend) {
-    let place = on.place(
+pub fn image_pull_is_attempted_three_times(on: &Backend) {
+    let env = on.test_env(
         "name: i\nstages: [a]\njobs:\n  j: { stage: a, image: \"127.0.0.1:1/no/such:image\", script: [x] }\n",
     );
-    let run = place.tidemill(&["run"]);
+    let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
-    let view = place.latest();
-    assert_eq!(kind(&view, "j"), "image_pull_failed", "{view:#}");
+    let view = env.latest();
+    assert_eq!(failure_kind(&view, "j"), "image_pull_failed", "{view:#}");
     assert_eq!(job(&view, "j")["attempts"].as_array().unwrap().len(), 2, "{view:#}");
     assert_eq!(job(&view, "j")["attempt"], 3, "{view:#}");
     let id = view["execution"]["id"].as_str().unwrap();
-    let letters = text(&place.tidemill(&["dead-letters", id]).stdout);
+    let letters = text(&env.tidemill(&["dead-letters", id]).stdout);
     assert!(letters.contains(" j  3 attempt(s)") && letters.contains("  attempt 1: "), "{letters}");
-    let report = text(&place.of_latest(&["report"]).stdout);
+    let report = text(&env.on_latest(&["report"]).stdout);
     assert!(report.contains("j attempt 2: ") && report.contains("dead letter: "), "{report}");
-    let dismissed = text(&place.tidemill(&["dead-letters", "--dismiss", id]).stdout);
+    let dismissed = text(&env.tidemill(&["dead-letters", "--dismiss", id]).stdout);
     assert!(dismissed.contains("dismissed j"), "{dismissed}");
-    assert!(text(&place.tidemill(&["dead-letters", id]).stdout).contains("no dead letters"));
-    let words = job(&view, "j")["failure_reason"]["message"].as_str().unwrap();
-    assert!(words.contains("127.0.0.1:1/no/such:image"), "{words}");
+    assert!(text(&env.tidemill(&["dead-letters", id]).stdout).contains("no dead letters"));
+    let message = job(&view, "j")["failure_reason"]["message"].as_str().unwrap();
+    assert!(message.contains("127.0.0.1:1/no/such:image"), "{message}");
 }
 
 pub fn script_that_ignores_its_timeout_is_killed(on: &Backend) {
-    let mut place = on.place(
+    let mut env = on.test_env(
         r#"
 name: deaf
 stages: [a]
@@ -249,13 +252,13 @@ jobs:
   j: { stage: a, image: "IMAGE", timeout: 1s, script: ["trap '' TERM", "while true; do sleep 1; done"] }
 "#,
     );
-    assert_eq!(place.tidemill(&["run"]).status.code(), Some(1));
-    assert_eq!(kind(&place.latest(), "j"), "timed_out");
-    place.wait_until_clean();
+    assert_eq!(env.tidemill(&["run"]).status.code(), Some(1));
+    assert_eq!(failure_kind(&env.latest(), "j"), "timed_out");
+    env.wait_until_clean();
 }
 
 pub fn job_out_of_memory_reports_the_reason(on: &Backend) {
-    let place = on.place(
+    let env = on.test_env(
         r#"
 name: greedy
 stages: [a]
@@ -267,7 +270,7 @@ jobs:
     script: ["head -c 300000000 /dev/zero | tail -c 250000000 | wc -c"]
 "#,
     );
-    let run = place.tidemill(&["run"]);
+    let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
-    assert_eq!(kind(&place.latest(), "j"), "out_of_memory", "{:#}", place.latest());
+    assert_eq!(failure_kind(&env.latest(), "j"), "out_of_memory", "{:#}", env.latest());
 }

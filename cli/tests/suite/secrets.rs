@@ -1,6 +1,6 @@
-//! Secrets, on every backend: set, given, and found nowhere.
+//! Secrets, on every backend: they reach jobs, and are masked everywhere else.
 
-use crate::support::{Backend, Place, finish, job, kind, text, wait_until};
+use crate::support::{Backend, TestEnv, failure_kind, finish, job, text, wait_until};
 use std::{
     fs,
     io::Write,
@@ -8,9 +8,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// Runs a command with this on its standard input.
-fn with_input(place: &Place, words: &[&str], input: &str) -> Output {
-    let mut command = place.command(words);
+/// Runs a command with `input` on standard input.
+fn with_input(env: &TestEnv, args: &[&str], input: &str) -> Output {
+    let mut command = env.command(args);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -19,7 +19,8 @@ fn with_input(place: &Place, words: &[&str], input: &str) -> Output {
 
 const PASSWORD: &str = "correct-horse/battery staple+";
 const KEY: &str = "-----BEGIN OF A KEY-----\nline-two-of-the-key\nthe/third+line=of it\n";
-/// The secrets, and their forms, each without what depends on its neighbours: base64 at each of three places, URL-encoded, hex, JSON.
+/// Substrings of the secrets in plain text and encoded: base64 at each of the three offsets, URL-encoded, hex, and JSON. They omit
+/// the characters that depend on adjacent text.
 const ENCODED_FORMS: [&str; 12] = [
     PASSWORD,
     "correct-horse/battery",
@@ -35,8 +36,8 @@ const ENCODED_FORMS: [&str; 12] = [
     "bGluZS10d28tb2YtdGhlLWtle",
 ];
 
-/// The sink answers whoever connects, and `nc` ends with that answer: what it is to send must be there by then, in a file and not in
-/// a pipe that is still to be filled.
+/// The sink replies to every connection, and `nc` exits at the reply. Therefore `nc` sends a complete file, not a pipe that is still
+/// being filled.
 const LEAKING_PIPELINE: &str = r#"
 name: leaky
 stages: [a]
@@ -64,7 +65,7 @@ jobs:
       - printf '%s\n' "$KEY" | while IFS= read -r line; do echo "> $line"; sleep 0.1; done
       - echo "$PASSWORD" >&2; ls "$PASSWORD" || true
       - echo "got $PASSWORD" >/tmp/got; until [ "$(nc sink 5432 </tmp/got)" = ok ]; do sleep 0.1; done
-      - echo all is said
+      - echo all printed
       - while [ ! -e /tmp/go ]; do sleep 0.1; done
       - '"$PASSWORD"'
     after_script: ['echo "after: $KEY"']
@@ -74,41 +75,41 @@ jobs:
 "#;
 
 pub fn secret_printed_in_ten_encodings_is_masked_everywhere(on: &Backend) {
-    let mut place = on.talkative_place(LEAKING_PIPELINE);
-    let set = with_input(&place, &["secret", "set", "PASSWORD"], &format!("{PASSWORD}\n"));
+    let mut env = on.test_env_with_logs(LEAKING_PIPELINE);
+    let set = with_input(&env, &["secret", "set", "PASSWORD"], &format!("{PASSWORD}\n"));
     assert_eq!(set.status.code(), Some(0), "{set:?}");
     let key_file = tempfile::NamedTempFile::new().unwrap();
     fs::write(key_file.path(), KEY).unwrap();
-    let set_key = place.tidemill(&["secret", "set", "KEY", "--file", key_file.path().to_str().unwrap()]);
+    let set_key = env.tidemill(&["secret", "set", "KEY", "--file", key_file.path().to_str().unwrap()]);
     assert_eq!(set_key.status.code(), Some(0), "{set_key:?}");
-    let listed = place.tidemill(&["secret", "list"]);
+    let listed = env.tidemill(&["secret", "list"]);
     assert!(
         text(&listed.stdout).starts_with("KEY ") && text(&listed.stdout).contains("\nPASSWORD "),
         "{listed:?}"
     );
 
-    // Not into pipes, which nobody empties meanwhile.
-    let file = |name: &str| fs::File::create(place.dir.path().join(name)).unwrap();
-    let mut run = place.command(&["run"]);
+    // Write to files: nothing would drain pipes while the test waits.
+    let file = |name: &str| fs::File::create(env.dir.path().join(name)).unwrap();
+    let mut run = env.command(&["run"]);
     let run = run.stdin(Stdio::null()).stdout(file("run.out")).stderr(file("run.log")).spawn().unwrap();
-    place.wait_for("all is said", |_| place.log("prints").contains("\nall is said\n"));
-    let engine = what_the_engine_says(&place);
+    env.wait_for("all printed", |_| env.log("prints").contains("\nall printed\n"));
+    let engine = engine_output(&env);
     let released = wait_until(|| {
-        for container in place.containers() {
+        for container in env.containers() {
             let _ = docker(&["exec", &container, "touch", "/tmp/go"]);
         }
-        place.log("prints").contains("after: ")
+        env.log("prints").contains("after: ")
     });
-    assert!(released.is_ok(), "{}", place.log("prints"));
+    assert!(released.is_ok(), "{}", env.log("prints"));
     let run = finish(run);
-    assert_eq!(run.status.code(), Some(1), "the last command is none: {run:?}");
+    assert_eq!(run.status.code(), Some(1), "the last command does not exist: {run:?}");
 
-    let view = place.latest();
+    let view = env.latest();
     assert_eq!(
-        (kind(&view, "prints").as_str(), job(&view, "gets-none")["status"].as_str()),
+        (failure_kind(&view, "prints").as_str(), job(&view, "gets-none")["status"].as_str()),
         ("script_failed", Some("SUCCESS"))
     );
-    let log = place.log("prints");
+    let log = env.log("prints");
     assert!(log.matches("[masked]").count() >= 18, "{log}");
     for shown in [
         "https://x/?p=[masked]\n",
@@ -119,32 +120,32 @@ pub fn secret_printed_in_ten_encodings_is_masked_everywhere(on: &Backend) {
     ] {
         assert!(log.contains(shown), "{shown} in {log}");
     }
-    let of_latest = |words: &[&str]| format!("{:?}", place.of_latest(words));
-    let said = [
+    let on_latest = |args: &[&str]| format!("{:?}", env.on_latest(args));
+    let outputs = [
         ("secret set", format!("{set:?} {set_key:?}")),
-        ("secret list", format!("{listed:?} {:?}", place.tidemill(&["secret", "list", "--json"]))),
+        ("secret list", format!("{listed:?} {:?}", env.tidemill(&["secret", "list", "--json"]))),
         ("logs", log),
         ("status", view.to_string()),
-        ("report", of_latest(&["report", "--format", "json"])),
-        ("artifacts", of_latest(&["artifacts"])),
-        ("audit", format!("{:?}", place.tidemill(&["audit", "--json"]))),
+        ("report", on_latest(&["report", "--format", "json"])),
+        ("artifacts", on_latest(&["artifacts"])),
+        ("audit", format!("{:?}", env.tidemill(&["audit", "--json"]))),
         ("the engine", engine),
     ];
-    for (what, text) in &said {
+    for (source, text) in &outputs {
         if let Some(form) = ENCODED_FORMS.iter().find(|form| text.contains(**form)) {
-            panic!("{what} says {form}: {text}");
+            panic!("{source} contains {form}: {text}");
         }
     }
-    let removed = place.tidemill(&["secret", "remove", "PASSWORD"]);
+    let removed = env.tidemill(&["secret", "remove", "PASSWORD"]);
     assert_eq!(removed.status.code(), Some(0), "{removed:?}");
-    place.wait_until_clean();
+    env.wait_until_clean();
 
-    // Everything that is left of it on this machine: records, logs, objects, the worker's directories, what the processes said.
+    // Search all files on this machine: records, logs, objects, the worker's directories, and process output.
     let mut files = Vec::new();
-    collect(place.dir.path(), &mut files);
+    collect_files(env.dir.path(), &mut files);
     let logs = files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "log"));
-    let said: u64 = logs.map(|log| fs::metadata(log).unwrap().len()).sum();
-    assert!(said > 10_000, "they say all that they can: {said} bytes");
+    let log_bytes: u64 = logs.map(|log| fs::metadata(log).unwrap().len()).sum();
+    assert!(log_bytes > 10_000, "trace logging is on: {log_bytes} bytes");
     for file in files {
         let Ok(bytes) = fs::read(&file) else { continue };
         for form in ENCODED_FORMS {
@@ -154,37 +155,37 @@ pub fn secret_printed_in_ten_encodings_is_masked_everywhere(on: &Backend) {
     }
 }
 
-fn docker(words: &[&str]) -> Output {
-    Command::new("docker").args(words).output().unwrap()
+fn docker(args: &[&str]) -> Output {
+    Command::new("docker").args(args).output().unwrap()
 }
 
-/// All that the engine shows of the containers while they run, and the commands of the processes in them.
-fn what_the_engine_says(place: &Place) -> String {
-    let containers = place.containers();
-    let (mut said, mut seen) = (String::new(), 0);
+/// Returns the output of `docker inspect`, `docker logs` and `docker top` for the running containers.
+fn engine_output(env: &TestEnv) -> String {
+    let containers = env.containers();
+    let (mut output, mut inspected_count) = (String::new(), 0);
     for container in &containers {
         let inspected = docker(&["inspect", container]);
-        // The other job's may be removed by now.
+        // The other job's container may have been removed.
         if text(&inspected.stderr).contains("No such object") {
             continue;
         }
         assert!(inspected.status.success(), "{inspected:?}");
-        seen += 1;
-        for output in [inspected, docker(&["logs", container]), docker(&["top", container, "-o", "pid,args"])]
+        inspected_count += 1;
+        for result in [inspected, docker(&["logs", container]), docker(&["top", container, "-o", "pid,args"])]
         {
-            said += &text(&output.stdout);
-            said += &text(&output.stderr);
+            output += &text(&result.stdout);
+            output += &text(&result.stderr);
         }
     }
-    assert!(seen >= 2, "a job and its service: {containers:?}");
-    said
+    assert!(inspected_count >= 2, "a job and its service: {containers:?}");
+    output
 }
 
-fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+fn collect_files(directory: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() && !path.is_symlink() {
-            collect(&path, files);
+            collect_files(&path, files);
         } else {
             files.push(path);
         }
@@ -192,13 +193,13 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
 }
 
 pub fn missing_secret_error_names_the_command_that_sets_it(on: &Backend) {
-    let place = on.place(
+    let env = on.test_env(
         "name: unset\nstages: [a]\njobs:\n  uses: { stage: a, image: \"IMAGE\", script: [\"true\"], secrets: [NOT_THERE] }\n",
     );
-    let run = place.tidemill(&["run"]);
+    let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
-    let view = place.latest();
-    assert_eq!(kind(&view, "uses"), "secret_unavailable");
-    let words = job(&view, "uses")["failure_reason"]["message"].as_str().unwrap();
-    assert!(words.contains("tidemill secret set NOT_THERE"), "{words}");
+    let view = env.latest();
+    assert_eq!(failure_kind(&view, "uses"), "secret_unavailable");
+    let message = job(&view, "uses")["failure_reason"]["message"].as_str().unwrap();
+    assert!(message.contains("tidemill secret set NOT_THERE"), "{message}");
 }

@@ -1,6 +1,6 @@
-//! Where the tests' commands run their jobs: in their own process, or on a deployment with a worker for each place.
+//! Backends of tests: the embedded server, a server, or an existing deployment, with a worker for each environment.
 
-use super::{Place, finish, signal, text};
+use super::{TestEnv, finish, signal, text};
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -8,8 +8,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Variables that would point a command elsewhere than the test means.
-const POINTERS: [&str; 6] = [
+/// Environment variables that would redirect a command to another deployment or data directory.
+const CLEARED_VARIABLES: [&str; 6] = [
     "TIDEMILL_SERVER",
     "TIDEMILL_TOKEN",
     "TIDEMILL_PROFILE",
@@ -18,76 +18,76 @@ const POINTERS: [&str; 6] = [
     "TIDEMILL_INSECURE_HTTP",
 ];
 
-/// What runs the jobs.
+/// Where jobs run.
 #[derive(Debug, Clone)]
 pub enum Backend {
-    /// The command itself.
+    /// In the process of the command.
     Embedded,
-    /// A server without workers of its own, and a worker: both are started for the place.
+    /// On a server without workers and a worker, both started for the environment.
     Server,
-    /// A deployment that is there already; a worker is started for the place.
+    /// On an existing deployment, with a worker started for the environment.
     Deployment(Deployment),
 }
 
-/// How a deployment is reached.
+/// Addresses and credentials of a deployment.
 #[derive(Debug, Clone)]
 pub struct Deployment {
     pub server: String,
     pub token: String,
     pub worker_token: String,
-    /// The job queue, for workers that take their jobs from one.
+    /// URL of the job queue, for workers that receive jobs from a queue.
     pub queue_url: Option<String>,
-    /// The queue of jobs that demand `gpu=true`.
+    /// URL of the queue for jobs that require `gpu=true`.
     pub labelled_queue_url: Option<String>,
-    /// What the worker's AWS SDK reads.
+    /// Environment variables for the worker's AWS SDK.
     pub aws: Vec<(String, String)>,
 }
 
 impl Backend {
-    /// A repository with this pipeline, committed, whose commands are pointed at this backend.
-    pub fn place(&self, pipeline: &str) -> Place {
-        self.equip(Place::new(pipeline))
+    /// Creates an environment with this pipeline whose commands use this backend.
+    pub fn test_env(&self, pipeline: &str) -> TestEnv {
+        self.connect(TestEnv::new(pipeline))
     }
 
-    /// The same, whose server and worker write all that they can say into [`Place::logs`].
-    pub fn talkative_place(&self, pipeline: &str) -> Place {
-        let mut place = Place::new(pipeline);
-        place.logs = true;
-        // Saying so much takes time, and here no lease is to run out.
-        place.lease_ttl_ms = 30_000;
-        self.equip(place)
+    /// Creates an environment like [`Backend::test_env`] whose processes write trace logs to files.
+    pub fn test_env_with_logs(&self, pipeline: &str) -> TestEnv {
+        let mut env = TestEnv::new(pipeline);
+        env.logs = true;
+        // Trace logging is slow, and leases must not expire.
+        env.lease_ttl_ms = 30_000;
+        self.connect(env)
     }
 
-    fn equip(&self, mut place: Place) -> Place {
+    fn connect(&self, mut env: TestEnv) -> TestEnv {
         match self {
             Self::Embedded => {}
             Self::Server => {
-                let (server, url) = serve(&place, &place.dir.path().join("server"), "0");
-                let token = fs::read_to_string(place.dir.path().join("server/token")).unwrap();
-                let words = ["token", "create", "--name", "w", "--scope", "worker"];
-                let made = binary(&place, &place.dir.path().join("server")).args(words).output().unwrap();
+                let (server, url) = serve(&env, &env.dir.path().join("server"), "0");
+                let token = fs::read_to_string(env.dir.path().join("server/token")).unwrap();
+                let args = ["token", "create", "--name", "w", "--scope", "worker"];
+                let created = binary(&env, &env.dir.path().join("server")).args(args).output().unwrap();
                 let deployment = Deployment {
                     server: url,
-                    worker_token: String::from_utf8(made.stdout).unwrap().trim().to_owned(),
+                    worker_token: String::from_utf8(created.stdout).unwrap().trim().to_owned(),
                     token,
                     queue_url: None,
                     labelled_queue_url: None,
                     aws: Vec::new(),
                 };
-                place.server = Some(server);
-                place.join(deployment);
+                env.server = Some(server);
+                env.join_deployment(deployment);
             }
-            Self::Deployment(deployment) => place.join(deployment.clone()),
+            Self::Deployment(deployment) => env.join_deployment(deployment.clone()),
         }
-        place
+        env
     }
 
-    /// The deployment that the file `TIDEMILL_TEST_CLOUD_ENV` describes, by lines `NAME=VALUE`: `TIDEMILL_SERVER`,
-    /// `TIDEMILL_TOKEN`, `TIDEMILL_QUEUE_URL`, if it has another `TIDEMILL_WORKER_TOKEN`, and what the AWS SDK reads.
-    /// No other worker may take jobs from its queue meanwhile. `None`, and the reason is printed: there is none.
+    /// Returns the deployment that the file in `TIDEMILL_TEST_CLOUD_ENV` describes, with lines `NAME=VALUE`: `TIDEMILL_SERVER`,
+    /// `TIDEMILL_TOKEN`, `TIDEMILL_QUEUE_URL`, optionally `TIDEMILL_WORKER_TOKEN`, and variables of the AWS SDK. No other worker may
+    /// receive jobs from its queue during the test. Returns `None` and prints the reason if the variable is not set.
     pub fn cloud() -> Option<Self> {
         let Some(path) = std::env::var_os("TIDEMILL_TEST_CLOUD_ENV") else {
-            println!("skipped: TIDEMILL_TEST_CLOUD_ENV names no file that describes a deployment");
+            println!("skipped: TIDEMILL_TEST_CLOUD_ENV is not set");
             return None;
         };
         let lines = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -100,7 +100,7 @@ impl Backend {
             .collect();
         let get = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         let need = |name: &str| get(name).unwrap_or_else(|| panic!("{} does not set {name}", path.display()));
-        // The worker's own credentials, where it has some; they come last and so win.
+        // The worker's own credentials, if any, override the others.
         let own = [
             ("AWS_ACCESS_KEY_ID", get("TIDEMILL_WORKER_ACCESS_KEY_ID")),
             ("AWS_SECRET_ACCESS_KEY", get("TIDEMILL_WORKER_SECRET_ACCESS_KEY")),
@@ -118,32 +118,32 @@ impl Backend {
     }
 }
 
-/// The binary, in the place's repository, pointed at nothing, with its own data directory.
-pub fn binary(place: &Place, data: &Path) -> Command {
+/// Creates a command of the binary in the environment's repository, with this data directory and without a deployment.
+pub fn binary(env: &TestEnv, data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
-    command.current_dir(place.repo());
-    for pointer in POINTERS {
-        command.env_remove(pointer);
+    command.current_dir(env.repo());
+    for variable in CLEARED_VARIABLES {
+        command.env_remove(variable);
     }
-    if place.logs {
+    if env.logs {
         command.env("TIDEMILL_LOG", "trace");
     }
     command
         .env("TIDEMILL_DATA_DIR", data)
-        .env("TIDEMILL_CONFIG", place.dir.path().join("config.toml"))
-        .env("TIDEMILL_LEASE_TTL_MS", place.lease_ttl_ms.to_string())
-        // What this machine may have of it is none of the tests' business.
+        .env("TIDEMILL_CONFIG", env.dir.path().join("config.toml"))
+        .env("TIDEMILL_LEASE_TTL_MS", env.lease_ttl_ms.to_string())
+        // Tests must not use the instance metadata of this machine.
         .env("TIDEMILL_IMDS", "http://127.0.0.1:1");
     command
 }
 
-/// A server on this data directory, once it answers; and its address.
-pub fn serve(place: &Place, data: &Path, workers: &str) -> (Child, String) {
-    let mut server = binary(place, data)
+/// Starts a server on this data directory, waits until it listens, and returns it with its URL.
+pub fn serve(env: &TestEnv, data: &Path, workers: &str) -> (Child, String) {
+    let mut server = binary(env, data)
         .args(["server", "--listen", "127.0.0.1:0", "--workers", workers])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(place.log_of("server"))
+        .stderr(env.log_output("server"))
         .spawn()
         .unwrap();
     let mut line = String::new();
@@ -152,7 +152,7 @@ pub fn serve(place: &Place, data: &Path, workers: &str) -> (Child, String) {
     (server, url.trim_end_matches(',').to_owned())
 }
 
-/// Stops a server or a worker as a service manager does; it must end well.
+/// Stops a server or a worker like a service manager does. It must exit with 0.
 pub fn stop(mut process: Child) {
     signal(&process, "TERM");
     drop(process.stdout.take());
@@ -160,15 +160,15 @@ pub fn stop(mut process: Child) {
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
 
-/// What a place on a deployment has beside its repository.
-impl Place {
-    fn join(&mut self, deployment: Deployment) {
+/// Processes, containers and networks of an environment.
+impl TestEnv {
+    fn join_deployment(&mut self, deployment: Deployment) {
         self.worker_data = self.dir.path().join("worker");
         self.deployment = Some(deployment);
         self.start_worker("first");
     }
 
-    /// Starts a worker for this place: where the commands themselves run the jobs, a server that does.
+    /// Starts a worker for this environment; with the embedded backend, a server with workers.
     pub fn start_worker(&mut self, name: &str) {
         let Some(deployment) = &self.deployment else {
             let (server, _) = serve(self, &self.data, "2");
@@ -180,7 +180,7 @@ impl Place {
         self.worker = Some(worker);
     }
 
-    /// Starts one more worker, with the label `gpu=true`, on a deployment.
+    /// Starts another worker with the label `gpu=true`. Requires a deployment.
     pub fn start_labelled_worker(&mut self) {
         let deployment = self.deployment.as_ref().unwrap();
         let queue = deployment.labelled_queue_url.as_deref();
@@ -195,29 +195,29 @@ impl Place {
         data: &Path,
         queue: Option<&str>,
         name: &str,
-        words: &[&str],
+        args: &[&str],
     ) -> Child {
         let mut command = binary(self, data);
-        command.args(["worker", "--name", name]).args(words);
+        command.args(["worker", "--name", name]).args(args);
         command.env("TIDEMILL_SERVER", &deployment.server).env("TIDEMILL_TOKEN", &deployment.worker_token);
         command.envs(queue.iter().map(|url| ("TIDEMILL_QUEUE_URL", url)));
-        // It ends once its last request to the queue has been answered.
+        // The worker exits only after its last request to the queue was answered.
         command.env("TIDEMILL_QUEUE_WAIT", "1s");
         command.envs(deployment.aws.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log_of(name));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log_output(name));
         command.spawn().unwrap()
     }
 
-    /// Where a process of this place that stays writes its log.
-    fn log_of(&self, name: &str) -> Stdio {
+    /// Returns the standard error of a long-running process: a log file, if logs are enabled.
+    fn log_output(&self, name: &str) -> Stdio {
         if !self.logs {
             return Stdio::null();
         }
         Stdio::from(fs::File::create(self.dir.path().join(format!("{name}.log"))).unwrap())
     }
 
-    /// Kills whoever runs the jobs of `run`, so that it cannot say a word; `run` is still there if it is another one.
-    pub fn lose_worker(&mut self, run: Child) -> Option<Child> {
+    /// Kills the process that runs the jobs of `run`. Returns `run` unless it is that process.
+    pub fn kill_worker(&mut self, run: Child) -> Option<Child> {
         if let Some(mut worker) = self.worker.take() {
             signal(&worker, "KILL");
             worker.wait().unwrap();
@@ -228,16 +228,16 @@ impl Place {
         None
     }
 
-    /// Stops what was started for this place.
+    /// Stops the processes of this environment.
     pub fn stop_all(&mut self) {
-        // The worker first: what it gives back must still be taken.
+        // Workers first: the server must accept the jobs that they give back.
         let processes = [self.labelled_worker.take(), self.worker.take(), self.server.take()];
         for process in processes.into_iter().flatten() {
             stop(process);
         }
     }
 
-    /// Containers, running or not, of workers on this place's data.
+    /// Returns the ids of all containers of this environment's workers, including stopped ones.
     pub fn containers(&self) -> Vec<String> {
         let data = self.worker_data.join("worker");
         let Ok(data) = data.canonicalize() else { return Vec::new() };
@@ -247,7 +247,7 @@ impl Place {
         text(&listed.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// Networks of workers on this place's data.
+    /// Returns the ids of the networks of this environment's workers.
     pub fn networks(&self) -> Vec<String> {
         let data = self.worker_data.join("worker");
         let Ok(data) = data.canonicalize() else { return Vec::new() };
@@ -257,8 +257,8 @@ impl Place {
         text(&listed.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// Where this place's workers keep what a job needs while it runs.
-    pub fn rooms(&self) -> PathBuf {
+    /// Returns the directory with the working files of running jobs.
+    pub fn work_dir(&self) -> PathBuf {
         self.worker_data.join("worker/work")
     }
 }

@@ -1,4 +1,4 @@
-//! A repository, a data directory and the real binary; everything is gone afterwards.
+//! Test environments: a repository, a data directory and the real binary. Everything is removed on drop.
 #![allow(
     dead_code,
     unused_imports,
@@ -22,13 +22,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longer than anything takes on a loaded machine; only a fault reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+/// Timeout of every wait; long enough for a loaded machine.
+pub const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How long what is left of a test is asked to end before it is ended.
+/// Time between SIGTERM and SIGKILL for processes that a test left running.
 const TERM_GRACE: Duration = Duration::from_secs(5);
 
-/// A job that no signal but the last ends.
+/// A job that only SIGKILL ends.
 pub const IGNORES_SIGTERM: &str = r#"
 name: stubborn
 stages: [a]
@@ -36,8 +36,8 @@ jobs:
   deaf: { stage: a, image: "IMAGE", script: ["trap '' TERM INT HUP", "echo ready", "while true; do sleep 1; done"] }
 "#;
 
-/// A slow job, and one after it.
-pub const TWO: &str = r#"
+/// A slow job and a job that depends on it.
+pub const TWO_JOBS: &str = r#"
 name: two
 stages: [a, b]
 defaults: { image: "IMAGE" }
@@ -46,17 +46,18 @@ jobs:
   after: { stage: b, script: ["true"] }
 "#;
 
-pub struct Place {
+/// A repository with a pipeline, a data directory, and processes of a backend.
+pub struct TestEnv {
     pub dir: tempfile::TempDir,
-    /// The data directory of the place's commands.
+    /// Data directory of the commands.
     pub data: PathBuf,
-    /// That of its worker, which is the same where commands run the jobs.
+    /// Data directory of the worker; with the embedded backend, the same.
     pub worker_data: PathBuf,
     pub lease_ttl_ms: u64,
-    /// The pipeline's name, which no other place's has.
+    /// Name of the pipeline, unique among all environments.
     pub pipeline: String,
     pub deployment: Option<Deployment>,
-    /// Whether its processes log all that they can, those that stay into files `*.log` of `dir`.
+    /// Whether processes write trace logs; long-running ones write them to `*.log` files in `dir`.
     pub logs: bool,
     server: Option<Child>,
     worker: Option<Child>,
@@ -67,26 +68,26 @@ pub fn image() -> String {
     std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".to_owned())
 }
 
-impl Place {
-    /// A repository with this pipeline, committed, whose commands run the jobs.
+impl TestEnv {
+    /// Creates an environment with this pipeline, committed to a repository, on the embedded backend.
     pub fn new(pipeline: &str) -> Self {
-        static PLACES: AtomicU32 = AtomicU32::new(0);
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
         let name = pipeline.split_once("name: ").unwrap().1.lines().next().unwrap();
-        let number = PLACES.fetch_add(1, Ordering::Relaxed);
-        let own_name = format!("{name}-{}-{number}", std::process::id());
-        let pipeline = pipeline.replacen(&format!("name: {name}\n"), &format!("name: {own_name}\n"), 1);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let unique_name = format!("{name}-{}-{number}", std::process::id());
+        let pipeline = pipeline.replacen(&format!("name: {name}\n"), &format!("name: {unique_name}\n"), 1);
         let dir = tempfile::tempdir().unwrap();
         let repo = dir.path().join("repo");
         fs::create_dir_all(repo.join(".pipelines")).unwrap();
         fs::write(repo.join(".pipelines/ci.yml"), pipeline.replace("IMAGE", &image())).unwrap();
         fs::write(repo.join("source.txt"), "from the repository\n").unwrap();
         let data = dir.path().join("data");
-        let place = Self {
+        let env = Self {
             dir,
             worker_data: data.clone(),
             data,
             lease_ttl_ms: 2_000,
-            pipeline: own_name,
+            pipeline: unique_name,
             deployment: None,
             logs: false,
             server: None,
@@ -95,45 +96,39 @@ impl Place {
         };
         let identity =
             ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
-        for words in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "first"]] {
-            let git =
-                Command::new("git").current_dir(place.repo()).args(identity).args(words).status().unwrap();
+        for args in [&["init", "-q", "-b", "main"][..], &["add", "-A"], &["commit", "-q", "-m", "first"]] {
+            let git = Command::new("git").current_dir(env.repo()).args(identity).args(args).status().unwrap();
             assert!(git.success());
         }
-        place
+        env
     }
 
     pub fn repo(&self) -> PathBuf {
         self.dir.path().join("repo")
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = binary(self, &self.data);
         if let Some(deployment) = &self.deployment {
             command.env("TIDEMILL_SERVER", &deployment.server).env("TIDEMILL_TOKEN", &deployment.token);
         }
-        command.args(words);
+        command.args(args);
         command
     }
 
-    pub fn tidemill(&self, words: &[&str]) -> Output {
-        finish(self.spawn(words))
+    pub fn tidemill(&self, args: &[&str]) -> Output {
+        finish(self.spawn(args))
     }
 
-    pub fn spawn(&self, words: &[&str]) -> Child {
-        self.command(words)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    pub fn json(&self, words: &[&str]) -> Value {
-        json(&self.tidemill(words))
+    pub fn json(&self, args: &[&str]) -> Value {
+        json(&self.tidemill(args))
     }
 
-    /// The executions, newest first.
+    /// Returns the executions of the pipeline, newest first.
     pub fn executions(&self) -> Vec<Value> {
         self.json(&["status", "--json", "--all-repositories", "--pipeline", &self.pipeline])
             .as_array()
@@ -141,72 +136,75 @@ impl Place {
             .clone()
     }
 
-    /// The same command about the latest execution of this place's pipeline.
-    pub fn of_latest(&self, words: &[&str]) -> Output {
-        self.tidemill(&[words, &["--pipeline", &self.pipeline]].concat())
+    /// Runs a command on the latest execution of the pipeline.
+    pub fn on_latest(&self, args: &[&str]) -> Output {
+        self.tidemill(&[args, &["--pipeline", &self.pipeline]].concat())
     }
 
-    /// The log of a job of the latest execution.
+    /// Returns the log of a job of the latest execution.
     pub fn log(&self, job: &str) -> String {
-        let newest = self.executions().into_iter().find(|one| one["pipeline_name"] == self.pipeline.as_str());
+        let newest = self
+            .executions()
+            .into_iter()
+            .find(|execution| execution["pipeline_name"] == self.pipeline.as_str());
         let id = newest.as_ref().and_then(|newest| newest["id"].as_str()).unwrap_or_default();
         text(&self.tidemill(&["logs", "--job", job, "--execution", id]).stdout)
     }
 
-    /// Waits until the slow job of [`TWO`] prints.
-    pub fn wait_until_begun(&self) {
+    /// Waits until the slow job of [`TWO_JOBS`] has printed `begun`.
+    pub fn wait_until_started(&self) {
         self.wait_for("the slow job prints", |view| {
             job(view, "slow")["log_bytes"].as_u64().unwrap() > 0 && self.log("slow").contains("begun\n")
         });
     }
 
-    /// The latest execution, with its jobs.
+    /// Returns the latest execution with its jobs; null if there is none.
     pub fn latest(&self) -> Value {
         let Some(newest) = self.executions().into_iter().next() else { return Value::Null };
         self.json(&["status", "--json", "--execution", newest["id"].as_str().unwrap()])
     }
 
-    /// The latest execution once `is_so`.
-    pub fn wait_for(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    /// Waits until `condition` holds for the latest execution, and returns it.
+    pub fn wait_for(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         wait_until(|| {
             last = self.latest();
-            !last.is_null() && is_so(&last)
+            !last.is_null() && condition(&last)
         })
-        .unwrap_or_else(|()| panic!("never: {what}; last seen: {last:#}"));
+        .unwrap_or_else(|()| panic!("timeout: {what}; latest execution: {last:#}"));
         last
     }
 
-    /// Stops what was started for this place, and waits until nothing is left of what ran: containers go in the
+    /// Stops the processes of this environment, and waits until containers and working files are removed, which is done in the
     /// background.
     pub fn wait_until_clean(&mut self) {
         self.stop_all();
-        let rooms = self.rooms();
+        let work_dir = self.work_dir();
         let is_clean = || {
-            let left = fs::read_dir(&rooms).map_or(0, Iterator::count);
+            let left = fs::read_dir(&work_dir).map_or(0, Iterator::count);
             left == 0 && self.containers().is_empty()
         };
         wait_until(is_clean).unwrap_or_else(|()| {
-            panic!("left: {:?} {:?}", self.containers(), fs::read_dir(&rooms).map(Iterator::count))
+            panic!("left: {:?} {:?}", self.containers(), fs::read_dir(&work_dir).map(Iterator::count))
         });
     }
 }
 
-impl Drop for Place {
+impl Drop for TestEnv {
     fn drop(&mut self) {
         let processes = [self.labelled_worker.take(), self.worker.take(), self.server.take()];
         for mut process in processes.into_iter().flatten() {
-            // Gently first: what the queue was about to give a worker that is cut off, nobody sees for a while.
+            // SIGTERM first: a message received by a killed worker stays hidden in the queue for a while.
             let _ = Command::new("kill").arg("-TERM").arg(process.id().to_string()).status();
-            let begun = Instant::now();
-            while begun.elapsed() < TERM_GRACE && matches!(process.try_wait(), Ok(None)) {
+            let start = Instant::now();
+            while start.elapsed() < TERM_GRACE && matches!(process.try_wait(), Ok(None)) {
                 std::thread::sleep(Duration::from_millis(20));
             }
             let _ = process.kill();
             let _ = process.wait();
         }
-        // A worker that was killed or cut off leaves its containers to the next start, which there is none of here.
-        // Those that are being removed already cannot be removed again: they are waited for.
+        // A killed worker leaves its containers to the next start, which does not follow here. Containers that are being removed
+        // already cannot be removed again: wait for them.
         let _ = wait_until(|| {
             let left = self.containers();
             if !left.is_empty() {
@@ -231,20 +229,20 @@ impl Drop for Place {
     }
 }
 
-/// The output of a process that must end.
+/// Waits until a process ends, and returns its output. Panics at the timeout.
 pub fn finish(mut child: Child) -> Output {
-    let begun = Instant::now();
+    let start = Instant::now();
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if begun.elapsed() > PATIENCE {
+        if start.elapsed() > TIMEOUT {
             let _ = child.kill();
             let _ = child.wait();
             let (out, err) = (stdout.join().unwrap(), stderr.join().unwrap());
-            panic!("it hangs: {}\n{}", String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
+            panic!("the process hangs: {}\n{}", String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
         }
         std::thread::sleep(Duration::from_millis(10));
     };
@@ -261,10 +259,10 @@ fn drain<R: std::io::Read + Send + 'static>(pipe: Option<R>) -> std::thread::Joi
     })
 }
 
-pub fn wait_until(mut is_so: impl FnMut() -> bool) -> Result<(), ()> {
-    let begun = Instant::now();
-    while !is_so() {
-        if begun.elapsed() > PATIENCE {
+pub fn wait_until(mut condition: impl FnMut() -> bool) -> Result<(), ()> {
+    let start = Instant::now();
+    while !condition() {
+        if start.elapsed() > TIMEOUT {
             return Err(());
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -285,17 +283,17 @@ pub fn job<'a>(view: &'a Value, name: &str) -> &'a Value {
     view["jobs"].as_array().unwrap().iter().find(|job| job["job_name"] == name).unwrap()
 }
 
-/// The kind of a job's failure.
-pub fn kind(view: &Value, name: &str) -> String {
+/// Returns the failure kind of a job; empty if there is none.
+pub fn failure_kind(view: &Value, name: &str) -> String {
     job(view, name)["failure_reason"]["kind"].as_str().unwrap_or_default().to_owned()
 }
 
-/// What a command printed, as JSON.
+/// Parses the standard output of a command as JSON.
 pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-pub fn is_over(view: &Value) -> bool {
+pub fn has_ended(view: &Value) -> bool {
     view["execution"]["end_time"].is_string()
 }
 

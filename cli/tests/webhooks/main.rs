@@ -1,5 +1,5 @@
-//! A push to a git server on this machine, whose hook posts a provider's published body, through to a finished execution and the
-//! commit statuses that the provider's API hears.
+//! End to end: a push to a git server on this machine, a webhook with a provider's published body, the execution, and the commit
+//! statuses sent to the provider's API.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod git_server;
@@ -11,7 +11,7 @@ use git_server::GitServer;
 use provider::Provider;
 use serde_json::Value;
 use std::{fs, process::Command, time::Instant};
-use support::{Backend, Place, text, wait_until};
+use support::{Backend, TestEnv, text, wait_until};
 
 const SECRET: &str = "a secret of the hook";
 const PIPELINE: &str = r#"
@@ -26,15 +26,15 @@ jobs:
   docs: { stage: a, image: "IMAGE", if: 'changed("docs/**")', script: ["true"] }
 "#;
 
-fn git(place: &Place, words: &[&str]) -> String {
+fn git(env: &TestEnv, args: &[&str]) -> String {
     let identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
-    let done = Command::new("git").current_dir(place.repo()).args(identity).args(words).output().unwrap();
-    assert!(done.status.success(), "{done:?}");
-    text(&done.stdout).trim().to_owned() + &text(&done.stderr)
+    let output = Command::new("git").current_dir(env.repo()).args(identity).args(args).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout).trim().to_owned() + &text(&output.stderr)
 }
 
-/// The body of a push to a branch, as the provider publishes it.
-fn published(provider: &str) -> Value {
+/// Returns the provider's published example of a push to a branch.
+fn published_push(provider: &str) -> Value {
     let path = format!(
         "{}/../backend/services/tests/fixtures/webhooks/{provider}/push.json",
         env!("CARGO_MANIFEST_DIR")
@@ -50,14 +50,14 @@ fn published(provider: &str) -> Value {
 }
 
 fn push_runs_pipelines_and_sends_statuses(on: &Backend, provider: &str) {
-    let place = on.place(PIPELINE);
-    let deployment = place.deployment.clone().unwrap();
-    let server = GitServer::start(&place.dir.path().join("served"));
+    let env = on.test_env(PIPELINE);
+    let deployment = env.deployment.clone().unwrap();
+    let server = GitServer::start(&env.dir.path().join("served"));
     let api = Provider::start();
-    let (secret, token) = (place.dir.path().join("secret"), place.dir.path().join("token"));
+    let (secret, token) = (env.dir.path().join("secret"), env.dir.path().join("token"));
     fs::write(&secret, SECRET).unwrap();
     fs::write(&token, "the-status-token").unwrap();
-    let added = place.tidemill(&[
+    let added = env.tidemill(&[
         "repo",
         "add",
         &server.url,
@@ -73,56 +73,56 @@ fn push_runs_pipelines_and_sends_statuses(on: &Backend, provider: &str) {
     assert_eq!(added.status.code(), Some(0), "{added:?}");
     let webhook = format!("{}/api/webhook/{provider}", deployment.server);
 
-    // Who does not know the secret starts nothing.
-    // The place is a clone of it: its commands are about the repository that is pushed to.
-    git(&place, &["remote", "add", "origin", &server.url]);
-    server.tell(&webhook, provider, "another secret", &published(provider));
-    let refused = git(&place, &["push", "-q", "origin", "main"]);
-    assert!(refused.contains("401"), "{refused}");
+    // `origin` is the repository that is pushed to, so that commands select its executions.
+    git(&env, &["remote", "add", "origin", &server.url]);
+    // A webhook with a wrong signature is rejected.
+    server.install_hook(&webhook, provider, "another secret", &published_push(provider));
+    let rejected = git(&env, &["push", "-q", "origin", "main"]);
+    assert!(rejected.contains("401"), "{rejected}");
 
-    fs::write(place.repo().join("source.txt"), "pushed just now\n").unwrap();
-    git(&place, &["commit", "-aqm", "second"]);
-    let after = git(&place, &["rev-parse", "HEAD"]);
-    server.tell(&webhook, provider, SECRET, &published(provider));
-    let begun = Instant::now();
-    let told = git(&place, &["push", "-q", "origin", "main"]);
-    assert!(told.contains("202"), "{told}");
+    fs::write(env.repo().join("source.txt"), "pushed just now\n").unwrap();
+    git(&env, &["commit", "-aqm", "second"]);
+    let after = git(&env, &["rev-parse", "HEAD"]);
+    server.install_hook(&webhook, provider, SECRET, &published_push(provider));
+    let start = Instant::now();
+    let accepted = git(&env, &["push", "-q", "origin", "main"]);
+    assert!(accepted.contains("202"), "{accepted}");
 
-    let view = place.wait_for("the pushed commit's pipeline ends", support::is_over);
-    let ended = begun.elapsed();
+    let view = env.wait_for("the pushed commit's pipeline ends", support::has_ended);
+    let ended = start.elapsed();
     assert_eq!(
         (&view["execution"]["status"], &view["execution"]["commit"]),
         (&"SUCCESS".into(), &after.as_str().into()),
         "{view:#}"
     );
     assert_eq!(view["execution"]["trigger"], "push");
-    assert_eq!(view["jobs"].as_array().unwrap().len(), 1, "nothing below docs/ changed: {view:#}");
-    let log = place.log("show");
+    assert_eq!(view["jobs"].as_array().unwrap().len(), 1, "no file in docs/ changed: {view:#}");
+    let log = env.log("show");
     assert!(log.contains("pushed just now\n") && log.contains(&format!("main is at {after}\n")), "{log}");
-    assert_eq!(place.executions().len(), 1);
+    assert_eq!(env.executions().len(), 1);
 
-    wait_until(|| api.heard().last().is_some_and(|(_, body)| body["state"] == "success")).unwrap();
-    println!("{provider}: over {ended:?} after the push, and heard {:?} after it", begun.elapsed());
-    let heard = api.heard();
+    wait_until(|| api.requests().last().is_some_and(|(_, body)| body["state"] == "success")).unwrap();
+    println!("{provider}: ended {ended:?} after the push, commit status sent {:?} after it", start.elapsed());
+    let requests = api.requests();
     let header = match provider {
         "github" => "authorization: Bearer the-status-token",
         "gitea" => "authorization: token the-status-token",
         _ => "private-token: the-status-token",
     };
     let id = view["execution"]["id"].as_str().unwrap();
-    for (head, body) in &heard {
+    for (head, body) in &requests {
         assert!(head.starts_with("POST ") && head.contains(&format!("/statuses/{after} ")), "{head}");
         assert!(head.contains(header), "{head}");
         let context = if provider == "gitlab" { &body["name"] } else { &body["context"] };
-        // The test's pipelines have names of their own.
+        // Pipelines of tests have a unique suffix.
         assert!(context.as_str().unwrap().starts_with("tidemill/pushed"), "{body}");
         if let Some(link) = body["target_url"].as_str() {
             assert!(link.starts_with("http") && link.contains(id), "{link}");
         }
     }
-    // A status that was passed through meanwhile may be left out; none comes after the end.
+    // Intermediate statuses may be skipped; none follows the final one.
     let before = if provider == "gitlab" { &["pending", "running"][..] } else { &["pending"] };
-    let states: Vec<_> = heard.iter().map(|(_, body)| body["state"].as_str().unwrap()).collect();
+    let states: Vec<_> = requests.iter().map(|(_, body)| body["state"].as_str().unwrap()).collect();
     let (last, earlier) = states.split_last().unwrap();
     assert!(*last == "success" && earlier.iter().all(|state| before.contains(state)), "{states:?}");
 }

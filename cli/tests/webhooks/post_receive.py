@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A repository's hook: posts a provider's example body with what was pushed just now, signed as that provider signs."""
+"""Git hook: posts a provider's example webhook with the pushed commits, signed like that provider does."""
 
 import hashlib
 import hmac
@@ -41,9 +41,9 @@ for line in sys.stdin:
         body["head_commit"]["id"] = after
     if "checkout_sha" in body:
         body["checkout_sha"] = after
-    place = body.get("repository", {}) if settings["provider"] != "gitlab" else body["project"]
-    place |= dict.fromkeys(ADDRESSES & place.keys(), settings["url"])
-    place["default_branch"] = "main"
+    repository = body.get("repository", {}) if settings["provider"] != "gitlab" else body["project"]
+    repository |= dict.fromkeys(ADDRESSES & repository.keys(), settings["url"])
+    repository["default_branch"] = "main"
     text = json.dumps(body).encode()
     request = urllib.request.Request(settings["webhook"], text, headers(text) | {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as reply:

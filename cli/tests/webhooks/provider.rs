@@ -1,4 +1,4 @@
-//! A provider's API on this machine, as far as it takes commit statuses.
+//! A fake provider API that accepts commit statuses.
 
 use serde_json::Value;
 use std::{
@@ -7,20 +7,20 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// A git provider's API, which takes commit statuses.
+/// A fake API of a git provider that records commit statuses.
 pub struct Provider {
-    /// Its address.
+    /// URL of the API.
     pub url: String,
-    heard: Arc<Mutex<Vec<(String, Value)>>>,
+    requests: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 impl Provider {
-    /// One that has heard nothing yet.
+    /// Starts the API.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let heard: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
-        let all = heard.clone();
+        let requests: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+        let all = requests.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -45,11 +45,11 @@ impl Provider {
                 drop(stream.write_all(reply));
             }
         });
-        Self { url, heard }
+        Self { url, requests }
     }
 
-    /// Heads and bodies of the requests so far.
-    pub fn heard(&self) -> Vec<(String, Value)> {
-        self.heard.lock().unwrap().clone()
+    /// Returns heads and bodies of the requests so far.
+    pub fn requests(&self) -> Vec<(String, Value)> {
+        self.requests.lock().unwrap().clone()
     }
 }

@@ -22,11 +22,11 @@ pub async fn audit(settings: &Settings, args: &Audit) -> Outcome {
     let mut entries: Vec<AuditEntry> = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
-        let left = args.limit.saturating_sub(entries.len());
-        if left == 0 {
+        let remaining = args.limit.saturating_sub(entries.len());
+        if remaining == 0 {
             break;
         }
-        let mut query = format!("?limit={}", left.min(MAX_PAGE));
+        let mut query = format!("?limit={}", remaining.min(MAX_PAGE));
         let filters =
             [("repo", &args.repo), ("who", &args.who), ("action", &args.action), ("cursor", &cursor)];
         for (name, value) in filters {

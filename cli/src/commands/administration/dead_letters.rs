@@ -1,4 +1,4 @@
-//! `dead-letters`: lists, retries and dismisses jobs that ended through no fault of their own.
+//! `dead-letters`: lists, retries and dismisses jobs that failed because of infrastructure errors.
 
 use crate::{
     args::DeadLetters,
@@ -31,55 +31,55 @@ pub async fn dead_letters(settings: &Settings, args: &DeadLetters) -> Outcome {
             Printable(directory)
         )));
     }
-    // Ids are looked up in all repositories; the check below rejects those of another repository.
+    // The lookup by id covers all repositories; the check below rejects executions of other repositories.
     let repo = (!is_named && !args.all_repositories).then(|| target.address());
-    let found = all(&deployment, &args.executions, repo).await?;
+    let letters = all(&deployment, &args.executions, repo).await?;
     if is_named && !args.all_repositories {
-        for letter in &found {
+        for letter in &letters {
             target.check(&letter.execution, args.retry || args.dismiss)?;
         }
     }
     if args.retry {
-        retry(settings, &deployment, &found).await?;
+        retry(settings, &deployment, &letters).await?;
     } else if args.dismiss {
-        dismiss(&deployment, &found).await?;
+        dismiss(&deployment, &letters).await?;
     } else if args.json {
-        output::print_json(&found)?;
+        output::print_json(&letters)?;
     } else {
-        show(&found)?;
+        show(&letters)?;
     }
     deployment.close().await;
     Ok(())
 }
 
-/// All dead letters, or those of `executions` if there are any, newest first.
+/// Returns the dead letters of `executions`, or all if it is empty, newest first.
 async fn all(
     deployment: &Deployment,
     executions: &[ExecutionId],
     repo: Option<&str>,
 ) -> Outcome<Vec<DeadLetterView>> {
     let repo = repo.map(|repo| format!("&repo={}", query_encoded(repo))).unwrap_or_default();
-    let mut found = Vec::new();
+    let mut letters = Vec::new();
     let mut cursor = String::new();
     loop {
         let page: DeadLetterList =
             deployment.get(&format!("{}?limit=200{repo}{cursor}", path::DEAD_LETTERS)).await?;
-        let wanted =
+        let is_selected =
             |letter: &DeadLetterView| executions.is_empty() || executions.contains(&letter.execution.id);
-        found.extend(page.dead_letters.into_iter().filter(wanted));
+        letters.extend(page.dead_letters.into_iter().filter(is_selected));
         match page.next_cursor {
             Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(found),
+            None => return Ok(letters),
         }
     }
 }
 
-fn show(found: &[DeadLetterView]) -> std::io::Result<()> {
+fn show(letters: &[DeadLetterView]) -> std::io::Result<()> {
     let mut out = output::stdout();
-    if found.is_empty() {
+    if letters.is_empty() {
         writeln!(out, "no dead letters")?;
     }
-    for DeadLetterView { job, execution } in found {
+    for DeadLetterView { job, execution } in letters {
         let ended = job.end_time.map(|at| at.to_string()).unwrap_or_default();
         writeln!(
             out,
@@ -98,20 +98,25 @@ fn show(found: &[DeadLetterView]) -> std::io::Result<()> {
     out.flush()
 }
 
-async fn retry(settings: &Settings, deployment: &Deployment, found: &[DeadLetterView]) -> Outcome {
+async fn retry(settings: &Settings, deployment: &Deployment, letters: &[DeadLetterView]) -> Outcome {
     let executions: BTreeMap<ExecutionId, &ExecutionSummary> =
-        found.iter().map(|letter| (letter.execution.id, &letter.execution)).collect();
-    for (old, of) in executions {
-        let path = expecting(&path::RETRY.replace("{executionId}", &old.to_string()), &of.repo);
+        letters.iter().map(|letter| (letter.execution.id, &letter.execution)).collect();
+    for (id, execution) in executions {
+        let path = expecting(&path::RETRY.replace("{executionId}", &id.to_string()), &execution.repo);
         let request = RetryRequest { requested_by: settings.requested_by.clone(), ..RetryRequest::default() };
         let reply: ExecuteReply = deployment.start(&path, &request, true).await?;
-        crate::output::outln!("{}: retried as #{} ({})", title(of), reply.run_number, reply.execution_id);
+        crate::output::outln!(
+            "{}: retried as #{} ({})",
+            title(execution),
+            reply.run_number,
+            reply.execution_id
+        );
     }
     Ok(())
 }
 
-async fn dismiss(deployment: &Deployment, found: &[DeadLetterView]) -> Outcome {
-    for letter in found {
+async fn dismiss(deployment: &Deployment, letters: &[DeadLetterView]) -> Outcome {
+    for letter in letters {
         let path = path::DISMISS.replace("{jobId}", &letter.job.id.to_string());
         let path = expecting(&path, &letter.execution.repo);
         let reply: DismissReply = deployment.post(&path, &()).await?;

@@ -23,7 +23,7 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
             "profile `{LOCAL_PROFILE}` is reserved for this machine: use another name with --profile"
         )));
     }
-    // Only a deployment may see the token.
+    // Do not send the token to a server that is not a Tidemill deployment.
     check_health(&ApiClient::new(&url, "").trusting(settings.ca_cert.clone())).await?;
     let connect = |token: &str| {
         let api = ApiClient::new(&url, token).trusting(settings.ca_cert.clone());
@@ -33,7 +33,7 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
     connect("").check_transport().await?;
     let token = match &settings.token {
         Some(token) => token.clone(),
-        None => ask(&url)?,
+        None => read_token(&url)?,
     };
     let api = connect(&token);
     match api.fetch(&format!("{}?limit=1", path::EXECUTIONS), None).await {
@@ -74,30 +74,39 @@ pub fn logout(settings: &Settings) -> Outcome {
             return Err(Failure::usage(format!("several profiles: {all}; select one with --profile")));
         }
     };
-    let Some(gone) = profiles.remove(&name) else {
+    let Some(removed) = profiles.remove(&name) else {
         return Err(Failure::usage(format!("no profile `{name}` (known: {})", names.join(", "))));
     };
     profiles.save()?;
     crate::output::outln!(
         "removed profile {name} with its token for {}; the token itself stays valid",
-        gone.server
+        removed.server
     );
     Ok(())
 }
 
-/// Fails unless a healthy deployment answers.
+/// Fails unless the server is a healthy deployment.
 async fn check_health(api: &ApiClient) -> Outcome {
     let url = api.server();
-    let other = |message: String| Failure::usage(format!("{url} is not a Tidemill deployment: {message}"));
+    let not_a_deployment =
+        |message: String| Failure::usage(format!("{url} is not a Tidemill deployment: {message}"));
     let reply = match api.fetch(path::HEALTH, None).await {
         Ok(reply) => reply.map(|reply| reply.body).unwrap_or_default(),
         Err(ApiError::Refused { status, message, .. }) if status < 500 => {
-            return Err(other(format!("{} returned {status}: {}", path::HEALTH, Printable(&message))));
+            return Err(not_a_deployment(format!(
+                "{} returned {status}: {}",
+                path::HEALTH,
+                Printable(&message)
+            )));
         }
         Err(error) => return Err(error.into()),
     };
     let health: Health = serde_json::from_slice(&reply).map_err(|error| {
-        other(format!("{} returned an invalid reply: {}", path::HEALTH, Printable(error.to_string())))
+        not_a_deployment(format!(
+            "{} returned an invalid reply: {}",
+            path::HEALTH,
+            Printable(error.to_string())
+        ))
     })?;
     match health.status {
         HealthStatus::Ok | HealthStatus::Degraded => Ok(()),
@@ -109,7 +118,7 @@ async fn check_health(api: &ApiClient) -> Outcome {
 }
 
 /// Prompts for the token without echo, or reads the first line of standard input.
-fn ask(url: &str) -> Outcome<String> {
+fn read_token(url: &str) -> Outcome<String> {
     let stdin = std::io::stdin();
     let token = if stdin.is_terminal() {
         rpassword::prompt_password(format!("Token for {url}: "))?
@@ -125,11 +134,11 @@ fn ask(url: &str) -> Outcome<String> {
     Ok(token)
 }
 
-/// The host of a URL, the default name of a profile.
+/// Returns the host of a URL, the default name of a profile.
 fn host(url: &str) -> Outcome<String> {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let host = host.and_then(|rest| rest.split(['/', '?', '#']).next()).filter(|host| !host.is_empty());
     host.map(str::to_owned).ok_or_else(|| {
-        Failure::usage(format!("`{url}` is not a URL of a deployment: expected https:// or http://"))
+        Failure::usage(format!("`{url}` is not the URL of a deployment: expected https:// or http://"))
     })
 }

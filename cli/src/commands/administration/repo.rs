@@ -53,7 +53,7 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
             let reply: RedeliveryReply =
                 deployment.api.post(path::REDELIVER, &RepositoryQuery { repo: url.clone() }, timeout).await?;
             crate::output::outln!(
-                "earlier webhook deliveries of {} are accepted once more when the provider sends them again",
+                "earlier webhook deliveries of {} are accepted again when the provider redelivers them",
                 reply.repository
             );
         }
@@ -64,9 +64,9 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
 
 async fn add(deployment: &Deployment, request: &RepositoryRequest) -> Outcome {
     let reply: RepositoryReply = deployment.api.put_json(path::REPOSITORIES, request).await?;
-    let known = &reply.repository;
-    let statuses = if known.statuses { "written" } else { "not written" };
-    crate::output::outln!("{} registered; commit statuses are {statuses}", Printable(&known.name));
+    let repository = &reply.repository;
+    let statuses = if repository.statuses { "written" } else { "not written" };
+    crate::output::outln!("{} registered; commit statuses are {statuses}", Printable(&repository.name));
     crate::output::outln!("webhook URL: {}{}", deployment.url, Printable(&reply.webhook_path));
     if let Some(secret) = &reply.webhook_secret {
         crate::output::errln!("webhook secret; save it now, it is not shown again:");
@@ -86,26 +86,26 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
     if list.repositories.is_empty() {
         writeln!(out, "no repositories; register one with `tidemill repo add`")?;
     }
-    for known in &list.repositories {
-        let branch = Printable(known.default_branch.as_deref().unwrap_or("default branch unknown"));
-        let statuses = if known.statuses { "statuses" } else { "no statuses" };
-        let approval = match known.approval {
+    for repository in &list.repositories {
+        let branch = Printable(repository.default_branch.as_deref().unwrap_or("default branch unknown"));
+        let statuses = if repository.statuses { "statuses" } else { "no statuses" };
+        let approval = match repository.approval {
             Approval::None => "no approval required",
             Approval::Forks => "forks require approval",
             Approval::All => "pull requests require approval",
         };
-        let notified = match known.notify.len() {
+        let notified = match repository.notify.len() {
             0 => String::new(),
             number => format!(", {number} notification(s)"),
         };
         writeln!(
             out,
             "{}  {}, {branch}, {statuses}, {approval}{notified}",
-            Printable(&known.name),
-            known.provider
+            Printable(&repository.name),
+            repository.provider
         )?;
-        if let Some(trouble) = &known.trouble {
-            writeln!(out, "    {}", Printable(trouble))?;
+        if let Some(problem) = &repository.trouble {
+            writeln!(out, "    {}", Printable(problem))?;
         }
     }
     Ok(())
@@ -137,7 +137,7 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
     })
 }
 
-/// Reads a file without the line end that editors add.
+/// Reads a text file without trailing line ends.
 fn read(path: &Path) -> Outcome<String> {
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("{} cannot be read as text: {error}", path.display())))?;

@@ -23,13 +23,17 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 Some(path) => std::fs::read_to_string(path).map_err(|error| {
                     Failure::usage(format!("{} cannot be read as text: {error}", path.display()))
                 })?,
-                None => ask(name)?,
+                None => read_value(name)?,
             };
             let request =
                 SetSecretRequest { repo, environment: scope.environment.clone(), name: name.clone(), value };
             let deployment = Deployment::connect(settings).await?;
-            let set: SecretView = deployment.post(path::SECRETS, &request).await?;
-            crate::output::outln!("secret `{}` set for {}", Printable(&set.name), Printable(of(&set)));
+            let secret: SecretView = deployment.post(path::SECRETS, &request).await?;
+            crate::output::outln!(
+                "secret `{}` set for {}",
+                Printable(&secret.name),
+                Printable(scope_of(&secret))
+            );
             deployment.close().await;
         }
         SecretAction::List { scope, json } => {
@@ -49,8 +53,8 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                     .filter(|by| !by.is_empty())
                     .map(|by| format!(" by {}", Printable(by)));
                 let by = by.unwrap_or_default();
-                let (name, of) = (Printable(&secret.name), Printable(of(secret)));
-                writeln!(out, "{name}  {of}  set {}{by}", secret.updated_at)?;
+                let (name, scope) = (Printable(&secret.name), Printable(scope_of(secret)));
+                writeln!(out, "{name}  {scope}  set {}{by}", secret.updated_at)?;
             }
             deployment.close().await;
         }
@@ -81,8 +85,11 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             };
             deployment.close().await;
             crate::output::outln!("re-encrypted {renewed} secret(s) under the newest key");
-            for what in &unreadable {
-                crate::output::errln!("no key decrypts {}; set it again", Printable(what));
+            for secret in &unreadable {
+                crate::output::errln!(
+                    "secret {} cannot be decrypted with any key; set it again",
+                    Printable(secret)
+                );
             }
             if !unreadable.is_empty() {
                 return Err(Failure::usage("some secrets cannot be decrypted"));
@@ -92,7 +99,8 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
     Ok(())
 }
 
-fn of(secret: &SecretView) -> String {
+/// Returns repository and environment of a secret as text.
+fn scope_of(secret: &SecretView) -> String {
     match &secret.environment {
         Some(environment) => format!("{} ({environment})", canonical(&secret.repo)),
         None => canonical(&secret.repo),
@@ -100,14 +108,14 @@ fn of(secret: &SecretView) -> String {
 }
 
 /// Reads the value from standard input, or prompts for it without echo.
-fn ask(name: &str) -> Outcome<String> {
+fn read_value(name: &str) -> Outcome<String> {
     let stdin = std::io::stdin();
     let value = if stdin.is_terminal() {
         rpassword::prompt_password(format!("value of {name}: "))?
     } else {
         let mut text = String::new();
         stdin.lock().read_to_string(&mut text)?;
-        // `echo` and editors add a line end.
+        // `echo` and editors append a line end.
         text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
     };
     if value.is_empty() {

@@ -36,13 +36,13 @@ async fn create(deployment: &Deployment, args: &CreateToken) -> Outcome {
         repo: args.repo.clone(),
         expire_in_s: args.expires,
     };
-    // No retry: after a lost reply it would create a second token, and nobody would have the first.
+    // Do not retry: after a lost reply, a retry would create a second token, and the first one would remain valid but unknown.
     let timeout = std::time::Duration::from_secs(30);
     let reply: TokenReply = deployment.api.post(path::TOKENS, &request, timeout).await?;
     if args.json {
         return Ok(output::print_json(&reply)?);
     }
-    crate::output::errln!("{}; save the token now, it is not shown again:", described(&reply.view));
+    crate::output::errln!("{}; save the token now, it is not shown again:", describe(&reply.view));
     let mut out = output::stdout();
     writeln!(out, "{}", Printable(&reply.token))?;
     Ok(out.flush()?)
@@ -59,12 +59,12 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
     }
     for token in &list.tokens {
         let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("used {at}"));
-        writeln!(out, "{}  {}, {used}", token.id, described(token))?;
+        writeln!(out, "{}  {}, {used}", token.id, describe(token))?;
     }
     Ok(out.flush()?)
 }
 
-fn described(token: &TokenView) -> String {
+fn describe(token: &TokenView) -> String {
     let scopes = token.scopes.iter().map(|scope| scope.word()).collect::<Vec<_>>().join(", ");
     let repo = token.repo.as_ref().map(|repo| format!(" of {}", Printable(repo))).unwrap_or_default();
     let until = token.expires_at.map_or_else(|| "until revoked".to_owned(), |at| format!("until {at}"));

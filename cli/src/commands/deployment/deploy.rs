@@ -28,19 +28,21 @@ const BUCKET_OUTPUT: &str = "BucketName";
 pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     let account = Account::connect(&args.stack).await?;
     let name = &args.stack.name;
-    let before = match stack::state(&account, name).await? {
+    let current = match stack::state(&account, name).await? {
         StackState::Absent => None,
         StackState::Complete(stack) => Some(stack),
         StackState::Failed(stack) => {
-            crate::output::errln!("stack {name} failed to be created; its remains are deleted first");
+            crate::output::errln!(
+                "an earlier creation of stack {name} failed; the failed stack must be deleted first"
+            );
             if !args.stack.yes {
-                confirm(&format!("Delete the remains of stack {name}?"))?;
+                confirm(&format!("Delete the failed stack {name}?"))?;
             }
             stack.delete(&account).await?;
             None
         }
     };
-    let known = before.as_ref().map(|stack| &stack.parameters);
+    let current_values = current.as_ref().map(|stack| &stack.parameters);
     let platform = Platform { architecture: args.arch, is_emulated: account.endpoint.is_some() };
     let functions = functions::load(args.functions.as_deref(), platform)?;
     let mut values = parameters::from_arguments(args)?;
@@ -49,20 +51,20 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     }
     values.insert("CodeBucket".into(), code::name(&account));
     values.insert("CodePrefix".into(), prefix(&functions));
-    let program = worker_program(args, &functions, &values, known)?;
+    let program = worker_program(args, &functions, &values, current_values)?;
     if let Some((_, sha256)) = &program {
         values.insert("WorkerBinaryUrl".into(), path::WORKER_PROGRAM.replace("{sha256}", sha256));
         values.insert("WorkerBinarySha256".into(), sha256.clone());
     }
-    let tokens = parameters::create_tokens(args, known, &mut values)?;
+    let tokens = parameters::create_tokens(args, current_values, &mut values)?;
 
     crate::output::errln!("{}: functions from {}", account.describe(), functions.origin.display());
     let template_url = upload(&account, args, &functions).await?;
-    let to_send = parameters::settings(&values, known);
-    let changes = ChangeSet::create(&account, name, before.is_none(), &template_url, to_send).await?;
+    let to_send = parameters::settings(&values, current_values);
+    let changes = ChangeSet::create(&account, name, current.is_none(), &template_url, to_send).await?;
     let Some(changes) = changes else {
         crate::output::outln!("no changes: {name} is up to date");
-        return match &before {
+        return match &current {
             Some(stack) => finish(settings, &account, stack, program, &NewTokens::default()).await,
             None => Ok(()),
         };
@@ -83,7 +85,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     finish(settings, &account, &stack, program, &tokens).await
 }
 
-/// The functions' prefix in the code bucket, which depends on their content.
+/// Returns the functions' prefix in the code bucket, which depends on their content.
 fn prefix(functions: &PackagedFunctions) -> String {
     format!("code/{}", functions.version)
 }
@@ -108,14 +110,16 @@ async fn upload(account: &Account, args: &Deploy, functions: &PackagedFunctions)
     Ok(code::url(account, &bucket, &key))
 }
 
-/// The program for workers and its SHA-256, if there are workers.
+/// Returns the binary for workers and its SHA-256, if there are workers.
 fn worker_program(
     args: &Deploy,
     functions: &PackagedFunctions,
     values: &ParameterValues,
-    known: Option<&ParameterValues>,
+    current_values: Option<&ParameterValues>,
 ) -> Outcome<Option<(Vec<u8>, String)>> {
-    let value = |name: &str| values.get(name).or_else(|| known.and_then(|known| known.get(name)));
+    let value = |name: &str| {
+        values.get(name).or_else(|| current_values.and_then(|current_values| current_values.get(name)))
+    };
     let has_workers = value("MaxWorkers").is_some_and(|count| count != "0");
     if !has_workers || values.contains_key("WorkerBinaryUrl") {
         return Ok(None);
@@ -129,16 +133,16 @@ fn worker_program(
     let architecture = functions.architecture.or(args.arch);
     let requirements = Requirements::of(&program);
     let incompatibility = match (requirements, architecture) {
-        (None, _) => Some("is not a Linux program".to_owned()),
+        (None, _) => Some("is not a Linux binary".to_owned()),
         (Some(requirements), Some(architecture)) => requirements.incompatibility(architecture),
         (Some(requirements), None) => requirements.incompatibility(requirements.architecture),
     };
-    if let Some(why) = incompatibility {
+    if let Some(reason) = incompatibility {
         let architecture = architecture.or(requirements.map(|required| required.architecture));
         let hint =
             architecture.map(|to| cross_build(to, "-p tidemill-cli --features aws", "--worker", "/tidemill"));
         return Err(Failure::usage(format!(
-            "workers cannot run {}, which {why}\n{}",
+            "workers cannot run {}, which {reason}\n{}",
             path.display(),
             hint.unwrap_or_default()
         )));
@@ -147,7 +151,7 @@ fn worker_program(
     Ok(Some((program, sha256)))
 }
 
-/// Uploads the workers' program, saves a new token, and prints the next steps.
+/// Uploads the workers' binary, saves new tokens, and prints the next steps.
 async fn finish(
     settings: &Settings,
     account: &Account,

@@ -1,17 +1,17 @@
-//! `destroy`: deletes a deployment from AWS. Keeps its table, bucket and key of secrets, unless all data is to be deleted.
+//! `destroy`: deletes a deployment from AWS. Keeps its table, its bucket and the encryption key of secrets, unless `--all-data` is set.
 
 use crate::{
     args::Destroy,
     deploy::{
         account::Account,
         code, data,
-        prompt::confirm_by,
+        prompt::confirm_by_typing,
         stack::{Resource, find},
     },
     failure::{Failure, Outcome},
 };
 
-/// Types of the resources with data.
+/// Types of the resources that contain data.
 const DATA_TYPES: [&str; 2] = ["AWS::DynamoDB::Table", "AWS::S3::Bucket"];
 
 /// `tidemill destroy`.
@@ -30,11 +30,11 @@ pub async fn destroy(args: &Destroy) -> Outcome {
         .partition(|resource| DATA_TYPES.contains(&resource.kind.as_str()));
     crate::output::outln!("In {}, this deletes:", account.describe());
     for resource in &others {
-        crate::output::outln!("  {}  {}", resource.kind, resource.physical);
+        crate::output::outln!("  {}  {}", resource.kind, resource.physical_id);
     }
     for resource in &data_resources {
         let action = if args.all_data { "deleted with its content" } else { "kept" };
-        crate::output::outln!("  {}  {}  ({action})", resource.kind, resource.physical);
+        crate::output::outln!("  {}  {}  ({action})", resource.kind, resource.physical_id);
     }
     let key = data::key_parameter(name);
     let action = if args.all_data { "deleted" } else { "kept" };
@@ -43,25 +43,25 @@ pub async fn destroy(args: &Destroy) -> Outcome {
         crate::output::outln!("Records, logs, artifacts and secrets cannot be restored.");
     }
     if !args.stack.yes {
-        confirm_by(name, "")?;
+        confirm_by_typing(name, "")?;
     }
     stack.delete(&account).await?;
     if args.all_data {
         for resource in &data_resources {
             match resource.kind.as_str() {
-                "AWS::S3::Bucket" => data::delete_bucket(&account, &resource.physical).await?,
-                _ => data::delete_table(&account, &resource.physical).await?,
+                "AWS::S3::Bucket" => data::delete_bucket(&account, &resource.physical_id).await?,
+                _ => data::delete_table(&account, &resource.physical_id).await?,
             }
         }
-        // Last: without the key, secrets in the table cannot be read.
+        // Delete the key last: without it, secrets in the table cannot be decrypted.
         data::delete_key(&account, &key).await?;
         crate::output::outln!("deleted {name} and its data");
     } else {
-        let names: Vec<&str> = data_resources.iter().map(|resource| resource.physical.as_str()).collect();
+        let names: Vec<&str> = data_resources.iter().map(|resource| resource.physical_id.as_str()).collect();
         crate::output::outln!("deleted {name}; kept: {}", names.join(", "));
     }
     crate::output::outln!(
-        "Bucket {} has the code of all deployments in this region; delete it after the last one.",
+        "Bucket {} contains the code of all deployments in this region; delete it after destroying the last one.",
         code::name(&account)
     );
     Ok(())

@@ -24,9 +24,9 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
         let approve = vec![job.job_name.clone()];
         return approve_by_retry(settings, deployment, &selected, approve).await;
     }
-    let of_job = |id: JobId| path::APPROVE_JOB.replace("{jobId}", &id.to_string());
+    let job_path = |id: JobId| path::APPROVE_JOB.replace("{jobId}", &id.to_string());
     let (path, target) = if let Some(job) = job {
-        (of_job(job.id), format!("job `{}` of {}", Printable(&job.job_name), selected.title()))
+        (job_path(job.id), format!("job `{}` of {}", Printable(&job.job_name), selected.title()))
     } else {
         let path = path::APPROVE_EXECUTION.replace("{executionId}", &selected.id().to_string());
         (path, selected.title())
@@ -37,7 +37,7 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
     Ok(())
 }
 
-/// The job to approve: the one of this name, or the only one that awaits approval. `None`: the execution itself.
+/// Returns the job to approve: the one of this name, or the only one that awaits approval. `None`: the execution itself.
 fn job_to_approve<'a>(
     view: &'a ExecutionView,
     name: Option<&str>,
@@ -64,7 +64,7 @@ fn job_to_approve<'a>(
     }
 }
 
-/// Approves jobs of an execution that has ended: a retry runs them.
+/// Approves jobs of an execution that has ended: starts a retry that runs them.
 async fn approve_by_retry(
     settings: &Settings,
     deployment: Deployment,
@@ -72,7 +72,7 @@ async fn approve_by_retry(
     approve: Vec<String>,
 ) -> Outcome {
     if deployment.is_own() {
-        // Only this process would run it.
+        // Without other workers, the retry must run in this process.
         deployment.close().await;
         let repo = Some(selected.repo().to_owned());
         let selection = ExecutionArgs { execution: Some(selected.id()), repo, ..ExecutionArgs::default() };

@@ -1,4 +1,4 @@
-//! `artifacts`: lists artifacts or extracts them.
+//! `artifacts`: lists or extracts artifacts.
 
 use crate::{
     args::Artifacts,
@@ -68,7 +68,7 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
     Ok(())
 }
 
-/// Downloads an artifact, verifies its hash, and extracts it; nothing is written outside of `directory`.
+/// Downloads an artifact, verifies its hash, and extracts it. Writes nothing outside of `directory`.
 async fn extract(deployment: &Deployment, artifact: &ArtifactView, directory: &Path) -> Outcome {
     let url = path::ARTIFACT_DOWNLOAD.replace("{artifactId}", &artifact.id.to_string());
     let mut bytes = Box::pin(deployment.api.get(&url).await?);

@@ -13,18 +13,18 @@ use tidemill_core::api::{ExecutionSummary, ExecutionView, path};
 use tidemill_core::execution::cost::{Cost, Prices, Usage, cost, worker_ms};
 use tidemill_worker::client::ApiError;
 
-/// The report.
+/// The cost report, also as printed JSON.
 #[derive(Debug, Serialize)]
 struct CostReport<'a> {
     execution: &'a ExecutionSummary,
     usage: Usage,
-    /// Milliseconds that attempts occupied a worker's slot.
+    /// Time in milliseconds for which attempts occupied a worker's slot.
     worker_ms: u64,
-    /// Absent if no cloud was used.
+    /// Absent without cloud usage.
     bill: Option<PricedCost>,
 }
 
-/// Cost in dollars, and the prices that it was computed with.
+/// Cost in dollars, and the prices used to compute it.
 #[derive(Debug, Serialize)]
 struct PricedCost {
     cost: Cost,
@@ -38,12 +38,12 @@ pub async fn print(deployment: &Deployment, view: &ExecutionView, format: Report
         return Err(Failure::usage("JUnit XML cannot represent costs: use --format table or json"));
     }
     let usage = usage(deployment, view).await?;
-    let statement = statement(view, usage)?;
+    let report = cost_report(view, usage)?;
     let mut out = output::stdout();
     if format == ReportFormat::Json {
-        output::print_json(&statement)?;
+        output::print_json(&report)?;
     } else {
-        table(&mut out, &statement)?;
+        table(&mut out, &report)?;
     }
     Ok(out.flush()?)
 }
@@ -56,7 +56,7 @@ async fn usage(deployment: &Deployment, view: &ExecutionView) -> Outcome<Usage> 
     let path = path::USAGE.replace("{executionId}", &view.execution.id.to_string());
     let fetched = deployment.with_retries(async || deployment.api.fetch(&path, None).await).await;
     let fetched = fetched.map_err(|error| match error {
-        // The execution exists.
+        // The execution exists, so the endpoint is missing.
         ApiError::Refused { status: 404, .. } => {
             Failure::usage(format!("{} does not record usage: upgrade it to this version", deployment.url))
         }
@@ -69,7 +69,7 @@ async fn usage(deployment: &Deployment, view: &ExecutionView) -> Outcome<Usage> 
     })
 }
 
-fn statement(view: &ExecutionView, usage: Usage) -> Outcome<CostReport<'_>> {
+fn cost_report(view: &ExecutionView, usage: Usage) -> Outcome<CostReport<'_>> {
     let worker_ms = worker_ms(view);
     let bill = if usage.is_nothing() {
         None
@@ -82,32 +82,32 @@ fn statement(view: &ExecutionView, usage: Usage) -> Outcome<CostReport<'_>> {
     Ok(CostReport { execution: &view.execution, usage, worker_ms, bill })
 }
 
-fn table(out: &mut impl Write, statement: &CostReport<'_>) -> std::io::Result<()> {
-    let of = statement.execution;
-    writeln!(out, "{}  {}", title(of), of.status.word())?;
-    let Some(bill) = &statement.bill else {
+fn table(out: &mut impl Write, report: &CostReport<'_>) -> std::io::Result<()> {
+    let execution = report.execution;
+    writeln!(out, "{}  {}", title(execution), execution.status.word())?;
+    let Some(bill) = &report.bill else {
         return writeln!(
             out,
             "no cloud usage; the jobs occupied a worker for {}",
-            duration(statement.worker_ms)
+            duration(report.worker_ms)
         );
     };
-    let used = &statement.usage;
+    let usage = &report.usage;
     let rows = [
-        ("API requests", used.api_requests.to_string()),
-        ("function time", format!("{} GB-s", thousandths(used.function_mib_ms / 1024))),
-        ("table requests", used.table_requests.to_string()),
-        ("  items written", used.table_writes.to_string()),
-        ("  write units", halves(used.table_write_halves)),
-        ("  read units", halves(used.table_read_halves)),
-        ("queue requests", used.queue_requests.to_string()),
-        ("object PUTs", used.object_puts.to_string()),
-        ("object GETs", used.object_gets.to_string()),
-        ("worker time", duration(statement.worker_ms)),
+        ("API requests", usage.api_requests.to_string()),
+        ("function time", format!("{} GB-s", thousandths(usage.function_mib_ms / 1024))),
+        ("table requests", usage.table_requests.to_string()),
+        ("  items written", usage.table_writes.to_string()),
+        ("  write units", halves(usage.table_write_halves)),
+        ("  read units", halves(usage.table_read_halves)),
+        ("queue requests", usage.queue_requests.to_string()),
+        ("object PUTs", usage.object_puts.to_string()),
+        ("object GETs", usage.object_gets.to_string()),
+        ("worker time", duration(report.worker_ms)),
     ];
     writeln!(out, "\nusage")?;
-    for (what, amount) in rows {
-        writeln!(out, "  {what:16}  {amount:>12}")?;
+    for (name, amount) in rows {
+        writeln!(out, "  {name:16}  {amount:>12}")?;
     }
     let prices = &bill.prices;
     writeln!(out, "\ndollars at list prices ({}, {})", prices.region, prices.as_of)?;
@@ -117,18 +117,18 @@ fn table(out: &mut impl Write, statement: &CostReport<'_>) -> std::io::Result<()
         ("workers", bill.cost.workers),
         ("total", bill.total),
     ];
-    for (what, amount) in dollars {
-        writeln!(out, "  {what:16}  {amount:>12.6}")?;
+    for (name, amount) in dollars {
+        writeln!(out, "  {name:16}  {amount:>12.6}")?;
     }
     writeln!(out, "\n{}", prices.note)
 }
 
-/// A count of thousandths as a number.
+/// Formats a number of thousandths as a decimal.
 fn thousandths(count: u64) -> String {
     format!("{}.{:03}", count / 1000, count % 1000)
 }
 
-/// A count of halves as a number.
+/// Formats a number of halves as a decimal.
 fn halves(count: u64) -> String {
     format!("{}.{}", count / 2, count % 2 * 5)
 }
@@ -136,7 +136,7 @@ fn halves(count: u64) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{statement, table};
+    use super::{cost_report, table};
     use tidemill_core::api::ExecutionView;
     use tidemill_core::execution::cost::Usage;
 
@@ -157,7 +157,7 @@ mod tests {
         }))
         .unwrap();
         let mut out = Vec::new();
-        table(&mut out, &statement(&view, usage).unwrap()).unwrap();
+        table(&mut out, &cost_report(&view, usage).unwrap()).unwrap();
         String::from_utf8(out).unwrap()
     }
 

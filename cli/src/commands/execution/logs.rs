@@ -18,7 +18,7 @@ pub async fn logs(settings: &Settings, args: &Logs) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let selected = select(&deployment, &args.selection, Purpose::Read).await?;
     let job = find_job(&selected.view, args.job.as_deref())?;
-    // Standard output has nothing but the log.
+    // Standard output contains only the log.
     crate::output::errln!("log of `{}` in {}", Printable(&job.job_name), selected.title());
     let note = |message: &str| writeln!(output::stderr(), "{message}");
     let request = LogRequest { job: job.id, attempt: args.attempt, follow: args.follow, raw: args.raw };

@@ -1,4 +1,4 @@
-//! `report`: an execution's records as a table, JSON or JUnit XML.
+//! `report`: shows an execution's records as a table, JSON or JUnit XML.
 
 use crate::{
     args::{Report, ReportFormat},
@@ -52,24 +52,25 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
 }
 
 fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
-    let of = &report.execution;
+    let execution = &report.execution;
     writeln!(
         out,
         "{} #{}  {}  in {}",
-        Printable(&of.pipeline_name),
-        of.run_number,
-        of.status.word(),
+        Printable(&execution.pipeline_name),
+        execution.run_number,
+        execution.status.word(),
         duration(report.duration_ms)
     )?;
-    writeln!(out, "repository  {}", Printable(&of.repo))?;
-    let branch = of.branch.as_deref().map(|branch| format!("  ({})", Printable(branch))).unwrap_or_default();
-    writeln!(out, "commit      {}{branch}", Printable(of.commit.as_deref().unwrap_or("-")))?;
-    writeln!(out, "execution   {}", of.id)?;
-    let by = of.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
-    writeln!(out, "started     {}{by}", of.created_at)?;
+    writeln!(out, "repository  {}", Printable(&execution.repo))?;
+    let branch =
+        execution.branch.as_deref().map(|branch| format!("  ({})", Printable(branch))).unwrap_or_default();
+    writeln!(out, "commit      {}{branch}", Printable(execution.commit.as_deref().unwrap_or("-")))?;
+    writeln!(out, "execution   {}", execution.id)?;
+    let by =
+        execution.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
+    writeln!(out, "started     {}{by}", execution.created_at)?;
     writeln!(out)?;
-    let width =
-        |of: fn(&JobRow) -> usize, least: usize| report.jobs.iter().map(of).max().unwrap_or(0).max(least);
+    let width = |of: fn(&JobRow) -> usize, min: usize| report.jobs.iter().map(of).max().unwrap_or(0).max(min);
     let stage = width(|job| printable(&job.stage).chars().count(), 5);
     let name = width(|job| printable(&job.name).chars().count(), 3);
     writeln!(
@@ -103,8 +104,8 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
         if job.dead_letter {
             writeln!(
                 out,
-                "  dead letter: not caused by the job; `tidemill retry --execution {}` runs it again",
-                of.id
+                "  dead letter: failed because of infrastructure errors; `tidemill retry --execution {}` runs it again",
+                execution.id
             )?;
         }
     }
@@ -126,20 +127,20 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Prints the earlier attempts of jobs.
+/// Prints earlier attempts of jobs.
 fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
     for job in report.jobs.iter().filter(|job| !job.earlier.is_empty()) {
         writeln!(out)?;
-        for one in &job.earlier {
-            let message = one.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
-            let took = duration(one.ended_at.since_ms(one.started_at));
+        for attempt in &job.earlier {
+            let message = attempt.failure.as_ref().map(|why| why.message.as_str()).unwrap_or_default();
+            let run_time = duration(attempt.ended_at.since_ms(attempt.started_at));
             let worker =
-                one.worker.as_deref().map(|name| format!(" on {}", Printable(name))).unwrap_or_default();
+                attempt.worker.as_deref().map(|name| format!(" on {}", Printable(name))).unwrap_or_default();
             writeln!(
                 out,
-                "{} attempt {}: {took}{worker}: {}",
+                "{} attempt {}: {run_time}{worker}: {}",
                 Printable(&job.name),
-                one.attempt,
+                attempt.attempt,
                 Printable(message)
             )?;
         }
@@ -153,10 +154,10 @@ fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> 
     Ok(())
 }
 
-/// One suite per stage, one case per job.
+/// Converts a report to JUnit XML: one suite per stage, one test case per job.
 fn junit(report: &core::Report) -> quick_junit::Report {
-    let of = &report.execution;
-    let mut all = quick_junit::Report::new(format::title(of));
+    let execution = &report.execution;
+    let mut all = quick_junit::Report::new(format::title(execution));
     all.set_time(Duration::from_millis(report.duration_ms));
     let mut stages: Vec<&str> = Vec::new();
     for job in &report.jobs {
@@ -186,7 +187,7 @@ fn junit(report: &core::Report) -> quick_junit::Report {
                 }
             };
             let mut case = TestCase::new(printable(&job.name), status);
-            case.set_classname(format!("{}.{}", Printable(&of.pipeline_name), Printable(stage)));
+            case.set_classname(format!("{}.{}", Printable(&execution.pipeline_name), Printable(stage)));
             case.set_time(Duration::from_millis(job.run_ms.unwrap_or(0)));
             suite.add_test_case(case);
         }

@@ -1,4 +1,4 @@
-//! `run`: starts an execution, runs its jobs on this machine or on a deployment, and shows it.
+//! `run`: starts an execution on this machine or on a deployment, and watches it.
 
 use super::run_sources::{RunSources, find_sources};
 use crate::{
@@ -38,7 +38,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let plan = Plan::of(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
     check_followed_job(args, &file, &plan)?;
     let secrets = secrets(settings, args)?;
-    // An execution that another caller started does not have these secrets.
+    // Do not attach to an execution that another caller started without these secrets.
     let is_new = args.force || !secrets.is_empty();
     let (deployment, prepared) = tokio::join!(Deployment::connect(settings), prepare(settings, args, &plan));
     let (deployment, (sources, worker)) = match (deployment, prepared) {
@@ -92,20 +92,20 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     outcome
 }
 
-/// Fails unless the job of `--follow` is in the plan.
+/// Returns a usage error if the job of `--follow` is not in the plan.
 fn check_followed_job(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
     let Some(job) = &args.follow else { return Ok(()) };
     if plan.jobs.iter().any(|planned| planned.is_called(job)) {
         return Ok(());
     }
-    let left_out = plan.left_out.iter().find(|left| left.job == *job);
-    Err(Failure::usage(left_out.map_or_else(
+    let excluded = plan.left_out.iter().find(|excluded| excluded.job == *job);
+    Err(Failure::usage(excluded.map_or_else(
         || format!("--follow {job}: no such job in {}", file.name),
-        |left| format!("--follow {job}: the job is not in the plan: its condition {}", left.why),
+        |excluded| format!("--follow {job}: the job is not in the plan: its condition {}", excluded.why),
     )))
 }
 
-/// The secrets of `--secret`, by name.
+/// Returns the secrets of `--secret` as names and values.
 fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
     if let (Some(first), true) = (args.secrets.first(), settings.is_remote()) {
         let name = first.split('=').next().unwrap_or_default();
@@ -118,7 +118,7 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
             Failure::usage(format!("--secret {arg}: the environment variable is not set, or not UTF-8"))
         }),
         Some((name, from)) => {
-            // The text may be the value itself, so that no message shows it.
+            // `from` may be the secret value itself: do not include it in a message.
             let path = from.strip_prefix('@').ok_or_else(|| {
                 Failure::usage(format!(
                     "--secret {name}: use {name} to read the environment variable, or {name}=@FILE to read a file; other users \
@@ -133,7 +133,7 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
     args.secrets.iter().map(value).collect()
 }
 
-/// Facts for conditions: from git in the current directory, or for `--repo` from the arguments.
+/// Returns the facts for conditions: from git in the current directory; with `--repo`, from the arguments.
 fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) -> Facts {
     let facts = if args.repo.is_some() {
         Facts { branch: args.branch.clone(), commit: args.commit.clone(), ..Facts::default() }
@@ -143,8 +143,8 @@ fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) 
     Facts { variables: variables.clone(), ..facts }
 }
 
-/// Finds the sources. For a run on this machine, also opens a worker and has it create the first containers, which take the
-/// engine longer than everything else here.
+/// Finds the sources. For a run on this machine, also opens a worker that creates the first containers in advance, because the
+/// engine is slow at that.
 async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSources, Option<Worker>)> {
     if settings.is_remote() {
         return Ok((find_sources(settings, args).await?, None));
@@ -162,7 +162,7 @@ async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSo
         }
         (_, Err(failure)) => return Err(failure),
     };
-    // Containers do not depend on the ids of the execution and its jobs, which are not known yet.
+    // The ids of the execution and its jobs are unknown; containers do not depend on them.
     let (execution, job) = (ExecutionId(Uuid::nil()), JobId(Uuid::nil()));
     let first = plan.roots().take(slots).map(|root| &plan.jobs[root as usize]);
     let first: Vec<_> =
@@ -174,7 +174,7 @@ async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSo
     Ok((sources, Some(worker)))
 }
 
-/// Fails for a job whose labels the only worker, the one of this process, does not have: it would wait forever.
+/// Returns a usage error if a job requires labels that the worker in this process does not have: the job would wait forever.
 fn check_labels(plan: &Plan, available: &Labels) -> Outcome {
     let Some(job) = plan.jobs.iter().find(|job| !fits(&job.runs_on, available)) else { return Ok(()) };
     let required = queue_name(&job.runs_on);
@@ -213,7 +213,7 @@ async fn follow(
             let job = job.or_else(|| first.jobs.iter().find(|job| is_named(job, name)));
             let job = job.map(|job| job.id).ok_or_else(|| Failure::system("the job has no record"))?;
             let request = LogRequest { job, attempt: None, follow: true, raw: false };
-            // `watch` prints the notes.
+            // `watch` prints the outage notes.
             let printed = print_log(deployment, request, |_| Ok(()));
             let watched = watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel);
             let (watched, printed) = tokio::join!(watched, printed);

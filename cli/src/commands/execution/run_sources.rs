@@ -11,7 +11,7 @@ use tidemill_core::execution::assignment::Source;
 use tidemill_core::repository::{AddressError, AddressPolicy, Credentials, RepositoryAddress};
 use tidemill_worker::source::{self, HostPolicy, ResolvedCommit, SourceError, SourcePack, UploadPlan};
 
-/// The sources of a run, and how the execution records them.
+/// The sources of a run, and their description in the execution's record.
 pub struct RunSources {
     /// The repository's address or directory.
     pub repo: String,
@@ -19,11 +19,11 @@ pub struct RunSources {
     pub branch: Option<String>,
     /// Commit hash.
     pub commit: Option<String>,
-    /// How workers get the sources.
+    /// How workers fetch the sources.
     pub source: Source,
-    /// What to upload before workers of a deployment can use `source`.
+    /// Pack to upload before workers of a deployment can use `source`.
     pub pack: Option<SourcePack>,
-    /// Credentials of the address, for the worker of this process only.
+    /// Credentials from the address, only for the worker in this process.
     pub sign_in: Option<(RepositoryAddress, Credentials)>,
 }
 
@@ -35,34 +35,34 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
     if is_remote && let Some(repo) = &repo {
         check_repo_for_servers(repo)?;
     }
-    let found = tokio::task::spawn_blocking(move || match repo {
+    let result = tokio::task::spawn_blocking(move || match repo {
         None => snapshot(&cache, is_remote, upload_all),
         Some(repo) => {
             // The user may connect to any host.
-            let reach = HostPolicy::new(AddressPolicy::unrestricted());
+            let policy = HostPolicy::new(AddressPolicy::unrestricted());
             let ResolvedCommit { repo, branch, commit, source, sign_in } =
-                source::resolve(&repo, branch.as_deref(), commit.as_deref(), (&cache, &reach))
+                source::resolve(&repo, branch.as_deref(), commit.as_deref(), (&cache, &policy))
                     .map_err(|error| failure(&error))?;
             Ok(RunSources { repo, branch, commit: Some(commit), source, pack: None, sign_in })
         }
     });
-    found.await.map_err(|error| Failure::system(error.to_string()))?
+    result.await.map_err(|error| Failure::system(error.to_string()))?
 }
 
-/// The sources of the current directory.
+/// Takes a snapshot of the current directory.
 fn snapshot(cache: &Path, is_remote: bool, upload_all: bool) -> Outcome<RunSources> {
-    let here = std::env::current_dir()?;
-    let found = source::snapshot(&here, cache).map_err(|error| failure(&error))?;
+    let directory = std::env::current_dir()?;
+    let snapshot = source::snapshot(&directory, cache).map_err(|error| failure(&error))?;
     let (source, pack) = if is_remote {
-        match source::upload(&found, upload_all).map_err(|error| failure(&error))? {
+        match source::upload(&snapshot, upload_all).map_err(|error| failure(&error))? {
             UploadPlan::Nothing(source) => (source, None),
-            // The upload names the source.
+            // The upload determines the source.
             UploadPlan::Pack(pack) => (Source::None, Some(pack)),
         }
     } else {
-        (found.source, None)
+        (snapshot.source, None)
     };
-    let (repo, branch, commit) = (found.repo, found.branch, Some(found.commit));
+    let (repo, branch, commit) = (snapshot.repo, snapshot.branch, Some(snapshot.commit));
     Ok(RunSources { repo, branch, commit, source, pack, sign_in: None })
 }
 
@@ -70,8 +70,8 @@ fn snapshot(cache: &Path, is_remote: bool, upload_all: bool) -> Outcome<RunSourc
 fn check_repo_for_servers(repo: &str) -> Outcome {
     let is_directory = !repo.contains("://") && Path::new(repo).is_dir();
     match RepositoryAddress::parse_with_credentials(repo) {
-        Err(_) if is_directory => Err(directory()),
-        Err(AddressError::LocalPath) => Err(directory()),
+        Err(_) if is_directory => Err(local_directory_error()),
+        Err(AddressError::LocalPath) => Err(local_directory_error()),
         Ok((_, None)) => Ok(()),
         Ok((address, Some(_))) => Err(Failure::usage(format!(
             "--repo contains credentials, which the server would store: use --repo {address}, and give the server's \
@@ -81,9 +81,9 @@ fn check_repo_for_servers(repo: &str) -> Outcome {
     }
 }
 
-fn directory() -> Failure {
+fn local_directory_error() -> Failure {
     Failure::usage(
-        "--repo is a directory, which the server's workers cannot read: run the command in it without --repo to upload it",
+        "--repo is a directory, which the server's workers cannot read: to upload it, run the command in it without --repo",
     )
 }
 

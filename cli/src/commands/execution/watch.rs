@@ -18,7 +18,7 @@ pub async fn watch(settings: &Settings, args: &WatchArgs) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let selection =
         ExecutionArgs { execution: args.id.or(args.selection.execution), ..args.selection.clone() };
-    // An interrupt may cancel only what `cancel` would select.
+    // With --cancel, select only executions that `tidemill cancel` would select.
     let purpose = if args.cancel { Purpose::Cancel } else { Purpose::Watch };
     let selected = select(&deployment, &selection, purpose).await?;
     let on_interrupt = if args.cancel { OnInterrupt::Cancel } else { OnInterrupt::Leave };

@@ -46,7 +46,7 @@ pub fn check(args: &Check) -> Outcome {
         let kind = file::Kind::of(path, args.file.gitlab, true);
         let (diagnostics, sources) = match file::assemble(path, &text, kind) {
             Ok(assembled) => (assembled.parsed.warnings, assembled.files),
-            Err(mistakes) => (mistakes.found, mistakes.files),
+            Err(errors) => (errors.found, errors.files),
         };
         checked.push(CheckedFile { name, sources, diagnostics });
     }

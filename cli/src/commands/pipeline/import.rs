@@ -12,7 +12,7 @@ pub fn import(args: &Import) -> Outcome {
     let text = file::read(&args.file)?;
     let colour = crate::output::stderr_has_colours();
     let assembled = file::assemble(&args.file, &text, Kind::GitLab { tags_are_labels: true })
-        .map_err(|mistakes| Failure::usage(mistakes.render(colour).trim_end().to_owned()))?;
+        .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;
     if let Some(directory) = args.output.parent() {
         fs::create_dir_all(directory)?;
     }

@@ -1,4 +1,4 @@
-//! `init`: creates a starter pipeline file for the kind of repository.
+//! `init`: creates a starter pipeline file that fits the kind of repository.
 
 use crate::{
     args::Init,
@@ -130,7 +130,7 @@ mod tests {
     use tidemill_core::pipeline::parse;
 
     #[test]
-    fn every_starter_is_valid_file() {
+    fn every_starter_file_is_valid() {
         for kind in KINDS.iter().chain([&OTHER]) {
             assert!(parse(&starter(kind)).is_ok(), "{}: {}", kind.name, starter(kind));
         }

@@ -45,15 +45,15 @@ pub fn plan(args: &PlanArgs) -> Outcome {
             )?;
         }
     }
-    left_out(&mut out, &plan.left_out, &facts)
+    print_excluded(&mut out, &plan.left_out, &facts)
 }
 
-/// Prints the jobs that conditions left out, with the facts.
-fn left_out(out: &mut impl Write, jobs: &[ExcludedJob], facts: &Facts) -> Outcome {
+/// Prints the jobs that conditions exclude, with the facts.
+fn print_excluded(out: &mut impl Write, jobs: &[ExcludedJob], facts: &Facts) -> Outcome {
     if jobs.is_empty() {
         return Ok(());
     }
-    let name_width = jobs.iter().map(|left| left.job.chars().count()).max().unwrap_or(0);
+    let name_width = jobs.iter().map(|excluded| excluded.job.chars().count()).max().unwrap_or(0);
     writeln!(out, "left out: {} job(s) ({})", jobs.len(), Printable(describe(facts)))?;
     for ExcludedJob { job, why } in jobs {
         writeln!(out, "  {:name_width$}  {}", Printable(job), Printable(why))?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidemill_core::text::diagnostics::{Diagnostic, Severity};
 
-/// A SARIF log of diagnostics, each with the name of the checked file.
+/// Returns a SARIF log of diagnostics, each with the name of the checked file.
 pub fn log<'a>(diagnostics: impl Iterator<Item = (&'a str, &'a Diagnostic)>) -> Value {
     let results: Vec<Value> = diagnostics.map(|(file, diagnostic)| result(file, diagnostic)).collect();
     json!({

@@ -1,4 +1,4 @@
-//! Isolates the jobs of a worker from each other, from this machine and from its cloud role.
+//! Isolates the jobs of a worker from each other, from this machine and from its AWS role.
 
 use crate::{
     args::{BlockMetadata, Isolate, IsolationArgs},
@@ -6,7 +6,7 @@ use crate::{
 };
 use tidemill_worker::{Worker, WorkerError};
 
-/// Isolates jobs from each other and from this machine's ports, as the arguments require.
+/// Isolates jobs from each other and from this machine's ports, according to the arguments.
 pub async fn isolate(args: &IsolationArgs, worker: &Worker) -> Result<(), WorkerError> {
     if args.isolate == Isolate::Off {
         return Ok(());
@@ -22,7 +22,7 @@ pub async fn isolate(args: &IsolationArgs, worker: &Worker) -> Result<(), Worker
     Ok(())
 }
 
-/// Blocks jobs from EC2's instance metadata, as `when` requires.
+/// Blocks jobs from EC2 instance metadata, according to `when`.
 pub async fn block_metadata(when: BlockMetadata, worker: &Worker, on_ec2: bool) -> Outcome {
     match when {
         BlockMetadata::Off => return Ok(()),

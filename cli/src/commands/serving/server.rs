@@ -27,11 +27,11 @@ use tidemill_worker::{Client, Worker, WorkerError};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Time for an orderly shutdown.
+/// Timeout of an orderly shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
-/// Time until the process ends even if all its threads hang.
+/// Time after which the process exits even if all its threads hang.
 const FORCED_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-/// The part of the shutdown that workers have to return their jobs; the rest is for pending requests.
+/// Part of the shutdown timeout in which workers return their jobs; the rest is for pending requests.
 const WORKERS_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// `tidemill server`.
@@ -40,24 +40,24 @@ pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     end_within(FORCED_SHUTDOWN_TIMEOUT, i32::from(Exit::Canceled as u8))?;
     let started = tokio::select! {
         started = RunningServer::start(settings, args) => started,
-        // Nothing was acknowledged yet.
+        // No request was accepted yet.
         _ = interrupts.recv() => return Ok(()),
     };
     let mut server = started?;
-    let failed = tokio::select! {
+    let result = tokio::select! {
         _ = interrupts.recv() => Ok(()),
-        ended = server.ended() => ended,
+        failed = server.failed() => failed,
     };
     tokio::select! {
         stopped = timeout(SHUTDOWN_TIMEOUT, server.stop(settings)) => {
             if stopped.is_err() {
                 crate::output::errln!("tidemill: shutdown timed out; the next start resumes the remaining work");
             }
-            failed
+            result
         }
         _ = interrupts.recv() => {
             crate::output::errln!("tidemill: exiting immediately; the next start resumes the remaining work");
-            failed.and(Err(Failure::silent(Exit::Canceled)))
+            result.and(Err(Failure::silent(Exit::Canceled)))
         }
     }
 }
@@ -68,7 +68,7 @@ struct RunningServer {
     shutdown: CancellationToken,
     working: Option<JoinHandle<Result<(), WorkerError>>>,
     stop_workers: CancellationToken,
-    /// Known once the worker is connected to an engine.
+    /// Set once the worker is connected to an engine.
     worker: Arc<OnceLock<WorkerId>>,
 }
 
@@ -103,7 +103,7 @@ impl RunningServer {
         })?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = public.local_addr()?;
-        // Its workers need no TLS, and do not compete with other clients for connections.
+        // The server's own workers need no TLS, and have separate connection limits.
         let own_workers = TcpListener::bind(("127.0.0.1", 0)).await?;
         let client = Client {
             server: format!("http://{}", own_workers.local_addr()?),
@@ -128,7 +128,7 @@ impl RunningServer {
                 stop.cancelled().await;
                 return Ok(());
             }
-            // An unresponsive engine must not delay the shutdown.
+            // An unresponsive engine must not delay shutdown.
             let Some(worker) = stop.run_until_cancelled(Worker::open(config)).await else { return Ok(()) };
             let worker = worker?;
             if let Err(error) = isolate(&isolation, &worker).await {
@@ -147,7 +147,7 @@ impl RunningServer {
     }
 
     /// Waits until the server or its workers fail.
-    async fn ended(&mut self) -> Outcome {
+    async fn failed(&mut self) -> Outcome {
         let (Some(serving), Some(working)) = (&mut self.serving, &mut self.working) else { return Ok(()) };
         tokio::select! {
             result = serving => {
@@ -180,7 +180,7 @@ impl RunningServer {
     }
 }
 
-/// Limits on connections, within the limit of open files.
+/// Returns the connection limits, reduced to fit the limit of open files.
 fn limits(args: &Server) -> ConnectionLimits {
     let max_connections = connections_within(raise_open_files(), args.max_connections.max(1));
     if max_connections < args.max_connections {
@@ -198,18 +198,18 @@ fn limits(args: &Server) -> ConnectionLimits {
     }
 }
 
-/// The TLS certificate. Without one, a server that other machines can reach does not start, unless told to.
+/// Loads the TLS certificate. Without one, fails if other machines can reach the server, unless --plain-http-on-a-network is set.
 fn tls(args: &Server) -> Outcome<Option<Arc<CertificateReloader>>> {
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        let opened = CertificateReloader::open(certificate.clone(), key.clone());
-        return Ok(Some(opened.map_err(|error| Failure::usage(error.to_string()))?));
+        let certificate = CertificateReloader::open(certificate.clone(), key.clone());
+        return Ok(Some(certificate.map_err(|error| Failure::usage(error.to_string()))?));
     }
     if args.listen.ip().is_loopback() || args.plain_http_on_a_network {
         return Ok(None);
     }
     Err(Failure::usage(format!(
         "{} is reachable from other machines, and without TLS they can read tokens, sources and logs: use --tls-cert and \
-         --tls-key, listen on 127.0.0.1 behind a TLS proxy, or use --plain-http-on-a-network",
+         --tls-key, listen on 127.0.0.1 behind a TLS proxy, or accept the risk with --plain-http-on-a-network",
         args.listen
     )))
 }

@@ -20,9 +20,9 @@ use tidemill_worker::{
 };
 use tokio::time::{Instant, sleep_until};
 
-/// Time reserved for returning jobs to the queue before EC2 takes the machine away.
+/// Time reserved for returning jobs to the queue before EC2 terminates the instance.
 const RETURN_TIME: Duration = Duration::from_secs(15);
-/// Time to end after jobs were returned to the queue.
+/// Timeout of returning jobs to the queue on shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// `tidemill worker`.
@@ -62,7 +62,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     crate::output::outln!("working for {}, {slots} concurrent job(s)", deployment.url);
     let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
     let mut is_draining = false;
-    // Set once jobs are being returned to the queue.
+    // Set when jobs start being returned to the queue.
     let mut deadline: Option<Instant> = None;
     loop {
         let expired = async {
@@ -89,7 +89,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
             }
             _ = interrupts.recv() => {
                 if deadline.is_some() {
-                    crate::output::errln!("tidemill: exiting immediately; the next start removes what is left");
+                    crate::output::errln!("tidemill: exiting immediately; the next start removes leftover containers");
                     return Err(Failure::silent(Exit::Canceled));
                 }
                 if is_draining {
@@ -114,8 +114,8 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     }
 }
 
-/// The source of the worker's jobs, and a function that logs how many requests it made.
-#[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "only a queue is connected to"))]
+/// Returns the source of the worker's jobs, and a function that logs the number of its requests.
+#[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "only the connection to SQS awaits"))]
 async fn job_source(
     args: &WorkerArgs,
     api: ApiClient,

@@ -1,18 +1,18 @@
-//! What a job has around its script, on every backend: caches, services, approvals.
+//! Caches, services, approvals and labels of jobs, on every backend.
 
-use crate::support::{Backend, Place, finish, is_over, job, kind, text};
+use crate::support::{Backend, TestEnv, failure_kind, finish, has_ended, job, text};
 use std::fs;
 
-/// How long a job of the latest execution took, in milliseconds.
-fn took(place: &Place, name: &str) -> u64 {
-    let report = crate::support::json(&place.of_latest(&["report", "--format", "json"]));
+/// Returns the run time of a job of the latest execution in milliseconds.
+fn run_ms(env: &TestEnv, name: &str) -> u64 {
+    let report = crate::support::json(&env.on_latest(&["report", "--format", "json"]));
     let jobs = report["jobs"].as_array().unwrap();
-    let line = jobs.iter().find(|line| line["name"] == name).unwrap();
-    line["run_ms"].as_u64().unwrap_or_else(|| panic!("{line:#}"))
+    let job = jobs.iter().find(|job| job["name"] == name).unwrap();
+    job["run_ms"].as_u64().unwrap_or_else(|| panic!("{job:#}"))
 }
 
 pub fn second_run_uses_the_cache(on: &Backend) {
-    let mut place = on.place(
+    let mut env = on.test_env(
         r#"
 name: cached
 stages: [a]
@@ -27,27 +27,27 @@ jobs:
       - sleep 4 && touch built/done
 "#,
     );
-    let run = |says: &str| {
-        let run = place.tidemill(&["run", "--force"]);
+    let run = |expected: &str| {
+        let run = env.tidemill(&["run", "--force"]);
         assert_eq!(run.status.code(), Some(0), "{run:?}");
-        let log = place.log("build");
-        assert!(log.contains(says), "{log}");
-        (log, took(&place, "build"))
+        let log = env.log("build");
+        assert!(log.contains(expected), "{log}");
+        (log, run_ms(&env, "build"))
     };
     let (first_log, first) = run("nothing is kept");
     assert!(first_log.contains("saved 20 MiB"), "{first_log}");
     let (second_log, second) = run("fetched 20 MiB");
     assert!(second_log.contains("nothing to build\n") && second_log.contains("unchanged"), "{second_log}");
     println!("with an empty cache {first} ms, with 20 MiB in it {second} ms");
-    // How much faster depends on what else the machine does.
+    // The speedup depends on the load of the machine.
     assert!(second < first, "{second} ms after {first} ms");
-    fs::write(place.repo().join("source.txt"), "other sources\n").unwrap();
+    fs::write(env.repo().join("source.txt"), "other sources\n").unwrap();
     run("nothing is kept");
-    place.wait_until_clean();
+    env.wait_until_clean();
 }
 
 pub fn job_reaches_its_services_by_name(on: &Backend) {
-    let mut place = on.place(
+    let mut env = on.test_env(
         r#"
 name: served
 stages: [a]
@@ -66,14 +66,14 @@ jobs:
     after_script: ['echo "it was a $TIDEMILL_JOB_STATUS"']
 "#,
     );
-    let run = place.tidemill(&["run"]);
-    assert_eq!(run.status.code(), Some(0), "{run:?}\n{}", place.log("asks"));
-    assert!(place.log("asks").contains("it was a success\n"), "{}", place.log("asks"));
-    place.wait_until_clean();
+    let run = env.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}\n{}", env.log("asks"));
+    assert!(env.log("asks").contains("it was a success\n"), "{}", env.log("asks"));
+    env.wait_until_clean();
 }
 
 pub fn manual_job_runs_when_approved(on: &Backend) {
-    let place = on.place(
+    let env = on.test_env(
         r#"
 name: gated
 stages: [a, b]
@@ -81,57 +81,56 @@ defaults: { image: "IMAGE" }
 jobs:
   build: { stage: a, script: ["true"] }
   deploy: { stage: b, when: manual, script: ["true"] }
-  mend: { stage: b, when: on_failure, script: ["true"] }
+  repair: { stage: b, when: on_failure, script: ["true"] }
 "#,
     );
-    let run = place.spawn(&["run"]);
-    let view = place.wait_for("the first job is over", |view| job(view, "build")["status"] == "SUCCESS");
+    let run = env.spawn(&["run"]);
+    let view = env.wait_for("the first job ends", |view| job(view, "build")["status"] == "SUCCESS");
     assert_eq!(job(&view, "deploy")["approval"], "awaited");
-    let approved = place.of_latest(&["approve"]);
-    let said = text(&approved.stdout);
-    assert!(said.starts_with("job `deploy` of ") && said.ends_with(": approved\n"), "{approved:?}");
+    let approved = env.on_latest(&["approve"]);
+    let stdout = text(&approved.stdout);
+    assert!(stdout.starts_with("job `deploy` of ") && stdout.ends_with(": approved\n"), "{approved:?}");
     let run = finish(run);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
-    let view = place.latest();
+    let view = env.latest();
     assert_eq!(
-        (&job(&view, "deploy")["status"], &job(&view, "mend")["status"]),
+        (&job(&view, "deploy")["status"], &job(&view, "repair")["status"]),
         (&"SUCCESS".into(), &"SKIPPED".into())
     );
-    assert_eq!(place.of_latest(&["approve", "--job", "build"]).status.code(), Some(2));
+    assert_eq!(env.on_latest(&["approve", "--job", "build"]).status.code(), Some(2));
 }
 
 pub fn unapproved_manual_job_runs_when_approved_later(on: &Backend) {
-    let place = on.place(
+    let env = on.test_env(
         r#"
-name: undone
+name: unapproved
 stages: [a, b, c]
 defaults: { image: "IMAGE" }
 jobs:
   build: { stage: a, script: ["true"] }
   deploy: { stage: b, when: manual, allow_failure: true, script: ["true"] }
-  tell: { stage: c, script: ["true"] }
+  notify: { stage: c, script: ["true"] }
 "#,
     );
-    let run = place.tidemill(&["run"]);
+    let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
-    let view = place.latest();
+    let view = env.latest();
     assert_eq!(
-        (&job(&view, "deploy")["status"], kind(&view, "deploy").as_str()),
+        (&job(&view, "deploy")["status"], failure_kind(&view, "deploy").as_str()),
         (&"SKIPPED".into(), "not_approved")
     );
-    assert_eq!(job(&view, "tell")["status"], "SUCCESS");
-    let approved = place.of_latest(&["approve", "--job", "deploy"]);
+    assert_eq!(job(&view, "notify")["status"], "SUCCESS");
+    let approved = env.on_latest(&["approve", "--job", "deploy"]);
     assert_eq!(approved.status.code(), Some(0), "{approved:?}");
-    let view =
-        place.wait_for("the retry is over", |view| view["execution"]["run_number"] == 2 && is_over(view));
+    let view = env.wait_for("the retry ends", |view| view["execution"]["run_number"] == 2 && has_ended(view));
     assert_eq!(job(&view, "deploy")["status"], "SUCCESS");
     assert!(job(&view, "build")["carried_from"].is_string(), "{view:#}");
-    // Nothing is left.
-    assert_eq!(place.of_latest(&["retry"]).status.code(), Some(2));
+    // No unsuccessful job remains.
+    assert_eq!(env.on_latest(&["retry"]).status.code(), Some(2));
 }
 
 pub fn job_with_labels_waits_for_a_matching_worker(on: &Backend) {
-    let mut place = on.place(
+    let mut env = on.test_env(
         r#"
 name: labelled
 stages: [a]
@@ -142,20 +141,20 @@ jobs:
 "#,
     );
     if matches!(on, Backend::Embedded) {
-        // No other worker can come to the aid of a run in one process, so that it says so at once.
-        let run = place.tidemill(&["run"]);
+        // An embedded run has no other workers, so it fails immediately.
+        let run = env.tidemill(&["run"]);
         assert_eq!(run.status.code(), Some(2), "{run:?}");
         assert!(text(&run.stderr).contains("gpu=true"), "{run:?}");
         return;
     }
-    let run = place.spawn(&["run"]);
+    let run = env.spawn(&["run"]);
     let view =
-        place.wait_for("the job without labels is over", |view| job(view, "anywhere")["status"] == "SUCCESS");
+        env.wait_for("the job without labels ends", |view| job(view, "anywhere")["status"] == "SUCCESS");
     assert_eq!(job(&view, "here")["status"], "QUEUED");
-    let shown = place.of_latest(&["status", "--run", "1"]);
+    let shown = env.on_latest(&["status", "--run", "1"]);
     assert!(text(&shown.stdout).contains("waiting for a worker with gpu=true"), "{shown:?}");
-    place.start_labelled_worker();
+    env.start_labelled_worker();
     let run = finish(run);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
-    assert_eq!(job(&place.latest(), "here")["status"], "SUCCESS");
+    assert_eq!(job(&env.latest(), "here")["status"], "SUCCESS");
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands in for the tools and servers that the examples of docs/pipeline-reference.md call, by the name it is called by.
+# Stub of the tools and servers that the examples of docs/pipeline-reference.md call. The name in $0 selects the tool.
 case "${0##*/}" in
 cargo) mkdir -p target/release && echo built >target/release/app ;;
 make) ;;
@@ -14,7 +14,7 @@ postgres)
     ;;
 pg_isready) test -e /tmp/accepts ;;
 *)
-    echo "nothing stands in for $0" >&2
+    echo "no stub for $0" >&2
     exit 127
     ;;
 esac

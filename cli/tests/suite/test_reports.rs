@@ -1,8 +1,8 @@
-//! Test reports of jobs, on every backend.
+//! Test reports and coverage of jobs, on every backend.
 
 use crate::support::{Backend, json, text};
 
-/// Leaves a report in which `unsure` fails when the job is tried for the first time, and `broken` each time.
+/// Writes a report in which `unsure` fails in the first attempt, and `broken` in every attempt.
 const PIPELINE_WITH_TESTS: &str = r#"
 name: tested
 stages: [a]
@@ -18,7 +18,7 @@ jobs:
     retry: { max: 1, when: script_failed }
     script:
       - mkdir -p reports && cp report.xml reports/one.xml
-      - if [ "$TIDEMILL_ATTEMPT" = 1 ]; then sed -i 's/UNSURE/<failure message="it was the first time"\/>/' reports/one.xml; fi
+      - if [ "$TIDEMILL_ATTEMPT" = 1 ]; then sed -i 's/UNSURE/<failure message="first attempt"\/>/' reports/one.xml; fi
       - echo '<testsuite><testcase' >reports/two.xml
       - '! grep BROKEN reports/one.xml'
     artifacts: { reports: { junit: ["reports/*.xml", "none/*.xml"] } }
@@ -36,36 +36,36 @@ const REPORT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 "#;
 
 pub fn report_has_test_results_and_a_retry_marks_flaky_tests(on: &Backend) {
-    let mut place = on.place(PIPELINE_WITH_TESTS);
-    std::fs::write(place.repo().join("report.xml"), REPORT).unwrap();
-    let run = place.tidemill(&["run"]);
+    let mut env = on.test_env(PIPELINE_WITH_TESTS);
+    std::fs::write(env.repo().join("report.xml"), REPORT).unwrap();
+    let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
-    let said = text(&run.stderr);
-    assert!(said.contains("unit: tests 4: 1 failed, 1 flaky, 1 skipped\n"), "{said}");
-    assert!(said.contains("  failed: tests.test_a broken\n    BROKEN\n"), "{said}");
-    let log = place.log("unit");
+    let stderr = text(&run.stderr);
+    assert!(stderr.contains("unit: tests 4: 1 failed, 1 flaky, 1 skipped\n"), "{stderr}");
+    assert!(stderr.contains("  failed: tests.test_a broken\n    BROKEN\n"), "{stderr}");
+    let log = env.log("unit");
     assert!(log.contains("warning: artifacts: no file matches `none/*.xml`\n"), "{log}");
     assert!(log.contains("warning: tests: reports/two.xml:"), "{log}");
-    assert!(log.contains("\ntests 4: 1 failed, 1 skipped\n"), "the worker knows of one attempt: {log}");
+    assert!(log.contains("\ntests 4: 1 failed, 1 skipped\n"), "the worker reports a single attempt: {log}");
 
-    let shown = text(&place.of_latest(&["report"]).stdout);
+    let shown = text(&env.on_latest(&["report"]).stdout);
     assert!(shown.contains("good: tests 1: all passed\n"), "{shown}");
-    assert!(shown.contains("  flaky: tests.test_a unsure\n    it was the first time\n"), "{shown}");
-    let report = json(&place.of_latest(&["report", "--format", "json"]));
+    assert!(shown.contains("  flaky: tests.test_a unsure\n    first attempt\n"), "{shown}");
+    let report = json(&env.on_latest(&["report", "--format", "json"]));
     let tests = &report["tests"];
     assert_eq!((&tests["counts"]["tests"], &tests["counts"]["duration_ms"]), (&5.into(), &1000.into()));
-    let of = tests["jobs"].as_array().unwrap().iter().find(|job| job["job_name"] == "unit").unwrap();
-    assert_eq!(of["report"]["failed"][0]["name"], "broken", "{report:#}");
+    let unit = tests["jobs"].as_array().unwrap().iter().find(|job| job["job_name"] == "unit").unwrap();
+    assert_eq!(unit["report"]["failed"][0]["name"], "broken", "{report:#}");
 
-    let retry = place.of_latest(&["retry"]);
+    let retry = env.on_latest(&["retry"]);
     assert_eq!(retry.status.code(), Some(1), "{retry:?}");
-    let report = json(&place.of_latest(&["report", "--format", "json"]));
+    let report = json(&env.on_latest(&["report", "--format", "json"]));
     assert!(report["jobs"][0]["carried"].as_bool().unwrap(), "{report:#}");
-    assert_eq!(report["tests"]["counts"]["tests"], 5, "a job that is carried has its tests: {report:#}");
-    place.wait_until_clean();
+    assert_eq!(report["tests"]["counts"]["tests"], 5, "a carried-over job keeps its tests: {report:#}");
+    env.wait_until_clean();
 }
 
-/// `both` also has a test; what is no output of its script is to be left aside. `secret` prints what nobody may see.
+/// `both` has coverage and a test; only output of its script counts. `secret` prints a secret as coverage, which must not show.
 const PIPELINE_WITH_COVERAGE: &str = r#"
 name: covered
 stages: [a]
@@ -92,32 +92,32 @@ jobs:
 "#;
 
 pub fn report_has_printed_coverage_and_a_retry_keeps_it(on: &Backend) {
-    let mut place = on.place(PIPELINE_WITH_COVERAGE);
+    let mut env = on.test_env(PIPELINE_WITH_COVERAGE);
     let value = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(value.path(), "0056").unwrap();
-    let set = place.tidemill(&["secret", "set", "SHARE", "--file", value.path().to_str().unwrap()]);
+    let set = env.tidemill(&["secret", "set", "SHARE", "--file", value.path().to_str().unwrap()]);
     assert_eq!(set.status.code(), Some(0), "{set:?}");
-    let run = place.tidemill(&["run"]);
+    let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "`none` fails: {run:?}");
-    let is_reported = || {
-        let shown = text(&place.of_latest(&["report"]).stdout);
+    let assert_report = || {
+        let shown = text(&env.on_latest(&["report"]).stdout);
         assert!(shown.contains("\nboth: tests 1: all passed; coverage 87.5 %\n"), "{shown}");
         assert!(shown.contains("\nsecret: coverage 7 %\n"), "{shown}");
         assert!(!shown.contains("\nnone: coverage"), "{shown}");
-        let report = json(&place.of_latest(&["report", "--format", "json"]));
-        let shares: Vec<_> = report["tests"]["jobs"].as_array().unwrap().iter().collect();
-        let shares: Vec<_> = shares.iter().map(|job| job["report"]["coverage"].as_f64()).collect();
-        assert_eq!(shares, [Some(87.5), Some(7.0)], "{report:#}");
+        let report = json(&env.on_latest(&["report", "--format", "json"]));
+        let jobs: Vec<_> = report["tests"]["jobs"].as_array().unwrap().iter().collect();
+        let coverage: Vec<_> = jobs.iter().map(|job| job["report"]["coverage"].as_f64()).collect();
+        assert_eq!(coverage, [Some(87.5), Some(7.0)], "{report:#}");
         assert_eq!(report["tests"]["counts"]["tests"], 1, "{report:#}");
     };
-    is_reported();
-    let log = place.log("both");
+    assert_report();
+    let log = env.log("both");
     assert!(log.ends_with("TOTAL 14%\ntests 1: all passed\ncoverage 87.5 %\n"), "{log}");
-    let log = place.log("none");
+    let log = env.log("none");
     assert!(log.contains("\nwarning: coverage: no line of the script's output"), "{log}");
 
-    let retry = place.of_latest(&["retry"]);
+    let retry = env.on_latest(&["retry"]);
     assert_eq!(retry.status.code(), Some(1), "{retry:?}");
-    is_reported();
-    place.wait_until_clean();
+    assert_report();
+    env.wait_until_clean();
 }

@@ -1,23 +1,23 @@
-//! A writer that passes only text, line ends and colours.
+//! A writer that passes only text, line ends and colours, and escapes everything else.
 
 use anstream::{AutoStream, stream::RawStream};
 use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
 use std::io::{self, Write};
 use tidemill_core::text::{escape, is_control, is_invisible};
 
-/// A stream that passes only text, line ends and, where enabled, colours. Everything else is escaped.
+/// A stream that passes text, line ends and, if enabled, colours. It escapes everything else.
 pub struct SanitizedStream<S: RawStream> {
     stream: AutoStream<S>,
     parser: Parser<DefaultCharAccumulator>,
     passed: AllowedText,
 }
 
-/// The text that passed.
+/// The text that passed the filter.
 #[derive(Debug, Default)]
 struct AllowedText(String);
 
 impl<S: RawStream> SanitizedStream<S> {
-    /// Guards a stream.
+    /// Wraps `stream`.
     pub fn new(stream: AutoStream<S>) -> Self {
         Self { stream, parser: Parser::default(), passed: AllowedText::default() }
     }
@@ -44,7 +44,7 @@ where
 impl Perform for AllowedText {
     fn print(&mut self, c: char) {
         if is_control(c) || is_invisible(c) {
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = escape(&mut self.0, c);
         } else {
             self.0.push(c);
@@ -71,7 +71,7 @@ impl Perform for AllowedText {
     }
 
     fn esc_dispatch(&mut self, _: &[u8], _: bool, byte: u8) {
-        // The terminator of a string whose start was escaped.
+        // A backslash terminates a string whose start was escaped already.
         if byte != b'\\' {
             self.0.push_str("\\x1b");
         }

@@ -1,0 +1,36 @@
+//! The interface of all views, and the view that shows nothing.
+
+use crate::output::{errln, printable_lines};
+use tidemill_core::api::ExecutionView;
+
+/// A display of an execution.
+pub trait View: Send {
+    /// Shows a changed execution.
+    fn show(&mut self, view: &ExecutionView) -> std::io::Result<()>;
+    /// Updates animations.
+    fn tick(&mut self) -> std::io::Result<()>;
+    /// Shows the ended execution.
+    fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()>;
+    /// Prints a message.
+    fn note(&mut self, message: &str) -> std::io::Result<()>;
+}
+
+/// A view that shows nothing.
+#[derive(Debug)]
+pub struct NoView;
+
+impl View for NoView {
+    fn show(&mut self, _: &ExecutionView) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn tick(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn finish(&mut self, _: &ExecutionView) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn note(&mut self, message: &str) -> std::io::Result<()> {
+        errln!("{}", printable_lines(message));
+        Ok(())
+    }
+}
