@@ -36,7 +36,7 @@ async fn push_starts_matching_pipelines() {
         let reply = server.found_at(&taken, COMMIT, &files, Some(&["src/a.rs"])).await;
         let said = lines(&reply);
         assert!(said[0].starts_with("p/ci.yml: started: ci 1 ("), "{said:?}");
-        assert_eq!(said[1], "p/docs.yml: not started: no file changed that its `paths` match");
+        assert_eq!(said[1], "p/docs.yml: not started: no changed file matches its `paths`");
         assert_eq!(said[2], "p/asked.yml: not started: its `on` has no `push`");
         assert!(said[3].starts_with("p/bad.yml:2:") && said[3].contains("scrpt"), "{said:?}");
         assert_eq!(reply["failed"], true);

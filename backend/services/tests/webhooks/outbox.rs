@@ -82,12 +82,12 @@ async fn commit_status_follows_execution() {
         server.add(URL, "github", json!({ "status_token": "T0KEN" })).await;
         start(&server, "1").await;
         run(&server).await;
-        assert_eq!(others.states(), ["run 1 waits to run"]);
+        assert_eq!(others.states(), ["run 1 is pending"]);
         let job = server.take().await.unwrap();
         run(&server).await;
         server.end(&job, true).await;
         run(&server).await;
-        assert_eq!(others.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
+        assert_eq!(others.states(), ["run 1 is pending", "run 1 is running", "run 1 succeeded"]);
         let first = others.heard.lock().unwrap()[0].clone();
         assert_eq!(first.url, format!("https://git.example.org/api/v3/repos/team/app/statuses/{COMMIT}"));
         let body: Value = serde_json::from_str(&first.body).unwrap();
@@ -129,7 +129,7 @@ async fn failed_status_is_retried_and_final_status_is_last() {
             one.unwrap();
             other.unwrap();
         }
-        assert_eq!(others.states(), ["run 1 waits to run", "run 1 failed", "run 1 failed", "run 1 failed"]);
+        assert_eq!(others.states(), ["run 1 is pending", "run 1 failed", "run 1 failed", "run 1 failed"]);
     }
 }
 
@@ -194,7 +194,7 @@ async fn changed_status_is_sent_at_once_by_one_process() {
         server.end(&job, true).await;
         let (one, other) = tokio::join!(changed(), changed());
         assert_eq!(one + other, 1);
-        assert_eq!(others.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
+        assert_eq!(others.states(), ["run 1 is pending", "run 1 is running", "run 1 succeeded"]);
     }
 }
 
