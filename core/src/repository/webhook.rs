@@ -1,4 +1,4 @@
-//! What git providers post when something happens to a repository: checked, and read into what Tidemill does about it.
+//! Webhooks of git providers: verified, and parsed into events.
 
 mod bitbucket;
 mod event;

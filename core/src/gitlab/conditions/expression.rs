@@ -161,7 +161,7 @@ impl<'a> Parser<'a> {
         let token = self.peek().ok_or_else(|| Fault {
             at: self.end,
             length: 1,
-            message: "the condition ends before it is whole".to_owned(),
+            message: "the condition is incomplete".to_owned(),
         })?;
         self.next += 1;
         Ok(token)
