@@ -20,11 +20,13 @@
 //!
 //! Operators: `&&`, `||`, `!`, `==`, `!=`, `in`, `+` between strings, and `condition ? a : b`.
 
+mod error;
 mod parser;
 mod paths;
 mod predicate;
 
-pub use parser::{Condition, Fault, MAX_LEN, check};
+pub use error::Fault;
+pub use parser::{Condition, MAX_LEN, check};
 pub use paths::Paths;
 pub(crate) use paths::glob;
 pub(crate) use predicate::pattern;

@@ -3,14 +3,13 @@
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 use cel::parser::Parser;
 
+use super::error::{Fault, quoted, syntax_fault};
 use super::paths::glob;
-use super::predicate::{Context, EVENTS, Fact, Predicate, Value, pattern, truncate};
+use super::predicate::{Context, EVENTS, Fact, MAX_DEPTH, Predicate, Value, pattern};
 use crate::text::suggest;
 
 /// Maximum length of a condition in bytes.
 pub const MAX_LEN: usize = 2_000;
-/// Maximum nesting depth of a condition.
-const MAX_DEPTH: u16 = 32;
 /// The parser needs a kilobyte of stack for each rule of its grammar, so that the deepest and longest condition would
 /// overflow the stack of a server thread. It runs on a thread with a large stack, of which only the used part is
 /// allocated.
@@ -28,19 +27,6 @@ const TEXT_FACTS: [(&str, Fact); 7] = [
 const BOOL_FACTS: [&str; 2] = ["fork", "draft"];
 const FUNCTIONS: [&str; 4] = ["env", "defined", "changed", "exists"];
 const METHODS: [&str; 6] = ["startsWith", "endsWith", "contains", "matches", "lowerAscii", "upperAscii"];
-
-/// An error in a condition, with its position.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Position of the first affected character, counted from 0.
-    pub at: usize,
-    /// Number of affected characters; at least 1.
-    pub length: usize,
-    /// The error message.
-    pub message: String,
-    /// A suggestion how to fix it.
-    pub help: Option<String>,
-}
 
 /// A checked condition.
 #[derive(Debug, Clone)]
@@ -93,7 +79,11 @@ fn parse(text: &str) -> Result<Predicate, Fault> {
     let parsed = Parser::new().max_recursion_depth(MAX_DEPTH).parse_with_source_info(text);
     let (expression, source) = parsed.map_err(|errors| {
         let first = errors.errors.first();
-        syntax(text, first.map_or((1, 0), |error| error.pos), first.map_or("", |error| error.msg.as_str()))
+        syntax_fault(
+            text,
+            first.map_or((1, 0), |error| error.pos),
+            first.map_or("", |error| error.msg.as_str()),
+        )
     })?;
     let parser = ConditionParser { text, source };
     parser.predicate(&expression)
@@ -115,65 +105,6 @@ fn check_nesting(text: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-/// Translates the parser's error message, which lists tokens.
-fn syntax(text: &str, (line, column): (isize, isize), parser_message: &str) -> Fault {
-    let line = usize::try_from(line - 1).unwrap_or(0);
-    let column = usize::try_from(column - 1).unwrap_or(0);
-    let before: usize = text.split_inclusive('\n').take(line).map(|line| line.chars().count()).sum();
-    let at = (before + column).min(text.chars().count());
-    let token = |marker: &str| {
-        parser_message
-            .split_once(marker)
-            .and_then(|(_, rest)| rest.split_once('\''))
-            .map(|(token, _)| token.to_owned())
-    };
-    let unknown = token("token recognition error at: '");
-    let unexpected = token("mismatched input '")
-        .or_else(|| token("extraneous input '"))
-        .or_else(|| token("no viable alternative at input '"));
-    let length = unexpected
-        .as_deref()
-        .filter(|unexpected| *unexpected != "<EOF>")
-        .map_or(1, |unexpected| unexpected.chars().count().max(1));
-    let message = match (&unknown, unexpected.as_deref()) {
-        (Some(sign), _) => format!("{} is not valid here", quoted(sign.trim())),
-        (None, Some("<EOF>")) => "the condition is incomplete".to_owned(),
-        (None, Some(unexpected)) => format!("{} is not expected here", quoted(unexpected)),
-        (None, None) if parser_message.contains("recursion") => {
-            format!("the condition is nested more than {MAX_DEPTH} levels deep")
-        }
-        (None, None) => match parser_message.split_once("reserved identifier: ") {
-            Some((_, word)) => format!("{} is a reserved word of CEL", quoted(word)),
-            None => "its syntax is not valid".to_owned(),
-        },
-    };
-    Fault { at, length, message, help: syntax_hint(text) }
-}
-
-/// Suggests a fix for the syntax of other languages.
-fn syntax_hint(text: &str) -> Option<String> {
-    let advice = if text.contains("=~") {
-        "write `text.matches(\"regex\")` instead of `=~`"
-    } else if text.contains('$') || text.contains("var(") {
-        "write `env(\"NAME\")` for a variable"
-    } else if text.contains(" and ")
-        || text.contains(" or ")
-        || text.starts_with("not ")
-        || text.contains(" not ")
-    {
-        "write `&&`, `||` and `!`"
-    } else if text.replace("==", "").replace("!=", "").contains('=') {
-        "write `==` to compare"
-    } else {
-        return None;
-    };
-    Some(advice.to_owned())
-}
-
-fn quoted(text: &str) -> String {
-    format!("`{}`", truncate(text))
 }
 
 /// Returns the nesting depth of boolean comparisons, from the left.
@@ -251,7 +182,7 @@ impl ConditionParser<'_> {
                 Ok(TypedExpr::Text(Value::Literal(text.inner().to_owned())))
             }
             Expr::Literal(LiteralValue::Null) => Err(Fault {
-                help: Some("a variable that is not set is `\"\"`; use `defined(\"NAME\")` to tell it from an empty one".to_owned()),
+                help: Some("a variable that is not set is `\"\"`; use `defined(\"NAME\")` to distinguish it from an empty one".to_owned()),
                 ..self.fault(of, "null is not supported")
             }),
             Expr::Literal(_) => Err(Fault {

@@ -7,6 +7,9 @@ use super::paths::Paths;
 use crate::execution::facts::Facts;
 use crate::execution::facts::Trigger;
 
+/// Maximum nesting depth of a condition.
+pub(super) const MAX_DEPTH: u16 = 32;
+
 /// Maximum size of a compiled pattern in bytes.
 const MAX_PATTERN_SIZE: usize = 256 << 10;
 

@@ -1,4 +1,4 @@
-//! One job of a GitLab file, and the keys that it has.
+//! Translates one job of a GitLab file, key by key.
 
 mod artifacts;
 mod context;

@@ -63,8 +63,8 @@ impl Plan {
                 let name = matrix::variant_name(&job.name, &values);
                 let expand = |text: &str| {
                     substitute(text, |reference| {
-                        let given = variables.get(reference).map(String::as_str);
-                        given
+                        let value = variables.get(reference).map(String::as_str);
+                        value
                             .or_else(|| references::builtin(reference, &pipeline.name, &name, facts))
                             .or_else(|| predefined.get(reference).map(String::as_str))
                             .or_else(|| predefined::is_of_execution(reference).then_some(""))

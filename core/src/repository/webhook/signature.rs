@@ -41,17 +41,17 @@ pub(super) fn verify(
     body: &[u8],
 ) -> Result<(), Refusal> {
     let (name, prefix) = header(provider);
-    let given = header_value(provider, headers)?;
+    let signature = header_value(provider, headers)?;
     let wrong = || Refusal::WrongSignature(name);
     if secret.is_empty() {
         return Err(wrong());
     }
     if provider == Provider::Gitlab {
         // Hashes are compared, so that the duration reveals neither the length nor the position of a difference.
-        let received = mac(given.as_bytes(), b"").ok_or_else(wrong)?.finalize().into_bytes();
+        let received = mac(signature.as_bytes(), b"").ok_or_else(wrong)?.finalize().into_bytes();
         return mac(secret, b"").ok_or_else(wrong)?.verify_slice(&received).map_err(|_| wrong());
     }
-    let received = given
+    let received = signature
         .strip_prefix(prefix)
         .and_then(|digits| HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok())
         .ok_or_else(wrong)?;
