@@ -15,7 +15,7 @@ pub const RETRY: &str = "/api/pipeline/retry/{executionId}";
 pub const JOB_EXECUTE: &str = "/api/job/execute";
 /// POST [`super::JobReport`]: [`super::JobReportReply`]; 409 if the lease is not valid.
 pub const JOB_STATUS: &str = "/api/job/status";
-/// POST [`crate::execution::discovery::DiscoveryReport`]: [`crate::execution::discovery::DiscoveryReply`]; 409 with a lost lease.
+/// POST [`crate::execution::discovery::DiscoveryReport`]: [`crate::execution::discovery::DiscoveryReply`]; 409 if the lease is lost.
 pub const DISCOVERED: &str = "/api/pipeline/discovered";
 /// POST: a webhook of a git provider, signed with the repository's secret, without a token;
 /// [`crate::repository::registration::WebhookReply`]. Query `repo` names the repository if the body does not.
@@ -33,7 +33,7 @@ pub const REDELIVER: &str = "/api/repository/redeliver";
 pub const APPROVE_EXECUTION: &str = "/api/pipeline/approve/{executionId}";
 /// POST: approves a manual job; [`super::ApproveReply`]. Query [`super::ExpectedQuery`].
 pub const APPROVE_JOB: &str = "/api/job/approve/{jobId}";
-/// POST [`super::CacheLookupRequest`]: [`super::CacheLookupReply`]. 409 with a lost lease.
+/// POST [`super::CacheLookupRequest`]: [`super::CacheLookupReply`]. 409 if the lease is lost.
 pub const CACHE_LOOKUP: &str = "/api/cache/lookup";
 /// GET: the bytes of a cache, for servers that presign addresses of their own; query `lease`, `object`.
 pub const CACHE_CONTENT: &str = "/api/cache/content/{jobId}";
@@ -54,7 +54,7 @@ pub const JOB_LOGS: &str = "/api/job/logs/{jobId}";
 pub const DEAD_LETTERS: &str = "/api/job/dead-letters";
 /// POST: dismisses a dead letter; [`super::DismissReply`]. Query [`super::ExpectedQuery`].
 pub const DISMISS: &str = "/api/job/dismiss/{jobId}";
-/// POST [`super::ArtifactUploadRequest`]: [`super::ArtifactUploadReply`]. 409 with a lost lease.
+/// POST [`super::ArtifactUploadRequest`]: [`super::ArtifactUploadReply`]. 409 if the lease is lost.
 pub const ARTIFACT_UPLOAD: &str = "/api/artifact/upload";
 /// PUT: the bytes of an artifact, for servers that presign addresses of their own; query `lease`.
 pub const ARTIFACT_CONTENT: &str = "/api/artifact/content/{artifactId}";
@@ -70,7 +70,7 @@ pub const SOURCE_CONTENT: &str = "/api/source/content/{uploadId}";
 pub const SOURCE_DOWNLOAD: &str = "/api/source/download/{uploadId}";
 /// GET: the `tidemill` program with this SHA-256 (hex), for workers that are being installed; may redirect.
 pub const WORKER_PROGRAM: &str = "/api/worker/program/{sha256}";
-/// POST [`crate::execution::test_report::TestsRequest`]: [`crate::execution::test_report::TestsReply`]. 409 with a lost lease.
+/// POST [`crate::execution::test_report::TestsRequest`]: [`crate::execution::test_report::TestsReply`]. 409 if the lease is lost.
 pub const JOB_TESTS: &str = "/api/job/tests";
 /// GET: test results of an execution, [`crate::execution::test_report::ExecutionTests`].
 pub const TESTS: &str = "/api/pipeline/tests/{executionId}";

@@ -177,7 +177,7 @@ pub struct JobExtras {
     /// Whether the job may save caches: for a commit of a fork it may only fetch them.
     #[serde(default)]
     pub may_keep_caches: bool,
-    /// The secrets that the job names. No other API reply contains them, and a worker does not write them to disk.
+    /// The secrets that the job names. No other API reply contains them, and a worker does not store them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretValue>,
     /// Pattern that finds the line coverage in the script's output.

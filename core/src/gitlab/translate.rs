@@ -16,8 +16,8 @@ use crate::text::diagnostics::{Diagnostic, Severity};
 /// Translates the GitLab file `name` with the files that it includes, which `read` returns by their path in the
 /// repository. The text of the result is a native file; the locations of its warnings refer to the GitLab files.
 ///
+/// # Errors
 /// Returns everything that prevents the file from running as written.
-/// Everything that prevents it from running as it is written.
 pub fn translate(
     name: &str,
     source: &str,

@@ -1,4 +1,4 @@
-//! What a delivery says, whoever posts it.
+//! The events of a delivery, independent of the provider.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
