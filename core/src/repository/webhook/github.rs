@@ -121,7 +121,7 @@ pub(super) fn pull_request_delivery(body: PullRequestBody, starting_actions: &[&
     let PullRequestBody { action, pull_request: request, sender, repository } = body;
     let default_branch = repository.default_branch;
     if !starting_actions.contains(&action.as_str()) {
-        let why = format!("the pull request action `{}` adds no commits", sanitize(&action));
+        let why = format!("the pull request action `{}` adds no new commits", sanitize(&action));
         return ParsedDelivery { default_branch, ..ignored(why) };
     }
     let id = |end: &BranchEnd| end.repo.as_ref().and_then(|repo| repo.id);

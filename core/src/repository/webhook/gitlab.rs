@@ -108,7 +108,7 @@ fn pull_request_delivery(body: PullRequestBody) -> ParsedDelivery {
     // An update without an old commit changes only the title, labels and the like.
     let starts = matches!(action, "open" | "reopen") || action == "update" && request.oldrev.is_some();
     if !starts {
-        let why = format!("the merge request action `{}` adds no commits", sanitize(action));
+        let why = format!("the merge request action `{}` adds no new commits", sanitize(action));
         return ParsedDelivery { default_branch, ..ignored(why) };
     }
     let from_fork =
