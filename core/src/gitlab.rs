@@ -13,12 +13,12 @@ mod job;
 mod keys;
 mod output;
 mod settings;
-mod translate;
+mod translation;
 mod values;
 mod variables;
 
 pub use settings::{DEFAULT_IMAGE, TranslateOptions};
-pub use translate::translate;
+pub use translation::translate;
 
 /// The file names that GitLab uses.
 pub const FILE_NAMES: [&str; 2] = [".gitlab-ci.yml", ".gitlab-ci.yaml"];

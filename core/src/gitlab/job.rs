@@ -7,8 +7,8 @@ mod failures;
 pub(crate) mod matrix;
 mod needs;
 pub(crate) mod services;
-mod translate;
+mod translation;
 mod when;
 
 pub(crate) use context::FileContext;
-pub(crate) use translate::{NativeJob, translate};
+pub(crate) use translation::{NativeJob, translate};
