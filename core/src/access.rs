@@ -1,4 +1,4 @@
-//! Who may do what, and who did what: tokens with scopes, and entries of the audit record.
+//! Access control: tokens with scopes, and the audit log.
 
 use crate::time::Timestamp;
 use schemars::JsonSchema;
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 use uuid::Uuid;
 
-/// What a token is for.
+/// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// See executions, logs and artifacts.
+    /// Read executions, logs and artifacts.
     Read,
     /// Start, cancel and retry executions as well.
     Run,
-    /// Take jobs and report on them; nothing else.
+    /// Claim jobs and report on them; nothing else.
     Worker,
     /// Everything.
     Admin,
@@ -24,7 +24,7 @@ impl Scope {
     /// All scopes.
     pub const ALL: [Self; 4] = [Self::Read, Self::Run, Self::Worker, Self::Admin];
 
-    /// Its name.
+    /// Returns the name.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -45,60 +45,60 @@ impl fmt::Display for Scope {
 impl FromStr for Scope {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|scope| scope.word() == text);
-        found.ok_or_else(|| format!("`{text}` is no scope; there are read, run, worker and admin"))
+        let scope = Self::ALL.into_iter().find(|scope| scope.word() == text);
+        scope.ok_or_else(|| format!("unknown scope `{text}`: use read, run, worker or admin"))
     }
 }
 
-/// Make a token.
+/// Creates a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenRequest {
-    /// Its name, for people: no control characters.
+    /// Its name, for display: no control characters.
     #[schemars(length(min = 1, max = 100), extend("pattern" = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"))]
     pub name: String,
-    /// What it is for; at least one.
+    /// Its scopes; at least one.
     #[schemars(length(min = 1))]
     pub scopes: BTreeSet<Scope>,
-    /// The only repository that it is for, not with the scope `worker`; absent: all.
+    /// The only repository that it applies to, not with the scope `worker`; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1000))]
     pub repo: Option<String>,
-    /// Seconds from now on that it is valid, at most 100 years; absent: until it is revoked.
+    /// Number of seconds for which it is valid, at most 100 years; absent: until it is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3_153_600_000_u64))]
     pub expire_in_s: Option<u64>,
 }
 
-/// A token as a user sees it.
+/// A token as shown to users.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenView {
     /// Its id.
     pub id: Uuid,
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its scopes.
     pub scopes: BTreeSet<Scope>,
-    /// The only repository that it is for.
+    /// The only repository that it applies to.
     #[serde(default)]
     pub repo: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// Who made it: a token's name.
+    /// Name of the token that created it.
     pub created_by: String,
-    /// From when on it is not valid any more.
+    /// When it expires.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
-    /// When it was used, to the hour.
+    /// When it was last used, to the hour.
     #[serde(default)]
     pub last_used_at: Option<Timestamp>,
 }
 
-/// A token was made.
+/// The reply to the creation of a token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenReply {
-    /// The token itself, which cannot be had again.
+    /// The token, which is not shown again.
     pub token: String,
-    /// What is known of it.
+    /// Its description.
     pub view: TokenView,
 }
 
@@ -108,53 +108,53 @@ impl fmt::Debug for TokenReply {
     }
 }
 
-/// All tokens that were made and not revoked; those of the deployment itself are not among them.
+/// All tokens that are not revoked; those of the deployment itself are not included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenList {
-    /// In the order of their making.
+    /// In the order of their creation.
     pub tokens: Vec<TokenView>,
 }
 
-/// A token was revoked.
+/// The reply to the revocation of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevokeReply {
-    /// The token that was.
+    /// The revoked token.
     pub revoked: TokenView,
 }
 
-/// Something that somebody did.
+/// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
-    /// When.
+    /// The time.
     pub at: Timestamp,
-    /// Id of the token that was used: a UUID, or `bootstrap` for one of the deployment itself.
+    /// Id of the token: a UUID, or `bootstrap` for a token of the deployment itself.
     pub token: String,
-    /// Its name.
+    /// Name of the token.
     pub who: String,
-    /// What: `execution.start`, `token.revoke`, ...
+    /// The action: `execution.start`, `token.revoke`, ...
     pub action: String,
-    /// To what: an id or a name.
+    /// The target of the action: an id or a name.
     pub target: String,
-    /// Of which repository.
+    /// The repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
-    /// From which address, if it is known.
+    /// The client's address, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// What came of it, such as `done`.
+    /// The result, such as `done`.
     pub outcome: String,
 }
 
-/// A page of the audit record, newest first.
+/// A page of the audit log, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditList {
-    /// The page. With filters it may be short, or even empty, though more follow.
+    /// The page. With filters it may be short or even empty although more pages follow.
     pub entries: Vec<AuditEntry>,
-    /// Give it back as `cursor` for the next page; absent at the end.
+    /// Value of `cursor` for the next page; absent on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// Filters of the audit record; all given ones must hold.
+/// Filters of the audit log; all given ones must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditQuery {
     /// Exact repository.
@@ -169,7 +169,7 @@ pub struct AuditQuery {
     /// Page size, 1 to 200; default 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// From the page before.
+    /// `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Requests and replies of the HTTP API, by resource. Every path stands once, in [`path`].
+//! Requests and replies of the HTTP API, by resource. Every path is defined once, in [`path`].
 
 mod artifact;
 mod cache;

@@ -1,4 +1,5 @@
-//! Executions of pipelines: states, attempts and their results, and what workers, statuses and reports are given of them.
+//! Executions of pipelines: states, attempts and results, and the data that workers, commit statuses and reports
+//! receive.
 
 pub mod announcement;
 pub mod assignment;

@@ -1,10 +1,6 @@
-//! Properties of whatever reads bytes from outside; the fuzzers look for inputs that violate one.
+//! Properties of the parsers of untrusted input, which fuzzers try to violate.
 
-#![allow(
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    reason = "a panic is how a fuzzer learns of a failure"
-)]
+#![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a panic reports a failure to the fuzzer")]
 
 mod webhook;
 
@@ -19,61 +15,68 @@ use crate::{
 use indexmap::IndexMap;
 use std::collections::HashSet;
 
-/// Reads `bytes` as a pipeline file, and panics when what must hold does not: it is answered, the same way each time;
-/// each diagnostic is within the text; what is accepted can be planned, its jobs in an order in which each
-/// comes after all that it waits for.
+/// Parses `bytes` as a pipeline file, and panics if a property is violated: the result is deterministic; each
+/// diagnostic is within the text; an accepted file can be planned, with its jobs in an order in which each follows its
+/// dependencies.
 pub fn pipeline(bytes: &[u8]) {
     let Ok(source) = std::str::from_utf8(bytes) else { return };
-    let answer = parse_with_warnings(source);
-    assert_eq!(answer, parse_with_warnings(source), "the same text is answered in the same way");
-    match answer {
-        Err(found) => {
-            assert!(found.iter().any(|one| one.severity == Severity::Error), "a refusal names an error");
-            shown(source, &found);
+    let result = parse_with_warnings(source);
+    assert_eq!(result, parse_with_warnings(source), "parsing is deterministic");
+    match result {
+        Err(diagnostics) => {
+            assert!(
+                diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error),
+                "a rejected file has an error"
+            );
+            check_rendering(source, &diagnostics);
         }
         Ok(parsed) => {
-            assert!(parsed.warnings.iter().all(|one| one.severity == Severity::Warning));
-            shown(source, &parsed.warnings);
+            assert!(parsed.warnings.iter().all(|diagnostic| diagnostic.severity == Severity::Warning));
+            check_rendering(source, &parsed.warnings);
             let plan = Plan::new(&parsed.pipeline, &IndexMap::new());
-            assert_eq!(plan, Plan::new(&parsed.pipeline, &IndexMap::new()), "a plan is always the same");
-            planned(&plan);
+            assert_eq!(plan, Plan::new(&parsed.pipeline, &IndexMap::new()), "planning is deterministic");
+            check_plan(&plan);
         }
     }
 }
 
-fn shown(source: &str, found: &[Diagnostic]) {
-    for one in found {
-        let places = one.location.into_iter().chain(one.related.iter().map(|related| related.location));
-        for place in places {
-            assert!(is_within(source, place), "{one} lies outside of the text: {place:?}");
+fn check_rendering(source: &str, diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        let locations =
+            diagnostic.location.into_iter().chain(diagnostic.related.iter().map(|related| related.location));
+        for location in locations {
+            assert!(is_within(source, location), "{diagnostic} is outside of the text: {location:?}");
         }
     }
-    let drawn = render_human("fuzz.yml", source, found, false);
-    assert!(found.iter().all(|one| drawn.contains(&one.code)), "each mistake is shown");
+    let rendered = render_human("fuzz.yml", source, diagnostics, false);
+    assert!(
+        diagnostics.iter().all(|diagnostic| rendered.contains(&diagnostic.code)),
+        "each diagnostic is rendered"
+    );
 }
 
-/// Whether `place` is on a line of the text, or at its end, and no further than one character beyond the line.
-fn is_within(source: &str, place: Location) -> bool {
+/// Whether `location` is on a line of the text or at its end, and at most one character beyond the line.
+fn is_within(source: &str, location: Location) -> bool {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
-    let line = place.line.checked_sub(1).and_then(|before| source.split('\n').nth(before));
+    let line = location.line.checked_sub(1).and_then(|before| source.split('\n').nth(before));
     line.is_some_and(|line| {
-        let most = line.chars().count() + 1;
-        (1..=most).contains(&place.column) && place.column + place.length <= most + 1
+        let max_column = line.chars().count() + 1;
+        (1..=max_column).contains(&location.column) && location.column + location.length <= max_column + 1
     })
 }
 
-fn planned(plan: &Result<Plan, PlanError>) {
+fn check_plan(plan: &Result<Plan, PlanError>) {
     let plan = match plan {
         Ok(plan) => plan,
-        // Where nothing is known, conditions may leave out all jobs, and a pattern that a variable holds may be none.
+        // Without facts, conditions may exclude all jobs, and a pattern in a variable may be invalid.
         Err(PlanError::AllLeftOut(_) | PlanError::Condition { .. }) => return,
-        Err(error) => panic!("what is accepted can be planned: {error}"),
+        Err(error) => panic!("an accepted file can be planned: {error}"),
     };
     let mut names = HashSet::new();
     for (ix, job) in plan.jobs.iter().enumerate() {
         assert!(
             plan.stages.contains(&job.stage) && names.insert(&job.name),
-            "`{}` is twice or nowhere",
+            "`{}` is duplicate or has no stage",
             job.name
         );
         assert!(
@@ -84,54 +87,55 @@ fn planned(plan: &Result<Plan, PlanError>) {
     }
 }
 
-/// Reads `bytes` as the address of a repository, and panics when what must hold does not: what is accepted has one form, in which git
-/// sees the host and the port that limits go by; a name is its own name; what is refused has the name of no other.
+/// Parses `bytes` as the address of a repository, and panics if a property is violated: an accepted address has one
+/// form, in which git reads the host and the port that the policy checked; the name of a name is itself; a rejected
+/// address does not have the name of another.
 pub fn repository_address(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let name = canonical(text);
-    assert_eq!(canonical(&name), name, "a name is its own name");
+    assert_eq!(canonical(&name), name, "the name of a name is itself");
     let Ok((address, credentials)) = RepositoryAddress::parse_with_credentials(text) else {
         assert!(RepositoryAddress::parse(text).is_err());
         return;
     };
     let url = address.to_git_url();
-    assert_eq!(RepositoryAddress::parse(&url).as_ref(), Ok(&address), "it is read again as it is written");
+    assert_eq!(RepositoryAddress::parse(&url).as_ref(), Ok(&address), "formatting and parsing are inverse");
     if credentials.is_none() {
         assert_eq!(RepositoryAddress::parse(text).as_ref(), Ok(&address));
         assert_eq!(RepositoryName::parse(text), Ok(RepositoryName::Network(address.canonical())));
     }
-    let (host, port) = as_git_reads(&url);
+    let (host, port) = parse_like_git(&url);
     assert_eq!(host, address.host().as_str(), "git contacts another host: {url}");
     assert_eq!(port.unwrap_or(address.scheme().port()), address.port(), "git contacts another port: {url}");
     assert_eq!(HostName::parse(&host).as_ref(), Ok(address.host()));
     if matches!(address.scheme(), Scheme::Http | Scheme::Https) {
-        // Curl reads these, which follows the URL standard here.
+        // Curl parses these, which follows the URL standard here.
         let read = url::Url::parse(&url).expect("it is a URL");
         assert_eq!(read.host_str(), Some(host.as_str()));
         assert_eq!(read.port_or_known_default(), Some(address.port()));
         assert!(read.username().is_empty() && read.password().is_none() && read.query().is_none());
-        assert_eq!(read.path(), format!("/{}", address.path()), "nothing of the path is rewritten");
+        assert_eq!(read.path(), format!("/{}", address.path()), "the path is not rewritten");
     }
 }
 
-/// Host and port as git's own reader finds them (`parse_connect_url` and `get_host_and_port` of its connect.c), written after that and
-/// not after our parser.
-fn as_git_reads(url: &str) -> (String, Option<u16>) {
+/// Returns host and port as git parses them (`parse_connect_url` and `get_host_and_port` of its connect.c), written
+/// from that source and independent of our parser.
+fn parse_like_git(url: &str) -> (String, Option<u16>) {
     let (rest, separator) = match url.split_once("://") {
         Some((_, rest)) => (rest, '/'),
         None => (url, ':'),
     };
-    // What stands before the last `@` of the authority is the user.
+    // The part before the last `@` of the authority is the user.
     let bracket = rest.find('[').map_or(0, |at| rest[at..].find(']').map_or(0, |end| at + end));
     let end = rest[bracket..].find(separator).map_or(rest.len(), |at| bracket + at);
-    let place = &rest[..end];
-    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-    let after = place.rfind(']').map_or(0, |at| at + 1);
-    match place[after..].find(':') {
+    let authority = &rest[..end];
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, authority)| authority);
+    let after = authority.rfind(']').map_or(0, |at| at + 1);
+    match authority[after..].find(':') {
         Some(at) if separator == '/' => {
-            let (host, port) = place.split_at(after + at);
+            let (host, port) = authority.split_at(after + at);
             (host.to_owned(), port[1..].parse().ok())
         }
-        _ => (place.to_owned(), None),
+        _ => (authority.to_owned(), None),
     }
 }

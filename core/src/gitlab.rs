@@ -1,8 +1,9 @@
 //! Translates `.gitlab-ci.yml` into a native pipeline file.
 //!
-//! The file and those of the same repository that it includes become one document (`document`), in which `extends` and `!reference`
-//! are expanded. Its jobs are then translated one by one (`job`). Each key that is not supported is reported with its place: a
-//! warning where jobs run as they would with it, an error where they would not. The result is checked like any native file.
+//! The file and the files of the same repository that it includes are merged into one document (`document`), in which
+//! `extends` and `!reference` are expanded. Its jobs are then translated one by one (`job`). Each unsupported key is
+//! reported with its location: as a warning if the jobs run as they would with it, otherwise as an error. The result is
+//! checked like any native file.
 
 mod conditions;
 mod document;
@@ -12,12 +13,12 @@ mod job;
 mod keys;
 mod output;
 mod settings;
-mod translate;
+mod translation;
 mod values;
 mod variables;
 
 pub use settings::{DEFAULT_IMAGE, TranslateOptions};
-pub use translate::translate;
+pub use translation::translate;
 
-/// The names that GitLab's file may have.
+/// The file names that GitLab uses.
 pub const FILE_NAMES: [&str; 2] = [".gitlab-ci.yml", ".gitlab-ci.yaml"];

@@ -31,7 +31,7 @@ macro_rules! id {
 }
 
 id! {
-    /// One run of a pipeline at one commit (UUIDv7, so that ids sort by creation).
+    /// One run of a pipeline at one commit (UUIDv7, so that ids sort by creation time).
     ExecutionId
 }
 id! {
@@ -39,59 +39,60 @@ id! {
     JobId
 }
 id! {
-    /// One file set that a job left.
+    /// A set of files that a job uploaded.
     ArtifactId
 }
-/// Bits of a job's or an artifact's id that say where in its execution it is.
+/// Number of low bits of a job's or an artifact's id that identify it within its execution.
 const LOCAL_BITS: u32 = 32;
-/// Of these, the lower ones tell apart what belongs to one job: 8 for the attempt, 4 for a sequence.
+/// Number of low bits of these that identify something of one job: 8 for the attempt, 4 for a sequence number.
 const JOB_SUFFIX_BITS: u32 = 12;
 
-/// An id in the place of `execution`: its time stamp and random bits, then `local`. It is a UUIDv8 (RFC 9562, 5.8).
-fn within(execution: ExecutionId, local: u32) -> Uuid {
-    let [time_hi, time_lo, rand_a, rand_b] = quarters(execution.0);
+/// Creates an id within `execution`: the execution's time stamp and random bits, then `local`. It is a UUIDv8 (RFC
+/// 9562, 5.8).
+fn local_id(execution: ExecutionId, local: u32) -> Uuid {
+    let [time_hi, time_lo, rand_a, rand_b] = id_parts(execution.0);
     let version = (rand_a & 0x0fff) | 0x8000;
     let high = (u64::from(time_hi) << 32) | (u64::from(time_lo) << 16) | u64::from(version);
     let low = (u64::from(rand_b) << LOCAL_BITS) | u64::from(local);
     Uuid::from_u64_pair(high, low)
 }
 
-/// The upper 32 bits, the next 16, the 16 with the version, and the 32 with the variant.
-fn quarters(id: Uuid) -> [u32; 4] {
+/// Returns the upper 32 bits, the next 16, the 16 with the version, and the 32 with the variant.
+fn id_parts(id: Uuid) -> [u32; 4] {
     let (high, low) = id.as_u64_pair();
     let part = |bits: u64| u32::try_from(bits & 0xffff_ffff).unwrap_or(u32::MAX);
     [part(high >> 32), part(high >> 16) & 0xffff, part(high) & 0xffff, part(low >> LOCAL_BITS)]
 }
 
-/// What an execution's id and those of its jobs and artifacts share, as 24 hex digits: a store that keeps all of
-/// an execution in one place finds the place from any of them.
-fn home(id: Uuid) -> String {
-    let [time_hi, time_lo, rand_a, rand_b] = quarters(id);
+/// Returns the part that the ids of an execution, its jobs and its artifacts share, as 24 hex digits: a store can use
+/// it as the partition of an execution, and compute it from any of these ids.
+fn partition(id: Uuid) -> String {
+    let [time_hi, time_lo, rand_a, rand_b] = id_parts(id);
     format!("{time_hi:08x}{time_lo:04x}{:04x}{rand_b:08x}", rand_a & 0x0fff)
 }
 
 impl ExecutionId {
-    /// The place of this execution; see [`JobId::home`].
+    /// Returns the partition of this execution; see [`JobId::home`].
     #[must_use]
     pub fn home(self) -> String {
-        home(self.0)
+        partition(self.0)
     }
 }
 
 impl JobId {
-    /// The id of the job at `ix` of `execution`.
+    /// Returns the id of the job at `ix` of `execution`.
     #[must_use]
     pub fn of(execution: ExecutionId, ix: u32) -> Self {
-        Self(within(execution, ix << JOB_SUFFIX_BITS))
+        Self(local_id(execution, ix << JOB_SUFFIX_BITS))
     }
 
-    /// The place of its execution, if it was made by [`Self::of`].
+    /// Returns the partition of its execution, if it was created by [`Self::of`].
     #[must_use]
     pub fn home(self) -> String {
-        home(self.0)
+        partition(self.0)
     }
 
-    /// Its index in the execution, if it was made by [`Self::of`].
+    /// Returns its index in the execution, if it was created by [`Self::of`].
     #[must_use]
     pub fn ix(self) -> u32 {
         local(self.0) >> JOB_SUFFIX_BITS
@@ -99,20 +100,20 @@ impl JobId {
 }
 
 impl ArtifactId {
-    /// The id of an artifact that attempt `attempt` of the job at `ix` of `execution` left; `sequence` tells several
-    /// apart. An attempt that says again that it has one gets the same id, so that it replaces what it put.
+    /// Returns the id of an artifact of attempt `attempt` of the job at `ix` of `execution`; `sequence` distinguishes
+    /// several. An attempt that announces an artifact again gets the same id, and so replaces its upload.
     #[must_use]
     pub fn of(execution: ExecutionId, ix: u32, attempt: u32, sequence: u32) -> Self {
-        Self(within(execution, (ix << JOB_SUFFIX_BITS) | ((attempt & 0xff) << 4) | (sequence & 0xf)))
+        Self(local_id(execution, (ix << JOB_SUFFIX_BITS) | ((attempt & 0xff) << 4) | (sequence & 0xf)))
     }
 
-    /// The place of its execution, if it was made by [`Self::of`].
+    /// Returns the partition of its execution, if it was created by [`Self::of`].
     #[must_use]
     pub fn home(self) -> String {
-        home(self.0)
+        partition(self.0)
     }
 
-    /// The index of its job, if it was made by [`Self::of`].
+    /// Returns the index of its job, if it was created by [`Self::of`].
     #[must_use]
     pub fn ix(self) -> u32 {
         local(self.0) >> JOB_SUFFIX_BITS
@@ -124,23 +125,23 @@ fn local(id: Uuid) -> u32 {
 }
 
 id! {
-    /// One worker process, made anew at each of its starts.
+    /// One worker process, created at each start.
     WorkerId
 }
 id! {
-    /// The fencing token of one attempt: who holds it, holds the right to report on that attempt.
+    /// The fencing token of one attempt: its holder may report on that attempt.
     LeaseToken
 }
 
 impl LeaseToken {
-    /// Whether both are the same, in a time that does not tell where they differ.
+    /// Compares two tokens in constant time.
     #[must_use]
     pub fn is_same(self, other: Self) -> bool {
         std::hint::black_box(self.0.as_u128() ^ other.0.as_u128()) == 0
     }
 
-    /// The token of this `attempt` when this one was made for a request: should the request come once more after the
-    /// attempt is over, what it gives is another token, and late reports of the first attempt stay refused.
+    /// Derives the token of an `attempt` from this token of a request. If the request is repeated after the attempt has
+    /// ended, it gets another token, and late reports of the first attempt are still rejected.
     #[must_use]
     pub fn of_attempt(self, attempt: u32) -> Self {
         let different = guarded!(TokenOfAttempt, attempt, without 0);

@@ -1,13 +1,13 @@
-//! What Tidemill decides: the pipeline model, the plan, the state machine, and the types of the API.
+//! The domain logic of Tidemill: pipeline model, plan, state machine, and API types.
 //!
-//! Nothing here does I/O, is async, or reads a clock: time and randomness come as arguments.
+//! Nothing here does I/O, is async, or reads a clock: time and randomness are arguments.
 
 #![cfg_attr(
     not(feature = "mutations"),
     allow(
         clippy::nonminimal_bool,
         clippy::redundant_field_names,
-        reason = "`guarded!` leaves the bare condition, which `!` may stand before"
+        reason = "`guarded!` expands to the bare condition, which callers may negate"
     )
 )]
 

@@ -1,8 +1,8 @@
-//! The plan: which jobs an execution has, and what each waits for.
+//! The plan: the jobs of an execution, and their dependencies.
 //!
-//! A job without `needs` waits for every job of every earlier stage. Written out as edges that would be
-//! quadratic, so groups (the jobs of a stage, the variants of a matrix) are joined by gates: nodes that run nothing
-//! and pass on once all that they wait for has ended. Edges stay linear in the size of the file.
+//! A job without `needs` waits for every job of every earlier stage. Written as edges, that would be quadratic, so
+//! groups (the jobs of a stage, the variants of a matrix) are joined by gates: nodes that run nothing and notify their
+//! dependents once all their dependencies have ended. The number of edges is linear in the size of the file.
 
 mod edges;
 mod error;

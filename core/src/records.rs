@@ -1,7 +1,7 @@
-//! The records: what of executions is stored, and the batches that change it.
+//! The records: the stored state of executions, and the batches that change it.
 //!
-//! An execution is one item and each node of its plan is one: the jobs, the plan's gates, and one end node that
-//! every job releases, so that an execution's end is found without counting jobs. The immutable part (spec) and the
+//! Each execution is one item, and so is each node of its plan: the jobs, the plan's gates, and one end node that every
+//! job leads to, so that the end of an execution is detected without counting jobs. The immutable part (spec) and the
 //! mutable part (state) are separate: a transition never rewrites a script.
 
 mod artifact;

@@ -1,4 +1,4 @@
-//! Repositories: addresses and names, which hosts may be contacted, registrations, and webhooks.
+//! Repositories: addresses and names, the policy for hosts, registrations, and webhooks.
 
 mod address;
 mod host;

@@ -1,22 +1,22 @@
-//! The scheduler: what becomes of an execution and its nodes, as pure functions from what is recorded to what is written.
+//! The scheduler: pure functions that map the recorded state of an execution and its nodes to writes.
 //!
-//! - [`new_execution`]: the nodes of a new execution, with the steps taken that need nobody
-//! - [`claim`]: a worker asks for a job
-//! - [`apply_event`]: something happens to a job
-//! - [`next_step`]: what a node that is due does
-//! - [`precompute`]: what a batch leads to, written together with it
-//! - [`end_step`], [`finish`], [`time_out`], [`request_cancel`]: how an execution ends
+//! - [`new_execution`]: creates the nodes of a new execution and applies the steps that are possible at once
+//! - [`claim`]: decides a worker's claim of a job
+//! - [`apply_event`]: applies an event to a job
+//! - [`next_step`]: decides what a due node does
+//! - [`precompute`]: computes the steps that follow from a batch, to write them with it
+//! - [`end_step`], [`finish`], [`time_out`], [`request_cancel`]: end or cancel an execution
 //!
-//! Production, the model and the simulation call these same functions.
+//! Production code, the model and the simulation call these same functions.
 
 mod claim;
 mod conditions;
 mod creation;
 mod end;
+mod external_gates;
 pub mod guard;
 mod memory;
 mod next_step;
-mod outside;
 mod precompute;
 
 pub use claim::{ClaimDecision, ClaimRequest, claim};

@@ -1,5 +1,5 @@
-//! Text from outside, made safe to show: on a terminal a control character is a command, and an invisible one hides
-//! what a reader should see.
+//! Makes untrusted text safe to display: terminals interpret control characters as commands, and invisible characters
+//! hide part of the text.
 
 pub mod diagnostics;
 pub(crate) mod substitution;
@@ -7,14 +7,14 @@ pub(crate) mod suggest;
 
 use std::fmt::{self, Write};
 
-/// Whether a terminal acts on this character instead of showing it: C0 and C1 controls, DEL, and what changes the
-/// direction of text.
+/// Whether a terminal interprets this character instead of displaying it: C0 and C1 controls, DEL, and characters that
+/// change the direction of text.
 #[must_use]
 pub const fn is_control(c: char) -> bool {
     matches!(c, '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether a reader cannot see this character, although it is part of the text.
+/// Whether this character is invisible although it is part of the text.
 #[must_use]
 pub const fn is_invisible(c: char) -> bool {
     matches!(
@@ -24,8 +24,8 @@ pub const fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Displays text from outside on one line, with everything that is no visible character escaped: `\n`, `\x1b`,
-/// `\u{202e}`. Padding and precision of a format apply to what is shown.
+/// Displays untrusted text on one line, with every character escaped that is not visible: `
+/// `, `\x1b`, `\u{202e}`. Padding and precision of a format apply to the escaped text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Printable<T>(pub T);
 
@@ -35,27 +35,27 @@ impl<T: AsRef<str>> fmt::Display for Printable<T> {
         if !text.contains(|c| is_control(c) || is_invisible(c)) {
             return f.pad(text);
         }
-        let mut shown = String::with_capacity(text.len() + 16);
+        let mut escaped = String::with_capacity(text.len() + 16);
         for c in text.chars() {
-            escape(&mut shown, c)?;
+            escape(&mut escaped, c)?;
         }
-        f.pad(&shown)
+        f.pad(&escaped)
     }
 }
 
-/// `text` on one line, escaped as [`Printable`] does.
+/// Returns `text` on one line, escaped like [`Printable`].
 #[must_use]
 pub fn printable(text: &str) -> String {
     Printable(text).to_string()
 }
 
-/// `text` with its line ends kept, and everything else escaped as [`Printable`] does.
+/// Returns `text` with its line breaks, and everything else escaped like [`Printable`].
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(|line| printable(line.trim_end_matches('\r'))).collect::<Vec<_>>().join("\n")
 }
 
-/// Writes one character, escaped where it is not visible.
+/// Writes one character, escaped if it is not visible.
 pub fn escape(out: &mut impl Write, c: char) -> fmt::Result {
     match c {
         '\n' => out.write_str("\\n"),
@@ -67,30 +67,30 @@ pub fn escape(out: &mut impl Write, c: char) -> fmt::Result {
     }
 }
 
-/// Why a text is not taken.
+/// Why a text is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// It is too long.
-    #[error("`{field}` has {length} bytes; it may have {max}")]
+    /// The text is too long.
+    #[error("`{field}` has {length} bytes; the limit is {max}")]
     TooLong {
-        /// What the text is.
+        /// The name of the field.
         field: &'static str,
-        /// Its bytes.
+        /// Length of the text in bytes.
         length: usize,
-        /// The most that it may have.
+        /// Maximum length in bytes.
         max: usize,
     },
-    /// It holds a character that terminals act on.
-    #[error("`{field}` holds a control character: {}", Printable(.text))]
+    /// The text contains a control character.
+    #[error("`{field}` contains a control character: {}", Printable(.text))]
     Control {
-        /// What the text is.
+        /// The name of the field.
         field: &'static str,
         /// The beginning of the text.
         text: String,
     },
 }
 
-/// Refuses a text that is longer than `max` bytes, or holds control characters.
+/// Rejects a text that is longer than `max` bytes or contains control characters.
 pub fn check_line(field: &'static str, text: &str, max: usize) -> Result<(), TextError> {
     if text.len() > max {
         return Err(TextError::TooLong { field, length: text.len(), max });
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn printable_escapes_everything_that_is_not_visible() {
-        for (text, shown) in [
+        for (text, escaped) in [
             ("plain text, ünï¢ode 日本 🚀", "plain text, ünï¢ode 日本 🚀"),
             ("\u{1b}[31mred", "\\x1b[31mred"),
             ("\u{1b}]0;title\u{7}", "\\x1b]0;title\\x07"),
@@ -118,19 +118,19 @@ mod tests {
             ("a\u{200b}b\u{feff}", "a\\u{200b}b\\u{feff}"),
             ("\u{2028}", "\\u{2028}"),
         ] {
-            assert_eq!(printable(text), shown, "{text:?}");
+            assert_eq!(printable(text), escaped, "{text:?}");
         }
-        assert_eq!(format!("[{:6}]", Printable("a\n")), "[a\\n   ]", "padding counts what is shown");
+        assert_eq!(format!("[{:6}]", Printable("a\n")), "[a\\n   ]", "padding applies to the escaped text");
         assert_eq!(printable_lines("one\r\ntwo\u{1b}c"), "one\ntwo\\x1bc");
     }
 
     #[test]
-    fn check_line_refuses_control_characters_and_long_texts() {
+    fn check_line_rejects_control_characters_and_long_text() {
         assert_eq!(check_line("branch", "feature/日本", 200), Ok(()));
         assert!(matches!(check_line("branch", "a\u{1b}[2J", 200), Err(TextError::Control { .. })));
         assert!(matches!(check_line("branch", "a\u{202e}b", 200), Err(TextError::Control { .. })));
         assert!(matches!(check_line("branch", "aaa", 2), Err(TextError::TooLong { length: 3, max: 2, .. })));
-        let words = check_line("branch", "a\u{1b}[2J\n", 200).map_err(|error| error.to_string());
-        assert_eq!(words, Err("`branch` holds a control character: a\\x1b[2J\\n".to_owned()));
+        let message = check_line("branch", "a\u{1b}[2J\n", 200).map_err(|error| error.to_string());
+        assert_eq!(message, Err("`branch` contains a control character: a\\x1b[2J\\n".to_owned()));
     }
 }

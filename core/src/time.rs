@@ -6,18 +6,18 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{borrow::Cow, fmt};
 
-/// Milliseconds since the Unix epoch; on the wire an RFC 3339 text in UTC.
+/// Milliseconds since the Unix epoch; serialized as an RFC 3339 text in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The point `ms` milliseconds later (earlier when negative), kept within range.
+    /// Returns the point `ms` milliseconds later (earlier if negative), saturating at the limits.
     #[must_use]
     pub fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` to this point; 0 when it lies in the future, as clocks may step back.
+    /// Returns the milliseconds from `earlier` to this point; 0 if `earlier` is later, because clocks may step back.
     #[must_use]
     pub fn since_ms(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)

@@ -97,7 +97,7 @@ fn unknown_paths_make_conditions_true() {
     let facts = Facts { trigger: Trigger::PullRequest, pull_request: Some(request), ..on_branch("main") };
     let plan = Plan::of(&ruled(), &facts).unwrap();
     assert_eq!(names(&plan), ["build", "lint", "unit", "after-lint", "site"]);
-    assert_eq!(plan.left_out[0].why, "rule 1 says never: if fork");
+    assert_eq!(plan.left_out[0].why, "rule 1 excludes the job: if fork");
 }
 
 #[test]

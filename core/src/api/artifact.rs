@@ -1,4 +1,4 @@
-//! Artifacts: announcing, completing and listing them.
+//! Artifacts: announce, complete, list.
 
 use crate::{
     ids::{ArtifactId, JobId, LeaseToken},
@@ -8,99 +8,99 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Announce an artifact; the reply says where to put it.
+/// Announces an artifact; the reply contains the upload address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactUploadRequest {
     /// The job.
     pub job_id: JobId,
     /// The attempt's lease.
     pub lease: LeaseToken,
-    /// A name for it: the declared paths, comma separated.
+    /// Its name: the declared paths, separated by commas.
     pub file_path: String,
-    /// Files in it, with their sizes; at most 10,000 are listed.
+    /// Files in it with their sizes; at most 10,000 are listed.
     pub files: Vec<ArtifactFile>,
-    /// Seconds after which it may be removed.
+    /// Seconds after which it may be deleted.
     #[serde(default)]
     pub expire_in_s: Option<u64>,
-    /// It is no artifact but a cache, to be kept under this key for later jobs of the repository.
+    /// Makes this a cache instead of an artifact, stored under this key for later jobs of the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_key: Option<String>,
-    /// What the bytes will come to, where that is known before they are sent. A server whose store takes no other bytes than those
-    /// that were announced asks for it.
+    /// Checksum of the bytes, if known before they are sent. Required by servers whose store accepts only announced
+    /// bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sum: Option<ContentChecksum>,
-    /// Absent in the first call. In the second, after the bytes were put: what was put. Only then is the artifact
-    /// recorded.
+    /// Absent in the first request. In the second, after the bytes were uploaded: what was uploaded. The artifact is
+    /// recorded only then.
     #[serde(default)]
     pub complete: Option<ArtifactComplete>,
 }
 
-/// What bytes come to.
+/// Size and hash of the content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ContentChecksum {
-    /// Their number.
+    /// Number of bytes.
     pub size: u64,
-    /// Their SHA-256: 64 hex digits in lower case.
+    /// SHA-256: 64 lowercase hex digits.
     #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
     pub sha256: String,
 }
 
 impl ContentChecksum {
-    /// Whether the hash has its form.
+    /// Whether the hash is well-formed.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
         is_sha256(&self.sha256)
     }
 }
 
-/// Whether `text` is a SHA-256 as the API has it: 64 hex digits in lower case.
+/// Whether `text` is a SHA-256 in the API's form: 64 lowercase hex digits.
 #[must_use]
 pub fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// What was put.
+/// The result of an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactComplete {
-    /// From the first reply.
+    /// Id from the first reply.
     pub artifact_id: ArtifactId,
-    /// Bytes put.
+    /// Number of uploaded bytes.
     pub size: u64,
-    /// Their hash, hex.
+    /// Their SHA-256, in hex.
     pub sha256: String,
 }
 
 /// One file in an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactFile {
-    /// Path below the workspace.
+    /// Path relative to the workspace.
     pub path: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// Where to put an artifact's bytes.
+/// The upload address of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactUploadReply {
     /// Its id.
     pub artifact_id: ArtifactId,
-    /// PUT here: absolute, or a path on the API's own server (then with the API's token). Absent of an artifact that is complete, and
-    /// where `sum` must be said first: call again with it.
+    /// Address for a PUT: absolute, or a path on the API server (which then requires the API token). Absent if the
+    /// artifact is complete, or if `sum` is required: repeat the request with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Headers that the PUT must have.
+    /// Headers that the PUT must contain.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// How the tar may be encoded: `identity` or `zstd`.
+    /// Encoding of the tar: `identity` or `zstd`.
     pub encoding: String,
 }
 
-/// An artifact as a user sees it.
+/// An artifact as shown to users.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactView {
     /// Its id.
     pub id: ArtifactId,
-    /// The job that left it.
+    /// The job that produced it.
     pub job_execution_id: JobId,
     /// That job's name.
     pub job_name: String,
@@ -108,15 +108,15 @@ pub struct ArtifactView {
     pub file_path: String,
     /// When it was stored.
     pub uploaded_at: Timestamp,
-    /// Bytes of the stored object.
+    /// Size of the stored object in bytes.
     pub size: u64,
-    /// Hash of the stored object, hex.
+    /// SHA-256 of the stored object, in hex.
     pub sha256: String,
     /// `identity` (a tar) or `zstd` (a tar, compressed).
     pub encoding: String,
     /// Files in it.
     pub files: Vec<ArtifactFile>,
-    /// When it may be removed.
+    /// When it may be deleted.
     pub expires_at: Option<Timestamp>,
 }
 

@@ -1,33 +1,33 @@
-//! Looking caches up.
+//! Cache lookup.
 
 use crate::execution::assignment::ArtifactSource;
 use crate::ids::{JobId, LeaseToken};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Ask for a cache.
+/// Requests a cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheLookupRequest {
     /// The job.
     pub job_id: JobId,
     /// The attempt's lease.
     pub lease: LeaseToken,
-    /// Keys; the first under which something is kept counts.
+    /// Keys; the first with a stored cache is used.
     pub keys: Vec<String>,
 }
 
-/// What is kept.
+/// The result of a cache lookup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheLookupReply {
-    /// The cache; absent: nothing is kept under any of the keys.
+    /// The cache; absent: none is stored under any of the keys.
     pub found: Option<CacheHit>,
 }
 
-/// A cache that is kept.
+/// A stored cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheHit {
     /// Its key.
     pub key: String,
-    /// Where its bytes are: a tar, as artifacts are.
+    /// Where to download it: a tar, like artifacts.
     pub source: ArtifactSource,
 }

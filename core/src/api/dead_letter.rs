@@ -1,14 +1,14 @@
-//! Jobs that ended for reasons not their own.
+//! Dead letters: jobs that ended for a reason that was not their own.
 
 use super::execution::ExecutionSummary;
 use super::job::JobView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A job that ended for a reason that was not its own: workers were lost under it too often, or none could take it.
+/// A job that ended for a reason that was not its own: its workers were lost too often, or none could take it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetterView {
-    /// The job as it ended, with its attempts.
+    /// The job with its attempts.
     pub job: JobView,
     /// Its execution.
     pub execution: ExecutionSummary,
@@ -19,27 +19,27 @@ pub struct DeadLetterView {
 pub struct DeadLetterList {
     /// The page.
     pub dead_letters: Vec<DeadLetterView>,
-    /// Give it back as `cursor` for the next page; absent at the end.
+    /// Value of `cursor` for the next page; absent on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// Which dead letters to list.
+/// Selects the dead letters to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetterQuery {
-    /// Only those of this repository, however its address is written.
+    /// Only those of this repository, in any form of its address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
     /// Page size, 1 to 200; default 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// From the page before.
+    /// `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
-/// A dead letter was dismissed, or was none.
+/// The reply to a dismissal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DismissReply {
-    /// Whether the job was among the dead letters.
+    /// Whether the job was a dead letter.
     pub dismissed: bool,
 }

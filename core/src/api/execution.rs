@@ -1,4 +1,4 @@
-//! Starting, showing, listing, canceling and retrying executions.
+//! Executions: start, show, list, cancel, retry.
 
 use super::job::{Approval, JobView};
 use crate::execution::{assignment::Source, facts::Trigger, status::ExecutionStatus};
@@ -7,15 +7,15 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Start an execution.
+/// Starts an execution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecuteRequest {
     /// The pipeline file's text.
     pub pipeline: String,
-    /// Its name, for messages.
+    /// Its file name, for messages.
     #[serde(default)]
     pub file: Option<String>,
-    /// Repository as a person knows it: a URL or a path.
+    /// Repository as shown to users: a URL or a path.
     pub repo: String,
     /// Branch.
     #[serde(default)]
@@ -23,7 +23,7 @@ pub struct ExecuteRequest {
     /// Commit hash.
     #[serde(default)]
     pub commit: Option<String>,
-    /// Where workers get the sources.
+    /// Where workers fetch the sources.
     pub source: Source,
     /// Variables that override the file's.
     #[serde(default)]
@@ -31,27 +31,27 @@ pub struct ExecuteRequest {
     /// What started it.
     #[serde(default)]
     pub trigger: Trigger,
-    /// Who, as the caller says. It counts only with the deployment's own token: a token that was made is known by its name.
+    /// The user, as the caller claims. Used only with the deployment's own token: other tokens have a name.
     #[serde(default)]
     pub requested_by: Option<String>,
-    /// The tag that the commit was found by; then there is no branch.
+    /// The tag of the commit; `branch` is then absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// The repository's default branch, for conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<String>,
-    /// Paths that changed, for conditions; absent: not known, and such conditions hold.
+    /// Changed paths, for conditions; absent: unknown, so that such conditions hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<String>>,
-    /// Paths of the files of the sources, for conditions; absent: not known, and such conditions hold.
+    /// Paths of the source files, for conditions; absent: unknown, so that such conditions hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<String>>,
-    /// Make another execution even if the same one is live.
+    /// Creates another execution even if an equal one is running.
     #[serde(default)]
     pub force: bool,
 }
 
-/// An execution was made, or found.
+/// The created execution, or an existing one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecuteReply {
     /// Its id.
@@ -62,10 +62,10 @@ pub struct ExecuteReply {
     pub run_number: u64,
     /// Name of the pipeline.
     pub pipeline_name: String,
-    /// Where it stands.
+    /// Its status.
     pub status: ExecutionStatus,
-    /// Whether it was there already: same repository, pipeline, commit, content and variables, and live; or the
-    /// same idempotency key.
+    /// Whether it existed already: it has the same repository, pipeline, commit, content and variables and has not
+    /// ended, or the request has the same idempotency key.
     pub attached: bool,
 }
 
@@ -73,10 +73,10 @@ pub struct ExecuteReply {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecutionKind {
-    /// It runs the jobs of a pipeline file.
+    /// Runs the jobs of a pipeline file.
     #[default]
     RunPipeline,
-    /// It finds the pipelines of a commit, and starts those whose triggers fit.
+    /// Discovers the pipelines of a commit and starts those whose triggers match.
     DiscoverPipelines,
 }
 
@@ -87,7 +87,7 @@ pub struct ExecutionSummary {
     pub id: ExecutionId,
     /// What it does.
     pub kind: ExecutionKind,
-    /// Name of the pipeline.
+    /// The pipeline's name.
     pub pipeline_name: String,
     /// Number within repository and pipeline, from 1.
     pub run_number: u64,
@@ -101,24 +101,24 @@ pub struct ExecutionSummary {
     pub status: ExecutionStatus,
     /// What started it.
     pub trigger: Trigger,
-    /// Who.
+    /// The user who requested it.
     pub requested_by: Option<String>,
     /// The execution that this one retries.
     #[serde(default)]
     pub retry_of: Option<ExecutionId>,
-    /// When it was recorded.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When its first job started.
     pub start_time: Option<Timestamp>,
     /// When it ended.
     pub end_time: Option<Timestamp>,
-    /// Whether a cancel was asked for.
+    /// Whether a cancel was requested.
     #[serde(default)]
     pub cancel_requested: bool,
-    /// The newer execution of its concurrency group for which it was canceled.
+    /// The newer execution of its concurrency group that canceled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ExecutionId>,
-    /// Whether it lasted longer than its pipeline's `timeout`, for which it was canceled.
+    /// Whether it was canceled because it exceeded its pipeline's `timeout`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub timed_out: bool,
 }
@@ -128,9 +128,9 @@ pub struct ExecutionSummary {
 pub struct ExecutionView {
     /// The execution.
     pub execution: ExecutionSummary,
-    /// Stages in order.
+    /// Stage names in order.
     pub stages: Vec<String>,
-    /// Whether somebody must approve the execution as a whole before anything of it runs, and has.
+    /// Whether the execution as a whole needs an approval, and has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
     /// The execution of its group that it waits for.
@@ -145,14 +145,14 @@ pub struct ExecutionView {
 pub struct ExecutionList {
     /// The page.
     pub executions: Vec<ExecutionSummary>,
-    /// Give it back as `cursor` for the next page; absent at the end.
+    /// Value of `cursor` for the next page; absent on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// Filters of a listing; all given ones must hold.
+/// Filters of a list; all given ones must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListQuery {
-    /// The repository, however its address is written.
+    /// The repository, in any form of its address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
     /// Exact pipeline name.
@@ -170,46 +170,46 @@ pub struct ListQuery {
     /// Page size, 1 to 200; default 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// From the page before.
+    /// `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
-/// What a call that changes something was meant for. It is refused with 409 when the execution or job is of another repository, so that
-/// a mistake in choosing it changes nothing.
+/// The expected target of a change. If the execution or job belongs to another repository, the request is rejected with
+/// 409, so that a wrong id changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExpectedQuery {
-    /// The repository that it must be of, however its address is written; absent: any.
+    /// The expected repository, in any form of its address; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
 }
 
-/// Retry an execution that is over: a new one, in which jobs that succeeded are carried over.
+/// Retries an ended execution: creates a new one that carries over the successful jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RetryRequest {
-    /// Run every job again.
+    /// Runs every job again.
     #[serde(default)]
     pub all: bool,
-    /// Names of manual jobs that are approved with this.
+    /// Names of manual jobs to approve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<String>,
-    /// Who, as [`ExecuteRequest::requested_by`].
+    /// The user, as in [`ExecuteRequest::requested_by`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
 }
 
-/// A cancel was recorded, or came too late.
+/// The reply to a cancel request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CancelReply {
-    /// Whether this call changed anything (false: it was over, or already canceled).
+    /// Whether this request changed anything (false: it had ended, or was already canceled).
     pub canceled: bool,
-    /// The status word at the time of the reply.
+    /// The status at the time of the reply.
     pub status: String,
 }
 
 /// The reply to an approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApproveReply {
-    /// Whether this call changed anything (false: it was approved before).
+    /// Whether this request changed anything (false: it was already approved).
     pub approved: bool,
 }

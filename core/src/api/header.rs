@@ -1,13 +1,13 @@
-//! Headers of the API beside those of HTTP itself.
+//! Headers of the API in addition to those of HTTP.
 
-/// Header whose value makes a POST to execute happen once, however often it is sent.
+/// Idempotency key of a POST: repeated requests with the same value create only one execution.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// Header that carries a trace from the CLI to the server (W3C Trace Context); the queue's messages carry it on.
+/// Trace context (W3C) from the CLI to the server; queue messages carry it further.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Header of a log reply: the offset after its last byte.
+/// In a log reply: the offset after its last byte.
 pub const LOG_NEXT: &str = "x-tidemill-log-next";
 
-/// Header of a log reply: `true` when no more bytes will come.
+/// In a log reply: `true` if no more bytes will follow.
 pub const LOG_END: &str = "x-tidemill-log-end";

@@ -4,53 +4,53 @@ use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a server is.
+/// Health of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
-    /// In a word.
+    /// Overall status.
     pub status: HealthStatus,
     /// Version of the server.
     pub version: String,
-    /// What is wrong.
+    /// Current problems.
     #[serde(default)]
     pub problems: Vec<HealthProblem>,
-    /// More of it, for callers with a token.
+    /// Details, for callers with a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<HealthDetails>,
 }
 
-/// How a server is, in a word.
+/// Overall status of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
-    /// It takes work and carries it on.
+    /// The server accepts and processes work.
     Ok,
-    /// It does, but somebody should look.
+    /// The server works, but needs attention.
     Degraded,
-    /// It cannot take work: 503.
+    /// The server cannot accept work; the HTTP status is 503.
     Failing,
 }
 
-/// What is wrong with a server.
+/// A problem of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthProblem {
     /// The store answers slowly.
     StoreSlow,
-    /// The store cannot be written or read.
+    /// The store cannot be read or written.
     StoreFailed,
-    /// Soon there is too little space for new work.
+    /// Disk space is getting low.
     DiskLow,
-    /// There is too little space for new work.
+    /// There is too little disk space for new work.
     DiskFull,
-    /// What is late has not been looked at for a while.
+    /// The last sweep was too long ago.
     SweepLate,
     /// The records are damaged.
     RecordsDamaged,
 }
 
 impl HealthProblem {
-    /// How bad it is.
+    /// Returns the status that the problem causes.
     #[must_use]
     pub const fn status(self) -> HealthStatus {
         match self {
@@ -60,42 +60,42 @@ impl HealthProblem {
     }
 }
 
-/// How a server is, in numbers. What it does not know of itself is absent.
+/// Measurements of a server. Unknown values are absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthDetails {
-    /// Milliseconds that it took to write to the store and read it.
+    /// Milliseconds for a write to the store and a read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_ms: Option<u64>,
-    /// Free bytes where the data is.
+    /// Free bytes on the disk of the data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_free_bytes: Option<u64>,
-    /// Free bytes below which no new work is taken.
+    /// Free bytes below which no new work is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_low_bytes: Option<u64>,
-    /// Bytes that are kept for the records, and whether they are in use.
+    /// Bytes reserved on disk for the records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_reserve_bytes: Option<u64>,
-    /// Whether they are in use.
+    /// Whether the reserve is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_reserve_spent: Option<bool>,
-    /// When what is late was last looked at with success.
+    /// When the last sweep succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sweep_at: Option<Timestamp>,
-    /// How far the check of all records is.
+    /// Progress of the check of all records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records: Option<RecordsCheck>,
 }
 
-/// How far the check of all records is.
+/// Progress of the check of all records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordsCheck {
-    /// It is under way.
+    /// The check is running.
     Running,
-    /// They are whole.
+    /// The records are intact.
     Whole,
-    /// They are not.
+    /// The records are damaged.
     Damaged,
-    /// It was given up: there are too many for the time that it may take.
+    /// The check was stopped: there are too many records for its time limit.
     Unfinished,
 }

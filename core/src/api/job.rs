@@ -1,4 +1,4 @@
-//! Jobs as users see them, and what workers and the API say to each other about one.
+//! Jobs: views for users, and requests and replies of workers.
 
 use crate::execution::{
     assignment::{Assignment, Preparation},
@@ -16,17 +16,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Whether somebody has approved what must be.
+/// State of a required approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Approval {
-    /// Nobody has.
+    /// Not approved yet.
     Awaited,
-    /// Somebody has.
+    /// Approved.
     Given,
 }
 
-/// A job as a user sees it.
+/// A job as shown to users.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobView {
     /// Its id.
@@ -35,39 +35,38 @@ pub struct JobView {
     pub pipeline_execution_id: ExecutionId,
     /// Stage.
     pub stage: String,
-    /// Name, with matrix values: `unit [features=all]`.
+    /// Name with matrix values: `unit [features=all]`.
     pub job_name: String,
     /// Image.
     pub docker_image: String,
     /// Status.
     pub status: JobStatus,
-    /// Names of the jobs that it waits for (expanded).
+    /// Names of the jobs that it waits for, with matrices expanded.
     pub needs: Vec<String>,
-    /// Whether its failure lets the execution succeed.
+    /// Whether its failure is tolerated.
     pub allow_failure: bool,
-    /// Whether it ended in a way that counts as well though it did not succeed: an exit code that is allowed, or it was not
-    /// needed.
+    /// Whether it counts as successful although it did not succeed: its exit code is tolerated, or it was not needed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tolerated: bool,
-    /// Whether somebody must approve it, and has.
+    /// Whether it needs an approval, and has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
     /// Labels that its worker must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs_on: Labels,
-    /// Where it deploys to.
+    /// The environment that it deploys to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
     /// Current or last attempt; 0 before the first.
     pub attempt: u32,
     /// Finished attempts before the current one, oldest first.
     pub attempts: Vec<AttemptView>,
-    /// When its needs held.
+    /// When its needs had ended.
     pub queued_at: Option<Timestamp>,
-    /// When the next attempt begins, while the job waits after one that was not its fault.
+    /// When the next attempt starts, if it is delayed after a failure that was not the job's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// When the last attempt's lease was given.
+    /// When the last attempt started.
     pub start_time: Option<Timestamp>,
     /// When it ended.
     pub end_time: Option<Timestamp>,
@@ -77,74 +76,74 @@ pub struct JobView {
     pub failure_reason: Option<FailureReason>,
     /// Commands of the last attempt.
     pub steps: Vec<StepView>,
-    /// What the worker is doing: `pulling image`, `preparing`, `running`, `collecting artifacts`.
+    /// Current activity of the worker: `pulling image`, `preparing`, `running`, `collecting artifacts`.
     pub phase: Option<String>,
-    /// Bytes of the last attempt's log that are stored.
+    /// Number of stored bytes of the last attempt's log.
     pub log_bytes: u64,
-    /// The same job of the retried execution, when this one was carried over without running again.
+    /// The same job of the retried execution, if it was carried over.
     #[serde(default)]
     pub carried_from: Option<JobId>,
 }
 
-/// Who asks for work.
+/// The worker that requests work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerInfo {
     /// Its id.
     pub id: WorkerId,
-    /// Its name, for people.
+    /// Its name, for display.
     pub name: String,
 }
 
-/// Ask for an attempt: of this job (its id came from a queue), or of any that is ready.
+/// Requests an attempt of a given job (whose id came from a queue), or of any job that is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobExecuteRequest {
-    /// Who.
+    /// The worker.
     pub worker: WorkerInfo,
-    /// The job; absent: whatever is next.
+    /// The job; absent: the next one.
     #[serde(default)]
     pub job_id: Option<JobId>,
     /// Only jobs of this execution.
     #[serde(default)]
     pub execution_id: Option<ExecutionId>,
-    /// The worker's labels: it gets no job that demands others.
+    /// The worker's labels: it gets only jobs whose required labels it has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
-    /// With `job_id`: made by the worker for this request, so that the lease's token is made from it. Should the reply be
-    /// lost, the same request gives the same attempt again instead of leaving it to nobody.
+    /// Only with `job_id`: a value that the worker creates for this request and from which the lease token is derived.
+    /// If the reply is lost, the same request returns the same attempt.
     #[serde(default)]
     pub lease: Option<LeaseToken>,
-    /// Milliseconds to wait for a job when none is ready; at most 20,000.
+    /// Milliseconds to wait for a job if none is ready; at most 20,000.
     #[serde(default)]
     pub wait_ms: u64,
-    /// How many likely next jobs to name in the reply.
+    /// Maximum number of upcoming jobs in the reply.
     #[serde(default)]
     pub lookahead: u32,
 }
 
-/// What to do.
+/// The reply to a request for work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum JobExecuteReply {
-    /// Run this.
+    /// Run this attempt.
     Assigned {
         /// The attempt.
         assignment: Box<Assignment>,
-        /// Jobs of the same execution that will likely be ready next.
+        /// Jobs of the same execution that will probably be ready next.
         #[serde(default)]
         upcoming: Vec<Preparation>,
     },
-    /// Nothing to run (or that job is taken, canceled or over): forget the message.
+    /// There is nothing to run, or the requested job is taken, canceled or has ended: delete the message.
     Nothing {
-        /// Why, for logs.
+        /// The reason, for logs.
         reason: String,
     },
 }
 
-/// Log bytes.
+/// A section of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogBytes {
-    /// Offset of the first byte in this attempt's log. Bytes below what is stored are a repeat and are skipped;
-    /// a gap is refused with 409.
+    /// Offset of the first byte in this attempt's log. Bytes that are already stored are skipped; a gap is rejected
+    /// with 409.
     pub offset: u64,
     /// Number of bytes before compression.
     pub length: u32,
@@ -162,19 +161,19 @@ pub struct JobReport {
     /// New log bytes.
     #[serde(default)]
     pub log: Option<LogBytes>,
-    /// What the worker is doing, if it changed.
+    /// The worker's current activity, if it changed.
     #[serde(default)]
     pub phase: Option<String>,
     /// Commands whose state changed.
     #[serde(default)]
     pub steps: Vec<StepView>,
-    /// The end of the attempt.
+    /// The outcome, if the attempt has ended.
     #[serde(default)]
     pub end: Option<AttemptEnd>,
 }
 
 impl JobReport {
-    /// Whether it says nothing but that its sender is alive.
+    /// Whether it is only a heartbeat.
     #[must_use]
     pub fn is_bare(&self) -> bool {
         self.log.is_none() && self.phase.is_none() && self.steps.is_empty() && self.end.is_none()
@@ -184,10 +183,10 @@ impl JobReport {
 /// The reply to a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobReportReply {
-    /// Stop: somebody canceled the job. The worker ends the container and reports the end.
+    /// Whether to stop because the job was canceled. The worker then ends the container and reports the end.
     pub cancel: bool,
-    /// Bytes of this attempt's log that are stored.
+    /// Number of stored bytes of this attempt's log.
     pub log_bytes: u64,
-    /// The lease now lasts this many milliseconds more.
+    /// Remaining duration of the lease in milliseconds.
     pub lease_ttl_ms: u64,
 }

@@ -1,9 +1,9 @@
 //! Paths of the API; `{...}` is a parameter.
 
-/// POST [`super::ExecuteRequest`]: 201 [`super::ExecuteReply`], 200 when attached to a live one.
+/// POST [`super::ExecuteRequest`]: 201 [`super::ExecuteReply`]; 200 if an equal one is running.
 pub const EXECUTE: &str = "/api/pipeline/execute";
-/// GET: [`super::ExecutionView`]. Query `wait_ms` with `If-None-Match` holds the reply until something
-/// changed or the time is over (then 304).
+/// GET: [`super::ExecutionView`]. Query `wait_ms` with `If-None-Match` holds the reply until a change or until the time
+/// has passed (then 304).
 pub const STATUS: &str = "/api/pipeline/status/{executionId}";
 /// GET: [`super::ExecutionList`]; query [`super::ListQuery`].
 pub const EXECUTIONS: &str = "/api/pipeline/executions";
@@ -13,49 +13,50 @@ pub const CANCEL_EXECUTION: &str = "/api/pipeline/cancel/{executionId}";
 pub const RETRY: &str = "/api/pipeline/retry/{executionId}";
 /// POST [`super::JobExecuteRequest`]: [`super::JobExecuteReply`].
 pub const JOB_EXECUTE: &str = "/api/job/execute";
-/// POST [`super::JobReport`]: [`super::JobReportReply`]; 409 when the lease is not (or no longer) valid.
+/// POST [`super::JobReport`]: [`super::JobReportReply`]; 409 if the lease is not valid.
 pub const JOB_STATUS: &str = "/api/job/status";
-/// POST [`crate::execution::discovery::DiscoveryReport`]: [`crate::execution::discovery::DiscoveryReply`]; 409 with a lost lease.
+/// POST [`crate::execution::discovery::DiscoveryReport`]: [`crate::execution::discovery::DiscoveryReply`]; 409 if the lease is lost.
 pub const DISCOVERED: &str = "/api/pipeline/discovered";
-/// POST: what a git provider tells of a repository, signed with the repository's secret and without a token;
-/// [`crate::repository::registration::WebhookReply`]. Query `repo` names the repository where the body does not.
+/// POST: a webhook of a git provider, signed with the repository's secret, without a token;
+/// [`crate::repository::registration::WebhookReply`]. Query `repo` names the repository if the body does not.
 pub const WEBHOOK: &str = "/api/webhook/{provider}";
 /// PUT [`crate::repository::registration::RepositoryRequest`]: [`crate::repository::registration::RepositoryReply`]. GET:
 /// [`crate::repository::registration::RepositoryList`]. DELETE, query [`crate::repository::registration::RepositoryQuery`]:
 /// [`crate::repository::registration::RemoveRepositoryReply`].
 pub const REPOSITORIES: &str = "/api/repository";
-/// POST [`crate::repository::registration::RepositoryQuery`]: reads the schedules of its default branch anew; [`super::ExecuteReply`].
+/// POST [`crate::repository::registration::RepositoryQuery`]: reloads the schedules of the default branch;
+/// [`super::ExecuteReply`].
 pub const SYNC: &str = "/api/repository/sync";
 /// POST [`crate::repository::registration::RepositoryQuery`]: [`crate::repository::registration::RedeliveryReply`].
 pub const REDELIVER: &str = "/api/repository/redeliver";
-/// POST: approves an execution that waits for that; [`super::ApproveReply`]. Query [`super::ExpectedQuery`].
+/// POST: approves a held execution; [`super::ApproveReply`]. Query [`super::ExpectedQuery`].
 pub const APPROVE_EXECUTION: &str = "/api/pipeline/approve/{executionId}";
-/// POST: approves a job whose `when` is manual; [`super::ApproveReply`]. Query [`super::ExpectedQuery`].
+/// POST: approves a manual job; [`super::ApproveReply`]. Query [`super::ExpectedQuery`].
 pub const APPROVE_JOB: &str = "/api/job/approve/{jobId}";
-/// POST [`super::CacheLookupRequest`]: [`super::CacheLookupReply`]. 409 with a lost lease.
+/// POST [`super::CacheLookupRequest`]: [`super::CacheLookupReply`]. 409 if the lease is lost.
 pub const CACHE_LOOKUP: &str = "/api/cache/lookup";
-/// GET: the bytes of a cache that was looked up, for servers that presign to themselves; query `lease`, `object`.
+/// GET: the bytes of a cache, for servers that presign addresses of their own; query `lease`, `object`.
 pub const CACHE_CONTENT: &str = "/api/cache/content/{jobId}";
 /// GET: names of a repository's secrets, [`super::SecretList`]; query [`super::SecretQuery`]. POST
-/// [`super::SetSecretRequest`]: keeps one, [`super::SecretView`].
+/// [`super::SetSecretRequest`]: stores one, [`super::SecretView`].
 pub const SECRETS: &str = "/api/secret";
 /// POST [`super::RemoveSecretRequest`]: [`super::RemoveSecretReply`].
 pub const REMOVE_SECRET: &str = "/api/secret/remove";
-/// POST: seals secrets under the newest key; [`super::RekeyReply`].
+/// POST: seals secrets with the newest key; [`super::RekeyReply`].
 pub const REKEY_SECRETS: &str = "/api/secret/rekey";
 /// POST: cancels one job; [`super::CancelReply`]. Query [`super::ExpectedQuery`].
 pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
-/// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` when the
-/// reply reaches the end of a log that is over; `x-tidemill-log-next` is the next offset. `wait_ms` holds the
-/// reply until there are bytes.
+/// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` if the reply
+/// reaches the end of a finished log; `x-tidemill-log-next` is the next offset. `wait_ms` holds the reply until there
+/// are bytes.
 pub const JOB_LOGS: &str = "/api/job/logs/{jobId}";
-/// GET: jobs that ended for reasons not their own, [`super::DeadLetterList`]; query [`super::DeadLetterQuery`].
+/// GET: dead letters, [`super::DeadLetterList`]; query [`super::DeadLetterQuery`].
 pub const DEAD_LETTERS: &str = "/api/job/dead-letters";
-/// POST: forgets that a job is a dead letter; [`super::DismissReply`]. Query [`super::ExpectedQuery`].
+/// POST: dismisses a dead letter; [`super::DismissReply`]. Query [`super::ExpectedQuery`].
 pub const DISMISS: &str = "/api/job/dismiss/{jobId}";
-/// POST [`super::ArtifactUploadRequest`]: [`super::ArtifactUploadReply`]. 409 with a lost lease.
+/// POST [`super::ArtifactUploadRequest`]: [`super::ArtifactUploadReply`]. 409 if the lease is lost.
 pub const ARTIFACT_UPLOAD: &str = "/api/artifact/upload";
-/// PUT: the bytes of an artifact, for servers that presign to themselves; query `lease`.
+/// PUT: the bytes of an artifact, for servers that presign addresses of their own; query `lease`.
 pub const ARTIFACT_CONTENT: &str = "/api/artifact/content/{artifactId}";
 /// GET: artifacts of an execution, [`super::ArtifactList`].
 pub const ARTIFACTS: &str = "/api/artifact/list/{executionId}";
@@ -63,28 +64,28 @@ pub const ARTIFACTS: &str = "/api/artifact/list/{executionId}";
 pub const ARTIFACT_DOWNLOAD: &str = "/api/artifact/download/{artifactId}";
 /// POST [`super::SourceUploadRequest`]: [`super::SourceUploadReply`].
 pub const SOURCE_UPLOAD: &str = "/api/source/upload";
-/// PUT: the bytes of an upload, for servers that presign to themselves.
+/// PUT: the bytes of an upload, for servers that presign addresses of their own.
 pub const SOURCE_CONTENT: &str = "/api/source/content/{uploadId}";
 /// GET: the bytes of an upload; may redirect.
 pub const SOURCE_DOWNLOAD: &str = "/api/source/download/{uploadId}";
-/// GET: the `tidemill` program of this SHA-256 (hex), for workers that are just being set up; may redirect.
+/// GET: the `tidemill` program with this SHA-256 (hex), for workers that are being installed; may redirect.
 pub const WORKER_PROGRAM: &str = "/api/worker/program/{sha256}";
-/// POST [`crate::execution::test_report::TestsRequest`]: [`crate::execution::test_report::TestsReply`]. 409 with a lost lease.
+/// POST [`crate::execution::test_report::TestsRequest`]: [`crate::execution::test_report::TestsReply`]. 409 if the lease is lost.
 pub const JOB_TESTS: &str = "/api/job/tests";
-/// GET: what the tests of an execution came to, [`crate::execution::test_report::ExecutionTests`].
+/// GET: test results of an execution, [`crate::execution::test_report::ExecutionTests`].
 pub const TESTS: &str = "/api/pipeline/tests/{executionId}";
-/// GET: what an execution used, [`crate::execution::cost::Usage`].
+/// GET: usage of an execution, [`crate::execution::cost::Usage`].
 pub const USAGE: &str = "/api/pipeline/usage/{executionId}";
-/// POST [`crate::access::TokenRequest`]: 201 [`crate::access::TokenReply`], which has the token this once. GET:
-/// [`crate::access::TokenList`].
+/// POST [`crate::access::TokenRequest`]: 201 [`crate::access::TokenReply`], the only reply that contains the token.
+/// GET: [`crate::access::TokenList`].
 pub const TOKENS: &str = "/api/token";
-/// DELETE: the token is not valid any more; [`crate::access::RevokeReply`].
+/// DELETE: revokes the token; [`crate::access::RevokeReply`].
 pub const TOKEN: &str = "/api/token/{tokenId}";
-/// GET: who did what, [`crate::access::AuditList`]; query [`crate::access::AuditQuery`].
+/// GET: the audit log, [`crate::access::AuditList`]; query [`crate::access::AuditQuery`].
 pub const AUDIT: &str = "/api/audit";
-/// GET: a page for people, which shows an execution live and asks for a token by itself; without a token.
+/// GET: an HTML page that shows an execution live and asks for a token; itself without a token.
 pub const VIEW: &str = "/api/view/{executionId}";
-/// GET: the same page, of the newest executions.
+/// GET: the same page, for the newest executions.
 pub const VIEWS: &str = "/api/view";
 /// GET: [`super::Health`], without a token.
 pub const HEALTH: &str = "/api/health";

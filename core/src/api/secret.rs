@@ -5,12 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Keep a secret. The reply, and everything else of the API but an assignment, is without its value.
+/// Stores a secret. No reply of the API contains its value except an assignment.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetSecretRequest {
-    /// The repository, however its address is written.
+    /// The repository, in any form of its address.
     pub repo: String,
-    /// Only for jobs of this environment, for which it wins over the repository's own.
+    /// Only for jobs of this environment, where it takes precedence over the repository's own.
     #[serde(default)]
     pub environment: Option<String>,
     /// Its name: letters, digits and `_`.
@@ -28,63 +28,63 @@ impl fmt::Debug for SetSecretRequest {
     }
 }
 
-/// A secret, without its value.
+/// A secret without its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretView {
     /// The repository.
     pub repo: String,
-    /// Only for jobs of this environment.
+    /// The environment that it is limited to, if any.
     pub environment: Option<String>,
     /// Its name.
     pub name: String,
-    /// When it was set last.
+    /// When it was last set.
     pub updated_at: Timestamp,
-    /// The name of the token that it was set with.
+    /// Name of the token that set it.
     #[serde(default)]
     pub updated_by: String,
 }
 
-/// The secrets of a repository, by environment and name.
+/// The secrets of a repository, ordered by environment and name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretList {
     /// All of them.
     pub secrets: Vec<SecretView>,
 }
 
-/// Whose secrets to list.
+/// The repository whose secrets to list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretQuery {
     /// The repository.
     pub repo: String,
 }
 
-/// Forget a secret.
+/// Deletes a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RemoveSecretRequest {
     /// The repository.
     pub repo: String,
-    /// The one of this environment; absent: the repository's own.
+    /// Its environment; absent: a secret of the repository without an environment.
     #[serde(default)]
     pub environment: Option<String>,
     /// Its name.
     pub name: String,
 }
 
-/// A secret was forgotten, or was none.
+/// The reply to a deletion of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RemoveSecretReply {
-    /// Whether there was one.
+    /// Whether the secret existed.
     pub removed: bool,
 }
 
-/// Secrets were sealed under the newest key.
+/// The reply to a request to seal secrets with the newest key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RekeyReply {
-    /// How many were under an older one.
+    /// Number of secrets that had an older key.
     pub renewed: usize,
-    /// Whether there may be more: call again.
+    /// Whether there may be more: repeat the request.
     pub more: bool,
-    /// What no key of the deployment opens, in words; it must be set again. All that there is once `more` is false.
+    /// Secrets that no key of the deployment can open and that must be set again. Complete once `more` is false.
     #[serde(default)]
     pub unreadable: Vec<String>,
 }

@@ -1,18 +1,18 @@
-//! From a condition's text to what is evaluated: CEL's own parser, then names and types.
+//! Parses a condition: first with a CEL parser, then by resolving names and types.
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 use cel::parser::Parser;
 
+use super::error::{Fault, quoted, syntax_fault};
 use super::paths::glob;
-use super::predicate::{Context, EVENTS, Fact, Predicate, Value, pattern, shortened};
+use super::predicate::{Context, EVENTS, Fact, MAX_DEPTH, Predicate, Value, pattern};
 use crate::text::suggest;
 
-/// How long a condition may be, in bytes.
+/// Maximum length of a condition in bytes.
 pub const MAX_LEN: usize = 2_000;
-/// How deep a condition may nest.
-const MAX_DEPTH: u16 = 32;
-/// The parser recurses with frames of a kilobyte for each rule of its grammar, so that a condition as deep and long as may be would
-/// overflow the stack of a server's thread. It gets one that is large enough; only what is used of it is ever taken.
+/// The parser needs a kilobyte of stack for each rule of its grammar, so that the deepest and longest condition would
+/// overflow the stack of a server thread. It runs on a thread with a large stack, of which only the used part is
+/// allocated.
 const STACK_BYTES: usize = 64 << 20;
 
 const TEXT_FACTS: [(&str, Fact); 7] = [
@@ -28,43 +28,30 @@ const BOOL_FACTS: [&str; 2] = ["fork", "draft"];
 const FUNCTIONS: [&str; 4] = ["env", "defined", "changed", "exists"];
 const METHODS: [&str; 6] = ["startsWith", "endsWith", "contains", "matches", "lowerAscii", "upperAscii"];
 
-/// What is wrong with a condition, and where in its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The first character meant, counted from 0.
-    pub at: usize,
-    /// How many characters are meant; at least 1.
-    pub length: usize,
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub help: Option<String>,
-}
-
-/// A condition that was checked.
+/// A checked condition.
 #[derive(Debug, Clone)]
 pub struct Condition(Predicate);
 
-/// Reads and checks a condition.
+/// Parses and checks a condition.
 ///
 /// # Errors
-/// The first thing that is wrong with it.
+/// Returns the first error.
 pub fn check(text: &str) -> Result<Condition, Fault> {
-    read(text).map(Condition)
+    parse_on_large_stack(text).map(Condition)
 }
 
 impl Condition {
-    /// Whether it holds in `context`.
+    /// Evaluates the condition in `context`.
     ///
     /// # Errors
-    /// Words on a pattern that comes from a variable and is none.
+    /// Returns a message if a variable that is used as a pattern is not a valid pattern.
     pub fn holds(&self, context: &Context<'_>) -> Result<bool, String> {
         self.0.holds(context)
     }
 }
 
-/// Reads a condition.
-fn read(text: &str) -> Result<Predicate, Fault> {
+/// Parses a condition.
+fn parse_on_large_stack(text: &str) -> Result<Predicate, Fault> {
     let whole = |message: &str| Fault {
         at: 0,
         length: text.chars().count().max(1),
@@ -78,104 +65,55 @@ fn read(text: &str) -> Result<Predicate, Fault> {
         });
     }
     if text.len() > MAX_LEN {
-        return Err(whole(&format!("the condition has {} bytes, and {MAX_LEN} is the limit", text.len())));
+        return Err(whole(&format!("the condition has {} bytes; the limit is {MAX_LEN}", text.len())));
     }
-    too_nested(text)?;
-    let read = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || parsed(text));
+    check_nesting(text)?;
+    let result = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || parse(text));
         thread.ok().and_then(|thread| thread.join().ok())
     });
-    read.unwrap_or_else(|| Err(whole("the condition cannot be read")))
+    result.unwrap_or_else(|| Err(whole("the condition cannot be parsed")))
 }
 
-fn parsed(text: &str) -> Result<Predicate, Fault> {
+fn parse(text: &str) -> Result<Predicate, Fault> {
     let parsed = Parser::new().max_recursion_depth(MAX_DEPTH).parse_with_source_info(text);
     let (expression, source) = parsed.map_err(|errors| {
         let first = errors.errors.first();
-        syntax(text, first.map_or((1, 0), |error| error.pos), first.map_or("", |error| error.msg.as_str()))
+        syntax_fault(
+            text,
+            first.map_or((1, 0), |error| error.pos),
+            first.map_or("", |error| error.msg.as_str()),
+        )
     })?;
-    let reader = ConditionParser { text, source };
-    reader.test(&expression)
+    let parser = ConditionParser { text, source };
+    parser.predicate(&expression)
 }
 
-/// Brackets and choices make the parser recurse before it counts how deep, so these are counted first.
-fn too_nested(text: &str) -> Result<(), Fault> {
-    let (mut depth, mut signs) = (0_u16, 0_u16);
+/// Brackets and ternaries make the parser recurse before it checks the depth, so they are counted first.
+fn check_nesting(text: &str) -> Result<(), Fault> {
+    let (mut depth, mut ternaries) = (0_u16, 0_u16);
     for (at, sign) in text.chars().enumerate() {
         match sign {
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            '?' => signs += 1,
+            '?' => ternaries += 1,
             _ => {}
         }
-        if depth > MAX_DEPTH || signs > MAX_DEPTH {
-            let message = format!("the condition nests more than {MAX_DEPTH} deep");
+        if depth > MAX_DEPTH || ternaries > MAX_DEPTH {
+            let message = format!("the condition is nested more than {MAX_DEPTH} levels deep");
             return Err(Fault { at, length: 1, message, help: None });
         }
     }
     Ok(())
 }
 
-/// The parser's complaint in the words of this project; its own lists tokens.
-fn syntax(text: &str, (line, column): (isize, isize), said: &str) -> Fault {
-    let line = usize::try_from(line - 1).unwrap_or(0);
-    let column = usize::try_from(column - 1).unwrap_or(0);
-    let before: usize = text.split_inclusive('\n').take(line).map(|line| line.chars().count()).sum();
-    let at = (before + column).min(text.chars().count());
-    let token = |marker: &str| {
-        said.split_once(marker).and_then(|(_, rest)| rest.split_once('\'')).map(|(token, _)| token.to_owned())
-    };
-    let unknown = token("token recognition error at: '");
-    let odd = token("mismatched input '")
-        .or_else(|| token("extraneous input '"))
-        .or_else(|| token("no viable alternative at input '"));
-    let length = odd.as_deref().filter(|odd| *odd != "<EOF>").map_or(1, |odd| odd.chars().count().max(1));
-    let message = match (&unknown, odd.as_deref()) {
-        (Some(sign), _) => format!("{} means nothing here", quoted(sign.trim())),
-        (None, Some("<EOF>")) => "the condition ends before it is whole".to_owned(),
-        (None, Some(odd)) => format!("{} is not expected here", quoted(odd)),
-        (None, None) if said.contains("recursion") => {
-            format!("the condition nests more than {MAX_DEPTH} deep")
-        }
-        (None, None) => match said.split_once("reserved identifier: ") {
-            Some((_, word)) => format!("{} is a word that CEL keeps for itself", quoted(word)),
-            None => "this is not a condition".to_owned(),
-        },
-    };
-    Fault { at, length, message, help: habits(text) }
-}
-
-/// Advice on what other languages write.
-fn habits(text: &str) -> Option<String> {
-    let advice = if text.contains("=~") {
-        "write `text.matches(\"regex\")` instead of `=~`"
-    } else if text.contains('$') || text.contains("var(") {
-        "write `env(\"NAME\")` for a variable"
-    } else if text.contains(" and ")
-        || text.contains(" or ")
-        || text.starts_with("not ")
-        || text.contains(" not ")
-    {
-        "write `&&`, `||` and `!`"
-    } else if text.replace("==", "").replace("!=", "").contains('=') {
-        "write `==` to compare"
-    } else {
-        return None;
-    };
-    Some(advice.to_owned())
-}
-
-fn quoted(text: &str) -> String {
-    format!("`{}`", shortened(text))
-}
-
-/// How many comparisons of truth values lie in each other, from the left.
-fn compared(test: &Predicate) -> u16 {
+/// Returns the nesting depth of boolean comparisons, from the left.
+fn comparison_depth(test: &Predicate) -> u16 {
     let mut test = test;
     let mut depth = 0;
     loop {
         test = match test {
-            Predicate::Alike(left, _) => {
+            Predicate::BoolEqual(left, _) => {
                 depth += 1;
                 left
             }
@@ -185,7 +123,7 @@ fn compared(test: &Predicate) -> u16 {
     }
 }
 
-/// What an expression is, once read.
+/// A parsed expression by its type.
 enum TypedExpr {
     Predicate(Predicate),
     Text(Value),
@@ -193,10 +131,10 @@ enum TypedExpr {
 }
 
 impl TypedExpr {
-    const fn called(&self) -> &'static str {
+    const fn type_name(&self) -> &'static str {
         match self {
-            Self::Predicate(_) => "a truth value",
-            Self::Text(_) => "a text",
+            Self::Predicate(_) => "a boolean",
+            Self::Text(_) => "a string",
             Self::List(_) => "a list",
         }
     }
@@ -209,33 +147,33 @@ struct ConditionParser<'a> {
 
 impl ConditionParser<'_> {
     fn fault(&self, at: &IdedExpr, message: impl Into<String>) -> Fault {
-        // The parser counts bytes, and names the last one.
+        // The parser counts bytes, and includes the last one.
         let characters = |bytes: usize| self.text.char_indices().take_while(|(at, _)| *at < bytes).count();
         let (start, stop) = self.source.offset_for(at.id).unwrap_or_default();
         let (start, end) = (characters(start as usize), characters(stop as usize + 1));
         Fault { at: start, length: end.saturating_sub(start).max(1), message: message.into(), help: None }
     }
 
-    fn test(&self, of: &IdedExpr) -> Result<Predicate, Fault> {
-        match self.read(of)? {
+    fn predicate(&self, of: &IdedExpr) -> Result<Predicate, Fault> {
+        match self.expression(of)? {
             TypedExpr::Predicate(test) => Ok(test),
             other => {
                 let fault =
-                    self.fault(of, format!("a condition is a truth value, and this is {}", other.called()));
-                let text = matches!(other, TypedExpr::Text(_));
-                Err(Fault { help: text.then(|| "compare it, as in `!= \"\"`".to_owned()), ..fault })
+                    self.fault(of, format!("a condition must be a boolean, not {}", other.type_name()));
+                let is_text = matches!(other, TypedExpr::Text(_));
+                Err(Fault { help: is_text.then(|| "compare it, as in `!= \"\"`".to_owned()), ..fault })
             }
         }
     }
 
     fn text(&self, of: &IdedExpr) -> Result<Value, Fault> {
-        match self.read(of)? {
+        match self.expression(of)? {
             TypedExpr::Text(value) => Ok(value),
-            other => Err(self.fault(of, format!("a text is expected here, and this is {}", other.called()))),
+            other => Err(self.fault(of, format!("expected a string, not {}", other.type_name()))),
         }
     }
 
-    fn read(&self, of: &IdedExpr) -> Result<TypedExpr, Fault> {
+    fn expression(&self, of: &IdedExpr) -> Result<TypedExpr, Fault> {
         match &of.expr {
             Expr::Literal(LiteralValue::Boolean(value)) => {
                 Ok(TypedExpr::Predicate(Predicate::Const(*value.inner())))
@@ -244,12 +182,12 @@ impl ConditionParser<'_> {
                 Ok(TypedExpr::Text(Value::Literal(text.inner().to_owned())))
             }
             Expr::Literal(LiteralValue::Null) => Err(Fault {
-                help: Some("what is not set is `\"\"`; `defined(\"NAME\")` tells the two apart".to_owned()),
-                ..self.fault(of, "there is no null here")
+                help: Some("a variable that is not set is `\"\"`; use `defined(\"NAME\")` to distinguish it from an empty one".to_owned()),
+                ..self.fault(of, "null is not supported")
             }),
             Expr::Literal(_) => Err(Fault {
-                help: Some("put it between quotes: variables are texts".to_owned()),
-                ..self.fault(of, "there are no numbers here")
+                help: Some("put it in quotes: variables are strings".to_owned()),
+                ..self.fault(of, "numbers are not supported")
             }),
             Expr::Ident(name) => self.name(of, name),
             Expr::List(list) => {
@@ -257,9 +195,9 @@ impl ConditionParser<'_> {
                 items.map(TypedExpr::List)
             }
             Expr::Call(call) => self.call(of, call),
-            Expr::Select(_) => Err(self.fault(of, "there are no fields here")),
+            Expr::Select(_) => Err(self.fault(of, "fields are not supported")),
             Expr::Comprehension(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {
-                Err(self.fault(of, "this part of CEL is not used here"))
+                Err(self.fault(of, "this part of CEL is not supported"))
             }
         }
     }
@@ -279,9 +217,11 @@ impl ConditionParser<'_> {
             None if name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') => {
                 format!("write `env(\"{name}\")` for a variable")
             }
-            None => format!("known are {}; put text between quotes", known().collect::<Vec<_>>().join(", ")),
+            None => {
+                format!("the names are {}; put strings in quotes", known().collect::<Vec<_>>().join(", "))
+            }
         };
-        Err(Fault { help: Some(help), ..self.fault(of, format!("nothing is called {} here", quoted(name))) })
+        Err(Fault { help: Some(help), ..self.fault(of, format!("unknown name {}", quoted(name))) })
     }
 
     fn call(&self, of: &IdedExpr, call: &CallExpr) -> Result<TypedExpr, Fault> {
@@ -290,19 +230,19 @@ impl ConditionParser<'_> {
             return self.method(of, target, name, &call.args);
         }
         let test = match (name, call.args.as_slice()) {
-            (operators::LOGICAL_NOT, [inner]) => Predicate::Not(Box::new(self.test(inner)?)),
+            (operators::LOGICAL_NOT, [inner]) => Predicate::Not(Box::new(self.predicate(inner)?)),
             (operators::LOGICAL_AND, [left, right]) => {
-                Predicate::And(Box::new(self.test(left)?), Box::new(self.test(right)?))
+                Predicate::And(Box::new(self.predicate(left)?), Box::new(self.predicate(right)?))
             }
             (operators::LOGICAL_OR, [left, right]) => {
-                Predicate::Or(Box::new(self.test(left)?), Box::new(self.test(right)?))
+                Predicate::Or(Box::new(self.predicate(left)?), Box::new(self.predicate(right)?))
             }
             (operators::EQUALS, [left, right]) => self.equal(of, left, right)?,
             (operators::NOT_EQUALS, [left, right]) => Predicate::Not(Box::new(self.equal(of, left, right)?)),
             (operators::IN, [value, list]) => {
                 let value_at = value;
                 let value = self.text(value)?;
-                match self.read(list)? {
+                match self.expression(list)? {
                     TypedExpr::List(items) => {
                         for item in &items {
                             self.check_event(value_at, &value, item)?;
@@ -311,14 +251,14 @@ impl ConditionParser<'_> {
                     }
                     other => {
                         let fault =
-                            self.fault(list, format!("`in` takes a list, and this is {}", other.called()));
+                            self.fault(list, format!("`in` requires a list, not {}", other.type_name()));
                         return Err(Fault { help: Some("write `in [\"a\", \"b\"]`".to_owned()), ..fault });
                     }
                 }
             }
             (operators::CONDITIONAL, [test, then, other]) => return self.choice(of, test, then, other),
             (operators::ADD, [left, right]) => {
-                // A long chain is as flat as it looks.
+                // A chain of `+` is flattened.
                 let mut parts = match self.text(left)? {
                     Value::Join(parts) => parts,
                     other => vec![other],
@@ -330,12 +270,12 @@ impl ConditionParser<'_> {
             ("defined", [name]) => Predicate::Defined(self.text(name)?),
             ("changed", globs @ [_, ..]) => Predicate::Changed(self.globs(globs)?),
             ("exists" | "has_file", globs @ [_, ..]) => Predicate::Exists(self.globs(globs)?),
-            _ => return Err(self.no_call(of, name)),
+            _ => return Err(self.unknown_call(of, name)),
         };
         Ok(TypedExpr::Predicate(test))
     }
 
-    /// A fault of a call: the parser places it at the bracket, people look at the name.
+    /// Creates the error of a call: the parser reports the position of the bracket, but users expect that of the name.
     fn call_fault(&self, of: &IdedExpr, name: &str, message: impl Into<String>) -> Fault {
         let fault = self.fault(of, message);
         let length = name.chars().count();
@@ -347,27 +287,24 @@ impl ConditionParser<'_> {
         }
     }
 
-    fn no_call(&self, of: &IdedExpr, name: &str) -> Fault {
+    fn unknown_call(&self, of: &IdedExpr, name: &str) -> Fault {
         if FUNCTIONS.contains(&name) {
             let takes = if matches!(name, "env" | "defined") { "one name" } else { "one glob or more" };
             return self.call_fault(of, name, format!("`{name}` takes {takes}"));
         }
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
             let sign = name.trim_matches('_');
-            return self.fault(of, format!("{} is not used here", quoted(sign)));
+            return self.fault(of, format!("the operator {} is not supported", quoted(sign)));
         }
         let help = if METHODS.contains(&name) {
-            format!("write it behind a text: `branch.{name}(..)`")
+            format!("call it on a string: `branch.{name}(..)`")
         } else {
             match suggest::nearest(name, FUNCTIONS.into_iter().chain(METHODS)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the functions are {}", FUNCTIONS.join(", ")),
             }
         };
-        Fault {
-            help: Some(help),
-            ..self.call_fault(of, name, format!("there is no function {}", quoted(name)))
-        }
+        Fault { help: Some(help), ..self.call_fault(of, name, format!("unknown function {}", quoted(name))) }
     }
 
     fn method(
@@ -380,17 +317,17 @@ impl ConditionParser<'_> {
         if !METHODS.contains(&name) {
             let help = match suggest::nearest(name, METHODS) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("a text has {}", METHODS.join(", ")),
+                None => format!("the methods of a string are {}", METHODS.join(", ")),
             };
-            let fault = self.call_fault(of, name, format!("a text has no function {}", quoted(name)));
+            let fault = self.call_fault(of, name, format!("a string has no method {}", quoted(name)));
             return Err(Fault { help: Some(help), ..fault });
         }
         let text = self.text(target)?;
         let test = match (name, arguments) {
             ("lowerAscii", []) => return Ok(TypedExpr::Text(Value::Lower(Box::new(text)))),
             ("upperAscii", []) => return Ok(TypedExpr::Text(Value::Upper(Box::new(text)))),
-            ("startsWith", [with]) => Predicate::StartsWith(text, self.text(with)?),
-            ("endsWith", [with]) => Predicate::EndsWith(text, self.text(with)?),
+            ("startsWith", [affix]) => Predicate::StartsWith(text, self.text(affix)?),
+            ("endsWith", [affix]) => Predicate::EndsWith(text, self.text(affix)?),
             ("contains", [part]) => Predicate::Contains(text, self.text(part)?),
             ("matches", [written]) => match self.text(written)? {
                 Value::Literal(literal) => match pattern(&literal) {
@@ -402,7 +339,7 @@ impl ConditionParser<'_> {
                 value => Predicate::MatchesValue(text, value),
             },
             _ => {
-                let takes = if name.ends_with("Ascii") { "nothing" } else { "one text" };
+                let takes = if name.ends_with("Ascii") { "no argument" } else { "one string" };
                 return Err(self.call_fault(of, name, format!("`{name}` takes {takes}")));
             }
         };
@@ -410,14 +347,14 @@ impl ConditionParser<'_> {
     }
 
     fn equal(&self, of: &IdedExpr, left: &IdedExpr, right: &IdedExpr) -> Result<Predicate, Fault> {
-        match (self.read(left)?, self.read(right)?) {
+        match (self.expression(left)?, self.expression(right)?) {
             (TypedExpr::Predicate(a), TypedExpr::Predicate(b)) => {
-                if compared(&a) >= MAX_DEPTH {
+                if comparison_depth(&a) >= MAX_DEPTH {
                     return Err(
-                        self.fault(of, format!("more than {MAX_DEPTH} truth values are compared in a row"))
+                        self.fault(of, format!("more than {MAX_DEPTH} booleans are compared in a chain"))
                     );
                 }
-                Ok(Predicate::Alike(Box::new(a), Box::new(b)))
+                Ok(Predicate::BoolEqual(Box::new(a), Box::new(b)))
             }
             (TypedExpr::Text(a), TypedExpr::Text(b)) => {
                 self.check_event(right, &a, &b)?;
@@ -425,15 +362,15 @@ impl ConditionParser<'_> {
                 Ok(Predicate::Equal(a, b))
             }
             (a, b) => {
-                let message = format!("{} and {} are never equal", a.called(), b.called());
+                let message = format!("{} and {} are never equal", a.type_name(), b.type_name());
                 let fault = self.fault(of, message);
-                let list = matches!(a, TypedExpr::List(_)) || matches!(b, TypedExpr::List(_));
-                Err(Fault { help: list.then(|| "write `in` to look in a list".to_owned()), ..fault })
+                let is_list = matches!(a, TypedExpr::List(_)) || matches!(b, TypedExpr::List(_));
+                Err(Fault { help: is_list.then(|| "use `in` to search a list".to_owned()), ..fault })
             }
         }
     }
 
-    /// An event that does not exist would be a condition that never holds.
+    /// A condition on an event that does not exist would never hold.
     fn check_event(&self, at: &IdedExpr, value: &Value, other: &Value) -> Result<(), Fault> {
         let (Value::Fact(Fact::Event), Value::Literal(event)) = (value, other) else { return Ok(()) };
         if EVENTS.contains(&event.as_str()) {
@@ -444,7 +381,7 @@ impl ConditionParser<'_> {
             (_, Some(near)) => format!("did you mean `{near}`?"),
             _ => format!("the events are {}", EVENTS.join(", ")),
         };
-        Err(Fault { help: Some(help), ..self.fault(at, format!("there is no event {}", quoted(event))) })
+        Err(Fault { help: Some(help), ..self.fault(at, format!("unknown event {}", quoted(event))) })
     }
 
     fn choice(
@@ -454,8 +391,8 @@ impl ConditionParser<'_> {
         then: &IdedExpr,
         other: &IdedExpr,
     ) -> Result<TypedExpr, Fault> {
-        let test = Box::new(self.test(test)?);
-        match (self.read(then)?, self.read(other)?) {
+        let test = Box::new(self.predicate(test)?);
+        match (self.expression(then)?, self.expression(other)?) {
             (TypedExpr::Predicate(a), TypedExpr::Predicate(b)) => {
                 Ok(TypedExpr::Predicate(Predicate::If(test, Box::new(a), Box::new(b))))
             }
@@ -463,8 +400,11 @@ impl ConditionParser<'_> {
                 Ok(TypedExpr::Text(Value::If(test, Box::new(a), Box::new(b))))
             }
             (a, b) => {
-                let message =
-                    format!("both sides of `:` must be of one type, not {} and {}", a.called(), b.called());
+                let message = format!(
+                    "both results of `? :` must have the same type, not {} and {}",
+                    a.type_name(),
+                    b.type_name()
+                );
                 Err(self.fault(of, message))
             }
         }
@@ -474,7 +414,7 @@ impl ConditionParser<'_> {
         let read = |one: &IdedExpr| match self.text(one)? {
             Value::Literal(text) if glob(&text).is_ok() && !text.is_empty() => Ok(text),
             Value::Literal(text) => Err(self.fault(one, format!("{} is not a glob", quoted(&text)))),
-            _ => Err(self.fault(one, "a glob must be written out between quotes here")),
+            _ => Err(self.fault(one, "a glob must be a quoted literal")),
         };
         of.iter().map(read).collect()
     }

@@ -1,4 +1,4 @@
-//! What a condition is once it is checked, and what it evaluates to.
+//! The checked form of a condition, and its evaluation.
 
 use indexmap::IndexMap;
 use regex::{Regex, RegexBuilder};
@@ -7,40 +7,43 @@ use super::paths::Paths;
 use crate::execution::facts::Facts;
 use crate::execution::facts::Trigger;
 
-/// The most that a compiled pattern may take, in bytes.
+/// Maximum nesting depth of a condition.
+pub(super) const MAX_DEPTH: u16 = 32;
+
+/// Maximum size of a compiled pattern in bytes.
 const MAX_PATTERN_SIZE: usize = 256 << 10;
 
-/// The longest text that `+` makes, in bytes.
+/// Maximum length of a string built with `+`, in bytes.
 const MAX_TEXT_LEN: usize = 64 << 10;
 
-/// What a condition looks at.
+/// The data that a condition reads.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// What is known of the execution.
+    /// The facts of the execution.
     pub facts: &'a Facts,
-    /// The variables of the job, without those of its matrix; the later winning.
+    /// The variables of the job without those of its matrix; later ones win.
     pub variables: &'a IndexMap<String, String>,
-    /// What globs matched before.
+    /// The paths, with earlier matches.
     pub paths: &'a Paths<'a>,
 }
 
-/// A pattern of bounded size.
+/// Compiles a pattern of bounded size.
 pub(crate) fn pattern(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text).size_limit(MAX_PATTERN_SIZE).dfa_size_limit(MAX_PATTERN_SIZE).build().map_err(
         |error| {
             match error {
                 regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-                // The parser draws the pattern first; its last line says what is wrong.
+                // The parser prints the pattern first; its last line is the error.
                 other => {
-                    let words = other.to_string();
-                    words.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+                    let message = other.to_string();
+                    message.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
                 }
             }
         },
     )
 }
 
-/// A truth value to be found out.
+/// An expression of type boolean.
 #[derive(Debug, Clone)]
 pub(super) enum Predicate {
     Const(bool),
@@ -50,7 +53,7 @@ pub(super) enum Predicate {
     And(Box<Predicate>, Box<Predicate>),
     Or(Box<Predicate>, Box<Predicate>),
     If(Box<Predicate>, Box<Predicate>, Box<Predicate>),
-    Alike(Box<Predicate>, Box<Predicate>),
+    BoolEqual(Box<Predicate>, Box<Predicate>),
     Equal(Value, Value),
     In(Value, Vec<Value>),
     Defined(Value),
@@ -63,7 +66,7 @@ pub(super) enum Predicate {
     MatchesValue(Value, Value),
 }
 
-/// A text to be found out.
+/// An expression of type string.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Literal(String),
@@ -75,7 +78,7 @@ pub(super) enum Value {
     If(Box<Predicate>, Box<Value>, Box<Value>),
 }
 
-/// A text that is known of an execution.
+/// A fact of type string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fact {
     Branch,
@@ -87,10 +90,10 @@ pub(super) enum Fact {
     Title,
 }
 
-/// The words that `event` may be.
+/// The possible values of `event`.
 pub(super) const EVENTS: [&str; 5] = ["push", "tag", "pull_request", "schedule", "manual"];
 
-/// What `event` is: a push of a tag is another event than one of a branch.
+/// Returns the value of `event`: a push of a tag is a different event than a push of a branch.
 #[must_use]
 pub fn event(facts: &Facts) -> &'static str {
     match facts.trigger {
@@ -98,69 +101,69 @@ pub fn event(facts: &Facts) -> &'static str {
         Trigger::Push => "push",
         Trigger::PullRequest => "pull_request",
         Trigger::Schedule => "schedule",
-        // A retry has the facts of what it retries.
+        // A retry has the facts of the retried execution.
         Trigger::Manual | Trigger::Retry => "manual",
     }
 }
 
 impl Predicate {
-    pub(super) fn holds(&self, known: &Context<'_>) -> Result<bool, String> {
-        let request = known.facts.pull_request.as_ref();
+    pub(super) fn holds(&self, context: &Context<'_>) -> Result<bool, String> {
+        let request = context.facts.pull_request.as_ref();
         Ok(match self {
             Self::Const(value) => *value,
-            Self::Fork => known.facts.is_from_fork(),
+            Self::Fork => context.facts.is_from_fork(),
             Self::Draft => request.is_some_and(|request| request.draft),
-            Self::Not(test) => !test.holds(known)?,
-            Self::And(left, right) => left.holds(known)? && right.holds(known)?,
-            Self::Or(left, right) => left.holds(known)? || right.holds(known)?,
-            Self::If(test, then, other) => if test.holds(known)? { then } else { other }.holds(known)?,
-            Self::Alike(left, right) => left.holds(known)? == right.holds(known)?,
-            Self::Equal(left, right) => left.text(known)? == right.text(known)?,
+            Self::Not(test) => !test.holds(context)?,
+            Self::And(left, right) => left.holds(context)? && right.holds(context)?,
+            Self::Or(left, right) => left.holds(context)? || right.holds(context)?,
+            Self::If(test, then, other) => if test.holds(context)? { then } else { other }.holds(context)?,
+            Self::BoolEqual(left, right) => left.holds(context)? == right.holds(context)?,
+            Self::Equal(left, right) => left.text(context)? == right.text(context)?,
             Self::In(value, list) => {
-                let value = value.text(known)?;
+                let value = value.text(context)?;
                 for one in list {
-                    if one.text(known)? == value {
+                    if one.text(context)? == value {
                         return Ok(true);
                     }
                 }
                 false
             }
-            Self::Defined(name) => known.variables.contains_key(&name.text(known)?),
-            Self::Changed(globs) => known.paths.changed(globs),
-            Self::Exists(globs) => known.paths.exists(globs),
-            Self::StartsWith(text, with) => text.text(known)?.starts_with(&with.text(known)?),
-            Self::EndsWith(text, with) => text.text(known)?.ends_with(&with.text(known)?),
-            Self::Contains(text, part) => text.text(known)?.contains(&part.text(known)?),
-            Self::Matches(text, pattern) => pattern.is_match(&text.text(known)?),
+            Self::Defined(name) => context.variables.contains_key(&name.text(context)?),
+            Self::Changed(globs) => context.paths.changed(globs),
+            Self::Exists(globs) => context.paths.exists(globs),
+            Self::StartsWith(text, affix) => text.text(context)?.starts_with(&affix.text(context)?),
+            Self::EndsWith(text, affix) => text.text(context)?.ends_with(&affix.text(context)?),
+            Self::Contains(text, part) => text.text(context)?.contains(&part.text(context)?),
+            Self::Matches(text, pattern) => pattern.is_match(&text.text(context)?),
             Self::MatchesValue(text, value) => {
-                let written = value.text(known)?;
+                let written = value.text(context)?;
                 let pattern = pattern(&written)
-                    .map_err(|why| format!("`{}` is not a pattern: {why}", shortened(&written)))?;
-                pattern.is_match(&text.text(known)?)
+                    .map_err(|why| format!("`{}` is not a pattern: {why}", truncate(&written)))?;
+                pattern.is_match(&text.text(context)?)
             }
         })
     }
 }
 
 impl Value {
-    fn text(&self, known: &Context<'_>) -> Result<String, String> {
+    fn text(&self, context: &Context<'_>) -> Result<String, String> {
         Ok(match self {
             Self::Literal(text) => text.clone(),
-            Self::Fact(fact) => fact.text(known.facts).unwrap_or_default().to_owned(),
-            Self::Variable(name) => known.variables.get(&name.text(known)?).cloned().unwrap_or_default(),
+            Self::Fact(fact) => fact.text(context.facts).unwrap_or_default().to_owned(),
+            Self::Variable(name) => context.variables.get(&name.text(context)?).cloned().unwrap_or_default(),
             Self::Join(parts) => {
                 let mut text = String::new();
                 for part in parts {
-                    text += &part.text(known)?;
+                    text += &part.text(context)?;
                     if text.len() > MAX_TEXT_LEN {
-                        return Err(format!("`+` makes a text of more than {MAX_TEXT_LEN} bytes"));
+                        return Err(format!("`+` builds a string of more than {MAX_TEXT_LEN} bytes"));
                     }
                 }
                 text
             }
-            Self::Lower(text) => text.text(known)?.to_ascii_lowercase(),
-            Self::Upper(text) => text.text(known)?.to_ascii_uppercase(),
-            Self::If(test, then, other) => if test.holds(known)? { then } else { other }.text(known)?,
+            Self::Lower(text) => text.text(context)?.to_ascii_lowercase(),
+            Self::Upper(text) => text.text(context)?.to_ascii_uppercase(),
+            Self::If(test, then, other) => if test.holds(context)? { then } else { other }.text(context)?,
         })
     }
 }
@@ -180,6 +183,6 @@ impl Fact {
     }
 }
 
-pub(super) fn shortened(text: &str) -> String {
+pub(super) fn truncate(text: &str) -> String {
     text.chars().take(60).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! What others are told of an execution: commit statuses, and notices of failures and recoveries.
+//! Commit statuses, and notifications of failures and recoveries.
 
 use crate::execution::status::ExecutionStatus;
 use crate::repository::{canonical, webhook::Provider, webhook::sign};
@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Where an execution stands, for a git provider.
+/// The state of an execution as reported to a git provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It is recorded.
+    /// No job has started.
     Pending,
     /// A job has started.
     Running,
@@ -23,7 +23,7 @@ pub enum State {
 }
 
 impl State {
-    /// The state of an execution with this status.
+    /// Returns the state of an execution with this status.
     #[must_use]
     pub const fn of(status: ExecutionStatus) -> Self {
         match status {
@@ -35,16 +35,16 @@ impl State {
         }
     }
 
-    /// Whether nothing comes after it.
+    /// Whether the state is final.
     #[must_use]
     pub const fn is_last(self) -> bool {
         matches!(self, Self::Success | Self::Failure | Self::Error)
     }
 
-    const fn words(self) -> &'static str {
+    const fn description(self) -> &'static str {
         match self {
-            Self::Pending => "waits to run",
-            Self::Running => "runs",
+            Self::Pending => "is pending",
+            Self::Running => "is running",
             Self::Success => "succeeded",
             Self::Failure => "failed",
             Self::Error => "was canceled",
@@ -52,53 +52,53 @@ impl State {
     }
 }
 
-/// What is to be told next, where `sent` was told last and the execution has `status` now. Nothing comes after an end, and what was
-/// passed through meanwhile is left out.
+/// Returns the state to report next, given that `sent` was reported last and the execution now has `status`. Nothing
+/// follows a final state, and states that were passed in between are skipped.
 #[must_use]
 pub fn next_status(sent: Option<State>, status: ExecutionStatus) -> Option<State> {
     let next = State::of(status);
     match sent {
         Some(sent) if sent.is_last() || sent == next => None,
-        // A late read shows what was before.
+        // A stale read returns an earlier state.
         Some(State::Running) if next == State::Pending => None,
         _ => Some(next),
     }
 }
 
-/// A request that tells somebody something.
+/// An HTTP request that delivers a commit status or a notification.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OutgoingRequest {
-    /// Where to.
+    /// The target.
     pub url: String,
-    /// Headers beside the content's type; some are secrets.
+    /// Headers in addition to the content type; some contain secrets.
     pub headers: Vec<(&'static str, String)>,
-    /// JSON.
+    /// JSON body.
     pub body: String,
 }
 
 /// A commit status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitStatus<'a> {
-    /// Whose.
+    /// The git provider.
     pub provider: Provider,
-    /// The provider's API; `None`: where it is for the repository's host.
+    /// The provider's API; `None`: the default for the repository's host.
     pub api_url: Option<&'a str>,
     /// The repository's address.
     pub repo: &'a str,
     /// The commit's full hash.
     pub commit: &'a str,
-    /// What.
+    /// The state to report.
     pub state: State,
     /// The pipeline's name.
     pub pipeline: &'a str,
-    /// The execution's number.
+    /// The execution's run number.
     pub run_number: u64,
-    /// Where the execution can be seen.
+    /// A page that shows the execution.
     pub target_url: Option<&'a str>,
 }
 
 impl CommitStatus<'_> {
-    /// The request that writes it.
+    /// Returns the request that writes it.
     #[must_use]
     pub fn post(&self, token: &str) -> OutgoingRequest {
         let name = canonical(self.repo);
@@ -112,28 +112,28 @@ impl CommitStatus<'_> {
             (None, Provider::Bitbucket) => "https://api.bitbucket.org/2.0".to_owned(),
         };
         let (commit, context) = (self.commit, format!("tidemill/{}", self.pipeline));
-        let description = format!("run {} {}", self.run_number, self.state.words());
-        let word = |words: [&'static str; 5]| words[self.state as usize];
+        let description = format!("run {} {}", self.run_number, self.state.description());
+        let state_name = |names: [&'static str; 5]| names[self.state as usize];
         let (url, authorization, mut body) = match self.provider {
             Provider::Github => (
                 format!("{base}/repos/{path}/statuses/{commit}"),
                 ("authorization", format!("Bearer {token}")),
-                json!({ "state": word(["pending", "pending", "success", "failure", "error"]), "context": context }),
+                json!({ "state": state_name(["pending", "pending", "success", "failure", "error"]), "context": context }),
             ),
             Provider::Gitea => (
                 format!("{base}/repos/{path}/statuses/{commit}"),
                 ("authorization", format!("token {token}")),
-                json!({ "state": word(["pending", "pending", "success", "failure", "error"]), "context": context }),
+                json!({ "state": state_name(["pending", "pending", "success", "failure", "error"]), "context": context }),
             ),
             Provider::Gitlab => (
                 format!("{base}/projects/{}/statuses/{commit}", path.replace('/', "%2F")),
                 ("private-token", token.to_owned()),
-                json!({ "state": word(["pending", "running", "success", "failed", "canceled"]), "name": context }),
+                json!({ "state": state_name(["pending", "running", "success", "failed", "canceled"]), "name": context }),
             ),
             Provider::Bitbucket => (
                 format!("{base}/repositories/{path}/commit/{commit}/statuses/build"),
                 ("authorization", format!("Bearer {token}")),
-                json!({ "state": word(["INPROGRESS", "INPROGRESS", "SUCCESSFUL", "FAILED", "STOPPED"]),
+                json!({ "state": state_name(["INPROGRESS", "INPROGRESS", "SUCCESSFUL", "FAILED", "STOPPED"]),
                         "key": context, "name": context, "url": self.target_url.unwrap_or(self.repo) }),
             ),
         };
@@ -145,17 +145,17 @@ impl CommitStatus<'_> {
     }
 }
 
-/// What an execution's end is among those of its pipeline and branch.
+/// The kind of a notification, given the previous execution of the same pipeline and branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoticeEvent {
     /// It failed.
     Failure,
-    /// It succeeded, and the one before had failed.
+    /// It succeeded, and the previous one had failed.
     Recovery,
 }
 
-/// Which it is; `None`: it is nothing to be told. A canceled execution says nothing about the pipeline.
+/// Returns the event to notify about, if any. A canceled execution is no event.
 #[must_use]
 pub fn notice_event(failed_before: bool, status: ExecutionStatus) -> Option<NoticeEvent> {
     match status {
@@ -165,16 +165,16 @@ pub fn notice_event(failed_before: bool, status: ExecutionStatus) -> Option<Noti
     }
 }
 
-/// What a notice says.
+/// The content of a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Which.
+    /// The event.
     pub event: NoticeEvent,
     /// The repository's name.
     pub repository: String,
     /// The pipeline's name.
     pub pipeline: String,
-    /// The execution's number.
+    /// The execution's run number.
     pub run_number: u64,
     /// Its id.
     pub execution_id: String,
@@ -182,13 +182,13 @@ pub struct Notice {
     pub branch: Option<String>,
     /// Its commit.
     pub commit: Option<String>,
-    /// Where it can be seen.
+    /// A page that shows the execution.
     pub url: Option<String>,
 }
 
 impl Notice {
-    /// As a webhook that is signed with `secret`: its `delivery` and the time are part of what is signed, so that a receiver can tell what
-    /// is sent again.
+    /// Returns a webhook request signed with `secret`. The signature covers `delivery` and the time, so that a receiver
+    /// can recognize repeated deliveries.
     #[must_use]
     pub fn signed(&self, to: &str, secret: &str, delivery: &str, now: &str) -> OutgoingRequest {
         let mut body = serde_json::to_value(self).unwrap_or(Value::Null);
@@ -201,7 +201,7 @@ impl Notice {
         OutgoingRequest { url: to.to_owned(), headers, body }
     }
 
-    /// As a message in a chat.
+    /// Returns a chat message.
     #[must_use]
     pub fn chat(&self, to: &str) -> OutgoingRequest {
         let how = match self.event {
@@ -211,7 +211,7 @@ impl Notice {
         let on = self.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
         let at = self.url.as_ref().map(|url| format!(": {url}")).unwrap_or_default();
         let text = format!("{} {} of {}{on} {how}{at}", self.pipeline, self.run_number, self.repository);
-        // Names are not to be read as links or mentions.
+        // Prevents names from being rendered as links or mentions.
         let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         OutgoingRequest { url: to.to_owned(), headers: Vec::new(), body: json!({ "text": text }).to_string() }
     }
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!((&body["state"], &body["context"]), (&"pending".into(), &"tidemill/ci".into()));
         assert_eq!(
             (&body["description"], &body["target_url"]),
-            (&"run 7 runs".into(), &"https://ci.example.org/x".into())
+            (&"run 7 is running".into(), &"https://ci.example.org/x".into())
         );
         let (url, ..) = status(Provider::Github, "https://ghe.example.org/o/r", None, State::Failure);
         assert_eq!(url, "https://ghe.example.org/api/v3/repos/o/r/statuses/c0ffee");
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn notice_is_signed_with_its_time_or_is_plain_text() {
+    fn notice_is_signed_webhook_or_plain_chat_text() {
         let notice = Notice {
             event: NoticeEvent::Failure,
             repository: "x/y".into(),

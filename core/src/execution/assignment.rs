@@ -1,4 +1,4 @@
-//! What a worker is told to run.
+//! The assignment of a job to a worker.
 
 use crate::execution::discovery::Discovery;
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where a job's sources come from.
+/// The origin of a job's sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Source {
@@ -20,52 +20,53 @@ pub enum Source {
     Git {
         /// Its address ([`crate::repository::RepositoryAddress`]); never a path.
         url: String,
-        /// Branch or tag the commit was found on, for shallow fetches and for the job's variables.
+        /// Branch or tag on which the commit was found, for shallow fetches and for the job's variables.
         #[serde(default)]
         branch: Option<String>,
         /// Full commit hash.
         commit: String,
-        /// Whether its host may have a private address. The server decides it, whatever a request says: the repository is registered
-        /// with this host and port, or the operator allows them.
+        /// Whether its host may have a private address. Decided by the server, not by the request: the repository is
+        /// registered with this host and port, or the operator allows them.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         private_host: bool,
     },
-    /// A working tree on the disk of the machine that runs the jobs, handed to workers of the same data directory.
+    /// A working tree on the disk of the machine that runs the jobs, passed to workers of the same data directory.
     Snapshot {
-        /// Its id, which only processes of that data directory can make: 64 hex digits.
+        /// Its id, 64 hex digits, which only processes of that data directory can create.
         snapshot: String,
         /// The name of the repository that it is a snapshot of.
         repository: String,
         /// Branch, for the job's variables.
         #[serde(default)]
         branch: Option<String>,
-        /// Full hash of the commit that was checked out, or one made up from the tree.
+        /// Full hash of the commit that was checked out, or a hash derived from the tree.
         commit: String,
-        /// Hash of the tree as it was on disk, uncommitted changes included, if it differs from the commit's.
+        /// Hash of the tree on disk, including uncommitted changes, if it differs from the commit's.
         #[serde(default)]
         tree: Option<String>,
     },
-    /// A working tree as it was on somebody's disk, uploaded to the server.
+    /// A working tree of a user's machine, uploaded to the server.
     Uploaded {
-        /// Names the upload ([`crate::execution::upload::UploadId`]): its repository, and the SHA-256 of its bytes.
+        /// Identifies the upload ([`crate::execution::upload::UploadId`]): its repository, and the SHA-256 of its
+        /// bytes.
         upload: String,
-        /// The address of a git repository that workers can reach and that has `base`; absent: all is in the upload.
+        /// The address of a git repository that workers can reach and that has `base`; absent: the upload is complete.
         url: Option<String>,
-        /// Whether the host of `url` may have a private address; as of `Git`.
+        /// Whether the host of `url` may have a private address; as in `Git`.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         private_host: bool,
-        /// The commit that the upload builds on.
+        /// The commit that the upload is based on.
         base: Option<String>,
         /// Branch, for the job's variables.
         branch: Option<String>,
         /// Full hash of the commit that was checked out.
         commit: String,
-        /// Hash of the tree as it was on disk, if it differs from the commit's.
+        /// Hash of the tree on disk, if it differs from the commit's.
         tree: Option<String>,
     },
 }
 
-/// All that can be got ready for a job before its lease is held: enough to make and park its container.
+/// What a worker can prepare for a job before it holds the lease: enough to create a standby container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preparation {
     /// The job that will likely run next.
@@ -74,13 +75,13 @@ pub struct Preparation {
     pub execution_id: ExecutionId,
     /// Image reference.
     pub image: String,
-    /// When it is pulled.
+    /// When the image is pulled.
     #[serde(default)]
     pub pull_policy: PullPolicy,
     /// Container limits.
     #[serde(default)]
     pub resources: Resources,
-    /// Working directory: absolute, or below the workspace; absent: the workspace itself.
+    /// Working directory: absolute, or relative to the workspace; absent: the workspace.
     #[serde(default)]
     pub working_dir: Option<String>,
     /// The sources.
@@ -88,7 +89,7 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// What `planned`, a job of a plan, needs ahead of its lease.
+    /// Creates the preparation of `planned`, a job of a plan.
     #[must_use]
     pub fn new(planned: &PlannedJob, source: &Source, execution_id: ExecutionId, job_id: JobId) -> Self {
         Self {
@@ -103,92 +104,92 @@ impl Preparation {
     }
 }
 
-/// A lease as its holder knows it.
+/// A lease as sent to its holder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseGrant {
-    /// Named in every report on this attempt.
+    /// Token that every report on this attempt must contain.
     pub token: LeaseToken,
-    /// Milliseconds that the lease lasts from each accepted report on. Durations, not points in time, so that
-    /// a worker's clock does not matter.
+    /// Duration of the lease from each accepted report, in milliseconds. A duration, not a point in time, so that the
+    /// worker's clock does not matter.
     pub ttl_ms: u64,
 }
 
-/// An artifact that a job gets laid into its workspace before its script runs.
+/// An artifact to extract into a job's workspace before its script runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactSource {
-    /// Which one.
+    /// The artifact.
     pub artifact_id: ArtifactId,
-    /// The job that left it.
+    /// The job that produced it.
     pub from_job: String,
-    /// Where to GET it: an absolute URL, or a path on the API's own server (then with the API's token).
+    /// Where to GET it: an absolute URL, or a path on the API server (which then requires the API token).
     pub url: String,
-    /// Hash of the stored object, hex.
+    /// SHA-256 of the stored object, in hex.
     pub sha256: String,
-    /// Bytes of the stored object.
+    /// Size of the stored object in bytes.
     pub size: u64,
 }
 
-/// One attempt at a job, given to one worker under a lease.
+/// One attempt of a job, assigned to one worker under a lease.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Assignment {
-    /// What could be prepared ahead, again.
+    /// The data for the preparation, repeated.
     pub preparation: Preparation,
-    /// Job name, matrix values included.
+    /// Job name, including matrix values.
     pub job_name: String,
     /// Its stage.
     pub stage: String,
-    /// 1 for the first try.
+    /// The attempt's number, from 1.
     pub attempt: u32,
-    /// The right to run it.
+    /// The lease.
     pub lease: LeaseGrant,
     /// Commands, run in order in one shell.
     pub script: Vec<String>,
-    /// Variables of pipeline, job, matrix, and the predefined ones.
+    /// Variables of pipeline, job and matrix, and the predefined ones.
     pub variables: IndexMap<String, String>,
-    /// Seconds that the script may take.
+    /// Time limit of the script, in seconds.
     pub timeout_s: u64,
-    /// What it leaves.
+    /// The artifacts to upload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<Artifacts>,
-    /// What it gets.
+    /// The artifacts to extract.
     #[serde(default)]
     pub needs_artifacts: Vec<ArtifactSource>,
-    /// The trace that its execution belongs to, as a `traceparent` header.
+    /// The trace that the execution belongs to, as a `traceparent` header value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// What it has around its script.
+    /// Everything besides the script.
     #[serde(default, skip_serializing_if = "JobExtras::is_empty")]
     pub extras: JobExtras,
 }
 
-/// What an attempt has around its script.
+/// The parts of an attempt besides its script.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobExtras {
-    /// Shell lines that run after the script, however it ended; their end does not count.
+    /// Shell commands that run after the script, however it ended; their exit code is ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after_script: Vec<String>,
-    /// Containers that run beside it.
+    /// Containers that run next to the job.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<Service>,
-    /// What it fetches and keeps.
+    /// Caches to fetch and save.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<Cache>,
-    /// Whether it may keep caches: a fork's commit may only fetch them.
+    /// Whether the job may save caches: for a commit of a fork it may only fetch them.
     #[serde(default)]
     pub may_keep_caches: bool,
-    /// The secrets that it named. Nothing else of the API shows these, and a worker writes them nowhere.
+    /// The secrets that the job names. No other API reply contains them, and a worker does not store them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretValue>,
-    /// The pattern that finds the share of covered lines in what its script prints.
+    /// Pattern that finds the line coverage in the script's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
-    /// Instead of a script: what to find out about the commit.
+    /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
 }
 
 impl JobExtras {
-    /// Whether there is nothing.
+    /// Whether all parts are empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -197,7 +198,7 @@ impl JobExtras {
 
 impl fmt::Debug for JobExtras {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Extras")
+        f.debug_struct("JobExtras")
             .field("services", &self.services.len())
             .field("caches", &self.caches.len())
             .field("secrets", &self.secrets.len())
@@ -205,14 +206,14 @@ impl fmt::Debug for JobExtras {
     }
 }
 
-/// A secret as the job gets it.
+/// A secret as passed to a job.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretValue {
-    /// The environment variable that it comes in.
+    /// The environment variable that holds it.
     pub variable: String,
-    /// The value; a file's content where `file` is set.
+    /// The value, or the file's content if `file` is set.
     pub value: String,
-    /// Whether the variable holds the path of a file with the value, not the value itself.
+    /// Whether the variable holds the path of a file that contains the value.
     #[serde(default)]
     pub file: bool,
 }

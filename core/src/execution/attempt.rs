@@ -1,27 +1,27 @@
-//! Attempts at a job: their commands and their ends.
+//! Attempts of a job: their commands and outcomes.
 
 use crate::execution::failure::FailureReason;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One command of a script, as it ran.
+/// The result of one command of a script.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepView {
-    /// Its place in the script, from 0.
+    /// Position in the script, from 0.
     pub index: u32,
-    /// Exit code; absent while it runs or when it never ended by itself.
+    /// Exit code; absent while it runs or if it was stopped.
     pub exit_code: Option<i32>,
-    /// Milliseconds it took.
+    /// Duration in milliseconds.
     pub duration_ms: Option<u64>,
 }
 
 /// One finished attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptView {
-    /// From 1.
+    /// Number, from 1.
     pub attempt: u32,
-    /// When the lease was given.
+    /// When the worker claimed it.
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
@@ -29,14 +29,14 @@ pub struct AttemptView {
     pub exit_code: Option<i32>,
     /// Why it did not succeed.
     pub failure: Option<FailureReason>,
-    /// Worker's name.
+    /// Name of the worker.
     pub worker: Option<String>,
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptEnd {
-    /// `None`: success.
+    /// The failure; `None`: success.
     pub failure: Option<FailureReason>,
     /// Exit code of the script, if it ended.
     pub exit_code: Option<i32>,

@@ -1,30 +1,30 @@
-//! What an execution used of a cloud, and what that costs at list prices.
+//! Cloud usage of an execution, and its cost at list prices.
 
 use crate::api::ExecutionView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, AddAssign};
 
-/// Calls and capacity, counted where they are made.
+/// Calls and capacity, counted where they are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Usage {
     /// Requests to the API.
     pub api_requests: u64,
-    /// Milliseconds of functions, times their memory in MiB.
+    /// Duration of functions in milliseconds times their memory in MiB.
     pub function_mib_ms: u64,
     /// Requests to DynamoDB.
     pub table_requests: u64,
     /// Items written, each item of a transaction counted.
     pub table_writes: u64,
-    /// Halves of write units consumed.
+    /// Consumed write units, in halves.
     pub table_write_halves: u64,
-    /// Halves of read units consumed.
+    /// Consumed read units, in halves.
     pub table_read_halves: u64,
-    /// Requests to SQS: by the API as counted; the worker's receipt and deletion of each message are added where the
-    /// message is sent.
+    /// Requests to SQS: those of the API are counted; the worker's receipt and deletion of each message are added when
+    /// the message is sent.
     pub queue_requests: u64,
-    /// PUT, COPY, POST and LIST requests to S3, uploads with presigned addresses among them.
+    /// PUT, COPY, POST and LIST requests to S3, including uploads with presigned URLs.
     pub object_puts: u64,
     /// GET and other requests to S3.
     pub object_gets: u64,
@@ -39,8 +39,8 @@ impl Usage {
 }
 
 impl AddAssign for Usage {
-    fn add_assign(&mut self, more: Self) {
-        // Every field by name: one that is added later must not be forgotten here.
+    fn add_assign(&mut self, other: Self) {
+        // Destructured, so that adding a field without summing it is a compile error.
         let Self {
             api_requests,
             function_mib_ms,
@@ -51,7 +51,7 @@ impl AddAssign for Usage {
             queue_requests,
             object_puts,
             object_gets,
-        } = more;
+        } = other;
         self.api_requests += api_requests;
         self.function_mib_ms += function_mib_ms;
         self.table_requests += table_requests;
@@ -66,8 +66,8 @@ impl AddAssign for Usage {
 
 impl Add for Usage {
     type Output = Self;
-    fn add(mut self, more: Self) -> Self {
-        self += more;
+    fn add(mut self, other: Self) -> Self {
+        self += other;
         self
     }
 }
@@ -77,15 +77,15 @@ impl Add for Usage {
 pub struct Prices {
     /// The region.
     pub region: String,
-    /// The day they were read.
+    /// Date on which they were read.
     pub as_of: String,
-    /// Which offers they are of.
+    /// Which price lists they come from.
     pub note: String,
     /// One request to the API.
     pub api_request: f64,
     /// One invocation of a function.
     pub lambda_request: f64,
-    /// A function's second with 1 GiB.
+    /// One second of a function with 1 GiB.
     pub lambda_gb_second: f64,
     /// One write unit.
     pub dynamodb_write_unit: f64,
@@ -97,39 +97,39 @@ pub struct Prices {
     pub s3_put: f64,
     /// One GET from S3.
     pub s3_get: f64,
-    /// One hour of a worker's machine.
+    /// One hour of a worker machine.
     pub worker_hour: f64,
-    /// Jobs that run on it at the same time.
+    /// Number of jobs that it runs at the same time.
     pub worker_slots: u32,
 }
 
 impl Prices {
-    /// Those of us-east-1 that come with this version.
+    /// Returns the prices of us-east-1 included in this version.
     pub fn us_east_1() -> Result<Self, serde_json::Error> {
         serde_json::from_str(include_str!("../../data/prices-us-east-1.json"))
     }
 }
 
-/// Dollars, by what they are for.
+/// Cost in dollars, by category.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Cost {
     /// API, functions, table and queue.
     pub control_plane: f64,
     /// Requests for logs, artifacts, sources and definitions.
     pub storage: f64,
-    /// The slots' share of the workers' machines while jobs ran.
+    /// The slots' share of worker machines while jobs ran.
     pub workers: f64,
 }
 
 impl Cost {
-    /// All of it.
+    /// Returns the sum.
     #[must_use]
     pub fn total(&self) -> f64 {
         self.control_plane + self.storage + self.workers
     }
 }
 
-/// What `usage` and `worker_ms` milliseconds in workers' slots cost.
+/// Returns the cost of `usage` and of `worker_ms` milliseconds in worker slots.
 #[must_use]
 pub fn cost(usage: &Usage, worker_ms: u64, prices: &Prices) -> Cost {
     let gb_seconds = number(usage.function_mib_ms) / 1024.0 / 1000.0;
@@ -143,7 +143,7 @@ pub fn cost(usage: &Usage, worker_ms: u64, prices: &Prices) -> Cost {
     Cost { control_plane, storage, workers: number(worker_ms) / 3_600_000.0 * slot_hour }
 }
 
-/// Milliseconds that the attempts of an execution's jobs held a worker's slot.
+/// Returns the milliseconds for which the attempts of an execution's jobs occupied worker slots.
 #[must_use]
 pub fn worker_ms(view: &ExecutionView) -> u64 {
     let jobs = view.jobs.iter().filter(|job| job.carried_from.is_none());
@@ -155,7 +155,7 @@ pub fn worker_ms(view: &ExecutionView) -> u64 {
     .sum()
 }
 
-/// A count as a factor: exact up to 2^53.
+/// Converts a count to a factor; exact up to 2^53.
 #[allow(clippy::cast_precision_loss)]
 const fn number(count: u64) -> f64 {
     count as f64

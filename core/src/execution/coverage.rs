@@ -1,27 +1,27 @@
-//! The share of covered lines that a job's script printed: found by the job's pattern in what it prints, as it prints it.
+//! Line coverage of a job: found by the job's pattern in the output of its script while it runs.
 //!
-//! As GitLab has it: of the lines, the last one that the pattern finds a number in; of that line, the last match; of the
-//! match, or of its first group where the pattern has groups, the first number.
+//! As in GitLab: the last line in which the pattern finds a number; of that line, the last match; of the match, or of
+//! its first group if the pattern has groups, the first number.
 
 use crate::condition;
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// The most bytes of a pattern.
+/// Maximum length of a pattern in bytes.
 pub const MAX_PATTERN_LEN: usize = 1_000;
-/// Bytes of a line that are looked at.
+/// Number of bytes of a line that are searched.
 const MAX_LINE_LEN: usize = 16 << 10;
-/// No more than all can be covered.
+/// A larger number is not a coverage.
 const MAX_PERCENT: f64 = 100.0;
 
 static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[0-9]+(\.[0-9]+)?").ok());
 
-/// A job's pattern.
+/// The coverage pattern of a job.
 #[derive(Debug, Clone)]
 pub struct CoveragePattern(Regex);
 
 impl CoveragePattern {
-    /// The pattern that `text` is, or why it is none.
+    /// Parses a pattern. Returns an error message if it is invalid.
     pub fn new(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("it is empty".to_owned());
@@ -32,7 +32,7 @@ impl CoveragePattern {
         condition::pattern(text).map(Self)
     }
 
-    /// The share in percent that a line tells, if it does.
+    /// Returns the coverage in percent that a line reports, if any.
     #[must_use]
     pub fn in_line(&self, line: &str) -> Option<f64> {
         let last = self.0.captures_iter(line).last()?;
@@ -43,50 +43,52 @@ impl CoveragePattern {
     }
 }
 
-/// Finds the share in a stream of output, however it is cut into chunks, in memory that does not grow with it.
+/// Finds the coverage in a stream of output, independently of its division into chunks, in bounded memory.
 #[derive(Debug)]
 pub struct Finder {
     pattern: CoveragePattern,
     line: Vec<u8>,
-    within: EscapeState,
+    state: EscapeState,
     found: Option<f64>,
 }
 
-/// What the last byte was part of. Sequences that colour a text or move a cursor are no part of a line (ECMA-48).
+/// The state after the last byte. Escape sequences that set colors or move the cursor are not part of a line (ECMA-48).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EscapeState {
     Text,
-    /// After an escape.
+    /// After an escape character.
     Escape,
-    /// In a control sequence: `ESC [` .. up to a byte from `@` to `~`.
+    /// In a control sequence: `ESC [` up to a byte from `@` to `~`.
     Sequence,
-    /// In a string for the terminal: `ESC ]` .. up to a bell or `ESC \`.
-    Words,
-    /// After an escape in one.
-    WordsEscape,
+    /// In a control string: `ESC ]` up to a bell or `ESC \`.
+    ControlString,
+    /// After an escape character in a control string.
+    ControlStringEscape,
 }
 
 impl Finder {
-    /// A finder of what `pattern` matches.
+    /// Creates a finder for `pattern`.
     #[must_use]
     pub const fn new(pattern: CoveragePattern) -> Self {
-        Self { pattern, line: Vec::new(), within: EscapeState::Text, found: None }
+        Self { pattern, line: Vec::new(), state: EscapeState::Text, found: None }
     }
 
-    /// Goes on with the output.
+    /// Processes a chunk of output.
     pub fn push(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            // Whatever was begun, a line ends with its line break. A carriage return writes a line anew.
+            // A line break ends the line even within an escape sequence. A carriage return restarts the line.
             if matches!(byte, b'\n' | b'\r') {
-                self.within = EscapeState::Text;
+                self.state = EscapeState::Text;
                 self.end_line();
                 continue;
             }
-            self.within = match (self.within, byte) {
-                (EscapeState::WordsEscape, b'\\') | (EscapeState::Words, 0x07) => EscapeState::Text,
-                (EscapeState::Words, 0x1b) => EscapeState::WordsEscape,
-                (EscapeState::Words | EscapeState::WordsEscape, _)
-                | (EscapeState::Escape, b']' | b'P' | b'X' | b'^' | b'_') => EscapeState::Words,
+            self.state = match (self.state, byte) {
+                (EscapeState::ControlStringEscape, b'\\') | (EscapeState::ControlString, 0x07) => {
+                    EscapeState::Text
+                }
+                (EscapeState::ControlString, 0x1b) => EscapeState::ControlStringEscape,
+                (EscapeState::ControlString | EscapeState::ControlStringEscape, _)
+                | (EscapeState::Escape, b']' | b'P' | b'X' | b'^' | b'_') => EscapeState::ControlString,
                 (_, 0x1b) | (EscapeState::Escape, 0x20..=0x2f) => EscapeState::Escape,
                 (EscapeState::Escape, b'[') => EscapeState::Sequence,
                 (EscapeState::Escape, _) | (EscapeState::Sequence, 0x40..=0x7e) => EscapeState::Text,
@@ -110,7 +112,7 @@ impl Finder {
         }
     }
 
-    /// The share, as the output is over.
+    /// Returns the coverage at the end of the output.
     #[must_use]
     pub fn finish(mut self) -> Option<f64> {
         self.end_line();
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn coverage_uses_last_line_last_match_first_number() {
         for (pattern, output, share) in [
-            // Patterns of GitLab's documentation, on what the tools print.
+            // Patterns from GitLab's documentation, applied to the output of the tools.
             (
                 r"TOTAL.*? (100(?:\.0+)?\%|[1-9]?\d(?:\.\d+)?\%)$",
                 "a.py 9 0 50%\nTOTAL   120   15    87.5%\n",
@@ -169,7 +171,7 @@ mod tests {
             (r"at (.+)$", "at \u{663}\u{664}\n", None),
             (r"\d+%", "none\n", None),
             (r"\d+%", "", None),
-            // Colours, and other words to a terminal.
+            // Colors and other escape sequences.
             (
                 r"^total: (\d+)%$",
                 "\u{1b}[1m\u{1b}[38;5;2mtotal: \u{1b}[0m\u{1b}]0;9%\u{7}8\u{1b}(B7%\u{1b}[K\n",
@@ -191,7 +193,7 @@ mod tests {
             assert!(finder.line.capacity() <= 2 * MAX_LINE_LEN);
         }
         finder.push(b"6%");
-        assert_eq!(finder.finish(), Some(5.0), "the beginning of a line counts");
+        assert_eq!(finder.finish(), Some(5.0), "only the beginning of a long line is searched");
     }
 
     #[test]
@@ -206,12 +208,12 @@ mod tests {
             (r"(\w{1000}){1000}", "too large"),
             (&"x".repeat(1_001), "1000 bytes"),
         ] {
-            let said = CoveragePattern::new(text).unwrap_err();
-            assert!(said.contains(why) && !said.contains('\n'), "{text}: {said}");
+            let message = CoveragePattern::new(text).unwrap_err();
+            assert!(message.contains(why) && !message.contains('\n'), "{text}: {message}");
         }
     }
 
-    fn piece() -> impl Strategy<Value = Vec<u8>> {
+    fn chunk_bytes() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..20),
             "(cover(ed)? )?[0-9]{1,3}(\\.[0-9])?%?".prop_map(String::into_bytes),
@@ -225,7 +227,7 @@ mod tests {
     proptest! {
         #[test]
         fn chunking_does_not_change_coverage(
-            pieces in proptest::collection::vec(piece(), 0..16),
+            pieces in proptest::collection::vec(chunk_bytes(), 0..16),
             cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..20),
             pattern in prop_oneof![Just("(\\d+(\\.\\d+)?)%"), Just("^covered .*$"), Just(".")],
         ) {

@@ -1,5 +1,5 @@
-//! What a worker finds out about a commit before anything of it runs: its pipeline files, and what it changed. So the
-//! control plane needs no git.
+//! Discovery: a worker reads the pipeline files and the changed paths of a commit before any job of it runs, so that
+//! the control plane needs no git.
 
 mod report;
 mod request;

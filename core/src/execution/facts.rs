@@ -1,4 +1,4 @@
-//! What is known of an execution before its plan is made: what conditions look at.
+//! Facts of an execution that are known before it is planned, which conditions read.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
-    /// A person with the CLI or the API.
+    /// A user with the CLI or the API.
     #[default]
     Manual,
     /// A retry of an earlier execution.
@@ -21,14 +21,14 @@ pub enum Trigger {
     Schedule,
 }
 
-/// What is known of an execution before its plan is made. It is recorded with the execution, so that a retry makes the same
-/// plan.
+/// Facts of an execution that are known before it is planned. They are recorded with the execution, so that a retry
+/// computes the same plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// What started it.
     #[serde(default)]
     pub trigger: Trigger,
-    /// Its branch; of a pull request, that of the request's head.
+    /// Its branch; for a pull request, the head branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
     /// Its tag.
@@ -40,31 +40,31 @@ pub struct Facts {
     /// The repository's default branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<String>,
-    /// The pull request that it belongs to.
+    /// Its pull request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_request: Option<PullRequest>,
-    /// Paths that changed; `None`: not known, so that conditions on changes hold.
+    /// Changed paths; `None`: unknown, so that conditions on changes hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<String>>,
-    /// Paths of all files at the commit; `None`: not known, so that conditions on files hold.
+    /// Paths of all files at the commit; `None`: unknown, so that conditions on files hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<String>>,
-    /// Variables that win over the file's.
+    /// Variables that override the file's.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub variables: IndexMap<String, String>,
 }
 
-/// A pull request, or merge request.
+/// A pull request (merge request).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullRequest {
     /// Its number.
     pub number: u64,
-    /// The branch that it is to go into.
+    /// The branch that it targets.
     pub target_branch: String,
     /// Its title.
     #[serde(default)]
     pub title: String,
-    /// Whether its commits come from another repository: then they may not be trusted.
+    /// Whether its commits come from another repository, and so may not be trusted.
     #[serde(default)]
     pub from_fork: bool,
     /// Whether it is a draft.
@@ -73,7 +73,7 @@ pub struct PullRequest {
 }
 
 impl Facts {
-    /// Nothing but these variables.
+    /// Creates facts with only these variables.
     #[must_use]
     pub fn of_variables(variables: IndexMap<String, String>) -> Self {
         Self { variables, ..Self::default() }

@@ -1,4 +1,4 @@
-//! Why an attempt, and so perhaps its job, did not succeed.
+//! Why an attempt did not succeed.
 
 use crate::execution::status::JobStatus;
 use schemars::JsonSchema;
@@ -12,17 +12,17 @@ pub enum FailureKind {
     ScriptFailed,
     /// The job ran longer than its `timeout`.
     TimedOut,
-    /// What the job needs before its script begins (sources, image, artifacts) did not come in its time.
+    /// What the job needs before its script starts (sources, image, artifacts) did not arrive in time.
     PreparationTimedOut,
-    /// The kernel killed the job for using more memory than it may.
+    /// The kernel killed the job for exceeding its memory limit.
     OutOfMemory,
-    /// The image does not exist, or may not be pulled.
+    /// The image does not exist or must not be pulled.
     ImageUnavailable,
-    /// The image could not be pulled this time: its registry did not answer, or not well.
+    /// The image could not be pulled this time: its registry did not answer or returned an error.
     ImagePullFailed,
-    /// The sources could not be had at that commit.
+    /// The sources could not be fetched at that commit.
     SourceUnavailable,
-    /// An artifact that the job needs could not be had, or its own could not be stored.
+    /// An artifact that the job needs could not be fetched, or its own could not be stored.
     ArtifactFailed,
     /// The container engine did not answer, or lost the container.
     EngineFailed,
@@ -30,39 +30,39 @@ pub enum FailureKind {
     DiskFull,
     /// The worker lost what it had prepared for the job, such as its sources.
     WorkerFailed,
-    /// The log is longer than the worker or the server takes.
+    /// The log exceeds the limit of the worker or the server.
     LogLimit,
-    /// The artifacts have more bytes than the worker or the server takes.
+    /// The artifacts exceed the limit of the worker or the server.
     ArtifactLimit,
-    /// The job has more on the worker's disk than one job may have there.
+    /// The job exceeds the limit of disk space on the worker.
     WorkspaceLimit,
-    /// The job's secrets could not be masked, so that it did not begin.
+    /// The job's secrets could not be masked, so it did not start.
     MaskingFailed,
-    /// The worker stopped reporting: its lease ran out.
+    /// The worker stopped reporting, and its lease expired.
     WorkerLost,
     /// The worker is stopping and gave the job back.
     GivenBack,
-    /// No worker could take it: its message came back from the queue too often.
+    /// No worker could take it: the queue delivered its message too many times.
     Undeliverable,
-    /// A need did not succeed, so this job never ran.
+    /// A need did not succeed, so the job did not run.
     NeedsFailed,
-    /// It runs only when something fails, and nothing did.
+    /// The job runs only if something fails, and nothing did.
     NotNeeded,
-    /// Nobody approved it in time.
+    /// It was not approved in time.
     NotApproved,
     /// A service of the job did not become ready, or ended.
     ServiceFailed,
-    /// A secret that the job names is not there, or it may not have it.
+    /// A secret that the job names does not exist, or the job may not use it.
     SecretUnavailable,
-    /// Somebody canceled it.
+    /// A user canceled it.
     Canceled,
-    /// A fault of Tidemill itself.
+    /// An internal error of Tidemill.
     Internal,
 }
 
 impl FailureKind {
-    /// Whether the cause lies outside the job, so that trying again elsewhere may help without the
-    /// pipeline asking for it.
+    /// Whether the cause lies outside the job, so that it is retried on another worker even if the pipeline does not
+    /// ask for it.
     #[must_use]
     pub const fn is_infrastructure(self) -> bool {
         matches!(
@@ -77,14 +77,14 @@ impl FailureKind {
         )
     }
 
-    /// Whether a job that ended for good so is a dead letter: it did not fail by its own doing, so that an operator
-    /// should look at it.
+    /// Whether a job that finally ended with this kind is a dead letter: the failure is not its own, so an operator
+    /// should check it.
     #[must_use]
     pub const fn is_dead_letter(self) -> bool {
         self.is_infrastructure() || matches!(self, Self::Undeliverable)
     }
 
-    /// Whether this end of an attempt may be tried again under the job's own `retry`.
+    /// Whether the job's own `retry` applies to this kind.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         !matches!(
@@ -100,23 +100,23 @@ impl FailureKind {
     }
 }
 
-/// Whether a job of this status, with this reason, is a dead letter.
+/// Whether a job with this status and failure is a dead letter.
 #[must_use]
 pub fn is_dead_letter(status: JobStatus, reason: Option<&FailureReason>) -> bool {
     status == JobStatus::Failed && reason.is_some_and(|reason| reason.kind.is_dead_letter())
 }
 
-/// A failure with words that a person can act on.
+/// A failure with a message that a user can act on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureReason {
     /// Its kind.
     pub kind: FailureKind,
-    /// What happened, to what, and what to do next.
+    /// What failed, and what to do next.
     pub message: String,
 }
 
 impl FailureReason {
-    /// A reason of this kind with these words.
+    /// Creates a failure of this kind with this message.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }

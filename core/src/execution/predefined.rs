@@ -1,21 +1,21 @@
-//! The variables that every job has without anybody setting them: Tidemill's own, and those that GitLab calls `CI_...`, so that
-//! scripts and conditions written for it go on to work. `GITLAB_CI` is not among them, as this is not GitLab.
+//! The predefined variables of every job: Tidemill's own, and GitLab's `CI_...`, so that scripts and conditions written
+//! for GitLab keep working. `GITLAB_CI` is not set, because this is not GitLab.
 //!
-//! As in GitLab a variable that says nothing is not set: there is no `CI_COMMIT_BRANCH` on a tag or in a pull request.
+//! As in GitLab, a variable without a value is not set: there is no `CI_COMMIT_BRANCH` for a tag or a pull request.
 
 use indexmap::IndexMap;
 
 use crate::execution::facts::{Facts, Trigger};
 use crate::repository::RepositoryName;
 
-/// Where a job's sources are, in its container.
+/// The directory of a job's sources in its container.
 pub const WORKSPACE_DIR: &str = "/workspace";
 
-/// How long a slug may be: the longest label of a host's name.
+/// Maximum length of a slug: that of a host name label.
 const MAX_SLUG_LEN: usize = 63;
 const SHORT_SHA_LEN: usize = 8;
 
-/// The variables that are known of an execution before its plan is made, so that conditions and references may look at them.
+/// The variables known before an execution is planned, which conditions and references may use.
 pub const EXECUTION_VARIABLES: [&str; 18] = [
     "CI",
     "CI_PIPELINE_NAME",
@@ -37,7 +37,7 @@ pub const EXECUTION_VARIABLES: [&str; 18] = [
     "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
 ];
 
-/// Those that only a job has.
+/// The variables that only a job has.
 pub const JOB_VARIABLES: [&str; 17] = [
     "CI_PIPELINE_ID",
     "CI_PIPELINE_IID",
@@ -58,19 +58,19 @@ pub const JOB_VARIABLES: [&str; 17] = [
     "CI_ENVIRONMENT_URL",
 ];
 
-/// Whether conditions and references may look at `name`.
+/// Whether conditions and references may use `name`.
 #[must_use]
 pub fn is_of_execution(name: &str) -> bool {
     EXECUTION_VARIABLES.contains(&name)
 }
 
-/// Whether a job has a variable of this name of itself.
+/// Whether `name` is predefined for jobs.
 #[must_use]
-pub fn is_known(name: &str) -> bool {
+pub fn is_predefined(name: &str) -> bool {
     is_of_execution(name) || JOB_VARIABLES.contains(&name)
 }
 
-/// What is known of an execution of `pipeline` before its plan is made.
+/// Returns the variables of an execution of `pipeline` that are known before it is planned.
 #[must_use]
 pub fn of_execution(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {
     let mut all = IndexMap::new();
@@ -107,13 +107,13 @@ pub fn of_execution(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {
     all
 }
 
-/// What started it, in GitLab's words.
+/// Returns GitLab's name for the trigger.
 fn source(facts: &Facts) -> &'static str {
     match facts.trigger {
         Trigger::Push => "push",
         Trigger::PullRequest => "merge_request_event",
         Trigger::Schedule => "schedule",
-        // A person who starts one there does so on a page of the web.
+        // In GitLab, users start pipelines on a web page.
         Trigger::Manual | Trigger::Retry => "web",
     }
 }
@@ -121,11 +121,11 @@ fn source(facts: &Facts) -> &'static str {
 /// A job that is about to run.
 #[derive(Debug, Clone, Copy)]
 pub struct JobContext<'a> {
-    /// What is known of its execution.
+    /// The facts of its execution.
     pub facts: &'a Facts,
     /// The execution's id.
     pub execution: &'a str,
-    /// The execution's number among those of its pipeline.
+    /// The execution's run number.
     pub run_number: u64,
     /// The pipeline's name.
     pub pipeline: &'a str,
@@ -133,17 +133,17 @@ pub struct JobContext<'a> {
     pub repo: &'a str,
     /// The job's id.
     pub job: &'a str,
-    /// Its name, its matrix values among it.
+    /// Its name, including matrix values.
     pub name: &'a str,
     /// Its stage.
     pub stage: &'a str,
-    /// The name and the address of what it deploys to.
+    /// The name and the URL of its environment.
     pub environment: Option<(&'a str, Option<&'a str>)>,
-    /// 1 for the first try.
+    /// The attempt's number, from 1.
     pub attempt: u32,
 }
 
-/// All variables that a job has of itself.
+/// Returns all predefined variables of a job.
 #[must_use]
 pub fn of_job(job: &JobContext<'_>) -> IndexMap<String, String> {
     let mut all = of_execution(job.facts, job.pipeline);
@@ -187,8 +187,8 @@ pub fn of_job(job: &JobContext<'_>) -> IndexMap<String, String> {
     all
 }
 
-/// The group that a repository is in, and its name there: those of `https://host/group/name.git` and of `host:group/name`. A
-/// directory is in no group.
+/// Returns the group and the name of a repository: those of `https://host/group/name.git` and of `host:group/name`. A
+/// directory has no group.
 fn project(repo: &str) -> (String, String) {
     let last = |path: &str| (String::new(), path.rsplit('/').next().unwrap_or(path).to_owned());
     match RepositoryName::parse(repo) {
@@ -203,11 +203,11 @@ fn project(repo: &str) -> (String, String) {
     }
 }
 
-/// A name as it may stand in a host's: small letters, digits and hyphens, at most 63.
+/// Returns a name in the form of a host name label: lowercase letters, digits and hyphens, at most 63.
 #[must_use]
 pub fn slug(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let slug: String = name.chars().map(plain).take(MAX_SLUG_LEN).collect();
+    let normalize = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let slug: String = name.chars().map(normalize).take(MAX_SLUG_LEN).collect();
     slug.trim_matches('-').to_owned()
 }
 

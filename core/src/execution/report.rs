@@ -1,4 +1,4 @@
-//! What an execution's records tell when it is over, or meanwhile: durations, what waited on what, the critical path.
+//! The report of an execution: durations, waits, and the critical path.
 
 use crate::execution::{
     failure::{FailureReason, is_dead_letter},
@@ -17,15 +17,15 @@ use serde::Serialize;
 pub struct Report {
     /// The execution.
     pub execution: ExecutionSummary,
-    /// Milliseconds from its record to its end, or to `now` while it runs.
+    /// Milliseconds from its creation to its end, or to `now` while it runs.
     pub duration_ms: u64,
     /// Its jobs in the plan's order.
     pub jobs: Vec<JobRow>,
-    /// Names of the jobs that decided how long it took, first to last.
+    /// Names of the jobs that determined the duration, first to last.
     pub critical_path: Vec<String>,
-    /// Milliseconds that these ran, without their waits.
+    /// Milliseconds for which these ran, without waits.
     pub critical_path_ms: u64,
-    /// What the tests of its jobs came to, where that was asked for.
+    /// Test results of its jobs, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tests: Option<ExecutionTests>,
 }
@@ -41,32 +41,32 @@ pub struct JobRow {
     pub name: String,
     /// Status.
     pub status: JobStatus,
-    /// Whether its failure was allowed.
+    /// Whether its failure is tolerated.
     pub allow_failure: bool,
-    /// Attempts.
+    /// Number of attempts.
     pub attempts: u32,
-    /// The attempts before the last one, oldest first, each with its times, its worker and why it did not succeed. Their
-    /// logs are kept.
+    /// The attempts before the last one, oldest first, with their times, workers and failures. Their logs are kept.
     pub earlier: Vec<AttemptView>,
-    /// Whether it ended for a reason that was not its own, so that it is a dead letter until it is retried or dismissed.
+    /// Whether it ended for a reason that was not its own, so that it is a dead letter until it is retried or
+    /// dismissed.
     pub dead_letter: bool,
-    /// Milliseconds that its last attempt took, or has taken.
+    /// Duration of its last attempt in milliseconds, so far if it runs.
     pub run_ms: Option<u64>,
-    /// Milliseconds that it waited for its needs, from the execution's record on.
+    /// Milliseconds for which it waited for its needs, from the execution's creation.
     pub needs_ms: Option<u64>,
-    /// Milliseconds that it waited for a worker once its needs held.
+    /// Milliseconds for which it waited for a worker after its needs had ended.
     pub worker_ms: Option<u64>,
-    /// The job whose end let it start: the last of those that it waited for.
+    /// The job whose end let it start: the last that it waited for.
     pub waited_on: Option<String>,
     /// Exit code.
     pub exit_code: Option<i32>,
     /// Why it did not succeed.
     pub failure: Option<FailureReason>,
-    /// Whether it was taken over from the retried execution.
+    /// Whether it was carried over from the retried execution.
     pub carried: bool,
 }
 
-/// Which jobs a report shows; all given ones must hold.
+/// Selects the jobs of a report; all given criteria must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobFilter {
     /// Exact stage.
@@ -75,9 +75,9 @@ pub struct JobFilter {
     pub job: Option<String>,
 }
 
-/// The report of `view` at `now`. The selection narrows the lines; times and path are of the whole execution.
+/// Creates the report of `view` at `now`. The filter selects jobs; times and path cover the whole execution.
 #[must_use]
-pub fn report(view: &ExecutionView, selection: &JobFilter, now: Timestamp) -> Report {
+pub fn report(view: &ExecutionView, filter: &JobFilter, now: Timestamp) -> Report {
     let path = critical_path(view);
     let end = view.execution.end_time.unwrap_or(now);
     Report {
@@ -87,27 +87,27 @@ pub fn report(view: &ExecutionView, selection: &JobFilter, now: Timestamp) -> Re
         jobs: view
             .jobs
             .iter()
-            .filter(|job| selected(job, selection))
-            .map(|job| line(view, job, now))
+            .filter(|job| matches_filter(job, filter))
+            .map(|job| job_row(view, job, now))
             .collect(),
         execution: view.execution.clone(),
         tests: None,
     }
 }
 
-/// Whether `name` names this job: wholly, or without its matrix values.
+/// Whether `name` is the name of this job, with or without its matrix values.
 #[must_use]
 pub fn is_named(job: &JobView, name: &str) -> bool {
     job.job_name == name
         || job.job_name.strip_prefix(name).is_some_and(|rest| rest.starts_with(" [") && rest.ends_with(']'))
 }
 
-fn selected(job: &JobView, selection: &JobFilter) -> bool {
-    selection.stage.as_ref().is_none_or(|stage| *stage == job.stage)
-        && selection.job.as_ref().is_none_or(|name| is_named(job, name))
+fn matches_filter(job: &JobView, filter: &JobFilter) -> bool {
+    filter.stage.as_ref().is_none_or(|stage| *stage == job.stage)
+        && filter.job.as_ref().is_none_or(|name| is_named(job, name))
 }
 
-fn line(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobRow {
+fn job_row(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobRow {
     let ran_here = job.carried_from.is_none();
     JobRow {
         id: job.id,
@@ -137,9 +137,9 @@ fn run_ms(job: &JobView, now: Timestamp) -> Option<u64> {
     Some(end.since_ms(start))
 }
 
-/// Of the jobs that `job` waited for, the one that ended last before it was first queued.
+/// Returns the dependency of `job` that ended last before it was first queued.
 fn waited_on<'a>(view: &'a ExecutionView, job: &JobView) -> Option<&'a JobView> {
-    // A retry queues a job again; its needs held before its first attempt.
+    // A retry queues a job again; its dependencies had ended before its first attempt.
     let queued = job.attempts.first().map(|first| first.started_at).or(job.queued_at)?;
     let stage = view.stages.iter().position(|stage| *stage == job.stage)?;
     let is_need = |other: &&JobView| {
@@ -157,14 +157,15 @@ fn waited_on<'a>(view: &'a ExecutionView, job: &JobView) -> Option<&'a JobView> 
         .max_by_key(|other| other.end_time)
 }
 
-/// From the job that ended last back to one that waited for none.
+/// Follows waits back from the job that ended last.
 fn critical_path(view: &ExecutionView) -> Vec<&JobView> {
     let ran = |job: &&JobView| job.start_time.is_some() && job.carried_from.is_none();
     let mut path: Vec<&JobView> = Vec::new();
     let mut at = view.jobs.iter().filter(ran).max_by_key(|job| job.end_time);
     while let Some(job) = at {
         path.push(job);
-        // Waits lead to strictly earlier stages or needs, so this ends; the length is a guard against bad records.
+        // Waits lead to strictly earlier stages or needs, so this terminates; the length check guards against invalid
+        // records.
         at = waited_on(view, job).filter(|_| path.len() <= view.jobs.len());
     }
     path.reverse();

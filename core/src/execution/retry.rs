@@ -1,62 +1,62 @@
-//! Which ends of an attempt are tried again, and after which pause.
+//! Which failed attempts are retried, and after which delay.
 
 use crate::execution::failure::FailureKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How often a job is given to another worker after one was lost, or the engine failed under it, whatever its `retry`.
+/// Maximum number of attempts that are lost to infrastructure failures, independent of the job's `retry`.
 pub const MAX_INFRASTRUCTURE_ATTEMPTS: u32 = 3;
-/// How often in a row a job is given back before it waits longer each time.
+/// Number of consecutive give-backs after which the job is delayed, each time longer.
 pub const IMMEDIATE_GIVE_BACKS: u32 = 3;
-/// The pause before the second attempt, in milliseconds; it doubles with each further one.
+/// Delay before the second attempt, in milliseconds; it doubles with each further one.
 const INITIAL_BACKOFF_MS: u64 = 2_000;
 const MAX_BACKOFF_MS: u64 = 60_000;
 
-/// Which failures a job's `retry` is for. Both lists empty: every failure of the job's own.
+/// The failures that a job's `retry` applies to. If both lists are empty: every failure of the job's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RetryFor {
     /// Kinds of failures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<FailureKind>,
-    /// Exit codes of the script; not empty, a script that ended with another one is not tried again.
+    /// Exit codes of the script. If not empty, a script that failed with another code is not retried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exit_codes: Vec<i32>,
 }
 
 impl RetryFor {
-    /// Whether it is for every failure.
+    /// Whether it applies to every failure.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.kinds.is_empty() && self.exit_codes.is_empty()
     }
 
-    /// Whether an attempt that ended so is meant.
+    /// Whether it applies to an attempt that ended this way.
     #[must_use]
     pub fn matches(&self, kind: FailureKind, exit_code: Option<i32>) -> bool {
         if kind == FailureKind::ScriptFailed && !self.exit_codes.is_empty() {
             return exit_code.is_some_and(|code| self.exit_codes.contains(&code));
         }
         if kind.is_infrastructure() {
-            // These are tried again anyway; further tries must be asked for by name.
+            // These are retried anyway; `retry` adds attempts only if the kind is named.
             return self.kinds.contains(&kind);
         }
         kind.is_retryable() && (self.is_any() || self.kinds.contains(&kind))
     }
 }
 
-/// Milliseconds to wait before the next attempt after `tries` (from 1) that went wrong: it doubles, and of each pause
-/// up to a half is taken off by `seed`, so that jobs that failed together do not come back together.
+/// Returns the delay in milliseconds before the next attempt after `tries` failed ones (from 1). It doubles, and `seed`
+/// reduces each delay by up to half, so that jobs that failed together are not retried at the same time.
 ///
 /// "Equal jitter" of M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[must_use]
 pub fn pause_ms(tries: u32, seed: u64) -> u64 {
     let times = 1_u64.checked_shl(tries.saturating_sub(1)).unwrap_or(u64::MAX);
-    let pause = INITIAL_BACKOFF_MS.saturating_mul(times).min(MAX_BACKOFF_MS);
-    pause - mixed(seed ^ u64::from(tries)) % (pause / 2 + 1)
+    let delay = INITIAL_BACKOFF_MS.saturating_mul(times).min(MAX_BACKOFF_MS);
+    delay - mix(seed ^ u64::from(tries)) % (delay / 2 + 1)
 }
 
-/// SplitMix64 (S. Vigna): one step, so that near seeds give far values.
-const fn mixed(seed: u64) -> u64 {
+/// One step of SplitMix64 (S. Vigna), so that close seeds give unrelated values.
+const fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -74,11 +74,11 @@ mod tests {
             let full = 2_000_u64.saturating_mul(1 << tries.min(10_u32).saturating_sub(1)).min(MAX_BACKOFF_MS);
             let mut seen = std::collections::HashSet::new();
             for seed in 0..100 {
-                let pause = pause_ms(tries, seed);
-                assert!((full / 2..=full).contains(&pause), "{tries} {seed}: {pause}");
-                seen.insert(pause);
+                let delay = pause_ms(tries, seed);
+                assert!((full / 2..=full).contains(&delay), "{tries} {seed}: {delay}");
+                seen.insert(delay);
             }
-            assert!(seen.len() > 50, "after {tries} tries only {} pauses", seen.len());
+            assert!(seen.len() > 50, "only {} different delays after {tries} tries", seen.len());
         }
     }
 
@@ -97,6 +97,6 @@ mod tests {
         let kinds = RetryFor { kinds: vec![TimedOut], exit_codes: Vec::new() };
         assert!(!kinds.matches(ScriptFailed, Some(1)) && !kinds.matches(FailureKind::OutOfMemory, None));
         let cancel = RetryFor { kinds: vec![Canceled], exit_codes: Vec::new() };
-        assert!(!cancel.matches(Canceled, None), "nobody asks for what was canceled");
+        assert!(!cancel.matches(Canceled, None), "a canceled job is never retried");
     }
 }

@@ -1,53 +1,53 @@
-//! The statuses of executions and jobs, and which steps between them exist.
+//! The statuses of executions and jobs, and the transitions between them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where an execution stands.
+/// Status of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ExecutionStatus {
-    /// Recorded; no job has started.
+    /// No job has started.
     Pending,
     /// At least one job has started.
     Running,
-    /// Every job succeeded or was allowed to fail.
+    /// Every job succeeded or its failure was tolerated.
     Success,
-    /// A job failed that was not allowed to.
+    /// A job failed, and the failure was not tolerated.
     Failed,
-    /// Canceled by a user before its end.
+    /// Canceled before its end.
     Canceled,
 }
 
-/// Where a job stands.
+/// Status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum JobStatus {
     /// Waits for its needs.
     Pending,
-    /// Its needs hold; it waits for a worker.
+    /// Its needs have ended; it waits for a worker.
     Queued,
     /// A worker holds its lease.
     Running,
     /// Ended with exit code 0.
     Success,
-    /// Ended otherwise.
+    /// Ended with a failure.
     Failed,
     /// Canceled before its end.
     Canceled,
-    /// Never ran: a need of it did not succeed, or the execution was canceled first.
+    /// Did not run: a need did not succeed, or it was not needed.
     Skipped,
 }
 
 impl ExecutionStatus {
-    /// Whether nothing can change any more.
+    /// Whether the status is final.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Success | Self::Failed | Self::Canceled)
     }
 
-    /// Whether the step from `self` to `next` exists.
+    /// Whether the transition from `self` to `next` exists.
     #[must_use]
     pub const fn allows(self, next: Self) -> bool {
         match self {
@@ -57,7 +57,7 @@ impl ExecutionStatus {
         }
     }
 
-    /// The word of the API, in capitals.
+    /// Returns the name in the API, in capitals.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ impl ExecutionStatus {
 }
 
 impl JobStatus {
-    /// All of them, in the order of a job's life.
+    /// All statuses, in the order of a job's life.
     pub const ALL: [Self; 7] = [
         Self::Pending,
         Self::Queued,
@@ -82,14 +82,14 @@ impl JobStatus {
         Self::Skipped,
     ];
 
-    /// Whether nothing can change any more.
+    /// Whether the status is final.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Success | Self::Failed | Self::Canceled | Self::Skipped)
     }
 
-    /// Whether the step from `self` to `next` exists. `Running` to `Queued` is the one step back: the lease ran
-    /// out, or the worker gave the job back.
+    /// Whether the transition from `self` to `next` exists. `Running` to `Queued` is the only step back: the lease
+    /// expired, or the worker gave the job back.
     #[must_use]
     pub const fn allows(self, next: Self) -> bool {
         match self {
@@ -102,7 +102,7 @@ impl JobStatus {
         }
     }
 
-    /// The word of the API, in capitals.
+    /// Returns the name in the API, in capitals.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

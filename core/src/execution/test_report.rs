@@ -1,4 +1,4 @@
-//! What the tests of a job came to: read by its worker from JUnit XML files, kept for each attempt, compared across them.
+//! Test results of a job: read by its worker from JUnit XML files, kept for each attempt, and compared across attempts.
 
 use crate::ids::{JobId, LeaseToken};
 use data_encoding::HEXLOWER;
@@ -7,34 +7,34 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{collections::HashSet, fmt, ops::AddAssign};
 
-/// The most cases that a report tells of, those that failed and flaky ones each.
+/// Maximum number of failed and of flaky test cases in a report.
 pub const MAX_CASES: usize = 250;
-/// The most bytes of text of all of them; with the digests a report stays within a document (256 KiB).
+/// Maximum total length in bytes of their texts; with the digests, a report stays within a document (256 KiB).
 pub const MOST_TEXT: usize = 60 << 10;
-/// The most cases that passed and are remembered.
+/// Maximum number of passed test cases that are remembered.
 pub const MAX_PASSED: usize = 10_000;
-/// Hex digits that stand for a case that passed.
+/// Number of hex digits of the digest of a passed test case.
 const DIGEST_LEN: usize = 8;
 
-/// How many tests there were, and how they ended.
+/// Number of tests by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestCounts {
     /// All of them.
     pub tests: u64,
     /// Those that failed.
     pub failures: u64,
-    /// Those that could not be carried out.
+    /// Those with an error outside of an assertion.
     pub errors: u64,
-    /// Those that were left out.
+    /// Those that were skipped.
     pub skipped: u64,
-    /// Those that failed first and passed when they were tried again.
+    /// Those that failed first and then passed.
     pub flaky: u64,
-    /// The sum of their times, in milliseconds.
+    /// The sum of their durations, in milliseconds.
     pub duration_ms: u64,
 }
 
 impl TestCounts {
-    /// Those that failed or could not be carried out.
+    /// Returns the number of tests that failed or had an error.
     #[must_use]
     pub const fn failed(&self) -> u64 {
         self.failures.saturating_add(self.errors)
@@ -57,26 +57,26 @@ impl fmt::Display for TestCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [(self.failed(), "failed"), (self.flaky, "flaky"), (self.skipped, "skipped")];
         let parts = parts.iter().filter(|(count, _)| *count > 0);
-        let parts: Vec<String> = parts.map(|(count, word)| format!("{count} {word}")).collect();
-        let words = if parts.is_empty() { "all passed".to_owned() } else { parts.join(", ") };
-        write!(f, "tests {}: {words}", self.tests)
+        let parts: Vec<String> = parts.map(|(count, outcome)| format!("{count} {outcome}")).collect();
+        let text = if parts.is_empty() { "all passed".to_owned() } else { parts.join(", ") };
+        write!(f, "tests {}: {text}", self.tests)
     }
 }
 
-/// A case that failed, or is flaky.
+/// A failed or flaky test case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestCase {
-    /// Its class, or else the suite that it is in.
+    /// Its class, or else its suite.
     pub suite: String,
-    /// Its name there.
+    /// Its name within the suite.
     pub name: String,
-    /// The file that it is in.
+    /// The file that contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Whether it could not be carried out, rather than failed.
+    /// Whether it had an error rather than a failed assertion.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub error: bool,
-    /// What was said of its failure.
+    /// The failure message.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
@@ -95,39 +95,39 @@ impl fmt::Display for TestCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let suite = Some(self.suite.as_str()).filter(|suite| !suite.is_empty());
         let name = Some(self.name.as_str()).filter(|name| !name.is_empty());
-        let words: Vec<&str> = suite.into_iter().chain(name).collect();
-        f.write_str(&words.join(" "))?;
+        let text: Vec<&str> = suite.into_iter().chain(name).collect();
+        f.write_str(&text.join(" "))?;
         self.file.as_ref().map_or(Ok(()), |file| write!(f, " ({file})"))
     }
 }
 
-/// What the tests of one attempt came to.
+/// Test results of one attempt.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestReport {
-    /// How many, and how they ended.
+    /// Number of tests by outcome.
     pub counts: TestCounts,
-    /// Those that failed.
+    /// The failed test cases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<TestCase>,
-    /// How many more failed, for which there was no room.
+    /// Number of failed test cases omitted for lack of space.
     #[serde(default)]
     pub failed_left_out: u64,
-    /// Those that are flaky.
+    /// The flaky test cases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flaky: Vec<TestCase>,
-    /// How many more are flaky, for which there was no room.
+    /// Number of flaky test cases omitted for lack of space.
     #[serde(default)]
     pub flaky_left_out: u64,
-    /// Those that passed, as digests in hex, one after the other: by them a later attempt shows what is flaky.
+    /// Concatenated hex digests of the passed test cases, which show what is flaky in a later attempt.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub passed: String,
-    /// The share of covered lines, in percent, as the job's script printed it.
+    /// Line coverage in percent, as printed by the job's script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<f64>,
 }
 
 impl TestReport {
-    /// Adds a case that failed; it is counted already.
+    /// Adds a failed test case, which is counted already.
     pub fn add_failed(&mut self, case: TestCase) {
         if self.has_room(self.failed.len(), &case) {
             self.failed.push(case);
@@ -136,7 +136,7 @@ impl TestReport {
         }
     }
 
-    /// Adds a case that is flaky; it is counted already.
+    /// Adds a flaky test case, which is counted already.
     pub fn add_flaky(&mut self, case: TestCase) {
         if self.has_room(self.flaky.len(), &case) {
             self.flaky.push(case);
@@ -145,7 +145,7 @@ impl TestReport {
         }
     }
 
-    /// Remembers a case that passed.
+    /// Remembers a passed test case.
     pub fn add_passed(&mut self, suite: &str, name: &str) {
         if self.passed.len() < MAX_PASSED * DIGEST_LEN {
             self.passed += &digest(suite, name);
@@ -156,13 +156,13 @@ impl TestReport {
         cases < MAX_CASES && self.bytes() + next.bytes() <= MOST_TEXT
     }
 
-    /// Bytes of what it tells of its cases.
+    /// Total length of its test cases' texts in bytes.
     fn bytes(&self) -> usize {
         self.failed.iter().chain(&self.flaky).map(TestCase::bytes).sum()
     }
 }
 
-/// `coverage 87.5 %` and what the tests came to, as far as the job has them.
+/// `coverage 87.5 %` and the test results, as far as the job has them.
 impl fmt::Display for TestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.coverage {
@@ -178,12 +178,13 @@ fn digest(suite: &str, name: &str) -> String {
     HEXLOWER.encode(&digest[..DIGEST_LEN / 2])
 }
 
-/// What a job's tests came to: the last of its `attempts`, with what is flaky: failed in one of them, and passed in a later one.
+/// Combines the results of a job's `attempts`: those of the last one, with the tests marked as flaky that failed in one
+/// attempt and passed in a later one.
 #[must_use]
 pub fn across(attempts: &[TestReport]) -> Option<TestReport> {
     let mut last = attempts.last()?.clone();
-    for (place, earlier) in attempts.iter().enumerate() {
-        let later = attempts.iter().skip(place + 1);
+    for (position, earlier) in attempts.iter().enumerate() {
+        let later = attempts.iter().skip(position + 1);
         let passed: HashSet<&[u8]> =
             later.flat_map(|report| report.passed.as_bytes().chunks(DIGEST_LEN)).collect();
         if passed.is_empty() {
@@ -191,7 +192,7 @@ pub fn across(attempts: &[TestReport]) -> Option<TestReport> {
         }
         for case in &earlier.failed {
             let is_flaky = passed.contains(digest(&case.suite, &case.name).as_bytes());
-            if is_flaky && !last.flaky.iter().any(|known| known.is_same(case)) {
+            if is_flaky && !last.flaky.iter().any(|other| other.is_same(case)) {
                 last.counts.flaky += 1;
                 last.add_flaky(case.clone());
             }
@@ -201,50 +202,50 @@ pub fn across(attempts: &[TestReport]) -> Option<TestReport> {
     Some(last)
 }
 
-/// A worker tells of an attempt's tests.
+/// A worker's report of the test results of an attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestsRequest {
     /// The job.
     pub job_id: JobId,
     /// The attempt's lease.
     pub lease: LeaseToken,
-    /// What they came to.
+    /// The results.
     pub report: TestReport,
 }
 
-/// The tests of an attempt are kept.
+/// The reply to a test report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestsReply {
-    /// The attempt.
+    /// The number of the attempt.
     pub attempt: u32,
 }
 
-/// The tests of an execution.
+/// The test results of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionTests {
-    /// Of all its jobs.
+    /// Sum over all jobs.
     pub counts: TestCounts,
-    /// Its jobs that have tests, in the plan's order.
+    /// The jobs with tests, in the plan's order.
     pub jobs: Vec<JobTests>,
 }
 
-/// The tests of a job: of the attempt that counts, compared with those before it and with the executions that were retried.
+/// The test results of a job: those of its last attempt, compared with earlier attempts and with retried executions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobTests {
     /// The job.
     pub job_id: JobId,
-    /// Its name, matrix values included.
+    /// Its name, including matrix values.
     pub job_name: String,
-    /// What they came to.
+    /// Its results.
     pub report: TestReport,
 }
 
 impl ExecutionTests {
-    /// Adds a job. Once its cases and those before have more than `most` bytes of text, they are left out.
-    pub fn add(&mut self, mut job: JobTests, most: usize) {
-        let so_far: usize = self.jobs.iter().map(|job| job.report.bytes()).sum();
+    /// Adds a job. If the texts of all test cases exceed `most` bytes in total, those of this job are omitted.
+    pub fn add(&mut self, mut job: JobTests, max_bytes: usize) {
+        let used: usize = self.jobs.iter().map(|job| job.report.bytes()).sum();
         let report = &mut job.report;
-        if so_far + report.bytes() > most {
+        if used + report.bytes() > max_bytes {
             report.failed_left_out += report.failed.drain(..).count() as u64;
             report.flaky_left_out += report.flaky.drain(..).count() as u64;
         }
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn flaky_test_of_file_is_counted_once() {
+    fn flaky_test_in_report_is_counted_once() {
         let mut last = report(&[], &["a"]);
         last.counts.flaky = 1;
         last.add_flaky(case("a"));
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn report_of_any_tests_fits_into_document() {
+    fn report_of_any_size_fits_into_document() {
         let mut report = TestReport::default();
         for number in 0..20_000 {
             let long = TestCase { message: "\"\n".repeat(number), ..case(&"\\".repeat(400)) };
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn execution_s_tests_are_summed_and_bounded() {
+    fn test_counts_of_execution_are_summed_and_texts_bounded() {
         let mut all = ExecutionTests::default();
         for name in ["a", "b"] {
             let mut report = report(&["one", "two"], &[]);

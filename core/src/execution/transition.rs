@@ -1,4 +1,4 @@
-//! The one place where a job's state changes: `step` gives the next state, or says why there is none.
+//! The only place where a job's state changes: `step` returns the next state, or why the event is not allowed.
 
 use crate::execution::{
     attempt::{AttemptEnd, AttemptView, StepView},
@@ -9,9 +9,9 @@ use crate::execution::{
 use crate::{guarded, guarded_by_all, ids::LeaseToken, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// A canceled job whose worker says nothing for this long is over, in milliseconds: the cancel shortens its lease.
+/// Time in milliseconds after which a canceled job ends if its worker does not report: the cancel shortens its lease.
 pub const CANCEL_GRACE_MS: u64 = 10_000;
-/// The most attempts that a job keeps; of more, the oldest that were only given back go.
+/// Maximum number of recorded attempts of a job; beyond it, the oldest give-backs are removed.
 pub const MAX_RECORDED_ATTEMPTS: usize = 50;
 
 /// The right to run one attempt.
@@ -21,13 +21,13 @@ pub struct Lease {
     pub token: LeaseToken,
     /// Name of the worker that holds it.
     pub worker: String,
-    /// Without a report until then it is over.
+    /// When it expires unless a report renews it.
     pub expires_at: Timestamp,
 }
 
-/// All of a job that changes.
+/// The mutable state of a job.
 ///
-/// What has its usual value is left out where it is stored: most jobs of a large execution are pending, and each is an item.
+/// Default values are not stored: most jobs of a large execution are pending, and each is an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobState {
@@ -36,13 +36,13 @@ pub struct JobState {
     /// Current or last attempt; 0 before the first.
     #[serde(skip_serializing_if = "is_default")]
     pub attempt: u32,
-    /// Held exactly while `Running`.
+    /// Present only while `Running`.
     #[serde(skip_serializing_if = "is_default")]
     pub lease: Option<Lease>,
-    /// A cancel was asked for while it ran.
+    /// Whether a cancel was requested while it ran.
     #[serde(skip_serializing_if = "is_default")]
     pub cancel_requested: bool,
-    /// When its needs held.
+    /// When its needs had ended.
     #[serde(skip_serializing_if = "is_default")]
     pub queued_at: Option<Timestamp>,
     /// When the last attempt started.
@@ -63,60 +63,60 @@ pub struct JobState {
     /// Commands of the current or last attempt.
     #[serde(skip_serializing_if = "is_default")]
     pub steps: Vec<StepView>,
-    /// What the worker is doing.
+    /// The worker's current activity.
     #[serde(skip_serializing_if = "is_default")]
     pub phase: Option<String>,
-    /// Attempts lost to infrastructure.
+    /// Number of attempts lost to infrastructure failures.
     #[serde(skip_serializing_if = "is_default")]
     pub infrastructure_tries: u32,
-    /// Attempts that failed by themselves.
+    /// Number of attempts that failed by the job's own fault.
     #[serde(skip_serializing_if = "is_default")]
     pub failed_tries: u32,
-    /// When the next attempt is to begin, if it shall wait; its message is held back until then. It may begin earlier
-    /// when a message comes twice.
+    /// When the next attempt may start, if it is delayed; its message is held back until then. It may start earlier if
+    /// a message is delivered twice.
     #[serde(skip_serializing_if = "is_default")]
     pub not_before: Option<Timestamp>,
 }
 
-/// What of a job's definition matters to its state.
+/// The parts of a job's definition that affect its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobRules<'a> {
-    /// Extra tries after an attempt that failed by itself.
+    /// Additional attempts after the job's own failures.
     pub retry: u32,
-    /// Which failures they are for.
+    /// The failures that `retry` applies to.
     pub retry_for: &'a RetryFor,
-    /// Spreads the pauses between attempts; the same for the same job.
+    /// Randomizes the delays between attempts; constant for a job.
     pub seed: u64,
 }
 
-/// Which failures of a job count as well.
+/// Which failures of a job are tolerated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AllowFailureRules<'a> {
-    /// Every one.
+    /// All failures.
     pub any: bool,
-    /// Those of its script with these exit codes.
+    /// Failures of its script with these exit codes.
     pub exit_codes: &'a [i32],
 }
 
-/// What can happen to a job.
+/// An event of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEvent {
-    /// Its needs have ended: well (`None`), or not, and then why it is skipped.
+    /// Its dependencies have ended. `None`: it is queued; otherwise it is skipped for this reason.
     Release(Option<FailureReason>),
-    /// A worker takes it.
+    /// A worker claims it.
     Claim {
         /// The new lease's token.
         token: LeaseToken,
-        /// Worker's name.
+        /// Name of the worker.
         worker: String,
-        /// Milliseconds that the lease lasts.
+        /// Duration of the lease in milliseconds.
         ttl_ms: u64,
     },
-    /// A report that is not the end.
+    /// A report that does not end the attempt.
     Heartbeat {
         /// The reporter's lease.
         token: LeaseToken,
-        /// Milliseconds that the lease lasts from now on.
+        /// New duration of the lease in milliseconds.
         ttl_ms: u64,
         /// New phase.
         phase: Option<String>,
@@ -127,61 +127,62 @@ pub enum JobEvent {
     End {
         /// The reporter's lease.
         token: LeaseToken,
-        /// How.
+        /// Its outcome.
         end: AttemptEnd,
         /// Commands that changed.
         steps: Vec<StepView>,
     },
-    /// The lease may have run out.
+    /// The lease may have expired.
     LeaseExpired,
-    /// The queue gave its message up: no worker could take it.
+    /// The queue gave up its message: no worker could take it.
     Undeliverable,
-    /// Somebody cancels it.
+    /// A cancel is requested.
     Cancel,
 }
 
-/// Why an event does not change a state.
+/// Why an event does not apply to a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Another lease is valid, or none: the reporter has lost the job.
-    #[error("the lease is not valid any more: the job was given to another worker, canceled, or is over")]
+    /// The job has another lease or none: the reporter has lost the job.
+    #[error(
+        "the lease is no longer valid: the job has ended, was canceled, or is assigned to another worker"
+    )]
     LeaseLost,
-    /// The status does not allow it: it is taken, or over, or not ready.
-    #[error("a job that is {0} does not allow this")]
+    /// The status does not allow the event.
+    #[error("a job with status {0} does not allow this")]
     Status(JobStatus),
-    /// The lease has time left.
-    #[error("the lease has not run out")]
+    /// The lease has not expired.
+    #[error("the lease has not expired")]
     LeaseValid,
 }
 
 impl Lease {
-    /// Whether who shows `token` holds it.
+    /// Whether `token` is the token of this lease.
     #[must_use]
     pub fn is_held_by(&self, token: LeaseToken) -> bool {
         guarded!(ReportNeedsLease, self.token.is_same(token))
     }
 
-    /// Whether its time is over.
+    /// Whether it has expired.
     #[must_use]
     pub fn has_run_out(&self, now: Timestamp) -> bool {
         self.expires_at <= now
     }
 
-    /// Milliseconds that it lasts from `now` on.
+    /// Returns the remaining milliseconds at `now`.
     #[must_use]
     pub fn left_ms(&self, now: Timestamp) -> u64 {
         self.expires_at.since_ms(now)
     }
 
-    /// Whether a report that brings nothing but a sign of life renews it: within the first third of its time `ttl_ms` it
-    /// need not be written again.
+    /// Whether a report without news renews it: during the first third of `ttl_ms` the lease is not rewritten.
     #[must_use]
     pub fn is_renewal_due(&self, ttl_ms: u64, now: Timestamp) -> bool {
         self.left_ms(now) <= ttl_ms / 3 * 2
     }
 }
 
-/// Whether a value is what its type has by default.
+/// Whether a value is the default of its type.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -215,15 +216,15 @@ impl JobState {
         self.lease.as_ref().is_some_and(|lease| lease.is_held_by(token))
     }
 
-    /// How many of its last attempts were given back, one after another.
+    /// Returns how many of its last attempts were given back consecutively.
     #[must_use]
     pub fn give_backs_in_a_row(&self) -> u32 {
         let last = self.attempts.iter().rev().take_while(|attempt| is_give_back(attempt));
         u32::try_from(last.count()).unwrap_or(u32::MAX)
     }
 
-    /// Whether the job counts as successful though it did not succeed: its failure is allowed, it was not needed, or it is optional
-    /// and nobody approved it.
+    /// Whether the job counts as successful although it did not succeed: its failure is tolerated, it was not needed,
+    /// or it is optional and was not approved.
     #[must_use]
     pub fn is_tolerated(&self, allowed: AllowFailureRules<'_>) -> bool {
         let kind = self.failure.as_ref().map(|reason| reason.kind);
@@ -237,15 +238,16 @@ impl JobState {
         }
     }
 
-    /// Whether what waits for this job may run.
+    /// Whether dependents of this job may run.
     #[must_use]
     pub fn counts_as_ok(&self, allowed: AllowFailureRules<'_>) -> bool {
-        let undone = self.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved);
-        self.status == JobStatus::Success || (self.is_tolerated(allowed) && !undone)
+        let not_approved =
+            self.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved);
+        self.status == JobStatus::Success || (self.is_tolerated(allowed) && !not_approved)
     }
 }
 
-/// The state after `event`; everything not said by the event stays.
+/// Returns the state after `event`; what the event does not concern is unchanged.
 pub fn step(
     state: &JobState,
     rules: JobRules<'_>,
@@ -283,8 +285,8 @@ pub fn step(
         }
         JobEvent::Heartbeat { token, ttl_ms, phase, steps } => {
             let canceled = state.cancel_requested;
-            let lease = held(&mut next, token)?;
-            // A canceled attempt only has the time that the cancel left it.
+            let lease = lease_held_by(&mut next, token)?;
+            // A canceled attempt keeps the expiry that the cancel set.
             if guarded!(CanceledIsNotRenewed, !canceled) {
                 lease.expires_at = after(now, ttl_ms);
             }
@@ -294,7 +296,7 @@ pub fn step(
             merge(&mut next.steps, steps);
         }
         JobEvent::End { token, end, steps } => {
-            held(&mut next, token)?;
+            lease_held_by(&mut next, token)?;
             merge(&mut next.steps, steps);
             next.exit_code = end.exit_code;
             end_attempt(&mut next, rules, end.failure, now);
@@ -305,7 +307,7 @@ pub fn step(
                     return Err(Refusal::LeaseValid);
                 }
                 let message = format!(
-                    "worker `{}` stopped reporting during attempt {}: it was killed, cut off, or its machine went away",
+                    "worker `{}` stopped reporting during attempt {}: it was killed, disconnected, or its machine was lost",
                     lease.worker, state.attempt
                 );
                 next.exit_code = None;
@@ -326,7 +328,7 @@ pub fn step(
             next.ended_at = Some(now);
             next.failure = Some(FailureReason::new(
                 FailureKind::Undeliverable,
-                "no worker could take the job: its message came back from the queue too often; see the workers' logs, then retry",
+                "no worker could take the job: the queue delivered its message too many times; check the workers' logs, then retry",
             ));
         }
         JobEvent::Cancel => match state.status {
@@ -350,12 +352,12 @@ pub fn step(
     Ok(next)
 }
 
-/// Ends the running attempt: for good, or back to the queue when another try is due.
+/// Ends the running attempt: the job ends, or returns to the queue if it is retried.
 fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<FailureReason>, now: Timestamp) {
     let worker = next.lease.take().map(|lease| lease.worker);
     next.phase = None;
     let Some(reason) = failure else {
-        // A script that ended well before the cancel reached it has ended well.
+        // A script that succeeded before the cancel reached it has succeeded.
         next.status = JobStatus::Success;
         next.ended_at = Some(now);
         return;
@@ -366,8 +368,8 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
         next.failure = Some(canceled());
         return;
     }
-    let (again, pause_ms) = another_try(next, rules, reason.kind);
-    if again {
+    let (is_retried, pause_ms) = count_failure(next, rules, reason.kind);
+    if is_retried {
         next.attempts.push(AttemptView {
             attempt: next.attempt,
             started_at: next.started_at.unwrap_or(now),
@@ -376,7 +378,7 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
             failure: Some(reason.clone()),
             worker,
         });
-        forget_give_backs(&mut next.attempts);
+        drop_oldest_give_back(&mut next.attempts);
         next.status = JobStatus::Queued;
         next.queued_at = Some(now);
         next.not_before = (pause_ms > 0).then(|| after(now, pause_ms));
@@ -388,11 +390,11 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
     next.failure = Some(reason);
 }
 
-/// Counts an attempt that ended so; whether another one is due, and after which pause in milliseconds.
-fn another_try(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (bool, u64) {
+/// Counts a failed attempt. Returns whether the job is retried, and the delay in milliseconds.
+fn count_failure(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (bool, u64) {
     if kind == FailureKind::GivenBack {
-        let beyond = next.give_backs_in_a_row().saturating_add(1).saturating_sub(IMMEDIATE_GIVE_BACKS);
-        return (true, if beyond == 0 { 0 } else { pause_ms(beyond, rules.seed) });
+        let excess = next.give_backs_in_a_row().saturating_add(1).saturating_sub(IMMEDIATE_GIVE_BACKS);
+        return (true, if excess == 0 { 0 } else { pause_ms(excess, rules.seed) });
     }
     if kind.is_infrastructure() {
         next.infrastructure_tries += 1;
@@ -412,8 +414,8 @@ fn is_give_back(attempt: &AttemptView) -> bool {
     attempt.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::GivenBack)
 }
 
-/// A job may be given back without end while no worker has room for it: the list of its attempts must not grow so.
-fn forget_give_backs(attempts: &mut Vec<AttemptView>) {
+/// A job may be given back without limit while no worker has room for it, so the list of its attempts must be bounded.
+fn drop_oldest_give_back(attempts: &mut Vec<AttemptView>) {
     if attempts.len() > MAX_RECORDED_ATTEMPTS
         && let Some(oldest) = attempts.iter().position(is_give_back)
     {
@@ -425,8 +427,8 @@ fn canceled() -> FailureReason {
     FailureReason::new(FailureKind::Canceled, "canceled on request")
 }
 
-fn held(state: &mut JobState, token: LeaseToken) -> Result<&mut Lease, Refusal> {
-    // There is a lease exactly while the job runs.
+fn lease_held_by(state: &mut JobState, token: LeaseToken) -> Result<&mut Lease, Refusal> {
+    // A lease exists only while the job runs.
     state.lease.as_mut().filter(|lease| lease.is_held_by(token)).ok_or(Refusal::LeaseLost)
 }
 
@@ -436,8 +438,8 @@ fn after(now: Timestamp, ms: u64) -> Timestamp {
 
 fn merge(into: &mut Vec<StepView>, changed: Vec<StepView>) {
     for step in changed {
-        match into.iter_mut().find(|known| known.index == step.index) {
-            Some(known) => *known = step,
+        match into.iter_mut().find(|existing| existing.index == step.index) {
+            Some(existing) => *existing = step,
             None => into.push(step),
         }
     }

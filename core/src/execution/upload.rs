@@ -1,44 +1,45 @@
-//! Names of uploaded sources.
+//! Ids of uploaded sources.
 
 use crate::repository::canonical;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
 
-/// Digits that stand for the repository.
+/// Number of hex digits for the repository.
 const REPOSITORY_HASH_LEN: usize = 32;
-/// Digits that stand for the content.
+/// Number of hex digits for the content.
 const CONTENT_HASH_LEN: usize = 64;
 
-/// The name of an upload: 32 hex digits that stand for its repository, and 64 for its content. So an upload serves executions of the
-/// repository that it was made for, and no others.
+/// The id of an upload: 32 hex digits that identify its repository, and 64 for its content. An upload thus serves only
+/// executions of the repository that it was created for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UploadId(String);
 
-/// A text names no upload.
+/// The text is not a valid upload id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an upload's name has {} hex digits in lower case", REPOSITORY_HASH_LEN + CONTENT_HASH_LEN)]
+#[error("an upload id has {} lowercase hex digits", REPOSITORY_HASH_LEN + CONTENT_HASH_LEN)]
 pub struct InvalidUploadId;
 
 impl UploadId {
-    /// The name of an upload for the repository `repo` (an address or a name), whose content has this SHA-256 in hex digits.
+    /// Creates the id of an upload for the repository `repo` (an address or a name), whose content has this SHA-256 in
+    /// hex.
     pub fn new(repo: &str, content: &str) -> Result<Self, InvalidUploadId> {
-        format!("{}{content}", digits_of(repo)).parse()
+        format!("{}{content}", repository_digits(repo)).parse()
     }
 
-    /// Whether it was made for this repository.
+    /// Whether it was created for this repository.
     #[must_use]
     pub fn is_of(&self, repo: &str) -> bool {
-        self.0[..REPOSITORY_HASH_LEN] == digits_of(repo)
+        self.0[..REPOSITORY_HASH_LEN] == repository_digits(repo)
     }
 
-    /// The digits that stand for the content.
+    /// Returns the SHA-256 of the content in hex.
     #[must_use]
     pub fn content(&self) -> &str {
         &self.0[REPOSITORY_HASH_LEN..]
     }
 
-    /// As it is written.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -62,7 +63,7 @@ impl fmt::Display for UploadId {
     }
 }
 
-fn digits_of(repo: &str) -> String {
+fn repository_digits(repo: &str) -> String {
     let hash = Sha256::digest(format!("upload\n{}", canonical(repo)));
     HEXLOWER.encode(&hash[..REPOSITORY_HASH_LEN / 2])
 }

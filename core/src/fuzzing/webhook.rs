@@ -1,38 +1,38 @@
-//! Properties of any body that is posted as a webhook.
+//! Properties of the webhook parser for arbitrary bodies.
 
 use crate::repository::webhook::{Event, MAX_EVENTS, ParsedDelivery, Provider, json_of, sign};
 
-/// More characters than any text of an event may have, whatever the body says.
+/// Upper bound of the length of any text in an event, in characters.
 const MAX_TEXT: usize = 300;
 
-/// Reads `bytes` as a delivery: a first line with the provider, the event and the content type, separated by tabs,
-/// then the body. Panics when a body without a valid signature is accepted, when the same body is read in two ways, or
-/// when an event holds a text that is unbounded or that git could take for something else than a name or a commit.
+/// Parses `bytes` as a delivery: a first line with the provider, the event and the content type, separated by tabs,
+/// then the body. Panics if a body without a valid signature is accepted, if parsing is not deterministic, or if an
+/// event contains a text that is not bounded, or a name or commit that git could interpret differently.
 pub fn webhook(bytes: &[u8]) {
     let split = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (head, body) = (&bytes[..split], bytes.get(split + 1..).unwrap_or_default());
     let Ok(head) = std::str::from_utf8(head) else { return };
-    let mut words = head.split('\t');
-    let Some(Ok(provider)) = words.next().map(str::parse::<Provider>) else { return };
-    let event = words.next().unwrap_or_default();
-    let kind = words.next();
+    let mut fields = head.split('\t');
+    let Some(Ok(provider)) = fields.next().map(str::parse::<Provider>) else { return };
+    let event = fields.next().unwrap_or_default();
+    let kind = fields.next();
 
-    verified_only_with_the_secret(provider, body);
+    check_signature_is_required(provider, body);
     let json = json_of(kind, body);
-    assert!(json.len() <= body.len(), "decoding a form makes no body larger");
+    assert!(json.len() <= body.len(), "decoding a form does not enlarge the body");
     let names = provider.repositories(&json);
     assert!(names.len() <= 3 && names.iter().all(|name| !name.is_empty()), "{names:?}");
 
     let headers =
         |name: &str| name.ends_with("-event").then_some(event).or((name == "x-event-key").then_some(event));
     let read = provider.read(&headers, &json);
-    assert_eq!(read, provider.read(&headers, &json), "the same body is read in the same way");
-    if let Ok(delivered) = read {
-        bounded(&delivered);
+    assert_eq!(read, provider.read(&headers, &json), "parsing is deterministic");
+    if let Ok(delivery) = read {
+        check_bounds(&delivery);
     }
 }
 
-fn verified_only_with_the_secret(provider: Provider, body: &[u8]) {
+fn check_signature_is_required(provider: Provider, body: &[u8]) {
     let none = |_: &str| None;
     assert!(provider.verify(b"secret", &none, body).is_err(), "a body without a signature was accepted");
     let forged = sign(b"another secret", body);
@@ -44,50 +44,50 @@ fn verified_only_with_the_secret(provider: Provider, body: &[u8]) {
     }
 }
 
-fn bounded(delivered: &ParsedDelivery) {
-    assert!(delivered.events.len() <= MAX_EVENTS);
-    if let Some(branch) = &delivered.default_branch {
-        named(branch);
+fn check_bounds(delivery: &ParsedDelivery) {
+    assert!(delivery.events.len() <= MAX_EVENTS);
+    if let Some(branch) = &delivery.default_branch {
+        check_name(branch);
     }
-    for event in &delivered.events {
+    for event in &delivery.events {
         match event {
             Event::Push(change) | Event::Tag(change) => {
-                named(&change.name);
-                commit(&change.commit);
-                change.before.iter().for_each(|before| commit(before));
-                change.by.iter().for_each(|by| shown(by));
+                check_name(&change.name);
+                check_commit(&change.commit);
+                change.before.iter().for_each(|before| check_commit(before));
+                change.by.iter().for_each(|by| check_text(by));
             }
             Event::PullRequest(request) => {
-                named(&request.branch);
-                named(&request.target_branch);
-                commit(&request.commit);
-                shown(&request.title);
-                request.by.iter().for_each(|by| shown(by));
+                check_name(&request.branch);
+                check_name(&request.target_branch);
+                check_commit(&request.commit);
+                check_text(&request.title);
+                request.by.iter().for_each(|by| check_text(by));
                 assert!(request.fetch_ref.starts_with("refs/"), "{}", request.fetch_ref);
             }
-            Event::Deleted(text) | Event::Ignored(text) => shown(text),
+            Event::Deleted(text) | Event::Ignored(text) => check_text(text),
             Event::Ping => {}
         }
     }
 }
 
-/// A branch or tag: no option of a command, no range, no refspec.
-fn named(name: &str) {
+/// Checks a branch or tag name: it is no option of a command, no range, no refspec.
+fn check_name(name: &str) {
     assert!(!name.is_empty() && name.len() <= MAX_TEXT && !name.starts_with('-'), "{name:?}");
     assert!(!name.contains("..") && !name.contains([':', ' ', '\\', '*']) || is_of_fork(name), "{name:?}");
     assert!(!name.contains(char::is_control), "{name:?}");
 }
 
-/// A fork's branch is `owner:branch`, so that no branch of the repository can have its name.
+/// Whether the name is the branch of a fork: `owner:branch`, which no branch of the repository can have.
 fn is_of_fork(name: &str) -> bool {
     name.split_once(':')
         .is_some_and(|(owner, branch)| !owner.is_empty() && !branch.contains([' ', '\\', '*']))
 }
 
-fn commit(hash: &str) {
+fn check_commit(hash: &str) {
     assert!((7..=64).contains(&hash.len()) && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash:?}");
 }
 
-fn shown(text: &str) {
+fn check_text(text: &str) {
     assert!(text.chars().count() <= MAX_TEXT && !text.contains(char::is_control), "{text:?}");
 }

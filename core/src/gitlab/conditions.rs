@@ -1,4 +1,4 @@
-//! Conditions of GitLab files in the native language.
+//! Translates conditions of GitLab files into native conditions.
 
 pub(crate) mod cel;
 mod expression;

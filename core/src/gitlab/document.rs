@@ -1,7 +1,7 @@
-//! One document from a GitLab file and those that it includes, with `extends` and `!reference` written out.
+//! Merges a GitLab file and the files that it includes, and expands `extends` and `!reference`.
 
 mod extends;
 mod include;
 
-pub(crate) use extends::written_out;
+pub(crate) use extends::expand;
 pub(crate) use include::read;

@@ -1,4 +1,4 @@
-//! Translates the top-level keys of a GitLab file, and builds the native file.
+//! Translates the top-level keys of a GitLab file, and assembles the native file.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -16,63 +16,62 @@ use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
-/// Limits on the number of jobs, and of variables of all jobs together.
+/// Maximum number of jobs, and of variables of all jobs together.
 const MAX_JOBS: usize = 10_000;
 const MAX_VARIABLES: usize = 1_000_000;
 
-/// A native file in parts.
+/// The parts of a native file.
 pub(crate) struct NativeFile {
-    /// Everything above `jobs`.
+    /// All keys except `jobs`.
     pub(crate) top: Mapping,
     pub(crate) jobs: Vec<TranslatedJob>,
 }
 
-/// A native job, and the name of the one that it comes from.
+/// A native job, and the name of the GitLab job that it comes from.
 pub(crate) struct TranslatedJob {
     pub(crate) gitlab: String,
-    pub(crate) made: NativeJob,
+    pub(crate) native: NativeJob,
 }
 
-/// The native file of a document in which everything is written out.
+/// Translates a document in which everything is expanded.
 pub(crate) fn translate(
     root: &Rc<Node>,
     settings: &TranslateOptions,
-    for_requests: bool,
+    for_pull_requests: bool,
     log: &mut Log,
 ) -> NativeFile {
     let path = Path::default();
     if let Some(entry) = root.get("spec") {
         let help = "write the values into the file";
-        log.refused(&path, entry, "files take no inputs", help);
+        log.unsupported(&path, entry, "files take no inputs", help);
     }
     let jobs: Vec<&MapEntry> = values::entries(root).iter().filter(|entry| is_job(entry)).collect();
     for entry in &jobs {
         if !values::is_mapping(&entry.value) {
             let message = format!("the job {} is not a mapping of keys to values", quoted(&entry.key));
-            log.wrong(&path.key(&entry.key), entry.key_location, message);
+            log.invalid(&path.key(&entry.key), entry.key_location, message);
         }
     }
     let jobs: Vec<&MapEntry> = jobs.into_iter().filter(|entry| values::is_mapping(&entry.value)).collect();
     let globals = root.get("variables");
     let globals = globals.map(|entry| variables::read(&entry.value, &path.key("variables"), log));
     let globals = globals.unwrap_or_default();
-    let made = NativeFile { top: Mapping::new(), jobs: Vec::new() };
+    let native = NativeFile { top: Mapping::new(), jobs: Vec::new() };
     if jobs.is_empty() {
-        log.wrong(
+        log.invalid(
             &path,
             root.location,
-            "this file has no jobs that run: those whose names start with `.` do not",
+            "this file has no jobs to run: jobs whose names start with `.` are templates",
         );
-        return made;
+        return native;
     }
     if jobs.len() > MAX_JOBS || jobs.len().saturating_mul(globals.len()) > MAX_VARIABLES {
-        let message =
-            format!("{} jobs with {} variables each are more than are worked on", jobs.len(), globals.len());
-        log.wrong(&path, root.location, message);
-        return made;
+        let message = format!("{} jobs with {} variables each exceed the limit", jobs.len(), globals.len());
+        log.invalid(&path, root.location, message);
+        return native;
     }
-    let nobody = Scope::new(&globals, HashSet::new(), None, &path.key("variables"), log);
-    let (workflow, name, cancels) = workflow(root, &nobody, log);
+    let global_scope = Scope::new(&globals, HashSet::new(), None, &path.key("variables"), log);
+    let (workflow, name, cancels) = workflow(root, &global_scope, log);
     let varying: HashSet<String> = workflow.iter().flat_map(|rule| rule.variables.keys().cloned()).collect();
     let scope = Scope::new(&globals, varying, None, &path.key("variables"), &mut Log::default());
     let all_shared =
@@ -83,55 +82,55 @@ pub(crate) fn translate(
         HashMap::new()
     };
     let (stages, order) = stages(root, log);
-    let around = FileContext {
+    let context = FileContext {
         stages,
         names: names(&jobs, log),
         default: default(root, log),
         globals,
         shared,
-        requests_apart: for_requests
+        excludes_pull_requests: for_pull_requests
             && root.get("workflow").and_then(|entry| entry.value.get("rules")).is_none(),
         workflow,
         default_image: settings.default_image.clone(),
         tags_are_labels: settings.tags_are_labels,
     };
-    let mut made = made;
+    let mut native = native;
     for entry in &jobs {
-        for one in job::translate(entry, &around, log) {
-            made.jobs.push(TranslatedJob { gitlab: entry.key.clone(), made: one });
+        for native_job in job::translate(entry, &context, log) {
+            native.jobs.push(TranslatedJob { gitlab: entry.key.clone(), native: native_job });
         }
     }
-    let top = &mut made.top;
+    let top = &mut native.top;
     top.insert("name".into(), native_name(&name.unwrap_or_else(|| settings.name.clone()), "ci").into());
-    top.insert("on".into(), triggers(for_requests));
+    top.insert("on".into(), triggers(for_pull_requests));
     let used: HashSet<&str> =
-        made.jobs.iter().filter_map(|job| job.made.body.get("stage").and_then(Value::as_str)).collect();
+        native.jobs.iter().filter_map(|job| job.native.body.get("stage").and_then(Value::as_str)).collect();
     let order = order.into_iter().filter(|stage| used.contains(stage.as_str())).collect();
     top.insert("stages".into(), services::sequence(order));
-    if interruptible(&jobs, &around, cancels, log) {
+    if interruptible(&jobs, &context, cancels, log) {
         top.insert("interruptible".into(), true.into());
     }
-    if all_shared && !around.shared.is_empty() {
+    if all_shared && !context.shared.is_empty() {
         let pairs = scope.fixed_values().map(|(name, value)| (name.into(), value.into()));
         top.insert("variables".into(), Value::Mapping(pairs.collect()));
     }
-    made
+    native
 }
 
 fn is_job(entry: &MapEntry) -> bool {
     !keys::TOP.contains(&entry.key.as_str()) && !entry.key.starts_with('.')
 }
 
-fn triggers(for_requests: bool) -> Value {
+fn triggers(for_pull_requests: bool) -> Value {
     let mut on = Mapping::new();
     on.insert("push".into(), Value::Null);
-    if for_requests {
+    if for_pull_requests {
         on.insert("pull_request".into(), Value::Null);
     }
     Value::Mapping(on)
 }
 
-/// Native names of the stages, and their order.
+/// Returns the native names of the stages, and their order.
 fn stages(root: &Node, log: &mut Log) -> (HashMap<String, String>, Vec<String>) {
     let path = Path::default().key("stages");
     let written = root.get("stages").or_else(|| root.get("types")).filter(|entry| !entry.value.is_null());
@@ -156,27 +155,27 @@ fn stages(root: &Node, log: &mut Log) -> (HashMap<String, String>, Vec<String>) 
     (native, order)
 }
 
-/// Native names of the jobs.
+/// Returns the native names of the jobs.
 fn names(jobs: &[&MapEntry], log: &mut Log) -> HashMap<String, Vec<String>> {
-    let mut taken: HashSet<String> = HashSet::new();
+    let mut used_names: HashSet<String> = HashSet::new();
     let mut all = HashMap::new();
-    // Names that stay as they are come first.
-    let (plain, odd): (Vec<&&MapEntry>, Vec<&&MapEntry>) =
+    // Names that are unchanged take precedence.
+    let (unchanged, renamed): (Vec<&&MapEntry>, Vec<&&MapEntry>) =
         jobs.iter().partition(|job| native_name(&job.key, "job") == job.key);
-    for job in plain.into_iter().chain(odd) {
+    for job in unchanged.into_iter().chain(renamed) {
         let count = matrix::read(job.value.get("parallel"), &Path::default(), &mut Log::default()).jobs();
         let base = native_name(&job.key, "job");
         let names: Vec<String> = (1..=count)
             .map(|index| {
-                let wanted = if count == 1 { base.clone() } else { format!("{base} {index}") };
-                let name = unique(&wanted, |name| taken.contains(name));
-                taken.insert(name.clone());
+                let base_name = if count == 1 { base.clone() } else { format!("{base} {index}") };
+                let name = unique(&base_name, |name| used_names.contains(name));
+                used_names.insert(name.clone());
                 name
             })
             .collect();
         if names.len() > 1 || names.first() != Some(&job.key) {
-            let called: Vec<String> = names.iter().map(|name| quoted(name)).collect();
-            let message = format!("the job {} is called {}", quoted(&job.key), called.join(", "));
+            let new_names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+            let message = format!("the job {} is called {}", quoted(&job.key), new_names.join(", "));
             log.changed(&Path::default().key(&job.key), job.key_location, message);
         }
         all.insert(job.key.clone(), names);
@@ -184,30 +183,30 @@ fn names(jobs: &[&MapEntry], log: &mut Log) -> HashMap<String, Vec<String>> {
     all
 }
 
-fn unique(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
-    let mut name = wanted.to_owned();
+fn unique(base: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut name = base.to_owned();
     let mut next = 2_u32;
     while is_taken(&name) {
         let end = format!(" {next}");
-        name = format!("{}{end}", &wanted[..wanted.len().min(100 - end.len())]);
+        name = format!("{}{end}", &base[..base.len().min(100 - end.len())]);
         next += 1;
     }
     name
 }
 
-/// A name as native files may have it; `other` where nothing of it could stay.
-fn native_name(name: &str, other: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || " _-.:/+".contains(c) { c } else { '-' };
-    let native: String = name.chars().map(plain).collect();
+/// Converts a name to a valid native name; `fallback` is used if no character remains.
+fn native_name(name: &str, fallback: &str) -> String {
+    let normalize = |c: char| if c.is_ascii_alphanumeric() || " _-.:/+".contains(c) { c } else { '-' };
+    let native: String = name.chars().map(normalize).collect();
     let mut native = native.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     if native != name {
         native = native.trim_end_matches(['-', ' ']);
     }
     let native: String = native.chars().take(100).collect();
-    if native.is_empty() { other.to_owned() } else { native.trim_end().to_owned() }
+    if native.is_empty() { fallback.to_owned() } else { native.trim_end().to_owned() }
 }
 
-/// What jobs inherit, by key: from `default`, or from the top of the file as older files have it.
+/// Returns the keys that jobs inherit: from `default`, or from the top of the file in the old form.
 fn default(root: &Node, log: &mut Log) -> HashMap<String, MapEntry> {
     let mut all = HashMap::new();
     for key in keys::GLOBAL_KEYS {
@@ -220,17 +219,17 @@ fn default(root: &Node, log: &mut Log) -> HashMap<String, MapEntry> {
     for entry in values::entries(&default.value) {
         let key = entry.key.as_str();
         if let Some((_, why, help)) = keys::UNSUPPORTED_KEYS.iter().find(|(known, ..)| *known == key) {
-            log.refused(&path, entry, why, help);
+            log.unsupported(&path, entry, why, help);
         } else if keys::DEFAULT_KEYS.contains(&key) {
             all.insert(entry.key.clone(), entry.clone());
         } else {
-            log.unknown(&path, entry, &keys::DEFAULT_KEYS);
+            log.unknown_key(&path, entry, &keys::DEFAULT_KEYS);
         }
     }
     all
 }
 
-/// The rules of `workflow`, its name if it is known, and whether newer executions may cancel older ones.
+/// Returns the rules of `workflow`, its name if known, and whether newer executions may cancel older ones.
 fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<String>, bool) {
     let (mut rules, mut name, mut cancels) = (Vec::new(), None, true);
     let Some(entry) = root.get("workflow") else { return (rules, name, cancels) };
@@ -238,7 +237,7 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
     for part in values::entries(&entry.value) {
         match part.key.as_str() {
             "rules" => rules = rules::read(&part.value, &path.key("rules"), true, scope, log),
-            "name" => match scope.known(values::text(&part.value).unwrap_or_default()) {
+            "name" => match scope.expand(values::text(&part.value).unwrap_or_default()) {
                 Ok(text) if !text.trim().is_empty() => name = Some(text),
                 Ok(_) => {}
                 Err(unknown) => {
@@ -261,10 +260,10 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
                             log.ignored(
                                 &path.key("auto_cancel"),
                                 setting,
-                                "other jobs go on when one failed",
+                                "other jobs continue when one fails",
                             );
                         }
-                        _ => log.unknown(
+                        _ => log.unknown_key(
                             &path.key("auto_cancel"),
                             setting,
                             &["on_new_commit", "on_job_failure"],
@@ -272,18 +271,18 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
                     }
                 }
             }
-            _ => log.unknown(&path, part, &["rules", "name", "auto_cancel"]),
+            _ => log.unknown_key(&path, part, &["rules", "name", "auto_cancel"]),
         }
     }
     (rules, name, cancels)
 }
 
-/// Whether all jobs may be interrupted; where only some may, that is reported.
-fn interruptible(jobs: &[&MapEntry], around: &FileContext, cancels: bool, log: &mut Log) -> bool {
+/// Whether all jobs may be interrupted; if only some may, that is reported.
+fn interruptible(jobs: &[&MapEntry], context: &FileContext, cancels: bool, log: &mut Log) -> bool {
     let path = Path::default();
     let of = |job: &MapEntry| {
         let inherit = InheritedKeys::read(&job.value, &path, &mut Log::default());
-        let inherited = || around.default.get("interruptible").filter(|_| inherit.default("interruptible"));
+        let inherited = || context.default.get("interruptible").filter(|_| inherit.default("interruptible"));
         let entry = job.value.get("interruptible").or_else(inherited)?;
         (values::flag(&entry.value) == Some(true)).then(|| entry.clone())
     };
@@ -292,7 +291,7 @@ fn interruptible(jobs: &[&MapEntry], around: &FileContext, cancels: bool, log: &
         return true;
     }
     for (job, entry) in some {
-        let why = "an execution is canceled as a whole: that is done where all jobs are interruptible";
+        let why = "executions are canceled as a whole, and only if all jobs are interruptible";
         log.ignored(&path.key(&job.key), &entry, why);
     }
     false

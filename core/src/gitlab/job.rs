@@ -1,4 +1,4 @@
-//! One job of a GitLab file, and the keys that it has.
+//! Translates one job of a GitLab file, key by key.
 
 mod artifacts;
 mod context;
@@ -7,8 +7,8 @@ mod failures;
 pub(crate) mod matrix;
 mod needs;
 pub(crate) mod services;
-mod translate;
+mod translation;
 mod when;
 
 pub(crate) use context::FileContext;
-pub(crate) use translate::{NativeJob, translate};
+pub(crate) use translation::{NativeJob, translate};

@@ -1,4 +1,4 @@
-//! The keys that GitLab's files may have, and which of them are supported.
+//! The keys of GitLab files, and which of them are supported.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use crate::gitlab::values;
 use crate::pipeline::finding::Path;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
-/// Keys at the top of a file that are no jobs.
+/// Top-level keys that are not jobs.
 pub(crate) const TOP: [&str; 12] = [
     "default",
     "include",
@@ -23,7 +23,7 @@ pub(crate) const TOP: [&str; 12] = [
     "spec",
 ];
 
-/// Keys at the top that jobs inherit, as those of `default` are.
+/// Top-level keys that jobs inherit like those of `default`.
 pub(crate) const GLOBAL_KEYS: [&str; 5] = ["image", "services", "cache", "before_script", "after_script"];
 
 /// Keys of `default`.
@@ -43,7 +43,7 @@ pub(crate) const DEFAULT_KEYS: [&str; 13] = [
     "timeout",
 ];
 
-/// Keys of a job that are supported.
+/// Supported keys of a job.
 pub(crate) const SUPPORTED: [&str; 25] = [
     "after_script",
     "allow_failure",
@@ -72,48 +72,52 @@ pub(crate) const SUPPORTED: [&str; 25] = [
     "when",
 ];
 
-/// Keys of a job that have no effect, and what that means.
+/// Keys of a job that are ignored, and the effect.
 pub(crate) const IGNORED_KEYS: [(&str, &str); 7] = [
     (
         "resource_group",
         "jobs of several executions may run at the same time; `concurrency` of a native file makes executions wait",
     ),
-    ("release", "no release is made; let the script make it"),
+    ("release", "no release is created; create it in the script"),
     ("pages", "nothing is published; the files are artifacts"),
     ("publish", "nothing is published; the files are artifacts"),
-    ("start_in", "a job waits for an approval, not for a time"),
-    ("manual_confirmation", "approvals are given without another question"),
-    ("dast_configuration", "it is for a service of GitLab's"),
+    ("start_in", "a job can wait for an approval, but not for a time"),
+    ("manual_confirmation", "approvals need no second confirmation"),
+    ("dast_configuration", "it configures a GitLab service"),
 ];
 
-/// Keys of a job without which it would do something else, and what to do instead.
+/// Keys of a job that cannot be ignored, and what to do instead.
 pub(crate) const UNSUPPORTED_KEYS: [(&str, &str, &str); 7] = [
     (
         "trigger",
-        "pipelines of other files or repositories are not started",
+        "other pipelines cannot be started",
         "put the jobs of that pipeline into this file with `include: local`",
     ),
     (
         "secrets",
-        "secrets do not come from a vault",
-        "keep them with `tidemill secret set`, and name them under `secrets` of a native file",
+        "secrets cannot be read from a vault",
+        "store them with `tidemill secret set`, and name them under `secrets` of a native file",
     ),
     (
         "id_tokens",
-        "no such tokens are made",
+        "no ID tokens are issued",
         "give the job a secret with `tidemill secret set`, named in a native file",
     ),
     (
         "identity",
-        "no such tokens are made",
+        "no ID tokens are issued",
         "give the job a secret with `tidemill secret set`, named in a native file",
     ),
-    ("hooks", "nothing of the job runs before its sources are there", "put the lines into `before_script`"),
+    (
+        "hooks",
+        "a job cannot run commands before its sources are fetched",
+        "put the lines into `before_script`",
+    ),
     ("run", "steps are not run", "put the lines into `script`"),
     ("inputs", "jobs take no inputs", "write the values into the job"),
 ];
 
-/// Reports the keys of a job that are not supported.
+/// Reports the unsupported keys of a job.
 pub(crate) fn check_job(job: &MapEntry, path: &Path, log: &mut Log) {
     let node = &job.value;
     for entry in values::entries(node) {
@@ -121,19 +125,19 @@ pub(crate) fn check_job(job: &MapEntry, path: &Path, log: &mut Log) {
         if SUPPORTED.contains(&key) {
             continue;
         }
-        let off = entry.value.is_null() || values::flag(&entry.value) == Some(false);
+        let is_disabled = entry.value.is_null() || values::flag(&entry.value) == Some(false);
         if let Some((_, why)) = IGNORED_KEYS.iter().find(|(known, _)| *known == key) {
-            if !off {
+            if !is_disabled {
                 log.ignored(path, entry, why);
             }
         } else if let Some((_, why, help)) = UNSUPPORTED_KEYS.iter().find(|(known, ..)| *known == key) {
-            if !off {
-                log.refused(path, entry, why, help);
+            if !is_disabled {
+                log.unsupported(path, entry, why, help);
             }
         } else {
             let known: Vec<&str> =
                 SUPPORTED.into_iter().chain(IGNORED_KEYS.iter().map(|(key, _)| *key)).collect();
-            log.unknown(path, entry, &known);
+            log.unknown_key(path, entry, &known);
         }
     }
     if job.key == "pages" && node.get("pages").is_none() {
@@ -146,7 +150,7 @@ pub(crate) fn check_job(job: &MapEntry, path: &Path, log: &mut Log) {
     }
 }
 
-/// What a job inherits from the top of the file.
+/// The keys and variables that a job inherits from the top of the file.
 pub(crate) struct InheritedKeys {
     default: KeySelection,
     variables: KeySelection,
@@ -159,7 +163,7 @@ enum KeySelection {
 }
 
 impl KeySelection {
-    fn takes(&self, name: &str) -> bool {
+    fn includes(&self, name: &str) -> bool {
         match self {
             Self::All => true,
             Self::None => false,
@@ -169,14 +173,14 @@ impl KeySelection {
 }
 
 impl InheritedKeys {
-    /// Reads `inherit`.
+    /// Parses `inherit`.
     pub(crate) fn read(node: &Node, path: &Path, log: &mut Log) -> Self {
         let mut all = Self { default: KeySelection::All, variables: KeySelection::All };
         let Some(entry) = node.get("inherit") else { return all };
         let path = path.key("inherit");
         for part in values::entries(&entry.value) {
             let at = path.key(&part.key);
-            let taken = match values::flag(&part.value) {
+            let selection = match values::flag(&part.value) {
                 Some(true) => KeySelection::All,
                 Some(false) => KeySelection::None,
                 None => {
@@ -185,25 +189,25 @@ impl InheritedKeys {
                 }
             };
             match part.key.as_str() {
-                "default" => all.default = taken,
-                "variables" => all.variables = taken,
-                _ => log.unknown(&path, part, &["default", "variables"]),
+                "default" => all.default = selection,
+                "variables" => all.variables = selection,
+                _ => log.unknown_key(&path, part, &["default", "variables"]),
             }
         }
         all
     }
 
-    /// Whether the job takes over this key.
+    /// Whether the job inherits this key.
     pub(crate) fn default(&self, key: &str) -> bool {
-        self.default.takes(key)
+        self.default.includes(key)
     }
 
-    /// Whether the job takes over this variable.
+    /// Whether the job inherits this variable.
     pub(crate) fn variable(&self, name: &str) -> bool {
-        self.variables.takes(name)
+        self.variables.includes(name)
     }
 
-    /// Whether it takes over all variables.
+    /// Whether the job inherits all variables.
     pub(crate) fn all_variables(&self) -> bool {
         matches!(self.variables, KeySelection::All)
     }

@@ -23,69 +23,72 @@ const DEFAULTS_KEYS: [&str; 11] = [
     "allow_failure",
 ];
 
-/// The text of a native file, made from the GitLab file `name`.
-pub(crate) fn write(made: &NativeFile, name: &str, found: &[Diagnostic]) -> String {
+/// Writes the native file that was translated from the GitLab file `name`.
+pub(crate) fn write(native: &NativeFile, name: &str, diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "# Made from {} by Tidemill.", one_line(name));
+    let _ = writeln!(out, "# Generated from {} by Tidemill.", one_line(name));
     let jobs: Vec<String> =
-        made.jobs.iter().map(|job| Path::default().key(&job.gitlab).to_string()).collect();
-    let is_about =
-        |one: &Diagnostic, path: &str| one.path == path || one.path.starts_with(&format!("{path}."));
-    for one in found.iter().filter(|one| !jobs.iter().any(|path| is_about(one, path))) {
-        comment(one, 0, &mut out);
+        native.jobs.iter().map(|job| Path::default().key(&job.gitlab).to_string()).collect();
+    let is_about = |diagnostic: &Diagnostic, path: &str| {
+        diagnostic.path == path || diagnostic.path.starts_with(&format!("{path}."))
+    };
+    for diagnostic in
+        diagnostics.iter().filter(|diagnostic| !jobs.iter().any(|path| is_about(diagnostic, path)))
+    {
+        comment(diagnostic, 0, &mut out);
     }
-    for (key, value) in &made.top {
+    for (key, value) in &native.top {
         block(key, value, 0, &mut out);
     }
-    let defaults = shared(made);
+    let defaults = common_values(native);
     if !defaults.is_empty() {
         block(&"defaults".into(), &Value::Mapping(defaults.clone()), 0, &mut out);
     }
     out.push_str("\njobs:\n");
-    let mut said = "";
-    for (job, path) in made.jobs.iter().zip(&jobs) {
-        if said != path.as_str() {
-            for one in found.iter().filter(|one| is_about(one, path)) {
-                comment(one, 1, &mut out);
+    let mut commented_path = "";
+    for (job, path) in native.jobs.iter().zip(&jobs) {
+        if commented_path != path.as_str() {
+            for diagnostic in diagnostics.iter().filter(|diagnostic| is_about(diagnostic, path)) {
+                comment(diagnostic, 1, &mut out);
             }
         }
-        said = path;
-        let own = job.made.body.iter().filter(|(key, value)| defaults.get(key) != Some(value));
+        commented_path = path;
+        let own = job.native.body.iter().filter(|(key, value)| defaults.get(key) != Some(value));
         let own: Mapping = own.map(|(key, value)| (key.clone(), value.clone())).collect();
-        block(&job.made.name.as_str().into(), &Value::Mapping(own), 1, &mut out);
+        block(&job.native.name.as_str().into(), &Value::Mapping(own), 1, &mut out);
     }
     out
 }
 
-/// What every job has, and more than one alike.
-fn shared(made: &NativeFile) -> Mapping {
+/// Returns the values that all jobs have a key for, and more than one in common.
+fn common_values(native: &NativeFile) -> Mapping {
     let mut all = Mapping::new();
-    if made.jobs.len() < 2 {
+    if native.jobs.len() < 2 {
         return all;
     }
     for key in DEFAULTS_KEYS {
-        let mut values = Vec::with_capacity(made.jobs.len());
-        values.extend(made.jobs.iter().filter_map(|job| job.made.body.get(key)));
-        if values.len() < made.jobs.len() {
+        let mut values = Vec::with_capacity(native.jobs.len());
+        values.extend(native.jobs.iter().filter_map(|job| job.native.body.get(key)));
+        if values.len() < native.jobs.len() {
             continue;
         }
-        let alike = |value: &Value| values.iter().filter(|other| **other == value).count();
-        // One of the first values is most often the common one; comparing all with all would be quadratic.
-        if let Some(usual) = values.iter().take(8).max_by_key(|value| alike(value))
-            && alike(usual) > 1
+        let count_equal = |value: &Value| values.iter().filter(|other| **other == value).count();
+        // The most common value is probably among the first; comparing all with all would be quadratic.
+        if let Some(common) = values.iter().take(8).max_by_key(|value| count_equal(value))
+            && count_equal(common) > 1
         {
-            all.insert(key.into(), (*usual).clone());
+            all.insert(key.into(), (*common).clone());
         }
     }
     all
 }
 
-fn comment(one: &Diagnostic, indent: usize, out: &mut String) {
-    let place = one.location.map_or_else(String::new, |at| match &one.file {
+fn comment(diagnostic: &Diagnostic, indent: usize, out: &mut String) {
+    let location = diagnostic.location.map_or_else(String::new, |at| match &diagnostic.file {
         Some(file) => format!("{}:{}:{}: ", one_line(file), at.line, at.column),
         None => format!("line {}: ", at.line),
     });
-    let _ = writeln!(out, "{}# {place}{}", "  ".repeat(indent), one_line(&one.message));
+    let _ = writeln!(out, "{}# {location}{}", "  ".repeat(indent), one_line(&diagnostic.message));
 }
 
 fn one_line(text: &str) -> String {
@@ -94,10 +97,10 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// A key and its value, each line moved in.
+/// Writes a key and its value with the given indentation.
 fn block(key: &Value, value: &Value, indent: usize, out: &mut String) {
     let entry: Mapping = std::iter::once((key.clone(), value.clone())).collect();
-    // Everything in it is text, numbers, lists and mappings, which can always be written.
+    // The value consists of strings, numbers, lists and mappings, which can always be serialized.
     let text = serde_yaml::to_string(&entry).unwrap_or_default();
     for line in text.lines() {
         if !line.is_empty() {

@@ -1,4 +1,4 @@
-//! Reads values of a document in the forms that GitLab's keys have.
+//! Reads values of a document in the forms that GitLab's keys allow.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use crate::gitlab::findings::Log;
 use crate::pipeline::finding::Path;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 
-/// The text of a single value that is not null.
+/// Returns the text of a scalar that is not null.
 pub(crate) fn text(node: &Node) -> Option<&str> {
     match &node.kind {
         Kind::Scalar { text, .. } if !node.is_null() => Some(text),
@@ -14,7 +14,7 @@ pub(crate) fn text(node: &Node) -> Option<&str> {
     }
 }
 
-/// The entries of a mapping; none of anything else.
+/// Returns the entries of a mapping; empty for other kinds.
 pub(crate) fn entries(node: &Node) -> &[MapEntry] {
     match &node.kind {
         Kind::Mapping(mapping) => &mapping.entries,
@@ -27,7 +27,7 @@ pub(crate) fn is_mapping(node: &Node) -> bool {
     matches!(node.kind, Kind::Mapping(_))
 }
 
-/// The items of a list, lists within it laid flat; a single value is a list of one.
+/// Returns the items of a list, with nested lists flattened; a single value is a list of one.
 pub(crate) fn list(node: &Rc<Node>) -> Vec<&Rc<Node>> {
     fn add<'a>(node: &'a Rc<Node>, all: &mut Vec<&'a Rc<Node>>) {
         match &node.kind {
@@ -42,19 +42,19 @@ pub(crate) fn list(node: &Rc<Node>) -> Vec<&Rc<Node>> {
     all
 }
 
-/// The texts of a list; what is no text is reported.
+/// Returns the texts of a list; other kinds of items are reported.
 pub(crate) fn texts<'a>(node: &'a Rc<Node>, path: &Path, log: &mut Log) -> Vec<(&'a str, &'a Rc<Node>)> {
     let mut all = Vec::new();
     for item in list(node) {
         match text(item) {
             Some(text) => all.push((text, item)),
-            None => log.wrong_type(path, item, "text, or a list of texts"),
+            None => log.wrong_type(path, item, "a string, or a list of strings"),
         }
     }
     all
 }
 
-/// A truth value.
+/// Returns the value of a boolean.
 pub(crate) fn flag(node: &Node) -> Option<bool> {
     match text(node)? {
         "true" | "True" | "TRUE" | "yes" | "on" => Some(true),
@@ -63,11 +63,11 @@ pub(crate) fn flag(node: &Node) -> Option<bool> {
     }
 }
 
-/// A truth value; anything else is reported and `None`.
+/// Returns the value of a boolean; anything else is reported, and `None` is returned.
 pub(crate) fn flag_of(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<bool> {
-    let found = flag(&entry.value);
-    if found.is_none() && !entry.value.is_null() {
+    let value = flag(&entry.value);
+    if value.is_none() && !entry.value.is_null() {
         log.wrong_type(&path.key(&entry.key), &entry.value, "`true` or `false`");
     }
-    found
+    value
 }

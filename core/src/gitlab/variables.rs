@@ -1,7 +1,9 @@
-//! Variables of a GitLab file: what is known of their values when it is read, and what is left to when its jobs run.
+//! Variables of a GitLab file: values that are known when it is translated, and values that are known only when its
+//! jobs run.
 //!
-//! GitLab puts variables into variables, and into most texts; native files have values as they are written, and references
-//! in a few places. So values are put in here as far as the file knows them. One that needs what only a running job knows is exported
+//! GitLab expands variables in variables and in most texts; native files have literal values, and references in a few
+//! places. Values are therefore expanded here as far as the file determines them. A value that depends on the running
+//! job is exported at the start of the job's script.
 //! in front of the job's script.
 
 use std::collections::{HashMap, HashSet};
@@ -17,14 +19,14 @@ use crate::pipeline::is_variable_name;
 use crate::pipeline::yaml::tree::Node;
 use crate::text::diagnostics::Location;
 
-/// How long a value may become, in bytes.
+/// Maximum length of a value in bytes.
 const MAX_VALUE_BYTES: usize = 32 << 10;
-/// How deep variables may be put into each other; below that they are left to the shell.
+/// Maximum depth of the expansion of variables; beyond it, the shell expands them.
 const MAX_DEPTH: usize = 32;
-/// How many values may be looked at for the variables of one job.
+/// Maximum number of expanded values for the variables of one job.
 const MAX_STEPS: usize = 20_000;
 
-/// Variables that configure GitLab's runner; they have no effect here.
+/// Variables that configure GitLab's runner and have no effect here.
 const RUNNER_VARIABLES: [&str; 8] = [
     "GIT_STRATEGY",
     "GIT_DEPTH",
@@ -39,25 +41,25 @@ const RUNNER_VARIABLES: [&str; 8] = [
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// Itself.
+    /// Literal text.
     Text(String),
-    /// A variable's value.
+    /// A reference to a variable.
     Name(String),
 }
 
-/// A variable as it is written.
+/// A variable as declared in the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Variable {
     pub(crate) text: String,
-    /// Whether variables are put into it.
+    /// Whether its value is expanded.
     pub(crate) expand: bool,
     pub(crate) location: Location,
 }
 
-/// Variables by their names.
+/// Variables by name.
 pub(crate) type Variables = IndexMap<String, Variable>;
 
-/// The variables of a mapping, each a value or a mapping with one.
+/// Reads the variables of a mapping, each a value or a mapping with a value.
 pub(crate) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
     let mut all = Variables::new();
     if !values::is_mapping(node) && !node.is_null() {
@@ -66,7 +68,7 @@ pub(crate) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
     for entry in values::entries(node) {
         let at = path.key(&entry.key);
         if !is_variable_name(&entry.key) {
-            log.wrong(
+            log.invalid(
                 &at,
                 entry.key_location,
                 format!("{} is not a valid variable name", quoted(&entry.key)),
@@ -78,41 +80,41 @@ pub(crate) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
                 &at,
                 entry.key_location,
                 &format!("the variable `{}`", entry.key),
-                "it tells GitLab's runner what to do, and no other; jobs have it as any other variable",
+                "it configures GitLab Runner; here it is an ordinary variable",
             );
         }
-        let mut given = Variable { text: String::new(), expand: true, location: entry.value.location };
+        let mut declared = Variable { text: String::new(), expand: true, location: entry.value.location };
         if values::is_mapping(&entry.value) {
             for part in values::entries(&entry.value) {
                 match part.key.as_str() {
-                    "value" => values::text(&part.value).unwrap_or_default().clone_into(&mut given.text),
-                    "expand" => given.expand = values::flag_of(part, &at, log).unwrap_or(true),
+                    "value" => values::text(&part.value).unwrap_or_default().clone_into(&mut declared.text),
+                    "expand" => declared.expand = values::flag_of(part, &at, log).unwrap_or(true),
                     "description" | "options" => {
-                        log.ignored(&at, part, "it is for GitLab's page that starts a pipeline");
+                        log.ignored(&at, part, "it applies only to GitLab's page for starting a pipeline");
                     }
-                    _ => log.unknown(&at, part, &["value", "expand", "description", "options"]),
+                    _ => log.unknown_key(&at, part, &["value", "expand", "description", "options"]),
                 }
             }
         } else if let Some(text) = values::text(&entry.value) {
-            text.clone_into(&mut given.text);
+            text.clone_into(&mut declared.text);
         } else if !entry.value.is_null() {
-            log.wrong_type(&at, &entry.value, "text or a number");
+            log.wrong_type(&at, &entry.value, "a string or a number");
         }
-        all.insert(entry.key.clone(), given);
+        all.insert(entry.key.clone(), declared);
     }
     all
 }
 
-/// The parts of a text: `$NAME` and `${NAME}` are variables, and `$$` is a `$`.
+/// Splits a text: `$NAME` and `${NAME}` are variables, and `$$` is a `$`.
 pub(crate) fn pieces(text: &str) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
-    let mut plain = String::new();
+    let mut literal = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
-        plain.push_str(&rest[..at]);
+        literal.push_str(&rest[..at]);
         let after = &rest[at + 1..];
         if let Some(after) = after.strip_prefix('$') {
-            plain.push('$');
+            literal.push('$');
             rest = after;
             continue;
         }
@@ -120,28 +122,28 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece> {
         let length = body.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(body.len());
         let closed = !braced || body[length..].starts_with('}');
         if is_variable_name(&body[..length]) && closed {
-            if !plain.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(&mut plain)));
+            if !literal.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut literal)));
             }
             pieces.push(Piece::Name(body[..length].to_owned()));
             rest = &body[length + usize::from(braced)..];
         } else {
-            plain.push('$');
+            literal.push('$');
             rest = after;
         }
     }
-    plain.push_str(rest);
-    if !plain.is_empty() {
-        pieces.push(Piece::Text(plain));
+    literal.push_str(rest);
+    if !literal.is_empty() {
+        pieces.push(Piece::Text(literal));
     }
     pieces
 }
 
-/// What is known of a job's variables.
+/// The variables of a job, as far as they are known.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
     values: IndexMap<String, Value>,
-    /// Names whose values differ between the job's variants, or by the rule that holds.
+    /// Names whose values depend on the variant of the job, or on the matching rule.
     varying: HashSet<String>,
     constants: HashMap<&'static str, String>,
 }
@@ -149,13 +151,13 @@ pub(crate) struct Scope {
 #[derive(Debug, Clone)]
 enum Value {
     Fixed(String),
-    AtRunTime(Vec<Piece>),
+    Runtime(Vec<Piece>),
 }
 
 impl Scope {
-    /// Those of a job that has `given`, and those of `varying` by its matrix or its rules.
+    /// Creates the scope of a job that declares `declared`, and gets `varying` from its matrix or its rules.
     pub(crate) fn new(
-        given: &Variables,
+        declared: &Variables,
         varying: HashSet<String>,
         stage: Option<&str>,
         path: &Path,
@@ -164,21 +166,22 @@ impl Scope {
         let mut constants = HashMap::from([("CI_PROJECT_DIR", predefined::WORKSPACE_DIR.to_owned())]);
         constants.extend(stage.map(|stage| ("CI_JOB_STAGE", stage.to_owned())));
         let mut scope = Self { values: IndexMap::new(), varying, constants };
-        let (mut done, mut steps) = (HashMap::new(), 0);
-        for (name, one) in given {
-            let mut resolver = Resolver { given, scope: &scope, done, chain: Vec::new(), cut: false, steps };
-            let resolved = resolver.resolve(name);
-            (done, steps) = (resolver.done, resolver.steps);
-            match resolved {
-                None => log.wrong(
+        let (mut resolved, mut steps) = (HashMap::new(), 0);
+        for (name, variable) in declared {
+            let mut resolver =
+                Resolver { declared, scope: &scope, resolved, chain: Vec::new(), is_truncated: false, steps };
+            let result = resolver.resolve(name);
+            (resolved, steps) = (resolver.resolved, resolver.steps);
+            match result {
+                None => log.invalid(
                     &path.key(name),
-                    one.location,
-                    format!("with its variables put in the value of `{name}` has more than {MAX_VALUE_BYTES} bytes"),
+                    variable.location,
+                    format!("the expanded value of `{name}` has more than {MAX_VALUE_BYTES} bytes"),
                 ),
                 Some(pieces) => {
-                    let value = match joined(&pieces) {
+                    let value = match literal_text(&pieces) {
                         Some(text) => Value::Fixed(text),
-                        None => Value::AtRunTime(pieces),
+                        None => Value::Runtime(pieces),
                     };
                     scope.values.insert(name.clone(), value);
                 }
@@ -187,46 +190,46 @@ impl Scope {
         scope
     }
 
-    /// The variables whose values are known.
+    /// Returns the variables with known values.
     pub(crate) fn fixed_values(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().filter_map(|(name, value)| match value {
             Value::Fixed(text) => Some((name.as_str(), text.as_str())),
-            Value::AtRunTime(_) => None,
+            Value::Runtime(_) => None,
         })
     }
 
-    /// The value of `name`, if it is known and the same for all of the job.
-    pub(crate) fn fixed(&self, name: &str) -> Option<String> {
+    /// Returns the value of `name`, if it is known and the same in the whole job.
+    pub(crate) fn fixed_value(&self, name: &str) -> Option<String> {
         if self.varying.contains(name) {
             return None;
         }
         match self.values.get(name) {
             Some(Value::Fixed(text)) => Some(text.clone()),
-            Some(Value::AtRunTime(_)) => None,
+            Some(Value::Runtime(_)) => None,
             None => self.constants.get(name).cloned(),
         }
     }
 
-    /// What the value of `name` is made of, where the file says so and it is known to a running job only.
-    pub(crate) fn run_time(&self, name: &str) -> Option<&[Piece]> {
+    /// Returns the parts of the value of `name`, if the file sets it but only a running job knows it.
+    pub(crate) fn runtime_pieces(&self, name: &str) -> Option<&[Piece]> {
         match self.values.get(name) {
-            Some(Value::AtRunTime(pieces)) if !self.varying.contains(name) => Some(pieces),
+            Some(Value::Runtime(pieces)) if !self.varying.contains(name) => Some(pieces),
             _ => None,
         }
     }
 
-    /// Shell lines that set the variables whose values a running job knows.
+    /// Returns the shell commands that set the variables whose values only a running job knows.
     pub(crate) fn exports(&self) -> Vec<String> {
         let line = |(name, value): (&String, &Value)| match value {
-            Value::AtRunTime(pieces) if !self.varying.contains(name) => {
-                Some(format!("export {name}=\"{}\"", in_shell(pieces)))
+            Value::Runtime(pieces) if !self.varying.contains(name) => {
+                Some(format!("export {name}=\"{}\"", quote_for_shell(pieces)))
             }
             _ => None,
         };
         self.values.iter().filter_map(line).collect()
     }
 
-    /// A text with references as native files have them; else the name that is not known.
+    /// Returns a text with native references, or the name of the first unknown variable.
     pub(crate) fn references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
         self.write(&pieces(text), &mut out)?;
@@ -239,8 +242,8 @@ impl Scope {
                 Piece::Text(text) if text.contains('$') => return Err("$".to_owned()),
                 Piece::Text(text) => out.push_str(text),
                 Piece::Name(name) => match self.values.get(name) {
-                    Some(Value::AtRunTime(inner)) if !self.varying.contains(name) => {
-                        // What is left in it are names that are no variables of the file.
+                    Some(Value::Runtime(inner)) if !self.varying.contains(name) => {
+                        // The remaining names are not variables of the file.
                         for piece in inner {
                             match piece {
                                 Piece::Name(name) => self.name(name, out)?,
@@ -249,7 +252,7 @@ impl Scope {
                             }
                         }
                     }
-                    Some(_) => refer(name, out),
+                    Some(_) => push_reference(name, out),
                     None => self.name(name, out)?,
                 },
             }
@@ -261,14 +264,14 @@ impl Scope {
         if let Some(text) = self.constants.get(name) {
             out.push_str(text);
         } else if self.varying.contains(name) || predefined::is_of_execution(name) || name == "CI_JOB_NAME" {
-            refer(name, out);
+            push_reference(name, out);
         } else {
             return Err(name.to_owned());
         }
         Ok(())
     }
 
-    /// A path or a glob below the sources; what is not known becomes a `*`, and is then named.
+    /// Returns a path or a glob relative to the sources. An unknown variable becomes a `*`, and is returned.
     pub(crate) fn glob(&self, text: &str) -> (String, Option<String>) {
         let mut out = String::with_capacity(text.len());
         let mut unknown = None;
@@ -276,7 +279,7 @@ impl Scope {
             match piece {
                 Piece::Text(text) => out.push_str(&text),
                 Piece::Name(name) => {
-                    if let Some(text) = self.fixed(&name) {
+                    if let Some(text) = self.fixed_value(&name) {
                         out.push_str(&text);
                     } else {
                         out.push('*');
@@ -285,31 +288,31 @@ impl Scope {
                 }
             }
         }
-        let within = out.strip_prefix(predefined::WORKSPACE_DIR).map(|rest| rest.trim_start_matches('/'));
-        let within = within.map(|rest| if rest.is_empty() { "./" } else { rest }.to_owned());
-        (within.unwrap_or(out), unknown)
+        let relative = out.strip_prefix(predefined::WORKSPACE_DIR).map(|rest| rest.trim_start_matches('/'));
+        let relative = relative.map(|rest| if rest.is_empty() { "./" } else { rest }.to_owned());
+        (relative.unwrap_or(out), unknown)
     }
 
-    /// A text with all its variables put in, if they are known.
-    pub(crate) fn known(&self, text: &str) -> Result<String, String> {
+    /// Returns a text with all variables expanded, or the name of the first unknown one.
+    pub(crate) fn expand(&self, text: &str) -> Result<String, String> {
         pieces(text)
             .into_iter()
             .map(|piece| match piece {
                 Piece::Text(text) => Ok(text),
-                Piece::Name(name) => self.fixed(&name).ok_or(name),
+                Piece::Name(name) => self.fixed_value(&name).ok_or(name),
             })
             .collect()
     }
 }
 
-/// Adds `${name}`.
-fn refer(name: &str, out: &mut String) {
+/// Appends `${name}`.
+fn push_reference(name: &str, out: &mut String) {
     out.push_str("${");
     out.push_str(name);
     out.push('}');
 }
 
-fn joined(pieces: &[Piece]) -> Option<String> {
+fn literal_text(pieces: &[Piece]) -> Option<String> {
     pieces
         .iter()
         .map(|piece| match piece {
@@ -319,12 +322,12 @@ fn joined(pieces: &[Piece]) -> Option<String> {
         .collect()
 }
 
-/// The parts between double quotes of a shell.
-fn in_shell(pieces: &[Piece]) -> String {
+/// Returns the parts in the form for double quotes in a shell.
+fn quote_for_shell(pieces: &[Piece]) -> String {
     let mut out = String::new();
     for piece in pieces {
         match piece {
-            Piece::Name(name) => refer(name, &mut out),
+            Piece::Name(name) => push_reference(name, &mut out),
             Piece::Text(text) => {
                 for c in text.chars() {
                     if matches!(c, '\\' | '"' | '`' | '$') {
@@ -339,45 +342,47 @@ fn in_shell(pieces: &[Piece]) -> String {
 }
 
 struct Resolver<'a> {
-    given: &'a Variables,
+    declared: &'a Variables,
     scope: &'a Scope,
-    done: HashMap<String, Option<Vec<Piece>>>,
+    resolved: HashMap<String, Option<Vec<Piece>>>,
     chain: Vec<String>,
-    /// Whether something was left out as it leads back to where one comes from, so that the result is not the same for others.
-    cut: bool,
+    /// Whether a reference was not expanded because it is circular, so that the result is not valid for other
+    /// variables.
+    is_truncated: bool,
     steps: usize,
 }
 
 impl Resolver<'_> {
-    /// The parts of a variable's value, other variables of the file put in; `None` where it becomes too long.
+    /// Returns the parts of a variable's value with other variables of the file expanded; `None` if it becomes too
+    /// long.
     fn resolve(&mut self, name: &str) -> Option<Vec<Piece>> {
-        if let Some(done) = self.done.get(name) {
-            return done.clone();
+        if let Some(result) = self.resolved.get(name) {
+            return result.clone();
         }
-        let given = self.given.get(name)?;
-        if !given.expand {
-            return Some(vec![Piece::Text(given.text.clone())]);
+        let declared = self.declared.get(name)?;
+        if !declared.expand {
+            return Some(vec![Piece::Text(declared.text.clone())]);
         }
         self.chain.push(name.to_owned());
-        let before = std::mem::take(&mut self.cut);
+        let before = std::mem::take(&mut self.is_truncated);
         self.steps += 1;
         let mut out: Vec<Piece> = Vec::new();
         let mut length = 0;
-        let mut fits = self.steps <= MAX_STEPS;
-        for piece in if fits { pieces(&given.text) } else { Vec::new() } {
+        let mut is_within_limits = self.steps <= MAX_STEPS;
+        for piece in if is_within_limits { pieces(&declared.text) } else { Vec::new() } {
             let inner = match &piece {
                 Piece::Text(_) => vec![piece],
                 Piece::Name(other) => {
                     if let Some(text) = self.scope.constants.get(other.as_str()) {
                         vec![Piece::Text(text.clone())]
                     } else if self.chain.contains(other) || self.chain.len() >= MAX_DEPTH {
-                        self.cut = true;
+                        self.is_truncated = true;
                         vec![piece]
-                    } else if self.given.contains_key(other) && !self.scope.varying.contains(other) {
+                    } else if self.declared.contains_key(other) && !self.scope.varying.contains(other) {
                         if let Some(inner) = self.resolve(other) {
                             inner
                         } else {
-                            fits = false;
+                            is_within_limits = false;
                             break;
                         }
                     } else {
@@ -395,16 +400,16 @@ impl Resolver<'_> {
                 }
             }
             if length > MAX_VALUE_BYTES {
-                fits = false;
+                is_within_limits = false;
                 break;
             }
         }
         self.chain.pop();
-        let result = fits.then_some(out);
-        if !self.cut || self.chain.is_empty() {
-            self.done.insert(name.to_owned(), result.clone());
+        let result = is_within_limits.then_some(out);
+        if !self.is_truncated || self.chain.is_empty() {
+            self.resolved.insert(name.to_owned(), result.clone());
         }
-        self.cut |= before;
+        self.is_truncated |= before;
         result
     }
 }

@@ -4,16 +4,16 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 of bytes, in 64 lower-case hex digits.
+/// Returns the SHA-256 of bytes, as 64 lowercase hex digits.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
-/// The SHA-256 of a value's JSON, in 64 lower-case hex digits.
+/// Returns the SHA-256 of a value's JSON, as 64 lowercase hex digits.
 ///
 /// # Errors
-/// The value cannot be written as JSON.
+/// Returns an error if the value cannot be serialized.
 pub fn json_digest(value: &impl Serialize) -> Result<String, serde_json::Error> {
     serde_json::to_vec(value).map(|json| sha256_hex(&json))
 }

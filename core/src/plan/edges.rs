@@ -1,18 +1,18 @@
-//! Who waits for whom: the edges of a plan.
+//! The edges of a plan: which nodes wait for which.
 
 use super::model::{Gate, NodeIx, Plan, index};
 use crate::pipeline::Pipeline;
 use std::collections::HashMap;
 
 impl Plan {
-    /// The jobs that others name for their artifacts, matrix variants put in.
-    pub(super) fn name_dependencies(&mut self, pipeline: &Pipeline, variants_of: &[Vec<u32>]) {
+    /// Resolves `dependencies`, the jobs whose artifacts a job names, to matrix variants.
+    pub(super) fn resolve_dependencies(&mut self, pipeline: &Pipeline, variants_of: &[Vec<u32>]) {
         let by_name: HashMap<&str, usize> =
             pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
         for (file_ix, job) in pipeline.jobs.iter().enumerate() {
             let Some(named) = &job.dependencies else { continue };
-            let places = named.iter().filter_map(|name| by_name.get(name.as_str()));
-            let mut from: Vec<u32> = places.flat_map(|ix| &variants_of[*ix]).copied().collect();
+            let indices = named.iter().filter_map(|name| by_name.get(name.as_str()));
+            let mut from: Vec<u32> = indices.flat_map(|ix| &variants_of[*ix]).copied().collect();
             from.sort_unstable();
             for variant in &variants_of[file_ix] {
                 self.jobs[*variant as usize].dependencies = Some(from.clone());
@@ -20,7 +20,7 @@ impl Plan {
         }
     }
 
-    /// Edges of the jobs that name their needs; a need with several variants goes through one gate.
+    /// Adds the edges of jobs with `needs`; a need with several variants goes through one gate.
     pub(super) fn join_needs(&mut self, pipeline: &Pipeline, variants_of: &[Vec<u32>]) {
         let by_name: HashMap<&str, usize> =
             pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
@@ -51,7 +51,7 @@ impl Plan {
         }
     }
 
-    /// Edges of the jobs that name no needs: one gate after each stage that somebody waits for.
+    /// Adds the edges of jobs without `needs`: one gate after each stage that a job waits for.
     pub(super) fn join_stages(&mut self, stage_of: &HashMap<&str, usize>) {
         let last = self.jobs.iter().filter_map(|job| job.after_stages).max().unwrap_or(0) as usize;
         let mut before: Option<NodeIx> = None;

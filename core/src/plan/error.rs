@@ -1,72 +1,72 @@
-//! Why a pipeline cannot be planned.
+//! Errors of planning.
 
 use super::{matrix::MAX_JOBS, size::MAX_PLAN_BYTES};
 use serde::{Deserialize, Serialize};
 
-/// A job that its rules left out.
+/// A job that its rules exclude.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExcludedJob {
     /// Its name in the file.
     pub job: String,
-    /// What decided so, such as "does not hold: if branch == default_branch".
+    /// The reason, such as "`branch == default_branch` does not hold".
     pub why: String,
 }
 
-/// A pipeline that cannot be planned. The checker finds these with their place in the file; this is the guard for
-/// a pipeline that did not come through it.
+/// A pipeline that cannot be planned. The checker reports these errors with their location in the file; this type
+/// covers pipelines that it has not checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// A need that is no job.
+    /// A need is not a job.
     #[error("job `{job}` needs `{need}`, which is not a job of this pipeline")]
     UnknownNeed {
-        /// Who needs.
+        /// The job.
         job: String,
-        /// What.
+        /// Its need.
         need: String,
     },
-    /// A stage that is not declared.
+    /// A stage is not declared.
     #[error("job `{job}` is in stage `{stage}`, which is not a stage of this pipeline")]
     UnknownStage {
-        /// Who.
+        /// The job.
         job: String,
-        /// Where.
+        /// Its stage.
         stage: String,
     },
-    /// A need that runs after the job.
+    /// A need is in a later stage.
     #[error("job `{job}` needs `{need}`, which is in a later stage")]
     LaterStage {
-        /// Who needs.
+        /// The job.
         job: String,
-        /// What.
+        /// Its need.
         need: String,
     },
-    /// Jobs that wait for each other.
+    /// Jobs wait for each other.
     #[error("jobs wait for each other: {}", .0.join(" -> "))]
     Cycle(Vec<String>),
-    /// Too many jobs after matrix expansion.
-    #[error("the pipeline has {0} jobs once its matrices are expanded; {MAX_JOBS} are the most")]
+    /// There are too many jobs after matrix expansion.
+    #[error("the pipeline has {0} jobs once its matrices are expanded; the limit is {MAX_JOBS}")]
     TooManyJobs(usize),
-    /// Too much text after matrix expansion.
+    /// There is too much text after matrix expansion.
     #[error(
-        "the pipeline's jobs come to {0} bytes once its matrices are expanded; {MAX_PLAN_BYTES} are the most"
+        "the pipeline's jobs have {0} bytes once its matrices are expanded; the limit is {MAX_PLAN_BYTES}"
     )]
     TooLarge(u64),
-    /// A condition that came to nothing.
-    #[error("the condition of job `{job}` cannot be told: {why}; it is: {condition}")]
+    /// A condition could not be evaluated.
+    #[error("the condition of job `{job}` cannot be evaluated: {why}; the condition is: {condition}")]
     Condition {
-        /// Whose.
+        /// The job.
         job: String,
         /// Its text.
         condition: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// No job at all.
+    /// The pipeline has no job.
     #[error("the pipeline has no job")]
     Empty,
-    /// Conditions left out all jobs.
+    /// Conditions exclude all jobs.
     #[error(
-        "no job takes part, as conditions (`if` or `rules`) left out all: {}",
+        "no job runs, because conditions (`if` or `rules`) exclude all jobs: {}",
         .0.iter().map(|left| format!("`{}`: {}", left.job, left.why)).collect::<Vec<_>>().join("; ")
     )]
     AllLeftOut(Vec<ExcludedJob>),

@@ -1,4 +1,4 @@
-//! Makes the plan of a pipeline.
+//! Creates the plan of a pipeline.
 
 use super::{
     error::PlanError,
@@ -14,23 +14,25 @@ use indexmap::IndexMap;
 use std::collections::HashMap;
 
 impl Plan {
-    /// The plan of `pipeline` where nothing is known but `overrides`, variables that win over the file's.
+    /// Plans `pipeline` without any facts except `overrides`, variables that override the file's.
     pub fn new(pipeline: &Pipeline, overrides: &IndexMap<String, String>) -> Result<Self, PlanError> {
         Self::of(pipeline, &Facts::of_variables(overrides.clone()))
     }
 
-    /// The plan of `pipeline` for an execution of which `facts` are known.
+    /// Plans `pipeline` for an execution with these facts.
     pub fn of(pipeline: &Pipeline, facts: &Facts) -> Result<Self, PlanError> {
         Self::of_decisive(pipeline, facts).map(|(plan, _)| plan)
     }
 
-    /// The same, and the facts without the paths that decided nothing: with these, the same plan comes out. They are what is to be
-    /// recorded, since a commit may have very many paths and a file only so many globs.
+    /// Like [`Self::of`], and also returns the facts without the paths that decided nothing, which give the same plan.
+    /// These are recorded, because a commit may have very many paths, but a file only few globs.
     pub fn of_decisive(pipeline: &Pipeline, facts: &Facts) -> Result<(Self, Facts), PlanError> {
-        let all =
-            pipeline.jobs.iter().fold(0_usize, |all, job| all.saturating_add(matrix::count(&job.matrix)));
-        if all > MAX_JOBS {
-            return Err(PlanError::TooManyJobs(all));
+        let job_count = pipeline
+            .jobs
+            .iter()
+            .fold(0_usize, |job_count, job| job_count.saturating_add(matrix::count(&job.matrix)));
+        if job_count > MAX_JOBS {
+            return Err(PlanError::TooManyJobs(job_count));
         }
         let bytes = size::expanded_bytes(pipeline, facts);
         if bytes > MAX_PLAN_BYTES {
@@ -47,7 +49,7 @@ impl Plan {
         let order = order::order(pipeline, &stage_of)?;
         let predefined = predefined::of_execution(facts, &pipeline.name);
         let mut jobs: Vec<PlannedJob> = Vec::new();
-        // By the job's place in the file: the indices of its variants.
+        // For each job, by its position in the file: the indices of its variants.
         let mut variants_of: Vec<Vec<u32>> = vec![Vec::new(); pipeline.jobs.len()];
         for file_ix in order {
             let job = &pipeline.jobs[file_ix];
@@ -59,17 +61,17 @@ impl Plan {
                 variables.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
                 variables.extend(overrides.clone());
                 let name = matrix::variant_name(&job.name, &values);
-                let put_in = |text: &str| {
+                let expand = |text: &str| {
                     substitute(text, |reference| {
-                        let given = variables.get(reference).map(String::as_str);
-                        given
+                        let value = variables.get(reference).map(String::as_str);
+                        value
                             .or_else(|| references::builtin(reference, &pipeline.name, &name, facts))
                             .or_else(|| predefined.get(reference).map(String::as_str))
                             .or_else(|| predefined::is_of_execution(reference).then_some(""))
                     })
                 };
-                let image = put_in(&job.image);
-                let surroundings = job.surroundings.with_texts(put_in);
+                let image = expand(&job.image);
+                let surroundings = job.surroundings.with_texts(expand);
                 jobs.push(PlannedJob {
                     name,
                     base_name: job.name.clone(),
@@ -111,7 +113,7 @@ impl Plan {
         };
         plan.join_needs(pipeline, &variants_of);
         plan.join_stages(&stage_of);
-        plan.name_dependencies(pipeline, &variants_of);
+        plan.resolve_dependencies(pipeline, &variants_of);
         let (changed, files) = paths;
         let decisive = Facts {
             trigger: facts.trigger,

@@ -1,35 +1,36 @@
-//! The variants of a job with a matrix.
+//! Expansion of a job's matrix into variants.
 
 use indexmap::IndexMap;
 
-/// The most jobs that one execution may have.
+/// Maximum number of jobs in one execution.
 pub const MAX_JOBS: usize = 10_000;
 
-/// How many variants a matrix has.
+/// Returns the number of variants of a matrix.
 pub(super) fn count(matrix: &IndexMap<String, Vec<String>>) -> usize {
     matrix.values().fold(1, |count, values| count.saturating_mul(values.len()))
 }
 
-/// Every combination of the matrix's values, the last key varying fastest; one empty one without a matrix.
+/// Returns every combination of the matrix's values, the last key varying fastest; without a matrix, one empty
+/// combination.
 pub(super) fn combinations(matrix: &IndexMap<String, Vec<String>>) -> Vec<Vec<(String, String)>> {
-    let mut all = vec![Vec::new()];
+    let mut combinations = vec![Vec::new()];
     for (key, values) in matrix {
-        all = all
+        combinations = combinations
             .into_iter()
-            .flat_map(|before: Vec<(String, String)>| {
+            .flat_map(|prefix: Vec<(String, String)>| {
                 values.iter().map(move |value| {
-                    let mut longer = before.clone();
-                    longer.push((key.clone(), value.clone()));
-                    longer
+                    let mut combination = prefix.clone();
+                    combination.push((key.clone(), value.clone()));
+                    combination
                 })
             })
             .take(MAX_JOBS + 1)
             .collect();
     }
-    all
+    combinations
 }
 
-/// The name of a job with these values of its matrix.
+/// Returns the name of the variant with these matrix values.
 pub(super) fn variant_name(base: &str, values: &[(String, String)]) -> String {
     if values.is_empty() {
         return base.to_owned();

@@ -1,4 +1,4 @@
-//! A plan: its jobs, its gates, and who waits for whom.
+//! The plan: jobs, gates, and their dependencies.
 
 use super::error::ExcludedJob;
 use crate::execution::{discovery::Discovery, retry::RetryFor};
@@ -18,110 +18,110 @@ pub enum NodeIx {
     Gate(u32),
 }
 
-/// All jobs of one execution, in an order in which they could run one by one.
+/// All jobs of one execution, in an order in which they could run one after another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Name of the pipeline.
+    /// The pipeline's name.
     pub pipeline_name: String,
-    /// Stages in order.
+    /// Stage names in order.
     pub stages: Vec<String>,
-    /// Jobs: each comes after everything that it waits for.
+    /// Jobs: each comes after all jobs that it waits for.
     pub jobs: Vec<PlannedJob>,
     /// Gates.
     pub gates: Vec<Gate>,
-    /// Jobs that are no part of the execution, in the order of the file.
+    /// Jobs that are excluded from the execution, in the order of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<ExcludedJob>,
 }
 
-/// One job, its matrix values put in.
+/// One job with its matrix values applied.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlannedJob {
-    /// Unique: the name in the file, and its matrix values: `unit [features=all]`.
+    /// Unique name: the name in the file with the matrix values, such as `unit [features=all]`.
     pub name: String,
     /// The name in the file.
     pub base_name: String,
     /// Stage.
     pub stage: String,
-    /// Image, variables put in.
+    /// Image, with variables substituted.
     pub image: String,
     /// Commands.
     pub script: Vec<String>,
-    /// Variables of the pipeline, the job, its matrix values and the overrides, the later winning.
+    /// Variables of the pipeline, the job, its matrix values and the overrides; later ones win.
     pub variables: IndexMap<String, String>,
-    /// What it waits for, for people: names of jobs; for a job without `needs` empty, see `after_stage`.
+    /// Names of the jobs that it waits for, for display; empty for a job without `needs`, see `after_stages`.
     pub needs: Vec<String>,
-    /// For a job without `needs`: how many stages must be over before it starts.
+    /// For a job without `needs`: the number of stages that must end before it starts.
     pub after_stages: Option<u32>,
-    /// How many nodes must arrive before it may start.
+    /// Number of arrivals that it waits for.
     pub waits_for: u32,
-    /// The nodes at which it arrives when it ends.
+    /// The nodes that its end arrives at.
     pub releases: Vec<NodeIx>,
-    /// Jobs whose artifacts it gets when it named its `needs`; without `needs` it gets those of all earlier stages.
+    /// Jobs whose artifacts it receives if it has `needs`; without `needs` it receives those of all earlier stages.
     pub needs_jobs: Vec<u32>,
-    /// Jobs whose artifacts it gets instead, where it names them.
+    /// Jobs whose artifacts it receives instead, if it has `dependencies`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Vec<u32>>,
-    /// Whether its failure counts as success for what waits for it.
+    /// Whether its failure is tolerated.
     pub allow_failure: bool,
-    /// Extra tries.
+    /// Number of additional attempts.
     pub retry: u32,
-    /// Which failures they are for.
+    /// The failures that `retry` applies to.
     #[serde(default, skip_serializing_if = "RetryFor::is_any")]
     pub retry_for: RetryFor,
-    /// Seconds.
+    /// Time limit in seconds.
     pub timeout_s: u64,
     /// Working directory.
     pub working_dir: Option<String>,
-    /// Limits.
+    /// Resource limits.
     pub resources: Resources,
     /// When the image is pulled.
     pub pull_policy: PullPolicy,
-    /// What it leaves.
+    /// The artifacts to upload.
     pub artifacts: Option<Artifacts>,
-    /// On what end of what it waits for it runs.
+    /// When to run, given how its dependencies ended.
     #[serde(default, skip_serializing_if = "When::is_default")]
     pub when: When,
-    /// Exit codes of its script that count as success for what waits for it.
+    /// Exit codes of its script that are tolerated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_exit_codes: Vec<i32>,
     /// Labels that its worker must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs_on: BTreeMap<String, String>,
-    /// What it has around its script, references put in.
+    /// The options besides its script, with references substituted.
     #[serde(default, skip_serializing_if = "JobOptions::is_empty")]
     pub surroundings: JobOptions,
-    /// Instead of a script: what the worker is to find out about the commit.
+    /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
 }
 
 impl PlannedJob {
-    /// Whether `name` is its own, or that in the file, which its variants share.
+    /// Whether `name` is its own name, or the name in the file, which its variants share.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         self.name == name || self.base_name == name
     }
 
-    /// Whether nobody has to approve it: later stages do not wait for it.
+    /// Whether later stages do not wait for it, because its approval is optional.
     #[must_use]
     pub fn is_optional(&self) -> bool {
         self.when == When::Manual && self.allow_failure
     }
 }
 
-/// A node that runs nothing: it passes on once all that it waits for has ended.
+/// A node that runs nothing: it notifies its dependents once all its dependencies have ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
-    /// How many nodes must arrive.
+    /// Number of arrivals that it waits for.
     pub waits_for: u32,
-    /// The nodes at which it arrives then.
+    /// The nodes that it then arrives at.
     pub releases: Vec<NodeIx>,
 }
 
 impl Plan {
-    /// A digest of which nodes there are and how they hang together. What is recorded of an execution names its nodes by their
-    /// index, so that a plan that is made again must have the same digest.
+    /// Returns a digest of the nodes and edges. Records refer to nodes by index, so that a plan that is computed again
+    /// must have the same digest.
     #[must_use]
     pub fn digest(&self) -> String {
         use sha2::{Digest, Sha256};
@@ -145,7 +145,7 @@ impl Plan {
         HEXLOWER.encode(&hash.finalize()[..16])
     }
 
-    /// The nodes that `node` arrives at.
+    /// Returns the nodes that `node` arrives at.
     #[must_use]
     pub fn releases(&self, node: NodeIx) -> &[NodeIx] {
         match node {
@@ -154,12 +154,13 @@ impl Plan {
         }
     }
 
-    /// Jobs that wait for nothing, in order.
+    /// Returns the jobs that wait for nothing, in order.
     pub fn roots(&self) -> impl Iterator<Item = u32> + '_ {
         self.jobs.iter().enumerate().filter(|(_, job)| job.waits_for == 0).map(|(ix, _)| index(ix))
     }
 
-    /// Indices of the jobs whose artifacts `job` gets, in order: those it names, else those it needs, else all of earlier stages.
+    /// Returns the indices of the jobs whose artifacts `job` receives, in order: its `dependencies`, else its `needs`,
+    /// else all jobs of earlier stages.
     #[must_use]
     pub fn artifact_sources(&self, job: u32) -> Vec<u32> {
         let job = &self.jobs[job as usize];
@@ -175,7 +176,7 @@ impl Plan {
     }
 }
 
-/// Plans are bounded by [`MAX_JOBS`], so an index always fits.
+/// Converts an index. Plans are bounded by [`MAX_JOBS`], so it always fits.
 pub(super) fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

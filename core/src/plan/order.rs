@@ -1,17 +1,17 @@
-//! The order in which jobs could run one by one.
+//! Topological order of a pipeline's jobs.
 
 use std::collections::HashMap;
 
 use super::error::PlanError;
 use crate::pipeline::Pipeline;
 
-/// Places in the file, ordered so that each job comes after its needs; among the possible orders the one nearest to
-/// stage order, then file order.
+/// Returns the positions of jobs in the file, ordered so that each job comes after its needs; among the possible
+/// orders, the one closest to stage order, then file order.
 pub(super) fn order(pipeline: &Pipeline, stage_of: &HashMap<&str, usize>) -> Result<Vec<usize>, PlanError> {
     let by_name: HashMap<&str, usize> =
         pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
     let mut missing = vec![0_usize; pipeline.jobs.len()];
-    let mut dependants: Vec<Vec<usize>> = vec![Vec::new(); pipeline.jobs.len()];
+    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); pipeline.jobs.len()];
     let mut stages = Vec::with_capacity(pipeline.jobs.len());
     for (ix, job) in pipeline.jobs.iter().enumerate() {
         let stage = stage_of
@@ -26,45 +26,46 @@ pub(super) fn order(pipeline: &Pipeline, stage_of: &HashMap<&str, usize>) -> Res
                 return Err(PlanError::LaterStage { job: job.name.clone(), need: need.clone() });
             }
             missing[ix] += 1;
-            dependants[*need_ix].push(ix);
+            dependents[*need_ix].push(ix);
         }
     }
     let mut ready: std::collections::BTreeSet<(usize, usize)> =
         (0..missing.len()).filter(|ix| missing[*ix] == 0).map(|ix| (stages[ix], ix)).collect();
-    let mut done = Vec::with_capacity(missing.len());
+    let mut sorted = Vec::with_capacity(missing.len());
     while let Some((_, ix)) = ready.pop_first() {
-        done.push(ix);
-        for &next in &dependants[ix] {
+        sorted.push(ix);
+        for &next in &dependents[ix] {
             missing[next] -= 1;
             if missing[next] == 0 {
                 ready.insert((stages[next], next));
             }
         }
     }
-    if done.len() == missing.len() {
-        Ok(done)
+    if sorted.len() == missing.len() {
+        Ok(sorted)
     } else {
         Err(PlanError::Cycle(cycle(pipeline, &by_name, &missing)))
     }
 }
 
-/// One whole cycle among the jobs that still miss something, its first job again at the end.
+/// Returns one cycle among the jobs with missing needs; its first job is repeated at the end.
 fn cycle(pipeline: &Pipeline, by_name: &HashMap<&str, usize>, missing: &[usize]) -> Vec<String> {
-    let mut at = missing.iter().position(|count| *count > 0).unwrap_or(0);
-    let mut seen_at: HashMap<usize, usize> = HashMap::new();
+    let mut current = missing.iter().position(|count| *count > 0).unwrap_or(0);
+    let mut visited_at: HashMap<usize, usize> = HashMap::new();
     let mut path = Vec::new();
     loop {
-        if let Some(start) = seen_at.get(&at) {
-            // Needs were followed backwards; read forwards the cycle runs from need to dependant.
+        if let Some(start) = visited_at.get(&current) {
+            // Needs were followed backwards; read forwards, the cycle leads from need to dependent.
             let mut names: Vec<String> = path[*start..].to_vec();
-            names.push(pipeline.jobs[at].name.clone());
+            names.push(pipeline.jobs[current].name.clone());
             return names;
         }
-        seen_at.insert(at, path.len());
-        path.push(pipeline.jobs[at].name.clone());
-        let stuck = pipeline.jobs[at].needs.iter().flatten().filter_map(|need| by_name.get(need.as_str()));
-        match stuck.copied().find(|ix| missing[*ix] > 0) {
-            Some(next) => at = next,
+        visited_at.insert(current, path.len());
+        path.push(pipeline.jobs[current].name.clone());
+        let needs =
+            pipeline.jobs[current].needs.iter().flatten().filter_map(|need| by_name.get(need.as_str()));
+        match needs.copied().find(|ix| missing[*ix] > 0) {
+            Some(next) => current = next,
             None => return path,
         }
     }

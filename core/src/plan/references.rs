@@ -1,8 +1,8 @@
-//! What references in texts stand for besides variables.
+//! The built-in references in texts, besides variables.
 
 use crate::execution::facts::Facts;
 
-/// What a reference may stand for besides a variable; a variable of the same name wins.
+/// Returns the value of a built-in reference; a variable of the same name takes precedence.
 pub(super) fn builtin<'a>(
     reference: &str,
     pipeline: &'a str,

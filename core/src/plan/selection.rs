@@ -1,4 +1,4 @@
-//! Which jobs are part of an execution, and how: what their rules say.
+//! Selects the jobs of an execution by their rules.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -11,14 +11,14 @@ use crate::execution::facts::Facts;
 use crate::execution::predefined;
 use crate::pipeline::{Job, Pipeline, Rule, RuleOutcome};
 
-/// The pipeline that is left once rules were looked at: its jobs as their rules have them, without needs of those that were
-/// left out, and without stages that nobody is in.
+/// Applies the rules: returns the pipeline with the selected jobs, without needs that refer to excluded jobs, and
+/// without empty stages.
 pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Selected<'a>, PlanError> {
     if pipeline.jobs.iter().all(|job| job.rules.is_empty()) {
         let paths = Paths::of(facts).decisive();
         return Ok(Selected { pipeline: Cow::Borrowed(pipeline), left_out: Vec::new(), paths });
     }
-    let mut judge = JobSelector {
+    let mut selector = JobSelector {
         pipeline,
         facts,
         paths: Paths::of(facts),
@@ -28,17 +28,17 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
     let mut jobs = Vec::with_capacity(pipeline.jobs.len());
     let mut left_out = Vec::new();
     for job in &pipeline.jobs {
-        match judge.decide(job)? {
+        match selector.decide(job)? {
             SelectionResult::Out(why) => left_out.push(ExcludedJob { job: job.name.clone(), why }),
             SelectionResult::In(None) => jobs.push(job.clone()),
-            SelectionResult::In(Some(rule)) => jobs.push(ruled(job, rule)),
+            SelectionResult::In(Some(rule)) => jobs.push(apply_rule(job, rule)),
         }
     }
-    let gone: HashSet<&str> = left_out.iter().map(|left| left.job.as_str()).collect();
-    if !gone.is_empty() {
+    let excluded: HashSet<&str> = left_out.iter().map(|left| left.job.as_str()).collect();
+    if !excluded.is_empty() {
         for job in &mut jobs {
             for names in [&mut job.needs, &mut job.dependencies].into_iter().flatten() {
-                names.retain(|name| !gone.contains(name.as_str()));
+                names.retain(|name| !excluded.contains(name.as_str()));
             }
         }
     }
@@ -53,19 +53,19 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
         timeout_s: pipeline.timeout_s,
         jobs,
     };
-    Ok(Selected { pipeline: Cow::Owned(selected), left_out, paths: judge.paths.decisive() })
+    Ok(Selected { pipeline: Cow::Owned(selected), left_out, paths: selector.paths.decisive() })
 }
 
-/// What is left of a pipeline.
+/// The result of a selection.
 pub(super) struct Selected<'a> {
     pub(super) pipeline: Cow<'a, Pipeline>,
     pub(super) left_out: Vec<ExcludedJob>,
-    /// The changed paths, and the files, that decided; see [`Paths::decisive`].
+    /// The changed paths and the files that were decisive; see [`Paths::decisive`].
     pub(super) paths: (Option<Vec<String>>, Option<Vec<String>>),
 }
 
-/// The job as the rule that holds has it.
-fn ruled(job: &Job, rule: &Rule) -> Job {
+/// Returns the job as changed by the matching rule.
+fn apply_rule(job: &Job, rule: &Rule) -> Job {
     let mut job = job.clone();
     if let Some(RuleOutcome::When(when)) = rule.then {
         job.when = when;
@@ -89,7 +89,7 @@ struct JobSelector<'a> {
     facts: &'a Facts,
     paths: Paths<'a>,
     predefined: IndexMap<String, String>,
-    /// Many jobs have the same conditions.
+    /// Parsed conditions by text: many jobs have the same conditions.
     conditions: HashMap<&'a str, Condition>,
 }
 
@@ -108,7 +108,7 @@ impl<'a> JobSelector<'a> {
             }
             return Ok(match rule.then {
                 Some(RuleOutcome::Never) => {
-                    SelectionResult::Out(format!("rule {} says never: {}", at + 1, words(rule)))
+                    SelectionResult::Out(format!("rule {} excludes the job: {}", at + 1, describe(rule)))
                 }
                 _ => SelectionResult::In(Some(rule)),
             });
@@ -119,8 +119,8 @@ impl<'a> JobSelector<'a> {
             {
                 format!("`{}` does not hold", text.trim())
             }
-            [only] => format!("its rule does not hold: {}", words(only)),
-            many => format!("none of its {} rules holds", many.len()),
+            [rule] => format!("its rule does not hold: {}", describe(rule)),
+            rules => format!("none of its {} rules holds", rules.len()),
         }))
     }
 
@@ -147,8 +147,8 @@ impl<'a> JobSelector<'a> {
     }
 }
 
-/// What a rule asks for, for people.
-fn words(rule: &Rule) -> String {
+/// Describes the conditions of a rule.
+fn describe(rule: &Rule) -> String {
     let mut parts = Vec::new();
     parts.extend(rule.condition.as_ref().map(|text| format!("if {}", text.trim())));
     for (key, globs) in [("changes", &rule.changes), ("exists", &rule.exists)] {

@@ -1,24 +1,24 @@
-//! Whether a pipeline's `on` fits what happened.
+//! Decides whether an event triggers a pipeline.
 
 use crate::execution::facts::{Facts, Trigger};
 use crate::pipeline::{PullRequestTrigger, PushTrigger, Triggers};
 use std::fmt;
 
-/// Why a pipeline does not start.
+/// Why an event does not start a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotTriggered {
-    /// Its `on` does not name such events.
+    /// Its `on` has no trigger for the event.
     NotNamed(&'static str),
-    /// Its globs for this match another branch, tag or target.
+    /// None of its globs matches the branch, tag or target branch.
     Name {
-        /// What was matched, such as `branch`.
+        /// The kind of name, such as `branch`.
         what: &'static str,
-        /// Its name.
+        /// The name.
         name: String,
     },
-    /// None of the files that changed matches.
+    /// No changed file matches.
     Paths,
-    /// What happened starts pipelines by their names only.
+    /// The event starts pipelines only by name.
     ByHand,
 }
 
@@ -27,14 +27,14 @@ impl fmt::Display for NotTriggered {
         match self {
             Self::NotNamed(what) => write!(f, "its `on` has no `{what}`"),
             Self::Name { what, name } => write!(f, "no glob of its `on` matches the {what} {name}"),
-            Self::Paths => f.write_str("no file changed that its `paths` match"),
-            Self::ByHand => f.write_str("this only looks at the files, and starts none"),
+            Self::Paths => f.write_str("no changed file matches its `paths`"),
+            Self::ByHand => f.write_str("a manual event starts a pipeline only by its name"),
         }
     }
 }
 
-/// Whether `on` has a pipeline start of which `facts` are known. Globs are as the language's own: `*` stays within a name between
-/// slashes, `**` does not. What changed and is not known matches; of tags, changes do not count.
+/// Checks whether `on` starts a pipeline for an event with these facts. `*` in a glob matches within a path segment,
+/// `**` across segments. Unknown changes match; for tags, changes are ignored.
 pub fn starts(on: &Triggers, facts: &Facts) -> Result<(), NotTriggered> {
     match facts.trigger {
         Trigger::Push => push(on.push.as_ref().ok_or(NotTriggered::NotNamed("push"))?, facts),
@@ -49,13 +49,17 @@ pub fn starts(on: &Triggers, facts: &Facts) -> Result<(), NotTriggered> {
 
 fn push(on: &PushTrigger, facts: &Facts) -> Result<(), NotTriggered> {
     if let Some(tag) = &facts.tag {
-        // Who names branches only means branches.
+        // A list of only branches excludes tags.
         let narrowed_to_branches = on.tags.is_empty() && (!on.branches.is_empty() || !on.paths.is_empty());
-        return if narrowed_to_branches { Err(named("tag", tag)) } else { matches(&on.tags, "tag", tag) };
+        return if narrowed_to_branches {
+            Err(name_mismatch("tag", tag))
+        } else {
+            matches(&on.tags, "tag", tag)
+        };
     }
     let branch = facts.branch.as_deref().unwrap_or_default();
     if on.branches.is_empty() && !on.tags.is_empty() && on.paths.is_empty() {
-        return Err(named("branch", branch));
+        return Err(name_mismatch("branch", branch));
     }
     matches(&on.branches, "branch", branch)?;
     paths(&on.paths, facts)
@@ -67,12 +71,12 @@ fn pull_request(on: &PullRequestTrigger, facts: &Facts) -> Result<(), NotTrigger
     paths(&on.paths, facts)
 }
 
-fn named(what: &'static str, name: &str) -> NotTriggered {
+fn name_mismatch(what: &'static str, name: &str) -> NotTriggered {
     NotTriggered::Name { what, name: name.to_owned() }
 }
 
 fn matches(globs: &[String], what: &'static str, name: &str) -> Result<(), NotTriggered> {
-    if globs.is_empty() || any(globs, [name]) { Ok(()) } else { Err(named(what, name)) }
+    if globs.is_empty() || any(globs, [name]) { Ok(()) } else { Err(name_mismatch(what, name)) }
 }
 
 fn paths(globs: &[String], facts: &Facts) -> Result<(), NotTriggered> {
@@ -160,18 +164,18 @@ mod tests {
             ("{ push: }", &main.clone().with_trigger(Trigger::Manual), false),
             ("{ push: }", &main.clone().with_trigger(Trigger::Retry), false),
         ] {
-            let told = on(text, facts);
-            assert_eq!(told.is_ok(), fits, "{text} on {facts:?}: {told:?}");
+            let result = on(text, facts);
+            assert_eq!(result.is_ok(), fits, "{text} on {facts:?}: {result:?}");
         }
     }
 
     #[test]
     fn not_triggered_reason_is_reported() {
         let main = pushed("main", Some(&["a"]));
-        let said = |text| on(text, &main).unwrap_err();
-        assert_eq!(said("{ pull_request: }"), "its `on` has no `push`");
-        assert_eq!(said("{ push: { branches: [dev] } }"), "no glob of its `on` matches the branch main");
-        assert_eq!(said("{ push: { paths: [b] } }"), "no file changed that its `paths` match");
-        assert!(NotTriggered::ByHand.to_string().contains("starts none"));
+        let message = |text| on(text, &main).unwrap_err();
+        assert_eq!(message("{ pull_request: }"), "its `on` has no `push`");
+        assert_eq!(message("{ push: { branches: [dev] } }"), "no glob of its `on` matches the branch main");
+        assert_eq!(message("{ push: { paths: [b] } }"), "no changed file matches its `paths`");
+        assert!(NotTriggered::ByHand.to_string().contains("only by its name"));
     }
 }

@@ -1,4 +1,4 @@
-//! An artifact as it is recorded.
+//! An artifact as recorded.
 
 use crate::{
     api::ArtifactFile,
@@ -7,7 +7,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// An artifact as it is recorded.
+/// An artifact as recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ArtifactRecord {
     /// Its id.
@@ -18,7 +18,7 @@ pub struct ArtifactRecord {
     pub ix: u32,
     /// The job.
     pub job: JobId,
-    /// The attempt that left it.
+    /// The attempt that produced it.
     pub attempt: u32,
     /// The job's name.
     pub job_name: String,
@@ -26,14 +26,14 @@ pub struct ArtifactRecord {
     pub file_path: String,
     /// When it was stored.
     pub uploaded_at: Timestamp,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Hash, hex.
+    /// SHA-256, in hex.
     pub sha256: String,
     /// `identity` or `zstd`.
     pub encoding: String,
     /// Files in it.
     pub files: Vec<ArtifactFile>,
-    /// When it may be removed.
+    /// When it may be deleted.
     pub expires_at: Option<Timestamp>,
 }

@@ -1,4 +1,4 @@
-//! An execution as it is recorded.
+//! An execution as recorded.
 
 use crate::execution::{assignment::Source, discovery::Discovery, facts::Facts, status::ExecutionStatus};
 use crate::pipeline::labels::Labels;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct ExecutionSpec {
     /// Its id.
     pub id: ExecutionId,
-    /// Name of the pipeline.
+    /// The pipeline's name.
     pub pipeline_name: String,
     /// Repository.
     pub repo: String,
@@ -25,24 +25,24 @@ pub struct ExecutionSpec {
     pub commit: Option<String>,
     /// Sources.
     pub source: Source,
-    /// Stages in order.
+    /// Stage names in order.
     pub stages: Vec<String>,
-    /// What it does.
+    /// The task.
     pub task: ExecutionTask,
-    /// The digest of the plan that its nodes are of.
+    /// Digest of the plan that the nodes belong to.
     #[serde(default)]
     pub plan_digest: String,
-    /// Whether all of it waits for an approval; then its nodes are recorded when that is given.
+    /// Whether the whole execution waits for an approval; its nodes are then recorded only with the approval.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
-    /// Overrides of variables, for retries.
+    /// Variables that override the file's, kept for retries.
     pub variables: IndexMap<String, String>,
-    /// What was known of it when its plan was made; without its variables, which stand beside it.
+    /// The facts that the plan was computed from, without the variables, which are stored in `variables`.
     #[serde(default)]
     pub facts: Facts,
     /// What started it.
     pub trigger: Trigger,
-    /// Who.
+    /// The user who requested it.
     pub requested_by: Option<String>,
     /// The execution that this one retries.
     pub retry_of: Option<ExecutionId>,
@@ -52,21 +52,21 @@ pub struct ExecutionSpec {
     pub jobs: u32,
     /// Index of the end node.
     pub end_node: u32,
-    /// Jobs that were carried over from the retried execution: index here, id there.
+    /// Carried-over jobs: index in this execution, id in the retried one.
     pub carried: Vec<(u32, JobId)>,
-    /// Gates that open when somebody approves.
+    /// Gates that an approval opens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<ApprovalGate>,
-    /// Jobs that demand labels of their worker; at most one entry for each job of the file.
+    /// Label requirements of jobs, in the jobs' order; at most one entry for each job of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub demands: Vec<LabelRequirement>,
-    /// Its place among the executions of a group that run one after the other.
+    /// Its position in a concurrency group whose executions run one after another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPosition>,
-    /// When it is canceled if it is not over.
+    /// When it is canceled if it has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
-    /// The trace that it belongs to, as a `traceparent` header.
+    /// The trace that it belongs to, as a `traceparent` header value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
 }
@@ -75,17 +75,17 @@ pub struct ExecutionSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecutionTask {
-    /// It runs the jobs of a pipeline file.
+    /// Runs the jobs of a pipeline file.
     RunPipeline {
-        /// The file's text: its jobs are planned from it again where they are needed, and by retries.
+        /// Text of the file. Jobs are planned from it again when they are needed, and by retries.
         file: String,
     },
-    /// It finds the pipelines of a commit, and starts those whose triggers fit.
+    /// Discovers the pipelines of a commit and starts those whose triggers match.
     DiscoverPipelines(Discovery),
 }
 
 impl ExecutionTask {
-    /// Its kind.
+    /// Returns the kind of the task.
     #[must_use]
     pub const fn kind(&self) -> ExecutionKind {
         match self {
@@ -94,7 +94,7 @@ impl ExecutionTask {
         }
     }
 
-    /// Bytes of the pipeline file; 0 where there is none.
+    /// Returns the size of the pipeline file in bytes; 0 if there is none.
     #[must_use]
     pub const fn file_bytes(&self) -> usize {
         match self {
@@ -104,51 +104,56 @@ impl ExecutionTask {
     }
 }
 
-/// What jobs demand of their worker.
+/// The labels that a range of jobs requires of its worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelRequirement {
-    /// The first of the jobs.
+    /// Index of the first job.
     pub from: u32,
-    /// The last of them.
+    /// Index of the last job.
     pub to: u32,
-    /// The labels that it must have.
+    /// The required labels.
     pub labels: Labels,
 }
 
 impl ExecutionSpec {
-    /// The labels that a job demands of its worker.
+    /// Returns the labels that a job requires of its worker.
     #[must_use]
     pub fn demands_of(&self, job: u32) -> Option<&Labels> {
-        // They are in the jobs' order.
-        let at = self.demands.partition_point(|demand| demand.to < job);
-        self.demands.get(at).filter(|demand| demand.from <= job).map(|demand| &demand.labels)
+        // Entries are in the jobs' order.
+        let at = self.demands.partition_point(|requirement| requirement.to < job);
+        self.demands
+            .get(at)
+            .filter(|requirement| requirement.from <= job)
+            .map(|requirement| &requirement.labels)
     }
 }
 
-/// When an execution that is not over is canceled.
+/// When an execution that has not ended is canceled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadline {
     /// The time.
     pub at: Timestamp,
-    /// Whether its pipeline says so, so that to miss it is a failure; else nobody approved it in time.
+    /// Whether this is the pipeline's timeout, which counts as a failure; otherwise it is the time limit for an
+    /// approval.
     pub is_timeout: bool,
 }
 
-/// A gate that opens when somebody approves.
+/// A gate that an approval opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalGate {
     /// The gate's index.
     pub gate: u32,
-    /// The job that waits for it; `None`: the whole execution does.
+    /// The job that waits for it; `None`: the whole execution waits.
     pub job: Option<u32>,
 }
 
-/// The place of an execution in a group whose executions run one after the other.
+/// The position of an execution in a concurrency group whose executions run one after another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupPosition {
-    /// The key under which the newest of the group is recorded.
+    /// The key of the record of the group's newest execution.
     pub group: String,
-    /// The one before it, which was live when this was made, and the gate here that its end opens.
+    /// The preceding execution, if it had not ended when this one was created, and the gate of this one that its end
+    /// opens.
     pub after: Option<(ExecutionId, u32)>,
 }
 
@@ -163,29 +168,29 @@ pub struct ExecutionState {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Timestamp>,
-    /// Whether a cancel was asked for.
+    /// Whether a cancel was requested.
     #[serde(default, skip_serializing_if = "is_false")]
     pub cancel_requested: bool,
-    /// Whether only its end and the gates that something outside the plan opens are recorded yet: nobody approved it.
+    /// Whether only the end node and the external gates are recorded so far, because the execution is not approved.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unplanned: bool,
-    /// The newer execution that asked for it.
+    /// The newer execution that requested the cancel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ExecutionId>,
-    /// Whether its deadline passed, for which it was canceled.
+    /// Whether it was canceled because its deadline passed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub timed_out: bool,
-    /// The next of its group, and the gate there that this one's end opens.
+    /// The next execution of its group, and the gate there that the end of this one opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed_by: Option<(ExecutionId, u32)>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// An execution as it is recorded.
+/// An execution as recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecutionRecord {
     /// The immutable part.
@@ -199,7 +204,7 @@ pub struct ExecutionRecord {
 }
 
 impl ExecutionRecord {
-    /// The execution as the API shows it.
+    /// Returns the execution as shown by the API.
     #[must_use]
     pub fn summary(&self) -> ExecutionSummary {
         let spec = &self.spec;

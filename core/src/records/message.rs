@@ -1,27 +1,27 @@
-//! Messages for the queue.
+//! Messages of the queue.
 
 use super::node::NodeKey;
 use crate::pipeline::labels::Labels;
 
-/// A job id for the queue.
+/// A message that offers a job to workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedJob {
     /// The job.
     pub node: NodeKey,
-    /// Milliseconds until it may be received, at most 15 minutes; a store may round them up to a second.
+    /// Milliseconds until it may be received, at most 15 minutes; a queue may round up to a second.
     pub delay_ms: u64,
     /// Labels that its receiver must have.
     pub labels: Labels,
 }
 
 impl QueuedJob {
-    /// Of a job that is ready now, and that any worker may run.
+    /// Creates the message of a job that is ready now and that any worker may run.
     #[must_use]
     pub const fn now(node: NodeKey) -> Self {
         Self::after(node, 0)
     }
 
-    /// Of a job that is ready in so many milliseconds, and that any worker may run.
+    /// Creates the message of a job that is ready in `delay_ms` milliseconds and that any worker may run.
     #[must_use]
     pub const fn after(node: NodeKey, delay_ms: u64) -> Self {
         Self { node, delay_ms, labels: Labels::new() }

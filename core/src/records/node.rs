@@ -1,4 +1,4 @@
-//! The nodes of an execution: its jobs, the gates between them, and its end.
+//! The nodes of an execution: its jobs, the gates between them, and its end node.
 
 use crate::execution::{
     retry::RetryFor,
@@ -12,37 +12,37 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Names a node.
+/// Identifies a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeKey {
     /// The execution.
     pub execution: ExecutionId,
-    /// The node's index in it.
+    /// The index of the node in the execution.
     pub ix: u32,
 }
 
-/// The immutable part of a node, as far as the scheduler needs it.
+/// The immutable part of a node that the scheduler needs.
 ///
-/// What has its usual value is left out where it is stored.
+/// Fields with default values are not stored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NodeSpec {
-    /// Name of the job; empty for gates and the end.
+    /// Name of the job; empty for gates and the end node.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// The job's id: [`JobId::of`] the execution and the node's index. Not stored with the rest.
+    /// Id of the job: [`JobId::of`] the execution and the node's index. Not stored with the other fields.
     #[serde(skip)]
     pub job: Option<JobId>,
     /// Whether a failure is tolerated.
     #[serde(skip_serializing_if = "is_false")]
     pub allow_failure: bool,
-    /// How many more times a failed job is tried.
+    /// Number of additional attempts after a failure.
     #[serde(skip_serializing_if = "is_zero")]
     pub retry: u32,
-    /// Which failures that is for.
+    /// The failures that `retry` applies to.
     #[serde(skip_serializing_if = "RetryFor::is_any")]
     pub retry_for: RetryFor,
-    /// Nodes that are notified when this one is over.
+    /// Nodes that are notified when this one has ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<u32>,
     /// When a job runs, given how its dependencies ended.
@@ -51,25 +51,26 @@ pub struct NodeSpec {
     /// Exit codes of a job's script that are tolerated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow_exit_codes: Vec<i32>,
-    /// Whether nobody waits for the job, so that it may be skipped: it is manual and allowed to fail, or waits for such a job.
+    /// Whether the execution does not wait for the job, so that it may be skipped: it is manual and allowed to fail, or
+    /// depends on such a job.
     #[serde(skip_serializing_if = "is_false")]
     pub optional: bool,
-    /// The approvals that the opening of this gate makes needless.
+    /// The approvals that this gate closes when it opens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closing: Option<ApprovalClosing>,
 }
 
-/// The approvals that a gate closes when it opens, if nobody has given them.
+/// The approvals that a gate closes when it opens, unless they were given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalClosing {
     /// The gates of these approvals.
     pub gates: Vec<u32>,
-    /// Only if something that this gate waited for failed, so that what is to be approved cannot run.
+    /// Whether to close them only if a dependency of this gate failed, so that the jobs cannot run.
     pub after_failure: bool,
 }
 
 impl NodeSpec {
-    /// Which failures of the job are tolerated.
+    /// Returns which failures of the job are tolerated.
     #[must_use]
     pub fn allowed(&self) -> AllowFailureRules<'_> {
         AllowFailureRules { any: self.allow_failure, exit_codes: &self.allow_exit_codes }
@@ -80,50 +81,50 @@ impl NodeSpec {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobRecord {
-    /// The state machine's state.
+    /// State of the state machine.
     pub job: JobState,
-    /// Bytes of the current attempt's log that are stored.
+    /// Number of stored bytes of the current attempt's log.
     #[serde(skip_serializing_if = "is_empty")]
     pub log_bytes: u64,
-    /// The same job of the retried execution, when it was carried over.
+    /// The same job of the retried execution, if it was carried over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carried_from: Option<JobId>,
-    /// The attempt whose log it has there.
+    /// The attempt of that job that owns the log.
     #[serde(skip_serializing_if = "is_zero")]
     pub carried_attempt: u32,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
 fn is_empty(bytes: &u64) -> bool {
     *bytes == 0
 }
 
-/// A node's kind, and its mutable part.
+/// The kind of a node, and its mutable part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum NodeBody {
     /// A job.
     Job(Box<JobRecord>),
-    /// A gate, and whether it has opened.
+    /// A gate.
     Gate {
-        /// Whether all it waited for are over.
+        /// Whether it is open: all its dependencies have ended.
         open: bool,
     },
     /// The end of the execution.
     End,
 }
 
-/// What changes of a node by versioned writes.
+/// The part of a node that versioned writes change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeState {
-    /// How many of the node's links were notified that it is over.
+    /// Number of links that were notified of the node's end.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub notified: u32,
-    /// The rest.
+    /// The kind-specific part.
     pub body: NodeBody,
 }
 
 impl NodeState {
-    /// The job's status; `None` for gates and the end.
+    /// Returns the job's status; `None` for gates and the end node.
     #[must_use]
     pub fn status(&self) -> Option<JobStatus> {
         match &self.body {
@@ -133,10 +134,10 @@ impl NodeState {
     }
 }
 
-/// A node as it is recorded.
+/// A node as recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// Which.
+    /// Its key.
     pub key: NodeKey,
     /// The immutable part.
     pub spec: NodeSpec,
@@ -144,31 +145,31 @@ pub struct Node {
     pub state: NodeState,
     /// Version of `state`.
     pub version: u64,
-    /// Arrivals that are still awaited.
+    /// Number of arrivals that are still awaited.
     pub waits_for: u32,
-    /// Arrivals that were not ok.
+    /// Number of arrivals that were not ok.
     pub failed: u32,
-    /// Name of the first need that did not succeed.
+    /// Name of the first dependency that did not succeed.
     pub blocker: Option<String>,
-    /// When the sweep looks at it.
+    /// When the sweep processes it.
     pub due_at: Option<Timestamp>,
 }
 
 impl Node {
-    /// Whether it is an optional job that did not run.
+    /// Whether this is an optional job that did not run.
     #[must_use]
     pub fn is_skipped_optional(&self) -> bool {
         self.spec.optional && self.state.status() == Some(JobStatus::Skipped)
     }
 
-    /// Whether it is a job that counts as successful though it did not succeed.
+    /// Whether this is a job that counts as successful although it did not succeed.
     #[must_use]
     pub fn is_tolerated(&self) -> bool {
-        let by_itself = match &self.state.body {
+        let is_tolerated = match &self.state.body {
             NodeBody::Job(item) => item.job.is_tolerated(self.spec.allowed()),
             NodeBody::Gate { .. } | NodeBody::End => false,
         };
-        by_itself || self.is_skipped_optional()
+        is_tolerated || self.is_skipped_optional()
     }
 }
 
@@ -179,20 +180,20 @@ pub struct NewNode {
     pub spec: NodeSpec,
     /// The mutable part.
     pub state: NodeState,
-    /// Arrivals to wait for.
+    /// Number of arrivals to wait for.
     pub waits_for: u32,
-    /// Arrivals counted already that were not ok.
+    /// Number of arrivals already counted that were not ok.
     pub failed: u32,
-    /// When the sweep looks at it.
+    /// When the sweep processes it.
     pub due_at: Option<Timestamp>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }

@@ -1,4 +1,4 @@
-//! What is written to the records: batches, each made whole or not at all.
+//! Writes to the records: batches that commit as a whole or not at all.
 
 use super::{
     artifact::ArtifactRecord,
@@ -11,10 +11,10 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What an idempotency key stands for.
+/// The request and the execution that an idempotency key refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
-    /// The execution that was made.
+    /// The created execution.
     pub execution: ExecutionId,
     /// Hash of the request.
     pub request: String,
@@ -34,122 +34,123 @@ pub struct DeadLetter {
 /// One write of a batch.
 #[derive(Debug, Clone)]
 pub enum Write {
-    /// Records an execution with its nodes, and gives it the next run number of its repository and pipeline.
-    /// Conflict: the id exists.
+    /// Creates an execution with its nodes and assigns the next run number of its repository and pipeline. Conflict:
+    /// the id exists.
     Create {
         /// The immutable part.
         spec: Box<ExecutionSpec>,
         /// The mutable part.
         state: ExecutionState,
-        /// Its nodes and their indices, in order; of an unplanned one, only some.
+        /// Its nodes with their indices, in order; for an unplanned execution, only some of them.
         nodes: Vec<(u32, NewNode)>,
     },
-    /// Records the other nodes of an unplanned execution, and replaces its state. Conflict: the state's version is another. Nothing is
-    /// asked of any of the nodes, nor is one due but the end, before this is made; a store may show some of them earlier.
+    /// Adds the other nodes of an unplanned execution and replaces its state. Conflict: the state's version differs.
+    /// Before this write, none of these nodes is used and none but the end node is due; a store may make some of them
+    /// visible earlier.
     AddNodes {
-        /// Which.
+        /// The execution.
         id: ExecutionId,
         /// The version that was read.
         if_version: u64,
         /// The new state.
         state: ExecutionState,
-        /// The nodes and their indices, in order.
+        /// The nodes with their indices, in order.
         nodes: Vec<(u32, NewNode)>,
     },
-    /// Replaces an execution's state. Conflict: its version is another.
+    /// Replaces an execution's state. Conflict: its version differs.
     PutExecution {
-        /// Which.
+        /// The execution.
         id: ExecutionId,
         /// The version that was read.
         if_version: u64,
         /// The new state.
         state: ExecutionState,
     },
-    /// Replaces a node's state and due time. Conflict: its version is another.
+    /// Replaces a node's state and due time. Conflict: its version differs.
     PutNode {
-        /// Which.
+        /// The node.
         key: NodeKey,
         /// The version that was read.
         if_version: u64,
         /// The new state.
         state: NodeState,
-        /// When the sweep looks at it.
+        /// When the sweep processes it.
         due_at: Option<Timestamp>,
     },
-    /// Sets a node's due time only, and keeps its version. Conflict: its version is another.
+    /// Sets only a node's due time and keeps its version. Conflict: its version differs.
     SetDue {
-        /// Which.
+        /// The node.
         key: NodeKey,
         /// The version that was read.
         if_version: u64,
-        /// When the sweep looks at it.
+        /// When the sweep processes it.
         due_at: Option<Timestamp>,
     },
-    /// Takes one from what a node waits for, and keeps its version. At 0, a node that has not acted yet (a pending
-    /// job, a closed gate, an end) becomes due `now`. A node that does not exist is an error.
+    /// Decrements the number of arrivals that a node waits for, and keeps its version. At 0, a node that has not acted
+    /// yet (a pending job, a closed gate, an end node) becomes due `now`. A missing node is an error.
     Arrive {
-        /// Which.
+        /// The node.
         key: NodeKey,
-        /// Whether what arrives succeeded, or was allowed to fail.
+        /// Whether the arriving node succeeded or its failure is tolerated.
         ok: bool,
-        /// Name of what arrives, kept if it is not ok and the first such.
+        /// Name of the arriving node, stored if it is the first that is not ok.
         from: String,
-        /// The time.
+        /// The current time.
         now: Timestamp,
-        /// What the node becomes at once if this is the last arrival and the node is as it was read then: one write
-        /// instead of two. Otherwise it is left out.
+        /// The new state of the node, applied in the same write if this is its last arrival and its version is
+        /// unchanged; otherwise ignored.
         continuation: Option<Box<Continuation>>,
     },
-    /// Sets an idempotency key. Conflict: it stands for another execution than `if_execution` (`None`: absent).
+    /// Sets an idempotency key. Conflict: it does not refer to `if_execution` (`None`: the key is absent).
     PutKey {
         /// The key.
         key: String,
-        /// What it must stand for now.
+        /// The execution that it must refer to now.
         if_execution: Option<ExecutionId>,
-        /// What it stands for from now on.
+        /// The new record.
         record: KeyRecord,
     },
-    /// Records an artifact; again is no conflict.
+    /// Records an artifact; repeating it is no conflict.
     PutArtifact(Box<ArtifactRecord>),
-    /// Forgets an artifact.
+    /// Deletes an artifact.
     DeleteArtifact(ArtifactId),
-    /// Records a dead letter; again is no conflict.
+    /// Records a dead letter; repeating it is no conflict.
     PutDeadLetter(DeadLetter),
-    /// Forgets a dead letter; one that is not there is no conflict.
+    /// Deletes a dead letter; a missing one is no conflict.
     DeleteDeadLetter(DeadLetter),
 }
 
-/// What a node becomes with its last arrival.
+/// The state of a node after its last arrival.
 #[derive(Debug, Clone)]
 pub struct Continuation {
     /// The version that was read.
     pub if_version: u64,
     /// The new state.
     pub state: NodeState,
-    /// When the sweep looks at it.
+    /// When the sweep processes it.
     pub due_at: Option<Timestamp>,
-    /// Arrivals that this leads to in turn; nothing else.
+    /// The arrivals that follow from this; no other writes.
     pub arrivals: Vec<Write>,
 }
 
 /// A node after an arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArrivalOutcome {
-    /// Which.
+    /// The node.
     pub key: NodeKey,
-    /// Arrivals that are still awaited.
+    /// Number of arrivals that are still awaited.
     pub waits_for: u32,
-    /// Arrivals that were not ok.
+    /// Number of arrivals that were not ok.
     pub failed: u32,
-    /// Whether its continuation was made.
+    /// Whether its continuation was applied.
     pub continued: bool,
 }
 
-/// What a batch did.
+/// The result of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitResult {
-    /// One for each [`Write::Arrive`] that was made, in their order; what one leads to comes right after it.
+    /// One entry for each applied [`Write::Arrive`], in order; arrivals of a continuation follow their cause.
     pub arrivals: Vec<ArrivalOutcome>,
-    /// Run number of the [`Write::Create`], if there was one.
+    /// Run number of the [`Write::Create`], if the batch has one.
     pub run_number: u64,
 }

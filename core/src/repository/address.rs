@@ -1,29 +1,29 @@
-//! Addresses of repositories on a network, read once and by one parser.
+//! Addresses of repositories on a network, parsed in one place.
 
 use super::host::{HostError, HostName};
 use std::{fmt, fmt::Write as _, str::FromStr};
 
-/// The longest address.
+/// Maximum length of an address.
 pub const MAX_ADDRESS_LEN: usize = 1000;
 
-/// How a repository is fetched.
+/// The protocol with which a repository is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scheme {
     /// HTTP with TLS.
     Https,
-    /// HTTP without.
+    /// HTTP without TLS.
     Http,
     /// SSH.
     Ssh,
-    /// Git's own protocol, which nobody signs in to.
+    /// Git's own protocol, without authentication.
     Git,
 }
 
 impl Scheme {
-    /// All of them.
+    /// All schemes.
     pub const ALL: [Self; 4] = [Self::Https, Self::Http, Self::Ssh, Self::Git];
 
-    /// As it stands in an address.
+    /// Returns the scheme as written in an address.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Scheme {
         }
     }
 
-    /// The port where none is said.
+    /// Returns the default port.
     #[must_use]
     pub const fn port(self) -> u16 {
         match self {
@@ -46,27 +46,27 @@ impl Scheme {
     }
 }
 
-/// The address of a repository on a network. It holds no password, and nothing that git could take for anything else.
+/// The address of a repository on a network. It contains no password, and git cannot interpret it as anything else.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryAddress {
     scheme: Scheme,
-    /// Who signs in, over SSH.
+    /// The SSH user.
     user: Option<String>,
     host: HostName,
-    /// The port, unless it is the scheme's.
+    /// The port, unless it is the scheme's default.
     port: Option<u16>,
-    /// Below the server's root, without a slash at either end.
+    /// Path below the server's root, without a slash at either end.
     path: String,
-    /// Whether the path begins in the user's directory: `host:path`.
+    /// Whether the path is relative to the user's home directory: `host:path`.
     from_home: bool,
 }
 
-/// Who signs in, and with what.
+/// User and password of an address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The user.
     pub user: String,
-    /// The password or token; empty: there is none.
+    /// The password or token; may be empty.
     pub password: String,
 }
 
@@ -76,74 +76,77 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why a text is no address of a repository on a network. It never shows the text, which may hold a password.
+/// Why a text is not the address of a repository on a network. The message never contains the text, which may hold a
+/// password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// There is none.
+    /// The address is empty.
     #[error("the repository's address is empty")]
     Empty,
-    /// It is too long.
+    /// The address is too long.
     #[error("the repository's address is longer than {MAX_ADDRESS_LEN} bytes")]
     TooLong,
-    /// It begins with `-`.
+    /// The address begins with `-`.
     #[error("the repository's address begins with `-`")]
     Dash,
-    /// It has characters that no address needs.
+    /// The address has invalid characters.
     #[error(
-        "the repository's address has characters that none needs, such as spaces, control characters, quotes or `\\`"
+        "the repository's address has invalid characters, such as spaces, control characters, quotes or `\\`"
     )]
     Characters,
-    /// It names a program of git.
+    /// The address names a transport program of git.
     #[error("the repository's address names a transport program of git (`name::address`)")]
     Transport,
-    /// The scheme is another.
-    #[error("the repository's address begins with none of https://, http://, ssh://, git:// and user@host:")]
+    /// The scheme is not supported.
+    #[error("the repository's address must begin with https://, http://, ssh://, git:// or user@host:")]
     UnknownScheme,
-    /// It is a path of some machine.
-    #[error("the repository's address is a path of one machine (or file://), and not of a network")]
-    LocalPath,
-    /// It is neither.
+    /// The address is a local path.
     #[error(
-        "the repository's address has no scheme; write https://HOST/PATH, ssh://USER@HOST/PATH or USER@HOST:PATH"
+        "the repository's address is a local path (or file://), which workers on other machines cannot reach"
+    )]
+    LocalPath,
+    /// The address has no scheme.
+    #[error(
+        "the repository's address has no scheme: write https://HOST/PATH, ssh://USER@HOST/PATH or USER@HOST:PATH"
     )]
     NoScheme,
-    /// It may be a host with a port, or a path.
-    #[error(
-        "the repository's address can be read in two ways; write ssh://HOST/PATH, or https://HOST:PORT/PATH"
-    )]
+    /// The address could be a host with a port, or a path.
+    #[error("the repository's address is ambiguous: write ssh://HOST/PATH, or https://HOST:PORT/PATH")]
     Ambiguous,
-    /// It has a query or a fragment.
+    /// The address has a query or a fragment.
     #[error("the repository's address has a `?` or `#`")]
     Query,
-    /// It has a user where that is, or may be, a secret.
+    /// The address has a user name where it is, or may be, a secret.
     #[error(
-        "the repository's address has a user name or a password in it; give credentials by a credential helper of git or an SSH key"
+        "the repository's address contains a user name or a password: use a git credential helper or an SSH key instead"
     )]
     Credentials,
-    /// What stands before the `@` is no user.
-    #[error("what stands before the `@` of the repository's address is no user name")]
+    /// The part before the `@` is not a valid user name.
+    #[error("the part before the `@` in the repository's address is not a valid user name")]
     User,
-    /// The host is none.
+    /// The host is not valid.
     #[error("the repository's address is not valid: {0}")]
     Host(#[from] HostError),
-    /// There is no path.
+    /// The path is missing.
     #[error("the repository's address has no path")]
     EmptyPath,
-    /// The path has an empty part, `.` or `..`, or ends with `.git` twice.
-    #[error("the path of the repository's address has an empty part, `.` or `..`, or ends with `.git` twice")]
-    DotSegment,
-    /// The path has an encoded character that hides what it is.
+    /// The path has an empty segment, `.` or `..`, or ends with `.git` twice.
     #[error(
-        "the path of the repository's address has a percent sign that encodes a separator, a dot, a control character, or nothing"
+        "the path of the repository's address has an empty segment, `.` or `..`, or ends with `.git` twice"
+    )]
+    DotSegment,
+    /// The path has a percent-encoded character that must not be encoded.
+    #[error(
+        "the path of the repository's address contains an invalid percent-encoding, or one of a separator, a dot or a control character"
     )]
     Encoding,
-    /// `file://host/path`.
-    #[error("a file's address names a host; write file:///PATH")]
+    /// The address has the form `file://host/path`.
+    #[error("a file:// address names a host: write file:///PATH")]
     FileHost,
 }
 
 impl RepositoryAddress {
-    /// The address that `text` is: `https://`, `http://`, `ssh://`, `git://` or `user@host:path`.
+    /// Parses an address: `https://`, `http://`, `ssh://`, `git://` or `user@host:path`.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         match Self::parse_with_credentials(text)? {
             (address, None) => Ok(address),
@@ -151,69 +154,69 @@ impl RepositoryAddress {
         }
     }
 
-    /// The same, with the credentials that it has in it taken off.
+    /// Parses an address that may contain credentials, and returns them separately.
     pub fn parse_with_credentials(text: &str) -> Result<(Self, Option<Credentials>), AddressError> {
-        check(text)?;
+        check_common(text)?;
         let (scheme, rest) = match text.split_once("://") {
-            Some((scheme, rest)) => (scheme_of(scheme)?, rest),
-            None => return Ok((of_scp(text)?, None)),
+            Some((scheme, rest)) => (parse_scheme(scheme)?, rest),
+            None => return Ok((parse_scp(text)?, None)),
         };
         let (authority, path) = rest.split_once('/').ok_or(AddressError::EmptyPath)?;
-        let (userinfo, place) = match authority.rsplit_once('@') {
-            Some((userinfo, place)) => (Some(userinfo), place),
+        let (userinfo, authority) = match authority.rsplit_once('@') {
+            Some((userinfo, authority)) => (Some(userinfo), authority),
             None => (None, authority),
         };
-        let (host, port) = HostName::parse_with_port(place)?;
+        let (host, port) = HostName::parse_with_port(authority)?;
         let (mut user, mut credentials) = (None, None);
         if let Some(userinfo) = userinfo {
             match scheme {
-                Scheme::Ssh => user = Some(user_of(userinfo)?),
-                Scheme::Https | Scheme::Http => credentials = Some(credentials_of(userinfo)?),
+                Scheme::Ssh => user = Some(parse_user(userinfo)?),
+                Scheme::Https | Scheme::Http => credentials = Some(parse_credentials(userinfo)?),
                 Scheme::Git => return Err(AddressError::Credentials),
             }
         }
         let port = port.filter(|port| *port != scheme.port());
-        let path = path_of(path)?;
+        let path = normalize_path(path)?;
         Ok((Self { scheme, user, host, port, path, from_home: false }, credentials))
     }
 
-    /// How it is fetched.
+    /// Returns the scheme.
     #[must_use]
     pub const fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host.
+    /// Returns the host.
     #[must_use]
     pub const fn host(&self) -> &HostName {
         &self.host
     }
 
-    /// The port, said or not.
+    /// Returns the port, which may be the scheme's default.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(self.scheme.port())
     }
 
-    /// The path below the server's root.
+    /// Returns the path below the server's root.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The repository's name: `host/path`, or `host:port/path` where the port is not the scheme's.
+    /// Returns the repository's name: `host/path`, or `host:port/path` if the port is not the scheme's default.
     #[must_use]
     pub fn canonical(&self) -> String {
         name(&self.host, self.port, &self.path)
     }
 
-    /// What git is given: made of the parts, so that git cannot read it in another way.
+    /// Returns the URL for git, assembled from the parsed parts so that git cannot interpret it differently.
     #[must_use]
     pub fn to_git_url(&self) -> String {
         self.git_url_at(&self.host, self.port)
     }
 
-    /// The same at another host, such as the IP address that its name has.
+    /// Returns the URL for git with another host, such as the resolved IP address.
     #[must_use]
     pub fn git_url_at_host(&self, host: &HostName) -> String {
         self.git_url_at(host, self.port)
@@ -228,7 +231,7 @@ impl RepositoryAddress {
         format!("{}://{user}{host}{port}/{}", self.scheme.word(), self.path)
     }
 
-    /// `https://host:port`: what credentials are for.
+    /// Returns `https://host:port`, the origin that credentials apply to.
     #[must_use]
     pub fn origin(&self) -> String {
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
@@ -249,8 +252,8 @@ impl FromStr for RepositoryAddress {
     }
 }
 
-/// What holds of every address, whatever its form.
-fn check(text: &str) -> Result<(), AddressError> {
+/// Checks that apply to addresses of every form.
+fn check_common(text: &str) -> Result<(), AddressError> {
     if text.is_empty() {
         return Err(AddressError::Empty);
     }
@@ -266,17 +269,17 @@ fn check(text: &str) -> Result<(), AddressError> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>\\^`{|}".contains(&byte)) {
         return Err(AddressError::Characters);
     }
-    // As git sees it: letters and digits, then `::`.
-    let word = text.find(|one: char| !one.is_ascii_alphanumeric()).unwrap_or(text.len());
-    if text[word..].starts_with("::") {
+    // As git parses it: letters and digits, then `::`.
+    let end = text.find(|one: char| !one.is_ascii_alphanumeric()).unwrap_or(text.len());
+    if text[end..].starts_with("::") {
         return Err(AddressError::Transport);
     }
     Ok(())
 }
 
-fn scheme_of(text: &str) -> Result<Scheme, AddressError> {
-    let known = Scheme::ALL.into_iter().find(|scheme| scheme.word().eq_ignore_ascii_case(text));
-    known.ok_or({
+fn parse_scheme(text: &str) -> Result<Scheme, AddressError> {
+    let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.word().eq_ignore_ascii_case(text));
+    scheme.ok_or({
         if text.eq_ignore_ascii_case("file") || text.contains('/') {
             AddressError::LocalPath
         } else {
@@ -285,9 +288,9 @@ fn scheme_of(text: &str) -> Result<Scheme, AddressError> {
     })
 }
 
-/// `user@host:path`, as scp has it; git takes it so where no slash comes before the colon.
-fn of_scp(text: &str) -> Result<RepositoryAddress, AddressError> {
-    // The colon of an IPv6 address is none.
+/// Parses `user@host:path`, the form of scp; git uses it if no slash precedes the colon.
+fn parse_scp(text: &str) -> Result<RepositoryAddress, AddressError> {
+    // A colon within an IPv6 address does not count.
     let from = text.find(']').unwrap_or(0);
     let colon = text[from..].find(':').map(|at| at + from);
     let slash = text.find('/').unwrap_or(text.len());
@@ -295,13 +298,13 @@ fn of_scp(text: &str) -> Result<RepositoryAddress, AddressError> {
         let is_path = text.starts_with(['/', '.', '~']);
         return Err(if is_path { AddressError::LocalPath } else { AddressError::NoScheme });
     };
-    let (place, path) = (&text[..colon], &text[colon + 1..]);
-    let (user, host) = match place.rsplit_once('@') {
-        Some((user, host)) => (Some(user_of(user)?), host),
-        None => (None, place),
+    let (authority, path) = (&text[..colon], &text[colon + 1..]);
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(parse_user(user)?), host),
+        None => (None, authority),
     };
     let from_home = !path.starts_with('/');
-    let path = path_of(path.strip_prefix('/').unwrap_or(path))?;
+    let path = normalize_path(path.strip_prefix('/').unwrap_or(path))?;
     if user.is_none() && (host.len() == 1 || path.split('/').next().is_some_and(is_number)) {
         return Err(AddressError::Ambiguous);
     }
@@ -316,7 +319,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn user_of(text: &str) -> Result<String, AddressError> {
+fn parse_user(text: &str) -> Result<String, AddressError> {
     if text.contains([':', '@']) {
         return Err(AddressError::Credentials);
     }
@@ -327,43 +330,43 @@ fn user_of(text: &str) -> Result<String, AddressError> {
     Ok(text.to_owned())
 }
 
-fn credentials_of(text: &str) -> Result<Credentials, AddressError> {
+fn parse_credentials(text: &str) -> Result<Credentials, AddressError> {
     if text.is_empty() || text.contains('@') {
         return Err(AddressError::User);
     }
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    let decoded = |text: &str| decoded(text).filter(|text| !text.contains(char::is_control));
-    match (decoded(user), decoded(password)) {
+    let percent_decode = |text: &str| percent_decode(text).filter(|text| !text.contains(char::is_control));
+    match (percent_decode(user), percent_decode(password)) {
         (Some(user), Some(password)) => Ok(Credentials { user, password }),
         _ => Err(AddressError::User),
     }
 }
 
-/// Without percent signs; `None`: they encode no text.
-fn decoded(text: &str) -> Option<String> {
+/// Decodes percent-encoding; `None` if it is not valid text.
+fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
-        let byte = if byte == b'%' { encoded(rest.next()?, rest.next()?)? } else { byte };
+        let byte = if byte == b'%' { hex_byte(rest.next()?, rest.next()?)? } else { byte };
         bytes.push(byte);
     }
     String::from_utf8(bytes).ok()
 }
 
-/// The byte of two hex digits.
-fn encoded(high: u8, low: u8) -> Option<u8> {
+/// Returns the byte of two hex digits.
+fn hex_byte(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
-/// Whether these characters can stand in a path, or a label.
+/// Whether these characters are allowed in a path or a label.
 pub(super) fn is_path_text(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+@=,:;!$&()*%".contains(&byte);
     !text.is_empty() && text.len() <= MAX_ADDRESS_LEN && text.bytes().all(fits)
 }
 
-/// A path as all addresses have it: no slash at its ends, and no two ways to write one character.
-fn path_of(text: &str) -> Result<String, AddressError> {
+/// Normalizes a path: no slash at its ends, and a single form for each character.
+fn normalize_path(text: &str) -> Result<String, AddressError> {
     let text = text.strip_suffix('/').unwrap_or(text);
     if text.is_empty() {
         return Err(AddressError::EmptyPath);
@@ -385,7 +388,7 @@ fn path_of(text: &str) -> Result<String, AddressError> {
                 path.push(char::from(byte));
                 continue;
             }
-            let hex = bytes.next().zip(bytes.next()).and_then(|(high, low)| encoded(high, low));
+            let hex = bytes.next().zip(bytes.next()).and_then(|(high, low)| hex_byte(high, low));
             match hex.ok_or(AddressError::Encoding)? {
                 b'/' | b'\\' | b'.' | b'%' | 0..=0x1f | 0x7f => return Err(AddressError::Encoding),
                 byte if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) => path.push(char::from(byte)),
@@ -395,7 +398,7 @@ fn path_of(text: &str) -> Result<String, AddressError> {
             }
         }
     }
-    // What names leave out stands there once.
+    // Names omit one `.git` suffix.
     if path.ends_with(".git.git") {
         return Err(AddressError::DotSegment);
     }
@@ -407,7 +410,7 @@ fn name(host: &HostName, port: Option<u16>, path: &str) -> String {
     format!("{host}{port}/{}", without_suffix(path))
 }
 
-/// Without what makes no difference at its end.
+/// Removes the suffixes that do not distinguish repositories.
 pub(super) fn without_suffix(path: &str) -> &str {
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
     let path = if path.is_empty() { "/" } else { path };
@@ -420,8 +423,8 @@ pub(super) fn without_suffix(path: &str) -> &str {
     path
 }
 
-/// The name that `place/path` is, which was a name before.
-pub(super) fn name_of(place: &str, path: &str) -> Result<String, AddressError> {
-    let (host, port) = HostName::parse_with_port(place)?;
-    Ok(name(&host, port, &path_of(path)?))
+/// Parses `authority/path`, a repository's name.
+pub(super) fn name_of(authority: &str, path: &str) -> Result<String, AddressError> {
+    let (host, port) = HostName::parse_with_port(authority)?;
+    Ok(name(&host, port, &normalize_path(path)?))
 }

@@ -1,4 +1,4 @@
-//! Hosts as addresses name them, in one form each.
+//! Host names and IP addresses in a canonical form.
 
 use super::public::is_public;
 use std::{
@@ -8,35 +8,35 @@ use std::{
 };
 use url::{Host, Url};
 
-/// The longest name of a host.
+/// Maximum length of a host name.
 const MAX_HOST_LEN: usize = 253;
 
-/// A host in its only form: a name in lower case, or an IP address as its standard writes it.
+/// A host in canonical form: a lowercase name, or an IP address in its standard form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostName {
     text: String,
     ip: Option<IpAddr>,
 }
 
-/// Why a text names no host.
+/// Why a text is not a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
-    /// There is none.
+    /// The host is missing.
     #[error("the host is missing")]
     Empty,
-    /// It cannot be one.
+    /// The host is not valid.
     #[error("the host is not a name of letters, digits, `-`, `_` and `.`, nor an IP address")]
     Invalid,
-    /// It can be written in another way.
+    /// The host is not in canonical form.
     #[error("the host is an IP address in an unusual form; write it as 192.0.2.1 or [2001:db8::1]")]
     NotCanonical,
-    /// The port is none.
+    /// The port is not valid.
     #[error("the port is not a number from 1 to 65535")]
     Port,
 }
 
 impl HostName {
-    /// The host that `text` names; IPv6 addresses stand in brackets.
+    /// Parses a host; IPv6 addresses must be in brackets.
     pub fn parse(text: &str) -> Result<Self, HostError> {
         if text.is_empty() {
             return Err(HostError::Empty);
@@ -46,15 +46,15 @@ impl HostName {
         }
         let lower = text.to_ascii_lowercase();
         let is_bracketed = lower.starts_with('[');
-        let fits = |byte: u8| match byte {
+        let is_allowed = |byte: u8| match byte {
             b'[' | b']' | b':' => is_bracketed,
             byte => byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'),
         };
-        if !lower.bytes().all(fits) || lower.starts_with('-') || lower.ends_with('.') {
+        if !lower.bytes().all(is_allowed) || lower.starts_with('-') || lower.ends_with('.') {
             return Err(HostError::Invalid);
         }
         let parsed = Url::parse(&format!("https://{lower}/")).map_err(|_| HostError::Invalid)?;
-        // What the standard's parser would write differently is refused, not repaired: others may read it in yet another way.
+        // A host that the URL parser would rewrite is rejected, because other programs may interpret it differently.
         if parsed.host_str() != Some(lower.as_str()) {
             return Err(HostError::NotCanonical);
         }
@@ -68,7 +68,7 @@ impl HostName {
         Ok(Self { text: lower, ip })
     }
 
-    /// The host and the port of an authority without user, such as `host:port` or `[::1]`.
+    /// Parses an authority without user, such as `host:port` or `[::1]`.
     pub fn parse_with_port(text: &str) -> Result<(Self, Option<u16>), HostError> {
         let (host, port) = match text.rfind(']') {
             Some(end) => {
@@ -88,7 +88,7 @@ impl HostName {
         Ok((Self::parse(host)?, port.transpose()?))
     }
 
-    /// The host that is this address.
+    /// Creates the host of an IP address.
     #[must_use]
     pub fn of_ip(ip: IpAddr) -> Self {
         let text = match ip {
@@ -98,19 +98,19 @@ impl HostName {
         Self { text, ip: Some(ip) }
     }
 
-    /// As it stands in an address.
+    /// Returns the host as written in an address.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The address that it is, if it is no name.
+    /// Returns the IP address, unless the host is a name.
     #[must_use]
     pub const fn ip(&self) -> Option<IpAddr> {
         self.ip
     }
 
-    /// Whether it is an address that not everybody may contact.
+    /// Whether it is an IP address that is not public.
     #[must_use]
     pub fn is_private_ip(&self) -> bool {
         self.ip.is_some_and(|ip| !is_public(ip))
@@ -123,7 +123,8 @@ impl fmt::Display for HostName {
     }
 }
 
-/// A host that an operator allows, `HOST` or `HOST:PORT`. Without a port those that git's protocols have anyway are meant.
+/// A host that an operator allows, `HOST` or `HOST:PORT`. Without a port, the default ports of git's protocols are
+/// allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
     host: HostName,
@@ -131,13 +132,14 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// Ports that are meant where none is said: of git's protocols.
+    /// The default ports of git's protocols.
     const DEFAULT_PORTS: [u16; 4] = [22, 80, 443, 9418];
 
-    /// Whether this is it.
+    /// Whether it allows this host and port.
     #[must_use]
     pub fn covers(&self, host: &HostName, port: u16) -> bool {
-        self.host == *host && self.port.map_or_else(|| Self::DEFAULT_PORTS.contains(&port), |of| of == port)
+        self.host == *host
+            && self.port.map_or_else(|| Self::DEFAULT_PORTS.contains(&port), |allowed| allowed == port)
     }
 }
 
@@ -216,13 +218,14 @@ mod tests {
     #[test]
     fn allowed_host_covers_its_port_only() {
         let host = |text| HostName::parse(text).unwrap();
-        let one: HostPort = "10.0.0.5:3000".parse().unwrap();
-        assert!(one.covers(&host("10.0.0.5"), 3000) && !one.covers(&host("10.0.0.5"), 22));
-        let usual: HostPort = "Git.Corp.example".parse().unwrap();
+        let with_port: HostPort = "10.0.0.5:3000".parse().unwrap();
+        assert!(with_port.covers(&host("10.0.0.5"), 3000) && !with_port.covers(&host("10.0.0.5"), 22));
+        let without_port: HostPort = "Git.Corp.example".parse().unwrap();
         assert!(
-            usual.covers(&host("git.corp.example"), 443) && !usual.covers(&host("git.corp.example"), 8443)
+            without_port.covers(&host("git.corp.example"), 443)
+                && !without_port.covers(&host("git.corp.example"), 8443)
         );
-        assert!(!usual.covers(&host("other.corp.example"), 443));
-        assert_eq!(one.to_string(), "10.0.0.5:3000");
+        assert!(!without_port.covers(&host("other.corp.example"), 443));
+        assert_eq!(with_port.to_string(), "10.0.0.5:3000");
     }
 }

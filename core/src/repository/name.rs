@@ -1,24 +1,24 @@
-//! The name of a repository, however its address is written.
+//! Names of repositories, independent of the form of their address.
 
 use super::address::{AddressError, RepositoryAddress, is_path_text, name_of, without_suffix};
 use std::fmt;
 
-/// The name of a repository: what limits of tokens, secrets, caches and schedules go by.
+/// The name of a repository, which identifies it for tokens, secrets, caches and schedules.
 ///
-/// The kinds never have the same text: a network name is `host/path` or `host:port/path`, a directory begins with `/`, and a label
-/// has no `/`.
+/// The texts of different kinds never coincide: a network name is `host/path` or `host:port/path`, a directory begins
+/// with `/`, and a label has no `/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RepositoryName {
-    /// It is reached over a network.
+    /// A repository that is reached over a network.
     Network(String),
-    /// It is known by a directory of one machine only.
+    /// A repository in a directory of one machine.
     Directory(String),
-    /// Somebody calls it so, and nothing can be fetched by that.
+    /// A name chosen by a user, from which nothing can be fetched.
     Label(String),
 }
 
 impl RepositoryName {
-    /// The name of what `text` stands for: an address, a path, or such a name itself.
+    /// Parses an address, a path or a name.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = local_path(text)? {
             return Ok(Self::Directory(without_suffix(&path).to_owned()));
@@ -44,19 +44,20 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-/// The name of the repository at `address`, however that is written. What cannot be read is its own name, which no repository has.
+/// Returns the name of the repository at `address`. If it is not valid, returns the text itself, which is the name of
+/// no repository.
 #[must_use]
 pub fn canonical(address: &str) -> String {
     RepositoryName::parse(address).map_or_else(|_| address.to_owned(), |name| name.to_string())
 }
 
-/// Whether two texts name one repository.
+/// Whether two texts identify the same repository.
 #[must_use]
 pub fn is_same(one: &str, other: &str) -> bool {
     one == other || canonical(one) == canonical(other)
 }
 
-/// The absolute path that `text` is, or `file://` names. `None`: it is something else.
+/// Returns the path if `text` is an absolute path or a `file://` address; otherwise `None`.
 pub fn local_path(text: &str) -> Result<Option<String>, AddressError> {
     let is_file = text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file://"));
     let path = if is_file { &text[7..] } else { text };
@@ -66,9 +67,9 @@ pub fn local_path(text: &str) -> Result<Option<String>, AddressError> {
     if path.len() > MAX_PATH_LEN {
         return Err(AddressError::TooLong);
     }
-    // Git decodes a file's address, and never a path.
-    let odd = |one: char| one.is_control() || (is_file && matches!(one, '%' | '?' | '#' | '\\'));
-    if path.contains(odd) {
+    // Git decodes a `file://` address, but not a path.
+    let is_invalid = |one: char| one.is_control() || (is_file && matches!(one, '%' | '?' | '#' | '\\'));
+    if path.contains(is_invalid) {
         return Err(AddressError::Characters);
     }
     if !path.starts_with('/') {
@@ -80,7 +81,7 @@ pub fn local_path(text: &str) -> Result<Option<String>, AddressError> {
     Ok(Some(path.to_owned()))
 }
 
-/// The longest path of a directory.
+/// Maximum length of a directory's path.
 const MAX_PATH_LEN: usize = 4096;
 
 #[cfg(test)]
@@ -117,7 +118,7 @@ mod tests {
             ("/", "/"),
         ] {
             assert_eq!(canonical(address), name, "{address}");
-            assert_eq!(canonical(name), name, "a name is its own name");
+            assert_eq!(canonical(name), name, "the name of a name is itself");
         }
     }
 

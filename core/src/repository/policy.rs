@@ -1,31 +1,31 @@
-//! Which addresses may be contacted on behalf of somebody who may start jobs.
+//! The policy for addresses that may be contacted on behalf of users who may start jobs.
 
 use super::{
     address::{RepositoryAddress, Scheme},
     host::{HostName, HostPort},
 };
 
-/// What an operator allows beyond public hosts over https, ssh and git.
+/// What an operator allows in addition to public hosts over https, ssh and git.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
-    /// Repositories over http, which neither hides nor proves what is fetched.
+    /// Allows http, which neither encrypts nor authenticates what is fetched.
     pub allow_http: bool,
     /// Hosts that may have private addresses.
     pub hosts: Vec<HostPort>,
-    /// Whether every host may be contacted: whoever asks could do so without Tidemill.
+    /// Whether every host may be contacted, because the user could do so without Tidemill.
     pub any_host: bool,
 }
 
-/// Why an address may not be contacted.
+/// Why an address must not be contacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressRefusal {
-    /// Neither the operator nor a registered repository has http.
+    /// The address uses http, and neither the operator nor the registration of the repository allows it.
     #[error(
-        "the repository's address begins with http://, which neither hides nor proves what is fetched: use https:// or ssh://, \
+        "the repository's address begins with http://, which neither encrypts nor authenticates what is fetched: use https:// or ssh://, \
          register the repository with this address (tidemill repo add), or have the operator start the server with --allow-http"
     )]
     Http,
-    /// The host is no public one.
+    /// The host is not public.
     #[error(
         "the repository's host has a private, local or reserved address: register the repository with this host and port \
          (tidemill repo add), or have the operator start server and workers with --allow-host HOST:PORT"
@@ -34,30 +34,30 @@ pub enum AddressRefusal {
 }
 
 impl AddressPolicy {
-    /// Of a process whose user could contact every host without it.
+    /// Returns the policy of a process whose user could contact every host without it.
     #[must_use]
     pub fn unrestricted() -> Self {
         Self { allow_http: true, hosts: Vec::new(), any_host: true }
     }
 
-    /// Whether the operator lets this host have a private address.
+    /// Whether the operator allows this host and port to have a private address.
     #[must_use]
     pub fn allows(&self, host: &HostName, port: u16) -> bool {
         self.any_host || self.hosts.iter().any(|allowed| allowed.covers(host, port))
     }
 
-    /// Whether the host of `address` may have a private address, where its repository is `registered` with that address; or why it may
-    /// not be contacted at all.
+    /// Decides whether the host of `address` may have a private address, given the registered address of its
+    /// repository. Returns an error if the address must not be contacted.
     pub fn decide(
         &self,
         address: &RepositoryAddress,
         registered: Option<&RepositoryAddress>,
     ) -> Result<bool, AddressRefusal> {
-        let place = |of: &RepositoryAddress| (of.host().clone(), of.port());
-        let registered = registered.filter(|known| place(known) == place(address));
+        let endpoint = |of: &RepositoryAddress| (of.host().clone(), of.port());
+        let registered = registered.filter(|registered| endpoint(registered) == endpoint(address));
         if address.scheme() == Scheme::Http
             && !self.allow_http
-            && registered.is_none_or(|known| known.scheme() != Scheme::Http)
+            && registered.is_none_or(|registered| registered.scheme() != Scheme::Http)
         {
             return Err(AddressRefusal::Http);
         }

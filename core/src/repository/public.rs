@@ -1,9 +1,9 @@
-//! Which addresses belong to the public internet.
+//! Classifies IP addresses as public or special-purpose.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address belongs to the public internet: it is of no private, local, shared, reserved or documentation range, no
-/// multicast, and leads to none of these by a translation. Cloud providers' metadata services are not public either.
+/// Whether an address belongs to the public internet: it is not private, local, shared, reserved, for documentation or
+/// multicast, and is not translated to such an address. Metadata services of cloud providers are not public either.
 #[must_use]
 pub fn is_public(ip: IpAddr) -> bool {
     match ip {
@@ -12,13 +12,13 @@ pub fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// Ranges of IPv4 that are not public (IANA special-purpose registry, multicast, reserved), as address and prefix length.
+/// IPv4 ranges that are not public (IANA special-purpose registry, multicast, reserved), as address and prefix length.
 const SPECIAL_V4: [(Ipv4Addr, u32); 17] = [
     (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
-    // Azure's metadata and DNS.
+    // Metadata and DNS of Azure.
     (Ipv4Addr::new(168, 63, 129, 16), 32),
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     (Ipv4Addr::new(172, 16, 0, 0), 12),
@@ -35,12 +35,12 @@ const SPECIAL_V4: [(Ipv4Addr, u32); 17] = [
 ];
 
 fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let within = |(base, len): &(Ipv4Addr, u32)| (ip.to_bits() ^ base.to_bits()) >> (32 - len) == 0;
-    !SPECIAL_V4.iter().any(within)
+    let is_in_range = |(base, len): &(Ipv4Addr, u32)| (ip.to_bits() ^ base.to_bits()) >> (32 - len) == 0;
+    !SPECIAL_V4.iter().any(is_in_range)
 }
 
-/// Ranges within the global unicast space of IPv6 that are not public: protocol assignments with Teredo and ORCHID, documentation,
-/// 6to4, and AS112.
+/// Ranges within the global unicast space of IPv6 that are not public: protocol assignments with Teredo and ORCHID,
+/// documentation, 6to4, and AS112.
 const SPECIAL_V6: [(Ipv6Addr, u32); 5] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
@@ -54,13 +54,13 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         return is_public_v4(mapped);
     }
     let bits = ip.to_bits();
-    // NAT64 (RFC 6052): the IPv4 address is what is contacted.
+    // NAT64 (RFC 6052): the embedded IPv4 address is contacted.
     if bits >> 32 == 0x0064_ff9b << 64 {
         return is_public_v4(Ipv4Addr::from_bits(u32::try_from(bits & 0xffff_ffff).unwrap_or_default()));
     }
-    // All else outside of 2000::/3 is local, reserved or multicast.
-    let within = |(base, len): &(Ipv6Addr, u32)| (bits ^ base.to_bits()) >> (128 - len) == 0;
-    bits >> 125 == 1 && !SPECIAL_V6.iter().any(within)
+    // Everything else outside of 2000::/3 is local, reserved or multicast.
+    let is_in_range = |(base, len): &(Ipv6Addr, u32)| (bits ^ base.to_bits()) >> (128 - len) == 0;
+    bits >> 125 == 1 && !SPECIAL_V6.iter().any(is_in_range)
 }
 
 #[cfg(test)]
@@ -153,9 +153,9 @@ mod tests {
         }
     }
 
-    /// Each range to its last address, and not beyond, in each of the forms that lead to it.
+    /// Checks the first and last address of each range, in each form that is translated to it.
     #[test]
-    fn special_ranges_end_where_their_prefix_says() {
+    fn special_ranges_cover_their_prefix() {
         for (base, len) in SPECIAL_V4 {
             let size = 1_u64 << (32 - len);
             let (first, last) =

@@ -1,4 +1,4 @@
-//! Repositories that a deployment knows: what their webhooks, statuses and notices need.
+//! Registered repositories: the settings of their webhooks, commit statuses and notifications.
 
 use crate::repository::webhook::Provider;
 use crate::{ids::ExecutionId, time::Timestamp};
@@ -6,38 +6,38 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Which pull requests wait for somebody's approval before anything of them runs. It stands here and not in a file, so that no commit
-/// can change it.
+/// Which pull requests need an approval before any of their jobs run. It is part of the registration and not of a file,
+/// so that no commit can change it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Approval {
     /// None.
     None,
-    /// Those from forks.
+    /// Pull requests from forks.
     #[default]
     Forks,
-    /// All.
+    /// All pull requests.
     All,
 }
 
-/// How a notice is written.
+/// The format of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NotifyKind {
     /// JSON, signed with the secret.
     Webhook,
-    /// `{"text": ...}`, which Slack, Mattermost and others show in a channel.
+    /// `{"text": ...}`, which chats such as Slack and Mattermost accept.
     Chat,
 }
 
-/// Who is told when a pipeline fails, and when it succeeds again.
+/// A receiver of notifications about failed and recovered pipelines.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Notify {
-    /// How.
+    /// The format.
     pub kind: NotifyKind,
-    /// Where to: `http://` or `https://`. A chat's address is a secret itself.
+    /// The address: `http://` or `https://`. The address of a chat is itself a secret.
     pub url: String,
-    /// What webhooks are signed with.
+    /// The secret that signs webhooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
 }
@@ -48,29 +48,30 @@ impl fmt::Debug for Notify {
     }
 }
 
-/// Make a repository known, or change what is known of it. What is absent stays as it is.
+/// Registers a repository or changes its registration. Absent fields are unchanged.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryRequest {
-    /// What workers clone.
+    /// The address that workers clone.
     pub url: String,
-    /// Who posts its webhooks.
+    /// The git provider.
     pub provider: Provider,
-    /// What its webhooks are signed with; for a repository that is new and has none, one is made.
+    /// The secret that signs its webhooks; for a new repository without one, a secret is generated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
-    /// The provider's token that commit statuses are written with; empty: write none any more.
+    /// The provider's token for commit statuses; empty: write none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_token: Option<String>,
-    /// The provider's API, where it is not known by the repository's address: `https://git.example.org/api/v1`; empty: it is.
+    /// The provider's API, if it does not follow from the repository's address: `https://git.example.org/api/v1`;
+    /// empty: it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_url: Option<String>,
-    /// Its default branch; empty, or never given: as webhooks say.
+    /// Its default branch; empty or never set: as reported by webhooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<String>,
-    /// Which pull requests wait for an approval; never given: those from forks.
+    /// Which pull requests need an approval; never set: those from forks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
-    /// Who is told of failures and recoveries; absent: as it is.
+    /// The receivers of notifications; absent: unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Vec<Notify>>,
 }
@@ -81,43 +82,44 @@ impl fmt::Debug for RepositoryRequest {
     }
 }
 
-/// A repository, without its secrets.
+/// A repository without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryView {
     /// Its name: `host/path`.
     pub name: String,
-    /// What workers clone.
+    /// The address that workers clone.
     pub url: String,
-    /// Who posts its webhooks.
+    /// The git provider.
     pub provider: Provider,
     /// Whether commit statuses are written.
     pub statuses: bool,
-    /// The provider's API, where it was given.
+    /// The provider's API, if it was set.
     #[serde(default)]
     pub api_url: Option<String>,
-    /// Its default branch, as far as known.
+    /// Its default branch, if known.
     #[serde(default)]
     pub default_branch: Option<String>,
-    /// Which pull requests wait for an approval.
+    /// Which pull requests need an approval.
     pub approval: Approval,
-    /// How many are told of failures, and how.
+    /// The formats of its receivers of notifications.
     #[serde(default)]
     pub notify: Vec<NotifyKind>,
-    /// What went wrong, with the time: with the last status or notice that could not be sent, or a schedule that could not start.
+    /// The last error with its time: of a commit status or notification that could not be sent, or of a schedule that
+    /// could not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
-    /// When it was changed last.
+    /// When it was last changed.
     pub updated_at: Timestamp,
 }
 
-/// A repository is known.
+/// The reply to a registration.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryReply {
-    /// It.
+    /// The repository.
     pub repository: RepositoryView,
-    /// The path that the provider is to post to.
+    /// The path for the provider's webhooks.
     pub webhook_path: String,
-    /// The webhooks' secret, if it was made just now; it cannot be had again.
+    /// The secret of its webhooks, if it was just generated; it is not shown again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
 }
@@ -128,39 +130,39 @@ impl fmt::Debug for RepositoryReply {
     }
 }
 
-/// Repositories, by name.
+/// Repositories, ordered by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryList {
     /// All of them.
     pub repositories: Vec<RepositoryView>,
 }
 
-/// Names a repository.
+/// Selects a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RepositoryQuery {
-    /// Its address, however that is written.
+    /// Its address, in any form.
     pub repo: String,
 }
 
-/// What its webhooks delivered before may be taken once more.
+/// The reply to a request to accept redelivered webhooks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RedeliveryReply {
     /// The repository's name.
     pub repository: String,
 }
 
-/// A repository was forgotten.
+/// The reply to the removal of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RemoveRepositoryReply {
-    /// Whether it was there.
+    /// Whether it was registered.
     pub removed: bool,
 }
 
-/// What became of a webhook.
+/// The reply to a webhook.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookReply {
-    /// One line for each thing that it told: what is done about it.
+    /// One line for each event, with what Tidemill does about it.
     pub lines: Vec<String>,
-    /// The executions that look at the commits' pipeline files.
+    /// The discovery executions that were started.
     pub executions: Vec<ExecutionId>,
 }

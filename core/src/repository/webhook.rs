@@ -1,15 +1,15 @@
-//! What git providers post when something happens to a repository: checked, and read into what Tidemill does about it.
+//! Webhooks of git providers: verified, and parsed into events.
 
 mod bitbucket;
+mod delivery;
 mod event;
 mod gitea;
 mod github;
 mod gitlab;
-mod read;
 mod signature;
 #[cfg(test)]
 mod tests;
 
+pub use delivery::{MAX_EVENTS, MOST_BYTES, json_of};
 pub use event::{Change, Event, Headers, ParsedDelivery, Provider, PullRequestUpdate, Refusal};
-pub use read::{MAX_EVENTS, MOST_BYTES, json_of};
 pub use signature::sign;

@@ -1,4 +1,4 @@
-//! What becomes of a worker's request for a job: a pure function of what is recorded.
+//! Decides a worker's claim of a job: a pure function of the records.
 
 use super::next_step::{Transition, apply_event};
 use crate::execution::{status::ExecutionStatus, transition::JobEvent};
@@ -10,71 +10,75 @@ use crate::{
     time::Timestamp,
 };
 
-/// Who asks, and the lease that is to be given.
+/// A claim: the worker, and the lease to grant.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimRequest<'a> {
     /// The worker's name.
     pub worker: &'a str,
-    /// What the token is made from: by the worker for this request, so that it can be sent again, or here.
+    /// The value that the token is derived from. The worker creates it, so that it can repeat the request; otherwise
+    /// the server does.
     pub token: LeaseToken,
-    /// Milliseconds that a new lease lasts.
+    /// Duration of a new lease, in milliseconds.
     pub ttl_ms: u64,
     /// The worker's labels.
     pub labels: &'a Labels,
 }
 
-/// What to do about the request.
+/// The decision about a claim.
 #[derive(Debug, Clone)]
 pub enum ClaimDecision {
-    /// The lease of whoever had the job ran out: it moves on first, and then the request is decided again.
+    /// The lease of the previous holder has expired: expire it first, then decide the claim again.
     ExpireFirst,
-    /// The job is the worker's already under this token; the reply that said so was lost.
+    /// The worker already holds the job under this token: the earlier reply was lost.
     AlreadyHeld(LeaseToken),
-    /// Make these writes, in one batch; the job is then the worker's under this token.
+    /// Commit these writes in one batch; the worker then holds the job under this token.
     Grant(Transition, LeaseToken),
-    /// There is nothing to do for the worker, for this reason.
+    /// The job cannot be claimed, for this reason.
     Nothing(String),
 }
 
-/// What becomes of the request for the job of `node`, whose execution is in `state` of this version, and which demands
-/// these labels.
+/// Decides a claim of the job of `node`, which requires the labels `demands`. Its execution has this state at this
+/// version.
 #[must_use]
 pub fn claim(
     node: &Node,
     (state, if_version): (&ExecutionState, u64),
-    demands: Option<&Labels>,
+    required: Option<&Labels>,
     request: ClaimRequest<'_>,
     now: Timestamp,
 ) -> ClaimDecision {
-    let NodeBody::Job(item) = &node.state.body else { return ClaimDecision::Nothing("not a job".into()) };
-    if item.job.lease.as_ref().is_some_and(|lease| lease.has_run_out(now)) {
+    let NodeBody::Job(record) = &node.state.body else { return ClaimDecision::Nothing("not a job".into()) };
+    if record.job.lease.as_ref().is_some_and(|lease| lease.has_run_out(now)) {
         return ClaimDecision::ExpireFirst;
     }
-    // No promise rests on this: a cancel reaches every job before it is acknowledged. It saves an attempt that would be
-    // stopped at once.
+    // No guarantee depends on this check: a cancel reaches every job before it is acknowledged. It saves an attempt
+    // that would be stopped at once.
     if state.cancel_requested {
         return ClaimDecision::Nothing("the execution was canceled".into());
     }
     if state.unplanned {
-        return ClaimDecision::Nothing("nobody approved the execution".into());
+        return ClaimDecision::Nothing("the execution is not approved".into());
     }
-    let held = request.token.of_attempt(item.job.attempt);
-    if item.job.holds(held) {
+    let held = request.token.of_attempt(record.job.attempt);
+    if record.job.holds(held) {
         return ClaimDecision::AlreadyHeld(held);
     }
-    if let Some(demands) = demands
-        && !guarded!(LabelsFit, fits(demands, request.labels))
+    if let Some(required) = required
+        && !guarded!(LabelsFit, fits(required, request.labels))
     {
-        return ClaimDecision::Nothing(format!("it is for workers with {}", queue_name(demands)));
+        return ClaimDecision::Nothing(format!(
+            "the job requires a worker with the labels {}",
+            queue_name(required)
+        ));
     }
-    // A new attempt has a log of its own.
-    let item = JobRecord { log_bytes: 0, ..(**item).clone() };
+    // A new attempt has its own log.
+    let record = JobRecord { log_bytes: 0, ..(**record).clone() };
     let ClaimRequest { worker, token, ttl_ms, .. } = request;
-    let token = token.of_attempt(item.job.attempt + 1);
+    let token = token.of_attempt(record.job.attempt + 1);
     let event = JobEvent::Claim { token, worker: worker.to_owned(), ttl_ms };
-    let mut transition = match apply_event(node, &item, event, now) {
+    let mut transition = match apply_event(node, &record, event, now) {
         Ok(transition) => transition,
-        Err(refusal) => return ClaimDecision::Nothing(refusal.to_string()),
+        Err(error) => return ClaimDecision::Nothing(error.to_string()),
     };
     if state.status == ExecutionStatus::Pending {
         let state =

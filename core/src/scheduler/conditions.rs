@@ -1,28 +1,28 @@
-//! What a new execution starts from.
+//! The conditions that a new execution starts with.
 
 use crate::execution::transition::JobState;
 use crate::ids::JobId;
 
-/// A job that already succeeded in the execution that is retried.
+/// A job that already succeeded in the retried execution.
 #[derive(Debug, Clone)]
 pub struct CarriedJob {
-    /// The job whose log and artifacts it keeps: where it really ran.
+    /// The job that owns the log and the artifacts: the one that actually ran.
     pub from: JobId,
-    /// The attempt that succeeded there.
+    /// Its successful attempt.
     pub attempt: u32,
-    /// Bytes of its log.
+    /// Number of bytes of its log.
     pub log_bytes: u64,
-    /// Its state there.
+    /// Its state in the retried execution.
     pub state: JobState,
 }
 
-/// What must come before anything of an execution runs, besides its jobs' needs.
+/// What must end or be given before any job of an execution runs, in addition to the jobs' needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StartConditions<'a> {
-    /// Somebody must approve it.
+    /// The execution needs an approval.
     pub needs_approval: bool,
-    /// Another execution of its group must end.
+    /// An earlier execution of its concurrency group must end first.
     pub waits_for_group: bool,
-    /// Names of manual jobs that are approved already.
+    /// Names of manual jobs that are already approved.
     pub approved: &'a [String],
 }

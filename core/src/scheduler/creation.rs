@@ -1,12 +1,13 @@
-//! The nodes of a new execution: those of its plan, and the gates that something outside of the plan opens.
+//! Creates the nodes of a new execution: those of its plan, and the gates that are opened from outside the plan.
 //!
-//! Whatever an execution does before anything of it runs (jobs carried over by a retry notify what waits for them, jobs for failures
-//! are skipped, the first jobs are queued) is the same [`next_step`](super::next_step) that moves it on later, here in memory.
+//! The steps that are possible before any job runs (carried-over jobs notify their dependents, `on_failure` jobs are
+//! skipped, the first jobs are queued) are computed in memory by the same [`next_step`](super::next_step) that advances
+//! the execution later.
 
 use super::{
     conditions::{CarriedJob, StartConditions},
+    external_gates::ExternalGates,
     memory::MemoryNodes,
-    outside::OutsideGates,
 };
 use crate::{
     ids::{ExecutionId, JobId},
@@ -21,15 +22,16 @@ use std::collections::BTreeMap;
 /// The nodes of a new execution.
 #[derive(Debug, Clone)]
 pub struct NewExecution {
-    /// All of them by index: jobs, gates, the end.
+    /// All nodes by index: jobs, gates, the end node.
     pub nodes: Vec<NewNode>,
-    /// The gates that open when somebody approves.
+    /// The gates that an approval opens.
     pub approvals: Vec<ApprovalGate>,
-    /// The gate that opens when the execution before it in its group ends.
+    /// The gate that the end of the preceding execution in its group opens.
     pub group_gate: Option<u32>,
 }
 
-/// All nodes of `plan`, to run as `execution`, with the steps taken that `carried` jobs (by name) and `conditions` allow at once.
+/// Creates all nodes of `plan` for `execution`, with the steps applied that `carried` jobs (by name) and `conditions`
+/// allow at once.
 #[must_use]
 pub fn new_execution(
     plan: &Plan,
@@ -38,90 +40,90 @@ pub fn new_execution(
     conditions: StartConditions<'_>,
     now: Timestamp,
 ) -> NewExecution {
-    let none = OutsideGates::none(plan);
-    let mut nodes = Layout { plan, execution, carried, outside: &none }.nodes();
+    let none = ExternalGates::empty(plan);
+    let mut nodes = Layout { plan, execution, carried, external: &none }.nodes();
     nodes.run(now);
-    // What would run at once waits for the gates, if there are any.
-    let outside = OutsideGates::new(plan, nodes.nodes(), conditions);
-    if !outside.is_empty() {
-        nodes = Layout { plan, execution, carried, outside: &outside }.nodes();
+    // Jobs that would run at once wait for the external gates, if there are any.
+    let external = ExternalGates::new(plan, nodes.nodes(), conditions);
+    if !external.is_empty() {
+        nodes = Layout { plan, execution, carried, external: &external }.nodes();
         nodes.run(now);
     }
     NewExecution {
         nodes: nodes.into_new_nodes(),
-        approvals: outside.approvals,
-        group_gate: outside.group_gate,
+        approvals: external.approvals,
+        group_gate: external.group_gate,
     }
 }
 
-/// Where the nodes of an execution stand: jobs, gates of the plan, gates from outside, gates in front of manual jobs, the gate that
-/// closes approvals at the end, the end.
+/// The node indices of an execution, in order: jobs, gates of the plan, external gates, gates in front of manual jobs,
+/// the gate that closes approvals at the end, the end node.
 struct Layout<'a> {
     plan: &'a Plan,
     execution: ExecutionId,
     carried: &'a BTreeMap<String, CarriedJob>,
-    outside: &'a OutsideGates,
+    external: &'a ExternalGates,
 }
 
 impl Layout<'_> {
     fn nodes(&self) -> MemoryNodes {
-        let (plan, outside) = (self.plan, self.outside);
+        let (plan, external) = (self.plan, self.external);
         let jobs = index(plan.jobs.len());
         let mut nodes = Vec::with_capacity(self.end() as usize + 1);
         for (ix, job) in (0..).zip(&plan.jobs) {
-            let waits_for = outside.gates_of(ix) + outside.in_front_of(ix).map_or(job.waits_for, |_| 1);
+            let waits_for = external.gate_count(ix) + external.needs_gate_of(ix).map_or(job.waits_for, |_| 1);
             nodes.push(self.node(ix, self.job_spec(ix, job), self.job_body(job), waits_for));
         }
         for (ix, gate) in (jobs..).zip(&plan.gates) {
-            let links = gate.releases.iter().map(|node| self.place(*node)).collect();
+            let links = gate.releases.iter().map(|node| self.target_index(*node)).collect();
             nodes.push(self.gate(ix, links, None, gate.waits_for));
         }
-        for (ix, gate) in (self.first_outside()..).zip(&outside.gates) {
+        for (ix, gate) in (self.first_external()..).zip(&external.gates) {
             nodes.push(self.gate(ix, gate.links.clone(), None, gate.waits_for));
         }
-        for (ix, of) in (outside.first_of_needs..).zip(&outside.of_needs) {
-            let closing = ApprovalClosing { gates: vec![of.approval], after_failure: true };
-            let waits_for = plan.jobs[of.job as usize].waits_for;
-            nodes.push(self.gate(ix, vec![of.job], Some(closing), waits_for));
+        for (ix, needs_gate) in (external.first_needs_gate..).zip(&external.needs_gates) {
+            let closing = ApprovalClosing { gates: vec![needs_gate.approval], after_failure: true };
+            let waits_for = plan.jobs[needs_gate.job as usize].waits_for;
+            nodes.push(self.gate(ix, vec![needs_gate.job], Some(closing), waits_for));
         }
         if let Some(ix) = self.closing_gate() {
-            let awaited = outside.optional.iter().filter(|optional| !**optional).count();
-            let closing = ApprovalClosing { gates: outside.closed_at_end.clone(), after_failure: false };
+            let awaited = external.optional.iter().filter(|optional| !**optional).count();
+            let closing = ApprovalClosing { gates: external.closed_at_end.clone(), after_failure: false };
             nodes.push(self.gate(ix, Vec::new(), Some(closing), index(awaited)));
         }
         nodes.push(self.node(self.end(), NodeSpec::default(), NodeBody::End, jobs));
         MemoryNodes::new(nodes)
     }
 
-    /// The first gate that something outside of the plan opens.
-    fn first_outside(&self) -> u32 {
+    /// Index of the first external gate.
+    fn first_external(&self) -> u32 {
         index(self.plan.jobs.len() + self.plan.gates.len())
     }
 
-    /// The gate that closes the approvals that nobody has to give once all else is over.
+    /// Index of the gate that closes the optional approvals once everything else has ended.
     fn closing_gate(&self) -> Option<u32> {
-        let outside = self.outside;
-        let place = outside.first_of_needs + index(outside.of_needs.len());
-        (!outside.closed_at_end.is_empty()).then_some(place)
+        let external = self.external;
+        let position = external.first_needs_gate + index(external.needs_gates.len());
+        (!external.closed_at_end.is_empty()).then_some(position)
     }
 
     fn end(&self) -> u32 {
-        let outside = self.outside;
-        let place = outside.first_of_needs + index(outside.of_needs.len());
-        self.closing_gate().map_or(place, |gate| gate + 1)
+        let external = self.external;
+        let position = external.first_needs_gate + index(external.needs_gates.len());
+        self.closing_gate().map_or(position, |gate| gate + 1)
     }
 
-    /// The index of what a node of the plan arrives at.
-    fn place(&self, node: NodeIx) -> u32 {
+    /// Index of the node that receives the arrivals for a node of the plan.
+    fn target_index(&self, node: NodeIx) -> u32 {
         match node {
-            NodeIx::Job(ix) => self.outside.in_front_of(ix).unwrap_or(ix),
+            NodeIx::Job(ix) => self.external.needs_gate_of(ix).unwrap_or(ix),
             NodeIx::Gate(ix) => index(self.plan.jobs.len()) + ix,
         }
     }
 
     fn job_spec(&self, ix: u32, job: &PlannedJob) -> NodeSpec {
-        let optional = self.outside.is_optional(ix);
-        let mut links: Vec<u32> = job.releases.iter().map(|node| self.place(*node)).collect();
+        let optional = self.external.is_optional(ix);
+        let mut links: Vec<u32> = job.releases.iter().map(|node| self.target_index(*node)).collect();
         links.extend(self.closing_gate().filter(|_| !optional));
         links.push(self.end());
         NodeSpec {
@@ -139,12 +141,12 @@ impl Layout<'_> {
     }
 
     fn job_body(&self, job: &PlannedJob) -> NodeBody {
-        let kept = self.carried.get(&job.name);
+        let carried_job = self.carried.get(&job.name);
         NodeBody::Job(Box::new(JobRecord {
-            job: kept.map(|kept| kept.state.clone()).unwrap_or_default(),
-            log_bytes: kept.map_or(0, |kept| kept.log_bytes),
-            carried_from: kept.map(|kept| kept.from),
-            carried_attempt: kept.map_or(0, |kept| kept.attempt),
+            job: carried_job.map(|carried_job| carried_job.state.clone()).unwrap_or_default(),
+            log_bytes: carried_job.map_or(0, |carried_job| carried_job.log_bytes),
+            carried_from: carried_job.map(|carried_job| carried_job.from),
+            carried_attempt: carried_job.map_or(0, |carried_job| carried_job.attempt),
         }))
     }
 
@@ -167,7 +169,7 @@ impl Layout<'_> {
     }
 }
 
-/// Plans are bounded, so an index always fits.
+/// Converts an index. Plans are bounded, so it always fits.
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

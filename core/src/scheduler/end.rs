@@ -1,4 +1,4 @@
-//! How an execution ends and is canceled: pure functions of what is recorded.
+//! Ends and cancels an execution: pure functions of the records.
 
 use crate::execution::status::{ExecutionStatus, JobStatus};
 use crate::{
@@ -8,23 +8,24 @@ use crate::{
     time::Timestamp,
 };
 
-/// What the end node does in its step.
+/// The next step of the end node.
 #[derive(Debug, Clone)]
 pub enum EndStep {
-    /// Jobs are under way. If it is due, it looks again later; with `cancel`, a cancel is to be continued before that.
+    /// Jobs have not ended. A due end node is checked again later; with `cancel`, an interrupted cancel is resumed
+    /// first.
     Wait {
-        /// Whether a cancel may have been cut short.
+        /// Whether a cancel may have been interrupted.
         cancel: bool,
     },
-    /// The execution is over: nothing is left.
+    /// The execution has ended: nothing is left to do.
     Rest,
-    /// Its time is over: it is canceled with the writes of [`time_out`].
+    /// The deadline has passed: the execution is canceled with the writes of [`time_out`].
     TimeOut,
-    /// Every job is over: the execution ends with the writes of [`finish`].
+    /// Every job has ended: the execution ends with the writes of [`finish`].
     Finish,
 }
 
-/// The next step of the end node `end` of `execution`.
+/// Returns the next step of the end node `end` of `execution`.
 #[must_use]
 pub fn end_step(
     execution: &ExecutionState,
@@ -36,7 +37,7 @@ pub fn end_step(
         return EndStep::Rest;
     }
     if execution.unplanned && execution.cancel_requested {
-        // None of its jobs was recorded, so that none arrives.
+        // None of its jobs is recorded, so no arrivals will come.
         return EndStep::Finish;
     }
     if !guarded!(EndWaitsForAll, end.waits_for == 0) {
@@ -49,21 +50,22 @@ pub fn end_step(
     EndStep::Finish
 }
 
-/// What the end of an execution does to the next of its concurrency group.
+/// The effect of the end of an execution on the next one in its concurrency group.
 #[derive(Debug, Clone)]
 pub enum NextInGroup {
-    /// If there is one, it starts.
+    /// The next one starts, if there is one.
     Starts,
-    /// This one never had its turn: the next waits for the one before, and the group's newest is that, if it was this.
+    /// This execution ended before it could start: the next one waits for the preceding one, which becomes the group's
+    /// newest if this one was the newest.
     WaitsFor {
-        /// The one before, which is live.
+        /// The preceding execution, which has not ended.
         older: Box<ExecutionRecord>,
-        /// Whether this one is the newest of the group.
+        /// Whether this execution is the newest of the group.
         is_newest: bool,
     },
 }
 
-/// The writes that end an execution with these nodes, all of whose jobs are over.
+/// Returns the writes that end an execution with these nodes, all of whose jobs have ended.
 #[must_use]
 pub fn finish(
     execution: &ExecutionRecord,
@@ -77,14 +79,14 @@ pub fn finish(
         NodeBody::Gate { .. } | NodeBody::End => None,
     };
     let outcomes: Vec<JobOutcome> = nodes.iter().filter_map(outcome).collect();
-    // Of one that nobody approved no job is recorded; without a cancel it ends when it has nothing to run.
+    // An unapproved execution has no recorded jobs; without a cancel it ends when it has nothing to run.
     let ended = if execution.state.unplanned && execution.state.cancel_requested {
         ExecutionStatus::Canceled
     } else {
         final_status(&outcomes, execution.state.cancel_requested)
     };
     let status = match ended {
-        // Somebody has to look at it, unlike at what was canceled on purpose.
+        // A timeout needs attention, unlike a deliberate cancel.
         ExecutionStatus::Canceled if guarded!(TimedOutFails, execution.state.timed_out, without false) => {
             ExecutionStatus::Failed
         }
@@ -116,17 +118,17 @@ pub fn finish(
     writes
 }
 
-/// How a job ended, as far as its execution's end goes.
+/// The outcome of a job, as far as it decides the outcome of its execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobOutcome {
     /// Status.
     pub status: JobStatus,
-    /// Whether it counts as successful though it did not succeed: see [`Node::is_tolerated`].
+    /// Whether the job counts as successful although it did not succeed: see [`Node::is_tolerated`].
     pub tolerated: bool,
 }
 
 impl JobOutcome {
-    /// Whether it counts as successful.
+    /// Whether the job counts as successful.
     #[must_use]
     pub fn is_ok(self) -> bool {
         match self.status {
@@ -137,7 +139,7 @@ impl JobOutcome {
     }
 }
 
-/// The status of an execution whose jobs are all over.
+/// Returns the status of an execution whose jobs have all ended.
 #[must_use]
 pub fn final_status(jobs: &[JobOutcome], cancel_requested: bool) -> ExecutionStatus {
     if jobs.iter().all(|job| job.is_ok()) {
@@ -147,7 +149,7 @@ pub fn final_status(jobs: &[JobOutcome], cancel_requested: bool) -> ExecutionSta
     if cancel_requested || !failed { ExecutionStatus::Canceled } else { ExecutionStatus::Failed }
 }
 
-/// The writes that ask for the cancel of a live execution whose time is over.
+/// Returns the writes that request the cancel of a running execution whose deadline has passed.
 #[must_use]
 pub fn time_out(execution: &ExecutionRecord, end: &Node, now: Timestamp) -> [Write; 2] {
     let timed_out = execution.spec.deadline.is_some_and(|deadline| deadline.is_timeout);
@@ -158,8 +160,8 @@ pub fn time_out(execution: &ExecutionRecord, end: &Node, now: Timestamp) -> [Wri
     request_cancel(&timed_out, end, None, now)
 }
 
-/// The writes that ask for the cancel of a live execution, for a newer one if that is named. Its end node is due until its
-/// jobs are canceled, so that a cancel cut short is continued.
+/// Returns the writes that request the cancel of a running execution; `by` is the newer execution that supersedes it.
+/// The end node is due until the jobs are canceled, so that an interrupted cancel is resumed.
 #[must_use]
 pub fn request_cancel(
     execution: &ExecutionRecord,

@@ -1,101 +1,102 @@
-//! The conditions that the protocol's promises rest on, each with a name: [`guarded!`](crate::guarded) marks them.
+//! The conditions that the protocol's guarantees depend on, each with a name: [`guarded!`](crate::guarded) marks them.
 //!
-//! With the feature `mutations`, which only tests have, one of them can be removed, to see which promise breaks without it.
-//! In every other build the macro expands to the condition alone, and nothing of this module is compiled.
+//! With the feature `mutations`, which only tests enable, one guard can be removed to show which guarantee breaks
+//! without it.
+//! In every other build the macro expands to the bare condition, and this module is empty.
 
 #[cfg(feature = "mutations")]
 mod removable {
     use std::sync::atomic::{AtomicU8, Ordering};
 
-    /// A condition without which a promise breaks.
+    /// A condition without which a guarantee breaks.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
     pub enum Guard {
         /// Only a pending job is released or skipped.
         ReleaseOnlyPending,
         /// Only a queued job is claimed.
         ClaimOnlyQueued,
-        /// A report counts only with the job's lease.
+        /// A report takes effect only with the job's lease.
         ReportNeedsLease,
-        /// A lease ends only when its time is over.
+        /// A lease expires only when its time has passed.
         ExpireOnlyRunOut,
-        /// A canceled attempt is not tried again.
+        /// A canceled attempt is not retried.
         CanceledIsNotRetried,
-        /// A canceled attempt keeps the time that the cancel left it, whatever its worker reports.
+        /// A report does not extend the lease of a canceled attempt.
         CanceledIsNotRenewed,
-        /// A cancel leaves a running attempt little time.
+        /// A cancel shortens the lease of a running attempt.
         CancelShortensLease,
-        /// A job whose workers are lost is given to another one only so often.
+        /// The number of attempts after lost workers is limited.
         LossesEnd,
-        /// A job that fails by itself is tried again only so often as it says.
+        /// The number of attempts after the job's own failures is limited by its `retry`.
         RetriesEnd,
-        /// Only a job that is not over is canceled.
+        /// Only a job that has not ended is canceled.
         CancelOnlyLive,
-        /// Only a queued job is given up.
+        /// Only a queued job becomes undeliverable.
         GiveUpOnlyQueued,
-        /// A job, or a gate, waits until all that it waits for has arrived.
+        /// A job or gate waits until all its dependencies have arrived.
         WaitsForAll,
         /// A job whose need failed is skipped.
         FailedNeedSkips,
-        /// Only a success, or a failure that is allowed, lets run what needs the job.
+        /// Only a success or a tolerated failure lets dependent jobs run.
         OkNeedsSuccess,
-        /// A link is notified once that a node is over.
+        /// Each link of an ended node is notified once.
         ToldOnce,
-        /// A node stays due until all its links are told.
+        /// A node stays due until all its links are notified.
         HalfToldStaysDue,
-        /// A running job stays due until its lease is over.
+        /// A running job stays due until its lease expires.
         RunningStaysDue,
-        /// A queued job stays due, so that its message is sent again.
+        /// A queued job stays due, so that its message is resent.
         QueuedStaysDue,
-        /// Only the last arrival is foreseen to release a node.
+        /// Only the last arrival of a node is precomputed.
         ForeseenOnlyLast,
-        /// A token is another one for each attempt.
+        /// Each attempt has a different token.
         TokenOfAttempt,
-        /// An execution that is over is not ended again.
+        /// An execution that has ended is not ended again.
         EndOnlyLive,
-        /// An execution ends only when every job has arrived at its end.
+        /// An execution ends only when every job has arrived at its end node.
         EndWaitsForAll,
-        /// A cancel that was cut short is carried on.
+        /// An interrupted cancel is resumed.
         CancelCarriedOn,
-        /// The end of a canceled execution is due until its jobs are canceled.
+        /// The end node of a canceled execution is due until its jobs are canceled.
         CancelMakesDue,
-        /// A batch is written only if its nodes are of the versions that were read.
+        /// A batch commits only if its nodes have the versions that were read.
         NodeVersion,
-        /// A batch is written only if its execution is of the version that was read.
+        /// A batch commits only if its execution has the version that was read.
         ExecutionVersion,
-        /// A key stands for one execution.
+        /// An idempotency key refers to one execution.
         KeyCondition,
-        /// A node becomes due with its last arrival.
+        /// The last arrival makes a node due.
         ArrivalMakesDue,
-        /// A job is given only to a worker that has the labels that it demands.
+        /// Only a worker with the required labels gets a job.
         LabelsFit,
-        /// What waits for an approval waits until it is given.
+        /// A node that needs an approval waits for it.
         ApprovalWaits,
-        /// What waits for its turn in a group waits until the one before is over.
+        /// An execution that runs after another of its group waits until that one has ended.
         TurnWaits,
-        /// Jobs that run whatever becomes of others wait, too, for what their execution waits for.
+        /// Jobs that run regardless of their dependencies also wait for what their execution waits for.
         HeldWhole,
-        /// What ends without having had its turn hands its place on, and lets nobody past.
+        /// An execution that ends before it started passes its position in the group on, and starts no other.
         PlaceHandedOn,
-        /// The end of an execution begins the next of its group, in the same write.
+        /// The end of an execution starts the next one of its group in the same write.
         EndBeginsNext,
-        /// A job for failures that waits for nothing is skipped when nothing failed.
+        /// An `on_failure` job without dependencies is skipped when nothing failed.
         SparedAtOnce,
-        /// An execution of which nothing is to run is due at once.
+        /// An execution with nothing to run is due at once.
         NothingToRunIsDue,
-        /// The end of an execution that must be over by some time is due then.
+        /// The end node of an execution with a deadline is due at that time.
         DeadlineMakesDue,
-        /// An execution whose time was over has failed.
+        /// An execution that exceeds its timeout fails.
         TimedOutFails,
-        /// What was approved in time is not canceled for lack of an approval.
+        /// An execution that was approved in time is not canceled for a missing approval.
         ApprovedStays,
-        /// A schedule's time names the execution that it makes.
+        /// A scheduled time identifies the execution that it starts.
         ScheduleOnce,
         /// A schedule starts nothing before its time.
         ScheduleOnlyDue,
     }
 
     impl Guard {
-        /// Those that every execution rests on: the model shows what breaks without each.
+        /// The guards that every execution depends on: the model shows what breaks without each.
         pub const PROTOCOL: [Self; 28] = [
             Self::ReleaseOnlyPending,
             Self::ClaimOnlyQueued,
@@ -127,8 +128,8 @@ mod removable {
             Self::ArrivalMakesDue,
         ];
 
-        /// Those of what comes before an execution and its jobs: labels, approvals, groups, deadlines, schedules. The simulation shows
-        /// what breaks without each.
+        /// The guards of scheduling: labels, approvals, groups, deadlines, schedules. The simulation shows what breaks
+        /// without each.
         pub const SCHEDULING: [Self; 13] = [
             Self::LabelsFit,
             Self::ApprovalWaits,
@@ -146,7 +147,7 @@ mod removable {
         ];
     }
 
-    /// The discriminant of the guard that is removed, plus 1; 0: all are in place.
+    /// The discriminant of the removed guard plus 1; 0 if none is removed.
     static REMOVED: AtomicU8 = AtomicU8::new(0);
 
     /// Whether this guard is removed.
@@ -155,13 +156,13 @@ mod removable {
         REMOVED.load(Ordering::Relaxed) == guard as u8 + 1
     }
 
-    /// Whether any guard is removed: what is built on all of them does not hold then.
+    /// Whether any guard is removed. Checks that rely on all of them do not hold then.
     #[must_use]
     pub fn is_any_removed() -> bool {
         REMOVED.load(Ordering::Relaxed) != 0
     }
 
-    /// Removes a guard from the whole process, or puts all back.
+    /// Removes a guard in the whole process; `None` restores all.
     pub fn remove(guard: Option<Guard>) {
         REMOVED.store(guard.map_or(0, |guard| guard as u8 + 1), Ordering::Relaxed);
     }
@@ -170,9 +171,9 @@ mod removable {
 #[cfg(feature = "mutations")]
 pub use removable::{Guard, is_any_removed, is_removed, remove};
 
-/// A condition, or another value, that a promise of the protocol rests on: `guarded!(ClaimOnlyQueued, condition)`.
+/// A condition or other value that a guarantee of the protocol depends on: `guarded!(ClaimOnlyQueued, condition)`.
 ///
-/// In tests that remove the guard its value is what stands after `without`, or true.
+/// In tests that remove the guard, the macro evaluates to the expression after `without`, or to true.
 #[cfg(not(feature = "mutations"))]
 #[macro_export]
 macro_rules! guarded {
@@ -184,9 +185,9 @@ macro_rules! guarded {
     };
 }
 
-/// A condition, or another value, that a promise of the protocol rests on: `guarded!(ClaimOnlyQueued, condition)`.
+/// A condition or other value that a guarantee of the protocol depends on: `guarded!(ClaimOnlyQueued, condition)`.
 ///
-/// In tests that remove the guard its value is what stands after `without`, or true.
+/// In tests that remove the guard, the macro evaluates to the expression after `without`, or to true.
 #[cfg(feature = "mutations")]
 #[macro_export]
 macro_rules! guarded {
@@ -198,7 +199,7 @@ macro_rules! guarded {
     };
 }
 
-/// A condition that holds while all guards are in place.
+/// A condition that holds only while no guard is removed.
 #[cfg(not(feature = "mutations"))]
 #[macro_export]
 macro_rules! guarded_by_all {
@@ -207,7 +208,7 @@ macro_rules! guarded_by_all {
     };
 }
 
-/// A condition that holds while all guards are in place.
+/// A condition that holds only while no guard is removed.
 #[cfg(feature = "mutations")]
 #[macro_export]
 macro_rules! guarded_by_all {

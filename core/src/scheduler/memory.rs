@@ -1,4 +1,4 @@
-//! The nodes of one execution in memory: what the steps of a new execution come to before it is recorded.
+//! The nodes of one execution in memory: computes the first steps of a new execution before it is recorded.
 
 use super::next_step::{NextStep, next_step};
 use crate::execution::status::JobStatus;
@@ -15,7 +15,7 @@ pub struct MemoryNodes {
 }
 
 impl MemoryNodes {
-    /// These nodes: each at the index that its key names.
+    /// Creates the set from these nodes, each at the index of its key.
     #[must_use]
     pub fn new(nodes: Vec<Node>) -> Self {
         Self { nodes }
@@ -27,7 +27,7 @@ impl MemoryNodes {
         &self.nodes
     }
 
-    /// The nodes as they are to be recorded.
+    /// Returns the nodes to record.
     #[must_use]
     pub fn into_new_nodes(self) -> Vec<NewNode> {
         let new = |node: Node| NewNode {
@@ -40,8 +40,8 @@ impl MemoryNodes {
         self.nodes.into_iter().map(new).collect()
     }
 
-    /// Makes the writes of one transition, and gives the nodes that wait for nothing any more since then. Writes that are not about
-    /// nodes change nothing here.
+    /// Applies the writes of one transition, and returns the nodes that received their last arrival. Writes that do not
+    /// concern nodes are ignored.
     pub fn apply(&mut self, writes: Vec<Write>) -> Vec<u32> {
         let mut ready = Vec::new();
         for write in writes {
@@ -74,18 +74,19 @@ impl MemoryNodes {
         ready
     }
 
-    /// Lets each node that waits for nothing, or is over, take its next steps, until only workers, people or time bring anything
-    /// forward. What is to be done outside of the nodes then (an end, approvals to close) is due `now`.
+    /// Takes the next steps of each node that waits for nothing or has ended, until only workers, users or time can
+    /// advance the execution. A node whose next step needs more than the nodes (an end, approvals to close) becomes due
+    /// `now`.
     pub fn run(&mut self, now: Timestamp) {
-        let begins = |node: &&Node| {
-            let is_over = node.state.status().is_some_and(JobStatus::is_terminal);
-            node.waits_for == 0 || is_over
+        let can_step = |node: &&Node| {
+            let has_ended = node.state.status().is_some_and(JobStatus::is_terminal);
+            node.waits_for == 0 || has_ended
         };
-        let ready = self.nodes.iter().filter(begins).map(|node| node.key.ix).collect();
+        let ready = self.nodes.iter().filter(can_step).map(|node| node.key.ix).collect();
         self.run_from(ready, now);
     }
 
-    /// The same, of these nodes and what follows from them.
+    /// Like [`Self::run`], for these nodes and those that follow from them.
     pub fn run_from(&mut self, mut ready: Vec<u32>, now: Timestamp) {
         while let Some(ix) = ready.pop() {
             let Some(node) = self.nodes.get_mut(ix as usize) else { continue };

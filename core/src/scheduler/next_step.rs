@@ -1,7 +1,7 @@
-//! The next step of a node, and the writes of an event: pure functions of a node as it is recorded.
+//! The next step of a node and the writes of an event: pure functions of the recorded node.
 //!
-//! A node that is over notifies its links, each once: `notified` counts them, and it grows in the same batch as the arrivals
-//! that it counts. Whatever is left to do keeps the node due, so that the sweep finds it when a process dies half-way.
+//! A node that has ended notifies each of its links once: `notified` counts them, and is updated in the same batch as
+//! the arrivals that it counts. A node with work left stays due, so that the sweep finds it if a process dies midway.
 
 use crate::execution::{
     failure::{FailureKind, FailureReason, is_dead_letter},
@@ -15,54 +15,54 @@ use crate::{
     time::Timestamp,
 };
 
-/// The most arrivals of one batch: DynamoDB writes at most 100 items in one transaction.
+/// Maximum number of arrivals in one batch: DynamoDB writes at most 100 items in one transaction.
 pub const MAX_ARRIVALS: usize = 80;
 
-/// Milliseconds after which the message of a job that nobody took is sent again; after that, ever more rarely.
+/// Milliseconds after which the message of an unclaimed job is resent for the first time; the interval then grows.
 pub const FIRST_RESEND_MS: i64 = 30_000;
-/// The longest pause between two messages of a job that nobody took, in milliseconds.
+/// Maximum interval between two messages of an unclaimed job, in milliseconds.
 const MAX_RESEND_MS: i64 = 15 * 60_000;
 
-/// Maximum number of bytes of a job's name that are recorded with each job that depends on it: names contain matrix values of any length.
+/// Maximum length in bytes of a job name recorded with each dependent job: names contain matrix values of any length.
 pub const MAX_BLOCKER_BYTES: usize = 64;
 
-/// What a gate's opening without an approval is reported to come from. No job has such a name.
+/// The origin recorded when a gate opens without an approval. No job has this name.
 pub const APPROVAL_CLOSED: &str = "(nobody)";
 
-/// What a node that is due does.
+/// The next step of a due node.
 #[derive(Debug, Clone)]
 pub enum NextStep {
-    /// Nothing is left: it is not due.
+    /// Nothing is left to do: the node is not due.
     Rest,
-    /// Nothing before this time.
+    /// There is nothing to do before this time.
     Wait(Timestamp),
-    /// These writes, and then perhaps its message.
+    /// Commit these writes, then send the job's message if one is due.
     Apply(Transition),
-    /// It is the end node: look at the execution ([`super::end_step`]).
+    /// The node is an end node: check its execution ([`super::end_step`]).
     CheckEnd,
-    /// These writes, once the approvals that nobody gave are closed: their gates are opened first, as by a need that failed.
+    /// Close the approvals that nobody gave, by opening their gates as if a need had failed; then commit the writes.
     CloseApprovals {
         /// The gates.
         gates: Vec<u32>,
-        /// What failed; [`APPROVAL_CLOSED`]: nothing.
+        /// The node that failed; [`APPROVAL_CLOSED`] if none did.
         from: String,
-        /// The writes.
+        /// The writes to commit.
         transition: Transition,
     },
 }
 
-/// Writes that change one node, and what follows them.
+/// Writes that change one node, and what follows from them.
 #[derive(Debug, Clone)]
 pub struct Transition {
-    /// The batch; conditional on the node as it was read.
+    /// The batch, conditional on the version of the node that was read.
     pub writes: Vec<Write>,
-    /// Milliseconds after which the job's id is to come from the queue; `None`: it is not sent.
+    /// Milliseconds until the queue delivers the job's message; `None`: no message is sent.
     pub send_after: Option<u64>,
-    /// Whether links are left to be notified.
+    /// Whether links are still to be notified.
     pub more: bool,
 }
 
-/// The next step of `node`, as it is recorded, at `now`.
+/// Returns the next step of the recorded `node` at `now`.
 #[must_use]
 pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
     match &node.state.body {
@@ -100,10 +100,10 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
     }
 }
 
-/// The writes by which `event` happens to the job `item` of `node`.
+/// Returns the writes that apply `event` to the job `item` of `node`.
 ///
 /// # Errors
-/// Why the job's state does not allow the event.
+/// Returns an error if the job's state does not allow the event.
 pub fn apply_event(
     node: &Node,
     item: &JobRecord,
@@ -114,31 +114,31 @@ pub fn apply_event(
     let status = job.status;
     let (due_at, send_after) = match status {
         JobStatus::Queued => {
-            let ready = job.not_before.unwrap_or(now);
-            let sent = item.job.status != JobStatus::Queued;
-            (Some(ready.plus_ms(FIRST_RESEND_MS)), sent.then(|| ready.since_ms(now)))
+            let ready_at = job.not_before.unwrap_or(now);
+            let is_new = item.job.status != JobStatus::Queued;
+            (Some(ready_at.plus_ms(FIRST_RESEND_MS)), is_new.then(|| ready_at.since_ms(now)))
         }
         JobStatus::Running => {
-            // Whoever gets this message of a canceled job ends it, should its worker be cut off.
+            // If its worker is cut off, the receiver of this message ends the canceled job.
             let canceled = job.cancel_requested && !item.job.cancel_requested;
             let expires_at = job.lease.as_ref().map(|lease| lease.expires_at);
             (expires_at, expires_at.filter(|_| canceled).map(|at| at.since_ms(now)))
         }
         _ => (None, None),
     };
-    let letter = dead_letter_of(node.key, &job);
+    let dead_letter = dead_letter_of(node.key, &job);
     let body = NodeBody::Job(Box::new(JobRecord { job, ..item.clone() }));
     let state = NodeState { notified: node.state.notified, body };
     if status.is_terminal() {
         let mut transition = notify(node, state, now);
-        transition.writes.extend(letter.map(Write::PutDeadLetter));
+        transition.writes.extend(dead_letter.map(Write::PutDeadLetter));
         return Ok(transition);
     }
     let put = Write::PutNode { key: node.key, if_version: node.version, state, due_at };
     Ok(Transition { writes: vec![put], send_after, more: false })
 }
 
-/// The dead letter of a job; `None`: it is none.
+/// Returns the dead letter of a job; `None` if it is not one.
 #[must_use]
 pub fn dead_letter_of(key: NodeKey, job: &JobState) -> Option<DeadLetter> {
     let dead = is_dead_letter(job.status, job.failure.as_ref());
@@ -157,12 +157,13 @@ fn rules(node: &Node) -> JobRules<'_> {
 fn apply(node: &Node, item: &JobRecord, event: JobEvent, now: Timestamp) -> NextStep {
     match apply_event(node, item, event, now) {
         Ok(transition) => NextStep::Apply(transition),
-        // The status was looked at just before; a refusal here has nothing to act on.
+        // The status was checked just before, so that a rejected event needs no action.
         Err(_) => NextStep::Rest,
     }
 }
 
-/// A queued job whose message may be lost gets another one; the wait doubles with the time it has been queued.
+/// Resends the message of a queued job, which may be lost. The interval doubles with the time that the job has been
+/// queued.
 fn resend(node: &Node, item: &JobRecord, now: Timestamp) -> NextStep {
     let since = item.job.not_before.or(item.job.queued_at).unwrap_or(now);
     let waited = i64::try_from(now.since_ms(since)).unwrap_or(MAX_RESEND_MS);
@@ -174,7 +175,7 @@ fn resend(node: &Node, item: &JobRecord, now: Timestamp) -> NextStep {
     NextStep::Apply(Transition { writes, send_after: Some(0), more: false })
 }
 
-/// Why a job whose needs have all ended does not run; `None`: they hold.
+/// Why a job whose dependencies have ended does not run; `None`: it runs.
 fn blocked(node: &Node) -> Option<FailureReason> {
     match node.spec.when {
         When::Always => None,
@@ -183,27 +184,27 @@ fn blocked(node: &Node) -> Option<FailureReason> {
             (!needed).then(not_needed)
         }
         When::OnSuccess | When::Manual => {
-            let hold = guarded!(FailedNeedSkips, node.failed == 0);
-            (!hold).then(|| needs_failed(node))
+            let holds = guarded!(FailedNeedSkips, node.failed == 0);
+            (!holds).then(|| needs_failed(node))
         }
     }
 }
 
-/// Why a job does not run that waits for something which did not succeed.
+/// Why a job whose dependency did not succeed does not run.
 fn needs_failed(node: &Node) -> FailureReason {
     if node.spec.when == When::Manual && node.blocker.as_deref() == Some(APPROVAL_CLOSED) {
         let name = &node.spec.name;
-        let message = format!("skipped: nobody approved it; `tidemill approve --job '{name}'` still runs it");
+        let message = format!("skipped: not approved; run it with `tidemill approve --job '{name}'`");
         return FailureReason::new(FailureKind::NotApproved, message);
     }
     let by = node.blocker.as_deref().unwrap_or("a need");
-    let message = format!("skipped: `{by}`, which must succeed first, did not");
+    let message = format!("skipped: `{by}` did not succeed");
     FailureReason::new(FailureKind::NeedsFailed, message)
 }
 
-/// Why a job for failures does not run where there are none.
+/// Why an `on_failure` job does not run when nothing failed.
 fn not_needed() -> FailureReason {
-    let message = "skipped: it runs when something that it waits for fails, and nothing did";
+    let message = "skipped: it runs only if a dependency fails, and none did";
     FailureReason::new(FailureKind::NotNeeded, message)
 }
 
@@ -211,12 +212,12 @@ fn has_notified_all(node: &Node) -> bool {
     notified(node.state.notified) >= node.spec.links.len()
 }
 
-/// How many links were notified, as the record says.
+/// The number of links that were notified, according to the record.
 fn notified(notified: u32) -> usize {
     guarded!(ToldOnce, notified as usize, without 0)
 }
 
-/// Whether what waits for this node may run.
+/// Whether dependents of this node may run.
 fn is_ok(node: &Node, body: &NodeBody) -> bool {
     match body {
         NodeBody::Job(item) => guarded!(OkNeedsSuccess, item.job.counts_as_ok(node.spec.allowed())),
@@ -224,18 +225,18 @@ fn is_ok(node: &Node, body: &NodeBody) -> bool {
     }
 }
 
-/// A job's name as it is recorded with the jobs that it blocks.
+/// The name of a job as recorded with the jobs that it blocks.
 fn blocker_name(name: &str) -> String {
     const ELLIPSIS: &str = "...";
     if name.len() <= MAX_BLOCKER_BYTES {
         return name.to_owned();
     }
-    let fits = |end: &usize| name.is_char_boundary(*end);
-    let end = (0..=MAX_BLOCKER_BYTES - ELLIPSIS.len()).rev().find(fits).unwrap_or(0);
+    let is_boundary = |end: &usize| name.is_char_boundary(*end);
+    let end = (0..=MAX_BLOCKER_BYTES - ELLIPSIS.len()).rev().find(is_boundary).unwrap_or(0);
     format!("{}{ELLIPSIS}", &name[..end])
 }
 
-/// Puts a node that is over, and notifies the next of its links.
+/// Returns the writes that store an ended node and notify its next links.
 fn notify(node: &Node, mut state: NodeState, now: Timestamp) -> Transition {
     let links = &node.spec.links;
     let from = notified(state.notified);
@@ -266,7 +267,7 @@ mod tests {
     use super::{MAX_BLOCKER_BYTES, blocker_name};
 
     #[test]
-    fn long_blocker_name_is_cut_between_characters() {
+    fn long_blocker_name_is_truncated_at_character_boundary() {
         let fits = "x".repeat(MAX_BLOCKER_BYTES);
         assert_eq!(blocker_name(&fits), fits);
         for long in ["x", "\u{e4}", "\u{1f30a}"].map(|one| one.repeat(MAX_BLOCKER_BYTES + 1)) {

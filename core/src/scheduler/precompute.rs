@@ -1,4 +1,5 @@
-//! What a batch leads to: steps that are written together with what causes them, and the nodes and messages that follow.
+//! Precomputes the steps that follow from a batch, so that they are written with it, and lists the nodes and messages
+//! that remain.
 
 use super::next_step::{NextStep, Transition, next_step};
 use crate::{
@@ -8,9 +9,9 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Precomputes what the arrivals among `writes` lead to, as far as `nodes` are known: a job that waits for just one of them,
-/// and whose needs hold, is queued in the same write, and a gate opened and its own arrivals made, while `room` for more
-/// writes is left in the batch.
+/// Precomputes the effects of the arrivals among `writes`, as far as `nodes` contains their targets: a job that waits
+/// for only one of them, and whose dependencies allow it, is queued in the same write; a gate is opened and its
+/// arrivals are added. This uses at most `room` additional writes of the batch.
 pub fn precompute(writes: &mut [Write], nodes: &BTreeMap<u32, Node>, room: &mut usize, now: Timestamp) {
     for write in writes {
         let Write::Arrive { key, ok, from, continuation, .. } = write else { continue };
@@ -29,7 +30,7 @@ pub fn precompute(writes: &mut [Write], nodes: &BTreeMap<u32, Node>, room: &mut 
             continue;
         };
         if writes.len() > 1 && (writes.len() > *room || target.state.status().is_some()) {
-            // A job that is skipped notifies its links in a step of its own.
+            // A skipped job notifies its links in a separate step.
             continue;
         }
         let mut arrivals = writes.split_off(1);
@@ -41,15 +42,15 @@ pub fn precompute(writes: &mut [Write], nodes: &BTreeMap<u32, Node>, room: &mut 
     }
 }
 
-/// Nodes that wait for nothing any more after a batch, and have a step to take.
+/// Returns the nodes that received their last arrival in a batch and have a step to take.
 #[must_use]
-pub fn ready_nodes(done: &CommitResult) -> Vec<u32> {
-    let last = |arrival: &ArrivalOutcome| guarded!(WaitsForAll, arrival.waits_for == 0);
-    let still = done.arrivals.iter().filter(|arrival| last(arrival) && !arrival.continued);
-    still.map(|arrival| arrival.key.ix).collect()
+pub fn ready_nodes(result: &CommitResult) -> Vec<u32> {
+    let is_last = |arrival: &ArrivalOutcome| guarded!(WaitsForAll, arrival.waits_for == 0);
+    let pending = result.arrivals.iter().filter(|arrival| is_last(arrival) && !arrival.continued);
+    pending.map(|arrival| arrival.key.ix).collect()
 }
 
-/// Messages of the jobs that their last arrival queued in a batch.
-pub fn queued_jobs(done: &CommitResult) -> impl Iterator<Item = QueuedJob> {
-    done.arrivals.iter().filter(|arrival| arrival.continued).map(|arrival| QueuedJob::now(arrival.key))
+/// Returns the messages of the jobs that a batch queued with their last arrival.
+pub fn queued_jobs(result: &CommitResult) -> impl Iterator<Item = QueuedJob> {
+    result.arrivals.iter().filter(|arrival| arrival.continued).map(|arrival| QueuedJob::now(arrival.key))
 }

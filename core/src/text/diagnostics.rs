@@ -1,4 +1,4 @@
-//! What is wrong with a file: as data, and as text for people.
+//! Diagnostics of a pipeline file: as data, and rendered as text.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet,
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How much a [`Diagnostic`] matters.
+/// The severity of a [`Diagnostic`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The file is refused.
+    /// The file is rejected.
     Error,
-    /// The file is accepted, though it may not do what was meant.
+    /// The file is accepted, but may not do what is intended.
     Warning,
 }
 
@@ -25,48 +25,48 @@ impl fmt::Display for Severity {
     }
 }
 
-/// A run of characters on one line of a file.
+/// A range of characters on one line of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Location {
     /// The line, counted from 1.
     pub line: usize,
-    /// The first character's column, counted in characters from 1.
+    /// Column of the first character, counted in characters from 1.
     pub column: usize,
-    /// How many characters are meant; 0 where nothing is written.
+    /// Number of characters; 0 if nothing is there.
     pub length: usize,
 }
 
-/// Another place that helps to understand a [`Diagnostic`].
+/// An additional location that explains a [`Diagnostic`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Related {
-    /// What is there.
+    /// What is at the location.
     pub message: String,
-    /// Where it is.
+    /// The location.
     pub location: Location,
-    /// The file that it is in, if that is another one than the file that was read: one that it includes.
+    /// The file of the location, if it is a file included by the checked one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
 }
 
-/// One thing that is wrong, or odd, in a pipeline file.
+/// An error or a warning about a pipeline file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnostic {
-    /// Whether the file is refused because of it.
+    /// Whether the file is rejected because of it.
     pub severity: Severity,
-    /// A stable name of the kind of mistake, such as `unknown-need`.
+    /// A stable identifier of the kind of error, such as `unknown-need`.
     pub code: String,
-    /// What is wrong, in one sentence.
+    /// The error in one sentence.
     pub message: String,
-    /// The place in the document's structure, such as `jobs.unit.needs[0]`; empty for the whole file.
+    /// The path in the document's structure, such as `jobs.unit.needs[0]`; empty for the whole file.
     pub path: String,
-    /// The place in the text, where one is known.
+    /// The location in the text, if known.
     pub location: Option<Location>,
-    /// The file that it is in, if that is another one than the file that was read: one that it includes.
+    /// The file of the location, if it is a file included by the checked one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// What to do about it.
+    /// A suggestion how to fix it.
     pub help: Option<String>,
-    /// Other places that matter, such as the first of two equal keys.
+    /// Additional locations, such as that of the first of two equal keys.
     pub related: Vec<Related>,
 }
 
@@ -84,14 +84,14 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// Where the lines of a text start, so that places can be turned into byte ranges.
+/// The starts of a text's lines, to convert locations to byte ranges.
 pub(crate) struct LineIndex<'a> {
     source: &'a str,
     starts: Vec<usize>,
 }
 
 impl<'a> LineIndex<'a> {
-    /// Indexes `source`, whose lines end as YAML's do: by LF, CR LF or CR.
+    /// Indexes `source`, whose lines end as in YAML: with LF, CR LF or CR.
     pub(crate) fn new(source: &'a str) -> Self {
         let bytes = source.as_bytes();
         let mut starts = vec![0];
@@ -103,12 +103,12 @@ impl<'a> LineIndex<'a> {
         Self { source, starts }
     }
 
-    /// How many lines there are; the last one may be empty.
+    /// Returns the number of lines; the last one may be empty.
     pub(crate) fn count(&self) -> usize {
         self.starts.len()
     }
 
-    /// The place of the character that starts at a byte.
+    /// Returns the location of the character that starts at a byte.
     pub(crate) fn location(&self, at: usize) -> Location {
         let line = self.starts.partition_point(|start| *start <= at);
         let start = line.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or_default();
@@ -116,14 +116,14 @@ impl<'a> LineIndex<'a> {
         Location { line, column, length: 1 }
     }
 
-    /// The text of a line counted from 1, without its line break; empty when there is no such line.
+    /// Returns the text of a line counted from 1, without its line break; empty if there is no such line.
     pub(crate) fn line(&self, line: usize) -> &'a str {
         let Some(start) = line.checked_sub(1).and_then(|line| self.starts.get(line)) else { return "" };
         let end = self.starts.get(line).copied().unwrap_or(self.source.len());
         self.source[*start..end].trim_end_matches(['\n', '\r'])
     }
 
-    /// The bytes that `location` covers; within its line, whatever it says.
+    /// Returns the byte range of `location`, limited to its line.
     fn bytes(&self, location: Location) -> std::ops::Range<usize> {
         let start = location.line.checked_sub(1).and_then(|line| self.starts.get(line)).copied();
         let start = start.unwrap_or(self.source.len());
@@ -134,18 +134,19 @@ impl<'a> LineIndex<'a> {
     }
 }
 
-/// Lines further apart than this are shown as two excerpts.
+/// Locations that are more lines apart are rendered as separate excerpts.
 const MAX_EXCERPT_GAP: usize = 40;
 
-/// Draws `diagnostics` for people: message, `file:line:column`, the source line underlined, and help.
+/// Renders `diagnostics` as text: message, `file:line:column`, the source line underlined, and help.
 ///
-/// `source_name` is how the file is called in the output; `source` is the text that was checked. The
-/// result is empty without diagnostics, and otherwise ends with a line break.
+/// `source_name` is the displayed name of the file; `source` is the text that was checked. The result is empty without
+/// diagnostics, and otherwise ends with a line break.
 pub fn render_human(source_name: &str, source: &str, diagnostics: &[Diagnostic], color: bool) -> String {
     render_files(&[(source_name, source)], diagnostics, color)
 }
 
-/// The same for a file and those that it includes: names and texts, the file itself first.
+/// Renders diagnostics of a file and the files that it includes, given their names and texts; the file itself comes
+/// first.
 pub fn render_files(files: &[(&str, &str)], diagnostics: &[Diagnostic], color: bool) -> String {
     let sources: Vec<Source<'_>> =
         files.iter().map(|(name, text)| Source { name, index: LineIndex::new(text) }).collect();
@@ -199,17 +200,17 @@ fn group<'a>(sources: &[Source<'a>], diagnostic: &'a Diagnostic) -> Group<'a> {
     group
 }
 
-/// The lines from the first place to the last, and nothing else: a long file costs no more than a short one.
+/// Creates an excerpt from the first location to the last only, so that a long file costs no more than a short one.
 fn excerpt<'a>(
     source: &Source<'a>,
     primary: Option<Location>,
     related: &[&'a Related],
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
     let (source_name, index) = (source.name, &source.index);
-    let places = || primary.into_iter().chain(related.iter().map(|r| r.location));
+    let locations = || primary.into_iter().chain(related.iter().map(|r| r.location));
     let last_line = index.starts.len();
-    let first = places().map(|p| p.line).min().unwrap_or(1).clamp(1, last_line);
-    let last = places().map(|p| p.line).max().unwrap_or(1).clamp(first, last_line);
+    let first = locations().map(|p| p.line).min().unwrap_or(1).clamp(1, last_line);
+    let last = locations().map(|p| p.line).max().unwrap_or(1).clamp(first, last_line);
     let start = index.starts[first - 1];
     let end = index.starts.get(last).copied().unwrap_or(index.source.len());
     let range = |location: Location| {

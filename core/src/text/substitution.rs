@@ -1,22 +1,22 @@
-//! Putting the values of variables into texts.
+//! Substitutes the values of variables in texts.
 
 use indexmap::IndexMap;
 
-/// `text` with each `${name}` replaced that names a variable; others stay as they are.
+/// Replaces each `${name}` that names a variable; others are unchanged.
 #[must_use]
 pub fn expand(text: &str, variables: &IndexMap<String, String>) -> String {
     substitute(text, |name| variables.get(name).map(String::as_str))
 }
 
-/// `text` with each `${name}` replaced for which `known` gives a value; others stay as they are.
+/// Replaces each `${name}` for which `lookup` returns a value; others are unchanged.
 #[must_use]
-pub fn substitute<'a>(text: &str, known: impl Fn(&str) -> Option<&'a str>) -> String {
+pub fn substitute<'a>(text: &str, lookup: impl Fn(&str) -> Option<&'a str>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         let Some(end) = rest[start..].find('}').map(|end| start + end) else { break };
         out.push_str(&rest[..start]);
-        match known(&rest[start + 2..end]) {
+        match lookup(&rest[start + 2..end]) {
             Some(value) => out.push_str(value),
             None => out.push_str(&rest[start..=end]),
         }

@@ -1,29 +1,32 @@
-//! Finds the name that was probably meant.
+//! Suggests similar names for an unknown one.
 
 use std::cell::Cell;
 
-/// The candidate nearest to `name`, when it is near enough to be a slip of the pen.
+/// Returns the candidate most similar to `name`, if it is similar enough to be a typo.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = name.chars().count();
     if length > 64 {
         return None;
     }
-    let most = if length <= 3 { 1 } else { (length / 3).clamp(2, 4) };
+    let max_distance = if length <= 3 { 1 } else { (length / 3).clamp(2, 4) };
     let lower = name.to_lowercase();
     let mut best = None;
     for candidate in candidates {
-        if candidate.chars().count().abs_diff(length) > most {
+        if candidate.chars().count().abs_diff(length) > max_distance {
             continue;
         }
         let distance = strsim::osa_distance(&lower, &candidate.to_lowercase());
-        if distance <= most && distance < length && best.is_none_or(|(least, _)| distance < least) {
+        if distance <= max_distance
+            && distance < length
+            && best.is_none_or(|(best_distance, _)| distance < best_distance)
+        {
             best = Some((distance, candidate));
         }
     }
     best.map(|(_, candidate)| candidate)
 }
 
-/// [`nearest`] for a whole run, with an end: a file of thousands of unknown names must not cost minutes.
+/// [`nearest`] with a limit for a whole run: a file with thousands of unknown names must not take minutes.
 pub(crate) struct Suggestions {
     comparisons_left: Cell<usize>,
 }
@@ -35,7 +38,7 @@ impl Default for Suggestions {
 }
 
 impl Suggestions {
-    /// [`nearest`], while comparisons are left.
+    /// Returns [`nearest`], while comparisons are left.
     pub(crate) fn nearest<'a>(
         &self,
         name: &str,
@@ -47,7 +50,7 @@ impl Suggestions {
         nearest(name, candidates)
     }
 
-    /// "did you mean `x`?", when a candidate is near enough.
+    /// Returns "did you mean `x`?" if a candidate is similar enough.
     pub(crate) fn did_you_mean<'a>(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! When a schedule's next time is.
+//! Cron expressions of schedules.
 
 use crate::time::Timestamp;
 use croner::{Cron, parser::CronParser};
@@ -10,16 +10,17 @@ pub fn is_time_zone(name: &str) -> bool {
     TimeZone::get(name).is_ok()
 }
 
-/// The first time after `after` that a cron expression of five fields names in a time zone. A time that the clocks leave out
-/// when they are put forward comes right after that, and one that they show twice comes once. `None`: there is none.
+/// Returns the first time after `after` that matches a cron expression of five fields in a time zone. A time skipped by
+/// a daylight saving change is moved to just after the change, and a repeated time occurs once. `None`: there is no
+/// such time.
 ///
 /// # Errors
-/// The expression or the time zone is none, in words.
+/// Returns a message if the expression or the time zone is not valid.
 pub fn next_after(expression: &str, time_zone: &str, after: Timestamp) -> Result<Option<Timestamp>, String> {
-    let zone = TimeZone::get(time_zone).map_err(|_| format!("there is no time zone `{time_zone}`"))?;
+    let zone = TimeZone::get(time_zone).map_err(|_| format!("unknown time zone `{time_zone}`"))?;
     let cron = parse(expression)?;
     let from = jiff::Timestamp::from_millisecond(after.0)
-        .map_err(|error| format!("{} is no time: {error}", after.0))?
+        .map_err(|error| format!("{} is not a valid time: {error}", after.0))?
         .to_zoned(zone);
     Ok(cron
         .find_next_occurrence(&from, false)
@@ -27,16 +28,16 @@ pub fn next_after(expression: &str, time_zone: &str, after: Timestamp) -> Result
         .map(|next: Zoned| Timestamp(next.timestamp().as_millisecond())))
 }
 
-/// Reads an expression.
+/// Parses an expression.
 pub(crate) fn parse(expression: &str) -> Result<Cron, String> {
-    // These two are of other crons, and the parser does not know them.
-    let known = match expression {
+    // Aliases of other implementations that the parser does not support.
+    let normalized = match expression {
         "@midnight" => "@daily",
         "@annually" => "@yearly",
         other => other,
     };
     let parser = CronParser::builder().build();
-    parser.parse(known).map_err(|error| format!("`{expression}` is no cron expression: {error}"))
+    parser.parse(normalized).map_err(|error| format!("`{expression}` is not a cron expression: {error}"))
 }
 
 #[cfg(test)]
@@ -72,12 +73,12 @@ mod tests {
 
     #[test]
     fn daylight_saving_changes_fire_once() {
-        // 02:30 is not there on 29 March: clocks go from 02:00 to 03:00.
+        // 02:30 does not exist on 29 March: clocks go from 02:00 to 03:00.
         assert_eq!(
             times("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", 2),
             ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]
         );
-        // 02:30 is there twice on 25 October.
+        // 02:30 exists twice on 25 October.
         assert_eq!(
             times("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", 2),
             ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]

@@ -38,7 +38,7 @@ async fn push_starts_matching_pipelines() {
         let reply = server.report_discovery_at(&claimed, COMMIT, &files, Some(&["src/a.rs"])).await;
         let messages = lines(&reply);
         assert!(messages[0].starts_with("p/ci.yml: started: ci 1 ("), "{messages:?}");
-        assert_eq!(messages[1], "p/docs.yml: not started: no file changed that its `paths` match");
+        assert_eq!(messages[1], "p/docs.yml: not started: no changed file matches its `paths`");
         assert_eq!(messages[2], "p/pull.yml: not started: its `on` has no `push`");
         assert!(messages[3].starts_with("p/bad.yml:2:") && messages[3].contains("scrpt"), "{messages:?}");
         assert_eq!(reply["failed"], true);

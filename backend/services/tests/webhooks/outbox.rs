@@ -83,12 +83,12 @@ async fn commit_status_follows_execution() {
         server.add_repository(URL, "github", json!({ "status_token": "T0KEN" })).await;
         start(&server, "1").await;
         run(&server).await;
-        assert_eq!(messenger.states(), ["run 1 waits to run"]);
+        assert_eq!(messenger.states(), ["run 1 is pending"]);
         let job = server.claim().await.unwrap();
         run(&server).await;
         server.finish(&job, true).await;
         run(&server).await;
-        assert_eq!(messenger.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
+        assert_eq!(messenger.states(), ["run 1 is pending", "run 1 is running", "run 1 succeeded"]);
         let first = messenger.sent.lock().unwrap()[0].clone();
         assert_eq!(first.url, format!("https://git.example.org/api/v3/repos/team/app/statuses/{COMMIT}"));
         let body: Value = serde_json::from_str(&first.body).unwrap();
@@ -132,7 +132,7 @@ async fn failed_status_is_retried_and_final_status_is_last() {
         }
         assert_eq!(
             messenger.states(),
-            ["run 1 waits to run", "run 1 failed", "run 1 failed", "run 1 failed"]
+            ["run 1 is pending", "run 1 failed", "run 1 failed", "run 1 failed"]
         );
     }
 }
@@ -198,7 +198,7 @@ async fn changed_status_is_sent_at_once_by_one_process() {
         server.finish(&job, true).await;
         let (one, other) = tokio::join!(changed(), changed());
         assert_eq!(one + other, 1);
-        assert_eq!(messenger.states(), ["run 1 waits to run", "run 1 runs", "run 1 succeeded"]);
+        assert_eq!(messenger.states(), ["run 1 is pending", "run 1 is running", "run 1 succeeded"]);
     }
 }
 

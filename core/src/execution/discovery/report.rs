@@ -1,4 +1,4 @@
-//! What a worker found at a commit.
+//! What a worker discovered at a commit.
 
 use crate::{
     ids::{JobId, LeaseToken},
@@ -7,37 +7,37 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The pipeline name of executions that look at a commit; no execution of a file is meant by it.
+/// The pipeline name of discovery executions; no pipeline file may start an execution of this name.
 pub const PIPELINE_NAME: &str = "discover";
-/// The most pipeline files of one commit that are looked at.
+/// Maximum number of pipeline files processed per commit.
 pub const MOST_FILES: usize = 100;
-/// The most changed paths that are told; of more, nothing is said, so that every condition on changes holds.
+/// Maximum number of reported paths. With more, the list is omitted, and conditions on it hold.
 pub const MAX_CHANGED_PATHS: usize = 10_000;
-/// The longest path that is told, in bytes.
+/// Maximum length of a reported path in bytes.
 pub const MAX_PATH_LEN: usize = 4_096;
-/// The most bytes that the paths of a commit, or those that it changed, may have together; of more, nothing is said.
+/// Maximum total length in bytes of the paths of a commit, or of its changed paths. With more, the list is omitted.
 pub const MAX_PATHS_BYTES: usize = 1 << 20;
-/// The most bytes that are read of all pipeline files of a commit and what they include, and the most that they come to
-/// when they are put together.
+/// Maximum total size in bytes of all pipeline files of a commit with the files that they include, both as read and
+/// after resolving the includes.
 pub const MAX_FILES_BYTES: usize = 4 << 20;
-/// The most entries that the folder of pipeline files may have.
+/// Maximum number of entries in the folder of pipeline files.
 pub const MAX_DIRECTORY_ENTRIES: usize = 10_000;
-/// The most bytes of the mistakes of one file that are shown.
+/// Maximum size in bytes of the diagnostics shown for one file.
 pub const MAX_DIAGNOSTICS_BYTES: usize = 16 << 10;
 
-/// A pipeline file as it is at a commit.
+/// A pipeline file at a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PipelineFile {
     /// Path in the repository.
     pub path: String,
-    /// Its text, what it includes put in; of GitLab's file, the native text that it is translated to.
+    /// Its text with includes resolved; for GitLab's file, the native text that it is translated to.
     pub text: String,
 }
 
-/// What was found.
+/// The result of a discovery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiscoveryReport {
-    /// The discovering job.
+    /// The discovery job.
     pub job_id: JobId,
     /// Its lease.
     pub lease: LeaseToken,
@@ -45,54 +45,54 @@ pub struct DiscoveryReport {
     pub commit: String,
     /// Pipeline files, by path; at most [`MOST_FILES`].
     pub files: Vec<PipelineFile>,
-    /// Paths that the commit changed; absent where that is not known, or they are too many.
+    /// Paths that the commit changed; absent if unknown or too many.
     #[serde(default)]
     pub changed: Option<Vec<String>>,
-    /// Paths of all files at the commit; absent where they are too many.
+    /// Paths of all files at the commit; absent if too many.
     #[serde(default)]
     pub paths: Option<Vec<String>>,
 }
 
-/// Why a report on a commit is refused.
+/// Why a discovery report is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
-    /// The commit is not named by its full hash.
+    /// The commit is not a full hash.
     #[error("`commit` is not the full hash of a commit")]
     Commit,
-    /// There are more pipeline files than are looked at.
-    #[error("the commit has {0} pipeline files; at most {MOST_FILES} of a commit are looked at")]
+    /// There are too many pipeline files.
+    #[error("the commit has {0} pipeline files; the limit is {MOST_FILES}")]
     TooManyFiles(usize),
     /// A pipeline file is too large.
-    #[error("{path} has {bytes} bytes, and {MAX_FILE_BYTES} is the limit")]
+    #[error("{path} has {bytes} bytes; the limit is {MAX_FILE_BYTES}")]
     FileTooLarge {
-        /// Which.
+        /// Its path.
         path: String,
         /// Its size.
         bytes: usize,
     },
     /// All pipeline files together are too large.
-    #[error("the pipeline files of the commit have {0} bytes in all, and {MAX_FILES_BYTES} is the limit")]
+    #[error("the pipeline files of the commit have {0} bytes in total; the limit is {MAX_FILES_BYTES}")]
     FilesTooLarge(usize),
     /// A list of paths is too long.
     #[error(
-        "`{list}` has more than {MAX_CHANGED_PATHS} paths or {MAX_PATHS_BYTES} bytes; leave it out where there are more"
+        "`{list}` has more than {MAX_CHANGED_PATHS} paths or {MAX_PATHS_BYTES} bytes; omit it if there are more"
     )]
     TooManyPaths {
         /// `changed` or `paths`.
         list: &'static str,
     },
-    /// A path is none of a repository.
+    /// A path is not valid in a repository.
     #[error(
-        "a path has {MAX_PATH_LEN} bytes at most, is relative to the repository, and has no control characters: {0:?}"
+        "invalid path {0:?}: a path must be relative to the repository, without control characters, and at most {MAX_PATH_LEN} bytes long"
     )]
     Path(String),
 }
 
 impl DiscoveryReport {
-    /// Whether what is told is within the limits and names what can be in a repository: it may be all that a stranger's commit says.
+    /// Checks the limits and the form of the report, which may be under the control of an untrusted commit.
     ///
     /// # Errors
-    /// The first thing that is not.
+    /// Returns the first violation.
     pub fn check(&self) -> Result<(), ReportError> {
         let is_hash =
             matches!(self.commit.len(), 40 | 64) && self.commit.bytes().all(|b| b.is_ascii_hexdigit());
@@ -127,7 +127,7 @@ impl DiscoveryReport {
     }
 }
 
-/// Whether a pipeline file's path is one.
+/// Checks the path of a pipeline file.
 fn check_path(path: &str) -> Result<(), ReportError> {
     let is_path = !path.is_empty()
         && path.len() <= MAX_PATH_LEN
@@ -136,12 +136,12 @@ fn check_path(path: &str) -> Result<(), ReportError> {
     if is_path { Ok(()) } else { Err(ReportError::Path(path.chars().take(80).collect())) }
 }
 
-/// What became of it.
+/// The reply to a discovery report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiscoveryReply {
     /// Lines for the job's log: which pipelines start, which do not, and why.
     pub lines: Vec<String>,
-    /// Whether a file has mistakes, so that the discovering job fails.
+    /// Whether a file is invalid, so that the discovery job fails.
     #[serde(default)]
     pub failed: bool,
 }

@@ -1,19 +1,20 @@
-//! What a worker is asked to find out about a commit.
+//! What a worker must find out about a commit.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What to find out about the commit that the assignment's source names. Where that commit is empty, it is what `fetch_ref` shows; where
-/// it is shortened, it must be what `fetch_ref` shows.
+/// What to find out about the commit of the assignment's source. An empty commit stands for the one that `fetch_ref`
+/// points to; an abbreviated one must be the one that `fetch_ref` points to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Discovery {
-    /// A ref to fetch when the commit is not reachable from a branch: a pull request's head.
+    /// A ref to fetch if the commit is not reachable from a branch: the head of a pull request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetch_ref: Option<String>,
-    /// The commit that changes are counted from. Absent: from the merge base with `target_branch`, or nothing is known.
+    /// The commit that changes are computed from. Absent: the merge base with `target_branch`; without that, changes
+    /// are unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// The branch that a pull request is to go into.
+    /// The target branch of a pull request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_branch: Option<String>,
     /// Only these files; empty: all below `.pipelines/`, and `.gitlab-ci.yml`.

@@ -1,34 +1,34 @@
-//! Writes conditions in the language of native pipeline files. All names of that language that a translation uses stand here.
+//! Builds native conditions. All names of the native language that a translation uses are defined here.
 
 use std::fmt::Write as _;
 
-/// How strongly a condition's outermost operator binds.
+/// Precedence of a condition's outermost operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Precedence {
     Or,
     And,
     Compare,
-    Whole,
+    Atom,
 }
 
 /// A condition, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CelExpr {
     text: String,
-    binding: Precedence,
+    precedence: Precedence,
 }
 
 impl CelExpr {
-    fn whole(text: String) -> Self {
-        Self { text, binding: Precedence::Whole }
+    fn atom(text: String) -> Self {
+        Self { text, precedence: Precedence::Atom }
     }
 
-    /// A truth value.
+    /// Returns a boolean constant.
     pub(crate) fn constant(value: bool) -> Self {
-        Self::whole(value.to_string())
+        Self::atom(value.to_string())
     }
 
-    /// A text.
+    /// Returns a string literal.
     pub(crate) fn literal(text: &str) -> Self {
         let mut out = String::with_capacity(text.len() + 2);
         let raw = text.contains('\\')
@@ -51,25 +51,25 @@ impl CelExpr {
             }
         }
         out.push('"');
-        Self::whole(out)
+        Self::atom(out)
     }
 
-    /// A variable's value.
+    /// Returns the value of a variable.
     pub(crate) fn variable(name: &str) -> Self {
-        Self::whole(format!("env(\"{name}\")"))
+        Self::atom(format!("env(\"{name}\")"))
     }
 
     /// Whether a variable is set.
     pub(crate) fn defined(name: &str) -> Self {
-        Self::whole(format!("defined(\"{name}\")"))
+        Self::atom(format!("defined(\"{name}\")"))
     }
 
-    /// Whether a pull request is the reason.
-    pub(crate) fn is_request() -> Self {
-        Self::equal(Self::whole("event".to_owned()), Self::literal("pull_request"))
+    /// Whether the event is a pull request.
+    pub(crate) fn is_pull_request() -> Self {
+        Self::equal(Self::atom("event".to_owned()), Self::literal("pull_request"))
     }
 
-    /// Whether one of these globs matches a file that changed.
+    /// Whether one of these globs matches a changed file.
     pub(crate) fn changed(globs: &[String]) -> Self {
         Self::call("changed", globs)
     }
@@ -81,31 +81,31 @@ impl CelExpr {
 
     fn call(name: &str, texts: &[String]) -> Self {
         let texts: Vec<String> = texts.iter().map(|text| Self::literal(text).text).collect();
-        Self::whole(format!("{name}({})", texts.join(", ")))
+        Self::atom(format!("{name}({})", texts.join(", ")))
     }
 
-    /// Texts one behind the other.
-    pub(crate) fn joined(parts: Vec<Self>) -> Self {
+    /// Returns the concatenation of strings.
+    pub(crate) fn concat(parts: Vec<Self>) -> Self {
         let texts: Vec<String> = parts.into_iter().map(|part| part.text).collect();
         match texts.as_slice() {
             [] => Self::literal(""),
-            [only] => Self::whole(only.clone()),
-            many => Self::whole(format!("({})", many.join(" + "))),
+            [text] => Self::atom(text.clone()),
+            texts => Self::atom(format!("({})", texts.join(" + "))),
         }
     }
 
-    /// Whether two texts, or two truth values, are the same.
+    /// Whether two strings, or two booleans, are equal.
     pub(crate) fn equal(left: Self, right: Self) -> Self {
         Self::infix(left, "==", right, Precedence::Compare)
     }
 
     /// Whether a part of `text` matches `pattern`.
     pub(crate) fn matches(text: Self, pattern: &str) -> Self {
-        let text = text.within(Precedence::Whole);
-        Self::whole(format!("{text}.matches({})", Self::literal(pattern).text))
+        let text = text.parenthesized(Precedence::Atom);
+        Self::atom(format!("{text}.matches({})", Self::literal(pattern).text))
     }
 
-    /// Both.
+    /// Returns the conjunction.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self.as_constant(), other.as_constant()) {
             (Some(true), _) | (_, Some(false)) => other,
@@ -114,7 +114,7 @@ impl CelExpr {
         }
     }
 
-    /// One of the two at least.
+    /// Returns the disjunction.
     pub(crate) fn or(self, other: Self) -> Self {
         match (self.as_constant(), other.as_constant()) {
             (Some(false), _) | (_, Some(true)) => other,
@@ -123,32 +123,32 @@ impl CelExpr {
         }
     }
 
-    /// The opposite.
+    /// Returns the negation.
     pub(crate) fn not(self) -> Self {
         if let Some(value) = self.as_constant() {
             return Self::constant(!value);
         }
-        if self.binding == Precedence::Whole
+        if self.precedence == Precedence::Atom
             && let Some(inner) = self.text.strip_prefix('!')
         {
-            return Self::whole(inner.to_owned());
+            return Self::atom(inner.to_owned());
         }
-        if self.binding == Precedence::Compare
+        if self.precedence == Precedence::Compare
             && self.text.matches(" == ").count() == 1
             && !self.text.contains(" != ")
         {
-            return Self { text: self.text.replacen(" == ", " != ", 1), binding: Precedence::Compare };
+            return Self { text: self.text.replacen(" == ", " != ", 1), precedence: Precedence::Compare };
         }
-        if self.binding == Precedence::Compare
+        if self.precedence == Precedence::Compare
             && self.text.matches(" != ").count() == 1
             && !self.text.contains(" == ")
         {
-            return Self { text: self.text.replacen(" != ", " == ", 1), binding: Precedence::Compare };
+            return Self { text: self.text.replacen(" != ", " == ", 1), precedence: Precedence::Compare };
         }
-        Self::whole(format!("!{}", self.within(Precedence::Whole)))
+        Self::atom(format!("!{}", self.parenthesized(Precedence::Atom)))
     }
 
-    /// Whether it does not depend on anything, and what it is then.
+    /// Returns the value if the condition is constant.
     pub(crate) fn as_constant(&self) -> Option<bool> {
         match self.text.as_str() {
             "true" => Some(true),
@@ -157,21 +157,21 @@ impl CelExpr {
         }
     }
 
-    /// The condition as it is written in a file.
+    /// Returns the condition as written in a file.
     pub(crate) fn into_text(self) -> String {
         self.text
     }
 
-    fn infix(left: Self, operator: &str, right: Self, binding: Precedence) -> Self {
-        // Operators of one kind need no brackets on the left, and of `&&` and `||` none on the right either.
-        let right_least = if binding == Precedence::Compare { Precedence::Whole } else { binding };
-        let left_least = if binding == Precedence::Compare { Precedence::Whole } else { binding };
-        let text = format!("{} {operator} {}", left.within(left_least), right.within(right_least));
-        Self { text, binding }
+    fn infix(left: Self, operator: &str, right: Self, precedence: Precedence) -> Self {
+        // Operators of the same kind need no parentheses on the left, and `&&` and `||` none on the right either.
+        let right_min = if precedence == Precedence::Compare { Precedence::Atom } else { precedence };
+        let left_min = if precedence == Precedence::Compare { Precedence::Atom } else { precedence };
+        let text = format!("{} {operator} {}", left.parenthesized(left_min), right.parenthesized(right_min));
+        Self { text, precedence }
     }
 
-    fn within(self, least: Precedence) -> String {
-        if self.binding < least { format!("({})", self.text) } else { self.text }
+    fn parenthesized(self, min: Precedence) -> String {
+        if self.precedence < min { format!("({})", self.text) } else { self.text }
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
     use crate::condition::check;
 
     #[test]
-    fn brackets_are_minimal() {
+    fn parentheses_are_minimal() {
         let [a, b, c] = ["A", "B", "C"].map(CelExpr::defined);
         let both = a.clone().or(b.clone()).and(c.clone());
         assert_eq!(both.clone().into_text(), "(defined(\"A\") || defined(\"B\")) && defined(\"C\")");
@@ -191,7 +191,7 @@ mod tests {
         );
         assert_eq!(both.not().not().into_text(), "((defined(\"A\") || defined(\"B\")) && defined(\"C\"))");
         assert_eq!(a.clone().not().into_text(), "!defined(\"A\")");
-        assert_eq!(CelExpr::is_request().not().into_text(), "event != \"pull_request\"");
+        assert_eq!(CelExpr::is_pull_request().not().into_text(), "event != \"pull_request\"");
         assert_eq!(a.and(CelExpr::constant(true)).into_text(), "defined(\"A\")");
     }
 

@@ -1,16 +1,17 @@
-//! GitLab's conditions, as `rules: if` and `only: variables` have them: read with their places, by hand, as no crate knows them.
+//! GitLab's conditions, as in `rules: if` and `only: variables`: a hand-written parser with positions, because no crate
+//! supports them.
 //!
-//! Operands are `$NAME`, `"text"`, `'text'`, `null` and patterns `/regex/flags`; `==`, `!=`, `=~` and `!~` bind strongest, then `&&`,
-//! then `||`; brackets may stand around conditions.
+//! Operands are `$NAME`, `"text"`, `'text'`, `null` and patterns `/regex/flags`; `==`, `!=`, `=~` and `!~` bind
+//! strongest, then `&&`, then `||`; conditions may be in parentheses.
 
 use crate::condition;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::variables::{Piece, Scope};
 
-/// How deep brackets may lie in each other: the native language allows no more.
+/// Maximum nesting depth of parentheses: the native language allows no more.
 const MAX_DEPTH: usize = 16;
 
-/// What is wrong with a condition, and where: characters counted from 0.
+/// An error in a condition and its position, in characters from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) at: usize,
@@ -24,7 +25,7 @@ enum Token {
     Text(String),
     Pattern { body: String, flags: String },
     Null,
-    Sign(&'static str),
+    Operator(&'static str),
 }
 
 #[derive(Debug, Clone)]
@@ -36,13 +37,13 @@ struct PlacedToken {
 
 const OPERATORS: [&str; 8] = ["==", "!=", "=~", "!~", "&&", "||", "(", ")"];
 
-/// A condition of GitLab's in the native language; `scope` knows the variables of the file.
+/// Translates a condition of GitLab into the native language; `scope` has the variables of the file.
 pub(crate) fn translate(text: &str, scope: &Scope) -> Result<CelExpr, Fault> {
     let tokens = tokens(text)?;
     let end = text.chars().count();
-    let mut reader = Parser { tokens: &tokens, next: 0, depth: 0, end, scope };
-    let condition = reader.any()?;
-    match reader.peek() {
+    let mut parser = Parser { tokens: &tokens, next: 0, depth: 0, end, scope };
+    let condition = parser.disjunction()?;
+    match parser.peek() {
         None => Ok(condition),
         Some(extra) => Err(fault(extra, "this is not expected here")),
     }
@@ -53,34 +54,34 @@ fn fault(placed: &PlacedToken, message: impl Into<String>) -> Fault {
 }
 
 fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
-    let signs: Vec<char> = text.chars().collect();
+    let chars: Vec<char> = text.chars().collect();
     let mut tokens: Vec<PlacedToken> = Vec::new();
     let mut at = 0;
-    while at < signs.len() {
-        let sign = signs[at];
+    while at < chars.len() {
+        let sign = chars[at];
         if sign.is_whitespace() {
             at += 1;
             continue;
         }
-        let wrong = |message: &str| Fault { at, length: 1, message: message.to_owned() };
+        let fault_at = |message: &str| Fault { at, length: 1, message: message.to_owned() };
         let (token, length) = match sign {
-            '$' => variable(&signs[at..]).ok_or_else(|| wrong("`$` is followed by no name"))?,
+            '$' => variable(&chars[at..]).ok_or_else(|| fault_at("`$` must be followed by a name"))?,
             '"' | '\'' => {
-                let length = signs[at + 1..].iter().position(|c| *c == sign);
-                let length = length.ok_or_else(|| wrong("the text that starts here has no end"))?;
-                (Token::Text(signs[at + 1..at + 1 + length].iter().collect()), length + 2)
+                let length = chars[at + 1..].iter().position(|c| *c == sign);
+                let length = length.ok_or_else(|| fault_at("this string is not closed"))?;
+                (Token::Text(chars[at + 1..at + 1 + length].iter().collect()), length + 2)
             }
-            '/' => pattern(&signs[at..]).ok_or_else(|| wrong("the pattern that starts here has no end"))?,
+            '/' => pattern(&chars[at..]).ok_or_else(|| fault_at("this pattern is not closed"))?,
             _ => {
-                let rest: String = signs[at..].iter().take(5).collect();
+                let rest: String = chars[at..].iter().take(5).collect();
                 if let Some(sign) = OPERATORS.iter().find(|sign| rest.starts_with(**sign)) {
-                    (Token::Sign(sign), sign.len())
+                    (Token::Operator(sign), sign.len())
                 } else if rest.starts_with("null")
                     && !rest[4..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
                 {
                     (Token::Null, 4)
                 } else {
-                    return Err(wrong("this means nothing in a condition of GitLab's"));
+                    return Err(fault_at("this is not valid in a GitLab condition"));
                 }
             }
         };
@@ -90,29 +91,30 @@ fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
     Ok(tokens)
 }
 
-fn variable(signs: &[char]) -> Option<(Token, usize)> {
-    let braced = signs.get(1) == Some(&'{');
+fn variable(chars: &[char]) -> Option<(Token, usize)> {
+    let braced = chars.get(1) == Some(&'{');
     let start = if braced { 2 } else { 1 };
     let name: String =
-        signs[start..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
+        chars[start..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
     let end = start + name.len();
-    if braced && signs.get(end) != Some(&'}') {
+    if braced && chars.get(end) != Some(&'}') {
         return None;
     }
     Some((Token::Variable(name), end + usize::from(braced)))
 }
 
-/// A pattern and its flags; a `/` within it stands behind a backslash, or is not followed by what may follow a pattern.
-fn pattern(signs: &[char]) -> Option<(Token, usize)> {
+/// Parses a pattern and its flags. A `/` within it follows a backslash, or is not followed by what may follow a
+/// pattern.
+fn pattern(chars: &[char]) -> Option<(Token, usize)> {
     let mut body = String::new();
     let mut at = 1;
     loop {
-        match *signs.get(at)? {
+        match *chars.get(at)? {
             '\\' => {
-                let next = *signs.get(at + 1)?;
+                let next = *chars.get(at + 1)?;
                 if next != '/' {
                     body.push('\\');
                 }
@@ -120,9 +122,9 @@ fn pattern(signs: &[char]) -> Option<(Token, usize)> {
                 at += 2;
             }
             '/' => {
-                let flags: String = signs[at + 1..].iter().take_while(|c| "ismU".contains(**c)).collect();
+                let flags: String = chars[at + 1..].iter().take_while(|c| "ismU".contains(**c)).collect();
                 let end = at + 1 + flags.len();
-                if signs.get(end).is_none_or(|c| c.is_whitespace() || matches!(c, ')' | '&' | '|')) {
+                if chars.get(end).is_none_or(|c| c.is_whitespace() || matches!(c, ')' | '&' | '|')) {
                     return Some((Token::Pattern { body, flags }, end));
                 }
                 body.push('/');
@@ -144,7 +146,7 @@ struct Parser<'a> {
     scope: &'a Scope,
 }
 
-/// A value that is compared.
+/// An operand of a comparison.
 #[derive(Clone)]
 enum Operand {
     Null,
@@ -157,60 +159,64 @@ impl<'a> Parser<'a> {
         self.tokens.get(self.next)
     }
 
-    fn take(&mut self) -> Result<&'a PlacedToken, Fault> {
+    fn next_token(&mut self) -> Result<&'a PlacedToken, Fault> {
         let token = self.peek().ok_or_else(|| Fault {
             at: self.end,
             length: 1,
-            message: "the condition ends before it is whole".to_owned(),
+            message: "the condition is incomplete".to_owned(),
         })?;
         self.next += 1;
         Ok(token)
     }
 
-    fn sign(&mut self, sign: &str) -> bool {
-        let found =
-            self.peek().is_some_and(|placed| matches!(placed.token, Token::Sign(found) if found == sign));
-        self.next += usize::from(found);
-        found
+    fn accept(&mut self, sign: &str) -> bool {
+        let accepted = self
+            .peek()
+            .is_some_and(|placed| matches!(placed.token, Token::Operator(operator) if operator == sign));
+        self.next += usize::from(accepted);
+        accepted
     }
 
-    fn any(&mut self) -> Result<CelExpr, Fault> {
-        let mut left = self.all()?;
-        while self.sign("||") {
-            left = left.or(self.all()?);
+    fn disjunction(&mut self) -> Result<CelExpr, Fault> {
+        let mut left = self.conjunction()?;
+        while self.accept("||") {
+            left = left.or(self.conjunction()?);
         }
         Ok(left)
     }
 
-    fn all(&mut self) -> Result<CelExpr, Fault> {
+    fn conjunction(&mut self) -> Result<CelExpr, Fault> {
         let mut left = self.comparison()?;
-        while self.sign("&&") {
+        while self.accept("&&") {
             left = left.and(self.comparison()?);
         }
         Ok(left)
     }
 
     fn comparison(&mut self) -> Result<CelExpr, Fault> {
-        let first = self.take()?;
-        if first.token == Token::Sign("(") {
+        let first = self.next_token()?;
+        if first.token == Token::Operator("(") {
             self.depth += 1;
             if self.depth > MAX_DEPTH {
-                return Err(fault(first, format!("brackets are nested more than {MAX_DEPTH} deep here")));
+                return Err(fault(
+                    first,
+                    format!("parentheses are nested more than {MAX_DEPTH} levels deep"),
+                ));
             }
-            let inner = self.any()?;
+            let inner = self.disjunction()?;
             self.depth -= 1;
-            if !self.sign(")") {
-                return Err(fault(first, "this bracket is not closed"));
+            if !self.accept(")") {
+                return Err(fault(first, "this parenthesis is not closed"));
             }
             return Ok(inner);
         }
         let left = operand(first)?;
-        let Some(operator) = self.peek() else { return Ok(self.truth(&left)) };
-        let Token::Sign(sign @ ("==" | "!=" | "=~" | "!~")) = operator.token else {
-            return Ok(self.truth(&left));
+        let Some(operator) = self.peek() else { return Ok(self.is_truthy(&left)) };
+        let Token::Operator(sign @ ("==" | "!=" | "=~" | "!~")) = operator.token else {
+            return Ok(self.is_truthy(&left));
         };
         self.next += 1;
-        let second = self.take()?;
+        let second = self.next_token()?;
         let condition = match sign {
             "==" | "!=" => self.equal(&left, &operand(second)?),
             _ => self.matches(&left, second)?,
@@ -218,8 +224,8 @@ impl<'a> Parser<'a> {
         Ok(if sign.starts_with('!') { condition.not() } else { condition })
     }
 
-    /// A value by itself holds when it is set and not empty.
-    fn truth(&self, of: &Operand) -> CelExpr {
+    /// A value by itself is true if it is set and not empty.
+    fn is_truthy(&self, of: &Operand) -> CelExpr {
         match of {
             Operand::Null => CelExpr::constant(false),
             Operand::Text(text) => CelExpr::constant(!text.trim().is_empty()),
@@ -228,9 +234,9 @@ impl<'a> Parser<'a> {
     }
 
     fn value(&self, name: &str) -> CelExpr {
-        match self.scope.run_time(name) {
+        match self.scope.runtime_pieces(name) {
             None => CelExpr::variable(name),
-            Some(pieces) => CelExpr::joined(
+            Some(pieces) => CelExpr::concat(
                 pieces
                     .iter()
                     .map(|piece| match piece {
@@ -243,38 +249,42 @@ impl<'a> Parser<'a> {
     }
 
     /// Whether a variable is set.
-    fn set(&self, name: &str) -> CelExpr {
-        if self.scope.run_time(name).is_some() { CelExpr::constant(true) } else { CelExpr::defined(name) }
+    fn is_set(&self, name: &str) -> CelExpr {
+        if self.scope.runtime_pieces(name).is_some() {
+            CelExpr::constant(true)
+        } else {
+            CelExpr::defined(name)
+        }
     }
 
-    /// What is not set is null, which is not the empty text.
+    /// A variable that is not set is null, which differs from the empty string.
     fn equal(&self, left: &Operand, right: &Operand) -> CelExpr {
         match (left, right) {
             (Operand::Null, Operand::Null) => CelExpr::constant(true),
             (Operand::Null, Operand::Text(_)) | (Operand::Text(_), Operand::Null) => CelExpr::constant(false),
             (Operand::Text(left), Operand::Text(right)) => CelExpr::constant(left == right),
             (Operand::Null, Operand::Variable(name)) | (Operand::Variable(name), Operand::Null) => {
-                self.set(name).not()
+                self.is_set(name).not()
             }
             (Operand::Text(text), Operand::Variable(name))
             | (Operand::Variable(name), Operand::Text(text)) => {
                 let same = CelExpr::equal(self.value(name), CelExpr::literal(text));
-                if text.is_empty() { self.set(name).and(same) } else { same }
+                if text.is_empty() { self.is_set(name).and(same) } else { same }
             }
             (Operand::Variable(left), Operand::Variable(right)) => {
                 let same = CelExpr::equal(self.value(left), self.value(right));
-                // There is a default branch, if only somewhere: not to know it is not that there is none.
+                // Every repository has a default branch, so an unknown one does not count as not set.
                 match (left.as_str(), right.as_str()) {
                     ("CI_DEFAULT_BRANCH", other) | (other, "CI_DEFAULT_BRANCH") => {
-                        return same.and(self.set(other));
+                        return same.and(self.is_set(other));
                     }
                     _ => {}
                 }
-                let both_set = self.set(left);
-                if both_set.as_constant().is_some() && self.set(right).as_constant().is_some() {
+                let both_set = self.is_set(left);
+                if both_set.as_constant().is_some() && self.is_set(right).as_constant().is_some() {
                     return same;
                 }
-                same.and(CelExpr::equal(self.set(left), self.set(right)))
+                same.and(CelExpr::equal(self.is_set(left), self.is_set(right)))
             }
         }
     }
@@ -283,43 +293,43 @@ impl<'a> Parser<'a> {
         let (body, flags) = match &right.token {
             Token::Pattern { body, flags } => (body.clone(), flags.clone()),
             Token::Variable(name) => {
-                let written = self.scope.fixed(name);
+                let pattern_text = self.scope.fixed_value(name);
                 let parsed =
-                    written.as_deref().map(|text| text.chars().collect::<Vec<_>>()).and_then(|signs| {
+                    pattern_text.as_deref().map(|text| text.chars().collect::<Vec<_>>()).and_then(|chars| {
                         let (token, length) =
-                            signs.first().filter(|c| **c == '/').and_then(|_| pattern(&signs))?;
-                        (length == signs.len()).then_some(token)
+                            chars.first().filter(|c| **c == '/').and_then(|_| pattern(&chars))?;
+                        (length == chars.len()).then_some(token)
                     });
                 if let Some(Token::Pattern { body, flags }) = parsed {
                     (body, flags)
                 } else {
                     let message = format!(
-                        "the pattern in `${name}` is not known, as the file sets no such variable to `/.../`"
+                        "the pattern in `${name}` is unknown: the file sets no such variable to `/.../`"
                     );
                     return Err(fault(right, message));
                 }
             }
             Token::Text(text) => {
-                let signs: Vec<char> = text.chars().collect();
-                match signs.first().filter(|c| **c == '/').and_then(|_| pattern(&signs)) {
-                    Some((Token::Pattern { body, flags }, length)) if length == signs.len() => (body, flags),
-                    _ => return Err(fault(right, "a pattern stands between slashes: `/.../`")),
+                let chars: Vec<char> = text.chars().collect();
+                match chars.first().filter(|c| **c == '/').and_then(|_| pattern(&chars)) {
+                    Some((Token::Pattern { body, flags }, length)) if length == chars.len() => (body, flags),
+                    _ => return Err(fault(right, "a pattern must be between slashes: `/.../`")),
                 }
             }
-            Token::Null | Token::Sign(_) => {
-                return Err(fault(right, "a pattern between slashes is expected here: `/.../`"));
+            Token::Null | Token::Operator(_) => {
+                return Err(fault(right, "expected a pattern between slashes: `/.../`"));
             }
         };
         let pattern = if flags.is_empty() { body } else { format!("(?{flags}){body}") };
         let compiled = condition::pattern(&pattern)
-            .map_err(|why| fault(right, format!("this pattern cannot be read: {why}")))?;
+            .map_err(|why| fault(right, format!("this pattern is not valid: {why}")))?;
         Ok(match left {
             Operand::Null => CelExpr::constant(false),
             Operand::Text(text) => CelExpr::constant(compiled.is_match(text)),
             Operand::Variable(name) => {
-                let found = CelExpr::matches(self.value(name), &pattern);
-                // What is not set matches nothing, and here it is the empty text.
-                if compiled.is_match("") { self.set(name).and(found) } else { found }
+                let is_match = CelExpr::matches(self.value(name), &pattern);
+                // A variable that is not set matches nothing, but here it is the empty string.
+                if compiled.is_match("") { self.is_set(name).and(is_match) } else { is_match }
             }
         })
     }
@@ -330,17 +340,17 @@ fn operand(placed: &PlacedToken) -> Result<Operand, Fault> {
         Token::Null => Ok(Operand::Null),
         Token::Text(text) => Ok(Operand::Text(text.clone())),
         Token::Variable(name) => Ok(Operand::Variable(name.clone())),
-        Token::Pattern { .. } => Err(fault(placed, "a pattern stands on the right of `=~` or `!~` only")),
-        Token::Sign(_) => Err(fault(placed, "a variable or a text is expected here")),
+        Token::Pattern { .. } => Err(fault(placed, "a pattern is allowed only on the right of `=~` or `!~`")),
+        Token::Operator(_) => Err(fault(placed, "expected a variable or a string")),
     }
 }
 
-/// The native pattern of `/regex/flags`, as `only` and `except` have them; `None` where the text is none.
+/// Returns the native pattern of `/regex/flags`, as in `only` and `except`; `None` if the text is not a pattern.
 pub(crate) fn native_pattern(text: &str) -> Option<Result<String, String>> {
-    let signs: Vec<char> = text.chars().collect();
-    let (token, length) = signs.first().filter(|c| **c == '/').and_then(|_| pattern(&signs))?;
+    let chars: Vec<char> = text.chars().collect();
+    let (token, length) = chars.first().filter(|c| **c == '/').and_then(|_| pattern(&chars))?;
     let Token::Pattern { body, flags } = token else { return None };
-    if length != signs.len() {
+    if length != chars.len() {
         return None;
     }
     let pattern = if flags.is_empty() { body } else { format!("(?{flags}){body}") };

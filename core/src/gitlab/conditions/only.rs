@@ -1,4 +1,4 @@
-//! `only` and `except`, as conditions.
+//! Translates `only` and `except` into conditions.
 
 use std::rc::Rc;
 
@@ -11,12 +11,12 @@ use crate::gitlab::variables::Scope;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
-/// The default condition of a job: on branches and tags, and not for merge requests.
-pub(crate) fn usual() -> CelExpr {
-    CelExpr::is_request().not()
+/// Returns the default condition of a job: on branches and tags, but not for merge requests.
+pub(crate) fn default_condition() -> CelExpr {
+    CelExpr::is_pull_request().not()
 }
 
-/// When a job with `only` or `except`, or both, takes part.
+/// Returns the condition of a job with `only` or `except`, or both.
 pub(crate) fn read(
     only: Option<&MapEntry>,
     except: Option<&MapEntry>,
@@ -25,12 +25,15 @@ pub(crate) fn read(
     log: &mut Log,
 ) -> CelExpr {
     let mut all = match only {
-        None => usual(),
+        None => default_condition(),
         Some(entry) => {
             let parts = parts(entry, path, scope, log);
-            // Other parts of `only` leave the usual refs as they are.
-            let refs =
-                if parts.iter().any(|(key, _)| *key == "refs") { CelExpr::constant(true) } else { usual() };
+            // Without `refs` in `only`, the default refs apply.
+            let refs = if parts.iter().any(|(key, _)| *key == "refs") {
+                CelExpr::constant(true)
+            } else {
+                default_condition()
+            };
             parts.into_iter().fold(refs, |all, (_, part)| all.and(part))
         }
     };
@@ -42,7 +45,7 @@ pub(crate) fn read(
     all
 }
 
-/// Each part of a policy by its key, its own items joined by "or".
+/// Returns the condition of each part of a policy by its key; the items of a part are alternatives.
 fn parts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Vec<(&'static str, CelExpr)> {
     let path = path.key(&entry.key);
     if !values::is_mapping(&entry.value) {
@@ -67,8 +70,8 @@ fn parts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Vec<(&'
                     all.push(("changes", CelExpr::changed(&globs)));
                 }
             }
-            "kubernetes" => log.refused(&path, part, "no cluster is known here", "remove it"),
-            _ => log.unknown(&path, part, &["refs", "variables", "changes", "kubernetes"]),
+            "kubernetes" => log.unsupported(&path, part, "there is no cluster", "remove it"),
+            _ => log.unknown_key(&path, part, &["refs", "variables", "changes", "kubernetes"]),
         }
     }
     all
@@ -86,23 +89,18 @@ fn is_source(source: &str) -> CelExpr {
     CelExpr::equal(CelExpr::variable("CI_PIPELINE_SOURCE"), CelExpr::literal(source))
 }
 
-/// What one word of `refs` asks for: a kind of event, or the name of a branch or tag, or a pattern of such.
+/// Translates an item of `refs`: a kind of event, or the name or pattern of a branch or tag.
 fn reference(text: &str, at: &Node, path: &Path, log: &mut Log) -> CelExpr {
     let set = |name: &str| CelExpr::equal(CelExpr::variable(name), CelExpr::literal("")).not();
     match text {
         "branches" => return set("CI_COMMIT_BRANCH"),
         "tags" => return set("CI_COMMIT_TAG"),
-        "merge_requests" | "external_pull_requests" => return CelExpr::is_request(),
+        "merge_requests" | "external_pull_requests" => return CelExpr::is_pull_request(),
         "pushes" => return is_source("push"),
         "schedules" => return is_source("schedule"),
         "web" => return is_source("web"),
         "api" | "triggers" | "pipelines" | "chat" | "external" => {
-            log.ignored_at(
-                path,
-                at.location,
-                &format!("`{text}`"),
-                "nothing starts an execution here in that way",
-            );
+            log.ignored_at(path, at.location, &format!("`{text}`"), "executions cannot be started this way");
             return CelExpr::constant(false);
         }
         _ => {}
@@ -113,17 +111,22 @@ fn reference(text: &str, at: &Node, path: &Path, log: &mut Log) -> CelExpr {
     };
     if let Some(project) = project {
         let what = format!("`@{project}`");
-        log.ignored_at(path, at.location, &what, "it holds in every repository that has this file");
+        log.ignored_at(
+            path,
+            at.location,
+            &what,
+            "the condition applies in every repository that contains this file",
+        );
     }
-    let named = CelExpr::variable("CI_COMMIT_REF_NAME");
-    let of_name = match native_pattern(name) {
-        Some(Ok(pattern)) => CelExpr::matches(named, &pattern),
+    let ref_name = CelExpr::variable("CI_COMMIT_REF_NAME");
+    let matches_name = match native_pattern(name) {
+        Some(Ok(pattern)) => CelExpr::matches(ref_name, &pattern),
         Some(Err(why)) => {
-            log.wrong(path, at.location, format!("{} is not a valid pattern: {why}", quoted(name)));
+            log.invalid(path, at.location, format!("{} is not a valid pattern: {why}", quoted(name)));
             return CelExpr::constant(false);
         }
-        None => CelExpr::equal(named, CelExpr::literal(name)),
+        None => CelExpr::equal(ref_name, CelExpr::literal(name)),
     };
-    // Names are those of branches and tags, never those of a merge request.
-    CelExpr::is_request().not().and(of_name)
+    // Names apply to branches and tags, not to merge requests.
+    CelExpr::is_pull_request().not().and(matches_name)
 }

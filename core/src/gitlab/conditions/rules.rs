@@ -1,4 +1,4 @@
-//! `rules`, of jobs and of `workflow`.
+//! Translates `rules` of jobs and of `workflow`.
 
 use std::rc::Rc;
 
@@ -15,11 +15,11 @@ use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 use crate::text::diagnostics::Location;
 
-/// Variables of GitLab's that are often looked at, and that nothing is known of here.
+/// GitLab variables that are often used in conditions, but have no value here.
 const UNKNOWN_VARIABLES: [&str; 4] =
     ["CI_OPEN_MERGE_REQUESTS", "CI_COMMIT_MESSAGE", "CI_COMMIT_TITLE", "CI_COMMIT_DESCRIPTION"];
 
-/// A rule in the native language's terms.
+/// A rule in terms of the native language.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rule {
     pub(crate) condition: Option<CelExpr>,
@@ -31,7 +31,7 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// That it holds, in one condition.
+    /// Returns the whole rule as one condition.
     pub(crate) fn holds(&self) -> CelExpr {
         let mut all = self.condition.clone().unwrap_or_else(|| CelExpr::constant(true));
         if !self.changes.is_empty() {
@@ -43,13 +43,13 @@ impl Rule {
         all
     }
 
-    /// Whether it leaves out.
-    pub(crate) fn is_never(&self) -> bool {
+    /// Whether the rule excludes the job.
+    pub(crate) fn excludes_job(&self) -> bool {
         self.when == Some("never")
     }
 
-    /// As a native file has it.
-    pub(crate) fn written(self) -> Value {
+    /// Returns the rule as in a native file.
+    pub(crate) fn into_value(self) -> Value {
         let mut all = Mapping::new();
         let texts = |texts: Vec<String>| Value::Sequence(texts.into_iter().map(Value::String).collect());
         if let Some(condition) = self.condition.filter(|it| it.as_constant() != Some(true)) {
@@ -78,18 +78,18 @@ impl Rule {
     }
 }
 
-/// What a job does when it is its turn, in native words; `None`, which is reported, where there is none.
-pub(crate) fn when_of(
+/// Translates `when`. If it is not valid, reports that and returns `None`.
+pub(crate) fn parse_when(
     entry: &MapEntry,
     path: &Path,
     allowed: &[&str],
     log: &mut Log,
 ) -> Option<&'static str> {
     let text = values::text(&entry.value).unwrap_or_default();
-    let word = ["on_success", "on_failure", "always", "manual", "never", "delayed"]
+    let value = ["on_success", "on_failure", "always", "manual", "never", "delayed"]
         .into_iter()
-        .find(|word| *word == text && allowed.contains(word));
-    match word {
+        .find(|value| *value == text && allowed.contains(value));
+    match value {
         Some("delayed") => {
             log.changed(
                 &path.key("when"),
@@ -98,20 +98,20 @@ pub(crate) fn when_of(
             );
             Some("manual")
         }
-        Some(word) => Some(word),
+        Some(value) => Some(value),
         None => {
             let message = format!("`when` takes one of {}, not {}", allowed.join(", "), quoted(text));
-            log.wrong(&path.key("when"), entry.value.location, message);
+            log.invalid(&path.key("when"), entry.value.location, message);
             None
         }
     }
 }
 
-/// The rules of a list.
+/// Translates a list of rules.
 pub(crate) fn read(
     node: &Rc<Node>,
     path: &Path,
-    of_workflow: bool,
+    in_workflow: bool,
     scope: &Scope,
     log: &mut Log,
 ) -> Vec<Rule> {
@@ -121,12 +121,12 @@ pub(crate) fn read(
             log.wrong_type(path, item, "a list of rules, each a mapping");
             continue;
         }
-        rules.push(one(item, path, of_workflow, scope, log));
+        rules.push(rule(item, path, in_workflow, scope, log));
     }
     rules
 }
 
-fn one(node: &Rc<Node>, path: &Path, of_workflow: bool, scope: &Scope, log: &mut Log) -> Rule {
+fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mut Log) -> Rule {
     const RULE_KEYS: [&str; 9] = [
         "if",
         "changes",
@@ -148,55 +148,61 @@ fn one(node: &Rc<Node>, path: &Path, of_workflow: bool, scope: &Scope, log: &mut
             "changes" => rule.changes = globs(entry, path, scope, log),
             "exists" => rule.exists = globs(entry, path, scope, log),
             "when" => {
-                let words: &[&str] = if of_workflow {
+                let allowed: &[&str] = if in_workflow {
                     &["always", "never"]
                 } else {
                     &["on_success", "on_failure", "always", "manual", "never", "delayed"]
                 };
-                rule.when = when_of(entry, path, words, log);
+                rule.when = parse_when(entry, path, allowed, log);
             }
             "allow_failure" => rule.allow_failure = values::flag_of(entry, path, log),
             "variables" => {
-                let given = variables::read(&entry.value, &path.key("variables"), log);
-                rule.variables = values(&given, path, scope, log);
+                let declared = variables::read(&entry.value, &path.key("variables"), log);
+                rule.variables = values(&declared, path, scope, log);
             }
-            "needs" => log.refused(
+            "needs" => log.unsupported(
                 path,
                 entry,
-                "what a job needs does not depend on its rules",
-                "write the job twice, with its own `needs` and `rules` each",
+                "a job's needs cannot depend on its rules",
+                "write two jobs, each with its own `needs` and `rules`",
             ),
-            "start_in" => log.ignored(path, entry, "a job waits for an approval, not for a time"),
+            "start_in" => log.ignored(path, entry, "a job can wait for an approval, but not for a time"),
             "interruptible" | "auto_cancel" => {
-                log.ignored(path, entry, "an execution is canceled as a whole, whatever its jobs' rules say");
+                log.ignored(
+                    path,
+                    entry,
+                    "executions are canceled as a whole, regardless of the rules of jobs",
+                );
             }
-            _ => log.unknown(path, entry, &RULE_KEYS),
+            _ => log.unknown_key(path, entry, &RULE_KEYS),
         }
     }
     rule
 }
 
-/// Values that a rule sets; native files have them as they are written.
-fn values(given: &Variables, path: &Path, scope: &Scope, log: &mut Log) -> IndexMap<String, String> {
+/// Returns the values that a rule sets, expanded, because native files do not expand them.
+fn values(declared: &Variables, path: &Path, scope: &Scope, log: &mut Log) -> IndexMap<String, String> {
     let mut all = IndexMap::new();
-    for (name, one) in given {
-        let value = if one.expand { scope.known(&one.text) } else { Ok(one.text.clone()) };
+    for (name, variable) in declared {
+        let value = if variable.expand { scope.expand(&variable.text) } else { Ok(variable.text.clone()) };
         let value = value.unwrap_or_else(|unknown| {
-            log.refused_at(
+            log.unsupported_at(
                 &path.key("variables").key(name),
-                one.location,
+                variable.location,
                 &format!("the value of `{name}`"),
-                &format!("`{unknown}` is not known before the job runs, and a rule's values are taken as they are written"),
+                &format!(
+                    "`{unknown}` is not known before the job runs, and values in rules are not expanded"
+                ),
                 "set it in the script",
             );
-            one.text.clone()
+            variable.text.clone()
         });
         all.insert(name.clone(), value);
     }
     all
 }
 
-/// A condition of GitLab's in native words; what is wrong with it is reported at its place.
+/// Translates a condition; reports an error with its position.
 pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<CelExpr> {
     let path = path.key("if");
     let Some(text) = values::text(node) else {
@@ -206,15 +212,15 @@ pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) 
     match expression::translate(text, scope) {
         Ok(condition) => {
             for name in UNKNOWN_VARIABLES.into_iter().chain(predefined::JOB_VARIABLES) {
-                if names(text, name) && scope.fixed(name).is_none() {
-                    let why = "it is not set before a job runs, so that the condition sees nothing there";
+                if refers_to(text, name) && scope.fixed_value(name).is_none() {
+                    let why = "it is not set before a job runs, so it is empty in the condition";
                     log.ignored_at(&path, node.location, &format!("`${name}`"), why);
                 }
             }
             Some(condition)
         }
         Err(fault) => {
-            let location = within(node, text, fault.at, fault.length);
+            let location = location_within(node, text, fault.at, fault.length);
             let message = format!("{} is not a valid condition: {}", quoted(text), fault.message);
             log.findings.push(Finding::error(
                 "gitlab-condition",
@@ -226,16 +232,16 @@ pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) 
     }
 }
 
-/// Whether a condition looks at the variable `name`.
-fn names(text: &str, name: &str) -> bool {
+/// Whether a condition refers to the variable `name`.
+fn refers_to(text: &str, name: &str) -> bool {
     let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    [format!("${name}"), format!("${{{name}")].iter().any(|written| {
-        text.match_indices(written.as_str()).any(|(at, found)| ends(&text[at + found.len()..]))
+    [format!("${name}"), format!("${{{name}")].iter().any(|reference| {
+        text.match_indices(reference.as_str()).any(|(at, matched)| ends(&text[at + matched.len()..]))
     })
 }
 
-/// The place of a part of a text; of all of it where it does not stand on one line as it is.
-fn within(node: &Node, text: &str, at: usize, length: usize) -> Location {
+/// Returns the location of a part of a text, or of the whole text if it is not written literally on one line.
+fn location_within(node: &Node, text: &str, at: usize, length: usize) -> Location {
     let characters = text.chars().count();
     let before = match node.location.length.checked_sub(characters) {
         Some(0) => 0,
@@ -246,7 +252,7 @@ fn within(node: &Node, text: &str, at: usize, length: usize) -> Location {
     Location { column: node.location.column + before + at, length, ..node.location }
 }
 
-/// Globs of `changes` or `exists`: a list, or a mapping with `paths`.
+/// Returns the globs of `changes` or `exists`: a list, or a mapping with `paths`.
 pub(crate) fn globs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Vec<String> {
     let path = path.key(&entry.key);
     let mut paths = Some(&entry.value);
@@ -256,12 +262,12 @@ pub(crate) fn globs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log)
             match part.key.as_str() {
                 "paths" => paths = Some(&part.value),
                 "compare_to" => {
-                    log.ignored(&path, part, "what changed is what the push, or the pull request, brings");
+                    log.ignored(&path, part, "changes are always those of the push or the pull request");
                 }
                 "project" | "ref" => {
-                    log.refused(&path, part, "only files of this repository can be looked for", "");
+                    log.unsupported(&path, part, "only files of this repository can be checked", "");
                 }
-                _ => log.unknown(&path, part, &["paths", "compare_to", "project", "ref"]),
+                _ => log.unknown_key(&path, part, &["paths", "compare_to", "project", "ref"]),
             }
         }
     }
@@ -271,7 +277,7 @@ pub(crate) fn globs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log)
     };
     let mut globs = Vec::new();
     for (text, node) in values::texts(paths, &path, log) {
-        match scope.known(text) {
+        match scope.expand(text) {
             Ok(glob) => globs.push(glob),
             Err(unknown) => {
                 let (glob, _) = scope.glob(text);
@@ -279,7 +285,7 @@ pub(crate) fn globs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log)
                     &path,
                     node.location,
                     format!(
-                        "`{unknown}` is not known here, so that {} is taken as {}",
+                        "`{unknown}` is not known here, so {} is replaced by {}",
                         quoted(text),
                         quoted(&glob)
                     ),

@@ -1,4 +1,4 @@
-//! What jobs share: `extends` and `!reference`, written out.
+//! Expands `extends` and `!reference`.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -10,34 +10,34 @@ use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb};
 use crate::text::suggest;
 
-/// How many jobs may extend each other, and how many references may lead to each other: GitLab's own limits.
+/// Maximum length of a chain of `extends`, and maximum depth of references: GitLab's own limits.
 const MAX_CHAIN: usize = 11;
 const MAX_REFERENCE_DEPTH: usize = 10;
-/// How many values may be looked at in all.
+/// Maximum total number of visited values.
 const MAX_STEPS: u64 = 5_000_000;
 
-/// The document with each job that extends others written out, and then each reference.
-pub(crate) fn written_out(root: &Rc<Node>, log: &mut Log) -> Option<Rc<Node>> {
-    let mut extender = Extender { root, log, done: HashMap::new(), chain: Vec::new(), steps: 0 };
+/// Expands `extends` in all jobs, and then all references.
+pub(crate) fn expand(root: &Rc<Node>, log: &mut Log) -> Option<Rc<Node>> {
+    let mut extender = Extender { root, log, extended_jobs: HashMap::new(), chain: Vec::new(), steps: 0 };
     let mut all = Vec::new();
     for entry in values::entries(root) {
         let value = extender.job(&entry.key, &entry.value).unwrap_or_else(|()| Rc::clone(&entry.value));
         all.push(MapEntry { value, ..entry.clone() });
     }
     let extended = Rc::new(Node::mapping(all, root.location));
-    let mut resolver = Resolver { root: &extended, log, steps: 0, spent: false };
-    let whole = resolver.walk(&extended, &Path::default(), 0);
-    if resolver.spent || extended.is_too_large() || whole.is_too_large() {
+    let mut resolver = Resolver { root: &extended, log, steps: 0, exhausted: false };
+    let resolved = resolver.walk(&extended, &Path::default(), 0);
+    if resolver.exhausted || extended.is_too_large() || resolved.is_too_large() {
         log.findings.push(*alias_bomb(root.location));
         return None;
     }
-    Some(whole)
+    Some(resolved)
 }
 
 struct Extender<'a> {
     root: &'a Rc<Node>,
     log: &'a mut Log,
-    done: HashMap<String, Result<Rc<Node>, ()>>,
+    extended_jobs: HashMap<String, Result<Rc<Node>, ()>>,
     chain: Vec<String>,
     steps: u64,
 }
@@ -45,36 +45,36 @@ struct Extender<'a> {
 impl Extender<'_> {
     fn job(&mut self, name: &str, node: &Rc<Node>) -> Result<Rc<Node>, ()> {
         let Some(extends) = node.get("extends") else { return Ok(Rc::clone(node)) };
-        if let Some(done) = self.done.get(name) {
-            return done.clone();
+        if let Some(result) = self.extended_jobs.get(name) {
+            return result.clone();
         }
         let path = Path::default().key(name).key("extends");
         if self.chain.len() >= MAX_CHAIN {
             let message = format!("more than {MAX_CHAIN} jobs extend each other here");
-            self.log.wrong(&path, extends.key_location, message);
+            self.log.invalid(&path, extends.key_location, message);
             return Err(());
         }
         self.chain.push(name.to_owned());
-        let result = self.over(node, extends, &path);
+        let result = self.extend(node, extends, &path);
         self.chain.pop();
-        self.done.insert(name.to_owned(), result.clone());
+        self.extended_jobs.insert(name.to_owned(), result.clone());
         result
     }
 
-    fn over(&mut self, node: &Rc<Node>, extends: &MapEntry, path: &Path) -> Result<Rc<Node>, ()> {
+    fn extend(&mut self, node: &Rc<Node>, extends: &MapEntry, path: &Path) -> Result<Rc<Node>, ()> {
         let mut base: Option<Rc<Node>> = None;
         for (name, at) in values::texts(&extends.value, path, self.log) {
             if let Some(start) = self.chain.iter().position(|before| before == name) {
                 let message =
                     format!("these jobs extend each other: {} -> {name}", self.chain[start..].join(" -> "));
-                self.log.wrong(path, at.location, message);
+                self.log.invalid(path, at.location, message);
                 return Err(());
             }
             let root = self.root;
             let Some(found) = root.get(name).filter(|found| values::is_mapping(&found.value)) else {
                 let names = values::entries(root).iter().map(|entry| entry.key.as_str());
                 let near = suggest::nearest(name, names).map(|near| format!("did you mean `{near}`?"));
-                let message = format!("there is no job {} to extend", quoted(name));
+                let message = format!("unknown job {} in `extends`", quoted(name));
                 self.log.findings.push(
                     Finding::error(
                         "gitlab-unknown-job",
@@ -103,20 +103,20 @@ struct Resolver<'a> {
     root: &'a Rc<Node>,
     log: &'a mut Log,
     steps: u64,
-    spent: bool,
+    exhausted: bool,
 }
 
 impl Resolver<'_> {
-    /// The value with the references in it put in; the same where there are none.
+    /// Returns the value with its references replaced; the same value if there are none.
     fn walk(&mut self, node: &Rc<Node>, path: &Path, depth: usize) -> Rc<Node> {
         self.steps += 1;
-        self.spent |= self.steps > MAX_STEPS;
-        if self.spent {
+        self.exhausted |= self.steps > MAX_STEPS;
+        if self.exhausted {
             return Rc::clone(node);
         }
         match &node.kind {
             Kind::Scalar { .. } => Rc::clone(node),
-            Kind::Sequence(items) if node.is_reference => self.put_in(node, items, path, depth),
+            Kind::Sequence(items) if node.is_reference => self.resolve_reference(node, items, path, depth),
             Kind::Sequence(items) => {
                 let new: Vec<Rc<Node>> = items.iter().map(|item| self.walk(item, path, depth)).collect();
                 if new.iter().zip(items).all(|(new, old)| Rc::ptr_eq(new, old)) {
@@ -138,32 +138,38 @@ impl Resolver<'_> {
         }
     }
 
-    fn put_in(&mut self, node: &Rc<Node>, items: &[Rc<Node>], path: &Path, depth: usize) -> Rc<Node> {
-        let nothing = || Rc::new(Node::sequence(Vec::new(), node.location));
+    fn resolve_reference(
+        &mut self,
+        node: &Rc<Node>,
+        items: &[Rc<Node>],
+        path: &Path,
+        depth: usize,
+    ) -> Rc<Node> {
+        let empty = || Rc::new(Node::sequence(Vec::new(), node.location));
         if depth >= MAX_REFERENCE_DEPTH {
-            let message = format!("references lead to each other more than {MAX_REFERENCE_DEPTH} deep here");
-            self.log.wrong(path, node.location, message);
-            return nothing();
+            let message = format!("references are nested more than {MAX_REFERENCE_DEPTH} levels deep");
+            self.log.invalid(path, node.location, message);
+            return empty();
         }
         let names: Option<Vec<&str>> = items.iter().map(|item| values::text(item)).collect();
         let Some(names) = names.filter(|names| !names.is_empty()) else {
-            self.log.wrong(
+            self.log.invalid(
                 path,
                 node.location,
-                "`!reference` takes a job and keys in it: `!reference [.job, script]`",
+                "`!reference` requires a job and keys in it: `!reference [.job, script]`",
             );
-            return nothing();
+            return empty();
         };
         let mut found = Rc::clone(self.root);
         for name in &names {
             let Some(entry) = found.get(name) else {
-                let message = format!("there is no `{}` to refer to", names.join(", "));
+                let message = format!("unknown reference `{}`", names.join(", "));
                 self.log.findings.push(Finding::error(
                     "gitlab-unknown-reference",
                     FindingLocation::Text(path.clone(), node.location),
                     message,
                 ));
-                return nothing();
+                return empty();
             };
             let value = Rc::clone(&entry.value);
             found = value;

@@ -11,10 +11,10 @@ use crate::gitlab::variables::Scope;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::MapEntry;
 
-/// The least and the most that artifacts are kept by native files: a minute, and ten years.
+/// Allowed retention of artifacts in native files: from one minute to ten years.
 const RETENTION_S: std::ops::RangeInclusive<u64> = 60..=10 * 366 * 86_400;
 
-/// `artifacts`; `None` where nothing of them is left.
+/// Translates `artifacts`; `None` if nothing of it remains.
 pub(crate) fn artifacts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
     const ARTIFACT_KEYS: [&str; 10] = [
         "paths",
@@ -58,21 +58,21 @@ pub(crate) fn artifacts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut 
             }
             "expire_in" => {
                 let text = values::text(&part.value).unwrap_or_default();
-                let text = scope.known(text).unwrap_or_else(|_| text.to_owned());
+                let text = scope.expand(text).unwrap_or_else(|_| text.to_owned());
                 if text.trim().eq_ignore_ascii_case("never") {
                     continue;
                 }
                 match duration::seconds(&text) {
                     Some(seconds) => {
-                        let kept = seconds.clamp(*RETENTION_S.start(), *RETENTION_S.end());
-                        if kept != seconds {
-                            let message = format!("artifacts are kept for {}", duration::native(kept));
+                        let retention = seconds.clamp(*RETENTION_S.start(), *RETENTION_S.end());
+                        if retention != seconds {
+                            let message = format!("artifacts are kept for {}", duration::native(retention));
                             log.changed(&at, part.value.location, message);
                         }
-                        all.insert("expire_in".into(), duration::native(kept).into());
+                        all.insert("expire_in".into(), duration::native(retention).into());
                     }
                     None => {
-                        log.wrong(&at, part.value.location, format!("{} is not a duration", quoted(&text)));
+                        log.invalid(&at, part.value.location, format!("{} is not a duration", quoted(&text)));
                     }
                 }
             }
@@ -81,16 +81,21 @@ pub(crate) fn artifacts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut 
                     all.insert("reports".into(), reports);
                 }
             }
-            "exclude" => log.ignored(&path, part, "files that it names are kept as well"),
+            "exclude" => log.ignored(&path, part, "excluded files are kept as well"),
             "untracked" if values::flag(&part.value) == Some(false) => {}
             "untracked" => {
-                log.refused(&path, part, "files are kept by `paths` only", "name the files under `paths`");
+                log.unsupported(
+                    &path,
+                    part,
+                    "only files under `paths` are kept",
+                    "name the files under `paths`",
+                );
             }
-            "name" => log.ignored(&path, part, "artifacts are called after their job"),
+            "name" => log.ignored(&path, part, "artifacts are named after their job"),
             "expose_as" | "public" | "access" => {
-                log.ignored(&path, part, "artifacts are for those who may read the execution");
+                log.ignored(&path, part, "everyone who can read the execution can read its artifacts");
             }
-            _ => log.unknown(&path, part, &ARTIFACT_KEYS),
+            _ => log.unknown_key(&path, part, &ARTIFACT_KEYS),
         }
     }
     (all.contains_key("paths") || all.contains_key("reports")).then_some(Value::Mapping(all))
@@ -101,10 +106,10 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
     for part in values::entries(&entry.value) {
         match part.key.as_str() {
             "junit" => junit.extend(paths(&part.value, &path.key("junit"), scope, log)),
-            "dotenv" => log.refused(
+            "dotenv" => log.unsupported(
                 path,
                 part,
-                "variables of one job are not those of another",
+                "variables are not passed from job to job",
                 "keep the file under `artifacts: paths` and read it in the other job's script: `. ./build.env`",
             ),
             "accessibility" | "annotations" | "api_fuzzing" | "browser_performance" | "codequality"
@@ -112,9 +117,9 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
             | "dependency_scanning" | "license_scanning" | "load_performance" | "metrics" | "performance"
             | "repository_xray" | "requirements" | "requirements_v2" | "sast" | "secret_detection" | "terraform"
             | "lsif" | "sbom" => {
-                log.ignored(path, part, "only reports of JUnit are read; keep the file under `artifacts: paths`");
+                log.ignored(path, part, "only JUnit reports are processed; keep the file under `artifacts: paths`");
             }
-            _ => log.unknown(path, part, &["junit", "dotenv", "coverage_report"]),
+            _ => log.unknown_key(path, part, &["junit", "dotenv", "coverage_report"]),
         }
     }
     if junit.is_empty() {
@@ -125,14 +130,14 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
     Some(Value::Mapping(all))
 }
 
-/// `coverage`: a pattern between slashes. One that cannot be read changes nothing of what runs, and is left out.
+/// Translates `coverage`, a pattern between slashes. An invalid pattern does not affect what runs, and is omitted.
 pub(crate) fn coverage(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Value> {
     if entry.value.is_null() {
         return None;
     }
     let path = path.key("coverage");
     let delimited = values::text(&entry.value).and_then(|text| text.strip_prefix('/')?.rsplit_once('/'));
-    // A slash within it needs no backslash: it ends with the last one.
+    // A slash within the pattern needs no backslash: the pattern ends at the last one.
     let Some((body, flags)) =
         delimited.filter(|(body, flags)| !body.is_empty() && flags.chars().all(|flag| "imsU".contains(flag)))
     else {
@@ -147,7 +152,7 @@ pub(crate) fn coverage(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<V
                 &path,
                 entry.value.location,
                 "`coverage`",
-                &format!("its pattern cannot be read: {why}"),
+                &format!("its pattern is not valid: {why}"),
             );
             None
         }

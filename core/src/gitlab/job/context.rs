@@ -1,4 +1,4 @@
-//! What the parts of a job are translated with: the file file it, and its variables.
+//! The context of a job's translation: its file and its variables.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,21 +11,21 @@ use crate::pipeline::finding::Path;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 use crate::text::diagnostics::Location;
 
-/// What all jobs of a file have file them.
+/// The file-wide context of all jobs.
 pub(crate) struct FileContext {
-    /// Native names of the stages by GitLab's.
+    /// Native names of the stages, by GitLab name.
     pub(crate) stages: HashMap<String, String>,
-    /// Native names of each job, by GitLab's.
+    /// Native names of each job, by GitLab name.
     pub(crate) names: HashMap<String, Vec<String>>,
-    /// What jobs inherit, by key.
+    /// The keys that jobs inherit.
     pub(crate) default: HashMap<String, MapEntry>,
     pub(crate) globals: Variables,
-    /// The variables that the native file has at its top.
+    /// The top-level variables of the native file.
     pub(crate) shared: HashMap<String, String>,
     /// The rules of `workflow`; empty if there are none.
     pub(crate) workflow: Vec<Rule>,
-    /// Whether jobs without `rules` or `only` are left out of pull requests.
-    pub(crate) requests_apart: bool,
+    /// Whether jobs without `rules` or `only` are excluded from pull requests.
+    pub(crate) excludes_pull_requests: bool,
     pub(crate) default_image: String,
     pub(crate) tags_are_labels: bool,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// What the job has under a key, its own or inherited, and where.
+    /// Returns the job's entry for a key, its own or inherited, and its path.
     pub(crate) fn entry(&self, key: &str) -> Option<(&'a MapEntry, Path)> {
         let own: Option<&'a MapEntry> = self.node.get(key);
         let (entry, path) = match own {

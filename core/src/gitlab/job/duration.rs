@@ -1,4 +1,4 @@
-//! Time spans as GitLab's files have them: `3 hours 30 minutes`, `1h30m`, `2 hrs 20 min`, `6 mos and 1 day`, `3600`.
+//! Durations in GitLab's formats: `3 hours 30 minutes`, `1h30m`, `2 hrs 20 min`, `6 mos and 1 day`, `3600`.
 
 const UNITS: [(&[&str], u64); 7] = [
     (&["s", "sec", "secs", "second", "seconds"], 1),
@@ -10,7 +10,7 @@ const UNITS: [(&[&str], u64); 7] = [
     (&["y", "yr", "yrs", "year", "years"], 31_557_600),
 ];
 
-/// The seconds of a time span.
+/// Parses a duration and returns its seconds.
 pub(crate) fn seconds(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     if let Some(seconds) = clock(&text) {
@@ -43,12 +43,12 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
         rest = &rest[letters..];
         any = true;
     }
-    let fits = any && total.is_finite() && (0.0..1e12).contains(&total);
+    let is_valid = any && total.is_finite() && (0.0..1e12).contains(&total);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fits.then(|| total.round() as u64)
+    is_valid.then(|| total.round() as u64)
 }
 
-/// `1:30:00`, hours and minutes, or minutes and seconds.
+/// Parses `1:30:00`, hours and minutes, or minutes and seconds.
 fn clock(text: &str) -> Option<u64> {
     let parts: Vec<&str> = text.split(':').collect();
     if !(2..=3).contains(&parts.len()) {
@@ -57,7 +57,7 @@ fn clock(text: &str) -> Option<u64> {
     parts.iter().try_fold(0_u64, |total, part| total.checked_mul(60)?.checked_add(part.parse().ok()?))
 }
 
-/// A time span as native files have it.
+/// Formats a duration for native files.
 pub(crate) fn native(seconds: u64) -> String {
     let mut parts = Vec::new();
     let mut rest = seconds;
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn documented_gitlab_durations_parse() {
-        for (text, wanted) in [
+        for (text, expected) in [
             ("42", 42),
             ("42 seconds", 42),
             ("3 mins 4 sec", 184),
@@ -91,8 +91,8 @@ mod tests {
             ("1 week", 604_800),
             ("1:30:00", 5_400),
         ] {
-            assert_eq!(seconds(text), Some(wanted), "{text}");
-            assert_eq!(crate::pipeline::span_s(&native(wanted)), Ok(wanted), "{text}");
+            assert_eq!(seconds(text), Some(expected), "{text}");
+            assert_eq!(crate::pipeline::span_s(&native(expected)), Ok(expected), "{text}");
         }
         for text in
             ["", "never", "soon", "3 lightyears", "1e999 h", "-1", "99999999999999999999 y", ".", "::"]

@@ -17,7 +17,7 @@ fn codes(entry: &MapEntry, path: &Path, log: &mut Log) -> Value {
         match text.parse::<u64>() {
             Ok(code @ 1..=255) => all.push(Value::from(code)),
             _ => {
-                log.wrong(
+                log.invalid(
                     &path,
                     node.location,
                     format!("{} is not an exit code from 1 to 255", quoted(text)),
@@ -28,7 +28,7 @@ fn codes(entry: &MapEntry, path: &Path, log: &mut Log) -> Value {
     Value::Sequence(all)
 }
 
-/// `allow_failure`: a truth value, or exit codes.
+/// Translates `allow_failure`: a boolean, or exit codes.
 pub(crate) fn allow_failure(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Value> {
     if !values::is_mapping(&entry.value) {
         return values::flag_of(entry, path, log).map(Value::from);
@@ -40,15 +40,15 @@ pub(crate) fn allow_failure(entry: &MapEntry, path: &Path, log: &mut Log) -> Opt
             "exit_codes" => {
                 all.insert("exit_codes".into(), codes(part, &path, log));
             }
-            _ => log.unknown(&path, part, &["exit_codes"]),
+            _ => log.unknown_key(&path, part, &["exit_codes"]),
         }
     }
     (!all.is_empty()).then_some(Value::Mapping(all))
 }
 
-/// The native kinds of failure for one of GitLab's; `None` if there is no such kind.
-fn kinds(word: &str) -> Option<&'static [&'static str]> {
-    Some(match word {
+/// Returns the native failure kinds for one of GitLab's; `None` if it is unknown.
+fn kinds(name: &str) -> Option<&'static [&'static str]> {
+    Some(match name {
         "always" => &["script_failed", "timed_out", "out_of_memory", "image_unavailable"],
         "script_failure" => &["script_failed", "out_of_memory"],
         "stuck_or_timeout_failure" | "job_execution_timeout" => &["timed_out", "preparation_timed_out"],
@@ -57,13 +57,13 @@ fn kinds(word: &str) -> Option<&'static [&'static str]> {
         }
         "api_failure" | "unknown_failure" | "scheduler_failure" => &["internal"],
         "data_integrity_failure" => &["source_unavailable", "artifact_failed"],
-        // Nothing of that kind happens here.
+        // These failures do not exist here.
         "runner_unsupported" | "stale_schedule" | "archived_failure" | "unmet_prerequisites" => &[],
         _ => return None,
     })
 }
 
-/// `retry`: a number, or a mapping.
+/// Translates `retry`: a number, or a mapping.
 pub(crate) fn retry(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Value> {
     let path = path.key("retry");
     let count = |node: &Node, log: &mut Log| {
@@ -79,36 +79,36 @@ pub(crate) fn retry(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Valu
     let mut all = Mapping::new();
     let mut max = Some(0);
     let mut narrowed = false;
-    let mut wanted: Vec<&str> = Vec::new();
+    let mut requested_kinds: Vec<&str> = Vec::new();
     for part in values::entries(&entry.value) {
         match part.key.as_str() {
             "max" => max = count(&part.value, log),
             "when" => {
-                for (word, node) in values::texts(&part.value, &path.key("when"), log) {
-                    narrowed |= word != "always";
-                    if let Some(kinds) = kinds(word) {
-                        wanted.extend(kinds);
+                for (name, node) in values::texts(&part.value, &path.key("when"), log) {
+                    narrowed |= name != "always";
+                    if let Some(kinds) = kinds(name) {
+                        requested_kinds.extend(kinds);
                     } else {
-                        let what = quoted(word);
-                        log.ignored_at(&path, node.location, &what, "no failure here is called so");
+                        let what = quoted(name);
+                        log.ignored_at(&path, node.location, &what, "there is no such kind of failure");
                     }
                 }
             }
             "exit_codes" => {
                 all.insert("exit_codes".into(), codes(part, &path, log));
             }
-            _ => log.unknown(&path, part, &["max", "when", "exit_codes"]),
+            _ => log.unknown_key(&path, part, &["max", "when", "exit_codes"]),
         }
     }
     all.insert("max".into(), max?.into());
     if narrowed {
-        let mut once = HashSet::new();
-        wanted.retain(|kind| once.insert(*kind));
-        if wanted.is_empty() && !all.contains_key("exit_codes") {
+        let mut unique = HashSet::new();
+        requested_kinds.retain(|kind| unique.insert(*kind));
+        if requested_kinds.is_empty() && !all.contains_key("exit_codes") {
             return Some(0.into());
         }
-        if !wanted.is_empty() {
-            all.insert("when".into(), sequence(wanted.into_iter().map(str::to_owned).collect()));
+        if !requested_kinds.is_empty() {
+            all.insert("when".into(), sequence(requested_kinds.into_iter().map(str::to_owned).collect()));
         }
     }
     Some(Value::Mapping(all))

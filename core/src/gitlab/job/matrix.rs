@@ -1,4 +1,4 @@
-//! `parallel`: a number, or a matrix.
+//! Translates `parallel`: a number, or a matrix.
 
 use indexmap::IndexMap;
 
@@ -8,31 +8,31 @@ use crate::pipeline::finding::Path;
 use crate::pipeline::is_variable_name;
 use crate::pipeline::yaml::tree::MapEntry;
 
-/// How many times a job may run: GitLab's limit.
+/// Maximum number of variants of a job: GitLab's limit.
 const MAX_VARIANTS: u64 = 200;
 
-/// How often a job runs, and with which values.
+/// The variants of a job and their values.
 #[derive(Default)]
 pub(crate) struct MatrixVariants {
-    /// Each is a matrix of its own; none where the job runs once.
+    /// The matrices, each for one native job; empty if the job runs once.
     pub(crate) matrices: Vec<IndexMap<String, Vec<String>>>,
-    /// `CI_NODE_TOTAL`, where it is not 1.
+    /// `CI_NODE_TOTAL`, if it is not 1.
     pub(crate) total: Option<u64>,
 }
 
 impl MatrixVariants {
-    /// The variables that differ between variants.
+    /// Returns the variables that differ between variants.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.matrices.iter().flat_map(|matrix| matrix.keys()).map(String::as_str)
     }
 
-    /// How many native jobs these are.
+    /// Returns the number of native jobs.
     pub(crate) fn jobs(&self) -> usize {
         self.matrices.len().max(1)
     }
 }
 
-/// Reads `parallel`.
+/// Translates `parallel`.
 pub(crate) fn read(entry: Option<&MapEntry>, path: &Path, log: &mut Log) -> MatrixVariants {
     let Some(entry) = entry.filter(|entry| !entry.value.is_null()) else { return MatrixVariants::default() };
     let path = path.key("parallel");
@@ -49,7 +49,7 @@ pub(crate) fn read(entry: Option<&MapEntry>, path: &Path, log: &mut Log) -> Matr
     let mut matrices = Vec::new();
     for part in values::entries(&entry.value) {
         if part.key != "matrix" {
-            log.unknown(&path, part, &["matrix"]);
+            log.unknown_key(&path, part, &["matrix"]);
             continue;
         }
         let path = path.key("matrix");
@@ -58,7 +58,7 @@ pub(crate) fn read(entry: Option<&MapEntry>, path: &Path, log: &mut Log) -> Matr
             for entry in values::entries(item) {
                 let at = path.key(&entry.key);
                 if !is_variable_name(&entry.key) {
-                    log.wrong(
+                    log.invalid(
                         &at,
                         entry.key_location,
                         format!("`{}` is not a valid variable name", entry.key),
@@ -72,7 +72,7 @@ pub(crate) fn read(entry: Option<&MapEntry>, path: &Path, log: &mut Log) -> Matr
                     }
                 }
                 if values.is_empty() {
-                    log.wrong(&at, entry.key_location, format!("`{}` has no values", entry.key));
+                    log.invalid(&at, entry.key_location, format!("`{}` has no values", entry.key));
                 }
                 matrix.insert(entry.key.clone(), values);
             }
@@ -88,10 +88,10 @@ pub(crate) fn read(entry: Option<&MapEntry>, path: &Path, log: &mut Log) -> Matr
     };
     let total = matrices.iter().fold(0_u64, |total, matrix| total.saturating_add(count(matrix)));
     if total > MAX_VARIANTS || matrices.is_empty() {
-        log.wrong(
+        log.invalid(
             &path,
             entry.value.location,
-            format!("this matrix has {total} combinations, and 1 to {MAX_VARIANTS} may be"),
+            format!("this matrix has {total} combinations; it must have 1 to {MAX_VARIANTS}"),
         );
         return MatrixVariants::default();
     }

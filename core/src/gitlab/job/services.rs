@@ -11,12 +11,12 @@ use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
-/// A list of texts.
+/// Returns a list of strings.
 pub(crate) fn sequence(texts: Vec<String>) -> Value {
     Value::Sequence(texts.into_iter().map(Value::String).collect())
 }
 
-/// A text with references as native files have them; what it refers to that nobody knows is reported.
+/// Returns a text with native references; an unknown variable is reported.
 pub(crate) fn reference(
     text: &str,
     node: &Node,
@@ -27,15 +27,19 @@ pub(crate) fn reference(
     match scope.references(text) {
         Ok(text) => Some(text),
         Err(unknown) if unknown == "$" => {
-            log.wrong(path, node.location, format!("{} holds a `$` that is no variable's", quoted(text)));
+            log.invalid(
+                path,
+                node.location,
+                format!("{} contains a `$` that does not belong to a variable", quoted(text)),
+            );
             None
         }
         Err(unknown) => {
-            log.wrong_with_help(
+            log.invalid_with_help(
                 path,
                 node.location,
                 format!(
-                    "{} refers to `{unknown}`, which this file does not set and nobody else does",
+                    "{} refers to `{unknown}`, which is not set in this file and not predefined",
                     path.label()
                 ),
                 "set it under `variables`",
@@ -45,7 +49,7 @@ pub(crate) fn reference(
     }
 }
 
-/// `image`: a text, or a mapping with `name`.
+/// Translates `image`: a name, or a mapping with `name`.
 pub(crate) fn image(
     entry: &MapEntry,
     path: &Path,
@@ -60,17 +64,24 @@ pub(crate) fn image(
             match part.key.as_str() {
                 "name" => name = Some(&part.value),
                 "entrypoint" => {
-                    // Scripts run whatever the image's own entry point is: that is what an empty one asks for.
-                    let words = values::list(&part.value);
-                    if words.iter().any(|word| values::text(word).is_some_and(|word| !word.is_empty())) {
+                    // Scripts run regardless of the image's entry point, which is the effect of an empty one.
+                    let texts = values::list(&part.value);
+                    if texts
+                        .iter()
+                        .any(|argument| values::text(argument).is_some_and(|argument| !argument.is_empty()))
+                    {
                         log.ignored(&path, part, "scripts run in the image's shell, without an entry point");
                     }
                 }
                 "pull_policy" => pull_policy = self::pull_policy(part, &path, log),
                 "docker" | "kubernetes" => {
-                    log.ignored(&path, part, "images run as the worker's engine runs them");
+                    log.ignored(&path, part, "images run with the settings of the worker's engine");
                 }
-                _ => log.unknown(&path, part, &["name", "entrypoint", "pull_policy", "docker", "kubernetes"]),
+                _ => log.unknown_key(
+                    &path,
+                    part,
+                    &["name", "entrypoint", "pull_policy", "docker", "kubernetes"],
+                ),
             }
         }
     } else {
@@ -84,9 +95,9 @@ pub(crate) fn image(
 }
 
 fn pull_policy(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<&'static str> {
-    let words = values::texts(&entry.value, &path.key("pull_policy"), log);
-    let first = words.first().map(|(word, _)| *word);
-    if words.len() > 1 {
+    let texts = values::texts(&entry.value, &path.key("pull_policy"), log);
+    let first = texts.first().map(|(policy, _)| *policy);
+    if texts.len() > 1 {
         log.changed(
             &path.key("pull_policy"),
             entry.key_location,
@@ -104,7 +115,7 @@ fn pull_policy(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<&'static 
     }
 }
 
-/// `services`. As GitLab does, each gets the job's variables.
+/// Translates `services`. As in GitLab, each gets the job's variables.
 pub(crate) fn services(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Value {
     let path = path.key("services");
     let mut all = Vec::new();
@@ -120,7 +131,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
     let mut service = Mapping::new();
     let mut name = Some(item);
     let mut own = Mapping::new();
-    let mut kept = Vec::new();
+    let mut fields = Vec::new();
     if values::is_mapping(item) {
         name = None;
         for part in values::entries(item) {
@@ -130,30 +141,35 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
                 "alias" => {
                     let aliases = values::text(&part.value).unwrap_or_default();
                     let names = aliases.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned);
-                    kept.push(("alias", sequence(names.collect())));
+                    fields.push(("alias", sequence(names.collect())));
                 }
                 "command" | "entrypoint" => {
-                    let words = values::texts(&part.value, &at, log).into_iter();
-                    let words: Vec<String> = words
-                        .map(|(word, _)| scope.known(word).unwrap_or_else(|_| word.to_owned()))
+                    let texts = values::texts(&part.value, &at, log).into_iter();
+                    let texts: Vec<String> = texts
+                        .map(|(argument, _)| scope.expand(argument).unwrap_or_else(|_| argument.to_owned()))
                         .collect();
                     let key = if part.key == "command" { "command" } else { "entrypoint" };
-                    kept.push((key, sequence(words)));
+                    fields.push((key, sequence(texts)));
                 }
                 "variables" => {
-                    for (name, given) in variables::read(&part.value, &at, log) {
-                        let value = scope.known(&given.text).unwrap_or_else(|unknown| {
+                    for (name, declared) in variables::read(&part.value, &at, log) {
+                        let value = scope.expand(&declared.text).unwrap_or_else(|unknown| {
                             let what = format!("`{unknown}` in the value of `{name}`");
-                            log.ignored_at(&at, given.location, &what, "it is not known before the job runs");
-                            given.text.clone()
+                            log.ignored_at(
+                                &at,
+                                declared.location,
+                                &what,
+                                "it is not known before the job runs",
+                            );
+                            declared.text.clone()
                         });
                         own.insert(name.into(), value.into());
                     }
                 }
                 "pull_policy" | "docker" | "kubernetes" => {
-                    log.ignored(path, part, "services run as the worker's engine runs them");
+                    log.ignored(path, part, "services run with the settings of the worker's engine");
                 }
-                _ => log.unknown(path, part, &["name", "alias", "command", "entrypoint", "variables"]),
+                _ => log.unknown_key(path, part, &["name", "alias", "command", "entrypoint", "variables"]),
             }
         }
     }
@@ -166,11 +182,11 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
             path,
             node.location,
             "a Docker engine as a service",
-            "it would need a privileged container, which workers give to nobody",
+            "it needs a privileged container, which workers do not provide",
         );
     }
     service.insert("image".into(), reference(text, node, path, scope, log)?.into());
-    for (key, value) in kept {
+    for (key, value) in fields {
         service.insert(key.into(), value);
     }
     let mut variables: Mapping =
@@ -182,7 +198,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
     Some(service)
 }
 
-/// `cache`: one, or a list of them.
+/// Translates `cache`: one, or a list.
 pub(crate) fn caches(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Value {
     let path = path.key("cache");
     let all = values::list(&entry.value).into_iter().filter_map(|item| cache(item, &path, scope, log));
@@ -191,7 +207,7 @@ pub(crate) fn caches(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log
 
 fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<Mapping> {
     if !values::is_mapping(item) {
-        log.wrong_type(path, item, "a mapping with `paths`, or a list of such");
+        log.wrong_type(path, item, "a mapping with `paths`, or a list of mappings");
         return None;
     }
     let mut cache = Mapping::new();
@@ -218,27 +234,29 @@ fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<M
             }
             "policy" | "when" => {
                 let text = values::text(&part.value).unwrap_or_default();
-                match scope.known(text) {
+                match scope.expand(text) {
                     Ok(text) => {
                         cache.insert(part.key.as_str().into(), text.into());
                     }
                     Err(unknown) => {
                         let what = format!("`{}`", part.key);
                         let why = format!("`{unknown}` is not known before the job runs");
-                        log.refused_at(&at, part.value.location, &what, &why, "write the word itself");
+                        log.unsupported_at(&at, part.value.location, &what, &why, "write the value directly");
                     }
                 }
             }
             "untracked" if values::flag(&part.value) == Some(true) => untracked = Some(part),
             "untracked" => {}
-            "unprotect" => log.ignored(path, part, "caches are the same for all branches, but for forks"),
-            _ => log.unknown(path, part, &["key", "paths", "fallback_keys", "policy", "when", "untracked"]),
+            "unprotect" => log.ignored(path, part, "all branches share caches, except forks"),
+            _ => {
+                log.unknown_key(path, part, &["key", "paths", "fallback_keys", "policy", "when", "untracked"])
+            }
         }
     }
     if let Some(part) = untracked {
         log.ignored(path, part, "only `paths` are kept");
     }
-    // What keeps nothing turns off the cache that the job would have by default.
+    // A cache without paths disables the default cache of the job.
     let keeps = cache.get("paths").and_then(Value::as_sequence).is_some_and(|paths| !paths.is_empty());
     keeps.then_some(cache)
 }
@@ -246,7 +264,7 @@ fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<M
 fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
     if !values::is_mapping(&entry.value) {
         let Some(text) = values::text(&entry.value) else {
-            log.wrong_type(path, &entry.value, "text, or a mapping with `files`");
+            log.wrong_type(path, &entry.value, "a string, or a mapping with `files`");
             return None;
         };
         return reference(text, &entry.value, path, scope, log).map(Value::from);
@@ -261,7 +279,7 @@ fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Opt
                 log.changed(
                     path,
                     part.key_location,
-                    "`files_commits` is taken as `files`: by content, not by commit",
+                    "`files_commits` is replaced by `files`: by content, not by commit",
                 );
                 key.insert("files".into(), sequence(paths(&part.value, &path.key("files"), scope, log)));
             }
@@ -271,13 +289,13 @@ fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Opt
                     key.insert("prefix".into(), format!("{prefix}-").into());
                 }
             }
-            _ => log.unknown(path, part, &["files", "files_commits", "prefix"]),
+            _ => log.unknown_key(path, part, &["files", "files_commits", "prefix"]),
         }
     }
     Some(Value::Mapping(key))
 }
 
-/// Paths and globs below the sources.
+/// Translates paths and globs relative to the sources.
 pub(crate) fn paths(node: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Vec<String> {
     let mut all = Vec::new();
     let mut seen = HashSet::new();
@@ -285,7 +303,7 @@ pub(crate) fn paths(node: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) 
         let (glob, unknown) = scope.glob(text);
         if let Some(unknown) = unknown {
             let message = format!(
-                "`{unknown}` is not known before the job runs, so that {} is taken as {}",
+                "`{unknown}` is not known before the job runs, so {} is replaced by {}",
                 quoted(text),
                 quoted(&glob)
             );
@@ -298,7 +316,7 @@ pub(crate) fn paths(node: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) 
     all
 }
 
-/// `environment`: a name, or a mapping.
+/// Translates `environment`: a name, or a mapping.
 pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
     let path = path.key("environment");
     let mut name = Some(&entry.value);
@@ -311,9 +329,9 @@ pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mu
                 "url" => url = Some(&part.value),
                 "action" if values::text(&part.value) == Some("start") => {}
                 "action" | "on_stop" | "auto_stop_in" | "deployment_tier" | "kubernetes" => {
-                    log.ignored(&path, part, "nothing is known here of what is deployed where");
+                    log.ignored(&path, part, "deployments are not tracked");
                 }
-                _ => log.unknown(
+                _ => log.unknown_key(
                     &path,
                     part,
                     &["name", "url", "action", "on_stop", "auto_stop_in", "deployment_tier", "kubernetes"],

@@ -1,18 +1,18 @@
 //! Webhooks of Bitbucket Cloud.
 
 use super::{
-    event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, body_of, change, title},
+    event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, change, parse_body, sanitize},
     github::ignored,
 };
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Named {
-    repository: Option<Linked>,
+struct RepositoryBody {
+    repository: Option<LinkedRepository>,
 }
 
 #[derive(Deserialize)]
-struct Linked {
+struct LinkedRepository {
     links: Option<Links>,
 }
 
@@ -27,13 +27,13 @@ struct Link {
 }
 
 pub(super) fn addresses(body: &[u8]) -> Vec<String> {
-    let named: Option<Named> = serde_json::from_slice(body).ok();
-    let links = named.and_then(|named| named.repository).and_then(|of| of.links);
+    let body: Option<RepositoryBody> = serde_json::from_slice(body).ok();
+    let links = body.and_then(|body| body.repository).and_then(|repository| repository.links);
     links.and_then(|links| links.html).into_iter().map(|link| link.href).collect()
 }
 
 #[derive(Deserialize)]
-struct Pushed {
+struct PushBody {
     push: Changes,
     actor: Option<User>,
     repository: Repository,
@@ -41,11 +41,11 @@ struct Pushed {
 
 #[derive(Deserialize)]
 struct Changes {
-    changes: Vec<OneChange>,
+    changes: Vec<RefChange>,
 }
 
 #[derive(Deserialize)]
-struct OneChange {
+struct RefChange {
     new: Option<Reference>,
     old: Option<Reference>,
 }
@@ -80,7 +80,7 @@ struct Branch {
 }
 
 #[derive(Deserialize)]
-struct Requested {
+struct PullRequestBody {
     pullrequest: Request,
     actor: Option<User>,
     repository: Repository,
@@ -93,78 +93,78 @@ struct Request {
     title: String,
     #[serde(default)]
     draft: Option<bool>,
-    source: End,
-    destination: End,
+    source: BranchEnd,
+    destination: BranchEnd,
 }
 
 #[derive(Deserialize)]
-struct End {
+struct BranchEnd {
     branch: Branch,
     commit: Option<Target>,
-    repository: Option<Full>,
+    repository: Option<FullName>,
 }
 
 #[derive(Deserialize)]
-struct Full {
+struct FullName {
     full_name: Option<String>,
 }
 
-pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
+pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
     match headers("x-event-key").ok_or("there is no header X-Event-Key")? {
         "diagnostics:ping" => Ok(ParsedDelivery { default_branch: None, events: vec![Event::Ping] }),
-        "repo:push" => Ok(pushed(body_of(body)?)),
-        "pullrequest:created" | "pullrequest:updated" => requested(body_of(body)?),
+        "repo:push" => Ok(push_delivery(parse_body(body)?)),
+        "pullrequest:created" | "pullrequest:updated" => pull_request_delivery(parse_body(body)?),
         other => {
-            body_of::<serde::de::IgnoredAny>(body)?;
-            Ok(ignored(format!("the event `{}` starts nothing", title(other))))
+            parse_body::<serde::de::IgnoredAny>(body)?;
+            Ok(ignored(format!("the event `{}` starts nothing", sanitize(other))))
         }
     }
 }
 
-fn who(user: Option<User>) -> Option<String> {
+fn user_name(user: Option<User>) -> Option<String> {
     user.and_then(|user| user.nickname.or(user.display_name))
 }
 
-fn pushed(of: Pushed) -> ParsedDelivery {
-    let by = who(of.actor);
-    let event = |one: OneChange| {
-        let before = one.old.as_ref().map(|old| old.target.hash.clone());
-        let Some(new) = one.new else {
-            return Event::Deleted(one.old.map_or_else(|| "a branch".to_owned(), |old| old.name));
+fn push_delivery(body: PushBody) -> ParsedDelivery {
+    let by = user_name(body.actor);
+    let event = |entry: RefChange| {
+        let before = entry.old.as_ref().map(|old| old.target.hash.clone());
+        let Some(new) = entry.new else {
+            return Event::Deleted(entry.old.map_or_else(|| "a branch".to_owned(), |old| old.name));
         };
-        let full = match new.kind.as_str() {
+        let full_ref = match new.kind.as_str() {
             "tag" => format!("refs/tags/{}", new.name),
             "branch" | "named_branch" => format!("refs/heads/{}", new.name),
             _ => new.name,
         };
         let commit = new.target.hash;
-        change(&full, Change { name: String::new(), commit, before, by: by.clone() })
+        change(&full_ref, Change { name: String::new(), commit, before, by: by.clone() })
     };
-    let events = of.push.changes.into_iter().map(event).collect();
-    ParsedDelivery { default_branch: of.repository.mainbranch.map(|branch| branch.name), events }
+    let events = body.push.changes.into_iter().map(event).collect();
+    ParsedDelivery { default_branch: body.repository.mainbranch.map(|branch| branch.name), events }
 }
 
-fn requested(of: Requested) -> Result<ParsedDelivery, String> {
-    let request = of.pullrequest;
-    let default_branch = of.repository.mainbranch.map(|branch| branch.name);
-    let name = |end: &End| end.repository.as_ref().and_then(|repo| repo.full_name.clone());
+fn pull_request_delivery(body: PullRequestBody) -> Result<ParsedDelivery, String> {
+    let request = body.pullrequest;
+    let default_branch = body.repository.mainbranch.map(|branch| branch.name);
+    let name = |end: &BranchEnd| end.repository.as_ref().and_then(|repo| repo.full_name.clone());
     let from_fork = name(&request.source).is_none() || name(&request.source) != name(&request.destination);
     if from_fork {
-        // Bitbucket Cloud has no ref that would show it in the repository itself.
+        // Bitbucket Cloud has no ref in the target repository that points to the commit.
         let why = "Bitbucket shows the commits of forks' pull requests in the fork only".to_owned();
         return Ok(ParsedDelivery { default_branch, ..ignored(why) });
     }
     let commit = request.source.commit.ok_or("the pull request has no commit")?.hash;
     let event = Event::PullRequest(Box::new(PullRequestUpdate {
         number: request.id,
-        title: title(&request.title),
+        title: sanitize(&request.title),
         target_branch: request.destination.branch.name,
         fetch_ref: format!("refs/heads/{}", request.source.branch.name),
         branch: request.source.branch.name,
         commit,
         from_fork,
         draft: request.draft.unwrap_or(false),
-        by: who(of.actor),
+        by: user_name(body.actor),
     }));
     Ok(ParsedDelivery { default_branch, events: vec![event] })
 }

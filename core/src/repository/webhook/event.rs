@@ -1,12 +1,12 @@
-//! What a delivery says, whoever posts it.
+//! The events of a delivery, independent of the provider.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, str::FromStr};
 
-/// The longest title that is kept, in characters.
+/// Maximum length of a stored title, in characters.
 const MAX_TITLE_LEN: usize = 250;
-/// Who posts webhooks, and takes commit statuses.
+/// A git provider, which sends webhooks and receives commit statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
@@ -21,10 +21,10 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// All of them.
+    /// All providers.
     pub const ALL: [Self; 4] = [Self::Github, Self::Gitlab, Self::Gitea, Self::Bitbucket];
 
-    /// Its word in paths and on the command line.
+    /// Returns the name in paths and on the command line.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -45,66 +45,66 @@ impl fmt::Display for Provider {
 impl FromStr for Provider {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        // Forgejo speaks as Gitea does.
+        // Forgejo uses the format of Gitea.
         let text = if text == "forgejo" { "gitea" } else { text };
         Self::ALL
             .into_iter()
             .find(|provider| provider.word() == text)
-            .ok_or_else(|| format!("`{text}` is no provider; there are github, gitlab, gitea and bitbucket"))
+            .ok_or_else(|| format!("unknown provider `{text}`: use github, gitlab, gitea or bitbucket"))
     }
 }
 
-/// Gives a header's value, by its name in lower-case letters.
+/// Returns the value of a header, given its name in lowercase.
 pub type Headers<'a> = &'a (dyn Fn(&str) -> Option<&'a str> + Sync);
 
-/// Why a webhook is not taken.
+/// Why a webhook is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// There is no signature where the provider puts it.
-    #[error("there is no header {0}; set the webhook's secret at the provider")]
+    /// The provider's signature header is missing.
+    #[error("the header {0} is missing: set the webhook's secret at the provider")]
     Unsigned(&'static str),
-    /// It was made with another secret, or of other bytes.
+    /// The signature was made with another secret, or for another body.
     #[error(
-        "the signature in {0} does not fit; the secret at the provider must be the one of `tidemill repo add`"
+        "the signature in the header {0} is wrong: the secret at the provider must be the one of `tidemill repo add`"
     )]
     WrongSignature(&'static str),
-    /// It is not what the provider posts.
-    #[error("this is not what {provider} posts: {why}")]
+    /// The body is not in the provider's format.
+    #[error("the body is not a valid {provider} webhook: {why}")]
     Malformed {
-        /// Who was to post it.
+        /// The provider.
         provider: Provider,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
 }
 
-/// What happened to a repository.
+/// An event of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Commits came to a branch.
+    /// A branch has new commits.
     Push(Change),
-    /// A tag was made or moved.
+    /// A tag was created or moved.
     Tag(Change),
-    /// A pull request, or merge request, was opened or has new commits.
+    /// A pull request (merge request) was opened or has new commits.
     PullRequest(Box<PullRequestUpdate>),
     /// A branch or tag was deleted.
     Deleted(String),
-    /// The provider tries the address.
+    /// The provider tests the webhook.
     Ping,
-    /// Something that starts nothing, and why.
+    /// An event that starts nothing, and the reason.
     Ignored(String),
 }
 
-/// A branch or tag that is at a commit now.
+/// A branch or tag and its new commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// Name of the branch or tag.
     pub name: String,
-    /// The commit; of a tag perhaps the tag's own object.
+    /// The commit; for a tag, possibly the tag object.
     pub commit: String,
-    /// The commit that the branch was at before; `None`: it is new.
+    /// The previous commit of the branch; `None`: the branch is new.
     pub before: Option<String>,
-    /// Who did it.
+    /// The user who caused it.
     pub by: Option<String>,
 }
 
@@ -115,58 +115,58 @@ pub struct PullRequestUpdate {
     pub number: u64,
     /// Its title.
     pub title: String,
-    /// The branch that it is to go into.
+    /// The branch that it targets.
     pub target_branch: String,
-    /// Its own branch; of a fork `owner:branch`, which no branch of the repository can be called.
+    /// Its head branch; for a fork `owner:branch`, which cannot be the name of a branch.
     pub branch: String,
-    /// Its commit. Bitbucket shortens it.
+    /// Its commit. Bitbucket abbreviates it.
     pub commit: String,
-    /// The ref of the repository that shows it.
+    /// A ref of the repository that points to the commit.
     pub fetch_ref: String,
     /// Whether its commits come from another repository.
     pub from_fork: bool,
     /// Whether it is a draft.
     pub draft: bool,
-    /// Who did it.
+    /// The user who caused it.
     pub by: Option<String>,
 }
 
-/// What one delivery says.
+/// The content of a delivery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParsedDelivery {
-    /// The repository's default branch, where that is told.
+    /// The repository's default branch, if reported.
     pub default_branch: Option<String>,
-    /// What happened; Bitbucket tells several pushes at once.
+    /// The events; Bitbucket can report several pushes at once.
     pub events: Vec<Event>,
 }
 
-/// Reads what is needed of a body; all else is passed over.
-pub(super) fn body_of<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+/// Parses the required fields of a body; others are ignored.
+pub(super) fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
-/// A change of the ref `name`, by its full name.
-pub(super) fn change(full: &str, change: Change) -> Event {
-    if is_nothing(&change.commit) {
-        return Event::Deleted(full.to_owned());
+/// Creates the event of a changed ref, given its full name.
+pub(super) fn change(full_ref: &str, change: Change) -> Event {
+    if is_zero_hash(&change.commit) {
+        return Event::Deleted(full_ref.to_owned());
     }
-    let before = change.before.filter(|before| !is_nothing(before));
+    let before = change.before.filter(|before| !is_zero_hash(before));
     let named = |name: &str| Change { name: name.to_owned(), commit: change.commit, before, by: change.by };
-    if let Some(branch) = full.strip_prefix("refs/heads/") {
+    if let Some(branch) = full_ref.strip_prefix("refs/heads/") {
         Event::Push(named(branch))
-    } else if let Some(tag) = full.strip_prefix("refs/tags/") {
+    } else if let Some(tag) = full_ref.strip_prefix("refs/tags/") {
         Event::Tag(Change { before: None, ..named(tag) })
     } else {
-        Event::Ignored(format!("`{full}` is neither a branch nor a tag"))
+        Event::Ignored(format!("`{full_ref}` is neither a branch nor a tag"))
     }
 }
 
-/// Whether a hash stands for no commit.
-pub(super) fn is_nothing(hash: &str) -> bool {
+/// Whether a hash is all zeros, which stands for no commit.
+pub(super) fn is_zero_hash(hash: &str) -> bool {
     hash.bytes().all(|byte| byte == b'0')
 }
 
-/// A title as it is kept.
-pub(super) fn title(text: &str) -> String {
+/// Removes control characters and limits the length.
+pub(super) fn sanitize(text: &str) -> String {
     text.chars().filter(|one| !one.is_control()).take(MAX_TITLE_LEN).collect()
 }

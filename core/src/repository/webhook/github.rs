@@ -1,26 +1,26 @@
-//! GitHub's webhooks.
+//! Webhooks of GitHub.
 
-use super::event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, body_of, change, title};
+use super::event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, change, parse_body, sanitize};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Named {
+struct RepositoryBody {
     repository: Option<Addresses>,
 }
 
 #[derive(Deserialize)]
-#[allow(clippy::struct_field_names, reason = "these are the provider's")]
+#[allow(clippy::struct_field_names, reason = "field names of the provider")]
 struct Addresses {
     clone_url: Option<String>,
     ssh_url: Option<String>,
     html_url: Option<String>,
 }
 
-/// The addresses of the repository; Gitea has the same fields.
+/// Returns the addresses of the repository; Gitea has the same fields.
 pub(super) fn addresses(body: &[u8]) -> Vec<String> {
-    let named: Option<Named> = serde_json::from_slice(body).ok();
-    let Some(of) = named.and_then(|named| named.repository) else { return Vec::new() };
-    [of.clone_url, of.ssh_url, of.html_url].into_iter().flatten().collect()
+    let body: Option<RepositoryBody> = serde_json::from_slice(body).ok();
+    let Some(addresses) = body.and_then(|body| body.repository) else { return Vec::new() };
+    [addresses.clone_url, addresses.ssh_url, addresses.html_url].into_iter().flatten().collect()
 }
 
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ pub(super) struct Repository {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Requested {
+pub(super) struct PullRequestBody {
     pub action: String,
     pub pull_request: Request,
     pub sender: Option<User>,
@@ -66,12 +66,12 @@ pub(super) struct Request {
     pub title: String,
     #[serde(default)]
     pub draft: Option<bool>,
-    pub head: End,
-    pub base: End,
+    pub head: BranchEnd,
+    pub base: BranchEnd,
 }
 
 #[derive(Deserialize)]
-pub(super) struct End {
+pub(super) struct BranchEnd {
     #[serde(rename = "ref")]
     pub name: String,
     pub sha: String,
@@ -84,18 +84,19 @@ pub(super) struct EndRepository {
     pub owner: Option<User>,
 }
 
-pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
+pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
     let event = headers("x-github-event").ok_or("there is no header X-GitHub-Event")?;
     match event {
         "ping" => Ok(ParsedDelivery { default_branch: None, events: vec![Event::Ping] }),
-        "push" => Ok(pushed(body_of(body)?)),
-        "pull_request" => {
-            Ok(requested(body_of(body)?, &["opened", "synchronize", "reopened", "ready_for_review"]))
-        }
+        "push" => Ok(push_delivery(parse_body(body)?)),
+        "pull_request" => Ok(pull_request_delivery(
+            parse_body(body)?,
+            &["opened", "synchronize", "reopened", "ready_for_review"],
+        )),
         other => {
-            // It must be JSON all the same.
-            body_of::<serde::de::IgnoredAny>(body)?;
-            Ok(ignored(format!("the event `{}` starts nothing", title(other))))
+            // It must be valid JSON even if it is ignored.
+            parse_body::<serde::de::IgnoredAny>(body)?;
+            Ok(ignored(format!("the event `{}` starts nothing", sanitize(other))))
         }
     }
 }
@@ -104,11 +105,11 @@ pub(super) fn ignored(why: String) -> ParsedDelivery {
     ParsedDelivery { default_branch: None, events: vec![Event::Ignored(why)] }
 }
 
-pub(super) fn pushed(push: Push) -> ParsedDelivery {
+pub(super) fn push_delivery(push: Push) -> ParsedDelivery {
     let Push { name, before, after, head_commit, pusher, repository } = push;
-    // Of an annotated tag, `after` is the tag's own object.
+    // For an annotated tag, `after` is the tag object.
     let commit = match head_commit {
-        Some(head) if !super::event::is_nothing(&after) => head.id,
+        Some(head) if !super::event::is_zero_hash(&after) => head.id,
         _ => after,
     };
     let by = pusher.and_then(|user| user.login.or(user.name));
@@ -116,15 +117,15 @@ pub(super) fn pushed(push: Push) -> ParsedDelivery {
     ParsedDelivery { default_branch: repository.default_branch, events: vec![event] }
 }
 
-pub(super) fn requested(of: Requested, starting: &[&str]) -> ParsedDelivery {
-    let Requested { action, pull_request: request, sender, repository } = of;
+pub(super) fn pull_request_delivery(body: PullRequestBody, starting_actions: &[&str]) -> ParsedDelivery {
+    let PullRequestBody { action, pull_request: request, sender, repository } = body;
     let default_branch = repository.default_branch;
-    if !starting.contains(&action.as_str()) {
-        let why = format!("a pull request that is `{}` has no new commits", title(&action));
+    if !starting_actions.contains(&action.as_str()) {
+        let why = format!("the pull request action `{}` adds no new commits", sanitize(&action));
         return ParsedDelivery { default_branch, ..ignored(why) };
     }
-    let id = |end: &End| end.repo.as_ref().and_then(|repo| repo.id);
-    // A repository that was deleted since was another, too.
+    let id = |end: &BranchEnd| end.repo.as_ref().and_then(|repo| repo.id);
+    // A head repository that was deleted was a fork.
     let from_fork = id(&request.head).is_none() || id(&request.head) != id(&request.base);
     let owner = request.head.repo.and_then(|repo| repo.owner).and_then(|owner| owner.login);
     let branch = if from_fork {
@@ -134,7 +135,7 @@ pub(super) fn requested(of: Requested, starting: &[&str]) -> ParsedDelivery {
     };
     let event = Event::PullRequest(Box::new(PullRequestUpdate {
         number: request.number,
-        title: title(&request.title),
+        title: sanitize(&request.title),
         target_branch: request.base.name,
         branch,
         commit: request.head.sha,

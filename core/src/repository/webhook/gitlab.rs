@@ -1,18 +1,18 @@
-//! GitLab's webhooks.
+//! Webhooks of GitLab.
 
 use super::{
-    event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, body_of, change, title},
+    event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, change, parse_body, sanitize},
     github::ignored,
 };
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Named {
+struct RepositoryBody {
     project: Option<Addresses>,
 }
 
 #[derive(Deserialize)]
-#[allow(clippy::struct_field_names, reason = "these are the provider's")]
+#[allow(clippy::struct_field_names, reason = "field names of the provider")]
 struct Addresses {
     git_http_url: Option<String>,
     git_ssh_url: Option<String>,
@@ -20,9 +20,9 @@ struct Addresses {
 }
 
 pub(super) fn addresses(body: &[u8]) -> Vec<String> {
-    let named: Option<Named> = serde_json::from_slice(body).ok();
-    let Some(of) = named.and_then(|named| named.project) else { return Vec::new() };
-    [of.git_http_url, of.git_ssh_url, of.web_url].into_iter().flatten().collect()
+    let body: Option<RepositoryBody> = serde_json::from_slice(body).ok();
+    let Some(addresses) = body.and_then(|body| body.project) else { return Vec::new() };
+    [addresses.git_http_url, addresses.git_ssh_url, addresses.web_url].into_iter().flatten().collect()
 }
 
 #[derive(Deserialize)]
@@ -42,7 +42,7 @@ struct Project {
 }
 
 #[derive(Deserialize)]
-struct Requested {
+struct PullRequestBody {
     object_attributes: Request,
     user: Option<User>,
     project: Project,
@@ -82,33 +82,33 @@ struct Commit {
     id: String,
 }
 
-pub(super) fn read(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
+pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
     match headers("x-gitlab-event").ok_or("there is no header X-Gitlab-Event")? {
-        "Push Hook" | "Tag Push Hook" => Ok(pushed(body_of(body)?)),
-        "Merge Request Hook" => Ok(requested(body_of(body)?)),
+        "Push Hook" | "Tag Push Hook" => Ok(push_delivery(parse_body(body)?)),
+        "Merge Request Hook" => Ok(pull_request_delivery(parse_body(body)?)),
         other => {
-            body_of::<serde::de::IgnoredAny>(body)?;
-            Ok(ignored(format!("the event `{}` starts nothing", title(other))))
+            parse_body::<serde::de::IgnoredAny>(body)?;
+            Ok(ignored(format!("the event `{}` starts nothing", sanitize(other))))
         }
     }
 }
 
-fn pushed(push: Push) -> ParsedDelivery {
+fn push_delivery(push: Push) -> ParsedDelivery {
     let Push { name, before, after, checkout_sha, user_username: by, project } = push;
-    // Of an annotated tag, `after` is the tag's own object.
-    let commit = checkout_sha.filter(|_| !super::event::is_nothing(&after)).unwrap_or(after);
+    // For an annotated tag, `after` is the tag object.
+    let commit = checkout_sha.filter(|_| !super::event::is_zero_hash(&after)).unwrap_or(after);
     let event = change(&name, Change { name: String::new(), commit, before, by });
     ParsedDelivery { default_branch: project.default_branch, events: vec![event] }
 }
 
-fn requested(of: Requested) -> ParsedDelivery {
-    let Requested { object_attributes: request, user, project } = of;
+fn pull_request_delivery(body: PullRequestBody) -> ParsedDelivery {
+    let PullRequestBody { object_attributes: request, user, project } = body;
     let default_branch = project.default_branch;
-    let action = request.action.as_deref().unwrap_or("looked at");
-    // An update without an old commit is one of the title, labels and so on.
+    let action = request.action.as_deref().unwrap_or("unknown");
+    // An update without an old commit changes only the title, labels and the like.
     let starts = matches!(action, "open" | "reopen") || action == "update" && request.oldrev.is_some();
     if !starts {
-        let why = format!("a merge request's `{}` brings no new commits", title(action));
+        let why = format!("the merge request action `{}` adds no new commits", sanitize(action));
         return ParsedDelivery { default_branch, ..ignored(why) };
     }
     let from_fork =
@@ -118,7 +118,7 @@ fn requested(of: Requested) -> ParsedDelivery {
     let branch = if from_fork { format!("{owner}:{}", request.source_branch) } else { request.source_branch };
     let event = Event::PullRequest(Box::new(PullRequestUpdate {
         number: request.iid,
-        title: title(&request.title),
+        title: sanitize(&request.title),
         target_branch: request.target_branch,
         branch,
         commit: request.last_commit.id,

@@ -5,21 +5,21 @@ use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The HMAC-SHA256 of `bytes` in hex.
+/// Returns the HMAC-SHA256 of `bytes` in hex.
 #[must_use]
 pub fn sign(secret: &[u8], bytes: &[u8]) -> String {
     let Some(mac) = mac(secret, bytes) else { return String::new() };
     HEXLOWER.encode(&mac.finalize().into_bytes())
 }
 
-/// A key of any length makes one.
+/// Creates the MAC; a key of any length is valid.
 fn mac(secret: &[u8], bytes: &[u8]) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
     mac.update(bytes);
     Some(mac)
 }
 
-/// Where a provider puts its signature, in its own spelling, and what comes before the digits.
+/// Returns the provider's signature header, and the prefix of the digits.
 const fn header(provider: Provider) -> (&'static str, &'static str) {
     match provider {
         Provider::Github => ("X-Hub-Signature-256", "sha256="),
@@ -29,7 +29,7 @@ const fn header(provider: Provider) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) fn given(provider: Provider, headers: Headers<'_>) -> Result<&str, Refusal> {
+pub(super) fn header_value(provider: Provider, headers: Headers<'_>) -> Result<&str, Refusal> {
     let (name, _) = header(provider);
     headers(&name.to_ascii_lowercase()).ok_or(Refusal::Unsigned(name))
 }
@@ -41,19 +41,19 @@ pub(super) fn verify(
     body: &[u8],
 ) -> Result<(), Refusal> {
     let (name, prefix) = header(provider);
-    let given = given(provider, headers)?;
+    let signature = header_value(provider, headers)?;
     let wrong = || Refusal::WrongSignature(name);
     if secret.is_empty() {
         return Err(wrong());
     }
     if provider == Provider::Gitlab {
-        // Of hashes of both, neither where they differ nor how long they are shows in the time.
-        let theirs = mac(given.as_bytes(), b"").ok_or_else(wrong)?.finalize().into_bytes();
-        return mac(secret, b"").ok_or_else(wrong)?.verify_slice(&theirs).map_err(|_| wrong());
+        // Hashes are compared, so that the duration reveals neither the length nor the position of a difference.
+        let received = mac(signature.as_bytes(), b"").ok_or_else(wrong)?.finalize().into_bytes();
+        return mac(secret, b"").ok_or_else(wrong)?.verify_slice(&received).map_err(|_| wrong());
     }
-    let theirs = given
+    let received = signature
         .strip_prefix(prefix)
         .and_then(|digits| HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok())
         .ok_or_else(wrong)?;
-    mac(secret, body).ok_or_else(wrong)?.verify_slice(&theirs).map_err(|_| wrong())
+    mac(secret, body).ok_or_else(wrong)?.verify_slice(&received).map_err(|_| wrong())
 }

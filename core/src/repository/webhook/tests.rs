@@ -17,12 +17,12 @@ fn verify(provider: Provider, secret: &[u8], set: &Set, body: &[u8]) -> Result<(
 fn read(provider: Provider, event: (&str, &str), body: &str) -> Result<Vec<Event>, Refusal> {
     let set = headers(&[event]);
     let read = provider.read(&|name| set.get(name).map(String::as_str), body.as_bytes());
-    read.map(|delivered| delivered.events)
+    read.map(|delivery| delivery.events)
 }
 
 #[test]
-fn signature_fits_its_body_and_secret_only() {
-    // The example of GitHub's documentation.
+fn signature_is_valid_only_for_its_body_and_secret() {
+    // The example in GitHub's documentation.
     let secret = b"It's a Secret to Everybody";
     let known = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     assert_eq!(sign(secret, b"Hello, World!"), known);
@@ -35,8 +35,8 @@ fn signature_fits_its_body_and_secret_only() {
         let set = headers(&[(name, &value)]);
         assert_eq!(verify(provider, secret, &set, b"Hello, World!"), Ok(()), "{provider}");
         let wrong = |secret: &[u8], value: &str, body: &[u8]| {
-            let refused = verify(provider, secret, &headers(&[(name, value)]), body).unwrap_err();
-            assert!(matches!(refused, Refusal::WrongSignature(_)), "{provider}: {refused}");
+            let error = verify(provider, secret, &headers(&[(name, value)]), body).unwrap_err();
+            assert!(matches!(error, Refusal::WrongSignature(_)), "{provider}: {error}");
         };
         wrong(b"another", &value, b"Hello, World!");
         wrong(b"", "", b"Hello, World!");

@@ -13,11 +13,11 @@ use crate::pipeline::{
 };
 use crate::text::diagnostics::{Diagnostic, Severity};
 
-/// Translates a GitLab file, called `name`, with the files of the repository that it includes, which `read` gives by their paths from
-/// the repository's top. The text of the result is a native file; its warnings have their places in the GitLab files.
+/// Translates the GitLab file `name` with the files that it includes, which `read` returns by their path in the
+/// repository. The text of the result is a native file; the locations of its warnings refer to the GitLab files.
 ///
 /// # Errors
-/// Everything that prevents it from running as it is written.
+/// Returns everything that prevents the file from running as written.
 pub fn translate(
     name: &str,
     source: &str,
@@ -30,31 +30,34 @@ pub fn translate(
         return Err(PipelineErrors { found: vec![*diagnostic], files });
     }
     let (root, files) = document::read(name, source, read, &mut log);
-    let refused =
+    let rejected =
         |log: &Log, files: Vec<SourceFile>| PipelineErrors { found: diagnostics(log, &files), files };
     let Some(root) = root else {
         if log.findings.is_empty() {
             let finding = Finding::value("empty-file", &Path::default(), "this file holds no pipeline");
             log.findings.push(finding);
         }
-        return Err(refused(&log, files));
+        return Err(rejected(&log, files));
     };
-    let Some(root) = document::written_out(&root, &mut log) else { return Err(refused(&log, files)) };
-    let for_requests = files.iter().any(|file| mentions_requests(&file.text));
-    let made = file::translate(&root, settings, for_requests, &mut log);
+    let Some(root) = document::expand(&root, &mut log) else { return Err(rejected(&log, files)) };
+    let for_pull_requests = files.iter().any(|file| mentions_pull_requests(&file.text));
+    let native = file::translate(&root, settings, for_pull_requests, &mut log);
     let is_error = |found: &Diagnostic| found.severity == Severity::Error;
     let mut found = diagnostics(&log, &files);
     if found.iter().any(is_error) {
         return Err(PipelineErrors { found, files });
     }
-    let text = output::write(&made, name, &found);
+    let text = output::write(&native, name, &found);
     let pipeline = match parse_with_warnings(&text) {
         Ok(ParsedPipeline { pipeline, warnings }) => {
-            found.extend(warnings.into_iter().map(|one| at_its_job(one, &made, &root, &files)));
+            found.extend(
+                warnings.into_iter().map(|diagnostic| move_to_job(diagnostic, &native, &root, &files)),
+            );
             Some(pipeline)
         }
-        Err(mistakes) => {
-            found.extend(mistakes.into_iter().map(|one| at_its_job(one, &made, &root, &files)));
+        Err(errors) => {
+            found
+                .extend(errors.into_iter().map(|diagnostic| move_to_job(diagnostic, &native, &root, &files)));
             None
         }
     };
@@ -67,8 +70,8 @@ pub fn translate(
     }
 }
 
-/// Whether a file's text has anything to do with merge requests.
-fn mentions_requests(text: &str) -> bool {
+/// Whether a file's text mentions merge requests.
+fn mentions_pull_requests(text: &str) -> bool {
     ["merge_request", "CI_MERGE_REQUEST", "external_pull_request"].iter().any(|word| text.contains(word))
 }
 
@@ -82,29 +85,37 @@ fn diagnostics(log: &Log, files: &[SourceFile]) -> Vec<Diagnostic> {
 }
 
 fn sort(found: &mut Vec<Diagnostic>) {
-    let rank = |one: &Diagnostic| (one.file.is_some(), one.file.clone(), one.location);
+    let rank =
+        |diagnostic: &Diagnostic| (diagnostic.file.is_some(), diagnostic.file.clone(), diagnostic.location);
     found.sort_by_key(rank);
-    // Findings about shared parts are reported once, not for each job that has them.
-    let mut seen = HashSet::new();
-    found.retain(|one| seen.insert((one.file.clone(), one.location, one.code.clone(), one.message.clone())));
+    // Findings about shared parts are reported once, not for each job.
+    let mut reported = HashSet::new();
+    found.retain(|diagnostic| {
+        reported.insert((
+            diagnostic.file.clone(),
+            diagnostic.location,
+            diagnostic.code.clone(),
+            diagnostic.message.clone(),
+        ))
+    });
 }
 
-/// A diagnostic of the native text, moved to the job of the GitLab file that it is about.
-fn at_its_job(
-    mut found: Diagnostic,
-    made: &file::NativeFile,
+/// Moves a diagnostic of the native text to the job of the GitLab file that it concerns.
+fn move_to_job(
+    mut diagnostic: Diagnostic,
+    native: &file::NativeFile,
     root: &Node,
     files: &[SourceFile],
 ) -> Diagnostic {
-    let about = |native: &str| {
+    let is_about = |native: &str| {
         let path = Path::default().key("jobs").key(native).to_string();
-        found.path == path
-            || found.path.starts_with(&format!("{path}."))
-            || found.path.starts_with(&format!("{path}["))
+        diagnostic.path == path
+            || diagnostic.path.starts_with(&format!("{path}."))
+            || diagnostic.path.starts_with(&format!("{path}["))
     };
-    let job = made.jobs.iter().find(|job| about(&job.made.name));
-    found.location = job.and_then(|job| root.get(&job.gitlab)).map(|entry| entry.key_location);
-    found.related.clear();
-    found.message = format!("as a native file: {}", found.message);
-    in_files(files, found)
+    let job = native.jobs.iter().find(|job| is_about(&job.native.name));
+    diagnostic.location = job.and_then(|job| root.get(&job.gitlab)).map(|entry| entry.key_location);
+    diagnostic.related.clear();
+    diagnostic.message = format!("in the native file: {}", diagnostic.message);
+    in_files(files, diagnostic)
 }

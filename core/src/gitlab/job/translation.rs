@@ -1,4 +1,4 @@
-//! One job of a GitLab file as native jobs.
+//! Translates one job of a GitLab file into native jobs.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ pub(crate) struct NativeJob {
     pub(crate) body: Mapping,
 }
 
-/// The native jobs of a job: several where its matrix is a list of several.
+/// Translates a job: into several native jobs if its matrix is a list of several.
 pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> Vec<NativeJob> {
     let (name, node, at) = (entry.key.as_str(), &entry.value, entry.key_location);
     let path = Path::default().key(name);
@@ -31,36 +31,39 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     }
     let inherit = keys::InheritedKeys::read(node, &path, log);
     let variants = matrix::read(node.get("parallel"), &path, log);
-    let mut given = Variables::new();
-    given.extend(
+    let mut declared = Variables::new();
+    declared.extend(
         file.globals.iter().filter(|(name, _)| inherit.variable(name)).map(|(n, g)| (n.clone(), g.clone())),
     );
     if let Some(entry) = node.get("variables") {
         let own = variables::read(&entry.value, &path.key("variables"), log);
-        given.extend(own);
+        declared.extend(own);
     }
     let stage = node.get("stage").and_then(|entry| values::text(&entry.value)).unwrap_or("test");
     let mut varying: HashSet<String> = variants.names().map(str::to_owned).collect();
     varying.extend(file.workflow.iter().flat_map(|rule| rule.variables.keys().cloned()));
     varying.extend(set_by_rules(node));
-    let scope = Scope::new(&given, varying, Some(stage), &path.key("variables"), log);
+    let scope = Scope::new(&declared, varying, Some(stage), &path.key("variables"), log);
     let mut job = Job { name, node, at, path, file, inherit, scope, log };
     let body = job.body(&variants);
     let names = file.names.get(name).cloned().unwrap_or_default();
-    let made = names.into_iter().zip(variants.matrices.iter().map(Some).chain(std::iter::repeat(None)));
-    made.map(|(name, matrix)| {
-        let mut body = body.clone();
-        if let Some(matrix) = matrix {
-            let values =
-                matrix.iter().map(|(key, values)| (key.as_str().into(), services::sequence(values.clone())));
-            body.insert("matrix".into(), Value::Mapping(values.collect()));
-        }
-        NativeJob { name, body }
-    })
-    .collect()
+    let native_jobs =
+        names.into_iter().zip(variants.matrices.iter().map(Some).chain(std::iter::repeat(None)));
+    native_jobs
+        .map(|(name, matrix)| {
+            let mut body = body.clone();
+            if let Some(matrix) = matrix {
+                let values = matrix
+                    .iter()
+                    .map(|(key, values)| (key.as_str().into(), services::sequence(values.clone())));
+                body.insert("matrix".into(), Value::Mapping(values.collect()));
+            }
+            NativeJob { name, body }
+        })
+        .collect()
 }
 
-/// The variables that the job's rules may set.
+/// Returns the variables that the job's rules may set.
 fn set_by_rules(node: &Node) -> Vec<String> {
     let Some(rules) = node.get("rules") else { return Vec::new() };
     let rules = values::list(&rules.value);
@@ -84,8 +87,8 @@ impl Job<'_> {
         set(key, participation);
         let (when, optional) = self.when();
         set("when", when.map(Value::from));
-        let (needs, spared) = self.needs();
-        let dependencies = self.dependencies(needs.as_deref(), &spared);
+        let (needs, without_artifacts) = self.needs();
+        let dependencies = self.dependencies(needs.as_deref(), &without_artifacts);
         set("needs", needs.map(services::sequence));
         set("dependencies", dependencies.map(services::sequence));
         set("variables", self.variables(variants));
@@ -144,7 +147,7 @@ impl Job<'_> {
         }
         let at = written.map_or(self.at, |entry| entry.value.location);
         let path = self.path.key("stage");
-        self.log.wrong_with_help(
+        self.log.invalid_with_help(
             &path,
             at,
             format!("there is no stage {}", quoted(stage)),
@@ -158,12 +161,12 @@ impl Job<'_> {
             return services::image(entry, &path, &self.scope, self.log);
         }
         let image = self.file.default_image.clone();
-        let message = format!("no `image` is given, so that the job {} runs in `{image}`", quoted(self.name));
+        let message = format!("the job {} has no `image`, so it runs in `{image}`", quoted(self.name));
         self.log.changed(&self.path, self.at, message);
         (Some(image), None)
     }
 
-    /// Variables that differ from those at the top of the native file.
+    /// Returns the variables that differ from the top-level ones of the native file.
     fn variables(&mut self, variants: &MatrixVariants) -> Option<Value> {
         let mut all = Mapping::new();
         for (name, value) in self.scope.fixed_values() {
@@ -187,13 +190,13 @@ impl Job<'_> {
         let path = path.key("tags");
         let mut all = Mapping::new();
         for (text, node) in values::texts(&entry.value, &path, self.log) {
-            match self.scope.known(text) {
+            match self.scope.expand(text) {
                 Ok(label) if is_label(&label) => {
                     all.insert(label.into(), "true".into());
                 }
                 _ => {
                     let what = format!("the tag {}", quoted(text));
-                    let why = "a label of workers has letters, digits and `_ - .` only, and no variables";
+                    let why = "worker labels consist of letters, digits and `_ - .`, without variables";
                     self.log.ignored_at(&path, node.location, &what, why);
                 }
             }
@@ -205,7 +208,7 @@ impl Job<'_> {
         let Some((entry, path)) = self.entry(key) else {
             if key == "script" {
                 let message = format!("the job {} has no `script`", quoted(self.name));
-                self.log.wrong(&self.path, self.at, message);
+                self.log.invalid(&self.path, self.at, message);
             }
             return Vec::new();
         };
@@ -213,7 +216,7 @@ impl Job<'_> {
         let lines = values::texts(&entry.value, &path, self.log);
         let lines: Vec<String> = lines.into_iter().map(|(text, _)| text.to_owned()).collect();
         if key == "script" && lines.iter().all(|line| line.trim().is_empty()) {
-            self.log.wrong(&path, entry.value.location, "`script` has nothing to run");
+            self.log.invalid(&path, entry.value.location, "`script` has nothing to run");
         }
         lines
     }
@@ -225,7 +228,7 @@ impl Job<'_> {
             Some(duration::native(seconds).into())
         } else {
             let message = format!("{} is not a duration from one second to 30 days", quoted(text));
-            self.log.wrong(&path.key("timeout"), entry.value.location, message);
+            self.log.invalid(&path.key("timeout"), entry.value.location, message);
             None
         }
     }

@@ -1,33 +1,33 @@
-//! Checks a delivery and reads it.
+//! Verifies and parses deliveries.
 
 use super::{
     bitbucket,
-    event::{Event, Headers, ParsedDelivery, Provider, Refusal, title},
+    event::{Event, Headers, ParsedDelivery, Provider, Refusal, sanitize},
     gitea, github, gitlab, signature,
 };
 use crate::repository::{RepositoryAddress, RepositoryName};
 use std::borrow::Cow;
 
-/// The largest body of a webhook: GitHub's limit.
+/// Maximum size of a webhook's body: GitHub's limit.
 pub const MOST_BYTES: usize = 25 << 20;
-/// The longest name of a branch or tag that is taken, in bytes.
+/// Maximum length of a branch or tag name in bytes.
 const MAX_NAME_LEN: usize = 250;
-/// Changes that one delivery may tell of. Bitbucket, the only provider that tells of several, sends at most five.
+/// Maximum number of changes in one delivery. Bitbucket, the only provider that reports several, sends at most five.
 pub const MAX_EVENTS: usize = 50;
 
 impl Provider {
-    /// Checks the signature over the body as it came, before anything of it is believed. The time that this takes does not depend on
-    /// where a wrong signature differs.
+    /// Verifies the signature of the received body, before anything of it is trusted. The duration does not depend on
+    /// the position at which a wrong signature differs.
     pub fn verify(self, secret: &[u8], headers: Headers<'_>, body: &[u8]) -> Result<(), Refusal> {
         signature::verify(self, secret, headers, body)
     }
 
-    /// Whether there is a signature at all, right or wrong: without one no body need be read.
+    /// Checks that a signature is present, valid or not; otherwise the body need not be read.
     pub fn is_signed(self, headers: Headers<'_>) -> Result<(), Refusal> {
-        signature::given(self, headers).map(drop)
+        signature::header_value(self, headers).map(drop)
     }
 
-    /// The delivery's id: the same when the provider sends it again.
+    /// Returns the delivery's id, which is the same for repeated deliveries.
     #[must_use]
     pub fn delivery_id(self, headers: Headers<'_>) -> Option<&str> {
         let names: &[&str] = match self {
@@ -39,7 +39,8 @@ impl Provider {
         names.iter().find_map(|name| headers(name)).filter(|id| !id.is_empty())
     }
 
-    /// The names ([`canonical`]) that the body has for its repository. Nothing else of it is read, as nobody knows yet who wrote it.
+    /// Returns the names ([`canonical`]) of the repository in the body. Nothing else is parsed, because the sender is
+    /// not yet verified.
     #[must_use]
     pub fn repositories(self, body: &[u8]) -> Vec<String> {
         let addresses = match self {
@@ -47,7 +48,7 @@ impl Provider {
             Self::Gitlab => gitlab::addresses(body),
             Self::Bitbucket => bitbucket::addresses(body),
         };
-        // Some providers put the user's name into addresses.
+        // Some providers include the user name in addresses.
         let name = |address: &str| match RepositoryAddress::parse_with_credentials(address) {
             Ok((address, _)) => Some(address.canonical()),
             Err(_) => RepositoryName::parse(address).ok().map(|name| name.to_string()),
@@ -57,32 +58,33 @@ impl Provider {
         names
     }
 
-    /// What a body says that was verified.
+    /// Parses a verified body.
     pub fn read(self, headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, Refusal> {
-        let delivered = match self {
-            Self::Github => github::read(headers, body),
-            Self::Gitlab => gitlab::read(headers, body),
-            Self::Gitea => gitea::read(headers, body),
-            Self::Bitbucket => bitbucket::read(headers, body),
+        let delivery = match self {
+            Self::Github => github::parse(headers, body),
+            Self::Gitlab => gitlab::parse(headers, body),
+            Self::Gitea => gitea::parse(headers, body),
+            Self::Bitbucket => bitbucket::parse(headers, body),
         };
         let malformed = |why| Refusal::Malformed { provider: self, why };
-        let mut delivered = delivered.map_err(malformed)?;
-        if delivered.events.len() > MAX_EVENTS {
-            let told = delivered.events.len();
-            return Err(malformed(format!("it has {told} changes; at most {MAX_EVENTS} are taken at once")));
+        let mut delivery = delivery.map_err(malformed)?;
+        if delivery.events.len() > MAX_EVENTS {
+            let count = delivery.events.len();
+            return Err(malformed(format!("it has {count} changes; the limit is {MAX_EVENTS}")));
         }
-        for event in &mut delivered.events {
-            check(event).map_err(malformed)?;
-            bound(event);
+        for event in &mut delivery.events {
+            validate(event).map_err(malformed)?;
+            sanitize_event(event);
         }
-        if let Some(branch) = &delivered.default_branch {
-            name(branch).map_err(malformed)?;
+        if let Some(branch) = &delivery.default_branch {
+            validate_name(branch).map_err(malformed)?;
         }
-        Ok(delivered)
+        Ok(delivery)
     }
 }
 
-/// The JSON of a body: itself, or the field `payload` of a form, which GitHub can be set to send.
+/// Returns the JSON of a body: the body itself, or the field `payload` of a form, which GitHub can be configured to
+/// send.
 #[must_use]
 pub fn json_of<'a>(content_type: Option<&str>, body: &'a [u8]) -> Cow<'a, [u8]> {
     let is_form = content_type.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
@@ -108,44 +110,44 @@ pub fn json_of<'a>(content_type: Option<&str>, body: &'a [u8]) -> Cow<'a, [u8]> 
     Cow::Owned(json)
 }
 
-/// What is handed to git must look like what it is.
-fn check(event: &Event) -> Result<(), String> {
+/// Checks that values that are passed to git have the expected form.
+fn validate(event: &Event) -> Result<(), String> {
     match event {
         Event::Push(change) | Event::Tag(change) => {
-            name(&change.name)?;
-            commit(&change.commit)?;
-            change.before.as_deref().map_or(Ok(()), commit)
+            validate_name(&change.name)?;
+            validate_commit(&change.commit)?;
+            change.before.as_deref().map_or(Ok(()), validate_commit)
         }
         Event::PullRequest(request) => {
-            name(&request.target_branch)?;
-            name(&request.branch)?;
-            commit(&request.commit)
+            validate_name(&request.target_branch)?;
+            validate_name(&request.branch)?;
+            validate_commit(&request.commit)
         }
         Event::Deleted(_) | Event::Ping | Event::Ignored(_) => Ok(()),
     }
 }
 
-/// Cuts the texts that are only shown, and takes control characters out of them.
-fn bound(event: &mut Event) {
-    let shorten = |by: &mut Option<String>| *by = by.take().map(|by| title(&by));
+/// Truncates texts that are only displayed, and removes control characters from them.
+fn sanitize_event(event: &mut Event) {
+    let shorten = |by: &mut Option<String>| *by = by.take().map(|by| sanitize(&by));
     match event {
         Event::Push(change) | Event::Tag(change) => shorten(&mut change.by),
         Event::PullRequest(request) => shorten(&mut request.by),
-        Event::Deleted(text) | Event::Ignored(text) => *text = title(text),
+        Event::Deleted(text) | Event::Ignored(text) => *text = sanitize(text),
         Event::Ping => {}
     }
 }
 
-fn name(text: &str) -> Result<(), String> {
-    let wrong = text.is_empty()
+fn validate_name(text: &str) -> Result<(), String> {
+    let is_invalid = text.is_empty()
         || text.len() > MAX_NAME_LEN
         || text.starts_with('-')
         || text.contains("..")
         || text.chars().any(|one| crate::text::is_control(one) || " ~^?*[\\".contains(one));
-    if wrong { Err(format!("`{}` is no name of a branch or tag", title(text))) } else { Ok(()) }
+    if is_invalid { Err(format!("`{}` is not a valid branch or tag name", sanitize(text))) } else { Ok(()) }
 }
 
-fn commit(text: &str) -> Result<(), String> {
-    let fits = (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if fits { Ok(()) } else { Err(format!("`{}` is no commit", title(text))) }
+fn validate_commit(text: &str) -> Result<(), String> {
+    let is_valid = (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_valid { Ok(()) } else { Err(format!("`{}` is not a commit hash", sanitize(text))) }
 }

@@ -1,5 +1,5 @@
-//! The gates of an execution that something outside of its plan opens: approvals, and the end of the execution before it in its
-//! group; and the gates that close approvals which are needless.
+//! The gates of an execution that are opened from outside its plan: by approvals, and by the end of the preceding
+//! execution of its group. Also the gates that close approvals which are no longer needed.
 
 use super::conditions::StartConditions;
 use crate::execution::status::JobStatus;
@@ -11,64 +11,67 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Gates from outside, after the plan's own, and those that close approvals, after them.
-pub(super) struct OutsideGates {
-    /// The gates that are opened from outside.
-    pub gates: Vec<OutsideGate>,
-    /// Those of them that an approval opens.
+/// The external gates, which follow the plan's own, and after them the gates that close approvals.
+pub(super) struct ExternalGates {
+    /// The external gates.
+    pub gates: Vec<ExternalGate>,
+    /// The external gates that an approval opens.
     pub approvals: Vec<ApprovalGate>,
-    /// The one that the end of the execution before it in its group opens.
+    /// The external gate that the end of the preceding execution of the group opens.
     pub group_gate: Option<u32>,
-    /// For each job whether nobody waits for it: it is manual, still to be approved, and allowed to fail, or it waits for such a job.
+    /// For each job, whether the execution does not wait for it: it is manual, not approved and allowed to fail, or
+    /// depends on such a job.
     pub optional: Vec<bool>,
     /// Index of the first gate in front of a manual job.
-    pub first_of_needs: u32,
-    /// Of each manual job that waits for others, the gate between these and it: it closes the approval should a need fail.
-    pub of_needs: Vec<GateOfNeeds>,
-    /// The gates of the approvals that nobody has to give: they are closed once all else is over.
+    pub first_needs_gate: u32,
+    /// For each manual job with dependencies, the gate between those and the job: it closes the approval if a
+    /// dependency fails.
+    pub needs_gates: Vec<NeedsGate>,
+    /// The gates of optional approvals: they are closed once everything else has ended.
     pub closed_at_end: Vec<u32>,
-    /// How many gates from outside each job waits for.
+    /// Number of external gates that each job waits for.
     waits: BTreeMap<u32, u32>,
 }
 
-/// A gate that is opened from outside.
-pub(super) struct OutsideGate {
+/// A gate that is opened from outside the plan.
+pub(super) struct ExternalGate {
     /// The jobs that wait for it.
     pub links: Vec<u32>,
-    /// Arrivals that open it.
+    /// Number of arrivals that open it.
     pub waits_for: u32,
 }
 
-/// A gate in front of a manual job, at which the job's needs arrive.
-pub(super) struct GateOfNeeds {
+/// A gate in front of a manual job that receives the arrivals of the job's needs.
+pub(super) struct NeedsGate {
     /// The job.
     pub job: u32,
-    /// The gate of its approval.
+    /// The gate of the job's approval.
     pub approval: u32,
 }
 
-impl OutsideGates {
-    /// No gates from outside.
-    pub fn none(plan: &Plan) -> Self {
+impl ExternalGates {
+    /// Returns a set without external gates.
+    pub fn empty(plan: &Plan) -> Self {
         Self {
             gates: Vec::new(),
             approvals: Vec::new(),
             group_gate: None,
             optional: Vec::new(),
-            first_of_needs: index(plan.jobs.len() + plan.gates.len()),
-            of_needs: Vec::new(),
+            first_needs_gate: index(plan.jobs.len() + plan.gates.len()),
+            needs_gates: Vec::new(),
             closed_at_end: Vec::new(),
             waits: BTreeMap::new(),
         }
     }
 
-    /// The gates that `conditions` and the manual jobs of `plan` ask for; `nodes` are what the plan's nodes come to without them.
+    /// Creates the gates that `conditions` and the manual jobs of `plan` require; `nodes` is the state of the plan's
+    /// nodes without them.
     pub fn new(plan: &Plan, nodes: &[Node], conditions: StartConditions<'_>) -> Self {
-        let mut gates = Self::none(plan);
-        let first = gates.first_of_needs;
+        let mut gates = Self::empty(plan);
+        let first = gates.first_needs_gate;
         for (ix, (job, node)) in (0..).zip(plan.jobs.iter().zip(nodes)) {
             let approved = || conditions.approved.iter().any(|name| job.is_called(name));
-            if job.when == When::Manual && !is_over(node) && !approved() {
+            if job.when == When::Manual && !has_ended(node) && !approved() {
                 let waits_for = guarded!(ApprovalWaits, 1, without 0);
                 let gate = gates.add(first, vec![ix], waits_for);
                 gates.approvals.push(ApprovalGate { gate, job: Some(ix) });
@@ -76,47 +79,47 @@ impl OutsideGates {
         }
         if conditions.needs_approval {
             let waits_for = guarded!(ApprovalWaits, 1, without 0);
-            let gate = gates.add(first, held(plan, nodes), waits_for);
+            let gate = gates.add(first, held_jobs(plan, nodes), waits_for);
             gates.approvals.push(ApprovalGate { gate, job: None });
         }
         if conditions.waits_for_group {
             let waits_for = guarded!(TurnWaits, 1, without 0);
-            gates.group_gate = Some(gates.add(first, held(plan, nodes), waits_for));
+            gates.group_gate = Some(gates.add(first, held_jobs(plan, nodes), waits_for));
         }
-        gates.first_of_needs = first + index(gates.gates.len());
+        gates.first_needs_gate = first + index(gates.gates.len());
         gates.optional = gates.optional_jobs(plan);
         gates.add_closings(plan);
         gates
     }
 
-    /// Whether there is none.
+    /// Whether there are no external gates.
     pub fn is_empty(&self) -> bool {
         self.gates.is_empty()
     }
 
-    /// How many gates from outside a job waits for.
-    pub fn gates_of(&self, job: u32) -> u32 {
+    /// Returns the number of external gates that a job waits for.
+    pub fn gate_count(&self, job: u32) -> u32 {
         self.waits.get(&job).copied().unwrap_or(0)
     }
 
-    /// Whether nobody waits for a job.
+    /// Whether the execution does not wait for a job.
     pub fn is_optional(&self, job: u32) -> bool {
         self.optional.get(job as usize).copied().unwrap_or(false)
     }
 
-    /// The gate at which the needs of a job arrive, where they do not at the job itself.
-    pub fn in_front_of(&self, job: u32) -> Option<u32> {
+    /// Returns the gate that receives the arrivals of a job's needs, if the job itself does not.
+    pub fn needs_gate_of(&self, job: u32) -> Option<u32> {
         // They were added in the jobs' order.
-        let at = self.of_needs.binary_search_by_key(&job, |of| of.job).ok()?;
-        Some(self.first_of_needs + index(at))
+        let at = self.needs_gates.binary_search_by_key(&job, |gate| gate.job).ok()?;
+        Some(self.first_needs_gate + index(at))
     }
 
-    /// The index of a new gate with these links, the first of them being `first`.
+    /// Adds a gate with these links and returns its index; `first` is the index of the first external gate.
     fn add(&mut self, first: u32, links: Vec<u32>, waits_for: u32) -> u32 {
         for job in &links {
             *self.waits.entry(*job).or_default() += 1;
         }
-        self.gates.push(OutsideGate { links, waits_for });
+        self.gates.push(ExternalGate { links, waits_for });
         first + index(self.gates.len() - 1)
     }
 
@@ -127,11 +130,11 @@ impl OutsideGates {
         let mut reached: Vec<NodeIx> =
             manual.filter(|ix| plan.jobs[*ix as usize].is_optional()).map(NodeIx::Job).collect();
         while let Some(node) = reached.pop() {
-            let seen = match node {
+            let visited = match node {
                 NodeIx::Job(ix) => &mut optional[ix as usize],
                 NodeIx::Gate(ix) => &mut passed[ix as usize],
             };
-            if !std::mem::replace(seen, true) {
+            if !std::mem::replace(visited, true) {
                 reached.extend(plan.releases(node));
             }
         }
@@ -143,7 +146,7 @@ impl OutsideGates {
             let Some(ix) = approval.job else { continue };
             let job = &plan.jobs[ix as usize];
             if job.waits_for > 0 {
-                self.of_needs.push(GateOfNeeds { job: ix, approval: approval.gate });
+                self.needs_gates.push(NeedsGate { job: ix, approval: approval.gate });
             }
             if job.is_optional() {
                 self.closed_at_end.push(approval.gate);
@@ -152,22 +155,22 @@ impl OutsideGates {
     }
 }
 
-fn is_over(node: &Node) -> bool {
+fn has_ended(node: &Node) -> bool {
     node.state.status().is_some_and(JobStatus::is_terminal)
 }
 
-/// The jobs that must wait so that nothing runs: those that wait for nothing else, and those that run also when these do not
-/// succeed, as they may be canceled.
-fn held(plan: &Plan, nodes: &[Node]) -> Vec<u32> {
+/// Returns the jobs that must wait so that nothing runs: those without other dependencies, and those that also run if
+/// their dependencies do not succeed, because these may be canceled.
+fn held_jobs(plan: &Plan, nodes: &[Node]) -> Vec<u32> {
     let waits = |ix: &u32| {
         let (job, node) = (&plan.jobs[*ix as usize], &nodes[*ix as usize]);
-        let by_itself = matches!(job.when, When::OnFailure | When::Always);
-        !is_over(node) && (node.waits_for == 0 || guarded!(HeldWhole, by_itself, without false))
+        let runs_regardless = matches!(job.when, When::OnFailure | When::Always);
+        !has_ended(node) && (node.waits_for == 0 || guarded!(HeldWhole, runs_regardless, without false))
     };
     (0..index(plan.jobs.len())).filter(waits).collect()
 }
 
-/// Plans are bounded, so an index always fits.
+/// Converts an index. Plans are bounded, so it always fits.
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
