@@ -17,10 +17,10 @@ pub(crate) enum Segment {
 
 /// A place in a document's structure. Paths share their beginnings, so that one for each value of a document costs little.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Path(Option<Rc<TaskOutcome>>);
+pub(crate) struct Path(Option<Rc<PathStep>>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct TaskOutcome {
+struct PathStep {
     parent: Path,
     segment: Segment,
 }
@@ -38,7 +38,7 @@ impl Path {
 
     /// The path one step further down.
     pub(crate) fn with(&self, segment: Segment) -> Self {
-        Self(Some(Rc::new(TaskOutcome { parent: self.clone(), segment })))
+        Self(Some(Rc::new(PathStep { parent: self.clone(), segment })))
     }
 
     /// The last step; `None` for the document itself.

@@ -66,21 +66,21 @@ pub(crate) fn job_label(job: &KnownJob<'_>) -> String {
     job.name.map_or_else(|| "this job".to_owned(), |name| format!("the job {}", quoted(name)))
 }
 
-/// Checks variables and gives them in file order.
+/// Checks variables and returns them in file order. `path` is computed only for a finding.
 pub(crate) fn variables(
     entries: Option<&NamedValues<Text>>,
-    path: &Path,
+    path: impl Fn() -> Path,
     findings: &mut DiagnosticSink,
 ) -> IndexMap<String, String> {
     const MAX_VALUE_BYTES: usize = 32 << 10;
     let entries = entries.map_or(&[][..], |entries| entries.0.as_slice());
     let mut variables = IndexMap::with_capacity(entries.len());
     for (name, value) in entries {
-        findings.check_key(names::check_variable_name(name), || path.key(name));
+        findings.check_key(names::check_variable_name(name), || path().key(name));
         if value.0.len() > MAX_VALUE_BYTES {
             let message = format!("the value of `{name}` is longer than 32 KiB");
             findings.push(
-                Finding::value("out-of-range", &path.key(name), message)
+                Finding::value("out-of-range", &path().key(name), message)
                     .help("put it into a file of the repository"),
             );
         }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::context::{DiagnosticSink, KnownJob, job_label};
 use super::cycles;
 use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, quoted};
+use crate::pipeline::raw::needs::Need;
 
 /// Checks what jobs wait for.
 pub(crate) fn needs(
@@ -23,9 +24,9 @@ pub(crate) fn needs(
     for (at, job) in known.iter().enumerate() {
         let Some(needs) = job.raw.and_then(|raw| raw.needs.get()) else { continue };
         let mut seen: HashMap<&str, usize> = HashMap::new();
-        for need in &needs.0 {
+        for (position, need) in needs.0.iter().enumerate() {
             let path = || need_path(&job.path, need.index, need.long);
-            if let Some(first) = seen.insert(&need.job, need.index) {
+            if let Some(first) = earlier_need(&needs.0, position, &mut seen) {
                 findings.push(
                     Finding::value(
                         "duplicate-need",
@@ -91,6 +92,17 @@ pub(crate) fn needs(
     for ring in cycles::find(&edges) {
         report_cycle(&ring, known, findings);
     }
+}
+
+/// The index in the file of an earlier need of the same job. `seen` holds those of a list that is too long to search.
+fn earlier_need<'n>(needs: &'n [Need], position: usize, seen: &mut HashMap<&'n str, usize>) -> Option<usize> {
+    const MAX_SEARCHED: usize = 16;
+    let need = needs.get(position)?;
+    if needs.len() > MAX_SEARCHED {
+        return seen.insert(&need.job, need.index);
+    }
+    let earlier = needs.iter().take(position).rev().find(|earlier| earlier.job == need.job);
+    earlier.map(|earlier| earlier.index)
 }
 
 fn need_path(job: &Path, index: usize, long: bool) -> Path {

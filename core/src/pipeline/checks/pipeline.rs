@@ -42,7 +42,7 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, DiagnosticSink) {
         );
     }
     let on = raw.on.get().map(|on| triggers::triggers(on, &mut findings)).unwrap_or_default();
-    let variables = variables(raw.variables.get(), &root.key("variables"), &mut findings);
+    let variables = variables(raw.variables.get(), || root.key("variables"), &mut findings);
     let concurrency = triggers::concurrency(raw, &variables, &mut findings);
     let timeout_s = triggers::timeout(raw, &mut findings);
     let written_stages = stages(raw, &mut findings);

@@ -78,7 +78,7 @@ fn one(raw: &RawRule, path: &Path, findings: &mut DiagnosticSink) -> Rule {
         exists: texts(raw.exists.get()),
         then: raw.when.get().map(|when| when.0),
         allow_failure: raw.allow_failure.get().map(|flag| flag.0),
-        variables: variables(raw.variables.get(), &path.key("variables"), findings),
+        variables: variables(raw.variables.get(), || path.key("variables"), findings),
     }
 }
 

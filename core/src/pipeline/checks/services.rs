@@ -120,7 +120,7 @@ fn service(
     let service = Service {
         image: image.clone(),
         alias,
-        variables: variables(raw.variables.get(), &path.key("variables"), findings),
+        variables: variables(raw.variables.get(), || path.key("variables"), findings),
         command: list(&raw.command),
         entrypoint: list(&raw.entrypoint),
         health: raw.health.get().and_then(|health| self::health(health, &path.key("health"), findings)),

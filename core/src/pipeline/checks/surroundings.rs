@@ -31,19 +31,30 @@ const MAX_CACHES: usize = 8;
 
 const MAX_ENVIRONMENT_BYTES: usize = 100;
 
-/// What a job has besides its script; its own keys win over those of `defaults`.
-pub(crate) fn surroundings(
+/// What a job has besides its script; its own keys win over those of `defaults`. `names` returns the names that its texts may
+/// refer to.
+pub(crate) fn surroundings<'n>(
     name: &str,
     raw: &RawJob,
     path: &Path,
     defaults: &RawDefaults,
-    names: &HashSet<&str>,
+    names: impl FnOnce() -> HashSet<&'n str>,
     findings: &mut DiagnosticSink,
 ) -> JobOptions {
+    let lines = raw.after_script.get().or(defaults.after_script.get());
+    let after_script = lines.map(|script| script.0.clone()).unwrap_or_default();
+    let has_others = raw.services.get().or(defaults.services.get()).is_some()
+        || raw.cache.get().or(defaults.cache.get()).is_some()
+        || raw.secrets.get().or(defaults.secrets.get()).is_some()
+        || raw.environment.get().is_some()
+        || raw.coverage.get().is_some();
+    if !has_others {
+        return JobOptions { after_script, ..JobOptions::default() };
+    }
+    let names = names();
     let inherited = Path::default().key("defaults");
     // Findings of `defaults` were reported once already.
     let mut discarded = DiagnosticSink::default();
-    let lines = raw.after_script.get().or(defaults.after_script.get());
     let services = match raw.services.get() {
         own @ Some(_) => services(own, &path.key("services"), findings),
         None => services(defaults.services.get(), &inherited.key("services"), &mut discarded),
@@ -88,10 +99,10 @@ pub(crate) fn surroundings(
         texts.extend(environment.url.iter().map(|url| (url.as_str(), path.key("environment").key("url"))));
     }
     for (text, at) in texts {
-        check_references(name, text, &at, names, findings);
+        check_references(name, text, &at, &names, findings);
     }
     JobOptions {
-        after_script: lines.map(|script| script.0.clone()).unwrap_or_default(),
+        after_script,
         services,
         caches,
         secrets,

@@ -1,8 +1,7 @@
 //! serde_yaml as the oracle of the reader: a file that is accepted has the value that serde_yaml gives it.
 //!
-//! serde_yaml reads YAML 1.1, the reader YAML 1.2. The newer version allows some texts that the older one refuses, such as a key of
-//! two lines in braces; these have one meaning only, and are not compared. One text has two meanings: `&a:` is an anchor `a:` of an
-//! empty value in YAML 1.2, and a mapping without a key in 1.1; generated data has no anchors, changed files have them.
+//! serde_yaml reads YAML 1.1, the reader YAML 1.2. The newer version allows some texts that the older one rejects, such as a key of
+//! two lines in braces; these have one meaning only, and are not compared.
 
 use proptest::prelude::*;
 use serde_yaml::Value;
@@ -11,10 +10,13 @@ use super::{parse_with_warnings, read_tree};
 use crate::pipeline::yaml::tree::{Kind, Node};
 
 /// Words that mean something in YAML, to be inserted into files that are right.
-const PREDEFINED: [&str; 30] = [
+const PREDEFINED: [&str; 33] = [
     "jobs:",
     "*base",
     "&base ",
+    "&a:",
+    "&a.b ",
+    "*a:",
     "<<: *base",
     "- ",
     "? ",
@@ -130,6 +132,26 @@ fn characters_and_tags_without_one_meaning_are_refused() {
     }
 }
 
+#[test]
+fn anchor_and_alias_names_have_letters_digits_underscores_and_hyphens() {
+    for source in ["x: &a-b_9 c\ny: *a-b_9\n", "x: [&a b, *a, &1]\n", "&a x: !!str &b 1\n*a : *b\n"] {
+        assert!(read_tree(source).is_ok(), "{source}");
+    }
+    let cases = [
+        ("x: &a: b\n", (1, 4, 3), "`a:` is not a valid anchor name"),
+        ("x: !!str &a.b c\n", (1, 10, 4), "`a.b` is not a valid anchor name"),
+        ("x: !!map # &c\n  &é\n  y: 1\n", (2, 3, 2), "`é` is not a valid anchor name"),
+        ("ä: [&a:]\n", (1, 5, 3), "`a:` is not a valid anchor name"),
+        ("x: &a b\n*a: c\n", (2, 1, 3), "`a:` is not a valid alias name"),
+    ];
+    for (source, place, message) in cases {
+        let found = read_tree(source).err().and_then(|mut found| found.pop());
+        let location = found.as_ref().and_then(|found| found.location);
+        assert_eq!(location.map(|at| (at.line, at.column, at.length)), Some(place), "{source}");
+        assert_eq!(found.map(|found| found.message).as_deref(), Some(message), "{source}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -150,7 +172,7 @@ proptest! {
 
     #[test]
     fn any_data_has_the_value_of_serde_yaml(
-        data in "( {0,4}(- |[a-c]: ?|\\? )?('[ -~]{0,6}'|\"[ -~]{0,6}\"|[|>][-+1-3]?|[a-z0-9.~:#\\[\\]{},!|>'\" -]{0,10})\n){1,6}",
+        data in "( {0,4}(- |[a-c]: ?|\\? )?(!!str )?([&*][a-c][a-c.:]? )?('[ -~]{0,6}'|\"[ -~]{0,6}\"|[|>][-+1-3]?|[a-z0-9.~:#\\[\\]{},!|>'\" -]{0,10})\n){1,6}",
     ) {
         let data = data.replace('\n', "\n  ");
         let source = format!("name: n\njobs: {{ a: {{ image: i, script: s }} }}\nx-data:\n  {data}\n");

@@ -36,8 +36,8 @@ pub(crate) trait Record: Sized + Default {
     /// What it is called in messages, such as "a job".
     const LABEL: &'static str;
     const KEYS: &'static [&'static str];
-    /// Reads the value of one of [`Self::KEYS`] into its field.
-    fn set(&mut self, key: &str, node: &Node, path: &Trail<'_>, reader: &mut Reader);
+    /// Reads the value of one of [`Self::KEYS`] into its field; false for any other key.
+    fn set(&mut self, key: &str, node: &Node, path: &Trail<'_>, reader: &mut Reader) -> bool;
     /// Marks the field of one of [`Self::KEYS`] as written wrongly, unless it is written rightly too.
     fn mark_invalid(&mut self, key: &str);
 }
@@ -135,11 +135,12 @@ macro_rules! record {
         impl Record for $name {
             const LABEL: &'static str = $called;
             const KEYS: &'static [&'static str] = &[$($key),*];
-            fn set(&mut self, key: &str, node: &Node, path: &Trail<'_>, reader: &mut Reader) {
+            fn set(&mut self, key: &str, node: &Node, path: &Trail<'_>, reader: &mut Reader) -> bool {
                 match key {
                     $($key => self.$field = Field::read_from(node, path, reader),)*
-                    _ => {}
+                    _ => return false,
                 }
+                true
             }
             fn mark_invalid(&mut self, key: &str) {
                 match key {
@@ -170,9 +171,8 @@ pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut
     let mut meant = Vec::new();
     for entry in &mapping.entries {
         let at = path.key(&entry.key);
-        if T::KEYS.contains(&entry.key.as_str()) {
-            record.set(&entry.key, &entry.value, &at, reader);
-        } else if !(path.is_root() && is_anchor_holder(&entry.key)) {
+        let is_known = record.set(&entry.key, &entry.value, &at, reader);
+        if !is_known && !(path.is_root() && is_anchor_holder(&entry.key)) {
             let spot = FindingLocation::Text(at.path(), entry.key_location);
             let unknown = unknown_keys::unknown_key(
                 &at.path(),

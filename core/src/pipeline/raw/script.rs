@@ -13,7 +13,8 @@ pub(crate) struct Script(pub(crate) Vec<String>);
 
 impl Read for Script {
     fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
-        let mut lines = Vec::new();
+        let capacity = if let Kind::Sequence(items) = &node.kind { items.len() } else { 1 };
+        let mut lines = Vec::with_capacity(capacity);
         collect_lines(node, path, reader, &mut lines).then_some(Self(lines))
     }
 }

@@ -1,22 +1,26 @@
 //! Bounds on what reading a hostile text may cost. The nesting of a line is seen before a parser reads it.
 
-use crate::text::diagnostics::Location;
+use crate::text::diagnostics::{LineIndex, Location};
 
 /// The largest pipeline file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 /// How deep lists and mappings may be nested; a pipeline needs six.
-pub(crate) const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: u32 = 64;
 /// How many values a document may have with every alias written out.
-pub(crate) const MAX_NODES: u64 = 1_000_000;
+pub(crate) const MAX_NODES: u32 = 1_000_000;
 /// How many bytes of text a document may have with every alias written out.
-pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_TEXT_BYTES: u32 = 16 << 20;
 /// The deepest nesting that one line may open. Parsers read a line of nested lists to its end before they return the first of
 /// them, and look at all open ones for each: beyond this their time would grow with the square of the line's length.
 const MAX_LINE_DEPTH: usize = 256;
 
-/// The place at which a line of `source` nests deeper than any file does.
-pub(crate) fn deep_line(source: &str) -> Option<Location> {
-    source.lines().zip(1..).find_map(|(text, line)| {
+/// The position at which a line nests deeper than any file does.
+pub(crate) fn deep_line(lines: &LineIndex<'_>) -> Option<Location> {
+    (1..=lines.count()).find_map(|line| {
+        let text = lines.line(line);
+        if text.len() <= MAX_LINE_DEPTH {
+            return None;
+        }
         let at = deep_flow(text).or_else(|| deep_block(text))?;
         Some(Location { line, column: text[..at].chars().count() + 1, length: 1 })
     })
@@ -53,7 +57,11 @@ fn deep_block(line: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_LINE_DEPTH, deep_line};
+    use super::{LineIndex, Location, MAX_LINE_DEPTH};
+
+    fn deep_line(source: &str) -> Option<Location> {
+        super::deep_line(&LineIndex::new(source))
+    }
 
     #[test]
     fn only_nesting_beyond_limit_is_too_deep() {

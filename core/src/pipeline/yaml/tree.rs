@@ -50,12 +50,16 @@ pub(crate) struct MapEntry {
 /// What a value comes to once aliases are written out.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Size {
-    pub(crate) nodes: u64,
-    pub(crate) bytes: u64,
-    pub(crate) depth: usize,
+    pub(crate) nodes: u32,
+    pub(crate) bytes: u32,
+    pub(crate) depth: u32,
 }
 
 impl Size {
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self { nodes: 1, bytes: u32::try_from(text.len()).unwrap_or(u32::MAX), depth: 0 }
+    }
+
     pub(crate) fn add(&mut self, child: Self) {
         self.nodes = self.nodes.saturating_add(child.nodes);
         self.bytes = self.bytes.saturating_add(child.bytes);
@@ -79,7 +83,7 @@ impl Node {
         let mut mapping = Mapping::default();
         let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
         for entry in entries {
-            size.add(Size { nodes: 1, bytes: entry.key.len() as u64, depth: 0 });
+            size.add(Size::of_text(&entry.key));
             size.add(entry.value.size);
             mapping.push(entry);
         }
@@ -97,7 +101,7 @@ impl Node {
 
     /// How many values it has with every alias written out.
     pub(crate) fn nodes(&self) -> u64 {
-        self.size.nodes
+        u64::from(self.size.nodes)
     }
 
     /// Whether it is larger than a document may be, its aliases written out.
