@@ -49,7 +49,7 @@ fn guards_are_disabled_only_in_tests() {
                 continue;
             }
             match section {
-                // The feature itself, and none that others may turn on.
+                // The feature itself, not features that other features enable.
                 "[features]" => assert!(line.starts_with("mutations = "), "{package}: {line}"),
                 "[dev-dependencies]" => turned_on += 1,
                 "[[test]]" | "[[example]]" => {}

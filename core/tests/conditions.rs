@@ -1,4 +1,4 @@
-//! Conditions: what holds, and what is said of those that are wrong.
+//! Evaluation of conditions, and errors in invalid ones.
 #![allow(clippy::unwrap_used)]
 
 use indexmap::IndexMap;

@@ -1,4 +1,4 @@
-//! Pipelines that are made from several files.
+//! Pipelines composed from several files.
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
 use proptest::prelude::*;
@@ -166,7 +166,7 @@ fn template_expansion_is_bounded() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever texts a file holds, the one text that is made of it holds the same.
+    /// The composed text has the same values as the files.
     #[test]
     fn combined_text_parses_the_same(texts in prop::collection::vec("[ \\n\\t\u{85}\u{2028}a-c:#'\"{}\\[\\],&*!|>%@`\\\\~🌊-]{0,12}", 1..6)) {
         let lines: Vec<String> = texts.iter().map(|text| serde_json::to_string(&text.replace('\u{85}', "\\u0085")).unwrap()).collect();

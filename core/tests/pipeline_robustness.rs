@@ -1,4 +1,4 @@
-//! Whatever the text, the reader answers: it neither panics nor accepts in silence what it cannot place.
+//! Random and hostile files: the reader neither panics nor accepts an invalid file silently.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ const SEEDS: [&str; 8] = [
     include_str!("fixtures/mistakes/services.yml"),
 ];
 
-/// Words that mean something in a pipeline file, to be strewn into good ones.
+/// Texts with a meaning in a pipeline file, to be inserted into valid ones.
 const WORDS: [&str; 24] = [
     "jobs:",
     "needs",

@@ -1,13 +1,13 @@
-//! The spelling of names, images, globs and paths.
+//! Checks names, images, globs and paths.
 
 use std::borrow::Cow;
 
 use super::finding::{Fault, quoted};
 
-/// How long the name of a pipeline, stage or job may be, in bytes.
+/// Maximum length of the name of a pipeline, stage or job, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
-/// How long the name of a variable may be, in bytes.
+/// Maximum length of the name of a variable, in bytes.
 const MAX_VARIABLE_NAME_BYTES: usize = 128;
 
 /// Checks the name of a pipeline, a stage or a job.
@@ -53,7 +53,7 @@ pub(crate) fn check_variable_name(name: &str) -> Result<(), Fault> {
         .help("use letters, digits and `_`, not starting with a digit, at most 128 in all"))
 }
 
-/// Checks an image reference whose `${NAME}` references, if any, may stand for anything.
+/// Checks an image reference; its `${NAME}` references may have any value.
 pub(crate) fn check_image(image: &str) -> Result<(), Fault> {
     let bad = |why: &str| {
         Fault::new("bad-image", format!("is not an image reference: {}: {why}", quoted(image)))
@@ -136,7 +136,7 @@ fn fill_references(image: &str) -> Cow<'_, str> {
     Cow::Owned(filled)
 }
 
-/// Checks a name that a container is reached by.
+/// Checks a host name of a container.
 pub(crate) fn check_host(name: &str) -> Result<(), Fault> {
     let edge = |c: char| c.is_ascii_alphanumeric();
     let good = name.len() <= 63
@@ -192,7 +192,7 @@ pub(crate) fn check_inside(glob: &str) -> Result<(), Fault> {
     check_glob(glob)
 }
 
-/// Whether a path has a `..` in it; also one that comes back, which no reader should have to work out.
+/// Whether a path contains `..`, even if it stays inside.
 pub(crate) fn climbs_out(path: &str) -> bool {
     path.split(['/', '\\', '{', '}', ',']).any(|part| part == "..")
 }

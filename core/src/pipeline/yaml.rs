@@ -1,4 +1,4 @@
-//! YAML documents with positions: the tree, what builds it from a text, and what writes it.
+//! YAML documents with positions: tree, builder and writer.
 
 mod builder;
 mod input;

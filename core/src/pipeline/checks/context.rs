@@ -1,4 +1,4 @@
-//! What all checks share: the findings so far, and values that stand in many places.
+//! Shared by all checks: the sink for findings, and checks of variables and globs.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,12 @@ use crate::text::suggest::Suggestions;
 
 pub(crate) const MAX_TIMEOUT_S: u64 = 30 * 86_400;
 
-/// What the rules gather.
+/// Collects findings.
 #[derive(Default)]
 pub(crate) struct DiagnosticSink {
     pub(crate) list: Vec<Finding>,
     pub(crate) suggestions: Suggestions,
-    /// What is wrong with conditions that were looked at: jobs that share rules have the same ones.
+    /// Faults of checked conditions, as jobs with shared rules have the same conditions.
     conditions: HashMap<String, Option<condition::Fault>>,
 }
 
@@ -28,7 +28,7 @@ impl DiagnosticSink {
         self.list.push(finding);
     }
 
-    /// What is wrong with a condition, if anything is.
+    /// Checks a condition, and returns its fault.
     pub(crate) fn condition(&mut self, text: &str) -> Option<condition::Fault> {
         if let Some(known) = self.conditions.get(text) {
             return known.clone();
@@ -38,14 +38,14 @@ impl DiagnosticSink {
         fault
     }
 
-    /// Adds a fault of the value at `path`, if there is one.
+    /// Adds the fault of the value at `path`, if any.
     pub(crate) fn check(&mut self, result: Result<(), Fault>, path: impl FnOnce() -> Path) {
         if let Err(fault) = result {
             self.list.push(fault.at(&path()));
         }
     }
 
-    /// Adds a fault of the key that leads to `path`, if there is one.
+    /// Adds the fault of the key at `path`, if any.
     pub(crate) fn check_key(&mut self, result: Result<(), Fault>, path: impl FnOnce() -> Path) {
         if let Err(fault) = result {
             let path = path();
@@ -55,7 +55,7 @@ impl DiagnosticSink {
     }
 }
 
-/// A job's place and name, known even where the rest of it could not be read.
+/// A job's path and name, known even if the job is invalid.
 pub(crate) struct KnownJob<'a> {
     pub(crate) path: Path,
     pub(crate) name: Option<&'a str>,

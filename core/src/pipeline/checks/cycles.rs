@@ -1,10 +1,10 @@
-//! Finds rings of jobs that wait for each other, in time linear in jobs and needs and without recursion.
+//! Finds cycles of needs, in time linear in jobs and needs and without recursion.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
-/// One ring for each knot of jobs that wait for each other: the shortest through the knot's first job,
-/// starting with that job. `edges[job]` are the jobs it needs.
+/// Returns one cycle for each strongly connected component: the shortest through its first job, starting with that job.
+/// `edges[job]` are the jobs it needs.
 pub(crate) fn find(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let knots = components(edges);
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); edges.len()];
@@ -20,7 +20,7 @@ pub(crate) fn find(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
     rings
 }
 
-/// The shortest way from `start` back to itself within its knot.
+/// The shortest cycle through `start` within its component.
 fn shortest_ring(edges: &[Vec<usize>], knots: &[usize], start: usize) -> Vec<usize> {
     let mut came_from = HashMap::new();
     let mut queue = VecDeque::from([start]);
@@ -45,7 +45,7 @@ fn shortest_ring(edges: &[Vec<usize>], knots: &[usize], start: usize) -> Vec<usi
     vec![start]
 }
 
-/// Tarjan's strongly connected components; the result names each node's component.
+/// Tarjan's algorithm: returns the strongly connected component of each node.
 fn components(edges: &[Vec<usize>]) -> Vec<usize> {
     const UNVISITED: usize = usize::MAX;
     let mut order = vec![UNVISITED; edges.len()];

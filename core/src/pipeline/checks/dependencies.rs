@@ -1,4 +1,4 @@
-//! Checks which jobs' artifacts a job asks for: it must wait for them, or they may not be there yet.
+//! Checks `dependencies`: a job must wait for each job whose artifacts it downloads.
 
 use std::collections::HashMap;
 
@@ -41,7 +41,7 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
                 Some(needs) => needs.0.iter().any(|need| need.job == name),
                 None => matches!((stage_of[at], stage_of[target]), (Some(own), Some(theirs)) if theirs < own),
             };
-            // A stage that is wrong has been told of.
+            // An invalid stage is reported elsewhere.
             let is_known =
                 raw.needs.get().is_some() || (stage_of[at].is_some() && stage_of[target].is_some());
             if is_known && !is_awaited {

@@ -19,12 +19,12 @@ use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::raw::script::Script;
 use crate::pipeline::references;
 
-/// How many variants a job's matrix may have.
+/// Maximum number of variants of one job.
 const MAX_VARIANTS: usize = 256;
 
 const DEFAULT_TIMEOUT_S: u64 = 3_600;
 
-/// The least memory that the Docker engine accepts for a container.
+/// The minimum memory that Docker accepts for a container.
 const MIN_MEMORY: u64 = 6 << 20;
 
 const MAX_MEMORY: u64 = 64 << 40;
@@ -35,7 +35,7 @@ pub(crate) struct PipelineContext<'a> {
     pub(crate) defaults: &'a RawDefaults,
 }
 
-/// Checks `defaults` by itself, once, rather than in each job that inherits from it.
+/// Checks `defaults` once, instead of in each job that inherits from it.
 pub(crate) fn defaults(raw: &RawDefaults, findings: &mut DiagnosticSink) {
     let path = Path::default().key("defaults");
     variables(raw.variables.get(), || path.key("variables"), findings);
@@ -56,7 +56,7 @@ pub(crate) fn defaults(raw: &RawDefaults, findings: &mut DiagnosticSink) {
     surroundings::labels(raw.runs_on.get(), &path.key("runs_on"), findings);
 }
 
-/// Checks a job and gives its normalised form.
+/// Checks a job, and returns its model.
 pub(crate) fn job(
     name: &str,
     stage: &str,
@@ -148,7 +148,7 @@ pub(crate) fn job(
 fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut DiagnosticSink) {
     match &raw.script {
         Field::Invalid => {}
-        // Its template is missing, and with it what it would have.
+        // The missing template, which is reported, may have the script.
         Field::Absent if !raw.extends.is_absent() => {}
         Field::Absent => findings.push(
             Finding::key("missing-key", path, format!("the job {} has no `script`", quoted(name)))

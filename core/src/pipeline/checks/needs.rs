@@ -7,7 +7,7 @@ use super::cycles;
 use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, quoted};
 use crate::pipeline::raw::needs::Need;
 
-/// Checks what jobs wait for.
+/// Checks the needs of all jobs.
 pub(crate) fn needs(
     known: &[KnownJob<'_>],
     stage_of: &[Option<usize>],
@@ -94,7 +94,7 @@ pub(crate) fn needs(
     }
 }
 
-/// The index in the file of an earlier need of the same job. `seen` holds those of a list that is too long to search.
+/// The index of the closest earlier need with the same job. `seen` maps jobs to indexes for lists too long to search.
 fn earlier_need<'n>(needs: &'n [Need], position: usize, seen: &mut HashMap<&'n str, usize>) -> Option<usize> {
     const MAX_SEARCHED: usize = 16;
     let need = needs.get(position)?;

@@ -8,10 +8,10 @@ use crate::pipeline::raw::job_parts::RawRule;
 use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
 
-/// How many rules a job may have.
+/// Maximum number of rules of one job.
 const MAX_RULES: usize = 100;
 
-/// A job's rules; its `if` is one of them by itself.
+/// Checks and returns the rules of a job; an `if` becomes the only rule.
 pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut DiagnosticSink) -> Vec<Rule> {
     if let Some(text) = raw.condition.get() {
         if !raw.rules.is_absent() {

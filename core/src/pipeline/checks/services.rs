@@ -19,7 +19,7 @@ const MAX_READY_S: u64 = 3_600;
 
 const MAX_SERVICES: usize = 16;
 
-/// Checks services, and gives them.
+/// Checks services, and returns them.
 pub(crate) fn services(
     raw: Option<&IndexedOneOrMany<Either<Text, RawService>>>,
     path: &Path,
@@ -63,7 +63,7 @@ pub(crate) fn services(
     services
 }
 
-/// One service, and whether its alias is written.
+/// Checks one service; returns it, and whether the file sets its alias.
 fn service(
     item: &Either<Text, RawService>,
     path: &Path,
@@ -101,7 +101,7 @@ fn service(
     for (key, command) in [("command", &raw.command), ("entrypoint", &raw.entrypoint)] {
         if let Some([only]) = command.get().map(|command| command.0.as_slice())
             && only.0.trim().contains(char::is_whitespace)
-            // Of an entry point of its own, such as `[sh, -c]`, one word may be a whole script.
+            // With an entry point such as `[sh, -c]`, one argument may be a whole script.
             && (key == "entrypoint" || raw.entrypoint.is_absent())
         {
             let message = format!("`{key}` is one word with a space in it");
@@ -129,8 +129,8 @@ fn service(
     Some((service, !raw.alias.is_absent()))
 }
 
-/// The names that follow from an image's, as GitLab has them: `registry/a/b:1` is `registry__a__b`, `registry-a-b`; besides
-/// these the same without a registry's host, and the last part alone.
+/// Host names derived from the name of an image, as in GitLab: `registry/a/b:1` is `registry__a__b` and `registry-a-b`; also the
+/// same without the registry's host, and the last part.
 fn aliases_of(image: &str) -> Vec<String> {
     let named = image.split('@').next().unwrap_or_default();
     let last = named.rfind('/').map_or(0, |at| at + 1);

@@ -1,4 +1,4 @@
-//! Checks what a job has besides its script: caches, secrets, an environment, labels.
+//! Checks options of a job: caches, secrets, environment, labels.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,10 +15,10 @@ use crate::pipeline::raw::records::{RawDefaults, RawJob};
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references::parse_references;
 
-/// What texts may refer to besides variables.
+/// Predefined references, which need no variable.
 const PREDEFINED: [&str; 4] = ["branch", "tag", "job", "pipeline"];
 
-/// Whether a text may refer to `name` although no variable of that name is set.
+/// Whether `name` is a predefined reference or variable.
 pub(crate) fn is_predefined(name: &str) -> bool {
     PREDEFINED.contains(&name) || name == "CI_JOB_NAME" || predefined::is_of_execution(name)
 }
@@ -31,8 +31,8 @@ const MAX_CACHES: usize = 8;
 
 const MAX_ENVIRONMENT_BYTES: usize = 100;
 
-/// What a job has besides its script; its own keys win over those of `defaults`. `names` returns the names that its texts may
-/// refer to.
+/// Checks the options of a job; its own keys win over those of `defaults`. `names` returns the variables and matrix keys that
+/// texts may refer to.
 pub(crate) fn surroundings<'n>(
     name: &str,
     raw: &RawJob,
@@ -134,7 +134,7 @@ fn check_references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, fin
     }
 }
 
-/// Checks caches, and gives them.
+/// Checks caches, and returns them.
 pub(crate) fn caches(
     raw: Option<&IndexedOneOrMany<RawCache>>,
     path: &Path,
@@ -204,7 +204,7 @@ fn check_key(key: &str) -> Result<(), Fault> {
     parse_references(key).map(drop)
 }
 
-/// Checks secrets, and gives them.
+/// Checks secrets, and returns them.
 pub(crate) fn secrets(
     raw: Option<&IndexedOneOrMany<Either<Text, RawSecret>>>,
     path: &Path,
@@ -314,7 +314,7 @@ fn environment(
     }
 }
 
-/// Checks labels of workers, and gives them.
+/// Checks labels of workers, and returns them.
 pub(crate) fn labels(
     raw: Option<&NamedValues<Text>>,
     path: &Path,

@@ -1,4 +1,4 @@
-//! `include`: composes one document from a file and those that it includes. Files are read by a function of the caller.
+//! `include`: composes a document from a file and those that it includes, which the caller reads.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -10,25 +10,25 @@ use crate::pipeline::yaml::build_file;
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Tree};
 
-/// How many files one pipeline may be made from.
+/// Maximum number of files of one pipeline.
 pub const MAX_FILES: usize = 50;
 
-/// How deep files may include each other.
+/// Maximum depth of nested includes.
 pub const MAX_INCLUDE_DEPTH: usize = 10;
 
-/// A file that a pipeline is made from.
+/// A source file of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {
-    /// Its path in the repository; the first one's is what it was called.
+    /// Its path in the repository; for the first file, the name that the caller passed.
     pub name: String,
     /// Its text.
     pub text: String,
 }
 
-/// Reads a file of the repository by its path there; the words of an error follow "cannot be read: ".
+/// Reads a file of the repository by its path. An error message follows "cannot be read: ".
 pub type ReadFile<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
 
-/// What became of a file and those that it includes.
+/// A document composed from a file and its includes.
 pub(crate) struct Gathered {
     pub(crate) files: Vec<SourceFile>,
     pub(crate) tree: Tree,
@@ -39,7 +39,7 @@ pub(crate) fn is_used(tree: &Tree) -> bool {
     tree.root.as_ref().is_some_and(|root| root.get("include").is_some())
 }
 
-/// The document of the file `name` with those that it includes below it, and all of these files.
+/// Merges the document of the file `name` over those that it includes, and returns it with all files.
 pub(crate) fn gather(name: &str, text: &str, tree: Tree, read: &ReadFile<'_>) -> Gathered {
     let mut loader = FileLoader {
         files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }],
@@ -57,15 +57,15 @@ struct FileLoader<'a> {
     files: Vec<SourceFile>,
     findings: Vec<Finding>,
     done: HashMap<String, Option<Rc<Node>>>,
-    /// The files that are being read, each included by the one before.
+    /// The files being read, each included by the previous one.
     chain: Vec<String>,
-    /// How many files were to be read, those included that could not be.
+    /// Number of attempts to read a file, failed ones included.
     attempts: usize,
     read: &'a ReadFile<'a>,
 }
 
 impl FileLoader<'_> {
-    /// A file's document with those that it includes below it.
+    /// Merges the document of a file over those that it includes.
     fn document(&mut self, mut tree: Tree) -> Option<Rc<Node>> {
         self.findings.append(&mut tree.findings);
         let root = tree.root?;
@@ -91,7 +91,7 @@ impl FileLoader<'_> {
         };
         for (at, (path, item)) in items.into_iter().enumerate() {
             if at == MAX_FILES {
-                // The rest is not refused one by one.
+                // The remaining files are not reported one by one.
                 let message = format!("a file includes at most {MAX_FILES} files");
                 let spot = FindingLocation::Text(path, item.location);
                 self.findings
@@ -230,7 +230,7 @@ impl FileLoader<'_> {
     }
 }
 
-/// The path from the top of the repository that an `include` names.
+/// The path from the root of the repository that an `include` names.
 pub(crate) fn include_path(written: &str) -> Result<String, (String, &'static str)> {
     let path = written.strip_prefix("./").or_else(|| written.strip_prefix('/')).unwrap_or(written);
     if written.contains("://") {

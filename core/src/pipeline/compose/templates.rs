@@ -1,4 +1,4 @@
-//! `extends`: writes out jobs that build on templates.
+//! `extends`: merges jobs with their templates.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,10 +8,10 @@ use crate::pipeline::finding::{Finding, FindingLocation, Path, Segment, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb, wrong_type};
 use crate::text::suggest::Suggestions;
 
-/// How many templates may build on each other.
+/// Maximum length of a chain of templates.
 const MAX_CHAIN: usize = 16;
 
-/// The document with each job that `extends` templates written out. A job of which that cannot be done keeps the key.
+/// Merges each job that has `extends` with its templates. A job with an error keeps the key.
 pub(crate) fn apply(root: &Rc<Node>, findings: &mut Vec<Finding>) -> Rc<Node> {
     let Some(jobs) = root.get("jobs") else { return Rc::clone(root) };
     let has_any = |node: &Node| node.get("extends").is_some();
@@ -68,9 +68,9 @@ struct Resolver<'a> {
     root: &'a Node,
     findings: &'a mut Vec<Finding>,
     suggestions: Suggestions,
-    /// Templates written out; those of which that cannot be done were reported.
+    /// Merged templates; errors are reported already.
     done: HashMap<String, Result<Rc<Node>, ()>>,
-    /// The templates that are being written out, each building on the next.
+    /// The templates being merged, each extending the next.
     chain: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! serde_yaml as the oracle of the reader: a file that is accepted has the value that serde_yaml gives it.
+//! Compares the reader with serde_yaml: an accepted file has the same value in both.
 //!
 //! serde_yaml reads YAML 1.1, the reader YAML 1.2. The newer version allows some texts that the older one rejects, such as a key of
 //! two lines in braces; these have one meaning only, and are not compared.
@@ -9,7 +9,7 @@ use serde_yaml::Value;
 use super::{parse_with_warnings, read_tree};
 use crate::pipeline::yaml::tree::{Kind, Node};
 
-/// Words that mean something in YAML, to be inserted into files that are right.
+/// Texts with a meaning in YAML, to be inserted into valid files.
 const PREDEFINED: [&str; 33] = [
     "jobs:",
     "*base",
@@ -61,10 +61,10 @@ const ACCEPTED_FILES: [&str; 11] = [
     include_str!("../../../../examples/rust.yml"),
 ];
 
-/// The value of a document to serde_yaml, its merge keys applied; `None` where it refuses the text.
+/// The value that serde_yaml reads, with merge keys applied; `None` if it rejects the text.
 fn value_of(source: &str) -> Option<Value> {
     let mut value: Value = serde_yaml::from_str(source).ok()?;
-    // A merged mapping may bring in a merge key of its own.
+    // A merged mapping may contain a merge key.
     for _ in 0..16 {
         value.apply_merge().ok()?;
     }
@@ -98,15 +98,15 @@ fn difference(node: &Node, value: &Value) -> Option<String> {
     (!same).then(|| format!("{:?} is {value:?} to serde_yaml", node.kind))
 }
 
-/// Whether a text without quotes has this value.
+/// Whether an unquoted text has this value.
 fn same_plain(text: &str, value: &Value) -> bool {
     serde_yaml::from_str::<Value>(text).is_ok_and(|read| read == *value)
 }
 
-/// What the reader and serde_yaml disagree on in a file that the reader accepts.
+/// The first difference between the reader and serde_yaml in a file that the reader accepts.
 fn disagreement(source: &str) -> Option<String> {
     parse_with_warnings(source).ok()?;
-    // Templates are not applied yet: they are no part of YAML.
+    // Templates, which are not part of YAML, are not applied yet.
     let tree = read_tree(source).ok()?;
     difference(tree.root.as_deref()?, &value_of(source)?)
 }

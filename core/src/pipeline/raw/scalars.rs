@@ -1,4 +1,4 @@
-//! Single values of a pipeline file, each read from its literal text.
+//! Scalar values of a pipeline file, each read from its literal text.
 
 use schemars::JsonSchema;
 
@@ -75,7 +75,7 @@ fn rule_run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "string", "enum": ["on_success", "on_failure", "always", "manual", "never"] })
 }
 
-/// The kinds of failure that a job may be retried after, by the names that reports use.
+/// Kinds of failure to retry after, by their names in reports.
 const RETRY_KINDS: [(&str, FailureKind); 17] = [
     ("script_failed", FailureKind::ScriptFailed),
     ("timed_out", FailureKind::TimedOut),
@@ -245,7 +245,7 @@ impl FromScalar for Port {
     }
 }
 
-/// The value that `text` is a word for.
+/// Returns the choice whose name is `text`.
 fn choose<T: Copy>(text: &str, expected: &str, choices: &[(&str, T)]) -> Result<T, Fault> {
     if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
         return Ok(*value);

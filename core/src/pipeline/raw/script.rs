@@ -7,7 +7,7 @@ use super::scalars::Text;
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 
-/// Shell lines; lists within the list are laid flat, so that anchors can share lines.
+/// Shell lines. Nested lists are flattened, so that anchors can share lines.
 #[derive(Debug, Default)]
 pub(crate) struct Script(pub(crate) Vec<String>);
 

@@ -12,17 +12,17 @@ use super::tree::{Kind, LINES_PER_FILE, MapEntry, Mapping, Node, Size, Tree, ali
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::text::diagnostics::{LineIndex, Location};
 
-/// Reads the whole of `source`; stops at the first syntax error, as what follows one means nothing.
+/// Builds the tree of `source`. Stops at the first syntax error.
 pub(crate) fn build(source: &str) -> Result<Tree, Box<Finding>> {
     build_file(source, 0)
 }
 
-/// The same for one of several files, whose places say that they are in it.
+/// Like [`build`], for the file with the index `file` of several; its positions encode the index.
 pub(crate) fn build_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
     read(source, file, false)
 }
 
-/// The same for a file of GitLab's, in which lists may be tagged `!reference`.
+/// Like [`build_file`], for a GitLab file, in which lists may be tagged `!reference`.
 pub(crate) fn build_gitlab_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
     read(source, file, true)
 }
@@ -66,16 +66,16 @@ enum Content {
     Mapping { mapping: Mapping, merges: Vec<(Location, Rc<Node>)>, key: Option<Key> },
 }
 
-/// A key whose value is still to come.
+/// A key whose value has not been read yet.
 struct Key {
-    /// `None` for a key that is no text.
+    /// `None` for a key that is a list or a mapping.
     text: Option<String>,
     plain: bool,
     location: Location,
 }
 
 struct Builder<'a> {
-    /// Whether `!reference` may stand in the text.
+    /// Whether the tag `!reference` is allowed.
     references: bool,
     first_line: usize,
     lines: LineIndex<'a>,
@@ -92,8 +92,7 @@ impl Builder<'_> {
         let (line, column) = (span.start.line(), span.start.col() + 1);
         let lines = self.lines.count();
         if line > lines {
-            // A text that ends within a list, without a line's end, has its mistake on a line that it does not have: the parser
-            // has put the line's end in.
+            // The parser adds a line break at the end of a text that lacks one, so an error there is on a line that does not exist.
             let column = self.lines.line(lines).chars().count() + 1;
             return Location { line: self.first_line + lines, column, length: 1 };
         }
@@ -106,7 +105,7 @@ impl Builder<'_> {
         Location { line: self.first_line + line, column, length }
     }
 
-    /// Refuses characters that YAML does not have: one reader would stop at them, another one take them as text.
+    /// Rejects characters that YAML does not allow: some readers stop at them, others read them as text.
     fn check_characters(&self, source: &str) -> Result<(), Box<Finding>> {
         // Without a branch per byte, the compiler vectorizes this.
         let is_common = |good: bool, byte: &u8| good & matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~');
@@ -263,7 +262,7 @@ impl Builder<'_> {
 
     fn refuse_tag(&mut self, tag: Option<&Tag>, span: Span) {
         let Some(tag) = tag else { return };
-        // Others would give a text another meaning than the one that it has by itself.
+        // Other tags change the meaning of a value.
         if !(tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "str" | "seq" | "map")) {
             let sign = if tag.is_yaml_core_schema() { "!!" } else { "!" };
             let written = format!("{sign}{}", tag.suffix);
@@ -307,7 +306,7 @@ impl Builder<'_> {
         self.finish(Rc::new(node), frame.anchor, span)
     }
 
-    /// Puts a finished value where it belongs.
+    /// Adds a complete value to the collection that contains it.
     fn finish(&mut self, node: Rc<Node>, anchor: usize, span: Span) -> Result<(), Box<Finding>> {
         if anchor != 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
@@ -364,7 +363,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Brings the entries of `base` into `mapping`, which keeps its own.
+    /// Adds the entries of `base` to `mapping`, whose own entries win.
     fn merge(
         &mut self,
         mapping: &mut Mapping,
@@ -414,7 +413,7 @@ fn words(line: &str, skipped: usize) -> impl Iterator<Item = (usize, &str)> {
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Whether YAML has this character outside of escapes.
+/// Whether YAML allows this character outside of escapes.
 const fn is_printable(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'..)
 }

@@ -1,20 +1,20 @@
-//! Bounds on what reading a hostile text may cost. The nesting of a line is seen before a parser reads it.
+//! Limits on the cost of reading hostile files. The nesting of each line is checked before the parser reads it.
 
 use crate::text::diagnostics::{LineIndex, Location};
 
-/// The largest pipeline file that is read, in bytes.
+/// Maximum size of a pipeline file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
-/// How deep lists and mappings may be nested; a pipeline needs six.
+/// Maximum nesting depth of lists and mappings; a pipeline needs six.
 pub(crate) const MAX_DEPTH: u32 = 64;
-/// How many values a document may have with every alias written out.
+/// Maximum number of values in a document after alias expansion.
 pub(crate) const MAX_NODES: u32 = 1_000_000;
-/// How many bytes of text a document may have with every alias written out.
+/// Maximum number of bytes of text in a document after alias expansion.
 pub(crate) const MAX_TEXT_BYTES: u32 = 16 << 20;
-/// The deepest nesting that one line may open. Parsers read a line of nested lists to its end before they return the first of
-/// them, and look at all open ones for each: beyond this their time would grow with the square of the line's length.
+/// Maximum nesting depth that one line may open. The parser reads a line of nested lists to its end before it returns the first
+/// list, and visits all open lists for each one, so its time grows with the square of the line's length.
 const MAX_LINE_DEPTH: usize = 256;
 
-/// The position at which a line nests deeper than any file does.
+/// The position at which a line exceeds [`MAX_LINE_DEPTH`].
 pub(crate) fn deep_line(lines: &LineIndex<'_>) -> Option<Location> {
     (1..=lines.count()).find_map(|line| {
         let text = lines.line(line);
@@ -26,7 +26,7 @@ pub(crate) fn deep_line(lines: &LineIndex<'_>) -> Option<Location> {
     })
 }
 
-/// Where brackets and braces nest too deep.
+/// The byte at which brackets and braces nest too deep.
 fn deep_flow(line: &str) -> Option<usize> {
     let mut depth = 0_usize;
     line.bytes().enumerate().find_map(|(at, byte)| {
@@ -39,7 +39,7 @@ fn deep_flow(line: &str) -> Option<usize> {
     })
 }
 
-/// Where the indicators at a line's begin (`- - -`, `? ? ?`) nest too deep.
+/// The byte at which the indicators at the start of a line (`- - -`, `? ? ?`) nest too deep.
 fn deep_block(line: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (at, byte) in line.bytes().enumerate() {
