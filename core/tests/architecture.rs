@@ -78,5 +78,5 @@ fn core_does_no_io_and_reads_no_clock() {
             assert!(!text.contains(word), "{} has `{word}`", path.display());
         }
     }
-    assert!(files > 20, "only {files} files were looked at");
+    assert!(files > 20, "only {files} files were checked");
 }

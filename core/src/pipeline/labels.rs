@@ -32,11 +32,11 @@ pub fn parse(text: &str) -> Result<Labels, String> {
     let mut labels = Labels::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (name, value) =
-            part.split_once('=').ok_or_else(|| format!("`{part}` is no label; write `name=value`"))?;
+            part.split_once('=').ok_or_else(|| format!("`{part}` is not a label; write `name=value`"))?;
         for one in [name, value] {
             if !is_label(one) {
                 return Err(format!(
-                    "`{one}` is no part of a label; use 1 to 63 letters, digits and `_ - .`"
+                    "`{one}` is not a valid name or value of a label; use 1 to 63 letters, digits and `_ - .`"
                 ));
             }
         }

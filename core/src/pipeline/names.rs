@@ -22,8 +22,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), Fault> {
     if name.len() > MAX_NAME_BYTES {
         return bad(format!("is a name of {} bytes, and {MAX_NAME_BYTES} is the limit", name.len()));
     }
-    if let Some(odd) = name.chars().find(|c| !inner(*c)) {
-        return bad(format!("is the name {}, which holds {}", quoted(name), quoted(&odd.to_string())));
+    if let Some(invalid) = name.chars().find(|c| !inner(*c)) {
+        return bad(format!("is the name {}, which holds {}", quoted(name), quoted(&invalid.to_string())));
     }
     if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return bad(format!("is the name {}, which starts with a sign or a space", quoted(name)));
@@ -100,7 +100,7 @@ pub(crate) fn check_image(image: &str) -> Result<(), Fault> {
         let host_good =
             !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
         if !host_good || (port != "x" && port.parse::<u16>().is_err()) {
-            return Err(bad("the registry before the first `/` is no host name"));
+            return Err(bad("the registry before the first `/` is not a host name"));
         }
         parts.next();
     }

@@ -50,8 +50,8 @@ pub(crate) fn retry(raw: &RawRetry) -> (u32, RetryFor) {
 pub(crate) fn check_retry(raw: &RawRetry, path: &Path, findings: &mut DiagnosticSink) {
     let path = path.key("retry");
     let empty = |key: &str| {
-        Finding::value("empty-list", &path.key(key), format!("`{key}` is empty, so it narrows nothing"))
-            .help(format!("remove `{key}` to try again after every failure, or `retry` to never do"))
+        Finding::value("empty-list", &path.key(key), format!("`{key}` is empty, so it matches every failure"))
+            .help(format!("remove `{key}` to retry after every failure, or `retry` to never retry"))
     };
     if raw.when.get().is_some_and(|kinds| kinds.0.is_empty()) {
         findings.push(empty("when"));

@@ -124,12 +124,8 @@ fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut DiagnosticSink) -> Vec<Kn
                 findings.check_key(names::check_name(name), || path.clone());
                 if raw.is_some_and(|job| !job.name.is_absent()) {
                     findings.push(
-                        Finding::key(
-                            "unknown-key",
-                            &path.key("name"),
-                            "this job has its name already: its key",
-                        )
-                        .help("remove `name`; it is for jobs that are written as a list"),
+                        Finding::key("unknown-key", &path.key("name"), "the name of this job is its key")
+                            .help("remove `name`; it is only for jobs in a list"),
                     );
                 }
                 Some(name.as_ref())
@@ -181,7 +177,7 @@ fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut DiagnosticSink) {
     let bytes = expanded_bytes(pipeline, &Facts::default());
     if bytes > MAX_PLAN_BYTES {
         let message = format!(
-            "with every variant of its matrices written out this pipeline comes to {bytes} bytes, and {MAX_PLAN_BYTES} is \
+            "with all matrix variants this pipeline has {bytes} bytes, and {MAX_PLAN_BYTES} is \
              the limit"
         );
         findings.push(Finding::key("plan-too-large", &root.key("jobs"), message).help(

@@ -43,7 +43,7 @@ pub(crate) fn services(
                 return true;
             };
             if own_alias {
-                let message = format!("two services are reached by {}", quoted(alias));
+                let message = format!("two services have the host name {}", quoted(alias));
                 findings.push(
                     Finding::value("duplicate-alias", &alias_at, message)
                         .help("give each an `alias` of its own")
@@ -53,7 +53,7 @@ pub(crate) fn services(
             false
         });
         if service.alias.is_empty() && had_names && !own_alias {
-            let message = "this service has no name that another one does not have";
+            let message = "all host names of this service are used by other services";
             findings.push(
                 Finding::value("duplicate-alias", &alias_at, message).help("give it an `alias` of its own"),
             );
@@ -95,7 +95,7 @@ fn service(
         None => aliases_of(image),
     };
     if alias.is_empty() {
-        let message = "no name of this service follows from its image";
+        let message = "no host name can be derived from the image of this service";
         findings.push(Finding::value("missing-key", path, message).help("give it an `alias`"));
     }
     for (key, command) in [("command", &raw.command), ("entrypoint", &raw.entrypoint)] {
@@ -104,10 +104,10 @@ fn service(
             // With an entry point such as `[sh, -c]`, one argument may be a whole script.
             && (key == "entrypoint" || raw.entrypoint.is_absent())
         {
-            let message = format!("`{key}` is one word with a space in it");
+            let message = format!("`{key}` is a single argument that contains a space");
             findings.push(
                 Finding::value("bad-command", &path.key(key), message)
-                    .help("write each word by itself, as in `[redis-server, --port, \"6380\"]`"),
+                    .help("write each argument as an item, as in `[redis-server, --port, \"6380\"]`"),
             );
         }
     }

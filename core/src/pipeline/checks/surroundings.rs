@@ -264,9 +264,9 @@ fn secret(item: &Either<Text, RawSecret>, path: &Path, findings: &mut Diagnostic
 }
 
 fn as_variable(name: &str) -> String {
-    let made: String =
+    let variable: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
-    if made.starts_with(|c: char| c.is_ascii_digit()) { format!("_{made}") } else { made }
+    if variable.starts_with(|c: char| c.is_ascii_digit()) { format!("_{variable}") } else { variable }
 }
 
 fn environment(
@@ -279,8 +279,8 @@ fn environment(
             return Err(Fault::new("bad-name", format!("must have 1 to {MAX_ENVIRONMENT_BYTES} bytes")));
         }
         let inner = |c: char| c.is_ascii_alphanumeric() || " _-./${}".contains(c);
-        if let Some(odd) = name.chars().find(|c| !inner(*c)) {
-            return Err(Fault::new("bad-name", format!("holds {}", quoted(&odd.to_string())))
+        if let Some(invalid) = name.chars().find(|c| !inner(*c)) {
+            return Err(Fault::new("bad-name", format!("holds {}", quoted(&invalid.to_string())))
                 .help("use letters, digits, spaces, `_ - . /` and references such as `${branch}`"));
         }
         parse_references(name).map(drop)

@@ -95,7 +95,7 @@ impl FileLoader<'_> {
                 let message = format!("a file includes at most {MAX_FILES} files");
                 let spot = FindingLocation::Text(path, item.location);
                 self.findings
-                    .push(Finding::error("too-many-files", spot, message).help("put some of them together"));
+                    .push(Finding::error("too-many-files", spot, message).help("merge some of them"));
                 break;
             }
             if let Some(document) = self.item(&path, &item) {
@@ -152,7 +152,7 @@ impl FileLoader<'_> {
             }
             _ => {
                 let spot = FindingLocation::Text(path.clone(), item.location);
-                let message = "`include` takes the path of a file, or a list of such".to_owned();
+                let message = "`include` takes the path of a file, or a list of paths".to_owned();
                 wrong(&mut self.findings, spot, message, "write `include: ci/base.yml`");
                 return None;
             }
@@ -170,9 +170,9 @@ impl FileLoader<'_> {
         if let Some(start) =
             self.chain.iter().position(|before| include_path(before).is_ok_and(|path| path == file))
         {
-            let mut ring: Vec<&str> = self.chain[start..].iter().map(String::as_str).collect();
-            ring.push(file);
-            let message = format!("these files include each other: {}", ring.join(" -> "));
+            let mut cycle: Vec<&str> = self.chain[start..].iter().map(String::as_str).collect();
+            cycle.push(file);
+            let message = format!("these files include each other: {}", cycle.join(" -> "));
             self.findings.push(Finding::error("include-cycle", spot, message).help("remove one of these"));
             return None;
         }
@@ -180,16 +180,15 @@ impl FileLoader<'_> {
             return done.clone();
         }
         self.attempts += 1;
-        let refused = if self.attempts >= MAX_FILES {
-            Some(format!("a pipeline is made from at most {MAX_FILES} files"))
+        let rejection = if self.attempts >= MAX_FILES {
+            Some(format!("a pipeline consists of at most {MAX_FILES} files"))
         } else if self.chain.len() > MAX_INCLUDE_DEPTH {
             Some(format!("files include each other more than {MAX_INCLUDE_DEPTH} deep here"))
         } else {
             None
         };
-        if let Some(message) = refused {
-            self.findings
-                .push(Finding::error("too-many-files", spot, message).help("put some of them together"));
+        if let Some(message) = rejection {
+            self.findings.push(Finding::error("too-many-files", spot, message).help("merge some of them"));
             return None;
         }
         let text = match (self.read)(file) {
@@ -203,7 +202,7 @@ impl FileLoader<'_> {
                 let message = format!("{} cannot be read: {why}", quoted(file));
                 self.findings.push(
                     Finding::error("include-unreadable", spot, message)
-                        .help("paths are those of the repository, from its top"),
+                        .help("paths are relative to the root of the repository"),
                 );
                 None
             }
@@ -243,7 +242,7 @@ pub(crate) fn include_path(written: &str) -> Result<String, (String, &'static st
     }
     if path.is_empty() || path.ends_with('/') || names::climbs_out(path) {
         let message = format!("{} is not the path of a file in the repository", quoted(written));
-        return Err((message, "write it from the top of the repository, without `..`"));
+        return Err((message, "write it relative to the root of the repository, without `..`"));
     }
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     Ok(parts.join("/"))

@@ -75,7 +75,7 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// A job or a template with what it extends below it.
+    /// Merges a job or a template with the templates that it extends.
     fn resolve(&mut self, node: &Rc<Node>, path: &Path) -> Result<Rc<Node>, ()> {
         let Some(extends) = node.get("extends") else { return Ok(Rc::clone(node)) };
         let at = path.key("extends");
@@ -154,9 +154,9 @@ impl Resolver<'_> {
             return done.clone();
         }
         if let Some(start) = self.chain.iter().position(|before| before == name) {
-            let mut ring: Vec<&str> = self.chain[start..].iter().map(String::as_str).collect();
-            ring.push(name);
-            let message = format!("these templates extend each other: {}", ring.join(" -> "));
+            let mut cycle: Vec<&str> = self.chain[start..].iter().map(String::as_str).collect();
+            cycle.push(name);
+            let message = format!("these templates extend each other: {}", cycle.join(" -> "));
             self.findings.push(
                 Finding::error("template-cycle", spot.clone(), message)
                     .help("remove one of these `extends`; an arrow reads \"extends\""),
@@ -169,9 +169,8 @@ impl Resolver<'_> {
             return Err(());
         };
         if self.chain.len() >= MAX_CHAIN {
-            let message = format!("more than {MAX_CHAIN} templates build on each other here");
-            self.findings
-                .push(Finding::error("too-deep", spot.clone(), message).help("put some of them together"));
+            let message = format!("more than {MAX_CHAIN} templates extend each other here");
+            self.findings.push(Finding::error("too-deep", spot.clone(), message).help("merge some of them"));
             return Err(());
         }
         let result = if matches!(entry.value.kind, Kind::Mapping(_)) {
@@ -183,7 +182,7 @@ impl Resolver<'_> {
             let message = format!("the template {} is not a mapping", quoted(name));
             let at = FindingLocation::Text(Path::default().key(name), entry.key_location);
             self.findings
-                .push(Finding::error("wrong-type", spot.clone(), message).related("it stands here", at));
+                .push(Finding::error("wrong-type", spot.clone(), message).related("defined here", at));
             Err(())
         };
         self.done.insert(name.to_owned(), result.clone());

@@ -10,7 +10,7 @@ use super::{parse_with_warnings, read_tree};
 use crate::pipeline::yaml::tree::{Kind, Node};
 
 /// Texts with a meaning in YAML, to be inserted into valid files.
-const PREDEFINED: [&str; 33] = [
+const INSERTIONS: [&str; 33] = [
     "jobs:",
     "*base",
     "&base ",
@@ -120,7 +120,7 @@ fn accepted_files_have_the_value_of_serde_yaml() {
 }
 
 #[test]
-fn characters_and_tags_without_one_meaning_are_refused() {
+fn ambiguous_characters_and_tags_are_rejected() {
     for value in ["a\u{1}b", "a\u{7f}b", "'\u{85}\u{9f}'", "!!int 5", "! 5", "!x 5", "!!binary aGk="] {
         let source = format!("name: n\njobs: {{ a: {{ image: i, script: s }} }}\nx-data: {value}\n");
         assert!(parse_with_warnings(&source).is_err(), "{value:?}");
@@ -144,10 +144,10 @@ fn anchor_and_alias_names_have_letters_digits_underscores_and_hyphens() {
         ("ä: [&a:]\n", (1, 5, 3), "`a:` is not a valid anchor name"),
         ("x: &a b\ny: *a:\n", (2, 4, 3), "`a:` is not a valid alias name"),
     ];
-    for (source, place, message) in cases {
+    for (source, position, message) in cases {
         let found = read_tree(source).err().and_then(|mut found| found.pop());
         let location = found.as_ref().and_then(|found| found.location);
-        assert_eq!(location.map(|at| (at.line, at.column, at.length)), Some(place), "{source}");
+        assert_eq!(location.map(|at| (at.line, at.column, at.length)), Some(position), "{source}");
         assert_eq!(found.map(|found| found.message).as_deref(), Some(message), "{source}");
     }
 }
@@ -158,13 +158,13 @@ proptest! {
     #[test]
     fn changed_files_have_the_value_of_serde_yaml(
         file in 0..ACCEPTED_FILES.len(),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, 0..PREDEFINED.len()), 1..4),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, 0..INSERTIONS.len()), 1..4),
     ) {
         let mut text: Vec<char> = ACCEPTED_FILES[file].chars().collect();
-        for (at, cut, word) in edits {
+        for (at, cut, text_ix) in edits {
             let at = at.index(text.len());
             let end = (at + cut).min(text.len());
-            text.splice(at..end, PREDEFINED[word].chars());
+            text.splice(at..end, INSERTIONS[text_ix].chars());
         }
         let source: String = text.into_iter().collect();
         prop_assert_eq!(disagreement(&source), None, "{}", source);

@@ -185,7 +185,7 @@ pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut
             meant.extend(unknown.meant);
         }
     }
-    // A misspelt `script` is one mistake, not also a missing `script`.
+    // A misspelled `script` is one error, not also a missing `script`.
     for key in meant {
         record.mark_invalid(key);
     }

@@ -103,7 +103,7 @@ pub(crate) fn unknown_key(
     let key = key.as_ref();
     let top_level = path.depth() == 1;
     if top_level && looks_like_job(value) {
-        let message = format!("the job {} stands at the top level of the file", quoted(key));
+        let message = format!("the job {} is at the top level of the file", quoted(key));
         return found(Finding::error("job-at-top-level", spot, message).help("move it under `jobs:`"));
     }
     if UNSUPPORTED_KEYS.contains(&key) {
@@ -126,7 +126,7 @@ pub(crate) fn unknown_key(
         return found(finding.help(format!("put `{key}` under `defaults:` to give it to every job")));
     }
     if matches!(key, "changes" | "exists") && known.contains(&"rules") {
-        return found(finding.help(format!("it stands in a rule: `rules: [{{ {key}: [\"src/**\"] }}]`")));
+        return found(finding.help(format!("it belongs in a rule: `rules: [{{ {key}: [\"src/**\"] }}]`")));
     }
     let otherwise = SYNONYMS.iter().find(|(theirs, ours)| *theirs == key && known.contains(ours));
     if let Some((_, ours)) = otherwise {

@@ -112,14 +112,14 @@ impl Builder<'_> {
         if source.as_bytes().chunks(256).all(|chunk| chunk.iter().fold(true, is_common)) {
             return Ok(());
         }
-        let Some((at, odd)) =
+        let Some((at, invalid)) =
             source.char_indices().find(|(at, c)| !(is_printable(*c) || *at == 0 && *c == BYTE_ORDER_MARK))
         else {
             return Ok(());
         };
         let location = self.lines.location(at);
         let message =
-            format!("this is not valid YAML: the character U+{:04X} may not stand in a file", u32::from(odd));
+            format!("this is not valid YAML: the character U+{:04X} is not allowed", u32::from(invalid));
         let location = Location { line: self.first_line + location.line, ..location };
         Err(Box::new(
             Finding::error("yaml-syntax", FindingLocation::Text(Path::default(), location), message)
@@ -216,7 +216,7 @@ impl Builder<'_> {
                     return Err(Box::new(Finding::error(
                         "yaml-syntax",
                         self.spot(span),
-                        "this alias stands inside the value that it names",
+                        "this alias is inside the value that it refers to",
                     )));
                 };
                 self.finish(node, 0, span)?;

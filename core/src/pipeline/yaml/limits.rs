@@ -69,8 +69,8 @@ mod tests {
         assert_eq!(deep_line(&shallow), None);
         assert_eq!(deep_line(&"[]{}- ? ".repeat(10_000)), None);
         let deep = format!("a: b\njobs: {}", "[".repeat(MAX_LINE_DEPTH + 1));
-        let place = deep_line(&deep);
-        assert_eq!(place.map(|place| (place.line, place.column)), Some((2, 7 + MAX_LINE_DEPTH)));
+        let location = deep_line(&deep);
+        assert_eq!(location.map(|location| (location.line, location.column)), Some((2, 7 + MAX_LINE_DEPTH)));
         assert!(deep_line(&"- ".repeat(MAX_LINE_DEPTH + 1)).is_some());
         assert!(deep_line(&"? ".repeat(MAX_LINE_DEPTH + 1)).is_some());
     }

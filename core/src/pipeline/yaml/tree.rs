@@ -214,7 +214,7 @@ pub(crate) fn alias_bomb(location: Location) -> Box<Finding> {
         "alias-bomb",
         FindingLocation::Text(Path::default(), location),
         format!(
-            "with its aliases written out this file is larger than {MAX_NODES} values or {} MiB",
+            "after alias expansion this file is larger than {MAX_NODES} values or {} MiB",
             MAX_TEXT_BYTES >> 20
         ),
     );
@@ -222,7 +222,7 @@ pub(crate) fn alias_bomb(location: Location) -> Box<Finding> {
 }
 
 pub(crate) fn wrong_type(node: &Node, path: &Path, expected: &str) -> Finding {
-    let found = match &node.kind {
+    let actual = match &node.kind {
         Kind::Scalar { text, .. } => {
             if node.is_null() {
                 return Finding::value("empty-value", path, format!("{} has no value", path.label()))
@@ -233,5 +233,5 @@ pub(crate) fn wrong_type(node: &Node, path: &Path, expected: &str) -> Finding {
         Kind::Sequence(_) => "a list".to_owned(),
         Kind::Mapping(_) => "a mapping".to_owned(),
     };
-    Finding::value("wrong-type", path, format!("{} takes {expected}, not {found}", path.label()))
+    Finding::value("wrong-type", path, format!("{} takes {expected}, not {actual}", path.label()))
 }
