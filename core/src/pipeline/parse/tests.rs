@@ -166,7 +166,9 @@ proptest! {
             let end = (at + cut).min(text.len());
             text.splice(at..end, INSERTIONS[text_ix].chars());
         }
-        let source: String = text.into_iter().collect();
+        let mut source: String = text.into_iter().collect();
+        // At the end of a text without a final line break, saphyr-parser adds one to a block scalar, and serde_yaml does not.
+        source.push('\n');
         prop_assert_eq!(disagreement(&source), None, "{}", source);
     }
 

@@ -229,3 +229,38 @@ impl Input for TextInput<'_> {
 fn ends_indicator(c: char) -> bool {
     is_blank(c) || is_break(c) || is_z(c)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use saphyr_parser::input::Input;
+    use saphyr_parser::{Event, Parser, ScanError, Span};
+
+    use super::TextInput;
+
+    type Events = Vec<Result<(Event<'static>, Span), ScanError>>;
+
+    fn events<T: Input>(mut parser: Parser<'static, T>) -> Events {
+        let mut events = Vec::new();
+        while let Some(event) = parser.next_event() {
+            let is_error = event.is_err();
+            events.push(event);
+            if is_error {
+                break;
+            }
+        }
+        events
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn events_are_those_of_the_parsers_own_input(
+            text in "( {0,20}(- |[a-c]: ?|\\? |---|\\.\\.\\.)?([&*!][a-c]+ )?([|>][-+1-3]?|'|\"|[\\[\\]{},:#]| {0,20}[a-zé🦀\t\\\\ ]{0,30})*\r?\n?){0,8}",
+        ) {
+            let own: &'static str = Box::leak(text.clone().into_boxed_str());
+            prop_assert_eq!(events(Parser::new(TextInput::new(own))), events(Parser::new_from_str(own)), "{:?}", text);
+        }
+    }
+}
