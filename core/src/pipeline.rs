@@ -1,14 +1,13 @@
-//! The pipeline file: its normalised model, and the reader that turns YAML into it.
+//! The pipeline file: its normalized model, and the reader that turns YAML into it.
 //!
-//! Reading is one pass down:
+//! Reading is one pass:
 //!
 //! 1. [`yaml`]: text -> tree with positions;
-//! 2. [`compose`]: `include` and `extends` are written out in the tree;
-//! 3. [`raw`]: tree -> records, as users write them; the JSON Schema is made from the same records;
-//! 4. [`checks`]: records -> model ([`Pipeline`]), with everything that is wrong.
+//! 2. [`compose`]: expands `include` and `extends` in the tree;
+//! 3. [`raw`]: tree -> records of typed fields; the JSON Schema is generated from the same records;
+//! 4. [`checks`]: records -> model ([`Pipeline`]) and diagnostics.
 //!
-//! Only a syntax error ends the pass, as what follows one means nothing. [`assemble`] and [`parse`] run it; `diagnose` looks up the
-//! places of what was found.
+//! Only a syntax error ends the pass early. [`assemble`] and [`parse`] run it; `diagnose` computes the positions of findings.
 
 mod assemble;
 mod checks;

@@ -1,4 +1,4 @@
-//! Conditions: what holds, and what is said of those that are wrong.
+//! Evaluation of conditions, and errors in invalid ones.
 #![allow(clippy::unwrap_used)]
 
 use indexmap::IndexMap;
@@ -87,8 +87,8 @@ fn event_matches_trigger() {
 
 #[test]
 fn invalid_pattern_in_variable_is_reported() {
-    let said = holds_of("branch.matches(env('BROKEN'))", &facts()).unwrap_err();
-    assert!(said.contains("`(` is not a pattern"), "{said}");
+    let error = holds_of("branch.matches(env('BROKEN'))", &facts()).unwrap_err();
+    assert!(error.contains("`(` is not a pattern"), "{error}");
     // Nothing is evaluated that does not count.
     assert_eq!(holds_of("draft && branch.matches(env('BROKEN'))", &facts()), Ok(false));
 }
@@ -123,7 +123,7 @@ fn each_error_has_location_and_help() {
         ("['a'].exists(x, x == 'a')", "", "not supported", ""),
     ];
     for (text, at, message, help) in cases {
-        let fault = check(text).err().unwrap_or_else(|| panic!("{text} was taken"));
+        let fault = check(text).err().unwrap_or_else(|| panic!("{text} is accepted"));
         let meant: String = text.chars().skip(fault.at).take(fault.length).collect();
         assert!(meant.starts_with(at), "{text}: {fault:?} is at `{meant}`");
         assert!(fault.message.contains(message), "{text}: {fault:?}");

@@ -1,4 +1,4 @@
-//! Pipelines that are made from several files.
+//! Pipelines composed from several files.
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
 use proptest::prelude::*;
@@ -16,14 +16,14 @@ fn of(files: &[(&str, &str)]) -> Result<PipelineWithSources, PipelineErrors> {
 }
 
 fn good(files: &[(&str, &str)]) -> PipelineWithSources {
-    let made = of(files).unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)));
+    let assembled = of(files).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
     assert_eq!(
-        parse(&made.text).unwrap(),
-        made.parsed.pipeline,
+        parse(&assembled.text).unwrap(),
+        assembled.parsed.pipeline,
         "the one text says the same:\n{}",
-        made.text
+        assembled.text
     );
-    made
+    assembled
 }
 
 const BASE: &str = r#"
@@ -45,8 +45,8 @@ jobs:
 #[test]
 fn including_file_overrides_included() {
     let top = "name: top\ninclude: /ci/base.yml\nvariables: { LEVEL: top }\njobs:\n  unit: { timeout: 7m }\n  own: { extends: .job, script: ls }\n";
-    let made = good(&[("top.yml", top), ("ci/base.yml", BASE)]);
-    let pipeline = &made.parsed.pipeline;
+    let assembled = good(&[("top.yml", top), ("ci/base.yml", BASE)]);
+    let pipeline = &assembled.parsed.pipeline;
     assert_eq!((pipeline.variables["LEVEL"].as_str(), pipeline.variables["ONLY"].as_str()), ("top", "base"));
     let names: Vec<&str> = pipeline.jobs.iter().map(|job| job.name.as_str()).collect();
     assert_eq!(names, ["unit", "lint", "own"]);
@@ -55,8 +55,12 @@ fn including_file_overrides_included() {
     assert_eq!(unit.script[0], "for f in a b; do\n  echo \"$f: x\"\ndone\n");
     assert_eq!(unit.script[1], "say: \"hi\" # not a comment");
     assert_eq!(own.variables["FROM"], "template");
-    assert_eq!(made.files.len(), 2);
-    assert!(made.text.starts_with("# Made from top.yml, which includes ci/base.yml.\n"), "{}", made.text);
+    assert_eq!(assembled.files.len(), 2);
+    assert!(
+        assembled.text.starts_with("# Made from top.yml, which includes ci/base.yml.\n"),
+        "{}",
+        assembled.text
+    );
 }
 
 #[test]
@@ -65,10 +69,10 @@ fn later_includes_win_over_earlier_ones_and_each_is_read_once() {
     let a = "include: c.yml\nvariables: { A: a, C: a }\n";
     let b = "include: c.yml\nvariables: { A: b }\n";
     let c = "variables: { C: c }\njobs: { one: { script: x } }\n";
-    let made = good(&[("top.yml", top), ("a.yml", a), ("b.yml", b), ("c.yml", c)]);
-    assert_eq!(made.files.len(), 4);
-    assert_eq!(made.parsed.pipeline.variables["A"], "b");
-    assert_eq!(made.parsed.pipeline.variables["C"], "c", "b.yml comes with c.yml below it");
+    let assembled = good(&[("top.yml", top), ("a.yml", a), ("b.yml", b), ("c.yml", c)]);
+    assert_eq!(assembled.files.len(), 4);
+    assert_eq!(assembled.parsed.pipeline.variables["A"], "b");
+    assert_eq!(assembled.parsed.pipeline.variables["C"], "c", "b.yml includes c.yml");
 }
 
 #[test]
@@ -82,35 +86,35 @@ fn include_errors_are_located_in_their_file() {
     let top = "name: top\ninclude:\n  - ci/a.yml\n  - ci/b.yml\n  - ci/none.yml\n  - https://example.org/x.yml\n  - ../up.yml\n  - { project: other, file: x }\n  - ci/*.yml\njobs:\n  unit: { needs: [lnit] }\n";
     let a = "\n\njobs:\n  unit: { image: Rust, script: x }\n  lint: { image: x, scirpt: x }\n";
     let b = "jobs:\n  other: { image: x, script: [\n";
-    let mistakes = of(&[("top.yml", top), ("ci/a.yml", a), ("ci/b.yml", b)]).unwrap_err();
-    insta::assert_snapshot!(mistakes.render(false));
-    let places: Vec<_> = mistakes
+    let errors = of(&[("top.yml", top), ("ci/a.yml", a), ("ci/b.yml", b)]).unwrap_err();
+    insta::assert_snapshot!(errors.render(false));
+    let positions: Vec<_> = errors
         .found
         .iter()
         .filter_map(|found| Some((found.file.as_deref(), found.location?.line, found.code.as_str())))
         .collect();
-    assert!(places.contains(&(Some("ci/a.yml"), 4, "bad-image")), "{places:?}");
-    assert!(places.contains(&(None, 11, "unknown-need")), "{places:?}");
-    let shown = mistakes.found.iter().find(|found| found.code == "bad-image").unwrap().to_string();
+    assert!(positions.contains(&(Some("ci/a.yml"), 4, "bad-image")), "{positions:?}");
+    assert!(positions.contains(&(None, 11, "unknown-need")), "{positions:?}");
+    let shown = errors.found.iter().find(|found| found.code == "bad-image").unwrap().to_string();
     assert!(shown.starts_with("ci/a.yml:4:"), "{shown}");
 }
 
 #[test]
 fn include_cycles_are_reported_and_bounded() {
     let top = "name: top\ninclude: a.yml\njobs: { a: { image: x, script: x } }\n";
-    let mistakes =
+    let errors =
         of(&[("top.yml", top), ("a.yml", "include: b.yml\n"), ("b.yml", "include: ./a.yml\n")]).unwrap_err();
-    assert_eq!(mistakes.found[0].message, "these files include each other: a.yml -> b.yml -> a.yml");
-    assert_eq!(mistakes.found[0].file.as_deref(), Some("b.yml"));
+    assert_eq!(errors.found[0].message, "these files include each other: a.yml -> b.yml -> a.yml");
+    assert_eq!(errors.found[0].file.as_deref(), Some("b.yml"));
     let read = |path: &str| Ok(format!("include: {path}x\n"));
-    let mistakes = assemble("top.yml", top, &read).unwrap_err();
-    assert_eq!(mistakes.found[0].code, "too-many-files");
+    let errors = assemble("top.yml", top, &read).unwrap_err();
+    assert_eq!(errors.found[0].code, "too-many-files");
     let many: Vec<String> = (0..60).map(|n| format!("f{n}.yml")).collect();
     let top =
         format!("name: top\ninclude: [{}]\njobs: {{ a: {{ image: x, script: x }} }}\n", many.join(", "));
-    let mistakes = assemble("top.yml", &top, &|_| Ok("variables: { A: b }\n".to_owned())).unwrap_err();
-    assert_eq!(mistakes.found[0].code, "too-many-files");
-    assert_eq!(mistakes.files.len(), MAX_FILES);
+    let errors = assemble("top.yml", &top, &|_| Ok("variables: { A: b }\n".to_owned())).unwrap_err();
+    assert_eq!(errors.found[0].code, "too-many-files");
+    assert_eq!(errors.files.len(), MAX_FILES);
 }
 
 #[test]
@@ -122,9 +126,9 @@ fn unreadable_includes_count_toward_limit() {
             reads.set(reads.get() + 1);
             Err("there is no such file".to_owned())
         };
-        let mistakes = assemble("top.yml", &top, &read).unwrap_err();
-        assert!(reads.get() < MAX_FILES && mistakes.found.len() <= MAX_FILES + 5, "{}", mistakes.found.len());
-        assert!(mistakes.found.iter().any(|one| one.code == "too-many-files"));
+        let errors = assemble("top.yml", &top, &read).unwrap_err();
+        assert!(reads.get() < MAX_FILES && errors.found.len() <= MAX_FILES + 5, "{}", errors.found.len());
+        assert!(errors.found.iter().any(|one| one.code == "too-many-files"));
     }
 }
 
@@ -139,8 +143,8 @@ fn oversized_includes_are_rejected() {
         })
     };
     let top = "name: top\ninclude: [a, b, c]\njobs: { a: { image: x, script: x } }\n";
-    let mistakes = assemble("top.yml", top, &read_good).unwrap_err();
-    assert_eq!(mistakes.found[0].code, "file-too-large");
+    let errors = assemble("top.yml", top, &read_good).unwrap_err();
+    assert_eq!(errors.found[0].code, "file-too-large");
     let huge = assemble("top.yml", top, &|_| Ok("x".repeat(MAX_FILE_BYTES + 1))).unwrap_err();
     assert_eq!(huge.found[0].code, "include-unreadable");
 }
@@ -166,7 +170,7 @@ fn template_expansion_is_bounded() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever texts a file holds, the one text that is made of it holds the same.
+    /// The composed text has the same values as the files.
     #[test]
     fn combined_text_parses_the_same(texts in prop::collection::vec("[ \\n\\t\u{85}\u{2028}a-c:#'\"{}\\[\\],&*!|>%@`\\\\~🌊-]{0,12}", 1..6)) {
         let lines: Vec<String> = texts.iter().map(|text| serde_json::to_string(&text.replace('\u{85}', "\\u0085")).unwrap()).collect();
@@ -174,9 +178,9 @@ proptest! {
             "name: top\ninclude: a.yml\nvariables: {{ A: {} }}\njobs: {{ a: {{ image: x, script: [echo, {}] }} }}\n",
             lines[0], lines.join(", ")
         );
-        let made = of(&[("top.yml", &top), ("a.yml", "variables: { B: 1.10, C: ~x, D: 0x1F, E: 'null' }\n")]);
-        let made = made.map_err(|mistakes| TestCaseError::fail(mistakes.render(false)))?;
-        let again = parse(&made.text).map_err(|found| TestCaseError::fail(format!("{found:?}\n{}", made.text)))?;
-        prop_assert_eq!(again, made.parsed.pipeline);
+        let assembled = of(&[("top.yml", &top), ("a.yml", "variables: { B: 1.10, C: ~x, D: 0x1F, E: 'null' }\n")]);
+        let assembled = assembled.map_err(|errors| TestCaseError::fail(errors.render(false)))?;
+        let again = parse(&assembled.text).map_err(|found| TestCaseError::fail(format!("{found:?}\n{}", assembled.text)))?;
+        prop_assert_eq!(again, assembled.parsed.pipeline);
     }
 }

@@ -115,8 +115,8 @@ fn stale_lease_is_rejected_after_reassignment() {
         vec![(0, JobEvent::Release(None)), (1, claim(1)), (5_000, JobEvent::LeaseExpired), (5_001, claim(2))],
         0,
     );
-    let refused = step(&state, rules(0), end(1, None), Timestamp(5_002));
-    assert_eq!(refused, Err(Refusal::LeaseLost));
+    let result = step(&state, rules(0), end(1, None), Timestamp(5_002));
+    assert_eq!(result, Err(Refusal::LeaseLost));
 }
 
 #[test]
@@ -143,11 +143,11 @@ fn retry_adds_attempts() {
 
 #[test]
 fn cancel_of_running_job_waits_for_worker_or_lease() {
-    let asked = vec![(0, JobEvent::Release(None)), (1, claim(1)), (2, JobEvent::Cancel)];
-    assert_eq!(after(asked.clone(), 3).status, JobStatus::Running);
-    let told = [asked.clone(), vec![(3, end(1, Some(FailureKind::Canceled)))]].concat();
-    assert_eq!(after(told, 3).status, JobStatus::Canceled);
-    let lost = [asked, vec![(9_000, JobEvent::LeaseExpired)]].concat();
+    let requested = vec![(0, JobEvent::Release(None)), (1, claim(1)), (2, JobEvent::Cancel)];
+    assert_eq!(after(requested.clone(), 3).status, JobStatus::Running);
+    let notified = [requested.clone(), vec![(3, end(1, Some(FailureKind::Canceled)))]].concat();
+    assert_eq!(after(notified, 3).status, JobStatus::Canceled);
+    let lost = [requested, vec![(9_000, JobEvent::LeaseExpired)]].concat();
     assert_eq!(after(lost, 3).status, JobStatus::Canceled);
 }
 
@@ -226,7 +226,7 @@ fn repeated_give_backs_are_bounded() {
         state = step(&state, rules(1), end(n.into(), Some(kind)), at).unwrap();
         assert_eq!(state.status, JobStatus::Queued);
         assert!(state.attempts.len() <= MAX_RECORDED_ATTEMPTS);
-        assert_eq!(state.not_before.is_some(), n > 5, "given back {n} times, it waits");
+        assert_eq!(state.not_before.is_some(), n > 5, "released {n} times");
     }
     assert!(state.attempts.iter().any(|attempt| attempt.attempt == 2));
     assert_eq!(state.attempts.last().unwrap().attempt, 200);

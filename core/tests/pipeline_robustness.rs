@@ -1,4 +1,4 @@
-//! Whatever the text, the reader answers: it neither panics nor accepts in silence what it cannot place.
+//! Random and hostile files: the reader neither panics nor accepts an invalid file silently.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
@@ -16,8 +16,8 @@ const SEEDS: [&str; 8] = [
     include_str!("fixtures/mistakes/services.yml"),
 ];
 
-/// Words that mean something in a pipeline file, to be strewn into good ones.
-const WORDS: [&str; 24] = [
+/// Texts with a meaning in a pipeline file, to be inserted into valid ones.
+const INSERTIONS: [&str; 24] = [
     "jobs:",
     "needs",
     "*base",
@@ -53,8 +53,8 @@ fn answer(source: &str) -> Result<(), TestCaseError> {
         }
         Err(found) => {
             prop_assert!(found.iter().any(|d| d.severity == Severity::Error));
-            let drawn = render_human("fuzz.yml", source, &found, false);
-            prop_assert!(found.iter().all(|d| drawn.contains(&d.code)));
+            let rendered = render_human("fuzz.yml", source, &found, false);
+            prop_assert!(found.iter().all(|d| rendered.contains(&d.code)));
         }
     }
     Ok(())
@@ -86,7 +86,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_text_is_answered(source in "\\PC*") {
+    fn any_text_returns_result(source in "\\PC*") {
         answer(&source)?;
     }
 
@@ -98,13 +98,13 @@ proptest! {
     #[test]
     fn mutated_valid_file_returns_result(
         seed in 0..SEEDS.len(),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, 0..WORDS.len()), 1..5),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, 0..INSERTIONS.len()), 1..5),
     ) {
         let mut text: Vec<char> = SEEDS[seed].chars().collect();
-        for (at, cut, word) in edits {
+        for (at, cut, text_ix) in edits {
             let at = at.index(text.len());
             let end = (at + cut).min(text.len());
-            text.splice(at..end, WORDS[word].chars());
+            text.splice(at..end, INSERTIONS[text_ix].chars());
         }
         answer(&text.into_iter().collect::<String>())?;
     }

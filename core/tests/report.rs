@@ -1,4 +1,4 @@
-//! Reports from records made by hand.
+//! Reports computed from hand-written records.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use serde_json::{Value, json};

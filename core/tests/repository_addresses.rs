@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tidemill_core::fuzzing::repository_address;
 use tidemill_core::repository::{RepositoryAddress, canonical, is_same};
 
-/// Texts made of the pieces that readers of addresses fall out over.
+/// Addresses composed of parts that parsers read differently.
 fn nearly() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         proptest::sample::select(vec![
@@ -71,7 +71,7 @@ proptest! {
     #[test]
     fn only_addresses_of_one_repository_have_one_name(one in nearly(), other in nearly()) {
         if is_same(&one, &other) && one != other {
-            // Both are the same place, or one of them is nothing that could be fetched.
+            // Both name the same repository, or one of them cannot be fetched.
             if let (Ok(a), Ok(b)) = (RepositoryAddress::parse(&one), RepositoryAddress::parse(&other)) {
                 prop_assert_eq!(a.host(), b.host());
                 prop_assert_eq!(canonical(&a.to_git_url()), canonical(&b.to_git_url()));

@@ -113,10 +113,12 @@ fn failing_condition_names_job() {
     let pipeline = pipeline(
         "name: a\njobs:\n  a: { image: x, script: x, if: \"branch.matches(env('P'))\", variables: { P: '[' } }\n",
     );
-    let said = Plan::of(&pipeline, &Facts::default()).unwrap_err().to_string();
+    let error = Plan::of(&pipeline, &Facts::default()).unwrap_err().to_string();
     assert!(
-        said.contains("`a`") && said.contains("branch.matches(env('P'))") && said.contains("not a pattern"),
-        "{said}"
+        error.contains("`a`")
+            && error.contains("branch.matches(env('P'))")
+            && error.contains("not a pattern"),
+        "{error}"
     );
 }
 

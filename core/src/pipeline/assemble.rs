@@ -7,28 +7,28 @@ use super::yaml::limits::MAX_FILE_BYTES;
 use super::yaml::writer;
 use crate::text::diagnostics::{Diagnostic, render_files};
 
-/// A pipeline and the files that it was made from.
+/// A pipeline and its source files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineWithSources {
     /// The checked pipeline, and warnings.
     pub parsed: ParsedPipeline,
-    /// One self-contained text of the pipeline: that of the file where it includes none.
+    /// The self-contained text of the pipeline: the file itself if it includes no other.
     pub text: String,
-    /// The file, and those that it includes.
+    /// The file, and the files that it includes.
     pub files: Vec<SourceFile>,
 }
 
-/// What is wrong with a pipeline that is made from several files.
+/// Diagnostics of an invalid pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineErrors {
     /// Errors and warnings, in the order of the files.
     pub found: Vec<Diagnostic>,
-    /// The file, and those that it includes.
+    /// The file, and the files that it includes.
     pub files: Vec<SourceFile>,
 }
 
 impl PipelineErrors {
-    /// Draws them for people; see [`crate::text::diagnostics::render_human`].
+    /// Renders them for terminals; see [`crate::text::diagnostics::render_human`].
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         render(&self.files, &self.found, color)
@@ -36,7 +36,7 @@ impl PipelineErrors {
 }
 
 impl PipelineWithSources {
-    /// Draws its warnings for people.
+    /// Renders the warnings for terminals.
     #[must_use]
     pub fn render_warnings(&self, color: bool) -> String {
         render(&self.files, &self.parsed.warnings, color)
@@ -49,11 +49,11 @@ fn render(files: &[SourceFile], diagnostics: &[Diagnostic], color: bool) -> Stri
     render_files(&files, diagnostics, color)
 }
 
-/// Reads and checks a pipeline file, called `name`, and the files of the repository that it includes, which `read` gives by
-/// their paths from the repository's top.
+/// Reads and checks the pipeline file `name` and the files that it includes. `read` returns a file of the repository by its path
+/// from the root.
 ///
 /// # Errors
-/// Everything that is wrong with all of them.
+/// Returns the diagnostics of all files.
 pub fn assemble(
     name: &str,
     source: &str,

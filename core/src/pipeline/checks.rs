@@ -1,4 +1,4 @@
-//! The rules of a pipeline file, and the way from its records to the model.
+//! Validates the records of a pipeline file and converts them into the model.
 
 mod artifacts;
 mod context;

@@ -1,4 +1,4 @@
-//! Composes the document of a pipeline: files that it includes and templates that its jobs extend.
+//! Composes the document of a pipeline from included files and templates.
 
 pub(crate) mod include;
 pub(crate) mod merge;

@@ -1,4 +1,4 @@
-//! Turns findings into diagnostics: looks up where they are in the text.
+//! Converts findings into diagnostics by looking up their positions in the text.
 
 use super::compose::include::SourceFile;
 use super::finding::{Finding, FindingLocation, Path};
@@ -6,7 +6,7 @@ use super::yaml::limits::MAX_FILE_BYTES;
 use super::yaml::tree::{Tree, place_in_file};
 use crate::text::diagnostics::{Diagnostic, Location, Related};
 
-/// The diagnostic of a finding, at its place in `tree`.
+/// Converts a finding into a diagnostic, with its position in `tree`.
 pub(crate) fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
     let locate = |spot: &FindingLocation| -> Option<Location> {
         match spot {
@@ -34,7 +34,7 @@ pub(crate) fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
     }
 }
 
-/// Sets which of several files a diagnostic is in, and where in it.
+/// Converts positions in the composed document into positions in one of `files`.
 pub(crate) fn in_files(files: &[SourceFile], mut diagnostic: Diagnostic) -> Diagnostic {
     let name = |file: usize| files.get(file).filter(|_| file > 0).map(|file| file.name.clone());
     if let Some(location) = &mut diagnostic.location {
@@ -50,7 +50,7 @@ pub(crate) fn in_files(files: &[SourceFile], mut diagnostic: Diagnostic) -> Diag
     diagnostic
 }
 
-/// That a file of `bytes` bytes is too large, if it is.
+/// Returns an error if a file of `bytes` bytes is too large.
 pub(crate) fn check_size(bytes: usize) -> Result<(), Box<Diagnostic>> {
     if bytes <= MAX_FILE_BYTES {
         return Ok(());
@@ -60,7 +60,7 @@ pub(crate) fn check_size(bytes: usize) -> Result<(), Box<Diagnostic>> {
     Err(Box::new(too_large(message)))
 }
 
-/// A pipeline that is too large, alone or with the files that it includes.
+/// The diagnostic of a pipeline that is too large, alone or with the files that it includes.
 pub(crate) fn too_large(message: String) -> Diagnostic {
     let finding = Finding::value("file-too-large", &Path::default(), message)
         .help("keep data and long scripts in files of the repository");

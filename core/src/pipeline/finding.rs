@@ -1,26 +1,26 @@
-//! Findings of checks, before their places in the text are looked up.
+//! Findings of checks, before their positions in the text are known.
 
 use std::fmt::{self, Write as _};
 use std::rc::Rc;
 
 use crate::text::diagnostics::{Location, Severity};
 
-/// How many mistakes, and how many warnings, of one file are shown.
+/// Maximum number of errors, and of warnings, that are reported for one file.
 pub(crate) const MAX_FINDINGS: usize = 200;
 
-/// One step down into a document.
+/// One step of a path: a key of a mapping, or an index of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Segment {
     Key(Rc<str>),
     Index(usize),
 }
 
-/// A place in a document's structure. Paths share their beginnings, so that one for each value of a document costs little.
+/// A path in a document. Paths share their prefixes, so that they are cheap to extend.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Path(Option<Rc<TaskOutcome>>);
+pub(crate) struct Path(Option<Rc<PathStep>>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct TaskOutcome {
+struct PathStep {
     parent: Path,
     segment: Segment,
 }
@@ -38,7 +38,7 @@ impl Path {
 
     /// The path one step further down.
     pub(crate) fn with(&self, segment: Segment) -> Self {
-        Self(Some(Rc::new(TaskOutcome { parent: self.clone(), segment })))
+        Self(Some(Rc::new(PathStep { parent: self.clone(), segment })))
     }
 
     /// The last step; `None` for the document itself.
@@ -46,12 +46,12 @@ impl Path {
         self.0.as_ref().map(|step| &step.segment)
     }
 
-    /// How many steps it has.
+    /// The number of steps.
     pub(crate) fn depth(&self) -> usize {
         self.upwards().count()
     }
 
-    /// Its steps from the document down.
+    /// The steps, outermost first.
     pub(crate) fn segments(&self) -> Vec<&Segment> {
         let mut segments: Vec<&Segment> = self.upwards().collect();
         segments.reverse();
@@ -62,7 +62,7 @@ impl Path {
         std::iter::successors(self.0.as_deref(), |step| step.parent.0.as_deref()).map(|step| &step.segment)
     }
 
-    /// How a message names this place: its key, or an item of a key.
+    /// Its name in messages: a key, or an item of a key.
     pub(crate) fn label(&self) -> String {
         let key = self.upwards().find_map(|segment| match segment {
             Segment::Key(key) => Some(key),
@@ -77,7 +77,7 @@ impl Path {
     }
 }
 
-/// The place of a value while it is read. It lies on the stack, and becomes a [`Path`] only where something is found.
+/// The path of a value being read. It lives on the stack, and becomes a [`Path`] only for a finding.
 #[derive(Clone, Copy)]
 pub(crate) struct Trail<'a>(Option<(&'a Trail<'a>, TrailStep<'a>)>);
 
@@ -91,12 +91,12 @@ impl<'a> Trail<'a> {
     /// The document itself.
     pub(crate) const ROOT: Self = Self(None);
 
-    /// The place one mapping key further down.
+    /// The path one mapping key further down.
     pub(crate) fn key(&'a self, key: &'a str) -> Self {
         Self(Some((self, TrailStep::Key(key))))
     }
 
-    /// The place one list item further down.
+    /// The path one list item further down.
     pub(crate) fn index(&'a self, index: usize) -> Self {
         Self(Some((self, TrailStep::Index(index))))
     }
@@ -106,7 +106,7 @@ impl<'a> Trail<'a> {
         self.0.is_none()
     }
 
-    /// The same as a path.
+    /// Converts it into a [`Path`].
     pub(crate) fn path(&self) -> Path {
         match self.0 {
             None => Path::default(),
@@ -138,27 +138,27 @@ impl fmt::Display for Path {
     }
 }
 
-/// Which text of a path's place is meant.
+/// Which part of a path's entry is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// The key that leads there; the value where a list item leads there.
+    /// The key; the value if it is an item of a list.
     Key,
-    /// What is written there.
+    /// The value.
     Value,
 }
 
-/// Where a finding, or something related to it, is.
+/// The location of a finding or of related information.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FindingLocation {
-    /// In the structure; the position is looked up later.
+    /// At a path, whose position is looked up later.
     At(Path, Part),
-    /// In a text of the structure: its first character, counted from 0, and how many.
+    /// Within the text at a path: the first character, counted from 0, and the number of characters.
     Within(Path, usize, usize),
-    /// In the text already.
+    /// At a known position.
     Text(Path, Location),
 }
 
-/// One mistake or oddity.
+/// An error or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     pub(crate) severity: Severity,
@@ -170,35 +170,35 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    /// An error about `spot`.
+    /// Creates an error at `spot`.
     pub(crate) fn error(code: &'static str, spot: FindingLocation, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { severity: Severity::Error, code, message, spot, help: None, related: Vec::new() }
     }
 
-    /// An error about what is written at `path`.
+    /// Creates an error about the value at `path`.
     pub(crate) fn value(code: &'static str, path: &Path, message: impl Into<String>) -> Self {
         Self::error(code, FindingLocation::At(path.clone(), Part::Value), message)
     }
 
-    /// An error about the key that leads to `path`.
+    /// Creates an error about the key at `path`.
     pub(crate) fn key(code: &'static str, path: &Path, message: impl Into<String>) -> Self {
         Self::error(code, FindingLocation::At(path.clone(), Part::Key), message)
     }
 
-    /// The same, as a warning.
+    /// Turns it into a warning.
     pub(crate) fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }
 
-    /// The same, with advice.
+    /// Adds advice.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// The same, with advice when there is some.
+    /// Adds advice, if any.
     pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
         if help.is_some() {
             self.help = help;
@@ -206,14 +206,14 @@ impl Finding {
         self
     }
 
-    /// The same, pointing at another place too.
+    /// Adds a related location.
     pub(crate) fn related(mut self, message: impl Into<String>, spot: FindingLocation) -> Self {
         self.related.push((message.into(), spot));
         self
     }
 }
 
-/// What is wrong with a single value, wherever it is.
+/// An error in a single value, without its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) code: &'static str,
@@ -232,13 +232,13 @@ impl Fault {
         self
     }
 
-    /// The finding this is at `path`.
+    /// Converts it into a finding at `path`.
     pub(crate) fn at(self, path: &Path) -> Finding {
         Finding::value(self.code, path, format!("{} {}", path.label(), self.message)).maybe_help(self.help)
     }
 }
 
-/// `text` as a message may quote it: one line, not longer than a reader wants.
+/// Quotes `text` for a message: one line, shortened to 60 characters.
 pub(crate) fn quoted(text: &str) -> String {
     const MAX_CHARS: usize = 60;
     let mut out: String = text
@@ -252,7 +252,7 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("`{out}`")
 }
 
-/// Keeps the first findings of each severity, and adds one with the number of those left out.
+/// Keeps the first [`MAX_FINDINGS`] findings of each severity, and adds one with the number of the others.
 pub(crate) fn keep_first(findings: &mut Vec<Finding>) {
     let (mut errors, mut warnings, before) = (0_usize, 0_usize, findings.len());
     findings.retain(|finding| {

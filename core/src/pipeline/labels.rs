@@ -1,19 +1,19 @@
-//! Labels of workers, and what jobs demand of them.
+//! Labels of workers, and the labels that jobs require.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 pub use crate::pipeline::is_label;
 
-/// Labels by name: those that a worker has, or those that a job's worker must have.
+/// Labels by name: those of a worker, or those that a job requires.
 pub type Labels = BTreeMap<String, String>;
 
-/// Whether a worker with the labels `has` may run what demands `demands`. A job without demands runs anywhere.
+/// Whether a worker with the labels `has` may run a job that requires `demands`. A job without required labels runs anywhere.
 #[must_use]
 pub fn fits(demands: &Labels, has: &Labels) -> bool {
     demands.iter().all(|(name, value)| has.get(name) == Some(value))
 }
 
-/// One text for each set of labels, `arch=arm64,gpu=true`: the name of the queue that jobs with these demands wait in.
+/// The name of the queue for jobs that require these labels, such as `arch=arm64,gpu=true`.
 #[must_use]
 pub fn queue_name(demands: &Labels) -> String {
     let mut name = String::new();
@@ -24,19 +24,19 @@ pub fn queue_name(demands: &Labels) -> String {
     name
 }
 
-/// The labels of a queue's name.
+/// Parses the labels of a queue's name.
 ///
 /// # Errors
-/// The text is none, in words.
+/// Returns a message if the text is not such a name.
 pub fn parse(text: &str) -> Result<Labels, String> {
     let mut labels = Labels::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (name, value) =
-            part.split_once('=').ok_or_else(|| format!("`{part}` is no label; write `name=value`"))?;
+            part.split_once('=').ok_or_else(|| format!("`{part}` is not a label; write `name=value`"))?;
         for one in [name, value] {
             if !is_label(one) {
                 return Err(format!(
-                    "`{one}` is no part of a label; use 1 to 63 letters, digits and `_ - .`"
+                    "`{one}` is not a valid name or value of a label; use 1 to 63 letters, digits and `_ - .`"
                 ));
             }
         }

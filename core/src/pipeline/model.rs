@@ -1,4 +1,4 @@
-//! The model of a pipeline: checked, `defaults` merged, one spelling for each thing.
+//! The normalized model of a checked pipeline, with `defaults` applied.
 
 mod artifacts;
 mod file;

@@ -1,11 +1,13 @@
-//! The spelling of names, images, globs and paths.
+//! Checks names, images, globs and paths.
+
+use std::borrow::Cow;
 
 use super::finding::{Fault, quoted};
 
-/// How long the name of a pipeline, stage or job may be, in bytes.
+/// Maximum length of the name of a pipeline, stage or job, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
-/// How long the name of a variable may be, in bytes.
+/// Maximum length of the name of a variable, in bytes.
 const MAX_VARIABLE_NAME_BYTES: usize = 128;
 
 /// Checks the name of a pipeline, a stage or a job.
@@ -13,15 +15,15 @@ pub(crate) fn check_name(name: &str) -> Result<(), Fault> {
     let rule =
         "names are 1 to 100 letters, digits, spaces and `_ - . : / +`, and start with a letter or a digit";
     let bad = |what: String| Err(Fault::new("bad-name", what).help(rule));
-    let inner = |c: char| c.is_ascii_alphanumeric() || " _-.:/+".contains(c);
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | ':' | '/' | '+');
     if name.is_empty() {
         return bad("is an empty name".to_owned());
     }
     if name.len() > MAX_NAME_BYTES {
         return bad(format!("is a name of {} bytes, and {MAX_NAME_BYTES} is the limit", name.len()));
     }
-    if let Some(odd) = name.chars().find(|c| !inner(*c)) {
-        return bad(format!("is the name {}, which holds {}", quoted(name), quoted(&odd.to_string())));
+    if let Some(invalid) = name.chars().find(|c| !inner(*c)) {
+        return bad(format!("is the name {}, which holds {}", quoted(name), quoted(&invalid.to_string())));
     }
     if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return bad(format!("is the name {}, which starts with a sign or a space", quoted(name)));
@@ -51,32 +53,25 @@ pub(crate) fn check_variable_name(name: &str) -> Result<(), Fault> {
         .help("use letters, digits and `_`, not starting with a digit, at most 128 in all"))
 }
 
-/// Checks an image reference whose `${NAME}` references, if any, may stand for anything.
+/// Checks an image reference; its `${NAME}` references may have any value.
 pub(crate) fn check_image(image: &str) -> Result<(), Fault> {
     let bad = |why: &str| {
         Fault::new("bad-image", format!("is not an image reference: {}: {why}", quoted(image)))
             .help("write `name:tag`, such as `rust:1.95` or `registry.example.com/team/app:2`")
     };
-    let mut filled = String::with_capacity(image.len());
-    let mut rest = image;
-    while let Some((before, after)) = rest.split_once("${") {
-        filled.push_str(before);
-        filled.push('x');
-        rest = after.split_once('}').map_or("", |(_, after)| after);
-    }
-    filled.push_str(rest);
+    let filled = fill_references(image);
     if filled.is_empty() {
         return Err(bad("it is empty"));
     }
     if filled.len() > 500 {
         return Err(bad("it is longer than 500 characters"));
     }
-    if filled.contains(char::is_whitespace) {
+    if filled.bytes().any(|b| !b.is_ascii_graphic()) && filled.contains(char::is_whitespace) {
         return Err(bad("it holds a space"));
     }
     let (named, digest) = match filled.split_once('@') {
         Some((named, digest)) => (named, Some(digest)),
-        None => (filled.as_str(), None),
+        None => (filled.as_ref(), None),
     };
     if let Some(digest) = digest {
         let hex = digest.strip_prefix("sha256:");
@@ -92,39 +87,56 @@ pub(crate) fn check_image(image: &str) -> Result<(), Fault> {
         None => (named, None),
     };
     if let Some(tag) = tag {
-        let inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         if tag.is_empty() || tag.len() > 128 || !tag.chars().all(inner) || tag.starts_with(['.', '-']) {
             return Err(bad("a tag is 1 to 128 letters, digits, `_`, `.` and `-`"));
         }
     }
-    let mut parts: Vec<&str> = repository.split('/').collect();
+    let mut parts = repository.split('/');
     let is_registry = |part: &str| part.contains(['.', ':']) || part == "localhost";
-    if parts.len() > 1 && is_registry(parts[0]) {
-        let (host, port) = parts[0].split_once(':').unwrap_or((parts[0], "1"));
+    let first = repository.split_once('/').map(|(first, _)| first);
+    if let Some(first) = first.filter(|first| is_registry(first)) {
+        let (host, port) = first.split_once(':').unwrap_or((first, "1"));
         let host_good =
             !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
         if !host_good || (port != "x" && port.parse::<u16>().is_err()) {
-            return Err(bad("the registry before the first `/` is no host name"));
+            return Err(bad("the registry before the first `/` is not a host name"));
         }
-        parts.remove(0);
+        parts.next();
     }
     for part in parts {
         if part.is_empty() {
             return Err(bad("a part of its name is empty"));
         }
-        if part.chars().any(|c| c.is_ascii_uppercase()) {
+        if part.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(bad("image names are lower case"));
         }
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        let inner = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
         let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        if !part.chars().all(inner) || !part.starts_with(edge) || !part.ends_with(edge) {
+        if !part.bytes().all(inner) || !part.starts_with(edge) || !part.ends_with(edge) {
             return Err(bad("names are lower-case letters and digits, joined by `.`, `_` or `-`"));
         }
     }
     Ok(())
 }
 
-/// Checks a name that a container is reached by.
+/// An image reference with `x` for each `${NAME}`.
+fn fill_references(image: &str) -> Cow<'_, str> {
+    if !image.contains("${") {
+        return Cow::Borrowed(image);
+    }
+    let mut filled = String::with_capacity(image.len());
+    let mut rest = image;
+    while let Some((before, after)) = rest.split_once("${") {
+        filled.push_str(before);
+        filled.push('x');
+        rest = after.split_once('}').map_or("", |(_, after)| after);
+    }
+    filled.push_str(rest);
+    Cow::Owned(filled)
+}
+
+/// Checks a host name of a container.
 pub(crate) fn check_host(name: &str) -> Result<(), Fault> {
     let edge = |c: char| c.is_ascii_alphanumeric();
     let good = name.len() <= 63
@@ -180,7 +192,7 @@ pub(crate) fn check_inside(glob: &str) -> Result<(), Fault> {
     check_glob(glob)
 }
 
-/// Whether a path has a `..` in it; also one that comes back, which no reader should have to work out.
+/// Whether a path contains `..`, even if it stays inside.
 pub(crate) fn climbs_out(path: &str) -> bool {
     path.split(['/', '\\', '{', '}', ',']).any(|part| part == "..")
 }

@@ -24,26 +24,26 @@ pub struct ParsedPipeline {
 /// Reads and checks a pipeline file.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the file; warnings are among them.
+/// Returns all diagnostics in file order, warnings included.
 pub fn parse(source: &str) -> Result<Pipeline, Vec<Diagnostic>> {
     parse_with_warnings(source).map(|parsed| parsed.pipeline)
 }
 
-/// Reads and checks a pipeline file, and keeps the warnings about one that is accepted.
+/// Reads and checks a pipeline file; a valid one is returned with its warnings.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the file; warnings are among them.
+/// Returns all diagnostics in file order, warnings included.
 pub fn parse_with_warnings(source: &str) -> Result<ParsedPipeline, Vec<Diagnostic>> {
     check_tree(&mut read_tree(source)?)
 }
 
-/// The document of a file.
+/// Reads the document of a file.
 pub(crate) fn read_tree(source: &str) -> Result<Tree, Vec<Diagnostic>> {
     check_size(source.len()).map_err(|diagnostic| vec![*diagnostic])?;
     build(source).map_err(|finding| vec![place(&finding, None)])
 }
 
-/// The pipeline of a document, in which templates are then written out; else everything that is wrong with it.
+/// Merges templates into a document, and returns its pipeline, or all diagnostics.
 pub(crate) fn check_tree(tree: &mut Tree) -> Result<ParsedPipeline, Vec<Diagnostic>> {
     let mut findings = std::mem::take(&mut tree.findings);
     tree.root = tree.root.as_ref().map(|root| templates::apply(root, &mut findings));
@@ -68,7 +68,7 @@ pub(crate) fn check_tree(tree: &mut Tree) -> Result<ParsedPipeline, Vec<Diagnost
     keep_first(&mut findings);
     let mut diagnostics: Vec<Diagnostic> =
         findings.iter().map(|finding| place(finding, Some(tree))).collect();
-    // One mistake under an anchor shows up wherever the anchor is used.
+    // An error under an anchor is found once for each alias.
     let mut seen = HashSet::new();
     diagnostics.retain(|d| seen.insert((d.location, d.code.clone(), d.message.clone())));
     diagnostics.sort_by_key(|d| d.location);

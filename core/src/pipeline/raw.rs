@@ -1,5 +1,5 @@
-//! A pipeline file as users write it, before any check: records of typed fields, each of which is absent, invalid or set. The JSON
-//! Schema is made from the same records.
+//! A pipeline file before any check: records of typed fields, each of which is absent, invalid or set. The JSON Schema is generated
+//! from the same records.
 
 pub(crate) mod alternatives;
 pub(crate) mod collections;

@@ -1,6 +1,7 @@
-//! YAML documents with positions: the tree, what builds it from a text, and what writes it.
+//! YAML documents with positions: tree, builder and writer.
 
 mod builder;
+mod input;
 pub(crate) mod limits;
 pub(crate) mod tree;
 pub(crate) mod writer;

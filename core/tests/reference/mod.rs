@@ -1,7 +1,7 @@
 //! The examples of docs/pipeline-reference.md, as whole files. Other packages' tests include this file too.
 
 /// The `yaml` blocks of the reference. Those marked `yaml job` hold the keys of one job, those marked `yaml
-/// top` hold top-level keys beside a job; the others are whole files.
+/// top` hold top-level keys of a file with one job; the others are whole files.
 pub fn examples() -> Vec<(String, String)> {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/pipeline-reference.md"))
         .unwrap();

@@ -37,7 +37,7 @@ pub(crate) fn check_artifacts(raw: &RawArtifacts, path: &Path, findings: &mut Di
         }
     }
     match &raw.paths {
-        // Reports are read by themselves.
+        // `reports` does not require `paths`.
         Field::Absent if !raw.reports.is_absent() => {}
         Field::Absent => findings.push(
             Finding::key("missing-key", path, "`artifacts` has no `paths`")

@@ -1,4 +1,4 @@
-//! What all checks share: the findings so far, and values that stand in many places.
+//! Shared by all checks: the sink for findings, and checks of variables and globs.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,12 @@ use crate::text::suggest::Suggestions;
 
 pub(crate) const MAX_TIMEOUT_S: u64 = 30 * 86_400;
 
-/// What the rules gather.
+/// Collects findings.
 #[derive(Default)]
 pub(crate) struct DiagnosticSink {
     pub(crate) list: Vec<Finding>,
     pub(crate) suggestions: Suggestions,
-    /// What is wrong with conditions that were looked at: jobs that share rules have the same ones.
+    /// Faults of checked conditions, as jobs with shared rules have the same conditions.
     conditions: HashMap<String, Option<condition::Fault>>,
 }
 
@@ -28,7 +28,7 @@ impl DiagnosticSink {
         self.list.push(finding);
     }
 
-    /// What is wrong with a condition, if anything is.
+    /// Checks a condition, and returns its fault.
     pub(crate) fn condition(&mut self, text: &str) -> Option<condition::Fault> {
         if let Some(known) = self.conditions.get(text) {
             return known.clone();
@@ -38,14 +38,14 @@ impl DiagnosticSink {
         fault
     }
 
-    /// Adds a fault of the value at `path`, if there is one.
+    /// Adds the fault of the value at `path`, if any.
     pub(crate) fn check(&mut self, result: Result<(), Fault>, path: impl FnOnce() -> Path) {
         if let Err(fault) = result {
             self.list.push(fault.at(&path()));
         }
     }
 
-    /// Adds a fault of the key that leads to `path`, if there is one.
+    /// Adds the fault of the key at `path`, if any.
     pub(crate) fn check_key(&mut self, result: Result<(), Fault>, path: impl FnOnce() -> Path) {
         if let Err(fault) = result {
             let path = path();
@@ -55,7 +55,7 @@ impl DiagnosticSink {
     }
 }
 
-/// A job's place and name, known even where the rest of it could not be read.
+/// A job's path and name, known even if the job is invalid.
 pub(crate) struct KnownJob<'a> {
     pub(crate) path: Path,
     pub(crate) name: Option<&'a str>,
@@ -66,21 +66,21 @@ pub(crate) fn job_label(job: &KnownJob<'_>) -> String {
     job.name.map_or_else(|| "this job".to_owned(), |name| format!("the job {}", quoted(name)))
 }
 
-/// Checks variables and gives them in file order.
+/// Checks variables and returns them in file order. `path` is computed only for a finding.
 pub(crate) fn variables(
     entries: Option<&NamedValues<Text>>,
-    path: &Path,
+    path: impl Fn() -> Path,
     findings: &mut DiagnosticSink,
 ) -> IndexMap<String, String> {
     const MAX_VALUE_BYTES: usize = 32 << 10;
     let entries = entries.map_or(&[][..], |entries| entries.0.as_slice());
     let mut variables = IndexMap::with_capacity(entries.len());
     for (name, value) in entries {
-        findings.check_key(names::check_variable_name(name), || path.key(name));
+        findings.check_key(names::check_variable_name(name), || path().key(name));
         if value.0.len() > MAX_VALUE_BYTES {
             let message = format!("the value of `{name}` is longer than 32 KiB");
             findings.push(
-                Finding::value("out-of-range", &path.key(name), message)
+                Finding::value("out-of-range", &path().key(name), message)
                     .help("put it into a file of the repository"),
             );
         }

@@ -1,4 +1,4 @@
-//! The spelling of cron expressions: five fields, or a name such as `@daily`.
+//! Checks cron expressions: five fields, or a name such as `@daily`.
 
 use crate::pipeline::finding::{Fault, quoted};
 
@@ -42,7 +42,7 @@ pub(crate) fn check(expression: &str) -> Result<(), Fault> {
     for (field, rule) in fields.iter().zip(&RULES) {
         values.push(field_values(field, rule).map_err(bad)?);
     }
-    // A day that no month has, such as 31 2, would never come. Day of week is an alternative when it is given.
+    // A day that no month has, such as `31 2`, never matches. A day of the week is an alternative.
     let longest = |month: u32| [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month as usize - 1];
     let comes = values[3].iter().any(|month| values[2].iter().any(|day| *day <= longest(*month)));
     if fields[4] == "*" && !comes {
@@ -52,7 +52,7 @@ pub(crate) fn check(expression: &str) -> Result<(), Fault> {
     crate::time::cron::parse(expression).map(drop).map_err(bad)
 }
 
-/// The values a field stands for.
+/// The values that a field matches.
 fn field_values(field: &str, rule: &FieldRule) -> Result<Vec<u32>, String> {
     let called = rule.called;
     let number = |text: &str| -> Result<u32, String> {

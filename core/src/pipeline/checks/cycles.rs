@@ -1,42 +1,42 @@
-//! Finds rings of jobs that wait for each other, in time linear in jobs and needs and without recursion.
+//! Finds cycles of needs, in time linear in jobs and needs and without recursion.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
-/// One ring for each knot of jobs that wait for each other: the shortest through the knot's first job,
-/// starting with that job. `edges[job]` are the jobs it needs.
+/// Returns one cycle for each strongly connected component: the shortest through its first job, starting with that job.
+/// `edges[job]` are the jobs it needs.
 pub(crate) fn find(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
-    let knots = components(edges);
+    let component_of = components(edges);
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); edges.len()];
-    for (job, knot) in knots.iter().enumerate() {
-        members[*knot].push(job);
+    for (job, component) in component_of.iter().enumerate() {
+        members[*component].push(job);
     }
-    let mut rings: Vec<Vec<usize>> = members
+    let mut cycles: Vec<Vec<usize>> = members
         .iter()
-        .filter(|knot| knot.len() > 1)
-        .map(|knot| shortest_ring(edges, &knots, knot[0]))
+        .filter(|component| component.len() > 1)
+        .map(|component| shortest_cycle(edges, &component_of, component[0]))
         .collect();
-    rings.sort_unstable();
-    rings
+    cycles.sort_unstable();
+    cycles
 }
 
-/// The shortest way from `start` back to itself within its knot.
-fn shortest_ring(edges: &[Vec<usize>], knots: &[usize], start: usize) -> Vec<usize> {
-    let mut came_from = HashMap::new();
+/// The shortest cycle through `start` within its component.
+fn shortest_cycle(edges: &[Vec<usize>], component_of: &[usize], start: usize) -> Vec<usize> {
+    let mut predecessors = HashMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(job) = queue.pop_front() {
-        for next in edges[job].iter().copied().filter(|next| knots[*next] == knots[start]) {
+        for next in edges[job].iter().copied().filter(|next| component_of[*next] == component_of[start]) {
             if next == start {
-                let mut ring = vec![job];
+                let mut cycle = vec![job];
                 let mut at = job;
-                while let Some(before) = came_from.get(&at) {
+                while let Some(before) = predecessors.get(&at) {
                     at = *before;
-                    ring.push(at);
+                    cycle.push(at);
                 }
-                ring.reverse();
-                return ring;
+                cycle.reverse();
+                return cycle;
             }
-            if let Entry::Vacant(unseen) = came_from.entry(next) {
+            if let Entry::Vacant(unseen) = predecessors.entry(next) {
                 unseen.insert(job);
                 queue.push_back(next);
             }
@@ -45,7 +45,7 @@ fn shortest_ring(edges: &[Vec<usize>], knots: &[usize], start: usize) -> Vec<usi
     vec![start]
 }
 
-/// Tarjan's strongly connected components; the result names each node's component.
+/// Tarjan's algorithm: returns the strongly connected component of each node.
 fn components(edges: &[Vec<usize>]) -> Vec<usize> {
     const UNVISITED: usize = usize::MAX;
     let mut order = vec![UNVISITED; edges.len()];
@@ -117,8 +117,8 @@ mod tests {
         let chain: Vec<Vec<usize>> =
             (0..100_000_usize).map(|n| n.checked_sub(1).into_iter().collect()).collect();
         assert!(find(&chain).is_empty());
-        let mut ring = chain;
-        ring[0] = vec![99_999];
-        assert_eq!(find(&ring)[0].len(), 100_000);
+        let mut cycle = chain;
+        cycle[0] = vec![99_999];
+        assert_eq!(find(&cycle)[0].len(), 100_000);
     }
 }

@@ -1,4 +1,4 @@
-//! Checks which jobs' artifacts a job asks for: it must wait for them, or they may not be there yet.
+//! Checks `dependencies`: a job must wait for each job whose artifacts it downloads.
 
 use std::collections::HashMap;
 
@@ -33,15 +33,15 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
             let Some(target) = by_name.get(name).copied() else {
                 let names = known.iter().filter_map(|job| job.name).filter(|name| Some(*name) != job.name);
                 let help = findings.suggestions.did_you_mean(name, names);
-                let words = format!("there is no job {} to take artifacts from", quoted(name));
-                findings.push(Finding::value("unknown-dependency", &path, words).maybe_help(help));
+                let message = format!("there is no job {} to download artifacts from", quoted(name));
+                findings.push(Finding::value("unknown-dependency", &path, message).maybe_help(help));
                 continue;
             };
             let is_awaited = match raw.needs.get() {
                 Some(needs) => needs.0.iter().any(|need| need.job == name),
                 None => matches!((stage_of[at], stage_of[target]), (Some(own), Some(theirs)) if theirs < own),
             };
-            // A stage that is wrong has been told of.
+            // An invalid stage is reported elsewhere.
             let is_known =
                 raw.needs.get().is_some() || (stage_of[at].is_some() && stage_of[target].is_some());
             if is_known && !is_awaited {
@@ -50,13 +50,13 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
                 } else {
                     format!("name {} under `needs`, or remove it here", quoted(name))
                 };
-                let words = format!(
-                    "{} does not wait for {}, whose artifacts it asks for",
+                let message = format!(
+                    "{} does not wait for {}, whose artifacts it downloads",
                     job_label(job),
                     quoted(name)
                 );
                 findings.push(
-                    Finding::value("dependency-not-awaited", &path, words)
+                    Finding::value("dependency-not-awaited", &path, message)
                         .help(help)
                         .related("the job", FindingLocation::At(known[target].path.clone(), Part::Key)),
                 );

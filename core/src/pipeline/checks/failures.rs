@@ -9,7 +9,7 @@ use crate::pipeline::raw::job_parts::RawAllowFailure;
 use crate::pipeline::raw::retry::RawRetry;
 use crate::pipeline::raw::scalars::Flag;
 
-/// Which failures are allowed: all of them, or these exit codes.
+/// Returns whether all failures are tolerated, and the tolerated exit codes.
 pub(crate) fn allowed(raw: &Either<Flag, RawAllowFailure>) -> (bool, Vec<i32>) {
     match raw {
         Either::Short(flag) => (flag.0, Vec::new()),
@@ -35,7 +35,7 @@ pub(crate) fn check_allowed(
     }
 }
 
-/// How many more times a job is tried, and after what.
+/// Returns the number of retries, and the failures to retry after.
 pub(crate) fn retry(raw: &RawRetry) -> (u32, RetryFor) {
     let kinds = raw.when.get().map_or(&[][..], |kinds| kinds.0.as_slice());
     let exit_codes = raw.exit_codes.get().map_or(&[][..], |codes| codes.0.as_slice());
@@ -46,12 +46,12 @@ pub(crate) fn retry(raw: &RawRetry) -> (u32, RetryFor) {
     (raw.max.get().map_or(1, |max| max.0), retry_for)
 }
 
-/// Lists without a value would mean the opposite of what they look like.
+/// Rejects empty lists, which would match every failure.
 pub(crate) fn check_retry(raw: &RawRetry, path: &Path, findings: &mut DiagnosticSink) {
     let path = path.key("retry");
     let empty = |key: &str| {
-        Finding::value("empty-list", &path.key(key), format!("`{key}` is empty, so it narrows nothing"))
-            .help(format!("remove `{key}` to try again after every failure, or `retry` to never do"))
+        Finding::value("empty-list", &path.key(key), format!("`{key}` is empty, so it matches every failure"))
+            .help(format!("remove `{key}` to retry after every failure, or `retry` to never retry"))
     };
     if raw.when.get().is_some_and(|kinds| kinds.0.is_empty()) {
         findings.push(empty("when"));

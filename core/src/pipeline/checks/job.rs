@@ -19,12 +19,12 @@ use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::raw::script::Script;
 use crate::pipeline::references;
 
-/// How many variants a job's matrix may have.
+/// Maximum number of variants of one job.
 const MAX_VARIANTS: usize = 256;
 
 const DEFAULT_TIMEOUT_S: u64 = 3_600;
 
-/// The least memory that the Docker engine accepts for a container.
+/// The minimum memory that Docker accepts for a container.
 const MIN_MEMORY: u64 = 6 << 20;
 
 const MAX_MEMORY: u64 = 64 << 40;
@@ -35,10 +35,10 @@ pub(crate) struct PipelineContext<'a> {
     pub(crate) defaults: &'a RawDefaults,
 }
 
-/// Checks `defaults` by itself, once, rather than in each job that inherits from it.
+/// Checks `defaults` once, instead of in each job that inherits from it.
 pub(crate) fn defaults(raw: &RawDefaults, findings: &mut DiagnosticSink) {
     let path = Path::default().key("defaults");
-    variables(raw.variables.get(), &path.key("variables"), findings);
+    variables(raw.variables.get(), || path.key("variables"), findings);
     if let Some(image) = raw.image.get() {
         findings.check(image_spelling(&image.0), || path.key("image"));
     }
@@ -56,7 +56,7 @@ pub(crate) fn defaults(raw: &RawDefaults, findings: &mut DiagnosticSink) {
     surroundings::labels(raw.runs_on.get(), &path.key("runs_on"), findings);
 }
 
-/// Checks a job and gives its normalised form.
+/// Checks a job, and returns its model.
 pub(crate) fn job(
     name: &str,
     stage: &str,
@@ -67,7 +67,7 @@ pub(crate) fn job(
 ) -> Job {
     let defaults = around.defaults;
     check_script(name, raw, path, findings);
-    let own = variables(raw.variables.get(), &path.key("variables"), findings);
+    let own = variables(raw.variables.get(), || path.key("variables"), findings);
     let mut all = IndexMap::with_capacity(own.len());
     let inherited = defaults.variables.get().map_or(&[][..], |entries| entries.0.as_slice());
     all.extend(inherited.iter().map(|(name, value)| (name.clone(), value.0.clone())));
@@ -93,13 +93,17 @@ pub(crate) fn job(
     let (allow_failure, allow_exit_codes) =
         raw.allow_failure.get().or(defaults.allow_failure.get()).map(allowed).unwrap_or_default();
     let rules = rules::rules(raw, path, findings);
-    let mut names: HashSet<&str> =
-        all.keys().chain(matrix.keys()).chain(around.variables.keys()).map(String::as_str).collect();
-    names.extend(rules.iter().flat_map(|rule| rule.variables.keys()).map(String::as_str));
-    let surroundings = surroundings::surroundings(name, raw, path, defaults, &names, findings);
+    let names = || -> HashSet<&str> {
+        let ruled = rules.iter().flat_map(|rule| rule.variables.keys());
+        let names = all.keys().chain(matrix.keys()).chain(around.variables.keys()).chain(ruled);
+        names.map(String::as_str).collect()
+    };
+    let surroundings = surroundings::surroundings(name, raw, path, defaults, names, findings);
     let mut runs_on =
         surroundings::labels(defaults.runs_on.get(), &Path::default(), &mut DiagnosticSink::default());
-    runs_on.extend(surroundings::labels(raw.runs_on.get(), &path.key("runs_on"), findings));
+    if let own @ Some(_) = raw.runs_on.get() {
+        runs_on.extend(surroundings::labels(own, &path.key("runs_on"), findings));
+    }
     let lines = |script: Option<&Script>| script.map(|script| script.0.clone()).unwrap_or_default();
     let mut script = lines(raw.before_script.get().or(defaults.before_script.get()));
     script.extend(lines(raw.script.get()));
@@ -144,7 +148,7 @@ pub(crate) fn job(
 fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut DiagnosticSink) {
     match &raw.script {
         Field::Invalid => {}
-        // Its template is missing, and with it what it would have.
+        // The missing template, which is reported, may have the script.
         Field::Absent if !raw.extends.is_absent() => {}
         Field::Absent => findings.push(
             Finding::key("missing-key", path, format!("the job {} has no `script`", quoted(name)))
@@ -167,8 +171,8 @@ fn matrix(
     variables: &IndexMap<String, String>,
     findings: &mut DiagnosticSink,
 ) -> IndexMap<String, Vec<String>> {
-    let path = path.key("matrix");
     let Some(entries) = raw.matrix.get() else { return IndexMap::new() };
+    let path = path.key("matrix");
     let mut matrix = IndexMap::with_capacity(entries.0.len());
     for (key, values) in &entries.0 {
         let at = path.key(key);
@@ -220,9 +224,8 @@ fn image(
     matrix: &IndexMap<String, Vec<String>>,
     findings: &mut DiagnosticSink,
 ) -> String {
-    let (image, at) = match (&raw.image, &around.defaults.image) {
-        (Field::Set(image), _) => (&image.0, path.key("image")),
-        (Field::Absent, Field::Set(image)) => (&image.0, Path::default().key("defaults").key("image")),
+    let image = match (&raw.image, &around.defaults.image) {
+        (Field::Set(image), _) | (Field::Absent, Field::Set(image)) => &image.0,
         (Field::Absent, Field::Absent) if !raw.extends.is_absent() => return String::new(),
         (Field::Absent, Field::Absent) => {
             findings.push(
@@ -234,8 +237,9 @@ fn image(
         (Field::Invalid, _) | (Field::Absent, Field::Invalid) => return String::new(),
     };
     let own = !raw.image.is_absent();
+    let at = || if own { path.key("image") } else { Path::default().key("defaults").key("image") };
     if own {
-        findings.check(image_spelling(image), || at.clone());
+        findings.check(image_spelling(image), at);
     }
     let ruled = || {
         let rules = raw.rules.get().map_or(&[][..], |rules| rules.0.as_slice());
@@ -260,7 +264,7 @@ fn image(
                 quoted(name),
                 quoted(reference)
             );
-            let mut finding = Finding::value("unknown-reference", &at, message).maybe_help(help);
+            let mut finding = Finding::value("unknown-reference", &at(), message).maybe_help(help);
             if !own {
                 finding = finding.related("for this job", FindingLocation::At(path.clone(), Part::Key));
             }

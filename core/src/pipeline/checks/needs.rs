@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::context::{DiagnosticSink, KnownJob, job_label};
 use super::cycles;
 use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, quoted};
+use crate::pipeline::raw::needs::Need;
 
-/// Checks what jobs wait for.
+/// Checks the needs of all jobs.
 pub(crate) fn needs(
     known: &[KnownJob<'_>],
     stage_of: &[Option<usize>],
@@ -23,9 +24,9 @@ pub(crate) fn needs(
     for (at, job) in known.iter().enumerate() {
         let Some(needs) = job.raw.and_then(|raw| raw.needs.get()) else { continue };
         let mut seen: HashMap<&str, usize> = HashMap::new();
-        for need in &needs.0 {
+        for (position, need) in needs.0.iter().enumerate() {
             let path = || need_path(&job.path, need.index, need.long);
-            if let Some(first) = seen.insert(&need.job, need.index) {
+            if let Some(first) = earlier_need(&needs.0, position, &mut seen) {
                 findings.push(
                     Finding::value(
                         "duplicate-need",
@@ -88,9 +89,20 @@ pub(crate) fn needs(
             }
         }
     }
-    for ring in cycles::find(&edges) {
-        report_cycle(&ring, known, findings);
+    for cycle in cycles::find(&edges) {
+        report_cycle(&cycle, known, findings);
     }
+}
+
+/// The index of the closest earlier need with the same job. `seen` maps jobs to indexes for lists too long to search.
+fn earlier_need<'n>(needs: &'n [Need], position: usize, seen: &mut HashMap<&'n str, usize>) -> Option<usize> {
+    const MAX_SEARCHED: usize = 16;
+    let need = needs.get(position)?;
+    if needs.len() > MAX_SEARCHED {
+        return seen.insert(&need.job, need.index);
+    }
+    let earlier = needs.iter().take(position).rev().find(|earlier| earlier.job == need.job);
+    earlier.map(|earlier| earlier.index)
 }
 
 fn need_path(job: &Path, index: usize, long: bool) -> Path {
@@ -98,12 +110,12 @@ fn need_path(job: &Path, index: usize, long: bool) -> Path {
     if long { path.key("job") } else { path }
 }
 
-fn report_cycle(ring: &[usize], known: &[KnownJob<'_>], findings: &mut DiagnosticSink) {
+fn report_cycle(cycle: &[usize], known: &[KnownJob<'_>], findings: &mut DiagnosticSink) {
     const MAX_RELATED: usize = 8;
     let name = |at: usize| known[at].name.unwrap_or_default();
-    let mut names: Vec<&str> = ring.iter().map(|at| name(*at)).collect();
-    names.push(name(ring[0]));
-    let place = |from: usize, to: usize| {
+    let mut names: Vec<&str> = cycle.iter().map(|at| name(*at)).collect();
+    names.push(name(cycle[0]));
+    let need_path_of = |from: usize, to: usize| {
         let needs = known[from].raw.and_then(|raw| raw.needs.get());
         let need = needs.and_then(|needs| needs.0.iter().find(|need| need.job == name(to)));
         need.map_or_else(
@@ -111,14 +123,14 @@ fn report_cycle(ring: &[usize], known: &[KnownJob<'_>], findings: &mut Diagnosti
             |need| need_path(&known[from].path, need.index, need.long),
         )
     };
-    let mut arrows = ring.iter().copied().zip(ring.iter().copied().cycle().skip(1));
+    let mut arrows = cycle.iter().copied().zip(cycle.iter().copied().cycle().skip(1));
     let message = format!("these jobs wait for each other: {}", names.join(" -> "));
     let Some((from, to)) = arrows.next() else { return };
-    let mut finding = Finding::value("cycle", &place(from, to), message)
+    let mut finding = Finding::value("cycle", &need_path_of(from, to), message)
         .help("remove one of these needs; an arrow reads \"needs\"");
     for (from, to) in arrows.take(MAX_RELATED) {
         let message = format!("{} needs {}", name(from), name(to));
-        finding = finding.related(message, FindingLocation::At(place(from, to), Part::Value));
+        finding = finding.related(message, FindingLocation::At(need_path_of(from, to), Part::Value));
     }
     findings.push(finding);
 }

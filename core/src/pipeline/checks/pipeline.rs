@@ -1,4 +1,4 @@
-//! Checks a whole pipeline, and turns its records into the model.
+//! Checks a whole pipeline, and converts its records into the model.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,8 +15,7 @@ use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::records::{RawDefaults, RawPipeline};
 use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
 
-/// Turns the raw form into the model, and finds everything that is wrong with it on the way. The model is
-/// only worth something when no error was found.
+/// Checks the records and converts them into the model, which is valid only without errors.
 pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, DiagnosticSink) {
     let mut findings = DiagnosticSink::default();
     let root = Path::default();
@@ -42,7 +41,7 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, DiagnosticSink) {
         );
     }
     let on = raw.on.get().map(|on| triggers::triggers(on, &mut findings)).unwrap_or_default();
-    let variables = variables(raw.variables.get(), &root.key("variables"), &mut findings);
+    let variables = variables(raw.variables.get(), || root.key("variables"), &mut findings);
     let concurrency = triggers::concurrency(raw, &variables, &mut findings);
     let timeout_s = triggers::timeout(raw, &mut findings);
     let written_stages = stages(raw, &mut findings);
@@ -63,7 +62,7 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, DiagnosticSink) {
     let mut stage_of: Vec<Option<usize>> = vec![None; known.len()];
     for (at, job) in known.iter().enumerate() {
         let Some(raw_job) = job.raw else { continue };
-        // Where the stages could not be read, nothing can be said of a job's stage.
+        // Without valid stages, the stage of a job cannot be checked.
         let stages_known = implicit || written_stages.is_some();
         let stage =
             if stages_known { job_stage(job, raw_job, &stage_names, implicit, &mut findings) } else { None };
@@ -81,7 +80,7 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, DiagnosticSink) {
     needs(&known, &stage_of, &stage_names, &mut findings);
     dependencies::check(&known, &stage_of, &mut findings);
     let used: HashSet<usize> = stage_of.iter().copied().flatten().collect();
-    // A job that could not be read, or whose stage is unknown, may be the one a stage waits for.
+    // An invalid job, or one of an unknown stage, may belong to a stage that seems unused.
     let all_placed = stage_of.iter().all(Option::is_some) && !known.is_empty();
     let stages = if implicit {
         let used = stage_names.iter().enumerate().filter(|(at, _)| used.contains(at));
@@ -97,7 +96,7 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, DiagnosticSink) {
     (pipeline, findings)
 }
 
-/// The jobs in file order, their names checked.
+/// Checks the names of jobs, and returns the jobs in file order.
 fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut DiagnosticSink) -> Vec<KnownJob<'a>> {
     let path = Path::default().key("jobs");
     let jobs = match &raw.jobs {
@@ -125,12 +124,8 @@ fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut DiagnosticSink) -> Vec<Kn
                 findings.check_key(names::check_name(name), || path.clone());
                 if raw.is_some_and(|job| !job.name.is_absent()) {
                     findings.push(
-                        Finding::key(
-                            "unknown-key",
-                            &path.key("name"),
-                            "this job has its name already: its key",
-                        )
-                        .help("remove `name`; it is for jobs that are written as a list"),
+                        Finding::key("unknown-key", &path.key("name"), "the name of this job is its key")
+                            .help("remove `name`; it is only for jobs in a list"),
                     );
                 }
                 Some(name.as_ref())
@@ -168,7 +163,7 @@ fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut DiagnosticSink) -> Vec<Kn
     known
 }
 
-/// Refuses what its matrices would make too large.
+/// Rejects a pipeline that its matrices make too large.
 fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut DiagnosticSink) {
     let variants = |job: &Job| job.matrix.values().fold(1_usize, |n, values| n.saturating_mul(values.len()));
     let total = pipeline.jobs.iter().fold(0_usize, |n, job| n.saturating_add(variants(job)));
@@ -182,7 +177,7 @@ fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut DiagnosticSink) {
     let bytes = expanded_bytes(pipeline, &Facts::default());
     if bytes > MAX_PLAN_BYTES {
         let message = format!(
-            "with every variant of its matrices written out this pipeline comes to {bytes} bytes, and {MAX_PLAN_BYTES} is \
+            "with all matrix variants this pipeline has {bytes} bytes, and {MAX_PLAN_BYTES} is \
              the limit"
         );
         findings.push(Finding::key("plan-too-large", &root.key("jobs"), message).help(

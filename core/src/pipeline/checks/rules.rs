@@ -8,10 +8,10 @@ use crate::pipeline::raw::job_parts::RawRule;
 use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
 
-/// How many rules a job may have.
+/// Maximum number of rules of one job.
 const MAX_RULES: usize = 100;
 
-/// A job's rules; its `if` is one of them by itself.
+/// Checks and returns the rules of a job; an `if` becomes the only rule.
 pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut DiagnosticSink) -> Vec<Rule> {
     if let Some(text) = raw.condition.get() {
         if !raw.rules.is_absent() {
@@ -78,7 +78,7 @@ fn one(raw: &RawRule, path: &Path, findings: &mut DiagnosticSink) -> Rule {
         exists: texts(raw.exists.get()),
         then: raw.when.get().map(|when| when.0),
         allow_failure: raw.allow_failure.get().map(|flag| flag.0),
-        variables: variables(raw.variables.get(), &path.key("variables"), findings),
+        variables: variables(raw.variables.get(), || path.key("variables"), findings),
     }
 }
 

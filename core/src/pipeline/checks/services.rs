@@ -19,7 +19,7 @@ const MAX_READY_S: u64 = 3_600;
 
 const MAX_SERVICES: usize = 16;
 
-/// Checks services, and gives them.
+/// Checks services, and returns them.
 pub(crate) fn services(
     raw: Option<&IndexedOneOrMany<Either<Text, RawService>>>,
     path: &Path,
@@ -43,7 +43,7 @@ pub(crate) fn services(
                 return true;
             };
             if own_alias {
-                let message = format!("two services are reached by {}", quoted(alias));
+                let message = format!("two services have the host name {}", quoted(alias));
                 findings.push(
                     Finding::value("duplicate-alias", &alias_at, message)
                         .help("give each an `alias` of its own")
@@ -53,7 +53,7 @@ pub(crate) fn services(
             false
         });
         if service.alias.is_empty() && had_names && !own_alias {
-            let message = "this service has no name that another one does not have";
+            let message = "all host names of this service are used by other services";
             findings.push(
                 Finding::value("duplicate-alias", &alias_at, message).help("give it an `alias` of its own"),
             );
@@ -63,7 +63,7 @@ pub(crate) fn services(
     services
 }
 
-/// One service, and whether its alias is written.
+/// Checks one service; returns it, and whether the file sets its alias.
 fn service(
     item: &Either<Text, RawService>,
     path: &Path,
@@ -95,19 +95,19 @@ fn service(
         None => aliases_of(image),
     };
     if alias.is_empty() {
-        let message = "no name of this service follows from its image";
+        let message = "no host name can be derived from the image of this service";
         findings.push(Finding::value("missing-key", path, message).help("give it an `alias`"));
     }
     for (key, command) in [("command", &raw.command), ("entrypoint", &raw.entrypoint)] {
         if let Some([only]) = command.get().map(|command| command.0.as_slice())
             && only.0.trim().contains(char::is_whitespace)
-            // Of an entry point of its own, such as `[sh, -c]`, one word may be a whole script.
+            // With an entry point such as `[sh, -c]`, one argument may be a whole script.
             && (key == "entrypoint" || raw.entrypoint.is_absent())
         {
-            let message = format!("`{key}` is one word with a space in it");
+            let message = format!("`{key}` is a single argument that contains a space");
             findings.push(
                 Finding::value("bad-command", &path.key(key), message)
-                    .help("write each word by itself, as in `[redis-server, --port, \"6380\"]`"),
+                    .help("write each argument as an item, as in `[redis-server, --port, \"6380\"]`"),
             );
         }
     }
@@ -120,7 +120,7 @@ fn service(
     let service = Service {
         image: image.clone(),
         alias,
-        variables: variables(raw.variables.get(), &path.key("variables"), findings),
+        variables: variables(raw.variables.get(), || path.key("variables"), findings),
         command: list(&raw.command),
         entrypoint: list(&raw.entrypoint),
         health: raw.health.get().and_then(|health| self::health(health, &path.key("health"), findings)),
@@ -129,8 +129,8 @@ fn service(
     Some((service, !raw.alias.is_absent()))
 }
 
-/// The names that follow from an image's, as GitLab has them: `registry/a/b:1` is `registry__a__b`, `registry-a-b`; besides
-/// these the same without a registry's host, and the last part alone.
+/// Host names derived from the name of an image, as in GitLab: `registry/a/b:1` is `registry__a__b` and `registry-a-b`; also the
+/// same without the registry's host, and the last part.
 fn aliases_of(image: &str) -> Vec<String> {
     let named = image.split('@').next().unwrap_or_default();
     let last = named.rfind('/').map_or(0, |at| at + 1);

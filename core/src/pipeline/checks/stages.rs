@@ -8,13 +8,13 @@ use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::records::{RawJob, RawPipeline};
 
-/// The stages of a file that names none; those without jobs are left out.
+/// Stages of a file without `stages`; those without jobs are removed.
 pub(crate) const IMPLICIT_STAGES: [&str; 3] = ["build", "test", "deploy"];
 
-/// The stage of a job that names none.
+/// Stage of a job without `stage`.
 const IMPLICIT_STAGE: &str = "test";
 
-/// The stages as written; `None` where there are none, or none that could be read.
+/// Checks and returns `stages`; `None` if the key is absent or invalid.
 pub(crate) fn stages(raw: &RawPipeline, findings: &mut DiagnosticSink) -> Option<Vec<String>> {
     let path = Path::default().key("stages");
     let stages = &raw.stages.get()?.0;
@@ -61,7 +61,7 @@ pub(crate) fn unused_stages(
     }
 }
 
-/// The stage a job belongs to; `None` when that cannot be said, which has then been reported.
+/// The stage that a job belongs to; `None` if it is unknown, which is reported.
 pub(crate) fn job_stage<'a>(
     job: &KnownJob<'_>,
     raw: &'a RawJob,

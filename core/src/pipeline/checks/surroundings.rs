@@ -1,4 +1,4 @@
-//! Checks what a job has besides its script: caches, secrets, an environment, labels.
+//! Checks options of a job: caches, secrets, environment, labels.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,10 +15,10 @@ use crate::pipeline::raw::records::{RawDefaults, RawJob};
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references::parse_references;
 
-/// What texts may refer to besides variables.
+/// Predefined references, which need no variable.
 const PREDEFINED: [&str; 4] = ["branch", "tag", "job", "pipeline"];
 
-/// Whether a text may refer to `name` although no variable of that name is set.
+/// Whether `name` is a predefined reference or variable.
 pub(crate) fn is_predefined(name: &str) -> bool {
     PREDEFINED.contains(&name) || name == "CI_JOB_NAME" || predefined::is_of_execution(name)
 }
@@ -31,19 +31,30 @@ const MAX_CACHES: usize = 8;
 
 const MAX_ENVIRONMENT_BYTES: usize = 100;
 
-/// What a job has besides its script; its own keys win over those of `defaults`.
-pub(crate) fn surroundings(
+/// Checks the options of a job; its own keys win over those of `defaults`. `names` returns the variables and matrix keys that
+/// texts may refer to.
+pub(crate) fn surroundings<'n>(
     name: &str,
     raw: &RawJob,
     path: &Path,
     defaults: &RawDefaults,
-    names: &HashSet<&str>,
+    names: impl FnOnce() -> HashSet<&'n str>,
     findings: &mut DiagnosticSink,
 ) -> JobOptions {
+    let lines = raw.after_script.get().or(defaults.after_script.get());
+    let after_script = lines.map(|script| script.0.clone()).unwrap_or_default();
+    let has_others = raw.services.get().or(defaults.services.get()).is_some()
+        || raw.cache.get().or(defaults.cache.get()).is_some()
+        || raw.secrets.get().or(defaults.secrets.get()).is_some()
+        || raw.environment.get().is_some()
+        || raw.coverage.get().is_some();
+    if !has_others {
+        return JobOptions { after_script, ..JobOptions::default() };
+    }
+    let names = names();
     let inherited = Path::default().key("defaults");
     // Findings of `defaults` were reported once already.
     let mut discarded = DiagnosticSink::default();
-    let lines = raw.after_script.get().or(defaults.after_script.get());
     let services = match raw.services.get() {
         own @ Some(_) => services(own, &path.key("services"), findings),
         None => services(defaults.services.get(), &inherited.key("services"), &mut discarded),
@@ -88,10 +99,10 @@ pub(crate) fn surroundings(
         texts.extend(environment.url.iter().map(|url| (url.as_str(), path.key("environment").key("url"))));
     }
     for (text, at) in texts {
-        check_references(name, text, &at, names, findings);
+        check_references(name, text, &at, &names, findings);
     }
     JobOptions {
-        after_script: lines.map(|script| script.0.clone()).unwrap_or_default(),
+        after_script,
         services,
         caches,
         secrets,
@@ -123,7 +134,7 @@ fn check_references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, fin
     }
 }
 
-/// Checks caches, and gives them.
+/// Checks caches, and returns them.
 pub(crate) fn caches(
     raw: Option<&IndexedOneOrMany<RawCache>>,
     path: &Path,
@@ -193,7 +204,7 @@ fn check_key(key: &str) -> Result<(), Fault> {
     parse_references(key).map(drop)
 }
 
-/// Checks secrets, and gives them.
+/// Checks secrets, and returns them.
 pub(crate) fn secrets(
     raw: Option<&IndexedOneOrMany<Either<Text, RawSecret>>>,
     path: &Path,
@@ -253,9 +264,9 @@ fn secret(item: &Either<Text, RawSecret>, path: &Path, findings: &mut Diagnostic
 }
 
 fn as_variable(name: &str) -> String {
-    let made: String =
+    let variable: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
-    if made.starts_with(|c: char| c.is_ascii_digit()) { format!("_{made}") } else { made }
+    if variable.starts_with(|c: char| c.is_ascii_digit()) { format!("_{variable}") } else { variable }
 }
 
 fn environment(
@@ -268,8 +279,8 @@ fn environment(
             return Err(Fault::new("bad-name", format!("must have 1 to {MAX_ENVIRONMENT_BYTES} bytes")));
         }
         let inner = |c: char| c.is_ascii_alphanumeric() || " _-./${}".contains(c);
-        if let Some(odd) = name.chars().find(|c| !inner(*c)) {
-            return Err(Fault::new("bad-name", format!("holds {}", quoted(&odd.to_string())))
+        if let Some(invalid) = name.chars().find(|c| !inner(*c)) {
+            return Err(Fault::new("bad-name", format!("holds {}", quoted(&invalid.to_string())))
                 .help("use letters, digits, spaces, `_ - . /` and references such as `${branch}`"));
         }
         parse_references(name).map(drop)
@@ -303,7 +314,7 @@ fn environment(
     }
 }
 
-/// Checks labels of workers, and gives them.
+/// Checks labels of workers, and returns them.
 pub(crate) fn labels(
     raw: Option<&NamedValues<Text>>,
     path: &Path,

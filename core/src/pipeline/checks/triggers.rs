@@ -1,4 +1,4 @@
-//! Checks the top-level keys besides jobs: triggers, concurrency, the time limit.
+//! Checks top-level keys: triggers, concurrency, time limit.
 
 use indexmap::IndexMap;
 
@@ -16,13 +16,13 @@ use crate::pipeline::raw::triggers::{RawSchedule, RawTriggers};
 use crate::pipeline::references;
 use crate::text::suggest;
 
-/// How long the name of a concurrency group may be, in bytes, before its references are put in.
+/// Maximum length of the name of a concurrency group in bytes, before references are expanded.
 const MAX_GROUP_BYTES: usize = 200;
 
-/// What a concurrency group may refer to besides variables.
+/// Predefined references of concurrency groups, which need no variable.
 const GROUP_REFERENCES: [&str; 2] = ["branch", "pipeline"];
 
-/// The group of an `interruptible` pipeline.
+/// The concurrency group of an `interruptible` pipeline.
 const BRANCH_GROUP: &str = "${pipeline}/${branch}";
 
 /// Checks `concurrency`, and `interruptible`, its short form.
@@ -137,10 +137,10 @@ fn schedule_item(
     Some(Schedule { cron: cron.trim().to_owned(), time_zone })
 }
 
-/// Checks the IANA name of a time zone against the database that this program carries.
+/// Checks the IANA name of a time zone against the built-in database.
 fn time_zone(name: &str) -> Result<(), Fault> {
     let zones = jiff::tz::TimeZoneDatabase::bundled();
-    // Names are the same in any case to the database, and not to all who read them.
+    // The database ignores case; other readers of the name may not.
     if zones.get(name).is_ok_and(|zone| zone.iana_name() == Some(name)) {
         return Ok(());
     }

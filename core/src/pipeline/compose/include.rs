@@ -1,4 +1,4 @@
-//! `include`: composes one document from a file and those that it includes. Files are read by a function of the caller.
+//! `include`: composes a document from a file and those that it includes, which the caller reads.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -10,25 +10,25 @@ use crate::pipeline::yaml::build_file;
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Tree};
 
-/// How many files one pipeline may be made from.
+/// Maximum number of files of one pipeline.
 pub const MAX_FILES: usize = 50;
 
-/// How deep files may include each other.
+/// Maximum depth of nested includes.
 pub const MAX_INCLUDE_DEPTH: usize = 10;
 
-/// A file that a pipeline is made from.
+/// A source file of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {
-    /// Its path in the repository; the first one's is what it was called.
+    /// Its path in the repository; for the first file, the name that the caller passed.
     pub name: String,
     /// Its text.
     pub text: String,
 }
 
-/// Reads a file of the repository by its path there; the words of an error follow "cannot be read: ".
+/// Reads a file of the repository by its path. An error message follows "cannot be read: ".
 pub type ReadFile<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
 
-/// What became of a file and those that it includes.
+/// A document composed from a file and its includes.
 pub(crate) struct Gathered {
     pub(crate) files: Vec<SourceFile>,
     pub(crate) tree: Tree,
@@ -39,7 +39,7 @@ pub(crate) fn is_used(tree: &Tree) -> bool {
     tree.root.as_ref().is_some_and(|root| root.get("include").is_some())
 }
 
-/// The document of the file `name` with those that it includes below it, and all of these files.
+/// Merges the document of the file `name` over those that it includes, and returns it with all files.
 pub(crate) fn gather(name: &str, text: &str, tree: Tree, read: &ReadFile<'_>) -> Gathered {
     let mut loader = FileLoader {
         files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }],
@@ -57,15 +57,15 @@ struct FileLoader<'a> {
     files: Vec<SourceFile>,
     findings: Vec<Finding>,
     done: HashMap<String, Option<Rc<Node>>>,
-    /// The files that are being read, each included by the one before.
+    /// The files being read, each included by the previous one.
     chain: Vec<String>,
-    /// How many files were to be read, those included that could not be.
+    /// Number of attempts to read a file, failed ones included.
     attempts: usize,
     read: &'a ReadFile<'a>,
 }
 
 impl FileLoader<'_> {
-    /// A file's document with those that it includes below it.
+    /// Merges the document of a file over those that it includes.
     fn document(&mut self, mut tree: Tree) -> Option<Rc<Node>> {
         self.findings.append(&mut tree.findings);
         let root = tree.root?;
@@ -91,11 +91,11 @@ impl FileLoader<'_> {
         };
         for (at, (path, item)) in items.into_iter().enumerate() {
             if at == MAX_FILES {
-                // The rest is not refused one by one.
+                // The remaining files are not reported one by one.
                 let message = format!("a file includes at most {MAX_FILES} files");
                 let spot = FindingLocation::Text(path, item.location);
                 self.findings
-                    .push(Finding::error("too-many-files", spot, message).help("put some of them together"));
+                    .push(Finding::error("too-many-files", spot, message).help("merge some of them"));
                 break;
             }
             if let Some(document) = self.item(&path, &item) {
@@ -152,7 +152,7 @@ impl FileLoader<'_> {
             }
             _ => {
                 let spot = FindingLocation::Text(path.clone(), item.location);
-                let message = "`include` takes the path of a file, or a list of such".to_owned();
+                let message = "`include` takes the path of a file, or a list of paths".to_owned();
                 wrong(&mut self.findings, spot, message, "write `include: ci/base.yml`");
                 return None;
             }
@@ -170,9 +170,9 @@ impl FileLoader<'_> {
         if let Some(start) =
             self.chain.iter().position(|before| include_path(before).is_ok_and(|path| path == file))
         {
-            let mut ring: Vec<&str> = self.chain[start..].iter().map(String::as_str).collect();
-            ring.push(file);
-            let message = format!("these files include each other: {}", ring.join(" -> "));
+            let mut cycle: Vec<&str> = self.chain[start..].iter().map(String::as_str).collect();
+            cycle.push(file);
+            let message = format!("these files include each other: {}", cycle.join(" -> "));
             self.findings.push(Finding::error("include-cycle", spot, message).help("remove one of these"));
             return None;
         }
@@ -180,16 +180,15 @@ impl FileLoader<'_> {
             return done.clone();
         }
         self.attempts += 1;
-        let refused = if self.attempts >= MAX_FILES {
-            Some(format!("a pipeline is made from at most {MAX_FILES} files"))
+        let rejection = if self.attempts >= MAX_FILES {
+            Some(format!("a pipeline consists of at most {MAX_FILES} files"))
         } else if self.chain.len() > MAX_INCLUDE_DEPTH {
             Some(format!("files include each other more than {MAX_INCLUDE_DEPTH} deep here"))
         } else {
             None
         };
-        if let Some(message) = refused {
-            self.findings
-                .push(Finding::error("too-many-files", spot, message).help("put some of them together"));
+        if let Some(message) = rejection {
+            self.findings.push(Finding::error("too-many-files", spot, message).help("merge some of them"));
             return None;
         }
         let text = match (self.read)(file) {
@@ -203,7 +202,7 @@ impl FileLoader<'_> {
                 let message = format!("{} cannot be read: {why}", quoted(file));
                 self.findings.push(
                     Finding::error("include-unreadable", spot, message)
-                        .help("paths are those of the repository, from its top"),
+                        .help("paths are relative to the root of the repository"),
                 );
                 None
             }
@@ -230,7 +229,7 @@ impl FileLoader<'_> {
     }
 }
 
-/// The path from the top of the repository that an `include` names.
+/// The path from the root of the repository that an `include` names.
 pub(crate) fn include_path(written: &str) -> Result<String, (String, &'static str)> {
     let path = written.strip_prefix("./").or_else(|| written.strip_prefix('/')).unwrap_or(written);
     if written.contains("://") {
@@ -243,7 +242,7 @@ pub(crate) fn include_path(written: &str) -> Result<String, (String, &'static st
     }
     if path.is_empty() || path.ends_with('/') || names::climbs_out(path) {
         let message = format!("{} is not the path of a file in the repository", quoted(written));
-        return Err((message, "write it from the top of the repository, without `..`"));
+        return Err((message, "write it relative to the root of the repository, without `..`"));
     }
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     Ok(parts.join("/"))

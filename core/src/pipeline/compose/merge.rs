@@ -1,10 +1,10 @@
-//! Lays one mapping over another.
+//! Merges mappings.
 
 use std::rc::Rc;
 
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 
-/// `over` laid over `base`: where both have a mapping it is merged key by key, else that of `over` stays.
+/// Merges `over` into `base`: mappings are merged key by key, other values of `over` win.
 pub(crate) fn merged(base: &Rc<Node>, over: &Rc<Node>) -> Rc<Node> {
     let (Kind::Mapping(below), Kind::Mapping(above)) = (&base.kind, &over.kind) else {
         return Rc::clone(over);

@@ -1,4 +1,4 @@
-//! `extends`: writes out jobs that build on templates.
+//! `extends`: merges jobs with their templates.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,10 +8,10 @@ use crate::pipeline::finding::{Finding, FindingLocation, Path, Segment, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb, wrong_type};
 use crate::text::suggest::Suggestions;
 
-/// How many templates may build on each other.
+/// Maximum length of a chain of templates.
 const MAX_CHAIN: usize = 16;
 
-/// The document with each job that `extends` templates written out. A job of which that cannot be done keeps the key.
+/// Merges each job that has `extends` with its templates. A job with an error keeps the key.
 pub(crate) fn apply(root: &Rc<Node>, findings: &mut Vec<Finding>) -> Rc<Node> {
     let Some(jobs) = root.get("jobs") else { return Rc::clone(root) };
     let has_any = |node: &Node| node.get("extends").is_some();
@@ -68,14 +68,14 @@ struct Resolver<'a> {
     root: &'a Node,
     findings: &'a mut Vec<Finding>,
     suggestions: Suggestions,
-    /// Templates written out; those of which that cannot be done were reported.
+    /// Merged templates; errors are reported already.
     done: HashMap<String, Result<Rc<Node>, ()>>,
-    /// The templates that are being written out, each building on the next.
+    /// The templates being merged, each extending the next.
     chain: Vec<String>,
 }
 
 impl Resolver<'_> {
-    /// A job or a template with what it extends below it.
+    /// Merges a job or a template with the templates that it extends.
     fn resolve(&mut self, node: &Rc<Node>, path: &Path) -> Result<Rc<Node>, ()> {
         let Some(extends) = node.get("extends") else { return Ok(Rc::clone(node)) };
         let at = path.key("extends");
@@ -154,9 +154,9 @@ impl Resolver<'_> {
             return done.clone();
         }
         if let Some(start) = self.chain.iter().position(|before| before == name) {
-            let mut ring: Vec<&str> = self.chain[start..].iter().map(String::as_str).collect();
-            ring.push(name);
-            let message = format!("these templates extend each other: {}", ring.join(" -> "));
+            let mut cycle: Vec<&str> = self.chain[start..].iter().map(String::as_str).collect();
+            cycle.push(name);
+            let message = format!("these templates extend each other: {}", cycle.join(" -> "));
             self.findings.push(
                 Finding::error("template-cycle", spot.clone(), message)
                     .help("remove one of these `extends`; an arrow reads \"extends\""),
@@ -169,9 +169,8 @@ impl Resolver<'_> {
             return Err(());
         };
         if self.chain.len() >= MAX_CHAIN {
-            let message = format!("more than {MAX_CHAIN} templates build on each other here");
-            self.findings
-                .push(Finding::error("too-deep", spot.clone(), message).help("put some of them together"));
+            let message = format!("more than {MAX_CHAIN} templates extend each other here");
+            self.findings.push(Finding::error("too-deep", spot.clone(), message).help("merge some of them"));
             return Err(());
         }
         let result = if matches!(entry.value.kind, Kind::Mapping(_)) {
@@ -183,7 +182,7 @@ impl Resolver<'_> {
             let message = format!("the template {} is not a mapping", quoted(name));
             let at = FindingLocation::Text(Path::default().key(name), entry.key_location);
             self.findings
-                .push(Finding::error("wrong-type", spot.clone(), message).related("it stands here", at));
+                .push(Finding::error("wrong-type", spot.clone(), message).related("defined here", at));
             Err(())
         };
         self.done.insert(name.to_owned(), result.clone());

@@ -1,4 +1,4 @@
-//! What a job has besides its script: services, caches, secrets, an environment.
+//! Options of a job: services, caches, secrets, environment.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifacts::ArtifactsWhen;
 
-/// What a job has besides its script.
+/// Options of a job besides its script.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobOptions {
     /// Shell commands that run after the script in a separate shell, whatever its outcome; their exit code is ignored.
@@ -36,7 +36,7 @@ impl JobOptions {
         *self == Self::default()
     }
 
-    /// The same, with `put_in` applied to each text that may hold references.
+    /// Applies `put_in` to each text that may hold references.
     pub(crate) fn with_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
         let service = |service: &Service| Service { image: put_in(&service.image), ..service.clone() };
         let cache = |cache: &Cache| Cache {

@@ -52,8 +52,7 @@ inline_schema!(
     generator => json_schema!({ "anyOf": [generator.subschema_for::<T>(), { "type": "null" }] })
 );
 
-/// A key that is acted on before the file is read into records, by those who know positions: see `templates`
-/// and `include`.
+/// A key that is processed before records are read: see `templates` and `include`.
 #[derive(Debug, Default)]
 pub(crate) struct Preprocessed<T>(PhantomData<T>);
 

@@ -1,4 +1,4 @@
-//! Fields that hold several values: lists, mappings with names of the user's choice, the jobs.
+//! Fields that hold several values: lists, mappings with arbitrary keys, jobs.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use super::unknown_keys;
 use crate::pipeline::finding::{Segment, Trail};
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 
-/// A list of values, each with its place.
+/// A list of values, each with its index in the file.
 #[derive(Debug)]
 pub(crate) struct IndexedList<T>(pub(crate) Vec<(usize, T)>);
 
@@ -19,7 +19,7 @@ fn read_items<T: Read>(items: &[Rc<Node>], path: &Trail<'_>, reader: &mut Reader
         .enumerate()
         .filter_map(|(at, item)| T::read(item, &path.index(at), reader).map(|item| (at, item)))
         .collect();
-    // A bad item has been reported; the rest, if there is any, is still worth checking.
+    // Invalid items are reported; valid ones are still checked.
     (!good.is_empty() || items.is_empty()).then_some(good)
 }
 
@@ -42,7 +42,7 @@ inline_schema!(
     generator => json_schema!({ "type": "array", "items": generator.subschema_for::<T>() })
 );
 
-/// One value, or a list of them, each with its place.
+/// One value, or a list of them, each with its index in the file.
 #[derive(Debug)]
 pub(crate) struct IndexedOneOrMany<T>(pub(crate) Vec<(usize, T)>);
 
@@ -70,7 +70,7 @@ impl<T: Read> Read for OneOrMany<T> {
             Kind::Sequence(items) => {
                 let read = |(at, item): (usize, &Rc<Node>)| T::read(item, &path.index(at), reader);
                 let good: Vec<T> = items.iter().enumerate().filter_map(read).collect();
-                // A bad item has been reported; the rest, if there is any, is still worth checking.
+                // Invalid items are reported; valid ones are still checked.
                 (!good.is_empty() || items.is_empty()).then_some(Self(good))
             }
             _ => T::read(node, path, reader).map(|item| Self(vec![item])),
@@ -83,7 +83,7 @@ inline_schema!([T: JsonSchema] OneOrMany<T>, format!("OneOrMany_{}", T::schema_n
     json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
 });
 
-/// A mapping with keys of the user's choice, in the order they are written.
+/// A mapping with arbitrary keys, in file order.
 #[derive(Debug)]
 pub(crate) struct NamedValues<V>(pub(crate) Vec<(String, V)>);
 
@@ -118,7 +118,7 @@ inline_schema!(
     generator => json_schema!({ "type": "object", "additionalProperties": generator.subschema_for::<V>() })
 );
 
-/// The jobs by name or as a list, each with the step that leads to it.
+/// The jobs, a mapping or a list, each with its last path segment.
 #[derive(Debug)]
 pub(crate) struct Jobs<J>(pub(crate) Vec<(Segment, Field<J>)>);
 

@@ -1,5 +1,4 @@
-//! The kinds of fields a pipeline file is made of, each read from a [`Node`]: reading goes on after a mistake, so that every
-//! mistake of a file is found.
+//! Fields of a pipeline file, each read from a [`Node`]. Reading continues after an error, so that all errors are reported.
 
 use std::borrow::Cow;
 
@@ -11,21 +10,21 @@ use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 use crate::pipeline::yaml::writer::is_anchor_holder;
 use crate::text::suggest::Suggestions;
 
-/// What a reading of a [`Node`] gathers.
+/// Collects the findings of reading a [`Node`].
 #[derive(Default)]
 pub(crate) struct Reader {
     pub(crate) findings: Vec<Finding>,
     pub(crate) suggestions: Suggestions,
 }
 
-/// A value that can be read from a [`Node`]; `None` when it could not, which has then been reported.
+/// A value that can be read from a [`Node`]; `None` if it is invalid, which is reported.
 pub(crate) trait Read: Sized {
     fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self>;
 }
 
-/// A value written as a single scalar.
+/// A value that is a single scalar.
 pub(crate) trait FromScalar: Sized {
-    /// What an error message says is expected, such as "a duration, such as `20m`".
+    /// Describes the expected value in error messages, such as "a duration, such as `20m`".
     const EXPECTED: &'static str;
     /// Reads the scalar's literal text.
     fn from_text(text: &str) -> Result<Self, Fault>;
@@ -33,16 +32,16 @@ pub(crate) trait FromScalar: Sized {
 
 /// A mapping with known keys.
 pub(crate) trait Record: Sized + Default {
-    /// What it is called in messages, such as "a job".
+    /// Its name in messages, such as "a job".
     const LABEL: &'static str;
     const KEYS: &'static [&'static str];
-    /// Reads the value of one of [`Self::KEYS`] into its field.
-    fn set(&mut self, key: &str, node: &Node, path: &Trail<'_>, reader: &mut Reader);
-    /// Marks the field of one of [`Self::KEYS`] as written wrongly, unless it is written rightly too.
+    /// Reads the value of one of [`Self::KEYS`] into its field; false for any other key.
+    fn set(&mut self, key: &str, node: &Node, path: &Trail<'_>, reader: &mut Reader) -> bool;
+    /// Marks the field of one of [`Self::KEYS`] as invalid if it is absent.
     fn mark_invalid(&mut self, key: &str);
 }
 
-/// A key's value: not written, written wrongly (and reported), or this.
+/// The value of a key: absent, invalid (and reported), or set.
 #[derive(Debug, Default)]
 pub(crate) enum Field<T> {
     #[default]
@@ -101,7 +100,7 @@ impl<T: FromScalar> Read for T {
     }
 }
 
-/// Describes a field's JSON Schema, which is written where the field is used.
+/// Implements `JsonSchema` for a type whose schema is inlined where it is used.
 macro_rules! inline_schema {
     ([$($generics:tt)*] $type:ty, $name:expr, $generator:pat => $schema:expr) => {
         impl<$($generics)*> schemars::JsonSchema for $type {
@@ -135,11 +134,12 @@ macro_rules! record {
         impl Record for $name {
             const LABEL: &'static str = $called;
             const KEYS: &'static [&'static str] = &[$($key),*];
-            fn set(&mut self, key: &str, node: &Node, path: &Trail<'_>, reader: &mut Reader) {
+            fn set(&mut self, key: &str, node: &Node, path: &Trail<'_>, reader: &mut Reader) -> bool {
                 match key {
                     $($key => self.$field = Field::read_from(node, path, reader),)*
-                    _ => {}
+                    _ => return false,
                 }
+                true
             }
             fn mark_invalid(&mut self, key: &str) {
                 match key {
@@ -170,9 +170,8 @@ pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut
     let mut meant = Vec::new();
     for entry in &mapping.entries {
         let at = path.key(&entry.key);
-        if T::KEYS.contains(&entry.key.as_str()) {
-            record.set(&entry.key, &entry.value, &at, reader);
-        } else if !(path.is_root() && is_anchor_holder(&entry.key)) {
+        let is_known = record.set(&entry.key, &entry.value, &at, reader);
+        if !is_known && !(path.is_root() && is_anchor_holder(&entry.key)) {
             let spot = FindingLocation::Text(at.path(), entry.key_location);
             let unknown = unknown_keys::unknown_key(
                 &at.path(),
@@ -186,7 +185,7 @@ pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut
             meant.extend(unknown.meant);
         }
     }
-    // A misspelt `script` is one mistake, not also a missing `script`.
+    // A misspelled `script` is one error, not also a missing `script`.
     for key in meant {
         record.mark_invalid(key);
     }

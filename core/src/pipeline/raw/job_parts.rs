@@ -39,7 +39,7 @@ record! {
     struct RawService("a service") {
         /// Container image.
         image: Text = "image",
-        /// The same, as GitLab job_label it.
+        /// Same as `image`, as in GitLab.
         name: Text = "name",
         /// Host names under which the job reaches the service. Default: derived from the image name.
         alias: OneOrMany<Text> = "alias",

@@ -9,7 +9,7 @@ use super::scalars::{Flag, Text};
 use crate::pipeline::finding::{Fault, Trail};
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 
-/// Names of jobs, each with its place in the list.
+/// Names of jobs, each with its index in the list.
 #[derive(Debug, Default)]
 pub(crate) struct NeedList(pub(crate) Vec<Need>);
 

@@ -5,17 +5,17 @@ use schemars::JsonSchema;
 use super::field::FromScalar;
 use crate::pipeline::finding::{Fault, quoted};
 
-/// The seconds of a time span such as `90s` or `1h 30m`, read as in a pipeline file; for settings outside of one.
+/// Parses a time span such as `90s` or `1h 30m`, as in a pipeline file, and returns seconds.
 pub fn span_s(text: &str) -> Result<u64, String> {
     scalar(text).map(|Duration(seconds)| seconds)
 }
 
-/// The bytes of an amount of memory such as `2GiB`, read as in a pipeline file.
+/// Parses an amount of memory such as `2GiB`, as in a pipeline file, and returns bytes.
 pub fn bytes(text: &str) -> Result<u64, String> {
     scalar(text).map(|Bytes(bytes)| bytes)
 }
 
-/// A number of processors such as `0.5`, read as in a pipeline file.
+/// Parses a number of CPUs such as `0.5`, as in a pipeline file.
 pub fn cpus(text: &str) -> Result<f64, String> {
     scalar(text).map(|Cpus(cpus)| cpus)
 }
@@ -103,7 +103,7 @@ impl FromScalar for Bytes {
         if let Ok(whole) = number.parse::<u64>() {
             return whole.checked_mul(1_u64 << shift).map(Self).ok_or_else(too_large);
         }
-        // A fraction: exact in thousandths, which is finer than anyone asks for.
+        // Fractions are exact to thousandths.
         let (whole, fraction) = number.split_once('.').ok_or_else(bad)?;
         let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
         if !digits(whole) || !digits(fraction) || fraction.len() > 3 || shift == 0 {

@@ -1,4 +1,4 @@
-//! The pipeline file as users write it; also what its JSON Schema is made from.
+//! The records of a pipeline file, from which its JSON Schema is generated.
 
 use super::alternatives::{Either, Preprocessed};
 use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};

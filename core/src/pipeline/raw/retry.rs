@@ -20,7 +20,7 @@ record! {
     }
 }
 
-/// How often, and after what, a job is tried again: a number, or a mapping.
+/// How often to retry a job, and after which failures: a number, or a mapping.
 #[derive(Debug, Default)]
 pub(crate) struct RetryPolicy(pub(crate) RawRetry);
 

@@ -1,4 +1,4 @@
-//! Single values of a pipeline file, each read from its literal text.
+//! Scalar values of a pipeline file, each read from its literal text.
 
 use schemars::JsonSchema;
 
@@ -75,7 +75,7 @@ fn rule_run_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "string", "enum": ["on_success", "on_failure", "always", "manual", "never"] })
 }
 
-/// The kinds of failure that a job may be retried after, by the names that reports use.
+/// Kinds of failure to retry after, by their names in reports.
 const RETRY_KINDS: [(&str, FailureKind); 17] = [
     ("script_failed", FailureKind::ScriptFailed),
     ("timed_out", FailureKind::TimedOut),
@@ -97,7 +97,7 @@ const RETRY_KINDS: [(&str, FailureKind); 17] = [
 ];
 
 fn retry_kind_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "string", "enum": RETRY_KINDS.map(|(word, _)| word) })
+    schemars::json_schema!({ "type": "string", "enum": RETRY_KINDS.map(|(name, _)| name) })
 }
 
 fn text_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -138,7 +138,7 @@ impl FromScalar for Retry {
         match text.parse::<i128>() {
             Ok(count @ 0..=10) => Ok(Self(u32::try_from(count).unwrap_or(0))),
             Ok(_) => Err(Fault::new("out-of-range", format!("must be from 0 to 10, not {}", quoted(text)))
-                .help("these are tries after the first one")),
+                .help("this is the number of attempts after the first one")),
             Err(_) => {
                 Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text))))
             }
@@ -150,8 +150,8 @@ impl FromScalar for RetryKind {
     const EXPECTED: &'static str = "a kind of failure, such as `script_failed` or `timed_out`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         choose(text, Self::EXPECTED, &RETRY_KINDS).map(Self).map_err(|fault| {
-            let words = RETRY_KINDS.map(|(word, _)| word);
-            if fault.help.is_some() { fault } else { fault.help(format!("one of {}", words.join(", "))) }
+            let names = RETRY_KINDS.map(|(name, _)| name);
+            if fault.help.is_some() { fault } else { fault.help(format!("one of {}", names.join(", "))) }
         })
     }
 }
@@ -217,7 +217,7 @@ impl FromScalar for RunWhenValue {
 impl FromScalar for RuleThenValue {
     const EXPECTED: &'static str = "`on_success`, `on_failure`, `always`, `manual` or `never`";
     fn from_text(text: &str) -> Result<Self, Fault> {
-        let runs = WHEN_VALUES.map(|(word, when)| (word, RuleOutcome::When(when)));
+        let runs = WHEN_VALUES.map(|(name, when)| (name, RuleOutcome::When(when)));
         let choices = [runs.as_slice(), &[("never", RuleOutcome::Never)]].concat();
         choose(text, Self::EXPECTED, &choices).map(Self)
     }
@@ -245,13 +245,13 @@ impl FromScalar for Port {
     }
 }
 
-/// The value that `text` is a word for.
+/// Returns the choice whose name is `text`.
 fn choose<T: Copy>(text: &str, expected: &str, choices: &[(&str, T)]) -> Result<T, Fault> {
-    if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
+    if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
         return Ok(*value);
     }
     let fault = Fault::new("unknown-value", format!("takes {expected}, not {}", quoted(text)));
-    Err(match suggest::nearest(text, choices.iter().map(|(word, _)| *word)) {
+    Err(match suggest::nearest(text, choices.iter().map(|(name, _)| *name)) {
         Some(near) => fault.help(format!("did you mean `{near}`?")),
         None => fault,
     })

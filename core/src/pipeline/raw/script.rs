@@ -7,13 +7,14 @@ use super::scalars::Text;
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 
-/// Shell lines; lists within the list are laid flat, so that anchors can share lines.
+/// Shell lines. Nested lists are flattened, so that anchors can share lines.
 #[derive(Debug, Default)]
 pub(crate) struct Script(pub(crate) Vec<String>);
 
 impl Read for Script {
     fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
-        let mut lines = Vec::new();
+        let capacity = if let Kind::Sequence(items) = &node.kind { items.len() } else { 1 };
+        let mut lines = Vec::with_capacity(capacity);
         collect_lines(node, path, reader, &mut lines).then_some(Self(lines))
     }
 }

@@ -1,4 +1,4 @@
-//! Top-level keys besides jobs: triggers, included files, concurrency.
+//! Top-level keys: triggers, included files, concurrency.
 
 use super::alternatives::{Either, Nullable};
 use super::collections::{IndexedOneOrMany, OneOrMany};

@@ -1,5 +1,4 @@
-//! Advice on keys that a pipeline file does not take: those that are planned, those that are called
-//! otherwise here, and those that stand in the wrong place.
+//! Advice on unknown keys: planned keys, keys with another name here, and keys in the wrong mapping.
 
 use crate::pipeline::finding::{Finding, FindingLocation, Path, Segment, quoted};
 use crate::pipeline::yaml::tree::{Kind, Node};
@@ -24,7 +23,7 @@ pub(crate) const DEFAULTS_KEYS: &[&str] = &[
     "pull_policy",
 ];
 
-/// Keys that do not work yet; an ignored `parallel` would be a job that does less than it seems to.
+/// Keys that are planned. They are errors, as a job with an ignored `parallel` would do less than it seems to.
 const UNSUPPORTED_KEYS: &[&str] = &[
     "exclude",
     "expose_as",
@@ -42,7 +41,7 @@ const UNSUPPORTED_KEYS: &[&str] = &[
     "workflow",
 ];
 
-/// What a key of another system is called here.
+/// Keys of other CI systems and their names here.
 const SYNONYMS: &[(&str, &str)] = &[
     ("default", "defaults"),
     ("commands", "script"),
@@ -81,14 +80,14 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("except", "rules"),
 ];
 
-/// A key that a mapping does not take.
+/// An unknown key of a mapping.
 pub(crate) struct UnknownKey {
     pub(crate) finding: Finding,
-    /// The key of ours that was meant, where that can be told.
+    /// The key that was probably meant.
     pub(crate) meant: Option<&'static str>,
 }
 
-/// The finding about a key that a mapping does not have.
+/// Reports an unknown key of a mapping.
 pub(crate) fn unknown_key(
     path: &Path,
     spot: FindingLocation,
@@ -104,7 +103,7 @@ pub(crate) fn unknown_key(
     let key = key.as_ref();
     let top_level = path.depth() == 1;
     if top_level && looks_like_job(value) {
-        let message = format!("the job {} stands at the top level of the file", quoted(key));
+        let message = format!("the job {} is at the top level of the file", quoted(key));
         return found(Finding::error("job-at-top-level", spot, message).help("move it under `jobs:`"));
     }
     if UNSUPPORTED_KEYS.contains(&key) {
@@ -127,7 +126,7 @@ pub(crate) fn unknown_key(
         return found(finding.help(format!("put `{key}` under `defaults:` to give it to every job")));
     }
     if matches!(key, "changes" | "exists") && known.contains(&"rules") {
-        return found(finding.help(format!("it stands in a rule: `rules: [{{ {key}: [\"src/**\"] }}]`")));
+        return found(finding.help(format!("it belongs in a rule: `rules: [{{ {key}: [\"src/**\"] }}]`")));
     }
     let otherwise = SYNONYMS.iter().find(|(theirs, ours)| *theirs == key && known.contains(ours));
     if let Some((_, ours)) = otherwise {
@@ -148,7 +147,7 @@ fn looks_like_job(value: &Node) -> bool {
     matches!(value.kind, Kind::Mapping(_)) && keys.iter().any(|key| value.get(key).is_some())
 }
 
-/// Advice for a well-known key whose value has another shape than ours.
+/// Advice for a known key with a value of another shape, as in other CI systems.
 pub(crate) fn shape_advice(path: &Path, node: &Node) -> Option<String> {
     let Some(Segment::Key(key)) = path.last() else { return None };
     let advice = match (key.as_ref(), &node.kind) {

@@ -4,37 +4,39 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::input::TextInput;
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES, deep_line};
 use super::tree::{Kind, LINES_PER_FILE, MapEntry, Mapping, Node, Size, Tree, alias_bomb, too_deep};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::text::diagnostics::{LineIndex, Location};
 
-/// Reads the whole of `source`; stops at the first syntax error, as what follows one means nothing.
+/// Builds the tree of `source`. Stops at the first syntax error.
 pub(crate) fn build(source: &str) -> Result<Tree, Box<Finding>> {
     build_file(source, 0)
 }
 
-/// The same for one of several files, whose places say that they are in it.
+/// Like [`build`], for the file with the index `file` of several; its positions encode the index.
 pub(crate) fn build_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
     read(source, file, false)
 }
 
-/// The same for a file of GitLab's, in which lists may be tagged `!reference`.
+/// Like [`build_file`], for a GitLab file, in which lists may be tagged `!reference`.
 pub(crate) fn build_gitlab_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
     read(source, file, true)
 }
 
 fn read(source: &str, file: usize, references: bool) -> Result<Tree, Box<Finding>> {
-    if let Some(location) = deep_line(source) {
+    let lines = LineIndex::new(source);
+    if let Some(location) = deep_line(&lines) {
         let line = file * LINES_PER_FILE + location.line;
         return Err(Box::new(too_deep(Location { line, ..location })));
     }
     let mut builder = Builder {
         references,
         first_line: file * LINES_PER_FILE,
-        lines: LineIndex::new(source),
+        lines,
         stack: Vec::new(),
         anchors: HashMap::new(),
         root: None,
@@ -43,7 +45,7 @@ fn read(source: &str, file: usize, references: bool) -> Result<Tree, Box<Finding
         findings: Vec::new(),
     };
     builder.check_characters(source)?;
-    let mut parser = Parser::new_from_str(source);
+    let mut parser = Parser::new(TextInput::new(source));
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| builder.syntax(&error))?;
         builder.event(event, span)?;
@@ -64,16 +66,16 @@ enum Content {
     Mapping { mapping: Mapping, merges: Vec<(Location, Rc<Node>)>, key: Option<Key> },
 }
 
-/// A key whose value is still to come.
+/// A key whose value has not been read yet.
 struct Key {
-    /// `None` for a key that is no text.
+    /// `None` for a key that is a list or a mapping.
     text: Option<String>,
     plain: bool,
     location: Location,
 }
 
 struct Builder<'a> {
-    /// Whether `!reference` may stand in the text.
+    /// Whether the tag `!reference` is allowed.
     references: bool,
     first_line: usize,
     lines: LineIndex<'a>,
@@ -81,7 +83,7 @@ struct Builder<'a> {
     anchors: HashMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
     documents: usize,
-    merged: u64,
+    merged: usize,
     findings: Vec<Finding>,
 }
 
@@ -90,8 +92,7 @@ impl Builder<'_> {
         let (line, column) = (span.start.line(), span.start.col() + 1);
         let lines = self.lines.count();
         if line > lines {
-            // A text that ends within a list, without a line's end, has its mistake on a line that it does not have: the parser
-            // has put the line's end in.
+            // The parser adds a line break at the end of a text that lacks one, so an error there is on a line that does not exist.
             let column = self.lines.line(lines).chars().count() + 1;
             return Location { line: self.first_line + lines, column, length: 1 };
         }
@@ -104,19 +105,21 @@ impl Builder<'_> {
         Location { line: self.first_line + line, column, length }
     }
 
-    /// Refuses characters that YAML does not have: one reader would stop at them, another one take them as text.
+    /// Rejects characters that YAML does not allow: some readers stop at them, others read them as text.
     fn check_characters(&self, source: &str) -> Result<(), Box<Finding>> {
-        if source.bytes().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~')) {
+        // Without a branch per byte, the compiler vectorizes this.
+        let is_common = |good: bool, byte: &u8| good & matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~');
+        if source.as_bytes().chunks(256).all(|chunk| chunk.iter().fold(true, is_common)) {
             return Ok(());
         }
-        let Some((at, odd)) =
+        let Some((at, invalid)) =
             source.char_indices().find(|(at, c)| !(is_printable(*c) || *at == 0 && *c == BYTE_ORDER_MARK))
         else {
             return Ok(());
         };
         let location = self.lines.location(at);
         let message =
-            format!("this is not valid YAML: the character U+{:04X} may not stand in a file", u32::from(odd));
+            format!("this is not valid YAML: the character U+{:04X} is not allowed", u32::from(invalid));
         let location = Location { line: self.first_line + location.line, ..location };
         Err(Box::new(
             Finding::error("yaml-syntax", FindingLocation::Text(Path::default(), location), message)
@@ -132,6 +135,11 @@ impl Builder<'_> {
         let mark = *error.marker();
         if error.info().contains("recursion limit") {
             return self.too_deep(Span::empty(mark));
+        }
+        if error.info().contains("unknown anchor")
+            && let Err(finding) = self.check_anchor_name(mark, '*')
+        {
+            return finding;
         }
         let mut location = self.location(Span::empty(mark));
         location.length = 1;
@@ -165,8 +173,9 @@ impl Builder<'_> {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
+                self.check_anchor(anchor, span)?;
                 self.refuse_tag(tag.as_deref(), span);
-                let size = Size { nodes: 1, bytes: text.len() as u64, depth: 0 };
+                let size = Size::of_text(&text);
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 let location = self.location(span);
                 let text = Cow::into_owned(text);
@@ -184,6 +193,7 @@ impl Builder<'_> {
                 self.finish(Rc::new(node), anchor, span)?;
             }
             Event::SequenceStart(anchor, tag) => {
+                self.check_anchor(anchor, span)?;
                 let is_reference = self.references
                     && tag.as_deref().is_some_and(|tag| tag.handle == "!" && tag.suffix == "reference");
                 if !is_reference {
@@ -195,6 +205,7 @@ impl Builder<'_> {
                 }
             }
             Event::MappingStart(anchor, tag) => {
+                self.check_anchor(anchor, span)?;
                 self.refuse_tag(tag.as_deref(), span);
                 let mapping = Mapping::default();
                 self.open(anchor, span, Content::Mapping { mapping, merges: Vec::new(), key: None })?;
@@ -205,7 +216,7 @@ impl Builder<'_> {
                     return Err(Box::new(Finding::error(
                         "yaml-syntax",
                         self.spot(span),
-                        "this alias stands inside the value that it names",
+                        "this alias is inside the value that it refers to",
                     )));
                 };
                 self.finish(node, 0, span)?;
@@ -215,9 +226,43 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Checks the name of the anchor of a value, which `span` begins with, unless a tag stands before it.
+    fn check_anchor(&self, anchor: usize, span: Span) -> Result<(), Box<Finding>> {
+        if anchor == 0 { Ok(()) } else { self.check_anchor_name(span.start, '&') }
+    }
+
+    /// Rejects names that YAML 1.1 and 1.2 read differently: `&a:` is an anchor `a:` in one and a key with an anchor `a` in the
+    /// other.
+    fn check_anchor_name(&self, start: Marker, sign: char) -> Result<(), Box<Finding>> {
+        let mut skipped = start.col();
+        for line in start.line()..=self.lines.count() {
+            let text = self.lines.line(line);
+            // Only a tag and comments can stand before the anchor.
+            let mut words = words(text, skipped).take_while(|(_, word)| !word.starts_with('#'));
+            let Some((column, word)) = words.find(|(_, word)| word.starts_with(sign)) else {
+                skipped = 0;
+                continue;
+            };
+            let name = word.get(1..).unwrap_or_default();
+            let name = name.split([',', '[', ']', '{', '}']).next().unwrap_or_default();
+            if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+                return Ok(());
+            }
+            let length = name.chars().count() + 1;
+            let location = Location { line: self.first_line + line, column, length };
+            let kind = if sign == '&' { "anchor" } else { "alias" };
+            let message = format!("{} is not a valid {kind} name", quoted(name));
+            return Err(Box::new(
+                Finding::error("yaml-syntax", FindingLocation::Text(Path::default(), location), message)
+                    .help("use letters, digits, `_` and `-`, and write a space before a `:` that follows"),
+            ));
+        }
+        Ok(())
+    }
+
     fn refuse_tag(&mut self, tag: Option<&Tag>, span: Span) {
         let Some(tag) = tag else { return };
-        // Others would give a text another meaning than the one that it has by itself.
+        // Other tags change the meaning of a value.
         if !(tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "str" | "seq" | "map")) {
             let sign = if tag.is_yaml_core_schema() { "!!" } else { "!" };
             let written = format!("{sign}{}", tag.suffix);
@@ -232,7 +277,7 @@ impl Builder<'_> {
     }
 
     fn open(&mut self, anchor: usize, start: Span, content: Content) -> Result<(), Box<Finding>> {
-        if self.stack.len() >= MAX_DEPTH {
+        if self.stack.len() >= MAX_DEPTH as usize {
             return Err(self.too_deep(start));
         }
         let size = Size { nodes: 1, bytes: 0, depth: 0 };
@@ -261,7 +306,7 @@ impl Builder<'_> {
         self.finish(Rc::new(node), frame.anchor, span)
     }
 
-    /// Puts a finished value where it belongs.
+    /// Adds a complete value to the collection that contains it.
     fn finish(&mut self, node: Rc<Node>, anchor: usize, span: Span) -> Result<(), Box<Finding>> {
         if anchor != 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
@@ -318,7 +363,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Brings the entries of `base` into `mapping`, which keeps its own.
+    /// Adds the entries of `base` to `mapping`, whose own entries win.
     fn merge(
         &mut self,
         mapping: &mut Mapping,
@@ -339,8 +384,8 @@ impl Builder<'_> {
                 ));
                 continue;
             };
-            self.merged += base.entries.len() as u64;
-            if self.merged > MAX_NODES {
+            self.merged += base.entries.len();
+            if self.merged > MAX_NODES as usize {
                 return Err(alias_bomb(at));
             }
             for entry in &base.entries {
@@ -354,9 +399,21 @@ impl Builder<'_> {
     }
 }
 
+/// The words of a line after its first `skipped` characters, each with its column, counted from 1.
+fn words(line: &str, skipped: usize) -> impl Iterator<Item = (usize, &str)> {
+    let start = line.char_indices().nth(skipped).map_or(line.len(), |(at, _)| at);
+    let rest = line.get(start..).unwrap_or_default();
+    let mut column = skipped + 1;
+    rest.split([' ', '\t']).filter_map(move |word| {
+        let at = column;
+        column += word.chars().count() + 1;
+        (!word.is_empty()).then_some((at, word))
+    })
+}
+
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Whether YAML has this character outside of escapes.
+/// Whether YAML allows this character outside of escapes.
 const fn is_printable(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'..)
 }

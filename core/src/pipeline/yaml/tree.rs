@@ -1,4 +1,4 @@
-//! A YAML document with the position of everything in it.
+//! The tree of a YAML document, with positions.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -7,20 +7,20 @@ use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES};
 use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, Segment, quoted};
 use crate::text::diagnostics::Location;
 
-/// The files that a text is made from are told apart by the lines of their places: those of the next file start here.
+/// Number of lines reserved for each file of a composed document: line numbers encode the index of the file.
 pub(crate) const LINES_PER_FILE: usize = 1 << 21;
 
-/// A value and where it is written.
+/// A value and its position.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) kind: Kind,
     pub(crate) location: Location,
-    /// Whether it is a list tagged `!reference`, which only GitLab's files may have.
+    /// Whether it is a list tagged `!reference`, which only GitLab files may contain.
     pub(crate) is_reference: bool,
     pub(crate) size: Size,
 }
 
-/// What a value is.
+/// The kind of a value, with its content.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Scalar { text: String, plain: bool },
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Mapping(Mapping),
 }
 
-/// Entries in the order they are written, those that a merge key brings in last.
+/// Entries in file order; those of merge keys come last.
 #[derive(Debug, Default)]
 pub(crate) struct Mapping {
     pub(crate) entries: Vec<MapEntry>,
@@ -37,7 +37,7 @@ pub(crate) struct Mapping {
     index: Option<Box<HashMap<String, usize>>>,
 }
 
-/// Up to this many entries a mapping is searched from its start, which costs less than an index.
+/// Up to this many entries, linear search costs less than an index.
 const MAX_UNINDEXED: usize = 16;
 
 #[derive(Debug, Clone)]
@@ -47,15 +47,19 @@ pub(crate) struct MapEntry {
     pub(crate) value: Rc<Node>,
 }
 
-/// What a value comes to once aliases are written out.
+/// The size of a value after alias expansion.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Size {
-    pub(crate) nodes: u64,
-    pub(crate) bytes: u64,
-    pub(crate) depth: usize,
+    pub(crate) nodes: u32,
+    pub(crate) bytes: u32,
+    pub(crate) depth: u32,
 }
 
 impl Size {
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self { nodes: 1, bytes: u32::try_from(text.len()).unwrap_or(u32::MAX), depth: 0 }
+    }
+
     pub(crate) fn add(&mut self, child: Self) {
         self.nodes = self.nodes.saturating_add(child.nodes);
         self.bytes = self.bytes.saturating_add(child.bytes);
@@ -64,7 +68,7 @@ impl Size {
 }
 
 impl Node {
-    /// Whether this is YAML's null: nothing at all, `~` or `null`.
+    /// Whether this is YAML's null: an empty value, `~` or `null`.
     pub(crate) fn is_null(&self) -> bool {
         match &self.kind {
             Kind::Scalar { text, plain } => {
@@ -74,19 +78,19 @@ impl Node {
         }
     }
 
-    /// A mapping of these entries, each key once.
+    /// Creates a mapping; each key must occur once.
     pub(crate) fn mapping(entries: Vec<MapEntry>, location: Location) -> Self {
         let mut mapping = Mapping::default();
         let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
         for entry in entries {
-            size.add(Size { nodes: 1, bytes: entry.key.len() as u64, depth: 0 });
+            size.add(Size::of_text(&entry.key));
             size.add(entry.value.size);
             mapping.push(entry);
         }
         Self { kind: Kind::Mapping(mapping), location, is_reference: false, size }
     }
 
-    /// A list of these items.
+    /// Creates a list.
     pub(crate) fn sequence(items: Vec<Rc<Self>>, location: Location) -> Self {
         let mut size = Size { nodes: 1, bytes: 0, depth: 0 };
         for item in &items {
@@ -95,12 +99,12 @@ impl Node {
         Self { kind: Kind::Sequence(items), location, is_reference: false, size }
     }
 
-    /// How many values it has with every alias written out.
+    /// The number of values in it after alias expansion.
     pub(crate) fn nodes(&self) -> u64 {
-        self.size.nodes
+        u64::from(self.size.nodes)
     }
 
-    /// Whether it is larger than a document may be, its aliases written out.
+    /// Whether it exceeds a limit of documents after alias expansion.
     pub(crate) fn is_too_large(&self) -> bool {
         self.size.nodes > MAX_NODES || self.size.bytes > MAX_TEXT_BYTES || self.size.depth > MAX_DEPTH
     }
@@ -123,7 +127,7 @@ impl Mapping {
         }
     }
 
-    /// Adds an entry whose key it does not have.
+    /// Adds an entry whose key is not in the mapping.
     pub(crate) fn push(&mut self, entry: MapEntry) {
         if self.entries.len() == MAX_UNINDEXED {
             let keys = self.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at));
@@ -136,7 +140,7 @@ impl Mapping {
     }
 }
 
-/// A document, and the mistakes that belong to YAML rather than to pipelines.
+/// A document, and the findings about its YAML.
 pub(crate) struct Tree {
     /// `None` for a text without a value.
     pub(crate) root: Option<Rc<Node>>,
@@ -144,13 +148,13 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// The position of a place, or of the nearest thing around it.
+    /// The position of a path, or of its nearest existing ancestor.
     pub(crate) fn locate(&self, path: &Path, part: Part) -> Location {
         self.find(path, part).0
     }
 
-    /// The position of `length` characters of the text at `path`, from the character `at` on; that of the whole text where
-    /// it is not written on one line as it is.
+    /// The position of `length` characters of the text at `path`, starting at the character `at`; that of the whole text if its
+    /// characters are escaped or span several lines.
     pub(crate) fn locate_within(&self, path: &Path, at: usize, length: usize) -> Location {
         let (location, node) = self.find(path, Part::Value);
         let Some(Kind::Scalar { text, plain }) = node.map(|node| &node.kind) else { return location };
@@ -191,7 +195,7 @@ impl Tree {
     }
 }
 
-/// The file that a place is in, and its place there.
+/// Splits a position into the index of its file and the position in that file.
 pub(crate) fn place_in_file(location: Location) -> (usize, Location) {
     let (file, line) = (location.line / LINES_PER_FILE, location.line % LINES_PER_FILE);
     (file, Location { line, ..location })
@@ -210,7 +214,7 @@ pub(crate) fn alias_bomb(location: Location) -> Box<Finding> {
         "alias-bomb",
         FindingLocation::Text(Path::default(), location),
         format!(
-            "with its aliases written out this file is larger than {MAX_NODES} values or {} MiB",
+            "after alias expansion this file is larger than {MAX_NODES} values or {} MiB",
             MAX_TEXT_BYTES >> 20
         ),
     );
@@ -218,7 +222,7 @@ pub(crate) fn alias_bomb(location: Location) -> Box<Finding> {
 }
 
 pub(crate) fn wrong_type(node: &Node, path: &Path, expected: &str) -> Finding {
-    let found = match &node.kind {
+    let actual = match &node.kind {
         Kind::Scalar { text, .. } => {
             if node.is_null() {
                 return Finding::value("empty-value", path, format!("{} has no value", path.label()))
@@ -229,5 +233,5 @@ pub(crate) fn wrong_type(node: &Node, path: &Path, expected: &str) -> Finding {
         Kind::Sequence(_) => "a list".to_owned(),
         Kind::Mapping(_) => "a mapping".to_owned(),
     };
-    Finding::value("wrong-type", path, format!("{} takes {expected}, not {found}", path.label()))
+    Finding::value("wrong-type", path, format!("{} takes {expected}, not {actual}", path.label()))
 }

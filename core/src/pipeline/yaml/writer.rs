@@ -1,10 +1,10 @@
-//! Writes a document as YAML text that reads the same.
+//! Writes a document as YAML text.
 
 use std::fmt::Write as _;
 
 use super::tree::{Kind, Node};
 
-/// A document as YAML, in block style, without the keys at its top that only hold what others share.
+/// Writes a document in block style, without the top-level keys that only hold values for anchors.
 pub(crate) fn write(root: &Node) -> String {
     let mut out = String::new();
     if let Kind::Mapping(mapping) = &root.kind {
@@ -81,7 +81,7 @@ fn scalar(text: &str, plain: bool, indent: usize, out: &mut String) {
     }
 }
 
-/// Whether a text reads the same when it is written as a block of lines.
+/// Whether a text keeps its value when it is written as a block scalar.
 fn is_block(text: &str) -> bool {
     let body = text.strip_suffix('\n').unwrap_or(text);
     body.contains('\n')
@@ -91,7 +91,7 @@ fn is_block(text: &str) -> bool {
         && body.split('\n').all(|line| !line.trim().is_empty() || line.is_empty())
 }
 
-/// Characters that some reader of YAML takes for the end of a line, or for nothing.
+/// Whether some YAML readers take a character for a line break or drop it.
 fn is_odd(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }

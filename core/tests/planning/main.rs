@@ -1,22 +1,21 @@
-//! The plan and the scheduler, over pipelines made at random.
+//! The plan and the scheduler over random pipelines.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod rules;
 
 use indexmap::IndexMap;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tidemill_core::execution::{
     attempt::AttemptEnd,
-    facts::Facts,
     failure::{FailureKind, FailureReason},
     status::{ExecutionStatus, JobStatus},
     transition::JobEvent,
 };
 use tidemill_core::{
     ids::{ExecutionId, LeaseToken},
-    pipeline::{
-        Cache, Environment, Job, Pipeline, PullPolicy, Resources, Rule, RuleOutcome, Service, Triggers, When,
-    },
-    plan::{ExcludedJob, NodeIx, Plan, PlanError},
+    pipeline::{Job, Pipeline, PullPolicy, Resources, Triggers, When},
+    plan::{NodeIx, Plan, PlanError},
     records::{NewNode, Node, NodeBody, NodeKey},
     scheduler::{JobOutcome, MemoryNodes, StartConditions, apply_event, final_status, new_execution},
     time::Timestamp,
@@ -59,8 +58,8 @@ fn plan(stages: usize, jobs: Vec<Job>) -> Result<Plan, PlanError> {
     Plan::new(&pipeline(stages, jobs), &IndexMap::new())
 }
 
-/// Needs name jobs of the same or an earlier stage that were made before, so there is no cycle; the file's order is then
-/// turned, so that needs may stand before or after.
+/// Random pipelines without cycles: needs name jobs of the same or an earlier stage that were generated before. The order of the
+/// file is then rotated, so that a need may come before or after its job.
 fn pipelines() -> impl Strategy<Value = Pipeline> {
     let needs = proptest::collection::vec(any::<prop::sample::Index>(), 0..4);
     let when = prop_oneof![
@@ -70,28 +69,31 @@ fn pipelines() -> impl Strategy<Value = Pipeline> {
         1 => Just(When::Manual),
     ];
     let spec = (0..4_usize, any::<bool>(), needs, 1..4_usize, any::<bool>(), when);
-    (proptest::collection::vec(spec, 1..24), any::<prop::sample::Index>()).prop_map(|(mut specs, turn)| {
-        specs.sort_by_key(|spec| spec.0);
-        let mut jobs: Vec<Job> = Vec::new();
-        for (ix, (stage, implicit, needs, variants, allow_failure, when)) in specs.into_iter().enumerate() {
-            let named: BTreeSet<String> =
-                needs.iter().filter(|_| ix > 0).map(|need| format!("j{}", need.index(ix))).collect();
-            let mut made = job(&format!("j{ix}"), stage, None);
-            made.needs = (!implicit).then(|| named.into_iter().collect());
-            made.allow_failure = allow_failure;
-            made.when = when;
-            if variants > 1 {
-                made.matrix.insert("v".into(), (0..variants).map(|v| v.to_string()).collect());
+    (proptest::collection::vec(spec, 1..24), any::<prop::sample::Index>()).prop_map(
+        |(mut specs, rotation)| {
+            specs.sort_by_key(|spec| spec.0);
+            let mut jobs: Vec<Job> = Vec::new();
+            for (ix, (stage, implicit, needs, variants, allow_failure, when)) in specs.into_iter().enumerate()
+            {
+                let named: BTreeSet<String> =
+                    needs.iter().filter(|_| ix > 0).map(|need| format!("j{}", need.index(ix))).collect();
+                let mut job = job(&format!("j{ix}"), stage, None);
+                job.needs = (!implicit).then(|| named.into_iter().collect());
+                job.allow_failure = allow_failure;
+                job.when = when;
+                if variants > 1 {
+                    job.matrix.insert("v".into(), (0..variants).map(|v| v.to_string()).collect());
+                }
+                jobs.push(job);
             }
-            jobs.push(made);
-        }
-        let by = turn.index(jobs.len());
-        jobs.rotate_left(by);
-        pipeline(4, jobs)
-    })
+            let by = rotation.index(jobs.len());
+            jobs.rotate_left(by);
+            pipeline(4, jobs)
+        },
+    )
 }
 
-/// What each job waits for, straight from the file's words, without gates.
+/// The jobs that each job waits for, computed from the file, without gates.
 fn direct_needs(pipeline: &Pipeline, plan: &Plan) -> Vec<Vec<usize>> {
     let stage = |name: &str| pipeline.stages.iter().position(|s| s == name).unwrap();
     let declared: HashMap<&str, &Job> = pipeline.jobs.iter().map(|j| (j.name.as_str(), j)).collect();
@@ -106,7 +108,7 @@ fn direct_needs(pipeline: &Pipeline, plan: &Plan) -> Vec<Vec<usize>> {
     all.clone().map(|job| all.clone().filter(|other| waits(job, *other)).collect()).collect()
 }
 
-/// The nodes of an execution of `plan` in memory, all of whose approvals are given.
+/// An execution in memory whose manual jobs are all approved.
 struct Run {
     nodes: MemoryNodes,
     now: Timestamp,
@@ -145,7 +147,7 @@ impl Run {
         self.jobs().map(outcome).collect()
     }
 
-    /// Runs a queued job to this end, and lets what follows happen.
+    /// Runs a queued job, and applies all transitions that follow from its end.
     fn end(&mut self, job: usize, fails: bool) {
         let token = LeaseToken(uuid::Uuid::from_u128(1));
         let failure = fails.then(|| FailureReason::new(FailureKind::ScriptFailed, "it failed"));
@@ -155,7 +157,7 @@ impl Run {
             JobEvent::End { token, end, steps: Vec::new() },
         ] {
             let node = &self.nodes.nodes()[job];
-            let NodeBody::Job(item) = &node.state.body else { panic!("node {job} is no job") };
+            let NodeBody::Job(item) = &node.state.body else { panic!("node {job} is not a job") };
             let transition = apply_event(node, item, event, self.now).unwrap();
             assert!(!transition.more);
             let ready = self.nodes.apply(transition.writes);
@@ -163,7 +165,7 @@ impl Run {
         }
     }
 
-    fn is_over(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.nodes.nodes().last().is_some_and(|end| end.state.body == NodeBody::End && end.waits_for == 0)
     }
 }
@@ -195,7 +197,7 @@ proptest! {
         }
     }
 
-    /// Runs the plan to its end in a random order with random outcomes.
+    /// Runs all jobs in a random order with random outcomes.
     #[test]
     fn every_job_ends_and_none_starts_before_its_needs_hold(
         pipeline in pipelines(),
@@ -204,16 +206,16 @@ proptest! {
         let plan = Plan::new(&pipeline, &IndexMap::new()).unwrap();
         let needs = direct_needs(&pipeline, &plan);
         let mut run = Run::new(&plan);
-        let mut seen = vec![JobStatus::Pending; plan.jobs.len()];
+        let mut statuses = vec![JobStatus::Pending; plan.jobs.len()];
         for (pick, outcome) in picks {
             let outcomes = run.outcomes();
             for (ix, job) in outcomes.iter().enumerate() {
-                let before = std::mem::replace(&mut seen[ix], job.status);
+                let before = std::mem::replace(&mut statuses[ix], job.status);
                 if before == job.status {
                     continue;
                 }
-                prop_assert!(!before.is_terminal(), "a job that was over changed");
-                let all_over = needs[ix].iter().all(|need| outcomes[*need].status.is_terminal());
+                prop_assert!(!before.is_terminal(), "a terminal status changed");
+                let all_ended = needs[ix].iter().all(|need| outcomes[*need].status.is_terminal());
                 let all_ok = needs[ix].iter().all(|need| outcomes[*need].is_ok());
                 let may_run = match plan.jobs[ix].when {
                     When::OnSuccess | When::Manual => all_ok,
@@ -221,14 +223,14 @@ proptest! {
                     When::Always => true,
                 };
                 match job.status {
-                    JobStatus::Queued => prop_assert!(all_over && may_run),
-                    JobStatus::Skipped => prop_assert!(all_over && !may_run),
+                    JobStatus::Queued => prop_assert!(all_ended && may_run),
+                    JobStatus::Skipped => prop_assert!(all_ended && !may_run),
                     _ => prop_assert_eq!(before, JobStatus::Queued),
                 }
             }
             let queued = run.queued();
             if queued.is_empty() {
-                prop_assert!(run.is_over(), "nothing runs, and the execution is not over: {seen:?}");
+                prop_assert!(run.has_ended(), "no job is queued, and the execution has not ended: {statuses:?}");
                 let bad = outcomes.iter().any(|job| job.status == JobStatus::Failed && !job.tolerated);
                 let status = final_status(&outcomes, false);
                 prop_assert_eq!(status == ExecutionStatus::Failed, bad);
@@ -237,7 +239,7 @@ proptest! {
             }
             run.end(queued[pick.index(queued.len())], outcome == 0);
         }
-        prop_assert!(false, "the execution never ended: {seen:?}");
+        prop_assert!(false, "the execution never ended: {statuses:?}");
     }
 }
 
@@ -249,7 +251,7 @@ fn cycle_is_reported_in_full() {
         job("c", 0, Some(&["b"])),
         job("d", 0, Some(&["a"])),
     ];
-    let Err(PlanError::Cycle(names)) = plan(1, jobs) else { panic!("a cycle was planned") };
+    let Err(PlanError::Cycle(names)) = plan(1, jobs) else { panic!("no cycle is reported") };
     assert_eq!(names.len(), 4);
     assert_eq!(names.first(), names.last());
     for name in ["a", "b", "c"] {
@@ -259,33 +261,33 @@ fn cycle_is_reported_in_full() {
 
 #[test]
 fn need_on_later_stage_is_rejected() {
-    let refused = plan(2, vec![job("early", 0, Some(&["late"])), job("late", 1, None)]);
-    assert_eq!(refused, Err(PlanError::LaterStage { job: "early".into(), need: "late".into() }));
+    let result = plan(2, vec![job("early", 0, Some(&["late"])), job("late", 1, None)]);
+    assert_eq!(result, Err(PlanError::LaterStage { job: "early".into(), need: "late".into() }));
 }
 
 #[test]
 fn large_stage_that_waits_for_large_stage_has_linear_edges() {
-    let many = 2_000;
-    let jobs = (0..many).flat_map(|ix| [job(&format!("a{ix}"), 0, None), job(&format!("b{ix}"), 1, None)]);
+    let count = 2_000;
+    let jobs = (0..count).flat_map(|ix| [job(&format!("a{ix}"), 0, None), job(&format!("b{ix}"), 1, None)]);
     let plan = plan(2, jobs.collect()).unwrap();
     let edges: usize = plan.jobs.iter().map(|j| j.releases.len()).sum::<usize>()
         + plan.gates.iter().map(|g| g.releases.len()).sum::<usize>();
-    assert_eq!(edges, 2 * many);
+    assert_eq!(edges, 2 * count);
 }
 
 #[test]
-fn matrix_makes_every_combination_with_its_values_in_name_and_image() {
+fn matrix_expands_into_every_combination_with_values_in_name_and_image() {
     let mut unit = job("unit", 0, None);
     unit.image = "rust:${version}-${os}".into();
     unit.matrix.insert("version".into(), vec!["1.90".into(), "1.95".into()]);
     unit.matrix.insert("os".into(), vec!["slim".into()]);
     let plan = plan(1, vec![unit]).unwrap();
-    let seen: Vec<_> = plan.jobs.iter().map(|j| (j.name.as_str(), j.image.as_str())).collect();
+    let variants: Vec<_> = plan.jobs.iter().map(|j| (j.name.as_str(), j.image.as_str())).collect();
     let expected = [
         ("unit [version=1.90, os=slim]", "rust:1.90-slim"),
         ("unit [version=1.95, os=slim]", "rust:1.95-slim"),
     ];
-    assert_eq!(seen, expected);
+    assert_eq!(variants, expected);
 }
 
 #[test]
@@ -299,7 +301,7 @@ fn ten_thousand_chained_jobs_are_skipped_without_deep_recursion() {
     let mut run = Run::new(&plan);
     assert_eq!(run.queued(), [0]);
     run.end(0, true);
-    assert!(run.is_over());
+    assert!(run.has_ended());
     let skipped = run.jobs().filter(|(_, status)| *status == JobStatus::Skipped).count();
     assert_eq!((skipped, final_status(&run.outcomes(), false)), (9_999, ExecutionStatus::Failed));
 }
@@ -341,181 +343,4 @@ fn overflowing_matrix_is_rejected() {
         wide.matrix.insert(format!("k{key}"), vec!["0".into(), "1".into()]);
     }
     assert_eq!(plan(1, vec![wide]).unwrap_err(), PlanError::TooManyJobs(usize::MAX));
-}
-
-fn rule(condition: &str) -> Rule {
-    Rule { condition: Some(condition.to_owned()), ..Rule::default() }
-}
-
-fn ruled(name: &str, stage: usize, needs: Option<&[&str]>, rules: Vec<Rule>) -> Job {
-    Job { rules, ..job(name, stage, needs) }
-}
-
-fn on_branch(branch: &str) -> Facts {
-    Facts { branch: Some(branch.to_owned()), ..Facts::default() }
-}
-
-#[test]
-fn first_matching_rule_sets_participation() {
-    let manual = Rule {
-        then: Some(RuleOutcome::When(When::Manual)),
-        allow_failure: Some(true),
-        variables: [("CHANNEL".to_owned(), "beta".to_owned())].into_iter().collect(),
-        ..rule("branch == \"next\"")
-    };
-    let never = Rule { then: Some(RuleOutcome::Never), ..rule("branch == \"main\"") };
-    let rules = vec![
-        manual,
-        never,
-        rule("branch != \"old\""),
-        Rule { changes: vec!["src/**".into()], ..Rule::default() },
-    ];
-    let pipeline = pipeline(1, vec![job("always", 0, None), ruled("ruled", 0, None, rules)]);
-    let of = |facts: &Facts| Plan::of(&pipeline, facts).unwrap();
-
-    let next = of(&on_branch("next"));
-    assert_eq!((next.jobs[1].when, next.jobs[1].allow_failure), (When::Manual, true));
-    assert_eq!(next.jobs[1].variables["CHANNEL"], "beta");
-    let main = of(&on_branch("main"));
-    assert_eq!(
-        (main.jobs.len(), main.left_out[0].why.as_str()),
-        (1, "rule 2 excludes the job: if branch == \"main\"")
-    );
-    let other = of(&on_branch("other"));
-    assert_eq!((other.jobs[1].when, other.jobs[1].allow_failure), (When::OnSuccess, false));
-    assert!(!other.jobs[1].variables.contains_key("CHANNEL"));
-    let changed = |path: &str| Facts { changed: Some(vec![path.to_owned()]), ..on_branch("old") };
-    assert_eq!(of(&changed("src/a.rs")).jobs.len(), 2);
-    let unchanged = of(&changed("docs/a.md"));
-    assert_eq!((unchanged.jobs.len(), unchanged.left_out[0].why.as_str()), (1, "none of its 4 rules holds"));
-    assert_eq!(of(&on_branch("old")).jobs.len(), 2, "of changes nothing is known, so they count");
-}
-
-#[test]
-fn needs_on_excluded_jobs_are_removed() {
-    let jobs = vec![
-        ruled("a", 0, None, vec![rule("branch == \"main\"")]),
-        job("b", 1, Some(&["a"])),
-        job("c", 2, None),
-    ];
-    let plan = Plan::of(&pipeline(3, jobs.clone()), &on_branch("x")).unwrap();
-    assert_eq!(plan.stages, ["s1", "s2"]);
-    let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
-    assert_eq!((names.as_slice(), plan.jobs[0].waits_for, plan.jobs[1].waits_for), (&["b", "c"][..], 0, 1));
-    assert_eq!(
-        plan.left_out,
-        [ExcludedJob { job: "a".into(), why: "`branch == \"main\"` does not hold".into() }]
-    );
-    let whole = Plan::of(&pipeline(3, jobs), &on_branch("main")).unwrap();
-    assert_eq!((whole.jobs.len(), whole.jobs[1].waits_for), (3, 1));
-    let none = Plan::of(&pipeline(1, vec![ruled("a", 0, None, vec![rule("fork")])]), &Facts::default());
-    assert!(none.unwrap_err().to_string().contains("`a`: `fork` does not hold"));
-}
-
-#[test]
-fn artifacts_come_from_dependencies_by_default() {
-    let named = |names: &[&str]| Job {
-        dependencies: Some(names.iter().map(|name| (*name).to_owned()).collect()),
-        ..job("taker", 1, None)
-    };
-    let givers = || [ruled("a", 0, None, vec![rule("branch == \"main\"")]), variants(job("b", 0, None), 2)];
-    let sources = |taker: Job, branch: &str| {
-        let jobs = givers().into_iter().chain([taker]).collect();
-        let plan = Plan::of(&pipeline(2, jobs), &on_branch(branch)).unwrap();
-        let last = u32::try_from(plan.jobs.len() - 1).unwrap();
-        plan.artifact_sources(last)
-    };
-    assert_eq!(sources(job("taker", 1, None), "main"), [0, 1, 2]);
-    assert_eq!(sources(named(&["b"]), "main"), [1, 2]);
-    assert_eq!(sources(named(&["a"]), "main"), [0]);
-    assert!(sources(named(&["a"]), "x").is_empty(), "it is left out");
-    assert!(sources(named(&[]), "main").is_empty());
-}
-
-#[test]
-fn conditions_see_job_variables() {
-    let mut job = ruled(
-        "a",
-        0,
-        None,
-        vec![rule("env(\"A\") == \"override\" && env(\"B\") == \"job\" && env(\"C\") == \"pipeline\"")],
-    );
-    job.variables.insert("A".into(), "job".into());
-    job.variables.insert("B".into(), "job".into());
-    let mut pipeline = pipeline(1, vec![job]);
-    for name in ["A", "B", "C"] {
-        pipeline.variables.insert(name.into(), "pipeline".into());
-    }
-    let overrides = [("A".to_owned(), "override".to_owned())].into_iter().collect();
-    assert_eq!(Plan::of(&pipeline, &Facts::of_variables(overrides)).unwrap().jobs.len(), 1);
-    assert!(matches!(Plan::of(&pipeline, &Facts::default()), Err(PlanError::AllLeftOut(_))));
-    pipeline.jobs[0].rules = vec![rule("branch.matches(env(\"A\") + \"(\")")];
-    let error = Plan::of(&pipeline, &Facts::default()).unwrap_err().to_string();
-    assert!(error.contains("of job `a` cannot be evaluated"), "{error}");
-}
-
-#[test]
-fn references_in_job_options_are_expanded() {
-    let mut job = job("a", 0, None);
-    let service: Service = serde_json::from_value(serde_json::json!({
-        "image": "postgres:${PG}", "alias": ["db"], "ready_within_s": 60
-    }))
-    .unwrap();
-    let cache: Cache = serde_json::from_value(serde_json::json!({
-        "key": "${branch}-${job}-${PG}", "fallback_keys": ["${pipeline}"], "paths": ["x"]
-    }))
-    .unwrap();
-    job.surroundings.services = vec![service];
-    job.surroundings.caches = vec![cache];
-    job.surroundings.environment = Some(Environment {
-        name: "review/${branch}".into(),
-        url: Some("https://${branch}.example.org".into()),
-    });
-    job.matrix.insert("PG".into(), vec!["16".into(), "17".into()]);
-    let plan = Plan::of(&pipeline(1, vec![job]), &on_branch("x")).unwrap();
-    let around = &plan.jobs[1].surroundings;
-    assert_eq!(around.services[0].image, "postgres:17");
-    assert_eq!(
-        (around.caches[0].key.as_str(), around.caches[0].fallback_keys[0].as_str()),
-        ("x-a [PG=17]-17", "p")
-    );
-    let environment = around.environment.as_ref().unwrap();
-    assert_eq!(
-        (environment.name.as_str(), environment.url.as_deref()),
-        ("review/x", Some("https://x.example.org"))
-    );
-}
-
-#[test]
-fn recorded_facts_keep_only_paths_that_decide() {
-    let globs = |changes: &[&str], exists: &[&str]| Rule {
-        changes: changes.iter().map(|glob| (*glob).to_owned()).collect(),
-        exists: exists.iter().map(|glob| (*glob).to_owned()).collect(),
-        ..rule("true")
-    };
-    let jobs = vec![
-        ruled("docs", 0, None, vec![globs(&["docs/**"], &[])]),
-        ruled("code", 0, None, vec![globs(&["src/**"], &["Cargo.toml"])]),
-        ruled("never", 0, None, vec![globs(&["none/**"], &[])]),
-        ruled("condition", 0, None, vec![rule("exists(\"src/7\") && !changed(\"*.md\")")]),
-        job("always", 0, None),
-    ];
-    let pipeline = pipeline(1, jobs);
-    let mut paths: Vec<String> = (0..5_000).map(|n| format!("src/{n}")).collect();
-    paths.extend(["Cargo.toml".to_owned(), "docs/a".to_owned(), "docs/b".to_owned()]);
-    let facts = Facts { changed: Some(paths.clone()), files: Some(paths), ..on_branch("main") };
-    let (plan, decisive) = Plan::of_decisive(&pipeline, &facts).unwrap();
-    assert_eq!(decisive.changed.as_deref(), Some(&["src/0".to_owned(), "docs/a".to_owned()][..]));
-    assert_eq!(decisive.files.as_deref(), Some(&["src/7".to_owned(), "Cargo.toml".to_owned()][..]));
-    let again = Plan::of(&pipeline, &decisive).unwrap();
-    assert_eq!((&again, again.digest()), (&plan, plan.digest()));
-    let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
-    assert_eq!(names, ["docs", "code", "condition", "always"]);
-
-    let unknown = Facts { changed: None, files: None, ..facts };
-    let (all, decisive) = Plan::of_decisive(&pipeline, &unknown).unwrap();
-    assert_eq!((decisive.changed, decisive.files), (None, None));
-    assert_ne!(all.digest(), plan.digest(), "other jobs take part");
-    let none = Facts { changed: Some(Vec::new()), files: Some(Vec::new()), ..unknown };
-    assert_eq!(Plan::of(&pipeline, &none).unwrap().jobs.len(), 1);
 }

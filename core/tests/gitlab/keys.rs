@@ -1,0 +1,209 @@
+//! Each key of GitLab's reference is supported or reported.
+
+use super::{diagnostics, translate_fixture};
+
+/// Keys of GitLab's `.gitlab-ci.yml` reference that are reported, each in a file that uses it.
+pub(crate) const REPORTED_KEYS: &[(&str, &str)] = &[
+    ("https://example.com/a.yml", "include: https://example.com/a.yml"),
+    ("project", "include: { project: a/b, file: c.yml, ref: main }"),
+    ("template", "include: { template: A.yml }"),
+    ("component", "include: { component: a/b@1 }"),
+    ("rules", "include: { local: ci/base.yml, rules: [{ if: $A }] }"),
+    ("inputs", "include: { local: ci/base.yml, inputs: { a: b } }"),
+    ("spec", "spec: { inputs: { a: {} } }"),
+    ("on_job_failure", "workflow: { auto_cancel: { on_job_failure: all } }"),
+    ("hooks", "default: { hooks: { pre_get_sources_script: [x] } }"),
+    ("id_tokens", "default: { id_tokens: { A: { aud: b } } }"),
+    ("identity", "default: { identity: google_cloud }"),
+    ("interruptible", "j: { interruptible: true }\nk: { script: x }"),
+    ("description", "variables: { A: { value: b, description: c } }"),
+    ("options", "variables: { A: { value: b, options: [b, c] } }"),
+    ("name", "j: { artifacts: { paths: [a], name: n } }"),
+    ("exclude", "j: { artifacts: { paths: [a], exclude: [b] } }"),
+    ("expose_as", "j: { artifacts: { paths: [a], expose_as: b } }"),
+    ("public", "j: { artifacts: { paths: [a], public: false } }"),
+    ("access", "j: { artifacts: { paths: [a], access: none } }"),
+    ("untracked", "j: { artifacts: { untracked: true } }"),
+    ("dotenv", "j: { artifacts: { reports: { dotenv: a.env } } }"),
+    ("coverage_report", "j: { artifacts: { reports: { coverage_report: { path: a } } } }"),
+    ("codequality", "j: { artifacts: { reports: { codequality: a.json } } }"),
+    ("sast", "j: { artifacts: { reports: { sast: a.json } } }"),
+    ("terraform", "j: { artifacts: { reports: { terraform: a.json } } }"),
+    ("untracked", "j: { cache: { paths: [a], untracked: true } }"),
+    ("unprotect", "j: { cache: { paths: [a], unprotect: true } }"),
+    ("files_commits", "j: { cache: { paths: [a], key: { files_commits: [b] } } }"),
+    ("coverage", "j: { coverage: x }"),
+    ("coverage", "j: { coverage: // }"),
+    ("coverage", "j: { coverage: /x/o }"),
+    ("coverage", "j: { coverage: [/x/] }"),
+    ("coverage", "j: { coverage: '/(x/' }"),
+    ("coverage", "j: { coverage: '/\\d+(?=%)/' }"),
+    ("coverage", "j: { coverage: '/(?<!a)x/' }"),
+    ("coverage", "j: { coverage: '/(a)\\1/' }"),
+    ("coverage", "j: { coverage: '/(\\w{1000}){1000}/' }"),
+    ("dast_configuration", "j: { dast_configuration: { site_profile: a } }"),
+    ("on_stop", "j: { environment: { name: a, on_stop: b } }"),
+    ("action", "j: { environment: { name: a, action: stop } }"),
+    ("auto_stop_in", "j: { environment: { name: a, auto_stop_in: 1 day } }"),
+    ("kubernetes", "j: { environment: { name: a, kubernetes: { agent: b } } }"),
+    ("deployment_tier", "j: { environment: { name: a, deployment_tier: staging } }"),
+    ("hooks", "j: { hooks: { pre_get_sources_script: [x] } }"),
+    ("id_tokens", "j: { id_tokens: { A: { aud: b } } }"),
+    ("identity", "j: { identity: google_cloud }"),
+    ("entrypoint", "j: { image: { name: a, entrypoint: [/x] } }"),
+    ("docker", "j: { image: { name: a, docker: { user: b } } }"),
+    ("kubernetes", "j: { image: { name: a, kubernetes: { user: b } } }"),
+    ("inputs", "j: { inputs: { a: b } }"),
+    ("manual_confirmation", "j: { when: manual, manual_confirmation: sure? }"),
+    (
+        "parallel",
+        "k: { script: x }\nj: { stage: deploy, needs: [{ job: k, parallel: { matrix: [{ A: b }] } }] }",
+    ),
+    ("pipeline", "j: { needs: [{ pipeline: $UP, job: a }] }"),
+    ("project", "j: { needs: [{ project: a/b, job: a, ref: main, artifacts: true }] }"),
+    ("kubernetes", "j: { only: { kubernetes: active } }"),
+    ("api", "j: { only: [api] }"),
+    ("pages", "pages: { script: x }"),
+    ("pages", "j: { pages: true }"),
+    ("publish", "j: { publish: dist }"),
+    ("release", "j: { release: { tag_name: a } }"),
+    ("resource_group", "j: { resource_group: a }"),
+    ("unmet", "j: { retry: { max: 1, when: unmet_and_unknown } }"),
+    ("compare_to", "j: { rules: [{ changes: { paths: [a], compare_to: b } }] }"),
+    ("project", "j: { rules: [{ exists: { paths: [a], project: b } }] }"),
+    ("needs", "j: { rules: [{ when: always, needs: [a] }] }"),
+    ("interruptible", "j: { rules: [{ when: always, interruptible: true }] }"),
+    ("start_in", "j: { rules: [{ when: delayed, start_in: 1 day }] }"),
+    ("run", "j: { run: [{ name: a }] }"),
+    ("secrets", "j: { secrets: { A: { vault: b } } }"),
+    ("pull_policy", "j: { services: [{ name: a, pull_policy: always }] }"),
+    ("docker", "j: { services: [{ name: a, docker: { user: b } }] }"),
+    ("delayed", "j: { when: delayed, start_in: 1 day }"),
+    ("start_in", "j: { when: delayed, start_in: 1 day }"),
+    ("trigger", "j: { trigger: a/b }"),
+    ("manual", "j: { when: manual, allow_failure: false }"),
+    ("GIT_STRATEGY", "variables: { GIT_STRATEGY: none }"),
+    ("FF_USE_FASTZIP", "j: { variables: { FF_USE_FASTZIP: 1 } }"),
+    ("CI_COMMIT_MESSAGE", "j: { rules: [{ if: $CI_COMMIT_MESSAGE =~ /x/ }] }"),
+];
+
+/// Files that use supported keys, each with a text that the translated file must contain.
+pub(crate) const SUPPORTED_KEYS: &[(&str, &str)] = &[
+    ("stages: [s]\nj: { stage: s }", "- s"),
+    ("types: [s]\nj: { stage: s }", "- s"),
+    ("default: { image: i }", "image: i"),
+    ("image: i", "image: i"),
+    ("services: [s]", "image: s"),
+    ("before_script: [first]", "- first"),
+    ("after_script: [last]", "- last"),
+    ("cache: { paths: [kept] }", "- kept"),
+    ("variables: { A: b }", "A: b"),
+    ("variables: { A: { value: b, expand: false } }", "A: b"),
+    ("workflow: { name: other }", "name: other"),
+    ("workflow: { rules: [{ if: $A }] }", "env(\"A\") != \"\""),
+    (
+        "workflow: { auto_cancel: { on_new_commit: interruptible } }\ndefault: { interruptible: true }",
+        "interruptible: true",
+    ),
+    ("default: { artifacts: { paths: [kept] }, retry: 1, tags: [t], timeout: 1h }", "t: 'true'"),
+    ("include: ci/base.yml\nj: { extends: .go }", "golang:1.24"),
+    (".k: { script: [shared] }\nj: { script: [!reference [.k, script]] }", "- shared"),
+    ("j: { allow_failure: true }", "allow_failure: true"),
+    ("j: { allow_failure: { exit_codes: 3 } }", "- 3"),
+    ("j: { artifacts: { paths: [a], when: always, expire_in: 2 days } }", "expire_in: 2d"),
+    ("j: { artifacts: { reports: { junit: a.xml } } }", "- a.xml"),
+    (
+        "j: { cache: { key: { files: [a], prefix: b }, paths: [c], policy: pull, when: always, fallback_keys: [d] } }",
+        "policy: pull",
+    ),
+    ("j: { coverage: '/TOTAL.*? (\\d+%)$/' }", "coverage: TOTAL.*? (\\d+%)$"),
+    ("j: { coverage: '/of a\\/b or a/b: \\d+\\%/' }", "coverage: 'of a\\/b or a/b: \\d+\\%'"),
+    ("j: { coverage: /cover/i }", "coverage: (?i)cover"),
+    ("k: { script: x }\nj: { coverage: }", "- x"),
+    ("j: { environment: { name: a, url: https://b } }", "url: https://b"),
+    ("j: { except: [main] }", "CI_COMMIT_REF_NAME"),
+    ("j: { only: { refs: [main], changes: [a], variables: [$B] } }", "changed(\"a\")"),
+    ("j: { image: { name: i, pull_policy: always } }", "pull_policy: always"),
+    ("image: i\nj: { inherit: { default: false, variables: false } }", "ruby:3.1"),
+    ("k: { script: x }\nj: { stage: deploy, needs: [{ job: k, optional: true }] }", "- k"),
+    ("j: { parallel: 2 }", "CI_NODE_INDEX"),
+    ("j: { parallel: { matrix: [{ A: [b, c] }] } }", "matrix:"),
+    ("j: { retry: { max: 2, when: script_failure, exit_codes: 4 } }", "max: 2"),
+    (
+        "j: { rules: [{ if: $A, changes: [b], exists: [c], when: on_failure, allow_failure: true, variables: { D: e } }] }",
+        "D: e",
+    ),
+    (
+        "j: { services: [{ name: s, alias: 't u', command: [v], entrypoint: [w], variables: { X: z } }] }",
+        "- u",
+    ),
+    ("j: { tags: [t] }", "t: 'true'"),
+    ("j: { timeout: 90 minutes }", "timeout: 1h 30m"),
+    ("j: { when: on_failure }", "when: on_failure"),
+    ("j: { variables: { A: b } }", "A: b"),
+];
+
+/// Adds to a file what a job must have.
+pub(crate) fn complete(text: &str) -> String {
+    let mut text = text.to_owned();
+    if !text.contains("\nj:") && !text.starts_with("j:") && !text.starts_with("pages:") {
+        text += "\nj: {}";
+    }
+    let at = text.find("j: {").filter(|_| !text.contains("run:") && !text.contains("trigger:"));
+    if let Some(at) = at {
+        let line = text[at..].lines().next().unwrap_or_default().to_owned();
+        if !line.contains("script:") {
+            text.insert_str(at + 4, if line == "j: {}" { "script: x" } else { " script: x," });
+        }
+    }
+    text + "\n"
+}
+
+#[test]
+fn each_key_of_gitlabs_reference_is_supported_or_reported() {
+    let mut unreported = Vec::new();
+    for (key, text) in REPORTED_KEYS {
+        let text = complete(text);
+        let diagnostics = diagnostics(&text);
+        let about = |one: &String| {
+            one.contains("gitlab-") && one.contains(key) && one.starts_with(|c: char| c.is_ascii_digit())
+        };
+        if !diagnostics.iter().any(about) {
+            unreported.push(format!("{key} of {text}: {diagnostics:#?}"));
+        }
+    }
+    assert!(unreported.is_empty(), "not reported: {}", unreported.join("\n"));
+    for (text, expected) in SUPPORTED_KEYS {
+        let text = complete(text);
+        match translate_fixture(".gitlab-ci.yml", &text) {
+            Ok(translated) => assert!(translated.text.contains(expected), "{text}{}", translated.text),
+            Err(errors) => panic!("{text}{}", errors.render(false)),
+        }
+    }
+    // An undocumented key is an error everywhere.
+    for text in [
+        "j: { sript: x }",
+        "default: { sript: x }",
+        "workflow: { sript: x }",
+        "j: { artifacts: { sript: x } }",
+        "j: { cache: { paths: [a], sript: x } }",
+        "j: { rules: [{ sript: x }] }",
+        "j: { retry: { sript: x } }",
+        "j: { image: { name: a, sript: x } }",
+        "j: { services: [{ name: a, sript: x }] }",
+        "j: { environment: { name: a, sript: x } }",
+        "j: { parallel: { sript: x } }",
+        "j: { inherit: { sript: x } }",
+        "j: { only: { sript: x } }",
+        "j: { allow_failure: { sript: x } }",
+        "variables: { A: { sript: x } }",
+        "k: { script: x }\nj: { needs: [{ job: k, sript: x }] }",
+        "j: { sript: false }",
+    ] {
+        let diagnostics = diagnostics(&complete(text));
+        assert!(
+            diagnostics.iter().any(|one| one.contains("error[gitlab-unknown-key]: `sript`")),
+            "{text}: {diagnostics:#?}"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! Oversized and random GitLab files.
+
+use proptest::prelude::*;
+use tidemill_core::pipeline::parse;
+use tidemill_core::plan::Plan;
+
+use super::keys::{REPORTED_KEYS, SUPPORTED_KEYS, complete};
+use super::{on_push, translate_fixture};
+
+#[test]
+fn oversized_gitlab_files_are_rejected() {
+    let bomb = |lines: usize, line: &dyn Fn(usize) -> String| (1..lines).map(line).collect::<String>();
+    let aliases = format!(
+        "a0: &a0 [x]\n{}",
+        bomb(20, &|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 9].join(", ")))
+    );
+    let references = format!(
+        ".a0: {{ s: [x] }}\n{}j: {{ image: a, script: [!reference [.a9, s]] }}\n",
+        bomb(10, &|n| format!(
+            ".a{n}: {{ s: [{}] }}\n",
+            vec![format!("!reference [.a{}, s]", n - 1); 9].join(", ")
+        ))
+    );
+    let variables = format!(
+        "variables:\n  A0: \"\"\n{}j: {{ image: a, script: x }}\n",
+        bomb(60, &|n| format!("  A{n}: $A{0}$A{0}$A{0}\n", n - 1))
+    );
+    let rings = format!(
+        "variables:\n{}j: {{ image: a, script: x }}\n",
+        bomb(40, &|n| format!(
+            "  A{n}: {}\n",
+            (1..40).map(|n| format!("$A{n}")).collect::<Vec<_>>().concat()
+        ))
+    );
+    let extended = format!(
+        ".b0:\n{}{}",
+        bomb(2_000, &|n| format!("  k{n}: [1, 2, 3, 4]\n")),
+        bomb(2_000, &|n| format!("j{n}: {{ extends: .b0, image: a, script: x }}\n"))
+    );
+    let long = format!("j: {{ image: a, script: {} }}\n", "x".repeat(10 << 20));
+    let brackets = format!("j: {{ image: a, script: x, rules: [{{ if: '{}$A' }}] }}\n", "(".repeat(100_000));
+    let nested = format!("j: {{ image: a, script: {} }}\n", "[".repeat(100_000));
+    for (name, text) in [
+        ("aliases", aliases),
+        ("references", references),
+        ("extended", extended),
+        ("long", long),
+        ("brackets", brackets),
+        ("nested", nested),
+    ] {
+        let start = std::time::Instant::now();
+        let errors = translate_fixture(".gitlab-ci.yml", &text)
+            .map(|translated| translated.text.len())
+            .expect_err(name);
+        assert!(!errors.found.is_empty(), "{name}");
+        assert!(start.elapsed().as_secs() < 60, "{name} took {:?}", start.elapsed());
+    }
+    for (name, text) in [("variables", variables), ("rings", rings)] {
+        let start = std::time::Instant::now();
+        let _ = translate_fixture(".gitlab-ci.yml", &text);
+        assert!(start.elapsed().as_secs() < 60, "{name} took {:?}", start.elapsed());
+    }
+}
+
+/// A file of the key tables with a random insertion, so that most files get past the YAML parser.
+fn mutated_file() -> impl Strategy<Value = String> {
+    let files: Vec<String> = REPORTED_KEYS
+        .iter()
+        .map(|(_, text)| complete(text))
+        .chain(SUPPORTED_KEYS.iter().map(|(text, _)| complete(text)))
+        .collect();
+    let files = prop::sample::select(files);
+    (files, any::<prop::sample::Index>(), "\\PC{0,6}").prop_map(|(text, at, odd)| {
+        let chars: Vec<char> = text.chars().collect();
+        let at = at.index(chars.len() + 1);
+        chars[..at].iter().collect::<String>() + &odd + &chars[at..].iter().collect::<String>()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_text_returns_result(text in "\\PC{0,300}") {
+        let _ = translate_fixture(".gitlab-ci.yml", &text);
+    }
+
+    #[test]
+    fn mutated_gitlab_files_return_result(lines in prop::collection::vec(mutated_file(), 1..4)) {
+        if let Ok(translated) = translate_fixture(".gitlab-ci.yml", &lines.concat()) {
+            prop_assert_eq!(parse(&translated.text).unwrap(), translated.parsed.pipeline);
+        }
+    }
+
+    #[test]
+    fn any_gitlab_condition_returns_result(text in "[$A-C =!~/&|()'\"a-c.*+\\[\\]\\\\{}i]{0,40}") {
+        let quoted = text.replace('\'', "''");
+        if let Ok(translated) = translate_fixture(".gitlab-ci.yml", &format!("image: a\nj: {{ script: x, rules: [{{ if: '{quoted}' }}] }}\n")) {
+            let _ = Plan::of(&translated.parsed.pipeline, &on_push("a"));
+        }
+    }
+}

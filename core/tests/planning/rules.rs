@@ -1,0 +1,185 @@
+//! Rules, conditions and references in a plan.
+
+use tidemill_core::execution::facts::Facts;
+use tidemill_core::pipeline::{Cache, Environment, Job, Rule, RuleOutcome, Service, When};
+use tidemill_core::plan::{ExcludedJob, Plan, PlanError};
+
+use super::{job, pipeline, variants};
+
+fn rule(condition: &str) -> Rule {
+    Rule { condition: Some(condition.to_owned()), ..Rule::default() }
+}
+
+fn ruled(name: &str, stage: usize, needs: Option<&[&str]>, rules: Vec<Rule>) -> Job {
+    Job { rules, ..job(name, stage, needs) }
+}
+
+fn on_branch(branch: &str) -> Facts {
+    Facts { branch: Some(branch.to_owned()), ..Facts::default() }
+}
+
+#[test]
+fn first_matching_rule_sets_participation() {
+    let manual = Rule {
+        then: Some(RuleOutcome::When(When::Manual)),
+        allow_failure: Some(true),
+        variables: [("CHANNEL".to_owned(), "beta".to_owned())].into_iter().collect(),
+        ..rule("branch == \"next\"")
+    };
+    let never = Rule { then: Some(RuleOutcome::Never), ..rule("branch == \"main\"") };
+    let rules = vec![
+        manual,
+        never,
+        rule("branch != \"old\""),
+        Rule { changes: vec!["src/**".into()], ..Rule::default() },
+    ];
+    let pipeline = pipeline(1, vec![job("always", 0, None), ruled("ruled", 0, None, rules)]);
+    let of = |facts: &Facts| Plan::of(&pipeline, facts).unwrap();
+
+    let next = of(&on_branch("next"));
+    assert_eq!((next.jobs[1].when, next.jobs[1].allow_failure), (When::Manual, true));
+    assert_eq!(next.jobs[1].variables["CHANNEL"], "beta");
+    let main = of(&on_branch("main"));
+    assert_eq!(
+        (main.jobs.len(), main.left_out[0].why.as_str()),
+        (1, "rule 2 says never: if branch == \"main\"")
+    );
+    let other = of(&on_branch("other"));
+    assert_eq!((other.jobs[1].when, other.jobs[1].allow_failure), (When::OnSuccess, false));
+    assert!(!other.jobs[1].variables.contains_key("CHANNEL"));
+    let changed = |path: &str| Facts { changed: Some(vec![path.to_owned()]), ..on_branch("old") };
+    assert_eq!(of(&changed("src/a.rs")).jobs.len(), 2);
+    let unchanged = of(&changed("docs/a.md"));
+    assert_eq!((unchanged.jobs.len(), unchanged.left_out[0].why.as_str()), (1, "none of its 4 rules holds"));
+    assert_eq!(of(&on_branch("old")).jobs.len(), 2, "unknown changes match");
+}
+
+#[test]
+fn needs_on_excluded_jobs_are_removed() {
+    let jobs = vec![
+        ruled("a", 0, None, vec![rule("branch == \"main\"")]),
+        job("b", 1, Some(&["a"])),
+        job("c", 2, None),
+    ];
+    let plan = Plan::of(&pipeline(3, jobs.clone()), &on_branch("x")).unwrap();
+    assert_eq!(plan.stages, ["s1", "s2"]);
+    let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!((names.as_slice(), plan.jobs[0].waits_for, plan.jobs[1].waits_for), (&["b", "c"][..], 0, 1));
+    assert_eq!(
+        plan.left_out,
+        [ExcludedJob { job: "a".into(), why: "`branch == \"main\"` does not hold".into() }]
+    );
+    let whole = Plan::of(&pipeline(3, jobs), &on_branch("main")).unwrap();
+    assert_eq!((whole.jobs.len(), whole.jobs[1].waits_for), (3, 1));
+    let none = Plan::of(&pipeline(1, vec![ruled("a", 0, None, vec![rule("fork")])]), &Facts::default());
+    assert!(none.unwrap_err().to_string().contains("`a`: `fork` does not hold"));
+}
+
+#[test]
+fn artifacts_come_from_dependencies_by_default() {
+    let named = |names: &[&str]| Job {
+        dependencies: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+        ..job("consumer", 1, None)
+    };
+    let producers =
+        || [ruled("a", 0, None, vec![rule("branch == \"main\"")]), variants(job("b", 0, None), 2)];
+    let sources = |consumer: Job, branch: &str| {
+        let jobs = producers().into_iter().chain([consumer]).collect();
+        let plan = Plan::of(&pipeline(2, jobs), &on_branch(branch)).unwrap();
+        let last = u32::try_from(plan.jobs.len() - 1).unwrap();
+        plan.artifact_sources(last)
+    };
+    assert_eq!(sources(job("consumer", 1, None), "main"), [0, 1, 2]);
+    assert_eq!(sources(named(&["b"]), "main"), [1, 2]);
+    assert_eq!(sources(named(&["a"]), "main"), [0]);
+    assert!(sources(named(&["a"]), "x").is_empty(), "the job is excluded");
+    assert!(sources(named(&[]), "main").is_empty());
+}
+
+#[test]
+fn conditions_see_job_variables() {
+    let mut job = ruled(
+        "a",
+        0,
+        None,
+        vec![rule("env(\"A\") == \"override\" && env(\"B\") == \"job\" && env(\"C\") == \"pipeline\"")],
+    );
+    job.variables.insert("A".into(), "job".into());
+    job.variables.insert("B".into(), "job".into());
+    let mut pipeline = pipeline(1, vec![job]);
+    for name in ["A", "B", "C"] {
+        pipeline.variables.insert(name.into(), "pipeline".into());
+    }
+    let overrides = [("A".to_owned(), "override".to_owned())].into_iter().collect();
+    assert_eq!(Plan::of(&pipeline, &Facts::of_variables(overrides)).unwrap().jobs.len(), 1);
+    assert!(matches!(Plan::of(&pipeline, &Facts::default()), Err(PlanError::AllLeftOut(_))));
+    pipeline.jobs[0].rules = vec![rule("branch.matches(env(\"A\") + \"(\")")];
+    let error = Plan::of(&pipeline, &Facts::default()).unwrap_err().to_string();
+    assert!(error.contains("of job `a` cannot be told"), "{error}");
+}
+
+#[test]
+fn references_in_job_options_are_expanded() {
+    let mut job = job("a", 0, None);
+    let service: Service = serde_json::from_value(serde_json::json!({
+        "image": "postgres:${PG}", "alias": ["db"], "ready_within_s": 60
+    }))
+    .unwrap();
+    let cache: Cache = serde_json::from_value(serde_json::json!({
+        "key": "${branch}-${job}-${PG}", "fallback_keys": ["${pipeline}"], "paths": ["x"]
+    }))
+    .unwrap();
+    job.surroundings.services = vec![service];
+    job.surroundings.caches = vec![cache];
+    job.surroundings.environment = Some(Environment {
+        name: "review/${branch}".into(),
+        url: Some("https://${branch}.example.org".into()),
+    });
+    job.matrix.insert("PG".into(), vec!["16".into(), "17".into()]);
+    let plan = Plan::of(&pipeline(1, vec![job]), &on_branch("x")).unwrap();
+    let options = &plan.jobs[1].surroundings;
+    assert_eq!(options.services[0].image, "postgres:17");
+    assert_eq!(
+        (options.caches[0].key.as_str(), options.caches[0].fallback_keys[0].as_str()),
+        ("x-a [PG=17]-17", "p")
+    );
+    let environment = options.environment.as_ref().unwrap();
+    assert_eq!(
+        (environment.name.as_str(), environment.url.as_deref()),
+        ("review/x", Some("https://x.example.org"))
+    );
+}
+
+#[test]
+fn recorded_facts_keep_only_paths_that_decide() {
+    let globs = |changes: &[&str], exists: &[&str]| Rule {
+        changes: changes.iter().map(|glob| (*glob).to_owned()).collect(),
+        exists: exists.iter().map(|glob| (*glob).to_owned()).collect(),
+        ..rule("true")
+    };
+    let jobs = vec![
+        ruled("docs", 0, None, vec![globs(&["docs/**"], &[])]),
+        ruled("code", 0, None, vec![globs(&["src/**"], &["Cargo.toml"])]),
+        ruled("never", 0, None, vec![globs(&["none/**"], &[])]),
+        ruled("condition", 0, None, vec![rule("exists(\"src/7\") && !changed(\"*.md\")")]),
+        job("always", 0, None),
+    ];
+    let pipeline = pipeline(1, jobs);
+    let mut paths: Vec<String> = (0..5_000).map(|n| format!("src/{n}")).collect();
+    paths.extend(["Cargo.toml".to_owned(), "docs/a".to_owned(), "docs/b".to_owned()]);
+    let facts = Facts { changed: Some(paths.clone()), files: Some(paths), ..on_branch("main") };
+    let (plan, decisive) = Plan::of_decisive(&pipeline, &facts).unwrap();
+    assert_eq!(decisive.changed.as_deref(), Some(&["src/0".to_owned(), "docs/a".to_owned()][..]));
+    assert_eq!(decisive.files.as_deref(), Some(&["src/7".to_owned(), "Cargo.toml".to_owned()][..]));
+    let again = Plan::of(&pipeline, &decisive).unwrap();
+    assert_eq!((&again, again.digest()), (&plan, plan.digest()));
+    let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["docs", "code", "condition", "always"]);
+
+    let unknown = Facts { changed: None, files: None, ..facts };
+    let (all, decisive) = Plan::of_decisive(&pipeline, &unknown).unwrap();
+    assert_eq!((decisive.changed, decisive.files), (None, None));
+    assert_ne!(all.digest(), plan.digest(), "the plan has other jobs");
+    let none = Facts { changed: Some(Vec::new()), files: Some(Vec::new()), ..unknown };
+    assert_eq!(Plan::of(&pipeline, &none).unwrap().jobs.len(), 1);
+}
