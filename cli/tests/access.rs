@@ -92,7 +92,7 @@ fn tls_server_runs_jobs_until_the_token_is_revoked_and_audits_them() {
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     assert_eq!(json(&run)["execution"]["status"], "SUCCESS");
     let rejected = server.tidemill(&token, "server", &["token", "list"]);
-    assert!(text(&rejected.stderr).contains("any of admin"), "{rejected:?}");
+    assert!(text(&rejected.stderr).contains("requires one of admin"), "{rejected:?}");
     let listed: Value = json(&server.tidemill(&admin_token, "server", &["token", "list", "--json"]));
     assert!(listed[0]["last_used_at"].is_string(), "{listed}");
     let id = listed[0]["id"].as_str().unwrap();

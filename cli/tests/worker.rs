@@ -290,7 +290,8 @@ fn json_log_names_the_job() {
     worker.signal("TERM");
     let (_, log) = worker.finish();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let taken = lines.iter().find(|line| line["message"] == "claimed a job").unwrap_or_else(|| panic!("{log}"));
+    let taken =
+        lines.iter().find(|line| line["message"] == "claimed a job").unwrap_or_else(|| panic!("{log}"));
     let view = env.latest();
     assert_eq!(taken["span"]["job"], job(&view, "j")["id"], "{taken}");
     assert_eq!(taken["span"]["execution"], view["execution"]["id"], "{taken}");

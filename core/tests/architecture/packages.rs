@@ -71,5 +71,4 @@ fn core_does_no_io_and_reads_no_clock() {
             assert!(!text.contains(word), "{} has `{word}`", relative(&path));
         }
     }
-    assert!(files > 20, "only {files} files were checked");
 }

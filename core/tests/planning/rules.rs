@@ -42,7 +42,7 @@ fn first_matching_rule_sets_participation() {
     let main = of(&on_branch("main"));
     assert_eq!(
         (main.jobs.len(), main.left_out[0].why.as_str()),
-        (1, "rule 2 says never: if branch == \"main\"")
+        (1, "rule 2 excludes the job: if branch == \"main\"")
     );
     let other = of(&on_branch("other"));
     assert_eq!((other.jobs[1].when, other.jobs[1].allow_failure), (When::OnSuccess, false));
@@ -115,7 +115,7 @@ fn conditions_see_job_variables() {
     assert!(matches!(Plan::of(&pipeline, &Facts::default()), Err(PlanError::AllLeftOut(_))));
     pipeline.jobs[0].rules = vec![rule("branch.matches(env(\"A\") + \"(\")")];
     let error = Plan::of(&pipeline, &Facts::default()).unwrap_err().to_string();
-    assert!(error.contains("of job `a` cannot be told"), "{error}");
+    assert!(error.contains("of job `a` cannot be evaluated"), "{error}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tidemill_core::{
     api::path,
 };
 use tidemill_services::http::{ClientAddress, TokenVerifier};
-use tidemill_services::services::{Caller, Services, Settings};
+use tidemill_services::{Caller, Services, Settings};
 use tidemill_testkit::conformance::ManualClock;
 use tidemill_testkit::memory::open;
 use tokio_util::sync::CancellationToken;

@@ -6,7 +6,7 @@ use serde_json::json;
 use tidemill_core::{execution::status::JobStatus, ids::JobId};
 use tidemill_services::http::{TokenVerifier, router};
 use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tidemill_testkit::conformance::{
     ManualClock,
     samples::{create, done, execution_id, flat, job_state, spec},

@@ -8,7 +8,7 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tidemill_services::http::{TokenVerifier, router};
-use tidemill_services::services::{Services, Settings};
+use tidemill_services::{Services, Settings};
 use tidemill_sqlite::open;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;

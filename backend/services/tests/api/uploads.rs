@@ -4,7 +4,7 @@ use super::server::{DIAMOND, Server, log};
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tidemill_services::services::Settings;
+use tidemill_services::Settings;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_bytes_are_stored_once_and_survive_restart() {

@@ -130,10 +130,7 @@ async fn failed_status_is_retried_and_final_status_is_last() {
             one.unwrap();
             other.unwrap();
         }
-        assert_eq!(
-            messenger.states(),
-            ["run 1 is pending", "run 1 failed", "run 1 failed", "run 1 failed"]
-        );
+        assert_eq!(messenger.states(), ["run 1 is pending", "run 1 failed", "run 1 failed", "run 1 failed"]);
     }
 }
 
