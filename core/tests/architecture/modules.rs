@@ -230,6 +230,9 @@ impl<'ast> Visit<'ast> for Collector<'_> {
         self.add_use(item);
     }
 
+    // `pub(super)` uses nothing of the parent.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         self.add_segments(&segments);
