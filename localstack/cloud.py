@@ -72,7 +72,7 @@ class Cloud:
         self.engine_file = directory / "engine"
         self.kind_file = directory / MARKER
 
-    def make_directory(self) -> None:
+    def create_directory(self) -> None:
         """Creates the directory and stores the kind of emulator."""
         if self.kind_file.exists():
             return
@@ -93,7 +93,7 @@ class Cloud:
     def up(self, options) -> None:
         """Starts or updates everything; each step checks what exists."""
         functions, tidemill = binaries()
-        self.make_directory()
+        self.create_directory()
         emulator = self.emulator()
         port = emulator.start(options.port)
         endpoint = f"http://127.0.0.1:{port}"
@@ -194,7 +194,7 @@ class Cloud:
 
     def run(self, options) -> int:
         """Runs a command with an emulator without a deployment, and returns the command's exit code."""
-        self.make_directory()
+        self.create_directory()
         try:
             port = self.emulator().start(options.port)
             endpoint = f"http://127.0.0.1:{port}"

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Display, time::Duration};
-use tidemill_core::execution::{assignment::Source, report::is_named, test_report::ExecutionTests};
+use tidemill_core::execution::{assignment::Source, report::has_name, test_report::ExecutionTests};
 use tidemill_core::{
     api::{
         ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
@@ -75,7 +75,7 @@ impl Deployment {
     pub async fn connect(settings: &Settings) -> Outcome<Self> {
         if let Target::Deployment { url, token, default_profile, insecure_http } = &settings.target {
             let api = ApiClient::new(url, token)
-                .trusting(settings.ca_cert.clone())
+                .with_certificate_authorities(settings.ca_cert.clone())
                 .with_insecure_http(*insecure_http);
             api.check_transport().await?;
             if let Some(profile) = default_profile {
@@ -102,7 +102,7 @@ impl Deployment {
     }
 
     /// Returns whether the server runs in this process, which then also runs the jobs.
-    pub const fn is_own(&self) -> bool {
+    pub const fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }
 
@@ -113,13 +113,13 @@ impl Deployment {
                 "secret {name} cannot be passed: the server does not run in this process"
             )));
         };
-        let passed = embedded.services.secrets.lend(name, value);
+        let passed = embedded.services.secrets.set_in_memory(name, value);
         passed.map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// Returns the maximum tolerated outage: a server in this process recovers soon or never.
     pub const fn max_outage(&self) -> Duration {
-        Duration::from_secs(if self.is_own() { 15 } else { 300 })
+        Duration::from_secs(if self.is_embedded() { 15 } else { 300 })
     }
 
     /// Returns the command that watches one of its executions.
@@ -142,9 +142,9 @@ impl Deployment {
         let mut attempts = 1;
         loop {
             match call().await {
-                Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS && !self.is_own() => {
+                Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS && !self.is_embedded() => {
                     tracing::debug!(%error, attempts, "retrying a call to the deployment");
-                    tokio::time::sleep(back_off.pause()).await;
+                    tokio::time::sleep(back_off.next_delay()).await;
                     attempts += 1;
                 }
                 result => return result,
@@ -185,7 +185,7 @@ impl Deployment {
         is_new: bool,
     ) -> Outcome<T> {
         let mut headers = vec![(TRACEPARENT, traceparent())];
-        if is_new && !self.is_own() {
+        if is_new && !self.is_embedded() {
             headers.push((IDEMPOTENCY_KEY, Uuid::new_v4().to_string()));
         }
         self.post_with(path, request, &headers).await
@@ -203,11 +203,11 @@ impl Deployment {
     /// Uploads sources that remote workers cannot fetch, unless the server has them. Returns the source for workers, and the number
     /// of uploaded bytes.
     pub async fn upload_sources(&self, pack: SourcePack) -> Outcome<(Source, Option<u64>)> {
-        if let Some(upload) = pack.name_before() {
+        if let Some(upload) = pack.previous_name() {
             let request = SourceUploadRequest { upload, size: None };
             let known: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
             if known.url.is_none() {
-                return Ok((pack.named(&request.upload), None));
+                return Ok((pack.source_for(&request.upload), None));
             }
         }
         let written = tokio::task::spawn_blocking(move || pack.write().map(|written| (pack, written))).await;
@@ -217,7 +217,7 @@ impl Deployment {
         let size = written.file.metadata()?.len();
         let request = SourceUploadRequest { upload: written.name, size: Some(size) };
         let reply: SourceUploadReply = self.post(path::SOURCE_UPLOAD, &request).await?;
-        let source = pack.named(&request.upload);
+        let source = pack.source_for(&request.upload);
         // Another upload of the same pack may have finished meanwhile.
         let Some(url) = reply.url else { return Ok((source, None)) };
         self.api.put_file(&url, &reply.headers, &written.file).await?;
@@ -233,7 +233,7 @@ impl Deployment {
     pub async fn tests(&self, id: ExecutionId) -> Outcome<ExecutionTests> {
         let path = path::TESTS.replace("{executionId}", &id.to_string());
         match self.with_retries(async || self.api.fetch(&path, None).await).await {
-            Err(ApiError::Refused { status: 404, .. }) | Ok(None) => Ok(ExecutionTests::default()),
+            Err(ApiError::Rejected { status: 404, .. }) | Ok(None) => Ok(ExecutionTests::default()),
             Ok(Some(fetched)) => self.parse_reply(&path, &fetched.body),
             Err(error) => Err(error.into()),
         }
@@ -273,7 +273,7 @@ fn traceparent() -> String {
 /// Returns the job of this name; without a name, the execution's only job.
 pub fn find_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a JobView> {
     let matches: Vec<&JobView> =
-        view.jobs.iter().filter(|job| name.is_none_or(|name| is_named(job, name))).collect();
+        view.jobs.iter().filter(|job| name.is_none_or(|name| has_name(job, name))).collect();
     if let Some(exact) = matches.iter().find(|job| name == Some(job.job_name.as_str())) {
         return Ok(exact);
     }

@@ -71,7 +71,7 @@ pub const HOME: &str = "HOME";
 /// Host name of this machine, used if the kernel does not report one.
 pub const HOSTNAME: &str = "HOSTNAME";
 /// Name of the user, recorded as the requester of executions.
-pub const PROXY_USER: &str = "USER";
+pub const USER: &str = "USER";
 /// Base directory of config files.
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// Base directory of data.

@@ -64,7 +64,7 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         match error {
-            ApiError::Refused { status: 400 | 404 | 409 | 413 | 422, message, .. } => {
+            ApiError::Rejected { status: 400 | 404 | 409 | 413 | 422, message, .. } => {
                 Self::usage(printable(&message))
             }
             ApiError::Address(_) | ApiError::InsecureHttp(_) => Self::usage(printable(&error.to_string())),

@@ -35,7 +35,7 @@ const EXIT_GRACE: Duration = Duration::from_millis(500);
 
 /// Forces this process to exit `limit` after the first interrupt, or shortly after the second, unless it exits earlier. A separate
 /// thread does so even if all others hang, and writes a message to standard error.
-pub fn end_within(limit: Duration, exit_code: i32) -> std::io::Result<()> {
+pub fn force_exit_after(limit: Duration, exit_code: i32) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     thread::Builder::new().name("interrupts".into()).spawn(move || {
         let mut signals = signals.forever();

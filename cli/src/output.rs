@@ -45,7 +45,7 @@ impl LogWriter {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         match &mut self.0 {
-            Some(filter) => out.write_all(filter.pass(bytes).as_bytes())?,
+            Some(filter) => out.write_all(filter.filter(bytes).as_bytes())?,
             None => out.write_all(bytes)?,
         }
         out.flush()

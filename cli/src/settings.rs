@@ -128,7 +128,7 @@ impl Settings {
             (None, Some(name)) => format!(" --profile {name}"),
             (None, None) => String::new(),
         };
-        let valid_user = |name: &String| check_line(env_vars::PROXY_USER, name, MAX_USER_LEN).is_ok();
+        let valid_user = |name: &String| check_line(env_vars::USER, name, MAX_USER_LEN).is_ok();
         let sources = SourceSettings::from_variables(|name| std::env::var(name).ok());
         Ok(Self {
             data_dir,
@@ -143,7 +143,7 @@ impl Settings {
             profile: flags.profile.or(environment.profile),
             docker_host: text_variable(env_vars::DOCKER_HOST)?,
             sources: sources.map_err(Failure::usage)?,
-            requested_by: std::env::var(env_vars::PROXY_USER).ok().filter(valid_user),
+            requested_by: std::env::var(env_vars::USER).ok().filter(valid_user),
         })
     }
 
@@ -188,7 +188,7 @@ fn target(
     if let Some(url) = server {
         let (token, insecure_http) = match explicit {
             Some(token) => (Some(token), false),
-            None => match load()?.of_url(&url)? {
+            None => match load()?.by_url(&url)? {
                 Some(profile) => (Some(profile.token), profile.insecure_http),
                 None => (None, false),
             },
@@ -212,7 +212,7 @@ fn target(
     let profiles = load()?;
     let default_profile = if name.is_none() { profiles.default.clone() } else { None };
     let Some(name) = name.or_else(|| default_profile.clone()) else { return Ok(Target::Local) };
-    let profile = profiles.named(&name)?;
+    let profile = profiles.get(&name)?;
     let token = explicit.unwrap_or_else(|| profile.token.clone());
     let (url, insecure_http) = (profile.server.clone(), profile.insecure_http);
     Ok(Target::Deployment { url, token, default_profile, insecure_http })

@@ -12,7 +12,7 @@ use tidemill_core::{
     api::ExecutionView,
     ids::{ExecutionId, WorkerId},
 };
-use tidemill_worker::{Client, Worker, WorkerConfig, WorkerHandle};
+use tidemill_worker::{ServerConnection, Worker, WorkerConfig, WorkerHandle};
 
 /// Returns the number of concurrent jobs: as requested, otherwise the number of processors, at least 2.
 pub fn slots(requested: Option<u16>) -> usize {
@@ -77,7 +77,7 @@ pub async fn close(worker: Option<Worker>) {
 
 /// Starts running the jobs of one execution on `worker`.
 pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId) -> WorkerHandle {
-    worker.work_for(&Client {
+    worker.start(&ServerConnection {
         server: deployment.url.clone(),
         token: deployment.token.clone(),
         only_execution: Some(execution),
@@ -87,12 +87,16 @@ pub fn work_for(worker: Worker, deployment: &Deployment, execution: ExecutionId)
 
 /// Stops a worker after its execution was watched. If the execution ended without a cancel, a background process removes the
 /// containers, because the engine is slow at that.
-pub async fn end(settings: &Settings, worker: WorkerHandle, watched: &Outcome<ExecutionView>) -> Outcome {
+pub async fn shut_down(
+    settings: &Settings,
+    worker: WorkerHandle,
+    watched: &Outcome<ExecutionView>,
+) -> Outcome {
     let has_ended = watched.as_ref().is_ok_and(|last| last.execution.status != ExecutionStatus::Canceled);
     if !has_ended {
         return Ok(worker.shutdown().await?);
     }
-    if let Some(worker) = worker.leave().await? {
+    if let Some(worker) = worker.stop_without_cleanup().await? {
         clean_up_in_background(settings, worker);
     }
     Ok(())

@@ -336,7 +336,7 @@ fn server_rejects_a_change_to_an_unexpected_repository() {
     for path in &paths {
         let rejected =
             fixture.post(&fixture.api, &format!("{path}?repo=git.example.org%2Fteam%2Falpha"), &json!({}));
-        let Err(ApiError::Refused { status: 409, message, .. }) = rejected else {
+        let Err(ApiError::Rejected { status: 409, message, .. }) = rejected else {
             panic!("{path}: {rejected:?}")
         };
         assert!(message.contains("nothing was changed") && message.contains(BETA), "{message}");
@@ -379,7 +379,7 @@ fn control_characters_and_long_names_return_422() {
             let mut request = valid.clone();
             request[field] = json!(value);
             let rejected = fixture.post(&fixture.api, path::EXECUTE, &request);
-            let Err(ApiError::Refused { status, message, .. }) = rejected else {
+            let Err(ApiError::Rejected { status, message, .. }) = rejected else {
                 panic!("{field}: {rejected:?}")
             };
             assert_eq!(status, 422, "{field}: {message}");
@@ -390,6 +390,6 @@ fn control_characters_and_long_names_return_422() {
     let mut request = valid.clone();
     request["source"] = git;
     let rejected = fixture.post(&fixture.api, path::EXECUTE, &request);
-    assert!(matches!(rejected, Err(ApiError::Refused { status: 422, .. })), "{rejected:?}");
+    assert!(matches!(rejected, Err(ApiError::Rejected { status: 422, .. })), "{rejected:?}");
     assert_eq!(printed(&fixture.tidemill("alpha", &["status", "--json"])), json!([]));
 }

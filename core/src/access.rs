@@ -26,7 +26,7 @@ impl Scope {
 
     /// Returns the name.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Run => "run",
@@ -38,14 +38,14 @@ impl Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }
 
 impl FromStr for Scope {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let scope = Self::ALL.into_iter().find(|scope| scope.word() == text);
+        let scope = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
         scope.ok_or_else(|| format!("unknown scope `{text}`: use read, run, worker or admin"))
     }
 }

@@ -25,9 +25,9 @@ mod parser;
 mod paths;
 mod predicate;
 
-pub use error::Fault;
+pub use error::ConditionError;
 pub use parser::{Condition, MAX_LEN, check};
 pub use paths::Paths;
 pub(crate) use paths::glob;
-pub(crate) use predicate::pattern;
+pub(crate) use predicate::compile_pattern;
 pub use predicate::{Context, event};

@@ -1,7 +1,6 @@
 //! Executions of pipelines: states, attempts and results, and the data that workers, commit statuses and reports
 //! receive.
 
-pub mod announcement;
 pub mod assignment;
 pub mod attempt;
 pub mod cost;
@@ -9,6 +8,7 @@ pub mod coverage;
 pub mod discovery;
 pub mod facts;
 pub mod failure;
+pub mod notification;
 pub mod predefined;
 pub mod report;
 pub mod retry;

@@ -6,7 +6,7 @@ mod webhook;
 
 pub use webhook::webhook;
 
-use crate::repository::{HostName, RepositoryAddress, RepositoryName, Scheme, canonical};
+use crate::repository::{HostName, RepositoryAddress, RepositoryName, Scheme, canonical_name};
 use crate::text::diagnostics::{Diagnostic, Location, Severity, render_human};
 use crate::{
     pipeline::parse_with_warnings,
@@ -69,7 +69,7 @@ fn check_plan(plan: &Result<Plan, PlanError>) {
     let plan = match plan {
         Ok(plan) => plan,
         // Without facts, conditions may exclude all jobs, and a pattern in a variable may be invalid.
-        Err(PlanError::AllLeftOut(_) | PlanError::Condition { .. }) => return,
+        Err(PlanError::AllExcluded(_) | PlanError::Condition { .. }) => return,
         Err(error) => panic!("an accepted file can be planned: {error}"),
     };
     let mut names = HashSet::new();
@@ -92,8 +92,8 @@ fn check_plan(plan: &Result<Plan, PlanError>) {
 /// address does not have the name of another.
 pub fn repository_address(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let name = canonical(text);
-    assert_eq!(canonical(&name), name, "the name of a name is itself");
+    let name = canonical_name(text);
+    assert_eq!(canonical_name(&name), name, "the name of a name is itself");
     let Ok((address, credentials)) = RepositoryAddress::parse_with_credentials(text) else {
         assert!(RepositoryAddress::parse(text).is_err());
         return;

@@ -74,7 +74,7 @@ fn partition(id: Uuid) -> String {
 impl ExecutionId {
     /// Returns the partition of this execution; see [`JobId::home`].
     #[must_use]
-    pub fn home(self) -> String {
+    pub fn partition(self) -> String {
         partition(self.0)
     }
 }
@@ -88,7 +88,7 @@ impl JobId {
 
     /// Returns the partition of its execution, if it was created by [`Self::of`].
     #[must_use]
-    pub fn home(self) -> String {
+    pub fn partition(self) -> String {
         partition(self.0)
     }
 
@@ -109,7 +109,7 @@ impl ArtifactId {
 
     /// Returns the partition of its execution, if it was created by [`Self::of`].
     #[must_use]
-    pub fn home(self) -> String {
+    pub fn partition(self) -> String {
         partition(self.0)
     }
 
@@ -136,15 +136,15 @@ id! {
 impl LeaseToken {
     /// Compares two tokens in constant time.
     #[must_use]
-    pub fn is_same(self, other: Self) -> bool {
+    pub fn constant_time_eq(self, other: Self) -> bool {
         std::hint::black_box(self.0.as_u128() ^ other.0.as_u128()) == 0
     }
 
     /// Derives the token of an `attempt` from this token of a request. If the request is repeated after the attempt has
     /// ended, it gets another token, and late reports of the first attempt are still rejected.
     #[must_use]
-    pub fn of_attempt(self, attempt: u32) -> Self {
-        let different = guarded!(TokenOfAttempt, attempt, without 0);
+    pub fn for_attempt(self, attempt: u32) -> Self {
+        let different = guarded!(TokenPerAttempt, attempt, without 0);
         Self(Uuid::from_u128(self.0.as_u128() ^ u128::from(different)))
     }
 }
@@ -161,16 +161,16 @@ mod tests {
         let mut seen = HashSet::from([execution.0]);
         for ix in [0, 1, 9_999, (1 << 20) - 1] {
             let job = JobId::of(execution, ix);
-            assert_eq!((job.home(), job.ix()), (execution.home(), ix));
+            assert_eq!((job.partition(), job.ix()), (execution.partition(), ix));
             assert_eq!((job.0.get_version_num(), job.0.get_variant()), (8, uuid::Variant::RFC4122));
             assert!(seen.insert(job.0));
             for attempt in [1, 2, 255] {
                 let artifact = ArtifactId::of(execution, ix, attempt, 0);
-                assert_eq!((artifact.home(), artifact.ix()), (execution.home(), ix));
+                assert_eq!((artifact.partition(), artifact.ix()), (execution.partition(), ix));
                 assert!(seen.insert(artifact.0));
             }
         }
         let other = ExecutionId(Uuid::from_u128(0x0190_f3c4_1111_7abc_b234_5679_9abc_def0));
-        assert_ne!(other.home(), execution.home());
+        assert_ne!(other.partition(), execution.partition());
     }
 }

@@ -10,6 +10,6 @@ pub mod webhook;
 
 pub use address::{AddressError, Credentials, MAX_ADDRESS_LEN, RepositoryAddress, Scheme};
 pub use host::{HostError, HostName, HostPort};
-pub use name::{RepositoryName, canonical, is_same, local_path};
-pub use policy::{AddressPolicy, AddressRefusal};
+pub use name::{RepositoryName, canonical_name, local_path, names_same_repository};
+pub use policy::{AddressPolicy, AddressPolicyError};
 pub use public::is_public;

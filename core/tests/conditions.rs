@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tidemill_core::execution::facts::{Facts, PullRequest};
 use tidemill_core::{
     api::Trigger,
-    condition::{Context, Fault, Paths, check},
+    condition::{ConditionError, Context, Paths, check},
 };
 
 fn facts() -> Facts {
@@ -33,7 +33,7 @@ fn holds_of(text: &str, facts: &Facts) -> Result<bool, String> {
         ("PATTERN".to_owned(), "^feature/(wave|tide)$".to_owned()),
         ("BROKEN".to_owned(), "(".to_owned()),
     ]);
-    condition.holds(&Context { facts, variables: &variables, paths: &Paths::of(facts) })
+    condition.holds(&Context { facts, variables: &variables, paths: &Paths::new(facts) })
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn each_error_has_location_and_help() {
     ];
     for (text, at, message, help) in cases {
         let fault = check(text).err().unwrap_or_else(|| panic!("{text} is accepted"));
-        let meant: String = text.chars().skip(fault.at).take(fault.length).collect();
+        let meant: String = text.chars().skip(fault.start).take(fault.length).collect();
         assert!(meant.starts_with(at), "{text}: {fault:?} is at `{meant}`");
         assert!(fault.message.contains(message), "{text}: {fault:?}");
         assert!(fault.help.clone().unwrap_or_default().contains(help), "{text}: {fault:?}");
@@ -133,7 +133,7 @@ fn each_error_has_location_and_help() {
 
 #[test]
 fn locations_count_characters() {
-    let Fault { at, length, .. } = check("branch == 'grüße 🌊' && brnach == ''").unwrap_err();
+    let ConditionError { start: at, length, .. } = check("branch == 'grüße 🌊' && brnach == ''").unwrap_err();
     assert_eq!((at, length), (23, 6));
 }
 
@@ -179,7 +179,7 @@ fn deepest_conditions_fit_small_stack() {
     let ran = small.spawn(move || {
         let facts = Facts::default();
         let variables = IndexMap::new();
-        let paths = Paths::of(&facts);
+        let paths = Paths::new(&facts);
         for condition in conditions().iter().filter_map(|text| check(text).ok()) {
             let context = Context { facts: &facts, variables: &variables, paths: &paths };
             assert_eq!(condition.holds(&context).map_err(|_| ()), condition.holds(&context).map_err(|_| ()));
@@ -194,7 +194,7 @@ proptest! {
     #[test]
     fn any_condition_text_returns_within_limits(text in "\\PC{0,60}") {
         if let Err(fault) = check(&text) {
-            prop_assert!(fault.length >= 1 && fault.at <= text.chars().count());
+            prop_assert!(fault.length >= 1 && fault.start <= text.chars().count());
         }
     }
 
@@ -208,11 +208,11 @@ proptest! {
     ) {
         let text = parts.concat();
         match check(&text) {
-            Err(fault) => prop_assert!(fault.length >= 1 && fault.at <= text.chars().count(), "{text}: {fault:?}"),
+            Err(fault) => prop_assert!(fault.length >= 1 && fault.start <= text.chars().count(), "{text}: {fault:?}"),
             Ok(condition) => {
                 let facts = Facts::default();
                 let variables = IndexMap::new();
-                let _ = condition.holds(&Context { facts: &facts, variables: &variables, paths: &Paths::of(&facts) });
+                let _ = condition.holds(&Context { facts: &facts, variables: &variables, paths: &Paths::new(&facts) });
             }
         }
     }

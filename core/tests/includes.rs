@@ -89,13 +89,13 @@ fn include_errors_are_located_in_their_file() {
     let errors = of(&[("top.yml", top), ("ci/a.yml", a), ("ci/b.yml", b)]).unwrap_err();
     insta::assert_snapshot!(errors.render(false));
     let positions: Vec<_> = errors
-        .found
+        .diagnostics
         .iter()
         .filter_map(|found| Some((found.file.as_deref(), found.location?.line, found.code.as_str())))
         .collect();
     assert!(positions.contains(&(Some("ci/a.yml"), 4, "bad-image")), "{positions:?}");
     assert!(positions.contains(&(None, 11, "unknown-need")), "{positions:?}");
-    let shown = errors.found.iter().find(|found| found.code == "bad-image").unwrap().to_string();
+    let shown = errors.diagnostics.iter().find(|found| found.code == "bad-image").unwrap().to_string();
     assert!(shown.starts_with("ci/a.yml:4:"), "{shown}");
 }
 
@@ -104,16 +104,16 @@ fn include_cycles_are_reported_and_bounded() {
     let top = "name: top\ninclude: a.yml\njobs: { a: { image: x, script: x } }\n";
     let errors =
         of(&[("top.yml", top), ("a.yml", "include: b.yml\n"), ("b.yml", "include: ./a.yml\n")]).unwrap_err();
-    assert_eq!(errors.found[0].message, "these files include each other: a.yml -> b.yml -> a.yml");
-    assert_eq!(errors.found[0].file.as_deref(), Some("b.yml"));
+    assert_eq!(errors.diagnostics[0].message, "these files include each other: a.yml -> b.yml -> a.yml");
+    assert_eq!(errors.diagnostics[0].file.as_deref(), Some("b.yml"));
     let read = |path: &str| Ok(format!("include: {path}x\n"));
     let errors = assemble("top.yml", top, &read).unwrap_err();
-    assert_eq!(errors.found[0].code, "too-many-files");
+    assert_eq!(errors.diagnostics[0].code, "too-many-files");
     let many: Vec<String> = (0..60).map(|n| format!("f{n}.yml")).collect();
     let top =
         format!("name: top\ninclude: [{}]\njobs: {{ a: {{ image: x, script: x }} }}\n", many.join(", "));
     let errors = assemble("top.yml", &top, &|_| Ok("variables: { A: b }\n".to_owned())).unwrap_err();
-    assert_eq!(errors.found[0].code, "too-many-files");
+    assert_eq!(errors.diagnostics[0].code, "too-many-files");
     assert_eq!(errors.files.len(), MAX_FILES);
 }
 
@@ -127,8 +127,12 @@ fn unreadable_includes_count_toward_limit() {
             Err("there is no such file".to_owned())
         };
         let errors = assemble("top.yml", &top, &read).unwrap_err();
-        assert!(reads.get() < MAX_FILES && errors.found.len() <= MAX_FILES + 5, "{}", errors.found.len());
-        assert!(errors.found.iter().any(|one| one.code == "too-many-files"));
+        assert!(
+            reads.get() < MAX_FILES && errors.diagnostics.len() <= MAX_FILES + 5,
+            "{}",
+            errors.diagnostics.len()
+        );
+        assert!(errors.diagnostics.iter().any(|one| one.code == "too-many-files"));
     }
 }
 
@@ -144,9 +148,9 @@ fn oversized_includes_are_rejected() {
     };
     let top = "name: top\ninclude: [a, b, c]\njobs: { a: { image: x, script: x } }\n";
     let errors = assemble("top.yml", top, &read_good).unwrap_err();
-    assert_eq!(errors.found[0].code, "file-too-large");
+    assert_eq!(errors.diagnostics[0].code, "file-too-large");
     let huge = assemble("top.yml", top, &|_| Ok("x".repeat(MAX_FILE_BYTES + 1))).unwrap_err();
-    assert_eq!(huge.found[0].code, "include-unreadable");
+    assert_eq!(huge.diagnostics[0].code, "include-unreadable");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use tidemill_core::execution::{
     failure::{FailureKind, FailureReason},
     retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
-    transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, MAX_RECORDED_ATTEMPTS, Refusal, step},
+    transition::{
+        CANCEL_GRACE_MS, JobEvent, JobRules, JobState, MAX_RECORDED_ATTEMPTS, TransitionError, next_state,
+    },
 };
 use tidemill_core::{api::AttemptEnd, ids::LeaseToken, time::Timestamp};
 use uuid::Uuid;
@@ -57,10 +59,10 @@ fn walk(state: &JobState, now: Timestamp, left: u32, steps: &mut u64) {
         for wait in [1, 1_001] {
             let now = now.plus_ms(wait);
             *steps += 1;
-            let Ok(next) = step(state, rules(1), event.clone(), now) else { continue };
+            let Ok(next) = next_state(state, rules(1), event.clone(), now) else { continue };
             assert!(!state.status.is_terminal(), "{event:?} changed a job that is {}", state.status);
             assert!(
-                next.status == state.status || state.status.allows(next.status),
+                next.status == state.status || state.status.can_become(next.status),
                 "{} to {} by {event:?}",
                 state.status,
                 next.status
@@ -74,7 +76,10 @@ fn walk(state: &JobState, now: Timestamp, left: u32, steps: &mut u64) {
             assert_eq!(next.attempt, state.attempt + u32::from(claimed));
             assert!(!(claimed && next.cancel_requested), "an attempt started after a cancel");
             if let JobEvent::Heartbeat { token, .. } | JobEvent::End { token, .. } = &event {
-                assert!(state.holds(*token), "a report without the valid lease was accepted: {event:?}");
+                assert!(
+                    state.is_leased_to(*token),
+                    "a report without the valid lease was accepted: {event:?}"
+                );
             }
             assert_eq!(next.ended_at.is_some(), next.status.is_terminal());
             walk(&next, now, left - 1, steps);
@@ -91,7 +96,7 @@ fn histories_of_six_events_keep_invariants() {
 
 fn after(events: Vec<(i64, JobEvent)>, retry: u32) -> JobState {
     events.into_iter().fold(JobState::default(), |state, (at, event)| {
-        step(&state, rules(retry), event, Timestamp(at)).unwrap()
+        next_state(&state, rules(retry), event, Timestamp(at)).unwrap()
     })
 }
 
@@ -115,8 +120,8 @@ fn stale_lease_is_rejected_after_reassignment() {
         vec![(0, JobEvent::Release(None)), (1, claim(1)), (5_000, JobEvent::LeaseExpired), (5_001, claim(2))],
         0,
     );
-    let result = step(&state, rules(0), end(1, None), Timestamp(5_002));
-    assert_eq!(result, Err(Refusal::LeaseLost));
+    let result = next_state(&state, rules(0), end(1, None), Timestamp(5_002));
+    assert_eq!(result, Err(TransitionError::LeaseLost));
 }
 
 #[test]
@@ -186,13 +191,14 @@ fn named_infrastructure_failures_get_more_attempts() {
     for (retry_for, tries) in
         [(&ANY, MAX_INFRASTRUCTURE_ATTEMPTS), (&by_name, MAX_INFRASTRUCTURE_ATTEMPTS + 2)]
     {
-        let mut state = step(&JobState::default(), rules(2), JobEvent::Release(None), Timestamp(0)).unwrap();
+        let mut state =
+            next_state(&JobState::default(), rules(2), JobEvent::Release(None), Timestamp(0)).unwrap();
         let rules = JobRules { retry: 2, retry_for, seed: 7 };
         let mut at = 0;
         while state.status == JobStatus::Queued {
             at += 100_000;
-            state = step(&state, rules, claim(1), Timestamp(at)).unwrap();
-            state = step(&state, rules, JobEvent::LeaseExpired, Timestamp(at + 50_000)).unwrap();
+            state = next_state(&state, rules, claim(1), Timestamp(at)).unwrap();
+            state = next_state(&state, rules, JobEvent::LeaseExpired, Timestamp(at + 50_000)).unwrap();
         }
         assert_eq!((state.status, state.attempt), (JobStatus::Failed, tries));
     }
@@ -208,22 +214,23 @@ fn script_is_retried_after_listed_exit_codes() {
     };
     let rules = JobRules { retry: 1, retry_for: &retry_for, seed: 7 };
     for (exit_code, status) in [(1, JobStatus::Queued), (2, JobStatus::Failed)] {
-        let state = step(&JobState::default(), rules, JobEvent::Release(None), Timestamp(0)).unwrap();
-        let state = step(&state, rules, claim(1), Timestamp(1)).unwrap();
-        let state = step(&state, rules, ended(exit_code), Timestamp(2)).unwrap();
+        let state = next_state(&JobState::default(), rules, JobEvent::Release(None), Timestamp(0)).unwrap();
+        let state = next_state(&state, rules, claim(1), Timestamp(1)).unwrap();
+        let state = next_state(&state, rules, ended(exit_code), Timestamp(2)).unwrap();
         assert_eq!((state.status, state.not_before), (status, None));
     }
 }
 
 #[test]
 fn repeated_give_backs_are_bounded() {
-    let mut state = step(&JobState::default(), rules(1), JobEvent::Release(None), Timestamp(0)).unwrap();
+    let mut state =
+        next_state(&JobState::default(), rules(1), JobEvent::Release(None), Timestamp(0)).unwrap();
     for n in 1..=200_u32 {
         let at = Timestamp(i64::from(n) * 100_000);
-        state = step(&state, rules(1), claim(n.into()), at).unwrap();
+        state = next_state(&state, rules(1), claim(n.into()), at).unwrap();
         // The second attempt is lost for a reason of its own, which is never forgotten.
         let kind = if n == 2 { FailureKind::ScriptFailed } else { FailureKind::GivenBack };
-        state = step(&state, rules(1), end(n.into(), Some(kind)), at).unwrap();
+        state = next_state(&state, rules(1), end(n.into(), Some(kind)), at).unwrap();
         assert_eq!(state.status, JobStatus::Queued);
         assert!(state.attempts.len() <= MAX_RECORDED_ATTEMPTS);
         assert_eq!(state.not_before.is_some(), n > 5, "released {n} times");

@@ -50,7 +50,7 @@ fn examples_and_reference_are_valid() {
     assert!(reference.len() >= 15, "only {} examples in the reference", reference.len());
     for (name, source) in examples.iter().chain(&reference) {
         let pipeline = good(name, &without_include(source));
-        let plan = Plan::of(&pipeline, &Facts { branch: Some("main".into()), ..Facts::default() });
+        let plan = Plan::for_facts(&pipeline, &Facts { branch: Some("main".into()), ..Facts::default() });
         assert!(plan.is_ok_and(|plan| !plan.jobs.is_empty()), "{name} cannot be planned");
     }
 }

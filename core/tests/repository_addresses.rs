@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use tidemill_core::fuzzing::repository_address;
-use tidemill_core::repository::{RepositoryAddress, canonical, is_same};
+use tidemill_core::repository::{RepositoryAddress, canonical_name, names_same_repository};
 
 /// Addresses composed of parts that parsers read differently.
 fn nearly() -> impl Strategy<Value = String> {
@@ -70,11 +70,11 @@ proptest! {
 
     #[test]
     fn only_addresses_of_one_repository_have_one_name(one in nearly(), other in nearly()) {
-        if is_same(&one, &other) && one != other {
+        if names_same_repository(&one, &other) && one != other {
             // Both name the same repository, or one of them cannot be fetched.
             if let (Ok(a), Ok(b)) = (RepositoryAddress::parse(&one), RepositoryAddress::parse(&other)) {
                 prop_assert_eq!(a.host(), b.host());
-                prop_assert_eq!(canonical(&a.to_git_url()), canonical(&b.to_git_url()));
+                prop_assert_eq!(canonical_name(&a.to_git_url()), canonical_name(&b.to_git_url()));
                 let usual = |address: &RepositoryAddress| address.port() == address.scheme().port();
                 prop_assert!(a.port() == b.port() || usual(&a) && usual(&b));
             }

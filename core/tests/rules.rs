@@ -61,7 +61,7 @@ fn ruled() -> Pipeline {
 fn first_matching_rule_decides() {
     let facts =
         Facts { changed: Some(vec!["src/a.rs".into()]), files: Some(Vec::new()), ..on_branch("main") };
-    let plan = Plan::of(&ruled(), &facts).unwrap();
+    let plan = Plan::for_facts(&ruled(), &facts).unwrap();
     assert_eq!(names(&plan), ["build", "unit", "after-lint", "site", "deploy"]);
     assert_eq!(plan.jobs[1].variables["LEVEL"], "two");
     assert_eq!((plan.jobs[4].when, plan.jobs[4].allow_failure), (When::Manual, true));
@@ -69,7 +69,8 @@ fn first_matching_rule_decides() {
     assert_eq!(plan.left_out[0].job, "lint");
     assert_eq!(plan.left_out[0].why, "`event == 'pull_request'` does not hold");
     let full = IndexMap::from([("FULL".to_owned(), "yes".to_owned())]);
-    let plan = Plan::of(&ruled(), &Facts { changed: Some(Vec::new()), variables: full, ..facts }).unwrap();
+    let plan =
+        Plan::for_facts(&ruled(), &Facts { changed: Some(Vec::new()), variables: full, ..facts }).unwrap();
     let unit = plan.jobs.iter().find(|job| job.name == "unit").unwrap();
     assert_eq!((unit.when, unit.variables["LEVEL"].as_str()), (When::Always, "one"));
 }
@@ -77,7 +78,7 @@ fn first_matching_rule_decides() {
 #[test]
 fn excluded_needs_and_unused_stages_are_removed() {
     let facts = Facts { changed: Some(Vec::new()), files: Some(Vec::new()), ..on_branch("topic") };
-    let plan = Plan::of(&ruled(), &facts).unwrap();
+    let plan = Plan::for_facts(&ruled(), &facts).unwrap();
     assert_eq!(names(&plan), ["build", "after-lint"]);
     assert_eq!(plan.stages, ["build", "test"]);
     assert!(plan.roots().eq([0, 1]), "a job whose every need is left out starts at once");
@@ -90,12 +91,12 @@ fn excluded_needs_and_unused_stages_are_removed() {
 
 #[test]
 fn unknown_paths_make_conditions_true() {
-    let plan = Plan::of(&ruled(), &on_branch("topic")).unwrap();
+    let plan = Plan::for_facts(&ruled(), &on_branch("topic")).unwrap();
     assert_eq!(names(&plan), ["build", "unit", "after-lint", "deploy"]);
     assert_eq!(plan.jobs[3].when, When::OnFailure);
     let request = PullRequest { from_fork: true, ..PullRequest::default() };
     let facts = Facts { trigger: Trigger::PullRequest, pull_request: Some(request), ..on_branch("main") };
-    let plan = Plan::of(&ruled(), &facts).unwrap();
+    let plan = Plan::for_facts(&ruled(), &facts).unwrap();
     assert_eq!(names(&plan), ["build", "lint", "unit", "after-lint", "site"]);
     assert_eq!(plan.left_out[0].why, "rule 1 excludes the job: if fork");
 }
@@ -103,8 +104,8 @@ fn unknown_paths_make_conditions_true() {
 #[test]
 fn empty_plan_error_names_conditions() {
     let pipeline = pipeline("name: a\njobs:\n  a: { image: x, script: x, if: fork }\n");
-    let error = Plan::of(&pipeline, &Facts::default()).unwrap_err();
-    assert!(matches!(error, PlanError::AllLeftOut(_)));
+    let error = Plan::for_facts(&pipeline, &Facts::default()).unwrap_err();
+    assert!(matches!(error, PlanError::AllExcluded(_)));
     assert!(error.to_string().contains("conditions"), "{error}");
 }
 
@@ -113,7 +114,7 @@ fn failing_condition_names_job() {
     let pipeline = pipeline(
         "name: a\njobs:\n  a: { image: x, script: x, if: \"branch.matches(env('P'))\", variables: { P: '[' } }\n",
     );
-    let error = Plan::of(&pipeline, &Facts::default()).unwrap_err().to_string();
+    let error = Plan::for_facts(&pipeline, &Facts::default()).unwrap_err().to_string();
     assert!(
         error.contains("`a`")
             && error.contains("branch.matches(env('P'))")
@@ -139,7 +140,7 @@ jobs:
     rules: [{ if: "true", variables: { W: w } }]
 "#,
     );
-    let plan = Plan::of(&pipeline, &on_branch("topic")).unwrap();
+    let plan = Plan::for_facts(&pipeline, &on_branch("topic")).unwrap();
     let job = &plan.jobs[0];
     assert_eq!(job.image, "app:topic");
     assert_eq!(job.script, ["echo ${V}"]);
@@ -158,7 +159,7 @@ jobs:
 fn variable_overrides_reference_name() {
     let pipeline =
         pipeline("name: a\nvariables: { tag: v1 }\njobs:\n  a: { image: \"x:${tag}\", script: x }\n");
-    assert_eq!(Plan::of(&pipeline, &on_branch("b")).unwrap().jobs[0].image, "x:v1");
+    assert_eq!(Plan::for_facts(&pipeline, &on_branch("b")).unwrap().jobs[0].image, "x:v1");
 }
 
 #[test]
@@ -213,14 +214,14 @@ proptest! {
                 .collect();
             format!("name: p\nstages: [{}]\njobs:\n{text}", used.join(", "))
         };
-        let ruled = Plan::of(&pipeline(&write(false)), &Facts::default());
+        let ruled = Plan::for_facts(&pipeline(&write(false)), &Facts::default());
         if specs.iter().all(|spec| spec.1) {
-            prop_assert!(matches!(ruled, Err(PlanError::AllLeftOut(_))));
+            prop_assert!(matches!(ruled, Err(PlanError::AllExcluded(_))));
         } else {
             let mut ruled = ruled.unwrap();
             prop_assert_eq!(ruled.left_out.len(), specs.iter().filter(|spec| spec.1).count());
             ruled.left_out.clear();
-            prop_assert_eq!(ruled, Plan::of(&pipeline(&write(true)), &Facts::default()).unwrap());
+            prop_assert_eq!(ruled, Plan::for_facts(&pipeline(&write(true)), &Facts::default()).unwrap());
         }
     }
 }

@@ -39,7 +39,7 @@ pub const SLOTS: &str = "TIDEMILL_SLOTS";
 /// Minimum number of workers.
 pub const MIN_WORKERS: &str = "TIDEMILL_MIN";
 /// Maximum number of workers.
-pub const MAX: &str = "TIDEMILL_MAX";
+pub const MAX_WORKERS: &str = "TIDEMILL_MAX";
 /// Filter of the log, as `tracing` reads it; default `info`.
 pub const LOG: &str = "TIDEMILL_LOG";
 

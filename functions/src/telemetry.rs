@@ -36,7 +36,7 @@ pub struct RequestMetrics<'a> {
     /// Duration in milliseconds.
     pub milliseconds: f64,
     /// Usage of AWS services.
-    pub used: Usage,
+    pub usage: Usage,
     /// Trace context of the caller.
     pub trace: Option<&'a str>,
 }
@@ -65,8 +65,8 @@ pub fn metric_line(metrics: &RequestMetrics<'_>, deployment: &str, at_ms: u64) -
         "Requests": 1,
         "ServerErrors": u8::from(metrics.status >= 500),
         "Latency": metrics.milliseconds,
-        "WriteUnits": halves(metrics.used.table_write_halves),
-        "ReadUnits": halves(metrics.used.table_read_halves),
+        "WriteUnits": halves(metrics.usage.table_write_halves),
+        "ReadUnits": halves(metrics.usage.table_read_halves),
         "operation": metrics.operation,
         "status": metrics.status,
         "request_id": metrics.request_id,
@@ -76,7 +76,7 @@ pub fn metric_line(metrics: &RequestMetrics<'_>, deployment: &str, at_ms: u64) -
 }
 
 /// Writes the line for one request.
-pub fn measure(metrics: &RequestMetrics<'_>) {
+pub fn write_metrics(metrics: &RequestMetrics<'_>) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let at_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let deployment = env::var(settings::TABLE).unwrap_or_default();
@@ -105,7 +105,7 @@ mod tests {
             operation: "/api/job/status",
             status: 503,
             milliseconds: 4.5,
-            used: Usage { table_write_halves: 3, ..Usage::default() },
+            usage: Usage { table_write_halves: 3, ..Usage::default() },
             trace: None,
         };
         let line: Value = serde_json::from_str(&metric_line(&metrics, "t", 7)).unwrap();

@@ -38,8 +38,8 @@ impl FunctionContext {
         let public_url = std::env::var(PUBLIC_URL).ok().filter(|url| !url.is_empty());
         let notifiers = Notifiers { public_url, ..Notifiers::default() };
         let services = Services::new(stores, service_settings, CancellationToken::new())
-            .reaching(notifiers)
-            .taking(SourcePolicy { addresses: settings.addresses, snapshots: false });
+            .with_notifiers(notifiers)
+            .with_source_policy(SourcePolicy { addresses: settings.addresses, snapshots: false });
         Ok(Self { services, meter })
     }
 }

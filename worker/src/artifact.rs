@@ -10,7 +10,7 @@ pub use cache::ArtifactCache;
 use self::failure::{TransferError, with_retries};
 use crate::{
     client::ApiClient,
-    engine::{DockerManager, WorkspaceMount, failure, is_bad_request, is_no_such_thing},
+    engine::{DockerManager, WorkspaceMount, engine_failure, is_bad_request, is_not_found},
     log::mask::SecretMask,
     workspace::{HostWorkspace, PermissionPolicy},
 };
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use globset::GlobSet;
-use pack::{BUFFER_SIZE, Packed, Packer, globs, literal_prefix};
+use pack::{BUFFER_SIZE, Packed, Packer, compile_globs, literal_prefix};
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
@@ -70,7 +70,7 @@ impl ArtifactTransfer {
     ) -> Result<(), FailureReason> {
         let restored = with_retries(|| self.restore_once(workspace, artifact)).await;
         let what = format!("the artifact of `{}` could not be unpacked", artifact.from_job);
-        restored.map_err(|error| error.reason(&what))
+        restored.map_err(|error| error.into_reason(&what))
     }
 
     async fn restore_once(
@@ -78,7 +78,7 @@ impl ArtifactTransfer {
         workspace: &WorkspaceMount,
         artifact: &ArtifactSource,
     ) -> Result<(), TransferError> {
-        if let Some(host_workspace) = self.engine.on_this_machine(workspace).await {
+        if let Some(host_workspace) = self.engine.host_workspace(workspace).await {
             match self.unpack(host_workspace, artifact).await? {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
@@ -105,7 +105,7 @@ impl ArtifactTransfer {
                 error if is_transient => TransferError::Transient(error.to_string()),
                 // The engine is available but rejects this tar.
                 error if is_bad_request(&error) => TransferError::Other(error.to_string()),
-                error => TransferError::Reason(failure(
+                error => TransferError::Reason(engine_failure(
                     "the engine could not unpack it into the container",
                     &error,
                 )),
@@ -186,7 +186,7 @@ impl ArtifactTransfer {
         let started = Instant::now();
         let result = with_retries(|| self.collect_once(workspace, declared, holder, mask)).await;
         tracing::debug!(took = ?started.elapsed(), "artifacts collected");
-        result.map_err(|error| error.reason("artifacts could not be stored"))
+        result.map_err(|error| error.into_reason("artifacts could not be stored"))
     }
 
     async fn collect_once(
@@ -219,7 +219,7 @@ impl ArtifactTransfer {
         mut request: ArtifactUploadRequest,
         (mask, max): (&SecretMask, u64),
     ) -> Result<(Option<u64>, String), TransferError> {
-        request.file_path = mask.text(&request.file_path);
+        request.file_path = mask.mask_text(&request.file_path);
         let (sender, chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
         // Packing and storing run concurrently.
         let packing = self.pack(workspace, paths, sender, max);
@@ -229,7 +229,7 @@ impl ArtifactTransfer {
                 let size = packed.size;
                 packed.files.truncate(MAX_LISTED);
                 for file in &mut packed.files {
-                    file.path = mask.text(&file.path);
+                    file.path = mask.mask_text(&file.path);
                 }
                 self.complete(packed, request).await?;
                 Ok((Some(size), warnings))
@@ -272,7 +272,7 @@ impl ArtifactTransfer {
             let max = self.engine.limits().cache_bytes;
             self.send(workspace, paths, request, (mask, max)).await.map(|(size, _)| size)
         };
-        saved.await.map_err(|error: TransferError| error.reason("the cache could not be stored"))
+        saved.await.map_err(|error: TransferError| error.into_reason("the cache could not be stored"))
     }
 
     /// Computes the hash of the tar of `paths` without sending it.
@@ -321,7 +321,7 @@ impl ArtifactTransfer {
         max: u64,
     ) -> Result<(Option<Packed>, String), TransferError> {
         let mut warnings = String::new();
-        let set = Arc::new(globs(paths).map_err(|error| TransferError::Other(error.to_string()))?);
+        let set = Arc::new(compile_globs(paths).map_err(|error| TransferError::Other(error.to_string()))?);
         let cache = self.cache.clone();
         let spool = match blocking(move || cache.map(|cache| cache.spool()).transpose()).await {
             Err(TransferError::Io(error)) if error.kind() != io::ErrorKind::StorageFull => {
@@ -330,12 +330,12 @@ impl ArtifactTransfer {
             }
             spool => spool?,
         };
-        let mut packer = Packer::new(sender, spool).at_most(max);
-        let host_workspace = self.engine.on_this_machine(workspace).await;
+        let mut packer = Packer::new(sender, spool).with_max_size(max);
+        let host_workspace = self.engine.host_workspace(workspace).await;
         for pattern in paths {
             let before = packer.files.len();
             packer = self.pack_one(workspace, host_workspace.clone(), packer, pattern, set.clone()).await?;
-            if packer.files.len() == before && !packer.covers(pattern) {
+            if packer.files.len() == before && !packer.has_match(pattern) {
                 let _ = writeln!(warnings, "warning: artifacts: no file matches `{pattern}`");
             }
         }
@@ -357,7 +357,7 @@ impl ArtifactTransfer {
         if let Some(host_workspace) = host_workspace {
             let (prefix, set) = (prefix.clone(), set.clone());
             let packed = blocking(move || {
-                let is_packed = packer.add_from(&host_workspace, &prefix, &set)?;
+                let is_packed = packer.add_directory(&host_workspace, &prefix, &set)?;
                 Ok((packer, is_packed))
             });
             let (returned, is_packed) = packed.await?;
@@ -376,12 +376,14 @@ impl ArtifactTransfer {
             Some(Err(error)) => {
                 let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<EngineError>());
                 // A missing container gives the same error; `pack` checks for that.
-                if cause.is_some_and(is_no_such_thing) {
+                if cause.is_some_and(is_not_found) {
                     return Ok(packer);
                 }
                 let failed = cause.map_or_else(
                     || TransferError::Other(error.to_string()),
-                    |cause| TransferError::Reason(failure("the engine could not read the files", cause)),
+                    |cause| {
+                        TransferError::Reason(engine_failure("the engine could not read the files", cause))
+                    },
                 );
                 // Dropping the tar writes its end, which may block.
                 tokio::task::spawn_blocking(move || drop(packer));
@@ -401,7 +403,7 @@ impl ArtifactTransfer {
         let Some(first) = chunks.recv().await else { return Ok(None) };
         let rest = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
         let bytes = stream::once(async { first }).chain(rest);
-        if !self.api.announces_sums() {
+        if !self.api.requires_checksums() {
             let reply = self.api.upload(&request).await?;
             match reply.url {
                 // Streamed while packing.
@@ -440,7 +442,7 @@ impl ArtifactTransfer {
             && let Err(error) = blocking(move || cache.keep(spool, &sha256)).await
         {
             // The server has the artifact; the next job on this worker downloads it.
-            let reason = error.reason("an artifact could not be cached");
+            let reason = error.into_reason("an artifact could not be cached");
             tracing::warn!(reason = %reason.message, "the artifact cache of this worker cannot be used");
         }
         Ok(())

@@ -8,7 +8,7 @@ mod request;
 mod retry;
 
 pub use error::ApiError;
-pub(crate) use error::causes;
+pub(crate) use error::format_causes;
 pub(crate) use http::{HttpClient, read_body};
-pub use request::{ApiClient, Fetched};
+pub use request::{ApiClient, ApiReply};
 pub use retry::{BackOff, exponential};

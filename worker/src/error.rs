@@ -29,14 +29,14 @@ pub enum WorkerError {
     },
     /// The server rejects this worker.
     #[error("the server rejects this worker: {0}; check its address and token")]
-    Refused(String),
+    Rejected(String),
     /// The queue cannot be read.
     #[error("{0}; check --queue, and that the worker's role is allowed to receive messages from it")]
     Queue(String),
 }
 
 /// Returns the failure of an operation for which the worker's disk has no space left.
-pub(crate) fn no_space(context: &str) -> FailureReason {
+pub(crate) fn disk_full_failure(context: &str) -> FailureReason {
     let message = format!("{context}: no space is left on the worker's disk; free some there");
     FailureReason::new(FailureKind::DiskFull, message)
 }

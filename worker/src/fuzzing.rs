@@ -7,7 +7,7 @@
 )]
 
 use crate::{
-    artifact::pack::{Packer, globs},
+    artifact::pack::{Packer, compile_globs},
     source::git::listing::{self, Paths, Records},
     test_reports::junit,
     workspace::{HostWorkspace, PermissionPolicy},
@@ -62,7 +62,7 @@ pub fn artifact(bytes: &[u8]) {
 /// Parses `bytes` as a test report. Panics if a case has more text than the input, or an error is located outside of it.
 pub fn junit(bytes: &[u8]) {
     let mut cases = Vec::new();
-    let errors = junit::read(bytes, |case| cases.push(case));
+    let errors = junit::parse(bytes, |case| cases.push(case));
     // Each byte that is not UTF-8 becomes three bytes.
     let max_len = bytes.len() * 3;
     for case in &cases {
@@ -88,14 +88,14 @@ pub fn discovery(bytes: &[u8]) {
             break;
         }
     }
-    if let Some(paths) = paths.all() {
+    if let Some(paths) = paths.into_paths() {
         assert!(paths.len() <= max_count && paths.iter().map(String::len).sum::<usize>() <= max_bytes);
     }
     for record in &whole {
-        if let Some(entry) = listing::entry(record) {
+        if let Some(entry) = listing::parse_entry(record) {
             assert!(!entry.path.is_empty() && record.ends_with(entry.path));
         }
-        if let Some(object) = std::str::from_utf8(record).ok().and_then(listing::object) {
+        if let Some(object) = std::str::from_utf8(record).ok().and_then(listing::parse_object_header) {
             assert!(object.hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
         }
     }
@@ -112,7 +112,8 @@ pub fn discovery(bytes: &[u8]) {
     let _ = assemble("0.yml", first, &read);
     assert!(reads.get() < MAX_FILES, "{} files were read", reads.get());
     reads.set(0);
-    let _ = gitlab::translate(".gitlab-ci.yml", first, &read, &gitlab::TranslateOptions::of("name"));
+    let _ =
+        gitlab::translate(".gitlab-ci.yml", first, &read, &gitlab::TranslateOptions::for_pipeline("name"));
     assert!(reads.get() < MAX_FILES, "{} files were read", reads.get());
 }
 
@@ -188,7 +189,7 @@ fn check_unpacked(directory: &Path, policy: PermissionPolicy, written: &mut u64)
 /// Packs a tar of an engine again as an artifact; `None` if the tar is invalid.
 fn repacked(tar: &[u8]) -> Option<Vec<u8>> {
     let (sender, mut chunks) = mpsc::channel(16);
-    let set = globs(&["**".to_owned()]).expect("the pattern is valid");
+    let set = compile_globs(&["**".to_owned()]).expect("the pattern is valid");
     let mut packer = Packer::new(sender, None);
     packer.add_tar(tar, "", &set).ok()?;
     let packed = packer.finish().ok()?;

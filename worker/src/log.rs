@@ -2,4 +2,4 @@
 
 pub mod markers;
 pub mod mask;
-pub mod pump;
+pub mod output_pipe;

@@ -22,36 +22,36 @@ const TOKEN_TTL_S: &str = "21600";
 
 /// An announced termination of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
+pub enum TerminationNotice {
     /// EC2 reclaims a spot instance: `terminate`, `stop` or `hibernate`, at a time.
     Spot {
         /// The announced action.
         action: String,
         /// Time until then; `None` if the notice does not contain it.
-        left: Option<Duration>,
+        time_left: Option<Duration>,
     },
     /// The Auto Scaling group is about to terminate it.
     ScaleIn,
 }
 
-impl Notice {
+impl TerminationNotice {
     /// Returns the time until the termination, if known.
     #[must_use]
-    pub const fn left(&self) -> Option<Duration> {
+    pub const fn time_left(&self) -> Option<Duration> {
         match self {
-            Self::Spot { left, .. } => *left,
+            Self::Spot { time_left: left, .. } => *left,
             Self::ScaleIn => None,
         }
     }
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for TerminationNotice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Spot { action, left: Some(left) } => {
+            Self::Spot { action, time_left: Some(left) } => {
                 write!(f, "EC2 will {action} this spot instance in {} s", left.as_secs())
             }
-            Self::Spot { action, left: None } => write!(f, "EC2 will {action} this spot instance"),
+            Self::Spot { action, time_left: None } => write!(f, "EC2 will {action} this spot instance"),
             Self::ScaleIn => f.write_str("the Auto Scaling group will terminate this instance"),
         }
     }
@@ -66,14 +66,14 @@ struct InstanceAction {
 
 /// Polls for notices.
 #[derive(Debug)]
-pub struct Notices {
+pub struct TerminationNotices {
     http: HttpClient,
     base: String,
     token: String,
     interval: Duration,
 }
 
-impl Notices {
+impl TerminationNotices {
     /// Connects to the metadata service at `base`. Returns a description of the failure, within a second, if there is no such
     /// service.
     pub async fn connect(base: &str) -> Result<Self, String> {
@@ -86,13 +86,13 @@ impl Notices {
 
     /// Replaces the time between two polls.
     #[must_use]
-    pub const fn every(mut self, interval: Duration) -> Self {
+    pub const fn with_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
     /// Waits for the first notice, which may exist already.
-    pub async fn next(&mut self) -> Notice {
+    pub async fn next(&mut self) -> TerminationNotice {
         loop {
             match self.poll().await {
                 Ok(Some(notice)) => return notice,
@@ -103,13 +103,16 @@ impl Notices {
         }
     }
 
-    async fn poll(&mut self) -> Result<Option<Notice>, String> {
+    async fn poll(&mut self) -> Result<Option<TerminationNotice>, String> {
         if let Some(text) = self.get("spot/instance-action").await? {
             let notice: InstanceAction = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-            return Ok(Some(Notice::Spot { left: notice.time.map(time_until), action: notice.action }));
+            return Ok(Some(TerminationNotice::Spot {
+                time_left: notice.time.map(time_until),
+                action: notice.action,
+            }));
         }
         let state = self.get("autoscaling/target-lifecycle-state").await?;
-        Ok(state.filter(|state| state.trim_ascii() == b"Terminated").map(|_| Notice::ScaleIn))
+        Ok(state.filter(|state| state.trim_ascii() == b"Terminated").map(|_| TerminationNotice::ScaleIn))
     }
 
     /// Returns the metadata at `path`, or `None` if there is none.

@@ -29,12 +29,12 @@ impl FileLock {
     }
 
     /// Takes the exclusive lock on `path`; fails if another process holds a lock.
-    pub fn try_now(path: &Path) -> io::Result<Self> {
+    pub fn try_exclusive(path: &Path) -> io::Result<Self> {
         Self::acquire(path, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Takes a shared lock on `path`; fails if another process holds the exclusive lock.
-    pub fn try_share(path: &Path) -> io::Result<Self> {
+    pub fn try_shared(path: &Path) -> io::Result<Self> {
         let lock = Self::acquire(path, FlockOperation::NonBlockingLockShared)?;
         // A holder of the exclusive lock may have removed the file.
         let locked_inode = lock.0.metadata()?.ino();
@@ -44,7 +44,7 @@ impl FileLock {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Records that the locked resource was just used; see [`unused_for`].
+    /// Records that the locked resource was just used; see [`time_since_use`].
     pub fn touch(&self) {
         // If the time cannot be set, the resource only looks older than it is.
         let _ = self.0.set_modified(SystemTime::now());
@@ -52,7 +52,7 @@ impl FileLock {
 
     fn acquire(path: &Path, operation: FlockOperation) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
-            private_directory(parent)?;
+            create_private_directory(parent)?;
         }
         let file =
             File::options().create(true).truncate(false).write(true).mode(PRIVATE_FILE_MODE).open(path)?;
@@ -63,7 +63,7 @@ impl FileLock {
 
 /// Returns the time since the file at `path` was touched.
 #[must_use]
-pub fn unused_for(path: &Path) -> Option<Duration> {
+pub fn time_since_use(path: &Path) -> Option<Duration> {
     fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()
 }
 
@@ -79,12 +79,12 @@ impl WorkerDirs {
     pub fn open(root: &Path, worker: &str) -> Result<(Self, FileLock), WorkerError> {
         let failed =
             |error: io::Error| WorkerError::DataDir { path: root.to_owned(), message: error.to_string() };
-        private_directory(root).map_err(failed)?;
+        create_private_directory(root).map_err(failed)?;
         let root = fs::canonicalize(root).map_err(failed)?;
         let store = Self { root, worker: worker.to_owned() };
         make_private(&store.root).map_err(failed)?;
-        private_directory(&store.cache()).map_err(failed)?;
-        private_directory(&store.work()).map_err(failed)?;
+        create_private_directory(&store.cache()).map_err(failed)?;
+        create_private_directory(&store.work()).map_err(failed)?;
         // An earlier version or another program may have left them open. Deeper directories are then unreachable.
         for directory in [store.root.clone(), store.cache(), store.root.join("work")] {
             make_private(&directory).map_err(failed)?;
@@ -101,7 +101,7 @@ impl WorkerDirs {
                 }
             }
         }
-        let lock = FileLock::try_now(&store.lock_of(worker)).map_err(failed)?;
+        let lock = FileLock::try_exclusive(&store.lock_of(worker)).map_err(failed)?;
         Ok((store, lock))
     }
 
@@ -127,7 +127,7 @@ impl WorkerDirs {
     #[must_use]
     pub fn is_alive(&self, worker: &str) -> bool {
         let path = self.lock_of(worker);
-        path.exists() && FileLock::try_now(&path).is_err()
+        path.exists() && FileLock::try_exclusive(&path).is_err()
     }
 
     /// Waits until the process of `worker` has ended.
@@ -161,7 +161,7 @@ impl WorkerDirs {
 }
 
 /// Creates the directory at `path` and its parents if they are missing, inaccessible to other users.
-pub fn private_directory(path: &Path) -> io::Result<()> {
+pub fn create_private_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR_MODE).create(path)
 }
 

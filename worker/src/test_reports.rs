@@ -119,8 +119,8 @@ impl ReportReader {
             entry.read_to_end(&mut bytes)?;
             self.bytes += size;
             self.files += 1;
-            for error in junit::read(&bytes, |case| self.add(&case)) {
-                self.add_warning(format!("{name}:{}:{}: {}", error.line, error.column, error.words));
+            for error in junit::parse(&bytes, |case| self.add(&case)) {
+                self.add_warning(format!("{name}:{}:{}: {}", error.line, error.column, error.message));
             }
         }
         Ok(())
@@ -197,5 +197,5 @@ fn truncated(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
-    format!("{}…", junit::beginning(text, max))
+    format!("{}…", junit::truncate(text, max))
 }

@@ -7,4 +7,4 @@ mod slot;
 
 pub use cleanup::clean_up;
 pub use handle::{WorkerHandle, run};
-pub use setup::{Client, Worker, WorkerConfig};
+pub use setup::{ServerConnection, Worker, WorkerConfig};

@@ -7,7 +7,7 @@ mod entry;
 
 pub use entry::{MODE_MASK, PermissionPolicy};
 
-use entry::{TarExtensions, allow_refusal, inside, invalid};
+use entry::{TarExtensions, ignore_not_permitted, invalid, normalize_path};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
@@ -56,7 +56,7 @@ impl HostWorkspace {
     }
 
     /// Returns the target of the link at `path`.
-    pub fn link(&self, path: &Path) -> io::Result<PathBuf> {
+    pub fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         let target = rustix::fs::readlinkat(self.open_no_follow(path, OFlags::PATH)?, "", Vec::new())?;
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
@@ -86,7 +86,7 @@ impl HostWorkspace {
     }
 
     /// Opens the directory at `path` as a workspace.
-    pub fn below(&self, path: &Path) -> io::Result<Self> {
+    pub fn subdirectory(&self, path: &Path) -> io::Result<Self> {
         Ok(Self { root: self.open_no_follow(path, OFlags::RDONLY | OFlags::DIRECTORY)? })
     }
 
@@ -115,12 +115,12 @@ impl HostWorkspace {
         let mut extensions = TarExtensions::default();
         for entry in tar::Archive::new(tar).entries()?.raw(true) {
             let mut entry = entry?;
-            if extensions.take(&mut entry)? {
+            if extensions.consume(&mut entry)? {
                 continue;
             }
             let extension = std::mem::take(&mut extensions);
             let header = entry.header();
-            let path = inside(&extension.path(header)?)?;
+            let path = normalize_path(&extension.path(header)?)?;
             let Some(name) = path.file_name() else { continue };
             let (kind, attributes) = (header.entry_type(), extension.attributes(header, keep)?);
             let target = extension.link(header)?;
@@ -150,12 +150,12 @@ impl HostWorkspace {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 writer.flush()?;
-                attributes.put_on(writer.get_ref())?;
+                attributes.apply(writer.get_ref())?;
             } else if kind.is_symlink() {
                 rustix::fs::symlinkat(&*target, &parent, name)?;
                 if keep == PermissionPolicy::Everything {
                     let (owner, group) = attributes.owners;
-                    allow_refusal(rustix::fs::chownat(
+                    ignore_not_permitted(rustix::fs::chownat(
                         &parent,
                         name,
                         owner,
@@ -164,7 +164,7 @@ impl HostWorkspace {
                     ))?;
                 }
             } else {
-                let target = inside(&target)?;
+                let target = normalize_path(&target)?;
                 let from = self.open_directory(target.parent().unwrap_or(Path::new("")))?;
                 let old = target.file_name().unwrap_or_default();
                 rustix::fs::linkat(&from, old, &parent, name, AtFlags::empty())?;
@@ -177,7 +177,7 @@ impl HostWorkspace {
         // reopened, as there may be more of them than a process may have open files.
         directories.sort_by(|(first, _), (second, _)| second.cmp(first));
         for (path, attributes) in &directories {
-            attributes.put_on(self.open_directory(path)?)?;
+            attributes.apply(self.open_directory(path)?)?;
         }
         Ok(())
     }

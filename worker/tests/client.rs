@@ -115,7 +115,7 @@ async fn paths_are_below_the_servers_path_and_replies_are_decompressed() {
     assert_eq!(requests.all()[0].header("accept-encoding"), Some("zstd"));
     let error = api.fetch("/api/broken", None).await.unwrap_err();
     assert!(
-        matches!(&error, ApiError::Refused { status: 400, message, .. } if message == "invalid value"),
+        matches!(&error, ApiError::Rejected { status: 400, message, .. } if message == "invalid value"),
         "{error}"
     );
 }
@@ -234,10 +234,10 @@ async fn requirement_of_checksums_is_remembered() {
         }),
     };
     api.upload(&request).await.unwrap();
-    assert!(!api.announces_sums(), "no upload URL is requested");
+    assert!(!api.requires_checksums(), "no upload URL is requested");
     request.complete = None;
     api.upload(&request).await.unwrap();
-    assert!(api.announces_sums() && api.clone().announces_sums());
+    assert!(api.requires_checksums() && api.clone().requires_checksums());
 }
 
 #[tokio::test]

@@ -99,9 +99,9 @@ async fn remote_artifact_is_downloaded_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn artifact_upload_survives_server_outage() {
     let bench = Bench::start().await;
-    bench.server.trouble.store(2, Ordering::SeqCst);
+    bench.server.failing_transfers.store(2, Ordering::SeqCst);
     pass_artifact(bench, |server| {
-        assert_eq!(server.trouble.swap(3, Ordering::SeqCst), 0, "the upload was retried");
+        assert_eq!(server.failing_transfers.swap(3, Ordering::SeqCst), 0, "the upload was retried");
     })
     .await;
 }
@@ -167,7 +167,7 @@ async fn failed_job_reports_reason() {
     // The cancellation ends it, not the timeout.
     ignores_term.timeout_s = 600;
     let id = ignores_term.preparation.job_id;
-    bench.give(ignores_term);
+    bench.enqueue(ignores_term);
     bench.until_logged(id, "$ while").await;
     *bench.server.cancel.lock().unwrap() = true;
     assert_eq!(kind(&bench.end().await), Some(FailureKind::Canceled));
@@ -176,7 +176,7 @@ async fn failed_job_reports_reason() {
 
 /// Creates a job whose sources are on a git server that accepts connections and sends nothing.
 fn job_of_silent_server() -> (Assignment, String) {
-    let url = support::git_server::silent();
+    let url = support::git_server::silent_server();
     let mut waiting = job(&["true"]);
     waiting.preparation.source =
         Source::Git { url: url.clone(), branch: None, commit: "12".repeat(20), private_host: true };
@@ -201,7 +201,7 @@ async fn until_fetching(url: &str, expected: bool) {
 async fn job_whose_git_server_is_silent_is_canceled_and_its_slot_is_free() {
     let mut bench = Bench::start().await;
     let (waiting, url) = job_of_silent_server();
-    bench.give(waiting);
+    bench.enqueue(waiting);
     until_fetching(&url, true).await;
     // Heartbeats continue meanwhile, so that the lease stays valid.
     let before = bench.server.reports.load(Ordering::SeqCst);
@@ -224,7 +224,7 @@ async fn job_whose_git_server_is_silent_is_canceled_and_its_slot_is_free() {
 async fn worker_whose_git_hangs_stops_within_ten_seconds() {
     let mut bench = Bench::start().await;
     let (waiting, url) = job_of_silent_server();
-    bench.give(waiting);
+    bench.enqueue(waiting);
     until_fetching(&url, true).await;
     let started = std::time::Instant::now();
     bench.worker.stop();
@@ -249,7 +249,7 @@ async fn large_output_is_complete() {
 }
 
 /// Creates jobs of one execution, the first of which is announced as upcoming.
-fn of_execution(bench: &Bench, scripts: &[&[&str]]) -> Vec<Assignment> {
+fn jobs_of_execution(bench: &Bench, scripts: &[&[&str]]) -> Vec<Assignment> {
     let execution = ExecutionId(uuid::Uuid::now_v7());
     let mut jobs: Vec<Assignment> = scripts.iter().map(|script| job(script)).collect();
     for job in &mut jobs {

@@ -124,11 +124,11 @@ async fn canceled_fetch_leaves_no_process_and_frees_mirror() {
         let (sources, from) = (sources.clone(), source(&url, &any_commit()));
         let fetching = tokio::spawn(async move { sources.tree(&from).await });
         until("a fetch starts", || !processes(&url).is_empty()).await;
-        assert!(FileLock::try_now(&mirror_lock(cache.path())).is_err(), "the fetch holds the lock");
+        assert!(FileLock::try_exclusive(&mirror_lock(cache.path())).is_err(), "the fetch holds the lock");
         let started = Instant::now();
         fetching.abort();
         until("the fetch ends", || processes(&url).is_empty()).await;
-        until("the lock is free", || FileLock::try_now(&mirror_lock(cache.path())).is_ok()).await;
+        until("the lock is free", || FileLock::try_exclusive(&mirror_lock(cache.path())).is_ok()).await;
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
 }
@@ -150,7 +150,7 @@ async fn job_that_waits_for_mirror_stops_waiting_when_canceled() {
     second.abort();
     first.abort();
     until("both fetches end", || processes(&url).is_empty()).await;
-    until("the lock is free", || FileLock::try_now(&mirror_lock(cache.path())).is_ok()).await;
+    until("the lock is free", || FileLock::try_exclusive(&mirror_lock(cache.path())).is_ok()).await;
 }
 
 /// Starts a server with a commit that has a file of `bytes` random bytes.
@@ -351,7 +351,7 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     let result = sources.discover(&from, &Discovery::default()).await.unwrap();
     let bytes: usize = result.files.iter().map(|file| file.text.len()).sum();
     assert!((1 << 20..=4 << 20).contains(&bytes), "{bytes}");
-    let diagnostics = result.mistakes.concat();
+    let diagnostics = result.diagnostics.concat();
     assert!(
         diagnostics.contains("above.yml") && diagnostics.contains("the limit is 1048576"),
         "{diagnostics}"
@@ -368,8 +368,8 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     let commit = output(&work, &["rev-parse", "HEAD"]);
     let result = sources.discover(&source(&server.url, &commit), &Discovery::default()).await.unwrap();
     assert!(
-        result.files.is_empty() && result.mistakes[0].contains("more than 10000 entries"),
+        result.files.is_empty() && result.diagnostics[0].contains("more than 10000 entries"),
         "{:?}",
-        result.mistakes
+        result.diagnostics
     );
 }

@@ -151,14 +151,14 @@ async fn hostile_repository_runs_nothing() {
             ..Discovery::default()
         };
         let result = sources.discover(&source(url, &commit), &request).await.unwrap();
-        assert_eq!((result.files.len(), result.changed.unwrap().len()), (1, 4), "{url}");
+        assert_eq!((result.files.len(), result.changed_paths.unwrap().len()), (1, 4), "{url}");
         let tree = sources.tree(&source(url, &commit)).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{url}");
         // Missing objects are not fetched from the remote that the repository configures.
         assert!(sources.tree(&source(url, &missing)).await.is_err(), "{url}");
         assert!(sources.discover(&source(url, &missing), &request).await.is_err(), "{url}");
         let at = Discovery { before: Some(missing.clone()), ..Discovery::default() };
-        assert_eq!(sources.discover(&source(url, &commit), &at).await.unwrap().changed, None, "{url}");
+        assert_eq!(sources.discover(&source(url, &commit), &at).await.unwrap().changed_paths, None, "{url}");
         resolve(url, Some("main"), None, (cache.path(), &unrestricted())).unwrap();
         assert!(!mark.exists(), "{url}: {}", fs::read_to_string(&mark).unwrap_or_default());
     }

@@ -195,7 +195,7 @@ fn request() -> JobRequest {
         labels: tidemill_core::pipeline::labels::Labels::new(),
         worker: WorkerInfo { id: WorkerId(uuid::Uuid::now_v7()), name: "test".into() },
         lookahead: 0,
-        glance: false,
+        no_wait: false,
     }
 }
 
@@ -244,7 +244,7 @@ async fn concurrent_requests_get_distinct_jobs(bench: &JobSourceFixture) {
 }
 
 async fn non_blocking_request_does_not_wait(bench: &JobSourceFixture) {
-    let (glance, never) = (JobRequest { glance: true, ..request() }, CancellationToken::new());
+    let (glance, never) = (JobRequest { no_wait: true, ..request() }, CancellationToken::new());
     let started = Instant::now();
     for _ in 0..3 {
         assert!(bench.source.next(&glance, &never).await.unwrap().is_none());
@@ -283,7 +283,7 @@ async fn server_failure_loses_no_job(bench: &JobSourceFixture) {
     for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS] {
         bench.records.fail_with(Some(status));
         let started = Instant::now();
-        while !matches!(bench.next().await, Err(JobSourceError::Passing(_))) {
+        while !matches!(bench.next().await, Err(JobSourceError::Transient(_))) {
             assert!(started.elapsed() < TEST_TIMEOUT, "the failure is reported");
         }
     }
@@ -294,7 +294,7 @@ async fn server_failure_loses_no_job(bench: &JobSourceFixture) {
 async fn rejected_worker_gets_an_error_and_no_job(bench: &JobSourceFixture) {
     let job = bench.queue().await;
     bench.records.fail_with(Some(StatusCode::UNAUTHORIZED));
-    assert!(matches!(bench.next().await, Err(JobSourceError::Refused(_))));
+    assert!(matches!(bench.next().await, Err(JobSourceError::Rejected(_))));
     bench.records.fail_with(None);
     assert_eq!(job_of(&bench.offer().await), job);
 }
@@ -362,7 +362,7 @@ mod sqs {
     use crate::support::ministack::MiniStack;
     use aws_sdk_sqs::{Client, types::QueueAttributeName};
     use std::time::Instant;
-    use tidemill_worker::job_source::{JobSource, SqsJobSource, SqsSettings, Usage};
+    use tidemill_worker::job_source::{JobSource, SqsJobSource, SqsSettings, SqsUsage};
 
     struct FakeQueue {
         sqs: Client,
@@ -454,7 +454,7 @@ mod sqs {
     async fn job_costs_one_receipt_and_one_deletion_and_carries_its_trace() {
         let Some(stack) = MiniStack::start().await else { return };
         let SqsFixture { bench, queue, source } = sqs(&stack, &[]).await;
-        assert_eq!(source.asks_at_once(), 1, "one poller for all slots");
+        assert_eq!(source.max_concurrent_requests(), 1, "one poller for all slots");
         let job = JobId(uuid::Uuid::now_v7());
         bench.records.put(job, true);
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -462,9 +462,9 @@ mod sqs {
         let offer = bench.next().await.unwrap().expect("the job is offered");
         assert_eq!(offer.assignment.trace.as_deref(), Some(trace));
         source.settle(offer.receipt).await;
-        assert_eq!(source.requests().usage(), Usage { receive: 1, delete: 1, change_visibility: 0 });
+        assert_eq!(source.requests().usage(), SqsUsage { receive: 1, delete: 1, change_visibility: 0 });
         assert!(bench.next().await.unwrap().is_none());
-        assert_eq!(source.requests().usage(), Usage { receive: 2, delete: 1, change_visibility: 0 });
+        assert_eq!(source.requests().usage(), SqsUsage { receive: 2, delete: 1, change_visibility: 0 });
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{path::Path, process::Command};
-use tidemill_worker::mask::{SecretMask, Stream};
+use tidemill_worker::mask::{MaskStream, SecretMask};
 
 /// Pairs of secrets that differ in letters and digits only, so that programs escape both alike.
 const PAIRS: [[&str; 2]; 2] = [
@@ -51,7 +51,7 @@ fn printed(command: &str, directory: &Path, secret: &str) -> Vec<u8> {
 }
 
 fn masked(mask: &SecretMask, bytes: &[u8], size: usize) -> String {
-    let mut stream = Stream::default();
+    let mut stream = MaskStream::default();
     let mut masked_output: Vec<u8> =
         bytes.chunks(size).flat_map(|chunk| mask.push(&mut stream, chunk)).collect();
     masked_output.extend(mask.finish(&mut stream));

@@ -7,13 +7,13 @@ use axum::http::StatusCode;
 use std::time::Duration;
 use support::metadata::Metadata;
 use tidemill_core::time::Timestamp;
-use tidemill_worker::notices::{Notice, Notices};
+use tidemill_worker::notices::{TerminationNotice, TerminationNotices};
 
-async fn notices(metadata: &Metadata) -> Notices {
-    Notices::connect(&metadata.url).await.unwrap().every(Duration::from_millis(10))
+async fn notices(metadata: &Metadata) -> TerminationNotices {
+    TerminationNotices::connect(&metadata.url).await.unwrap().with_interval(Duration::from_millis(10))
 }
 
-async fn next(notices: &mut Notices) -> Notice {
+async fn next(notices: &mut TerminationNotices) -> TerminationNotice {
     tokio::time::timeout(Duration::from_secs(60), notices.next()).await.expect("a notice arrives")
 }
 
@@ -32,7 +32,7 @@ async fn spot_notice_has_an_action_and_a_time() {
     metadata
         .set("spot/instance-action", &format!(r#"{{"action":"terminate","time":"{}"}}"#, in_two_minutes()));
     let notice = next(&mut notices).await;
-    let remaining = notice.left().unwrap().as_secs();
+    let remaining = notice.time_left().unwrap().as_secs();
     assert!((30..=120).contains(&remaining), "{notice:?}");
     assert!(notice.to_string().starts_with("EC2 will terminate this spot instance in"), "{notice}");
 }
@@ -44,7 +44,7 @@ async fn scale_in_is_the_target_state_terminated_only() {
     let mut notices = notices(&metadata).await;
     assert!(tokio::time::timeout(Duration::from_millis(200), notices.next()).await.is_err());
     metadata.set("autoscaling/target-lifecycle-state", "Terminated");
-    assert_eq!(next(&mut notices).await, Notice::ScaleIn);
+    assert_eq!(next(&mut notices).await, TerminationNotice::ScaleIn);
 }
 
 #[tokio::test]
@@ -56,18 +56,19 @@ async fn expired_session_is_renewed_and_errors_are_retried() {
     assert!(tokio::time::timeout(Duration::from_millis(200), notices.next()).await.is_err());
     metadata.answer(None);
     metadata.set("autoscaling/target-lifecycle-state", "Terminated");
-    assert_eq!(next(&mut notices).await, Notice::ScaleIn);
+    assert_eq!(next(&mut notices).await, TerminationNotice::ScaleIn);
     assert!(metadata.sessions() >= 2);
 }
 
 #[tokio::test]
 async fn missing_metadata_service_is_an_error_within_seconds() {
     let started = std::time::Instant::now();
-    let error = Notices::connect("http://127.0.0.1:1").await.unwrap_err();
+    let error = TerminationNotices::connect("http://127.0.0.1:1").await.unwrap_err();
     assert!(error.contains("127.0.0.1:1/latest/api/token"), "{error}");
     // A server that accepts the connection and sends nothing, as on some networks.
     let silent = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let error = Notices::connect(&format!("http://{}", silent.local_addr().unwrap())).await.unwrap_err();
+    let error =
+        TerminationNotices::connect(&format!("http://{}", silent.local_addr().unwrap())).await.unwrap_err();
     assert!(error.contains("within a second"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(30));
 }

@@ -4,7 +4,7 @@
 #[path = "support/http_git.rs"]
 mod http_git;
 
-use http_git::{HttpGit, Manners};
+use http_git::{HttpGit, ServerOptions};
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -15,7 +15,7 @@ use std::{
 use tidemill_core::execution::{assignment::Source, upload::UploadId};
 use tidemill_core::repository::{AddressPolicy, RepositoryAddress};
 use tidemill_worker::source::{
-    HostPolicy, Resolver, SourceError, UploadPlan, materialise, resolve, snapshot, upload,
+    HostPolicy, Resolver, SourceError, UploadPlan, materialize, plan_upload, resolve, snapshot,
 };
 
 fn git(dir: &Path, args: &[&str]) -> String {
@@ -45,7 +45,7 @@ fn of(url: &str, commit: &str, private_host: bool) -> Source {
 /// Fetches the sources and returns the text of their file, or an error.
 fn fetched(source: &Source, cache: &Path, reach: &HostPolicy) -> Result<String, String> {
     let none = |upload: &str| Err(SourceError::new(format!("no {upload}")));
-    let tree = materialise(source, cache, reach, &none).map_err(|error| error.to_string())?;
+    let tree = materialize(source, cache, reach, &none).map_err(|error| error.to_string())?;
     Ok(fs::read_to_string(tree.unwrap().path.join("mill.txt")).unwrap())
 }
 
@@ -62,9 +62,9 @@ impl Resolver for FixedResolver {
 #[test]
 fn registered_host_is_fetched_through_proxy_with_redirects() {
     let (dir, commit) = repository();
-    let server = HttpGit::start(dir.path(), |port| Manners {
+    let server = HttpGit::start(dir.path(), |port| ServerOptions {
         moved: vec![("/old.git".into(), format!("http://127.0.0.1:{port}/mill.git"))],
-        ..Manners::default()
+        ..ServerOptions::default()
     });
     for path in ["mill.git", "old.git"] {
         let cache = tempfile::tempdir().unwrap();
@@ -87,14 +87,14 @@ fn registered_host_is_fetched_through_proxy_with_redirects() {
 #[test]
 fn redirect_to_private_host_is_rejected_uniformly() {
     let (dir, commit) = repository();
-    let inner = HttpGit::start(dir.path(), |_| Manners::default());
+    let inner = HttpGit::start(dir.path(), |_| ServerOptions::default());
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let mut refusals = Vec::new();
     for port in [inner.port, closed] {
         for host in ["127.0.0.1", "localhost"] {
-            let outer = HttpGit::start(dir.path(), |_| Manners {
+            let outer = HttpGit::start(dir.path(), |_| ServerOptions {
                 moved: vec![("/moved.git".into(), format!("http://{host}:{port}/mill.git"))],
-                ..Manners::default()
+                ..ServerOptions::default()
             });
             let cache = tempfile::tempdir().unwrap();
             let error =
@@ -111,7 +111,7 @@ fn redirect_to_private_host_is_rejected_uniformly() {
 #[test]
 fn name_that_resolves_to_a_private_address_is_rejected_on_connect() {
     let (dir, commit) = repository();
-    let server = HttpGit::start(dir.path(), |_| Manners::default());
+    let server = HttpGit::start(dir.path(), |_| ServerOptions::default());
     let reach =
         HostPolicy::with_resolver(AddressPolicy::default(), Arc::new(FixedResolver(Ipv4Addr::LOCALHOST)));
     for url in [
@@ -210,25 +210,26 @@ fn local_repository_is_passed_to_workers_of_the_same_data_directory() {
 #[test]
 fn upload_writes_only_into_its_own_repository() {
     let (dir, commit) = repository();
-    let server = HttpGit::start(dir.path(), |_| Manners::default());
+    let server = HttpGit::start(dir.path(), |_| ServerOptions::default());
     let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let work = dir.path().join("work");
     git(&work, &["remote", "add", "origin", &server.url("mill.git")]);
     git(&work, &["update-ref", "refs/remotes/origin/main", &commit]);
     fs::write(work.join("mill.txt"), "mine").unwrap();
-    let UploadPlan::Pack(pack) = upload(&snapshot(&work, sender.path()).unwrap(), false).unwrap() else {
+    let UploadPlan::Upload(pack) = plan_upload(&snapshot(&work, sender.path()).unwrap(), false).unwrap()
+    else {
         panic!("there is something to upload")
     };
     let written = pack.write().unwrap();
-    let sent = pack.named(&written.name);
+    let sent = pack.source_for(&written.name);
     let Source::Uploaded { upload: name, url: Some(url), branch, base, commit, tree, .. } = sent else {
         panic!("{sent:?}")
     };
-    assert!(name.parse::<UploadId>().unwrap().is_of(&url));
+    assert!(name.parse::<UploadId>().unwrap().belongs_to(&url));
     assert!(RepositoryAddress::parse(&url).is_ok());
     let source =
         Source::Uploaded { upload: name, url: Some(url), private_host: true, branch, base, commit, tree };
-    let tree_of_upload = materialise(&source, worker.path(), &HostPolicy::default(), &|_| {
+    let tree_of_upload = materialize(&source, worker.path(), &HostPolicy::default(), &|_| {
         Ok(written.file.try_clone().unwrap())
     })
     .unwrap()

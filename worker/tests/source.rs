@@ -10,7 +10,7 @@ use std::{
 use support::git_server::{GitServer, git, output};
 use tidemill_core::execution::assignment::Source;
 use tidemill_core::repository::AddressPolicy;
-use tidemill_worker::source::{HostPolicy, SourceError, UploadPlan, materialise, snapshot, upload};
+use tidemill_worker::source::{HostPolicy, SourceError, UploadPlan, materialize, plan_upload, snapshot};
 
 fn no_upload(upload: &str) -> Result<File, SourceError> {
     Err(SourceError::new(format!("unexpected request for upload {upload}")))
@@ -28,7 +28,7 @@ fn resolve(url: &str, branch: Option<&str>, commit: Option<&str>) -> Result<Sour
 }
 
 fn text(source: &Source, cache: &Path) -> String {
-    let tree = materialise(source, cache, &unrestricted(), &no_upload).unwrap().unwrap();
+    let tree = materialize(source, cache, &unrestricted(), &no_upload).unwrap().unwrap();
     fs::read_to_string(tree.path.join("mill.txt")).unwrap()
 }
 
@@ -74,7 +74,7 @@ fn missing_commit_and_repository_are_errors() {
     assert!(error.contains("not a full commit hash"), "{error}");
     let missing = resolve(&server.url, None, Some(&"12".repeat(20)));
     let error =
-        materialise(&missing.unwrap(), cache.path(), &unrestricted(), &no_upload).unwrap_err().to_string();
+        materialize(&missing.unwrap(), cache.path(), &unrestricted(), &no_upload).unwrap_err().to_string();
     assert!(error.contains("no commit"), "{error}");
     let unreachable = resolve("git://127.0.0.1:1/mill.git", None, None).unwrap_err().to_string();
     assert!(unreachable.contains("git:"), "{unreachable}");
@@ -82,17 +82,17 @@ fn missing_commit_and_repository_are_errors() {
 
 /// Sends a snapshot of `work` to a worker and checks it out there. Returns the source, the tree and the number of bytes sent.
 fn sent(work: &Path, all: bool, sender: &Path, worker: &Path) -> (Source, PathBuf, u64) {
-    let (source, pack) = match upload(&snapshot(work, sender).unwrap(), all).unwrap() {
-        UploadPlan::Nothing(source) => (source, None),
-        UploadPlan::Pack(pack) => {
+    let (source, pack) = match plan_upload(&snapshot(work, sender).unwrap(), all).unwrap() {
+        UploadPlan::Fetch(source) => (source, None),
+        UploadPlan::Upload(pack) => {
             let written = pack.write().unwrap();
-            assert_eq!(pack.name_before().as_ref(), Some(&written.name), "the name is recorded");
-            (pack.named(&written.name), Some(written.file))
+            assert_eq!(pack.previous_name().as_ref(), Some(&written.name), "the name is recorded");
+            (pack.source_for(&written.name), Some(written.file))
         }
     };
     let size = pack.as_ref().map_or(0, |pack| pack.metadata().unwrap().len());
     let tree =
-        materialise(&source, worker, &unrestricted(), &|_| Ok(pack.as_ref().unwrap().try_clone().unwrap()))
+        materialize(&source, worker, &unrestricted(), &|_| Ok(pack.as_ref().unwrap().try_clone().unwrap()))
             .unwrap();
     (source, tree.unwrap().path.clone(), size)
 }
@@ -136,12 +136,13 @@ fn only_objects_missing_at_the_origin_are_uploaded() {
     assert_eq!(output(&tree, &["log", "--format=%s"]), "mine\nlarge\none");
 
     // The upload is named by its content, and is not downloaded again even if its tree was removed.
-    let UploadPlan::Pack(again) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap() else {
+    let UploadPlan::Upload(again) = plan_upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap()
+    else {
         panic!("there is something to upload")
     };
-    assert_eq!(again.named(&again.name_before().unwrap()), source);
+    assert_eq!(again.source_for(&again.previous_name().unwrap()), source);
     fs::remove_dir_all(&tree).unwrap();
-    materialise(&source, worker.path(), &unrestricted(), &no_upload).unwrap().unwrap();
+    materialize(&source, worker.path(), &unrestricted(), &no_upload).unwrap().unwrap();
 }
 
 #[test]
@@ -185,10 +186,11 @@ fn unfetchable_base_is_an_error_and_uploading_all_succeeds() {
     let clone = server.dir.path().join("clone");
     fs::write(clone.join("mill.txt"), "dirty").unwrap();
     server.stop();
-    let UploadPlan::Pack(pack) = upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap() else {
+    let UploadPlan::Upload(pack) = plan_upload(&snapshot(&clone, sender.path()).unwrap(), false).unwrap()
+    else {
         panic!("there is something to upload")
     };
-    let error = materialise(&pack.named(&"a".repeat(64)), worker.path(), &unrestricted(), &no_upload)
+    let error = materialize(&pack.source_for(&"a".repeat(64)), worker.path(), &unrestricted(), &no_upload)
         .unwrap_err()
         .to_string();
     assert!(error.contains("--upload-all") && error.contains(&server.url), "{error}");
@@ -213,7 +215,7 @@ fn invalid_upload_is_an_error() {
     let unpack_error = |bytes: &[u8]| {
         let file = worker.path().join("upload");
         fs::write(&file, bytes).unwrap();
-        materialise(&source, worker.path(), &unrestricted(), &|_| Ok(File::open(&file).unwrap()))
+        materialize(&source, worker.path(), &unrestricted(), &|_| Ok(File::open(&file).unwrap()))
             .unwrap_err()
             .to_string()
     };

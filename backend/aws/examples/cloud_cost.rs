@@ -52,12 +52,13 @@ struct Deployment {
 
 #[tokio::main]
 async fn main() -> Result<(), ExampleError> {
-    if !cloud::is_there() {
+    if !cloud::is_available() {
         return Err("no emulator: set TIDEMILL_TEST_AWS_ENDPOINT".into());
     }
     let account = cloud::Account::new();
     let clock = Arc::new(ManualClock::default());
-    let (stores, meter) = tidemill_aws::open_at(&account.sdk(), account.make().await, clock.clone());
+    let (stores, meter) =
+        tidemill_aws::open_with_clock(&account.sdk(), account.create_resources().await, clock.clone());
     let settings = Settings { lease_ttl_ms: LEASE_MS, longest_wait_ms: 0, ..Settings::default() };
     let deployment =
         Deployment { services: Services::new(stores, settings, CancellationToken::new()), meter, clock };
@@ -177,7 +178,7 @@ impl Deployment {
         };
         let mut offset = 0;
         for report in 0..=work.reports {
-            self.clock.turn(work.interval_ms);
+            self.clock.advance(work.interval_ms);
             let text = format!("line {report} of a job that prints from time to time\n").repeat(20);
             let has_log = work.log_every > 0 && report % work.log_every == work.log_every - 1;
             let log = has_log.then(|| log(offset, text.as_bytes())).transpose()?;

@@ -55,12 +55,12 @@ pub async fn load_sdk_config() -> SdkConfig {
 /// Opens the stores of a deployment, and returns them with their usage counter.
 #[must_use]
 pub fn open(sdk: &SdkConfig, names: ResourceNames) -> (Stores, Meter) {
-    open_at(sdk, names, Arc::new(SystemClock))
+    open_with_clock(sdk, names, Arc::new(SystemClock))
 }
 
 /// Does the same as [`open`] with another clock.
 #[must_use]
-pub fn open_at(sdk: &SdkConfig, names: ResourceNames, clock: Arc<dyn Clock>) -> (Stores, Meter) {
+pub fn open_with_clock(sdk: &SdkConfig, names: ResourceNames, clock: Arc<dyn Clock>) -> (Stores, Meter) {
     let meter = Meter::default();
     let table = Table::new(aws_sdk_dynamodb::Client::new(sdk), names.table, meter.clone());
     // An emulator has no host name for each bucket.

@@ -2,7 +2,7 @@
 
 use super::{
     keys,
-    table::{Change, Item, Key, Query, Table, Written, get_number, get_text, number, text},
+    table::{Change, Item, Key, Query, Table, WriteOutcome, get_number, get_text, number, text},
 };
 use async_trait::async_trait;
 use tidemill_core::time::Timestamp;
@@ -24,9 +24,9 @@ impl DynamoDocuments {
 
     async fn write(&self, change: Change) -> Result<bool> {
         match self.table.write(vec![change]).await? {
-            Written::Done => Ok(true),
+            WriteOutcome::Committed => Ok(true),
             // Another writer committed first, so the version that was read is stale.
-            Written::Refused(_) | Written::Contended => Ok(false),
+            WriteOutcome::ConditionFailed(_) | WriteOutcome::Contended => Ok(false),
         }
     }
 }
@@ -73,7 +73,7 @@ impl Documents for DynamoDocuments {
         item.insert("doc".into(), text(document.value));
         item.insert("v".into(), number(if_version.map_or_else(first_version, |version| version + 1)));
         if let Some(due_at) = document.due_at {
-            item.insert("dk".into(), text(keys::due_documents(&document.key.kind)));
+            item.insert("dk".into(), text(keys::due_documents_partition(&document.key.kind)));
             item.insert("due".into(), number(due_at.0));
         }
         if let Some(expires_at) = document.expires_at {
@@ -140,7 +140,7 @@ impl Documents for DynamoDocuments {
             index: Some(keys::BY_DUE),
             condition: "dk = :part AND due <= :now",
             values: Item::from([
-                (":part".to_owned(), text(keys::due_documents(kind))),
+                (":part".to_owned(), text(keys::due_documents_partition(kind))),
                 (":now".to_owned(), number(now.0)),
             ]),
             limit: Some(limit),

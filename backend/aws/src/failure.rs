@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use tidemill_services::error::Error;
 
 /// Returns a storage error for an SDK error; `doing` names the operation.
-pub fn failed<E, R>(doing: &str, error: SdkError<E, R>) -> Error
+pub fn storage_error<E, R>(doing: &str, error: SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,

@@ -14,7 +14,7 @@ pub const EXECUTION: &str = "x";
 /// Sorts after every node.
 pub const AFTER_LAST_NODE: &str = "n#~";
 /// Sort key of the only item of a partition.
-pub const ALONE: &str = "-";
+pub const ONLY_ITEM: &str = "-";
 
 /// The sparse index of due items.
 pub const BY_DUE: &str = "by_due";
@@ -25,16 +25,16 @@ pub const DUE_ARTIFACTS_PARTITION: &str = "a";
 
 /// Returns the partition of an execution and its nodes.
 pub fn home(execution: ExecutionId) -> String {
-    home_of(&execution.home())
+    home_partition(&execution.partition())
 }
 
 /// Returns the same partition from the part that the execution's id shares with the ids of its jobs.
-pub fn home_of(home: &str) -> String {
+pub fn home_partition(home: &str) -> String {
     format!("e#{home}")
 }
 
 /// Returns the shared part of the ids, from the partition.
-pub fn shared(pk: &str) -> &str {
+pub fn home_of_partition(pk: &str) -> &str {
     pk.strip_prefix("e#").unwrap_or(pk)
 }
 
@@ -44,7 +44,7 @@ pub fn execution(id: ExecutionId) -> Key {
 }
 
 /// Returns the sort key of a node.
-pub fn node_place(ix: u32) -> String {
+pub fn node_sort_key(ix: u32) -> String {
     format!("n#{ix:07}")
 }
 
@@ -55,16 +55,16 @@ pub fn node_ix(sort_key: &str) -> Option<u32> {
 
 /// Returns the key of a node.
 pub fn node(execution: ExecutionId, ix: u32) -> Key {
-    Key::new(home(execution), node_place(ix))
+    Key::new(home(execution), node_sort_key(ix))
 }
 
 /// Returns the key of a job's node.
 pub fn job(id: JobId) -> Key {
-    Key::new(home_of(&id.home()), node_place(id.ix()))
+    Key::new(home_partition(&id.partition()), node_sort_key(id.ix()))
 }
 
 /// Returns a node's partition of the due index.
-pub fn due_part(ix: u32) -> String {
+pub fn due_partition(ix: u32) -> String {
     format!("d{}", ix % DUE_PARTITIONS)
 }
 
@@ -84,13 +84,13 @@ pub fn artifacts(home: &str) -> String {
 }
 
 /// Returns the prefix of the sort keys of a job's artifacts.
-pub fn artifacts_of(ix: u32) -> String {
+pub fn artifact_prefix(ix: u32) -> String {
     format!("{ix:07}#")
 }
 
 /// Returns the key of an artifact.
 pub fn artifact(id: ArtifactId) -> Key {
-    Key::new(artifacts(&id.home()), format!("{}{id}", artifacts_of(id.ix())))
+    Key::new(artifacts(&id.partition()), format!("{}{id}", artifact_prefix(id.ix())))
 }
 
 /// Returns the partition of an attempt's log.
@@ -99,7 +99,7 @@ pub fn log(job: JobId, attempt: u32) -> String {
 }
 
 /// Returns the sort key of the log chunk that begins at `offset`.
-pub fn log_place(offset: u64) -> String {
+pub fn log_sort_key(offset: u64) -> String {
     format!("{offset:020}")
 }
 
@@ -119,18 +119,18 @@ pub fn document(key: &DocumentKey) -> Key {
 }
 
 /// Returns the partition of the due index for documents of a kind.
-pub fn due_documents(kind: &str) -> String {
+pub fn due_documents_partition(kind: &str) -> String {
     format!("o#{kind}")
 }
 
 /// Returns the key of the record of an idempotency key.
 pub fn idempotency_key(key: &str) -> Key {
-    Key::new(format!("k#{key}"), ALONE)
+    Key::new(format!("k#{key}"), ONLY_ITEM)
 }
 
 /// Returns the key of the counter of a pipeline's run numbers.
 pub fn run_number(repo: &str, pipeline: &str) -> Key {
-    Key::new(format!("r#{}", short(&[repo, pipeline])), ALONE)
+    Key::new(format!("r#{}", short_hash(&[repo, pipeline])), ONLY_ITEM)
 }
 
 /// The partition of the dead letters.
@@ -138,16 +138,16 @@ pub const DEAD_LETTERS: &str = "dead";
 
 /// Returns the key of a dead letter.
 pub fn dead_letter(letter: &DeadLetter) -> Key {
-    Key::new(DEAD_LETTERS, dead_letter_place(letter))
+    Key::new(DEAD_LETTERS, dead_letter_sort_key(letter))
 }
 
 /// Returns the sort key of a dead letter, ordered by time.
-pub fn dead_letter_place(letter: &DeadLetter) -> String {
+pub fn dead_letter_sort_key(letter: &DeadLetter) -> String {
     format!("{:020}#{}#{:07}", letter.at.0.max(0), letter.execution, letter.ix)
 }
 
 /// Parses the sort key of a dead letter.
-pub fn dead_letter_at(sort_key: &str) -> Option<DeadLetter> {
+pub fn parse_dead_letter(sort_key: &str) -> Option<DeadLetter> {
     let mut parts = sort_key.split('#');
     let letter = DeadLetter {
         at: Timestamp(parts.next()?.parse().ok()?),
@@ -158,7 +158,7 @@ pub fn dead_letter_at(sort_key: &str) -> Option<DeadLetter> {
 }
 
 /// Returns 32 hex digits of a hash of `parts`, for values of indexes that are compared and never shown.
-pub fn short(parts: &[&str]) -> String {
+pub fn short_hash(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

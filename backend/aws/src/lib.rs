@@ -14,8 +14,8 @@ mod queue;
 mod records;
 mod table;
 
-pub use changes::{Change, change_of};
-pub use connect::{ResourceNames, load_sdk_config, open, open_at};
+pub use changes::{StreamChange, parse_change};
+pub use connect::{ResourceNames, load_sdk_config, open, open_with_clock};
 pub use documents::DynamoDocuments;
 pub use logs::AwsLogs;
 pub use meter::Meter;

@@ -9,7 +9,7 @@ use super::{
     keys,
     objects::S3Objects,
     table::{
-        Change, Item, Key, Query, Table, Written, binary, get_binary, get_number, get_text, number, text,
+        Change, Item, Key, Query, Table, WriteOutcome, binary, get_binary, get_number, get_text, number, text,
     },
 };
 use async_trait::async_trait;
@@ -98,7 +98,7 @@ impl AwsLogs {
     async fn end(&self, pk: &str) -> Result<u64> {
         let last = Query {
             condition: "pk = :pk",
-            backwards: true,
+            descending: true,
             limit: Some(1),
             projection: Some("e"),
             ..Query::default()
@@ -109,7 +109,7 @@ impl AwsLogs {
     /// Puts a chunk at the end of the log; false: another writer appended first.
     async fn put(&self, pk: &str, begin: u64, bytes: &[u8]) -> Result<bool> {
         let packed = pack_bytes(bytes)?;
-        let mut item = Key::new(pk, keys::log_place(begin)).item();
+        let mut item = Key::new(pk, keys::log_sort_key(begin)).item();
         item.insert("e".into(), number(begin + bytes.len() as u64));
         if packed.len() <= MAX_INLINE_SIZE {
             item.insert("d".into(), binary(packed));
@@ -120,9 +120,9 @@ impl AwsLogs {
         let change = Change::Put { item, condition: Some("attribute_not_exists(pk)"), values: Item::new() };
         for round in 0..MAX_ROUNDS {
             match self.table.write(vec![change.clone()]).await? {
-                Written::Done => return Ok(true),
-                Written::Refused(_) => return Ok(false),
-                Written::Contended => pause(round).await,
+                WriteOutcome::Committed => return Ok(true),
+                WriteOutcome::ConditionFailed(_) => return Ok(false),
+                WriteOutcome::Contended => pause(round).await,
             }
         }
         Err(Error::storage("storing log bytes", "too many concurrent writers of one log; try again"))
@@ -165,14 +165,14 @@ impl AwsLogs {
         for chunk in chunks {
             joined.extend_from_slice(&self.bytes(chunk).await?);
         }
-        let mut item = Key::new(pk, keys::log_place(first.begin)).item();
+        let mut item = Key::new(pk, keys::log_sort_key(first.begin)).item();
         item.insert("e".into(), number(last.end));
         item.insert("o".into(), text(self.store(pk, pack_bytes(&joined)?).await?));
         self.set_expiry(&mut item);
         // From now on the first item covers all bytes; if this process ends here, the other chunks are redundant.
         self.table.write(vec![Change::Put { item, condition: None, values: Item::new() }]).await?;
         let old: Vec<Key> =
-            chunks[1..].iter().map(|chunk| Key::new(pk, keys::log_place(chunk.begin))).collect();
+            chunks[1..].iter().map(|chunk| Key::new(pk, keys::log_sort_key(chunk.begin))).collect();
         self.table.delete_all(&old).await?;
         for chunk in chunks {
             if let ChunkLocation::Object(key) = &chunk.packed {
@@ -213,11 +213,11 @@ impl Logs for AwsLogs {
         if offset >= stored || limit == 0 {
             return Ok((Bytes::new(), stored));
         }
-        let sort_key = |name: &str, offset| (name.to_owned(), text(keys::log_place(offset)));
+        let sort_key = |name: &str, offset| (name.to_owned(), text(keys::log_sort_key(offset)));
         let begin = Query {
             condition: "pk = :pk AND sk <= :at",
             values: Item::from([sort_key(":at", offset)]),
-            backwards: true,
+            descending: true,
             limit: Some(1),
             projection: Some("sk"),
             ..Query::default()

@@ -63,7 +63,7 @@ impl Meter {
     }
 
     /// Attributes the request to the execution at `home`.
-    pub(super) fn about(&self, home: &str) {
+    pub(super) fn attribute_to(&self, home: &str) {
         let _ = CURRENT_REQUEST.try_with(|request| {
             let mut request = lock(request);
             if request.home.is_none() {
@@ -82,7 +82,7 @@ impl Meter {
 
     /// Takes the unrecorded usage of the execution at `home`. The caller records it, or passes it to [`Self::put_back`].
     pub(super) fn take(&self, home: &str) -> Usage {
-        self.about(home);
+        self.attribute_to(home);
         let current =
             CURRENT_REQUEST.try_with(|request| std::mem::take(&mut lock(request).usage)).unwrap_or_default();
         current + lock(&self.shared.unrecorded).remove(home).unwrap_or_default()
@@ -90,7 +90,7 @@ impl Meter {
 
     /// Returns usage that could not be recorded.
     pub(super) fn put_back(&self, home: &str, usage: Usage) {
-        if usage.is_nothing() {
+        if usage.is_empty() {
             return;
         }
         let mut unrecorded = lock(&self.shared.unrecorded);
@@ -123,12 +123,12 @@ mod tests {
         meter
             .request(async {
                 meter.count(reads(2));
-                meter.about("a");
+                meter.attribute_to("a");
                 meter.count(reads(3));
                 assert_eq!(meter.take("a"), reads(5));
                 meter.put_back("a", reads(5));
                 meter.count(reads(4));
-                meter.about("b");
+                meter.attribute_to("b");
                 meter.count(reads(10));
             })
             .await;

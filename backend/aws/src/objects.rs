@@ -1,6 +1,6 @@
 //! Objects in an S3 bucket.
 
-use super::{failure::failed, meter::Meter};
+use super::{failure::storage_error, meter::Meter};
 use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
@@ -70,7 +70,7 @@ impl S3Objects {
             .body(Body::from(bytes))
             .send()
             .await
-            .map_err(|error| failed(&format!("storing object {key}"), error))?;
+            .map_err(|error| storage_error(&format!("storing object {key}"), error))?;
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl S3Objects {
         let sent = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         sent.map_err(|error| match error.as_service_error() {
             Some(kind) if kind.is_no_such_key() => Error::NotFound(format!("object {key} does not exist")),
-            _ => failed(&format!("reading object {key}"), error),
+            _ => storage_error(&format!("reading object {key}"), error),
         })
     }
 
@@ -103,7 +103,7 @@ impl S3Objects {
         let temporary = format!("unfinished/{}", Uuid::now_v7());
         self.count_put();
         let created = self.client.create_multipart_upload().bucket(&self.bucket).key(&temporary).send().await;
-        let created = created.map_err(|error| failed(&doing, error))?;
+        let created = created.map_err(|error| storage_error(&doing, error))?;
         let upload = created.upload_id().unwrap_or_default();
         let stored = self.put_parts(&temporary, upload, first, &mut rest, &doing).await;
         let stored = stored.and_then(|(parts, info)| check_sha256(&info, expected).map(|()| (parts, info)));
@@ -112,7 +112,7 @@ impl S3Objects {
             Err(error) => {
                 let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(&temporary);
                 if let Err(error) = abort.upload_id(upload).send().await {
-                    tracing::debug!(error = %failed(&doing, error), "cannot abort the upload; the bucket's lifecycle rule removes its parts");
+                    tracing::debug!(error = %storage_error(&doing, error), "cannot abort the upload; the bucket's lifecycle rule removes its parts");
                 }
                 return Err(error);
             }
@@ -125,7 +125,7 @@ impl S3Objects {
             .multipart_upload(all)
             .send()
             .await
-            .map_err(|error| failed(&doing, error))?;
+            .map_err(|error| storage_error(&doing, error))?;
         let copied = self.copy(&temporary, key, &info, &doing).await;
         self.remove(&temporary).await?;
         copied.map(|()| info)
@@ -155,7 +155,7 @@ impl S3Objects {
             self.count_put();
             let sent = self.client.upload_part().bucket(&self.bucket).key(temporary).upload_id(upload);
             let sent = sent.part_number(number).body(Body::from(bytes)).send().await;
-            let tag = sent.map_err(|error| failed(doing, error))?.e_tag;
+            let tag = sent.map_err(|error| storage_error(doing, error))?.e_tag;
             parts.push(CompletedPart::builder().part_number(number).set_e_tag(tag).build());
             next = read_part(rest).await?;
         }
@@ -175,14 +175,14 @@ impl S3Objects {
             .metadata(SHA256_METADATA_KEY, info.sha256.clone().unwrap_or_default())
             .send()
             .await
-            .map_err(|error| failed(doing, error))?;
+            .map_err(|error| storage_error(doing, error))?;
         Ok(())
     }
 
     async fn remove(&self, key: &str) -> Result<()> {
         // Deletes are free of charge.
         let sent = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
-        sent.map(drop).map_err(|error| failed(&format!("removing object {key}"), error))
+        sent.map(drop).map_err(|error| storage_error(&format!("removing object {key}"), error))
     }
 
     fn presigning(key: &str) -> Result<PresigningConfig> {
@@ -208,7 +208,9 @@ async fn read_part(bytes: &mut ByteStream) -> Result<Option<Bytes>> {
 /// Returns an error if the object's hash is not the expected one.
 fn check_sha256(info: &ObjectInfo, expected: Option<&str>) -> Result<()> {
     match (info.sha256.as_deref(), expected) {
-        (Some(actual), Some(expected)) if actual != expected => Err(Error::other_bytes(actual, expected)),
+        (Some(actual), Some(expected)) if actual != expected => {
+            Err(Error::checksum_mismatch(actual, expected))
+        }
         _ => Ok(()),
     }
 }
@@ -281,7 +283,7 @@ impl Objects for S3Objects {
             Err(SdkError::ServiceError(error)) if matches!(error.err(), HeadObjectError::NotFound(_)) => {
                 Ok(None)
             }
-            Err(error) => Err(failed(&format!("reading the metadata of object {key}"), error)),
+            Err(error) => Err(storage_error(&format!("reading the metadata of object {key}"), error)),
         }
     }
 
@@ -296,9 +298,9 @@ impl Objects for S3Objects {
         self.remove(key).await
     }
 
-    async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
+    async fn upload_target(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
         check_key(key)?;
-        let Some(sum) = sum else { return Ok(UploadTarget::SumNeeded) };
+        let Some(sum) = sum else { return Ok(UploadTarget::ChecksumRequired) };
         if sum.size > MAX_COPY_SIZE {
             return Err(Error::Invalid(format!(
                 "the object has {} bytes, more than the limit of {MAX_COPY_SIZE} bytes",
@@ -315,18 +317,19 @@ impl Objects for S3Objects {
         // The checksum header is signed: S3 rejects a request without it, and other bytes with it. An existing object is replaced, so
         // that a damaged one does not stay; the key or its record names the hash, so the bytes are the same.
         let put = self.client.put_object().bucket(&self.bucket).key(key).checksum_sha256(checksum);
-        let request = put.presigned(Self::presigning(key)?).await.map_err(|error| failed(&doing, error))?;
+        let request =
+            put.presigned(Self::presigning(key)?).await.map_err(|error| storage_error(&doing, error))?;
         let headers = request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok(UploadTarget::At(UploadUrl { url: request.uri().to_owned(), headers }))
+        Ok(UploadTarget::Url(UploadUrl { url: request.uri().to_owned(), headers }))
     }
 
-    async fn get_address(&self, key: &str) -> Result<Option<String>> {
+    async fn download_url(&self, key: &str) -> Result<Option<String>> {
         check_key(key)?;
         self.count_get();
         let get = self.client.get_object().bucket(&self.bucket).key(key);
         let request = get.presigned(Self::presigning(key)?).await;
-        let request =
-            request.map_err(|error| failed(&format!("creating a presigned URL for object {key}"), error))?;
+        let request = request
+            .map_err(|error| storage_error(&format!("creating a presigned URL for object {key}"), error))?;
         Ok(Some(request.uri().to_owned()))
     }
 }
@@ -354,20 +357,20 @@ mod tests {
     async fn presigned_url_rejects_other_bytes() {
         let objects = objects();
         let sum = ContentChecksum { size: 3, sha256: "ab".repeat(32) };
-        let UploadTarget::At(address) = objects.put_place("sources/x", Some(&sum)).await.unwrap() else {
+        let UploadTarget::Url(address) = objects.upload_target("sources/x", Some(&sum)).await.unwrap() else {
             panic!("no upload URL")
         };
         let checksum = base64_of_hex(&sum.sha256).unwrap();
         assert_eq!(address.headers.get("x-amz-checksum-sha256"), Some(&checksum));
         let signed = address.url.split("X-Amz-SignedHeaders=").nth(1).unwrap().split('&').next().unwrap();
         assert!(signed.contains("x-amz-checksum-sha256"), "S3 must reject a request without it: {signed}");
-        assert_eq!(objects.put_place("sources/x", None).await.unwrap(), UploadTarget::SumNeeded);
+        assert_eq!(objects.upload_target("sources/x", None).await.unwrap(), UploadTarget::ChecksumRequired);
         for wrong in [
             ContentChecksum { size: (5 << 30) + 1, ..sum.clone() },
             ContentChecksum { sha256: "AB".repeat(32), ..sum.clone() },
             ContentChecksum { sha256: "ab".into(), ..sum },
         ] {
-            let result = objects.put_place("sources/x", Some(&wrong)).await;
+            let result = objects.upload_target("sources/x", Some(&wrong)).await;
             assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! Stores the deployment's keys in the Parameter Store of Systems Manager, as a SecureString. KMS encrypts it under the
 //! account's key for the Parameter Store, which is free of charge.
 
-use super::failure::failed;
+use super::failure::storage_error;
 use async_trait::async_trait;
 use aws_sdk_ssm::{
     Client,
@@ -31,10 +31,10 @@ impl ParameterKeyStore {
             Err(error) if error.as_service_error().is_some_and(GetParameterError::is_parameter_not_found) => {
                 return Ok(None);
             }
-            Err(error) => return Err(failed(doing, error)),
+            Err(error) => return Err(storage_error(doing, error)),
         };
         let text = reply.parameter.and_then(|parameter| parameter.value).unwrap_or_default();
-        Keys::read(&text).map(Some).map_err(|error| Error::storage(doing, error))
+        Keys::parse(&text).map(Some).map_err(|error| Error::storage(doing, error))
     }
 }
 
@@ -52,12 +52,12 @@ impl KeyStore for ParameterKeyStore {
         }
         let key = Key::random().map_err(|error| Error::storage(doing, error))?;
         let put = self.client.put_parameter().name(name).r#type(ParameterType::SecureString);
-        match put.value(Keys::from(key).text()).overwrite(false).send().await {
+        match put.value(Keys::from(key).to_text()).overwrite(false).send().await {
             Ok(_) => {}
             // Another process created the key first; its key is used.
             Err(error)
                 if error.as_service_error().is_some_and(PutParameterError::is_parameter_already_exists) => {}
-            Err(error) => return Err(failed(doing, error)),
+            Err(error) => return Err(storage_error(doing, error)),
         }
         self.read(name)
             .await?

@@ -1,6 +1,6 @@
 //! The job queue in SQS. A standard queue delivers at least once and in no order, which the port allows.
 
-use super::{backoff::pause, failure::failed, meter::Meter};
+use super::{backoff::pause, failure::storage_error, meter::Meter};
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
@@ -89,7 +89,7 @@ impl SqsQueue {
                 .set_entries(Some(entries.clone()))
                 .send()
                 .await
-                .map_err(|error| failed(doing, error))?;
+                .map_err(|error| storage_error(doing, error))?;
             let failed: Vec<&str> = reply.failed().iter().map(BatchResultErrorEntry::id).collect();
             if failed.is_empty() {
                 return Ok(());
@@ -112,7 +112,9 @@ impl SqsQueue {
             .await;
         match sent {
             Err(error) if is_stale(error.code()) => Ok(()),
-            sent => sent.map(drop).map_err(|error| failed("changing the visibility of a message", error)),
+            sent => {
+                sent.map(drop).map_err(|error| storage_error("changing the visibility of a message", error))
+            }
         }
     }
 }
@@ -177,7 +179,7 @@ impl JobQueue for SqsQueue {
                 .wait_time_seconds(i32::try_from(wait_s).unwrap_or(0))
                 .send()
                 .await
-                .map_err(|error| failed("receiving from the queue", error))?;
+                .map_err(|error| storage_error("receiving from the queue", error))?;
             for message in reply.messages() {
                 let receipt = message.receipt_handle().unwrap_or_default();
                 match node_of(message) {
@@ -204,7 +206,7 @@ impl JobQueue for SqsQueue {
         let delete = self.client.delete_message().queue_url(&self.url).receipt_handle(&message.receipt);
         match delete.send().await {
             Err(error) if is_stale(error.code()) => Ok(()),
-            sent => sent.map(drop).map_err(|error| failed("deleting a message from the queue", error)),
+            sent => sent.map(drop).map_err(|error| storage_error("deleting a message from the queue", error)),
         }
     }
 
@@ -226,7 +228,7 @@ mod tests {
         ] {
             let body: MessageBody = serde_json::from_str(text).unwrap();
             assert_eq!((body.ix, body.job_id.ix()), (3, 3), "{name}");
-            assert_eq!(body.job_id.home(), body.execution_id.home(), "{name}");
+            assert_eq!(body.job_id.partition(), body.execution_id.partition(), "{name}");
         }
     }
 }

@@ -7,4 +7,4 @@ mod write;
 
 pub use client::{Query, Table};
 pub use item::{Item, Key, binary, get_binary, get_number, get_text, number, size, text};
-pub use write::{Change, Written};
+pub use write::{Change, WriteOutcome};

@@ -7,5 +7,5 @@ mod tls;
 
 pub use compute::ComputeThreads;
 pub use server::{EmbeddedConfig, EmbeddedServer, Listeners};
-pub use serving::{ConnectionLimits, connections_within, raise_open_files};
+pub use serving::{ConnectionLimits, allowed_connections, raise_open_file_limit};
 pub use tls::CertificateReloader;

@@ -20,7 +20,7 @@ use tidemill_services::{
     error::{Error, Result},
     http::{DEFAULT_RATE, TokenVerifier, router},
 };
-use tidemill_sqlite::{Database, OpenedStores, open_all, records_path, set_aside};
+use tidemill_sqlite::{Database, OpenedStores, move_database_away, open_all, records_path};
 use tokio::{
     net::TcpListener,
     time::{MissedTickBehavior, timeout},
@@ -80,7 +80,7 @@ pub struct EmbeddedServer {
     services: Services,
     database: Arc<Database>,
     token: String,
-    sweep_every: Duration,
+    sweep_interval: Duration,
     rate_limit: u32,
     limits: ConnectionLimits,
     closing: CancellationToken,
@@ -94,7 +94,7 @@ pub struct Listeners {
     /// The certificate of the public listener; `None`: no TLS.
     pub tls: Option<Arc<CertificateReloader>>,
     /// The listener for the workers of this process, on loopback and without TLS. Load on the public listener does not affect it.
-    pub own_workers: TcpListener,
+    pub local_workers: TcpListener,
 }
 
 impl EmbeddedServer {
@@ -107,7 +107,7 @@ impl EmbeddedServer {
         let sources = config.sources.clone();
         let opening = tokio::task::spawn_blocking(move || {
             if config.new_database
-                && let Some(moved_to) = set_aside(&records_path(&config.data_dir))?
+                && let Some(moved_to) = move_database_away(&records_path(&config.data_dir))?
             {
                 tracing::warn!(moved_to = %moved_to.display(), "starting with an empty database; the old one was moved");
             }
@@ -116,10 +116,12 @@ impl EmbeddedServer {
         });
         let (OpenedStores { stores, database, reserve }, token) =
             opening.await.map_err(|error| Error::storage("opening the data directory", error))??;
-        let services =
-            Services::new(stores, settings, closing.clone()).reaching(notifiers).taking(sources).on(reserve);
+        let services = Services::new(stores, settings, closing.clone())
+            .with_notifiers(notifiers)
+            .with_source_policy(sources)
+            .with_disk(reserve);
         services.compute_on(Arc::new(ComputeThreads::default()));
-        Ok(Self { services, database, token, sweep_every, rate_limit, limits, closing })
+        Ok(Self { services, database, token, sweep_interval: sweep_every, rate_limit, limits, closing })
     }
 
     /// Returns the bearer token of the API.
@@ -137,9 +139,9 @@ impl EmbeddedServer {
     /// Starts a check of the database in the background. Health reports the result.
     pub fn check_records(&self) {
         let (database, health) = (self.database.clone(), self.services.health.clone());
-        health.note_records(RecordsCheck::Running);
+        health.record_records_check(RecordsCheck::Running);
         let check = tokio::task::spawn_blocking(move || {
-            health.note_records(database.check_records(MAX_CHECK_TIME));
+            health.record_records_check(database.check_records(MAX_CHECK_TIME));
         });
         drop(check);
     }
@@ -155,23 +157,23 @@ impl EmbeddedServer {
     }
 
     /// Serves as [`Self::serve`] does, on several listeners.
-    pub async fn serve_on(self, listeners: Listeners, shutdown: CancellationToken) -> Result<()> {
+    pub async fn serve_listeners(self, listeners: Listeners, shutdown: CancellationToken) -> Result<()> {
         let (api, limits) = (self.api(), self.limits);
         self.serve_all(shutdown, |stopping, tasks| {
-            let Listeners { public, tls, own_workers } = listeners;
+            let Listeners { public, tls, local_workers: own_workers } = listeners;
             let acceptor = tls.clone().map(CertificateReloader::acceptor).transpose()?;
             if let Some(tls) = tls {
-                tasks.spawn(tls.follow(stopping.clone()));
+                tasks.spawn(tls.reload_on_change(stopping.clone()));
             }
             tasks.spawn(serving::serve(public, acceptor, api.clone(), limits, stopping.clone()));
-            tasks.spawn(serving::serve(own_workers, None, api, limits.for_own_workers(), stopping));
+            tasks.spawn(serving::serve(own_workers, None, api, limits.for_local_workers(), stopping));
             Ok(())
         })
         .await
     }
 
     fn api(&self) -> axum::Router {
-        router(self.services.clone(), TokenVerifier::of_token(&self.token).at_most(self.rate_limit))
+        router(self.services.clone(), TokenVerifier::from_token(&self.token).with_rate_limit(self.rate_limit))
     }
 
     /// Runs all tasks until `shutdown` is canceled. They then have [`ConnectionLimits::grace`] and a second to end; the rest is
@@ -181,7 +183,7 @@ impl EmbeddedServer {
         shutdown: CancellationToken,
         listen: impl FnOnce(CancellationToken, &TaskTracker) -> Result<()>,
     ) -> Result<()> {
-        let Self { services, sweep_every, limits, closing, .. } = self;
+        let Self { services, sweep_interval: sweep_every, limits, closing, .. } = self;
         let _cancel_on_drop = closing.clone().drop_guard();
         let tasks = TaskTracker::new();
         listen(closing.clone(), &tasks)?;
@@ -222,14 +224,14 @@ async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
         loop {
             ticks.tick().await;
             match services.sweep.run().await {
-                Ok(_) => health.swept(),
+                Ok(_) => health.record_sweep(),
                 Err(error) => tracing::warn!(%error, "the sweep failed; the next one retries it"),
             }
             if let Err(error) = services.schedules.run().await {
                 tracing::warn!(%error, "starting schedules failed; the next sweep retries it");
             }
             // Recreates a spent reserve when there is space, even if nothing is stored.
-            health.look_at_disk().await;
+            health.check_disk().await;
         }
     };
     stop.run_until_cancelled(sweeping).await;

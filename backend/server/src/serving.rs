@@ -5,11 +5,11 @@ mod descriptors;
 mod limits;
 mod stream;
 
-pub use descriptors::{connections_within, raise_open_files};
+pub use descriptors::{allowed_connections, raise_open_file_limit};
 pub use limits::ConnectionLimits;
 
 use axum::{Router, body::Body, response::Response};
-use connections::{Connection, Connections, Open};
+use connections::{Connection, Connections, OpenConnection};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use limits::Phase;
@@ -46,7 +46,7 @@ pub async fn serve(
 ) {
     let connections = Connections::new(limits);
     let tasks = TaskTracker::new();
-    tasks.spawn(connections.clone().watch(stopping.clone()));
+    tasks.spawn(connections.clone().enforce_deadlines(stopping.clone()));
     // A connection that is being closed keeps its file descriptor until its task ends.
     let descriptors = Arc::new(Semaphore::new(limits.max_connections + MAX_CLOSING_CONNECTIONS));
     let initial_phase = if acceptor.is_some() { Phase::Handshake } else { Phase::Idle };
@@ -68,7 +68,7 @@ pub async fn serve(
                         let handshake = stopping.run_until_cancelled(acceptor.accept(stream));
                         match handshake.await {
                             Some(Ok(stream)) => {
-                                open.connection.secured();
+                                open.connection.handshake_completed();
                                 serve_connection(stream, from, open, api, limits.grace, stopping).await;
                             }
                             Some(Err(error)) => tracing::debug!(%from, %error, "TLS handshake failed"),
@@ -112,7 +112,7 @@ async fn accept(
 async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     from: SocketAddr,
-    open: Open,
+    open: OpenConnection,
     api: Router,
     grace: Duration,
     stopping: CancellationToken,
@@ -134,7 +134,7 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         done = served.as_mut() => return log_end(from, done),
         () = stopping.cancelled() => {}
     }
-    if !connection.is_at_work() {
+    if !connection.is_serving_request() {
         return;
     }
     served.as_mut().graceful_shutdown();
@@ -156,7 +156,7 @@ async fn answer(
     connection: Arc<Connection>,
     api: Router,
 ) -> Result<Response<MonitoredResponseBody>, Infallible> {
-    let in_flight = connection.begin();
+    let in_flight = connection.begin_request();
     let mut request = request.map(|body| Body::new(MonitoredRequestBody::new(body, connection.clone())));
     request.extensions_mut().insert(ClientAddress(from.ip().to_canonical()));
     request.extensions_mut().insert(connection.proof.clone());

@@ -42,7 +42,7 @@ impl CertificateReloader {
 
     /// Reloads the files whenever they change, until `stopping` is canceled. If they do not match, for example while they are
     /// being replaced, the current certificate stays in use.
-    pub(super) async fn follow(self: Arc<Self>, stopping: CancellationToken) {
+    pub(super) async fn reload_on_change(self: Arc<Self>, stopping: CancellationToken) {
         let mut loaded: Option<CertificateFiles> = None;
         loop {
             tokio::select! {

@@ -39,7 +39,7 @@ fn api(compute: Arc<dyn Compute>) -> (Router, TempDir) {
         CancellationToken::new(),
     );
     services.compute_on(compute);
-    (http::router(services, http::TokenVerifier::of_token("secret").at_most(0)), dir)
+    (http::router(services, http::TokenVerifier::from_token("secret").with_rate_limit(0)), dir)
 }
 
 fn request(path: &str, body: Body) -> Request<Body> {

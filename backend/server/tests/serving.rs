@@ -10,7 +10,7 @@ use tidemill_server::ConnectionLimits;
 use tidemill_server::EmbeddedConfig;
 use tidemill_server::EmbeddedServer;
 use tidemill_server::Listeners;
-use tidemill_server::raise_open_files;
+use tidemill_server::raise_open_file_limit;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -59,8 +59,9 @@ impl Server {
         let own_workers = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, own) = (public.local_addr().unwrap().port(), own_workers.local_addr().unwrap());
         let (token, shutdown) = (embedded.token().to_owned(), CancellationToken::new());
-        let served =
-            tokio::spawn(embedded.serve_on(Listeners { public, tls, own_workers }, shutdown.clone()));
+        let served = tokio::spawn(
+            embedded.serve_listeners(Listeners { public, tls, local_workers: own_workers }, shutdown.clone()),
+        );
         Self { public: ([127, 0, 0, 1], port).into(), own, token, shutdown, served, dir }
     }
 
@@ -105,7 +106,7 @@ async fn closed_after(stream: &mut TcpStream) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_do_not_block_authenticated_callers() {
-    assert!(raise_open_files() > 4_000, "this test opens many sockets");
+    assert!(raise_open_file_limit() > 4_000, "this test opens many sockets");
     let server =
         Server::start(ConnectionLimits { max_connections: 200, max_per_address: 32, ..without_deadlines() })
             .await;
@@ -140,7 +141,7 @@ async fn slow_clients_do_not_block_authenticated_callers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn authenticated_callers_are_served_despite_idle_connections() {
-    assert!(raise_open_files() > 4_000, "this test opens many sockets");
+    assert!(raise_open_file_limit() > 4_000, "this test opens many sockets");
     let server = Server::start(ConnectionLimits::default()).await;
     let mut held = Vec::new();
     for _ in 0..1_100 {

@@ -14,7 +14,7 @@ pub enum Error {
     Forbidden(String),
     /// The signature of a webhook is missing or wrong. The caller does not see the reason.
     #[error("{reason}")]
-    Unproven {
+    InvalidSignature {
         /// The repository that the request names, registered or not.
         repository: String,
         /// The reason, for the server's log.
@@ -43,10 +43,10 @@ pub enum Error {
     KeyReused(String),
     /// A secret that a job names does not exist or is not available to the job.
     #[error("{0}")]
-    NoSecret(String),
+    SecretUnavailable(String),
     /// A sealed value cannot be opened, and a retry cannot help: its key is missing, or the value was changed or moved.
     #[error("{0}")]
-    Sealed(String),
+    CannotOpen(String),
     /// The pipeline file is invalid; holds the diagnostics.
     #[error("the pipeline file has {} mistake(s)", .0.len())]
     InvalidPipeline(Vec<serde_json::Value>),
@@ -73,7 +73,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReport {
     /// What failed, and what to do next.
-    pub words: String,
+    pub message: String,
     /// Id of the entry in the server's log that has the details, if there is one.
     pub log_id: Option<Uuid>,
 }
@@ -84,9 +84,9 @@ impl Error {
     #[must_use]
     pub fn report(&self) -> ErrorReport {
         let message = match self {
-            Self::Unproven { .. } => {
+            Self::InvalidSignature { .. } => {
                 return ErrorReport {
-                    words: "the signature does not match the webhook secret of a registered repository; compare the repository's address \
+                    message: "the signature does not match the webhook secret of a registered repository; compare the repository's address \
                             with `tidemill repo list`, and the secret at the provider with the one of `tidemill repo add`"
                         .into(),
                     log_id: None,
@@ -106,14 +106,14 @@ impl Error {
             | Self::OverBudget(_)
             | Self::Unprocessable(_)
             | Self::KeyReused(_)
-            | Self::NoSecret(_)
-            | Self::Sealed(_)
-            | Self::InvalidPipeline(_) => return ErrorReport { words: self.to_string(), log_id: None },
+            | Self::SecretUnavailable(_)
+            | Self::CannotOpen(_)
+            | Self::InvalidPipeline(_) => return ErrorReport { message: self.to_string(), log_id: None },
         };
         let id = Uuid::new_v4();
         tracing::error!(%id, error = %self, "the store failed");
         ErrorReport {
-            words: format!("{message} (details are in the server's log under {id})"),
+            message: format!("{message} (details are in the server's log under {id})"),
             log_id: Some(id),
         }
     }
@@ -128,7 +128,7 @@ impl Error {
 
     /// Creates an error for received bytes whose SHA-256 differs from the announced one.
     #[must_use]
-    pub fn other_bytes(actual: &str, expected: &str) -> Self {
+    pub fn checksum_mismatch(actual: &str, expected: &str) -> Self {
         Self::Invalid(format!(
             "the received bytes have the SHA-256 {actual} instead of {expected}; nothing was stored, send them again"
         ))

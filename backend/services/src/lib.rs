@@ -24,10 +24,10 @@ pub use error::{Error, ErrorReport, Result};
 pub use executions::{
     approvals::ApprovalService,
     dead_letters::DeadLetterService,
-    idempotency_keys::{CallerKey, Key},
+    idempotency_keys::{CallerKey, RecordedKey},
     jobs::{log_bytes::unpack as unpack_log, logs::LogPart, service::JobExecutionService},
     pipeline::{
-        service::{PipelineExecutionService, Seen},
+        service::{PipelineExecutionService, VersionedView},
         start::InternalStart,
     },
     sweep::Sweep,

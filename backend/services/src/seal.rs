@@ -70,16 +70,17 @@ impl SecretSealer {
         let mut nonce = [0_u8; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(|error| Error::storage(doing, error))?;
         let payload = Payload { msg: plain, aad: place.as_bytes() };
-        let cipher = XChaCha20Poly1305::new(&keys.first().0.into());
+        let cipher = XChaCha20Poly1305::new(&keys.sealing_key().0.into());
         let sealed = cipher.encrypt(&XNonce::from(nonce), payload);
         let sealed = sealed.map_err(|error| Error::storage(doing, error.to_string()))?;
         let body = STANDARD.encode([&nonce[..], &sealed].concat());
-        Ok(format!("{FORMAT_VERSION}:{}:{body}", keys.first().id()))
+        Ok(format!("{FORMAT_VERSION}:{}:{body}", keys.sealing_key().id()))
     }
 
     /// Decrypts what was sealed for `place`. [`Error::Sealed`] means that no retry can decrypt it.
     pub async fn open(&self, place: &str, sealed: &str) -> Result<Vec<u8>> {
-        let damaged = || Error::Sealed("it is damaged, or was sealed for another place; set it again".into());
+        let damaged =
+            || Error::CannotOpen("it is damaged, or was sealed for another place; set it again".into());
         let (id, body) = split_sealed(sealed).ok_or_else(damaged)?;
         let mut keys = self.keys().await?;
         if keys.find(id).is_none() {
@@ -87,7 +88,9 @@ impl SecretSealer {
             keys = self.newest().await?;
         }
         let key = keys.find(id).ok_or_else(|| {
-            Error::Sealed(format!("this deployment has no key {id}; restore the key, or set the value again"))
+            Error::CannotOpen(format!(
+                "this deployment has no key {id}; restore the key, or set the value again"
+            ))
         })?;
         let bytes = STANDARD.decode(body).map_err(|_| damaged())?;
         let (nonce, body) = bytes.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
@@ -98,8 +101,8 @@ impl SecretSealer {
     }
 
     /// Seals the value again under the newest key. Returns `None` if it is sealed under that key already.
-    pub async fn renewed(&self, place: &str, sealed: &str) -> Result<Option<String>> {
-        let newest = self.newest().await?.first().id();
+    pub async fn resealed(&self, place: &str, sealed: &str) -> Result<Option<String>> {
+        let newest = self.newest().await?.sealing_key().id();
         if split_sealed(sealed).is_some_and(|(id, _)| id == newest) {
             return Ok(None);
         }
@@ -129,8 +132,8 @@ mod tests {
 
     impl RotatingKeys {
         fn of(keys: &[u8]) -> Keys {
-            let text = keys.iter().map(|key| Keys::from(Key([*key; 32])).text()).collect::<String>();
-            Keys::read(&text).unwrap()
+            let text = keys.iter().map(|key| Keys::from(Key([*key; 32])).to_text()).collect::<String>();
+            Keys::parse(&text).unwrap()
         }
 
         fn new(keys: &[u8]) -> Arc<Self> {
@@ -188,9 +191,9 @@ mod tests {
         let (seal, late) = (SecretSealer::new(store.clone()), SecretSealer::new(store.clone()));
         let first = seal.seal("place", b"value").await.unwrap();
         assert_eq!(late.open("place", &first).await.unwrap(), b"value");
-        assert_eq!(seal.renewed("place", &first).await.unwrap(), None);
+        assert_eq!(seal.resealed("place", &first).await.unwrap(), None);
         store.change(&[2, 1]);
-        let second = seal.renewed("place", &first).await.unwrap().unwrap();
+        let second = seal.resealed("place", &first).await.unwrap().unwrap();
         assert!(second.starts_with(&format!("1:{}:", Key([2; 32]).id())), "{second}");
         assert_eq!(
             late.open("place", &second).await.unwrap(),
@@ -199,7 +202,7 @@ mod tests {
         );
         assert_eq!(seal.open("place", &first).await.unwrap(), b"value");
         store.change(&[2]);
-        assert_eq!(seal.renewed("place", &second).await.unwrap(), None);
+        assert_eq!(seal.resealed("place", &second).await.unwrap(), None);
         assert!(seal.open("place", &first).await.is_err());
         assert_eq!(seal.open("place", &second).await.unwrap(), b"value");
     }

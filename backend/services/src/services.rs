@@ -114,20 +114,20 @@ impl Services {
 
     /// Replaces the notifiers.
     #[must_use]
-    pub fn reaching(self, notifiers: Notifiers) -> Self {
-        Self { outbox: self.outbox.with(notifiers), ..self }
+    pub fn with_notifiers(self, notifiers: Notifiers) -> Self {
+        Self { outbox: self.outbox.with_notifiers(notifiers), ..self }
     }
 
     /// Replaces the policy for sources of requests.
     #[must_use]
-    pub fn taking(self, policy: SourcePolicy) -> Self {
-        Self { pipelines: self.pipelines.taking(policy), ..self }
+    pub fn with_source_policy(self, policy: SourcePolicy) -> Self {
+        Self { pipelines: self.pipelines.with_source_policy(policy), ..self }
     }
 
     /// Reports the state of `disk`, which holds the stores, as part of the health.
     #[must_use]
-    pub fn on(self, disk: Arc<dyn Disk>) -> Self {
-        Self { health: self.health.on(disk), ..self }
+    pub fn with_disk(self, disk: Arc<dyn Disk>) -> Self {
+        Self { health: self.health.with_disk(disk), ..self }
     }
 
     /// Runs CPU-bound work on `compute`, for all clones of these services. Without it, the calling task runs the work.
@@ -148,7 +148,7 @@ impl Services {
     pub async fn remove_repository(&self, repo: &str) -> crate::Result<bool> {
         let removed = self.repositories.remove(repo).await?;
         // No schedule starts without its repository; removing them frees storage.
-        self.schedules.forget(&tidemill_core::repository::canonical(repo)).await?;
+        self.schedules.remove_all(&tidemill_core::repository::canonical_name(repo)).await?;
         Ok(removed)
     }
 }

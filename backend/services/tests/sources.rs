@@ -30,8 +30,9 @@ impl Server {
     fn start(policy: SourcePolicy) -> Self {
         let clock: Arc<ManualClock> = Arc::default();
         let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
-        let services = Services::new(open(clock), settings, CancellationToken::new()).taking(policy);
-        Self { api: http::router(services, http::TokenVerifier::of_token("secret").at_most(0)) }
+        let services =
+            Services::new(open(clock), settings, CancellationToken::new()).with_source_policy(policy);
+        Self { api: http::router(services, http::TokenVerifier::from_token("secret").with_rate_limit(0)) }
     }
 
     async fn call(&self, token: &str, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {

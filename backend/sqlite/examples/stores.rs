@@ -10,7 +10,8 @@ use tidemill_core::ids::ExecutionId;
 use tidemill_core::pipeline::labels::Labels;
 use tidemill_services::ports::{JobQueue, NodeKey, QueuedJob, Records, Write};
 use tidemill_testkit::conformance::samples::{
-    START, create, done, execution_id, flat, job_id, job_state, node, repo, spec,
+    START, commit_writes, create_write, execution_id, independent_jobs, job_id, job_state, read_node, repo,
+    spec,
 };
 
 const CONCURRENT_CALLERS: u32 = 4;
@@ -18,7 +19,7 @@ const CONCURRENT_CALLERS: u32 = 4;
 /// Records the three transitions of one job: queued, running, and ended with an arrival at the end node.
 async fn run_job(records: &dyn Records, execution: ExecutionId, ix: u32, jobs: u32) {
     let key = NodeKey { execution, ix };
-    let mut if_version = node(records, key).await.version;
+    let mut if_version = read_node(records, key).await.version;
     for (status, due) in [(JobStatus::Queued, 30_000), (JobStatus::Running, 60_000), (JobStatus::Success, 0)]
     {
         let due_at = (due > 0).then(|| START.plus_ms(due));
@@ -33,7 +34,7 @@ async fn run_job(records: &dyn Records, execution: ExecutionId, ix: u32, jobs: u
                 continuation: None,
             });
         }
-        done(records, writes).await;
+        commit_writes(records, writes).await;
         if_version += 1;
     }
 }
@@ -43,7 +44,7 @@ async fn measure_transitions(records: &Arc<dyn Records>, jobs: u32) {
         let id = execution_id();
         let spec = spec(id, &repo(), "a", jobs);
         let started = Instant::now();
-        done(&**records, vec![create(spec, flat(jobs))]).await;
+        commit_writes(&**records, vec![create_write(spec, independent_jobs(jobs))]).await;
         println!("create, {jobs} jobs: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
         let started = Instant::now();
         let tasks = (0..callers).map(|first| {
@@ -66,7 +67,7 @@ async fn measure_transitions(records: &Arc<dyn Records>, jobs: u32) {
 
 async fn measure_queue(queue: &Arc<dyn JobQueue>, count: u32) {
     let execution = execution_id();
-    let keys: Vec<_> = (0..count).map(|ix| QueuedJob::now(NodeKey { execution, ix })).collect();
+    let keys: Vec<_> = (0..count).map(|ix| QueuedJob::immediate(NodeKey { execution, ix })).collect();
     let started = Instant::now();
     queue.send(&keys, None).await.unwrap();
     println!("send, {count} messages: {:.0} ms", started.elapsed().as_secs_f64() * 1e3);

@@ -1,7 +1,7 @@
 //! Opens the stores of a data directory.
 
 use crate::{
-    files::{DiskGuarded, DiskReserve, FileKeyStore, FileLogs, FileObjects, directories::make_directory},
+    files::{DiskGuarded, DiskReserve, FileKeyStore, FileLogs, FileObjects, directories::create_directory},
     sqlite::Database,
     tables::{SqliteDocuments, SqliteQueue, SqliteRecords},
 };
@@ -41,12 +41,12 @@ pub fn open_at(data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Stores> {
 /// Opens the stores and returns their parts. New work is rejected while fewer than `min_free_space` bytes are free;
 /// `None` derives the threshold from the size of the disk.
 pub fn open_all(data_dir: &Path, clock: Arc<dyn Clock>, min_free_space: Option<u64>) -> Result<OpenedStores> {
-    make_directory(data_dir)?;
+    create_directory(data_dir)?;
     let reserve = Arc::new(DiskReserve::open(data_dir.join("reserve"), min_free_space));
     let on_full = reserve.clone();
     let database = Arc::new(Database::open_with(&records_path(data_dir), move || on_full.spend())?);
     let stores = Stores {
-        records: Arc::new(SqliteRecords::new(database.clone()).within(reserve.clone())),
+        records: Arc::new(SqliteRecords::new(database.clone()).with_reserve(reserve.clone())),
         documents: Arc::new(SqliteDocuments::new(database.clone(), clock.clone())),
         keys: Arc::new(FileKeyStore::new(data_dir.join("secret.key"))),
         queue: Arc::new(SqliteQueue::new(database.clone(), clock.clone())),

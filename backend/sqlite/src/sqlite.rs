@@ -8,5 +8,5 @@ mod transaction_counter;
 mod writer;
 
 pub use database::Database;
-pub use integrity::set_aside;
+pub use integrity::move_database_away;
 pub use writer::TaskOutcome;

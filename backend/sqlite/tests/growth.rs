@@ -35,7 +35,7 @@ impl Server {
         let stores = tidemill_sqlite::open_at(dir.path(), clock.clone()).unwrap();
         let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
         let services = Services::new(stores, settings, CancellationToken::new());
-        let api = http::router(services, http::TokenVerifier::of_token("secret").at_most(0));
+        let api = http::router(services, http::TokenVerifier::from_token("secret").with_rate_limit(0));
         Self { api, clock, dir }
     }
 
@@ -130,7 +130,7 @@ impl Server {
         let (job, lease) = (&assignment["preparation"]["job_id"], &assignment["lease"]["token"]);
         let mut report = json!({ "job_id": job, "lease": lease, "commit": assignment["preparation"]["source"]["commit"], "files": files });
         report.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
-        let reply = self.call(Method::POST, path::DISCOVERED, &report).await;
+        let reply = self.call(Method::POST, path::DISCOVERY_REPORT, &report).await;
         let end = json!({ "job_id": job, "lease": lease, "end": { "failure": null, "exit_code": 0 } });
         self.ok(Method::POST, path::JOB_STATUS, end).await;
         reply
@@ -431,7 +431,7 @@ async fn newer_pull_request_commit_cancels_held_executions() {
     for (number, commit) in [(7, 'a'), (8, 'a'), (7, 'b'), (7, 'b')] {
         let assignment = server.discovery(number, commit).await;
         server.report_discovery(&assignment, &files(&[SMALL.to_owned()]), json!({})).await;
-        server.clock.turn(1_000);
+        server.clock.advance(1_000);
         let list = server.ok(Method::GET, path::EXECUTIONS, Value::Null).await;
         let all = list["executions"].as_array().unwrap().iter().rev();
         let of_ci = all.filter(|execution| execution["pipeline_name"] == "ci");
@@ -470,7 +470,7 @@ async fn pull_request_holds_at_most_30_commits_per_day() {
     for commit in 1_u32..=33 {
         let assignment = server.discovery(7, commit).await;
         let (_, reply) = server.report_discovery(&assignment, &files(&texts), json!({})).await;
-        server.clock.turn(1_000);
+        server.clock.advance(1_000);
         let rejected = reply["failed"].as_bool().unwrap();
         assert_eq!(rejected, commit > 30, "{commit}: {reply}");
         if rejected {
@@ -485,7 +485,7 @@ async fn pull_request_holds_at_most_30_commits_per_day() {
     let assignment = server.discovery(8, 1_u32).await;
     let (_, reply) = server.report_discovery(&assignment, &files(&texts), json!({})).await;
     assert_eq!(reply["failed"], false, "another pull request is not affected: {reply}");
-    server.clock.turn(86_400_000);
+    server.clock.advance(86_400_000);
     let assignment = server.discovery(7, 34_u32).await;
     let (_, reply) = server.report_discovery(&assignment, &files(&texts), json!({})).await;
     assert_eq!(reply["failed"], false, "the next day: {reply}");

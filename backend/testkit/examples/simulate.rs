@@ -82,7 +82,7 @@ fn work(progress: &Progress, end: u64, loud: bool, tally: &Arc<EventCounts>) {
         progress.runs.fetch_add(1, Ordering::Relaxed);
         progress.executions.fetch_add(outcome.executions, Ordering::Relaxed);
         progress.events.fetch_add(outcome.events, Ordering::Relaxed);
-        if let Some((message, last)) = outcome.broken {
+        if let Some((message, last)) = outcome.violation {
             progress.broken.store(true, Ordering::Relaxed);
             println!("seed {seed}: {message}\nlast events:\n{}", last.join("\n"));
             println!("to print all events: TRACE=1 make sim SEEDS=1 SEED_START={seed}");

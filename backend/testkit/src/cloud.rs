@@ -25,7 +25,7 @@ use uuid::Uuid;
 const ENDPOINT: &str = "TIDEMILL_TEST_AWS_ENDPOINT";
 
 /// Whether an emulator is configured; prints a note if not. `scripts/test` starts one.
-pub fn is_there() -> bool {
+pub fn is_available() -> bool {
     let is_set = std::env::var(ENDPOINT).is_ok();
     if !is_set {
         eprintln!("skipped: {ENDPOINT} is not set; scripts/test starts an emulator and sets it");
@@ -51,7 +51,7 @@ impl Account {
     }
 
     /// Returns the same account with another endpoint.
-    pub fn behind(&self, endpoint: &str) -> Self {
+    pub fn with_endpoint(&self, endpoint: &str) -> Self {
         Self { endpoint: endpoint.to_owned(), id: self.id.clone() }
     }
 
@@ -74,15 +74,15 @@ impl Account {
     }
 
     /// Creates the resources of a deployment, as the template does.
-    pub async fn make(&self) -> ResourceNames {
+    pub async fn create_resources(&self) -> ResourceNames {
         let sdk = self.sdk();
-        let names = self.names().await;
+        let names = self.create_resources_without_table().await;
         create_table(&aws_sdk_dynamodb::Client::new(&sdk), &names.table).await;
         names
     }
 
     /// Creates the resources without the table, for emulators without DynamoDB.
-    pub async fn names(&self) -> ResourceNames {
+    pub async fn create_resources_without_table(&self) -> ResourceNames {
         let sdk = self.sdk();
         let name = format!("tidemill-{}", Uuid::now_v7().simple());
         let queue = aws_sdk_sqs::Client::new(&sdk).create_queue().queue_name(&name).send().await.unwrap();

@@ -46,17 +46,17 @@ pub fn single(mut executions: Vec<ExecutionSummary>) -> Outcome<ExecutionSummary
 fn ambiguous<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> Failure {
     Failure::usage(format!(
         "several executions match; select one with --pipeline, --branch, --run or --execution; nothing was changed:{}",
-        choices(executions)
+        list_choices(executions)
     ))
 }
 
 /// Formats one line per execution.
-pub fn choices<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> String {
+pub fn list_choices<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> String {
     let mut lines = String::new();
     let mut omitted = 0;
     for (index, execution) in executions.enumerate() {
         if index < MAX_CHOICES {
-            let _ = write!(lines, "\n  {}", format::listed(execution));
+            let _ = write!(lines, "\n  {}", format::list_line(execution));
         } else {
             omitted += 1;
         }

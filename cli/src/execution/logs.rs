@@ -2,7 +2,7 @@
 
 use super::{
     polling::{Outage, PollInterval, Reply},
-    watch::after_error,
+    watch::pause_after_error,
 };
 use crate::{
     deployment::{Deployment, LONG_POLL_MS},
@@ -48,7 +48,7 @@ pub async fn print_log(
     let base = path::JOB_LOGS.replace("{jobId}", &job.to_string());
     let attempt = attempt.map(|attempt| format!("&attempt={attempt}")).unwrap_or_default();
     let wait_ms = if follow { LONG_POLL_MS } else { 0 };
-    let mut interval = PollInterval::new(deployment.is_own());
+    let mut interval = PollInterval::new(deployment.is_embedded());
     let mut outage = Outage::new(deployment.max_outage());
     let mut offset = 0_u64;
     let mut log = LogWriter::to_stdout(raw);
@@ -59,13 +59,13 @@ pub async fn print_log(
             Ok(Some(chunk)) => chunk,
             Ok(None) => return Ok(log.finish()?),
             Err(error) => {
-                let pause = after_error(deployment, &mut outage, error, &mut note)?;
+                let pause = pause_after_error(deployment, &mut outage, error, &mut note)?;
                 tokio::time::sleep(pause).await;
                 continue;
             }
         };
         let took = start.elapsed();
-        if outage.end() {
+        if outage.record_success() {
             note(&format!("{} is reachable again", deployment.url))?;
         }
         // Before its first attempt, a job has an empty log without an end marker.
@@ -76,7 +76,7 @@ pub async fn print_log(
         }
         // Do not pause while there are more replies to fetch, or if not following.
         let reply = if chunk.body.is_empty() { Reply::Unchanged } else { Reply::Changed };
-        let pause = interval.after(reply, took);
+        let pause = interval.pause_after(reply, took);
         if follow && chunk.body.len() < MAX_LOG_REPLY {
             tokio::time::sleep(pause).await;
         }
@@ -102,7 +102,7 @@ pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Out
             for line in tail {
                 // Colours end with the line.
                 let mut filter = LogFilter::for_line(output::stderr_has_colours());
-                let shown = filter.pass(line.as_bytes());
+                let shown = filter.filter(line.as_bytes());
                 writeln!(err, "  {}{}", shown, filter.finish())?;
             }
         }

@@ -16,7 +16,7 @@ pub enum Reply {
     /// Nothing changed.
     Unchanged,
     /// A change that is not shown, such as a heartbeat.
-    Invisible,
+    HiddenChange,
     /// A change that is shown.
     Changed,
 }
@@ -36,7 +36,7 @@ impl PollInterval {
     }
 
     /// Returns the pause before the next request, after a reply that took `took`.
-    pub fn after(&mut self, reply: Reply, took: Duration) -> Duration {
+    pub fn pause_after(&mut self, reply: Reply, took: Duration) -> Duration {
         if took >= LONG_POLL_MIN {
             self.holds_replies = true;
         } else if reply == Reply::Unchanged {
@@ -81,19 +81,19 @@ impl Outage {
     }
 
     /// Returns the longest tolerated outage.
-    pub const fn max(&self) -> Duration {
+    pub const fn max_duration(&self) -> Duration {
         self.max
     }
 
     /// Records that a request failed at `now`.
-    pub fn failed(&mut self, now: Instant) -> AfterFailure {
+    pub fn record_failure(&mut self, now: Instant) -> AfterFailure {
         let start = || (now, BackOff::new(Duration::from_millis(500), Duration::from_secs(10)));
         let (since, back_off) = self.since.get_or_insert_with(start);
         let duration = now.saturating_duration_since(*since);
         if duration >= self.max {
             return AfterFailure::GiveUp;
         }
-        let pause = back_off.pause();
+        let pause = back_off.next_delay();
         if duration >= REPORT_AFTER && !self.is_reported {
             self.is_reported = true;
             return AfterFailure::Report(pause);
@@ -102,7 +102,7 @@ impl Outage {
     }
 
     /// Records that the server answered. Returns whether that ends a reported outage.
-    pub fn end(&mut self) -> bool {
+    pub fn record_success(&mut self) -> bool {
         self.since = None;
         std::mem::take(&mut self.is_reported)
     }
@@ -120,19 +120,19 @@ mod tests {
     #[test]
     fn interval_grows_while_a_server_replies_immediately_without_changes() {
         let mut interval = PollInterval::new(false);
-        assert_eq!(interval.after(Reply::Changed, FAST), REST);
+        assert_eq!(interval.pause_after(Reply::Changed, FAST), REST);
         let mut before = MIN_INTERVAL;
         for reply in
-            [Reply::Unchanged, Reply::Invisible, Reply::Unchanged, Reply::Invisible, Reply::Unchanged]
+            [Reply::Unchanged, Reply::HiddenChange, Reply::Unchanged, Reply::HiddenChange, Reply::Unchanged]
         {
-            let pause = interval.after(reply, FAST) + FAST;
+            let pause = interval.pause_after(reply, FAST) + FAST;
             assert!(pause > before || pause == MAX_INTERVAL, "{pause:?} after {before:?}");
             before = pause;
         }
         assert_eq!(before, MAX_INTERVAL);
-        assert_eq!(interval.after(Reply::Changed, FAST), REST, "a change resets the interval");
+        assert_eq!(interval.pause_after(Reply::Changed, FAST), REST, "a change resets the interval");
         assert_eq!(
-            interval.after(Reply::Changed, MIN_INTERVAL + FAST),
+            interval.pause_after(Reply::Changed, MIN_INTERVAL + FAST),
             Duration::ZERO,
             "slow replies need no pause"
         );
@@ -141,15 +141,15 @@ mod tests {
     #[test]
     fn server_that_holds_replies_is_polled_again_immediately() {
         let mut known = PollInterval::new(true);
-        for reply in [Reply::Changed, Reply::Invisible, Reply::Changed] {
-            assert_eq!(known.after(reply, FAST), Duration::ZERO);
+        for reply in [Reply::Changed, Reply::HiddenChange, Reply::Changed] {
+            assert_eq!(known.pause_after(reply, FAST), Duration::ZERO);
         }
         let mut learned = PollInterval::new(false);
-        assert_eq!(learned.after(Reply::Changed, FAST), REST);
-        assert_eq!(learned.after(Reply::Unchanged, LONG_POLL_MIN), Duration::ZERO);
-        assert_eq!(learned.after(Reply::Changed, FAST), Duration::ZERO);
+        assert_eq!(learned.pause_after(Reply::Changed, FAST), REST);
+        assert_eq!(learned.pause_after(Reply::Unchanged, LONG_POLL_MIN), Duration::ZERO);
+        assert_eq!(learned.pause_after(Reply::Changed, FAST), Duration::ZERO);
         // A slow first reply does not prove support for long poll; a fast unchanged reply disproves it.
-        assert!(learned.after(Reply::Unchanged, FAST) >= REST);
+        assert!(learned.pause_after(Reply::Unchanged, FAST) >= REST);
     }
 
     #[test]
@@ -157,13 +157,16 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut outage = Outage::new(Duration::from_secs(300));
-        assert!(matches!(outage.failed(at(0)), AfterFailure::Retry(_)), "one failed request is not reported");
-        assert!(!outage.end());
-        assert!(matches!(outage.failed(at(10)), AfterFailure::Retry(_)));
-        assert!(matches!(outage.failed(at(14)), AfterFailure::Report(_)));
-        assert!(matches!(outage.failed(at(200)), AfterFailure::Retry(_)));
-        assert_eq!(outage.failed(at(310)), AfterFailure::GiveUp);
-        assert!(outage.end());
-        assert!(matches!(outage.failed(at(400)), AfterFailure::Retry(_)), "a new outage starts anew");
+        assert!(
+            matches!(outage.record_failure(at(0)), AfterFailure::Retry(_)),
+            "one failed request is not reported"
+        );
+        assert!(!outage.record_success());
+        assert!(matches!(outage.record_failure(at(10)), AfterFailure::Retry(_)));
+        assert!(matches!(outage.record_failure(at(14)), AfterFailure::Report(_)));
+        assert!(matches!(outage.record_failure(at(200)), AfterFailure::Retry(_)));
+        assert_eq!(outage.record_failure(at(310)), AfterFailure::GiveUp);
+        assert!(outage.record_success());
+        assert!(matches!(outage.record_failure(at(400)), AfterFailure::Retry(_)), "a new outage starts anew");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use std::io::{BufRead, IsTerminal, Write as _};
 use tidemill_core::api::ExecutionSummary;
-use tidemill_core::repository::canonical;
+use tidemill_core::repository::canonical_name;
 use tidemill_worker::source::{self, SourceError};
 
 /// The repository that a command acts on.
@@ -27,7 +27,7 @@ impl TargetRepository {
     pub fn resolve(named: Option<&str>) -> Outcome<Self> {
         if let Some(repo) = named {
             // The server may have recorded executions under text that is not an address.
-            return Ok(Self::Named(source::repository_named(repo).unwrap_or_else(|_| repo.to_owned())));
+            return Ok(Self::Named(source::normalize_repository(repo).unwrap_or_else(|_| repo.to_owned())));
         }
         let repo = address(None)?;
         let current_dir = std::env::current_dir()?;
@@ -65,14 +65,14 @@ impl TargetRepository {
 pub fn address(named: Option<&str>) -> Outcome<String> {
     let failure = |error: SourceError| Failure::usage(error.to_string());
     match named {
-        Some(repo) => source::repository_named(repo).map_err(failure),
+        Some(repo) => source::normalize_repository(repo).map_err(failure),
         None => source::repository_of(&std::env::current_dir()?).map_err(failure),
     }
 }
 
 /// Returns whether two addresses identify the same repository.
 pub fn is_same_repository(one: &str, other: &str) -> bool {
-    one == other || canonical(one) == canonical(other)
+    one == other || canonical_name(one) == canonical_name(other)
 }
 
 /// Asks at the terminal whether to change another repository's execution. Fails without a terminal.

@@ -1,7 +1,7 @@
 //! Selects the execution that a command acts on.
 
 use super::{
-    choices::{choices, newest_of_each_pipeline, single, single_view},
+    choices::{list_choices, newest_of_each_pipeline, single, single_view},
     repository::{TargetRepository, is_same_repository},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     view::format,
 };
 use std::fmt::Write as _;
-use tidemill_core::execution::{failure::FailureKind, report::is_named, status::ExecutionStatus};
+use tidemill_core::execution::{failure::FailureKind, report::has_name, status::ExecutionStatus};
 use tidemill_core::{
     api::{Approval, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, JobView, path},
     ids::ExecutionId,
@@ -67,8 +67,8 @@ impl Selected {
     }
 
     /// Adds the expected repository to an API path: the server rejects calls on another repository's execution.
-    pub fn expecting(&self, path: &str) -> String {
-        expecting(path, &self.repo)
+    pub fn with_expected_repo(&self, path: &str) -> String {
+        with_expected_repo(path, &self.repo)
     }
 
     /// Returns the repository that it was selected for.
@@ -78,7 +78,7 @@ impl Selected {
 }
 
 /// Adds the expected repository to an API path.
-pub fn expecting(path: &str, repo: &str) -> String {
+pub fn with_expected_repo(path: &str, repo: &str) -> String {
     format!("{path}?repo={}", query_encoded(repo))
 }
 
@@ -151,7 +151,7 @@ impl Candidates<'_> {
             ("pipeline", self.pipeline.as_deref()),
             ("branch", self.args.branch.as_deref()),
             ("run_number", run.as_deref()),
-            ("status", status.map(ExecutionStatus::word)),
+            ("status", status.map(ExecutionStatus::as_str)),
         ];
         for (name, value) in filters {
             if let Some(value) = value {
@@ -236,7 +236,7 @@ impl Candidates<'_> {
             let view = self.view(execution).await?;
             let awaits = |candidate: &JobView| {
                 candidate.approval == Some(Approval::Awaited)
-                    && job.is_none_or(|name| is_named(candidate, name))
+                    && job.is_none_or(|name| has_name(candidate, name))
             };
             let is_held = job.is_none() && view.approval == Some(Approval::Awaited);
             if is_held || view.jobs.iter().any(awaits) {
@@ -257,7 +257,7 @@ impl Candidates<'_> {
         for execution in newest.iter().filter(|execution| execution.status.is_terminal()) {
             let view = self.view(execution.clone()).await?;
             let matches = |candidate: &JobView| {
-                is_not_approved(candidate) && job.is_none_or(|name| is_named(candidate, name))
+                is_not_approved(candidate) && job.is_none_or(|name| has_name(candidate, name))
             };
             if view.jobs.iter().any(matches) {
                 ended.push(view);
@@ -297,6 +297,6 @@ impl Candidates<'_> {
             return Failure::usage(message);
         }
         message += "; select a repository with --repo, or an execution with --execution:";
-        Failure::usage(message + &choices(others.iter()))
+        Failure::usage(message + &list_choices(others.iter()))
     }
 }

@@ -29,7 +29,7 @@ pub enum OnInterrupt {
     /// The first one cancels the execution, the second one exits.
     Cancel,
     /// It exits; the execution continues.
-    Leave,
+    Detach,
 }
 
 type CancelRequest<'a> = Pin<Box<dyn Future<Output = Outcome<CancelReply>> + 'a>>;
@@ -45,7 +45,7 @@ pub async fn watch(
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     let mut etag: Option<String> = None;
     let mut shown: Option<ExecutionView> = None;
-    let mut interval = PollInterval::new(deployment.is_own());
+    let mut interval = PollInterval::new(deployment.is_embedded());
     let mut outage = Outage::new(deployment.max_outage());
     let mut pause = Duration::ZERO;
     let mut is_interrupted = false;
@@ -76,7 +76,7 @@ pub async fn watch(
                     break None;
                 }
                 Some(()) = interrupts.recv() => {
-                    if on_interrupt == OnInterrupt::Leave {
+                    if on_interrupt == OnInterrupt::Detach {
                         let message =
                             format!("the execution continues; watch it with: {}", deployment.watch_command(id));
                         return Err(Failure { exit: Exit::Canceled, message });
@@ -85,7 +85,7 @@ pub async fn watch(
                         if let Some(request) = cancel_request.take() {
                             let _ = tokio::time::timeout(CANCEL_TIMEOUT, request).await;
                         }
-                        if !deployment.is_own() {
+                        if !deployment.is_embedded() {
                             crate::output::errln!("watch the execution end with: {}", deployment.watch_command(id));
                         }
                         // Containers stop when the connection to this process breaks.
@@ -101,7 +101,7 @@ pub async fn watch(
             // The cancel changed the execution: show it immediately.
             None => Duration::ZERO,
             Some((Ok(changed), took)) => {
-                if outage.end() {
+                if outage.record_success() {
                     view.note(&format!("{} is reachable again", deployment.url))?;
                 }
                 let mut reply = Reply::Unchanged;
@@ -112,17 +112,17 @@ pub async fn watch(
                         return Ok(now);
                     }
                     // A heartbeat changes the tag, but not the displayed state.
-                    reply = if shown.as_ref() == Some(&now) { Reply::Invisible } else { Reply::Changed };
+                    reply = if shown.as_ref() == Some(&now) { Reply::HiddenChange } else { Reply::Changed };
                     view.show(&now)?;
                     shown = Some(now);
                 }
-                interval.after(reply, took)
+                interval.pause_after(reply, took)
             }
             Some((Err(error), _)) => {
                 let note = |message: &str| view.note(message);
-                after_error(deployment, &mut outage, error, note).map_err(|failure| {
+                pause_after_error(deployment, &mut outage, error, note).map_err(|failure| {
                     let Failure { exit, mut message } = failure;
-                    if !deployment.is_own() {
+                    if !deployment.is_embedded() {
                         message += "; the execution continues; watch it with: ";
                         message += &deployment.watch_command(id);
                     }
@@ -138,7 +138,7 @@ async fn cancel(deployment: &Deployment, id: ExecutionId) -> Outcome<CancelReply
 }
 
 /// Returns the pause before a failed call is retried. Fails if the error is permanent or the outage too long.
-pub(super) fn after_error(
+pub(super) fn pause_after_error(
     deployment: &Deployment,
     outage: &mut Outage,
     error: ApiError,
@@ -148,21 +148,21 @@ pub(super) fn after_error(
         return Err(error.into());
     }
     let error = printable(&error.to_string());
-    match outage.failed(Instant::now()) {
+    match outage.record_failure(Instant::now()) {
         AfterFailure::Retry(pause) => Ok(pause),
         AfterFailure::Report(pause) => {
             note(&format!("{} is unreachable; retrying ({error})", deployment.url))?;
             Ok(pause)
         }
         AfterFailure::GiveUp => {
-            let seconds = outage.max().as_secs();
+            let seconds = outage.max_duration().as_secs();
             Err(Failure::system(format!("{} was unreachable for {seconds} s: {error}", deployment.url)))
         }
     }
 }
 
 /// Returns the outcome of a command that waited for an execution.
-pub fn verdict(view: &ExecutionView) -> Outcome {
+pub fn exit_outcome(view: &ExecutionView) -> Outcome {
     match view.execution.status {
         ExecutionStatus::Success => Ok(()),
         ExecutionStatus::Canceled => Err(Failure::silent(Exit::Canceled)),

@@ -1,6 +1,6 @@
 //! Filters a job's log for a terminal: only text and colours pass.
 
-use super::sanitized_stream::sequence;
+use super::sanitized_stream::write_control_sequence;
 use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
 use tidemill_core::text::{escape, is_control};
 
@@ -50,7 +50,7 @@ impl LogFilter {
     }
 
     /// Filters the next bytes.
-    pub fn pass(&mut self, bytes: &[u8]) -> String {
+    pub fn filter(&mut self, bytes: &[u8]) -> String {
         for byte in bytes {
             let before = self.passed.text.len();
             self.passed.line_ended = false;
@@ -104,7 +104,7 @@ impl Perform for PassedState {
             _ => false,
         };
         if is_harmless && intermediates.is_empty() && !ignore {
-            sequence(&mut self.text, params, char::from(action));
+            write_control_sequence(&mut self.text, params, char::from(action));
             self.is_coloured |= action == b'm';
         }
     }
@@ -116,9 +116,9 @@ mod tests {
 
     fn passed(bytes: &[u8]) -> String {
         let mut filter = LogFilter::new(true);
-        let whole = filter.pass(bytes) + filter.finish();
+        let whole = filter.filter(bytes) + filter.finish();
         let mut filter = LogFilter::new(true);
-        let bytewise: String = bytes.iter().map(|byte| filter.pass(&[*byte])).collect();
+        let bytewise: String = bytes.iter().map(|byte| filter.filter(&[*byte])).collect();
         assert_eq!(whole, bytewise + filter.finish(), "the result does not depend on chunks");
         whole
     }
@@ -127,8 +127,8 @@ mod tests {
     fn text_and_colours_pass_and_colours_are_reset_at_the_end() {
         assert_eq!(passed("10%\r20%\tö 日\u{8}\n".as_bytes()), "10%\r20%\tö 日\u{8}\n");
         assert_eq!(passed(b"\x1b[1;32mok\x1b[m\x1b[K\n"), "\u{1b}[1;32mok\u{1b}[0m\u{1b}[0K\n\u{1b}[0m");
-        assert_eq!(LogFilter::for_line(true).pass(b"\x1b[2K\x1b[31mx\r\x08"), "\u{1b}[31mx");
-        assert_eq!(LogFilter::new(false).pass(b"\x1b[1;32mok\x1b[m\n"), "ok\n");
+        assert_eq!(LogFilter::for_line(true).filter(b"\x1b[2K\x1b[31mx\r\x08"), "\u{1b}[31mx");
+        assert_eq!(LogFilter::new(false).filter(b"\x1b[1;32mok\x1b[m\n"), "ok\n");
         assert_eq!(passed(b"no utf-8: \xc3(\xff.\n"), "no utf-8: \u{fffd}.\n");
     }
 

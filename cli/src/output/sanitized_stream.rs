@@ -60,7 +60,7 @@ impl Perform for AllowedText {
 
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], ignore: bool, action: u8) {
         if action == b'm' && intermediates.is_empty() && !ignore {
-            sequence(&mut self.0, params, 'm');
+            write_control_sequence(&mut self.0, params, 'm');
         } else {
             self.0.push_str("\\x1b[");
         }
@@ -83,7 +83,7 @@ impl Perform for AllowedText {
 }
 
 /// Writes a control sequence with these parameters.
-pub fn sequence(out: &mut String, params: &Params, action: char) {
+pub fn write_control_sequence(out: &mut String, params: &Params, action: char) {
     out.push_str("\u{1b}[");
     for (ix, values) in params.iter().enumerate() {
         if ix > 0 {

@@ -30,11 +30,11 @@ pub fn load(args: &FileArgs, is_remote: bool) -> Outcome<PipelineFile> {
     let name = path.display().to_string();
     let text = read(&path)?;
     let colour = crate::output::stderr_has_colours();
-    let kind = Kind::of(&path, args.gitlab, is_remote);
+    let kind = FileFormat::of(&path, args.gitlab, is_remote);
     match assemble(&path, &text, kind) {
         Ok(assembled) => {
             // Warn on every run about unsupported features of a GitLab file.
-            if kind != Kind::Native {
+            if kind != FileFormat::Native {
                 crate::output::print_error_text(&assembled.render_warnings(colour));
             }
             Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
@@ -45,7 +45,7 @@ pub fn load(args: &FileArgs, is_remote: bool) -> Outcome<PipelineFile> {
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileFormat {
     /// Tidemill.
     Native,
     /// GitLab CI.
@@ -55,7 +55,7 @@ pub enum Kind {
     },
 }
 
-impl Kind {
+impl FileFormat {
     /// Returns the format of a file: GitLab if `gitlab` is set or by its name.
     pub fn of(path: &Path, gitlab: bool, tags_are_labels: bool) -> Self {
         let is_gitlab_name =
@@ -65,7 +65,7 @@ impl Kind {
 }
 
 /// Checks a file's text with its includes, whose paths are relative to the root of its repository.
-pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<PipelineWithSources, PipelineErrors> {
+pub fn assemble(path: &Path, text: &str, kind: FileFormat) -> Result<PipelineWithSources, PipelineErrors> {
     let root = repository_root(path);
     let included = |name: &str| {
         let path = root.join(name);
@@ -83,10 +83,10 @@ pub fn assemble(path: &Path, text: &str, kind: Kind) -> Result<PipelineWithSourc
     };
     let name = path.display().to_string();
     match kind {
-        Kind::Native => pipeline::assemble(&name, text, &included),
-        Kind::GitLab { tags_are_labels } => {
+        FileFormat::Native => pipeline::assemble(&name, text, &included),
+        FileFormat::GitLab { tags_are_labels } => {
             let directory = root.file_name().map(|name| name.to_string_lossy().into_owned());
-            let settings = gitlab::TranslateOptions::of(directory.as_deref().unwrap_or("gitlab"));
+            let settings = gitlab::TranslateOptions::for_pipeline(directory.as_deref().unwrap_or("gitlab"));
             let settings = gitlab::TranslateOptions { tags_are_labels, ..settings };
             gitlab::translate(&name, text, &included, &settings)
         }
@@ -119,7 +119,7 @@ pub fn read(path: &Path) -> Outcome<String> {
 }
 
 /// Returns all files in `.pipelines/` of the current repository; without that directory, the GitLab CI file.
-pub fn all() -> Outcome<Vec<PathBuf>> {
+pub fn pipeline_files() -> Outcome<Vec<PathBuf>> {
     let Some(directory) = directory() else {
         if let Some(file) = gitlab_file() {
             return Ok(vec![file]);
@@ -166,7 +166,7 @@ pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
     if let Some(path) = &args.file {
         return Ok(path.clone());
     }
-    let files = all()?;
+    let files = pipeline_files()?;
     let names = || files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     if let Some(name) = &args.pipeline {
         let matches = |path: &&PathBuf| {

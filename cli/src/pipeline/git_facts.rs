@@ -18,13 +18,13 @@ const MAX_FILES: usize = 50_000;
 /// Facts that a pipeline's conditions and references use. Other facts are not queried.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(clippy::struct_excessive_bools)]
-pub struct FactNeeds {
+pub struct RequiredFacts {
     refs: bool,
     changed: bool,
     files: bool,
 }
 
-impl FactNeeds {
+impl RequiredFacts {
     /// Returns the needs of `pipeline`, whose file contains `text`.
     pub fn of(pipeline: &Pipeline, text: &str) -> Self {
         let rules = || pipeline.jobs.iter().flat_map(|job| &job.rules);
@@ -40,7 +40,7 @@ impl FactNeeds {
 }
 
 /// Returns the needed facts of the repository that contains `dir`. Facts that git does not know are absent.
-pub fn of_working_tree(dir: &Path, needs: FactNeeds) -> Facts {
+pub fn of_working_tree(dir: &Path, needs: RequiredFacts) -> Facts {
     let mut facts = Facts::default();
     let Some(top) = git(dir, &["rev-parse", "--show-toplevel"]).map(PathBuf::from) else { return facts };
     if needs.refs || needs.changed {
@@ -63,7 +63,7 @@ pub fn of_working_tree(dir: &Path, needs: FactNeeds) -> Facts {
 }
 
 /// Overrides facts with arguments.
-pub fn with_arguments(args: &FactArgs, mut facts: Facts) -> Facts {
+pub fn override_with(args: &FactArgs, mut facts: Facts) -> Facts {
     if let Some(event) = args.event {
         facts.trigger = event.trigger();
     }

@@ -73,7 +73,7 @@ impl Profiles {
     }
 
     /// Returns the profile of this name.
-    pub fn named(&self, name: &str) -> Outcome<&Profile> {
+    pub fn get(&self, name: &str) -> Outcome<&Profile> {
         let profile = self.named.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.names().collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -87,7 +87,7 @@ impl Profiles {
     }
 
     /// Returns the profile of the deployment at `url`.
-    pub fn of_url(&self, url: &str) -> Outcome<Option<Profile>> {
+    pub fn by_url(&self, url: &str) -> Outcome<Option<Profile>> {
         let matches = |profile: &&Profile| {
             profile.server.trim_end_matches('/').eq_ignore_ascii_case(url.trim_end_matches('/'))
         };

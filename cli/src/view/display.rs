@@ -17,9 +17,9 @@ pub trait View: Send {
 
 /// A view that shows nothing.
 #[derive(Debug)]
-pub struct NoView;
+pub struct QuietView;
 
-impl View for NoView {
+impl View for QuietView {
     fn show(&mut self, _: &ExecutionView) -> std::io::Result<()> {
         Ok(())
     }

@@ -45,7 +45,7 @@ pub fn title(execution: &ExecutionSummary) -> String {
 }
 
 /// Formats an execution as one line of a list.
-pub fn listed(execution: &ExecutionSummary) -> String {
+pub fn list_line(execution: &ExecutionSummary) -> String {
     let elapsed =
         execution.end_time.map_or_else(|| "-".to_owned(), |end| duration(end.since_ms(execution.created_at)));
     let by =
@@ -55,7 +55,7 @@ pub fn listed(execution: &ExecutionSummary) -> String {
         execution.id,
         Printable(&execution.pipeline_name),
         execution.run_number,
-        execution.status.word(),
+        execution.status.as_str(),
         execution.created_at,
         Printable(execution.branch.as_deref().unwrap_or("-")),
         Printable(&execution.repo),
@@ -63,7 +63,7 @@ pub fn listed(execution: &ExecutionSummary) -> String {
 }
 
 /// Returns the symbol and the colour of a job's status.
-pub fn sign(job: &JobView) -> (&'static str, Style) {
+pub fn status_symbol(job: &JobView) -> (&'static str, Style) {
     match job.status {
         JobStatus::Success => ("✓", AnsiColor::Green.on_default()),
         JobStatus::Failed if job.allow_failure || job.tolerated => ("!", AnsiColor::Yellow.on_default()),
@@ -77,7 +77,7 @@ pub fn sign(job: &JobView) -> (&'static str, Style) {
 }
 
 /// Describes a job's activity or result.
-pub fn state(job: &JobView) -> String {
+pub fn status_text(job: &JobView) -> String {
     let retried = if job.attempt > 1 { format!(" (attempt {})", job.attempt) } else { String::new() };
     let text = match job.status {
         JobStatus::Success if job.carried_from.is_some() => "succeeded in an earlier run".to_owned(),
@@ -105,14 +105,14 @@ fn reason(job: &JobView) -> String {
 }
 
 /// Returns a job's run time so far; `None` if it did not start or was carried over.
-pub fn ran(job: &JobView, now: Timestamp) -> Option<String> {
+pub fn run_time(job: &JobView, now: Timestamp) -> Option<String> {
     let start = job.start_time.filter(|_| job.carried_from.is_none())?;
     let end = if job.status == JobStatus::Running { now } else { job.end_time? };
     Some(duration(end.since_ms(start)))
 }
 
 /// Returns the summary line of an execution, and its colour.
-pub fn verdict(view: &ExecutionView) -> (String, Style) {
+pub fn summary_line(view: &ExecutionView) -> (String, Style) {
     let execution = &view.execution;
     let elapsed =
         execution.end_time.map(|end| duration(end.since_ms(execution.created_at))).unwrap_or_default();

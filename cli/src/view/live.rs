@@ -93,10 +93,11 @@ fn lines(view: &ExecutionView, spinner: &str, width: usize) -> Vec<ViewLine> {
 
 /// Formats the line of a job, truncated to the width of the terminal.
 fn line(job: &JobView, spinner: &str, name_width: usize, width: usize) -> String {
-    let (sign, style) = format::sign(job);
+    let (sign, style) = format::status_symbol(job);
     let sign = if job.status == JobStatus::Running { spinner } else { sign };
-    let run_time = format::ran(job, format::now()).unwrap_or_default();
-    let text = format!("{:name_width$}  {run_time:>7}  {}", Printable(&job.job_name), format::state(job));
+    let run_time = format::run_time(job, format::now()).unwrap_or_default();
+    let text =
+        format!("{:name_width$}  {run_time:>7}  {}", Printable(&job.job_name), format::status_text(job));
     let text: String = text.chars().filter(|c| !c.is_control()).take(width.saturating_sub(5)).collect();
     format!("  {style}{sign}{style:#} {}", text.trim_end())
 }
@@ -118,7 +119,7 @@ impl View for LiveView {
     fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()> {
         self.last = None;
         self.draw(view, true)?;
-        let (verdict, style) = format::verdict(view);
+        let (verdict, style) = format::summary_line(view);
         writeln!(self.out, "{style}{verdict}{style:#}")?;
         self.out.flush()
     }

@@ -31,11 +31,14 @@ impl View for PlainView {
             if before == Some(state) || matches!(job.status, JobStatus::Pending | JobStatus::Queued) {
                 continue;
             }
-            let (sign, style) = format::sign(job);
-            let run_time = format::ran(job, format::now()).filter(|_| job.status != JobStatus::Running);
+            let (sign, style) = format::status_symbol(job);
+            let run_time = format::run_time(job, format::now()).filter(|_| job.status != JobStatus::Running);
             let after = run_time.map(|run_time| format!(" after {run_time}")).unwrap_or_default();
-            let text =
-                if job.status == JobStatus::Running { "started".to_owned() } else { format::state(job) };
+            let text = if job.status == JobStatus::Running {
+                "started".to_owned()
+            } else {
+                format::status_text(job)
+            };
             writeln!(self.out, "{style}{sign}{style:#} {}: {text}{after}", Printable(&job.job_name))?;
         }
         self.out.flush()
@@ -47,7 +50,7 @@ impl View for PlainView {
 
     fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()> {
         self.show(view)?;
-        let (verdict, style) = format::verdict(view);
+        let (verdict, style) = format::summary_line(view);
         writeln!(self.out, "{style}{verdict}{style:#}")?;
         self.out.flush()
     }

@@ -175,7 +175,7 @@ pub struct JobReport {
 impl JobReport {
     /// Whether it is only a heartbeat.
     #[must_use]
-    pub fn is_bare(&self) -> bool {
+    pub fn is_heartbeat(&self) -> bool {
         self.log.is_none() && self.phase.is_none() && self.steps.is_empty() && self.end.is_none()
     }
 }

@@ -16,7 +16,7 @@ pub const JOB_EXECUTE: &str = "/api/job/execute";
 /// POST [`super::JobReport`]: [`super::JobReportReply`]; 409 if the lease is not valid.
 pub const JOB_STATUS: &str = "/api/job/status";
 /// POST [`crate::execution::discovery::DiscoveryReport`]: [`crate::execution::discovery::DiscoveryReply`]; 409 if the lease is lost.
-pub const DISCOVERED: &str = "/api/pipeline/discovered";
+pub const DISCOVERY_REPORT: &str = "/api/pipeline/discovered";
 /// POST: a webhook of a git provider, signed with the repository's secret, without a token;
 /// [`crate::repository::registration::WebhookReply`]. Query `repo` names the repository if the body does not.
 pub const WEBHOOK: &str = "/api/webhook/{provider}";
@@ -86,7 +86,7 @@ pub const AUDIT: &str = "/api/audit";
 /// GET: an HTML page that shows an execution live and asks for a token; itself without a token.
 pub const VIEW: &str = "/api/view/{executionId}";
 /// GET: the same page, for the newest executions.
-pub const VIEWS: &str = "/api/view";
+pub const VIEW_LIST: &str = "/api/view";
 /// GET: [`super::Health`], without a token.
 pub const HEALTH: &str = "/api/health";
 /// GET: the OpenAPI document, without a token.

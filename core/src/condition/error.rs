@@ -4,9 +4,9 @@ use super::predicate::{MAX_DEPTH, truncate};
 
 /// An error in a condition, with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConditionError {
     /// Position of the first affected character, counted from 0.
-    pub at: usize,
+    pub start: usize,
     /// Number of affected characters; at least 1.
     pub length: usize,
     /// The error message.
@@ -16,7 +16,11 @@ pub struct Fault {
 }
 
 /// Translates the parser's error message, which lists tokens.
-pub(super) fn syntax_fault(text: &str, (line, column): (isize, isize), parser_message: &str) -> Fault {
+pub(super) fn syntax_fault(
+    text: &str,
+    (line, column): (isize, isize),
+    parser_message: &str,
+) -> ConditionError {
     let line = usize::try_from(line - 1).unwrap_or(0);
     let column = usize::try_from(column - 1).unwrap_or(0);
     let before: usize = text.split_inclusive('\n').take(line).map(|line| line.chars().count()).sum();
@@ -47,7 +51,7 @@ pub(super) fn syntax_fault(text: &str, (line, column): (isize, isize), parser_me
             None => "its syntax is not valid".to_owned(),
         },
     };
-    Fault { at, length, message, help: syntax_hint(text) }
+    ConditionError { start: at, length, message, help: syntax_hint(text) }
 }
 
 /// Suggests a fix for the syntax of other languages.

@@ -3,9 +3,9 @@
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 use cel::parser::Parser;
 
-use super::error::{Fault, quoted, syntax_fault};
+use super::error::{ConditionError, quoted, syntax_fault};
 use super::paths::glob;
-use super::predicate::{Context, EVENTS, Fact, MAX_DEPTH, Predicate, Value, pattern};
+use super::predicate::{Context, EVENTS, Fact, MAX_DEPTH, Predicate, Value, compile_pattern};
 use crate::text::suggest;
 
 /// Maximum length of a condition in bytes.
@@ -36,7 +36,7 @@ pub struct Condition(Predicate);
 ///
 /// # Errors
 /// Returns the first error.
-pub fn check(text: &str) -> Result<Condition, Fault> {
+pub fn check(text: &str) -> Result<Condition, ConditionError> {
     parse_on_large_stack(text).map(Condition)
 }
 
@@ -51,15 +51,15 @@ impl Condition {
 }
 
 /// Parses a condition.
-fn parse_on_large_stack(text: &str) -> Result<Predicate, Fault> {
-    let whole = |message: &str| Fault {
-        at: 0,
+fn parse_on_large_stack(text: &str) -> Result<Predicate, ConditionError> {
+    let whole = |message: &str| ConditionError {
+        start: 0,
         length: text.chars().count().max(1),
         message: message.to_owned(),
         help: None,
     };
     if text.trim().is_empty() {
-        return Err(Fault {
+        return Err(ConditionError {
             help: Some("write a condition, such as `branch == default_branch`".to_owned()),
             ..whole("the condition is empty")
         });
@@ -75,7 +75,7 @@ fn parse_on_large_stack(text: &str) -> Result<Predicate, Fault> {
     result.unwrap_or_else(|| Err(whole("the condition cannot be parsed")))
 }
 
-fn parse(text: &str) -> Result<Predicate, Fault> {
+fn parse(text: &str) -> Result<Predicate, ConditionError> {
     let parsed = Parser::new().max_recursion_depth(MAX_DEPTH).parse_with_source_info(text);
     let (expression, source) = parsed.map_err(|errors| {
         let first = errors.errors.first();
@@ -90,7 +90,7 @@ fn parse(text: &str) -> Result<Predicate, Fault> {
 }
 
 /// Brackets and ternaries make the parser recurse before it checks the depth, so they are counted first.
-fn check_nesting(text: &str) -> Result<(), Fault> {
+fn check_nesting(text: &str) -> Result<(), ConditionError> {
     let (mut depth, mut ternaries) = (0_u16, 0_u16);
     for (at, sign) in text.chars().enumerate() {
         match sign {
@@ -101,7 +101,7 @@ fn check_nesting(text: &str) -> Result<(), Fault> {
         }
         if depth > MAX_DEPTH || ternaries > MAX_DEPTH {
             let message = format!("the condition is nested more than {MAX_DEPTH} levels deep");
-            return Err(Fault { at, length: 1, message, help: None });
+            return Err(ConditionError { start: at, length: 1, message, help: None });
         }
     }
     Ok(())
@@ -146,34 +146,42 @@ struct ConditionParser<'a> {
 }
 
 impl ConditionParser<'_> {
-    fn fault(&self, at: &IdedExpr, message: impl Into<String>) -> Fault {
+    fn fault(&self, at: &IdedExpr, message: impl Into<String>) -> ConditionError {
         // The parser counts bytes, and includes the last one.
         let characters = |bytes: usize| self.text.char_indices().take_while(|(at, _)| *at < bytes).count();
         let (start, stop) = self.source.offset_for(at.id).unwrap_or_default();
         let (start, end) = (characters(start as usize), characters(stop as usize + 1));
-        Fault { at: start, length: end.saturating_sub(start).max(1), message: message.into(), help: None }
+        ConditionError {
+            start,
+            length: end.saturating_sub(start).max(1),
+            message: message.into(),
+            help: None,
+        }
     }
 
-    fn predicate(&self, of: &IdedExpr) -> Result<Predicate, Fault> {
+    fn predicate(&self, of: &IdedExpr) -> Result<Predicate, ConditionError> {
         match self.expression(of)? {
             TypedExpr::Predicate(test) => Ok(test),
             other => {
                 let fault =
                     self.fault(of, format!("a condition must be a boolean, not {}", other.type_name()));
                 let is_text = matches!(other, TypedExpr::Text(_));
-                Err(Fault { help: is_text.then(|| "compare it, as in `!= \"\"`".to_owned()), ..fault })
+                Err(ConditionError {
+                    help: is_text.then(|| "compare it, as in `!= \"\"`".to_owned()),
+                    ..fault
+                })
             }
         }
     }
 
-    fn text(&self, of: &IdedExpr) -> Result<Value, Fault> {
+    fn text(&self, of: &IdedExpr) -> Result<Value, ConditionError> {
         match self.expression(of)? {
             TypedExpr::Text(value) => Ok(value),
             other => Err(self.fault(of, format!("expected a string, not {}", other.type_name()))),
         }
     }
 
-    fn expression(&self, of: &IdedExpr) -> Result<TypedExpr, Fault> {
+    fn expression(&self, of: &IdedExpr) -> Result<TypedExpr, ConditionError> {
         match &of.expr {
             Expr::Literal(LiteralValue::Boolean(value)) => {
                 Ok(TypedExpr::Predicate(Predicate::Const(*value.inner())))
@@ -181,11 +189,11 @@ impl ConditionParser<'_> {
             Expr::Literal(LiteralValue::String(text)) => {
                 Ok(TypedExpr::Text(Value::Literal(text.inner().to_owned())))
             }
-            Expr::Literal(LiteralValue::Null) => Err(Fault {
+            Expr::Literal(LiteralValue::Null) => Err(ConditionError {
                 help: Some("a variable that is not set is `\"\"`; use `defined(\"NAME\")` to distinguish it from an empty one".to_owned()),
                 ..self.fault(of, "null is not supported")
             }),
-            Expr::Literal(_) => Err(Fault {
+            Expr::Literal(_) => Err(ConditionError {
                 help: Some("put it in quotes: variables are strings".to_owned()),
                 ..self.fault(of, "numbers are not supported")
             }),
@@ -202,7 +210,7 @@ impl ConditionParser<'_> {
         }
     }
 
-    fn name(&self, of: &IdedExpr, name: &str) -> Result<TypedExpr, Fault> {
+    fn name(&self, of: &IdedExpr, name: &str) -> Result<TypedExpr, ConditionError> {
         if let Some((_, fact)) = TEXT_FACTS.iter().find(|(known, _)| *known == name) {
             return Ok(TypedExpr::Text(Value::Fact(*fact)));
         }
@@ -221,10 +229,10 @@ impl ConditionParser<'_> {
                 format!("the names are {}; put strings in quotes", known().collect::<Vec<_>>().join(", "))
             }
         };
-        Err(Fault { help: Some(help), ..self.fault(of, format!("unknown name {}", quoted(name))) })
+        Err(ConditionError { help: Some(help), ..self.fault(of, format!("unknown name {}", quoted(name))) })
     }
 
-    fn call(&self, of: &IdedExpr, call: &CallExpr) -> Result<TypedExpr, Fault> {
+    fn call(&self, of: &IdedExpr, call: &CallExpr) -> Result<TypedExpr, ConditionError> {
         let name = call.func_name.as_str();
         if let Some(target) = &call.target {
             return self.method(of, target, name, &call.args);
@@ -252,7 +260,10 @@ impl ConditionParser<'_> {
                     other => {
                         let fault =
                             self.fault(list, format!("`in` requires a list, not {}", other.type_name()));
-                        return Err(Fault { help: Some("write `in [\"a\", \"b\"]`".to_owned()), ..fault });
+                        return Err(ConditionError {
+                            help: Some("write `in [\"a\", \"b\"]`".to_owned()),
+                            ..fault
+                        });
                     }
                 }
             }
@@ -276,18 +287,18 @@ impl ConditionParser<'_> {
     }
 
     /// Creates the error of a call: the parser reports the position of the bracket, but users expect that of the name.
-    fn call_fault(&self, of: &IdedExpr, name: &str, message: impl Into<String>) -> Fault {
+    fn call_fault(&self, of: &IdedExpr, name: &str, message: impl Into<String>) -> ConditionError {
         let fault = self.fault(of, message);
         let length = name.chars().count();
-        match fault.at.checked_sub(length) {
+        match fault.start.checked_sub(length) {
             Some(at) if self.text.chars().skip(at).take(length).eq(name.chars()) => {
-                Fault { at, length, ..fault }
+                ConditionError { start: at, length, ..fault }
             }
             _ => fault,
         }
     }
 
-    fn unknown_call(&self, of: &IdedExpr, name: &str) -> Fault {
+    fn unknown_call(&self, of: &IdedExpr, name: &str) -> ConditionError {
         if FUNCTIONS.contains(&name) {
             let takes = if matches!(name, "env" | "defined") { "one name" } else { "one glob or more" };
             return self.call_fault(of, name, format!("`{name}` takes {takes}"));
@@ -304,7 +315,10 @@ impl ConditionParser<'_> {
                 None => format!("the functions are {}", FUNCTIONS.join(", ")),
             }
         };
-        Fault { help: Some(help), ..self.call_fault(of, name, format!("unknown function {}", quoted(name))) }
+        ConditionError {
+            help: Some(help),
+            ..self.call_fault(of, name, format!("unknown function {}", quoted(name)))
+        }
     }
 
     fn method(
@@ -313,14 +327,14 @@ impl ConditionParser<'_> {
         target: &IdedExpr,
         name: &str,
         arguments: &[IdedExpr],
-    ) -> Result<TypedExpr, Fault> {
+    ) -> Result<TypedExpr, ConditionError> {
         if !METHODS.contains(&name) {
             let help = match suggest::nearest(name, METHODS) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the methods of a string are {}", METHODS.join(", ")),
             };
             let fault = self.call_fault(of, name, format!("a string has no method {}", quoted(name)));
-            return Err(Fault { help: Some(help), ..fault });
+            return Err(ConditionError { help: Some(help), ..fault });
         }
         let text = self.text(target)?;
         let test = match (name, arguments) {
@@ -330,7 +344,7 @@ impl ConditionParser<'_> {
             ("endsWith", [affix]) => Predicate::EndsWith(text, self.text(affix)?),
             ("contains", [part]) => Predicate::Contains(text, self.text(part)?),
             ("matches", [written]) => match self.text(written)? {
-                Value::Literal(literal) => match pattern(&literal) {
+                Value::Literal(literal) => match compile_pattern(&literal) {
                     Ok(pattern) => Predicate::Matches(text, pattern),
                     Err(why) => {
                         return Err(self.fault(written, format!("this is not a regular expression: {why}")));
@@ -346,7 +360,7 @@ impl ConditionParser<'_> {
         Ok(TypedExpr::Predicate(test))
     }
 
-    fn equal(&self, of: &IdedExpr, left: &IdedExpr, right: &IdedExpr) -> Result<Predicate, Fault> {
+    fn equal(&self, of: &IdedExpr, left: &IdedExpr, right: &IdedExpr) -> Result<Predicate, ConditionError> {
         match (self.expression(left)?, self.expression(right)?) {
             (TypedExpr::Predicate(a), TypedExpr::Predicate(b)) => {
                 if comparison_depth(&a) >= MAX_DEPTH {
@@ -365,13 +379,13 @@ impl ConditionParser<'_> {
                 let message = format!("{} and {} are never equal", a.type_name(), b.type_name());
                 let fault = self.fault(of, message);
                 let is_list = matches!(a, TypedExpr::List(_)) || matches!(b, TypedExpr::List(_));
-                Err(Fault { help: is_list.then(|| "use `in` to search a list".to_owned()), ..fault })
+                Err(ConditionError { help: is_list.then(|| "use `in` to search a list".to_owned()), ..fault })
             }
         }
     }
 
     /// A condition on an event that does not exist would never hold.
-    fn check_event(&self, at: &IdedExpr, value: &Value, other: &Value) -> Result<(), Fault> {
+    fn check_event(&self, at: &IdedExpr, value: &Value, other: &Value) -> Result<(), ConditionError> {
         let (Value::Fact(Fact::Event), Value::Literal(event)) = (value, other) else { return Ok(()) };
         if EVENTS.contains(&event.as_str()) {
             return Ok(());
@@ -381,7 +395,7 @@ impl ConditionParser<'_> {
             (_, Some(near)) => format!("did you mean `{near}`?"),
             _ => format!("the events are {}", EVENTS.join(", ")),
         };
-        Err(Fault { help: Some(help), ..self.fault(at, format!("unknown event {}", quoted(event))) })
+        Err(ConditionError { help: Some(help), ..self.fault(at, format!("unknown event {}", quoted(event))) })
     }
 
     fn choice(
@@ -390,7 +404,7 @@ impl ConditionParser<'_> {
         test: &IdedExpr,
         then: &IdedExpr,
         other: &IdedExpr,
-    ) -> Result<TypedExpr, Fault> {
+    ) -> Result<TypedExpr, ConditionError> {
         let test = Box::new(self.predicate(test)?);
         match (self.expression(then)?, self.expression(other)?) {
             (TypedExpr::Predicate(a), TypedExpr::Predicate(b)) => {
@@ -410,7 +424,7 @@ impl ConditionParser<'_> {
         }
     }
 
-    fn globs(&self, of: &[IdedExpr]) -> Result<Vec<String>, Fault> {
+    fn globs(&self, of: &[IdedExpr]) -> Result<Vec<String>, ConditionError> {
         let read = |one: &IdedExpr| match self.text(one)? {
             Value::Literal(text) if glob(&text).is_ok() && !text.is_empty() => Ok(text),
             Value::Literal(text) => Err(self.fault(one, format!("{} is not a glob", quoted(&text)))),

@@ -19,7 +19,7 @@ pub struct Paths<'a> {
 impl<'a> Paths<'a> {
     /// Creates the paths of `facts`.
     #[must_use]
-    pub fn of(facts: &'a Facts) -> Self {
+    pub fn new(facts: &'a Facts) -> Self {
         Self { facts, matches: RefCell::default() }
     }
 

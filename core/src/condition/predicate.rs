@@ -28,7 +28,7 @@ pub struct Context<'a> {
 }
 
 /// Compiles a pattern of bounded size.
-pub(crate) fn pattern(text: &str) -> Result<Regex, String> {
+pub(crate) fn compile_pattern(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text).size_limit(MAX_PATTERN_SIZE).dfa_size_limit(MAX_PATTERN_SIZE).build().map_err(
         |error| {
             match error {
@@ -137,7 +137,7 @@ impl Predicate {
             Self::Matches(text, pattern) => pattern.is_match(&text.text(context)?),
             Self::MatchesValue(text, value) => {
                 let written = value.text(context)?;
-                let pattern = pattern(&written)
+                let pattern = compile_pattern(&written)
                     .map_err(|why| format!("`{}` is not a pattern: {why}", truncate(&written)))?;
                 pattern.is_match(&text.text(context)?)
             }

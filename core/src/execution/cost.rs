@@ -33,7 +33,7 @@ pub struct Usage {
 impl Usage {
     /// Whether nothing was used.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }

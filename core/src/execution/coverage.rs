@@ -29,12 +29,12 @@ impl CoveragePattern {
         if text.len() > MAX_PATTERN_LEN {
             return Err(format!("it has more than {MAX_PATTERN_LEN} bytes"));
         }
-        condition::pattern(text).map(Self)
+        condition::compile_pattern(text).map(Self)
     }
 
     /// Returns the coverage in percent that a line reports, if any.
     #[must_use]
-    pub fn in_line(&self, line: &str) -> Option<f64> {
+    pub fn find_in_line(&self, line: &str) -> Option<f64> {
         let last = self.0.captures_iter(line).last()?;
         let group = last.iter().skip(1).flatten().next();
         let found = group.or_else(|| last.get(0))?;
@@ -45,7 +45,7 @@ impl CoveragePattern {
 
 /// Finds the coverage in a stream of output, independently of its division into chunks, in bounded memory.
 #[derive(Debug)]
-pub struct Finder {
+pub struct CoverageFinder {
     pattern: CoveragePattern,
     line: Vec<u8>,
     state: EscapeState,
@@ -66,7 +66,7 @@ enum EscapeState {
     ControlStringEscape,
 }
 
-impl Finder {
+impl CoverageFinder {
     /// Creates a finder for `pattern`.
     #[must_use]
     pub const fn new(pattern: CoveragePattern) -> Self {
@@ -105,7 +105,7 @@ impl Finder {
 
     fn end_line(&mut self) {
         if !self.line.is_empty() {
-            if let Some(share) = self.pattern.in_line(&String::from_utf8_lossy(&self.line)) {
+            if let Some(share) = self.pattern.find_in_line(&String::from_utf8_lossy(&self.line)) {
                 self.found = Some(share);
             }
             self.line.clear();
@@ -123,11 +123,11 @@ impl Finder {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{CoveragePattern, Finder, MAX_LINE_LEN};
+    use super::{CoverageFinder, CoveragePattern, MAX_LINE_LEN};
     use proptest::prelude::*;
 
     fn found(pattern: &str, chunks: &[&[u8]]) -> Option<f64> {
-        let mut finder = Finder::new(CoveragePattern::new(pattern).unwrap());
+        let mut finder = CoverageFinder::new(CoveragePattern::new(pattern).unwrap());
         for chunk in chunks {
             finder.push(chunk);
         }
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn coverage_line_memory_is_bounded() {
-        let mut finder = Finder::new(CoveragePattern::new("(\\d+)%").unwrap());
+        let mut finder = CoverageFinder::new(CoveragePattern::new("(\\d+)%").unwrap());
         finder.push(b"5%");
         for _ in 0..1_000 {
             finder.push(&[b'x'; 1_000]);

@@ -6,6 +6,7 @@ mod request;
 
 pub use report::{
     DiscoveryReply, DiscoveryReport, MAX_CHANGED_PATHS, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES,
-    MAX_FILES_BYTES, MAX_PATH_LEN, MAX_PATHS_BYTES, MOST_FILES, PIPELINE_NAME, PipelineFile, ReportError,
+    MAX_FILES_BYTES, MAX_PATH_LEN, MAX_PATHS_BYTES, MAX_PIPELINE_FILES, PIPELINE_NAME, PipelineFile,
+    ReportError,
 };
 pub use request::Discovery;

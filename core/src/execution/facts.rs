@@ -75,7 +75,7 @@ pub struct PullRequest {
 impl Facts {
     /// Creates facts with only these variables.
     #[must_use]
-    pub fn of_variables(variables: IndexMap<String, String>) -> Self {
+    pub fn with_variables(variables: IndexMap<String, String>) -> Self {
         Self { variables, ..Self::default() }
     }
 

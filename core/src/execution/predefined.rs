@@ -60,19 +60,19 @@ pub const JOB_VARIABLES: [&str; 17] = [
 
 /// Whether conditions and references may use `name`.
 #[must_use]
-pub fn is_of_execution(name: &str) -> bool {
+pub fn is_execution_variable(name: &str) -> bool {
     EXECUTION_VARIABLES.contains(&name)
 }
 
 /// Whether `name` is predefined for jobs.
 #[must_use]
 pub fn is_predefined(name: &str) -> bool {
-    is_of_execution(name) || JOB_VARIABLES.contains(&name)
+    is_execution_variable(name) || JOB_VARIABLES.contains(&name)
 }
 
 /// Returns the variables of an execution of `pipeline` that are known before it is planned.
 #[must_use]
-pub fn of_execution(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {
+pub fn execution_variables(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {
     let mut all = IndexMap::new();
     let mut set = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -145,8 +145,8 @@ pub struct JobContext<'a> {
 
 /// Returns all predefined variables of a job.
 #[must_use]
-pub fn of_job(job: &JobContext<'_>) -> IndexMap<String, String> {
-    let mut all = of_execution(job.facts, job.pipeline);
+pub fn job_variables(job: &JobContext<'_>) -> IndexMap<String, String> {
+    let mut all = execution_variables(job.facts, job.pipeline);
     let mut set = |name: &str, value: &str| {
         all.insert(name.to_owned(), value.to_owned());
     };
@@ -213,7 +213,9 @@ pub fn slug(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{EXECUTION_VARIABLES, JOB_VARIABLES, JobContext, of_execution, of_job, project, slug};
+    use super::{
+        EXECUTION_VARIABLES, JOB_VARIABLES, JobContext, execution_variables, job_variables, project, slug,
+    };
     use crate::execution::facts::Trigger;
     use crate::execution::facts::{Facts, PullRequest};
 
@@ -229,18 +231,19 @@ mod tests {
 
     #[test]
     fn branch_tag_and_merge_request_variables_match_gitlab() {
-        let branch = of_execution(&on_branch(), "ci");
+        let branch = execution_variables(&on_branch(), "ci");
         assert_eq!(branch["CI_COMMIT_BRANCH"], "Feature/Log-In");
         assert_eq!(branch["CI_COMMIT_REF_SLUG"], "feature-log-in");
         assert_eq!(branch["CI_COMMIT_SHORT_SHA"], "01234567");
         assert_eq!(branch["CI_PIPELINE_SOURCE"], "push");
         assert!(!branch.contains_key("CI_COMMIT_TAG") && !branch.contains_key("CI_MERGE_REQUEST_IID"));
-        let tag = of_execution(&Facts { branch: None, tag: Some("v1.2".to_owned()), ..on_branch() }, "ci");
+        let tag =
+            execution_variables(&Facts { branch: None, tag: Some("v1.2".to_owned()), ..on_branch() }, "ci");
         assert_eq!((tag["CI_COMMIT_TAG"].as_str(), tag["CI_COMMIT_REF_SLUG"].as_str()), ("v1.2", "v1-2"));
         assert!(!tag.contains_key("CI_COMMIT_BRANCH"));
         let request = PullRequest { number: 7, target_branch: "main".to_owned(), ..PullRequest::default() };
         let facts = Facts { trigger: Trigger::PullRequest, pull_request: Some(request), ..on_branch() };
-        let request = of_execution(&facts, "ci");
+        let request = execution_variables(&facts, "ci");
         assert_eq!(request["CI_MERGE_REQUEST_IID"], "7");
         assert_eq!(request["CI_PIPELINE_SOURCE"], "merge_request_event");
         assert!(!request.contains_key("CI_COMMIT_BRANCH"));
@@ -262,7 +265,7 @@ mod tests {
             environment: Some(("review/x", Some("https://x.example.org"))),
             attempt: 1,
         };
-        let all = of_job(&job);
+        let all = job_variables(&job);
         for name in JOB_VARIABLES {
             assert!(all.contains_key(name), "{name}");
         }

@@ -97,14 +97,14 @@ pub fn report(view: &ExecutionView, filter: &JobFilter, now: Timestamp) -> Repor
 
 /// Whether `name` is the name of this job, with or without its matrix values.
 #[must_use]
-pub fn is_named(job: &JobView, name: &str) -> bool {
+pub fn has_name(job: &JobView, name: &str) -> bool {
     job.job_name == name
         || job.job_name.strip_prefix(name).is_some_and(|rest| rest.starts_with(" [") && rest.ends_with(']'))
 }
 
 fn matches_filter(job: &JobView, filter: &JobFilter) -> bool {
     filter.stage.as_ref().is_none_or(|stage| *stage == job.stage)
-        && filter.job.as_ref().is_none_or(|name| is_named(job, name))
+        && filter.job.as_ref().is_none_or(|name| has_name(job, name))
 }
 
 fn job_row(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobRow {

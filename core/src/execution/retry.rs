@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Maximum number of attempts that are lost to infrastructure failures, independent of the job's `retry`.
 pub const MAX_INFRASTRUCTURE_ATTEMPTS: u32 = 3;
 /// Number of consecutive give-backs after which the job is delayed, each time longer.
-pub const IMMEDIATE_GIVE_BACKS: u32 = 3;
+pub const MAX_IMMEDIATE_GIVE_BACKS: u32 = 3;
 /// Delay before the second attempt, in milliseconds; it doubles with each further one.
 const INITIAL_BACKOFF_MS: u64 = 2_000;
 const MAX_BACKOFF_MS: u64 = 60_000;
@@ -26,7 +26,7 @@ pub struct RetryFor {
 impl RetryFor {
     /// Whether it applies to every failure.
     #[must_use]
-    pub fn is_any(&self) -> bool {
+    pub fn matches_all(&self) -> bool {
         self.kinds.is_empty() && self.exit_codes.is_empty()
     }
 
@@ -40,7 +40,7 @@ impl RetryFor {
             // These are retried anyway; `retry` adds attempts only if the kind is named.
             return self.kinds.contains(&kind);
         }
-        kind.is_retryable() && (self.is_any() || self.kinds.contains(&kind))
+        kind.is_retryable() && (self.matches_all() || self.kinds.contains(&kind))
     }
 }
 
@@ -49,7 +49,7 @@ impl RetryFor {
 ///
 /// "Equal jitter" of M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[must_use]
-pub fn pause_ms(tries: u32, seed: u64) -> u64 {
+pub fn backoff_ms(tries: u32, seed: u64) -> u64 {
     let times = 1_u64.checked_shl(tries.saturating_sub(1)).unwrap_or(u64::MAX);
     let delay = INITIAL_BACKOFF_MS.saturating_mul(times).min(MAX_BACKOFF_MS);
     delay - mix(seed ^ u64::from(tries)) % (delay / 2 + 1)
@@ -65,7 +65,7 @@ const fn mix(seed: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_BACKOFF_MS, RetryFor, pause_ms};
+    use super::{MAX_BACKOFF_MS, RetryFor, backoff_ms};
     use crate::execution::failure::FailureKind;
 
     #[test]
@@ -74,7 +74,7 @@ mod tests {
             let full = 2_000_u64.saturating_mul(1 << tries.min(10_u32).saturating_sub(1)).min(MAX_BACKOFF_MS);
             let mut seen = std::collections::HashSet::new();
             for seed in 0..100 {
-                let delay = pause_ms(tries, seed);
+                let delay = backoff_ms(tries, seed);
                 assert!((full / 2..=full).contains(&delay), "{tries} {seed}: {delay}");
                 seen.insert(delay);
             }

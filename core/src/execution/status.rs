@@ -49,7 +49,7 @@ impl ExecutionStatus {
 
     /// Whether the transition from `self` to `next` exists.
     #[must_use]
-    pub const fn allows(self, next: Self) -> bool {
+    pub const fn can_become(self, next: Self) -> bool {
         match self {
             Self::Pending => !matches!(next, Self::Pending),
             Self::Running => next.is_terminal(),
@@ -59,7 +59,7 @@ impl ExecutionStatus {
 
     /// Returns the name in the API, in capitals.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
             Self::Running => "RUNNING",
@@ -91,7 +91,7 @@ impl JobStatus {
     /// Whether the transition from `self` to `next` exists. `Running` to `Queued` is the only step back: the lease
     /// expired, or the worker gave the job back.
     #[must_use]
-    pub const fn allows(self, next: Self) -> bool {
+    pub const fn can_become(self, next: Self) -> bool {
         match self {
             Self::Pending => matches!(next, Self::Queued | Self::Skipped | Self::Canceled),
             Self::Queued => matches!(next, Self::Running | Self::Canceled | Self::Failed),
@@ -104,7 +104,7 @@ impl JobStatus {
 
     /// Returns the name in the API, in capitals.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
             Self::Queued => "QUEUED",
@@ -119,13 +119,13 @@ impl JobStatus {
 
 impl fmt::Display for ExecutionStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Display for JobStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     fn terminal_status_never_changes() {
         for from in JobStatus::ALL.into_iter().filter(|s| s.is_terminal()) {
             for to in JobStatus::ALL {
-                assert!(!from.allows(to), "{from} to {to}");
+                assert!(!from.can_become(to), "{from} to {to}");
             }
         }
     }
@@ -147,7 +147,7 @@ mod tests {
         let rank = |s| JobStatus::ALL.iter().position(|x| *x == s);
         for from in JobStatus::ALL {
             for to in JobStatus::ALL {
-                if from.allows(to) && rank(to) < rank(from) {
+                if from.can_become(to) && rank(to) < rank(from) {
                     assert_eq!((from, to), (JobStatus::Running, JobStatus::Queued));
                 }
             }

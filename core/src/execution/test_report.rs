@@ -10,7 +10,7 @@ use std::{collections::HashSet, fmt, ops::AddAssign};
 /// Maximum number of failed and of flaky test cases in a report.
 pub const MAX_CASES: usize = 250;
 /// Maximum total length in bytes of their texts; with the digests, a report stays within a document (256 KiB).
-pub const MOST_TEXT: usize = 60 << 10;
+pub const MAX_CASE_TEXT_BYTES: usize = 60 << 10;
 /// Maximum number of passed test cases that are remembered.
 pub const MAX_PASSED: usize = 10_000;
 /// Number of hex digits of the digest of a passed test case.
@@ -153,7 +153,7 @@ impl TestReport {
     }
 
     fn has_room(&self, cases: usize, next: &TestCase) -> bool {
-        cases < MAX_CASES && self.bytes() + next.bytes() <= MOST_TEXT
+        cases < MAX_CASES && self.bytes() + next.bytes() <= MAX_CASE_TEXT_BYTES
     }
 
     /// Total length of its test cases' texts in bytes.
@@ -181,7 +181,7 @@ fn digest(suite: &str, name: &str) -> String {
 /// Combines the results of a job's `attempts`: those of the last one, with the tests marked as flaky that failed in one
 /// attempt and passed in a later one.
 #[must_use]
-pub fn across(attempts: &[TestReport]) -> Option<TestReport> {
+pub fn combine_attempts(attempts: &[TestReport]) -> Option<TestReport> {
     let mut last = attempts.last()?.clone();
     for (position, earlier) in attempts.iter().enumerate() {
         let later = attempts.iter().skip(position + 1);
@@ -257,7 +257,9 @@ impl ExecutionTests {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{ExecutionTests, JobTests, MAX_CASES, MAX_PASSED, TestCase, TestCounts, TestReport, across};
+    use super::{
+        ExecutionTests, JobTests, MAX_CASES, MAX_PASSED, TestCase, TestCounts, TestReport, combine_attempts,
+    };
     use crate::ids::JobId;
 
     fn case(name: &str) -> TestCase {
@@ -292,19 +294,19 @@ mod tests {
             (vec![report(&["a"], &["a"])], vec![]),
         ] {
             let last = attempts.last().unwrap().clone();
-            let found = across(&attempts).unwrap();
+            let found = combine_attempts(&attempts).unwrap();
             assert_eq!(names(&found.flaky), flaky, "{attempts:?}");
             assert_eq!(found.counts.flaky, flaky.len() as u64);
             assert_eq!((names(&found.failed), found.passed.as_str()), (names(&last.failed), ""));
         }
-        assert_eq!(across(&[]), None);
+        assert_eq!(combine_attempts(&[]), None);
     }
 
     #[test]
     fn coverage_is_that_of_last_attempt() {
         let of = |coverage| TestReport { coverage, ..report(&[], &["a"]) };
-        assert_eq!(across(&[of(Some(50.0)), of(Some(60.0))]).unwrap().coverage, Some(60.0));
-        assert_eq!(across(&[of(Some(50.0)), of(None)]).unwrap().coverage, None);
+        assert_eq!(combine_attempts(&[of(Some(50.0)), of(Some(60.0))]).unwrap().coverage, Some(60.0));
+        assert_eq!(combine_attempts(&[of(Some(50.0)), of(None)]).unwrap().coverage, None);
         let before: TestReport =
             serde_json::from_value(serde_json::json!({ "counts": of(None).counts })).unwrap();
         assert_eq!(before.coverage, None);
@@ -316,7 +318,7 @@ mod tests {
         let mut last = report(&[], &["a"]);
         last.counts.flaky = 1;
         last.add_flaky(case("a"));
-        assert_eq!(across(&[report(&["a"], &[]), last]).unwrap().counts.flaky, 1);
+        assert_eq!(combine_attempts(&[report(&["a"], &[]), last]).unwrap().counts.flaky, 1);
     }
 
     #[test]

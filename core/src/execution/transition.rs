@@ -3,7 +3,7 @@
 use crate::execution::{
     attempt::{AttemptEnd, AttemptView, StepView},
     failure::{FailureKind, FailureReason},
-    retry::{IMMEDIATE_GIVE_BACKS, MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor, pause_ms},
+    retry::{MAX_IMMEDIATE_GIVE_BACKS, MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor, backoff_ms},
     status::JobStatus,
 };
 use crate::{guarded, guarded_by_all, ids::LeaseToken, time::Timestamp};
@@ -142,7 +142,7 @@ pub enum JobEvent {
 
 /// Why an event does not apply to a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TransitionError {
     /// The job has another lease or none: the reporter has lost the job.
     #[error(
         "the lease is no longer valid: the job has ended, was canceled, or is assigned to another worker"
@@ -160,25 +160,25 @@ impl Lease {
     /// Whether `token` is the token of this lease.
     #[must_use]
     pub fn is_held_by(&self, token: LeaseToken) -> bool {
-        guarded!(ReportNeedsLease, self.token.is_same(token))
+        guarded!(ReportNeedsLease, self.token.constant_time_eq(token))
     }
 
     /// Whether it has expired.
     #[must_use]
-    pub fn has_run_out(&self, now: Timestamp) -> bool {
+    pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at <= now
     }
 
     /// Returns the remaining milliseconds at `now`.
     #[must_use]
-    pub fn left_ms(&self, now: Timestamp) -> u64 {
+    pub fn remaining_ms(&self, now: Timestamp) -> u64 {
         self.expires_at.since_ms(now)
     }
 
     /// Whether a report without news renews it: during the first third of `ttl_ms` the lease is not rewritten.
     #[must_use]
     pub fn is_renewal_due(&self, ttl_ms: u64, now: Timestamp) -> bool {
-        self.left_ms(now) <= ttl_ms / 3 * 2
+        self.remaining_ms(now) <= ttl_ms / 3 * 2
     }
 }
 
@@ -212,13 +212,13 @@ impl Default for JobState {
 impl JobState {
     /// Whether `token` is the valid lease.
     #[must_use]
-    pub fn holds(&self, token: LeaseToken) -> bool {
+    pub fn is_leased_to(&self, token: LeaseToken) -> bool {
         self.lease.as_ref().is_some_and(|lease| lease.is_held_by(token))
     }
 
     /// Returns how many of its last attempts were given back consecutively.
     #[must_use]
-    pub fn give_backs_in_a_row(&self) -> u32 {
+    pub fn consecutive_give_backs(&self) -> u32 {
         let last = self.attempts.iter().rev().take_while(|attempt| is_give_back(attempt));
         u32::try_from(last.count()).unwrap_or(u32::MAX)
     }
@@ -240,7 +240,7 @@ impl JobState {
 
     /// Whether dependents of this job may run.
     #[must_use]
-    pub fn counts_as_ok(&self, allowed: AllowFailureRules<'_>) -> bool {
+    pub fn releases_dependents(&self, allowed: AllowFailureRules<'_>) -> bool {
         let not_approved =
             self.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved);
         self.status == JobStatus::Success || (self.is_tolerated(allowed) && !not_approved)
@@ -248,17 +248,17 @@ impl JobState {
 }
 
 /// Returns the state after `event`; what the event does not concern is unchanged.
-pub fn step(
+pub fn next_state(
     state: &JobState,
     rules: JobRules<'_>,
     event: JobEvent,
     now: Timestamp,
-) -> Result<JobState, Refusal> {
+) -> Result<JobState, TransitionError> {
     let mut next = state.clone();
     match event {
         JobEvent::Release(blocked) => {
             if !guarded!(ReleaseOnlyPending, state.status == JobStatus::Pending) {
-                return Err(Refusal::Status(state.status));
+                return Err(TransitionError::Status(state.status));
             }
             if let Some(reason) = blocked {
                 next.failure = Some(reason);
@@ -271,7 +271,7 @@ pub fn step(
         }
         JobEvent::Claim { token, worker, ttl_ms } => {
             if !guarded!(ClaimOnlyQueued, state.status == JobStatus::Queued) {
-                return Err(Refusal::Status(state.status));
+                return Err(TransitionError::Status(state.status));
             }
             next.status = JobStatus::Running;
             next.attempt += 1;
@@ -303,8 +303,8 @@ pub fn step(
         }
         JobEvent::LeaseExpired => match &state.lease {
             Some(lease) => {
-                if !guarded!(ExpireOnlyRunOut, lease.has_run_out(now)) {
-                    return Err(Refusal::LeaseValid);
+                if !guarded!(ExpireOnlyPastExpiry, lease.is_expired(now)) {
+                    return Err(TransitionError::LeaseValid);
                 }
                 let message = format!(
                     "worker `{}` stopped reporting during attempt {}: it was killed, disconnected, or its machine was lost",
@@ -318,11 +318,11 @@ pub fn step(
                     now,
                 );
             }
-            None => return Err(Refusal::Status(state.status)),
+            None => return Err(TransitionError::Status(state.status)),
         },
         JobEvent::Undeliverable => {
-            if !guarded!(GiveUpOnlyQueued, state.status == JobStatus::Queued) {
-                return Err(Refusal::Status(state.status));
+            if !guarded!(UndeliverableOnlyQueued, state.status == JobStatus::Queued) {
+                return Err(TransitionError::Status(state.status));
             }
             next.status = JobStatus::Failed;
             next.ended_at = Some(now);
@@ -332,7 +332,9 @@ pub fn step(
             ));
         }
         JobEvent::Cancel => match state.status {
-            JobStatus::Running if state.cancel_requested => return Err(Refusal::Status(state.status)),
+            JobStatus::Running if state.cancel_requested => {
+                return Err(TransitionError::Status(state.status));
+            }
             JobStatus::Running => {
                 next.cancel_requested = true;
                 if let Some(lease) = &mut next.lease {
@@ -345,10 +347,10 @@ pub fn step(
                 next.ended_at = Some(now);
                 next.failure = Some(canceled());
             }
-            _ => return Err(Refusal::Status(state.status)),
+            _ => return Err(TransitionError::Status(state.status)),
         },
     }
-    debug_assert!(guarded_by_all!(next.status == state.status || state.status.allows(next.status)));
+    debug_assert!(guarded_by_all!(next.status == state.status || state.status.can_become(next.status)));
     Ok(next)
 }
 
@@ -393,21 +395,21 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
 /// Counts a failed attempt. Returns whether the job is retried, and the delay in milliseconds.
 fn count_failure(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (bool, u64) {
     if kind == FailureKind::GivenBack {
-        let excess = next.give_backs_in_a_row().saturating_add(1).saturating_sub(IMMEDIATE_GIVE_BACKS);
-        return (true, if excess == 0 { 0 } else { pause_ms(excess, rules.seed) });
+        let excess = next.consecutive_give_backs().saturating_add(1).saturating_sub(MAX_IMMEDIATE_GIVE_BACKS);
+        return (true, if excess == 0 { 0 } else { backoff_ms(excess, rules.seed) });
     }
     if kind.is_infrastructure() {
         next.infrastructure_tries += 1;
-        if guarded!(LossesEnd, next.infrastructure_tries < MAX_INFRASTRUCTURE_ATTEMPTS) {
-            return (true, pause_ms(next.infrastructure_tries, rules.seed));
+        if guarded!(LossesAreLimited, next.infrastructure_tries < MAX_INFRASTRUCTURE_ATTEMPTS) {
+            return (true, backoff_ms(next.infrastructure_tries, rules.seed));
         }
     }
     if !rules.retry_for.matches(kind, next.exit_code) {
         return (false, 0);
     }
     next.failed_tries += 1;
-    let pause = if kind.is_infrastructure() { pause_ms(next.infrastructure_tries, rules.seed) } else { 0 };
-    (guarded!(RetriesEnd, next.failed_tries <= rules.retry), pause)
+    let pause = if kind.is_infrastructure() { backoff_ms(next.infrastructure_tries, rules.seed) } else { 0 };
+    (guarded!(RetriesAreLimited, next.failed_tries <= rules.retry), pause)
 }
 
 fn is_give_back(attempt: &AttemptView) -> bool {
@@ -427,9 +429,9 @@ fn canceled() -> FailureReason {
     FailureReason::new(FailureKind::Canceled, "canceled on request")
 }
 
-fn lease_held_by(state: &mut JobState, token: LeaseToken) -> Result<&mut Lease, Refusal> {
+fn lease_held_by(state: &mut JobState, token: LeaseToken) -> Result<&mut Lease, TransitionError> {
     // A lease exists only while the job runs.
-    state.lease.as_mut().filter(|lease| lease.is_held_by(token)).ok_or(Refusal::LeaseLost)
+    state.lease.as_mut().filter(|lease| lease.is_held_by(token)).ok_or(TransitionError::LeaseLost)
 }
 
 fn after(now: Timestamp, ms: u64) -> Timestamp {

@@ -1,6 +1,6 @@
 //! Ids of uploaded sources.
 
-use crate::repository::canonical;
+use crate::repository::canonical_name;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
@@ -29,7 +29,7 @@ impl UploadId {
 
     /// Whether it was created for this repository.
     #[must_use]
-    pub fn is_of(&self, repo: &str) -> bool {
+    pub fn belongs_to(&self, repo: &str) -> bool {
         self.0[..REPOSITORY_HASH_LEN] == repository_digits(repo)
     }
 
@@ -64,7 +64,7 @@ impl fmt::Display for UploadId {
 }
 
 fn repository_digits(repo: &str) -> String {
-    let hash = Sha256::digest(format!("upload\n{}", canonical(repo)));
+    let hash = Sha256::digest(format!("upload\n{}", canonical_name(repo)));
     HEXLOWER.encode(&hash[..REPOSITORY_HASH_LEN / 2])
 }
 
@@ -76,7 +76,10 @@ mod tests {
     #[test]
     fn upload_belongs_to_one_repository() {
         let id = UploadId::new("https://git.example.org/team/app.git", &"a".repeat(64)).unwrap();
-        assert!(id.is_of("git@git.example.org:team/app") && !id.is_of("https://git.example.org/team/other"));
+        assert!(
+            id.belongs_to("git@git.example.org:team/app")
+                && !id.belongs_to("https://git.example.org/team/other")
+        );
         assert_eq!((id.content(), id.as_str().parse()), ("a".repeat(64).as_str(), Ok(id.clone())));
         for wrong in ["", &"a".repeat(64), &"A".repeat(96), &"a".repeat(97), "../x"] {
             assert!(wrong.parse::<UploadId>().is_err(), "{wrong}");

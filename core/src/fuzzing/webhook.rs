@@ -1,6 +1,6 @@
 //! Properties of the webhook parser for arbitrary bodies.
 
-use crate::repository::webhook::{Event, MAX_EVENTS, ParsedDelivery, Provider, json_of, sign};
+use crate::repository::webhook::{Event, MAX_EVENTS, ParsedDelivery, Provider, json_body, sign};
 
 /// Upper bound of the length of any text in an event, in characters.
 const MAX_TEXT: usize = 300;
@@ -18,15 +18,15 @@ pub fn webhook(bytes: &[u8]) {
     let kind = fields.next();
 
     check_signature_is_required(provider, body);
-    let json = json_of(kind, body);
+    let json = json_body(kind, body);
     assert!(json.len() <= body.len(), "decoding a form does not enlarge the body");
-    let names = provider.repositories(&json);
+    let names = provider.repository_names(&json);
     assert!(names.len() <= 3 && names.iter().all(|name| !name.is_empty()), "{names:?}");
 
     let headers =
         |name: &str| name.ends_with("-event").then_some(event).or((name == "x-event-key").then_some(event));
-    let read = provider.read(&headers, &json);
-    assert_eq!(read, provider.read(&headers, &json), "parsing is deterministic");
+    let read = provider.parse(&headers, &json);
+    assert_eq!(read, provider.parse(&headers, &json), "parsing is deterministic");
     if let Ok(delivery) = read {
         check_bounds(&delivery);
     }

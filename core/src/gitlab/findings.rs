@@ -20,7 +20,8 @@ impl Log {
     pub(crate) fn ignored_at(&mut self, path: &Path, at: Location, what: &str, why: &str) {
         let message = format!("{what} is not supported: {why}");
         self.findings.push(
-            Finding::error("gitlab-key-ignored", FindingLocation::Text(path.clone(), at), message).warning(),
+            Finding::error("gitlab-key-ignored", FindingLocation::Position(path.clone(), at), message)
+                .warning(),
         );
     }
 
@@ -38,14 +39,15 @@ impl Log {
     /// Like [`Self::unsupported`], for something that is not a key.
     pub(crate) fn unsupported_at(&mut self, path: &Path, at: Location, what: &str, why: &str, help: &str) {
         let message = format!("{what} is not supported: {why}");
-        let finding = Finding::error("gitlab-key-refused", FindingLocation::Text(path.clone(), at), message);
+        let finding =
+            Finding::error("gitlab-key-refused", FindingLocation::Position(path.clone(), at), message);
         self.findings.push(if help.is_empty() { finding } else { finding.help(help) });
     }
 
     /// Reports a key that is translated to something with a different meaning.
     pub(crate) fn changed(&mut self, path: &Path, at: Location, message: impl Into<String>) {
         self.findings.push(
-            Finding::error("gitlab-changed", FindingLocation::Text(path.clone(), at), message).warning(),
+            Finding::error("gitlab-changed", FindingLocation::Position(path.clone(), at), message).warning(),
         );
     }
 
@@ -53,7 +55,7 @@ impl Log {
     pub(crate) fn invalid(&mut self, path: &Path, at: Location, message: impl Into<String>) {
         self.findings.push(Finding::error(
             "gitlab-wrong-value",
-            FindingLocation::Text(path.clone(), at),
+            FindingLocation::Position(path.clone(), at),
             message,
         ));
     }
@@ -61,7 +63,8 @@ impl Log {
     /// Like [`Self::invalid`], with a suggestion.
     pub(crate) fn invalid_with_help(&mut self, path: &Path, at: Location, message: String, help: &str) {
         self.findings.push(
-            Finding::error("gitlab-wrong-value", FindingLocation::Text(path.clone(), at), message).help(help),
+            Finding::error("gitlab-wrong-value", FindingLocation::Position(path.clone(), at), message)
+                .help(help),
         );
     }
 
@@ -77,7 +80,7 @@ impl Log {
         let near = crate::text::suggest::nearest(&entry.key, known.iter().copied());
         let finding = Finding::error(
             "gitlab-unknown-key",
-            FindingLocation::Text(path.key(&entry.key), entry.key_location),
+            FindingLocation::Position(path.key(&entry.key), entry.key_location),
             message,
         );
         self.findings.push(finding.maybe_help(near.map(|near| format!("did you mean `{near}`?"))));

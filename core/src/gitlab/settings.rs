@@ -17,7 +17,7 @@ pub struct TranslateOptions {
 impl TranslateOptions {
     /// Returns the options for a repository of this name.
     #[must_use]
-    pub fn of(name: &str) -> Self {
+    pub fn for_pipeline(name: &str) -> Self {
         Self { name: name.to_owned(), default_image: DEFAULT_IMAGE.to_owned(), tags_are_labels: true }
     }
 }

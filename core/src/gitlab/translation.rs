@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::findings::Log;
 use super::settings::TranslateOptions;
 use super::{document, file, output};
-use crate::pipeline::diagnose::{check_size, in_files, place};
+use crate::pipeline::diagnose::{check_size, locate_in_files, to_diagnostic};
 use crate::pipeline::finding::{Finding, Path, keep_first};
 use crate::pipeline::yaml::tree::Node;
 use crate::pipeline::{
@@ -27,11 +27,11 @@ pub fn translate(
     let mut log = Log::default();
     if let Err(diagnostic) = check_size(source.len()) {
         let files = vec![SourceFile { name: name.to_owned(), text: String::new() }];
-        return Err(PipelineErrors { found: vec![*diagnostic], files });
+        return Err(PipelineErrors { diagnostics: vec![*diagnostic], files });
     }
     let (root, files) = document::read(name, source, read, &mut log);
     let rejected =
-        |log: &Log, files: Vec<SourceFile>| PipelineErrors { found: diagnostics(log, &files), files };
+        |log: &Log, files: Vec<SourceFile>| PipelineErrors { diagnostics: diagnostics(log, &files), files };
     let Some(root) = root else {
         if log.findings.is_empty() {
             let finding = Finding::value("empty-file", &Path::default(), "this file holds no pipeline");
@@ -45,7 +45,7 @@ pub fn translate(
     let is_error = |found: &Diagnostic| found.severity == Severity::Error;
     let mut found = diagnostics(&log, &files);
     if found.iter().any(is_error) {
-        return Err(PipelineErrors { found, files });
+        return Err(PipelineErrors { diagnostics: found, files });
     }
     let text = output::write(&native, name, &found);
     let pipeline = match parse_with_warnings(&text) {
@@ -66,7 +66,7 @@ pub fn translate(
         Some(pipeline) if !found.iter().any(is_error) => {
             Ok(PipelineWithSources { parsed: ParsedPipeline { pipeline, warnings: found }, text, files })
         }
-        _ => Err(PipelineErrors { found, files }),
+        _ => Err(PipelineErrors { diagnostics: found, files }),
     }
 }
 
@@ -79,7 +79,7 @@ fn diagnostics(log: &Log, files: &[SourceFile]) -> Vec<Diagnostic> {
     let mut findings = log.findings.clone();
     keep_first(&mut findings);
     let mut found: Vec<Diagnostic> =
-        findings.iter().map(|finding| in_files(files, place(finding, None))).collect();
+        findings.iter().map(|finding| locate_in_files(files, to_diagnostic(finding, None))).collect();
     sort(&mut found);
     found
 }
@@ -117,5 +117,5 @@ fn move_to_job(
     diagnostic.location = job.and_then(|job| root.get(&job.gitlab)).map(|entry| entry.key_location);
     diagnostic.related.clear();
     diagnostic.message = format!("in the native file: {}", diagnostic.message);
-    in_files(files, diagnostic)
+    locate_in_files(files, diagnostic)
 }

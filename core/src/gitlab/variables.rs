@@ -263,7 +263,10 @@ impl Scope {
     fn name(&self, name: &str, out: &mut String) -> Result<(), String> {
         if let Some(text) = self.constants.get(name) {
             out.push_str(text);
-        } else if self.varying.contains(name) || predefined::is_of_execution(name) || name == "CI_JOB_NAME" {
+        } else if self.varying.contains(name)
+            || predefined::is_execution_variable(name)
+            || name == "CI_JOB_NAME"
+        {
             push_reference(name, out);
         } else {
             return Err(name.to_owned());

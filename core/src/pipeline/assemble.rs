@@ -1,7 +1,7 @@
 //! Reads a pipeline file and the files that it includes.
 
-use super::compose::include::{self, Gathered, ReadFile, SourceFile};
-use super::diagnose::{in_files, too_large};
+use super::compose::include::{self, ComposedDocument, ReadFile, SourceFile};
+use super::diagnose::{file_too_large, locate_in_files};
 use super::parse::{ParsedPipeline, check_tree, read_tree};
 use super::yaml::limits::MAX_FILE_BYTES;
 use super::yaml::writer;
@@ -22,7 +22,7 @@ pub struct PipelineWithSources {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineErrors {
     /// Errors and warnings, in the order of the files.
-    pub found: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
     /// The file, and the files that it includes.
     pub files: Vec<SourceFile>,
 }
@@ -31,7 +31,7 @@ impl PipelineErrors {
     /// Renders them for terminals; see [`crate::text::diagnostics::render_human`].
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        render(&self.files, &self.found, color)
+        render(&self.files, &self.diagnostics, color)
     }
 }
 
@@ -60,22 +60,23 @@ pub fn assemble(
     read: &ReadFile<'_>,
 ) -> Result<PipelineWithSources, PipelineErrors> {
     let itself = || vec![SourceFile { name: name.to_owned(), text: source.to_owned() }];
-    let mut tree = read_tree(source).map_err(|found| PipelineErrors { found, files: itself() })?;
+    let mut tree =
+        read_tree(source).map_err(|found| PipelineErrors { diagnostics: found, files: itself() })?;
     if !include::is_used(&tree) {
         return match check_tree(&mut tree) {
             Ok(parsed) => Ok(PipelineWithSources { parsed, text: source.to_owned(), files: itself() }),
-            Err(found) => Err(PipelineErrors { found, files: itself() }),
+            Err(found) => Err(PipelineErrors { diagnostics: found, files: itself() }),
         };
     }
-    let Gathered { files, mut tree } = include::gather(name, source, tree, read);
+    let ComposedDocument { files, mut tree } = include::compose(name, source, tree, read);
     let into_files = |found: Vec<Diagnostic>| -> Vec<Diagnostic> {
-        found.into_iter().map(|one| in_files(&files, one)).collect()
+        found.into_iter().map(|one| locate_in_files(&files, one)).collect()
     };
     let parsed = match check_tree(&mut tree) {
         Ok(ParsedPipeline { pipeline, warnings }) => {
             ParsedPipeline { pipeline, warnings: into_files(warnings) }
         }
-        Err(found) => return Err(PipelineErrors { found: into_files(found), files }),
+        Err(found) => return Err(PipelineErrors { diagnostics: into_files(found), files }),
     };
     let included: Vec<&str> = files.iter().skip(1).map(|file| file.name.as_str()).collect();
     let written = tree.root.as_deref().map(writer::write).unwrap_or_default();
@@ -85,7 +86,7 @@ pub fn assemble(
             "with the files that it includes this pipeline has {} bytes, and {MAX_FILE_BYTES} (1 MiB) is the limit",
             text.len()
         );
-        return Err(PipelineErrors { found: vec![too_large(message)], files });
+        return Err(PipelineErrors { diagnostics: vec![file_too_large(message)], files });
     }
     Ok(PipelineWithSources { parsed, text, files })
 }

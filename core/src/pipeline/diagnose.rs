@@ -3,22 +3,23 @@
 use super::compose::include::SourceFile;
 use super::finding::{Finding, FindingLocation, Path};
 use super::yaml::limits::MAX_FILE_BYTES;
-use super::yaml::tree::{Tree, place_in_file};
+use super::yaml::tree::{Tree, split_file_index};
 use crate::text::diagnostics::{Diagnostic, Location, Related};
 
 /// Converts a finding into a diagnostic, with its position in `tree`.
-pub(crate) fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
+pub(crate) fn to_diagnostic(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
     let locate = |spot: &FindingLocation| -> Option<Location> {
         match spot {
-            FindingLocation::Text(_, location) => Some(*location),
-            FindingLocation::At(path, part) => tree.map(|tree| tree.locate(path, *part)),
-            FindingLocation::Within(path, at, length) => {
+            FindingLocation::Position(_, location) => Some(*location),
+            FindingLocation::Path(path, part) => tree.map(|tree| tree.locate(path, *part)),
+            FindingLocation::TextRange(path, at, length) => {
                 tree.map(|tree| tree.locate_within(path, *at, *length))
             }
         }
     };
-    let (FindingLocation::Text(path, _) | FindingLocation::At(path, _) | FindingLocation::Within(path, ..)) =
-        &finding.spot;
+    let (FindingLocation::Position(path, _)
+    | FindingLocation::Path(path, _)
+    | FindingLocation::TextRange(path, ..)) = &finding.location;
     let related = finding.related.iter().filter_map(|(message, spot)| {
         locate(spot).map(|location| Related { message: message.clone(), location, file: None })
     });
@@ -27,7 +28,7 @@ pub(crate) fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
         code: finding.code.to_owned(),
         message: finding.message.clone(),
         path: path.to_string(),
-        location: locate(&finding.spot),
+        location: locate(&finding.location),
         file: None,
         help: finding.help.clone(),
         related: related.collect(),
@@ -35,15 +36,15 @@ pub(crate) fn place(finding: &Finding, tree: Option<&Tree>) -> Diagnostic {
 }
 
 /// Converts positions in the composed document into positions in one of `files`.
-pub(crate) fn in_files(files: &[SourceFile], mut diagnostic: Diagnostic) -> Diagnostic {
+pub(crate) fn locate_in_files(files: &[SourceFile], mut diagnostic: Diagnostic) -> Diagnostic {
     let name = |file: usize| files.get(file).filter(|_| file > 0).map(|file| file.name.clone());
     if let Some(location) = &mut diagnostic.location {
-        let (file, within) = place_in_file(*location);
+        let (file, within) = split_file_index(*location);
         *location = within;
         diagnostic.file = name(file);
     }
     for related in &mut diagnostic.related {
-        let (file, within) = place_in_file(related.location);
+        let (file, within) = split_file_index(related.location);
         related.location = within;
         related.file = name(file);
     }
@@ -57,12 +58,12 @@ pub(crate) fn check_size(bytes: usize) -> Result<(), Box<Diagnostic>> {
     }
     let message =
         format!("this file has {bytes} bytes, and a pipeline file may have {MAX_FILE_BYTES} (1 MiB)");
-    Err(Box::new(too_large(message)))
+    Err(Box::new(file_too_large(message)))
 }
 
 /// The diagnostic of a pipeline that is too large, alone or with the files that it includes.
-pub(crate) fn too_large(message: String) -> Diagnostic {
+pub(crate) fn file_too_large(message: String) -> Diagnostic {
     let finding = Finding::value("file-too-large", &Path::default(), message)
         .help("keep data and long scripts in files of the repository");
-    place(&finding, None)
+    to_diagnostic(&finding, None)
 }

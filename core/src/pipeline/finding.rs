@@ -28,16 +28,16 @@ struct PathStep {
 impl Path {
     /// The path one mapping key further down.
     pub(crate) fn key(&self, key: &str) -> Self {
-        self.with(Segment::Key(key.into()))
+        self.join(Segment::Key(key.into()))
     }
 
     /// The path one list item further down.
     pub(crate) fn index(&self, index: usize) -> Self {
-        self.with(Segment::Index(index))
+        self.join(Segment::Index(index))
     }
 
     /// The path one step further down.
-    pub(crate) fn with(&self, segment: Segment) -> Self {
+    pub(crate) fn join(&self, segment: Segment) -> Self {
         Self(Some(Rc::new(PathStep { parent: self.clone(), segment })))
     }
 
@@ -107,11 +107,11 @@ impl<'a> Trail<'a> {
     }
 
     /// Converts it into a [`Path`].
-    pub(crate) fn path(&self) -> Path {
+    pub(crate) fn to_path(&self) -> Path {
         match self.0 {
             None => Path::default(),
-            Some((parent, TrailStep::Key(key))) => parent.path().key(key),
-            Some((parent, TrailStep::Index(index))) => parent.path().index(index),
+            Some((parent, TrailStep::Key(key))) => parent.to_path().key(key),
+            Some((parent, TrailStep::Index(index))) => parent.to_path().index(index),
         }
     }
 }
@@ -140,7 +140,7 @@ impl fmt::Display for Path {
 
 /// Which part of a path's entry is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum PathPart {
     /// The key; the value if it is an item of a list.
     Key,
     /// The value.
@@ -151,11 +151,11 @@ pub(crate) enum Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FindingLocation {
     /// At a path, whose position is looked up later.
-    At(Path, Part),
+    Path(Path, PathPart),
     /// Within the text at a path: the first character, counted from 0, and the number of characters.
-    Within(Path, usize, usize),
+    TextRange(Path, usize, usize),
     /// At a known position.
-    Text(Path, Location),
+    Position(Path, Location),
 }
 
 /// An error or a warning.
@@ -164,26 +164,26 @@ pub(crate) struct Finding {
     pub(crate) severity: Severity,
     pub(crate) code: &'static str,
     pub(crate) message: String,
-    pub(crate) spot: FindingLocation,
+    pub(crate) location: FindingLocation,
     pub(crate) help: Option<String>,
     pub(crate) related: Vec<(String, FindingLocation)>,
 }
 
 impl Finding {
     /// Creates an error at `spot`.
-    pub(crate) fn error(code: &'static str, spot: FindingLocation, message: impl Into<String>) -> Self {
+    pub(crate) fn error(code: &'static str, location: FindingLocation, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { severity: Severity::Error, code, message, spot, help: None, related: Vec::new() }
+        Self { severity: Severity::Error, code, message, location, help: None, related: Vec::new() }
     }
 
     /// Creates an error about the value at `path`.
     pub(crate) fn value(code: &'static str, path: &Path, message: impl Into<String>) -> Self {
-        Self::error(code, FindingLocation::At(path.clone(), Part::Value), message)
+        Self::error(code, FindingLocation::Path(path.clone(), PathPart::Value), message)
     }
 
     /// Creates an error about the key at `path`.
     pub(crate) fn key(code: &'static str, path: &Path, message: impl Into<String>) -> Self {
-        Self::error(code, FindingLocation::At(path.clone(), Part::Key), message)
+        Self::error(code, FindingLocation::Path(path.clone(), PathPart::Key), message)
     }
 
     /// Turns it into a warning.
@@ -233,7 +233,7 @@ impl Fault {
     }
 
     /// Converts it into a finding at `path`.
-    pub(crate) fn at(self, path: &Path) -> Finding {
+    pub(crate) fn into_finding(self, path: &Path) -> Finding {
         Finding::value(self.code, path, format!("{} {}", path.label(), self.message)).maybe_help(self.help)
     }
 }

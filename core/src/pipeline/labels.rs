@@ -9,7 +9,7 @@ pub type Labels = BTreeMap<String, String>;
 
 /// Whether a worker with the labels `has` may run a job that requires `demands`. A job without required labels runs anywhere.
 #[must_use]
-pub fn fits(demands: &Labels, has: &Labels) -> bool {
+pub fn matches(demands: &Labels, has: &Labels) -> bool {
     demands.iter().all(|(name, value)| has.get(name) == Some(value))
 }
 
@@ -48,7 +48,7 @@ pub fn parse(text: &str) -> Result<Labels, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{fits, parse, queue_name};
+    use super::{matches, parse, queue_name};
 
     #[test]
     fn worker_needs_every_runs_on_label() {
@@ -61,9 +61,9 @@ mod tests {
             ("gpu=false", false),
             ("gpu=true,x=y", false),
         ] {
-            assert_eq!(fits(&of(demands), &worker), may, "{demands}");
+            assert_eq!(matches(&of(demands), &worker), may, "{demands}");
         }
-        assert!(fits(&of(""), &of("")) && !fits(&of("a=b"), &of("")));
+        assert!(matches(&of(""), &of("")) && !matches(&of("a=b"), &of("")));
     }
 
     #[test]

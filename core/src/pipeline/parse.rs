@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::checks;
 use super::compose::templates;
-use super::diagnose::{check_size, place};
+use super::diagnose::{check_size, to_diagnostic};
 use super::finding::{Finding, Path, Trail, keep_first};
 use super::model::Pipeline;
 use super::raw::field::{Read, Reader};
@@ -40,7 +40,7 @@ pub fn parse_with_warnings(source: &str) -> Result<ParsedPipeline, Vec<Diagnosti
 /// Reads the document of a file.
 pub(crate) fn read_tree(source: &str) -> Result<Tree, Vec<Diagnostic>> {
     check_size(source.len()).map_err(|diagnostic| vec![*diagnostic])?;
-    build(source).map_err(|finding| vec![place(&finding, None)])
+    build(source).map_err(|finding| vec![to_diagnostic(&finding, None)])
 }
 
 /// Merges templates into a document, and returns its pipeline, or all diagnostics.
@@ -56,18 +56,18 @@ pub(crate) fn check_tree(tree: &mut Tree) -> Result<ParsedPipeline, Vec<Diagnost
                 Finding::value("empty-file", &Path::default(), "this file holds no pipeline")
                     .help("`tidemill init` writes a starter file"),
             );
-            return Err(findings.iter().map(|finding| place(finding, Some(tree))).collect());
+            return Err(findings.iter().map(|finding| to_diagnostic(finding, Some(tree))).collect());
         }
     };
     findings.append(&mut reader.findings);
     let pipeline = raw.map(|raw| {
         let (pipeline, mut checked) = checks::pipeline(&raw);
-        findings.append(&mut checked.list);
+        findings.append(&mut checked.findings);
         pipeline
     });
     keep_first(&mut findings);
     let mut diagnostics: Vec<Diagnostic> =
-        findings.iter().map(|finding| place(finding, Some(tree))).collect();
+        findings.iter().map(|finding| to_diagnostic(finding, Some(tree))).collect();
     // An error under an anchor is found once for each alias.
     let mut seen = HashSet::new();
     diagnostics.retain(|d| seen.insert((d.location, d.code.clone(), d.message.clone())));

@@ -34,7 +34,7 @@ pub enum PlanError {
     },
     /// A need is in a later stage.
     #[error("job `{job}` needs `{need}`, which is in a later stage")]
-    LaterStage {
+    NeedInLaterStage {
         /// The job.
         job: String,
         /// Its need.
@@ -69,5 +69,5 @@ pub enum PlanError {
         "no job runs, because conditions (`if` or `rules`) exclude all jobs: {}",
         .0.iter().map(|left| format!("`{}`: {}", left.job, left.why)).collect::<Vec<_>>().join("; ")
     )]
-    AllLeftOut(Vec<ExcludedJob>),
+    AllExcluded(Vec<ExcludedJob>),
 }

@@ -16,17 +16,17 @@ use std::collections::HashMap;
 impl Plan {
     /// Plans `pipeline` without any facts except `overrides`, variables that override the file's.
     pub fn new(pipeline: &Pipeline, overrides: &IndexMap<String, String>) -> Result<Self, PlanError> {
-        Self::of(pipeline, &Facts::of_variables(overrides.clone()))
+        Self::for_facts(pipeline, &Facts::with_variables(overrides.clone()))
     }
 
     /// Plans `pipeline` for an execution with these facts.
-    pub fn of(pipeline: &Pipeline, facts: &Facts) -> Result<Self, PlanError> {
-        Self::of_decisive(pipeline, facts).map(|(plan, _)| plan)
+    pub fn for_facts(pipeline: &Pipeline, facts: &Facts) -> Result<Self, PlanError> {
+        Self::with_decisive_facts(pipeline, facts).map(|(plan, _)| plan)
     }
 
     /// Like [`Self::of`], and also returns the facts without the paths that decided nothing, which give the same plan.
     /// These are recorded, because a commit may have very many paths, but a file only few globs.
-    pub fn of_decisive(pipeline: &Pipeline, facts: &Facts) -> Result<(Self, Facts), PlanError> {
+    pub fn with_decisive_facts(pipeline: &Pipeline, facts: &Facts) -> Result<(Self, Facts), PlanError> {
         let job_count = pipeline
             .jobs
             .iter()
@@ -38,16 +38,17 @@ impl Plan {
         if bytes > MAX_PLAN_BYTES {
             return Err(PlanError::TooLarge(bytes));
         }
-        let selection::Selected { pipeline: selected, left_out, paths } = selection::select(pipeline, facts)?;
+        let selection::Selection { pipeline: selected, excluded: left_out, paths } =
+            selection::select(pipeline, facts)?;
         let pipeline = selected.as_ref();
         if pipeline.jobs.is_empty() && !left_out.is_empty() {
-            return Err(PlanError::AllLeftOut(left_out));
+            return Err(PlanError::AllExcluded(left_out));
         }
         let overrides = &facts.variables;
         let stage_of: HashMap<&str, usize> =
             pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
         let order = order::order(pipeline, &stage_of)?;
-        let predefined = predefined::of_execution(facts, &pipeline.name);
+        let predefined = predefined::execution_variables(facts, &pipeline.name);
         let mut jobs: Vec<PlannedJob> = Vec::new();
         // For each job, by its position in the file: the indices of its variants.
         let mut variants_of: Vec<Vec<u32>> = vec![Vec::new(); pipeline.jobs.len()];
@@ -67,11 +68,11 @@ impl Plan {
                         value
                             .or_else(|| references::builtin(reference, &pipeline.name, &name, facts))
                             .or_else(|| predefined.get(reference).map(String::as_str))
-                            .or_else(|| predefined::is_of_execution(reference).then_some(""))
+                            .or_else(|| predefined::is_execution_variable(reference).then_some(""))
                     })
                 };
                 let image = expand(&job.image);
-                let surroundings = job.surroundings.with_texts(expand);
+                let surroundings = job.surroundings.map_texts(expand);
                 jobs.push(PlannedJob {
                     name,
                     base_name: job.name.clone(),

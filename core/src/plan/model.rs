@@ -67,7 +67,7 @@ pub struct PlannedJob {
     /// Number of additional attempts.
     pub retry: u32,
     /// The failures that `retry` applies to.
-    #[serde(default, skip_serializing_if = "RetryFor::is_any")]
+    #[serde(default, skip_serializing_if = "RetryFor::matches_all")]
     pub retry_for: RetryFor,
     /// Time limit in seconds.
     pub timeout_s: u64,
@@ -99,7 +99,7 @@ pub struct PlannedJob {
 impl PlannedJob {
     /// Whether `name` is its own name, or the name in the file, which its variants share.
     #[must_use]
-    pub fn is_called(&self, name: &str) -> bool {
+    pub fn has_name(&self, name: &str) -> bool {
         self.name == name || self.base_name == name
     }
 

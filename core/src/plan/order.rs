@@ -23,7 +23,7 @@ pub(super) fn order(pipeline: &Pipeline, stage_of: &HashMap<&str, usize>) -> Res
                 .get(need.as_str())
                 .ok_or_else(|| PlanError::UnknownNeed { job: job.name.clone(), need: need.clone() })?;
             if stage_of.get(pipeline.jobs[*need_ix].stage.as_str()).is_some_and(|later| later > stage) {
-                return Err(PlanError::LaterStage { job: job.name.clone(), need: need.clone() });
+                return Err(PlanError::NeedInLaterStage { job: job.name.clone(), need: need.clone() });
             }
             missing[ix] += 1;
             dependents[*need_ix].push(ix);

@@ -13,16 +13,16 @@ use crate::pipeline::{Job, Pipeline, Rule, RuleOutcome};
 
 /// Applies the rules: returns the pipeline with the selected jobs, without needs that refer to excluded jobs, and
 /// without empty stages.
-pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Selected<'a>, PlanError> {
+pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Selection<'a>, PlanError> {
     if pipeline.jobs.iter().all(|job| job.rules.is_empty()) {
-        let paths = Paths::of(facts).decisive();
-        return Ok(Selected { pipeline: Cow::Borrowed(pipeline), left_out: Vec::new(), paths });
+        let paths = Paths::new(facts).decisive();
+        return Ok(Selection { pipeline: Cow::Borrowed(pipeline), excluded: Vec::new(), paths });
     }
     let mut selector = JobSelector {
         pipeline,
         facts,
-        paths: Paths::of(facts),
-        predefined: predefined::of_execution(facts, &pipeline.name),
+        paths: Paths::new(facts),
+        predefined: predefined::execution_variables(facts, &pipeline.name),
         conditions: HashMap::new(),
     };
     let mut jobs = Vec::with_capacity(pipeline.jobs.len());
@@ -53,13 +53,13 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
         timeout_s: pipeline.timeout_s,
         jobs,
     };
-    Ok(Selected { pipeline: Cow::Owned(selected), left_out, paths: selector.paths.decisive() })
+    Ok(Selection { pipeline: Cow::Owned(selected), excluded: left_out, paths: selector.paths.decisive() })
 }
 
 /// The result of a selection.
-pub(super) struct Selected<'a> {
+pub(super) struct Selection<'a> {
     pub(super) pipeline: Cow<'a, Pipeline>,
-    pub(super) left_out: Vec<ExcludedJob>,
+    pub(super) excluded: Vec<ExcludedJob>,
     /// The changed paths and the files that were decisive; see [`Paths::decisive`].
     pub(super) paths: (Option<Vec<String>>, Option<Vec<String>>),
 }

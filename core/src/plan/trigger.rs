@@ -8,42 +8,42 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotTriggered {
     /// Its `on` has no trigger for the event.
-    NotNamed(&'static str),
+    NoTrigger(&'static str),
     /// None of its globs matches the branch, tag or target branch.
-    Name {
+    NameMismatch {
         /// The kind of name, such as `branch`.
         what: &'static str,
         /// The name.
         name: String,
     },
     /// No changed file matches.
-    Paths,
+    NoMatchingPath,
     /// The event starts pipelines only by name.
-    ByHand,
+    ManualEvent,
 }
 
 impl fmt::Display for NotTriggered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotNamed(what) => write!(f, "its `on` has no `{what}`"),
-            Self::Name { what, name } => write!(f, "no glob of its `on` matches the {what} {name}"),
-            Self::Paths => f.write_str("no changed file matches its `paths`"),
-            Self::ByHand => f.write_str("a manual event starts a pipeline only by its name"),
+            Self::NoTrigger(what) => write!(f, "its `on` has no `{what}`"),
+            Self::NameMismatch { what, name } => write!(f, "no glob of its `on` matches the {what} {name}"),
+            Self::NoMatchingPath => f.write_str("no changed file matches its `paths`"),
+            Self::ManualEvent => f.write_str("a manual event starts a pipeline only by its name"),
         }
     }
 }
 
 /// Checks whether `on` starts a pipeline for an event with these facts. `*` in a glob matches within a path segment,
 /// `**` across segments. Unknown changes match; for tags, changes are ignored.
-pub fn starts(on: &Triggers, facts: &Facts) -> Result<(), NotTriggered> {
+pub fn check_triggers(on: &Triggers, facts: &Facts) -> Result<(), NotTriggered> {
     match facts.trigger {
-        Trigger::Push => push(on.push.as_ref().ok_or(NotTriggered::NotNamed("push"))?, facts),
+        Trigger::Push => push(on.push.as_ref().ok_or(NotTriggered::NoTrigger("push"))?, facts),
         Trigger::PullRequest => {
-            pull_request(on.pull_request.as_ref().ok_or(NotTriggered::NotNamed("pull_request"))?, facts)
+            pull_request(on.pull_request.as_ref().ok_or(NotTriggered::NoTrigger("pull_request"))?, facts)
         }
-        Trigger::Schedule if on.schedule.is_empty() => Err(NotTriggered::NotNamed("schedule")),
+        Trigger::Schedule if on.schedule.is_empty() => Err(NotTriggered::NoTrigger("schedule")),
         Trigger::Schedule => Ok(()),
-        Trigger::Manual | Trigger::Retry => Err(NotTriggered::ByHand),
+        Trigger::Manual | Trigger::Retry => Err(NotTriggered::ManualEvent),
     }
 }
 
@@ -72,7 +72,7 @@ fn pull_request(on: &PullRequestTrigger, facts: &Facts) -> Result<(), NotTrigger
 }
 
 fn name_mismatch(what: &'static str, name: &str) -> NotTriggered {
-    NotTriggered::Name { what, name: name.to_owned() }
+    NotTriggered::NameMismatch { what, name: name.to_owned() }
 }
 
 fn matches(globs: &[String], what: &'static str, name: &str) -> Result<(), NotTriggered> {
@@ -81,7 +81,7 @@ fn matches(globs: &[String], what: &'static str, name: &str) -> Result<(), NotTr
 
 fn paths(globs: &[String], facts: &Facts) -> Result<(), NotTriggered> {
     let Some(changed) = facts.changed.as_ref().filter(|_| !globs.is_empty()) else { return Ok(()) };
-    if any(globs, changed.iter().map(String::as_str)) { Ok(()) } else { Err(NotTriggered::Paths) }
+    if any(globs, changed.iter().map(String::as_str)) { Ok(()) } else { Err(NotTriggered::NoMatchingPath) }
 }
 
 fn any<'a>(globs: &[String], names: impl IntoIterator<Item = &'a str>) -> bool {
@@ -95,14 +95,14 @@ fn any<'a>(globs: &[String], names: impl IntoIterator<Item = &'a str>) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{NotTriggered, starts};
+    use super::{NotTriggered, check_triggers};
     use crate::execution::facts::{Facts, PullRequest, Trigger};
     use crate::pipeline;
 
     fn on(text: &str, facts: &Facts) -> Result<(), String> {
         let file = format!("name: p\non: {text}\njobs:\n  a: {{ image: i, script: [x] }}\n");
         let parsed = pipeline::parse(&file).unwrap_or_else(|found| panic!("{text}: {found:?}"));
-        starts(&parsed.on, facts).map_err(|why| why.to_string())
+        check_triggers(&parsed.on, facts).map_err(|why| why.to_string())
     }
 
     fn pushed(branch: &str, changed: Option<&[&str]>) -> Facts {
@@ -176,6 +176,6 @@ mod tests {
         assert_eq!(message("{ pull_request: }"), "its `on` has no `push`");
         assert_eq!(message("{ push: { branches: [dev] } }"), "no glob of its `on` matches the branch main");
         assert_eq!(message("{ push: { paths: [b] } }"), "no changed file matches its `paths`");
-        assert!(NotTriggered::ByHand.to_string().contains("only by its name"));
+        assert!(NotTriggered::ManualEvent.to_string().contains("only by its name"));
     }
 }

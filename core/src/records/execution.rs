@@ -118,7 +118,7 @@ pub struct LabelRequirement {
 impl ExecutionSpec {
     /// Returns the labels that a job requires of its worker.
     #[must_use]
-    pub fn demands_of(&self, job: u32) -> Option<&Labels> {
+    pub fn required_labels(&self, job: u32) -> Option<&Labels> {
         // Entries are in the jobs' order.
         let at = self.demands.partition_point(|requirement| requirement.to < job);
         self.demands

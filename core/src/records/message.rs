@@ -17,13 +17,13 @@ pub struct QueuedJob {
 impl QueuedJob {
     /// Creates the message of a job that is ready now and that any worker may run.
     #[must_use]
-    pub const fn now(node: NodeKey) -> Self {
-        Self::after(node, 0)
+    pub const fn immediate(node: NodeKey) -> Self {
+        Self::delayed(node, 0)
     }
 
     /// Creates the message of a job that is ready in `delay_ms` milliseconds and that any worker may run.
     #[must_use]
-    pub const fn after(node: NodeKey, delay_ms: u64) -> Self {
+    pub const fn delayed(node: NodeKey, delay_ms: u64) -> Self {
         Self { node, delay_ms, labels: Labels::new() }
     }
 }

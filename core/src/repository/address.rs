@@ -25,7 +25,7 @@ impl Scheme {
 
     /// Returns the scheme as written in an address.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Https => "https",
             Self::Http => "http",
@@ -228,14 +228,14 @@ impl RepositoryAddress {
             return format!("{user}{host}:{}", self.path);
         }
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{}://{user}{host}{port}/{}", self.scheme.word(), self.path)
+        format!("{}://{user}{host}{port}/{}", self.scheme.as_str(), self.path)
     }
 
     /// Returns `https://host:port`, the origin that credentials apply to.
     #[must_use]
     pub fn origin(&self) -> String {
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{}://{}{port}", self.scheme.word(), self.host)
+        format!("{}://{}{port}", self.scheme.as_str(), self.host)
     }
 }
 
@@ -278,7 +278,7 @@ fn check_common(text: &str) -> Result<(), AddressError> {
 }
 
 fn parse_scheme(text: &str) -> Result<Scheme, AddressError> {
-    let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.word().eq_ignore_ascii_case(text));
+    let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.as_str().eq_ignore_ascii_case(text));
     scheme.ok_or({
         if text.eq_ignore_ascii_case("file") || text.contains('/') {
             AddressError::LocalPath

@@ -90,7 +90,7 @@ impl HostName {
 
     /// Creates the host of an IP address.
     #[must_use]
-    pub fn of_ip(ip: IpAddr) -> Self {
+    pub fn from_ip(ip: IpAddr) -> Self {
         let text = match ip {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => Host::<String>::Ipv6(ip).to_string(),
@@ -162,13 +162,13 @@ impl fmt::Display for HostPort {
 
 impl From<Ipv4Addr> for HostName {
     fn from(ip: Ipv4Addr) -> Self {
-        Self::of_ip(IpAddr::V4(ip))
+        Self::from_ip(IpAddr::V4(ip))
     }
 }
 
 impl From<Ipv6Addr> for HostName {
     fn from(ip: Ipv6Addr) -> Self {
-        Self::of_ip(IpAddr::V6(ip))
+        Self::from_ip(IpAddr::V6(ip))
     }
 }
 

@@ -47,14 +47,14 @@ impl fmt::Display for RepositoryName {
 /// Returns the name of the repository at `address`. If it is not valid, returns the text itself, which is the name of
 /// no repository.
 #[must_use]
-pub fn canonical(address: &str) -> String {
+pub fn canonical_name(address: &str) -> String {
     RepositoryName::parse(address).map_or_else(|_| address.to_owned(), |name| name.to_string())
 }
 
 /// Whether two texts identify the same repository.
 #[must_use]
-pub fn is_same(one: &str, other: &str) -> bool {
-    one == other || canonical(one) == canonical(other)
+pub fn names_same_repository(one: &str, other: &str) -> bool {
+    one == other || canonical_name(one) == canonical_name(other)
 }
 
 /// Returns the path if `text` is an absolute path or a `file://` address; otherwise `None`.
@@ -86,7 +86,7 @@ const MAX_PATH_LEN: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use super::{RepositoryName, canonical, is_same};
+    use super::{RepositoryName, canonical_name, names_same_repository};
 
     #[test]
     fn every_address_of_repository_has_one_name() {
@@ -102,7 +102,7 @@ mod tests {
             "git.example.org:/team/app",
             "git.example.org/team/app",
         ] {
-            assert_eq!(canonical(address), "git.example.org/team/app", "{address}");
+            assert_eq!(canonical_name(address), "git.example.org/team/app", "{address}");
         }
         for (address, name) in [
             ("/srv/git/app.git", "/srv/git/app"),
@@ -117,8 +117,8 @@ mod tests {
             ("app", "app"),
             ("/", "/"),
         ] {
-            assert_eq!(canonical(address), name, "{address}");
-            assert_eq!(canonical(name), name, "the name of a name is itself");
+            assert_eq!(canonical_name(address), name, "{address}");
+            assert_eq!(canonical_name(name), name, "the name of a name is itself");
         }
     }
 
@@ -140,7 +140,7 @@ mod tests {
             "ext::sh -c git.example.org/team/app",
             "",
         ] {
-            assert!(!is_same(other, app), "{other}");
+            assert!(!names_same_repository(other, app), "{other}");
         }
         assert!(matches!(RepositoryName::parse("/srv/x://h/p"), Ok(RepositoryName::Directory(_))));
         assert!(matches!(RepositoryName::parse("here"), Ok(RepositoryName::Label(_))));

@@ -18,7 +18,7 @@ pub struct AddressPolicy {
 
 /// Why an address must not be contacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AddressRefusal {
+pub enum AddressPolicyError {
     /// The address uses http, and neither the operator nor the registration of the repository allows it.
     #[error(
         "the repository's address begins with http://, which neither encrypts nor authenticates what is fetched: use https:// or ssh://, \
@@ -48,22 +48,22 @@ impl AddressPolicy {
 
     /// Decides whether the host of `address` may have a private address, given the registered address of its
     /// repository. Returns an error if the address must not be contacted.
-    pub fn decide(
+    pub fn check(
         &self,
         address: &RepositoryAddress,
         registered: Option<&RepositoryAddress>,
-    ) -> Result<bool, AddressRefusal> {
+    ) -> Result<bool, AddressPolicyError> {
         let endpoint = |of: &RepositoryAddress| (of.host().clone(), of.port());
         let registered = registered.filter(|registered| endpoint(registered) == endpoint(address));
         if address.scheme() == Scheme::Http
             && !self.allow_http
             && registered.is_none_or(|registered| registered.scheme() != Scheme::Http)
         {
-            return Err(AddressRefusal::Http);
+            return Err(AddressPolicyError::Http);
         }
         let allowed = registered.is_some() || self.allows(address.host(), address.port());
         if !allowed && address.host().is_private_ip() {
-            return Err(AddressRefusal::Private);
+            return Err(AddressPolicyError::Private);
         }
         Ok(allowed)
     }
@@ -72,7 +72,7 @@ impl AddressPolicy {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{AddressPolicy, AddressRefusal};
+    use super::{AddressPolicy, AddressPolicyError};
     use crate::repository::RepositoryAddress;
 
     fn address(text: &str) -> RepositoryAddress {
@@ -85,20 +85,20 @@ mod tests {
         let allowing =
             AddressPolicy { hosts: vec!["10.0.0.5:3000".parse().unwrap()], ..AddressPolicy::default() };
         let (private, other_port) = (address("https://10.0.0.5:3000/a/b"), address("https://10.0.0.5/a/b"));
-        assert_eq!(strict.decide(&private, None), Err(AddressRefusal::Private));
-        assert_eq!(strict.decide(&private, Some(&private)), Ok(true));
-        assert_eq!(strict.decide(&private, Some(&other_port)), Err(AddressRefusal::Private));
-        assert_eq!(allowing.decide(&private, None), Ok(true));
-        assert_eq!(allowing.decide(&other_port, None), Err(AddressRefusal::Private));
-        assert_eq!(strict.decide(&address("git@git.example.org:a/b"), None), Ok(false));
+        assert_eq!(strict.check(&private, None), Err(AddressPolicyError::Private));
+        assert_eq!(strict.check(&private, Some(&private)), Ok(true));
+        assert_eq!(strict.check(&private, Some(&other_port)), Err(AddressPolicyError::Private));
+        assert_eq!(allowing.check(&private, None), Ok(true));
+        assert_eq!(allowing.check(&other_port, None), Err(AddressPolicyError::Private));
+        assert_eq!(strict.check(&address("git@git.example.org:a/b"), None), Ok(false));
         let plain = address("http://git.example.org/a/b");
-        assert_eq!(strict.decide(&plain, None), Err(AddressRefusal::Http));
+        assert_eq!(strict.check(&plain, None), Err(AddressPolicyError::Http));
         assert_eq!(
-            strict.decide(&plain, Some(&address("https://git.example.org/a/b"))),
-            Err(AddressRefusal::Http)
+            strict.check(&plain, Some(&address("https://git.example.org/a/b"))),
+            Err(AddressPolicyError::Http)
         );
-        assert_eq!(strict.decide(&plain, Some(&plain)), Ok(true));
-        assert_eq!(AddressPolicy { allow_http: true, ..strict }.decide(&plain, None), Ok(false));
-        assert_eq!(AddressPolicy::unrestricted().decide(&address("http://127.0.0.1:1/a"), None), Ok(true));
+        assert_eq!(strict.check(&plain, Some(&plain)), Ok(true));
+        assert_eq!(AddressPolicy { allow_http: true, ..strict }.check(&plain, None), Ok(false));
+        assert_eq!(AddressPolicy::unrestricted().check(&address("http://127.0.0.1:1/a"), None), Ok(true));
     }
 }

@@ -10,6 +10,6 @@ mod signature;
 #[cfg(test)]
 mod tests;
 
-pub use delivery::{MAX_EVENTS, MOST_BYTES, json_of};
-pub use event::{Change, Event, Headers, ParsedDelivery, Provider, PullRequestUpdate, Refusal};
+pub use delivery::{MAX_BODY_BYTES, MAX_EVENTS, json_body};
+pub use event::{Change, Event, Headers, ParsedDelivery, Provider, PullRequestUpdate, WebhookError};
 pub use signature::sign;

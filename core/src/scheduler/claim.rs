@@ -2,7 +2,7 @@
 
 use super::next_step::{Transition, apply_event};
 use crate::execution::{status::ExecutionStatus, transition::JobEvent};
-use crate::pipeline::labels::{Labels, fits, queue_name};
+use crate::pipeline::labels::{Labels, matches, queue_name};
 use crate::{
     guarded,
     ids::LeaseToken,
@@ -34,7 +34,7 @@ pub enum ClaimDecision {
     /// Commit these writes in one batch; the worker then holds the job under this token.
     Grant(Transition, LeaseToken),
     /// The job cannot be claimed, for this reason.
-    Nothing(String),
+    NotClaimable(String),
 }
 
 /// Decides a claim of the job of `node`, which requires the labels `demands`. Its execution has this state at this
@@ -47,26 +47,28 @@ pub fn claim(
     request: ClaimRequest<'_>,
     now: Timestamp,
 ) -> ClaimDecision {
-    let NodeBody::Job(record) = &node.state.body else { return ClaimDecision::Nothing("not a job".into()) };
-    if record.job.lease.as_ref().is_some_and(|lease| lease.has_run_out(now)) {
+    let NodeBody::Job(record) = &node.state.body else {
+        return ClaimDecision::NotClaimable("not a job".into());
+    };
+    if record.job.lease.as_ref().is_some_and(|lease| lease.is_expired(now)) {
         return ClaimDecision::ExpireFirst;
     }
     // No guarantee depends on this check: a cancel reaches every job before it is acknowledged. It saves an attempt
     // that would be stopped at once.
     if state.cancel_requested {
-        return ClaimDecision::Nothing("the execution was canceled".into());
+        return ClaimDecision::NotClaimable("the execution was canceled".into());
     }
     if state.unplanned {
-        return ClaimDecision::Nothing("the execution is not approved".into());
+        return ClaimDecision::NotClaimable("the execution is not approved".into());
     }
-    let held = request.token.of_attempt(record.job.attempt);
-    if record.job.holds(held) {
+    let held = request.token.for_attempt(record.job.attempt);
+    if record.job.is_leased_to(held) {
         return ClaimDecision::AlreadyHeld(held);
     }
     if let Some(required) = required
-        && !guarded!(LabelsFit, fits(required, request.labels))
+        && !guarded!(LabelsMatch, matches(required, request.labels))
     {
-        return ClaimDecision::Nothing(format!(
+        return ClaimDecision::NotClaimable(format!(
             "the job requires a worker with the labels {}",
             queue_name(required)
         ));
@@ -74,11 +76,11 @@ pub fn claim(
     // A new attempt has its own log.
     let record = JobRecord { log_bytes: 0, ..(**record).clone() };
     let ClaimRequest { worker, token, ttl_ms, .. } = request;
-    let token = token.of_attempt(record.job.attempt + 1);
+    let token = token.for_attempt(record.job.attempt + 1);
     let event = JobEvent::Claim { token, worker: worker.to_owned(), ttl_ms };
     let mut transition = match apply_event(node, &record, event, now) {
         Ok(transition) => transition,
-        Err(error) => return ClaimDecision::Nothing(error.to_string()),
+        Err(error) => return ClaimDecision::NotClaimable(error.to_string()),
     };
     if state.status == ExecutionStatus::Pending {
         let state =

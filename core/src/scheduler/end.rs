@@ -18,7 +18,7 @@ pub enum EndStep {
         cancel: bool,
     },
     /// The execution has ended: nothing is left to do.
-    Rest,
+    AlreadyEnded,
     /// The deadline has passed: the execution is canceled with the writes of [`time_out`].
     TimeOut,
     /// Every job has ended: the execution ends with the writes of [`finish`].
@@ -34,7 +34,7 @@ pub fn end_step(
     now: Timestamp,
 ) -> EndStep {
     if !guarded!(EndOnlyLive, !execution.status.is_terminal()) {
-        return EndStep::Rest;
+        return EndStep::AlreadyEnded;
     }
     if execution.unplanned && execution.cancel_requested {
         // None of its jobs is recorded, so no arrivals will come.
@@ -45,7 +45,7 @@ pub fn end_step(
             return EndStep::TimeOut;
         }
         let cancel = execution.cancel_requested && end.due_at.is_some();
-        return EndStep::Wait { cancel: guarded!(CancelCarriedOn, cancel, without false) };
+        return EndStep::Wait { cancel: guarded!(InterruptedCancelResumes, cancel, without false) };
     }
     EndStep::Finish
 }
@@ -54,10 +54,10 @@ pub fn end_step(
 #[derive(Debug, Clone)]
 pub enum NextInGroup {
     /// The next one starts, if there is one.
-    Starts,
+    Start,
     /// This execution ended before it could start: the next one waits for the preceding one, which becomes the group's
     /// newest if this one was the newest.
-    WaitsFor {
+    WaitFor {
         /// The preceding execution, which has not ended.
         older: Box<ExecutionRecord>,
         /// Whether this execution is the newest of the group.
@@ -87,7 +87,7 @@ pub fn finish(
     };
     let status = match ended {
         // A timeout needs attention, unlike a deliberate cancel.
-        ExecutionStatus::Canceled if guarded!(TimedOutFails, execution.state.timed_out, without false) => {
+        ExecutionStatus::Canceled if guarded!(TimeoutFailsExecution, execution.state.timed_out, without false) => {
             ExecutionStatus::Failed
         }
         status => status,
@@ -96,15 +96,15 @@ pub fn finish(
     let put = Write::PutExecution { id: execution.spec.id, if_version: execution.version, state };
     let mut writes = vec![put, Write::SetDue { key: end.key, if_version: end.version, due_at: None }];
     match next {
-        NextInGroup::Starts => {
-            let next = guarded!(EndBeginsNext, execution.state.followed_by, without None);
+        NextInGroup::Start => {
+            let next = guarded!(EndStartsNextInGroup, execution.state.followed_by, without None);
             if let Some((next, gate)) = next {
                 let key = NodeKey { execution: next, ix: gate };
                 let from = execution.spec.id.to_string();
                 writes.push(Write::Arrive { key, ok: true, from, now, continuation: None });
             }
         }
-        NextInGroup::WaitsFor { older, is_newest } => {
+        NextInGroup::WaitFor { older, is_newest } => {
             let followed_by = execution.state.followed_by;
             let state = ExecutionState { followed_by, ..older.state.clone() };
             writes.push(Write::PutExecution { id: older.spec.id, if_version: older.version, state });

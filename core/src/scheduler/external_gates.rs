@@ -70,7 +70,7 @@ impl ExternalGates {
         let mut gates = Self::empty(plan);
         let first = gates.first_needs_gate;
         for (ix, (job, node)) in (0..).zip(plan.jobs.iter().zip(nodes)) {
-            let approved = || conditions.approved.iter().any(|name| job.is_called(name));
+            let approved = || conditions.approved.iter().any(|name| job.has_name(name));
             if job.when == When::Manual && !has_ended(node) && !approved() {
                 let waits_for = guarded!(ApprovalWaits, 1, without 0);
                 let gate = gates.add(first, vec![ix], waits_for);
@@ -83,7 +83,7 @@ impl ExternalGates {
             gates.approvals.push(ApprovalGate { gate, job: None });
         }
         if conditions.waits_for_group {
-            let waits_for = guarded!(TurnWaits, 1, without 0);
+            let waits_for = guarded!(GroupWaits, 1, without 0);
             gates.group_gate = Some(gates.add(first, held_jobs(plan, nodes), waits_for));
         }
         gates.first_needs_gate = first + index(gates.gates.len());
@@ -165,7 +165,8 @@ fn held_jobs(plan: &Plan, nodes: &[Node]) -> Vec<u32> {
     let waits = |ix: &u32| {
         let (job, node) = (&plan.jobs[*ix as usize], &nodes[*ix as usize]);
         let runs_regardless = matches!(job.when, When::OnFailure | When::Always);
-        !has_ended(node) && (node.waits_for == 0 || guarded!(HeldWhole, runs_regardless, without false))
+        !has_ended(node)
+            && (node.waits_for == 0 || guarded!(HoldsUnconditionalJobs, runs_regardless, without false))
     };
     (0..index(plan.jobs.len())).filter(waits).collect()
 }

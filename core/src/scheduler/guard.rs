@@ -18,7 +18,7 @@ mod removable {
         /// A report takes effect only with the job's lease.
         ReportNeedsLease,
         /// A lease expires only when its time has passed.
-        ExpireOnlyRunOut,
+        ExpireOnlyPastExpiry,
         /// A canceled attempt is not retried.
         CanceledIsNotRetried,
         /// A report does not extend the lease of a canceled attempt.
@@ -26,37 +26,37 @@ mod removable {
         /// A cancel shortens the lease of a running attempt.
         CancelShortensLease,
         /// The number of attempts after lost workers is limited.
-        LossesEnd,
+        LossesAreLimited,
         /// The number of attempts after the job's own failures is limited by its `retry`.
-        RetriesEnd,
+        RetriesAreLimited,
         /// Only a job that has not ended is canceled.
         CancelOnlyLive,
         /// Only a queued job becomes undeliverable.
-        GiveUpOnlyQueued,
+        UndeliverableOnlyQueued,
         /// A job or gate waits until all its dependencies have arrived.
         WaitsForAll,
         /// A job whose need failed is skipped.
-        FailedNeedSkips,
+        FailedNeedSkipsJob,
         /// Only a success or a tolerated failure lets dependent jobs run.
         OkNeedsSuccess,
         /// Each link of an ended node is notified once.
-        ToldOnce,
+        NotifyLinkOnce,
         /// A node stays due until all its links are notified.
-        HalfToldStaysDue,
+        PartlyNotifiedStaysDue,
         /// A running job stays due until its lease expires.
         RunningStaysDue,
         /// A queued job stays due, so that its message is resent.
         QueuedStaysDue,
         /// Only the last arrival of a node is precomputed.
-        ForeseenOnlyLast,
+        PrecomputeOnlyLastArrival,
         /// Each attempt has a different token.
-        TokenOfAttempt,
+        TokenPerAttempt,
         /// An execution that has ended is not ended again.
         EndOnlyLive,
         /// An execution ends only when every job has arrived at its end node.
         EndWaitsForAll,
         /// An interrupted cancel is resumed.
-        CancelCarriedOn,
+        InterruptedCancelResumes,
         /// The end node of a canceled execution is due until its jobs are canceled.
         CancelMakesDue,
         /// A batch commits only if its nodes have the versions that were read.
@@ -64,33 +64,33 @@ mod removable {
         /// A batch commits only if its execution has the version that was read.
         ExecutionVersion,
         /// An idempotency key refers to one execution.
-        KeyCondition,
+        IdempotencyKeyCondition,
         /// The last arrival makes a node due.
         ArrivalMakesDue,
         /// Only a worker with the required labels gets a job.
-        LabelsFit,
+        LabelsMatch,
         /// A node that needs an approval waits for it.
         ApprovalWaits,
         /// An execution that runs after another of its group waits until that one has ended.
-        TurnWaits,
+        GroupWaits,
         /// Jobs that run regardless of their dependencies also wait for what their execution waits for.
-        HeldWhole,
+        HoldsUnconditionalJobs,
         /// An execution that ends before it started passes its position in the group on, and starts no other.
-        PlaceHandedOn,
+        GroupPositionPassedOn,
         /// The end of an execution starts the next one of its group in the same write.
-        EndBeginsNext,
+        EndStartsNextInGroup,
         /// An `on_failure` job without dependencies is skipped when nothing failed.
-        SparedAtOnce,
+        OnFailureNeedsFailure,
         /// An execution with nothing to run is due at once.
-        NothingToRunIsDue,
+        EmptyExecutionIsDue,
         /// The end node of an execution with a deadline is due at that time.
         DeadlineMakesDue,
         /// An execution that exceeds its timeout fails.
-        TimedOutFails,
+        TimeoutFailsExecution,
         /// An execution that was approved in time is not canceled for a missing approval.
-        ApprovedStays,
+        ApprovedIsNotCanceled,
         /// A scheduled time identifies the execution that it starts.
-        ScheduleOnce,
+        ScheduledTimeStartsOnce,
         /// A schedule starts nothing before its time.
         ScheduleOnlyDue,
     }
@@ -101,48 +101,48 @@ mod removable {
             Self::ReleaseOnlyPending,
             Self::ClaimOnlyQueued,
             Self::ReportNeedsLease,
-            Self::ExpireOnlyRunOut,
+            Self::ExpireOnlyPastExpiry,
             Self::CanceledIsNotRetried,
             Self::CanceledIsNotRenewed,
             Self::CancelShortensLease,
-            Self::LossesEnd,
-            Self::RetriesEnd,
+            Self::LossesAreLimited,
+            Self::RetriesAreLimited,
             Self::CancelOnlyLive,
-            Self::GiveUpOnlyQueued,
+            Self::UndeliverableOnlyQueued,
             Self::WaitsForAll,
-            Self::FailedNeedSkips,
+            Self::FailedNeedSkipsJob,
             Self::OkNeedsSuccess,
-            Self::ToldOnce,
-            Self::HalfToldStaysDue,
+            Self::NotifyLinkOnce,
+            Self::PartlyNotifiedStaysDue,
             Self::RunningStaysDue,
             Self::QueuedStaysDue,
-            Self::ForeseenOnlyLast,
-            Self::TokenOfAttempt,
+            Self::PrecomputeOnlyLastArrival,
+            Self::TokenPerAttempt,
             Self::EndOnlyLive,
             Self::EndWaitsForAll,
-            Self::CancelCarriedOn,
+            Self::InterruptedCancelResumes,
             Self::CancelMakesDue,
             Self::NodeVersion,
             Self::ExecutionVersion,
-            Self::KeyCondition,
+            Self::IdempotencyKeyCondition,
             Self::ArrivalMakesDue,
         ];
 
         /// The guards of scheduling: labels, approvals, groups, deadlines, schedules. The simulation shows what breaks
         /// without each.
         pub const SCHEDULING: [Self; 13] = [
-            Self::LabelsFit,
+            Self::LabelsMatch,
             Self::ApprovalWaits,
-            Self::TurnWaits,
-            Self::HeldWhole,
-            Self::PlaceHandedOn,
-            Self::EndBeginsNext,
-            Self::SparedAtOnce,
-            Self::NothingToRunIsDue,
+            Self::GroupWaits,
+            Self::HoldsUnconditionalJobs,
+            Self::GroupPositionPassedOn,
+            Self::EndStartsNextInGroup,
+            Self::OnFailureNeedsFailure,
+            Self::EmptyExecutionIsDue,
             Self::DeadlineMakesDue,
-            Self::TimedOutFails,
-            Self::ApprovedStays,
-            Self::ScheduleOnce,
+            Self::TimeoutFailsExecution,
+            Self::ApprovedIsNotCanceled,
+            Self::ScheduledTimeStartsOnce,
             Self::ScheduleOnlyDue,
         ];
     }

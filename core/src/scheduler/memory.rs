@@ -98,9 +98,9 @@ impl MemoryNodes {
                     ready.extend(self.apply(transition.writes));
                 }
                 NextStep::CheckEnd | NextStep::CloseApprovals { .. } => {
-                    node.due_at = guarded!(NothingToRunIsDue, Some(now), without node.due_at);
+                    node.due_at = guarded!(EmptyExecutionIsDue, Some(now), without node.due_at);
                 }
-                NextStep::Rest | NextStep::Wait(_) => {}
+                NextStep::Idle | NextStep::Wait(_) => {}
             }
         }
     }

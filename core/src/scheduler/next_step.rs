@@ -6,7 +6,7 @@
 use crate::execution::{
     failure::{FailureKind, FailureReason, is_dead_letter},
     status::JobStatus,
-    transition::{JobEvent, JobRules, JobState, Refusal, step},
+    transition::{JobEvent, JobRules, JobState, TransitionError, next_state},
 };
 use crate::{
     guarded,
@@ -33,7 +33,7 @@ pub const APPROVAL_CLOSED: &str = "(nobody)";
 #[derive(Debug, Clone)]
 pub enum NextStep {
     /// Nothing is left to do: the node is not due.
-    Rest,
+    Idle,
     /// There is nothing to do before this time.
     Wait(Timestamp),
     /// Commit these writes, then send the job's message if one is due.
@@ -69,7 +69,7 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
         NodeBody::End => NextStep::CheckEnd,
         NodeBody::Gate { open } => {
             if !guarded!(WaitsForAll, node.waits_for == 0) || (*open && has_notified_all(node)) {
-                return NextStep::Rest;
+                return NextStep::Idle;
             }
             let state = NodeState { notified: node.state.notified, body: NodeBody::Gate { open: true } };
             let transition = notify(node, state, now);
@@ -85,16 +85,16 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
             }
         }
         NodeBody::Job(item) => match item.job.status {
-            JobStatus::Pending if !guarded!(WaitsForAll, node.waits_for == 0) => NextStep::Rest,
+            JobStatus::Pending if !guarded!(WaitsForAll, node.waits_for == 0) => NextStep::Idle,
             JobStatus::Pending => apply(node, item, JobEvent::Release(blocked(node)), now),
-            JobStatus::Queued => guarded!(QueuedStaysDue, resend(node, item, now), without NextStep::Rest),
+            JobStatus::Queued => guarded!(QueuedStaysDue, resend(node, item, now), without NextStep::Idle),
             JobStatus::Running => match &item.job.lease {
-                Some(lease) if !lease.has_run_out(now) => {
-                    guarded!(RunningStaysDue, NextStep::Wait(lease.expires_at), without NextStep::Rest)
+                Some(lease) if !lease.is_expired(now) => {
+                    guarded!(RunningStaysDue, NextStep::Wait(lease.expires_at), without NextStep::Idle)
                 }
                 _ => apply(node, item, JobEvent::LeaseExpired, now),
             },
-            _ if has_notified_all(node) => NextStep::Rest,
+            _ if has_notified_all(node) => NextStep::Idle,
             _ => NextStep::Apply(notify(node, node.state.clone(), now)),
         },
     }
@@ -109,8 +109,8 @@ pub fn apply_event(
     item: &JobRecord,
     event: JobEvent,
     now: Timestamp,
-) -> Result<Transition, Refusal> {
-    let job = step(&item.job, rules(node), event, now)?;
+) -> Result<Transition, TransitionError> {
+    let job = next_state(&item.job, rules(node), event, now)?;
     let status = job.status;
     let (due_at, send_after) = match status {
         JobStatus::Queued => {
@@ -158,7 +158,7 @@ fn apply(node: &Node, item: &JobRecord, event: JobEvent, now: Timestamp) -> Next
     match apply_event(node, item, event, now) {
         Ok(transition) => NextStep::Apply(transition),
         // The status was checked just before, so that a rejected event needs no action.
-        Err(_) => NextStep::Rest,
+        Err(_) => NextStep::Idle,
     }
 }
 
@@ -180,11 +180,11 @@ fn blocked(node: &Node) -> Option<FailureReason> {
     match node.spec.when {
         When::Always => None,
         When::OnFailure => {
-            let needed = guarded!(SparedAtOnce, node.failed > 0);
+            let needed = guarded!(OnFailureNeedsFailure, node.failed > 0);
             (!needed).then(not_needed)
         }
         When::OnSuccess | When::Manual => {
-            let holds = guarded!(FailedNeedSkips, node.failed == 0);
+            let holds = guarded!(FailedNeedSkipsJob, node.failed == 0);
             (!holds).then(|| needs_failed(node))
         }
     }
@@ -214,13 +214,13 @@ fn has_notified_all(node: &Node) -> bool {
 
 /// The number of links that were notified, according to the record.
 fn notified(notified: u32) -> usize {
-    guarded!(ToldOnce, notified as usize, without 0)
+    guarded!(NotifyLinkOnce, notified as usize, without 0)
 }
 
 /// Whether dependents of this node may run.
 fn is_ok(node: &Node, body: &NodeBody) -> bool {
     match body {
-        NodeBody::Job(item) => guarded!(OkNeedsSuccess, item.job.counts_as_ok(node.spec.allowed())),
+        NodeBody::Job(item) => guarded!(OkNeedsSuccess, item.job.releases_dependents(node.spec.allowed())),
         NodeBody::Gate { .. } | NodeBody::End => node.failed == 0,
     }
 }
@@ -255,7 +255,7 @@ fn notify(node: &Node, mut state: NodeState, now: Timestamp) -> Transition {
     });
     let more = to < links.len();
     state.notified = u32::try_from(to).unwrap_or(u32::MAX);
-    let stays_due = guarded!(HalfToldStaysDue, more, without false);
+    let stays_due = guarded!(PartlyNotifiedStaysDue, more, without false);
     let due_at = stays_due.then_some(now);
     let mut writes = vec![Write::PutNode { key: node.key, if_version: node.version, state, due_at }];
     writes.extend(arrivals);

@@ -16,7 +16,7 @@ pub fn precompute(writes: &mut [Write], nodes: &BTreeMap<u32, Node>, room: &mut 
     for write in writes {
         let Write::Arrive { key, ok, from, continuation, .. } = write else { continue };
         let Some(target) =
-            nodes.get(&key.ix).filter(|target| guarded!(ForeseenOnlyLast, target.waits_for == 1))
+            nodes.get(&key.ix).filter(|target| guarded!(PrecomputeOnlyLastArrival, target.waits_for == 1))
         else {
             continue;
         };
@@ -52,5 +52,9 @@ pub fn ready_nodes(result: &CommitResult) -> Vec<u32> {
 
 /// Returns the messages of the jobs that a batch queued with their last arrival.
 pub fn queued_jobs(result: &CommitResult) -> impl Iterator<Item = QueuedJob> {
-    result.arrivals.iter().filter(|arrival| arrival.continued).map(|arrival| QueuedJob::now(arrival.key))
+    result
+        .arrivals
+        .iter()
+        .filter(|arrival| arrival.continued)
+        .map(|arrival| QueuedJob::immediate(arrival.key))
 }

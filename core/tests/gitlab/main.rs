@@ -19,14 +19,14 @@ fn fixtures() -> std::path::PathBuf {
 fn translate_fixture(name: &str, text: &str) -> Result<PipelineWithSources, PipelineErrors> {
     let read =
         |path: &str| fs::read_to_string(fixtures().join(path)).map_err(|error| error.kind().to_string());
-    translate(name, text, &read, &TranslateOptions::of("app"))
+    translate(name, text, &read, &TranslateOptions::for_pipeline("app"))
 }
 
 /// The diagnostics of a GitLab file, as text.
 fn diagnostics(text: &str) -> Vec<String> {
     let diagnostics = match translate_fixture(".gitlab-ci.yml", text) {
         Ok(translated) => translated.parsed.warnings,
-        Err(errors) => errors.found,
+        Err(errors) => errors.diagnostics,
     };
     diagnostics.iter().map(ToString::to_string).collect()
 }
@@ -81,7 +81,7 @@ fn on_request() -> Facts {
 
 /// The names of the jobs in the plan; empty if there is no plan.
 fn jobs(text: &str, facts: &Facts) -> Vec<String> {
-    Plan::of(&pipeline(text), facts)
+    Plan::for_facts(&pipeline(text), facts)
         .map_or_else(|_| Vec::new(), |plan| plan.jobs.into_iter().map(|job| job.name).collect())
 }
 
@@ -165,11 +165,11 @@ fn workflow_decides_execution_and_variables() {
                 \x20     variables: { TO: live }\n    - if: $CI_COMMIT_BRANCH\nvariables: { TO: test }\n\
                 a: { script: x }\nb: { script: x, rules: [{ if: $CI_COMMIT_BRANCH == 'main', when: manual }, { exists: [x] }] }\n";
     assert_eq!(jobs(text, &on_tag("v1")), Vec::<String>::new());
-    let main = Plan::of(&pipeline(text), &on_push("main")).unwrap();
+    let main = Plan::for_facts(&pipeline(text), &on_push("main")).unwrap();
     assert_eq!(main.jobs.len(), 2);
     assert!(main.jobs.iter().all(|job| job.variables["TO"] == "live"), "{main:#?}");
     assert_eq!(main.jobs[1].when, When::Manual);
-    let topic = Plan::of(&pipeline(text), &on_push("topic")).unwrap();
+    let topic = Plan::for_facts(&pipeline(text), &on_push("topic")).unwrap();
     assert!(
         topic.jobs.len() == 2 && topic.jobs.iter().all(|job| job.variables["TO"] == "test"),
         "{topic:#?}"
@@ -181,10 +181,10 @@ fn workflow_decides_execution_and_variables() {
 fn image_and_cache_references_use_planning_variables() {
     let text = "variables: { REGISTRY: r.example.com, IMAGE: $REGISTRY/app:$CI_COMMIT_SHORT_SHA }\n\
                 j: { image: $IMAGE, script: x, cache: { key: $CI_JOB_NAME-$CI_COMMIT_REF_SLUG, paths: [a] } }\n";
-    let plan = Plan::of(&pipeline(text), &on_push("Topic/1")).unwrap();
+    let plan = Plan::for_facts(&pipeline(text), &on_push("Topic/1")).unwrap();
     assert_eq!(plan.jobs[0].image, "r.example.com/app:01234567");
     assert_eq!(plan.jobs[0].surroundings.caches[0].key, "j-topic-1");
-    let plan = Plan::of(&pipeline(text), &Facts::default()).unwrap();
+    let plan = Plan::for_facts(&pipeline(text), &Facts::default()).unwrap();
     assert_eq!(plan.jobs[0].surroundings.caches[0].key, "j-", "unknown values are empty");
 }
 
@@ -214,9 +214,9 @@ fn gitlab_errors_have_locations() {
     ] {
         let errors = translate_fixture(".gitlab-ci.yml", text).expect_err(text);
         assert!(
-            text.is_empty() || errors.found.iter().all(|one| one.location.is_some()),
+            text.is_empty() || errors.diagnostics.iter().all(|one| one.location.is_some()),
             "{text}: {:#?}",
-            errors.found
+            errors.diagnostics
         );
         all.push_str(&errors.render(false));
         all.push_str("\n================\n");
@@ -294,7 +294,7 @@ fn includes_are_read_once_without_cycles() {
         "x.yml",
         "include: [b.yml, a.yml]\nj: { extends: .a }\n",
         &read,
-        &TranslateOptions::of("x"),
+        &TranslateOptions::for_pipeline("x"),
     )
     .unwrap();
     let job = &translated.parsed.pipeline.jobs[0];
@@ -303,8 +303,9 @@ fn includes_are_read_once_without_cycles() {
         ("a", "deploy", &["of a".to_owned()][..])
     );
     assert_eq!(*read_paths.borrow(), ["b.yml", "a.yml"]);
-    let errors = translate("x.yml", "include: ring.yml\n", &read, &TranslateOptions::of("x")).unwrap_err();
-    let cycle = errors.found.iter().find(|one| one.message.contains("include each other")).unwrap();
+    let errors =
+        translate("x.yml", "include: ring.yml\n", &read, &TranslateOptions::for_pipeline("x")).unwrap_err();
+    let cycle = errors.diagnostics.iter().find(|one| one.message.contains("include each other")).unwrap();
     assert_eq!(cycle.file.as_deref(), Some("ring.yml"));
 }
 

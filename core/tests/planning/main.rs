@@ -262,7 +262,7 @@ fn cycle_is_reported_in_full() {
 #[test]
 fn need_on_later_stage_is_rejected() {
     let result = plan(2, vec![job("early", 0, Some(&["late"])), job("late", 1, None)]);
-    assert_eq!(result, Err(PlanError::LaterStage { job: "early".into(), need: "late".into() }));
+    assert_eq!(result, Err(PlanError::NeedInLaterStage { job: "early".into(), need: "late".into() }));
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn first_matching_rule_sets_participation() {
         Rule { changes: vec!["src/**".into()], ..Rule::default() },
     ];
     let pipeline = pipeline(1, vec![job("always", 0, None), ruled("ruled", 0, None, rules)]);
-    let of = |facts: &Facts| Plan::of(&pipeline, facts).unwrap();
+    let of = |facts: &Facts| Plan::for_facts(&pipeline, facts).unwrap();
 
     let next = of(&on_branch("next"));
     assert_eq!((next.jobs[1].when, next.jobs[1].allow_failure), (When::Manual, true));
@@ -61,7 +61,7 @@ fn needs_on_excluded_jobs_are_removed() {
         job("b", 1, Some(&["a"])),
         job("c", 2, None),
     ];
-    let plan = Plan::of(&pipeline(3, jobs.clone()), &on_branch("x")).unwrap();
+    let plan = Plan::for_facts(&pipeline(3, jobs.clone()), &on_branch("x")).unwrap();
     assert_eq!(plan.stages, ["s1", "s2"]);
     let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
     assert_eq!((names.as_slice(), plan.jobs[0].waits_for, plan.jobs[1].waits_for), (&["b", "c"][..], 0, 1));
@@ -69,9 +69,10 @@ fn needs_on_excluded_jobs_are_removed() {
         plan.left_out,
         [ExcludedJob { job: "a".into(), why: "`branch == \"main\"` does not hold".into() }]
     );
-    let whole = Plan::of(&pipeline(3, jobs), &on_branch("main")).unwrap();
+    let whole = Plan::for_facts(&pipeline(3, jobs), &on_branch("main")).unwrap();
     assert_eq!((whole.jobs.len(), whole.jobs[1].waits_for), (3, 1));
-    let none = Plan::of(&pipeline(1, vec![ruled("a", 0, None, vec![rule("fork")])]), &Facts::default());
+    let none =
+        Plan::for_facts(&pipeline(1, vec![ruled("a", 0, None, vec![rule("fork")])]), &Facts::default());
     assert!(none.unwrap_err().to_string().contains("`a`: `fork` does not hold"));
 }
 
@@ -85,7 +86,7 @@ fn artifacts_come_from_dependencies_by_default() {
         || [ruled("a", 0, None, vec![rule("branch == \"main\"")]), variants(job("b", 0, None), 2)];
     let sources = |consumer: Job, branch: &str| {
         let jobs = producers().into_iter().chain([consumer]).collect();
-        let plan = Plan::of(&pipeline(2, jobs), &on_branch(branch)).unwrap();
+        let plan = Plan::for_facts(&pipeline(2, jobs), &on_branch(branch)).unwrap();
         let last = u32::try_from(plan.jobs.len() - 1).unwrap();
         plan.artifact_sources(last)
     };
@@ -111,10 +112,10 @@ fn conditions_see_job_variables() {
         pipeline.variables.insert(name.into(), "pipeline".into());
     }
     let overrides = [("A".to_owned(), "override".to_owned())].into_iter().collect();
-    assert_eq!(Plan::of(&pipeline, &Facts::of_variables(overrides)).unwrap().jobs.len(), 1);
-    assert!(matches!(Plan::of(&pipeline, &Facts::default()), Err(PlanError::AllLeftOut(_))));
+    assert_eq!(Plan::for_facts(&pipeline, &Facts::with_variables(overrides)).unwrap().jobs.len(), 1);
+    assert!(matches!(Plan::for_facts(&pipeline, &Facts::default()), Err(PlanError::AllExcluded(_))));
     pipeline.jobs[0].rules = vec![rule("branch.matches(env(\"A\") + \"(\")")];
-    let error = Plan::of(&pipeline, &Facts::default()).unwrap_err().to_string();
+    let error = Plan::for_facts(&pipeline, &Facts::default()).unwrap_err().to_string();
     assert!(error.contains("of job `a` cannot be evaluated"), "{error}");
 }
 
@@ -136,7 +137,7 @@ fn references_in_job_options_are_expanded() {
         url: Some("https://${branch}.example.org".into()),
     });
     job.matrix.insert("PG".into(), vec!["16".into(), "17".into()]);
-    let plan = Plan::of(&pipeline(1, vec![job]), &on_branch("x")).unwrap();
+    let plan = Plan::for_facts(&pipeline(1, vec![job]), &on_branch("x")).unwrap();
     let options = &plan.jobs[1].surroundings;
     assert_eq!(options.services[0].image, "postgres:17");
     assert_eq!(
@@ -168,18 +169,18 @@ fn recorded_facts_keep_only_paths_that_decide() {
     let mut paths: Vec<String> = (0..5_000).map(|n| format!("src/{n}")).collect();
     paths.extend(["Cargo.toml".to_owned(), "docs/a".to_owned(), "docs/b".to_owned()]);
     let facts = Facts { changed: Some(paths.clone()), files: Some(paths), ..on_branch("main") };
-    let (plan, decisive) = Plan::of_decisive(&pipeline, &facts).unwrap();
+    let (plan, decisive) = Plan::with_decisive_facts(&pipeline, &facts).unwrap();
     assert_eq!(decisive.changed.as_deref(), Some(&["src/0".to_owned(), "docs/a".to_owned()][..]));
     assert_eq!(decisive.files.as_deref(), Some(&["src/7".to_owned(), "Cargo.toml".to_owned()][..]));
-    let again = Plan::of(&pipeline, &decisive).unwrap();
+    let again = Plan::for_facts(&pipeline, &decisive).unwrap();
     assert_eq!((&again, again.digest()), (&plan, plan.digest()));
     let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
     assert_eq!(names, ["docs", "code", "condition", "always"]);
 
     let unknown = Facts { changed: None, files: None, ..facts };
-    let (all, decisive) = Plan::of_decisive(&pipeline, &unknown).unwrap();
+    let (all, decisive) = Plan::with_decisive_facts(&pipeline, &unknown).unwrap();
     assert_eq!((decisive.changed, decisive.files), (None, None));
     assert_ne!(all.digest(), plan.digest(), "the plan has other jobs");
     let none = Facts { changed: Some(Vec::new()), files: Some(Vec::new()), ..unknown };
-    assert_eq!(Plan::of(&pipeline, &none).unwrap().jobs.len(), 1);
+    assert_eq!(Plan::for_facts(&pipeline, &none).unwrap().jobs.len(), 1);
 }

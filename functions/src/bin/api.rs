@@ -24,8 +24,8 @@ async fn main() -> Result<(), Error> {
     let (admin, worker) =
         (settings::list(settings::ADMIN_TOKEN_SHA256), settings::list(settings::WORKER_TOKEN_SHA256));
     let access =
-        TokenVerifier::of_hashes(admin.iter().map(String::as_str), worker.iter().map(String::as_str))?
-            .at_most(settings::number_or(settings::RATE_LIMIT, DEFAULT_RATE)?);
+        TokenVerifier::from_hashes(admin.iter().map(String::as_str), worker.iter().map(String::as_str))?
+            .with_rate_limit(settings::number_or(settings::RATE_LIMIT, DEFAULT_RATE)?);
     let api = router(wiring.services.clone(), access)
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(MIN_COMPRESSED)))
         .layer(middleware::from_fn_with_state(wiring, measured));
@@ -63,12 +63,12 @@ async fn measured(State(wiring): State<FunctionContext>, mut request: Request, n
             .instrument(span),
         )
         .await;
-    telemetry::measure(&telemetry::RequestMetrics {
+    telemetry::write_metrics(&telemetry::RequestMetrics {
         request_id: &request_id,
         operation: &operation,
         status: response.status().as_u16(),
         milliseconds: start.elapsed().as_secs_f64() * 1000.0,
-        used: since(before, wiring.meter.total()),
+        usage: since(before, wiring.meter.total()),
         trace: trace.as_deref(),
     });
     response

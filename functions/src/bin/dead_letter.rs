@@ -27,7 +27,7 @@ async fn main() -> Result<(), Error> {
 /// Ends the job of one message as undeliverable.
 async fn give_up(wiring: &FunctionContext, body: &str) -> Result<(), Error> {
     let body: MessageBody = serde_json::from_str(body)?;
-    let ended = wiring.meter.request(wiring.services.jobs.give_up(body.job_id)).await?;
+    let ended = wiring.meter.request(wiring.services.jobs.end_undeliverable(body.job_id)).await?;
     tracing::warn!(job = %body.job_id, execution = %body.execution_id, ended, "no worker could run the job");
     Ok(())
 }

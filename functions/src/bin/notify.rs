@@ -3,7 +3,7 @@
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use tidemill_aws::{Change, change_of};
+use tidemill_aws::{StreamChange, parse_change};
 use tidemill_functions::{FunctionContext, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
@@ -13,8 +13,8 @@ async fn main() -> Result<(), Error> {
     let wiring = &wiring;
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let records = event.payload["Records"].as_array().map_or(&[][..], Vec::as_slice);
-        let changes: BTreeSet<Change> =
-            records.iter().filter_map(|record| change_of(&record["dynamodb"]["NewImage"])).collect();
+        let changes: BTreeSet<StreamChange> =
+            records.iter().filter_map(|record| parse_change(&record["dynamodb"]["NewImage"])).collect();
         let mut notified = 0;
         for change in changes {
             // A failed invocation would repeat these records, and delay those after them.
@@ -28,9 +28,11 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-async fn notify(wiring: &FunctionContext, change: &Change) -> Result<usize, tidemill_services::Error> {
+async fn notify(wiring: &FunctionContext, change: &StreamChange) -> Result<usize, tidemill_services::Error> {
     match change {
-        Change::Execution(id) => wiring.services.outbox.changed(*id).await,
-        Change::Notice(name) => wiring.services.outbox.noticed(name).await.map(usize::from),
+        StreamChange::Execution(id) => wiring.services.outbox.send_status_now(*id).await,
+        StreamChange::Notice(name) => {
+            wiring.services.outbox.send_notification_now(name).await.map(usize::from)
+        }
     }
 }

@@ -29,7 +29,7 @@ async fn main() -> Result<(), Error> {
         limits: Limits {
             slots: settings::number(settings::SLOTS)?,
             min: settings::number(settings::MIN_WORKERS)?,
-            max: settings::number(settings::MAX)?,
+            max: settings::number(settings::MAX_WORKERS)?,
         },
     };
     run(service_fn(|_: LambdaEvent<Value>| scaler.scale())).await

@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
         let services = &wiring.services;
         // Each step runs even if others fail; the next sweep continues steps that run out of time.
         let overdue =
-            step("nodes", NODES_LIMIT, wiring.meter.request(Box::pin(services.sweep.carry_on()))).await;
+            step("nodes", NODES_LIMIT, wiring.meter.request(Box::pin(services.sweep.advance_due()))).await;
         let scheduled =
             step("schedules", SCHEDULES_LIMIT, wiring.meter.request(Box::pin(services.schedules.run())))
                 .await;

@@ -1,6 +1,6 @@
 //! A local cache of artifacts by hash, which avoids repeated downloads.
 
-use crate::store::private_directory;
+use crate::store::create_private_directory;
 use std::{
     fs::{self, File},
     io,
@@ -31,7 +31,7 @@ impl ArtifactCache {
 
     /// Creates a temporary file, which [`Self::keep`] adds to the cache.
     pub fn spool(&self) -> io::Result<NamedTempFile> {
-        private_directory(&self.directory)?;
+        create_private_directory(&self.directory)?;
         tempfile::Builder::new().prefix("spool-").tempfile_in(&self.directory)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     client::{ApiError, exponential},
-    error::no_space,
+    error::disk_full_failure,
     limits::SizeLimitExceeded,
 };
 use backon::Retryable;
@@ -45,9 +45,9 @@ pub(super) enum TransferError {
 }
 
 impl TransferError {
-    pub fn reason(self, what: &str) -> FailureReason {
+    pub fn into_reason(self, what: &str) -> FailureReason {
         match self {
-            Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => no_space(what),
+            Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => disk_full_failure(what),
             Self::Io(error) => FailureReason::new(FailureKind::ArtifactFailed, format!("{what}: {error}")),
             Self::ServerFull(message) => {
                 FailureReason::new(FailureKind::DiskFull, format!("{what}: {message}"))
@@ -75,8 +75,8 @@ impl From<ApiError> for TransferError {
     fn from(error: ApiError) -> Self {
         let message = error.to_string();
         match error {
-            ApiError::Refused { status: INSUFFICIENT_STORAGE, .. } => Self::ServerFull(message),
-            ApiError::Refused { status: CONTENT_TOO_LARGE, .. } => {
+            ApiError::Rejected { status: INSUFFICIENT_STORAGE, .. } => Self::ServerFull(message),
+            ApiError::Rejected { status: CONTENT_TOO_LARGE, .. } => {
                 Self::Reason(FailureReason::new(FailureKind::ArtifactLimit, message))
             }
             error if error.is_transient() => Self::Transient(message),
@@ -93,24 +93,24 @@ mod tests {
     #[test]
     fn full_busy_and_rejecting_servers_are_distinguished() {
         let error_for = |status| {
-            let error = ApiError::Refused { url: "/put".into(), status, message: "no".into() };
+            let error = ApiError::Rejected { url: "/put".into(), status, message: "no".into() };
             TransferError::from(error)
         };
         assert!(matches!(error_for(503), TransferError::Transient(_)));
         assert!(matches!(error_for(409), TransferError::Other(_)));
         let full = error_for(507);
         assert!(matches!(full, TransferError::ServerFull(_)), "an immediate retry is useless");
-        assert_eq!(full.reason("x").kind, FailureKind::DiskFull);
+        assert_eq!(full.into_reason("x").kind, FailureKind::DiskFull);
     }
 
     #[test]
     fn size_limit_is_recognized_by_the_errors_type() {
         let too_large = TransferError::from(io::Error::from(SizeLimitExceeded { max: 1 << 20 }));
-        let reason = too_large.reason("artifacts could not be stored");
+        let reason = too_large.into_reason("artifacts could not be stored");
         assert_eq!(reason.kind, FailureKind::ArtifactLimit);
         assert!(reason.message.contains("1 MiB"), "{}", reason.message);
         let other =
             TransferError::from(io::Error::other("it has more than 1 MiB, 404, No space left on device"));
-        assert_eq!(other.reason("x").kind, FailureKind::ArtifactFailed);
+        assert_eq!(other.into_reason("x").kind, FailureKind::ArtifactFailed);
     }
 }

@@ -100,7 +100,7 @@ impl Packer {
 
     /// Limits the size of the tar to `max` bytes.
     #[must_use]
-    pub fn at_most(mut self, max: u64) -> Self {
+    pub fn with_max_size(mut self, max: u64) -> Self {
         self.builder.get_mut().max = max;
         self
     }
@@ -137,7 +137,12 @@ impl Packer {
     }
 
     /// Adds the matching files below `prefix` of `workspace`. Returns false if only the engine can follow a link in `prefix`.
-    pub fn add_from(&mut self, workspace: &HostWorkspace, prefix: &str, set: &GlobSet) -> io::Result<bool> {
+    pub fn add_directory(
+        &mut self,
+        workspace: &HostWorkspace,
+        prefix: &str,
+        set: &GlobSet,
+    ) -> io::Result<bool> {
         match workspace.stat(Path::new(prefix)) {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
                 return Ok(false);
@@ -176,7 +181,7 @@ impl Packer {
             }
             FileType::Symlink => {
                 let mut header = header(stat, tar::EntryType::Symlink);
-                self.builder.append_link(&mut header, path, workspace.link(path)?)?;
+                self.builder.append_link(&mut header, path, workspace.read_link(path)?)?;
                 self.record(path, name, false, 0);
             }
             FileType::RegularFile => {
@@ -215,8 +220,8 @@ impl Packer {
     }
 
     /// Returns whether a packed file matches `pattern`.
-    pub fn covers(&self, pattern: &str) -> bool {
-        globs(std::slice::from_ref(&pattern.to_owned())).is_ok_and(|set| {
+    pub fn has_match(&self, pattern: &str) -> bool {
+        compile_globs(std::slice::from_ref(&pattern.to_owned())).is_ok_and(|set| {
             self.packed_paths.iter().any(|path| path.ancestors().any(|part| set.is_match(part)))
         })
     }
@@ -246,7 +251,7 @@ fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
 }
 
 /// Compiles `patterns` into a glob set.
-pub fn globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
+pub fn compile_globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let pattern = pattern.trim_start_matches("./").trim_end_matches('/');
@@ -266,7 +271,7 @@ pub fn literal_prefix(pattern: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{Packer, globs, literal_prefix};
+    use super::{Packer, compile_globs, literal_prefix};
     use crate::workspace::HostWorkspace;
     use std::{
         ffi::OsStr,
@@ -303,11 +308,11 @@ mod tests {
         let bytes = builder.into_inner().unwrap();
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let pack = |pattern: &str| {
-            let set = globs(&[pattern.to_owned()]).unwrap();
+            let set = compile_globs(&[pattern.to_owned()]).unwrap();
             let mut through_engine = Packer::new(mpsc::channel(100).0, None);
             through_engine.add_tar(&bytes[..], "out", &set).unwrap();
             let mut direct = Packer::new(mpsc::channel(100).0, None);
-            assert!(direct.add_from(&host, &literal_prefix(pattern), &set).unwrap());
+            assert!(direct.add_directory(&host, &literal_prefix(pattern), &set).unwrap());
             assert_eq!(names(&direct), names(&through_engine));
             names(&direct)
         };
@@ -324,7 +329,7 @@ mod tests {
         }
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let mut packer = Packer::new(mpsc::channel(100).0, None);
-        assert!(packer.add_from(&host, "", &globs(&["out*".to_owned()]).unwrap()).unwrap());
+        assert!(packer.add_directory(&host, "", &compile_globs(&["out*".to_owned()]).unwrap()).unwrap());
         assert_eq!(names(&packer), ["out\u{fffd}", "out\u{fffd}"]);
     }
 
@@ -341,7 +346,7 @@ mod tests {
         let (sender, mut chunks) = mpsc::channel(100);
         let mut packer = Packer::new(sender, None);
         packer
-            .add_tar(&builder.into_inner().unwrap()[..], "out", &globs(&["out".to_owned()]).unwrap())
+            .add_tar(&builder.into_inner().unwrap()[..], "out", &compile_globs(&["out".to_owned()]).unwrap())
             .unwrap();
         packer.finish().unwrap();
         let bytes = chunks.blocking_recv().unwrap().unwrap();
@@ -360,10 +365,13 @@ mod tests {
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let (sender, mut chunks) = mpsc::channel(100);
         let mut packer = Packer::new(sender, Some(tempfile::NamedTempFile::new().unwrap()));
-        let set = globs(&["out".to_owned(), "out/*".to_owned()]).unwrap();
-        assert!(packer.add_from(&host, "out", &set).unwrap());
-        assert!(!packer.add_from(&host, "out/secret", &set).unwrap(), "only the engine can follow the link");
-        assert!(packer.add_from(&host, "none", &set).unwrap());
+        let set = compile_globs(&["out".to_owned(), "out/*".to_owned()]).unwrap();
+        assert!(packer.add_directory(&host, "out", &set).unwrap());
+        assert!(
+            !packer.add_directory(&host, "out/secret", &set).unwrap(),
+            "only the engine can follow the link"
+        );
+        assert!(packer.add_directory(&host, "none", &set).unwrap());
         assert_eq!(names(&packer), ["out"]);
         let packed = packer.finish().unwrap();
         let bytes = chunks.blocking_recv().unwrap().unwrap();

@@ -33,7 +33,7 @@ impl ArtifactTransfer {
             Ok(state)
         });
         let (packed, state) = tokio::join!(self.pack(workspace, paths, sender, u64::MAX), task);
-        let reason = |error: TransferError| error.reason("the files could not be read");
+        let reason = |error: TransferError| error.into_reason("the files could not be read");
         Ok((state.map_err(reason)?, packed.map_err(reason)?.1))
     }
 

@@ -33,8 +33,8 @@ impl ApiClient {
     }
 
     /// Reports the result of a discovery.
-    pub async fn discovered(&self, report: &DiscoveryReport) -> Result<DiscoveryReply, ApiError> {
-        retry(|| self.post(path::DISCOVERED, report, Duration::from_secs(60))).await
+    pub async fn report_discovery(&self, report: &DiscoveryReport) -> Result<DiscoveryReply, ApiError> {
+        retry(|| self.post(path::DISCOVERY_REPORT, report, Duration::from_secs(60))).await
     }
 
     /// Looks up a cache by its keys.
@@ -75,7 +75,7 @@ impl ApiClient {
     ) -> Result<(), ApiError> {
         let unreadable = |error: io::Error| {
             let message = format!("the file to send cannot be read: {error}");
-            ApiError::unreachable(&self.shown(&self.address(url)), message)
+            ApiError::unreachable(&self.display_url(&self.address(url)), message)
         };
         let length = file.metadata().map_err(unreadable)?.len();
         let headers: Vec<(&str, String)> =
@@ -96,7 +96,7 @@ impl ApiClient {
 
     /// Returns whether the server is known to require the checksum before an upload.
     #[must_use]
-    pub fn announces_sums(&self) -> bool {
+    pub fn requires_checksums(&self) -> bool {
         self.announces_sums.load(Ordering::Relaxed)
     }
 
@@ -113,8 +113,8 @@ impl ApiClient {
                 return Ok(reply.bytes_stream().map_err(|error| io::Error::other(error.without_url())));
             }
             let next = reply.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            url = next.ok_or_else(|| ApiError::Address(self.shown(&self.address(&url))))?.to_owned();
+            url = next.ok_or_else(|| ApiError::Address(self.display_url(&self.address(&url))))?.to_owned();
         }
-        Err(ApiError::Address(self.shown(&self.address(&url))))
+        Err(ApiError::Address(self.display_url(&self.address(&url))))
     }
 }

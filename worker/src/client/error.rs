@@ -13,7 +13,7 @@ pub enum ApiError {
     },
     /// The server returned an error status.
     #[error("{url} returned {status}: {message}")]
-    Refused {
+    Rejected {
         /// The URL of the call.
         url: String,
         /// HTTP status.
@@ -41,7 +41,7 @@ impl ApiError {
     /// Returns whether the worker has lost the lease.
     #[must_use]
     pub const fn is_lease_lost(&self) -> bool {
-        matches!(self, Self::Refused { status: 404 | 409 | 410, .. })
+        matches!(self, Self::Rejected { status: 404 | 409 | 410, .. })
     }
 
     /// Returns whether the same call may succeed later.
@@ -49,7 +49,7 @@ impl ApiError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused { status, .. } => *status >= 500 || *status == 429 || *status == 408,
+            Self::Rejected { status, .. } => *status >= 500 || *status == 429 || *status == 408,
             Self::Address(_) | Self::InsecureHttp(_) => false,
         }
     }
@@ -61,7 +61,7 @@ pub(super) fn without_query(url: &str) -> String {
 }
 
 /// Formats an error with its causes in one line.
-pub fn causes(error: &dyn std::error::Error) -> String {
+pub fn format_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

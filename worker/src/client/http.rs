@@ -1,6 +1,6 @@
 //! An HTTP(S) client without redirects and proxies, and with limits on the connection time and the size of replies.
 
-use super::error::causes;
+use super::error::format_causes;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use http::Request;
@@ -88,7 +88,7 @@ impl HttpClient {
             .no_proxy()
             .connect_timeout(self.connect_time)
             .build()
-            .map_err(|error| causes(&error))?;
+            .map_err(|error| format_causes(&error))?;
         Ok(cell.get_or_init(|| client))
     }
 
@@ -144,7 +144,7 @@ pub async fn read_body(mut reply: Response, max: u64) -> Result<Bytes, HttpError
 /// Converts `error` without its URL, whose query may contain a signature.
 fn connection_error(error: reqwest::Error) -> HttpError {
     let error = error.without_url();
-    HttpError::Connection(error.source().map_or_else(|| error.to_string(), causes))
+    HttpError::Connection(error.source().map_or_else(|| error.to_string(), format_causes))
 }
 
 /// Creates a body of unknown length.

@@ -32,14 +32,14 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// A completely read reply.
 #[derive(Debug, Clone)]
-pub struct Fetched {
+pub struct ApiReply {
     /// The headers.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
 }
 
-impl Fetched {
+impl ApiReply {
     /// Returns the text of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -94,7 +94,7 @@ impl ApiClient {
 
     /// Also trusts the certificate authorities in this PEM file.
     #[must_use]
-    pub fn trusting(self, authorities: Option<PathBuf>) -> Self {
+    pub fn with_certificate_authorities(self, authorities: Option<PathBuf>) -> Self {
         Self { http: HttpClient::new(authorities), ..self }
     }
 
@@ -111,7 +111,7 @@ impl ApiClient {
     }
 
     /// Sends a GET of `path`. With `known`, the ETag of an earlier reply, returns `None` if nothing changed.
-    pub async fn fetch(&self, path: &str, known: Option<&str>) -> Result<Option<Fetched>, ApiError> {
+    pub async fn fetch(&self, path: &str, known: Option<&str>) -> Result<Option<ApiReply>, ApiError> {
         let options = RequestOptions { known, compressed: true, ..RequestOptions::default() };
         let call = async {
             let reply = self.send(Method::GET, path, options, Body::default()).await?;
@@ -120,7 +120,7 @@ impl ApiClient {
             }
             let headers = reply.headers().clone();
             let body = self.read(path, reply).await?;
-            Ok(Some(Fetched { headers, body }))
+            Ok(Some(ApiReply { headers, body }))
         };
         self.within(path, MAX_REPLY_TIME, call).await
     }
@@ -167,7 +167,7 @@ impl ApiClient {
     }
 
     /// Formats a URL for messages: a URL of the server without its query, any other as [`OBJECT_STORE`].
-    pub(super) fn shown(&self, address: &str) -> String {
+    pub(super) fn display_url(&self, address: &str) -> String {
         let rest = address.strip_prefix(&self.server);
         let is_server_url = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
         if is_server_url { without_query(address) } else { OBJECT_STORE.to_owned() }
@@ -259,21 +259,21 @@ impl ApiClient {
         for (name, value) in options.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(body).map_err(|_| ApiError::Address(self.shown(&address)))?;
+        let request = request.body(body).map_err(|_| ApiError::Address(self.display_url(&address)))?;
         let retry_at = *self.retry_at.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(retry_at) = retry_at.filter(|_| is_api) {
             tokio::time::sleep_until(retry_at.into()).await;
         }
         let reply = self.http.send(request).await.map_err(|error| match error {
-            HttpError::Address => ApiError::Address(self.shown(&address)),
-            error => ApiError::unreachable(&self.shown(&address), error.to_string()),
+            HttpError::Address => ApiError::Address(self.display_url(&address)),
+            error => ApiError::unreachable(&self.display_url(&address), error.to_string()),
         })?;
         let status = reply.status();
         if status.is_client_error() || status.is_server_error() {
             self.record_retry_after(status, reply.headers());
             let body = self.read(url, reply).await.unwrap_or_default();
-            let (url, message) = (self.shown(&address), problem(&body, status));
-            return Err(ApiError::Refused { url, status: status.as_u16(), message });
+            let (url, message) = (self.display_url(&address), problem(&body, status));
+            return Err(ApiError::Rejected { url, status: status.as_u16(), message });
         }
         Ok(reply)
     }

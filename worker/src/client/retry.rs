@@ -86,7 +86,7 @@ impl BackOff {
     }
 
     /// Returns the pause before the next attempt.
-    pub fn pause(&mut self) -> Duration {
+    pub fn next_delay(&mut self) -> Duration {
         self.pauses.next().unwrap_or(self.max)
     }
 }
@@ -101,7 +101,7 @@ mod tests {
         let max = 400;
         let mut pauses = BackOff::new(Duration::from_millis(100), Duration::from_millis(max));
         for min in [100, 200].into_iter().chain([400; 100]) {
-            let pause = u64::try_from(pauses.pause().as_millis()).unwrap_or(u64::MAX);
+            let pause = u64::try_from(pauses.next_delay().as_millis()).unwrap_or(u64::MAX);
             assert!((min..=(2 * min).min(max)).contains(&pause), "{pause} after a minimum of {min}");
         }
     }

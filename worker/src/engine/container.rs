@@ -2,7 +2,7 @@
 
 use super::{
     exits::ExitWaiter,
-    failures::is_no_such_thing,
+    failures::is_not_found,
     manager::{DockerManager, Output},
     network::NetworkHolder,
     workspace_mount::WorkspaceMount,
@@ -109,7 +109,7 @@ impl DockerManager {
     pub(crate) async fn has_container(&self, container: &str) -> Option<bool> {
         match self.docker.inspect_container(container, None::<InspectContainerOptions>).await {
             Ok(_) => Some(true),
-            Err(error) if is_no_such_thing(&error) => Some(false),
+            Err(error) if is_not_found(&error) => Some(false),
             Err(_) => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     container::{Container, ContainerRemoval, inode},
-    failures::{disk_failure, failure, start_failure},
+    failures::{disk_failure, engine_failure, start_failure},
     manager::DockerManager,
     resources::CAPABILITIES,
     workspace_mount::{WorkspaceMount, overlay_options},
@@ -180,7 +180,7 @@ impl DockerManager {
             ..Default::default()
         };
         let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
-        let id = created.map_err(|error| failure("the container could not be created", &error))?.id;
+        let id = created.map_err(|error| engine_failure("the container could not be created", &error))?.id;
         let attach = AttachContainerOptions {
             stream: true,
             stdin: true,

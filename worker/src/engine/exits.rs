@@ -4,7 +4,7 @@
 //! waits for.
 
 use super::labels::LABEL_WORKER;
-use crate::client::causes;
+use crate::client::format_causes;
 use bollard::{
     Docker,
     errors::Error as EngineError,
@@ -135,7 +135,7 @@ async fn poll_exit(docker: &Docker, id: &str) -> Result<Exit, String> {
             match exit_of(docker, id).await {
                 Ok(Some(exit)) => return Ok(exit),
                 Ok(None) => tokio::time::sleep(POLL_INTERVAL).await,
-                Err(error) => return Err(causes(&error)),
+                Err(error) => return Err(format_causes(&error)),
             }
         }
     };

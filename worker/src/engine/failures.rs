@@ -1,12 +1,12 @@
 //! Maps errors of the container engine to failure reasons of a job.
 
-use crate::{client::causes, error::no_space};
+use crate::{client::format_causes, error::disk_full_failure};
 use bollard::errors::Error as EngineError;
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
 /// Returns why an image could not be pulled: permanently if its registry rejected it; otherwise another attempt may succeed.
 pub(super) fn pull_failure(image: &str, error: &EngineError) -> FailureReason {
-    let message = causes(error);
+    let message = format_causes(error);
     let (kind, advice) = if is_disk_full(error) {
         (FailureKind::DiskFull, "free space on the engine's machine")
     } else if is_rejected_by_registry(error) {
@@ -75,7 +75,7 @@ fn is_disk_full(error: &EngineError) -> bool {
 }
 
 /// Whether the engine answers that a container, or a path in it, does not exist.
-pub(crate) const fn is_no_such_thing(error: &EngineError) -> bool {
+pub(crate) const fn is_not_found(error: &EngineError) -> bool {
     matches!(error, EngineError::DockerResponseServerError { status_code: 404, .. })
 }
 
@@ -88,26 +88,26 @@ pub(crate) const fn is_bad_request(error: &EngineError) -> bool {
 pub(super) fn start_failure(image: &str, error: &EngineError) -> FailureReason {
     // The command is the only part of the request that depends on the image.
     if is_bad_request(error) {
-        let message = causes(error);
+        let message = format_causes(error);
         return FailureReason::new(
             FailureKind::ImageUnavailable,
             format!("the image `{image}` has no shell: a job's script needs `sh` on its PATH ({message})"),
         );
     }
-    failure("the container could not be started", error)
+    engine_failure("the container could not be started", error)
 }
 
 /// Returns why `subject` could not be prepared on the worker's disk.
 pub(super) fn disk_failure(subject: &str, error: &std::io::Error) -> FailureReason {
     if error.kind() == std::io::ErrorKind::StorageFull {
-        return no_space(&format!("{subject} could not be prepared"));
+        return disk_full_failure(&format!("{subject} could not be prepared"));
     }
     FailureReason::new(FailureKind::Internal, format!("{subject} could not be prepared: {error}"))
 }
 
 /// Returns a failure of the engine; `context` describes the failed operation.
-pub fn failure(context: &str, error: &EngineError) -> FailureReason {
-    let message = causes(error);
+pub fn engine_failure(context: &str, error: &EngineError) -> FailureReason {
+    let message = format_causes(error);
     if is_disk_full(error) {
         return FailureReason::new(
             FailureKind::DiskFull,
@@ -119,7 +119,7 @@ pub fn failure(context: &str, error: &EngineError) -> FailureReason {
 
 #[cfg(test)]
 mod tests {
-    use super::{EngineError, FailureKind, failure, pull_failure};
+    use super::{EngineError, FailureKind, engine_failure, pull_failure};
 
     fn response(status_code: u16, message: &str) -> EngineError {
         EngineError::DockerResponseServerError { status_code, message: message.to_owned() }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn disk_full_requires_an_engine_error() {
         let text = "open /var/lib/docker/x: no space left on device";
-        assert_eq!(failure("it", &response(500, text)).kind, FailureKind::DiskFull);
-        assert_eq!(failure("it", &response(404, text)).kind, FailureKind::EngineFailed);
+        assert_eq!(engine_failure("it", &response(500, text)).kind, FailureKind::DiskFull);
+        assert_eq!(engine_failure("it", &response(404, text)).kind, FailureKind::EngineFailed);
     }
 }

@@ -1,7 +1,7 @@
 //! Images of jobs: looked up and pulled.
 
 use super::{
-    failures::{failure, pull_failure},
+    failures::{engine_failure, pull_failure},
     manager::DockerManager,
 };
 use bollard::{errors::Error as EngineError, query_parameters::CreateImageOptions};
@@ -66,7 +66,7 @@ impl DockerManager {
             Ok(_) => Ok(true),
             // 400: the reference is invalid; the pull reports why.
             Err(EngineError::DockerResponseServerError { status_code: 400 | 404, .. }) => Ok(false),
-            Err(error) => Err(failure("the image could not be looked up", &error)),
+            Err(error) => Err(engine_failure("the image could not be looked up", &error)),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     network::Isolation,
 };
 use crate::{
-    client::causes,
+    client::format_causes,
     error::WorkerError,
     limits::Limits,
     source::{HostPolicy, SourceCache, SourceSettings},
@@ -96,7 +96,7 @@ impl DockerManager {
                     });
                 }
                 Err(error) => {
-                    first_error.get_or_insert(WorkerError::Engine { host, message: causes(&error) });
+                    first_error.get_or_insert(WorkerError::Engine { host, message: format_causes(&error) });
                 }
             }
         }
@@ -161,7 +161,7 @@ impl DockerManager {
         self.tasks.close();
         self.tasks.wait().await;
         // The worker must not leave git processes behind.
-        self.sources.settle().await;
+        self.sources.wait_until_idle().await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     exits::EXIT_TIMEOUT,
-    failures::{failure, start_failure},
+    failures::{engine_failure, start_failure},
     manager::DockerManager,
     resources::CAPABILITIES,
 };
@@ -99,15 +99,17 @@ impl DockerManager {
             ..Default::default()
         };
         let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
-        let id =
-            created.map_err(|error| failure("the container of a service could not be created", &error))?.id;
+        let id = created
+            .map_err(|error| engine_failure("the container of a service could not be created", &error))?
+            .id;
         // Removes the container if this function fails or is cancelled.
         let container = RemovedOnDrop { engine: self.clone(), id: id.clone() };
         let attach =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
         let streams = self.docker.attach_container(&id, Some(attach)).await;
-        let mut output =
-            streams.map_err(|error| failure("the output of a service could not be attached", &error))?.output;
+        let mut output = streams
+            .map_err(|error| engine_failure("the output of a service could not be attached", &error))?
+            .output;
         let started = self.docker.start_container(&id, None::<StartContainerOptions>).await;
         started.map_err(|error| start_failure(&service.image, &error))?;
         let log = Arc::new(Mutex::new(VecDeque::new()));
@@ -125,7 +127,7 @@ impl DockerManager {
         });
         let inspected = self.docker.inspect_container(&id, None::<InspectContainerOptions>).await;
         let inspected = inspected
-            .map_err(|error| failure("the container of a service could not be inspected", &error))?;
+            .map_err(|error| engine_failure("the container of a service could not be inspected", &error))?;
         let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let address = networks.into_values().find_map(|network| network.ip_address).unwrap_or_default();
         Ok(ServiceContainer { id, address, log, output_ended, _container: container })
@@ -135,7 +137,7 @@ impl DockerManager {
     pub async fn service_state(&self, service: &ServiceContainer) -> Result<ServiceState, FailureReason> {
         let inspected = self.docker.inspect_container(&service.id, None::<InspectContainerOptions>).await;
         let inspected = inspected
-            .map_err(|error| failure("the container of a service could not be inspected", &error))?;
+            .map_err(|error| engine_failure("the container of a service could not be inspected", &error))?;
         let state = inspected.state.unwrap_or_default();
         if matches!(state.status, Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)) {
             return Ok(ServiceState::Exited(state.exit_code.unwrap_or(-1)));
@@ -167,7 +169,7 @@ impl DockerManager {
             attach_stderr: Some(true),
             ..Default::default()
         };
-        Ok(self.exec(container, exec).await.map_err(|error| failure(context, &error))? == Some(0))
+        Ok(self.exec(container, exec).await.map_err(|error| engine_failure(context, &error))? == Some(0))
     }
 
     /// Adds lines to the `/etc/hosts` of a job's container.
@@ -186,7 +188,7 @@ impl DockerManager {
             ..Default::default()
         };
         let context = "the host names of services could not be written into the job's container";
-        match self.exec(container, exec).await.map_err(|error| failure(context, &error))? {
+        match self.exec(container, exec).await.map_err(|error| engine_failure(context, &error))? {
             Some(0) => Ok(()),
             code => {
                 Err(FailureReason::new(FailureKind::EngineFailed, format!("{context}: exit code {code:?}")))

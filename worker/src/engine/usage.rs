@@ -68,7 +68,7 @@ pub(crate) fn disk_usage(root: &Path, max: u64) -> io::Result<u64> {
             let names = base.list(&path).unwrap_or_default();
             // Files at paths longer than the kernel accepts must count, too.
             let (base, path) = if path.as_os_str().len() > MAX_PATH_PART {
-                (Arc::new(base.below(&path)?), PathBuf::new())
+                (Arc::new(base.subdirectory(&path)?), PathBuf::new())
             } else {
                 (base, path)
             };

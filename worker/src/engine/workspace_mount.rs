@@ -1,7 +1,7 @@
 //! The workspace of a container: its volume, and file transfers through the engine.
 
 use super::{
-    failures::{disk_failure, failure},
+    failures::{disk_failure, engine_failure},
     manager::DockerManager,
 };
 use crate::workspace::HostWorkspace;
@@ -61,7 +61,7 @@ impl DockerManager {
     }
 
     /// Returns the workspace as a directory of this machine, or `None` if it is not accessible from here.
-    pub async fn on_this_machine(&self, workspace: &WorkspaceMount) -> Option<Arc<HostWorkspace>> {
+    pub async fn host_workspace(&self, workspace: &WorkspaceMount) -> Option<Arc<HostWorkspace>> {
         workspace.host_workspace.get_or_init(|| self.open_host_workspace(workspace)).await.clone()
     }
 
@@ -94,7 +94,8 @@ impl DockerManager {
             builder.finish()
         });
         let uploaded = self.upload(container, tokio_util::io::ReaderStream::new(reader)).await;
-        uploaded.map_err(|error| failure("the sources could not be copied into the container", &error))?;
+        uploaded
+            .map_err(|error| engine_failure("the sources could not be copied into the container", &error))?;
         match packing.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(disk_failure("the sources", &error)),

@@ -35,7 +35,7 @@ pub async fn restore(
                 continue;
             }
         };
-        if reporter.mask().hides(&key) {
+        if reporter.mask().contains_secret(&key) {
             // The key is stored in the server's records.
             reporter.log(b"cache: not used, as its key contains a secret\n").await;
             continue;
@@ -44,7 +44,8 @@ pub async fn restore(
         if cache.policy.pulls() {
             let result;
             let own = std::iter::once(&key);
-            let keys = own.chain(cache.fallback_keys.iter().filter(|key| !reporter.mask().hides(key)));
+            let keys =
+                own.chain(cache.fallback_keys.iter().filter(|key| !reporter.mask().contains_secret(key)));
             let keys = keys.cloned().collect();
             (sha256, result) = restore_one(transfer, workspace, assignment, keys, &key).await;
             reporter.log(format!("cache `{key}`: {result}\n").as_bytes()).await;

@@ -44,7 +44,7 @@ async fn read_commit(
             return Err(FailureReason::new(error.failure_kind(), message));
         }
     };
-    for mistakes in &result.mistakes {
+    for mistakes in &result.diagnostics {
         reporter.log(mistakes.as_bytes()).await;
     }
     let report = DiscoveryReport {
@@ -52,10 +52,10 @@ async fn read_commit(
         lease: assignment.lease.token,
         commit: result.commit,
         files: result.files,
-        changed: result.changed,
+        changed: result.changed_paths,
         paths: result.paths,
     };
-    let reply = match executor.api.discovered(&report).await {
+    let reply = match executor.api.report_discovery(&report).await {
         Ok(reply) => reply,
         Err(error) => {
             let message = format!("the contents of the commit could not be reported to the server: {error}");
@@ -66,7 +66,7 @@ async fn read_commit(
     for line in &reply.lines {
         reporter.log(format!("{line}\n").as_bytes()).await;
     }
-    if reply.failed || !result.mistakes.is_empty() {
+    if reply.failed || !result.diagnostics.is_empty() {
         let message = "a pipeline file has errors; see the log";
         return Err(FailureReason::new(FailureKind::ScriptFailed, message));
     }

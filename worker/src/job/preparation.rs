@@ -131,7 +131,7 @@ impl PreparationRun<'_> {
         }
         if assignment.artifacts.is_some() || !caches.is_empty() {
             // The engine unmounts the workspace when the container exits; opened before, it can still be read.
-            executor.engine.on_this_machine(workspace).await;
+            executor.engine.host_workspace(workspace).await;
         }
         let services = &assignment.extras.services;
         if services.is_empty() {

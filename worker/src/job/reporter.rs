@@ -4,7 +4,7 @@ use crate::{
     client::{ApiClient, ApiError},
     job::dispatcher::Event,
     limits::Limits,
-    log::mask::{SecretMask, Stream},
+    log::mask::{MaskStream, SecretMask},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
@@ -76,7 +76,7 @@ impl Pending {
 struct ReporterState {
     /// Masks everything that is reported.
     mask: SecretMask,
-    stream: tokio::sync::Mutex<Stream>,
+    stream: tokio::sync::Mutex<MaskStream>,
     pending: Mutex<Pending>,
     changed: Notify,
     buffer_drained: Notify,
@@ -182,9 +182,9 @@ impl Reporter {
     pub fn masked(&self, text: &str, is_complete: bool) -> String {
         let mask = &self.shared.mask;
         if is_complete {
-            return mask.text(text);
+            return mask.mask_text(text);
         }
-        String::from_utf8_lossy(&mask.push(&mut Stream::default(), text.as_bytes())).into_owned()
+        String::from_utf8_lossy(&mask.push(&mut MaskStream::default(), text.as_bytes())).into_owned()
     }
 
     /// Returns the attempt's mask.
@@ -195,7 +195,7 @@ impl Reporter {
     /// Reports the current phase of the worker.
     pub fn phase(&self, phase: &str) {
         let mut pending = self.shared.lock();
-        pending.phase = Some(self.shared.mask.text(phase));
+        pending.phase = Some(self.shared.mask.mask_text(phase));
         pending.status_since.get_or_insert_with(Instant::now);
         drop(pending);
         self.shared.changed.notify_one();
@@ -215,7 +215,7 @@ impl Reporter {
         let rest = self.shared.mask.finish(&mut *self.shared.stream.lock().await);
         self.add_within_limit(&rest).await;
         if let Some(reason) = &mut end.failure {
-            reason.message = self.shared.mask.text(&reason.message);
+            reason.message = self.shared.mask.mask_text(&reason.message);
         }
         self.shared.lock().end = Some(end);
         self.shared.changed.notify_one();

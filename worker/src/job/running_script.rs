@@ -3,7 +3,7 @@
 use super::dispatcher::Event;
 use crate::{
     engine::{Container, DockerManager, ExitWaiter},
-    log::pump::OutputPipe,
+    log::output_pipe::OutputPipe,
 };
 use std::{
     sync::{

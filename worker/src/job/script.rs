@@ -80,13 +80,13 @@ impl JobScript<'_> {
 }
 
 /// Returns the log line that shows a command before it runs.
-pub fn echo(command: &str) -> String {
+pub fn echo_line(command: &str) -> String {
     format!("$ {}\n", command.trim_end().replace('\0', ""))
 }
 
 /// Appends code that shows a command and runs it.
 fn append_command(text: &mut String, command: &str) {
-    let _ = writeln!(text, "printf '%s' {}", quoted(&echo(command)));
+    let _ = writeln!(text, "printf '%s' {}", quoted(&echo_line(command)));
     let _ = writeln!(text, "eval {}", quoted(command));
 }
 

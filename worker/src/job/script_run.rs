@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::{Container, ContainerPool, DockerManager, OccupiedSlot, WORKSPACE_DIR},
-    log::pump::OutputPipe,
+    log::output_pipe::OutputPipe,
 };
 use std::{sync::Arc, time::Duration};
 use tidemill_core::api::AttemptEnd;

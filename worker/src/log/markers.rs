@@ -4,15 +4,15 @@
 
 /// An item of the output, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
+pub enum OutputItem {
     /// Output of the job.
     Output(Vec<u8>),
     /// A step of the script starts.
-    StepBegan(u32),
+    StepStarted(u32),
     /// The `after_script` starts.
-    AfterBegan,
+    AfterScriptStarted,
     /// The script is about to start. No command of the job ran before.
-    Begun,
+    ScriptStarted,
     /// The container is about to exit and waits until its output is read.
     Flush,
 }
@@ -36,7 +36,7 @@ impl MarkerParser {
     }
 
     /// Returns the items that `chunk` completes. Bytes that may start a marker are held back.
-    pub fn push(&mut self, chunk: &[u8]) -> Vec<Item> {
+    pub fn push(&mut self, chunk: &[u8]) -> Vec<OutputItem> {
         let mut items = Vec::new();
         let joined;
         let mut rest: &[u8] = if self.pending.is_empty() {
@@ -54,7 +54,7 @@ impl MarkerParser {
             match self.match_marker(rest) {
                 MarkerMatch::Marker(item, length) => {
                     if !output.is_empty() {
-                        items.push(Item::Output(std::mem::take(&mut output)));
+                        items.push(OutputItem::Output(std::mem::take(&mut output)));
                     }
                     items.push(item);
                     rest = &rest[length..];
@@ -71,7 +71,7 @@ impl MarkerParser {
         }
         output.extend_from_slice(rest);
         if !output.is_empty() {
-            items.push(Item::Output(output));
+            items.push(OutputItem::Output(output));
         }
         items
     }
@@ -103,19 +103,19 @@ impl MarkerParser {
 }
 
 enum MarkerMatch {
-    Marker(Item, usize),
+    Marker(OutputItem, usize),
     NoMatch,
     Incomplete,
 }
 
-fn parse(body: &[u8]) -> Option<Item> {
+fn parse(body: &[u8]) -> Option<OutputItem> {
     let text = std::str::from_utf8(body).ok()?;
     let mut fields = text.split(':');
     match fields.next()? {
-        "step" => fields.next()?.parse().ok().map(Item::StepBegan),
-        "after" => Some(Item::AfterBegan),
-        "begin" => Some(Item::Begun),
-        "flush" => Some(Item::Flush),
+        "step" => fields.next()?.parse().ok().map(OutputItem::StepStarted),
+        "after" => Some(OutputItem::AfterScriptStarted),
+        "begin" => Some(OutputItem::ScriptStarted),
+        "flush" => Some(OutputItem::Flush),
         _ => None,
     }
 }
@@ -123,14 +123,14 @@ fn parse(body: &[u8]) -> Option<Item> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{Item, MarkerParser};
+    use super::{MarkerParser, OutputItem};
     use proptest::prelude::*;
 
-    fn joined(items: Vec<Item>) -> Vec<Item> {
-        let mut all: Vec<Item> = Vec::new();
+    fn joined(items: Vec<OutputItem>) -> Vec<OutputItem> {
+        let mut all: Vec<OutputItem> = Vec::new();
         for item in items {
             match (all.last_mut(), item) {
-                (Some(Item::Output(before)), Item::Output(more)) => before.extend(more),
+                (Some(OutputItem::Output(before)), OutputItem::Output(more)) => before.extend(more),
                 (_, item) => all.push(item),
             }
         }
@@ -158,7 +158,7 @@ mod tests {
             let bytes: Vec<u8> = pieces.concat();
             let mut reference = MarkerParser::new("n0nce");
             let mut expected = reference.push(&bytes);
-            expected.push(Item::Output(reference.finish()));
+            expected.push(OutputItem::Output(reference.finish()));
 
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
             cuts.push(0);
@@ -169,7 +169,7 @@ mod tests {
             for pair in cuts.windows(2) {
                 items.extend(parser.push(&bytes[pair[0]..pair[1]]));
             }
-            items.push(Item::Output(parser.finish()));
+            items.push(OutputItem::Output(parser.finish()));
             prop_assert_eq!(joined(items), joined(expected));
         }
 
@@ -178,7 +178,7 @@ mod tests {
             let mut parser = MarkerParser::new("another-nonce");
             let mut out = Vec::new();
             for item in parser.push(&bytes) {
-                if let Item::Output(part) = item { out.extend(part) }
+                if let OutputItem::Output(part) = item { out.extend(part) }
             }
             out.extend(parser.finish());
             prop_assert_eq!(out, bytes);
@@ -191,7 +191,12 @@ mod tests {
         let items = parser.push(b"a\x1etm:n:step:0\x1eb\x1etm:n:flush\x1e");
         assert_eq!(
             items,
-            vec![Item::Output(b"a".to_vec()), Item::StepBegan(0), Item::Output(b"b".to_vec()), Item::Flush,]
+            vec![
+                OutputItem::Output(b"a".to_vec()),
+                OutputItem::StepStarted(0),
+                OutputItem::Output(b"b".to_vec()),
+                OutputItem::Flush,
+            ]
         );
     }
 }

@@ -8,4 +8,4 @@ mod sqs;
 pub use long_poll::LongPoll;
 pub use port::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
 #[cfg(feature = "sqs")]
-pub use sqs::{SqsJobSource, SqsRequests, SqsSettings, Usage};
+pub use sqs::{SqsJobSource, SqsRequests, SqsSettings, SqsUsage};

@@ -66,13 +66,13 @@ impl OperationBounds {
     }
 
     /// Whether git processes share the process group of this process.
-    pub(super) const fn share_group(&self) -> bool {
+    pub(super) const fn shares_process_group(&self) -> bool {
         self.is_default
     }
 
     /// Runs `work` on this thread within these bounds, which [`OperationBounds::current`] returns meanwhile. So the
     /// code that runs git needs no parameter for them.
-    pub fn hold<T>(self, work: impl FnOnce() -> T) -> T {
+    pub fn scope<T>(self, work: impl FnOnce() -> T) -> T {
         struct BoundsGuard(Option<OperationBounds>);
         impl Drop for BoundsGuard {
             fn drop(&mut self) {
@@ -105,13 +105,13 @@ impl OperationBounds {
 }
 
 /// Takes the exclusive lock on `path`, waiting within the current bounds.
-pub fn lock_alone(path: &Path) -> Result<FileLock, SourceError> {
-    lock(path, FileLock::try_now)
+pub fn lock_exclusive(path: &Path) -> Result<FileLock, SourceError> {
+    lock(path, FileLock::try_exclusive)
 }
 
 /// Takes the shared lock on `path`, waiting within the current bounds.
 pub fn lock_shared(path: &Path) -> Result<FileLock, SourceError> {
-    lock(path, FileLock::try_share)
+    lock(path, FileLock::try_shared)
 }
 
 fn lock(path: &Path, attempt: fn(&Path) -> io::Result<FileLock>) -> Result<FileLock, SourceError> {

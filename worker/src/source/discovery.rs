@@ -5,17 +5,17 @@ use super::{
     bounds::OperationBounds,
     git::{
         self, SourceError,
-        listing::{Paths, Records, entry},
+        listing::{Paths, Records, parse_entry},
         objects::FileReader,
         process::ProcessLimits,
     },
-    mirror::{Objects, objects_of},
-    reach::Remote,
+    mirror::{ObjectRepository, mirror_with_commit},
+    network::Remote,
 };
 use std::{cell::RefCell, ops::ControlFlow, path::Path, time::Duration};
 use tidemill_core::execution::discovery::{
     Discovery, MAX_CHANGED_PATHS, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES,
-    MAX_PATHS_BYTES, MOST_FILES, PipelineFile,
+    MAX_PATHS_BYTES, MAX_PIPELINE_FILES, PipelineFile,
 };
 use tidemill_core::{
     gitlab,
@@ -29,9 +29,9 @@ const GITLAB_FILE: &str = ".gitlab-ci.yml";
 /// Limits of reading a commit that is already fetched.
 const READ_LIMITS: ProcessLimits<'static> = ProcessLimits {
     network: false,
-    time: Some(Duration::from_secs(60)),
-    memory: Some(512 << 20),
-    growth: None,
+    timeout: Some(Duration::from_secs(60)),
+    memory_bytes: Some(512 << 20),
+    directory_limit: None,
 };
 
 /// The pipeline files and paths of a commit.
@@ -42,11 +42,11 @@ pub struct DiscoveryResult {
     /// Its pipeline files, with their includes expanded.
     pub files: Vec<PipelineFile>,
     /// Paths that it changed, if known.
-    pub changed: Option<Vec<String>>,
+    pub changed_paths: Option<Vec<String>>,
     /// Paths of all its files, unless there are too many.
     pub paths: Option<Vec<String>>,
     /// Rendered diagnostics of files that could not be assembled.
-    pub mistakes: Vec<String>,
+    pub diagnostics: Vec<String>,
 }
 
 /// Reads `commit` of `remote`; fetched objects stay below `cache`.
@@ -60,12 +60,12 @@ pub fn discover(
     let (url, reference) = (remote.url(), request.fetch_ref.as_deref());
     let hash =
         if git::is_full_hash(commit) { commit.to_owned() } else { resolve_ref(remote, reference, commit)? };
-    let objects = objects_of(remote, branch, reference, &hash, cache)?;
+    let objects = mirror_with_commit(remote, branch, reference, &hash, cache)?;
     let repo = &objects.path;
     // For an annotated tag, the hash may be that of the tag object.
     let mut parse = git::at(repo);
     let commit =
-        &git::watched(parse.args(["rev-parse", "--verify", &format!("{hash}^{{commit}}")]), READ_LIMITS)?;
+        &git::run_limited(parse.args(["rev-parse", "--verify", &format!("{hash}^{{commit}}")]), READ_LIMITS)?;
     let commit = commit.trim();
     let folder = folder(repo, commit)?;
     let mut collected = CollectedFiles::default();
@@ -90,7 +90,7 @@ pub fn discover(
         requested
             .into_iter()
             .filter(|path| reader.borrow_mut().is_file(path))
-            .take(MOST_FILES)
+            .take(MAX_PIPELINE_FILES)
             .cloned()
             .collect()
     };
@@ -103,7 +103,7 @@ pub fn discover(
                     GITLAB_FILE,
                     &text,
                     &read,
-                    &gitlab::TranslateOptions::of(name_of(url)),
+                    &gitlab::TranslateOptions::for_pipeline(name_of(url)),
                 ) {
                     Ok(assembled) => collected.add(GITLAB_FILE, assembled.text),
                     Err(diagnostics) => collected.add_diagnostic(diagnostics.render(false)),
@@ -116,7 +116,7 @@ pub fn discover(
     let changed = changed(&objects, remote, commit, request);
     let paths = paths(git::at(repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))?;
     let CollectedFiles { files, diagnostics, .. } = collected;
-    Ok(DiscoveryResult { commit: commit.to_owned(), files, changed, paths, mistakes: diagnostics })
+    Ok(DiscoveryResult { commit: commit.to_owned(), files, changed_paths: changed, paths, diagnostics })
 }
 
 /// Files and diagnostics, both within limits.
@@ -139,7 +139,7 @@ impl CollectedFiles {
         read: &ReadFile<'_>,
         bounds: &OperationBounds,
     ) -> Result<(), SourceError> {
-        for path in paths.iter().take(MOST_FILES) {
+        for path in paths.iter().take(MAX_PIPELINE_FILES) {
             match read(path) {
                 Ok(text) => match assemble(path, &text, read) {
                     Ok(assembled) => self.add(path, assembled.text),
@@ -193,7 +193,7 @@ fn folder(repo: &Path, commit: &str) -> Result<PipelineFolder, SourceError> {
             if count > MAX_DIRECTORY_ENTRIES {
                 return ControlFlow::Break(());
             }
-            if let Some(entry) = entry(record)
+            if let Some(entry) = parse_entry(record)
                 && entry.is_file
                 && let Ok(path) = std::str::from_utf8(entry.path)
             {
@@ -215,7 +215,7 @@ fn folder(repo: &Path, commit: &str) -> Result<PipelineFolder, SourceError> {
 fn paths(list: &mut std::process::Command) -> Result<Option<Vec<String>>, SourceError> {
     let mut paths = Paths::new(MAX_CHANGED_PATHS, MAX_PATHS_BYTES);
     git::stream(list, READ_LIMITS, &mut |piece| paths.push(piece))?;
-    Ok(paths.all())
+    Ok(paths.into_paths())
 }
 
 /// Returns the last segment of a repository's address.
@@ -251,7 +251,12 @@ fn is_pipeline(path: &str) -> bool {
 
 /// Returns the paths that changed since the previous commit, or since the merge base with the target branch. `None` if they
 /// cannot be determined; then every condition on changes holds.
-fn changed(objects: &Objects, remote: &Remote, commit: &str, request: &Discovery) -> Option<Vec<String>> {
+fn changed(
+    objects: &ObjectRepository,
+    remote: &Remote,
+    commit: &str,
+    request: &Discovery,
+) -> Option<Vec<String>> {
     let repo = &objects.path;
     // The mirror may have an older state of the branch, or lack the commit.
     let fetch = |what: &str| objects.fetch(remote, &[what]);
@@ -259,7 +264,7 @@ fn changed(objects: &Objects, remote: &Remote, commit: &str, request: &Discovery
         (_, Some(branch)) if git::is_ref_name(branch) => {
             let name = format!("refs/heads/{branch}");
             drop(fetch(&format!("+{name}:{name}")));
-            git::watched(git::at(repo).args(["merge-base", &name, commit]), READ_LIMITS)
+            git::run_limited(git::at(repo).args(["merge-base", &name, commit]), READ_LIMITS)
                 .ok()?
                 .trim()
                 .to_owned()
@@ -346,7 +351,7 @@ mod tests {
         cancel.cancel();
         let attempt =
             || discover(&Remote::on_disk(dir), Some("main"), &first, &Discovery::default(), cache.path());
-        let error = OperationBounds::new(Limits::default(), cancel).hold(attempt).unwrap_err();
+        let error = OperationBounds::new(Limits::default(), cancel).scope(attempt).unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::Canceled);
     }
 
@@ -359,7 +364,7 @@ mod tests {
         let first = commit(dir, &[(".gitlab-ci.yml", "job: { script: x }\n"), ("src/a.rs", "1")]);
         let result = find(dir, cache.path(), &first, &Discovery::default());
         assert!(result.files[0].text.contains("image"), "native: {}", result.files[0].text);
-        assert_eq!((result.files[0].path.as_str(), result.changed), (".gitlab-ci.yml", None));
+        assert_eq!((result.files[0].path.as_str(), result.changed_paths), (".gitlab-ci.yml", None));
         let first_file = format!("name: one\n{jobs}");
         let second_file = "name: two\ninclude: shared/jobs.yml\n";
         let second = commit(
@@ -378,16 +383,16 @@ mod tests {
         let names: Vec<&str> = result.files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(names, [".pipelines/one.yml", ".pipelines/two.yaml"]);
         assert!(result.files[1].text.contains("script"), "{}", result.files[1].text);
-        assert_eq!(result.changed.unwrap().len(), 6);
-        assert!(result.paths.unwrap().contains(&"src/b c.rs".to_owned()) && result.mistakes.is_empty());
+        assert_eq!(result.changed_paths.unwrap().len(), 6);
+        assert!(result.paths.unwrap().contains(&"src/b c.rs".to_owned()) && result.diagnostics.is_empty());
 
         git_in(dir, &["checkout", "-q", "-b", "topic", &first]);
         let topic =
             commit(dir, &[("src/a.rs", "2"), (".pipelines/bad.yml", "name: bad\ninclude: none.yml\n")]);
         let onto = Discovery { target_branch: Some("main".into()), ..Discovery::default() };
         let result = discover(&Remote::on_disk(dir), Some("topic"), &topic, &onto, cache.path()).unwrap();
-        assert_eq!(result.changed.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
-        assert!(result.mistakes[0].contains("none.yml"), "{:?}", result.mistakes);
+        assert_eq!(result.changed_paths.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
+        assert!(result.diagnostics[0].contains("none.yml"), "{:?}", result.diagnostics);
         // The commit that a ref points to, if the requested hash is empty or abbreviated.
         let resolved = |commit: &str, reference: &str| {
             let request = Discovery {
@@ -409,6 +414,6 @@ mod tests {
         assert_ne!(object, second);
         assert_eq!(find(dir, cache.path(), &object, &Discovery::default()).commit, second);
         let new_branch = Discovery { before: Some("0".repeat(40)), ..Discovery::default() };
-        assert_eq!(find(dir, cache.path(), &topic, &new_branch).changed, None);
+        assert_eq!(find(dir, cache.path(), &topic, &new_branch).changed_paths, None);
     }
 }

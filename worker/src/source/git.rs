@@ -126,7 +126,7 @@ pub fn at(git_dir: &Path) -> Command {
 }
 
 /// Creates a git command for `git_dir` that may fetch from local repositories, which Tidemill created itself.
-pub fn from_disk(git_dir: &Path) -> Command {
+pub fn local_fetch_command(git_dir: &Path) -> Command {
     let mut command = at(git_dir);
     command.env("GIT_ALLOW_PROTOCOL", "file");
     command
@@ -134,7 +134,7 @@ pub fn from_disk(git_dir: &Path) -> Command {
 
 /// Creates a git command that may contact the repository at `url` with the operator's credentials, only over the protocol
 /// that the address names.
-pub fn contacting(url: &str) -> Result<Command, SourceError> {
+pub fn network_command(url: &str) -> Result<Command, SourceError> {
     let protocols = protocols(url).ok_or_else(|| {
         SourceError::new(format!(
             "`{url}` is not a repository address; use https://, ssh://, git:// or git@host:path"
@@ -210,11 +210,11 @@ fn configure(command: &mut Command, additional: &[(&str, &str)]) {
 
 /// Runs `command` and returns its output.
 pub fn run(command: &mut Command) -> Result<String, SourceError> {
-    watched(command, ProcessLimits::default())
+    run_limited(command, ProcessLimits::default())
 }
 
 /// Runs `command` within `limits` and returns its output.
-pub fn watched(command: &mut Command, limits: ProcessLimits<'_>) -> Result<String, SourceError> {
+pub fn run_limited(command: &mut Command, limits: ProcessLimits<'_>) -> Result<String, SourceError> {
     let mut output = Vec::new();
     let is_complete = stream(command, limits, &mut |bytes| {
         output.extend_from_slice(bytes);
@@ -237,8 +237,8 @@ pub fn stream(
     match outcome.status {
         None => Ok(false),
         Some(status) if status.success() => Ok(true),
-        Some(status) if outcome.errors.is_empty() => Err(SourceError::new(format!("git: {status}"))),
-        Some(_) => Err(SourceError::new(format!("git: {}", outcome.errors))),
+        Some(status) if outcome.stderr.is_empty() => Err(SourceError::new(format!("git: {status}"))),
+        Some(_) => Err(SourceError::new(format!("git: {}", outcome.stderr))),
     }
 }
 
@@ -270,7 +270,7 @@ pub fn is_ref_name(text: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{contacting, is_ref_name, protocols};
+    use super::{is_ref_name, network_command, protocols};
 
     #[test]
     fn git_protocol_is_limited_to_scheme() {
@@ -297,7 +297,7 @@ mod tests {
             "sub/dir://git.example.org/a",
         ] {
             assert_eq!(protocols(url), None, "{url}");
-            assert!(contacting(url).is_err());
+            assert!(network_command(url).is_err());
         }
     }
 

@@ -44,7 +44,7 @@ pub fn git(dir: &Path, args: &[&str]) -> Result<String, SourceError> {
 
 /// Returns the error to report if git failed in `dir` although it is in a repository, or `None` if there is no repository. A
 /// repository that git rejects must not count as a plain directory, which would hide the reason.
-pub fn refused(dir: &Path, error: &SourceError) -> Option<SourceError> {
+pub fn repository_error(dir: &Path, error: &SourceError) -> Option<SourceError> {
     let top = dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok() || is_bare(dir))?;
     Some(SourceError::new(format!(
         "git cannot read the repository {0} ({error}); if it belongs to another user whom you trust, run: git config \
@@ -61,7 +61,7 @@ fn is_bare(dir: &Path) -> bool {
 pub fn common_directory(dir: &Path) -> Result<PathBuf, SourceError> {
     match git(dir, &["rev-parse", "--path-format=absolute", "--git-common-dir"]) {
         Ok(text) => Ok(PathBuf::from(text.trim_end_matches('\n'))),
-        Err(error) => Err(refused(dir, &error)
+        Err(error) => Err(repository_error(dir, &error)
             .unwrap_or_else(|| SourceError::new(format!("{} is not a git repository", dir.display())))),
     }
 }

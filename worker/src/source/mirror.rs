@@ -4,10 +4,10 @@
 //! this order.
 
 use super::{
-    bounds::{OperationBounds, lock_alone, lock_shared},
+    bounds::{OperationBounds, lock_exclusive, lock_shared},
     error::SourceErrorKind,
     git::{self, SourceError, process::ProcessLimits},
-    reach::Remote,
+    network::Remote,
     upload::{self, Download},
 };
 use crate::store::{FileLock, short_hash};
@@ -27,7 +27,7 @@ const MAX_PACKS: usize = 50;
 
 /// A repository on this machine, which is not removed while this exists.
 #[derive(Debug)]
-pub struct Objects {
+pub struct ObjectRepository {
     /// Its git directory.
     pub path: PathBuf,
     writing: Option<FileLock>,
@@ -37,13 +37,13 @@ pub struct Objects {
     _base: Option<Box<Self>>,
 }
 
-impl Objects {
+impl ObjectRepository {
     /// Opens the bare repository for `name` in `home`, locked for writing; creates it if it does not exist.
     fn open(name: &str, cache: &Path, home: &str) -> Result<Self, SourceError> {
         let path = cache.join(home).join(format!("{}.git", short_hash(&[name])));
         let in_use = lock_shared(&path.with_extension("used"))?;
         in_use.touch();
-        let writing = lock_alone(&path.with_extension("lock"))?;
+        let writing = lock_exclusive(&path.with_extension("lock"))?;
         if !path.exists() {
             // Renamed when complete, so that an interrupted `git init` leaves no broken repository.
             let building = path.with_extension("new");
@@ -74,20 +74,23 @@ impl Objects {
     pub fn fetch(&self, remote: &Remote, refspecs: &[&str]) -> Result<(), SourceError> {
         let packs = self.path.join("objects/pack");
         let limit = OperationBounds::current().limits.repository_bytes;
-        let limits =
-            ProcessLimits { network: true, growth: Some((&packs, limit)), ..ProcessLimits::default() };
+        let limits = ProcessLimits {
+            network: true,
+            directory_limit: Some((&packs, limit)),
+            ..ProcessLimits::default()
+        };
         let _writing = match &self.writing {
             Some(_) => None,
-            None => Some(lock_alone(&self.path.with_extension("lock"))?),
+            None => Some(lock_exclusive(&self.path.with_extension("lock"))?),
         };
-        let mut command = git::contacting(remote.url())?;
+        let mut command = git::network_command(remote.url())?;
         let connection = remote.connect(&mut command)?;
         command.arg("--git-dir").arg(&self.path);
         command.args(["fetch", "--progress", "--force", "--no-auto-maintenance", "--", &connection.url]);
         command.args(refspecs);
         remove_partial(&self.path);
-        git::watched(&mut command, limits).map(drop).map_err(|error| {
-            let error = explained(connection.explain(error), &self.path);
+        git::run_limited(&mut command, limits).map(drop).map_err(|error| {
+            let error = detect_disk_full(connection.explain(error), &self.path);
             remove_partial(&self.path);
             error
         })
@@ -95,7 +98,7 @@ impl Objects {
 }
 
 /// Changes the error to "disk full" if the disk is full, as git's own message is not reliable.
-pub fn explained(error: SourceError, path: &Path) -> SourceError {
+pub fn detect_disk_full(error: SourceError, path: &Path) -> SourceError {
     let is_full = error.kind() == SourceErrorKind::Unavailable
         && rustix::fs::statvfs(path)
             .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < MIN_FREE_BYTES);
@@ -107,20 +110,20 @@ pub fn explained(error: SourceError, path: &Path) -> SourceError {
 
 /// Returns a mirror of `remote` that contains `commit`, which is fetched if needed. `reference` is a ref to try first, as the
 /// commit may be reachable from no other.
-pub fn objects_of(
+pub fn mirror_with_commit(
     remote: &Remote,
     branch: Option<&str>,
     reference: Option<&str>,
     commit: &str,
     cache: &Path,
-) -> Result<Objects, SourceError> {
+) -> Result<ObjectRepository, SourceError> {
     for name in [branch, reference].into_iter().flatten() {
         if !git::is_ref_name(name) {
             return Err(SourceError::new(format!("`{name}` is not a valid name of a branch, tag or ref")));
         }
     }
     let url = remote.url();
-    let mirror = Objects::open(url, cache, MIRRORS_DIR)?;
+    let mirror = ObjectRepository::open(url, cache, MIRRORS_DIR)?;
     if mirror.has(commit) {
         return Ok(mirror.unlocked());
     }
@@ -158,15 +161,15 @@ fn succeeded(result: Result<(), SourceError>) -> Result<bool, SourceError> {
 
 /// Returns a repository that contains the upload's objects. Each upload has its own repository, which uses the base's mirror as
 /// alternate, so that an upload never writes to a repository that other sources use.
-pub fn objects_of_upload(
+pub fn upload_repository(
     upload: &str,
     from: Option<(&Remote, &str)>,
     required: &[&str],
     cache: &Path,
     download: Download<'_>,
-) -> Result<Objects, SourceError> {
+) -> Result<ObjectRepository, SourceError> {
     let base = match from {
-        Some((remote, base)) => Some(objects_of(remote, None, None, base, cache).map_err(|error| {
+        Some((remote, base)) => Some(mirror_with_commit(remote, None, None, base, cache).map_err(|error| {
             let message = format!(
                 "the uploaded sources build on commit {base} of {}, which could not be fetched: {error}; push the commit to where \
                  workers can fetch it, or run with --upload-all",
@@ -177,7 +180,7 @@ pub fn objects_of_upload(
         None => None,
     };
     let base_url = from.map_or("", |(remote, _)| remote.url());
-    let repo = Objects::open(&format!("upload {upload} on {base_url}"), cache, UPLOADS_DIR)?;
+    let repo = ObjectRepository::open(&format!("upload {upload} on {base_url}"), cache, UPLOADS_DIR)?;
     if let Some(mirror) = &base {
         let alternates = format!("{}\n", mirror.path.join("objects").display());
         fs::write(repo.path.join("objects/info/alternates"), alternates)
@@ -186,14 +189,14 @@ pub fn objects_of_upload(
     let is_missing = |object: &&&str| git::run(git::at(&repo.path).args(["cat-file", "-e", object])).is_err();
     if required.iter().any(|object| is_missing(&object)) {
         upload::unpack(download(upload)?, &repo.path, from.is_none())
-            .map_err(|error| explained(error, &repo.path))?;
+            .map_err(|error| detect_disk_full(error, &repo.path))?;
         if let Some(object) = required.iter().find(is_missing) {
             return Err(SourceError::new(format!(
                 "upload {upload} lacks the object {object}; start the run again"
             )));
         }
     }
-    Ok(Objects { _base: base.map(Box::new), ..repo.unlocked() })
+    Ok(ObjectRepository { _base: base.map(Box::new), ..repo.unlocked() })
 }
 
 fn has(git_dir: &Path, commit: &str) -> bool {
@@ -225,7 +228,7 @@ fn remove_partial(repo: &Path) {
 }
 
 /// Repacks a mirror with many packs, as each fetch adds one. The caller holds both locks.
-pub fn tidy(repo: &Path) {
+pub fn repack(repo: &Path) {
     let packs = fs::read_dir(repo.join("objects/pack")).into_iter().flatten().flatten();
     let is_pack = |entry: &fs::DirEntry| entry.path().extension().is_some_and(|suffix| suffix == "pack");
     if packs.filter(is_pack).count() > MAX_PACKS

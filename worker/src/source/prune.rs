@@ -1,11 +1,11 @@
 //! Removes cached sources by age, number and size, and when the disk fills. Sources in use stay.
 
 use super::{
-    mirror::{MIRRORS_DIR, UPLOADS_DIR, tidy},
+    mirror::{MIRRORS_DIR, UPLOADS_DIR, repack},
     registry,
     tree::TREES_DIR,
 };
-use crate::store::{FileLock, unused_for};
+use crate::store::{FileLock, time_since_use};
 use std::{
     cmp::Reverse,
     collections::BTreeSet,
@@ -76,7 +76,10 @@ impl CachedEntry {
 
     /// Takes both locks, unless the entry is in use.
     fn lock(&self) -> Option<[FileLock; 2]> {
-        Some([FileLock::try_now(&self.path(".used")).ok()?, FileLock::try_now(&self.path(".lock")).ok()?])
+        Some([
+            FileLock::try_exclusive(&self.path(".used")).ok()?,
+            FileLock::try_exclusive(&self.path(".lock")).ok()?,
+        ])
     }
 
     /// Removes the entry unless it is in use, and returns whether it is removed.
@@ -102,7 +105,7 @@ impl CachedEntry {
             let _ = fs::remove_dir_all(unfinished);
             let _ = fs::remove_dir_all(removed);
             if self.kind == Kind::Mirror {
-                tidy(&self.directory());
+                repack(&self.directory());
             }
         }
     }
@@ -164,7 +167,7 @@ fn list(kind: Kind, home: &Path) -> Vec<CachedEntry> {
             entry.path(".gone"),
         ]
         .iter()
-        .find_map(|path| unused_for(path))?;
+        .find_map(|path| time_since_use(path))?;
         let recorded_size = fs::read_to_string(entry.path(".size")).ok().and_then(|text| text.parse().ok());
         entry.bytes = recorded_size.unwrap_or_else(|| size(&entry.directory()));
         Some(entry)
@@ -231,7 +234,7 @@ mod tests {
         for number in 0..8 {
             aged(&trees, &format!("t{number}"), Duration::from_secs(1000 - number));
         }
-        let _in_use = FileLock::try_share(&trees.join("t0.used")).unwrap();
+        let _in_use = FileLock::try_shared(&trees.join("t0.used")).unwrap();
         prune(cache.path(), &Retention { trees: 5, ..NO_LIMIT });
         let exists = |number: u64| trees.join(format!("t{number}")).exists();
         assert_eq!([0, 1, 2, 3, 4].map(exists), [true, false, false, false, true]);
@@ -266,7 +269,7 @@ mod tests {
         assert!(names(&trees).iter().all(|name| name.starts_with('c')), "{:?}", names(&trees));
         assert!(repos.join("m.git").exists());
         // The minimum is never reached, so everything that is not in use is removed.
-        let _in_use = FileLock::try_share(&trees.join("c.used")).unwrap();
+        let _in_use = FileLock::try_shared(&trees.join("c.used")).unwrap();
         prune(cache.path(), &Retention { free_bytes: u64::MAX, ..NO_LIMIT });
         assert!(trees.join("c").exists() && !repos.join("m.git").exists());
     }
@@ -284,7 +287,7 @@ mod tests {
         for key in ["left", "half", "building"] {
             old(&format!("{key}.used"), DAY / 2);
         }
-        let _building = FileLock::try_share(&trees.join("building.used")).unwrap();
+        let _building = FileLock::try_shared(&trees.join("building.used")).unwrap();
         prune(cache.path(), &NO_LIMIT);
         assert_eq!(names(&trees), ["building.new", "building.used"]);
     }

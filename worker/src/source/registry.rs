@@ -3,7 +3,7 @@
 //! write.
 
 use super::git::SourceError;
-use crate::store::unused_for;
+use crate::store::time_since_use;
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -115,7 +115,7 @@ pub fn prune(cache: &Path) {
     let Ok(entries) = fs::read_dir(registry_directory(cache)) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let is_record = path.extension().is_some_and(|extension| extension == "json" || extension == "new");
-        if is_record && unused_for(&path).is_some_and(|unused| unused > RETENTION) {
+        if is_record && time_since_use(&path).is_some_and(|unused| unused > RETENTION) {
             let _ = fs::remove_file(path);
         }
     }

@@ -3,13 +3,13 @@
 use super::{
     git::{self, SourceError},
     local,
-    reach::HostPolicy,
+    network::HostPolicy,
     registry::{RegisteredSnapshot, register},
-    snapshot::beside,
+    snapshot::open_shadow_repository,
 };
 use std::path::Path;
 use tidemill_core::execution::assignment::Source;
-use tidemill_core::repository::{AddressError, Credentials, RepositoryAddress, canonical};
+use tidemill_core::repository::{AddressError, Credentials, RepositoryAddress, canonical_name};
 
 /// A repository with a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct ResolvedCommit {
     /// The source for workers.
     pub source: Source,
     /// The credentials in the address, for the worker. They must not be stored.
-    pub sign_in: Option<(RepositoryAddress, Credentials)>,
+    pub credentials: Option<(RepositoryAddress, Credentials)>,
 }
 
 /// The location of a repository, parsed from user input.
@@ -45,7 +45,7 @@ fn parse_location(text: &str) -> Result<RepositoryLocation, SourceError> {
 }
 
 /// Normalizes a repository from user input: returns its address without credentials, or an absolute path.
-pub fn repository_named(text: &str) -> Result<String, SourceError> {
+pub fn normalize_repository(text: &str) -> Result<String, SourceError> {
     match parse_location(text) {
         Ok(RepositoryLocation::Network(address, _)) => Ok(address.to_git_url()),
         Ok(RepositoryLocation::Disk(path)) => {
@@ -69,7 +69,7 @@ pub fn resolve(
     match parse_location(text)? {
         RepositoryLocation::Network(address, credentials) => {
             if let Some(credentials) = &credentials {
-                reach.sign_in(&address, credentials.clone());
+                reach.set_credentials(&address, credentials.clone());
             }
             let (branch, commit) = resolve_remote(&address, branch, commit, reach)?;
             let url = address.to_git_url();
@@ -80,7 +80,7 @@ pub fn resolve(
                 private_host: false,
             };
             let sign_in = credentials.map(|credentials| (address, credentials));
-            Ok(ResolvedCommit { repo: url, branch, commit, source, sign_in })
+            Ok(ResolvedCommit { repo: url, branch, commit, source, credentials: sign_in })
         }
         RepositoryLocation::Disk(path) => resolve_local(Path::new(&path), branch, commit, cache),
     }
@@ -161,8 +161,8 @@ fn resolve_local(
             (head.ok().map(|name| name.trim().to_owned()), full)
         }
     };
-    let (objects, _lock) = beside(&repo, Some(&common), cache)?;
-    let name = canonical(&repo);
+    let (objects, _lock) = open_shadow_repository(&repo, Some(&common), cache)?;
+    let name = canonical_name(&repo);
     let snapshot = RegisteredSnapshot {
         repository: &name,
         objects: &objects,
@@ -171,5 +171,5 @@ fn resolve_local(
         tree: None,
     };
     let source = register(cache, snapshot)?;
-    Ok(ResolvedCommit { repo, branch, commit, source, sign_in: None })
+    Ok(ResolvedCommit { repo, branch, commit, source, credentials: None })
 }

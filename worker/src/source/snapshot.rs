@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::execution::assignment::Source;
-use tidemill_core::repository::{RepositoryAddress, canonical};
+use tidemill_core::repository::{RepositoryAddress, canonical_name};
 
 /// The state of a directory, registered for workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn repository_of(dir: &Path) -> Result<String, SourceError> {
 pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
     let repository = inspect(dir)?;
     let top_name = repository.top.to_string_lossy().into_owned();
-    let (repository_dir, _lock) = beside(&top_name, repository.common.as_deref(), cache)?;
+    let (repository_dir, _lock) = open_shadow_repository(&top_name, repository.common.as_deref(), cache)?;
     let in_work_tree = || {
         let mut command = git::at(&repository_dir);
         command.arg("--work-tree").arg(&repository.top).current_dir(&repository.top);
@@ -84,7 +84,7 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
     let source = register(
         cache,
         RegisteredSnapshot {
-            repository: &canonical(&repo),
+            repository: &canonical_name(&repo),
             objects: &repository_dir,
             branch: repository.branch.as_deref(),
             commit: &commit,
@@ -106,7 +106,7 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
 
 /// Opens and locks Tidemill's own bare repository for `top`. Its alternate is the git directory `common`, so that no
 /// command has to run in the user's repository.
-pub(super) fn beside(
+pub(super) fn open_shadow_repository(
     top: &str,
     common: Option<&Path>,
     cache: &Path,
@@ -146,7 +146,7 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
         Err(_) => match rev_parse(&common) {
             Ok(text) => (text, false),
             Err(error) => {
-                return match local::refused(&dir, &error) {
+                return match local::repository_error(&dir, &error) {
                     Some(refused) => Err(refused),
                     None => {
                         Ok(LocalRepository { top: dir, common: None, branch: None, head: None, origin: None })
@@ -189,7 +189,7 @@ fn network_address(url: &str) -> Option<String> {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::{Snapshot, git, network_address, snapshot};
-    use crate::source::{HostPolicy, materialise};
+    use crate::source::{HostPolicy, materialize};
     use std::{fs, path::Path};
     use tidemill_core::execution::assignment::Source;
 
@@ -213,7 +213,7 @@ mod tests {
 
     fn checked_out(snapshot: &Snapshot, cache: &Path) -> std::path::PathBuf {
         let policy = HostPolicy::default();
-        let tree = materialise(&snapshot.source, cache, &policy, &|_| panic!("nothing is uploaded"));
+        let tree = materialize(&snapshot.source, cache, &policy, &|_| panic!("nothing is uploaded"));
         tree.unwrap().unwrap().path.clone()
     }
 

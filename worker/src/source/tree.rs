@@ -1,15 +1,15 @@
 //! Read-only trees of sources, checked out once and shared by all jobs that need them.
 
 use super::{
-    bounds::{OperationBounds, lock_alone, lock_shared},
+    bounds::{OperationBounds, lock_exclusive, lock_shared},
     error::SourceErrorKind,
     git::{
         self, HISTORY_DEPTH, SourceError,
-        listing::{Records, entry},
+        listing::{Records, parse_entry},
         process::ProcessLimits,
     },
-    mirror::{Objects, explained, objects_of, objects_of_upload},
-    reach::HostPolicy,
+    mirror::{ObjectRepository, detect_disk_full, mirror_with_commit, upload_repository},
+    network::HostPolicy,
     registry,
     upload::Download,
 };
@@ -40,7 +40,7 @@ pub struct Tree {
 
 /// Returns the tree of `source`, which is created if it does not exist; `None` for [`Source::None`]. `download` fetches
 /// missing uploads.
-pub fn materialise(
+pub fn materialize(
     source: &Source,
     cache: &Path,
     reach: &HostPolicy,
@@ -67,7 +67,7 @@ pub fn materialise(
     in_use.touch();
     let mut is_new = false;
     if !target.join(".git").exists() {
-        let _lock = lock_alone(&home.join(format!("{key}.lock")))?;
+        let _lock = lock_exclusive(&home.join(format!("{key}.lock")))?;
         if !target.join(".git").exists() {
             let (objects, url) = match source {
                 Source::None => return Ok(None),
@@ -81,15 +81,15 @@ pub fn materialise(
                     let from = remote.as_ref().zip(base.as_deref());
                     let required = [Some(commit), tree.as_ref()].into_iter().flatten();
                     let required: Vec<&str> = required.map(String::as_str).collect();
-                    let objects = objects_of_upload(upload, from, &required, cache, download)?;
+                    let objects = upload_repository(upload, from, &required, cache, download)?;
                     (objects, remote.map(|remote| remote.url().to_owned()))
                 }
                 Source::Snapshot { snapshot, repository, .. } => {
-                    (Objects::of_snapshot(registry::find(cache, snapshot, repository)?), None)
+                    (ObjectRepository::of_snapshot(registry::find(cache, snapshot, repository)?), None)
                 }
                 Source::Git { url, private_host, .. } => {
                     let remote = reach.remote(url, *private_host)?;
-                    let objects = objects_of(&remote, branch.as_deref(), None, commit, cache)?;
+                    let objects = mirror_with_commit(&remote, branch.as_deref(), None, commit, cache)?;
                     (objects, Some(remote.url().to_owned()))
                 }
             };
@@ -132,7 +132,7 @@ impl TreeSource<'_> {
         let _ = fs::remove_dir_all(building);
         let _unfinished = TemporaryTree(building);
         fs::create_dir_all(building).map_err(failed)?;
-        let size = self.check_out(building).map_err(|error| explained(error, building))?;
+        let size = self.check_out(building).map_err(|error| detect_disk_full(error, building))?;
         fs::rename(building, target).map_err(failed)?;
         Ok(size)
     }
@@ -159,7 +159,7 @@ impl TreeSource<'_> {
         git::run(&mut init)?;
         let from = format!("file://{}", self.objects.display());
         let fetch = |args: &[&str]| {
-            let mut command = git::from_disk(&git_dir);
+            let mut command = git::local_fetch_command(&git_dir);
             command.args(["fetch", "--quiet", "--no-tags", "--update-head-ok"]).args(args);
             git::run(&mut command)
         };
@@ -202,7 +202,7 @@ impl TreeSource<'_> {
         list.args(["ls-tree", "-r", "-z", "-l", "--full-tree", tree]);
         let is_complete = git::stream(&mut list, ProcessLimits::default(), &mut |piece| {
             records.push(piece, &mut |record| {
-                let Some(entry) = entry(record) else { return ControlFlow::Break(()) };
+                let Some(entry) = parse_entry(record) else { return ControlFlow::Break(()) };
                 files += 1;
                 bytes = bytes.saturating_add(
                     entry.size.unwrap_or(0).next_multiple_of(DISK_BLOCK_SIZE).max(DISK_BLOCK_SIZE),

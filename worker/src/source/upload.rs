@@ -36,9 +36,9 @@ pub type Download<'a> = &'a dyn Fn(&str) -> Result<File, SourceError>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadPlan {
     /// They fetch everything from its `origin`.
-    Nothing(Source),
+    Fetch(Source),
     /// The client must upload this pack first.
-    Pack(SourcePack),
+    Upload(SourcePack),
 }
 
 /// A pack to write.
@@ -65,7 +65,7 @@ pub struct WrittenPack {
 
 /// Plans how remote workers get `snapshot`. They fetch the objects that its `origin` has, unless `all` objects are to
 /// be uploaded or there is no `origin` on a network.
-pub fn upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceError> {
+pub fn plan_upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceError> {
     let url = snapshot.origin.clone().filter(|_| !all);
     let base = if url.is_some() { base(snapshot)? } else { None };
     let url = url.filter(|_| base.is_some());
@@ -74,7 +74,7 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceError>
         && !snapshot.dirty
     {
         let (branch, commit) = (snapshot.branch.clone(), snapshot.commit.clone());
-        return Ok(UploadPlan::Nothing(Source::Git { url, branch, commit, private_host: false }));
+        return Ok(UploadPlan::Fetch(Source::Git { url, branch, commit, private_host: false }));
     }
     let source = Source::Uploaded {
         upload: String::new(),
@@ -85,7 +85,7 @@ pub fn upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceError>
         commit: snapshot.commit.clone(),
         tree: snapshot.dirty.then(|| snapshot.tree.clone()),
     };
-    Ok(UploadPlan::Pack(SourcePack {
+    Ok(UploadPlan::Upload(SourcePack {
         repo: snapshot.repo.clone(),
         source,
         objects: snapshot.objects.clone(),
@@ -114,7 +114,7 @@ fn base(snapshot: &Snapshot) -> Result<Option<String>, SourceError> {
 impl SourcePack {
     /// Returns the source for workers if the pack has this name.
     #[must_use]
-    pub fn named(&self, name: &str) -> Source {
+    pub fn source_for(&self, name: &str) -> Source {
         let mut source = self.source.clone();
         if let Source::Uploaded { upload, .. } = &mut source {
             name.clone_into(upload);
@@ -125,7 +125,7 @@ impl SourcePack {
     /// Returns the name of an earlier pack of the same objects. If the server still has that pack, no new one is
     /// needed. Git's packs are not reproducible, so that a new pack would have another name.
     #[must_use]
-    pub fn name_before(&self) -> Option<String> {
+    pub fn previous_name(&self) -> Option<String> {
         fs::read_to_string(self.name_path()).ok().filter(|name| name.parse::<UploadId>().is_ok())
     }
 
@@ -182,7 +182,7 @@ impl SourcePack {
             git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&repo))?;
             let from = format!("file://{}", self.objects.display());
             let fetch = |args: &[&str]| {
-                git::run(git::from_disk(&repo).args(["fetch", "--quiet", "--no-tags"]).args(args))
+                git::run(git::local_fetch_command(&repo).args(["fetch", "--quiet", "--no-tags"]).args(args))
             };
             fetch(&[HISTORY_DEPTH, &from, &self.commit])?;
             fetch(&[&from, &self.tree])?;

@@ -53,7 +53,7 @@ pub struct ParseError {
     /// Byte in the line, counted from 1.
     pub column: usize,
     /// Description of the error.
-    pub words: String,
+    pub message: String,
 }
 
 impl ParseError {
@@ -61,12 +61,12 @@ impl ParseError {
         let before = &text[..position.min(text.len())];
         let line = 1 + memchr::memchr_iter(b'\n', before).count();
         let column = before.len() - memchr::memrchr(b'\n', before).map_or(0, |at| at + 1) + 1;
-        Self { line, column, words: message.into() }
+        Self { line, column, message: message.into() }
     }
 }
 
 /// Passes each case of a file to `sink`, and returns the errors in the file.
-pub fn read(bytes: &[u8], sink: impl FnMut(Case)) -> Vec<ParseError> {
+pub fn parse(bytes: &[u8], sink: impl FnMut(Case)) -> Vec<ParseError> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return vec![ParseError::at(bytes, 0, "the file is UTF-16; only UTF-8 is supported")];
     }
@@ -207,7 +207,7 @@ impl<F: FnMut(Case)> ParserState<F> {
             return;
         }
         let remaining = MAX_TEXT_LEN.saturating_sub(self.text.len());
-        let part = beginning(text, remaining);
+        let part = truncate(text, remaining);
         self.text += part;
         if part.len() < text.len()
             && let Some(case) = &mut self.case
@@ -251,14 +251,14 @@ fn attributes<const N: usize>(tag: &BytesStart<'_>, names: [&str; N]) -> Result<
 }
 
 /// Returns at most the first `max` bytes of `text`, cut at a character boundary.
-pub fn beginning(text: &str, max: usize) -> &str {
+pub fn truncate(text: &str, max: usize) -> &str {
     let is_boundary = |at: &usize| text.is_char_boundary(*at);
     &text[..(0..=max.min(text.len())).rev().find(is_boundary).unwrap_or(0)]
 }
 
 fn short(name: Option<String>) -> Option<String> {
     // A character has at most four bytes, so that a truncated name has at least `MAX_NAME_LEN` bytes.
-    name.map(|name| beginning(&name, MAX_NAME_LEN + 3).to_owned())
+    name.map(|name| truncate(&name, MAX_NAME_LEN + 3).to_owned())
 }
 
 /// Parses seconds as runners write them: `1.5`, `1,234.5`, and `0,25` with a decimal comma.

@@ -2,7 +2,7 @@
 
 use super::{
     cleanup::clean_up_periodically,
-    setup::{Client, Worker},
+    setup::{ServerConnection, Worker},
     slot::{Slots, StopSignal},
 };
 use crate::{
@@ -37,19 +37,24 @@ pub struct WorkerHandle {
 impl Worker {
     /// Starts to run jobs of the server in `client`.
     #[must_use]
-    pub fn work_for(self, client: &Client) -> WorkerHandle {
+    pub fn start(self, client: &ServerConnection) -> WorkerHandle {
         let api = ApiClient::new(&client.server, &client.token).with_insecure_http(client.insecure_http);
         let source = Arc::new(LongPoll::new(api.clone(), client.only_execution));
-        self.work_from(source, api, client.only_execution.is_some())
+        self.start_with_source(source, api, client.only_execution.is_some())
     }
 
     /// Starts to run jobs of `source`, and reports to `api`. `is_only_worker` is whether no other worker will take jobs that this
     /// one does not.
     #[must_use]
-    pub fn work_from(self, source: Arc<dyn JobSource>, api: ApiClient, is_only_worker: bool) -> WorkerHandle {
+    pub fn start_with_source(
+        self,
+        source: Arc<dyn JobSource>,
+        api: ApiClient,
+        is_only_worker: bool,
+    ) -> WorkerHandle {
         let stop = StopSignal::default();
         let skip_cleanup = Arc::new(AtomicBool::new(false));
-        self.engine.sources.take_uploads_from(api.clone());
+        self.engine.sources.set_upload_server(api.clone());
         let slots = Slots::new(&self, source, api, is_only_worker, stop.clone());
         let Self { id, engine, pool, store, lock, .. } = self;
         let state = WorkerState { engine, pool, store, skip_cleanup: skip_cleanup.clone() };
@@ -82,19 +87,19 @@ impl WorkerHandle {
     }
 
     /// Waits until the worker has ended: it was drained or stopped, or failed. Must not be called again afterwards.
-    pub async fn done(&mut self) -> Result<(), WorkerError> {
+    pub async fn wait(&mut self) -> Result<(), WorkerError> {
         flatten((&mut self.task).await).map(drop)
     }
 
     /// Stops the worker. Running jobs are given back, and all containers are removed when this returns.
     pub async fn shutdown(mut self) -> Result<(), WorkerError> {
         self.stop();
-        self.done().await
+        self.wait().await
     }
 
     /// Stops like [`Self::shutdown`], but does not wait for the engine, as containers exit by themselves. Returns the worker's id
     /// if something is left for [`clean_up`](super::clean_up) in a process that lives longer.
-    pub async fn leave(self) -> Result<Option<WorkerId>, WorkerError> {
+    pub async fn stop_without_cleanup(self) -> Result<Option<WorkerId>, WorkerError> {
         self.skip_cleanup.store(true, Ordering::Relaxed);
         self.stop();
         Ok(flatten(self.task.await)?.then_some(self.id))
@@ -102,14 +107,18 @@ impl WorkerHandle {
 }
 
 fn flatten(ended: Result<Result<bool, WorkerError>, tokio::task::JoinError>) -> Result<bool, WorkerError> {
-    ended.unwrap_or_else(|error| Err(WorkerError::Refused(error.to_string())))
+    ended.unwrap_or_else(|error| Err(WorkerError::Rejected(error.to_string())))
 }
 
 /// Runs jobs until `shutdown`, then gives running jobs back and cleans up.
-pub async fn run(worker: Worker, client: Client, shutdown: CancellationToken) -> Result<(), WorkerError> {
-    let mut handle = worker.work_for(&client);
+pub async fn run(
+    worker: Worker,
+    client: ServerConnection,
+    shutdown: CancellationToken,
+) -> Result<(), WorkerError> {
+    let mut handle = worker.start(&client);
     tokio::select! {
-        ended = handle.done() => ended,
+        ended = handle.wait() => ended,
         () = shutdown.cancelled() => handle.shutdown().await,
     }
 }
@@ -128,7 +137,7 @@ impl WorkerState {
         let result = slots.serve().await;
         self.pool.clear();
         // Preparations are canceled by now. Their git processes must not outlive this process.
-        let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.engine.sources.settle()).await;
+        let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.engine.sources.wait_until_idle()).await;
         if self.skip_cleanup.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
             // The process keeps the lock until it exits, so that no other worker cleans up before.
             std::mem::forget(lock);

@@ -45,7 +45,7 @@ pub struct WorkerConfig {
 
 /// The connection of a worker to its server.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub struct ServerConnection {
     /// The server: `http://host:port`.
     pub server: String,
     /// Its bearer token.
@@ -111,12 +111,12 @@ impl Worker {
     }
 
     /// Uses `credentials` for the host of `address`. They are stored in this process's memory only.
-    pub fn sign_in(&self, address: &RepositoryAddress, credentials: Credentials) {
-        self.engine.sources.reach().sign_in(address, credentials);
+    pub fn set_credentials(&self, address: &RepositoryAddress, credentials: Credentials) {
+        self.engine.sources.host_policy().set_credentials(address, credentials);
     }
 
     /// Creates standby containers for the `first` of an execution's `jobs` jobs.
-    pub fn prepare(&self, first: &[Preparation], jobs: usize) {
+    pub fn prepare_standby_containers(&self, first: &[Preparation], jobs: usize) {
         self.pool.prepare_execution(first, jobs);
     }
 

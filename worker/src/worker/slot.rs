@@ -101,10 +101,10 @@ impl Slots {
                 worker: info,
                 labels: worker.config.labels.clone(),
                 lookahead: u32::try_from(count).unwrap_or(u32::MAX),
-                glance: false,
+                no_wait: false,
             },
             count,
-            request_permits: Arc::new(Semaphore::new(source.asks_at_once().min(count))),
+            request_permits: Arc::new(Semaphore::new(source.max_concurrent_requests().min(count))),
             source,
             executor: JobExecutor { api, engine, pool: pool.clone(), artifacts, is_only_worker },
             admission: Admission::new(worker.capacity, worker.max_per_job),
@@ -162,7 +162,7 @@ impl Slots {
                 tokio::select! {
                     () = drain.cancelled() => return Ok(None),
                     () = self.admission.wait_until_idle() => {}
-                    () = tokio::time::sleep(NON_BLOCKING_POLL_INTERVAL) => request.glance = true,
+                    () = tokio::time::sleep(NON_BLOCKING_POLL_INTERVAL) => request.no_wait = true,
                 }
             }
             match self.source.next(&request, drain).await {
@@ -174,9 +174,9 @@ impl Slots {
                     }
                     self.pause(MIN_POLL_INTERVAL).await;
                 }
-                Err(JobSourceError::Refused(message)) => return Err(WorkerError::Refused(message)),
+                Err(JobSourceError::Rejected(message)) => return Err(WorkerError::Rejected(message)),
                 Err(JobSourceError::Unusable(message)) => return Err(WorkerError::Queue(message)),
-                Err(JobSourceError::Passing(error)) => {
+                Err(JobSourceError::Transient(error)) => {
                     failures += 1;
                     tracing::warn!(%error, failures, "requesting a job failed");
                     self.pause(Duration::from_millis(100 << failures.min(6)).min(MAX_PAUSE)).await;
@@ -197,7 +197,7 @@ impl Slots {
             && !engine.recover().await
         {
             tracing::warn!("the container engine does not answer: no jobs are taken until it does");
-            self.pause(pauses.pause()).await;
+            self.pause(pauses.next_delay()).await;
         }
     }
 

@@ -64,7 +64,7 @@ impl TarExtensions {
     }
 
     /// Reads `entry` if it is an extended header of the next entry. Returns false if it is a regular entry.
-    pub fn take(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<bool> {
+    pub fn consume(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> io::Result<bool> {
         let kind = entry.header().entry_type();
         if kind.is_gnu_longname() {
             self.path = Some(read_extension(entry)?);
@@ -163,11 +163,11 @@ impl TarExtensions {
 
 impl FileAttributes {
     /// Sets the attributes of a file or directory.
-    pub fn put_on(&self, file: impl AsFd) -> io::Result<()> {
+    pub fn apply(&self, file: impl AsFd) -> io::Result<()> {
         let (owner, group) = self.owners;
         if owner.is_some() || group.is_some() {
             // Before the permissions, as changing owners clears the set-ID bits.
-            allow_refusal(rustix::fs::fchown(&file, owner, group))?;
+            ignore_not_permitted(rustix::fs::fchown(&file, owner, group))?;
         }
         rustix::fs::fchmod(&file, self.mode)?;
         let modified = Timespec { tv_sec: self.modified, tv_nsec: 0 };
@@ -199,7 +199,7 @@ fn without_nul(name: &[u8]) -> &[u8] {
 }
 
 /// Normalizes `path`, or returns an error if it leads out of the workspace.
-pub(super) fn inside(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn normalize_path(path: &Path) -> io::Result<PathBuf> {
     let mut normalized = PathBuf::new();
     for part in path.components() {
         match part {
@@ -214,7 +214,7 @@ pub(super) fn inside(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Ignores EPERM of a change of owners, which only root may do.
-pub(super) fn allow_refusal(result: rustix::io::Result<()>) -> io::Result<()> {
+pub(super) fn ignore_not_permitted(result: rustix::io::Result<()>) -> io::Result<()> {
     match result {
         Err(Errno::PERM) => Ok(()),
         other => other.map_err(io::Error::from),

@@ -1,6 +1,6 @@
 //! The engine decides how a job ended, whatever the job prints, and nothing of the job remains.
 
-use super::{Bench, job, kind, of_execution};
+use super::{Bench, job, jobs_of_execution, kind};
 use tidemill_core::execution::failure::FailureKind;
 
 /// Obtains the nonce of the markers, and prints markers that could make the script seem to have ended.
@@ -30,7 +30,7 @@ async fn forged_markers_have_no_effect() {
         &[probe, FORGED_MARKERS, BACKGROUND_PROCESS, "exit 9"],
         &[probe],
     ];
-    for (job, code) in of_execution(&bench, &scripts).into_iter().zip([7, 8, 9, 0]) {
+    for (job, code) in jobs_of_execution(&bench, &scripts).into_iter().zip([7, 8, 9, 0]) {
         let (end, log) = bench.run(job).await;
         assert_eq!(end.exit_code, Some(code), "{log}");
         assert_eq!(kind(&end), (code != 0).then_some(FailureKind::ScriptFailed), "{log}");

@@ -28,7 +28,7 @@ use tidemill_core::{
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
-use tidemill_worker::{Client, Worker, WorkerConfig, limits::Limits, source::SourceSettings};
+use tidemill_worker::{ServerConnection, Worker, WorkerConfig, limits::Limits, source::SourceSettings};
 
 #[derive(Default)]
 pub struct Server {
@@ -42,7 +42,7 @@ pub struct Server {
     /// Containers with this label are removed at the next download of an artifact or upload of a test report.
     pub removes: Mutex<Option<String>>,
     /// Number of the next uploads and downloads of artifacts that fail.
-    pub trouble: AtomicUsize,
+    pub failing_transfers: AtomicUsize,
     pub cancel: Mutex<bool>,
     pub reports: AtomicUsize,
     pub ends: Mutex<Option<tokio::sync::mpsc::UnboundedSender<AttemptEnd>>>,
@@ -107,14 +107,14 @@ impl Server {
         }
     }
 
-    pub fn is_in_trouble(&self) -> bool {
+    pub fn take_failure(&self) -> bool {
         let decrement = |count: usize| count.checked_sub(1);
-        self.trouble.fetch_update(Ordering::SeqCst, Ordering::SeqCst, decrement).is_ok()
+        self.failing_transfers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, decrement).is_ok()
     }
 }
 
 async fn put(State(server): State<Arc<Server>>, bytes: Bytes) -> StatusCode {
-    if server.is_in_trouble() {
+    if server.take_failure() {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     *server.artifact.lock().unwrap() = bytes.to_vec();
@@ -124,7 +124,7 @@ async fn put(State(server): State<Arc<Server>>, bytes: Bytes) -> StatusCode {
 async fn get(State(server): State<Arc<Server>>) -> Body {
     server.remove_containers();
     let bytes = server.artifact.lock().unwrap().clone();
-    if server.is_in_trouble() {
+    if server.take_failure() {
         let half = Ok(Bytes::copy_from_slice(&bytes[..bytes.len() / 2]));
         return Body::from_stream(futures_util::stream::iter([
             half,
@@ -183,7 +183,7 @@ impl Bench {
             sources: SourceSettings::default(),
             limits,
         };
-        let client = Client {
+        let client = ServerConnection {
             server: format!("http://{address}"),
             token: "token".into(),
             only_execution: None,
@@ -192,18 +192,18 @@ impl Bench {
         };
         let worker = Worker::open(config).await.unwrap();
         prepare(&worker).await;
-        let worker = worker.work_for(&client);
+        let worker = worker.start(&client);
         Self { server, worker, ends, data }
     }
 
-    pub fn give(&self, assignment: Assignment) {
+    pub fn enqueue(&self, assignment: Assignment) {
         self.server.logs.lock().unwrap().remove(&assignment.preparation.job_id);
         self.server.queue.lock().unwrap().push_back(assignment);
     }
 
     pub async fn run(&mut self, assignment: Assignment) -> (AttemptEnd, String) {
         let job = assignment.preparation.job_id;
-        self.give(assignment);
+        self.enqueue(assignment);
         let end = self.end().await;
         (end, self.log(job))
     }
@@ -245,7 +245,7 @@ impl Bench {
     /// runs, the worker keeps containers prepared for other jobs, however long the test takes.
     pub async fn hold(&self, assignment: Assignment) -> String {
         let job = assignment.preparation.job_id;
-        self.give(Assignment { timeout_s: 600, ..assignment });
+        self.enqueue(Assignment { timeout_s: 600, ..assignment });
         // A complete line, so that the name is complete.
         let log = self.until_logged(job, &format!("$ {WAIT_FOR_RELEASE}\n")).await;
         network(&log).replace("net:", "")

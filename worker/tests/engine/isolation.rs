@@ -50,7 +50,7 @@ async fn isolated_job_reaches_neither_other_jobs_nor_machine() {
     let mut listens = job(&["echo at:$(hostname -i):", "while :; do echo hello | nc -l -p 4712; done"]);
     listens.timeout_s = 60;
     let id = listens.preparation.job_id;
-    other.give(listens);
+    other.enqueue(listens);
     // The echo of the next command follows the complete address.
     let log = other.until_logged(id, "\n$ while").await;
     let at = log.split("\nat:").nth(1).and_then(|rest| rest.split(':').next()).unwrap().trim().to_owned();
@@ -104,7 +104,7 @@ async fn isolated_job_reaches_neither_the_job_of_another_slot_nor_its_services()
     for first in [served, plain] {
         // Each has its own execution and occupies one of the two slots.
         let id = first.preparation.job_id;
-        bench.give(first);
+        bench.enqueue(first);
         let log = bench.until_logged(id, "\n$ while").await;
         let line = log.lines().find(|line| line.starts_with("at:")).unwrap();
         let fields: Vec<&str> = line.split(':').collect();

@@ -63,7 +63,7 @@ async fn disk_over_limit_stops_job_wherever_it_writes() {
         if let Some(source) = source {
             writes.preparation.source = source;
         }
-        bench.give(writes);
+        bench.enqueue(writes);
         // The disk is measured at least once a minute; a busy machine writes slowly, and other processes may free as
         // much space meanwhile.
         let end = tokio::time::timeout(Duration::from_secs(180), bench.ends.recv()).await.unwrap().unwrap();

@@ -10,7 +10,7 @@ use axum::{
 };
 use tidemill_core::execution::{assignment::PullPolicy, failure::FailureKind};
 use tidemill_worker::{
-    engine::{DockerManager, failure},
+    engine::{DockerManager, engine_failure},
     store::WorkerDirs,
 };
 
@@ -89,6 +89,6 @@ async fn full_disk_of_the_engine_is_a_disk_full_failure() {
     let uploaded = engine.upload(&container, futures_util::stream::iter([Ok(bytes)])).await;
     docker(&["rm", &container]);
     docker(&["volume", "rm", &small]);
-    let reason = failure("upload", &uploaded.unwrap_err());
+    let reason = engine_failure("upload", &uploaded.unwrap_err());
     assert_eq!(reason.kind, FailureKind::DiskFull, "{reason:?}");
 }

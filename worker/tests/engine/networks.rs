@@ -1,6 +1,6 @@
 //! Networks that network holders keep for the jobs of one execution.
 
-use super::{Bench, NETWORK, docker, job, kind, network, of_execution};
+use super::{Bench, NETWORK, docker, job, jobs_of_execution, kind, network};
 use tidemill_core::ids::ExecutionId;
 use tidemill_worker::limits::Limits;
 
@@ -15,7 +15,7 @@ async fn jobs_of_one_execution_share_the_holder_network_sequentially() {
         &[NETWORK, "nc -w 2 127.0.0.1 4711 </dev/null && echo met || echo alone"],
     ];
     let mut logs = Vec::new();
-    let mut jobs = of_execution(&bench, &scripts);
+    let mut jobs = jobs_of_execution(&bench, &scripts);
     // Enough time to start listening on a busy machine.
     jobs[3].timeout_s = 4;
     for job in jobs {
@@ -43,7 +43,7 @@ async fn jobs_of_one_execution_share_the_holder_network_sequentially() {
 #[tokio::test(flavor = "multi_thread")]
 async fn network_of_a_removed_holder_is_replaced() {
     let mut bench = Bench::start().await;
-    let mut jobs = of_execution(&bench, &[&[NETWORK], &[NETWORK], &[NETWORK]]).into_iter();
+    let mut jobs = jobs_of_execution(&bench, &[&[NETWORK], &[NETWORK], &[NETWORK]]).into_iter();
     bench.run(jobs.next().unwrap()).await;
     bench.server.upcoming.lock().unwrap().clear();
     let second = bench.run(jobs.next().unwrap()).await.1;
@@ -62,7 +62,7 @@ async fn network_created_ahead_belongs_to_the_execution_of_its_first_job() {
     let mut early = first.preparation.clone();
     early.execution_id = ExecutionId(uuid::Uuid::nil());
     let mut bench = Bench::start_with("127.0.0.1", 1, Limits::default(), async |worker| {
-        worker.prepare(&[early], 2);
+        worker.prepare_standby_containers(&[early], 2);
     })
     .await;
     let mut second = job(&[NETWORK]);

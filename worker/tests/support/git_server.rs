@@ -93,7 +93,7 @@ fn server(handle: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> String 
 }
 
 /// Starts a server that accepts connections and never sends anything.
-pub fn silent() -> String {
+pub fn silent_server() -> String {
     server(|mut connection| {
         let mut request = [0; 1024];
         while connection.read(&mut request).is_ok_and(|count| count > 0) {}
@@ -101,7 +101,7 @@ pub fn silent() -> String {
 }
 
 /// Starts a server that sends one byte per second.
-pub fn dripping() -> String {
+pub fn slow_server() -> String {
     server(|mut connection| {
         while connection.write_all(b"0").is_ok() {
             std::thread::sleep(Duration::from_secs(1));
@@ -110,7 +110,7 @@ pub fn dripping() -> String {
 }
 
 /// Starts a proxy of the git server at `url` that stops after `after` bytes of a connection.
-pub fn stopping(url: &str, after: usize) -> String {
+pub fn truncating_server(url: &str, after: usize) -> String {
     let upstream: String = url.trim_start_matches("git://").split('/').next().unwrap().to_owned();
     server(move |mut connection| {
         let mut origin = TcpStream::connect(&upstream).unwrap();

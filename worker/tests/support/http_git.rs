@@ -11,7 +11,7 @@ use std::{
 
 /// Options of the server.
 #[derive(Default, Clone)]
-pub struct Manners {
+pub struct ServerOptions {
     /// The required value of `Authorization`.
     pub authorization: Option<String>,
     /// Redirects: path prefix and target URL.
@@ -26,7 +26,7 @@ pub struct HttpGit {
 
 impl HttpGit {
     /// Starts a server for the files below `root`.
-    pub fn start(root: &Path, options: impl FnOnce(u16) -> Manners) -> Self {
+    pub fn start(root: &Path, options: impl FnOnce(u16) -> ServerOptions) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::<Mutex<Vec<String>>>::default();
@@ -52,7 +52,7 @@ impl HttpGit {
 fn serve(
     mut client: &TcpStream,
     root: &Path,
-    options: &Manners,
+    options: &ServerOptions,
     log: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(client.try_clone()?).lines();

@@ -26,7 +26,7 @@ impl DynamoRecords {
             item.insert("ttl".into(), number(expiry));
         }
         let change = Change::Put { item, condition: None, values: Item::new() };
-        Ok(PlannedWrite { change, read: false })
+        Ok(PlannedWrite { change, retryable: false })
     }
 
     pub(super) async fn artifact_record(&self, item: &Item) -> Result<ArtifactRecord> {
@@ -38,13 +38,13 @@ impl DynamoRecords {
     }
 
     /// Returns the artifacts of an execution, or of one job of it.
-    pub(super) async fn artifacts_at(&self, home: &str, ix: Option<u32>) -> Result<Vec<ArtifactRecord>> {
+    pub(super) async fn artifacts_in(&self, home: &str, ix: Option<u32>) -> Result<Vec<ArtifactRecord>> {
         let mut values = Item::from([(":pk".to_owned(), text(keys::artifacts(home)))]);
         let condition = match ix {
             None => "pk = :pk",
             Some(ix) => {
-                values.insert(":prefix".to_owned(), text(keys::artifacts_of(ix)));
-                "pk = :pk AND begins_with(sk, :prefix)"
+                values.insert(":prefix".to_owned(), text(keys::artifact_prefix(ix)));
+                "pk = :pk AND may_start_with(sk, :prefix)"
             }
         };
         let items = self

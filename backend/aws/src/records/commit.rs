@@ -1,7 +1,7 @@
 //! Commits a batch of writes: reads the counters that it needs, folds it, and writes it in one transaction.
 
 use super::{
-    fold::{FoldResult, PlannedWrite, Read, fold, needs_read, take_run_number},
+    fold::{FoldResult, PlannedWrite, ReadCounters, fold, needs_read, take_run_number},
     items::{self, NodeCounters},
     staging::StagedExecution,
     store::{DynamoRecords, MAX_ROUNDS},
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     backoff::pause,
     keys,
-    table::{Change, Item, Key, Written, get_binary, get_number, get_text, number, text},
+    table::{Change, Item, Key, WriteOutcome, get_binary, get_number, get_text, number, text},
 };
 use tidemill_core::execution::cost::Usage;
 use tidemill_core::ids::ExecutionId;
@@ -79,7 +79,7 @@ impl DynamoRecords {
     ) -> Result<Option<Commit>> {
         let read = self.read_counts(needed).await?;
         let home = created.map(|staged| staged.id).or_else(|| writes.iter().find_map(execution_of));
-        let home = home.map(ExecutionId::home);
+        let home = home.map(ExecutionId::partition);
         let usage = home.as_deref().map(|home| self.table.meter().take(home)).unwrap_or_default();
         let restore_usage = || {
             if let Some(home) = &home {
@@ -101,7 +101,7 @@ impl DynamoRecords {
         planned.extend_from_slice(artifacts);
         let mut run_number = 0;
         if let Some(staged) = created {
-            let counter = self.item(&staged.counter).await?;
+            let counter = self.get_item(&staged.counter).await?;
             let last = counter.as_ref().and_then(|item| get_number::<u64>(item, "c"));
             run_number = last.unwrap_or(0) + 1;
             let mut item = staged.item.clone();
@@ -110,20 +110,20 @@ impl DynamoRecords {
             items::put_usage(&mut item, &usage);
             let condition = Some("attribute_not_exists(pk)");
             let create = Change::Put { item, condition, values: Item::new() };
-            planned.push(PlannedWrite { change: create, read: false });
+            planned.push(PlannedWrite { change: create, retryable: false });
             let take = take_run_number(&staged.counter, last);
-            planned.push(PlannedWrite { change: take, read: true });
+            planned.push(PlannedWrite { change: take, retryable: true });
         }
-        let reads: Vec<bool> = planned.iter().map(|write| write.read).collect();
+        let reads: Vec<bool> = planned.iter().map(|write| write.retryable).collect();
         let changes = planned.into_iter().map(|write| write.change).collect();
         let written = self.table.write(changes).await;
-        if !matches!(written, Ok(Written::Done)) {
+        if !matches!(written, Ok(WriteOutcome::Committed)) {
             restore_usage();
         }
         match written? {
-            Written::Done => Ok(Some(Commit::Done(CommitResult { arrivals, run_number }))),
-            Written::Contended => Ok(None),
-            Written::Refused(stored) => {
+            WriteOutcome::Committed => Ok(Some(Commit::Done(CommitResult { arrivals, run_number }))),
+            WriteOutcome::Contended => Ok(None),
+            WriteOutcome::ConditionFailed(stored) => {
                 if stored.iter().flatten().any(|item| get_binary(item, "q") == Some(nonce)) {
                     // The reply to an earlier attempt of the SDK was lost, and that attempt succeeded.
                     return Ok(Some(Commit::Done(CommitResult { arrivals, run_number })));
@@ -134,19 +134,20 @@ impl DynamoRecords {
         }
     }
 
-    async fn read_counts(&self, needed: &[NodeKey]) -> Result<Read> {
+    async fn read_counts(&self, needed: &[NodeKey]) -> Result<ReadCounters> {
         let items: Vec<Item> = match needed {
-            [] => return Ok(Read::new()),
-            [only] => self.item(&keys::node(only.execution, only.ix)).await?.into_iter().collect(),
+            [] => return Ok(ReadCounters::new()),
+            [only] => self.get_item(&keys::node(only.execution, only.ix)).await?.into_iter().collect(),
             all => {
                 let keys: Vec<Key> = all.iter().map(|key| keys::node(key.execution, key.ix)).collect();
                 self.table.get_all(&keys, true, None).await?
             }
         };
-        let mut counters = Read::new();
+        let mut counters = ReadCounters::new();
         for item in &items {
             let ix = get_text(item, "sk").and_then(keys::node_ix).unwrap_or_default();
-            counters.insert(NodeKey { execution: items::execution_id(item)?, ix }, NodeCounters::of(item)?);
+            counters
+                .insert(NodeKey { execution: items::execution_id(item)?, ix }, NodeCounters::parse(item)?);
         }
         Ok(counters)
     }

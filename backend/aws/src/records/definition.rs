@@ -53,7 +53,7 @@ impl Definitions {
                 specs.resize(position, None);
                 specs.push(Some(node.spec.clone()));
             }
-            let mut item = keys::chunk(&execution.home(), first / NODES_PER_CHUNK).item();
+            let mut item = keys::chunk(&execution.partition(), first / NODES_PER_CHUNK).item();
             self.put_bytes(&mut item, pack(&specs)?, execution).await?;
             items.push(item);
         }
@@ -83,7 +83,7 @@ impl Definitions {
     }
 
     /// Returns the spec of a node; `None`: the execution has no such node.
-    pub async fn node(&self, home: &str, ix: u32) -> Result<Option<NodeSpec>> {
+    pub async fn node_spec(&self, home: &str, ix: u32) -> Result<Option<NodeSpec>> {
         let chunk = self.chunk(home, ix / NODES_PER_CHUNK).await?;
         Ok(chunk.and_then(|chunk| chunk.get((ix % NODES_PER_CHUNK) as usize).cloned().flatten()))
     }

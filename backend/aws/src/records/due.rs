@@ -19,7 +19,8 @@ impl DynamoRecords {
     pub(super) async fn due_nodes(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
         let mut reads = limit;
         loop {
-            let parts = (0..keys::DUE_PARTITIONS).map(|part| self.due_in(keys::due_part(part), now, reads));
+            let parts =
+                (0..keys::DUE_PARTITIONS).map(|part| self.due_keys(keys::due_partition(part), now, reads));
             let mut due: Vec<(Timestamp, Key)> =
                 futures_util::future::try_join_all(parts).await?.into_iter().flatten().collect();
             due.sort_by(|(a, one), (b, other)| (a, &one.pk, &one.sk).cmp(&(b, &other.pk, &other.sk)));
@@ -67,8 +68,9 @@ impl DynamoRecords {
         let old: Vec<Key> = orphans
             .iter()
             .filter(|key| {
-                let created_at =
-                    keys::shared(&key.pk).get(..12).and_then(|hex| i64::from_str_radix(hex, 16).ok());
+                let created_at = keys::home_of_partition(&key.pk)
+                    .get(..12)
+                    .and_then(|hex| i64::from_str_radix(hex, 16).ok());
                 created_at.is_some_and(|at| now.0 - at > ORPHAN_AGE_MS)
             })
             .cloned()

@@ -14,7 +14,7 @@ use tidemill_services::pack::pack;
 use tidemill_services::ports::{ArrivalOutcome, ExecutionState, NodeKey, NodeState, Write};
 
 /// Counters of the nodes that must be read before a batch can be folded.
-pub type Read = HashMap<NodeKey, NodeCounters>;
+pub type ReadCounters = HashMap<NodeKey, NodeCounters>;
 
 /// The result of folding a batch.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct PlannedWrite {
     /// The change.
     pub change: Change,
     /// Whether a failed condition may result from stale counters, so that reading again helps; otherwise it is a conflict.
-    pub read: bool,
+    pub retryable: bool,
 }
 
 /// Returns the nodes whose counters must be read: those with arrivals or several writes.
@@ -70,7 +70,7 @@ struct NodeDraft<'a> {
 
 /// Folds `writes`, except those that create executions or put artifacts. `nonce` marks the items of this batch; `usage` is
 /// recorded with the first one.
-pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Result<FoldResult> {
+pub fn fold(writes: &[Write], read: &ReadCounters, nonce: &[u8], mut usage: Usage) -> Result<FoldResult> {
     let mut nodes: BTreeMap<NodeKey, NodeDraft<'_>> = BTreeMap::new();
     let mut arrivals = Vec::new();
     let mut changes = Vec::new();
@@ -124,7 +124,7 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
         }
     }
     let mut planned: Vec<PlannedWrite> =
-        changes.into_iter().map(|change| PlannedWrite { change, read: false }).collect();
+        changes.into_iter().map(|change| PlannedWrite { change, retryable: false }).collect();
     for (key, node) in nodes {
         planned.push(change_node(key, &node, nonce, std::mem::take(&mut usage))?);
     }
@@ -135,7 +135,7 @@ pub fn fold(writes: &[Write], read: &Read, nonce: &[u8], mut usage: Usage) -> Re
 fn apply_arrival<'a>(
     nodes: &mut BTreeMap<NodeKey, NodeDraft<'a>>,
     write: &'a Write,
-    read: &Read,
+    read: &ReadCounters,
     arrivals: &mut Vec<ArrivalOutcome>,
 ) -> Result<()> {
     let Write::Arrive { key, ok, from, now, continuation } = write else { return Ok(()) };
@@ -166,7 +166,7 @@ fn missing_node(key: NodeKey) -> Error {
 fn draft<'a, 'm>(
     nodes: &'m mut BTreeMap<NodeKey, NodeDraft<'a>>,
     key: NodeKey,
-    read: &Read,
+    read: &ReadCounters,
     if_version: Option<u64>,
 ) -> Option<&'m mut NodeDraft<'a>> {
     let entry = match nodes.entry(key) {
@@ -216,14 +216,14 @@ fn change_node(key: NodeKey, node: &NodeDraft<'_>, nonce: &[u8], usage: Usage) -
     match node.now.due_at {
         Some(due) => {
             set(&mut update, "due", number(due.0));
-            set(&mut update, "dk", text(keys::due_part(key.ix)));
+            set(&mut update, "dk", text(keys::due_partition(key.ix)));
         }
         None => remove.extend(["due", "dk"]),
     }
     if let Some(state) = node.state {
         set(&mut update, "st", binary(items::pack_state(state)?));
         if let Some(status) = state.status() {
-            set(&mut update, "s", text(status.word()));
+            set(&mut update, "s", text(status.as_str()));
         }
         if node.now.idle {
             set(&mut update, "i", number(1));
@@ -253,7 +253,7 @@ fn change_node(key: NodeKey, node: &NodeDraft<'_>, nonce: &[u8], usage: Usage) -
     }
     items::add_usage(&mut update, &mut values, &usage);
     let change = Change::Update { key: keys::node(key.execution, key.ix), update, condition, values };
-    Ok(PlannedWrite { change, read: node.read.is_some() })
+    Ok(PlannedWrite { change, retryable: node.read.is_some() })
 }
 
 fn put_execution(
@@ -269,7 +269,7 @@ fn put_execution(
         (":v".to_owned(), number(if_version + 1)),
         (":v0".to_owned(), number(if_version)),
         (":st".to_owned(), binary(pack(state)?)),
-        (":ls".to_owned(), text(state.status.word())),
+        (":ls".to_owned(), text(state.status.as_str())),
     ]);
     items::add_usage(&mut update, &mut values, &usage);
     Ok(Change::Update { key: keys::execution(id), update, condition: "v = :v0", values })
@@ -295,7 +295,7 @@ pub fn take_run_number(key: &Key, last: Option<u64>) -> Change {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
-    use super::{Change, FoldResult, NodeCounters, Read, fold, needs_read};
+    use super::{Change, FoldResult, NodeCounters, ReadCounters, fold, needs_read};
     use tidemill_core::execution::cost::Usage;
     use tidemill_core::{ids::ExecutionId, time::Timestamp};
     use tidemill_services::ports::{NodeBody, NodeKey, NodeState, Write};
@@ -318,7 +318,7 @@ mod tests {
         NodeCounters { version, waits_for, failed: 0, blocker: None, due_at: None, idle: true }
     }
 
-    fn changes(writes: &[Write], read: &Read) -> Vec<Change> {
+    fn changes(writes: &[Write], read: &ReadCounters) -> Vec<Change> {
         match fold(writes, read, &[1], Usage::default()).unwrap() {
             FoldResult::Changes(planned, _) => planned.into_iter().map(|write| write.change).collect(),
             FoldResult::Conflict => panic!("a conflict"),
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn writes_to_same_node_are_merged() {
-        let read = Read::from([(key(1), counts(3, 2))]);
+        let read = ReadCounters::from([(key(1), counts(3, 2))]);
         let all = [put(1, 3), arrive(1, true), arrive(1, false), put(1, 4)];
         let changes = changes(&all, &read);
         let [Change::Update { condition, values, update, .. }] = changes.as_slice() else {
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn stale_version_conflicts_and_arrival_at_missing_node_fails() {
-        let read = Read::from([(key(1), counts(3, 2))]);
+        let read = ReadCounters::from([(key(1), counts(3, 2))]);
         let folded = fold(&[put(1, 2), arrive(1, true)], &read, &[1], Usage::default());
         assert!(matches!(folded, Ok(FoldResult::Conflict)));
         assert!(fold(&[arrive(9, true)], &read, &[1], Usage::default()).is_err());
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn last_arrival_makes_only_idle_node_due() {
         for (idle, waits_for, due) in [(true, 1, true), (true, 2, false), (false, 1, false)] {
-            let read = Read::from([(key(1), NodeCounters { idle, ..counts(1, waits_for) })]);
+            let read = ReadCounters::from([(key(1), NodeCounters { idle, ..counts(1, waits_for) })]);
             let changes = changes(&[arrive(1, true)], &read);
             let [Change::Update { update, .. }] = changes.as_slice() else { panic!("{changes:?}") };
             assert_eq!(update.contains("due = :due"), due, "{idle} {waits_for}: {update}");

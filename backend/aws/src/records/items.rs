@@ -58,7 +58,7 @@ pub struct NodeCounters {
 
 impl NodeCounters {
     /// Parses the counters of an item.
-    pub fn of(item: &Item) -> Result<Self> {
+    pub fn parse(item: &Item) -> Result<Self> {
         Ok(Self {
             version: get_number(item, "v").ok_or_else(|| damaged("v"))?,
             waits_for: get_number(item, "w").ok_or_else(|| damaged("w"))?,
@@ -105,10 +105,10 @@ pub fn new_node(execution: ExecutionId, ix: u32, node: &NewNode, inline_spec: bo
         item.insert("i".into(), number(1));
     }
     if let Some(status) = node.state.status() {
-        item.insert("s".into(), text(status.word()));
+        item.insert("s".into(), text(status.as_str()));
     }
     if let Some(due) = node.due_at {
-        item.insert("dk".into(), text(keys::due_part(ix)));
+        item.insert("dk".into(), text(keys::due_partition(ix)));
         item.insert("due".into(), number(due.0));
     }
     item.insert("st".into(), binary(pack_state(&node.state)?));
@@ -127,7 +127,7 @@ pub fn node_spec(item: &Item) -> Result<Option<NodeSpec>> {
 /// Creates a node from its item and its spec.
 pub fn node(item: &Item, spec: NodeSpec) -> Result<Node> {
     let ix = get_text(item, "sk").and_then(keys::node_ix).ok_or_else(|| damaged("sk"))?;
-    let counts = NodeCounters::of(item)?;
+    let counts = NodeCounters::parse(item)?;
     let execution = execution_id(item)?;
     let state: NodeState = unpack(get_binary(item, "st").ok_or_else(|| damaged("st"))?)?;
     let job = state.status().map(|_| JobId::of(execution, ix));
@@ -152,7 +152,7 @@ pub fn node_status(item: &Item) -> Option<(u32, &str)> {
 #[derive(Debug)]
 pub enum SpecLocation {
     /// In the item.
-    Here(Vec<u8>),
+    Inline(Vec<u8>),
     /// In the object with this key.
     Object(String),
 }
@@ -172,19 +172,19 @@ pub fn new_execution(
     item.insert("n".into(), number(run_number));
     item.insert("st".into(), binary(pack(state)?));
     match location {
-        SpecLocation::Here(packed) => item.insert("sp".into(), binary(packed)),
+        SpecLocation::Inline(packed) => item.insert("sp".into(), binary(packed)),
         SpecLocation::Object(key) => item.insert("so".into(), text(key)),
     };
     let repo = repository_key(&spec.repo);
     let repo_pipeline = [repo.as_str(), spec.pipeline_name.as_str()];
     item.insert(keys::list::ALL.attribute.into(), text("all"));
-    item.insert(keys::list::REPO.attribute.into(), text(keys::short(&[&repo])));
-    item.insert(keys::list::REPO_PIPELINE.attribute.into(), text(keys::short(&repo_pipeline)));
-    item.insert(keys::list::PIPELINE.attribute.into(), text(keys::short(&[&spec.pipeline_name])));
+    item.insert(keys::list::REPO.attribute.into(), text(keys::short_hash(&[&repo])));
+    item.insert(keys::list::REPO_PIPELINE.attribute.into(), text(keys::short_hash(&repo_pipeline)));
+    item.insert(keys::list::PIPELINE.attribute.into(), text(keys::short_hash(&[&spec.pipeline_name])));
     if let Some(branch) = &spec.branch {
-        item.insert(keys::list::BRANCH.attribute.into(), text(keys::short(&[branch])));
+        item.insert(keys::list::BRANCH.attribute.into(), text(keys::short_hash(&[branch])));
     }
-    item.insert(keys::list::STATUS.attribute.into(), text(state.status.word()));
+    item.insert(keys::list::STATUS.attribute.into(), text(state.status.as_str()));
     item.insert(keys::list::RUN.attribute.into(), text(run_number.to_string()));
     Ok(item)
 }
@@ -196,9 +196,9 @@ pub fn execution_state(item: &Item) -> Result<(ExecutionState, u64)> {
 }
 
 /// Returns the location of the spec of an execution's item.
-pub fn spec_place(item: &Item) -> Result<SpecLocation> {
+pub fn spec_location(item: &Item) -> Result<SpecLocation> {
     if let Some(packed) = get_binary(item, "sp") {
-        return Ok(SpecLocation::Here(packed.to_vec()));
+        return Ok(SpecLocation::Inline(packed.to_vec()));
     }
     let key = get_text(item, "so").ok_or_else(|| damaged("sp"))?;
     Ok(SpecLocation::Object(key.to_owned()))

@@ -25,15 +25,15 @@ fn best_index(filter: &ListFilter) -> (by::Index, String) {
     match filter {
         ListFilter { run_number: Some(number), .. } => (by::RUN, number.to_string()),
         ListFilter { status: Some(status), .. } if !status.is_terminal() => {
-            (by::STATUS, status.word().to_owned())
+            (by::STATUS, status.as_str().to_owned())
         }
         ListFilter { repo: Some(repo), pipeline: Some(pipeline), .. } => {
-            (by::REPO_PIPELINE, keys::short(&[&repository_key(repo), pipeline]))
+            (by::REPO_PIPELINE, keys::short_hash(&[&repository_key(repo), pipeline]))
         }
-        ListFilter { repo: Some(repo), .. } => (by::REPO, keys::short(&[&repository_key(repo)])),
-        ListFilter { pipeline: Some(pipeline), .. } => (by::PIPELINE, keys::short(&[pipeline])),
-        ListFilter { branch: Some(branch), .. } => (by::BRANCH, keys::short(&[branch])),
-        ListFilter { status: Some(status), .. } => (by::STATUS, status.word().to_owned()),
+        ListFilter { repo: Some(repo), .. } => (by::REPO, keys::short_hash(&[&repository_key(repo)])),
+        ListFilter { pipeline: Some(pipeline), .. } => (by::PIPELINE, keys::short_hash(&[pipeline])),
+        ListFilter { branch: Some(branch), .. } => (by::BRANCH, keys::short_hash(&[branch])),
+        ListFilter { status: Some(status), .. } => (by::STATUS, status.as_str().to_owned()),
         _ => (by::ALL, "all".to_owned()),
     }
 }
@@ -79,7 +79,7 @@ pub async fn executions(
             index: Some(index.name),
             condition,
             values,
-            backwards: true,
+            descending: true,
             limit: Some(batch_size),
             ..Query::default()
         };
@@ -106,7 +106,7 @@ pub async fn live(
 ) -> Result<Vec<ExecutionId>> {
     let mut all = Vec::new();
     for status in [ExecutionStatus::Pending, ExecutionStatus::Running] {
-        let mut values = Item::from([(":value".to_owned(), text(status.word()))]);
+        let mut values = Item::from([(":value".to_owned(), text(status.as_str()))]);
         let condition = match after {
             None => by::STATUS.condition,
             Some(id) => {
@@ -139,7 +139,7 @@ async fn load(records: &DynamoRecords, ids: Vec<ExecutionId>) -> Result<Vec<Exec
     let keys: Vec<Key> = ids.iter().map(|id| keys::execution(*id)).collect();
     let mut by_id = std::collections::HashMap::with_capacity(keys.len());
     for item in records.table.get_all(&keys, true, None).await? {
-        by_id.insert(items::execution_id(&item)?, records.record(&item).await?);
+        by_id.insert(items::execution_id(&item)?, records.load_record(&item).await?);
     }
     Ok(ids.into_iter().filter_map(|id| by_id.remove(&id)).collect())
 }

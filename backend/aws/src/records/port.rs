@@ -5,7 +5,7 @@
 use super::{items, list, store::DynamoRecords};
 use crate::{
     keys,
-    table::{Change, Item, Key, Query, Written, get_binary, get_text, number, text},
+    table::{Change, Item, Key, Query, WriteOutcome, get_binary, get_text, number, text},
 };
 use async_trait::async_trait;
 use std::{
@@ -36,22 +36,22 @@ impl Records for DynamoRecords {
     }
 
     async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
-        self.table.meter().about(&id.home());
-        let Some(item) = self.item(&keys::execution(id)).await? else { return Ok(None) };
-        self.record(&item).await.map(Some)
+        self.table.meter().attribute_to(&id.partition());
+        let Some(item) = self.get_item(&keys::execution(id)).await? else { return Ok(None) };
+        self.load_record(&item).await.map(Some)
     }
 
     async fn execution_state(&self, id: ExecutionId) -> Result<Option<(ExecutionState, u64)>> {
-        let item = self.item(&keys::execution(id)).await?;
+        let item = self.get_item(&keys::execution(id)).await?;
         item.as_ref().map(items::execution_state).transpose()
     }
 
     async fn revision(&self, id: ExecutionId) -> Result<Option<u64>> {
-        Ok(self.whole(id, None).await?.map(|whole| whole.revision))
+        Ok(self.snapshot(id, None).await?.map(|whole| whole.revision))
     }
 
-    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
-        let items = self.in_home(id).await?;
+    async fn snapshot(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
+        let items = self.execution_items(id).await?;
         // The execution's own item sorts last.
         let Some(execution) = items.last().filter(|item| get_text(item, "sk") == Some(keys::EXECUTION))
         else {
@@ -63,24 +63,24 @@ impl Records for DynamoRecords {
         }
         let mut nodes = Vec::with_capacity(items.len());
         for item in &items[..items.len() - 1] {
-            nodes.push(self.node(item).await?);
+            nodes.push(self.load_node(item).await?);
         }
-        Ok(Some(ExecutionSnapshot { revision, content: Some((self.record(execution).await?, nodes)) }))
+        Ok(Some(ExecutionSnapshot { revision, content: Some((self.load_record(execution).await?, nodes)) }))
     }
 
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
         list::executions(self, filter).await
     }
 
-    async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
+    async fn live_executions(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
         list::live(self, after, limit).await
     }
 
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
-        self.table.meter().about(&execution.home());
+        self.table.meter().attribute_to(&execution.partition());
         let items = match ixs {
             [] => return Ok(Vec::new()),
-            [only] => self.item(&keys::node(execution, *only)).await?.into_iter().collect(),
+            [only] => self.get_item(&keys::node(execution, *only)).await?.into_iter().collect(),
             all => {
                 let distinct: HashSet<u32> = all.iter().copied().collect();
                 let keys: Vec<Key> = distinct.into_iter().map(|ix| keys::node(execution, ix)).collect();
@@ -89,7 +89,7 @@ impl Records for DynamoRecords {
         };
         let mut by_ix = HashMap::with_capacity(items.len());
         for item in &items {
-            let node = self.node(item).await?;
+            let node = self.load_node(item).await?;
             by_ix.insert(node.key.ix, node);
         }
         Ok(ixs.iter().filter_map(|ix| by_ix.get(ix).cloned()).collect())
@@ -97,7 +97,7 @@ impl Records for DynamoRecords {
 
     async fn all_nodes(&self, execution: ExecutionId) -> Result<Vec<Node>> {
         Ok(self
-            .whole(execution, None)
+            .snapshot(execution, None)
             .await?
             .and_then(|whole| whole.content)
             .map(|(_, nodes)| nodes)
@@ -105,9 +105,9 @@ impl Records for DynamoRecords {
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Node>> {
-        self.table.meter().about(&id.home());
-        let Some(item) = self.item(&keys::job(id)).await? else { return Ok(None) };
-        let node = self.node(&item).await?;
+        self.table.meter().attribute_to(&id.partition());
+        let Some(item) = self.get_item(&keys::job(id)).await? else { return Ok(None) };
+        let node = self.load_node(&item).await?;
         Ok(Some(node).filter(|node| node.spec.job == Some(id)))
     }
 
@@ -118,7 +118,7 @@ impl Records for DynamoRecords {
                 condition: "pk = :pk AND sk BETWEEN :from AND :last",
                 values: Item::from([
                     (":pk".to_owned(), text(keys::home(execution))),
-                    (":from".to_owned(), text(keys::node_place(from))),
+                    (":from".to_owned(), text(keys::node_sort_key(from))),
                     (":last".to_owned(), text(keys::AFTER_LAST_NODE)),
                 ]),
                 projection: Some("sk, s"),
@@ -127,20 +127,20 @@ impl Records for DynamoRecords {
             })
             .await?;
         let is_waiting =
-            |status: &str| status == JobStatus::Pending.word() || status == JobStatus::Queued.word();
+            |status: &str| status == JobStatus::Pending.as_str() || status == JobStatus::Queued.as_str();
         let jobs = items.iter().filter_map(items::node_status);
         Ok(jobs.filter(|(_, status)| is_waiting(status)).map(|(ix, _)| ix).take(limit).collect())
     }
 
     async fn key(&self, key: &str) -> Result<Option<KeyRecord>> {
-        let Some(item) = self.item(&keys::idempotency_key(key)).await? else { return Ok(None) };
+        let Some(item) = self.get_item(&keys::idempotency_key(key)).await? else { return Ok(None) };
         let packed = get_binary(&item, "r").ok_or_else(|| {
             Error::storage("reading a record", "the record of an idempotency key is missing")
         })?;
         unpack(packed).map(Some)
     }
 
-    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
+    async fn due_nodes(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
         self.due_nodes(now, limit).await
     }
 
@@ -155,32 +155,32 @@ impl Records for DynamoRecords {
             ]),
         };
         match self.table.write(vec![change]).await? {
-            Written::Done => Ok(true),
+            WriteOutcome::Committed => Ok(true),
             // Another writer changes the node now, so it is not stuck.
-            Written::Refused(_) | Written::Contended => Ok(false),
+            WriteOutcome::ConditionFailed(_) | WriteOutcome::Contended => Ok(false),
         }
     }
 
     async fn artifact(&self, id: ArtifactId) -> Result<Option<ArtifactRecord>> {
-        self.table.meter().about(&id.home());
-        let Some(item) = self.item(&keys::artifact(id)).await? else { return Ok(None) };
+        self.table.meter().attribute_to(&id.partition());
+        let Some(item) = self.get_item(&keys::artifact(id)).await? else { return Ok(None) };
         self.artifact_record(&item).await.map(Some)
     }
 
     async fn artifacts(&self, execution: ExecutionId) -> Result<Vec<ArtifactRecord>> {
-        self.artifacts_at(&execution.home(), None).await
+        self.artifacts_in(&execution.partition(), None).await
     }
 
     async fn artifacts_of(&self, job: JobId) -> Result<Vec<ArtifactRecord>> {
-        self.artifacts_at(&job.home(), Some(job.ix())).await
+        self.artifacts_in(&job.partition(), Some(job.ix())).await
     }
 
     async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
-        let due = self.due_in(keys::DUE_ARTIFACTS_PARTITION.to_owned(), now, limit).await?;
+        let due = self.due_keys(keys::DUE_ARTIFACTS_PARTITION.to_owned(), now, limit).await?;
         let mut records = Vec::with_capacity(due.len());
         for (_, key) in due {
             // The index is eventually consistent: the artifact may be deleted already.
-            if let Some(item) = self.item(&key).await? {
+            if let Some(item) = self.get_item(&key).await? {
                 records.push(self.artifact_record(&item).await?);
             }
         }
@@ -196,33 +196,33 @@ impl Records for DynamoRecords {
         let condition = match &before {
             None => "pk = :pk",
             Some(before) => {
-                values.insert(":before".to_owned(), text(keys::dead_letter_place(before)));
+                values.insert(":before".to_owned(), text(keys::dead_letter_sort_key(before)));
                 "pk = :pk AND sk < :before"
             }
         };
         let query = Query {
             condition,
             values,
-            backwards: true,
+            descending: true,
             consistent: true,
             limit: Some(limit.saturating_add(1)),
             ..Query::default()
         };
         let items = self.table.query(query).await?;
         let sort_keys = items.iter().filter_map(|item| get_text(item, "sk"));
-        let mut letters: Vec<DeadLetter> = sort_keys.filter_map(keys::dead_letter_at).collect();
+        let mut letters: Vec<DeadLetter> = sort_keys.filter_map(keys::parse_dead_letter).collect();
         let more = letters.len() > limit;
         letters.truncate(limit);
         Ok((letters, more))
     }
 
-    async fn changed(&self, seen: u64) -> u64 {
+    async fn wait_for_change(&self, seen: u64) -> u64 {
         tokio::time::sleep(POLL_INTERVAL).await;
         seen.wrapping_add(1)
     }
 
     async fn usage(&self, id: ExecutionId) -> Result<Usage> {
-        let items = self.in_home(id).await?;
+        let items = self.execution_items(id).await?;
         Ok(items.iter().map(items::usage).fold(Usage::default(), |total, usage| total + usage))
     }
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     backoff::pause,
     keys,
-    table::{Change, Item, Key, Written, get_text, number},
+    table::{Change, Item, Key, WriteOutcome, get_text, number},
 };
 use tidemill_core::ids::ExecutionId;
 use tidemill_services::error::Result;
@@ -36,7 +36,7 @@ impl DynamoRecords {
         nodes: &[(u32, NewNode)],
     ) -> Result<Option<StagedExecution>> {
         let id = spec.id;
-        if self.item(&keys::execution(id)).await?.is_some() {
+        if self.get_item(&keys::execution(id)).await?.is_some() {
             return Ok(None);
         }
         // The definition of an unplanned execution is stored later, with its other nodes.
@@ -47,7 +47,7 @@ impl DynamoRecords {
         }
         let packed = pack(spec)?;
         let location = if packed.len() <= MAX_INLINE_SIZE / 10 {
-            SpecLocation::Here(packed)
+            SpecLocation::Inline(packed)
         } else {
             SpecLocation::Object(self.definitions.store(id, packed).await?)
         };
@@ -86,7 +86,10 @@ impl DynamoRecords {
                     condition: Some("attribute_not_exists(pk)"),
                     values: Item::new(),
                 };
-                if !matches!(self.table.write(batch.iter().map(put).collect()).await?, Written::Contended) {
+                if !matches!(
+                    self.table.write(batch.iter().map(put).collect()).await?,
+                    WriteOutcome::Contended
+                ) {
                     break;
                 }
                 pause(round).await;

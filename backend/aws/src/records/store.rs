@@ -43,34 +43,34 @@ impl DynamoRecords {
         Self { table, definitions, clock, keep_days }
     }
 
-    pub(super) async fn item(&self, key: &Key) -> Result<Option<Item>> {
+    pub(super) async fn get_item(&self, key: &Key) -> Result<Option<Item>> {
         self.table.get(key, true).await
     }
 
-    pub(super) async fn record(&self, item: &Item) -> Result<ExecutionRecord> {
-        let packed = match items::spec_place(item)? {
-            SpecLocation::Here(packed) => packed,
+    pub(super) async fn load_record(&self, item: &Item) -> Result<ExecutionRecord> {
+        let packed = match items::spec_location(item)? {
+            SpecLocation::Inline(packed) => packed,
             SpecLocation::Object(key) => self.definitions.load(&key).await?,
         };
         items::execution(item, unpack(&packed)?)
     }
 
     /// Returns the node of an item; its spec comes from the definition when the item has none.
-    pub(super) async fn node(&self, item: &Item) -> Result<Node> {
+    pub(super) async fn load_node(&self, item: &Item) -> Result<Node> {
         if let Some(spec) = items::node_spec(item)? {
             return items::node(item, spec);
         }
         let ix = get_text(item, "sk").and_then(keys::node_ix).unwrap_or_default();
-        let home = get_text(item, "pk").map(keys::shared).unwrap_or_default();
-        let spec = self.definitions.node(home, ix).await?;
+        let home = get_text(item, "pk").map(keys::home_of_partition).unwrap_or_default();
+        let spec = self.definitions.node_spec(home, ix).await?;
         items::node(
             item,
             spec.ok_or_else(|| Error::storage("reading a record", "the definition of a node is missing"))?,
         )
     }
 
-    pub(super) async fn in_home(&self, id: ExecutionId) -> Result<Vec<Item>> {
-        self.table.meter().about(&id.home());
+    pub(super) async fn execution_items(&self, id: ExecutionId) -> Result<Vec<Item>> {
+        self.table.meter().attribute_to(&id.partition());
         self.table
             .query(Query {
                 condition: "pk = :pk",
@@ -86,7 +86,7 @@ impl DynamoRecords {
     }
 
     /// Returns due times and keys in one partition of the due index, in the order of due time.
-    pub(super) async fn due_in(
+    pub(super) async fn due_keys(
         &self,
         partition: String,
         now: Timestamp,

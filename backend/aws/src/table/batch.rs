@@ -1,10 +1,10 @@
 //! Unconditional writes of many items.
 
 use super::{
-    client::{Table, again},
+    client::{Table, pause_or_fail},
     item::{Item, Key, size},
 };
-use crate::failure::failed;
+use crate::failure::storage_error;
 use aws_sdk_dynamodb::types::{DeleteRequest, PutRequest, ReturnConsumedCapacity, WriteRequest};
 use tidemill_services::error::{Error, Result};
 
@@ -69,14 +69,14 @@ impl Table {
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await
-                .map_err(|error| failed("writing to the table", error))?;
+                .map_err(|error| storage_error("writing to the table", error))?;
             left = reply.unprocessed_items.and_then(|mut all| all.remove(&self.name)).unwrap_or_default();
-            self.wrote(count - left.len() as u64, None);
-            self.wrote_each(reply.consumed_capacity.as_deref().unwrap_or_default());
+            self.count_writes(count - left.len() as u64, None);
+            self.count_write_capacity(reply.consumed_capacity.as_deref().unwrap_or_default());
             if left.is_empty() {
                 break;
             }
-            again(round, "writing to the table").await?;
+            pause_or_fail(round, "writing to the table").await?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The table: reads, and usage counts of all calls.
 
 use super::item::{Item, Key};
-use crate::{backoff::pause, failure::failed, meter::Meter};
+use crate::{backoff::pause, failure::storage_error, meter::Meter};
 use aws_sdk_dynamodb::{
     Client,
     types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity},
@@ -26,7 +26,7 @@ pub struct Query {
     /// Attributes to return; `None`: all.
     pub projection: Option<&'static str>,
     /// Whether to return the last item first.
-    pub backwards: bool,
+    pub descending: bool,
     /// Whether the read is strongly consistent; never for an index.
     pub consistent: bool,
     /// Maximum items; `None`: no limit.
@@ -63,8 +63,8 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(|error| failed("reading the table", error))?;
-        self.read(reply.consumed_capacity());
+            .map_err(|error| storage_error("reading the table", error))?;
+        self.count_read(reply.consumed_capacity());
         Ok(reply.item)
     }
 
@@ -92,8 +92,8 @@ impl Table {
                     .return_consumed_capacity(ReturnConsumedCapacity::Total)
                     .send()
                     .await
-                    .map_err(|error| failed("reading the table", error))?;
-                self.read_each(reply.consumed_capacity());
+                    .map_err(|error| storage_error("reading the table", error))?;
+                self.count_reads(reply.consumed_capacity());
                 items
                     .extend(reply.responses.and_then(|mut all| all.remove(&self.name)).into_iter().flatten());
                 let unprocessed = reply.unprocessed_keys.and_then(|mut all| all.remove(&self.name));
@@ -101,7 +101,7 @@ impl Table {
                 if remaining.is_empty() {
                     break;
                 }
-                again(round, "reading the table").await?;
+                pause_or_fail(round, "reading the table").await?;
             }
         }
         Ok(items)
@@ -121,15 +121,15 @@ impl Table {
                 .key_condition_expression(query.condition)
                 .set_expression_attribute_values(Some(query.values.clone()))
                 .set_projection_expression(query.projection.map(str::to_owned))
-                .scan_index_forward(!query.backwards)
+                .scan_index_forward(!query.descending)
                 .consistent_read(query.consistent)
                 .set_limit(remaining.map(|remaining| i32::try_from(remaining).unwrap_or(i32::MAX)))
                 .set_exclusive_start_key(start)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await
-                .map_err(|error| failed("reading the table", error))?;
-            self.read(reply.consumed_capacity());
+                .map_err(|error| storage_error("reading the table", error))?;
+            self.count_read(reply.consumed_capacity());
             items.extend(reply.items.unwrap_or_default());
             start = reply.last_evaluated_key;
             if start.is_none() || query.limit.is_some_and(|limit| items.len() >= limit) {
@@ -138,16 +138,16 @@ impl Table {
         }
     }
 
-    fn read(&self, consumed: Option<&ConsumedCapacity>) {
-        self.read_each(consumed.map(std::slice::from_ref).unwrap_or_default());
+    fn count_read(&self, consumed: Option<&ConsumedCapacity>) {
+        self.count_reads(consumed.map(std::slice::from_ref).unwrap_or_default());
     }
 
-    fn read_each(&self, consumed: &[ConsumedCapacity]) {
+    fn count_reads(&self, consumed: &[ConsumedCapacity]) {
         let table_read_halves = consumed.iter().map(halves).sum();
         self.meter.count(Usage { table_requests: 1, table_read_halves, ..Usage::default() });
     }
 
-    pub(super) fn wrote(&self, items: u64, consumed: Option<&ConsumedCapacity>) {
+    pub(super) fn count_writes(&self, items: u64, consumed: Option<&ConsumedCapacity>) {
         let table_write_halves = consumed.map_or(0, halves);
         self.meter.count(Usage {
             table_requests: 1,
@@ -157,7 +157,7 @@ impl Table {
         });
     }
 
-    pub(super) fn wrote_each(&self, consumed: &[ConsumedCapacity]) {
+    pub(super) fn count_write_capacity(&self, consumed: &[ConsumedCapacity]) {
         let table_write_halves = consumed.iter().map(halves).sum();
         self.meter.count(Usage { table_write_halves, ..Usage::default() });
     }
@@ -170,7 +170,7 @@ fn halves(consumed: &ConsumedCapacity) -> u64 {
 }
 
 /// Pauses before another round; returns an error after the last.
-pub(super) async fn again(round: u32, doing: &str) -> Result<()> {
+pub(super) async fn pause_or_fail(round: u32, doing: &str) -> Result<()> {
     if round >= MAX_ROUNDS {
         return Err(Error::storage(doing, "the table throttles requests; try again later"));
     }

@@ -4,7 +4,7 @@ use super::{
     client::Table,
     item::{Item, Key},
 };
-use crate::failure::failed;
+use crate::failure::storage_error;
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     types::{
@@ -52,28 +52,28 @@ pub enum Change {
 
 /// The result of a write.
 #[derive(Debug)]
-pub enum Written {
+pub enum WriteOutcome {
     /// All changes were written.
-    Done,
+    Committed,
     /// Nothing was written, because conditions did not hold. For each failed condition: the stored item (empty: none exists).
-    Refused(Vec<Option<Item>>),
+    ConditionFailed(Vec<Option<Item>>),
     /// Nothing was written, because of concurrent writes to the same items: try again.
     Contended,
 }
 
 impl Table {
     /// Writes all changes or none. A single change needs no transaction, which halves its cost.
-    pub async fn write(&self, changes: Vec<Change>) -> Result<Written> {
+    pub async fn write(&self, changes: Vec<Change>) -> Result<WriteOutcome> {
         let count = changes.len();
         let mut changes = changes.into_iter();
         match (count, changes.next()) {
-            (_, None) => Ok(Written::Done),
+            (_, None) => Ok(WriteOutcome::Committed),
             (1, Some(only)) => self.write_one(only).await,
             (_, Some(first)) => self.transact(std::iter::once(first).chain(changes).collect()).await,
         }
     }
 
-    async fn write_one(&self, change: Change) -> Result<Written> {
+    async fn write_one(&self, change: Change) -> Result<WriteOutcome> {
         let doing = "writing to the table";
         let old = ReturnValuesOnConditionCheckFailure::AllOld;
         let total = ReturnConsumedCapacity::Total;
@@ -91,15 +91,17 @@ impl Table {
                     .send()
                     .await;
                 match sent {
-                    Ok(reply) => self.wrote(1, reply.consumed_capacity()),
+                    Ok(reply) => self.count_writes(1, reply.consumed_capacity()),
                     Err(error) => {
                         use aws_sdk_dynamodb::operation::put_item::PutItemError as Kind;
                         return match error.as_service_error() {
                             Some(Kind::ConditionalCheckFailedException(failure)) => {
-                                Ok(Written::Refused(vec![Some(failure.item.clone().unwrap_or_default())]))
+                                Ok(WriteOutcome::ConditionFailed(vec![Some(
+                                    failure.item.clone().unwrap_or_default(),
+                                )]))
                             }
-                            Some(Kind::TransactionConflictException(_)) => Ok(Written::Contended),
-                            _ => Err(failed(doing, error)),
+                            Some(Kind::TransactionConflictException(_)) => Ok(WriteOutcome::Contended),
+                            _ => Err(storage_error(doing, error)),
                         };
                     }
                 }
@@ -118,15 +120,17 @@ impl Table {
                     .send()
                     .await;
                 match sent {
-                    Ok(reply) => self.wrote(1, reply.consumed_capacity()),
+                    Ok(reply) => self.count_writes(1, reply.consumed_capacity()),
                     Err(error) => {
                         use aws_sdk_dynamodb::operation::update_item::UpdateItemError as Kind;
                         return match error.as_service_error() {
                             Some(Kind::ConditionalCheckFailedException(failure)) => {
-                                Ok(Written::Refused(vec![Some(failure.item.clone().unwrap_or_default())]))
+                                Ok(WriteOutcome::ConditionFailed(vec![Some(
+                                    failure.item.clone().unwrap_or_default(),
+                                )]))
                             }
-                            Some(Kind::TransactionConflictException(_)) => Ok(Written::Contended),
-                            _ => Err(failed(doing, error)),
+                            Some(Kind::TransactionConflictException(_)) => Ok(WriteOutcome::Contended),
+                            _ => Err(storage_error(doing, error)),
                         };
                     }
                 }
@@ -140,8 +144,8 @@ impl Table {
                     .return_consumed_capacity(total)
                     .send()
                     .await
-                    .map_err(|error| failed(doing, error))?;
-                self.wrote(1, reply.consumed_capacity());
+                    .map_err(|error| storage_error(doing, error))?;
+                self.count_writes(1, reply.consumed_capacity());
             }
             Change::DeleteIf { key, condition, values } => {
                 let sent = self
@@ -156,24 +160,26 @@ impl Table {
                     .send()
                     .await;
                 match sent {
-                    Ok(reply) => self.wrote(1, reply.consumed_capacity()),
+                    Ok(reply) => self.count_writes(1, reply.consumed_capacity()),
                     Err(error) => {
                         use aws_sdk_dynamodb::operation::delete_item::DeleteItemError as Kind;
                         return match error.as_service_error() {
                             Some(Kind::ConditionalCheckFailedException(failure)) => {
-                                Ok(Written::Refused(vec![Some(failure.item.clone().unwrap_or_default())]))
+                                Ok(WriteOutcome::ConditionFailed(vec![Some(
+                                    failure.item.clone().unwrap_or_default(),
+                                )]))
                             }
-                            Some(Kind::TransactionConflictException(_)) => Ok(Written::Contended),
-                            _ => Err(failed(doing, error)),
+                            Some(Kind::TransactionConflictException(_)) => Ok(WriteOutcome::Contended),
+                            _ => Err(storage_error(doing, error)),
                         };
                     }
                 }
             }
         }
-        Ok(Written::Done)
+        Ok(WriteOutcome::Committed)
     }
 
-    async fn transact(&self, changes: Vec<Change>) -> Result<Written> {
+    async fn transact(&self, changes: Vec<Change>) -> Result<WriteOutcome> {
         let doing = "writing to the table";
         let count = changes.len() as u64;
         let items = changes.into_iter().map(|change| self.transact_item(change)).collect::<Result<_>>()?;
@@ -188,9 +194,9 @@ impl Table {
             .await;
         let error = match sent {
             Ok(reply) => {
-                self.wrote(count, None);
-                self.wrote_each(reply.consumed_capacity());
-                return Ok(Written::Done);
+                self.count_writes(count, None);
+                self.count_write_capacity(reply.consumed_capacity());
+                return Ok(WriteOutcome::Committed);
             }
             Err(error) => error,
         };
@@ -203,17 +209,17 @@ impl Table {
                         (reason.code() == Some("ConditionalCheckFailed"))
                             .then(|| reason.item().cloned().unwrap_or_default())
                     };
-                    return Ok(Written::Refused(reasons.iter().map(old).collect()));
+                    return Ok(WriteOutcome::ConditionFailed(reasons.iter().map(old).collect()));
                 }
                 let transient =
                     ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"].map(has);
                 if transient.contains(&true) {
-                    return Ok(Written::Contended);
+                    return Ok(WriteOutcome::Contended);
                 }
-                Err(failed(doing, error))
+                Err(storage_error(doing, error))
             }
-            Some(TransactWriteItemsError::TransactionInProgressException(_)) => Ok(Written::Contended),
-            _ => Err(failed(doing, error)),
+            Some(TransactWriteItemsError::TransactionInProgressException(_)) => Ok(WriteOutcome::Contended),
+            _ => Err(storage_error(doing, error)),
         }
     }
 

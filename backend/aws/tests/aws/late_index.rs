@@ -20,7 +20,7 @@ use tidemill_services::{
 use tidemill_testkit::cloud;
 use tidemill_testkit::conformance::{
     ManualClock,
-    samples::{artifact, done, flat, made},
+    samples::{artifact, commit_writes, create_execution, independent_jobs},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -35,10 +35,11 @@ struct TestTable {
 impl TestTable {
     async fn new() -> Self {
         let account = cloud::Account::new();
-        let names = account.make().await;
+        let names = account.create_resources().await;
         let (address, index) = lagging::start(account.endpoint()).await;
         let clock = Arc::new(ManualClock::default());
-        let (stores, _) = tidemill_aws::open_at(&account.behind(&address).sdk(), names, clock.clone());
+        let (stores, _) =
+            tidemill_aws::open_with_clock(&account.with_endpoint(&address).sdk(), names, clock.clone());
         let settings = Settings { lease_ttl_ms: 10_000, ..Settings::default() };
         let services = Services::new(stores.clone(), settings, CancellationToken::new());
         Self { stores, services, clock, index }
@@ -89,7 +90,7 @@ impl TestTable {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn listing_rereads_records_of_stale_index() {
-    if !cloud::is_there() {
+    if !cloud::is_available() {
         return;
     }
     let table = TestTable::new().await;
@@ -102,7 +103,7 @@ async fn listing_rereads_records_of_stale_index() {
 
     table.index.freeze();
     table.services.pipelines.cancel(id).await.unwrap();
-    table.clock.turn(60_000);
+    table.clock.advance(60_000);
     let second = table.execute().await;
     // The lease has expired; the next claim ends the attempt, and the cancel ends the job.
     assert!(!table.claim(id).await);
@@ -119,15 +120,15 @@ async fn listing_rereads_records_of_stale_index() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sweep_ignores_stale_due_index() {
-    if !cloud::is_there() {
+    if !cloud::is_available() {
         return;
     }
     let table = TestTable::new().await;
     let id = table.execute().await;
-    table.clock.turn(40_000);
+    table.clock.advance(40_000);
     let now = table.clock.now();
     assert_eq!(
-        table.stores.records.late(now, 200).await.unwrap().len(),
+        table.stores.records.due_nodes(now, 200).await.unwrap().len(),
         1,
         "a queued job is due, because its message may be lost"
     );
@@ -141,7 +142,7 @@ async fn sweep_ignores_stale_due_index() {
 
     // A node that the index does not list yet is found once it does.
     table.index.thaw();
-    table.clock.turn(10_000);
+    table.clock.advance(10_000);
     assert_eq!(table.services.sweep.run().await.unwrap(), 1);
     assert_eq!(table.job(id).await, (JobStatus::Queued, 1));
     assert!(table.claim(id).await);
@@ -150,18 +151,18 @@ async fn sweep_ignores_stale_due_index() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_artifact_is_not_expired_twice() {
-    if !cloud::is_there() {
+    if !cloud::is_available() {
         return;
     }
     let table = TestTable::new().await;
     let records = &table.stores.records;
-    let key = NodeKey { execution: made(&**records, flat(1)).await, ix: 0 };
+    let key = NodeKey { execution: create_execution(&**records, independent_jobs(1)).await, ix: 0 };
     let now = table.clock.now();
     let expired = artifact(key, 0, Some(now));
-    done(&**records, vec![Write::PutArtifact(Box::new(expired.clone()))]).await;
+    commit_writes(&**records, vec![Write::PutArtifact(Box::new(expired.clone()))]).await;
     assert_eq!(records.expired_artifacts(now, 9).await.unwrap(), std::slice::from_ref(&expired));
     table.index.freeze();
-    done(&**records, vec![Write::DeleteArtifact(expired.id)]).await;
+    commit_writes(&**records, vec![Write::DeleteArtifact(expired.id)]).await;
     assert_eq!(records.expired_artifacts(now, 9).await.unwrap(), []);
     assert!(table.index.repeated() > 0);
 }

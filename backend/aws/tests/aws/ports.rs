@@ -14,10 +14,14 @@ const WITHOUT_TABLE: &str = "TIDEMILL_TEST_AWS_WITHOUT_TABLE";
 async fn subject() -> StoresUnderTest {
     let account = cloud::Account::new();
     let has_table = std::env::var_os(WITHOUT_TABLE).is_none();
-    let names = if has_table { account.make().await } else { account.names().await };
+    let names = if has_table {
+        account.create_resources().await
+    } else {
+        account.create_resources_without_table().await
+    };
     let sdk = account.sdk();
     StoresUnderTest::new(move |clock| {
-        let stores = tidemill_aws::open_at(&sdk, names.clone(), clock).0;
+        let stores = tidemill_aws::open_with_clock(&sdk, names.clone(), clock).0;
         Box::pin(async move { stores })
     })
     .in_real_time()

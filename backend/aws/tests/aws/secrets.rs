@@ -61,11 +61,11 @@ impl StoredData {
 
 #[tokio::test]
 async fn stored_data_contains_no_secret() {
-    if !cloud::is_there() {
+    if !cloud::is_available() {
         return;
     }
     let account = cloud::Account::new();
-    let (sdk, names) = (account.sdk(), account.make().await);
+    let (sdk, names) = (account.sdk(), account.create_resources().await);
     let (stores, _) = tidemill_aws::open(&sdk, names.clone());
     let services = Services::new(stores, Settings::default(), CancellationToken::new());
     let repo = samples::repo();

@@ -1,6 +1,8 @@
 //! The registry of a listener's connections, which enforces limits and deadlines.
 
-use super::limits::{Admission, ConnectionLimits, MissedDeadline, Phase, TransferRate, View, admit, overdue};
+use super::limits::{
+    Admission, ConnectionLimits, ConnectionView, MissedDeadline, Phase, TransferRate, admit, overdue,
+};
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -49,11 +51,11 @@ impl Connection {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn view(&self) -> View {
+    fn view(&self) -> ConnectionView {
         let state = self.state();
-        View {
+        ConnectionView {
             address: self.address,
-            proven: self.proof.is_given(),
+            authenticated: self.proof.is_set(),
             phase: state.phase,
             since: state.since,
             body: state.body,
@@ -68,12 +70,12 @@ impl Connection {
     }
 
     /// Returns whether a request is being served.
-    pub fn is_at_work(&self) -> bool {
+    pub fn is_serving_request(&self) -> bool {
         self.state().phase == Phase::Request
     }
 
     /// Notes that the TLS handshake is complete.
-    pub fn secured(&self) {
+    pub fn handshake_completed(&self) {
         self.enter(Phase::Idle);
     }
 
@@ -87,7 +89,7 @@ impl Connection {
     }
 
     /// Notes that the head of a request is complete. The request is being served until the returned value is dropped.
-    pub fn begin(self: &Arc<Self>) -> InFlight {
+    pub fn begin_request(self: &Arc<Self>) -> InFlight {
         let mut state = self.state();
         let body = TransferRate::default();
         *state = ConnectionState {
@@ -106,7 +108,7 @@ impl Connection {
     }
 
     /// Notes received bytes of a request body.
-    pub fn body_came(&self, bytes: usize) {
+    pub fn body_received(&self, bytes: usize) {
         self.state().body.progress(Instant::now(), bytes as u64);
     }
 
@@ -116,7 +118,7 @@ impl Connection {
     }
 
     /// Notes bytes of a reply that the client has read.
-    pub fn reply_taken(&self, bytes: usize) {
+    pub fn reply_sent(&self, bytes: usize) {
         self.state().reply.progress(Instant::now(), bytes as u64);
     }
 }
@@ -149,10 +151,11 @@ impl Connections {
     }
 
     /// Registers a connection from `address`, and closes another one for it if necessary. Returns `None` at the limit.
-    pub fn open(self: &Arc<Self>, address: IpAddr, phase: Phase) -> Option<Open> {
-        let address = ClientAddress(address).group();
+    pub fn open(self: &Arc<Self>, address: IpAddr, phase: Phase) -> Option<OpenConnection> {
+        let address = ClientAddress(address).network();
         let mut all = self.all();
-        let views: Vec<(u64, View)> = all.1.iter().map(|(id, connection)| (*id, connection.view())).collect();
+        let views: Vec<(u64, ConnectionView)> =
+            all.1.iter().map(|(id, connection)| (*id, connection.view())).collect();
         match admit(&views, address, &self.limits) {
             Admission::Admit => {}
             Admission::Replace(id) => {
@@ -161,13 +164,13 @@ impl Connections {
                     replaced.close.cancel();
                 }
             }
-            Admission::Refuse => return None,
+            Admission::Reject => return None,
         }
         let connection = Arc::new(Connection::new(address, phase));
         let id = all.0;
         all.0 += 1;
         all.1.insert(id, connection.clone());
-        Some(Open { id, connection, registry: self.clone() })
+        Some(OpenConnection { id, connection, registry: self.clone() })
     }
 
     /// Closes the connections that missed a deadline.
@@ -188,8 +191,8 @@ impl Connections {
     }
 
     /// Closes connections that miss a deadline, until `stopping` is canceled.
-    pub async fn watch(self: Arc<Self>, stopping: CancellationToken) {
-        let mut ticks = tokio::time::interval(self.limits.tick());
+    pub async fn enforce_deadlines(self: Arc<Self>, stopping: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.limits.check_interval());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
             self.close_overdue();
@@ -199,14 +202,14 @@ impl Connections {
 
 /// A registered connection. Dropping this removes it from the registry.
 #[derive(Debug)]
-pub struct Open {
+pub struct OpenConnection {
     id: u64,
     /// The connection.
     pub connection: Arc<Connection>,
     registry: Arc<Connections>,
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.registry.all().1.remove(&self.id);
     }

@@ -10,7 +10,7 @@ const DESCRIPTORS_PER_CONNECTION: u64 = 3;
 const MIN_CONNECTIONS: u64 = 16;
 
 /// Raises the process's limit of open files to the hard limit, and returns it.
-pub fn raise_open_files() -> u64 {
+pub fn raise_open_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
         return limit.current.unwrap_or(u64::MAX);
@@ -27,7 +27,7 @@ pub fn raise_open_files() -> u64 {
 
 /// Returns the number of connections, at most `requested`, that a limit of `open_files` allows.
 #[must_use]
-pub fn connections_within(open_files: u64, requested: usize) -> usize {
+pub fn allowed_connections(open_files: u64, requested: usize) -> usize {
     let allowed =
         (open_files.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION).max(MIN_CONNECTIONS);
     usize::try_from(allowed).map_or(requested, |allowed| requested.min(allowed))
@@ -35,13 +35,13 @@ pub fn connections_within(open_files: u64, requested: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::connections_within;
+    use super::allowed_connections;
 
     #[test]
     fn connection_limit_reserves_descriptors() {
-        assert_eq!(connections_within(1_024, 2_048), 256);
-        assert_eq!(connections_within(1 << 20, 2_048), 2_048);
-        assert_eq!(connections_within(10, 2_048), 16);
-        assert_eq!(connections_within(u64::MAX, 4), 4);
+        assert_eq!(allowed_connections(1_024, 2_048), 256);
+        assert_eq!(allowed_connections(1 << 20, 2_048), 2_048);
+        assert_eq!(allowed_connections(10, 2_048), 16);
+        assert_eq!(allowed_connections(u64::MAX, 4), 4);
     }
 }

@@ -52,12 +52,12 @@ impl Default for ConnectionLimits {
 impl ConnectionLimits {
     /// Returns the limits of a listener for the workers of this process, whose connections are counted separately.
     #[must_use]
-    pub fn for_own_workers(self) -> Self {
+    pub fn for_local_workers(self) -> Self {
         Self { max_connections: (self.max_connections / 4).clamp(64, 1_024), ..self }
     }
 
     /// Returns the interval at which deadlines are checked.
-    pub fn tick(&self) -> Duration {
+    pub fn check_interval(&self) -> Duration {
         let durations =
             [self.handshake, self.head, self.idle, self.idle_unproven, self.stall, self.request_unproven];
         let shortest = durations.into_iter().min().unwrap_or_default();
@@ -131,11 +131,11 @@ pub enum MissedDeadline {
 
 /// The state of a connection at one moment.
 #[derive(Debug, Clone, Copy)]
-pub struct View {
+pub struct ConnectionView {
     /// The client's address.
     pub address: IpAddr,
     /// Whether a request on it had a valid token.
-    pub proven: bool,
+    pub authenticated: bool,
     /// Its phase.
     pub phase: Phase,
     /// When the phase began.
@@ -147,16 +147,16 @@ pub struct View {
 }
 
 /// Returns the deadline that a connection has missed, if any.
-pub fn overdue(view: &View, now: Instant, limits: &ConnectionLimits) -> Option<MissedDeadline> {
+pub fn overdue(view: &ConnectionView, now: Instant, limits: &ConnectionLimits) -> Option<MissedDeadline> {
     let elapsed = now.saturating_duration_since(view.since);
-    let idle = if view.proven { limits.idle } else { limits.idle_unproven };
+    let idle = if view.authenticated { limits.idle } else { limits.idle_unproven };
     let missed = match view.phase {
         Phase::Handshake => (elapsed > limits.handshake).then_some(MissedDeadline::Handshake),
         Phase::Head => (elapsed > limits.head).then_some(MissedDeadline::Head),
         Phase::Idle => (elapsed > idle).then_some(MissedDeadline::Idle),
         Phase::Request if view.body.is_too_slow(now, limits) => Some(MissedDeadline::Body),
         Phase::Request => {
-            (!view.proven && elapsed > limits.request_unproven).then_some(MissedDeadline::Request)
+            (!view.authenticated && elapsed > limits.request_unproven).then_some(MissedDeadline::Request)
         }
     };
     missed.or_else(|| view.reply.is_too_slow(now, limits).then_some(MissedDeadline::Reply))
@@ -170,15 +170,15 @@ pub enum Admission {
     /// It is accepted, and the connection with this id is closed.
     Replace(u64),
     /// It is rejected: all other connections are authenticated and serve requests.
-    Refuse,
+    Reject,
 }
 
 /// Decides about a new connection from `address`. At the limit, an unauthenticated connection is replaced: of the address with the most
 /// of them, first those without a request, the oldest first. So clients that only hold connections open block nobody, and
 /// authenticated connections stay.
-pub fn admit(all: &[(u64, View)], address: IpAddr, limits: &ConnectionLimits) -> Admission {
+pub fn admit(all: &[(u64, ConnectionView)], address: IpAddr, limits: &ConnectionLimits) -> Admission {
     let mut by_address = std::collections::HashMap::<IpAddr, usize>::new();
-    for (_, view) in all.iter().filter(|(_, view)| !view.proven) {
+    for (_, view) in all.iter().filter(|(_, view)| !view.authenticated) {
         *by_address.entry(view.address).or_default() += 1;
     }
     let unproven: usize = by_address.values().sum();
@@ -191,27 +191,37 @@ pub fn admit(all: &[(u64, View)], address: IpAddr, limits: &ConnectionLimits) ->
     } else {
         by_address.iter().max_by_key(|(_, count)| **count).map(|(address, _)| *address)
     };
-    let oldest = |which: &dyn Fn(&View) -> bool| {
+    let oldest = |which: &dyn Fn(&ConnectionView) -> bool| {
         all.iter().filter(|(_, view)| which(view)).min_by_key(|(_, view)| view.since).map(|(id, _)| *id)
     };
-    let replaced =
-        oldest(&|view| !view.proven && Some(view.address) == victim_address && view.phase != Phase::Request)
-            .or_else(|| oldest(&|view| !view.proven && Some(view.address) == victim_address))
-            .or_else(|| oldest(&|view| view.proven && view.phase == Phase::Idle));
-    replaced.map_or(Admission::Refuse, Admission::Replace)
+    let replaced = oldest(&|view| {
+        !view.authenticated && Some(view.address) == victim_address && view.phase != Phase::Request
+    })
+    .or_else(|| oldest(&|view| !view.authenticated && Some(view.address) == victim_address))
+    .or_else(|| oldest(&|view| view.authenticated && view.phase == Phase::Idle));
+    replaced.map_or(Admission::Reject, Admission::Replace)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Admission, ConnectionLimits, MissedDeadline, Phase, TransferRate, View, admit, overdue};
+    use super::{
+        Admission, ConnectionLimits, ConnectionView, MissedDeadline, Phase, TransferRate, admit, overdue,
+    };
     use std::{
         net::{IpAddr, Ipv4Addr},
         time::{Duration, Instant},
     };
 
-    fn view(address: u32, proven: bool, phase: Phase, since: Instant) -> View {
+    fn view(address: u32, proven: bool, phase: Phase, since: Instant) -> ConnectionView {
         let address = IpAddr::V4(Ipv4Addr::from_bits(address));
-        View { address, proven, phase, since, body: TransferRate::default(), reply: TransferRate::default() }
+        ConnectionView {
+            address,
+            authenticated: proven,
+            phase,
+            since,
+            body: TransferRate::default(),
+            reply: TransferRate::default(),
+        }
     }
 
     fn limits() -> ConnectionLimits {
@@ -291,7 +301,7 @@ mod tests {
             "half are reserved for authenticated connections"
         );
         let busy: Vec<_> = (0..8).map(|id| (id, view(1, true, Phase::Request, at(id)))).collect();
-        assert_eq!(admit(&busy, other, &limits), Admission::Refuse);
+        assert_eq!(admit(&busy, other, &limits), Admission::Reject);
         let mut idle = busy;
         idle[5].1.phase = Phase::Idle;
         assert_eq!(admit(&idle, other, &limits), Admission::Replace(5));

@@ -44,7 +44,7 @@ impl<S> MonitoredStream<S> {
     fn note<T>(&self, polled: Poll<io::Result<T>>, written: impl FnOnce(&T) -> usize) -> Poll<io::Result<T>> {
         match &polled {
             Poll::Pending => self.connection.wait_for_reader(),
-            Poll::Ready(Ok(done)) => self.connection.reply_taken(written(done)),
+            Poll::Ready(Ok(done)) => self.connection.reply_sent(written(done)),
             Poll::Ready(Err(_)) => {}
         }
         polled
@@ -110,9 +110,9 @@ impl HttpBody for MonitoredRequestBody {
         match &polled {
             Poll::Pending => self.connection.wait_for_body(),
             Poll::Ready(Some(Ok(frame))) => {
-                self.connection.body_came(frame.data_ref().map_or(0, Buf::remaining));
+                self.connection.body_received(frame.data_ref().map_or(0, Buf::remaining));
             }
-            Poll::Ready(_) => self.connection.body_came(0),
+            Poll::Ready(_) => self.connection.body_received(0),
         }
         polled
     }
@@ -129,7 +129,7 @@ impl HttpBody for MonitoredRequestBody {
 impl Drop for MonitoredRequestBody {
     fn drop(&mut self) {
         // The server no longer waits for the rest of the body.
-        self.connection.body_came(0);
+        self.connection.body_received(0);
     }
 }
 

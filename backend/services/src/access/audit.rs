@@ -3,7 +3,7 @@
 use super::caller::Caller;
 use crate::{
     context::{
-        page::{no_cursor, page_size},
+        page::{invalid_cursor, page_size},
         service_context::Context,
     },
     error::{Error, Result},
@@ -36,7 +36,7 @@ impl AuditService {
 
     /// Records that `caller` did `action` (`noun.verb`, in the present tense) to `target`, with its outcome. If the entry cannot be
     /// written, the action is not undone, and the entry goes to the server's log.
-    pub async fn note(
+    pub async fn record(
         &self,
         caller: &Caller,
         action: &str,
@@ -77,7 +77,9 @@ impl AuditService {
         let limit = page_size(query.limit)? as usize;
         let is_name = |text: &&str| text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         let mut after = match query.cursor.as_deref() {
-            Some(cursor) => Some(Some(cursor).filter(is_name).ok_or_else(|| no_cursor(cursor))?.to_owned()),
+            Some(cursor) => {
+                Some(Some(cursor).filter(is_name).ok_or_else(|| invalid_cursor(cursor))?.to_owned())
+            }
             None => None,
         };
         let fits = |entry: &AuditEntry| {

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use tidemill_core::access::Scope;
 use tidemill_core::execution::upload::UploadId;
-use tidemill_core::repository::is_same;
+use tidemill_core::repository::names_same_repository;
 
 /// The caller of a request; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Caller {
     pub fn bootstrap(scope: Scope) -> Self {
         Self {
             id: Self::BOOTSTRAP.into(),
-            name: scope.word().into(),
+            name: scope.as_str().into(),
             scopes: Arc::new(BTreeSet::from([scope])),
             repo: None,
             from: None,
@@ -45,7 +45,7 @@ impl Caller {
 
     /// Whether the token has this scope; `admin` includes all.
     #[must_use]
-    pub fn has(&self, scope: Scope) -> bool {
+    pub fn has_scope(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }
 
@@ -64,14 +64,14 @@ impl Caller {
 
     /// Whether the caller may read items of a repository.
     #[must_use]
-    pub fn may_see(&self, repo: &str) -> bool {
-        self.repo.as_deref().is_none_or(|only| is_same(only, repo))
+    pub fn can_read(&self, repo: &str) -> bool {
+        self.repo.as_deref().is_none_or(|only| names_same_repository(only, repo))
     }
 
     /// Returns an error if the caller's token is for another repository.
-    pub fn must_be_of(&self, repo: &str) -> Result<()> {
+    pub fn check_repository(&self, repo: &str) -> Result<()> {
         match self.repo.as_deref() {
-            Some(only) if !is_same(only, repo) => Err(Error::Forbidden(format!(
+            Some(only) if !names_same_repository(only, repo) => Err(Error::Forbidden(format!(
                 "this token is for {only} only, not for {repo}; use another token"
             ))),
             _ => Ok(()),
@@ -79,9 +79,9 @@ impl Caller {
     }
 
     /// Returns an error if the upload is for another repository than the caller's token.
-    pub fn must_be_of_upload(&self, upload: &str) -> Result<()> {
+    pub fn check_upload(&self, upload: &str) -> Result<()> {
         let Some(only) = self.repo.as_deref() else { return Ok(()) };
-        if upload.parse::<UploadId>().is_ok_and(|upload| upload.is_of(only)) {
+        if upload.parse::<UploadId>().is_ok_and(|upload| upload.belongs_to(only)) {
             return Ok(());
         }
         Err(Error::Forbidden(format!(

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 use tidemill_core::execution::assignment::SecretValue;
-use tidemill_core::repository::{RepositoryName, canonical};
+use tidemill_core::repository::{RepositoryName, canonical_name};
 use tidemill_core::{
     api::{RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest},
     pipeline::{JobOptions, MAX_SECRETS, SecretRef, is_secret_name},
@@ -65,7 +65,7 @@ struct SecretRecord {
 fn key(repo: &str, environment: Option<&str>, name: &str) -> DocumentKey {
     DocumentKey::new(
         DOCUMENT_KIND,
-        format!("{}\n{}\n{name}", canonical(repo), environment.unwrap_or_default()),
+        format!("{}\n{}\n{name}", canonical_name(repo), environment.unwrap_or_default()),
     )
 }
 
@@ -75,7 +75,7 @@ impl SecretService {
     }
 
     /// Adds a value that this process passes to jobs, with precedence over stored secrets. It is kept in memory only.
-    pub fn lend(&self, name: String, value: String) -> Result<()> {
+    pub fn set_in_memory(&self, name: String, value: String) -> Result<()> {
         check_name(&name)?;
         check_value(&value)?;
         self.in_memory.write().unwrap_or_else(PoisonError::into_inner).insert(name, value);
@@ -105,7 +105,7 @@ impl SecretService {
 
     /// Returns the names of a repository's secrets, never a value.
     pub async fn list(&self, repo: &str) -> Result<SecretList> {
-        let prefix = format!("{}\n", canonical(repo));
+        let prefix = format!("{}\n", canonical_name(repo));
         let all = self.context.stores.documents.all(DOCUMENT_KIND, &prefix).await?;
         let secrets = all.iter().map(|document| Ok(view(&read(document)?))).collect::<Result<_>>()?;
         Ok(SecretList { secrets })
@@ -128,11 +128,11 @@ impl SecretService {
             for document in page {
                 after = Some(document.key.name.clone());
                 let stored = read(&document)?;
-                let sealed = match self.seal.renewed(&document.key.name, &stored.sealed).await {
+                let sealed = match self.seal.resealed(&document.key.name, &stored.sealed).await {
                     Ok(Some(sealed)) => sealed,
                     Ok(None) => continue,
-                    Err(Error::Sealed(_)) => {
-                        let of = canonical(&stored.repo);
+                    Err(Error::CannotOpen(_)) => {
+                        let of = canonical_name(&stored.repo);
                         let environment = stored.environment.iter().map(|name| format!(" ({name})"));
                         let environment = environment.collect::<String>();
                         unreadable.push(format!("secret `{}` of {of}{environment}", stored.name));
@@ -159,7 +159,7 @@ impl SecretService {
 
     /// Returns the secrets that a job of `execution` names; those of its environment take precedence over the repository's. Only the
     /// assignment to a worker may contain them.
-    pub(crate) async fn of_job(
+    pub(crate) async fn for_job(
         &self,
         execution: &ExecutionRecord,
         job: &str,
@@ -169,13 +169,15 @@ impl SecretService {
             return Ok(Vec::new());
         }
         if execution.spec.facts.is_from_fork() {
-            return Err(Error::NoSecret(format!(
+            return Err(Error::SecretUnavailable(format!(
                 "job `{job}` names secrets, and its commit comes from a fork, which gets none; leave the job out of such \
                  executions with `if: \"!fork\"`"
             )));
         }
         if options.secrets.len() > MAX_SECRETS {
-            return Err(Error::NoSecret(format!("job `{job}` names more than {MAX_SECRETS} secrets")));
+            return Err(Error::SecretUnavailable(format!(
+                "job `{job}` names more than {MAX_SECRETS} secrets"
+            )));
         }
         let environment = options.environment.as_ref().map(|environment| environment.name.as_str());
         let mut values = Vec::with_capacity(options.secrets.len());
@@ -184,7 +186,7 @@ impl SecretService {
             let value = self.value(&execution.spec.repo, environment, job, reference).await?;
             size += value.len();
             if size > MAX_JOB_SECRETS_BYTES {
-                return Err(Error::NoSecret(format!(
+                return Err(Error::SecretUnavailable(format!(
                     "the secrets of job `{job}` have more than {MAX_JOB_SECRETS_BYTES} bytes in total"
                 )));
             }
@@ -210,16 +212,17 @@ impl SecretService {
             let Some(document) = self.context.stores.documents.get(&key).await? else { continue };
             let opened = self.seal.open(&key.name, &read(&document)?.sealed).await;
             let opened = opened.map_err(|error| match error {
-                Error::Sealed(why) => {
-                    Error::NoSecret(format!("secret `{}` of {repo} cannot be read: {why}", reference.name))
-                }
+                Error::CannotOpen(why) => Error::SecretUnavailable(format!(
+                    "secret `{}` of {repo} cannot be read: {why}",
+                    reference.name
+                )),
                 error => error,
             })?;
             return String::from_utf8(opened)
                 .map_err(|error| Error::storage("opening a secret", error.utf8_error()));
         }
         let option = environment.map(|name| format!(" --environment {name}")).unwrap_or_default();
-        Err(Error::NoSecret(format!(
+        Err(Error::SecretUnavailable(format!(
             "there is no secret `{name}` for job `{job}` of {repo}; set it with: tidemill secret set {name} --repo {repo}{option}",
             name = reference.name
         )))

@@ -12,7 +12,7 @@ pub(crate) struct JobSpec {
 }
 
 /// Estimates the memory of the specs, in bytes.
-pub(crate) fn weight(specs: &[JobSpec]) -> usize {
+pub(crate) fn memory_bytes(specs: &[JobSpec]) -> usize {
     let texts = |texts: &[String]| texts.iter().map(|text| text.len() + 24).sum::<usize>();
     let weight = |spec: &JobSpec| {
         let job = &spec.planned;

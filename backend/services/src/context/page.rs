@@ -16,7 +16,7 @@ pub fn page_size(limit: Option<u32>) -> Result<u32> {
 }
 
 /// Creates the error for an invalid cursor.
-pub fn no_cursor(text: &str) -> Error {
+pub fn invalid_cursor(text: &str) -> Error {
     Error::Invalid(format!(
         "`{text}` is not a valid cursor; pass `next_cursor` of the previous page unchanged"
     ))

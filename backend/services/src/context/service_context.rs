@@ -31,7 +31,7 @@ pub(crate) struct Context {
     pub stores: Stores,
     pub settings: Settings,
     /// Cancelled when the server stops; ends every held reply.
-    pub closing: CancellationToken,
+    pub shutdown: CancellationToken,
     /// Backoff of items that failed.
     pub backoff: Backoff,
     /// Cache of planned jobs.
@@ -42,11 +42,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub fn new(stores: Stores, settings: Settings, closing: CancellationToken) -> Self {
+    pub fn new(stores: Stores, settings: Settings, shutdown: CancellationToken) -> Self {
         Self {
             stores,
             settings,
-            closing,
+            shutdown,
             backoff: Backoff::default(),
             planned: Arc::new(LruCache::new(PLAN_CACHE_BYTES)),
             compute: OnceLock::new(),
@@ -127,7 +127,7 @@ impl Context {
             return self.stores.queue.send(messages, trace).await;
         }
         let labelled = messages.iter().map(|message| {
-            let labels = cached.spec.demands_of(message.node.ix).cloned().unwrap_or_default();
+            let labels = cached.spec.required_labels(message.node.ix).cloned().unwrap_or_default();
             QueuedJob { labels, ..message.clone() }
         });
         let labelled: Vec<QueuedJob> = labelled.collect();
@@ -135,7 +135,7 @@ impl Context {
     }
 
     /// Postpones a due document, unless another writer changed it since it was read.
-    pub async fn put_off(&self, due: &Document, until: Timestamp) {
+    pub async fn postpone(&self, due: &Document, until: Timestamp) {
         let Document { key, value, version, .. } = due.clone();
         let later = NewDocument { key, value, due_at: Some(until), expires_at: None };
         if let Err(error) = self.stores.documents.put(later, Some(version)).await {
@@ -144,9 +144,9 @@ impl Context {
     }
 
     /// Reads a document again and postpones it, if it is still due.
-    pub async fn put_off_again(&self, key: &DocumentKey, now: Timestamp, until: Timestamp) {
+    pub async fn postpone_if_due(&self, key: &DocumentKey, now: Timestamp, until: Timestamp) {
         match self.stores.documents.get(key).await {
-            Ok(Some(due)) if due.due_at.is_some_and(|at| at <= now) => self.put_off(&due, until).await,
+            Ok(Some(due)) if due.due_at.is_some_and(|at| at <= now) => self.postpone(&due, until).await,
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(kind = key.kind, %error, "cannot postpone a due document; the next sweep retries it");
@@ -160,7 +160,7 @@ impl Context {
     }
 
     /// Creates a held reply that waits for at most `wait_ms`.
-    pub fn hold(&self, wait_ms: u64) -> HeldReply<'_> {
+    pub fn held_reply(&self, wait_ms: u64) -> HeldReply<'_> {
         let deadline = Instant::now() + Duration::from_millis(wait_ms.min(self.settings.longest_wait_ms));
         HeldReply { context: self, deadline, seen: 0 }
     }
@@ -177,12 +177,12 @@ impl HeldReply<'_> {
     /// Waits for a change, after which the caller checks again. Returns false if the time is over or the server stops.
     pub async fn changed(&mut self) -> bool {
         tokio::select! {
-            next = self.context.stores.records.changed(self.seen) => {
+            next = self.context.stores.records.wait_for_change(self.seen) => {
                 self.seen = next;
                 Instant::now() < self.deadline
             }
             () = tokio::time::sleep_until(self.deadline) => false,
-            () = self.context.closing.cancelled() => false,
+            () = self.context.shutdown.cancelled() => false,
         }
     }
 }

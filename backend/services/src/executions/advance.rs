@@ -73,7 +73,7 @@ impl Context {
                 (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(state))
                     if state.status.is_terminal() =>
                 {
-                    NextStep::Rest
+                    NextStep::Idle
                 }
                 (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(_)) => {
                     NextStep::Wait(now.plus_ms(HELD_RECHECK_INTERVAL_MS))
@@ -95,7 +95,7 @@ impl Context {
                     outcome.nodes.extend(gates);
                     transition
                 }
-                rest @ (NextStep::Rest | NextStep::Wait(_)) => {
+                rest @ (NextStep::Idle | NextStep::Wait(_)) => {
                     let due_at = if let NextStep::Wait(at) = rest { Some(at) } else { None };
                     if node.due_at == due_at {
                         continue;
@@ -175,7 +175,7 @@ impl Context {
                     .extend(batch.iter().filter(|(_, transition)| transition.more).map(|(ix, _)| *ix));
                 let sent = batch.iter().filter_map(|(ix, transition)| {
                     let node = NodeKey { execution, ix: *ix };
-                    transition.send_after.map(|delay_ms| QueuedJob::after(node, delay_ms))
+                    transition.send_after.map(|delay_ms| QueuedJob::delayed(node, delay_ms))
                 });
                 outcome.messages.extend(sent);
             }
@@ -193,7 +193,7 @@ impl Context {
         let Transition { writes, send_after, more } = transition;
         let execution = node.key.execution;
         let Commit::Done(done) = self.commit_precomputed(execution, writes).await? else { return Ok(None) };
-        let own = send_after.map(|delay_ms| QueuedJob::after(node.key, delay_ms));
+        let own = send_after.map(|delay_ms| QueuedJob::delayed(node.key, delay_ms));
         let messages: Vec<QueuedJob> = queued_jobs(&done).chain(own).collect();
         self.send(execution, &messages).await?;
         let mut next = ready_nodes(&done);
@@ -308,7 +308,7 @@ impl Context {
                     }
                     return Ok(());
                 }
-                EndStep::Rest => {
+                EndStep::AlreadyEnded => {
                     let rest = Write::SetDue { key: node.key, if_version: node.version, due_at: None };
                     self.stores.records.commit(vec![rest]).await?;
                     return Ok(());
@@ -324,7 +324,7 @@ impl Context {
                 EndStep::Finish => {}
             }
             let next = self.next_of_group(&execution).await?;
-            let starts = execution.state.followed_by.filter(|_| matches!(next, NextInGroup::Starts));
+            let starts = execution.state.followed_by.filter(|_| matches!(next, NextInGroup::Start));
             let nodes = self.stores.records.all_nodes(id).await?;
             let writes = finish(&execution, &node, &nodes, next, self.now());
             if let Commit::Done(_) = self.stores.records.commit(writes).await? {
@@ -344,7 +344,7 @@ impl Context {
         let spec = &execution.spec;
         let Some(deadline) = spec.deadline else { return Ok(None) };
         let approvals_count =
-            guarded!(ApprovedStays, !deadline.is_timeout && deadline.at <= self.now(), without false);
+            guarded!(ApprovedIsNotCanceled, !deadline.is_timeout && deadline.at <= self.now(), without false);
         if !approvals_count {
             return Ok(Some(deadline));
         }
@@ -367,18 +367,18 @@ impl Context {
     /// Returns what the end of an execution means for the next one of its group.
     async fn next_of_group(&self, execution: &ExecutionRecord) -> Result<NextInGroup> {
         // An execution that supersedes others waits for none, and the next one may wait for it.
-        let Some((before, gate)) = predecessor(execution) else { return Ok(NextInGroup::Starts) };
+        let Some((before, gate)) = predecessor(execution) else { return Ok(NextInGroup::Start) };
         let id = execution.spec.id;
         for _ in 0..MAX_CONFLICTS {
             let gate = self.node(NodeKey { execution: id, ix: gate }).await?;
-            if guarded!(PlaceHandedOn, gate.waits_for == 0) {
-                return Ok(NextInGroup::Starts);
+            if guarded!(GroupPositionPassedOn, gate.waits_for == 0) {
+                return Ok(NextInGroup::Start);
             }
             // If there is none, its end opened the gate in the same write; read the gate again.
             if let Some(older) = self.live_before(before).await? {
                 let group = execution.spec.group.as_ref().map_or("", |position| position.group.as_str());
                 let newest = self.stores.records.key(group).await?.map(|record| record.execution);
-                return Ok(NextInGroup::WaitsFor { older: Box::new(older), is_newest: newest == Some(id) });
+                return Ok(NextInGroup::WaitFor { older: Box::new(older), is_newest: newest == Some(id) });
             }
         }
         Err(Error::Conflict(format!(

@@ -31,7 +31,7 @@ impl ApprovalService {
         let gate = gate_of(&execution, None)
             .ok_or_else(|| Error::Conflict(format!("execution {id} does not wait for an approval")))?;
         // The jobs still wait for the gate. After a crash before it opens, another approval opens it.
-        self.pipelines.plan_held(&execution).await?;
+        self.pipelines.record_held_jobs(&execution).await?;
         self.approve(&execution, gate).await
     }
 

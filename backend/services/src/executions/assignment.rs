@@ -49,7 +49,7 @@ pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> I
         ..of.facts.clone()
     };
     let environment = spec.planned.surroundings.environment.as_ref();
-    let mut variables = predefined::of_job(&JobContext {
+    let mut variables = predefined::job_variables(&JobContext {
         facts: &facts,
         execution: &of.id.to_string(),
         run_number: execution.run_number,

@@ -79,7 +79,7 @@ fn job_bytes(job: &PlannedJob, blocker: u64) -> u64 {
 
 /// Origin of a request, which determines its budget.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum StorageAllowance {
+pub enum StorageBudget {
     /// A request with a token.
     #[default]
     Token,
@@ -89,7 +89,7 @@ pub enum StorageAllowance {
     OwnMachine,
 }
 
-impl StorageAllowance {
+impl StorageBudget {
     const fn base(self) -> u64 {
         match self {
             Self::Token => BASE_BYTES,
@@ -100,7 +100,7 @@ impl StorageAllowance {
 }
 
 /// Returns an error if the plan would store more than the budget of a request of `request_bytes`.
-pub fn check(plan: &Plan, request_bytes: u64, allowance: StorageAllowance) -> Result<()> {
+pub fn check(plan: &Plan, request_bytes: u64, allowance: StorageBudget) -> Result<()> {
     let base = allowance.base();
     let allowed = request_bytes.saturating_mul(SIZE_FACTOR).saturating_add(base);
     // The request itself is stored compressed, and some of its texts are in indexes.

@@ -5,7 +5,7 @@
 use super::view;
 use crate::{
     context::{
-        page::{no_cursor, page_size},
+        page::{invalid_cursor, page_size},
         service_context::{Context, job_of},
     },
     error::Result,
@@ -70,7 +70,7 @@ impl DeadLetterService {
 
 impl Context {
     /// Removes the dead letters of an execution.
-    pub(crate) async fn forget_dead_letters(&self, execution: ExecutionId) -> Result<()> {
+    pub(crate) async fn remove_dead_letters(&self, execution: ExecutionId) -> Result<()> {
         let nodes = self.stores.records.all_nodes(execution).await?;
         let letter = |node: &Node| dead_letter_of(node.key, &job_of(node).ok()?.job);
         let letters: Vec<DeadLetter> = nodes.iter().filter_map(letter).collect();
@@ -93,7 +93,7 @@ fn read_cursor(text: &str) -> Result<DeadLetter> {
         let (execution, ix) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         parts.next().is_none().then_some(DeadLetter { at, execution, ix })
     };
-    letter().ok_or_else(|| no_cursor(text))
+    letter().ok_or_else(|| invalid_cursor(text))
 }
 
 #[cfg(test)]

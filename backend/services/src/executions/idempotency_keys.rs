@@ -10,7 +10,7 @@ use crate::{
 use serde::Serialize;
 use std::{fmt, sync::Arc};
 use tidemill_core::ids::digest::json_digest;
-use tidemill_core::repository::canonical;
+use tidemill_core::repository::canonical_name;
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 
 /// Maximum length of a key from a caller, in bytes.
@@ -70,7 +70,7 @@ pub(crate) enum IdempotencyKey<'a> {
 
 impl IdempotencyKey<'_> {
     /// Whether the key is valid forever; otherwise only while its execution is live.
-    pub const fn lasts(&self) -> bool {
+    pub const fn is_permanent(&self) -> bool {
         !matches!(self, Self::Derived { .. })
     }
 
@@ -126,31 +126,35 @@ impl CallerKey {
     }
 
     /// Returns the key for a request for `repo`.
-    pub(crate) fn of_repository(&self, repo: &str) -> Result<Key> {
-        Key::of(&IdempotencyKey::Caller { repo: &canonical(repo), token: &self.token, key: &self.key })
+    pub(crate) fn of_repository(&self, repo: &str) -> Result<RecordedKey> {
+        RecordedKey::of(&IdempotencyKey::Caller {
+            repo: &canonical_name(repo),
+            token: &self.token,
+            key: &self.key,
+        })
     }
 }
 
 /// The form of an idempotency key in the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
+pub struct RecordedKey {
     /// Name in the records.
     pub name: String,
     /// Whether the key stays valid after its execution has ended.
-    pub lasts: bool,
+    pub is_permanent: bool,
 }
 
-impl Key {
+impl RecordedKey {
     /// Converts a key for the records.
     pub(crate) fn of(key: &IdempotencyKey<'_>) -> Result<Self> {
-        Ok(Self { name: key.name()?, lasts: key.lasts() })
+        Ok(Self { name: key.name()?, is_permanent: key.is_permanent() })
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{CallerKey, IdempotencyKey, Key, MAX_KEY_LEN};
+    use super::{CallerKey, IdempotencyKey, MAX_KEY_LEN, RecordedKey};
     use crate::{access::caller::Caller, error::Error};
     use std::collections::BTreeSet;
     use tidemill_core::{access::Scope, ids::ExecutionId, time::Timestamp};
@@ -181,7 +185,7 @@ mod tests {
         for text in texts.chain(["{\"schedule\":{\"name\":\"n\",\"at\":60000}}".to_owned()]) {
             let key = CallerKey::new(&caller("t"), text.clone()).unwrap().of_repository(REPO).unwrap();
             assert!(!own.contains(&key.name), "{text}");
-            assert!(key.name.starts_with("caller:") && key.lasts, "{key:?}");
+            assert!(key.name.starts_with("caller:") && key.is_permanent, "{key:?}");
         }
     }
 
@@ -215,7 +219,7 @@ mod tests {
         }
         let long = CallerKey::new(&caller("t"), "x".repeat(MAX_KEY_LEN)).unwrap();
         assert_eq!(long.of_repository(&"r/".repeat(500)).unwrap().name.len(), "caller:".len() + 64);
-        let derived = Key::of(&IdempotencyKey::Derived { request: "r" }).unwrap();
-        assert!(!derived.lasts);
+        let derived = RecordedKey::of(&IdempotencyKey::Derived { request: "r" }).unwrap();
+        assert!(!derived.is_permanent);
     }
 }

@@ -4,7 +4,7 @@
 use super::discovery_plan;
 use crate::{
     context::{
-        job_spec::{JobSpec, weight},
+        job_spec::{JobSpec, memory_bytes},
         lru_cache::LruCache,
         service_context::Context,
     },
@@ -32,12 +32,12 @@ pub(crate) fn plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> 
         Error::Invalid(format!("this version of Tidemill rejects the pipeline file of execution {id}"))
     })?;
     let facts = Facts { variables: spec.variables.clone(), ..spec.facts.clone() };
-    let plan = Plan::of(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
+    let plan = Plan::for_facts(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
     Ok((Some(file), plan))
 }
 
 /// Like [`plan_of`], for an execution with recorded nodes. Returns an error if the plan differs from the one the nodes were created from.
-pub(crate) fn same_plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> {
+pub(crate) fn recorded_plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> {
     let planned = plan_of(spec)?;
     if planned.1.digest() != spec.plan_digest {
         return Err(Error::Conflict(format!(
@@ -67,7 +67,7 @@ impl Context {
             if let Some(specs) = planned.get(id) {
                 return Ok(specs);
             }
-            let (_, plan) = same_plan_of(&execution.spec)?;
+            let (_, plan) = recorded_plan_of(&execution.spec)?;
             Ok(keep_specs(&planned, id, plan))
         };
         self.compute("planning an execution", plan).await?
@@ -81,13 +81,13 @@ impl Context {
     }
 
     /// Caches the jobs of a plan.
-    pub fn keep_specs(&self, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
+    pub fn cache_specs(&self, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
         keep_specs(&self.planned, id, plan)
     }
 }
 
 fn keep_specs(planned: &LruCache<Vec<JobSpec>>, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
     let specs = Arc::new(specs_of(id, plan));
-    planned.put(id, specs.clone(), weight(&specs));
+    planned.put(id, specs.clone(), memory_bytes(&specs));
     specs
 }

@@ -70,7 +70,7 @@ pub fn check_artifact(request: &ArtifactUploadRequest) -> Result<()> {
 }
 
 /// Sanitizes a name from a git provider: it is truncated instead of rejected, since the user cannot change it.
-pub fn clean(name: &str) -> String {
+pub fn sanitize_name(name: &str) -> String {
     let mut cleaned = String::new();
     for c in name.chars().filter(|c| !text::is_control(*c)) {
         if cleaned.len() + c.len_utf8() > MAX_REQUESTER_LEN {
@@ -83,11 +83,11 @@ pub fn clean(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::clean;
+    use super::sanitize_name;
 
     #[test]
     fn sanitize_removes_control_characters_and_truncates() {
-        assert_eq!(clean("a\u{1b}[31mnn\n"), "a[31mnn");
-        assert_eq!(clean(&"ä".repeat(500)).len(), 200);
+        assert_eq!(sanitize_name("a\u{1b}[31mnn\n"), "a[31mnn");
+        assert_eq!(sanitize_name(&"ä".repeat(500)).len(), 200);
     }
 }

@@ -41,7 +41,7 @@ impl Sweep {
     /// Advances all due nodes, removes expired data, and returns the number of due nodes. Both steps run even if the other fails; the
     /// first error is returned.
     pub async fn run(&self) -> Result<usize> {
-        let advanced = self.carry_on().await;
+        let advanced = self.advance_due().await;
         let expired = self.expire().await;
         if let (Err(_), Err(error)) = (&advanced, &expired) {
             tracing::warn!(%error, "cannot remove expired data; the next sweep retries it");
@@ -73,11 +73,11 @@ impl Sweep {
     }
 
     /// Advances every due node, and returns their number.
-    pub async fn carry_on(&self) -> Result<usize> {
+    pub async fn advance_due(&self) -> Result<usize> {
         let mut number = 0;
         let mut seen = HashSet::new();
         for _ in 0..MAX_ROUNDS {
-            let late = self.context.stores.records.late(self.context.now(), BATCH_LEN).await?;
+            let late = self.context.stores.records.due_nodes(self.context.now(), BATCH_LEN).await?;
             let full = late.len() == BATCH_LEN;
             let mut progressed = false;
             let mut by_execution: BTreeMap<ExecutionId, Vec<DueNode>> = BTreeMap::new();
@@ -144,13 +144,13 @@ impl Sweep {
     pub async fn resend_queued(&self) -> Result<()> {
         let mut after = None;
         loop {
-            let live = self.context.stores.records.live(after, BATCH_LEN).await?;
+            let live = self.context.stores.records.live_executions(after, BATCH_LEN).await?;
             let Some(last) = live.last().copied() else { return Ok(()) };
             for execution in live {
                 let next = self.context.stores.records.upcoming(execution, 0, MAX_RESENT_JOBS).await?;
                 let nodes = self.context.stores.records.nodes(execution, &next).await?;
                 let queued = nodes.into_iter().filter(|node| node.state.status() == Some(JobStatus::Queued));
-                let messages: Vec<_> = queued.map(|node| QueuedJob::now(node.key)).collect();
+                let messages: Vec<_> = queued.map(|node| QueuedJob::immediate(node.key)).collect();
                 self.context.send(execution, &messages).await?;
             }
             after = Some(last);

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     executions::{
         budget,
-        idempotency_keys::{IdempotencyKey, Key},
+        idempotency_keys::{IdempotencyKey, RecordedKey},
         pipeline::{planned::PlannedRun, service::PipelineExecutionService, start::StartLimits},
     },
     ports::{ExecutionRecord, ExecutionTask},
@@ -24,7 +24,7 @@ use tidemill_core::execution::{
     facts::Facts,
 };
 use tidemill_core::plan::trigger;
-use tidemill_core::repository::{canonical, registration::Approval};
+use tidemill_core::repository::{canonical_name, registration::Approval};
 use tidemill_core::text::diagnostics::{Diagnostic, Severity};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger},
@@ -112,10 +112,10 @@ impl InspectedFile {
         };
         let not_started =
             |why: &dyn fmt::Display| FileOutcome::Reported(format!("{path}: not started: {why}"));
-        let run = match trigger::starts(&parsed.on, facts) {
+        let run = match trigger::check_triggers(&parsed.on, facts) {
             Err(why) => Err(not_started(&why)),
-            Ok(()) => PlannedRun::of(parsed, facts).map_err(|why| match why {
-                PlanError::AllLeftOut(_) => not_started(&why),
+            Ok(()) => PlannedRun::plan(parsed, facts).map_err(|why| match why {
+                PlanError::AllExcluded(_) => not_started(&why),
                 _ => FileOutcome::Invalid(vec![format!("{path}: {why}")]),
             }),
         };
@@ -136,7 +136,7 @@ impl DiscoveryService {
 
     /// Starts a discovery of the schedules on the default branch of a repository.
     pub async fn sync(&self, repo: &str, by: Option<String>) -> Result<ExecuteReply> {
-        let repository = self.repositories.must_find(repo).await?;
+        let repository = self.repositories.get(repo).await?;
         let branch = repository.default_branch().map(str::to_owned);
         let fetch_ref =
             branch.as_ref().map_or_else(|| "HEAD".to_owned(), |name| format!("refs/heads/{name}"));
@@ -152,28 +152,28 @@ impl DiscoveryService {
             &self.pipelines,
             &self.context,
             &repository,
-            DiscoveryStart { facts, discovery, by },
+            DiscoveryStart { facts, discovery, requested_by: by },
             key,
         )
         .await
     }
 
     /// Starts the matching pipelines among those that a worker found. Idempotent for a repeated report.
-    pub async fn discovered(&self, report: DiscoveryReport) -> Result<DiscoveryReply> {
+    pub async fn process_report(&self, report: DiscoveryReport) -> Result<DiscoveryReply> {
         let node = self.context.job(report.job_id).await?;
-        if !job_of(&node)?.job.holds(report.lease) {
+        if !job_of(&node)?.job.is_leased_to(report.lease) {
             return Err(Error::LeaseLost(format!(
                 "the lease of job {} is not valid; another worker may have the job",
                 report.job_id
             )));
         }
-        report.check().map_err(|error| Error::Invalid(error.to_string()))?;
+        report.validate().map_err(|error| Error::Invalid(error.to_string()))?;
         let execution = self.context.cached_execution(node.key.execution).await?;
         let ExecutionTask::DiscoverPipelines(discovery) = &execution.spec.task else {
             let message = format!("job {} is not a discovery", report.job_id);
             return Err(Error::Conflict(message));
         };
-        let Some(repository) = self.repositories.find(&canonical(&execution.spec.repo)).await? else {
+        let Some(repository) = self.repositories.find(&canonical_name(&execution.spec.repo)).await? else {
             let line = format!("{} is no longer registered: nothing starts", execution.spec.repo);
             return Ok(DiscoveryReply { lines: vec![line], failed: true });
         };
@@ -200,7 +200,7 @@ impl DiscoveryService {
         let mut too_many = None;
         if hold {
             self.cancel_older(&execution).await?;
-            too_many = held_executions::too_many(&self.context, &execution).await?;
+            too_many = held_executions::limit_reached(&self.context, &execution).await?;
             start.left = if too_many.is_some() { 0 } else { budget::MAX_HELD_BYTES };
         }
         let mut reply = DiscoveryReply::default();
@@ -237,7 +237,7 @@ impl DiscoveryService {
                             continue;
                         }
                         Err(error) => {
-                            let why = error.report().words;
+                            let why = error.report().message;
                             FileOutcome::Invalid(vec![format!("{path}: cannot start: {why}")])
                         }
                     }
@@ -270,7 +270,7 @@ impl DiscoveryService {
 
     /// Cancels unapproved executions of earlier commits of the same pull request, which are obsolete.
     async fn cancel_older(&self, discovering: &ExecutionRecord) -> Result<()> {
-        for id in held_executions::older(&self.context, discovering).await? {
+        for id in held_executions::unapproved_of_earlier_commits(&self.context, discovering).await? {
             self.pipelines.cancel(id).await?;
         }
         Ok(())
@@ -314,8 +314,9 @@ impl DiscoveryService {
             default_branch: facts.default_branch.clone(),
             ..ExecuteRequest::default()
         };
-        let key = Key::of(&IdempotencyKey::Discovered { first, path })?;
-        let limits = StartLimits { hold, allowance: budget::StorageAllowance::Push, left: &mut start.left };
+        let key = RecordedKey::of(&IdempotencyKey::Discovered { first, path })?;
+        let limits =
+            StartLimits { hold, allowance: budget::StorageBudget::Push, remaining_bytes: &mut start.left };
         match Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), None)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 // If this fails, the worker repeats its report, which announces the execution again.

@@ -5,7 +5,7 @@ use crate::{
     error::Result,
     executions::{
         discovery_plan::plan,
-        idempotency_keys::{IdempotencyKey, Key},
+        idempotency_keys::{IdempotencyKey, RecordedKey},
         pipeline::{create::CreateOptions, service::PipelineExecutionService},
         request_texts,
     },
@@ -25,7 +25,7 @@ pub(crate) struct DiscoveryStart {
     /// What to discover.
     pub discovery: Discovery,
     /// Who caused it, if known.
-    pub by: Option<String>,
+    pub requested_by: Option<String>,
 }
 
 /// Starts an execution that discovers the pipelines of a commit.
@@ -36,7 +36,7 @@ pub(crate) async fn start_discovery(
     start: DiscoveryStart,
     key: IdempotencyKey<'_>,
 ) -> Result<ExecuteReply> {
-    let DiscoveryStart { facts, discovery, by } = start;
+    let DiscoveryStart { facts, discovery, requested_by: by } = start;
     let plan = plan(discovery.clone());
     let spec = ExecutionSpec {
         id: context.stores.ids.execution(),
@@ -59,7 +59,7 @@ pub(crate) async fn start_discovery(
         variables: IndexMap::new(),
         trigger: facts.trigger,
         facts,
-        requested_by: by.map(|by| request_texts::clean(&by)),
+        requested_by: by.map(|by| request_texts::sanitize_name(&by)),
         retry_of: None,
         created_at: context.now(),
         jobs: 0,
@@ -72,7 +72,7 @@ pub(crate) async fn start_discovery(
         trace: None,
     };
     // The key alone identifies the request, so the execution found under it always matches.
-    let key = Key::of(&key)?;
+    let key = RecordedKey::of(&key)?;
     let request = key.name.clone();
     let options = CreateOptions { request, key: Some(key), group: None, hold: false, approved: Vec::new() };
     Box::pin(pipelines.create(plan, spec, BTreeMap::new(), options)).await

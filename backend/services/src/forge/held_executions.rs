@@ -17,7 +17,10 @@ const MAX_PAGES: usize = 5;
 const DAY_MS: i64 = 86_400_000;
 
 /// Returns the reason why no more held executions of the pull request are recorded, if a limit is reached.
-pub(crate) async fn too_many(context: &Context, discovering: &ExecutionRecord) -> Result<Option<String>> {
+pub(crate) async fn limit_reached(
+    context: &Context,
+    discovering: &ExecutionRecord,
+) -> Result<Option<String>> {
     if count(context, discovering).await? >= budget::MAX_HELD {
         return Ok(Some(format!(
             "{} executions of this repository wait for an approval, which is the limit; approve or cancel some, then retry",
@@ -83,7 +86,10 @@ async fn count(context: &Context, discovering: &ExecutionRecord) -> Result<usize
 }
 
 /// Returns unapproved executions of earlier commits of the same pull request.
-pub(crate) async fn older(context: &Context, discovering: &ExecutionRecord) -> Result<Vec<ExecutionId>> {
+pub(crate) async fn unapproved_of_earlier_commits(
+    context: &Context,
+    discovering: &ExecutionRecord,
+) -> Result<Vec<ExecutionId>> {
     let Some(request) = &discovering.spec.facts.pull_request else { return Ok(Vec::new()) };
     let (executions, _) = context.stores.records.executions(&pending(&discovering.spec.repo)).await?;
     let is_older = |execution: &&ExecutionRecord| {

@@ -14,11 +14,13 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc};
 use tidemill_core::execution::{
-    announcement::{CommitStatus, Notice, OutgoingRequest, State, next_status, notice_event},
-    retry::pause_ms,
+    notification::{
+        CommitState, CommitStatus, Notification, OutgoingRequest, next_status, notification_event,
+    },
+    retry::backoff_ms,
 };
 use tidemill_core::ids::digest::json_digest;
-use tidemill_core::repository::{canonical, registration::NotifyKind};
+use tidemill_core::repository::{canonical_name, registration::NotifyKind};
 use tidemill_core::{api::path, ids::ExecutionId, time::Timestamp};
 
 /// Kind of the documents of commit statuses.
@@ -85,7 +87,7 @@ struct StatusRecord {
     repo: String,
     /// The last delivered state.
     #[serde(default)]
-    sent: Option<State>,
+    sent: Option<CommitState>,
     #[serde(default)]
     trouble: DeliveryFailure,
 }
@@ -95,7 +97,7 @@ struct StatusRecord {
 struct NotificationRecord {
     repo: String,
     at: usize,
-    notice: Notice,
+    notice: Notification,
     #[serde(default)]
     trouble: DeliveryFailure,
 }
@@ -111,13 +113,13 @@ impl Outbox {
         Self { context, repositories, notifiers }
     }
 
-    pub(crate) fn with(self, notifiers: Notifiers) -> Self {
+    pub(crate) fn with_notifiers(self, notifiers: Notifiers) -> Self {
         Self { notifiers, ..self }
     }
 
     /// Starts announcing an execution, if its repository has commit statuses or notifications. Idempotent.
     pub(crate) async fn announce(&self, execution: ExecutionId, of: &Repository) -> Result<()> {
-        if !of.announces() {
+        if !of.has_announcements() {
             return Ok(());
         }
         let announced = StatusRecord { repo: of.name(), sent: None, trouble: DeliveryFailure::default() };
@@ -132,7 +134,7 @@ impl Outbox {
         if facts.trigger == tidemill_core::api::Trigger::Manual || facts.commit.is_none() {
             return Ok(());
         }
-        match self.repositories.find(&canonical(&record.spec.repo)).await? {
+        match self.repositories.find(&canonical_name(&record.spec.repo)).await? {
             Some(repository) => self.announce(execution, &repository).await,
             None => Ok(()),
         }
@@ -159,7 +161,7 @@ impl Outbox {
                     Err(error) => {
                         let retry_at = self.context.backoff.failed(&name, now);
                         tracing::warn!(kind, name, %error, %retry_at, "cannot send a delivery; it is retried later");
-                        self.context.put_off(&document, retry_at).await;
+                        self.context.postpone(&document, retry_at).await;
                         false
                     }
                 }
@@ -175,7 +177,7 @@ impl Outbox {
 
     /// Sends the status of an execution at once, for a caller who knows that it changed. Deliveries that another sender holds, or that
     /// failed before, are left to [`Self::run`].
-    pub async fn changed(&self, execution: ExecutionId) -> Result<usize> {
+    pub async fn send_status_now(&self, execution: ExecutionId) -> Result<usize> {
         let mut delivered = 0;
         while delivered < MAX_ROUNDS
             && self.send_status(key(STATUS_KIND, execution), POLL_INTERVAL_MS).await?
@@ -186,7 +188,7 @@ impl Outbox {
     }
 
     /// Sends a notification at once that was just written, by the name of its document.
-    pub async fn noticed(&self, name: &str) -> Result<bool> {
+    pub async fn send_notification_now(&self, name: &str) -> Result<bool> {
         self.send_notification(DocumentKey::new(NOTIFICATION_KIND, name)).await
     }
 
@@ -232,7 +234,7 @@ impl Outbox {
             run_number: execution.run_number,
             target_url: target.as_deref(),
         };
-        let outcome = self.send(&status.post(&token), &of, (&announced.repo, &announced.trouble)).await;
+        let outcome = self.send(&status.request(&token), &of, (&announced.repo, &announced.trouble)).await;
         let Some(document) = self.context.stores.documents.get(&of).await? else { return Ok(false) };
         match outcome {
             Ok(()) => {
@@ -249,7 +251,7 @@ impl Outbox {
             Err(None) => {
                 // Later statuses would fail too; notifications have other targets.
                 let sent = StatusRecord {
-                    sent: Some(State::of(execution.state.status)),
+                    sent: Some(CommitState::from_status(execution.state.status)),
                     trouble: DeliveryFailure::default(),
                     ..announced
                 };
@@ -270,7 +272,7 @@ impl Outbox {
     ) -> Result<()> {
         let now = self.context.now();
         let has_ended = execution.state.status.is_terminal();
-        let is_delivered = !repository.has_statuses() || announced.sent.is_some_and(State::is_last);
+        let is_delivered = !repository.has_statuses() || announced.sent.is_some_and(CommitState::is_final);
         if !(has_ended && is_delivered) {
             return self
                 .put(of, &announced, Some(now.plus_ms(POLL_INTERVAL_MS)), Some(version))
@@ -289,7 +291,7 @@ impl Outbox {
     /// notification is not written twice.
     async fn write_notifications(&self, execution: &ExecutionRecord, repository: &Repository) -> Result<()> {
         let spec = &execution.spec;
-        if repository.notified() == 0 || spec.facts.pull_request.is_some() {
+        if repository.notification_targets() == 0 || spec.facts.pull_request.is_some() {
             return Ok(());
         }
         let branch = spec.facts.tag.clone().or_else(|| spec.branch.clone());
@@ -299,11 +301,11 @@ impl Outbox {
         let previous: Option<ExecutionEnd> = existing.as_ref().map(read).transpose()?;
         let is_older = previous.as_ref().is_some_and(|previous| previous.run_number >= execution.run_number);
         let has_failed_before = previous.is_some_and(|previous| previous.failed);
-        let Some(event) = notice_event(has_failed_before, execution.state.status).filter(|_| !is_older)
+        let Some(event) = notification_event(has_failed_before, execution.state.status).filter(|_| !is_older)
         else {
             return self.write_outcome(line, execution, existing.as_ref(), is_older).await;
         };
-        let notice = Notice {
+        let notice = Notification {
             event,
             repository: repository.name(),
             pipeline: spec.pipeline_name.clone(),
@@ -313,7 +315,7 @@ impl Outbox {
             commit: spec.commit.clone(),
             url: self.url(spec.id),
         };
-        for at in 0..repository.notified() {
+        for at in 0..repository.notification_targets() {
             let noticed = NotificationRecord {
                 repo: repository.name(),
                 at,
@@ -350,7 +352,7 @@ impl Outbox {
         };
         let repository = self.repositories.find(&noticed.repo).await?;
         let notify = match &repository {
-            Some(repository) => self.repositories.notify(repository, noticed.at).await?,
+            Some(repository) => self.repositories.notification_target(repository, noticed.at).await?,
             None => None,
         };
         let Some(notify) = notify else {
@@ -365,10 +367,10 @@ impl Outbox {
             return Ok(false);
         }
         let post = match notify.kind {
-            NotifyKind::Chat => noticed.notice.chat(&notify.url),
+            NotifyKind::Chat => noticed.notice.chat_request(&notify.url),
             NotifyKind::Webhook => {
                 let secret = notify.secret.as_deref().unwrap_or_default();
-                noticed.notice.signed(&notify.url, secret, &of.name, &now.to_string())
+                noticed.notice.webhook_request(&notify.url, secret, &of.name, &now.to_string())
             }
         };
         match self.send(&post, &of, (&noticed.repo, &noticed.trouble)).await {
@@ -418,13 +420,15 @@ impl Outbox {
             return Err(None);
         }
         tracing::warn!(kind, name, why, tries = trouble.tries, "cannot send a delivery; it is retried");
-        let pause = pause_ms(trouble.tries, self.context.stores.ids.execution().0.as_u64_pair().1);
+        let pause = backoff_ms(trouble.tries, self.context.stores.ids.execution().0.as_u64_pair().1);
         let pause = if trouble.tries > SLOW_RETRY_THRESHOLD { pause * 10 } else { pause };
         Err(Some((trouble, now.plus_ms(i64::try_from(pause).unwrap_or(i64::MAX)))))
     }
 
     async fn record_failure(&self, repo: &str, message: Option<&str>) {
-        if let Err(error) = self.repositories.note_trouble(repo, RepositoryFailure::Notices, message).await {
+        if let Err(error) =
+            self.repositories.record_failure(repo, RepositoryFailure::Notifications, message).await
+        {
             tracing::warn!(repo, %error, "cannot record the failure of a delivery");
         }
     }

@@ -160,7 +160,7 @@ impl ScheduleService {
     }
 
     /// Removes all schedules of a repository.
-    pub async fn forget(&self, repo: &str) -> Result<()> {
+    pub async fn remove_all(&self, repo: &str) -> Result<()> {
         for existing in self.documents_of(repo).await? {
             self.context.stores.documents.delete(&existing.key, None).await?;
         }
@@ -237,8 +237,8 @@ impl ScheduleService {
         let missed = ScheduleRecord { missed: stored.missed.or(Some(due_at)), ..stored };
         self.put(&key.name, &missed, Some(retry_at), version).await?;
         let ScheduleRecord { path, cron, repo, .. } = &missed;
-        let message = format!("cannot start schedule `{cron}` of {path}: {}", why.report().words);
-        self.repositories.note_trouble(repo, RepositoryFailure::Schedules, Some(&message)).await
+        let message = format!("cannot start schedule `{cron}` of {path}: {}", why.report().message);
+        self.repositories.record_failure(repo, RepositoryFailure::Schedules, Some(&message)).await
     }
 
     /// Starts a schedule if it is due, and then sets its next time. The time is the idempotency key: a concurrent caller, or one after a
@@ -269,10 +269,10 @@ impl ScheduleService {
                 only: vec![stored.path.clone()],
                 ..Discovery::default()
             },
-            by: Some(format!("schedule {}", stored.cron)),
+            requested_by: Some(format!("schedule {}", stored.cron)),
         };
         let due = stored.missed.unwrap_or(at);
-        let at = guarded!(ScheduleOnce, due, without now);
+        let at = guarded!(ScheduledTimeStartsOnce, due, without now);
         let key_of_time = IdempotencyKey::Schedule { name: &key.name, at };
         let reply = discovery_start::start_discovery(
             &self.pipelines,
@@ -287,7 +287,7 @@ impl ScheduleService {
         let started = ScheduleRecord { missed: None, ..stored };
         let put = self.put(&key.name, &started, next, Some(document.version)).await?;
         if put && was_missed {
-            self.repositories.note_trouble(&started.repo, RepositoryFailure::Schedules, None).await?;
+            self.repositories.record_failure(&started.repo, RepositoryFailure::Schedules, None).await?;
         }
         Ok(!reply.attached)
     }

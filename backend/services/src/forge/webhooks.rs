@@ -16,9 +16,9 @@ use tidemill_core::execution::{
 };
 use tidemill_core::ids::digest::sha256_hex;
 use tidemill_core::repository::{
-    canonical,
+    canonical_name,
     registration::WebhookReply,
-    webhook::{Change, Event, Headers, Provider, PullRequestUpdate, json_of},
+    webhook::{Change, Event, Headers, Provider, PullRequestUpdate, json_body},
 };
 use tidemill_core::{api::Trigger, time::Timestamp};
 
@@ -26,11 +26,11 @@ use tidemill_core::{api::Trigger, time::Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliverySender {
     /// The URL names no repository, so only a small body is accepted: it is buffered before the sender is known.
-    Unnamed,
+    NoRepository,
     /// The URL names a registered repository, and there is a signature.
-    Named,
+    Registered,
     /// The URL names an unregistered repository. The body is read, so that the reply does not reveal this, and dropped.
-    Unknown,
+    Unregistered,
 }
 
 /// Kind of the documents of accepted bodies.
@@ -72,43 +72,44 @@ impl WebhookService {
     }
 
     /// Classifies a delivery by its URL and headers.
-    pub async fn expected(
+    pub async fn classify(
         &self,
         provider: Provider,
         hint: Option<&str>,
         headers: Headers<'_>,
     ) -> Result<DeliverySender> {
-        let repository = || hint.map(canonical).unwrap_or_default();
+        let repository = || hint.map(canonical_name).unwrap_or_default();
         // The body of an unsigned delivery is not read.
-        provider
-            .is_signed(headers)
-            .map_err(|refusal| Error::Unproven { repository: repository(), reason: refusal.to_string() })?;
+        provider.check_signature_present(headers).map_err(|refusal| Error::InvalidSignature {
+            repository: repository(),
+            reason: refusal.to_string(),
+        })?;
         if hint.is_none() {
-            return Ok(DeliverySender::Unnamed);
+            return Ok(DeliverySender::NoRepository);
         }
         let repository = self.repositories.find(&repository()).await?;
         let is_registered = repository.is_some_and(|repository| repository.provider == provider);
-        Ok(if is_registered { DeliverySender::Named } else { DeliverySender::Unknown })
+        Ok(if is_registered { DeliverySender::Registered } else { DeliverySender::Unregistered })
     }
 
     /// Processes a delivery: verifies its signature with the secret of the repository that the body (or `hint`) names, and starts
     /// discoveries. The same body within a day starts nothing new, whatever its headers, which are not signed.
-    pub async fn take(
+    pub async fn receive(
         &self,
         provider: Provider,
         hint: Option<&str>,
         headers: Headers<'_>,
         body: &[u8],
     ) -> Result<WebhookReply> {
-        let json = json_of(headers("content-type"), body);
+        let json = json_body(headers("content-type"), body);
         let repository = self.authenticated_repository(provider, hint, headers, &json, body).await?;
         let delivered =
-            provider.read(headers, &json).map_err(|refusal| Error::Invalid(refusal.to_string()))?;
+            provider.parse(headers, &json).map_err(|refusal| Error::Invalid(refusal.to_string()))?;
         let name = repository.name();
         if let Some(branch) = &delivered.default_branch
             && repository.default_branch.is_none()
         {
-            self.repositories.told_default_branch(&name, branch).await?;
+            self.repositories.record_default_branch(&name, branch).await?;
         }
         let default_branch = repository.default_branch.clone().or(delivered.default_branch);
         let default_branch = default_branch.or_else(|| repository.default_branch().map(str::to_owned));
@@ -160,8 +161,8 @@ impl WebhookService {
         body: &[u8],
     ) -> Result<Repository> {
         let mut names = match hint {
-            Some(hint) => vec![canonical(hint)],
-            None => provider.repositories(json),
+            Some(hint) => vec![canonical_name(hint)],
+            None => provider.repository_names(json),
         };
         names.retain(|name| (1..=MAX_NAME_LEN).contains(&name.len()));
         names.truncate(MAX_NAMES);
@@ -181,7 +182,7 @@ impl WebhookService {
             None => self.repositories.decoy_secret().await,
         };
         let secret = match secret {
-            Err(Error::Sealed(why)) => Err(format!("its webhook secret cannot be decrypted: {why}")),
+            Err(Error::CannotOpen(why)) => Err(format!("its webhook secret cannot be decrypted: {why}")),
             secret => Ok(secret?),
         };
         let verified = secret.and_then(|secret| {
@@ -192,7 +193,7 @@ impl WebhookService {
             (Some(_), Err(reason)) => reason,
             (None, _) => format!("no repository of {provider} has this name"),
         };
-        Err(Error::Unproven { repository: names.join(" or "), reason })
+        Err(Error::InvalidSignature { repository: names.join(" or "), reason })
     }
 
     /// Returns the record of the first delivery of a body within a day and the current redelivery epoch, and creates it if there is none.
@@ -234,7 +235,7 @@ fn push_start(change: Change, default_branch: Option<String>) -> DiscoveryStart 
         default_branch,
         ..Facts::default()
     };
-    DiscoveryStart { facts, discovery: Discovery { before, ..Discovery::default() }, by }
+    DiscoveryStart { facts, discovery: Discovery { before, ..Discovery::default() }, requested_by: by }
 }
 
 fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
@@ -247,7 +248,7 @@ fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
         default_branch,
         ..Facts::default()
     };
-    DiscoveryStart { facts, discovery: Discovery { fetch_ref, ..Discovery::default() }, by }
+    DiscoveryStart { facts, discovery: Discovery { fetch_ref, ..Discovery::default() }, requested_by: by }
 }
 
 fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>) -> DiscoveryStart {
@@ -270,5 +271,5 @@ fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>
         }),
         ..Facts::default()
     };
-    DiscoveryStart { facts, discovery, by: request.by }
+    DiscoveryStart { facts, discovery, requested_by: request.by }
 }

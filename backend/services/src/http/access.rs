@@ -1,7 +1,7 @@
 //! Access check of each operation: token, scope and repository.
 
 use super::{
-    client::{AuthenticatedFlag, ClientAddress, address_of},
+    client::{AuthenticatedFlag, ClientAddress, client_address},
     problem::ApiError,
     route::{Route, Within},
     state::ApiState,
@@ -35,11 +35,11 @@ pub async fn check(
     if check.route.need.is_empty() {
         return next.run(request).await;
     }
-    let from = address_of(client);
+    let from = client_address(client);
     match check.authorize(request.headers(), from, &params).await {
         Ok(caller) => {
             if let Some(proof) = request.extensions().get::<AuthenticatedFlag>() {
-                proof.give();
+                proof.set();
             }
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -51,10 +51,10 @@ pub async fn check(
 impl ApiState {
     /// Returns the caller that the bearer token of the request identifies. Each call counts against the rate limits.
     pub(super) async fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, ApiError> {
-        let (access, services) = (&self.access, &self.services);
+        let (access, services) = (&self.token_verifier, &self.services);
         let identified = match bearer(headers) {
             None => None,
-            Some(token) => match access.own(token) {
+            Some(token) => match access.own_token_scope(token) {
                 Some(scope) => Some(Caller::bootstrap(scope)),
                 None => services.tokens.caller(token).await?,
             },
@@ -63,17 +63,17 @@ impl ApiState {
             if let Some(from) = from {
                 access
                     .limits
-                    .wrong(ClientAddress(from).group(), Instant::now())
-                    .map_err(ApiError::too_many)?;
+                    .count_invalid(ClientAddress(from).network(), Instant::now())
+                    .map_err(ApiError::too_many_requests)?;
             }
             return Err(ApiError::unauthorized());
         };
         let caller = Caller { from, ..caller };
-        let is_worker = caller.has(Scope::Worker);
+        let is_worker = caller.has_scope(Scope::Worker);
         access
             .limits
-            .used(&format!("{} {}", caller.id, caller.name), is_worker, Instant::now())
-            .map_err(ApiError::too_many)?;
+            .count_valid(&format!("{} {}", caller.id, caller.name), is_worker, Instant::now())
+            .map_err(ApiError::too_many_requests)?;
         Ok(caller)
     }
 }
@@ -93,7 +93,7 @@ impl Check {
         let Some(only) = caller.repo.as_deref() else { return Ok(caller) };
         match self.route.within {
             Within::None | Within::Itself => {}
-            Within::Forbidden => return Err(ApiError::only_of(only)),
+            Within::Forbidden => return Err(ApiError::deployment_forbidden(only)),
             Within::Path => {
                 for (name, value) in params {
                     services.check_repository(name, value, only).await?;
@@ -118,8 +118,8 @@ impl Services {
         };
         match repo {
             Ok(repo)
-                if tidemill_core::repository::canonical(&repo)
-                    == tidemill_core::repository::canonical(only) =>
+                if tidemill_core::repository::canonical_name(&repo)
+                    == tidemill_core::repository::canonical_name(only) =>
             {
                 Ok(())
             }

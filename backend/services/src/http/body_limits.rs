@@ -16,9 +16,11 @@ pub fn max_body(route: &Route) -> usize {
     match route.path {
         // The caller has no token; the webhook handler bounds its body itself.
         _ if route.need.is_empty() => 0,
-        path::EXECUTE | path::JOB_STATUS | path::JOB_TESTS | path::DISCOVERED | path::ARTIFACT_UPLOAD => {
-            MAX_LARGE_BODY
-        }
+        path::EXECUTE
+        | path::JOB_STATUS
+        | path::JOB_TESTS
+        | path::DISCOVERY_REPORT
+        | path::ARTIFACT_UPLOAD => MAX_LARGE_BODY,
         path::SECRETS => MAX_SECRET_BODY,
         _ => MAX_SMALL_BODY,
     }

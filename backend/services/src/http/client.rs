@@ -17,7 +17,7 @@ impl ClientAddress {
     /// Returns the address under which limits count this client: an IPv4 address, or the /64 network of an IPv6 address, since one
     /// client may own all addresses of it.
     #[must_use]
-    pub fn group(self) -> IpAddr {
+    pub fn network(self) -> IpAddr {
         match self.0.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
             address @ IpAddr::V4(_) => address,
@@ -31,19 +31,19 @@ pub struct AuthenticatedFlag(Arc<AtomicBool>);
 
 impl AuthenticatedFlag {
     /// Marks the connection as authenticated.
-    pub fn give(&self) {
+    pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
     /// Whether the connection is authenticated.
     #[must_use]
-    pub fn is_given(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// Returns the address of the client, if known.
-pub fn address_of(client: Option<Extension<ClientAddress>>) -> Option<IpAddr> {
+pub fn client_address(client: Option<Extension<ClientAddress>>) -> Option<IpAddr> {
     client.map(|Extension(ClientAddress(address))| address)
 }
 
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn ipv6_prefix_counts_as_one_client() {
-        let of = |text: &str| ClientAddress(text.parse().unwrap()).group();
+        let of = |text: &str| ClientAddress(text.parse().unwrap()).network();
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));

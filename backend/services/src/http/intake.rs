@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tidemill_core::repository::webhook::MOST_BYTES;
+use tidemill_core::repository::webhook::MAX_BODY_BYTES;
 use tokio::{sync::Notify, time::timeout};
 
 /// Maximum size of a body whose address names no repository.
@@ -66,12 +66,12 @@ impl BodyReader {
         from: Option<IpAddr>,
     ) -> Result<ReservedBody, ApiError> {
         let (pool, max) = match expected {
-            DeliverySender::Unnamed => (&self.unnamed, MAX_UNIDENTIFIED_BODY),
-            DeliverySender::Named | DeliverySender::Unknown => (&self.named, MOST_BYTES),
+            DeliverySender::NoRepository => (&self.unnamed, MAX_UNIDENTIFIED_BODY),
+            DeliverySender::Registered | DeliverySender::Unregistered => (&self.named, MAX_BODY_BYTES),
         };
         let too_large = || match expected {
-            DeliverySender::Unnamed => ApiError::unnamed_too_large(max),
-            DeliverySender::Named | DeliverySender::Unknown => ApiError::too_large(max),
+            DeliverySender::NoRepository => ApiError::webhook_too_large(max),
+            DeliverySender::Registered | DeliverySender::Unregistered => ApiError::too_large(max),
         };
         if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > max) {
             return Err(too_large());
@@ -86,7 +86,7 @@ impl BodyReader {
             if length > max {
                 return Err(too_large());
             }
-            if expected == DeliverySender::Unknown {
+            if expected == DeliverySender::Unregistered {
                 continue;
             }
             if length > reserved.bytes.capacity() {
@@ -117,7 +117,7 @@ impl MemoryPool {
     }
 
     fn reservation(self: &Arc<Self>, client: Option<IpAddr>) -> MemoryReservation {
-        let client = client.map(|address| ClientAddress(address).group());
+        let client = client.map(|address| ClientAddress(address).network());
         MemoryReservation { pool: self.clone(), client, bytes: 0 }
     }
 
@@ -187,7 +187,7 @@ mod tests {
         net::{IpAddr, Ipv4Addr},
         time::Duration,
     };
-    use tidemill_core::repository::webhook::MOST_BYTES;
+    use tidemill_core::repository::webhook::MAX_BODY_BYTES;
 
     const FROM: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
@@ -196,17 +196,17 @@ mod tests {
         let intake = BodyReader::default();
         let read = |length, expected| intake.read(Body::from(vec![1; length]), expected, FROM);
         assert_eq!(
-            read(MAX_UNIDENTIFIED_BODY, DeliverySender::Unnamed).await.unwrap().len(),
+            read(MAX_UNIDENTIFIED_BODY, DeliverySender::NoRepository).await.unwrap().len(),
             MAX_UNIDENTIFIED_BODY
         );
-        assert!(read(MAX_UNIDENTIFIED_BODY + 1, DeliverySender::Unnamed).await.is_err());
-        assert_eq!(read(MOST_BYTES, DeliverySender::Named).await.unwrap().len(), MOST_BYTES);
-        assert!(read(MOST_BYTES + 1, DeliverySender::Named).await.is_err());
+        assert!(read(MAX_UNIDENTIFIED_BODY + 1, DeliverySender::NoRepository).await.is_err());
+        assert_eq!(read(MAX_BODY_BYTES, DeliverySender::Registered).await.unwrap().len(), MAX_BODY_BYTES);
+        assert!(read(MAX_BODY_BYTES + 1, DeliverySender::Registered).await.is_err());
         assert!(
-            read(MOST_BYTES, DeliverySender::Unknown).await.unwrap().is_empty(),
+            read(MAX_BODY_BYTES, DeliverySender::Unregistered).await.unwrap().is_empty(),
             "the body of an unknown sender is dropped"
         );
-        assert!(read(MOST_BYTES + 1, DeliverySender::Unknown).await.is_err());
+        assert!(read(MAX_BODY_BYTES + 1, DeliverySender::Unregistered).await.is_err());
         assert!(intake.named.used.lock().unwrap().is_empty(), "all memory is released");
     }
 

@@ -14,16 +14,16 @@ const MAX_BUCKETS: usize = 10_000;
 /// Factor by which tokens of workers and admins may exceed the rate of a user's token: many workers share one token.
 const WORKER_RATE_FACTOR: f64 = 100.0;
 /// Calls with invalid tokens, by address.
-const INVALID_TOKEN_RATE: Rate = Rate { each_second: 10.0 / 60.0, burst: 10.0 };
+const INVALID_TOKEN_RATE: Rate = Rate { per_second: 10.0 / 60.0, burst: 10.0 };
 
 /// Webhooks that name one repository and have no valid signature, from all addresses together.
-const INVALID_SIGNATURE_RATE: Rate = Rate { each_second: 1.0, burst: 60.0 };
+const INVALID_SIGNATURE_RATE: Rate = Rate { per_second: 1.0, burst: 60.0 };
 
 /// Parameters of a token bucket.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
     /// Average number of calls per second.
-    pub each_second: f64,
+    pub per_second: f64,
     /// Calls that are allowed at once after a pause.
     pub burst: f64,
 }
@@ -39,13 +39,13 @@ impl Bucket {
     /// Takes one call, or returns the time to wait for it.
     fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
         let since = now.saturating_duration_since(self.at);
-        self.left = since.as_secs_f64().mul_add(rate.each_second, self.left).min(rate.burst);
+        self.left = since.as_secs_f64().mul_add(rate.per_second, self.left).min(rate.burst);
         self.at = now;
         if self.left >= 1.0 {
             self.left -= 1.0;
             return Ok(());
         }
-        Err(Duration::from_secs_f64(((1.0 - self.left) / rate.each_second).clamp(0.001, 3_600.0)))
+        Err(Duration::from_secs_f64(((1.0 - self.left) / rate.per_second).clamp(0.001, 3_600.0)))
     }
 }
 
@@ -63,7 +63,7 @@ impl<K: Hash + Eq> Buckets<K> {
         if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(&key) {
             let full = |bucket: &Bucket| {
                 let since = now.saturating_duration_since(bucket.at);
-                since.as_secs_f64().mul_add(rate.each_second, bucket.left) >= rate.burst
+                since.as_secs_f64().mul_add(rate.per_second, bucket.left) >= rate.burst
             };
             buckets.retain(|_, bucket| !full(bucket));
             if buckets.len() >= MAX_BUCKETS {
@@ -77,7 +77,7 @@ impl<K: Hash + Eq> Buckets<K> {
 
 /// Rate limits of one process.
 #[derive(Debug)]
-pub struct Limits {
+pub struct RateLimits {
     users: Option<Rate>,
     tokens: Buckets<String>,
     wrong: Buckets<IpAddr>,
@@ -85,12 +85,12 @@ pub struct Limits {
     hasher: RandomState,
 }
 
-impl Limits {
+impl RateLimits {
     /// Limits a user's token to `each_second` calls per second on average, with bursts of four times as many; 0 means no limit. Tokens
     /// of workers and admins have [`WORKER_RATE_FACTOR`] times as many.
     pub fn new(each_second: u32) -> Self {
         let each_second = f64::from(each_second);
-        let users = (each_second > 0.0).then_some(Rate { each_second, burst: each_second * 4.0 });
+        let users = (each_second > 0.0).then_some(Rate { per_second: each_second, burst: each_second * 4.0 });
         Self {
             users,
             tokens: Buckets::new(),
@@ -101,15 +101,15 @@ impl Limits {
     }
 
     /// Counts a call with a valid token, or returns the time to wait.
-    pub fn used(&self, token: &str, is_worker: bool, now: Instant) -> Result<(), Duration> {
+    pub fn count_valid(&self, token: &str, is_worker: bool, now: Instant) -> Result<(), Duration> {
         let Some(rate) = self.users else { return Ok(()) };
         let factor = if is_worker { WORKER_RATE_FACTOR } else { 1.0 };
-        let rate = Rate { each_second: rate.each_second * factor, burst: rate.burst * factor };
+        let rate = Rate { per_second: rate.per_second * factor, burst: rate.burst * factor };
         self.tokens.take(token.to_owned(), rate, now)
     }
 
     /// Counts a call with an invalid token or signature, or returns the time to wait.
-    pub fn wrong(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+    pub fn count_invalid(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         if self.users.is_none() {
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl Limits {
     }
 
     /// Counts a webhook whose signature does not match the repository that it names, or returns the time to wait.
-    pub fn wrong_for(&self, repository: &str, now: Instant) -> Result<(), Duration> {
+    pub fn count_invalid_signature(&self, repository: &str, now: Instant) -> Result<(), Duration> {
         if self.users.is_none() {
             return Ok(());
         }
@@ -128,7 +128,7 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, MAX_BUCKETS};
+    use super::{MAX_BUCKETS, RateLimits};
     use std::{
         net::{IpAddr, Ipv4Addr},
         time::{Duration, Instant},
@@ -136,40 +136,40 @@ mod tests {
 
     #[test]
     fn rate_limit_allows_burst_per_token() {
-        let (limits, begun) = (Limits::new(50), Instant::now());
+        let (limits, begun) = (RateLimits::new(50), Instant::now());
         for call in 0..200 {
-            assert!(limits.used("a", false, begun).is_ok(), "{call}");
+            assert!(limits.count_valid("a", false, begun).is_ok(), "{call}");
         }
-        let wait = limits.used("a", false, begun).err();
+        let wait = limits.count_valid("a", false, begun).err();
         assert_eq!(wait, Some(Duration::from_millis(20)));
-        assert!(limits.used("b", false, begun).is_ok());
+        assert!(limits.count_valid("b", false, begun).is_ok());
         let later = begun + Duration::from_secs(1);
-        assert_eq!((0..100).filter(|_| limits.used("a", false, later).is_ok()).count(), 50);
+        assert_eq!((0..100).filter(|_| limits.count_valid("a", false, later).is_ok()).count(), 50);
     }
 
     #[test]
     fn shared_worker_token_stays_below_limit() {
-        let (limits, begun) = (Limits::new(50), Instant::now());
+        let (limits, begun) = (RateLimits::new(50), Instant::now());
         // 256 workers, each with 4 calls a second, for a minute.
         for second in 0..60 {
             for call in 0..1024 {
                 let now = begun + Duration::from_secs(second);
-                assert!(limits.used("w", true, now).is_ok(), "{call} in second {second}");
+                assert!(limits.count_valid("w", true, now).is_ok(), "{call} in second {second}");
             }
         }
     }
 
     #[test]
     fn invalid_tokens_are_limited_by_address() {
-        let (limits, now) = (Limits::new(50), Instant::now());
-        let none = Limits::new(0);
+        let (limits, now) = (RateLimits::new(50), Instant::now());
+        let none = RateLimits::new(0);
         let address = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(n));
-        assert_eq!((0..50).filter(|_| limits.wrong(address(1), now).is_ok()).count(), 10);
-        assert!(limits.wrong(address(1), now + Duration::from_secs(6)).is_ok());
-        assert!((0..100_000).all(|_| none.used("t", false, now).is_ok()), "0 is no limit");
-        assert!((0..100).all(|_| none.wrong(address(1), now).is_ok()));
+        assert_eq!((0..50).filter(|_| limits.count_invalid(address(1), now).is_ok()).count(), 10);
+        assert!(limits.count_invalid(address(1), now + Duration::from_secs(6)).is_ok());
+        assert!((0..100_000).all(|_| none.count_valid("t", false, now).is_ok()), "0 is no limit");
+        assert!((0..100).all(|_| none.count_invalid(address(1), now).is_ok()));
         for n in 0..30_000 {
-            let _ = limits.wrong(address(n), now);
+            let _ = limits.count_invalid(address(n), now);
         }
         assert!(limits.wrong.0.lock().is_ok_and(|buckets| buckets.len() <= MAX_BUCKETS));
     }

@@ -138,7 +138,7 @@ impl Document {
             (path::SECRETS, "post") | (path::REPOSITORIES, "put") => format!("{id}-set"),
             (path::REPOSITORIES, "delete") => format!("{id}-remove"),
             (path::TOKEN, _) => format!("{id}-revoke"),
-            (path::VIEWS, _) => format!("{id}-newest"),
+            (path::VIEW_LIST, _) => format!("{id}-newest"),
             _ => id,
         };
         let mut operation = json!({
@@ -158,7 +158,7 @@ impl Document {
             body["required"] = json!(path != path::RETRY);
             operation["requestBody"] = body;
         }
-        if [path::HEALTH, path::OPENAPI, path::VIEW, path::VIEWS, path::WEBHOOK].contains(&path) {
+        if [path::HEALTH, path::OPENAPI, path::VIEW, path::VIEW_LIST, path::WEBHOOK].contains(&path) {
             operation["security"] = json!([]);
         }
         let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
@@ -291,7 +291,7 @@ pub fn document() -> Value {
         reply,
     );
     let (body, reply) = (of.reference::<DiscoveryReport>(), of.reference::<DiscoveryReply>());
-    of.add(path::DISCOVERED, "post", "Report the pipeline files of a commit", &[], Some(body), reply);
+    of.add(path::DISCOVERY_REPORT, "post", "Report the pipeline files of a commit", &[], Some(body), reply);
     let (body, reply) = (of.reference::<RepositoryRequest>(), of.reference::<RepositoryReply>());
     of.add(path::REPOSITORIES, "put", "Register or change a repository", &[], Some(body), reply);
     let reply = of.reference::<RepositoryList>();
@@ -312,7 +312,7 @@ pub fn document() -> Value {
     of.add(path::AUDIT, "get", "Audit log, newest first", AUDIT_PARAMS, None, reply);
     let page = || json!({ "content": { "text/html": { "schema": { "type": "string" } } } });
     of.add(path::VIEW, "get", "Web page of an execution", &[], None, page());
-    of.add(path::VIEWS, "get", "Web page of the newest executions", &[], None, page());
+    of.add(path::VIEW_LIST, "get", "Web page of the newest executions", &[], None, page());
     let reply = of.reference::<Health>();
     of.add(path::HEALTH, "get", "Health of the server", &[], None, reply);
     let reply = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });

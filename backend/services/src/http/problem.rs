@@ -1,6 +1,6 @@
 //! Errors of the API as RFC 9457 problem documents.
 
-use super::route::Need;
+use super::route::AcceptedScopes;
 use crate::{
     access::caller::Caller,
     error::{Error, ErrorReport},
@@ -53,9 +53,9 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No valid token", detail)
     }
 
-    pub fn forbidden(caller: &Caller, need: Need) -> Self {
+    pub fn forbidden(caller: &Caller, need: AcceptedScopes) -> Self {
         let names = |scopes: &mut dyn Iterator<Item = &Scope>| {
-            scopes.map(|scope| scope.word()).collect::<Vec<_>>().join(", ")
+            scopes.map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ")
         };
         let (has, need) = (names(&mut caller.scopes.iter()), names(&mut need.iter()));
         let mut detail = format!("this token has the scopes {has}; the operation requires one of {need}");
@@ -68,13 +68,13 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
-    pub fn only_of(repo: &str) -> Self {
+    pub fn deployment_forbidden(repo: &str) -> Self {
         let detail =
             format!("this token is for {repo} only, and the operation concerns the whole deployment");
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
-    pub fn too_many(wait: Duration) -> Self {
+    pub fn too_many_requests(wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let detail = format!("too many requests; try again in {seconds} s");
         let reply = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail);
@@ -87,7 +87,7 @@ impl ApiError {
     }
 
     /// A webhook without a repository in its address has a body above the limit.
-    pub fn unnamed_too_large(max: usize) -> Self {
+    pub fn webhook_too_large(max: usize) -> Self {
         let detail = format!(
             "the body has more than {max} bytes; to allow up to 25 MiB, add `?repo=` and the repository's address \
              (percent-encoded) to the webhook's address at the provider"
@@ -109,7 +109,7 @@ impl ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let ErrorReport { words: detail, log_id } = error.report();
+        let ErrorReport { message: detail, log_id } = error.report();
         let mut error_reply = Self::of_error(error, detail);
         error_reply.problem.instance = log_id.map(|id| id.urn().to_string());
         error_reply
@@ -121,7 +121,7 @@ impl ApiError {
         match error {
             Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail),
             Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail),
-            Error::Unproven { .. } => {
+            Error::InvalidSignature { .. } => {
                 Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "No valid signature", detail)
             }
             Error::LeaseLost(_) => Self::new(StatusCode::CONFLICT, "lease-lost", "Lease lost", detail),
@@ -133,7 +133,7 @@ impl ApiError {
             Error::Unprocessable(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-text", "Invalid text", detail)
             }
-            Error::NoSecret(_) | Error::Sealed(_) => {
+            Error::SecretUnavailable(_) | Error::CannotOpen(_) => {
                 Self::new(StatusCode::CONFLICT, "no-secret", "No such secret", detail)
             }
             Error::OverBudget(_) => {
@@ -213,13 +213,13 @@ mod tests {
         let error = match of {
             0 => Error::NotFound(detail),
             1 => Error::Forbidden(detail),
-            2 => Error::Unproven { repository: internal.clone(), reason: internal },
+            2 => Error::InvalidSignature { repository: internal.clone(), reason: internal },
             3 => Error::LeaseLost(detail),
             4 => Error::Conflict(detail),
             5 => Error::Invalid(detail),
             6 => Error::KeyReused(detail),
-            7 => Error::NoSecret(detail),
-            8 => Error::Sealed(detail),
+            7 => Error::SecretUnavailable(detail),
+            8 => Error::CannotOpen(detail),
             9 => Error::InvalidPipeline(Vec::new()),
             10 => Error::DiskFull(internal),
             11 => Error::storage(internal.clone(), internal),
@@ -233,13 +233,13 @@ mod tests {
         match error {
             Error::NotFound(_)
             | Error::Forbidden(_)
-            | Error::Unproven { .. }
+            | Error::InvalidSignature { .. }
             | Error::LeaseLost(_)
             | Error::Conflict(_)
             | Error::Invalid(_)
             | Error::KeyReused(_)
-            | Error::NoSecret(_)
-            | Error::Sealed(_)
+            | Error::SecretUnavailable(_)
+            | Error::CannotOpen(_)
             | Error::InvalidPipeline(_)
             | Error::DiskFull(_)
             | Error::Damaged(_)

@@ -17,12 +17,12 @@ use tidemill_core::api::ExecuteReply;
 pub type Reply = Result<Response, ApiError>;
 
 /// Replies with JSON.
-pub fn json<T: serde::Serialize>(value: T) -> Response {
+pub fn json_reply<T: serde::Serialize>(value: T) -> Response {
     Json(value).into_response()
 }
 
 /// Replies with an execution: 201 if the request started it, 200 if it existed.
-pub fn created(reply: ExecuteReply) -> Response {
+pub fn execution_reply(reply: ExecuteReply) -> Response {
     let status = if reply.attached { StatusCode::OK } else { StatusCode::CREATED };
     (status, Json(reply)).into_response()
 }
@@ -30,8 +30,8 @@ pub fn created(reply: ExecuteReply) -> Response {
 /// Replies with the bytes of an object, or redirects to them.
 pub fn download_reply(download: Download<ObjectInfo>) -> Response {
     let (info, bytes) = match download {
-        Download::Elsewhere(address) => return Redirect::temporary(&address).into_response(),
-        Download::Here(info, bytes) => (info, bytes),
+        Download::Redirect(address) => return Redirect::temporary(&address).into_response(),
+        Download::Stream(info, bytes) => (info, bytes),
     };
     let mut reply = Body::from_stream(bytes).into_response();
     let headers = reply.headers_mut();

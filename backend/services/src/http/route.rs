@@ -3,20 +3,20 @@
 use tidemill_core::access::Scope::{self, Admin, Read, Run, Worker};
 
 /// The scopes an operation accepts; a token needs one of them.
-pub type Need = &'static [Scope];
+pub type AcceptedScopes = &'static [Scope];
 
 /// No token required. Such an operation must authenticate callers by other means, or return nothing confidential.
-pub const NO_TOKEN: Need = &[];
+pub const NO_TOKEN: AcceptedScopes = &[];
 /// Scopes to read.
-pub const READ_SCOPES: Need = &[Read, Run, Admin];
+pub const READ_SCOPES: AcceptedScopes = &[Read, Run, Admin];
 /// Scopes to start and change executions.
-pub const RUN_SCOPES: Need = &[Run, Admin];
+pub const RUN_SCOPES: AcceptedScopes = &[Run, Admin];
 /// Scopes to run jobs.
-pub const WORKER_SCOPES: Need = &[Worker, Admin];
+pub const WORKER_SCOPES: AcceptedScopes = &[Worker, Admin];
 /// Scopes to download artifacts, as a reader or as a worker.
-pub const DOWNLOAD_SCOPES: Need = &[Read, Run, Worker, Admin];
+pub const DOWNLOAD_SCOPES: AcceptedScopes = &[Read, Run, Worker, Admin];
 /// Scopes to administer the deployment.
-pub const ADMIN_SCOPES: Need = &[Admin];
+pub const ADMIN_SCOPES: AcceptedScopes = &[Admin];
 
 /// How an operation limits a token of one repository to that repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Route {
     /// Path, with parameters in braces.
     pub path: &'static str,
     /// Accepted scopes.
-    pub need: Need,
+    pub need: AcceptedScopes,
     /// How a token of one repository is limited to it.
     pub within: Within,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// Creates the router of the API over `services`. It accepts the tokens of `access` and those in the store.
 pub fn router(services: Services, access: TokenVerifier) -> Router {
-    let api = ApiState { services, access: Arc::new(access), intake: Arc::default() };
+    let api = ApiState { services, token_verifier: Arc::new(access), body_reader: Arc::default() };
     routes::all(&api)
         .fallback(async || ApiError::no_such_path())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())

@@ -79,7 +79,7 @@ routes! {
     POST path::REMOVE_SECRET => secrets::remove, ADMIN_SCOPES, Itself;
     POST path::REKEY_SECRETS => secrets::rekey, ADMIN_SCOPES, Forbidden;
     POST path::WEBHOOK => repositories::webhook, NO_TOKEN, None;
-    POST path::DISCOVERED => repositories::discovered, WORKER_SCOPES, Forbidden;
+    POST path::DISCOVERY_REPORT => repositories::discovered, WORKER_SCOPES, Forbidden;
     PUT path::REPOSITORIES => repositories::put, ADMIN_SCOPES, Itself;
     GET path::REPOSITORIES => repositories::list, ADMIN_SCOPES, Itself;
     DELETE path::REPOSITORIES => repositories::remove, ADMIN_SCOPES, Itself;
@@ -90,7 +90,7 @@ routes! {
     DELETE path::TOKEN => tokens::revoke, ADMIN_SCOPES, Forbidden;
     GET path::AUDIT => tokens::audit, ADMIN_SCOPES, Forbidden;
     GET path::VIEW => page::execution_page, NO_TOKEN, None;
-    GET path::VIEWS => page::list_page, NO_TOKEN, None;
+    GET path::VIEW_LIST => page::list_page, NO_TOKEN, None;
     GET path::HEALTH => server::health, NO_TOKEN, None;
     GET path::OPENAPI => server::openapi, NO_TOKEN, None;
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct ApiState {
     pub services: Services,
-    pub access: Arc<TokenVerifier>,
+    pub token_verifier: Arc<TokenVerifier>,
     /// Memory for bodies of requests without a token.
-    pub intake: Arc<BodyReader>,
+    pub body_reader: Arc<BodyReader>,
 }

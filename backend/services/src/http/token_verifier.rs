@@ -1,6 +1,6 @@
 //! Verification of the deployment's own tokens, and the rate limits of callers.
 
-use super::{limits::Limits, problem::ApiError};
+use super::{limits::RateLimits, problem::ApiError};
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 use sha2::{Digest, Sha256};
 use std::{net::IpAddr, time::Instant};
@@ -18,7 +18,7 @@ pub const DEFAULT_RATE: u32 = 50;
 pub struct TokenVerifier {
     admin: Vec<Hash>,
     worker: Vec<Hash>,
-    pub(super) limits: Limits,
+    pub(super) limits: RateLimits,
 }
 
 /// The text is not the hash of a token.
@@ -29,13 +29,13 @@ pub struct InvalidTokenHash(String);
 impl TokenVerifier {
     /// Accepts one token, with the scope `admin`.
     #[must_use]
-    pub fn of_token(token: &str) -> Self {
+    pub fn from_token(token: &str) -> Self {
         Self::of(vec![Sha256::digest(token.as_bytes()).into()], Vec::new())
     }
 
     /// Accepts tokens of admins and workers by their SHA-256 in hex. Several of each are allowed, so that a token can be replaced
     /// while the old one is still in use.
-    pub fn of_hashes<'a>(
+    pub fn from_hashes<'a>(
         admin: impl IntoIterator<Item = &'a str>,
         worker: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, InvalidTokenHash> {
@@ -44,27 +44,27 @@ impl TokenVerifier {
     }
 
     fn of(admin: Vec<Hash>, worker: Vec<Hash>) -> Self {
-        Self { admin, worker, limits: Limits::new(DEFAULT_RATE) }
+        Self { admin, worker, limits: RateLimits::new(DEFAULT_RATE) }
     }
 
     /// Limits the calls per second of a user's token; 0 means no limit.
     #[must_use]
-    pub fn at_most(self, each_second: u32) -> Self {
-        Self { limits: Limits::new(each_second), ..self }
+    pub fn with_rate_limit(self, each_second: u32) -> Self {
+        Self { limits: RateLimits::new(each_second), ..self }
     }
 
     /// Counts a webhook whose signature does not match the repository that it names. Returns a rate-limit error with the time to wait
     /// if there were too many.
-    pub fn wrong_signature(&self, from: Option<IpAddr>, repository: &str) -> Result<(), ApiError> {
+    pub fn count_invalid_signature(&self, from: Option<IpAddr>, repository: &str) -> Result<(), ApiError> {
         let now = Instant::now();
         if let Some(from) = from {
-            self.limits.wrong(from, now).map_err(ApiError::too_many)?;
+            self.limits.count_invalid(from, now).map_err(ApiError::too_many_requests)?;
         }
-        self.limits.wrong_for(repository, now).map_err(ApiError::too_many)
+        self.limits.count_invalid_signature(repository, now).map_err(ApiError::too_many_requests)
     }
 
     /// Returns the scope of one of the deployment's own tokens.
-    pub(super) fn own(&self, token: &[u8]) -> Option<Scope> {
+    pub(super) fn own_token_scope(&self, token: &[u8]) -> Option<Scope> {
         let hash: Hash = Sha256::digest(token).into();
         let is_among = |known: &[Hash]| {
             // Compares with every hash in constant time, so that timing reveals nothing.
@@ -103,21 +103,21 @@ mod tests {
     const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
 
     fn scope(access: &TokenVerifier, value: &str) -> Option<Scope> {
-        access.own(bearer(&HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]))?)
+        access.own_token_scope(bearer(&HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]))?)
     }
 
     #[test]
     fn token_is_found_by_hash() {
-        let access = TokenVerifier::of_hashes([], [ONE]).unwrap();
+        let access = TokenVerifier::from_hashes([], [ONE]).unwrap();
         assert_eq!(scope(&access, "Bearer one"), Some(Scope::Worker));
-        let access = TokenVerifier::of_hashes([ONE.to_uppercase().as_str()], []).unwrap();
+        let access = TokenVerifier::from_hashes([ONE.to_uppercase().as_str()], []).unwrap();
         assert_eq!(scope(&access, "Bearer one"), Some(Scope::Admin));
         for wrong in ["Bearer two", "Bearer ", "bearer one", "one", ONE] {
             assert!(scope(&access, wrong).is_none(), "{wrong}");
         }
         assert!(bearer(&HeaderMap::new()).is_none());
         for wrong in ["", "one", &ONE[1..], &format!("{}zz", &ONE[2..]), &"ä".repeat(32)] {
-            assert!(TokenVerifier::of_hashes([wrong], []).is_err(), "{wrong}");
+            assert!(TokenVerifier::from_hashes([wrong], []).is_err(), "{wrong}");
         }
     }
 }

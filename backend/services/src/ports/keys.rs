@@ -48,7 +48,7 @@ impl From<Key> for Keys {
 impl Keys {
     /// Parses keys: base64 of one key on each line. Empty lines and lines that start with `#` are skipped. The error describes the
     /// mistake without the text.
-    pub fn read(text: &str) -> std::result::Result<Self, String> {
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let lines = text.lines().map(str::trim).enumerate();
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let mut keys = lines.map(|(at, line)| {
@@ -62,14 +62,14 @@ impl Keys {
 
     /// Formats the keys for [`Self::read`].
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn to_text(&self) -> String {
         let keys = std::iter::once(&self.first).chain(&self.older);
         keys.fold(String::new(), |text, key| text + &STANDARD.encode(key.0) + "\n")
     }
 
     /// Returns the key that seals.
     #[must_use]
-    pub const fn first(&self) -> &Key {
+    pub const fn sealing_key(&self) -> &Key {
         &self.first
     }
 
@@ -95,19 +95,22 @@ mod tests {
     #[test]
     fn first_key_line_seals() {
         let (new, old) = (Key([1; 32]), Key([2; 32]));
-        let text =
-            format!("# new\n{}\n\n  {}", Keys::from(new.clone()).text(), Keys::from(old.clone()).text());
-        let keys = Keys::read(&text).unwrap();
-        assert_eq!((keys.first(), keys.find(&old.id())), (&new, Some(&old)));
+        let text = format!(
+            "# new\n{}\n\n  {}",
+            Keys::from(new.clone()).to_text(),
+            Keys::from(old.clone()).to_text()
+        );
+        let keys = Keys::parse(&text).unwrap();
+        assert_eq!((keys.sealing_key(), keys.find(&old.id())), (&new, Some(&old)));
         assert_eq!((keys.find(&new.id()), keys.find("00000000")), (Some(&new), None));
-        assert_eq!(Keys::read(&keys.text()).unwrap(), keys);
+        assert_eq!(Keys::parse(&keys.to_text()).unwrap(), keys);
         for (text, wrong) in [
             ("", "it contains no key"),
             ("# AAAA\n", "it contains no key"),
             ("AAAA", "line 1 has 3 bytes, not 32"),
             ("\n?secret?", "line 2 is not base64"),
         ] {
-            assert_eq!(Keys::read(text).unwrap_err(), wrong);
+            assert_eq!(Keys::parse(text).unwrap_err(), wrong);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The messenger port: outgoing requests.
 
 use async_trait::async_trait;
-use tidemill_core::execution::announcement::OutgoingRequest;
+use tidemill_core::execution::notification::OutgoingRequest;
 
 /// Sends requests to addresses that administrators of a repository configured.
 #[async_trait]

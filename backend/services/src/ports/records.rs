@@ -17,7 +17,7 @@ use tidemill_core::{
 /// Returns the name by which records identify a repository, however its address is written: in listings and for run numbers.
 #[must_use]
 pub fn repository_key(repo: &str) -> String {
-    tidemill_core::repository::canonical(repo)
+    tidemill_core::repository::canonical_name(repo)
 }
 
 /// Outcome of a batch that the store processed.
@@ -63,11 +63,11 @@ pub trait Records: Send + Sync {
     /// Returns a number that changes with every change of the execution or its nodes; `None` if the execution does not exist.
     async fn revision(&self, id: ExecutionId) -> Result<Option<u64>>;
     /// Returns an execution with its nodes, without them if its revision is `known`; `None` if the execution does not exist.
-    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>>;
+    async fn snapshot(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>>;
     /// Returns executions, newest first, and whether there are more. The filter's cursor is the id of the last one of the previous page.
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)>;
     /// Returns at most `limit` live executions with ids greater than `after`, oldest first.
-    async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>>;
+    async fn live_executions(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>>;
     /// Returns nodes by index; missing ones are omitted.
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>>;
     /// Returns all nodes of an execution in order.
@@ -80,7 +80,7 @@ pub trait Records: Send + Sync {
     /// Returns the record of an idempotency key.
     async fn key(&self, key: &str) -> Result<Option<KeyRecord>>;
     /// Returns nodes that are due at `now`, the longest due first. The cost follows the number returned, not the number of nodes.
-    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>>;
+    async fn due_nodes(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>>;
     /// Moves the due time of a node from [`Self::late`], whatever else changed in it; its version stays. Returns false, and changes
     /// nothing, if its due time is another one by now.
     async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool>;
@@ -97,7 +97,7 @@ pub trait Records: Send + Sync {
     -> Result<(Vec<DeadLetter>, bool)>;
     /// Resolves when something may have changed since `seen`, and returns the value to pass next time. It resolves after a short time in
     /// any case, so that the caller notices writes of other processes.
-    async fn changed(&self, seen: u64) -> u64;
+    async fn wait_for_change(&self, seen: u64) -> u64;
     /// Returns the cloud resources that the execution has used so far; zero without a cloud.
     async fn usage(&self, id: ExecutionId) -> Result<Usage>;
 }

@@ -63,9 +63,9 @@ pub enum UploadTarget {
     /// Through the API.
     Api,
     /// To the store, which needs size and hash first.
-    SumNeeded,
+    ChecksumRequired,
     /// To the store, at a URL that accepts only these bytes.
-    At(UploadUrl),
+    Url(UploadUrl),
 }
 
 /// A presigned URL: its holder may PUT the object for some minutes.
@@ -101,9 +101,9 @@ pub trait Objects: Send + Sync {
     /// Removes an object; succeeds if it does not exist.
     async fn delete(&self, key: &str) -> Result<()>;
     /// Returns where to upload bytes with this checksum.
-    async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget>;
+    async fn upload_target(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget>;
     /// Returns a presigned URL, whose holder may GET the object for some minutes; `None` if downloads go through the API.
-    async fn get_address(&self, key: &str) -> Result<Option<String>>;
+    async fn download_url(&self, key: &str) -> Result<Option<String>>;
 }
 
 /// Append-only logs of attempts.

@@ -7,7 +7,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use tidemill_core::repository::{
-    canonical,
+    canonical_name,
     registration::{Approval, NotifyKind, RepositoryView},
     webhook::Provider,
 };
@@ -21,15 +21,15 @@ pub(super) const FAILURE_KIND: &str = "trouble";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RepositoryFailure {
     /// Commit statuses or notifications cannot be sent.
-    Notices,
+    Notifications,
     /// A schedule cannot start.
     Schedules,
 }
 
 impl RepositoryFailure {
-    pub(super) fn key(self, repository: &str) -> DocumentKey {
+    pub(super) fn record_key(self, repository: &str) -> DocumentKey {
         let word = match self {
-            Self::Notices => "notices",
+            Self::Notifications => "notices",
             Self::Schedules => "schedules",
         };
         DocumentKey::new(FAILURE_KIND, format!("{repository}\n{word}"))
@@ -81,7 +81,7 @@ pub(super) struct StoredNotificationTarget {
 impl Repository {
     /// Returns the name under which it is stored.
     pub fn name(&self) -> String {
-        canonical(&self.url)
+        canonical_name(&self.url)
     }
 
     /// Returns the default branch, if known.
@@ -90,7 +90,7 @@ impl Repository {
     }
 
     /// Whether it has commit statuses or notifications.
-    pub fn announces(&self) -> bool {
+    pub fn has_announcements(&self) -> bool {
         self.status_token.is_some() || !self.notify.is_empty()
     }
 
@@ -100,7 +100,7 @@ impl Repository {
     }
 
     /// Returns the number of targets of notifications.
-    pub fn notified(&self) -> usize {
+    pub fn notification_targets(&self) -> usize {
         self.notify.len()
     }
 
@@ -120,22 +120,22 @@ impl Repository {
     }
 }
 
-pub(super) fn key(name: &str) -> DocumentKey {
+pub(super) fn record_key(name: &str) -> DocumentKey {
     DocumentKey::new(DOCUMENT_KIND, name)
 }
 
 /// Returns the place for which a secret of a repository is sealed.
-pub(super) fn place(name: &str, what: &str) -> String {
+pub(super) fn sealing_place(name: &str, what: &str) -> String {
     format!("{DOCUMENT_KIND}\n{name}\n{what}")
 }
 
 /// Returns the repository of this name, if it is registered.
-pub(super) async fn find(context: &Context, name: &str) -> Result<Option<Repository>> {
-    let document = context.stores.documents.get(&key(name)).await?;
-    document.as_ref().map(read).transpose()
+pub(super) async fn find_repository(context: &Context, name: &str) -> Result<Option<Repository>> {
+    let document = context.stores.documents.get(&record_key(name)).await?;
+    document.as_ref().map(parse_record).transpose()
 }
 
-pub(super) fn read(document: &Document) -> Result<Repository> {
+pub(super) fn parse_record(document: &Document) -> Result<Repository> {
     serde_json::from_str(&document.value)
         .map_err(|error| Error::storage("reading a repository's record", error))
 }

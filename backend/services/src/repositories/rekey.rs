@@ -1,7 +1,7 @@
 //! Re-encryption of the secrets of repositories under the newest key.
 
 use super::{
-    record::{DOCUMENT_KIND, Repository, place, read},
+    record::{DOCUMENT_KIND, Repository, parse_record, sealing_place},
     service::RepositoryService,
 };
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ impl RepositoryService {
         loop {
             let (page, more) = documents.list(DOCUMENT_KIND, "", after.as_deref(), PAGE_SIZE).await?;
             for document in page {
-                let mut repository = read(&document)?;
+                let mut repository = parse_record(&document)?;
                 after = Some(document.key.name);
                 let renewed = self.reseal(&mut repository, &mut reply.unreadable).await?;
                 if renewed > 0 {
@@ -44,13 +44,13 @@ impl RepositoryService {
             .chain(of.notify.iter_mut().map(|target| ("notify", &mut target.sealed)));
         let mut renewed = 0;
         for (what, sealed) in texts {
-            match self.seal.renewed(&place(&name, what), sealed).await {
+            match self.seal.resealed(&sealing_place(&name, what), sealed).await {
                 Ok(None) => {}
                 Ok(Some(new)) => {
                     *sealed = new;
                     renewed += 1;
                 }
-                Err(Error::Sealed(_)) => {
+                Err(Error::CannotOpen(_)) => {
                     let description = match what {
                         "webhook" => "the secret of webhooks",
                         "status" => "the token of commit statuses",

@@ -1,8 +1,8 @@
 //! The service for registered repositories.
 
 use super::record::{
-    DOCUMENT_KIND, FAILURE_KIND, Repository, RepositoryFailure, StoredNotificationTarget, find, key, place,
-    read,
+    DOCUMENT_KIND, FAILURE_KIND, Repository, RepositoryFailure, StoredNotificationTarget, find_repository,
+    parse_record, record_key, sealing_place,
 };
 use crate::{
     context::service_context::Context,
@@ -18,7 +18,7 @@ use std::{
 use tidemill_core::api::path;
 use tidemill_core::repository::{
     registration::{Notify, NotifyKind, RedeliveryReply, RepositoryList, RepositoryReply, RepositoryRequest},
-    {RepositoryAddress, canonical},
+    {RepositoryAddress, canonical_name},
 };
 
 const MAX_ATTEMPTS: u32 = 20;
@@ -48,22 +48,24 @@ impl RepositoryService {
             RepositoryAddress::parse(&request.url).map_err(|error| Error::Invalid(error.to_string()))?;
         let name = address.canonical();
         for _ in 0..MAX_ATTEMPTS {
-            let existing = self.context.stores.documents.get(&key(&name)).await?;
+            let existing = self.context.stores.documents.get(&record_key(&name)).await?;
             let version = existing.as_ref().map(|existing| existing.version);
-            let old = existing.as_ref().map(read).transpose()?;
+            let old = existing.as_ref().map(parse_record).transpose()?;
             let mut new_webhook_secret = None;
             let webhook_secret = match (&request.webhook_secret, &old) {
-                (Some(secret), _) => self.seal.seal(&place(&name, "webhook"), secret.as_bytes()).await?,
+                (Some(secret), _) => {
+                    self.seal.seal(&sealing_place(&name, "webhook"), secret.as_bytes()).await?
+                }
                 (None, Some(old)) => old.webhook_secret.clone(),
                 (None, None) => {
                     let secret = new_webhook_secret.insert(new_secret()?);
-                    self.seal.seal(&place(&name, "webhook"), secret.as_bytes()).await?
+                    self.seal.seal(&sealing_place(&name, "webhook"), secret.as_bytes()).await?
                 }
             };
             let status_token = match request.status_token.as_deref() {
                 None => old.as_ref().and_then(|old| old.status_token.clone()),
                 Some("") => None,
-                Some(token) => Some(self.seal.seal(&place(&name, "status"), token.as_bytes()).await?),
+                Some(token) => Some(self.seal.seal(&sealing_place(&name, "status"), token.as_bytes()).await?),
             };
             let notify = match &request.notify {
                 None => old.as_ref().map(|old| old.notify.clone()).unwrap_or_default(),
@@ -89,7 +91,7 @@ impl RepositoryService {
             if self.write(&repository, version).await? {
                 self.clear_failures(&name).await?;
                 return Ok(RepositoryReply {
-                    webhook_path: path::WEBHOOK.replace("{provider}", request.provider.word()),
+                    webhook_path: path::WEBHOOK.replace("{provider}", request.provider.as_str()),
                     repository: repository.view(None),
                     webhook_secret: new_webhook_secret,
                 });
@@ -103,7 +105,7 @@ impl RepositoryService {
         for target in all {
             let text = serde_json::to_vec(target)
                 .map_err(|error| Error::storage("writing a notification target", error))?;
-            let sealed = self.seal.seal(&place(name, "notify"), &text).await?;
+            let sealed = self.seal.seal(&sealing_place(name, "notify"), &text).await?;
             notified.push(StoredNotificationTarget { kind: target.kind, sealed });
         }
         Ok(notified)
@@ -112,7 +114,7 @@ impl RepositoryService {
     pub(super) async fn write(&self, repository: &Repository, if_version: Option<u64>) -> Result<bool> {
         let value = serde_json::to_string(repository)
             .map_err(|error| Error::storage("writing a repository", error))?;
-        let new = NewDocument { key: key(&repository.name()), value, due_at: None, expires_at: None };
+        let new = NewDocument { key: record_key(&repository.name()), value, due_at: None, expires_at: None };
         self.context.stores.documents.put(new, if_version).await
     }
 
@@ -126,21 +128,21 @@ impl RepositoryService {
         }
         let view = |document: &Document| {
             let failures = failures.remove(&document.key.name).map(|failures| failures.join("; "));
-            Ok(read(document)?.view(failures))
+            Ok(parse_record(document)?.view(failures))
         };
         let repositories = documents.all(DOCUMENT_KIND, "").await?.iter().map(view).collect::<Result<_>>()?;
         Ok(RepositoryList { repositories })
     }
 
     /// Records a failure of a repository, or its end (`None`), for one source of failures.
-    pub(crate) async fn note_trouble(
+    pub(crate) async fn record_failure(
         &self,
         name: &str,
         of: RepositoryFailure,
         message: Option<&str>,
     ) -> Result<()> {
         let documents = &self.context.stores.documents;
-        let key = of.key(name);
+        let key = of.record_key(name);
         let Some(message) = message else { return documents.delete(&key, None).await.map(drop) };
         let version = documents.get(&key).await?.map(|existing| existing.version);
         let value = format!("{}: {message}", self.context.now());
@@ -149,20 +151,20 @@ impl RepositoryService {
     }
 
     async fn clear_failures(&self, name: &str) -> Result<()> {
-        for of in [RepositoryFailure::Notices, RepositoryFailure::Schedules] {
-            self.note_trouble(name, of, None).await?;
+        for of in [RepositoryFailure::Notifications, RepositoryFailure::Schedules] {
+            self.record_failure(name, of, None).await?;
         }
         Ok(())
     }
 
     /// Allows earlier webhook deliveries to be accepted once more.
     pub async fn allow_redeliveries(&self, repo: &str) -> Result<RedeliveryReply> {
-        let name = canonical(repo);
+        let name = canonical_name(repo);
         for _ in 0..MAX_ATTEMPTS {
-            let Some(document) = self.context.stores.documents.get(&key(&name)).await? else {
+            let Some(document) = self.context.stores.documents.get(&record_key(&name)).await? else {
                 return Err(unknown(&name));
             };
-            let repository = read(&document)?;
+            let repository = parse_record(&document)?;
             let delivery_epoch = self.context.now().0.max(repository.delivery_epoch.saturating_add(1));
             let allowed = Repository { delivery_epoch, ..repository };
             if self.write(&allowed, Some(document.version)).await? {
@@ -174,27 +176,29 @@ impl RepositoryService {
 
     /// Removes a repository; its executions stay.
     pub async fn remove(&self, repo: &str) -> Result<bool> {
-        let name = canonical(repo);
-        let removed = self.context.stores.documents.delete(&key(&name), None).await?;
+        let name = canonical_name(repo);
+        let removed = self.context.stores.documents.delete(&record_key(&name), None).await?;
         self.clear_failures(&name).await?;
         Ok(removed)
     }
 
     /// Returns the repository of this name ([`canonical`]), if it is registered.
     pub(crate) async fn find(&self, name: &str) -> Result<Option<Repository>> {
-        find(&self.context, name).await
+        find_repository(&self.context, name).await
     }
 
     /// Returns the repository at this address, or a not-found error.
-    pub async fn must_find(&self, repo: &str) -> Result<Repository> {
-        let name = canonical(repo);
+    pub async fn get(&self, repo: &str) -> Result<Repository> {
+        let name = canonical_name(repo);
         self.find(&name).await?.ok_or_else(|| unknown(&name))
     }
 
     /// Records the default branch that a webhook reported, for repositories without a configured one.
-    pub(crate) async fn told_default_branch(&self, name: &str, branch: &str) -> Result<()> {
-        let Some(document) = self.context.stores.documents.get(&key(name)).await? else { return Ok(()) };
-        let repository = read(&document)?;
+    pub(crate) async fn record_default_branch(&self, name: &str, branch: &str) -> Result<()> {
+        let Some(document) = self.context.stores.documents.get(&record_key(name)).await? else {
+            return Ok(());
+        };
+        let repository = parse_record(&document)?;
         if repository.told_default_branch.as_deref() == Some(branch) {
             return Ok(());
         }
@@ -205,12 +209,12 @@ impl RepositoryService {
 
     /// Returns the secret that signs its webhooks.
     pub async fn webhook_secret(&self, of: &Repository) -> Result<Vec<u8>> {
-        self.seal.open(&place(&of.name(), "webhook"), &of.webhook_secret).await
+        self.seal.open(&sealing_place(&of.name(), "webhook"), &of.webhook_secret).await
     }
 
     /// Returns a secret of no repository, to verify webhooks of unregistered repositories with the same amount of work.
     pub(crate) async fn decoy_secret(&self) -> Result<Vec<u8>> {
-        let place = place("", "webhook");
+        let place = sealing_place("", "webhook");
         let sealed = if let Some(sealed) = self.decoy.get() {
             sealed
         } else {
@@ -223,15 +227,15 @@ impl RepositoryService {
     /// Returns the token for its commit statuses, if it has one.
     pub(crate) async fn status_token(&self, of: &Repository) -> Result<Option<String>> {
         let Some(sealed) = &of.status_token else { return Ok(None) };
-        let opened = self.seal.open(&place(&of.name(), "status"), sealed).await?;
+        let opened = self.seal.open(&sealing_place(&of.name(), "status"), sealed).await?;
         let text = String::from_utf8(opened);
         text.map(Some).map_err(|error| Error::storage("decrypting a status token", error.utf8_error()))
     }
 
     /// Returns the notification target at this index.
-    pub(crate) async fn notify(&self, of: &Repository, at: usize) -> Result<Option<Notify>> {
+    pub(crate) async fn notification_target(&self, of: &Repository, at: usize) -> Result<Option<Notify>> {
         let Some(target) = of.notify.get(at) else { return Ok(None) };
-        let opened = self.seal.open(&place(&of.name(), "notify"), &target.sealed).await?;
+        let opened = self.seal.open(&sealing_place(&of.name(), "notify"), &target.sealed).await?;
         let read = serde_json::from_slice(&opened);
         read.map(Some).map_err(|error| Error::storage("decrypting a notification target", error))
     }

@@ -7,7 +7,7 @@ use crate::{
 };
 use tidemill_core::api::ExecuteRequest;
 use tidemill_core::execution::{assignment::Source, upload::UploadId};
-use tidemill_core::repository::{AddressPolicy, RepositoryAddress, RepositoryName, canonical};
+use tidemill_core::repository::{AddressPolicy, RepositoryAddress, RepositoryName, canonical_name};
 
 /// The sources that a server accepts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl SourcePolicy {
                         "this server does not accept sources on its own disk; name a repository by its address, or upload them".into(),
                     ));
                 }
-                if *repository != canonical(&request.repo) {
+                if *repository != canonical_name(&request.repo) {
                     return Err(Error::Invalid(
                         "the snapshot belongs to another repository than the run".into(),
                     ));
@@ -45,18 +45,18 @@ impl SourcePolicy {
             Source::Uploaded { upload, .. } => {
                 let upload: UploadId =
                     upload.parse().map_err(|error| Error::Invalid(format!("`source`: {error}")))?;
-                if !upload.is_of(&request.repo) {
+                if !upload.belongs_to(&request.repo) {
                     return Err(Error::Invalid(
                         "the uploaded sources belong to another repository than the run; upload them for this one".into(),
                     ));
                 }
             }
         }
-        self.admit_again(context, &mut request.source).await
+        self.readmit(context, &mut request.source).await
     }
 
     /// Checks sources again that were accepted before: registered repositories and the policy may have changed.
-    pub(crate) async fn admit_again(&self, context: &Context, source: &mut Source) -> Result<()> {
+    pub(crate) async fn readmit(&self, context: &Context, source: &mut Source) -> Result<()> {
         let (Source::Git { url, private_host, .. } | Source::Uploaded { url: Some(url), private_host, .. }) =
             source
         else {
@@ -64,10 +64,13 @@ impl SourcePolicy {
         };
         let address = RepositoryAddress::parse(url).map_err(|error| Error::Invalid(error.to_string()))?;
         // Reads the repository only if the policy needs it.
-        let registered =
-            if self.addresses.any_host { None } else { record::find(context, &address.canonical()).await? };
+        let registered = if self.addresses.any_host {
+            None
+        } else {
+            record::find_repository(context, &address.canonical()).await?
+        };
         let registered = registered.and_then(|record| RepositoryAddress::parse(&record.url).ok());
-        let allowed = self.addresses.decide(&address, registered.as_ref());
+        let allowed = self.addresses.check(&address, registered.as_ref());
         *private_host = allowed.map_err(|refusal| Error::Invalid(refusal.to_string()))?;
         *url = address.to_git_url();
         Ok(())

@@ -1,8 +1,8 @@
 //! Stores and serves artifacts of jobs.
 
 use super::{
-    caches::{CacheService, in_query},
-    download::{Download, put_at_most, too_large},
+    caches::{CacheService, encode_key},
+    download::{Download, put_bounded, too_large},
 };
 use crate::{
     context::service_context::{Context, job_of},
@@ -41,10 +41,10 @@ impl ArtifactService {
         }
         let sum = request.sum.as_ref();
         let (artifact_id, target) = match (request.complete.clone(), request.cache_key.as_deref()) {
-            (None, Some(key)) => self.caches.place(&node, key, sum).await?,
+            (None, Some(key)) => self.caches.upload_target(&node, key, sum).await?,
             (None, None) => {
                 let id = own_id(&node)?;
-                let target = self.context.stores.objects.put_place(&key(request.job_id, id), sum).await?;
+                let target = self.context.stores.objects.upload_target(&key(request.job_id, id), sum).await?;
                 (id, target)
             }
             (Some(complete), cache_key) => {
@@ -58,13 +58,13 @@ impl ArtifactService {
         Ok(match target {
             UploadTarget::Api => {
                 let url = path::ARTIFACT_CONTENT.replace("{artifactId}", &artifact_id.to_string());
-                let cache = request.cache_key.as_deref().map(|key| format!("&cache={}", in_query(key)));
+                let cache = request.cache_key.as_deref().map(|key| format!("&cache={}", encode_key(key)));
                 let cache = cache.unwrap_or_default();
                 let url = format!("{url}?job={}&lease={}{cache}", request.job_id, request.lease);
                 reply(artifact_id, Some(url), BTreeMap::new())
             }
-            UploadTarget::SumNeeded => reply(artifact_id, None, BTreeMap::new()),
-            UploadTarget::At(UploadUrl { url, headers }) => reply(artifact_id, Some(url), headers),
+            UploadTarget::ChecksumRequired => reply(artifact_id, None, BTreeMap::new()),
+            UploadTarget::Url(UploadUrl { url, headers }) => reply(artifact_id, Some(url), headers),
         })
     }
 
@@ -145,7 +145,7 @@ impl ArtifactService {
             return Err(not_of_attempt(id));
         }
         let max = self.context.settings.max_artifact_bytes;
-        put_at_most(&self.context, &key(job, id), bytes, max).await
+        put_bounded(&self.context, &key(job, id), bytes, max).await
     }
 
     /// Returns the artifacts of an execution, including those of carried-over jobs.
@@ -169,7 +169,7 @@ impl ArtifactService {
 
     /// Returns an error unless `lease` is the lease of a job of the same repository. An execution also reads artifacts of the execution
     /// that it retries.
-    pub async fn must_be_for(&self, id: ArtifactId, job: JobId, lease: LeaseToken) -> Result<()> {
+    pub async fn check_lease(&self, id: ArtifactId, job: JobId, lease: LeaseToken) -> Result<()> {
         let node = self.leased_node(job, lease).await?;
         let own = self.context.cached_execution(node.key.execution).await?;
         if self.repo(id).await? == own.spec.repo { Ok(()) } else { Err(not_found(id)) }
@@ -178,15 +178,15 @@ impl ArtifactService {
     /// Returns an artifact with its bytes, or where they are.
     pub async fn download(&self, id: ArtifactId) -> Result<Download<ArtifactView>> {
         let record = self.context.stores.records.artifact(id).await?.ok_or_else(|| not_found(id))?;
-        if let Some(address) = self.context.stores.objects.get_address(&key(record.job, id)).await? {
-            return Ok(Download::Elsewhere(address));
+        if let Some(address) = self.context.stores.objects.download_url(&key(record.job, id)).await? {
+            return Ok(Download::Redirect(address));
         }
         let bytes =
             self.context.stores.objects.get(&key(record.job, id)).await.map_err(|error| match error {
                 Error::NotFound(_) => not_found(id),
                 other => other,
             })?;
-        Ok(Download::Here(view(record), bytes))
+        Ok(Download::Stream(view(record), bytes))
     }
 
     /// Removes at most `limit` expired artifacts, and returns their number. One that cannot be removed is retried with backoff and does
@@ -223,7 +223,7 @@ impl ArtifactService {
 
     async fn leased_node(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
         let node = self.context.job(job).await?;
-        if job_of(&node)?.job.holds(lease) {
+        if job_of(&node)?.job.is_leased_to(lease) {
             return Ok(node);
         }
         Err(Error::LeaseLost(format!("the lease of job {job} is not valid; its artifacts are rejected")))
@@ -231,7 +231,7 @@ impl ArtifactService {
 }
 
 /// Whether the artifacts that a job declares, if any, exist, so that another execution can carry the job over.
-pub(crate) async fn carried_artifact_is_there(
+pub(crate) async fn has_carried_artifacts(
     context: &Context,
     planned: &PlannedJob,
     job: JobId,

@@ -1,6 +1,6 @@
 //! Stores caches, files that jobs of a repository keep for later jobs. A missing cache never fails a job.
 
-use super::download::{Download, put_at_most};
+use super::download::{Download, put_bounded};
 use crate::{
     context::service_context::{Context, job_of},
     error::{Error, Result},
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidemill_core::execution::assignment::ArtifactSource;
 use tidemill_core::ids::digest::sha256_hex;
-use tidemill_core::repository::canonical;
+use tidemill_core::repository::canonical_name;
 use tidemill_core::{
     api::{ArtifactComplete, CacheHit, CacheLookupReply, CacheLookupRequest, ContentChecksum, path},
     ids::{ArtifactId, JobId, LeaseToken},
@@ -67,10 +67,10 @@ impl CacheService {
             let here = || {
                 let url = path::CACHE_CONTENT.replace("{jobId}", &request.job_id.to_string());
                 let (lease, object) = (request.lease, stored.object);
-                format!("{url}?lease={lease}&object={object}&key={}", in_query(&key))
+                format!("{url}?lease={lease}&object={object}&key={}", encode_key(&key))
             };
             let object = self.object(&node, &key, stored.by, stored.object).await?;
-            let address = self.context.stores.objects.get_address(&object).await?;
+            let address = self.context.stores.objects.download_url(&object).await?;
             let source = ArtifactSource {
                 artifact_id: stored.object,
                 from_job: format!("cache {key}"),
@@ -101,12 +101,12 @@ impl CacheService {
         let info = objects.info(&object).await?.ok_or_else(gone)?;
         match objects.get(&object).await {
             Err(Error::NotFound(_)) => Err(gone()),
-            got => Ok(Download::Here(info, got?)),
+            got => Ok(Download::Stream(info, got?)),
         }
     }
 
     /// Returns where to upload the bytes of a cache under `key`, and the id to pass to [`Self::complete`].
-    pub(crate) async fn place(
+    pub(crate) async fn upload_target(
         &self,
         node: &Node,
         key: &str,
@@ -119,7 +119,7 @@ impl CacheService {
             return Err(Error::Invalid(format!("a cache has at most {MAX_SIZE} bytes")));
         }
         let object = self.own_object(node, key, id).await?;
-        Ok((id, self.context.stores.objects.put_place(&object, sum).await?))
+        Ok((id, self.context.stores.objects.upload_target(&object, sum).await?))
     }
 
     /// Stores the bytes of a cache, for servers whose upload URLs lead to themselves.
@@ -131,7 +131,7 @@ impl CacheService {
     ) -> Result<()> {
         self.check_may_store(node).await?;
         let object = self.own_object(node, &key_from_query(key)?, id).await?;
-        put_at_most(&self.context, &object, bytes, MAX_SIZE).await
+        put_bounded(&self.context, &object, bytes, MAX_SIZE).await
     }
 
     /// Records the uploaded cache under `key`, and replaces an earlier one. Idempotent.
@@ -214,7 +214,7 @@ impl CacheService {
                 Err(error) => {
                     let retry_at = self.context.backoff.failed(&name, now);
                     tracing::warn!(cache = ?document.key.name, %error, %retry_at, "cannot remove a cache; it is retried later");
-                    self.context.put_off(&document, retry_at).await;
+                    self.context.postpone(&document, retry_at).await;
                 }
             }
         }
@@ -272,7 +272,7 @@ impl CacheService {
     async fn repo(&self, node: &Node) -> Result<String> {
         let execution = self.context.cached_execution(node.key.execution).await?;
         // A line break separates the parts of a document name.
-        Ok(canonical(&execution.spec.repo).replace('\n', " "))
+        Ok(canonical_name(&execution.spec.repo).replace('\n', " "))
     }
 
     /// Returns an error for jobs of a fork, whose caches could poison later jobs of the repository.
@@ -285,7 +285,7 @@ impl CacheService {
 
     async fn leased_node(&self, job: JobId, lease: LeaseToken) -> Result<Node> {
         let node = self.context.job(job).await?;
-        if job_of(&node)?.job.holds(lease) {
+        if job_of(&node)?.job.is_leased_to(lease) {
             return Ok(node);
         }
         Err(Error::LeaseLost(format!("the lease of job {job} is not valid; it cannot use caches")))
@@ -320,7 +320,7 @@ fn check(key: &str) -> Result<()> {
 }
 
 /// Encodes a key for a URL.
-pub(crate) fn in_query(key: &str) -> String {
+pub(crate) fn encode_key(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(key)
 }
 

@@ -17,9 +17,9 @@ use std::{
 /// The bytes of an artifact, a cache or an upload.
 pub enum Download<T> {
     /// At this presigned URL, for some minutes.
-    Elsewhere(String),
+    Redirect(String),
     /// As a stream, with a description of them.
-    Here(T, ByteStream),
+    Stream(T, ByteStream),
 }
 
 impl<T> fmt::Debug for Download<T> {
@@ -30,7 +30,7 @@ impl<T> fmt::Debug for Download<T> {
 }
 
 /// Stores an object, and returns an error if it has more than `max` bytes.
-pub(crate) async fn put_at_most(context: &Context, key: &str, bytes: ByteStream, max: u64) -> Result<()> {
+pub(crate) async fn put_bounded(context: &Context, key: &str, bytes: ByteStream, max: u64) -> Result<()> {
     let is_over = Arc::new(AtomicBool::new(false));
     let (over, mut size) = (is_over.clone(), 0_u64);
     let counted = bytes.map(move |chunk| {

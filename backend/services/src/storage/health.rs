@@ -92,7 +92,7 @@ impl HealthService {
 
     /// Adds the state of `disk`, which holds the stores.
     #[must_use]
-    pub fn on(self, disk: Arc<dyn Disk>) -> Self {
+    pub fn with_disk(self, disk: Arc<dyn Disk>) -> Self {
         Self { disk: Some(disk), ..self }
     }
 
@@ -108,24 +108,24 @@ impl HealthService {
     }
 
     /// Records a successful sweep.
-    pub fn swept(&self) {
+    pub fn record_sweep(&self) {
         self.notes().swept = Some((Instant::now(), self.context.now()));
     }
 
     /// Checks the disk, on a thread that may block, so that it adjusts its reserve.
-    pub async fn look_at_disk(&self) {
+    pub async fn check_disk(&self) {
         let Some(disk) = self.disk.clone() else { return };
         // A failed check has no consequence; the next one follows.
         drop(tokio::task::spawn_blocking(move || disk.state()).await);
     }
 
     /// Records the state of the check of the records.
-    pub fn note_records(&self, check: RecordsCheck) {
+    pub fn record_records_check(&self, check: RecordsCheck) {
         self.notes().records = Some(check);
     }
 
     /// Returns the health of the server. It probes the store at most every few seconds, and waits for it for a limited time.
-    pub async fn look(&self) -> Health {
+    pub async fn check(&self) -> Health {
         let probe = self.cached_probe().await;
         let disk = match self.disk.clone() {
             Some(disk) => tokio::task::spawn_blocking(move || disk.state()).await.ok(),

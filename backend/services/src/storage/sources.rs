@@ -72,9 +72,11 @@ impl SourceService {
         let Some(size) = request.size else { return Ok(here) };
         self.record(&request.upload).await?;
         let sum = ContentChecksum { size, sha256: parse(&request.upload)?.content().to_owned() };
-        match self.context.stores.objects.put_place(&key, Some(&sum)).await? {
-            UploadTarget::At(UploadUrl { url, headers }) => Ok(SourceUploadReply { url: Some(url), headers }),
-            UploadTarget::Api | UploadTarget::SumNeeded => Ok(here),
+        match self.context.stores.objects.upload_target(&key, Some(&sum)).await? {
+            UploadTarget::Url(UploadUrl { url, headers }) => {
+                Ok(SourceUploadReply { url: Some(url), headers })
+            }
+            UploadTarget::Api | UploadTarget::ChecksumRequired => Ok(here),
         }
     }
 
@@ -155,7 +157,7 @@ impl SourceService {
                 Err(error) => {
                     let retry_at = self.context.backoff.failed(&name, now);
                     tracing::warn!(upload = document.key.name, %error, %retry_at, "cannot remove an upload; it is retried later");
-                    self.context.put_off_again(&document.key, now, retry_at).await;
+                    self.context.postpone_if_due(&document.key, now, retry_at).await;
                 }
             }
         }
@@ -236,12 +238,12 @@ impl SourceService {
     async fn find(&self, key: &str, gone: impl Fn() -> Error) -> Result<Download<ObjectInfo>> {
         let objects = &self.context.stores.objects;
         let info = objects.info(key).await?.ok_or_else(&gone)?;
-        if let Some(address) = objects.get_address(key).await? {
-            return Ok(Download::Elsewhere(address));
+        if let Some(address) = objects.download_url(key).await? {
+            return Ok(Download::Redirect(address));
         }
         match objects.get(key).await {
             Err(Error::NotFound(_)) => Err(gone()),
-            got => Ok(Download::Here(info, got?)),
+            got => Ok(Download::Stream(info, got?)),
         }
     }
 }

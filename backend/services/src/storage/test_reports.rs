@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{collections::HashMap, sync::Arc};
 use tidemill_core::execution::test_report::{
-    ExecutionTests, JobTests, TestReport, TestsReply, TestsRequest, across,
+    ExecutionTests, JobTests, TestReport, TestsReply, TestsRequest, combine_attempts,
 };
 use tidemill_core::ids::{ExecutionId, JobId};
 
@@ -36,11 +36,11 @@ impl TestReportService {
     }
 
     /// Stores the test report of an attempt, and replaces an earlier one.
-    pub async fn keep(&self, request: TestsRequest) -> Result<TestsReply> {
+    pub async fn store(&self, request: TestsRequest) -> Result<TestsReply> {
         let TestsRequest { job_id: job, lease, mut report } = request;
         let node = self.context.job(job).await?;
         let item = job_of(&node)?;
-        if !item.job.holds(lease) {
+        if !item.job.is_leased_to(lease) {
             return Err(Error::LeaseLost(format!(
                 "the lease of job {job} is not valid; its test report is not stored"
             )));
@@ -71,7 +71,7 @@ impl TestReportService {
     }
 
     /// Returns the test results of an execution.
-    pub async fn of_execution(&self, id: ExecutionId) -> Result<ExecutionTests> {
+    pub async fn for_execution(&self, id: ExecutionId) -> Result<ExecutionTests> {
         let mut previous = self.context.execution(id).await?.spec.retry_of;
         let mut executions = vec![id];
         while let Some(id) = previous.filter(|_| executions.len() <= MAX_RETRY_CHAIN) {
@@ -108,7 +108,7 @@ impl TestReportService {
             };
             let Some((attempts, reports)) = by_name.get(&spec.planned.name) else { continue };
             let Some(position) = attempts.iter().position(|attempt| *attempt == counted) else { continue };
-            if let Some(report) = across(&reports[..=position]) {
+            if let Some(report) = combine_attempts(&reports[..=position]) {
                 let job = JobTests { job_id: spec.id, job_name: spec.planned.name.clone(), report };
                 tests.add(job, MAX_TEXT_BYTES);
             }

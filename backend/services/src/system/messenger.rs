@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tidemill_core::execution::announcement::OutgoingRequest;
+use tidemill_core::execution::notification::OutgoingRequest;
 
 /// Maximum time from the start of a request to its reply.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

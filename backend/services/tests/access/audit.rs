@@ -16,12 +16,12 @@ async fn audit_log_lists_actions_newest_first() {
     let body = json!({ "pipeline": PIPELINE, "repo": "ours", "source": { "kind": "none" } });
     let id = text(&server.ok(&bot.token, "POST", path::EXECUTE, body.clone()).await["execution_id"]);
     server.ok(&bot.token, "POST", path::EXECUTE, body).await;
-    server.clock.turn(1_000);
+    server.clock.advance(1_000);
     let cancel = path::CANCEL_EXECUTION.replace("{executionId}", &id);
     for _ in 0..2 {
         server.ok(BOOT, "POST", &cancel, Value::Null).await;
     }
-    server.clock.turn(1_000);
+    server.clock.advance(1_000);
     let retry = path::RETRY.replace("{executionId}", &id);
     let retried = text(&server.ok(BOOT, "POST", &retry, json!({})).await["execution_id"]);
     let list = async |query: &str| {
@@ -50,7 +50,7 @@ async fn audit_log_lists_actions_newest_first() {
     assert_eq!(summaries(&list("?who=t").await.0), expected[2..]);
     assert_eq!(summaries(&list("?action=execution.cancel&repo=ours").await.0), expected[1..2]);
     assert_eq!(list("?repo=theirs").await.0, [] as [Value; 0]);
-    server.clock.turn(400 * 24 * 3_600_000);
+    server.clock.advance(400 * 24 * 3_600_000);
     assert_eq!(list("").await.0, [] as [Value; 0], "entries are kept for 400 days");
 }
 

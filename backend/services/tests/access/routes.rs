@@ -52,7 +52,7 @@ fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
             json!({ "url": format!("https://git.example.org/{repo}"), "provider": "github" })
         }
         path::SYNC | path::REDELIVER => json!({ "repo": repo }),
-        path::DISCOVERED => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
+        path::DISCOVERY_REPORT => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
         path::REMOVE_SECRET => json!({ "repo": repo, "name": "NAME" }),
         path::JOB_TESTS => {
             let counts =
@@ -68,7 +68,7 @@ fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
 
 #[tokio::test]
 async fn operations_reject_wrong_scopes() {
-    let server = Server::with_verifier(TokenVerifier::of_token(BOOT).at_most(0));
+    let server = Server::with_verifier(TokenVerifier::from_token(BOOT).with_rate_limit(0));
     let execution = server.run("ours").await;
     let ids = server.upload_artifact(BOOT).await;
     let other = server.run("theirs").await;
@@ -85,7 +85,7 @@ async fn operations_reject_wrong_scopes() {
     }
     let revoke = path::TOKEN.replace("{tokenId}", &revoked.view.id.to_string());
     server.ok(&admin.token, "DELETE", &revoke, Value::Null).await;
-    server.clock.turn(60_000);
+    server.clock.advance(60_000);
     let mistyped = mistyped(&admin.token);
     let all: BTreeSet<Scope> = Scope::ALL.into();
     let limited = server.token(&[Scope::Run], Some("theirs"), None).await.token;
@@ -181,7 +181,7 @@ fn documented_routes_match_router_and_openapi() {
     let routed: BTreeSet<String> = ROUTES
         .iter()
         .map(|route| {
-            let scopes: Vec<&str> = route.need.iter().map(|scope| scope.word()).collect();
+            let scopes: Vec<&str> = route.need.iter().map(|scope| scope.as_str()).collect();
             let scopes = if scopes.is_empty() { "none".to_owned() } else { scopes.join(", ") };
             let within = format!("{:?}", route.within).to_lowercase();
             format!("| {} | `{}` | {scopes} | {within} |", route.method, route.path)

@@ -42,7 +42,7 @@ pub struct Reply {
 
 impl Server {
     pub fn start() -> Self {
-        Self::with_verifier(TokenVerifier::of_token(BOOT))
+        Self::with_verifier(TokenVerifier::from_token(BOOT))
     }
 
     pub fn with_verifier(verifier: TokenVerifier) -> Self {

@@ -29,10 +29,10 @@ async fn token_is_shown_once_and_revocable() {
     server.ok(&token, "GET", path::EXECUTIONS, Value::Null).await;
     let used = list().await["tokens"][0]["last_used_at"].clone();
     assert!(used.is_string());
-    server.clock.turn(1_800_000);
+    server.clock.advance(1_800_000);
     server.ok(&token, "GET", path::EXECUTIONS, Value::Null).await;
     assert_eq!(list().await["tokens"][0]["last_used_at"], used, "it is updated at most once per hour");
-    server.clock.turn(3_600_000);
+    server.clock.advance(3_600_000);
     server.ok(&token, "GET", path::EXECUTIONS, Value::Null).await;
     assert_ne!(list().await["tokens"][0]["last_used_at"], used);
     let url = path::TOKEN.replace("{tokenId}", created["view"]["id"].as_str().unwrap());
@@ -68,7 +68,7 @@ async fn revocation_applies_in_other_process() {
     assert!(is_known(&one).await && is_known(&other).await);
     one.tokens.revoke(created.view.id).await.unwrap();
     assert!(!is_known(&one).await);
-    clock.turn(10_000);
+    clock.advance(10_000);
     assert!(!is_known(&other).await);
 }
 
@@ -113,7 +113,7 @@ async fn worker_artifact_download_requires_lease() {
 
 #[tokio::test]
 async fn rate_limited_caller_gets_retry_after() {
-    let server = Server::with_verifier(TokenVerifier::of_token(BOOT).at_most(1));
+    let server = Server::with_verifier(TokenVerifier::from_token(BOOT).with_rate_limit(1));
     let token = server.token(&[Scope::Read], None, None).await.token;
     for _ in 0..4 {
         server.ok(&token, "GET", path::EXECUTIONS, Value::Null).await;

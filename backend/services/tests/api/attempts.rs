@@ -9,7 +9,7 @@ use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
 use tidemill_services::{Services, Settings};
 use tidemill_testkit::conformance::{
     ManualClock,
-    samples::{create, done, execution_id, flat, job_state, spec},
+    samples::{commit_writes, create_write, execution_id, independent_jobs, job_state, spec},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -88,14 +88,14 @@ async fn unplaceable_job_fails_with_reason() {
     let server = Server::start(30_000);
     let id = server.execute(DIAMOND).await.1["execution_id"].as_str().unwrap().to_owned();
     let job = server.view(&id).await["jobs"][0]["id"].as_str().unwrap().parse().unwrap();
-    assert!(server.services.jobs.give_up(job).await.unwrap());
-    assert!(!server.services.jobs.give_up(job).await.unwrap());
+    assert!(server.services.jobs.end_undeliverable(job).await.unwrap());
+    assert!(!server.services.jobs.end_undeliverable(job).await.unwrap());
     let view = server.view(&id).await;
     assert_eq!(view["execution"]["status"], "FAILED", "{view}");
     assert_eq!(view["jobs"][0]["failure_reason"]["kind"], "undeliverable");
     assert_eq!(view["jobs"][3]["status"], "SKIPPED");
     let unknown = JobId(uuid::Uuid::now_v7());
-    assert!(!server.services.jobs.give_up(unknown).await.unwrap());
+    assert!(!server.services.jobs.end_undeliverable(unknown).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,11 +108,11 @@ async fn job_without_definition_fails() {
     let mut spec = ExecutionSpec { carried: Vec::new(), ..spec(id, "r", "p", 1) };
     spec.task = ExecutionTask::RunPipeline { file: DIAMOND.to_owned() };
     spec.plan_digest = "of another version".to_owned();
-    let mut nodes = flat(1);
+    let mut nodes = independent_jobs(1);
     nodes[0].state = job_state(JobStatus::Queued);
-    done(&*stores.records, vec![create(spec, nodes)]).await;
+    commit_writes(&*stores.records, vec![create_write(spec, nodes)]).await;
     let services = Services::new(stores, Settings::default(), CancellationToken::new());
-    let api = router(services.clone(), TokenVerifier::of_token("secret"));
+    let api = router(services.clone(), TokenVerifier::from_token("secret"));
     let server = Server { api, services, dir };
     let job = JobId::of(id, 0);
     let records = rusqlite::Connection::open(server.dir.path().join("tidemill.db")).unwrap();
@@ -127,7 +127,7 @@ async fn job_without_definition_fails() {
         assert_eq!(status, StatusCode::CONFLICT, "{reply}");
         claims += 1;
         assert!(claims < 100, "the job is claimed without end");
-        clock.turn(60_000);
+        clock.advance(60_000);
     }
     let ended = records.query_row("SELECT status FROM executions", [], |row| row.get::<_, String>(0));
     assert_eq!((ended.unwrap().as_str(), claims), ("FAILED", 33));

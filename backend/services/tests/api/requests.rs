@@ -13,7 +13,7 @@ use tower::ServiceExt;
 async fn worker_token_can_only_run_jobs() {
     let server = Server::start(30_000);
     let token_hash = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
-    let api = router(server.services.clone(), TokenVerifier::of_hashes([], [token_hash]).unwrap());
+    let api = router(server.services.clone(), TokenVerifier::from_hashes([], [token_hash]).unwrap());
     let send = async |token: &str, method: &str, path: &str, body: Value| {
         let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         let request = request.header("authorization", format!("Bearer {token}"));

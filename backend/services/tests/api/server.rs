@@ -37,7 +37,7 @@ impl Server {
     pub fn start_with(settings: Settings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let services = Services::new(open(dir.path()).unwrap(), settings, CancellationToken::new());
-        Self { api: router(services.clone(), TokenVerifier::of_token("secret")), services, dir }
+        Self { api: router(services.clone(), TokenVerifier::from_token("secret")), services, dir }
     }
 
     /// Opens the same data directory again, as after a crash.
@@ -49,7 +49,7 @@ impl Server {
             Settings { lease_ttl_ms, ..Settings::default() },
             CancellationToken::new(),
         );
-        Self { api: router(services.clone(), TokenVerifier::of_token("secret")), services, dir }
+        Self { api: router(services.clone(), TokenVerifier::from_token("secret")), services, dir }
     }
 
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {

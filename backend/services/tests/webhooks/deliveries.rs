@@ -87,9 +87,9 @@ async fn replayed_body_is_accepted_once_per_day() {
             assert_eq!(status, StatusCode::OK, "{reply}");
             assert!(lines(&reply)[0].contains("delivered before"), "{reply}");
         }
-        server.clock.turn(24 * 3_600_000 - 1);
+        server.clock.advance(24 * 3_600_000 - 1);
         assert_eq!(post("d-4").await.0, StatusCode::OK);
-        server.clock.turn(1);
+        server.clock.advance(1);
         assert_eq!(post("d-5").await.0, StatusCode::ACCEPTED, "after a day it counts as a new event");
         assert_eq!(server.pipelines().await.len(), 2);
         // The same delivery id of another repository is not affected.
@@ -350,7 +350,7 @@ async fn discovery_report_requires_lease() {
     let report_files = async |job: &Value, lease: &Value| {
         let report = json!({ "job_id": job, "lease": lease, "commit": COMMIT,
                              "files": [{ "path": "p/ci.yml", "text": CI }] });
-        server.call(Method::POST, path::DISCOVERED, report).await.0
+        server.call(Method::POST, path::DISCOVERY_REPORT, report).await.0
     };
     assert_eq!(report_files(claimed.job(), &json!(uuid::Uuid::now_v7())).await, StatusCode::CONFLICT);
     assert_eq!(report_files(claimed.job(), claimed.lease()).await, StatusCode::OK);

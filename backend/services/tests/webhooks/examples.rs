@@ -5,7 +5,7 @@ use axum::{body::Body, http::Request};
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path};
 use tidemill_core::repository::{
-    canonical,
+    canonical_name,
     webhook::{Provider, sign},
 };
 
@@ -32,10 +32,10 @@ async fn post(server: &Server, provider: Provider, event: &str, id: &str, body: 
 
 /// Registers the repositories that a body names, so that its signature is checked and its event parsed.
 async fn register(server: &Server, provider: Provider, body: &Value) {
-    for name in provider.repositories(body.to_string().as_bytes()) {
+    for name in provider.repository_names(body.to_string().as_bytes()) {
         let url = format!("https://{name}.git");
-        assert_eq!(canonical(&url), name);
-        server.add_repository(&url, provider.word(), serde_json::json!({})).await;
+        assert_eq!(canonical_name(&url), name);
+        server.add_repository(&url, provider.as_str(), serde_json::json!({})).await;
     }
 }
 

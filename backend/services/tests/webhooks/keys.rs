@@ -86,7 +86,7 @@ async fn caller_cannot_use_internal_keys() {
         }
         let reply = server.report_discovery(&discovery, &[("p/ci.yml", CI), ("p/n.yml", NIGHTLY)]).await;
         assert!(reply["lines"][0].as_str().unwrap().starts_with("p/ci.yml: started: ci 1"), "{reply}");
-        server.clock.turn(due - server.clock.now().0);
+        server.clock.advance(due - server.clock.now().0);
         assert_eq!(server.services.schedules.run().await.unwrap(), 1, "the schedule starts on time");
     }
 }
@@ -99,7 +99,7 @@ async fn failing_schedule_does_not_block_others() {
         let discovery = server.claim().await.unwrap();
         server.report_discovery(&discovery, &[("p/n.yml", NIGHTLY)]).await;
         server.finish(&discovery, true).await;
-        server.clock.turn(HOUR);
+        server.clock.advance(HOUR);
         // More than one sweep processes, and all due before the valid one.
         for number in 0..250 {
             let key = DocumentKey::new("schedule", format!("damaged\np/{number}.yml\n0"));

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use tidemill_core::api::path;
-use tidemill_core::execution::announcement::OutgoingRequest;
+use tidemill_core::execution::notification::OutgoingRequest;
 use tidemill_core::repository::webhook::sign;
 use tidemill_services::ports::Messenger;
 use tidemill_services::{Notifiers, Services};
@@ -55,7 +55,7 @@ impl RecordingMessenger {
 fn with_messenger(server: Server, messenger: &Arc<RecordingMessenger>) -> Server {
     let notifiers =
         Notifiers { messenger: messenger.clone(), public_url: Some("https://ci.example.org/".into()) };
-    let services: Services = server.services.clone().reaching(notifiers);
+    let services: Services = server.services.clone().with_notifiers(notifiers);
     server.with_services(services)
 }
 
@@ -70,7 +70,7 @@ async fn start(server: &Server, id: &str) {
 async fn run(server: &Server) {
     for _ in 0..4 {
         server.services.outbox.run().await.unwrap();
-        server.clock.turn(2_000);
+        server.clock.advance(2_000);
     }
 }
 
@@ -124,7 +124,7 @@ async fn failed_status_is_retried_and_final_status_is_last() {
         let job = server.claim().await.unwrap();
         server.finish(&job, false).await;
         for _ in 0..30 {
-            server.clock.turn(5_000);
+            server.clock.advance(5_000);
             // Two concurrent runs send nothing twice, and keep the order.
             let (one, other) = tokio::join!(server.services.outbox.run(), server.services.outbox.run());
             one.unwrap();
@@ -145,7 +145,7 @@ async fn status_is_given_up_after_a_day() {
     server.finish(&job, true).await;
     for _ in 0..200 {
         server.services.outbox.run().await.unwrap();
-        server.clock.turn(600_000);
+        server.clock.advance(600_000);
     }
     let attempts = messenger.states().len();
     assert!((100..200).contains(&attempts), "{attempts} attempts");
@@ -163,7 +163,7 @@ async fn delivery_failure_is_shown_until_fixed() {
         start(&server, "1").await;
         let failure = async || {
             server.services.outbox.run().await.unwrap();
-            server.clock.turn(60_000);
+            server.clock.advance(60_000);
             server.ok(Method::GET, path::REPOSITORIES, Value::Null).await["repositories"][0]["trouble"]
                 .to_string()
         };
@@ -187,7 +187,7 @@ async fn changed_status_is_sent_at_once_by_one_process() {
         server.add_repository(URL, "github", json!({ "status_token": "T0KEN" })).await;
         start(&server, "1").await;
         let id = server.executions().await[1]["id"].as_str().unwrap().parse().unwrap();
-        let changed = async || server.services.outbox.changed(id).await.unwrap();
+        let changed = async || server.services.outbox.send_status_now(id).await.unwrap();
         assert_eq!(changed().await, 1);
         assert_eq!(changed().await, 0, "nothing is new");
         let job = server.claim().await.unwrap();

@@ -52,7 +52,7 @@ async fn schedule_starts_pipeline_and_missed_times_once() {
             server.finish(&job, true).await;
         }
         assert_eq!(server.services.schedules.run().await.unwrap(), 0, "not due yet");
-        server.clock.turn(HOUR);
+        server.clock.advance(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 1);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
         let claimed = server.claim().await.unwrap();
@@ -65,10 +65,10 @@ async fn schedule_starts_pipeline_and_missed_times_once() {
             (&json!("nightly"), &json!("schedule"), &json!("main"), &json!(COMMIT))
         );
         // After five hours of downtime the missed times start it once.
-        server.clock.turn(5 * HOUR);
+        server.clock.advance(5 * HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 1);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
-        server.clock.turn(HOUR);
+        server.clock.advance(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 1);
         assert_eq!(discoveries(&server).await, 3);
         while let Some(job) = server.claim().await {
@@ -76,7 +76,7 @@ async fn schedule_starts_pipeline_and_missed_times_once() {
         }
         // The file was removed from the branch.
         register(&server, "2", &[("p/o.yml", OTHER)]).await;
-        server.clock.turn(3 * HOUR);
+        server.clock.advance(3 * HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
     }
 }
@@ -87,7 +87,7 @@ async fn concurrent_sweeps_start_schedule_once() {
         server.add_repository(URL, "github", json!({})).await;
         register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
         for round in 1..=5 {
-            server.clock.turn(HOUR);
+            server.clock.advance(HOUR);
             let sweeps = (0..4).map(|_| {
                 let schedules = server.services.schedules.clone();
                 tokio::spawn(async move { schedules.run().await.unwrap() })
@@ -144,13 +144,13 @@ async fn crashed_sweep_starts_schedule_once() {
     let server = Server::over(stores, clock);
     server.add_repository(URL, "github", json!({})).await;
     register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
-    server.clock.turn(HOUR);
+    server.clock.advance(HOUR);
     crashing.left.store(2, Ordering::SeqCst);
     for _ in 0..4 {
         server.services.schedules.run().await.unwrap();
         assert_eq!(discoveries(&server).await, 1);
     }
-    server.clock.turn(HOUR);
+    server.clock.advance(HOUR);
     server.services.schedules.run().await.unwrap();
     assert_eq!(discoveries(&server).await, 2);
 }
@@ -171,10 +171,10 @@ async fn sync_registers_schedules_and_starts_nothing() {
         // The push is older, but its worker reports later.
         server.report_discovery(&old, &[]).await;
         server.finish(&old, true).await;
-        server.clock.turn(HOUR);
+        server.clock.advance(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 1);
         server.ok(Method::DELETE, "/api/repository?repo=git.example.org/team/app", Value::Null).await;
-        server.clock.turn(HOUR);
+        server.clock.advance(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
     }
 }
@@ -193,7 +193,7 @@ async fn older_discovery_does_not_restore_schedules() {
         let reply = server.report_discovery(&old, &[("p/n.yml", NIGHTLY)]).await;
         assert!(reply["lines"].to_string().contains("a later discovery of the branch"), "{reply}");
         server.finish(&old, true).await;
-        server.clock.turn(HOUR);
+        server.clock.advance(HOUR);
         assert_eq!(server.services.schedules.run().await.unwrap(), 0);
     }
 }

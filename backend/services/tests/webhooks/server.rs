@@ -66,18 +66,18 @@ impl Server {
     pub fn over(stores: Stores, clock: Arc<ManualClock>) -> Self {
         let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
         let services = Services::new(stores.clone(), settings, CancellationToken::new());
-        let verifier = http::TokenVerifier::of_token("secret").at_most(0);
+        let verifier = http::TokenVerifier::from_token("secret").with_rate_limit(0);
         Self { api: http::router(services.clone(), verifier), services, clock, stores, _dir: None }
     }
 
     /// Applies the default rate limits.
     pub fn with_rate_limit(self) -> Self {
-        Self { api: http::router(self.services.clone(), http::TokenVerifier::of_token("secret")), ..self }
+        Self { api: http::router(self.services.clone(), http::TokenVerifier::from_token("secret")), ..self }
     }
 
     /// Replaces the services.
     pub fn with_services(self, services: Services) -> Self {
-        let verifier = http::TokenVerifier::of_token("secret").at_most(0);
+        let verifier = http::TokenVerifier::from_token("secret").with_rate_limit(0);
         Self { api: http::router(services.clone(), verifier), services, ..self }
     }
 
@@ -153,7 +153,7 @@ impl Server {
             files.iter().map(|(path, text)| json!({ "path": path, "text": text })).collect();
         let report = json!({ "job_id": claimed.job(), "lease": claimed.lease(), "commit": commit, "files": files,
                              "changed": changed });
-        self.ok(Method::POST, path::DISCOVERED, report).await
+        self.ok(Method::POST, path::DISCOVERY_REPORT, report).await
     }
 
     pub async fn finish(&self, claimed: &ClaimedJob, success: bool) {

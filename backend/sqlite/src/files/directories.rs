@@ -9,7 +9,7 @@ use std::{
 use tidemill_services::error::{Error, Result};
 
 /// Creates a directory with mode 0700, and its missing parents.
-pub fn make_directory(path: &Path) -> Result<()> {
+pub fn create_directory(path: &Path) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -18,12 +18,12 @@ pub fn make_directory(path: &Path) -> Result<()> {
 }
 
 /// Creates the missing directories between `root` and `path`, durably.
-pub fn make_directories(root: &Path, path: &Path) -> io::Result<()> {
+pub fn create_directories(root: &Path, path: &Path) -> io::Result<()> {
     if path == root || path.is_dir() {
         return Ok(());
     }
     let parent = path.parent().unwrap_or(root);
-    make_directories(root, parent)?;
+    create_directories(root, parent)?;
     match DirBuilder::new().mode(0o700).create(path) {
         // Another thread or process that created it may not have synced it yet.
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),

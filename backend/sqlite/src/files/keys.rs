@@ -60,7 +60,7 @@ fn read(path: &Path) -> Result<Option<Keys>> {
     }
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(|error| Error::io(operation(), error))?;
-    let keys = Keys::read(&text);
+    let keys = Keys::parse(&text);
     keys.map(Some)
         .map_err(|error| Error::storage(operation(), format!("{error}; restore the file from a backup")))
 }
@@ -76,7 +76,7 @@ fn create(path: &Path) -> Result<()> {
         .mode(0o600)
         .open(&temporary)
         .and_then(|mut file| {
-            file.write_all(Keys::from(key).text().as_bytes())?;
+            file.write_all(Keys::from(key).to_text().as_bytes())?;
             file.sync_all()
         })
         .and_then(|()| match fs::hard_link(&temporary, path) {

@@ -8,7 +8,7 @@
 //!
 //! Skipped bytes are acknowledged like appended ones, so they are synced first unless this process has done so.
 
-use super::directories::{make_directories, make_directory, sync_directory};
+use super::directories::{create_directories, create_directory, sync_directory};
 use crate::blocking::blocking;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -57,7 +57,7 @@ struct OpenLog {
 impl FileLogs {
     /// Opens the logs in `root`, which is created if it does not exist.
     pub fn open(root: &Path) -> Result<Self> {
-        make_directory(root)?;
+        create_directory(root)?;
         Ok(Self { root: root.into(), open: Mutex::default() })
     }
 
@@ -92,7 +92,7 @@ fn path(root: &Path, (job, attempt): AttemptKey) -> PathBuf {
 fn open(root: &Path, attempt: AttemptKey) -> io::Result<OpenLog> {
     let path = path(root, attempt);
     let directory = path.parent().unwrap_or(root);
-    make_directories(root, directory)?;
+    create_directories(root, directory)?;
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
     if file.metadata()?.len() == 0 {

@@ -3,7 +3,7 @@
 //! An object is one file: its bytes, then a trailer with their number and hash. So a single rename publishes it
 //! atomically, and `info` reads only the trailer.
 
-use super::directories::{make_directories, make_directory, sync_directory};
+use super::directories::{create_directories, create_directory, sync_directory};
 use crate::blocking::blocking;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -52,7 +52,7 @@ impl FileObjects {
     pub fn open(root: &Path) -> Result<Self> {
         // A key cannot have this name.
         let unfinished = root.join(".unfinished");
-        make_directory(&unfinished)?;
+        create_directory(&unfinished)?;
         remove_stale_files(&unfinished)
             .map_err(|error| Error::io(format!("cleaning {}", unfinished.display()), error))?;
         Ok(Self { root: root.into(), unfinished })
@@ -182,11 +182,11 @@ impl Objects for FileObjects {
             .await
     }
 
-    async fn put_place(&self, _: &str, _: Option<&ContentChecksum>) -> Result<UploadTarget> {
+    async fn upload_target(&self, _: &str, _: Option<&ContentChecksum>) -> Result<UploadTarget> {
         Ok(UploadTarget::Api)
     }
 
-    async fn get_address(&self, _: &str) -> Result<Option<String>> {
+    async fn download_url(&self, _: &str) -> Result<Option<String>> {
         Ok(None)
     }
 }
@@ -242,7 +242,7 @@ fn store(
     let hash = hash.finalize();
     let sha256 = HEXLOWER.encode(&hash);
     if let Some(expected) = expected_sha256.filter(|expected| *expected != sha256) {
-        return Ok(Err(Error::other_bytes(&sha256, expected)));
+        return Ok(Err(Error::checksum_mismatch(&sha256, expected)));
     }
     let mut trailer = Vec::with_capacity(TRAILER_LEN);
     trailer.extend_from_slice(MAGIC);
@@ -252,7 +252,7 @@ fn store(
     file.sync_all()?;
     let directory = path.parent().unwrap_or(root);
     for attempt in 1.. {
-        make_directories(root, directory)?;
+        create_directories(root, directory)?;
         match fs::rename(&unfinished.0, path).and_then(|()| sync_directory(directory)) {
             Err(error) if error.kind() == ErrorKind::NotFound && attempt < MAX_ATTEMPTS => {}
             renamed => {

@@ -224,12 +224,12 @@ impl<T: Objects> Objects for DiskGuarded<T> {
         self.store.delete(key).await
     }
 
-    async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
-        self.store.put_place(key, sum).await
+    async fn upload_target(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
+        self.store.upload_target(key, sum).await
     }
 
-    async fn get_address(&self, key: &str) -> Result<Option<String>> {
-        self.store.get_address(key).await
+    async fn download_url(&self, key: &str) -> Result<Option<String>> {
+        self.store.download_url(key).await
     }
 }
 

@@ -1,12 +1,12 @@
 //! The SQLite file, with one writer thread and a few read connections. Several processes can share it.
 
 use super::{
-    failure::{Failure, failed, migration_failed},
+    failure::{Failure, error_of, migration_error},
     integrity,
     transaction_counter::TransactionCounter,
     writer::{self, ErasedTask, Task, TaskOutcome, WriterThread},
 };
-use crate::files::directories::make_directory;
+use crate::files::directories::create_directory;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, config::DbConfig};
 use rusqlite_migration::{M, Migrations};
 use std::{
@@ -66,22 +66,22 @@ impl Database {
     /// Opens the file as [`Self::open`] does, and calls `on_full` whenever a write fails because the disk is full.
     pub fn open_with(path: &Path, on_full: impl Fn() + Send + 'static) -> Result<Self> {
         if let Some(directory) = path.parent() {
-            make_directory(directory)?;
+            create_directory(directory)?;
         }
         // One process at a time; otherwise two could create the tables.
         let lock = lock(path)?;
-        integrity::must_be_whole(path)?;
+        integrity::check_exists(path)?;
         // Read before the database, so that it includes everything that another process acknowledges in between.
-        let known = TransactionCounter::known(path);
+        let known = TransactionCounter::read(path);
         create(path)?;
         let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let opening = format!("opening the database {}", path.display());
-        let failed = |error: rusqlite::Error| Failure::new(&error).error(&opening);
+        let failed = |error: rusqlite::Error| Failure::new(&error).to_error(&opening);
         // If transactions are lost, the remaining write-ahead log must stay unchanged.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         tune(&conn).map_err(failed)?;
-        integrity::must_have_all(path, known, commits(&conn).map_err(failed)?)?;
-        MIGRATIONS.to_latest(&mut conn).map_err(|error| migration_failed(path, error))?;
+        integrity::check_transaction_count(path, known, commits(&conn).map_err(failed)?)?;
+        MIGRATIONS.to_latest(&mut conn).map_err(|error| migration_error(path, error))?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
         let acknowledged = TransactionCounter::open(path)?;
         drop(lock);
@@ -140,10 +140,10 @@ impl Database {
         } else {
             // Not SQLITE_OPEN_READ_ONLY: a reader may have to recover the WAL after a crash.
             let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            conn.pragma_update(None, "query_only", true).map_err(failed(operation))?;
+            conn.pragma_update(None, "query_only", true).map_err(error_of(operation))?;
             conn
         };
-        let outcome = work(&conn).map_err(failed(operation));
+        let outcome = work(&conn).map_err(error_of(operation));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         if readers.len() < MAX_IDLE_READERS {
             readers.push(conn);
@@ -198,7 +198,9 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)
         .and_then(|conn| conn.busy_handler(Some(wait_for_lock)).map(|()| conn))
-        .map_err(|error| Failure::new(&error).error(&format!("opening the database {}", path.display())))?;
+        .map_err(|error| {
+            Failure::new(&error).to_error(&format!("opening the database {}", path.display()))
+        })?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
 }
@@ -232,7 +234,7 @@ mod tests {
 
     fn insert(conn: &Connection, key: &str, bytes: usize) -> rusqlite::Result<TaskOutcome<()>> {
         conn.execute("INSERT INTO idempotency_keys VALUES (?1, x'', ?2)", params![key, "x".repeat(bytes)])?;
-        Ok(TaskOutcome::Keep(()))
+        Ok(TaskOutcome::Commit(()))
     }
 
     fn keys(database: &Database) -> Vec<String> {
@@ -251,7 +253,7 @@ mod tests {
         let limit = database.write("testing", |conn| {
             let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0))?;
             conn.query_row(&format!("PRAGMA max_page_count = {}", pages + 20), [], |row| row.get::<_, i64>(0))
-                .map(TaskOutcome::Keep)
+                .map(TaskOutcome::Commit)
         });
         limit.await.unwrap();
         let full = database.write("writing a large value", |conn| insert(conn, "large", 1 << 20)).await;
@@ -267,7 +269,7 @@ mod tests {
         // Queued before any of them is awaited, so that they share a transaction.
         let committed = database.write("testing", |conn| insert(conn, "a", 1));
         let rolled_back =
-            database.write("testing", |conn| insert(conn, "b", 1).map(|_| TaskOutcome::Undo(7)));
+            database.write("testing", |conn| insert(conn, "b", 1).map(|_| TaskOutcome::Rollback(7)));
         let failed = database.write("testing", |conn| {
             insert(conn, "c", 1)?;
             insert(conn, "a", 1)

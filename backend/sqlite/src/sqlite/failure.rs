@@ -35,7 +35,7 @@ impl Failure {
     }
 
     /// SQLite rolled a transaction back without an error.
-    pub fn taken_back() -> Self {
+    pub fn rolled_back() -> Self {
         Self { full: false, message: "the transaction was rolled back".to_owned() }
     }
 
@@ -45,7 +45,7 @@ impl Failure {
     }
 
     /// Converts the failure to the error of `operation`.
-    pub fn error(&self, operation: &str) -> Error {
+    pub fn to_error(&self, operation: &str) -> Error {
         if self.full {
             Error::DiskFull(operation.to_owned())
         } else {
@@ -55,12 +55,12 @@ impl Failure {
 }
 
 /// Returns a function that converts an error of SQLite to the error of `operation`.
-pub fn failed(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
-    move |error| Failure::new(&error).error(operation)
+pub fn error_of(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |error| Failure::new(&error).to_error(operation)
 }
 
 /// Converts an error of migrating the file at `path` to the current schema.
-pub fn migration_failed(path: &Path, error: rusqlite_migration::Error) -> Error {
+pub fn migration_error(path: &Path, error: rusqlite_migration::Error) -> Error {
     let operation = format!("opening the database {}", path.display());
     match error {
         rusqlite_migration::Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
@@ -69,7 +69,7 @@ pub fn migration_failed(path: &Path, error: rusqlite_migration::Error) -> Error 
                 "it was written by a newer tidemill; run that version, or use another data directory",
             )
         }
-        rusqlite_migration::Error::RusqliteError { err, .. } => Failure::new(&err).error(&operation),
+        rusqlite_migration::Error::RusqliteError { err, .. } => Failure::new(&err).to_error(&operation),
         other => Error::storage(operation, other),
     }
 }

@@ -1,7 +1,7 @@
 //! Detects a lost or incomplete database at startup. A missing database is never silently replaced by an empty one.
 
 use super::transaction_counter::TransactionCounter;
-use crate::files::directories::make_directory;
+use crate::files::directories::create_directory;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ const RESTORE_HINT: &str = "Restore a backup of the whole data directory (docs/o
                       database: `tidemill server --new-database` moves the remaining files to another directory";
 
 /// Returns an error if the database is missing or empty although other files show that it existed.
-pub fn must_be_whole(path: &Path) -> Result<()> {
+pub fn check_exists(path: &Path) -> Result<()> {
     if length(path) > 0 {
         return Ok(());
     }
@@ -27,7 +27,7 @@ pub fn must_be_whole(path: &Path) -> Result<()> {
 }
 
 /// Returns an error if the database has fewer transactions than were acknowledged.
-pub fn must_have_all(path: &Path, acknowledged: Option<u64>, stored: Option<u64>) -> Result<()> {
+pub fn check_transaction_count(path: &Path, acknowledged: Option<u64>, stored: Option<u64>) -> Result<()> {
     let (Some(acknowledged), stored) = (acknowledged, stored.unwrap_or_default()) else { return Ok(()) };
     if stored >= acknowledged {
         return Ok(());
@@ -65,7 +65,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// Moves the database at `path`, or its remaining files, with its logs and artifacts into a new directory, so that the
 /// server starts with an empty database. Returns the directory; `None` if there was nothing to move.
-pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
+pub fn move_database_away(path: &Path) -> Result<Option<PathBuf>> {
     let Some(directory) = path.parent() else { return Ok(None) };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let aside = directory.join(format!("replaced-{now}"));
@@ -87,7 +87,7 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
         let failed =
             |error: io::Error| Error::io(format!("moving {} to {}", part.display(), aside.display()), error);
         if !moved {
-            make_directory(&aside)?;
+            create_directory(&aside)?;
         }
         moved = true;
         fs::rename(&part, aside.join(name)).map_err(failed)?;
@@ -98,7 +98,7 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::set_aside;
+    use super::move_database_away;
     use crate::sqlite::{Database, TaskOutcome};
     use rusqlite::params;
     use std::{
@@ -111,7 +111,7 @@ mod tests {
         let key = key.to_owned();
         let written = database.write("testing", move |conn| {
             conn.execute("INSERT INTO idempotency_keys VALUES (?1, x'', '')", params![key])?;
-            Ok(TaskOutcome::Keep(()))
+            Ok(TaskOutcome::Commit(()))
         });
         written.await.unwrap();
     }
@@ -178,7 +178,7 @@ mod tests {
         fs::remove_file(path.with_file_name("tidemill.acknowledged")).unwrap();
         fs::create_dir_all(path.with_file_name("logs").join("0")).unwrap();
         assert!(open_error(&path).contains("logs"));
-        let aside = set_aside(&path).unwrap().unwrap();
+        let aside = move_database_away(&path).unwrap().unwrap();
         assert!(aside.join("logs/0").exists());
         assert_eq!(count(&path), 0);
     }

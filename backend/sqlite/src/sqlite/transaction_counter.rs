@@ -26,7 +26,7 @@ impl TransactionCounter {
     }
 
     /// Reads the number; `None` if there is none.
-    pub fn known(path: &Path) -> Option<u64> {
+    pub fn read(path: &Path) -> Option<u64> {
         let text = fs::read_to_string(Self::path(path)).ok()?;
         text.trim_ascii().parse().ok()
     }
@@ -45,7 +45,7 @@ impl TransactionCounter {
     }
 
     /// Writes that transaction `number` is durable.
-    pub fn note(&self, number: u64) {
+    pub fn store(&self, number: u64) {
         let text = format!("{number:0NUMBER_WIDTH$}\n");
         // The number only serves to detect a loss; a full disk must not fail the transaction.
         if let Err(error) = self.0.write_all_at(text.as_bytes(), 0) {

@@ -17,9 +17,9 @@ const MAX_TASKS: usize = 512;
 #[derive(Debug)]
 pub enum TaskOutcome<T> {
     /// Commit the writes.
-    Keep(T),
+    Commit(T),
     /// Roll the writes back. Other tasks of the transaction are not affected.
-    Undo(T),
+    Rollback(T),
 }
 
 /// Work to do in a transaction, with the channel for its outcome.
@@ -37,7 +37,7 @@ pub trait ErasedTask: Send {
     /// Does the writes.
     fn run(self: Box<Self>, conn: &Connection) -> CompletedTask;
     /// Replies that no transaction could be started.
-    fn refuse(self: Box<Self>, failure: &Failure);
+    fn reject(self: Box<Self>, failure: &Failure);
 }
 
 /// Replies to a completed task: with its own outcome, or with the failure of the transaction.
@@ -58,8 +58,8 @@ where
     fn run(self: Box<Self>, conn: &Connection) -> CompletedTask {
         let Self { operation, work, reply } = *self;
         let (keep, outcome) = match work(conn) {
-            Ok(TaskOutcome::Keep(value)) => (true, Ok(value)),
-            Ok(TaskOutcome::Undo(value)) => (false, Ok(value)),
+            Ok(TaskOutcome::Commit(value)) => (true, Ok(value)),
+            Ok(TaskOutcome::Rollback(value)) => (false, Ok(value)),
             Err(error) => (false, Err(Failure::new(&error))),
         };
         let failure = outcome.as_ref().err().cloned();
@@ -67,8 +67,8 @@ where
             // The outcome of a task, even a conflict, may depend on writes of other tasks in the transaction. If
             // that fails, the outcome is void.
             let outcome = match transaction_failure {
-                Some(failure) => Err(failure.error(operation)),
-                None => outcome.map_err(|failure| failure.error(operation)),
+                Some(failure) => Err(failure.to_error(operation)),
+                None => outcome.map_err(|failure| failure.to_error(operation)),
             };
             // The caller may have gone; the writes stay.
             drop(reply.send(outcome));
@@ -76,8 +76,8 @@ where
         CompletedTask { keep, failure, reply: Box::new(send_reply) }
     }
 
-    fn refuse(self: Box<Self>, failure: &Failure) {
-        drop(self.reply.send(Err(failure.error(self.operation))));
+    fn reject(self: Box<Self>, failure: &Failure) {
+        drop(self.reply.send(Err(failure.to_error(self.operation))));
     }
 }
 
@@ -113,7 +113,7 @@ fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn ErasedTask>>, writer
         if failure.is_full() {
             free_space(conn, writer);
         }
-        tasks.for_each(|task| task.refuse(&failure));
+        tasks.for_each(|task| task.reject(&failure));
         return;
     }
     let changes = conn.total_changes();
@@ -131,7 +131,7 @@ fn transact(conn: &Connection, tasks: &mut IntoIter<Box<dyn ErasedTask>>, writer
     let failure = match outcome {
         Ok(number) => {
             if let Some(number) = number {
-                writer.acknowledged.note(number);
+                writer.acknowledged.store(number);
             }
             None
         }
@@ -171,7 +171,7 @@ fn run_tasks(
 ) -> Result<(), Failure> {
     for task in tasks {
         if let Err(failure) = statement(conn, "SAVEPOINT task") {
-            task.refuse(&failure);
+            task.reject(&failure);
             return Err(failure);
         }
         let mut task = task.run(conn);
@@ -179,7 +179,7 @@ fn run_tasks(
         completed.push(task);
         if conn.is_autocommit() {
             // After some errors (disk full, I/O) SQLite rolls back the whole transaction by itself.
-            return Err(failure.unwrap_or_else(Failure::taken_back));
+            return Err(failure.unwrap_or_else(Failure::rolled_back));
         }
         if !keep {
             statement(conn, "ROLLBACK TO task")?;

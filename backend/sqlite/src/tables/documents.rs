@@ -75,7 +75,7 @@ impl Documents for SqliteDocuments {
                     )?
                     .execute(params![key.kind, key.name, value, due_at, expires_at, to_i64(version)])?,
             };
-            Ok(TaskOutcome::Keep(changed == 1))
+            Ok(TaskOutcome::Commit(changed == 1))
         };
         self.database.write(WRITE_OPERATION, work).await
     }
@@ -88,7 +88,7 @@ impl Documents for SqliteDocuments {
                     "DELETE FROM documents WHERE kind = ?1 AND name = ?2 AND (?3 IS NULL OR version = ?3)",
                 )?
                 .execute(params![key.kind, key.name, if_version.map(to_i64)])?;
-            Ok(TaskOutcome::Keep(changed == 1))
+            Ok(TaskOutcome::Commit(changed == 1))
         };
         self.database.write(WRITE_OPERATION, work).await
     }

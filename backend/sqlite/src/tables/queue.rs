@@ -4,7 +4,7 @@ use crate::sqlite::{Database, TaskOutcome};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{fmt, sync::Arc, time::Duration};
-use tidemill_core::pipeline::labels::{Labels, fits, parse, queue_name};
+use tidemill_core::pipeline::labels::{Labels, matches, parse, queue_name};
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::Result;
 use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, QueuedJob};
@@ -74,7 +74,7 @@ impl QueueState {
                  WHERE execution = ?1 AND ix = ?2 AND receipt = ?3",
             )?
             .execute(params![key.execution.0, key.ix, receipt, now.0])?;
-            Ok(TaskOutcome::Keep(()))
+            Ok(TaskOutcome::Commit(()))
         })
     }
 
@@ -95,7 +95,7 @@ impl QueueState {
         let queue = Arc::clone(self);
         let delivery = self.database.write(QUEUE_OPERATION, move |conn| {
             let Some(seq) = first_visible(conn, execution, &labels, now)? else {
-                return Ok(TaskOutcome::Keep(None));
+                return Ok(TaskOutcome::Commit(None));
             };
             let receipt = Uuid::now_v7();
             let node = conn
@@ -106,7 +106,7 @@ impl QueueState {
                     Ok(NodeKey { execution: ExecutionId(row.get(0)?), ix: row.get(1)? })
                 })?;
             let message = Some(Message { node, receipt: receipt.to_string() });
-            Ok(TaskOutcome::Keep(Some(PendingReceive { message, queue })))
+            Ok(TaskOutcome::Commit(Some(PendingReceive { message, queue })))
         });
         Ok(delivery.await?.and_then(PendingReceive::accept))
     }
@@ -147,7 +147,7 @@ fn matching_label_sets(conn: &Connection, labels: &Labels) -> rusqlite::Result<S
     let mut matching = Vec::new();
     for name in names {
         let name = name?;
-        if parse(&name).is_ok_and(|demands| fits(&demands, labels)) {
+        if parse(&name).is_ok_and(|demands| matches(&demands, labels)) {
             matching.push(name);
         }
     }
@@ -173,7 +173,7 @@ impl JobQueue for SqliteQueue {
                 let visible_at = now.plus_ms(i64::try_from(delay_ms).unwrap_or(i64::MAX));
                 insert.execute(params![node.execution.0, node.ix, visible_at.0, queue_name(&labels)])?;
             }
-            Ok(TaskOutcome::Keep(()))
+            Ok(TaskOutcome::Commit(()))
         });
         written.await?;
         self.0.notify_receivers();
@@ -213,7 +213,7 @@ impl JobQueue for SqliteQueue {
         let written = self.0.database.write(QUEUE_OPERATION, move |conn| {
             conn.prepare_cached("DELETE FROM queue WHERE execution = ?1 AND ix = ?2 AND receipt = ?3")?
                 .execute(params![key.execution.0, key.ix, receipt])?;
-            Ok(TaskOutcome::Keep(()))
+            Ok(TaskOutcome::Commit(()))
         });
         written.await
     }

@@ -1,6 +1,6 @@
 //! Queries of the records.
 
-use super::rows::{json, node_ix, node_key, node_seq, packed, seq_of};
+use super::rows::{find_seq, node_ix, node_key, node_seq, parse_json, unpack_column};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::{
@@ -25,9 +25,9 @@ const MAX_NODE_INDEX: u32 = u32::MAX;
 
 fn execution_row(row: &Row<'_>) -> SqlResult<ExecutionRecord> {
     Ok(ExecutionRecord {
-        spec: packed(row, 0)?,
+        spec: unpack_column(row, 0)?,
         run_number: row.get::<_, i64>(1)?.unsigned_abs(),
-        state: json(row, 2)?,
+        state: parse_json(row, 2)?,
         version: row.get::<_, i64>(3)?.unsigned_abs(),
     })
 }
@@ -42,7 +42,7 @@ pub fn execution(conn: &Connection, id: ExecutionId) -> SqlResult<Option<Executi
 /// Reads the state of an execution and its version.
 pub fn execution_state(conn: &Connection, id: ExecutionId) -> SqlResult<Option<(ExecutionState, u64)>> {
     conn.prepare_cached("SELECT state, version FROM executions WHERE id = ?1")?
-        .query_row([id.0], |row| Ok((json(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))
+        .query_row([id.0], |row| Ok((parse_json(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))
         .optional()
 }
 
@@ -62,7 +62,7 @@ pub fn executions(
     limit: usize,
 ) -> SqlResult<(Vec<ExecutionRecord>, bool)> {
     let repo = filter.repo.as_deref().map(repository_key);
-    let status = filter.status.map(ExecutionStatus::word);
+    let status = filter.status.map(ExecutionStatus::as_str);
     let number = filter.run_number.map(|number| i64::try_from(number).unwrap_or(-1));
     let before = before.map(|id| id.0);
     let max_rows = sql_limit(limit.saturating_add(1));
@@ -135,11 +135,11 @@ pub fn live(conn: &Connection, after: Option<ExecutionId>, limit: usize) -> SqlR
 fn node_row(execution: ExecutionId) -> impl FnMut(&Row<'_>) -> SqlResult<Node> {
     move |row| {
         let key = NodeKey { execution, ix: node_ix(row.get(0)?) };
-        let state: NodeState = json(row, 2)?;
+        let state: NodeState = parse_json(row, 2)?;
         let job = state.status().map(|_| JobId::of(execution, key.ix));
         Ok(Node {
             key,
-            spec: NodeSpec { job, ..json(row, 1)? },
+            spec: NodeSpec { job, ..parse_json(row, 1)? },
             state,
             version: row.get::<_, i64>(3)?.unsigned_abs(),
             waits_for: row.get(4)?,
@@ -152,7 +152,7 @@ fn node_row(execution: ExecutionId) -> impl FnMut(&Row<'_>) -> SqlResult<Node> {
 
 /// Reads nodes by index.
 pub fn nodes(conn: &Connection, execution: ExecutionId, ixs: &[u32]) -> SqlResult<Vec<Node>> {
-    let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
+    let Some(seq) = find_seq(conn, execution)? else { return Ok(Vec::new()) };
     let mut query = conn.prepare_cached(&format!("{SELECT_NODE} WHERE n.node = ?1"))?;
     let mut nodes = Vec::with_capacity(ixs.len());
     for ix in ixs {
@@ -163,7 +163,7 @@ pub fn nodes(conn: &Connection, execution: ExecutionId, ixs: &[u32]) -> SqlResul
 
 /// Reads all nodes of an execution.
 pub fn all_nodes(conn: &Connection, execution: ExecutionId) -> SqlResult<Vec<Node>> {
-    let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
+    let Some(seq) = find_seq(conn, execution)? else { return Ok(Vec::new()) };
     conn.prepare_cached(&format!("{SELECT_NODE} WHERE n.node BETWEEN ?1 AND ?2 ORDER BY n.node"))?
         .query_map([node_key(seq, 0), node_key(seq, MAX_NODE_INDEX)], node_row(execution))?
         .collect()
@@ -184,7 +184,7 @@ pub fn job(conn: &Connection, id: JobId) -> SqlResult<Option<Node>> {
 }
 
 /// Reads an execution with its nodes.
-pub fn whole(conn: &Connection, id: ExecutionId) -> SqlResult<Option<ExecutionSnapshot>> {
+pub fn snapshot(conn: &Connection, id: ExecutionId) -> SqlResult<Option<ExecutionSnapshot>> {
     // One transaction, so that the result is consistent.
     let transaction = conn.unchecked_transaction()?;
     let Some(revision) = revision(&transaction, id)? else { return Ok(None) };
@@ -195,7 +195,7 @@ pub fn whole(conn: &Connection, id: ExecutionId) -> SqlResult<Option<ExecutionSn
 
 /// Reads the indices of the first pending or queued jobs from `from` on.
 pub fn upcoming(conn: &Connection, execution: ExecutionId, from: u32, limit: usize) -> SqlResult<Vec<u32>> {
-    let Some(seq) = seq_of(conn, execution)? else { return Ok(Vec::new()) };
+    let Some(seq) = find_seq(conn, execution)? else { return Ok(Vec::new()) };
     conn.prepare_cached(
         "SELECT node FROM nodes INDEXED BY nodes_upcoming
          WHERE status IN ('PENDING', 'QUEUED') AND node BETWEEN ?1 AND ?2 ORDER BY node LIMIT ?3",
@@ -209,12 +209,12 @@ pub fn upcoming(conn: &Connection, execution: ExecutionId, from: u32, limit: usi
 /// Reads the record of an idempotency key.
 pub fn key(conn: &Connection, key: &str) -> SqlResult<Option<KeyRecord>> {
     conn.prepare_cached("SELECT record FROM idempotency_keys WHERE key = ?1")?
-        .query_row([key], |row| json(row, 0))
+        .query_row([key], |row| parse_json(row, 0))
         .optional()
 }
 
 /// Reads the nodes that are due, ordered by due time.
-pub fn late(conn: &Connection, now: Timestamp, limit: usize) -> SqlResult<Vec<DueNode>> {
+pub fn due_nodes(conn: &Connection, now: Timestamp, limit: usize) -> SqlResult<Vec<DueNode>> {
     let mut query = conn.prepare_cached(
         "SELECT node, due_at FROM nodes INDEXED BY nodes_due
          WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, node LIMIT ?2",
@@ -240,21 +240,21 @@ pub fn late(conn: &Connection, now: Timestamp, limit: usize) -> SqlResult<Vec<Du
 /// Reads an artifact.
 pub fn artifact(conn: &Connection, id: ArtifactId) -> SqlResult<Option<ArtifactRecord>> {
     conn.prepare_cached("SELECT record FROM artifacts WHERE id = ?1")?
-        .query_row([id.0], |row| json(row, 0))
+        .query_row([id.0], |row| parse_json(row, 0))
         .optional()
 }
 
 /// Reads the artifacts of an execution.
 pub fn artifacts(conn: &Connection, execution: ExecutionId) -> SqlResult<Vec<ArtifactRecord>> {
     conn.prepare_cached("SELECT record FROM artifacts WHERE execution = ?1 ORDER BY ix, id")?
-        .query_map([execution.0], |row| json(row, 0))?
+        .query_map([execution.0], |row| parse_json(row, 0))?
         .collect()
 }
 
 /// Reads the artifacts of a job.
-pub fn artifacts_of(conn: &Connection, job: JobId) -> SqlResult<Vec<ArtifactRecord>> {
+pub fn artifacts_of_job(conn: &Connection, job: JobId) -> SqlResult<Vec<ArtifactRecord>> {
     conn.prepare_cached("SELECT record FROM artifacts WHERE job = ?1 ORDER BY id")?
-        .query_map([job.0], |row| json(row, 0))?
+        .query_map([job.0], |row| parse_json(row, 0))?
         .collect()
 }
 
@@ -264,7 +264,7 @@ pub fn expired_artifacts(conn: &Connection, now: Timestamp, limit: usize) -> Sql
         "SELECT record FROM artifacts INDEXED BY artifacts_expiry
          WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at, seq LIMIT ?2",
     )?
-    .query_map(params![now.0, sql_limit(limit)], |row| json(row, 0))?
+    .query_map(params![now.0, sql_limit(limit)], |row| parse_json(row, 0))?
     .collect()
 }
 
@@ -276,7 +276,7 @@ pub fn dead_letters(
 ) -> SqlResult<(Vec<DeadLetter>, bool)> {
     // A dead letter of a deleted execution sorts before all others of the same time.
     let position = |letter: DeadLetter| {
-        let seq = seq_of(conn, letter.execution)?.unwrap_or(0);
+        let seq = find_seq(conn, letter.execution)?.unwrap_or(0);
         SqlResult::Ok((letter.at.0, node_key(seq, letter.ix)))
     };
     let (at, node) = before.map_or(Ok((i64::MAX, i64::MAX)), position)?;

@@ -1,6 +1,6 @@
 //! Batches of writes as SQL, in the writer's transaction.
 
-use super::rows::{ArriveRow, ExecutionRow, NewExecution, NewNodeRow, RowWrite, node_key, seq_of};
+use super::rows::{ArrivalRow, ExecutionRow, NewExecution, NewNodeRow, RowWrite, find_seq, node_key};
 use crate::sqlite::TaskOutcome;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
@@ -15,23 +15,23 @@ pub fn apply(conn: &Connection, writes: &[RowWrite]) -> rusqlite::Result<TaskOut
     let mut done = CommitResult::default();
     for write in writes {
         if !apply_one(conn, write, &mut touched, &mut done)? {
-            return Ok(TaskOutcome::Undo(Commit::Conflict));
+            return Ok(TaskOutcome::Rollback(Commit::Conflict));
         }
     }
     let mut bump = conn.prepare_cached("UPDATE executions SET revision = revision + 1 WHERE seq = ?1")?;
     for (_, seq) in touched {
         bump.execute([seq])?;
     }
-    Ok(TaskOutcome::Keep(Commit::Done(done)))
+    Ok(TaskOutcome::Commit(Commit::Done(done)))
 }
 
 /// Moves the due time of a node. Returns false if its due time is no longer `late.due_at`.
 pub fn postpone(conn: &Connection, late: DueNode, until: Timestamp) -> rusqlite::Result<TaskOutcome<bool>> {
-    let Some(seq) = seq_of(conn, late.key.execution)? else { return Ok(TaskOutcome::Keep(false)) };
+    let Some(seq) = find_seq(conn, late.key.execution)? else { return Ok(TaskOutcome::Commit(false)) };
     let moved = conn
         .prepare_cached("UPDATE nodes SET due_at = ?3 WHERE node = ?1 AND due_at = ?2")?
         .execute(params![node_key(seq, late.key.ix), late.due_at.0, until.0])?;
-    Ok(TaskOutcome::Keep(moved > 0))
+    Ok(TaskOutcome::Commit(moved > 0))
 }
 
 /// Applies a write if its condition holds, and returns whether it does.
@@ -158,10 +158,10 @@ fn put_execution(
 /// Applies an arrival. A missing node is an error: the caller named a wrong one.
 fn arrive(
     conn: &Connection,
-    row: &ArriveRow,
+    row: &ArrivalRow,
     touched: &mut ChangedExecutions,
 ) -> rusqlite::Result<ArrivalOutcome> {
-    let ArriveRow { key, ok, from, now, continuation } = row;
+    let ArrivalRow { key, succeeded: ok, dependency: from, now, continuation } = row;
     let key = *key;
     let node = touch_node(conn, key, touched)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     if let Some(next) = continuation {
@@ -207,7 +207,7 @@ fn arrive(
 
 /// Inserts an execution with its nodes, and returns its `seq` and run number; `None` if the id already exists.
 fn create(conn: &Connection, new: &NewExecution) -> rusqlite::Result<Option<(i64, u64)>> {
-    if seq_of(conn, new.id)?.is_some() {
+    if find_seq(conn, new.id)?.is_some() {
         return Ok(None);
     }
     let run_number: i64 = conn
@@ -275,7 +275,7 @@ fn touch(
     if let Some((_, seq)) = touched.iter().find(|(known, _)| *known == id) {
         return Ok(Some(*seq));
     }
-    let seq = seq_of(conn, id)?;
+    let seq = find_seq(conn, id)?;
     touched.extend(seq.map(|seq| (id, seq)));
     Ok(seq)
 }

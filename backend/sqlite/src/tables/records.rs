@@ -47,7 +47,7 @@ impl SqliteRecords {
 
     /// Rejects new executions while `reserve` has too little space.
     #[must_use]
-    pub(crate) fn within(self, reserve: Arc<DiskReserve>) -> Self {
+    pub(crate) fn with_reserve(self, reserve: Arc<DiskReserve>) -> Self {
         Self { reserve: Some(reserve), ..self }
     }
 
@@ -102,12 +102,12 @@ impl Records for SqliteRecords {
         self.read(|conn| reads::revision(conn, id))
     }
 
-    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
+    async fn snapshot(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
         let revision = self.revision(id).await?;
         if revision.is_none() || revision == known {
             return Ok(revision.map(|revision| ExecutionSnapshot { revision, content: None }));
         }
-        self.read_blocking(move |conn| reads::whole(conn, id)).await
+        self.read_blocking(move |conn| reads::snapshot(conn, id)).await
     }
 
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
@@ -124,7 +124,7 @@ impl Records for SqliteRecords {
         self.read_blocking(move |conn| reads::executions(conn, &filter, before, limit)).await
     }
 
-    async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
+    async fn live_executions(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
         self.read(|conn| reads::live(conn, after, limit))
     }
 
@@ -152,8 +152,8 @@ impl Records for SqliteRecords {
         self.read(|conn| reads::key(conn, key))
     }
 
-    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
-        self.read(|conn| reads::late(conn, now, limit))
+    async fn due_nodes(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
+        self.read(|conn| reads::due_nodes(conn, now, limit))
     }
 
     async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool> {
@@ -171,7 +171,7 @@ impl Records for SqliteRecords {
     }
 
     async fn artifacts_of(&self, job: JobId) -> Result<Vec<ArtifactRecord>> {
-        self.read(|conn| reads::artifacts_of(conn, job))
+        self.read(|conn| reads::artifacts_of_job(conn, job))
     }
 
     async fn expired_artifacts(&self, now: Timestamp, limit: usize) -> Result<Vec<ArtifactRecord>> {
@@ -186,7 +186,7 @@ impl Records for SqliteRecords {
         self.read(|conn| reads::dead_letters(conn, before, limit))
     }
 
-    async fn changed(&self, last_seen: u64) -> u64 {
+    async fn wait_for_change(&self, last_seen: u64) -> u64 {
         let mut commits = self.commits.subscribe();
         let count = *commits.borrow_and_update();
         if count == last_seen {

@@ -30,21 +30,21 @@ pub const fn node_seq(key: i64) -> i64 {
 }
 
 /// Reads the `seq` of an execution.
-pub fn seq_of(conn: &Connection, id: ExecutionId) -> rusqlite::Result<Option<i64>> {
+pub fn find_seq(conn: &Connection, id: ExecutionId) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT seq FROM executions WHERE id = ?1")?
         .query_row([id.0], |row| row.get(0))
         .optional()
 }
 
 /// Parses the JSON in a column.
-pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub fn parse_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     serde_json::from_str(text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
 /// Unpacks the value in a column.
-pub fn packed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub fn unpack_column<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     unpack(row.get_ref(column)?.as_blob()?)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(error)))
 }
@@ -60,7 +60,7 @@ pub enum RowWrite {
     PutExecution { id: ExecutionId, if_version: u64, row: ExecutionRow },
     PutNode { key: NodeKey, if_version: u64, row: NodeRow, due_at: Option<i64> },
     SetDue { key: NodeKey, if_version: u64, due_at: Option<i64> },
-    Arrive(Box<ArriveRow>),
+    Arrive(Box<ArrivalRow>),
     PutKey { key: String, if_execution: Option<ExecutionId>, execution: ExecutionId, record: String },
     PutArtifact(Box<ArtifactRow>),
     DeleteArtifact(ArtifactId),
@@ -69,10 +69,10 @@ pub enum RowWrite {
 }
 
 /// An arrival.
-pub struct ArriveRow {
+pub struct ArrivalRow {
     pub key: NodeKey,
-    pub ok: bool,
-    pub from: String,
+    pub succeeded: bool,
+    pub dependency: String,
     pub now: i64,
     pub continuation: Option<ContinuationRow>,
 }
@@ -166,10 +166,10 @@ impl RowWrite {
                         arrivals: next.arrivals.into_iter().map(Self::new).collect::<Result<_>>()?,
                     })
                 });
-                Self::Arrive(Box::new(ArriveRow {
+                Self::Arrive(Box::new(ArrivalRow {
                     key,
-                    ok,
-                    from,
+                    succeeded: ok,
+                    dependency: from,
                     now: now.0,
                     continuation: continuation.transpose()?,
                 }))
@@ -194,7 +194,7 @@ impl RowWrite {
 
 impl ExecutionRow {
     fn new(state: &ExecutionState) -> Result<Self> {
-        Ok(Self { status: state.status.word(), over: state.status.is_terminal(), state: to_json(state)? })
+        Ok(Self { status: state.status.as_str(), over: state.status.is_terminal(), state: to_json(state)? })
     }
 }
 
@@ -223,7 +223,7 @@ impl NodeRow {
             NodeBody::Gate { open } => !open,
             NodeBody::End => true,
         };
-        Ok(Self { status: state.status().map(JobStatus::word), idle, state: to_json(state)? })
+        Ok(Self { status: state.status().map(JobStatus::as_str), idle, state: to_json(state)? })
     }
 }
 

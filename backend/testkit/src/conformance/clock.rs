@@ -16,7 +16,7 @@ impl ManualClock {
     }
 
     /// Advances the clock by milliseconds, or sets it back if `ms` is negative.
-    pub fn turn(&self, ms: i64) {
+    pub fn advance(&self, ms: i64) {
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
 }

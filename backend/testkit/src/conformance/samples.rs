@@ -124,7 +124,7 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
 
 /// Creates a gate or an end node.
 #[must_use]
-pub fn silent(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewNode {
+pub fn node_without_job(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewNode {
     NewNode {
         spec: NodeSpec {
             name: String::new(),
@@ -147,10 +147,10 @@ pub fn silent(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewNode {
 
 /// Creates independent jobs and an end node.
 #[must_use]
-pub fn flat(jobs: u32) -> Vec<NewNode> {
+pub fn independent_jobs(jobs: u32) -> Vec<NewNode> {
     let mut nodes: Vec<NewNode> =
         (0..jobs).map(|ix| job(&format!("job-{ix}"), JobStatus::Pending, 0, vec![jobs])).collect();
-    nodes.push(silent(NodeBody::End, jobs, Vec::new()));
+    nodes.push(node_without_job(NodeBody::End, jobs, Vec::new()));
     nodes
 }
 
@@ -176,14 +176,14 @@ pub fn artifact(key: NodeKey, sequence: u32, expires_at: Option<Timestamp>) -> A
 
 /// Creates the write of a pending execution.
 #[must_use]
-pub fn create(spec: ExecutionSpec, nodes: Vec<NewNode>) -> Write {
-    let nodes = (0..).zip(placed(spec.id, nodes)).collect();
+pub fn create_write(spec: ExecutionSpec, nodes: Vec<NewNode>) -> Write {
+    let nodes = (0..).zip(with_job_ids(spec.id, nodes)).collect();
     Write::Create { spec: Box::new(spec), state: state(ExecutionStatus::Pending), nodes }
 }
 
 /// Sets the ids that the nodes' jobs have in `execution`.
 #[must_use]
-pub fn placed(execution: ExecutionId, mut nodes: Vec<NewNode>) -> Vec<NewNode> {
+pub fn with_job_ids(execution: ExecutionId, mut nodes: Vec<NewNode>) -> Vec<NewNode> {
     for (ix, node) in (0..).zip(&mut nodes) {
         if node.spec.job.is_some() {
             node.spec.job = Some(JobId::of(execution, ix));
@@ -193,7 +193,7 @@ pub fn placed(execution: ExecutionId, mut nodes: Vec<NewNode>) -> Vec<NewNode> {
 }
 
 /// Commits writes that must not conflict.
-pub async fn done(records: &dyn Records, writes: Vec<Write>) -> CommitResult {
+pub async fn commit_writes(records: &dyn Records, writes: Vec<Write>) -> CommitResult {
     match records.commit(writes).await.unwrap() {
         Commit::Done(result) => result,
         Commit::Conflict => panic!("an unexpected conflict"),
@@ -201,20 +201,20 @@ pub async fn done(records: &dyn Records, writes: Vec<Write>) -> CommitResult {
 }
 
 /// Commits writes that must conflict.
-pub async fn conflict(records: &dyn Records, writes: Vec<Write>) {
+pub async fn assert_conflict(records: &dyn Records, writes: Vec<Write>) {
     assert_eq!(records.commit(writes).await.unwrap(), Commit::Conflict);
 }
 
 /// Creates an execution with these nodes in a new repository.
-pub async fn made(records: &dyn Records, nodes: Vec<NewNode>) -> ExecutionId {
+pub async fn create_execution(records: &dyn Records, nodes: Vec<NewNode>) -> ExecutionId {
     let id = execution_id();
     let jobs = nodes.iter().filter(|node| node.spec.job.is_some()).count();
     let spec = spec(id, &repo(), "build", u32::try_from(jobs).unwrap());
-    done(records, vec![create(spec, nodes)]).await;
+    commit_writes(records, vec![create_write(spec, nodes)]).await;
     id
 }
 
 /// Returns an existing node.
-pub async fn node(records: &dyn Records, key: NodeKey) -> Node {
+pub async fn read_node(records: &dyn Records, key: NodeKey) -> Node {
     records.nodes(key.execution, &[key.ix]).await.unwrap().pop().expect("a node")
 }

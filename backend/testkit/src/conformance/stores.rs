@@ -38,11 +38,11 @@ impl StoresUnderTest {
 
     /// Lets milliseconds pass: advances the clock, or waits if the queue uses real time. The wait is a second longer, because
     /// a queue service makes messages visible again with a delay.
-    pub async fn pass(&self, ms: u64) {
+    pub async fn let_pass(&self, ms: u64) {
         if self.real_time {
             tokio::time::sleep(std::time::Duration::from_millis(ms + 1_000)).await;
         } else {
-            self.clock.turn(i64::try_from(ms).unwrap_or(i64::MAX));
+            self.clock.advance(i64::try_from(ms).unwrap_or(i64::MAX));
         }
     }
 

@@ -122,7 +122,7 @@ impl TestServer {
         // Long polls return at once.
         let settings = Settings { longest_wait_ms: 0, lease_ttl_ms: 3_600_000, ..Settings::default() };
         let services = Services::new(open(directory.path()).unwrap(), settings, CancellationToken::new());
-        let api = router(services, TokenVerifier::of_token("secret"));
+        let api = router(services, TokenVerifier::from_token("secret"));
         let none = String::new;
         let (execution, job, lease, artifact) = (none(), none(), none(), none());
         Self { runtime, api, _directory: directory, requests: 0, execution, job, lease, artifact }

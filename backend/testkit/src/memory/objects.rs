@@ -37,7 +37,7 @@ impl Objects for MemoryObjects {
         let whole: Vec<u8> = parts.concat();
         let sha256 = HEXLOWER.encode(&Sha256::digest(&whole));
         if let Some(expected) = expected.filter(|expected| *expected != sha256) {
-            return Err(Error::other_bytes(&sha256, expected));
+            return Err(Error::checksum_mismatch(&sha256, expected));
         }
         let info = ObjectInfo { size: whole.len() as u64, sha256: Some(sha256) };
         let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,11 +66,11 @@ impl Objects for MemoryObjects {
         Ok(())
     }
 
-    async fn put_place(&self, _: &str, _: Option<&ContentChecksum>) -> Result<UploadTarget> {
+    async fn upload_target(&self, _: &str, _: Option<&ContentChecksum>) -> Result<UploadTarget> {
         Ok(UploadTarget::Api)
     }
 
-    async fn get_address(&self, _: &str) -> Result<Option<String>> {
+    async fn download_url(&self, _: &str) -> Result<Option<String>> {
         Ok(None)
     }
 }

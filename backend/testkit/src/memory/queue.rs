@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tidemill_core::pipeline::labels::{Labels, fits};
+use tidemill_core::pipeline::labels::{Labels, matches};
 use tidemill_core::{ids::ExecutionId, time::Timestamp};
 use tidemill_services::error::Result;
 use tidemill_services::ports::{Clock, JobQueue, Message, NodeKey, QueuedJob};
@@ -65,12 +65,12 @@ impl MemoryQueue {
     }
 
     /// Removes all messages.
-    pub fn lose_all(&self) {
+    pub fn clear(&self) {
         self.change(|inner, _| inner.messages.clear());
     }
 
     /// Makes every message visible, including received ones.
-    pub fn show_all(&self) {
+    pub fn make_all_visible(&self) {
         self.change(|inner, now| inner.messages.values_mut().for_each(|message| message.visible_at = now));
     }
 
@@ -79,7 +79,7 @@ impl MemoryQueue {
             let visible = inner.messages.iter_mut().filter(|(node, message)| {
                 message.visible_at <= now
                     && of.is_none_or(|execution| execution == node.execution)
-                    && fits(&message.labels, labels)
+                    && matches(&message.labels, labels)
             });
             let (node, first) = visible.min_by_key(|(_, message)| (message.visible_at, message.sequence))?;
             inner.count += 1;

@@ -1,7 +1,7 @@
 //! Clients, which start, cancel, retry and approve executions.
 
 use super::{
-    cluster::{Cluster, Failure},
+    cluster::{CallError, Cluster},
     pipelines,
     world::TaskOwner,
 };
@@ -25,35 +25,39 @@ pub const MAX_WAIT_MS: u64 = 3_600_000;
 pub struct Client {
     pub number: usize,
     /// Whether another client sends the same request at about the same time.
-    pub rivals: bool,
+    pub is_duplicated: bool,
     /// The name of its pipeline.
     pub name: String,
     /// Whether all clients use the same group.
-    pub crowd: bool,
+    pub single_group: bool,
 }
 
 impl Client {
-    pub async fn act(self, cluster: Arc<Cluster>) {
+    pub async fn run(self, cluster: Arc<Cluster>) {
         let world = cluster.world().clone();
-        let begin = world.below(5_000);
-        world.pause(begin).await;
-        let mut rng = fastrand::Rng::with_seed(world.below(u64::MAX));
-        let group = if self.crowd { Some(pipelines::LINE) } else { pipelines::group(&mut rng) };
+        let begin = world.random_below(5_000);
+        world.sleep(begin).await;
+        let mut rng = fastrand::Rng::with_seed(world.random_below(u64::MAX));
+        let group = if self.single_group {
+            Some(pipelines::ORDERED_GROUP)
+        } else {
+            pipelines::random_group(&mut rng)
+        };
         let request = ExecuteRequest {
-            pipeline: pipelines::made(&mut rng, &self.name, group.unwrap_or_default()),
+            pipeline: pipelines::random_pipeline(&mut rng, &self.name, group.unwrap_or_default()),
             repo: "simulated".into(),
             commit: Some(format!("c{}", self.number)),
             ..ExecuteRequest::default()
         };
         let key = format!("key-{}", self.number);
-        if self.rivals {
+        if self.is_duplicated {
             let (other, request, key) = (cluster.clone(), request.clone(), key.clone());
-            world.spawn(TaskOwner::Nobody, async move {
+            world.spawn(TaskOwner::Environment, async move {
                 execute(&other, &request, &key).await;
             });
         }
         let id = execute(&cluster, &request, &key).await;
-        match world.below(if self.crowd { 4 } else { 10 }) {
+        match world.random_below(if self.single_group { 4 } else { 10 }) {
             0 => cancel_execution(&cluster, id).await,
             1 => cancel_job(&cluster, id).await,
             2 => retry(&cluster, id).await,
@@ -63,20 +67,20 @@ impl Client {
 }
 
 /// Repeats a request until it succeeds. `None`: it was rejected, which is a violation.
-pub async fn insist<T: Send + 'static>(
+pub async fn call_until_ok<T: Send + 'static>(
     cluster: &Arc<Cluster>,
     request: impl Fn(Services) -> BoxFuture<'static, tidemill_services::Result<T>> + Send + Sync,
 ) -> Option<T> {
     loop {
         match cluster.call(&request).await {
             Ok(reply) => return Some(reply),
-            Err(Failure::Lost | Failure::Refused(Error::Conflict(_))) => {}
-            Err(Failure::Refused(error)) => {
-                cluster.world().violation(format!("a valid request was rejected: {error}"));
+            Err(CallError::NoReply | CallError::Rejected(Error::Conflict(_))) => {}
+            Err(CallError::Rejected(error)) => {
+                cluster.world().record_violation(format!("a valid request was rejected: {error}"));
                 return None;
             }
         }
-        cluster.world().pause(300).await;
+        cluster.world().sleep(300).await;
     }
 }
 
@@ -86,33 +90,33 @@ fn client_key(key: &str) -> Result<CallerKey, Error> {
 }
 
 async fn execute(cluster: &Arc<Cluster>, request: &ExecuteRequest, key: &str) -> ExecutionId {
-    let reply = insist(cluster, |server| {
+    let reply = call_until_ok(cluster, |server| {
         let (request, key) = (request.clone(), client_key(key));
         async move { server.pipelines.execute(request, Some(key?), None).await }.boxed()
     });
     let Some(reply) = reply.await else { return ExecutionId(Uuid::nil()) };
-    cluster.auditor.executed(key, reply.execution_id);
+    cluster.auditor.execute_acknowledged(key, reply.execution_id);
     reply.execution_id
 }
 
 async fn cancel_execution(cluster: &Arc<Cluster>, id: ExecutionId) {
-    let after = cluster.world().below(60_000);
-    cluster.world().pause(after).await;
-    cluster.auditor.cancels(id);
-    let canceled = insist(cluster, |server| async move { server.pipelines.cancel(id).await }.boxed());
+    let after = cluster.world().random_below(60_000);
+    cluster.world().sleep(after).await;
+    cluster.auditor.cancel_requested(id);
+    let canceled = call_until_ok(cluster, |server| async move { server.pipelines.cancel(id).await }.boxed());
     if canceled.await.is_some() {
-        cluster.auditor.canceled(id);
+        cluster.auditor.cancel_acknowledged(id);
     }
 }
 
 async fn cancel_job(cluster: &Arc<Cluster>, id: ExecutionId) {
-    let after = cluster.world().below(60_000);
-    cluster.world().pause(after).await;
+    let after = cluster.world().random_below(60_000);
+    cluster.world().sleep(after).await;
     let job = JobId::of(id, 0);
-    cluster.auditor.cancels_job(job);
-    let canceled = insist(cluster, |server| async move { server.jobs.cancel(job).await }.boxed());
+    cluster.auditor.job_cancel_requested(job);
+    let canceled = call_until_ok(cluster, |server| async move { server.jobs.cancel(job).await }.boxed());
     if canceled.await.is_some() {
-        cluster.auditor.job_canceled(job);
+        cluster.auditor.job_cancel_acknowledged(job);
     }
 }
 
@@ -131,50 +135,50 @@ async fn retry(cluster: &Arc<Cluster>, id: ExecutionId) {
             }
             break;
         }
-        world.pause(wait_ms).await;
+        world.sleep(wait_ms).await;
         wait_ms = MAX_WAIT_MS.min(wait_ms * 5 / 4);
     }
     let key = format!("retry-{id}");
-    let reply = insist(cluster, |server| {
+    let reply = call_until_ok(cluster, |server| {
         let key = client_key(&key);
         async move { server.pipelines.retry(id, RetryRequest::default(), Some(key?)).await }.boxed()
     });
     if let Some(reply) = reply.await {
-        cluster.auditor.executed(&key, reply.execution_id);
+        cluster.auditor.execute_acknowledged(&key, reply.execution_id);
     }
 }
 
 /// Approves jobs and executions that wait for it after a while; sometimes never, or cancels them instead.
-pub async fn approver(cluster: Arc<Cluster>) {
-    let (world, quiet) = (cluster.world().clone(), &cluster.truth.quiet);
+pub async fn run_approver(cluster: Arc<Cluster>) {
+    let (world, quiet) = (cluster.world().clone(), &cluster.stores.quiet);
     let mut wait_ms = 2_000;
     loop {
-        let waiting = cluster.auditor.waiting();
+        let waiting = cluster.auditor.take_required_approvals();
         let idle = waiting.is_empty() && quiet.load(std::sync::atomic::Ordering::Relaxed);
         wait_ms = if idle { MAX_WAIT_MS.min(wait_ms * 2) } else { 2_000 };
         for (id, job) in waiting {
             let cluster = cluster.clone();
-            match world.below(16) {
+            match world.random_below(16) {
                 0..2 => {}
-                2 => world.spawn(TaskOwner::Nobody, async move { cancel_execution(&cluster, id).await }),
-                _ => world.spawn(TaskOwner::Nobody, async move { approve(&cluster, id, job).await }),
+                2 => world.spawn(TaskOwner::Environment, async move { cancel_execution(&cluster, id).await }),
+                _ => world.spawn(TaskOwner::Environment, async move { approve(&cluster, id, job).await }),
             }
         }
-        world.pause(wait_ms).await;
+        world.sleep(wait_ms).await;
     }
 }
 
 /// Approves a job or a whole execution; repeats the request until it succeeds or is too late.
 async fn approve(cluster: &Arc<Cluster>, id: ExecutionId, job: Option<u32>) {
     let world = cluster.world();
-    let delay_ms = world.below(MAX_APPROVAL_DELAY_MS);
-    world.pause(delay_ms).await;
-    cluster.auditor.approves(id, job);
+    let delay_ms = world.random_below(MAX_APPROVAL_DELAY_MS);
+    world.sleep(delay_ms).await;
+    cluster.auditor.approval_requested(id, job);
     let mut wait_ms = 5_000;
     loop {
         if job.is_some() && is_unplanned(cluster, id).await {
             // Its execution must be approved first.
-            world.pause(wait_ms).await;
+            world.sleep(wait_ms).await;
             wait_ms = MAX_WAIT_MS.min(wait_ms * 2);
             continue;
         }
@@ -183,24 +187,24 @@ async fn approve(cluster: &Arc<Cluster>, id: ExecutionId, job: Option<u32>) {
             None => async move { server.approvals.approve_execution(id).await }.boxed(),
         });
         match reply.await {
-            Ok(_) => return cluster.auditor.approved(id, job),
-            Err(Failure::Lost) => {}
-            Err(Failure::Refused(_)) if is_too_late(cluster, id, job).await => return,
-            Err(Failure::Refused(error)) => {
-                return world.violation(format!("11: a required approval was rejected: {error}"));
+            Ok(_) => return cluster.auditor.approval_acknowledged(id, job),
+            Err(CallError::NoReply) => {}
+            Err(CallError::Rejected(_)) if is_too_late(cluster, id, job).await => return,
+            Err(CallError::Rejected(error)) => {
+                return world.record_violation(format!("11: a required approval was rejected: {error}"));
             }
         }
-        world.pause(300).await;
+        world.sleep(300).await;
     }
 }
 
 async fn is_unplanned(cluster: &Cluster, id: ExecutionId) -> bool {
-    let state = cluster.truth.records.execution_state(id).await.ok().flatten();
+    let state = cluster.stores.records.execution_state(id).await.ok().flatten();
     state.is_some_and(|(state, _)| state.unplanned && !state.status.is_terminal() && !state.cancel_requested)
 }
 
 async fn is_too_late(cluster: &Cluster, id: ExecutionId, job: Option<u32>) -> bool {
-    let records = &cluster.truth.records;
+    let records = &cluster.stores.records;
     let state = records.execution_state(id).await.ok().flatten();
     if state.is_none_or(|(state, _)| state.status.is_terminal() || state.cancel_requested) {
         return true;

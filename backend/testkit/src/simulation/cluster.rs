@@ -2,7 +2,7 @@
 
 use super::{
     auditor::Auditor,
-    git_server::GitProvider,
+    git_server::GitServer,
     stores::SharedStores,
     world::{TaskOwner, World},
 };
@@ -23,18 +23,18 @@ const RESTART_DELAY_MS: u64 = 4_000;
 
 /// Why a call failed.
 #[derive(Debug)]
-pub enum Failure {
+pub enum CallError {
     /// No reply: the request may have had its effect.
-    Lost,
+    NoReply,
     /// The server returned an error.
-    Refused(Error),
+    Rejected(Error),
 }
 
 /// The servers; each has its own memory, which a crash erases.
 pub struct Cluster {
-    pub truth: Arc<SharedStores>,
+    pub stores: Arc<SharedStores>,
     pub auditor: Arc<Auditor>,
-    pub forge: GitProvider,
+    pub git_server: GitServer,
     servers: Mutex<Vec<Option<Services>>>,
     skews: [i64; SERVERS],
 }
@@ -42,18 +42,25 @@ pub struct Cluster {
 impl Cluster {
     pub fn new(shared: Arc<SharedStores>, auditor: Arc<Auditor>) -> Arc<Self> {
         let max_skew = i64::from(shared.chances.skew_ms);
-        let skew =
-            || i64::try_from(shared.world.below(shared.chances.skew_ms.into())).unwrap_or(0) * 2 - max_skew;
+        let skew = || {
+            i64::try_from(shared.world.random_below(shared.chances.skew_ms.into())).unwrap_or(0) * 2
+                - max_skew
+        };
         let skews = [skew(), skew()];
-        let cluster =
-            Self { truth: shared, auditor, forge: GitProvider::default(), servers: Mutex::default(), skews };
+        let cluster = Self {
+            stores: shared,
+            auditor,
+            git_server: GitServer::default(),
+            servers: Mutex::default(),
+            skews,
+        };
         let servers = (0..SERVERS).map(|ix| Some(cluster.boot(ix))).collect();
         *cluster.servers.lock().unwrap_or_else(PoisonError::into_inner) = servers;
         Arc::new(cluster)
     }
 
     pub fn world(&self) -> &Arc<World> {
-        &self.truth.world
+        &self.stores.world
     }
 
     fn boot(&self, ix: usize) -> Services {
@@ -63,7 +70,7 @@ impl Cluster {
             gives_any_job: false,
             ..Settings::default()
         };
-        Services::new(self.truth.stores(self.skews[ix]), settings, CancellationToken::new())
+        Services::new(self.stores.stores(self.skews[ix]), settings, CancellationToken::new())
     }
 
     pub fn server(&self, ix: usize) -> Option<Services> {
@@ -72,13 +79,13 @@ impl Cluster {
 
     /// Crashes a server with all its requests, and restarts it later.
     pub fn crash(self: &Arc<Self>, ix: usize) {
-        self.world().event(format_args!("server {ix} dies"));
+        self.world().record_event(format_args!("server {ix} dies"));
         self.world().kill(TaskOwner::Server(ix));
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)[ix] = None;
         let cluster = self.clone();
-        self.world().spawn(TaskOwner::Nobody, async move {
-            let delay_ms = cluster.world().below(RESTART_DELAY_MS);
-            cluster.world().pause(delay_ms).await;
+        self.world().spawn(TaskOwner::Environment, async move {
+            let delay_ms = cluster.world().random_below(RESTART_DELAY_MS);
+            cluster.world().sleep(delay_ms).await;
             let server = cluster.boot(ix);
             cluster.servers.lock().unwrap_or_else(PoisonError::into_inner)[ix] = Some(server);
         });
@@ -88,40 +95,40 @@ impl Cluster {
     pub async fn call<T: Send + 'static>(
         self: &Arc<Self>,
         request: impl Fn(Services) -> BoxFuture<'static, Result<T>> + Send + Sync,
-    ) -> Result<T, Failure> {
-        let (shared, world) = (self.truth.clone(), self.world().clone());
-        let ms = world.below(20);
-        world.pause(ms).await;
-        if shared.strikes(shared.chances.lost_request, "request lost") {
-            world.pause(REQUEST_TIMEOUT_MS).await;
-            return Err(Failure::Lost);
+    ) -> Result<T, CallError> {
+        let (shared, world) = (self.stores.clone(), self.world().clone());
+        let ms = world.random_below(20);
+        world.sleep(ms).await;
+        if shared.inject(shared.chances.lost_request, "request lost") {
+            world.sleep(REQUEST_TIMEOUT_MS).await;
+            return Err(CallError::NoReply);
         }
-        let ix = usize::try_from(world.below(SERVERS as u64)).unwrap_or(0);
+        let ix = usize::try_from(world.random_below(SERVERS as u64)).unwrap_or(0);
         let Some(server) = self.server(ix) else {
-            world.pause(100).await;
-            return Err(Failure::Lost);
+            world.sleep(100).await;
+            return Err(CallError::NoReply);
         };
-        let (sender, reply) = world.slot();
+        let (sender, reply) = world.channel();
         let work = request(server.clone());
         world.spawn(TaskOwner::Server(ix), async move { sender.send(work.await) });
-        if shared.strikes(shared.chances.duplicate, "request repeated") {
-            let (again, later) = (request(server), world.below(REQUEST_TIMEOUT_MS * 6));
+        if shared.inject(shared.chances.duplicate, "request repeated") {
+            let (again, later) = (request(server), world.random_below(REQUEST_TIMEOUT_MS * 6));
             let clock = world.clone();
             world.spawn(TaskOwner::Server(ix), async move {
-                clock.pause(later).await;
+                clock.sleep(later).await;
                 drop(again.await);
             });
         }
-        let Some(outcome) = reply.within(REQUEST_TIMEOUT_MS).await else { return Err(Failure::Lost) };
-        if shared.strikes(shared.chances.lost_reply, "reply lost") {
-            world.pause(REQUEST_TIMEOUT_MS).await;
-            return Err(Failure::Lost);
+        let Some(outcome) = reply.within(REQUEST_TIMEOUT_MS).await else { return Err(CallError::NoReply) };
+        if shared.inject(shared.chances.lost_reply, "reply lost") {
+            world.sleep(REQUEST_TIMEOUT_MS).await;
+            return Err(CallError::NoReply);
         }
         match outcome {
             Ok(reply) => Ok(reply),
             // As over HTTP: a failed store may have had its effect.
-            Err(Error::Storage { .. }) => Err(Failure::Lost),
-            Err(error) => Err(Failure::Refused(error)),
+            Err(Error::Storage { .. }) => Err(CallError::NoReply),
+            Err(error) => Err(CallError::Rejected(error)),
         }
     }
 }

@@ -51,7 +51,7 @@ pub struct FaultRates {
 
 impl FaultRates {
     /// Chooses probabilities: almost none, some faults, or all.
-    pub fn drawn(rng: &mut fastrand::Rng) -> Self {
+    pub fn random(rng: &mut fastrand::Rng) -> Self {
         if rng.u32(..10) == 0 {
             return Self { script_fails: 50, ..Self::default() };
         }

@@ -8,7 +8,7 @@ use tidemill_core::execution::discovery::PipelineFile;
 
 /// Commits with their pipeline files.
 #[derive(Default)]
-pub struct GitProvider {
+pub struct GitServer {
     commits: Mutex<Vec<Commit>>,
     pub(super) busy: AtomicBool,
 }
@@ -20,7 +20,7 @@ pub(super) struct Commit {
 }
 
 /// The pipeline files of a commit, as a worker finds them.
-pub struct Found {
+pub struct CommitFiles {
     pub commit: String,
     pub files: Vec<PipelineFile>,
     /// The schedule in the files.
@@ -31,24 +31,24 @@ fn commit_id(commit: usize) -> String {
     format!("{:040x}", commit + 1)
 }
 
-impl GitProvider {
-    pub(super) fn commit(&self, commit: Commit) -> String {
+impl GitServer {
+    pub(super) fn add_commit(&self, commit: Commit) -> String {
         let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         commits.push(commit);
         commit_id(commits.len() - 1)
     }
 
     /// Returns the files of a commit, or of the default branch if `commit` is empty.
-    pub fn at(&self, commit: &str, only: &[String]) -> Found {
+    pub fn files_at(&self, commit: &str, only: &[String]) -> CommitFiles {
         let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         let is_requested = |(ix, commit_data): &(usize, &Commit)| {
             commit_id(*ix) == commit || (commit.is_empty() && commit_data.is_on_default_branch)
         };
         let Some((ix, at)) = commits.iter().enumerate().rev().find(is_requested) else {
-            return Found { commit: commit.to_owned(), files: Vec::new(), cron: None };
+            return CommitFiles { commit: commit.to_owned(), files: Vec::new(), cron: None };
         };
         let is_included = |file: &&PipelineFile| only.is_empty() || only.contains(&file.path);
-        Found {
+        CommitFiles {
             commit: commit_id(ix),
             files: at.files.iter().filter(is_included).cloned().collect(),
             cron: at.cron,

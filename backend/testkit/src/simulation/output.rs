@@ -3,7 +3,7 @@
 use tidemill_core::ids::JobId;
 
 /// Returns an attempt's output from an offset on. It differs from the output of every other attempt.
-pub fn log(job: JobId, attempt: u32, offset: u64, length: u64) -> Vec<u8> {
+pub fn attempt_output(job: JobId, attempt: u32, offset: u64, length: u64) -> Vec<u8> {
     let seed = job.0.as_u128() ^ u128::from(attempt);
     (offset..offset + length)
         .map(|position| {

@@ -29,13 +29,13 @@ struct Kind {
 }
 
 /// The key of a group whose executions run in order.
-pub const LINE: &str = "concurrency: { group: line, cancel_superseded: false }\n";
+pub const ORDERED_GROUP: &str = "concurrency: { group: line, cancel_superseded: false }\n";
 
 /// Returns the key of a random group, or `None`.
-pub fn group(rng: &mut fastrand::Rng) -> Option<&'static str> {
+pub fn random_group(rng: &mut fastrand::Rng) -> Option<&'static str> {
     match rng.u32(..16) {
         0..3 => Some("concurrency: { group: '${pipeline}', cancel_superseded: true }\n"),
-        3..8 => Some(LINE),
+        3..8 => Some(ORDERED_GROUP),
         // Supersedes in a group whose other executions run in order; a group's pipelines may differ.
         8 => Some("concurrency: { group: line, cancel_superseded: true }\n"),
         _ => None,
@@ -43,7 +43,7 @@ pub fn group(rng: &mut fastrand::Rng) -> Option<&'static str> {
 }
 
 /// Creates a pipeline file with this name, these keys, and random jobs.
-pub fn made(rng: &mut fastrand::Rng, name: &str, keys: &str) -> String {
+pub fn random_pipeline(rng: &mut fastrand::Rng, name: &str, keys: &str) -> String {
     let mut file = format!("name: {name}\n{keys}");
     if rng.u32(..6) == 0 {
         let _ = writeln!(file, "timeout: {}s", rng.u32(20..240));

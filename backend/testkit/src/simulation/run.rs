@@ -2,11 +2,11 @@
 
 use super::{
     auditor::Auditor,
-    clients::{Client, MAX_WAIT_MS, approver},
+    clients::{Client, MAX_WAIT_MS, run_approver},
     cluster::Cluster,
-    fault_injection::{inject_faults, sweeps},
+    fault_injection::{inject_faults, run_sweeps},
     faults::{EventCounts, FaultRates},
-    pushes::provider,
+    pushes::run_git_provider,
     stores::SharedStores,
     worker::{WORKERS, Worker},
     world::{TaskOwner, World},
@@ -30,13 +30,13 @@ pub struct Outcome {
     /// Executions that ended.
     pub executions: u64,
     /// The broken promise, and the last events before it was detected.
-    pub broken: Option<(String, Vec<String>)>,
+    pub violation: Option<(String, Vec<String>)>,
 }
 
 /// Runs the simulation with this seed.
 pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let chances = FaultRates::drawn(&mut rng);
+    let chances = FaultRates::random(&mut rng);
     let world = World::new(rng.u64(..), loud);
     let auditor = Auditor::new(world.clone(), tally.clone());
     let shared = SharedStores::new(
@@ -52,38 +52,38 @@ pub fn run(seed: u64, loud: bool, tally: &Arc<EventCounts>) -> Outcome {
     for number in 0..if crowd { 5 } else { rng.usize(1..=4) } {
         // Some clients use the same pipeline, so that their executions supersede each other.
         let name = format!("p{}", rng.u32(..2));
-        let client = Client { number, rivals: rng.u32(..3) == 0, name, crowd };
-        world.spawn(TaskOwner::Nobody, client.act(cluster.clone()));
+        let client = Client { number, is_duplicated: rng.u32(..3) == 0, name, single_group: crowd };
+        world.spawn(TaskOwner::Environment, client.run(cluster.clone()));
     }
     let cuts: Vec<Arc<AtomicBool>> = (0..WORKERS).map(|_| Arc::default()).collect();
     for (number, cut) in cuts.iter().enumerate() {
-        let worker = Worker { cluster: cluster.clone(), number, cut: cut.clone() };
-        world.spawn(TaskOwner::Worker(number), worker.work());
+        let worker = Worker { cluster: cluster.clone(), number, disconnected: cut.clone() };
+        world.spawn(TaskOwner::Worker(number), worker.run());
     }
     for _ in 0..2 {
-        world.spawn(TaskOwner::Nobody, sweeps(cluster.clone()));
+        world.spawn(TaskOwner::Environment, run_sweeps(cluster.clone()));
     }
-    world.spawn(TaskOwner::Nobody, approver(cluster.clone()));
+    world.spawn(TaskOwner::Environment, run_approver(cluster.clone()));
     if rng.u32(..5) == 0 {
-        world.spawn(TaskOwner::Nobody, provider(cluster.clone(), begin + FAULT_PERIOD_MS));
+        world.spawn(TaskOwner::Environment, run_git_provider(cluster.clone(), begin + FAULT_PERIOD_MS));
     }
-    world.spawn(TaskOwner::Nobody, inject_faults(cluster.clone(), cuts, begin + FAULT_PERIOD_MS));
-    world.spawn(TaskOwner::Nobody, watch(cluster, begin + FAULT_PERIOD_MS));
+    world.spawn(TaskOwner::Environment, inject_faults(cluster.clone(), cuts, begin + FAULT_PERIOD_MS));
+    world.spawn(TaskOwner::Environment, watch(cluster, begin + FAULT_PERIOD_MS));
     world.run(begin + FAULT_PERIOD_MS + MAX_RUN_MS + CALM_PERIOD_MS);
-    let executions = auditor.over();
+    let executions = auditor.ended_executions();
     let (_, _, broken, _) = world.outcome();
     if broken.is_none() {
         // Calls of the shared stores do not wait.
-        let verdict = auditor.judge(&shared);
+        let verdict = auditor.check_end(&shared);
         if futures_util::FutureExt::now_or_never(verdict).is_none() {
-            world.violation("the final checks did not finish".into());
+            world.record_violation("the final checks did not finish".into());
         }
         if !shared.queue.is_empty() {
-            world.violation(format!("{} messages are in the queue at the end", shared.queue.len()));
+            world.record_violation(format!("{} messages are in the queue at the end", shared.queue.len()));
         }
     }
     let (hash, events, broken, last) = world.outcome();
-    Outcome { hash, events, executions, broken: broken.map(|message| (message, last)) }
+    Outcome { hash, events, executions, violation: broken.map(|message| (message, last)) }
 }
 
 /// Ends the run after faults have stopped, when every execution has ended and the queue is empty.
@@ -91,19 +91,19 @@ async fn watch(cluster: Arc<Cluster>, quiet_at: i64) {
     let world = cluster.world().clone();
     let (mut wait_ms, mut seen) = (2_000, 0);
     loop {
-        world.pause(wait_ms).await;
+        world.sleep(wait_ms).await;
         let commits = cluster.auditor.commits();
         let is_unchanged = commits == seen && world.now() > quiet_at;
         wait_ms = if is_unchanged { MAX_WAIT_MS.min(wait_ms * 2) } else { 2_000 };
         seen = commits;
-        let live = cluster.truth.records.live(None, 1).await;
-        let idle = live.is_ok_and(|live| live.is_empty()) && cluster.truth.queue.is_empty();
+        let live = cluster.stores.records.live_executions(None, 1).await;
+        let idle = live.is_ok_and(|live| live.is_empty()) && cluster.stores.queue.is_empty();
         // By then no client has requests left.
-        if idle && world.now() > quiet_at + 60_000 && !cluster.forge.is_busy() {
+        if idle && world.now() > quiet_at + 60_000 && !cluster.git_server.is_busy() {
             return world.stop();
         }
         // An execution has not ended in time.
-        if world.now() > quiet_at.max(cluster.auditor.last_turn()) + CALM_PERIOD_MS {
+        if world.now() > quiet_at.max(cluster.auditor.last_change_at()) + CALM_PERIOD_MS {
             return world.stop();
         }
     }

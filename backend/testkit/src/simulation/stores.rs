@@ -63,14 +63,14 @@ struct SeededIds(Arc<World>);
 impl Ids for SeededIds {
     fn execution(&self) -> ExecutionId {
         let millis = u64::try_from(self.0.now()).unwrap_or(0);
-        let random = self.0.random().to_be_bytes();
+        let random = self.0.random_u128().to_be_bytes();
         let mut bytes = [0; 10];
         bytes.copy_from_slice(&random[..10]);
         ExecutionId(Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid())
     }
 
     fn lease(&self) -> LeaseToken {
-        LeaseToken(Uuid::from_u128(self.0.random()))
+        LeaseToken(Uuid::from_u128(self.0.random_u128()))
     }
 }
 
@@ -96,11 +96,11 @@ impl SharedStores {
     }
 
     /// Whether to inject a fault now, with this probability; an injected fault is counted.
-    pub fn strikes(&self, per_mille: u32, what: &'static str) -> bool {
-        let strikes = !self.quiet.load(Ordering::Relaxed) && self.world.chance(per_mille);
+    pub fn inject(&self, per_mille: u32, what: &'static str) -> bool {
+        let strikes = !self.quiet.load(Ordering::Relaxed) && self.world.random_chance(per_mille);
         if strikes {
             self.tally.count(what);
-            self.world.event(format_args!("fault: {what}"));
+            self.world.record_event(format_args!("fault: {what}"));
         }
         strikes
     }
@@ -128,15 +128,15 @@ impl FaultyStores {
     /// Waits for the duration of a call: usually short, so that concurrent changes are rare; sometimes as long as a caller waits.
     async fn take_time(&self) {
         let shared = &self.0;
-        let slow = shared.strikes(shared.chances.slow, "slow store");
-        let ms = shared.world.below(if slow { 5_000 } else { 12 });
-        shared.world.pause(ms).await;
+        let slow = shared.inject(shared.chances.slow, "slow store");
+        let ms = shared.world.random_below(if slow { 5_000 } else { 12 });
+        shared.world.sleep(ms).await;
     }
 
     async fn before(&self) -> Result<()> {
         let shared = &self.0;
         self.take_time().await;
-        if shared.strikes(shared.chances.throttle, "throttled") {
+        if shared.inject(shared.chances.throttle, "throttled") {
             return Err(Error::storage("calling a store", "throttled"));
         }
         Ok(())
@@ -152,7 +152,7 @@ impl FaultyStores {
         let outcome = work.await;
         let shared = &self.0;
         self.take_time().await;
-        if shared.strikes(shared.chances.landed, "timed out after its effect") {
+        if shared.inject(shared.chances.landed, "timed out after its effect") {
             return Err(Error::storage("calling a store", "timed out"));
         }
         outcome
@@ -163,7 +163,7 @@ impl FaultyStores {
 impl Records for FaultyStores {
     async fn commit(&self, writes: Vec<Write>) -> Result<Commit> {
         let shared = &self.0;
-        if shared.strikes(shared.chances.conflict, "spurious conflict") {
+        if shared.inject(shared.chances.conflict, "spurious conflict") {
             self.before().await?;
             return Ok(Commit::Conflict);
         }
@@ -182,16 +182,16 @@ impl Records for FaultyStores {
         self.read(self.0.records.revision(id)).await
     }
 
-    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
-        self.read(self.0.records.whole(id, known)).await
+    async fn snapshot(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
+        self.read(self.0.records.snapshot(id, known)).await
     }
 
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
         self.read(self.0.records.executions(filter)).await
     }
 
-    async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
-        self.read(self.0.records.live(after, limit)).await
+    async fn live_executions(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
+        self.read(self.0.records.live_executions(after, limit)).await
     }
 
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
@@ -214,12 +214,12 @@ impl Records for FaultyStores {
         self.read(self.0.records.key(key)).await
     }
 
-    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
+    async fn due_nodes(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
         let shared = &self.0;
         // A stale index: it does not list nodes that became due in the last half minute.
-        let is_stale = shared.strikes(shared.chances.late_listing, "late listing");
+        let is_stale = shared.inject(shared.chances.late_listing, "late listing");
         let until = if is_stale { now.plus_ms(-30_000) } else { now };
-        self.read(shared.records.late(until, limit)).await
+        self.read(shared.records.due_nodes(until, limit)).await
     }
 
     async fn postpone(&self, late: DueNode, until: Timestamp) -> Result<bool> {
@@ -250,8 +250,8 @@ impl Records for FaultyStores {
         self.read(self.0.records.dead_letters(before, limit)).await
     }
 
-    async fn changed(&self, seen: u64) -> u64 {
-        self.0.world.pause(500).await;
+    async fn wait_for_change(&self, seen: u64) -> u64 {
+        self.0.world.sleep(500).await;
         seen.wrapping_add(1)
     }
 
@@ -287,7 +287,7 @@ impl Documents for FaultyStores {
     async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
         let shared = &self.0;
         // A stale index: it still lists documents that are no longer due.
-        let is_stale = shared.strikes(shared.chances.late_listing, "late listing");
+        let is_stale = shared.inject(shared.chances.late_listing, "late listing");
         let until = if is_stale { now.plus_ms(60_000) } else { now };
         FaultyStores::read(self, shared.documents.due(kind, until, limit)).await
     }
@@ -297,8 +297,8 @@ impl Documents for FaultyStores {
 impl JobQueue for FaultyStores {
     async fn send(&self, messages: &[QueuedJob], trace: Option<&str>) -> Result<()> {
         let shared = &self.0;
-        if shared.strikes(shared.chances.partial_send, "partial batch") {
-            let count = usize::try_from(shared.world.below(messages.len() as u64)).unwrap_or(0);
+        if shared.inject(shared.chances.partial_send, "partial batch") {
+            let count = usize::try_from(shared.world.random_below(messages.len() as u64)).unwrap_or(0);
             self.write(shared.queue.send(&messages[..count], trace)).await?;
             return Err(Error::storage("sending", "some messages were not sent"));
         }
@@ -361,16 +361,16 @@ impl Objects for FaultyStores {
         self.write(self.0.objects.delete(key)).await
     }
 
-    async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
-        self.0.objects.put_place(key, sum).await
+    async fn upload_target(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
+        self.0.objects.upload_target(key, sum).await
     }
 
-    async fn get_address(&self, key: &str) -> Result<Option<String>> {
-        self.0.objects.get_address(key).await
+    async fn download_url(&self, key: &str) -> Result<Option<String>> {
+        self.0.objects.download_url(key).await
     }
 }
 
 /// Formats the key of a node for events.
-pub fn short(key: NodeKey) -> String {
+pub fn node_label(key: NodeKey) -> String {
     format!("{}#{}", &key.execution.to_string()[24..], key.ix)
 }

@@ -4,6 +4,6 @@
 pub const SKEW_MS: i64 = 10_000;
 
 /// Converts milliseconds to the type of simulated times.
-pub fn ms(ms: u64) -> i64 {
+pub fn to_millis(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }

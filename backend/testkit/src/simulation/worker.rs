@@ -2,10 +2,10 @@
 
 use super::{
     clients::MAX_WAIT_MS,
-    cluster::{Cluster, Failure, LEASE_MS},
+    cluster::{CallError, Cluster, LEASE_MS},
     output,
     pipelines::{EXIT_CODES, labels_of},
-    time::ms,
+    time::to_millis,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -44,7 +44,7 @@ pub struct Worker {
     pub cluster: Arc<Cluster>,
     pub number: usize,
     /// Whether the network to the servers is down.
-    pub cut: Arc<AtomicBool>,
+    pub disconnected: Arc<AtomicBool>,
 }
 
 /// How an attempt continues.
@@ -55,16 +55,16 @@ enum Next {
 }
 
 impl Worker {
-    pub async fn work(self) {
+    pub async fn run(self) {
         let world = self.cluster.world().clone();
-        let queue = self.cluster.truth.stores(0).queue;
-        let shared = &self.cluster.truth;
+        let queue = self.cluster.stores.stores(0).queue;
+        let shared = &self.cluster.stores;
         let mut idle = 1;
         loop {
-            let wait_ms = (200 + world.below(800)) * idle;
-            world.pause(wait_ms).await;
+            let wait_ms = (200 + world.random_below(800)) * idle;
+            world.sleep(wait_ms).await;
             // A misconfigured worker receives messages for other labels.
-            let is_misconfigured = shared.strikes(shared.chances.misled, "worker reads another queue");
+            let is_misconfigured = shared.inject(shared.chances.misled, "worker reads another queue");
             let labels = labels_of(if is_misconfigured { WORKERS - 1 } else { self.number });
             match queue.receive(None, &labels, VISIBILITY_TIMEOUT_MS, Duration::ZERO).await {
                 Ok(Some(message)) => {
@@ -80,7 +80,7 @@ impl Worker {
     async fn handle_message(&self, queue: &dyn JobQueue, message: Message) {
         let world = self.cluster.world();
         let job = JobId::of(message.node.execution, message.node.ix);
-        let token = LeaseToken(Uuid::from_u128(world.random()));
+        let token = LeaseToken(Uuid::from_u128(world.random_u128()));
         let request = JobExecuteRequest {
             labels: labels_of(self.number),
             worker: WorkerInfo { id: WorkerId(Uuid::from_u128(1)), name: format!("w{}", self.number) },
@@ -102,11 +102,11 @@ impl Worker {
                     break;
                 }
                 Ok(JobExecuteReply::Nothing { .. }) => break,
-                Err(Failure::Refused(error)) => {
-                    world.event(format_args!("worker {}: no claim: {error}", self.number));
+                Err(CallError::Rejected(error)) => {
+                    world.record_event(format_args!("worker {}: no claim: {error}", self.number));
                     return;
                 }
-                Err(Failure::Lost) => world.pause(500).await,
+                Err(CallError::NoReply) => world.sleep(500).await,
             }
         }
         drop(queue.delete(&message).await);
@@ -115,40 +115,40 @@ impl Worker {
     async fn call<T: Send + 'static>(
         &self,
         request: impl Fn(Services) -> BoxFuture<'static, tidemill_services::Result<T>> + Send + Sync,
-    ) -> Result<T, Failure> {
-        if self.cut.load(Ordering::Relaxed) {
-            self.cluster.world().pause(3_000).await;
-            return Err(Failure::Lost);
+    ) -> Result<T, CallError> {
+        if self.disconnected.load(Ordering::Relaxed) {
+            self.cluster.world().sleep(3_000).await;
+            return Err(CallError::NoReply);
         }
         self.cluster.call(request).await
     }
 
     /// Runs one attempt: some output, an artifact if the job has any, and the end.
     async fn run_attempt(&self, assignment: Assignment, sent_at: i64) {
-        let (world, shared) = (self.cluster.world().clone(), self.cluster.truth.clone());
+        let (world, shared) = (self.cluster.world().clone(), self.cluster.stores.clone());
         let job = assignment.preparation.job_id;
         let attempt = assignment.attempt;
-        world.event(format_args!("worker {} runs {job} attempt {attempt}", self.number));
-        let mut lease = HeldJob { token: assignment.lease.token, until: sent_at + ms(LEASE_MS) };
+        world.record_event(format_args!("worker {} runs {job} attempt {attempt}", self.number));
+        let mut lease = HeldJob { token: assignment.lease.token, until: sent_at + to_millis(LEASE_MS) };
         if let Some(discovery) = &assignment.extras.discovery {
             return self.discover(&mut lease, &assignment, discovery).await;
         }
         let mut sent = 0_u64;
-        let reports = 1 + world.below(3);
+        let reports = 1 + world.random_below(3);
         for _ in 0..reports {
-            let duration_ms = world.below(9_000);
-            world.pause(duration_ms).await;
-            if shared.strikes(shared.chances.worker_stands, "worker paused") {
-                let pause_ms = world.below(3 * LEASE_MS);
-                world.pause(pause_ms).await;
+            let duration_ms = world.random_below(9_000);
+            world.sleep(duration_ms).await;
+            if shared.inject(shared.chances.worker_stands, "worker paused") {
+                let pause_ms = world.random_below(3 * LEASE_MS);
+                world.sleep(pause_ms).await;
             }
-            let length = world.below(200);
-            let log = output::log(job, attempt, sent, length);
+            let length = world.random_below(200);
+            let log = output::attempt_output(job, attempt, sent, length);
             let report = report(job, lease.token, Some((sent, log)), None);
             match self.send_report(&mut lease, report).await {
                 Next::Continue => {
                     sent += length;
-                    self.cluster.auditor.logged(job, attempt, sent);
+                    self.cluster.auditor.log_acknowledged(job, attempt, sent);
                 }
                 Next::Cancel => {
                     return self.end(&mut lease, job, attempt, Some(FailureKind::Canceled)).await;
@@ -156,11 +156,11 @@ impl Worker {
                 Next::Stop => return,
             }
         }
-        let failure = if shared.strikes(shared.chances.engine_fails, "engine fails") {
+        let failure = if shared.inject(shared.chances.engine_fails, "engine fails") {
             Some(FailureKind::EngineFailed)
-        } else if shared.strikes(shared.chances.give_back, "given back") {
+        } else if shared.inject(shared.chances.give_back, "given back") {
             Some(FailureKind::GivenBack)
-        } else if world.chance(shared.chances.script_fails) {
+        } else if world.random_chance(shared.chances.script_fails) {
             Some(FailureKind::ScriptFailed)
         } else {
             None
@@ -178,13 +178,13 @@ impl Worker {
     async fn discover(&self, lease: &mut HeldJob, assignment: &Assignment, discovery: &Discovery) {
         let world = self.cluster.world();
         let (job, attempt) = (assignment.preparation.job_id, assignment.attempt);
-        let duration_ms = world.below(4_000);
-        world.pause(duration_ms).await;
+        let duration_ms = world.random_below(4_000);
+        world.sleep(duration_ms).await;
         let commit = match &assignment.preparation.source {
             Source::Git { commit, .. } => commit.as_str(),
             _ => "",
         };
-        let files = self.cluster.forge.at(commit, &discovery.only);
+        let files = self.cluster.git_server.files_at(commit, &discovery.only);
         let report = DiscoveryReport {
             job_id: job,
             lease: lease.token,
@@ -193,20 +193,22 @@ impl Worker {
             changed: None,
             paths: None,
         };
-        self.cluster.auditor.tells(job, &files);
+        self.cluster.auditor.files_reported(job, &files);
         loop {
             let reply = self.call(|server| {
                 let report = report.clone();
-                async move { server.discoveries.discovered(report).await }.boxed()
+                async move { server.discoveries.process_report(report).await }.boxed()
             });
             match reply.await {
                 Ok(reply) => {
-                    self.cluster.auditor.told(job, &files);
+                    self.cluster.auditor.files_acknowledged(job, &files);
                     let failure = reply.failed.then_some(FailureKind::ScriptFailed);
                     return self.end(lease, job, attempt, failure).await;
                 }
-                Err(Failure::Refused(Error::Conflict(_)) | Failure::Lost) if world.now() < lease.until => {
-                    world.pause(400).await;
+                Err(CallError::Rejected(Error::Conflict(_)) | CallError::NoReply)
+                    if world.now() < lease.until =>
+                {
+                    world.sleep(400).await;
                 }
                 Err(_) => return,
             }
@@ -214,7 +216,7 @@ impl Worker {
     }
 
     async fn end(&self, lease: &mut HeldJob, job: JobId, attempt: u32, failure: Option<FailureKind>) {
-        let code = usize::try_from(self.cluster.world().below(2)).unwrap_or(0);
+        let code = usize::try_from(self.cluster.world().random_below(2)).unwrap_or(0);
         let ended = AttemptEnd {
             failure: failure.map(|kind| FailureReason::new(kind, "simulated")),
             exit_code: match failure {
@@ -226,7 +228,7 @@ impl Worker {
         if let Next::Continue | Next::Cancel =
             self.send_report(lease, report(job, lease.token, None, Some(ended))).await
         {
-            self.cluster.auditor.ended(job, attempt, failure);
+            self.cluster.auditor.end_acknowledged(job, attempt, failure);
         }
     }
 
@@ -242,12 +244,14 @@ impl Worker {
             });
             match reply.await {
                 Ok(reply) => {
-                    self.cluster.auditor.report_taken(report.job_id, lease.token, commits_before);
-                    lease.until = sent_at + ms(reply.lease_ttl_ms);
+                    self.cluster.auditor.report_acknowledged(report.job_id, lease.token, commits_before);
+                    lease.until = sent_at + to_millis(reply.lease_ttl_ms);
                     return if reply.cancel { Next::Cancel } else { Next::Continue };
                 }
-                Err(Failure::Refused(Error::Conflict(_)) | Failure::Lost) if world.now() < lease.until => {
-                    world.pause(400).await;
+                Err(CallError::Rejected(Error::Conflict(_)) | CallError::NoReply)
+                    if world.now() < lease.until =>
+                {
+                    world.sleep(400).await;
                 }
                 Err(_) => return Next::Stop,
             }
@@ -256,7 +260,7 @@ impl Worker {
 
     /// Uploads an artifact; returns whether it was acknowledged.
     async fn upload_artifact(&self, lease: &HeldJob, job: JobId, attempt: u32) -> bool {
-        let bytes = output::log(job, attempt, 1_000_000, 300);
+        let bytes = output::attempt_output(job, attempt, 1_000_000, 300);
         let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
         let mut request = ArtifactUploadRequest {
             cache_key: None,
@@ -290,7 +294,7 @@ impl Worker {
                 async move { server.artifacts.upload(request).await }.boxed()
             });
             if done.await.is_ok() {
-                self.cluster.auditor.left(job, id, &sha256);
+                self.cluster.auditor.artifact_acknowledged(job, id, &sha256);
                 return true;
             }
             request.complete = None;

@@ -17,7 +17,7 @@ pub enum TaskOwner {
     Server(usize),
     Worker(usize),
     /// Clients, and the tasks that inject faults.
-    Nobody,
+    Environment,
 }
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -88,21 +88,21 @@ impl World {
     }
 
     /// Returns a random number less than `below`.
-    pub fn below(&self, below: u64) -> u64 {
+    pub fn random_below(&self, below: u64) -> u64 {
         self.lock().rng.u64(..below.max(1))
     }
 
     /// Returns true with a probability of `per_mille` in a thousand.
-    pub fn chance(&self, per_mille: u32) -> bool {
+    pub fn random_chance(&self, per_mille: u32) -> bool {
         per_mille > 0 && self.lock().rng.u32(..1000) < per_mille
     }
 
-    pub fn random(&self) -> u128 {
+    pub fn random_u128(&self) -> u128 {
         self.lock().rng.u128(..)
     }
 
     /// Records an event in the trace, by which runs are compared.
-    pub fn event(&self, event: std::fmt::Arguments<'_>) {
+    pub fn record_event(&self, event: std::fmt::Arguments<'_>) {
         let mut inner = self.lock();
         let mut line = String::new();
         let _ = write!(line, "{:>9} ", inner.now - 1_780_000_000_000);
@@ -122,8 +122,8 @@ impl World {
     }
 
     /// Records a broken promise, which ends the run.
-    pub fn violation(&self, message: String) {
-        self.event(format_args!("VIOLATION: {message}"));
+    pub fn record_violation(&self, message: String) {
+        self.record_event(format_args!("VIOLATION: {message}"));
         self.lock().violation.get_or_insert(message);
     }
 
@@ -134,7 +134,7 @@ impl World {
     }
 
     /// Waits, while other tasks run.
-    pub fn pause(self: &Arc<Self>, ms: u64) -> Sleep {
+    pub fn sleep(self: &Arc<Self>, ms: u64) -> Sleep {
         Sleep { world: self.clone(), ms, waited: false }
     }
 
@@ -156,7 +156,7 @@ impl World {
     }
 
     /// Creates a one-shot channel.
-    pub fn slot<T>(self: &Arc<Self>) -> (Sender<T>, Receiver<T>) {
+    pub fn channel<T>(self: &Arc<Self>) -> (Sender<T>, Receiver<T>) {
         let slot = Arc::new(Mutex::new(Slot { value: None, sender_dropped: false, waiting_task: None }));
         (
             Sender { slot: slot.clone(), world: self.clone() },
@@ -207,7 +207,7 @@ impl World {
                 self.lock().now = next;
                 continue;
             }
-            let pick = self.below(ready as u64);
+            let pick = self.random_below(ready as u64);
             let mut ready = tasks.iter().enumerate().filter(|(_, task)| task.wake_at <= now);
             let Some((at, _)) = ready.nth(usize::try_from(pick).unwrap_or(0)) else { continue };
             {

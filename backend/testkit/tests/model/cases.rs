@@ -42,33 +42,33 @@ pub struct Case {
     pub file: &'static str,
     pub budget: FaultBudget,
     /// Maximum concurrent operations.
-    pub at_once: usize,
+    pub max_operations: usize,
     /// Whether to check also that every execution ends.
-    pub ends: bool,
+    pub check_liveness: bool,
 }
 
 impl Case {
     pub fn model(&self) -> Protocol {
-        Protocol::new(self.file, self.budget, self.at_once)
+        Protocol::new(self.file, self.budget, self.max_operations)
     }
 }
 
 /// No faults.
 pub const NO_FAULTS: FaultBudget = FaultBudget {
     worker_crashes: 0,
-    cut_offs: 0,
-    op_crashes: 0,
+    disconnects: 0,
+    operation_crashes: 0,
     failures: 0,
     give_backs: 0,
-    give_ups: 0,
+    dead_letters: 0,
     cancels: 0,
     cancel_job: 0,
     executes: 0,
-    beats: 0,
+    heartbeats: 0,
 };
 
 const fn case(name: &'static str, file: &'static str, at_once: usize, budget: FaultBudget) -> Case {
-    Case { name, file, budget, at_once, ends: true }
+    Case { name, file, budget, max_operations: at_once, check_liveness: true }
 }
 
 /// Cases that every test run checks.
@@ -77,39 +77,49 @@ pub const SMALL: &[Case] = &[
         "diamond, lost workers and operations",
         DIAMOND,
         1,
-        FaultBudget { worker_crashes: 1, op_crashes: 1, ..NO_FAULTS },
+        FaultBudget { worker_crashes: 1, operation_crashes: 1, ..NO_FAULTS },
     ),
-    case("diamond, cut off", DIAMOND, 1, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
+    case("diamond, cut off", DIAMOND, 1, FaultBudget { disconnects: 1, heartbeats: 1, ..NO_FAULTS }),
     case("diamond, failures", DIAMOND, 1, FaultBudget { failures: 2, give_backs: 1, ..NO_FAULTS }),
-    case("diamond, canceled", DIAMOND, 1, FaultBudget { cancels: 1, op_crashes: 1, ..NO_FAULTS }),
+    case("diamond, canceled", DIAMOND, 1, FaultBudget { cancels: 1, operation_crashes: 1, ..NO_FAULTS }),
     case(
         "diamond, canceled, lost worker",
         DIAMOND,
         1,
         FaultBudget { cancels: 1, worker_crashes: 1, ..NO_FAULTS },
     ),
-    case("diamond, canceled, cut off", DIAMOND, 1, FaultBudget { cancels: 1, cut_offs: 1, ..NO_FAULTS }),
+    case("diamond, canceled, cut off", DIAMOND, 1, FaultBudget { cancels: 1, disconnects: 1, ..NO_FAULTS }),
     case(
         "diamond, a job canceled, cut off",
         DIAMOND,
         1,
-        FaultBudget { cancel_job: 1, cut_offs: 1, ..NO_FAULTS },
+        FaultBudget { cancel_job: 1, disconnects: 1, ..NO_FAULTS },
     ),
-    case("diamond, a job canceled", DIAMOND, 1, FaultBudget { cancel_job: 1, op_crashes: 1, ..NO_FAULTS }),
-    case("diamond, given up", DIAMOND, 1, FaultBudget { give_ups: 1, op_crashes: 1, ..NO_FAULTS }),
-    case("stages, failures", STAGES, 1, FaultBudget { failures: 2, op_crashes: 1, ..NO_FAULTS }),
-    case("endings, failures", CONDITIONAL_JOBS, 1, FaultBudget { failures: 2, op_crashes: 1, ..NO_FAULTS }),
+    case(
+        "diamond, a job canceled",
+        DIAMOND,
+        1,
+        FaultBudget { cancel_job: 1, operation_crashes: 1, ..NO_FAULTS },
+    ),
+    case("diamond, given up", DIAMOND, 1, FaultBudget { dead_letters: 1, operation_crashes: 1, ..NO_FAULTS }),
+    case("stages, failures", STAGES, 1, FaultBudget { failures: 2, operation_crashes: 1, ..NO_FAULTS }),
+    case(
+        "endings, failures",
+        CONDITIONAL_JOBS,
+        1,
+        FaultBudget { failures: 2, operation_crashes: 1, ..NO_FAULTS },
+    ),
     case(
         "endings, canceled",
         CONDITIONAL_JOBS,
         1,
-        FaultBudget { failures: 1, cancels: 1, op_crashes: 1, ..NO_FAULTS },
+        FaultBudget { failures: 1, cancels: 1, operation_crashes: 1, ..NO_FAULTS },
     ),
     case("endings, two at once", CONDITIONAL_JOBS, 2, FaultBudget { failures: 1, ..NO_FAULTS }),
     case("diamond, two at once", DIAMOND, 2, NO_FAULTS),
     case("chain, two at once, lost worker", CHAIN, 2, FaultBudget { worker_crashes: 1, ..NO_FAULTS }),
-    case("chain, two at once, lost operation", CHAIN, 2, FaultBudget { op_crashes: 1, ..NO_FAULTS }),
-    case("chain, two at once, cut off", CHAIN, 2, FaultBudget { cut_offs: 1, ..NO_FAULTS }),
+    case("chain, two at once, lost operation", CHAIN, 2, FaultBudget { operation_crashes: 1, ..NO_FAULTS }),
+    case("chain, two at once, cut off", CHAIN, 2, FaultBudget { disconnects: 1, ..NO_FAULTS }),
     case("chain, two at once, canceled", CHAIN, 2, FaultBudget { cancels: 1, ..NO_FAULTS }),
     case("chain, requested twice at once", CHAIN, 2, FaultBudget { executes: 2, ..NO_FAULTS }),
 ];
@@ -122,11 +132,11 @@ pub const LARGE_CASES: &[Case] = &[
         1,
         FaultBudget {
             worker_crashes: 1,
-            cut_offs: 1,
-            op_crashes: 1,
+            disconnects: 1,
+            operation_crashes: 1,
             failures: 1,
             give_backs: 1,
-            beats: 1,
+            heartbeats: 1,
             ..NO_FAULTS
         },
     ),
@@ -134,11 +144,21 @@ pub const LARGE_CASES: &[Case] = &[
         "diamond, canceled, lost worker and operation, failure",
         DIAMOND,
         1,
-        FaultBudget { cancels: 1, worker_crashes: 1, op_crashes: 1, failures: 1, ..NO_FAULTS },
+        FaultBudget { cancels: 1, worker_crashes: 1, operation_crashes: 1, failures: 1, ..NO_FAULTS },
     ),
     case("diamond, two at once, lost worker", DIAMOND, 2, FaultBudget { worker_crashes: 1, ..NO_FAULTS }),
-    case("diamond, two at once, lost operation", DIAMOND, 2, FaultBudget { op_crashes: 1, ..NO_FAULTS }),
-    case("diamond, two at once, cut off", DIAMOND, 2, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
+    case(
+        "diamond, two at once, lost operation",
+        DIAMOND,
+        2,
+        FaultBudget { operation_crashes: 1, ..NO_FAULTS },
+    ),
+    case(
+        "diamond, two at once, cut off",
+        DIAMOND,
+        2,
+        FaultBudget { disconnects: 1, heartbeats: 1, ..NO_FAULTS },
+    ),
     case("diamond, two at once, failures", DIAMOND, 2, FaultBudget { failures: 1, ..NO_FAULTS }),
     case("stages, two at once", STAGES, 2, FaultBudget { failures: 1, ..NO_FAULTS }),
     case("diamond, two at once, canceled", DIAMOND, 2, FaultBudget { cancels: 1, ..NO_FAULTS }),
@@ -146,12 +166,12 @@ pub const LARGE_CASES: &[Case] = &[
         "chain, two at once, canceled, lost operation",
         CHAIN,
         2,
-        FaultBudget { cancels: 1, op_crashes: 1, ..NO_FAULTS },
+        FaultBudget { cancels: 1, operation_crashes: 1, ..NO_FAULTS },
     ),
     case(
         "chain, two at once, cut off and lost",
         CHAIN,
         2,
-        FaultBudget { cut_offs: 1, worker_crashes: 1, ..NO_FAULTS },
+        FaultBudget { disconnects: 1, worker_crashes: 1, ..NO_FAULTS },
     ),
 ];

@@ -106,7 +106,8 @@ fn key(ix: usize) -> NodeKey {
 /// Compares both stores in a run of this seed, and returns the numbers of commits and of conflicts.
 pub async fn compare(seed: u64) -> (usize, usize) {
     let (shape, cells) = PlanShape::new(if seed.is_multiple_of(2) { DIAMOND } else { STAGES });
-    let mut model = Records { made: 1, status: ExecutionStatus::Pending, cancel: false, version: 0, cells };
+    let mut model =
+        Records { created: 1, status: ExecutionStatus::Pending, cancel: false, version: 0, cells };
     let store = MemoryRecords::default();
     let nodes =
         new_execution(&shape.plan, execution_id(), &BTreeMap::new(), StartConditions::default(), NOW).nodes;
@@ -149,7 +150,7 @@ async fn read_back(store: &MemoryRecords) -> Records {
     let nodes = store.all_nodes(execution_id()).await.unwrap();
     let cell = |node: &Node| Cell::of(&node.state, node.version, (node.waits_for, node.failed), node.due_at);
     Records {
-        made: 1,
+        created: 1,
         status: execution.state.status,
         cancel: execution.state.cancel_requested,
         version: u8::try_from(execution.version).unwrap(),

@@ -82,7 +82,7 @@ impl FanOutModel {
 }
 
 /// Returns the promise that breaks first, and the number of steps.
-pub fn first_broken() -> Option<(Promise, usize)> {
+pub fn first_violation() -> Option<(Promise, usize)> {
     let mut first = FanOutModel::new();
     first.apply(JobEvent::End {
         token: token(1),

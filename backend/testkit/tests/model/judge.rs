@@ -53,7 +53,7 @@ impl Protocol {
     }
 
     /// Returns the promise that a commit breaks, if any.
-    pub fn judge(&self, state: &State, before: &Records, op: &Operation) -> Option<Promise> {
+    pub fn check_commit(&self, state: &State, before: &Records, op: &Operation) -> Option<Promise> {
         let after = &state.records;
         for (ix, (old, new)) in before.cells.iter().zip(&after.cells).enumerate() {
             if old.kind != Kind::Job {
@@ -74,7 +74,7 @@ impl Protocol {
                     return Some(Promise::CancelHolds);
                 }
             }
-            if let (OperationKind::Report { job, attempt, .. }, OperationStage::Main) = (op.what, op.stage) {
+            if let (OperationKind::Report { job, attempt, .. }, OperationStage::Main) = (op.kind, op.stage) {
                 let is_reported_job = usize::from(job) == ix;
                 let is_current_attempt = is_reported_job && attempt == old.attempt && old.token > 0;
                 // A report may change another job only if that has no lease: it releases its dependents.
@@ -98,6 +98,6 @@ impl Protocol {
                 return Some(Promise::FinalStatus);
             }
         }
-        (after.made > 1).then_some(Promise::OneExecution)
+        (after.created > 1).then_some(Promise::OneExecution)
     }
 }

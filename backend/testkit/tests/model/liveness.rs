@@ -36,7 +36,7 @@ pub fn explore(model: &Protocol) -> Liveness {
     open.push_back((0, first));
     let mut actions = Vec::new();
     while let Some((id, state)) = open.pop_front() {
-        if Protocol::is_over(&state) {
+        if Protocol::has_ended(&state) {
             ended.push(id);
         }
         actions.clear();

@@ -39,7 +39,7 @@ fn check(case: &Case) {
     assert!(violations.is_empty(), "{}: {violations:#?}", case.name);
     let states = checked.unique_state_count();
     let safe = started.elapsed();
-    if !case.ends {
+    if !case.check_liveness {
         println!("{}: {states} states in {safe:.1?}: no violation", case.name);
         return;
     }
@@ -81,13 +81,13 @@ fn invariants_hold_in_large_cases() {
 #[test]
 fn job_state_machine_keeps_invariants() {
     let _all = all_guards();
-    assert_eq!(walk::first_broken(), None);
+    assert_eq!(walk::first_violation(), None);
 }
 
 #[test]
 fn job_notifies_each_dependent_once() {
     let _all = all_guards();
-    assert_eq!(fan::first_broken(), None);
+    assert_eq!(fan::first_violation(), None);
 }
 
 #[test]

@@ -14,23 +14,28 @@ use tidemill_core::scheduler::guard::{Guard, remove};
 /// Cases in the order of size.
 const CASES_BY_SIZE: &[Case] = &[
     case("chain, no faults", CHAIN, 1, NO_FAULTS),
-    case("chain, lost operation", CHAIN, 1, FaultBudget { op_crashes: 1, ..NO_FAULTS }),
-    case("chain, cut off", CHAIN, 1, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
+    case("chain, lost operation", CHAIN, 1, FaultBudget { operation_crashes: 1, ..NO_FAULTS }),
+    case("chain, cut off", CHAIN, 1, FaultBudget { disconnects: 1, heartbeats: 1, ..NO_FAULTS }),
     case("chain, failure", CHAIN, 1, FaultBudget { failures: 1, ..NO_FAULTS }),
-    case("chain, given up", CHAIN, 1, FaultBudget { give_ups: 1, ..NO_FAULTS }),
-    case("chain, canceled", CHAIN, 1, FaultBudget { cancels: 1, op_crashes: 1, failures: 1, ..NO_FAULTS }),
+    case("chain, given up", CHAIN, 1, FaultBudget { dead_letters: 1, ..NO_FAULTS }),
+    case(
+        "chain, canceled",
+        CHAIN,
+        1,
+        FaultBudget { cancels: 1, operation_crashes: 1, failures: 1, ..NO_FAULTS },
+    ),
     case("diamond, failure", DIAMOND, 1, FaultBudget { failures: 1, ..NO_FAULTS }),
     case("chain, requested twice at once", CHAIN, 2, FaultBudget { executes: 2, ..NO_FAULTS }),
     case("chain, two at once", CHAIN, 2, NO_FAULTS),
     case("chain, two at once, lost worker", CHAIN, 2, FaultBudget { worker_crashes: 1, ..NO_FAULTS }),
     case("chain, two at once, canceled", CHAIN, 2, FaultBudget { cancels: 1, ..NO_FAULTS }),
-    case("chain, two at once, cut off", CHAIN, 2, FaultBudget { cut_offs: 1, beats: 1, ..NO_FAULTS }),
+    case("chain, two at once, cut off", CHAIN, 2, FaultBudget { disconnects: 1, heartbeats: 1, ..NO_FAULTS }),
     case("diamond, two at once", DIAMOND, 2, NO_FAULTS),
     case("chain, two at once, two lost workers", CHAIN, 2, FaultBudget { worker_crashes: 2, ..NO_FAULTS }),
 ];
 
 const fn case(name: &'static str, file: &'static str, at_once: usize, budget: FaultBudget) -> Case {
-    Case { name, file, budget, at_once, ends: true }
+    Case { name, file, budget, max_operations: at_once, check_liveness: true }
 }
 
 /// Returns what breaks without a guard: the promise, the case, and the number of steps.
@@ -42,10 +47,10 @@ fn violation_without(guard: Guard) -> Option<(String, &'static str, usize)> {
 }
 
 fn find_violation() -> Option<(String, &'static str, usize)> {
-    if let Some((promise, length)) = walk::first_broken() {
+    if let Some((promise, length)) = walk::first_violation() {
         return Some((promise.description().to_owned(), "the state machine alone", length as usize));
     }
-    if let Some((promise, length)) = fan::first_broken() {
+    if let Some((promise, length)) = fan::first_violation() {
         return Some((promise.description().to_owned(), "a job that many need", length));
     }
     for case in CASES_BY_SIZE {

@@ -31,7 +31,7 @@ impl Protocol {
         precompute(&mut writes, &nodes.map(|node| (node.key.ix, node)).collect(), &mut 90, NOW);
         let before = state.records.clone();
         let result = state.records.commit(&writes)?;
-        state.broken = state.broken.or(self.judge(state, &before, op));
+        state.violation = state.violation.or(self.check_commit(state, &before, op));
         Some(result)
     }
 
@@ -77,15 +77,15 @@ impl Protocol {
 
     fn main(&self, state: &mut State, mut op: Operation, read: &Records) -> Option<Operation> {
         let node = |job: u8| read.cells[usize::from(job)].node(&self.shape, usize::from(job));
-        let (job, transition) = match op.what {
+        let (job, transition) = match op.kind {
             OperationKind::Execute => {
-                if read.made == 0 {
+                if read.created == 0 {
                     let Some(()) = state.records.create(false) else {
                         op.read = None;
                         return Some(op);
                     };
-                    let is_duplicate = state.records.made > 1;
-                    state.broken = state.broken.or(is_duplicate.then_some(Promise::OneExecution));
+                    let is_duplicate = state.records.created > 1;
+                    state.violation = state.violation.or(is_duplicate.then_some(Promise::OneExecution));
                     op.sends = self.bits(|cell| cell.status == JobStatus::Queued, &self.cells);
                 }
                 op.stage = OperationStage::Settle;
@@ -110,7 +110,7 @@ impl Protocol {
                         Self::reply(state, &op, true);
                         return None;
                     }
-                    ClaimDecision::Nothing(_) => {
+                    ClaimDecision::NotClaimable(_) => {
                         Self::reply(state, &op, false);
                         return None;
                     }
@@ -120,7 +120,7 @@ impl Protocol {
             OperationKind::Report { job, token: small, said, .. } => {
                 let node = node(job);
                 let NodeBody::Job(item) = &node.state.body else { unreachable!("the node is a job") };
-                if !item.job.holds(token(small)) {
+                if !item.job.is_leased_to(token(small)) {
                     Self::reply(state, &op, false);
                     return None;
                 }
@@ -139,7 +139,7 @@ impl Protocol {
             OperationKind::CancelJob { job } | OperationKind::GiveUp { job } => {
                 let node = node(job);
                 let NodeBody::Job(item) = &node.state.body else { unreachable!("the node is a job") };
-                let is_cancel = matches!(op.what, OperationKind::CancelJob { .. });
+                let is_cancel = matches!(op.kind, OperationKind::CancelJob { .. });
                 let event = if is_cancel { JobEvent::Cancel } else { JobEvent::Undeliverable };
                 let Ok(transition) = apply_event(&node, item, event, NOW) else {
                     Self::reply(state, &op, true);
@@ -211,7 +211,7 @@ impl Protocol {
                     op.due |= bit;
                 }
             }
-            rest @ (NextStep::Rest | NextStep::Wait(_)) => {
+            rest @ (NextStep::Idle | NextStep::Wait(_)) => {
                 let due_at = if let NextStep::Wait(at) = rest { Some(at) } else { None };
                 if node.due_at == due_at || self.set_due(state, &mut op, &node, due_at) {
                     op.due &= !bit;
@@ -233,14 +233,13 @@ impl Protocol {
                 }
                 // The model's executions have no deadline.
                 EndStep::TimeOut => op.due &= !bit,
-                EndStep::Rest => {
+                EndStep::AlreadyEnded => {
                     self.set_due(state, &mut op, &node, None);
                     op.due &= !bit;
                 }
                 EndStep::Finish => {
                     let nodes = read.nodes(&self.shape);
-                    let writes =
-                        finish(&read.execution(&self.shape), &node, &nodes, NextInGroup::Starts, NOW);
+                    let writes = finish(&read.execution(&self.shape), &node, &nodes, NextInGroup::Start, NOW);
                     if self.commit(state, &mut op, writes).is_some() {
                         op.due &= !bit;
                     }
@@ -258,14 +257,14 @@ impl Protocol {
 
     /// Delivers the reply; `success`: the request had its effect.
     fn reply(state: &mut State, op: &Operation, success: bool) {
-        match op.what {
+        match op.kind {
             OperationKind::Claim { worker, job } => {
                 let cell = &state.records.cells[usize::from(job)];
                 let of_worker = cell.token >> 4 == worker + 1;
-                let runs = Worker::Runs { job, attempt: cell.attempt, token: cell.token };
+                let runs = Worker::Running { job, attempt: cell.attempt, token: cell.token };
                 let next = if success && of_worker { runs } else { Worker::Idle };
                 let claiming = &mut state.workers[usize::from(worker)];
-                if *claiming == Worker::Asks {
+                if *claiming == Worker::Claiming {
                     *claiming = next;
                 }
             }
@@ -274,9 +273,10 @@ impl Protocol {
                     state.succeeded |= 1 << job;
                 }
                 let reporting = &mut state.workers[usize::from(worker)];
-                if *reporting == (Worker::Tells { job, attempt, token }) {
+                if *reporting == (Worker::Reporting { job, attempt, token }) {
                     let continues = success && said == ReportState::Alive;
-                    *reporting = if continues { Worker::Runs { job, attempt, token } } else { Worker::Idle };
+                    *reporting =
+                        if continues { Worker::Running { job, attempt, token } } else { Worker::Idle };
                 }
             }
             OperationKind::CancelJob { job } => state.canceled |= 1 << job,

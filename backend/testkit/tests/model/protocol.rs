@@ -23,21 +23,21 @@ pub struct Protocol {
     pub cells: Vec<Cell>,
     pub budget: FaultBudget,
     /// Maximum concurrent operations.
-    pub at_once: usize,
+    pub max_operations: usize,
     /// Whether messages of jobs that have ended are still delivered.
     pub late_messages: bool,
 }
 
 impl Protocol {
-    pub fn new(file: &str, budget: FaultBudget, at_once: usize) -> Self {
+    pub fn new(file: &str, budget: FaultBudget, max_operations: usize) -> Self {
         let (shape, cells) = PlanShape::new(file);
-        Self { shape, cells, budget, at_once, late_messages: at_once == 1 }
+        Self { shape, cells, budget, max_operations, late_messages: max_operations == 1 }
     }
 
     pub fn initial(&self) -> State {
         let roots = self.bits(|cell| cell.status == JobStatus::Queued, &self.cells);
         let records = Records {
-            made: u8::from(self.budget.executes == 0),
+            created: u8::from(self.budget.executes == 0),
             status: ExecutionStatus::Pending,
             cancel: false,
             version: 0,
@@ -48,11 +48,11 @@ impl Protocol {
             queue: roots,
             workers: [Worker::Idle; WORKERS],
             ops: Vec::new(),
-            left: self.budget,
+            remaining: self.budget,
             succeeded: 0,
             canceled: 0,
             cancel_acknowledged: false,
-            broken: None,
+            violation: None,
         }
     }
 
@@ -60,9 +60,9 @@ impl Protocol {
         (0..self.shape.jobs()).filter(|ix| predicate(&cells[*ix])).fold(0, |bits, ix| bits | 1 << ix)
     }
 
-    fn begin(state: &mut State, what: OperationKind) {
+    fn start_operation(state: &mut State, what: OperationKind) {
         state.ops.push(Operation {
-            what,
+            kind: what,
             stage: OperationStage::Main,
             read: None,
             sends: 0,
@@ -82,7 +82,7 @@ impl Protocol {
             | Action::TimePasses(_)
             | Action::Execute => true,
             Action::Report { said, .. } => said == ReportState::Succeeded,
-            Action::LeaseRunsOut(job) => !Self::is_held(state, job),
+            Action::LeaseExpires(job) => !Self::is_held(state, job),
             _ => false,
         }
     }
@@ -91,16 +91,16 @@ impl Protocol {
     fn is_held(state: &State, job: u8) -> bool {
         let token_of_job = state.records.cells[usize::from(job)].token;
         let holds = |worker: &Worker| match worker {
-            Worker::Runs { job: of, token, .. } | Worker::Tells { job: of, token, .. } => {
+            Worker::Running { job: of, token, .. } | Worker::Reporting { job: of, token, .. } => {
                 (*of, *token) == (job, token_of_job)
             }
             _ => false,
         };
-        let claims = |op: &Operation| matches!(op.what, OperationKind::Claim { job: of, .. } if of == job);
+        let claims = |op: &Operation| matches!(op.kind, OperationKind::Claim { job: of, .. } if of == job);
         state.workers.iter().any(holds) || state.ops.iter().any(claims)
     }
 
-    pub fn is_over(state: &State) -> bool {
+    pub fn has_ended(state: &State) -> bool {
         state.records.status.is_terminal()
     }
 }
@@ -114,23 +114,23 @@ impl Model for Protocol {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.broken.is_some() {
+        if state.violation.is_some() {
             return;
         }
-        let left = &state.left;
-        let has_capacity = state.ops.len() < self.at_once;
+        let left = &state.remaining;
+        let has_capacity = state.ops.len() < self.max_operations;
         if has_capacity {
             if left.executes > 0 {
                 actions.push(Action::Execute);
             }
-            if state.records.made > 0 {
+            if state.records.created > 0 {
                 self.requests(state, actions);
             }
         }
         for op in 0..u8::try_from(state.ops.len()).unwrap() {
             actions.push(Action::Step(op));
-            if left.op_crashes > 0 {
-                actions.push(Action::OpDies(op));
+            if left.operation_crashes > 0 {
+                actions.push(Action::OperationDies(op));
             }
         }
         for (ix, worker) in (0..).zip(&state.workers) {
@@ -139,15 +139,15 @@ impl Model for Protocol {
             }
         }
         for (ix, cell) in (0..).zip(&state.records.cells) {
-            if cell.token > 0 && !cell.run_out && (left.cut_offs > 0 || !Self::is_held(state, ix)) {
-                actions.push(Action::LeaseRunsOut(ix));
+            if cell.token > 0 && !cell.run_out && (left.disconnects > 0 || !Self::is_held(state, ix)) {
+                actions.push(Action::LeaseExpires(ix));
             }
             let can_become_due = cell.due == DueState::Later && cell.token == 0;
             if can_become_due {
                 actions.push(Action::TimePasses(ix));
             }
             if state.queue & 1 << ix != 0 {
-                actions.push(Action::MessageVanishes(ix));
+                actions.push(Action::MessageIsLost(ix));
             }
         }
     }
@@ -156,42 +156,42 @@ impl Model for Protocol {
         let mut next = state.clone();
         match action {
             Action::Execute => {
-                next.left.executes -= 1;
-                Self::begin(&mut next, OperationKind::Execute);
+                next.remaining.executes -= 1;
+                Self::start_operation(&mut next, OperationKind::Execute);
             }
             Action::Deliver { worker, job } => {
-                next.workers[usize::from(worker)] = Worker::Asks;
-                Self::begin(&mut next, OperationKind::Claim { worker, job });
+                next.workers[usize::from(worker)] = Worker::Claiming;
+                Self::start_operation(&mut next, OperationKind::Claim { worker, job });
             }
             Action::Report { worker, said } => {
-                let Worker::Runs { job, attempt, token } = next.workers[usize::from(worker)] else {
+                let Worker::Running { job, attempt, token } = next.workers[usize::from(worker)] else {
                     return None;
                 };
                 match said {
-                    ReportState::Alive => next.left.beats -= 1,
-                    ReportState::Failed => next.left.failures -= 1,
-                    ReportState::GivenBack => next.left.give_backs -= 1,
+                    ReportState::Alive => next.remaining.heartbeats -= 1,
+                    ReportState::Failed => next.remaining.failures -= 1,
+                    ReportState::GivenBack => next.remaining.give_backs -= 1,
                     ReportState::Succeeded => {}
                 }
-                next.workers[usize::from(worker)] = Worker::Tells { job, attempt, token };
-                Self::begin(&mut next, OperationKind::Report { worker, job, attempt, token, said });
+                next.workers[usize::from(worker)] = Worker::Reporting { job, attempt, token };
+                Self::start_operation(&mut next, OperationKind::Report { worker, job, attempt, token, said });
             }
             Action::CancelJob { job } => {
-                next.left.cancel_job = 0;
-                Self::begin(&mut next, OperationKind::CancelJob { job });
+                next.remaining.cancel_job = 0;
+                Self::start_operation(&mut next, OperationKind::CancelJob { job });
             }
             Action::CancelExecution => {
-                next.left.cancels -= 1;
-                Self::begin(&mut next, OperationKind::CancelExecution);
+                next.remaining.cancels -= 1;
+                Self::start_operation(&mut next, OperationKind::CancelExecution);
             }
             Action::GiveUp { job } => {
-                next.left.give_ups -= 1;
-                Self::begin(&mut next, OperationKind::GiveUp { job });
+                next.remaining.dead_letters -= 1;
+                Self::start_operation(&mut next, OperationKind::GiveUp { job });
             }
             Action::Sweep => {
                 let late = (0..).zip(&next.records.cells).filter(|(_, cell)| cell.due == DueState::Now);
                 let due = late.fold(0, |bits, (ix, _): (u8, _)| bits | 1 << ix);
-                Self::begin(&mut next, OperationKind::Sweep);
+                Self::start_operation(&mut next, OperationKind::Sweep);
                 if let Some(op) = next.ops.last_mut() {
                     (op.stage, op.due) = (OperationStage::Settle, due);
                 }
@@ -201,28 +201,28 @@ impl Model for Protocol {
                 let stepped = self.step(&mut next, op);
                 next.ops.extend(stepped);
             }
-            Action::OpDies(ix) => {
-                next.left.op_crashes -= 1;
+            Action::OperationDies(ix) => {
+                next.remaining.operation_crashes -= 1;
                 let op = next.ops.remove(usize::from(ix));
-                match op.what {
+                match op.kind {
                     OperationKind::Claim { worker, .. } => next.workers[usize::from(worker)] = Worker::Idle,
                     // The worker does not know whether its report arrived, and sends it again.
                     OperationKind::Report { worker, job, attempt, token, .. } => {
                         let reporting = &mut next.workers[usize::from(worker)];
-                        if *reporting == (Worker::Tells { job, attempt, token }) {
-                            *reporting = Worker::Runs { job, attempt, token };
+                        if *reporting == (Worker::Reporting { job, attempt, token }) {
+                            *reporting = Worker::Running { job, attempt, token };
                         }
                     }
                     _ => {}
                 }
             }
             Action::WorkerDies(ix) => {
-                next.left.worker_crashes -= 1;
+                next.remaining.worker_crashes -= 1;
                 next.workers[usize::from(ix)] = Worker::Idle;
             }
-            Action::LeaseRunsOut(ix) => {
+            Action::LeaseExpires(ix) => {
                 if Self::is_held(state, ix) {
-                    next.left.cut_offs -= 1;
+                    next.remaining.disconnects -= 1;
                 }
                 let cell = &mut next.records.cells[usize::from(ix)];
                 cell.run_out = true;
@@ -235,13 +235,13 @@ impl Model for Protocol {
                 cell.due = DueState::Now;
                 cell.old = cell.status == JobStatus::Queued;
             }
-            Action::MessageVanishes(job) => next.queue &= !(1 << job),
+            Action::MessageIsLost(job) => next.queue &= !(1 << job),
         }
         let records = &next.records;
         let is_success = |ix: usize| records.cells[ix].status == JobStatus::Success;
         let lost = (0..self.shape.jobs()).any(|ix| next.succeeded & 1 << ix != 0 && !is_success(ix));
         if lost || (next.cancel_acknowledged && !records.cancel) {
-            next.broken = next.broken.or(Some(Promise::Acknowledged));
+            next.violation = next.violation.or(Some(Promise::Acknowledged));
         }
         if !self.late_messages {
             next.queue &= !self.bits(|cell| cell.status.is_terminal(), &next.records.cells);
@@ -264,7 +264,7 @@ impl Model for Protocol {
 impl Protocol {
     /// Adds the requests that clients and workers may send next.
     fn requests(&self, state: &State, actions: &mut Vec<Action>) {
-        let left = &state.left;
+        let left = &state.remaining;
         for (ix, worker) in (0..).zip(&state.workers) {
             match worker {
                 Worker::Idle => {
@@ -273,9 +273,9 @@ impl Protocol {
                         .map(|job| Action::Deliver { worker: ix, job });
                     actions.extend(jobs);
                 }
-                Worker::Runs { .. } => {
+                Worker::Running { .. } => {
                     for (said, is_possible) in [
-                        (ReportState::Alive, left.beats > 0),
+                        (ReportState::Alive, left.heartbeats > 0),
                         (ReportState::Succeeded, true),
                         (ReportState::Failed, left.failures > 0),
                         (ReportState::GivenBack, left.give_backs > 0),
@@ -285,7 +285,7 @@ impl Protocol {
                         }
                     }
                 }
-                Worker::Asks | Worker::Tells { .. } => {}
+                Worker::Claiming | Worker::Reporting { .. } => {}
             }
         }
         if left.cancels > 0 {
@@ -294,10 +294,10 @@ impl Protocol {
         if left.cancel_job > 0 {
             actions.push(Action::CancelJob { job: left.cancel_job - 1 });
         }
-        if left.give_ups > 0 {
+        if left.dead_letters > 0 {
             actions.push(Action::GiveUp { job: 0 });
         }
-        let sweeps = state.ops.iter().any(|op| op.what == OperationKind::Sweep);
+        let sweeps = state.ops.iter().any(|op| op.kind == OperationKind::Sweep);
         if !sweeps && state.records.cells.iter().any(|cell| cell.due == DueState::Now) {
             actions.push(Action::Sweep);
         }

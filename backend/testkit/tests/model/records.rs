@@ -71,7 +71,7 @@ pub struct Cell {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Records {
     /// The number of executions that were created under the key.
-    pub made: u8,
+    pub created: u8,
     pub status: ExecutionStatus,
     pub cancel: bool,
     pub version: u8,
@@ -312,8 +312,8 @@ impl Records {
 
     /// Creates an execution under the key; `None`: one exists that was not read.
     pub fn create(&mut self, known: bool) -> Option<()> {
-        guarded!(KeyCondition, known == (self.made > 0)).then_some(())?;
-        self.made += 1;
+        guarded!(IdempotencyKeyCondition, known == (self.created > 0)).then_some(())?;
+        self.created += 1;
         Some(())
     }
 
@@ -346,7 +346,7 @@ impl Records {
                 }
                 let is_current = |version| {
                     let is_same = u64::from(cell.version) == version;
-                    guarded!(ForeseenOnlyLast, last) && is_same
+                    guarded!(PrecomputeOnlyLastArrival, last) && is_same
                 };
                 let next = continuation.as_ref().filter(|next| is_current(next.if_version));
                 if let Some(next) = next {

@@ -11,15 +11,15 @@ pub struct FaultBudget {
     /// Workers that die.
     pub worker_crashes: u8,
     /// Leases that expire although their worker is alive: it is paused, or disconnected.
-    pub cut_offs: u8,
+    pub disconnects: u8,
     /// Operations that die between two steps.
-    pub op_crashes: u8,
+    pub operation_crashes: u8,
     /// Scripts that fail.
     pub failures: u8,
     /// Jobs that are given back.
     pub give_backs: u8,
     /// Jobs whose message moves to the dead-letter queue.
-    pub give_ups: u8,
+    pub dead_letters: u8,
     /// Cancels of the execution.
     pub cancels: u8,
     /// The index of the job to cancel, plus 1; 0: none.
@@ -27,22 +27,22 @@ pub struct FaultBudget {
     /// Requests for the execution; 0: it exists already.
     pub executes: u8,
     /// Heartbeats.
-    pub beats: u8,
+    pub heartbeats: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Worker {
     Idle,
     /// Waits for the reply to its claim.
-    Asks,
+    Claiming,
     /// Runs an attempt, possibly after losing its lease.
-    Runs {
+    Running {
         job: u8,
         attempt: u8,
         token: u8,
     },
     /// Runs an attempt, and waits for the reply to its report.
-    Tells {
+    Reporting {
         job: u8,
         attempt: u8,
         token: u8,
@@ -78,7 +78,7 @@ pub enum OperationStage {
 /// An operation in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Operation {
-    pub what: OperationKind,
+    pub kind: OperationKind,
     pub stage: OperationStage,
     pub read: Option<Box<Records>>,
     /// Jobs whose ids must be sent.
@@ -98,13 +98,13 @@ pub struct State {
     pub queue: u8,
     pub workers: [Worker; WORKERS],
     pub ops: Vec<Operation>,
-    pub left: FaultBudget,
+    pub remaining: FaultBudget,
     /// Jobs whose success was acknowledged.
     pub succeeded: u8,
     /// Jobs whose cancel was acknowledged.
     pub canceled: u8,
     pub cancel_acknowledged: bool,
-    pub broken: Option<Promise>,
+    pub violation: Option<Promise>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,16 +117,16 @@ pub enum Action {
     GiveUp { job: u8 },
     Sweep,
     Step(u8),
-    OpDies(u8),
+    OperationDies(u8),
     WorkerDies(u8),
-    LeaseRunsOut(u8),
+    LeaseExpires(u8),
     TimePasses(u8),
-    MessageVanishes(u8),
+    MessageIsLost(u8),
 }
 
 /// Normalizes a state: only the order of versions matters, so they are renumbered from 0 to bound the state space.
 pub fn canonical(mut state: State) -> State {
-    state.ops.sort_by_key(|op| (op.what, op.stage));
+    state.ops.sort_by_key(|op| (op.kind, op.stage));
     let slots = state.records.cells.len() + 1;
     for position in 0..slots {
         let mut versions: Vec<u8> = Vec::new();

@@ -5,7 +5,7 @@ use tidemill_core::execution::{
     failure::{FailureKind, FailureReason},
     retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
-    transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, step},
+    transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, next_state},
 };
 use tidemill_core::{api::AttemptEnd, ids::LeaseToken, time::Timestamp};
 use uuid::Uuid;
@@ -108,7 +108,7 @@ fn walk(state: &JobState, now: Timestamp, left: u32, events: &[JobEvent]) -> Opt
         for wait in [1, 30_001] {
             let now = now.plus_ms(wait);
             let rules = JobRules { retry: RETRIES, retry_for: &ANY, seed: 0 };
-            let Ok(next) = step(state, rules, event.clone(), now) else { continue };
+            let Ok(next) = next_state(state, rules, event.clone(), now) else { continue };
             let broken = judge(state, &next, event, now).or_else(|| walk(&next, now, left - 1, events));
             if broken.is_some() {
                 return broken;
@@ -119,7 +119,7 @@ fn walk(state: &JobState, now: Timestamp, left: u32, events: &[JobEvent]) -> Opt
 }
 
 /// Returns the promise that breaks in the shortest sequence, and its length.
-pub fn first_broken() -> Option<(Promise, u32)> {
+pub fn first_violation() -> Option<(Promise, u32)> {
     let walk = |length, events: &[JobEvent]| {
         let broken = walk(&JobState::default(), Timestamp(0), length, events);
         broken.map(|promise| (promise, length))

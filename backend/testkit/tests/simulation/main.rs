@@ -17,13 +17,13 @@ const MAX_SEEDS: u64 = 1_000;
 /// auditor does not check. The model detects all of them.
 const UNREACHED_GUARDS: [Guard; 8] = [
     Guard::ReleaseOnlyPending,
-    Guard::ExpireOnlyRunOut,
+    Guard::ExpireOnlyPastExpiry,
     Guard::RunningStaysDue,
-    Guard::HalfToldStaysDue,
+    Guard::PartlyNotifiedStaysDue,
     Guard::CanceledIsNotRenewed,
     Guard::CancelShortensLease,
-    Guard::LossesEnd,
-    Guard::RetriesEnd,
+    Guard::LossesAreLimited,
+    Guard::RetriesAreLimited,
 ];
 
 fn check(seeds: impl IntoIterator<Item = u64>) {
@@ -32,7 +32,7 @@ fn check(seeds: impl IntoIterator<Item = u64>) {
     let (mut runs, mut executions) = (0, 0);
     for seed in seeds {
         let outcome = run(seed, false, &tally);
-        if let Some((message, last)) = outcome.broken {
+        if let Some((message, last)) = outcome.violation {
             panic!("seed {seed}: {message}\n{}\nTRACE=1 SEEDS=1 SEED_START={seed} make sim", last.join("\n"));
         }
         runs += 1;
@@ -67,7 +67,7 @@ fn violation_without(guard: Guard, tally: &Arc<EventCounts>) -> Option<String> {
     let violation = KNOWN_SEEDS
         .into_iter()
         .chain(1..=MAX_SEEDS)
-        .find_map(|seed| Some((seed, run(seed, false, tally).broken?.0)));
+        .find_map(|seed| Some((seed, run(seed, false, tally).violation?.0)));
     remove(None);
     let (seed, message) = violation?;
     println!("{guard:?}: seed {seed}: {message} ({:.1?})", started.elapsed());

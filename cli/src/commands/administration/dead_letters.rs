@@ -3,7 +3,7 @@
 use crate::{
     args::DeadLetters,
     deployment::{Deployment, query_encoded},
-    execution::{repository::TargetRepository, select::expecting},
+    execution::{repository::TargetRepository, select::with_expected_repo},
     failure::{Failure, Outcome},
     output::{self, Printable},
     settings::Settings,
@@ -18,7 +18,7 @@ use tidemill_core::{
 /// `tidemill dead-letters`.
 pub async fn dead_letters(settings: &Settings, args: &DeadLetters) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    if args.retry && deployment.is_own() {
+    if args.retry && deployment.is_embedded() {
         return Err(Failure::usage(
             "--retry needs a server with workers; on this machine, run `tidemill retry --execution ID` for each execution",
         ));
@@ -102,7 +102,8 @@ async fn retry(settings: &Settings, deployment: &Deployment, letters: &[DeadLett
     let executions: BTreeMap<ExecutionId, &ExecutionSummary> =
         letters.iter().map(|letter| (letter.execution.id, &letter.execution)).collect();
     for (id, execution) in executions {
-        let path = expecting(&path::RETRY.replace("{executionId}", &id.to_string()), &execution.repo);
+        let path =
+            with_expected_repo(&path::RETRY.replace("{executionId}", &id.to_string()), &execution.repo);
         let request = RetryRequest { requested_by: settings.requested_by.clone(), ..RetryRequest::default() };
         let reply: ExecuteReply = deployment.start(&path, &request, true).await?;
         crate::output::outln!(
@@ -118,7 +119,7 @@ async fn retry(settings: &Settings, deployment: &Deployment, letters: &[DeadLett
 async fn dismiss(deployment: &Deployment, letters: &[DeadLetterView]) -> Outcome {
     for letter in letters {
         let path = path::DISMISS.replace("{jobId}", &letter.job.id.to_string());
-        let path = expecting(&path, &letter.execution.repo);
+        let path = with_expected_repo(&path, &letter.execution.repo);
         let reply: DismissReply = deployment.post(&path, &()).await?;
         if reply.dismissed {
             crate::output::outln!(

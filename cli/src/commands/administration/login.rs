@@ -24,9 +24,9 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
         )));
     }
     // Do not send the token to a server that is not a Tidemill deployment.
-    check_health(&ApiClient::new(&url, "").trusting(settings.ca_cert.clone())).await?;
+    check_health(&ApiClient::new(&url, "").with_certificate_authorities(settings.ca_cert.clone())).await?;
     let connect = |token: &str| {
-        let api = ApiClient::new(&url, token).trusting(settings.ca_cert.clone());
+        let api = ApiClient::new(&url, token).with_certificate_authorities(settings.ca_cert.clone());
         api.with_insecure_http(settings.insecure_http)
     };
     // Do not prompt for a token that could not be sent.
@@ -38,7 +38,7 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
     let api = connect(&token);
     match api.fetch(&format!("{}?limit=1", path::EXECUTIONS), None).await {
         Ok(_) => {}
-        Err(ApiError::Refused { status: 401 | 403, .. }) => {
+        Err(ApiError::Rejected { status: 401 | 403, .. }) => {
             return Err(Failure::usage(format!("{url} rejected the token; nothing was saved")));
         }
         Err(error) => return Err(error.into()),
@@ -92,7 +92,7 @@ async fn check_health(api: &ApiClient) -> Outcome {
         |message: String| Failure::usage(format!("{url} is not a Tidemill deployment: {message}"));
     let reply = match api.fetch(path::HEALTH, None).await {
         Ok(reply) => reply.map(|reply| reply.body).unwrap_or_default(),
-        Err(ApiError::Refused { status, message, .. }) if status < 500 => {
+        Err(ApiError::Rejected { status, message, .. }) if status < 500 => {
             return Err(not_a_deployment(format!(
                 "{} returned {status}: {}",
                 path::HEALTH,

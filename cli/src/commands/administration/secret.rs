@@ -12,7 +12,7 @@ use std::io::{IsTerminal, Read, Write};
 use tidemill_core::api::{
     RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest, path,
 };
-use tidemill_core::repository::canonical;
+use tidemill_core::repository::canonical_name;
 
 /// `tidemill secret`.
 pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
@@ -102,8 +102,8 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
 /// Returns repository and environment of a secret as text.
 fn scope_of(secret: &SecretView) -> String {
     match &secret.environment {
-        Some(environment) => format!("{} ({environment})", canonical(&secret.repo)),
-        None => canonical(&secret.repo),
+        Some(environment) => format!("{} ({environment})", canonical_name(&secret.repo)),
+        None => canonical_name(&secret.repo),
     }
 }
 

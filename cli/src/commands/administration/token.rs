@@ -65,7 +65,7 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
 }
 
 fn describe(token: &TokenView) -> String {
-    let scopes = token.scopes.iter().map(|scope| scope.word()).collect::<Vec<_>>().join(", ");
+    let scopes = token.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ");
     let repo = token.repo.as_ref().map(|repo| format!(" of {}", Printable(repo))).unwrap_or_default();
     let until = token.expires_at.map_or_else(|| "until revoked".to_owned(), |at| format!("until {at}"));
     format!("{} ({scopes}){repo}, {until}", Printable(&token.name))

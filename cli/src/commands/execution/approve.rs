@@ -31,7 +31,7 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
         let path = path::APPROVE_EXECUTION.replace("{executionId}", &selected.id().to_string());
         (path, selected.title())
     };
-    let reply: ApproveReply = deployment.post(&selected.expecting(&path), &()).await?;
+    let reply: ApproveReply = deployment.post(&selected.with_expected_repo(&path), &()).await?;
     crate::output::outln!("{target}: {}", if reply.approved { "approved" } else { "already approved" });
     deployment.close().await;
     Ok(())
@@ -71,7 +71,7 @@ async fn approve_by_retry(
     selected: &Selected,
     approve: Vec<String>,
 ) -> Outcome {
-    if deployment.is_own() {
+    if deployment.is_embedded() {
         // Without other workers, the retry must run in this process.
         deployment.close().await;
         let repo = Some(selected.repo().to_owned());
@@ -82,7 +82,7 @@ async fn approve_by_retry(
     }
     let path = path::RETRY.replace("{executionId}", &selected.id().to_string());
     let request = RetryRequest { all: false, approve, requested_by: settings.requested_by.clone() };
-    let reply: ExecuteReply = deployment.post(&selected.expecting(&path), &request).await?;
+    let reply: ExecuteReply = deployment.post(&selected.with_expected_repo(&path), &request).await?;
     crate::output::outln!(
         "{}: approved; runs as #{} ({})",
         selected.title(),

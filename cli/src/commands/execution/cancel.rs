@@ -22,7 +22,7 @@ pub async fn cancel(settings: &Settings, args: &Cancel) -> Outcome {
         let path = path::CANCEL_EXECUTION.replace("{executionId}", &selected.id().to_string());
         (path, selected.title())
     };
-    let reply: CancelReply = deployment.post(&selected.expecting(&path), &()).await?;
+    let reply: CancelReply = deployment.post(&selected.with_expected_repo(&path), &()).await?;
     let result = match (reply.canceled, reply.status.as_str()) {
         (true, _) => "canceled".to_owned(),
         (false, "RUNNING" | "PENDING" | "QUEUED") => "already being canceled".to_owned(),

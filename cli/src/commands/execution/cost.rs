@@ -49,7 +49,7 @@ pub async fn print(deployment: &Deployment, view: &ExecutionView, format: Report
 }
 
 async fn usage(deployment: &Deployment, view: &ExecutionView) -> Outcome<Usage> {
-    if deployment.is_own() {
+    if deployment.is_embedded() {
         // A server in this process uses no cloud.
         return Ok(Usage::default());
     }
@@ -57,7 +57,7 @@ async fn usage(deployment: &Deployment, view: &ExecutionView) -> Outcome<Usage> 
     let fetched = deployment.with_retries(async || deployment.api.fetch(&path, None).await).await;
     let fetched = fetched.map_err(|error| match error {
         // The execution exists, so the endpoint is missing.
-        ApiError::Refused { status: 404, .. } => {
+        ApiError::Rejected { status: 404, .. } => {
             Failure::usage(format!("{} does not record usage: upgrade it to this version", deployment.url))
         }
         other => other.into(),
@@ -71,7 +71,7 @@ async fn usage(deployment: &Deployment, view: &ExecutionView) -> Outcome<Usage> 
 
 fn cost_report(view: &ExecutionView, usage: Usage) -> Outcome<CostReport<'_>> {
     let worker_ms = worker_ms(view);
-    let bill = if usage.is_nothing() {
+    let bill = if usage.is_empty() {
         None
     } else {
         let prices = Prices::us_east_1()
@@ -84,7 +84,7 @@ fn cost_report(view: &ExecutionView, usage: Usage) -> Outcome<CostReport<'_>> {
 
 fn table(out: &mut impl Write, report: &CostReport<'_>) -> std::io::Result<()> {
     let execution = report.execution;
-    writeln!(out, "{}  {}", title(execution), execution.status.word())?;
+    writeln!(out, "{}  {}", title(execution), execution.status.as_str())?;
     let Some(bill) = &report.bill else {
         return writeln!(
             out,

@@ -58,7 +58,7 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
         "{} #{}  {}  in {}",
         Printable(&execution.pipeline_name),
         execution.run_number,
-        execution.status.word(),
+        execution.status.as_str(),
         duration(report.duration_ms)
     )?;
     writeln!(out, "repository  {}", Printable(&execution.repo))?;
@@ -85,7 +85,7 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
             "{:stage$}  {:name$}  {:8}  {:>7}  {:>7}  {:>7}  {:>8}  {}",
             Printable(&job.stage),
             Printable(&job.name),
-            job.status.word(),
+            job.status.as_str(),
             time(job.run_ms),
             time(job.needs_ms),
             time(job.worker_ms),
@@ -179,7 +179,7 @@ fn junit(report: &core::Report) -> quick_junit::Report {
                 _ => {
                     let mut status = TestCaseStatus::skipped();
                     status.set_message(if message.is_empty() {
-                        job.status.word().to_owned()
+                        job.status.as_str().to_owned()
                     } else {
                         message
                     });

@@ -10,7 +10,7 @@ use crate::{
     },
     failure::Outcome,
     settings::Settings,
-    view::{NoView, PlainView, View},
+    view::{PlainView, QuietView, View},
     workers,
 };
 use tidemill_core::api::{ExecuteReply, RetryRequest, path};
@@ -20,7 +20,7 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let purpose = Purpose::Retry { successful_too: args.all || !args.approve.is_empty() };
     let selected = select(&deployment, &args.selection, purpose).await?;
-    let worker = if deployment.is_own() {
+    let worker = if deployment.is_embedded() {
         let slots = workers::slots(args.slots.parallel);
         Some(workers::open(settings, slots, &args.slots.labels.values).await?)
     } else {
@@ -32,14 +32,15 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
         approve: args.approve.clone(),
         requested_by: settings.requested_by.clone(),
     };
-    let reply: ExecuteReply = match deployment.start(&selected.expecting(&path), &request, true).await {
-        Ok(reply) => reply,
-        Err(failure) => {
-            workers::close(worker).await;
-            return Err(failure);
-        }
-    };
-    let mut view: Box<dyn View> = if args.quiet { Box::new(NoView) } else { Box::new(PlainView::new()) };
+    let reply: ExecuteReply =
+        match deployment.start(&selected.with_expected_repo(&path), &request, true).await {
+            Ok(reply) => reply,
+            Err(failure) => {
+                workers::close(worker).await;
+                return Err(failure);
+            }
+        };
+    let mut view: Box<dyn View> = if args.quiet { Box::new(QuietView) } else { Box::new(PlainView::new()) };
     if !args.quiet {
         let retried = format!("retried as #{} ({})", reply.run_number, reply.execution_id);
         view.note(&format!("{}: {retried}", selected.title()))?;
@@ -47,10 +48,10 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
     let watched = watch::watch(&deployment, reply.execution_id, &mut *view, OnInterrupt::Cancel).await;
     if let Some(worker) = worker {
-        workers::end(settings, worker, &watched).await?;
+        workers::shut_down(settings, worker, &watched).await?;
     }
     let last = watched?;
     show_failures(&deployment, &last).await?;
     deployment.close().await;
-    watch::verdict(&last)
+    watch::exit_outcome(&last)
 }

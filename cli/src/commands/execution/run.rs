@@ -20,8 +20,8 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::path::Path;
-use tidemill_core::execution::{assignment::Preparation, facts::Facts, report::is_named};
-use tidemill_core::pipeline::labels::{Labels, fits, queue_name};
+use tidemill_core::execution::{assignment::Preparation, facts::Facts, report::has_name};
+use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, path},
     ids::{ExecutionId, JobId},
@@ -35,7 +35,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let file = file::load(&args.file, settings.is_remote())?;
     let variables = file::variables(&args.variables.variables)?;
     let facts = facts(args, &file, &variables);
-    let plan = Plan::of(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
+    let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
     check_followed_job(args, &file, &plan)?;
     let secrets = secrets(settings, args)?;
     // Do not attach to an execution that another caller started without these secrets.
@@ -95,7 +95,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
 /// Returns a usage error if the job of `--follow` is not in the plan.
 fn check_followed_job(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
     let Some(job) = &args.follow else { return Ok(()) };
-    if plan.jobs.iter().any(|planned| planned.is_called(job)) {
+    if plan.jobs.iter().any(|planned| planned.has_name(job)) {
         return Ok(());
     }
     let excluded = plan.left_out.iter().find(|excluded| excluded.job == *job);
@@ -138,7 +138,7 @@ fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) 
     let facts = if args.repo.is_some() {
         Facts { branch: args.branch.clone(), commit: args.commit.clone(), ..Facts::default() }
     } else {
-        git_facts::of_working_tree(Path::new("."), git_facts::FactNeeds::of(&file.pipeline, &file.text))
+        git_facts::of_working_tree(Path::new("."), git_facts::RequiredFacts::of(&file.pipeline, &file.text))
     };
     Facts { variables: variables.clone(), ..facts }
 }
@@ -168,15 +168,15 @@ async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSo
     let first: Vec<_> =
         first.map(|planned| Preparation::new(planned, &sources.source, execution, job)).collect();
     if let Some((address, credentials)) = &sources.sign_in {
-        worker.sign_in(address, credentials.clone());
+        worker.set_credentials(address, credentials.clone());
     }
-    worker.prepare(&first, plan.jobs.len());
+    worker.prepare_standby_containers(&first, plan.jobs.len());
     Ok((sources, Some(worker)))
 }
 
 /// Returns a usage error if a job requires labels that the worker in this process does not have: the job would wait forever.
 fn check_labels(plan: &Plan, available: &Labels) -> Outcome {
-    let Some(job) = plan.jobs.iter().find(|job| !fits(&job.runs_on, available)) else { return Ok(()) };
+    let Some(job) = plan.jobs.iter().find(|job| !matches(&job.runs_on, available)) else { return Ok(()) };
     let required = queue_name(&job.runs_on);
     Err(Failure::usage(format!(
         "job `{}` requires a worker with {required}, but this machine has {}; run it on a server with such a worker \
@@ -210,7 +210,7 @@ async fn follow(
         Some(name) => {
             let first = deployment.view(id).await?;
             let job = first.jobs.iter().find(|job| job.job_name == *name);
-            let job = job.or_else(|| first.jobs.iter().find(|job| is_named(job, name)));
+            let job = job.or_else(|| first.jobs.iter().find(|job| has_name(job, name)));
             let job = job.map(|job| job.id).ok_or_else(|| Failure::system("the job has no record"))?;
             let request = LogRequest { job, attempt: None, follow: true, raw: false };
             // `watch` prints the outage notes.
@@ -222,7 +222,7 @@ async fn follow(
         }
     };
     if let Some(worker) = worker {
-        workers::end(settings, worker, &watched).await?;
+        workers::shut_down(settings, worker, &watched).await?;
     }
     let last = watched?;
     if args.json {
@@ -230,5 +230,5 @@ async fn follow(
     } else if args.follow.is_none() {
         show_failures(deployment, &last).await?;
     }
-    watch::verdict(&last)
+    watch::exit_outcome(&last)
 }

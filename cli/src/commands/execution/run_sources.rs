@@ -40,7 +40,7 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
         Some(repo) => {
             // The user may connect to any host.
             let policy = HostPolicy::new(AddressPolicy::unrestricted());
-            let ResolvedCommit { repo, branch, commit, source, sign_in } =
+            let ResolvedCommit { repo, branch, commit, source, credentials: sign_in } =
                 source::resolve(&repo, branch.as_deref(), commit.as_deref(), (&cache, &policy))
                     .map_err(|error| failure(&error))?;
             Ok(RunSources { repo, branch, commit: Some(commit), source, pack: None, sign_in })
@@ -54,10 +54,10 @@ fn snapshot(cache: &Path, is_remote: bool, upload_all: bool) -> Outcome<RunSourc
     let directory = std::env::current_dir()?;
     let snapshot = source::snapshot(&directory, cache).map_err(|error| failure(&error))?;
     let (source, pack) = if is_remote {
-        match source::upload(&snapshot, upload_all).map_err(|error| failure(&error))? {
-            UploadPlan::Nothing(source) => (source, None),
+        match source::plan_upload(&snapshot, upload_all).map_err(|error| failure(&error))? {
+            UploadPlan::Fetch(source) => (source, None),
             // The upload determines the source.
-            UploadPlan::Pack(pack) => (Source::None, Some(pack)),
+            UploadPlan::Upload(pack) => (Source::None, Some(pack)),
         }
     } else {
         (snapshot.source, None)

@@ -30,7 +30,7 @@ pub async fn status(settings: &Settings, args: &StatusArgs) -> Outcome {
         } else {
             let mut out = output::stdout();
             for execution in &executions {
-                writeln!(out, "{}", format::listed(execution))?;
+                writeln!(out, "{}", format::list_line(execution))?;
             }
         }
     }
@@ -42,9 +42,9 @@ fn show(view: &ExecutionView) -> std::io::Result<()> {
     let mut out = output::stdout();
     writeln!(out, "{}", format::title(&view.execution))?;
     for job in &view.jobs {
-        let (sign, style) = format::sign(job);
-        writeln!(out, "{style}{sign}{style:#} {}: {}", Printable(&job.job_name), format::state(job))?;
+        let (sign, style) = format::status_symbol(job);
+        writeln!(out, "{style}{sign}{style:#} {}: {}", Printable(&job.job_name), format::status_text(job))?;
     }
-    let (verdict, style) = format::verdict(view);
+    let (verdict, style) = format::summary_line(view);
     writeln!(out, "{style}{verdict}{style:#}")
 }

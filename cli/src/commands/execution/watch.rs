@@ -21,7 +21,7 @@ pub async fn watch(settings: &Settings, args: &WatchArgs) -> Outcome {
     // With --cancel, select only executions that `tidemill cancel` would select.
     let purpose = if args.cancel { Purpose::Cancel } else { Purpose::Watch };
     let selected = select(&deployment, &selection, purpose).await?;
-    let on_interrupt = if args.cancel { OnInterrupt::Cancel } else { OnInterrupt::Leave };
+    let on_interrupt = if args.cancel { OnInterrupt::Cancel } else { OnInterrupt::Detach };
     let mut view = view::for_stdout(args.quiet);
     if !args.quiet {
         view.note(&selected.title())?;
@@ -29,5 +29,5 @@ pub async fn watch(settings: &Settings, args: &WatchArgs) -> Outcome {
     let last = watch::watch(&deployment, selected.id(), &mut *view, on_interrupt).await?;
     show_failures(&deployment, &last).await?;
     deployment.close().await;
-    watch::verdict(&last)
+    watch::exit_outcome(&last)
 }

@@ -30,7 +30,7 @@ pub fn check(args: &Check) -> Outcome {
     let mut files = args.files.clone();
     if files.is_empty() {
         files = match (&args.file.file, &args.file.pipeline) {
-            (None, None) => file::all()?,
+            (None, None) => file::pipeline_files()?,
             _ => vec![file::find(&args.file)?],
         };
     }
@@ -43,10 +43,10 @@ pub fn check(args: &Check) -> Outcome {
         };
         // Includes of standard input are relative to the current directory.
         let path = if path.as_os_str() == "-" { Path::new(&name) } else { path };
-        let kind = file::Kind::of(path, args.file.gitlab, true);
+        let kind = file::FileFormat::of(path, args.file.gitlab, true);
         let (diagnostics, sources) = match file::assemble(path, &text, kind) {
             Ok(assembled) => (assembled.parsed.warnings, assembled.files),
-            Err(errors) => (errors.found, errors.files),
+            Err(errors) => (errors.diagnostics, errors.files),
         };
         checked.push(CheckedFile { name, sources, diagnostics });
     }

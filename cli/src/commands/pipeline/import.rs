@@ -3,7 +3,7 @@
 use crate::{
     args::Import,
     failure::{Failure, Outcome},
-    pipeline::file::{self, Kind},
+    pipeline::file::{self, FileFormat},
 };
 use std::{fs, io::Write};
 
@@ -11,7 +11,7 @@ use std::{fs, io::Write};
 pub fn import(args: &Import) -> Outcome {
     let text = file::read(&args.file)?;
     let colour = crate::output::stderr_has_colours();
-    let assembled = file::assemble(&args.file, &text, Kind::GitLab { tags_are_labels: true })
+    let assembled = file::assemble(&args.file, &text, FileFormat::GitLab { tags_are_labels: true })
         .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;
     if let Some(directory) = args.output.parent() {
         fs::create_dir_all(directory)?;

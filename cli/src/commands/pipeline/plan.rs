@@ -18,10 +18,10 @@ use tidemill_core::{
 /// `tidemill plan`.
 pub fn plan(args: &PlanArgs) -> Outcome {
     let file = file::load(&args.file, true)?;
-    let needs = git_facts::FactNeeds::of(&file.pipeline, &file.text);
-    let facts = git_facts::with_arguments(&args.facts, git_facts::of_working_tree(Path::new("."), needs));
+    let needs = git_facts::RequiredFacts::of(&file.pipeline, &file.text);
+    let facts = git_facts::override_with(&args.facts, git_facts::of_working_tree(Path::new("."), needs));
     let facts = Facts { variables: file::variables(&args.variables.variables)?, ..facts };
-    let plan = Plan::of(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
+    let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
     let mut out = output::stdout();
     if args.json {
         return Ok(output::print_json(&plan)?);

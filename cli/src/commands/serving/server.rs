@@ -5,7 +5,7 @@ use crate::{
     args::Server,
     deployment::embedded_config,
     failure::{Exit, Failure, Outcome},
-    interrupts::{end_within, interrupts},
+    interrupts::{force_exit_after, interrupts},
     settings::Settings,
     workers,
 };
@@ -20,10 +20,10 @@ use tidemill_server::ConnectionLimits;
 use tidemill_server::EmbeddedConfig;
 use tidemill_server::EmbeddedServer;
 use tidemill_server::Listeners;
-use tidemill_server::connections_within;
-use tidemill_server::raise_open_files;
+use tidemill_server::allowed_connections;
+use tidemill_server::raise_open_file_limit;
 use tidemill_services::SourcePolicy;
-use tidemill_worker::{Client, Worker, WorkerError};
+use tidemill_worker::{ServerConnection, Worker, WorkerError};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,7 @@ const WORKERS_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 /// `tidemill server`.
 pub async fn server(settings: &Settings, args: &Server) -> Outcome {
     let mut interrupts = interrupts()?;
-    end_within(FORCED_SHUTDOWN_TIMEOUT, i32::from(Exit::Canceled as u8))?;
+    force_exit_after(FORCED_SHUTDOWN_TIMEOUT, i32::from(Exit::Canceled as u8))?;
     let started = tokio::select! {
         started = RunningServer::start(settings, args) => started,
         // No request was accepted yet.
@@ -105,7 +105,7 @@ impl RunningServer {
         let address = public.local_addr()?;
         // The server's own workers need no TLS, and have separate connection limits.
         let own_workers = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let client = Client {
+        let client = ServerConnection {
             server: format!("http://{}", own_workers.local_addr()?),
             token: embedded.token().to_owned(),
             only_execution: None,
@@ -116,8 +116,9 @@ impl RunningServer {
         config.addresses = addresses;
         embedded.check_records();
         let (shutdown, stop_workers) = (CancellationToken::new(), CancellationToken::new());
-        let serving =
-            tokio::spawn(embedded.serve_on(Listeners { public, tls, own_workers }, shutdown.clone()));
+        let serving = tokio::spawn(
+            embedded.serve_listeners(Listeners { public, tls, local_workers: own_workers }, shutdown.clone()),
+        );
         crate::output::outln!("serving on {scheme}://{address}, {slots} concurrent job(s)");
         crate::output::outln!("the admin token is in {}", data_dir.join("token").display());
         let worker = Arc::new(OnceLock::new());
@@ -135,10 +136,10 @@ impl RunningServer {
                 worker.close().await;
                 return Err(error);
             }
-            let mut worker = worker.work_for(&client);
+            let mut worker = worker.start(&client);
             let _ = opened.set(worker.id());
             tokio::select! {
-                done = worker.done() => done,
+                done = worker.wait() => done,
                 () = stop.cancelled() => worker.shutdown().await,
             }
         });
@@ -182,7 +183,7 @@ impl RunningServer {
 
 /// Returns the connection limits, reduced to fit the limit of open files.
 fn limits(args: &Server) -> ConnectionLimits {
-    let max_connections = connections_within(raise_open_files(), args.max_connections.max(1));
+    let max_connections = allowed_connections(raise_open_file_limit(), args.max_connections.max(1));
     if max_connections < args.max_connections {
         tracing::warn!(
             max_connections,

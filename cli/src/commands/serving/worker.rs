@@ -39,7 +39,11 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     config.capacity = Resources { cpus: args.cpus, memory_bytes: args.memory };
     let needs_metadata = args.notices != Notices::Off || args.block_metadata == BlockMetadata::Auto;
     let metadata = async {
-        if needs_metadata { ec2::Notices::connect(&args.metadata).await } else { Err(String::new()) }
+        if needs_metadata {
+            ec2::TerminationNotices::connect(&args.metadata).await
+        } else {
+            Err(String::new())
+        }
     };
     let (worker, metadata) = tokio::join!(Worker::open(config), metadata);
     let worker = worker?;
@@ -58,7 +62,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
         return Err(failure);
     }
     let (source, log_usage) = job_source(args, deployment.api.clone()).await?;
-    let mut handle = worker.work_from(source, deployment.api.clone(), false);
+    let mut handle = worker.start_with_source(source, deployment.api.clone(), false);
     crate::output::outln!("working for {}, {slots} concurrent job(s)", deployment.url);
     let mut notices = metadata.ok().filter(|_| args.notices != Notices::Off);
     let mut is_draining = false;
@@ -78,7 +82,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
             }
         };
         tokio::select! {
-            done = handle.done() => {
+            done = handle.wait() => {
                 log_usage();
                 return Ok(done?);
             }
@@ -106,7 +110,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
             }
             notice = notice => {
                 notices = None;
-                let grace = notice.left().map_or(args.grace, |left| left.saturating_sub(RETURN_TIME).min(args.grace));
+                let grace = notice.time_left().map_or(args.grace, |left| left.saturating_sub(RETURN_TIME).min(args.grace));
                 crate::output::outln!("{notice}: running jobs have {} s to end", grace.as_secs());
                 handle.drain(grace);
             }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The pipeline name of discovery executions; no pipeline file may start an execution of this name.
 pub const PIPELINE_NAME: &str = "discover";
 /// Maximum number of pipeline files processed per commit.
-pub const MOST_FILES: usize = 100;
+pub const MAX_PIPELINE_FILES: usize = 100;
 /// Maximum number of reported paths. With more, the list is omitted, and conditions on it hold.
 pub const MAX_CHANGED_PATHS: usize = 10_000;
 /// Maximum length of a reported path in bytes.
@@ -43,7 +43,7 @@ pub struct DiscoveryReport {
     pub lease: LeaseToken,
     /// The full hash of the commit.
     pub commit: String,
-    /// Pipeline files, by path; at most [`MOST_FILES`].
+    /// Pipeline files, by path; at most [`MAX_PIPELINE_FILES`].
     pub files: Vec<PipelineFile>,
     /// Paths that the commit changed; absent if unknown or too many.
     #[serde(default)]
@@ -60,7 +60,7 @@ pub enum ReportError {
     #[error("`commit` is not the full hash of a commit")]
     Commit,
     /// There are too many pipeline files.
-    #[error("the commit has {0} pipeline files; the limit is {MOST_FILES}")]
+    #[error("the commit has {0} pipeline files; the limit is {MAX_PIPELINE_FILES}")]
     TooManyFiles(usize),
     /// A pipeline file is too large.
     #[error("{path} has {bytes} bytes; the limit is {MAX_FILE_BYTES}")]
@@ -93,13 +93,13 @@ impl DiscoveryReport {
     ///
     /// # Errors
     /// Returns the first violation.
-    pub fn check(&self) -> Result<(), ReportError> {
+    pub fn validate(&self) -> Result<(), ReportError> {
         let is_hash =
             matches!(self.commit.len(), 40 | 64) && self.commit.bytes().all(|b| b.is_ascii_hexdigit());
         if !is_hash {
             return Err(ReportError::Commit);
         }
-        if self.files.len() > MOST_FILES {
+        if self.files.len() > MAX_PIPELINE_FILES {
             return Err(ReportError::TooManyFiles(self.files.len()));
         }
         let mut sum = 0_usize;
@@ -149,8 +149,8 @@ pub struct DiscoveryReply {
 #[cfg(test)]
 mod tests {
     use super::{
-        DiscoveryReport, MAX_CHANGED_PATHS, MAX_FILES_BYTES, MAX_PATHS_BYTES, MOST_FILES, PipelineFile,
-        ReportError,
+        DiscoveryReport, MAX_CHANGED_PATHS, MAX_FILES_BYTES, MAX_PATHS_BYTES, MAX_PIPELINE_FILES,
+        PipelineFile, ReportError,
     };
     use crate::{
         ids::{JobId, LeaseToken},
@@ -170,9 +170,9 @@ mod tests {
 
     #[test]
     fn report_within_limits_is_accepted() {
-        let files = (0..MOST_FILES).map(|at| file(&format!(".pipelines/{at}.yml"), 100)).collect();
+        let files = (0..MAX_PIPELINE_FILES).map(|at| file(&format!(".pipelines/{at}.yml"), 100)).collect();
         let paths = (0..MAX_CHANGED_PATHS).map(|at| format!("src/{at}")).collect();
-        assert_eq!(report(files, Some(paths)).check(), Ok(()));
+        assert_eq!(report(files, Some(paths)).validate(), Ok(()));
     }
 
     #[test]
@@ -181,25 +181,31 @@ mod tests {
             |count: usize, bytes: usize| Some((0..count).map(|_| "x".repeat(bytes)).collect::<Vec<_>>());
         let files = |count: usize, bytes: usize| (0..count).map(|_| file("a.yml", bytes)).collect::<Vec<_>>();
         assert_eq!(
-            report(files(MOST_FILES + 1, 1), None).check(),
-            Err(ReportError::TooManyFiles(MOST_FILES + 1))
+            report(files(MAX_PIPELINE_FILES + 1, 1), None).validate(),
+            Err(ReportError::TooManyFiles(MAX_PIPELINE_FILES + 1))
         );
         assert!(matches!(
-            report(files(1, MAX_FILE_BYTES + 1), None).check(),
+            report(files(1, MAX_FILE_BYTES + 1), None).validate(),
             Err(ReportError::FileTooLarge { .. })
         ));
         assert!(matches!(
-            report(files(5, MAX_FILES_BYTES / 4), None).check(),
+            report(files(5, MAX_FILES_BYTES / 4), None).validate(),
             Err(ReportError::FilesTooLarge(_))
         ));
         for paths in [many(MAX_CHANGED_PATHS + 1, 1), many(3_000, MAX_PATHS_BYTES / 3_000 + 1)] {
-            assert_eq!(report(Vec::new(), paths).check(), Err(ReportError::TooManyPaths { list: "paths" }));
+            assert_eq!(
+                report(Vec::new(), paths).validate(),
+                Err(ReportError::TooManyPaths { list: "paths" })
+            );
         }
-        assert!(matches!(report(Vec::new(), many(1, 5_000)).check(), Err(ReportError::Path(_))));
+        assert!(matches!(report(Vec::new(), many(1, 5_000)).validate(), Err(ReportError::Path(_))));
         for path in ["", "/etc/passwd", "a\u{1b}[31m.yml", &"x".repeat(5_000)] {
-            assert!(matches!(report(vec![file(path, 1)], None).check(), Err(ReportError::Path(_))), "{path}");
+            assert!(
+                matches!(report(vec![file(path, 1)], None).validate(), Err(ReportError::Path(_))),
+                "{path}"
+            );
         }
         let short = DiscoveryReport { commit: "abc".to_owned(), ..report(Vec::new(), None) };
-        assert_eq!(short.check(), Err(ReportError::Commit));
+        assert_eq!(short.validate(), Err(ReportError::Commit));
     }
 }

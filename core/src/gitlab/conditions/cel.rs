@@ -205,7 +205,7 @@ mod tests {
             let context = crate::condition::Context {
                 facts: &facts,
                 variables: &variables,
-                paths: &crate::condition::Paths::of(&facts),
+                paths: &crate::condition::Paths::new(&facts),
             };
             assert_eq!(check(&condition).map(|it| it.holds(&context)), Ok(Ok(true)), "{condition}");
         }

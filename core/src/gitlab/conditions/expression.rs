@@ -321,7 +321,7 @@ impl<'a> Parser<'a> {
             }
         };
         let pattern = if flags.is_empty() { body } else { format!("(?{flags}){body}") };
-        let compiled = condition::pattern(&pattern)
+        let compiled = condition::compile_pattern(&pattern)
             .map_err(|why| fault(right, format!("this pattern is not valid: {why}")))?;
         Ok(match left {
             Operand::Null => CelExpr::constant(false),
@@ -354,5 +354,5 @@ pub(crate) fn native_pattern(text: &str) -> Option<Result<String, String>> {
         return None;
     }
     let pattern = if flags.is_empty() { body } else { format!("(?{flags}){body}") };
-    Some(condition::pattern(&pattern).map(|_| pattern))
+    Some(condition::compile_pattern(&pattern).map(|_| pattern))
 }

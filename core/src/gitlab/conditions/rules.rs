@@ -224,7 +224,7 @@ pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) 
             let message = format!("{} is not a valid condition: {}", quoted(text), fault.message);
             log.findings.push(Finding::error(
                 "gitlab-condition",
-                FindingLocation::Text(path, location),
+                FindingLocation::Position(path, location),
                 message,
             ));
             None

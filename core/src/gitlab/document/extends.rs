@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
-use crate::pipeline::compose::merge::merged;
+use crate::pipeline::compose::merge::merge;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb};
 use crate::text::suggest;
@@ -78,7 +78,7 @@ impl Extender<'_> {
                 self.log.findings.push(
                     Finding::error(
                         "gitlab-unknown-job",
-                        FindingLocation::Text(path.clone(), at.location),
+                        FindingLocation::Position(path.clone(), at.location),
                         message,
                     )
                     .maybe_help(near),
@@ -86,16 +86,16 @@ impl Extender<'_> {
                 return Err(());
             };
             let value = self.job(name, &found.value)?;
-            self.steps = self.steps.saturating_add(value.nodes());
+            self.steps = self.steps.saturating_add(value.node_count());
             if self.steps > MAX_STEPS {
                 self.log.findings.push(*alias_bomb(at.location));
                 return Err(());
             }
-            base = Some(base.map_or_else(|| Rc::clone(&value), |base| merged(&base, &value)));
+            base = Some(base.map_or_else(|| Rc::clone(&value), |base| merge(&base, &value)));
         }
         let own = values::entries(node).iter().filter(|entry| entry.key != "extends").cloned().collect();
         let own = Rc::new(Node::mapping(own, node.location));
-        Ok(base.map_or_else(|| Rc::clone(&own), |base| merged(&base, &own)))
+        Ok(base.map_or_else(|| Rc::clone(&own), |base| merge(&base, &own)))
     }
 }
 
@@ -166,7 +166,7 @@ impl Resolver<'_> {
                 let message = format!("unknown reference `{}`", names.join(", "));
                 self.log.findings.push(Finding::error(
                     "gitlab-unknown-reference",
-                    FindingLocation::Text(path.clone(), node.location),
+                    FindingLocation::Position(path.clone(), node.location),
                     message,
                 ));
                 return empty();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::pipeline::compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, SourceFile, include_path};
-use crate::pipeline::compose::merge::merged;
+use crate::pipeline::compose::merge::merge;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::build_gitlab_file;
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
@@ -88,13 +88,13 @@ impl Loader<'_> {
                 break;
             }
             if let Some(document) = self.item(item, &path) {
-                base = Some(base.map_or_else(|| Rc::clone(&document), |base| merged(&base, &document)));
+                base = Some(base.map_or_else(|| Rc::clone(&document), |base| merge(&base, &document)));
             }
         }
         let own: Vec<MapEntry> =
             mapping.entries.iter().filter(|entry| entry.key != "include").cloned().collect();
         let own = Rc::new(Node::mapping(own, root.location));
-        Some(base.map_or_else(|| Rc::clone(&own), |base| merged(&base, &own)))
+        Some(base.map_or_else(|| Rc::clone(&own), |base| merge(&base, &own)))
     }
 
     fn item(&mut self, item: &Rc<Node>, path: &Path) -> Option<Rc<Node>> {
@@ -181,7 +181,7 @@ impl Loader<'_> {
                 document
             }
             Err(why) => {
-                let location = FindingLocation::Text(path.clone(), at.location);
+                let location = FindingLocation::Position(path.clone(), at.location);
                 let message = format!("{} cannot be read: {why}", quoted(&file));
                 self.log.findings.push(
                     Finding::error("include-unreadable", location, message)

@@ -1,6 +1,6 @@
 //! Checks `artifacts`.
 
-use super::context::{DiagnosticSink, inside};
+use super::context::{FindingSink, check_paths_inside};
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
 use crate::pipeline::model::{Artifacts, Reports};
 use crate::pipeline::names;
@@ -26,9 +26,9 @@ pub(crate) fn artifacts(raw: &RawArtifacts) -> Artifacts {
     }
 }
 
-pub(crate) fn check_artifacts(raw: &RawArtifacts, path: &Path, findings: &mut DiagnosticSink) {
+pub(crate) fn check_artifacts(raw: &RawArtifacts, path: &Path, findings: &mut FindingSink) {
     if let Some(reports) = raw.reports.get() {
-        inside(reports.junit.get(), &path.key("reports").key("junit"), findings);
+        check_paths_inside(reports.junit.get(), &path.key("reports").key("junit"), findings);
         if reports.junit.is_absent() {
             findings.push(
                 Finding::key("missing-key", &path.key("reports"), "`reports` names no files")

@@ -16,20 +16,20 @@ pub(crate) const MAX_TIMEOUT_S: u64 = 30 * 86_400;
 
 /// Collects findings.
 #[derive(Default)]
-pub(crate) struct DiagnosticSink {
-    pub(crate) list: Vec<Finding>,
+pub(crate) struct FindingSink {
+    pub(crate) findings: Vec<Finding>,
     pub(crate) suggestions: Suggestions,
     /// Faults of checked conditions, as jobs with shared rules have the same conditions.
-    conditions: HashMap<String, Option<condition::Fault>>,
+    conditions: HashMap<String, Option<condition::ConditionError>>,
 }
 
-impl DiagnosticSink {
+impl FindingSink {
     pub(crate) fn push(&mut self, finding: Finding) {
-        self.list.push(finding);
+        self.findings.push(finding);
     }
 
     /// Checks a condition, and returns its fault.
-    pub(crate) fn condition(&mut self, text: &str) -> Option<condition::Fault> {
+    pub(crate) fn check_condition(&mut self, text: &str) -> Option<condition::ConditionError> {
         if let Some(known) = self.conditions.get(text) {
             return known.clone();
         }
@@ -41,7 +41,7 @@ impl DiagnosticSink {
     /// Adds the fault of the value at `path`, if any.
     pub(crate) fn check(&mut self, result: Result<(), Fault>, path: impl FnOnce() -> Path) {
         if let Err(fault) = result {
-            self.list.push(fault.at(&path()));
+            self.findings.push(fault.into_finding(&path()));
         }
     }
 
@@ -50,7 +50,7 @@ impl DiagnosticSink {
         if let Err(fault) = result {
             let path = path();
             let message = format!("{} {}", path.label(), fault.message);
-            self.list.push(Finding::key(fault.code, &path, message).maybe_help(fault.help));
+            self.findings.push(Finding::key(fault.code, &path, message).maybe_help(fault.help));
         }
     }
 }
@@ -70,7 +70,7 @@ pub(crate) fn job_label(job: &KnownJob<'_>) -> String {
 pub(crate) fn variables(
     entries: Option<&NamedValues<Text>>,
     path: impl Fn() -> Path,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> IndexMap<String, String> {
     const MAX_VALUE_BYTES: usize = 32 << 10;
     let entries = entries.map_or(&[][..], |entries| entries.0.as_slice());
@@ -90,7 +90,7 @@ pub(crate) fn variables(
 }
 
 /// Checks globs of files that must lie within the sources.
-pub(crate) fn inside(globs: Option<&OneOrMany<Text>>, path: &Path, findings: &mut DiagnosticSink) {
+pub(crate) fn check_paths_inside(globs: Option<&OneOrMany<Text>>, path: &Path, findings: &mut FindingSink) {
     for (index, glob) in globs.map_or(&[][..], |globs| globs.0.as_slice()).iter().enumerate() {
         findings.check(names::check_inside(&glob.0), || path.index(index));
     }

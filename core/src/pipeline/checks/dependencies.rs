@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::context::{DiagnosticSink, KnownJob, job_label};
-use crate::pipeline::finding::{Finding, FindingLocation, Part, quoted};
+use super::context::{FindingSink, KnownJob, job_label};
+use crate::pipeline::finding::{Finding, FindingLocation, PathPart, quoted};
 use crate::pipeline::raw::collections::IndexedOneOrMany;
 
 /// Checks `dependencies`.
-pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings: &mut DiagnosticSink) {
+pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings: &mut FindingSink) {
     let mut by_name: HashMap<&str, usize> = HashMap::with_capacity(known.len());
     for (at, job) in known.iter().enumerate() {
         if let Some(name) = job.name {
@@ -26,7 +26,7 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
                 findings.push(
                     Finding::value("duplicate-value", &path, format!("{} is named twice", quoted(name)))
                         .help("remove one of the two")
-                        .related("first named here", FindingLocation::At(first, Part::Value)),
+                        .related("first named here", FindingLocation::Path(first, PathPart::Value)),
                 );
                 continue;
             }
@@ -58,7 +58,7 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
                 findings.push(
                     Finding::value("dependency-not-awaited", &path, message)
                         .help(help)
-                        .related("the job", FindingLocation::At(known[target].path.clone(), Part::Key)),
+                        .related("the job", FindingLocation::Path(known[target].path.clone(), PathPart::Key)),
                 );
             }
         }

@@ -1,6 +1,6 @@
 //! Checks `allow_failure` and `retry`.
 
-use super::context::DiagnosticSink;
+use super::context::FindingSink;
 use crate::execution::retry::RetryFor;
 use crate::pipeline::finding::{Finding, Path};
 use crate::pipeline::raw::alternatives::Either;
@@ -10,7 +10,7 @@ use crate::pipeline::raw::retry::RawRetry;
 use crate::pipeline::raw::scalars::Flag;
 
 /// Returns whether all failures are tolerated, and the tolerated exit codes.
-pub(crate) fn allowed(raw: &Either<Flag, RawAllowFailure>) -> (bool, Vec<i32>) {
+pub(crate) fn tolerated_failures(raw: &Either<Flag, RawAllowFailure>) -> (bool, Vec<i32>) {
     match raw {
         Either::Short(flag) => (flag.0, Vec::new()),
         Either::Long(raw) => {
@@ -20,10 +20,10 @@ pub(crate) fn allowed(raw: &Either<Flag, RawAllowFailure>) -> (bool, Vec<i32>) {
     }
 }
 
-pub(crate) fn check_allowed(
+pub(crate) fn check_allow_failure(
     raw: &Field<Either<Flag, RawAllowFailure>>,
     path: &Path,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) {
     let Some(Either::Long(raw)) = raw.get() else { return };
     let none = raw.exit_codes.is_absent() || raw.exit_codes.get().is_some_and(|codes| codes.0.is_empty());
@@ -47,7 +47,7 @@ pub(crate) fn retry(raw: &RawRetry) -> (u32, RetryFor) {
 }
 
 /// Rejects empty lists, which would match every failure.
-pub(crate) fn check_retry(raw: &RawRetry, path: &Path, findings: &mut DiagnosticSink) {
+pub(crate) fn check_retry(raw: &RawRetry, path: &Path, findings: &mut FindingSink) {
     let path = path.key("retry");
     let empty = |key: &str| {
         Finding::value("empty-list", &path.key(key), format!("`{key}` is empty, so it matches every failure"))

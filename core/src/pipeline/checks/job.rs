@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use super::artifacts::{artifacts, check_artifacts};
-use super::context::{DiagnosticSink, MAX_TIMEOUT_S, variables};
-use super::failures::{allowed, check_allowed, check_retry, retry};
+use super::context::{FindingSink, MAX_TIMEOUT_S, variables};
+use super::failures::{check_allow_failure, check_retry, retry, tolerated_failures};
 use super::{rules, services, surroundings};
-use crate::pipeline::finding::{Fault, Finding, FindingLocation, Part, Path, quoted};
+use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Job, Resources};
 use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
@@ -36,7 +36,7 @@ pub(crate) struct PipelineContext<'a> {
 }
 
 /// Checks `defaults` once, instead of in each job that inherits from it.
-pub(crate) fn defaults(raw: &RawDefaults, findings: &mut DiagnosticSink) {
+pub(crate) fn defaults(raw: &RawDefaults, findings: &mut FindingSink) {
     let path = Path::default().key("defaults");
     variables(raw.variables.get(), || path.key("variables"), findings);
     if let Some(image) = raw.image.get() {
@@ -49,7 +49,7 @@ pub(crate) fn defaults(raw: &RawDefaults, findings: &mut DiagnosticSink) {
         check_retry(&again.0, &path, findings);
     }
     check_limits(&raw.timeout, raw.resources.get(), &raw.working_dir, &path, findings);
-    check_allowed(&raw.allow_failure, &path, findings);
+    check_allow_failure(&raw.allow_failure, &path, findings);
     services::services(raw.services.get(), &path.key("services"), findings);
     surroundings::caches(raw.cache.get(), &path.key("cache"), findings);
     surroundings::secrets(raw.secrets.get(), &path.key("secrets"), findings);
@@ -63,7 +63,7 @@ pub(crate) fn job(
     raw: &RawJob,
     path: &Path,
     around: &PipelineContext<'_>,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> Job {
     let defaults = around.defaults;
     check_script(name, raw, path, findings);
@@ -89,18 +89,18 @@ pub(crate) fn job(
     if let Some(again) = raw.retry.get() {
         check_retry(&again.0, path, findings);
     }
-    check_allowed(&raw.allow_failure, path, findings);
+    check_allow_failure(&raw.allow_failure, path, findings);
     let (allow_failure, allow_exit_codes) =
-        raw.allow_failure.get().or(defaults.allow_failure.get()).map(allowed).unwrap_or_default();
+        raw.allow_failure.get().or(defaults.allow_failure.get()).map(tolerated_failures).unwrap_or_default();
     let rules = rules::rules(raw, path, findings);
     let names = || -> HashSet<&str> {
         let ruled = rules.iter().flat_map(|rule| rule.variables.keys());
         let names = all.keys().chain(matrix.keys()).chain(around.variables.keys()).chain(ruled);
         names.map(String::as_str).collect()
     };
-    let surroundings = surroundings::surroundings(name, raw, path, defaults, names, findings);
+    let surroundings = surroundings::job_options(name, raw, path, defaults, names, findings);
     let mut runs_on =
-        surroundings::labels(defaults.runs_on.get(), &Path::default(), &mut DiagnosticSink::default());
+        surroundings::labels(defaults.runs_on.get(), &Path::default(), &mut FindingSink::default());
     if let own @ Some(_) = raw.runs_on.get() {
         runs_on.extend(surroundings::labels(own, &path.key("runs_on"), findings));
     }
@@ -145,7 +145,7 @@ pub(crate) fn job(
     }
 }
 
-fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut DiagnosticSink) {
+fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut FindingSink) {
     match &raw.script {
         Field::Invalid => {}
         // The missing template, which is reported, may have the script.
@@ -169,7 +169,7 @@ fn matrix(
     raw: &RawJob,
     path: &Path,
     variables: &IndexMap<String, String>,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> IndexMap<String, Vec<String>> {
     let Some(entries) = raw.matrix.get() else { return IndexMap::new() };
     let path = path.key("matrix");
@@ -194,7 +194,7 @@ fn matrix(
                 findings.push(
                     Finding::value("duplicate-value", &at.index(index), message)
                         .help("remove one of the two: both would run the same job")
-                        .related("first here", FindingLocation::At(at.index(first), Part::Value)),
+                        .related("first here", FindingLocation::Path(at.index(first), PathPart::Value)),
                 );
             }
         }
@@ -222,7 +222,7 @@ fn image(
     around: &PipelineContext<'_>,
     variables: &IndexMap<String, String>,
     matrix: &IndexMap<String, Vec<String>>,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> String {
     let image = match (&raw.image, &around.defaults.image) {
         (Field::Set(image), _) | (Field::Absent, Field::Set(image)) => &image.0,
@@ -266,7 +266,7 @@ fn image(
             );
             let mut finding = Finding::value("unknown-reference", &at(), message).maybe_help(help);
             if !own {
-                finding = finding.related("for this job", FindingLocation::At(path.clone(), Part::Key));
+                finding = finding.related("for this job", FindingLocation::Path(path.clone(), PathPart::Key));
             }
             findings.push(finding);
         }
@@ -283,7 +283,7 @@ fn check_limits(
     resources: Option<&RawResources>,
     working_dir: &Field<Text>,
     path: &Path,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) {
     if let Some(timeout) = timeout.get()
         && !(1..=MAX_TIMEOUT_S).contains(&timeout.0)

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::context::{DiagnosticSink, KnownJob, job_label};
+use super::context::{FindingSink, KnownJob, job_label};
 use super::cycles;
-use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::raw::needs::Need;
 
 /// Checks the needs of all jobs.
@@ -12,7 +12,7 @@ pub(crate) fn needs(
     known: &[KnownJob<'_>],
     stage_of: &[Option<usize>],
     stages: &[&str],
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) {
     let mut by_name: HashMap<&str, usize> = HashMap::with_capacity(known.len());
     for (at, job) in known.iter().enumerate() {
@@ -36,7 +36,7 @@ pub(crate) fn needs(
                     .help("remove one of the two")
                     .related(
                         "first needed here",
-                        FindingLocation::At(need_path(&job.path, first, false), Part::Value),
+                        FindingLocation::Path(need_path(&job.path, first, false), PathPart::Value),
                     ),
                 );
                 continue;
@@ -84,7 +84,7 @@ pub(crate) fn needs(
                         ),
                     )
                     .help("move one of the two to another stage, or change the order of `stages`")
-                    .related("needed job", FindingLocation::At(known[target].path.clone(), Part::Key)),
+                    .related("needed job", FindingLocation::Path(known[target].path.clone(), PathPart::Key)),
                 );
             }
         }
@@ -110,7 +110,7 @@ fn need_path(job: &Path, index: usize, long: bool) -> Path {
     if long { path.key("job") } else { path }
 }
 
-fn report_cycle(cycle: &[usize], known: &[KnownJob<'_>], findings: &mut DiagnosticSink) {
+fn report_cycle(cycle: &[usize], known: &[KnownJob<'_>], findings: &mut FindingSink) {
     const MAX_RELATED: usize = 8;
     let name = |at: usize| known[at].name.unwrap_or_default();
     let mut names: Vec<&str> = cycle.iter().map(|at| name(*at)).collect();
@@ -130,7 +130,7 @@ fn report_cycle(cycle: &[usize], known: &[KnownJob<'_>], findings: &mut Diagnost
         .help("remove one of these needs; an arrow reads \"needs\"");
     for (from, to) in arrows.take(MAX_RELATED) {
         let message = format!("{} needs {}", name(from), name(to));
-        finding = finding.related(message, FindingLocation::At(need_path_of(from, to), Part::Value));
+        finding = finding.related(message, FindingLocation::Path(need_path_of(from, to), PathPart::Value));
     }
     findings.push(finding);
 }

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::context::{DiagnosticSink, KnownJob, variables};
+use super::context::{FindingSink, KnownJob, variables};
 use super::job::{self, PipelineContext};
 use super::needs::needs;
 use super::stages::{IMPLICIT_STAGES, job_stage, stages, unused_stages};
 use super::{dependencies, triggers};
 use crate::execution::facts::Facts;
-use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, Segment, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, Segment, quoted};
 use crate::pipeline::model::{Job, Pipeline};
 use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
@@ -16,8 +16,8 @@ use crate::pipeline::raw::records::{RawDefaults, RawPipeline};
 use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
 
 /// Checks the records and converts them into the model, which is valid only without errors.
-pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, DiagnosticSink) {
-    let mut findings = DiagnosticSink::default();
+pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, FindingSink) {
+    let mut findings = FindingSink::default();
     let root = Path::default();
     let name = match &raw.name {
         Field::Set(name) => {
@@ -97,7 +97,7 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, DiagnosticSink) {
 }
 
 /// Checks the names of jobs, and returns the jobs in file order.
-fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut DiagnosticSink) -> Vec<KnownJob<'a>> {
+fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut FindingSink) -> Vec<KnownJob<'a>> {
     let path = Path::default().key("jobs");
     let jobs = match &raw.jobs {
         Field::Set(jobs) if !jobs.0.is_empty() => &jobs.0,
@@ -117,7 +117,7 @@ fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut DiagnosticSink) -> Vec<Kn
     let mut known: Vec<KnownJob<'a>> = Vec::with_capacity(jobs.len());
     let mut first: HashMap<&str, Path> = HashMap::new();
     for (segment, job) in jobs {
-        let path = path.with(segment.clone());
+        let path = path.join(segment.clone());
         let raw = job.get();
         let name = match segment {
             Segment::Key(name) => {
@@ -141,7 +141,10 @@ fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut DiagnosticSink) -> Vec<Kn
                                 format!("two jobs are named {}", quoted(&name.0)),
                             )
                             .help("give each job a name of its own")
-                            .related("first used here", FindingLocation::At(first.clone(), Part::Value)),
+                            .related(
+                                "first used here",
+                                FindingLocation::Path(first.clone(), PathPart::Value),
+                            ),
                         );
                     } else {
                         first.insert(&name.0, path.key("name"));
@@ -164,7 +167,7 @@ fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut DiagnosticSink) -> Vec<Kn
 }
 
 /// Rejects a pipeline that its matrices make too large.
-fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut DiagnosticSink) {
+fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut FindingSink) {
     let variants = |job: &Job| job.matrix.values().fold(1_usize, |n, values| n.saturating_mul(values.len()));
     let total = pipeline.jobs.iter().fold(0_usize, |n, job| n.saturating_add(variants(job)));
     if total > MAX_JOBS {

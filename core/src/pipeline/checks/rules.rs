@@ -1,7 +1,7 @@
 //! Checks `rules` and `if` of a job.
 
-use super::context::{DiagnosticSink, inside, variables};
-use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, quoted};
+use super::context::{FindingSink, check_paths_inside, variables};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::Rule;
 use crate::pipeline::raw::collections::OneOrMany;
 use crate::pipeline::raw::job_parts::RawRule;
@@ -12,13 +12,13 @@ use crate::pipeline::raw::scalars::Text;
 const MAX_RULES: usize = 100;
 
 /// Checks and returns the rules of a job; an `if` becomes the only rule.
-pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut DiagnosticSink) -> Vec<Rule> {
+pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut FindingSink) -> Vec<Rule> {
     if let Some(text) = raw.condition.get() {
         if !raw.rules.is_absent() {
             findings.push(
                 Finding::key("conflicting-keys", &path.key("if"), "a job has an `if` or `rules`, not both")
                     .help("move the condition into the rules")
-                    .related("the other one", FindingLocation::At(path.key("rules"), Part::Key)),
+                    .related("the other one", FindingLocation::Path(path.key("rules"), PathPart::Key)),
             );
         }
         condition(&text.0, &path.key("if"), findings);
@@ -45,7 +45,10 @@ pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut DiagnosticSink) ->
                 Finding::value("unreachable-rule", &at, "this rule is never evaluated")
                     .warning()
                     .help("move it up, or remove it")
-                    .related("this rule always matches", FindingLocation::At(first.clone(), Part::Value)),
+                    .related(
+                        "this rule always matches",
+                        FindingLocation::Path(first.clone(), PathPart::Value),
+                    ),
             );
         } else if rule.condition.is_absent() && rule.changes.is_absent() && rule.exists.is_absent() {
             always = Some(at.clone());
@@ -55,13 +58,13 @@ pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut DiagnosticSink) ->
     rules
 }
 
-fn one(raw: &RawRule, path: &Path, findings: &mut DiagnosticSink) -> Rule {
+fn one(raw: &RawRule, path: &Path, findings: &mut FindingSink) -> Rule {
     if let Some(text) = raw.condition.get() {
         condition(&text.0, &path.key("if"), findings);
     }
     for (key, globs) in [("changes", &raw.changes), ("exists", &raw.exists)] {
         let at = path.key(key);
-        inside(globs.get(), &at, findings);
+        check_paths_inside(globs.get(), &at, findings);
         if globs.get().is_some_and(|globs| globs.0.is_empty()) {
             let message = format!("`{key}` is empty, so the rule would never match");
             findings.push(
@@ -82,9 +85,9 @@ fn one(raw: &RawRule, path: &Path, findings: &mut DiagnosticSink) -> Rule {
     }
 }
 
-fn condition(text: &str, path: &Path, findings: &mut DiagnosticSink) {
-    let Some(fault) = findings.condition(text) else { return };
-    let spot = FindingLocation::Within(path.clone(), fault.at, fault.length);
+fn condition(text: &str, path: &Path, findings: &mut FindingSink) {
+    let Some(fault) = findings.check_condition(text) else { return };
+    let spot = FindingLocation::TextRange(path.clone(), fault.start, fault.length);
     let message = format!("{} is not a valid condition: {}", quoted(text), fault.message);
     findings.push(Finding::error("bad-condition", spot, message).maybe_help(fault.help));
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::context::{DiagnosticSink, texts, variables};
-use crate::pipeline::finding::{Fault, Finding, FindingLocation, Part, Path, quoted};
+use super::context::{FindingSink, texts, variables};
+use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Health, Service};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
@@ -23,7 +23,7 @@ const MAX_SERVICES: usize = 16;
 pub(crate) fn services(
     raw: Option<&IndexedOneOrMany<Either<Text, RawService>>>,
     path: &Path,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> Vec<Service> {
     let items = raw.map_or(&[][..], |items| items.0.as_slice());
     if items.len() > MAX_SERVICES {
@@ -47,7 +47,7 @@ pub(crate) fn services(
                 findings.push(
                     Finding::value("duplicate-alias", &alias_at, message)
                         .help("give each an `alias` of its own")
-                        .related("the first one", FindingLocation::At(first.clone(), Part::Value)),
+                        .related("the first one", FindingLocation::Path(first.clone(), PathPart::Value)),
                 );
             }
             false
@@ -67,7 +67,7 @@ pub(crate) fn services(
 fn service(
     item: &Either<Text, RawService>,
     path: &Path,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> Option<(Service, bool)> {
     let none = RawService::default();
     let (raw, image, at) = match item {
@@ -157,7 +157,7 @@ fn aliases_of(image: &str) -> Vec<String> {
     aliases
 }
 
-fn health(raw: &RawHealth, path: &Path, findings: &mut DiagnosticSink) -> Option<Health> {
+fn health(raw: &RawHealth, path: &Path, findings: &mut FindingSink) -> Option<Health> {
     match (raw.command.get(), raw.port.get()) {
         (Some(command), None) => {
             if command.0.trim().is_empty() {

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::context::{DiagnosticSink, KnownJob, job_label};
-use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, quoted};
+use super::context::{FindingSink, KnownJob, job_label};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::records::{RawJob, RawPipeline};
@@ -15,7 +15,7 @@ pub(crate) const IMPLICIT_STAGES: [&str; 3] = ["build", "test", "deploy"];
 const IMPLICIT_STAGE: &str = "test";
 
 /// Checks and returns `stages`; `None` if the key is absent or invalid.
-pub(crate) fn stages(raw: &RawPipeline, findings: &mut DiagnosticSink) -> Option<Vec<String>> {
+pub(crate) fn stages(raw: &RawPipeline, findings: &mut FindingSink) -> Option<Vec<String>> {
     let path = Path::default().key("stages");
     let stages = &raw.stages.get()?.0;
     if stages.is_empty() {
@@ -37,7 +37,7 @@ pub(crate) fn stages(raw: &RawPipeline, findings: &mut DiagnosticSink) -> Option
                     format!("the stage {} is listed twice", quoted(&stage.0)),
                 )
                 .help("remove one of the two")
-                .related("first listed here", FindingLocation::At(path.index(first), Part::Value)),
+                .related("first listed here", FindingLocation::Path(path.index(first), PathPart::Value)),
             );
         }
     }
@@ -48,7 +48,7 @@ pub(crate) fn unused_stages(
     stages: &[&str],
     used: &HashSet<usize>,
     order: &HashMap<&str, usize>,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) {
     for (at, stage) in stages.iter().enumerate() {
         if order.get(stage) == Some(&at) && !used.contains(&at) {
@@ -67,7 +67,7 @@ pub(crate) fn job_stage<'a>(
     raw: &'a RawJob,
     stages: &[&'a str],
     implicit: bool,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> Option<&'a str> {
     match &raw.stage {
         Field::Invalid => None,

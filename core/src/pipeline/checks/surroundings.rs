@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::context::{DiagnosticSink, inside, texts};
+use super::context::{FindingSink, check_paths_inside, texts};
 use super::services::services;
 use crate::execution::{coverage, predefined};
-use crate::pipeline::finding::{Fault, Finding, FindingLocation, Part, Path, quoted};
+use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Cache, Environment, JobOptions, MAX_SECRETS, SecretRef};
 use crate::pipeline::names::{self, is_label};
 use crate::pipeline::raw::alternatives::Either;
@@ -20,7 +20,7 @@ const PREDEFINED: [&str; 4] = ["branch", "tag", "job", "pipeline"];
 
 /// Whether `name` is a predefined reference or variable.
 pub(crate) fn is_predefined(name: &str) -> bool {
-    PREDEFINED.contains(&name) || name == "CI_JOB_NAME" || predefined::is_of_execution(name)
+    PREDEFINED.contains(&name) || name == "CI_JOB_NAME" || predefined::is_execution_variable(name)
 }
 
 const DEFAULT_KEY: &str = "default";
@@ -33,13 +33,13 @@ const MAX_ENVIRONMENT_BYTES: usize = 100;
 
 /// Checks the options of a job; its own keys win over those of `defaults`. `names` returns the variables and matrix keys that
 /// texts may refer to.
-pub(crate) fn surroundings<'n>(
+pub(crate) fn job_options<'n>(
     name: &str,
     raw: &RawJob,
     path: &Path,
     defaults: &RawDefaults,
     names: impl FnOnce() -> HashSet<&'n str>,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> JobOptions {
     let lines = raw.after_script.get().or(defaults.after_script.get());
     let after_script = lines.map(|script| script.0.clone()).unwrap_or_default();
@@ -54,7 +54,7 @@ pub(crate) fn surroundings<'n>(
     let names = names();
     let inherited = Path::default().key("defaults");
     // Findings of `defaults` were reported once already.
-    let mut discarded = DiagnosticSink::default();
+    let mut discarded = FindingSink::default();
     let services = match raw.services.get() {
         own @ Some(_) => services(own, &path.key("services"), findings),
         None => services(defaults.services.get(), &inherited.key("services"), &mut discarded),
@@ -118,7 +118,7 @@ fn check_pattern(text: &str) -> Result<(), Fault> {
     })
 }
 
-fn check_references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, findings: &mut DiagnosticSink) {
+fn check_references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, findings: &mut FindingSink) {
     for reference in parse_references(text).unwrap_or_default() {
         if names.contains(reference) || is_predefined(reference) {
             continue;
@@ -138,7 +138,7 @@ fn check_references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, fin
 pub(crate) fn caches(
     raw: Option<&IndexedOneOrMany<RawCache>>,
     path: &Path,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> Vec<Cache> {
     let items = raw.map_or(&[][..], |items| items.0.as_slice());
     if items.len() > MAX_CACHES {
@@ -148,14 +148,14 @@ pub(crate) fn caches(
     items.iter().map(|(index, raw)| cache(raw, &path.index(*index), findings)).collect()
 }
 
-fn cache(raw: &RawCache, path: &Path, findings: &mut DiagnosticSink) -> Cache {
+fn cache(raw: &RawCache, path: &Path, findings: &mut FindingSink) -> Cache {
     if raw.paths.is_absent() || raw.paths.get().is_some_and(|paths| paths.0.is_empty()) {
         findings.push(
             Finding::value("missing-key", path, "this cache has no `paths`")
                 .help("add `paths:` with the files and directories to keep"),
         );
     }
-    inside(raw.paths.get(), &path.key("paths"), findings);
+    check_paths_inside(raw.paths.get(), &path.key("paths"), findings);
     let (mut key, mut key_files) = (DEFAULT_KEY.to_owned(), Vec::new());
     let at = path.key("key");
     match raw.key.get() {
@@ -171,7 +171,7 @@ fn cache(raw: &RawCache, path: &Path, findings: &mut DiagnosticSink) -> Cache {
                         .help("name files whose content makes the key, or write the key as text"),
                 );
             }
-            inside(raw.files.get(), &at.key("files"), findings);
+            check_paths_inside(raw.files.get(), &at.key("files"), findings);
             key_files = texts(raw.files.get());
             if let Some(prefix) = raw.prefix.get() {
                 findings.check(check_key(&prefix.0), || at.key("prefix"));
@@ -208,7 +208,7 @@ fn check_key(key: &str) -> Result<(), Fault> {
 pub(crate) fn secrets(
     raw: Option<&IndexedOneOrMany<Either<Text, RawSecret>>>,
     path: &Path,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> Vec<SecretRef> {
     let items = raw.map_or(&[][..], |items| items.0.as_slice());
     if items.len() > MAX_SECRETS {
@@ -225,7 +225,7 @@ pub(crate) fn secrets(
             findings.push(
                 Finding::value("duplicate-value", &at, message)
                     .help("give one of them another `variable`")
-                    .related("the first one", FindingLocation::At(first, Part::Value)),
+                    .related("the first one", FindingLocation::Path(first, PathPart::Value)),
             );
         }
         secrets.push(secret);
@@ -233,7 +233,7 @@ pub(crate) fn secrets(
     secrets
 }
 
-fn secret(item: &Either<Text, RawSecret>, path: &Path, findings: &mut DiagnosticSink) -> Option<SecretRef> {
+fn secret(item: &Either<Text, RawSecret>, path: &Path, findings: &mut FindingSink) -> Option<SecretRef> {
     let none = RawSecret::default();
     let (raw, name, name_at) = match item {
         Either::Short(name) => (&none, &name.0, path.clone()),
@@ -272,7 +272,7 @@ fn as_variable(name: &str) -> String {
 fn environment(
     raw: &Either<Text, RawEnvironment>,
     path: &Path,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> Option<Environment> {
     let check = |name: &str| -> Result<(), Fault> {
         if name.trim().is_empty() || name.len() > MAX_ENVIRONMENT_BYTES {
@@ -318,7 +318,7 @@ fn environment(
 pub(crate) fn labels(
     raw: Option<&NamedValues<Text>>,
     path: &Path,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> BTreeMap<String, String> {
     let entries = raw.map_or(&[][..], |entries| entries.0.as_slice());
     for (name, value) in entries {

@@ -2,9 +2,9 @@
 
 use indexmap::IndexMap;
 
-use super::context::{DiagnosticSink, MAX_TIMEOUT_S};
+use super::context::{FindingSink, MAX_TIMEOUT_S};
 use super::cron;
-use crate::pipeline::finding::{Fault, Finding, FindingLocation, Part, Path, quoted};
+use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Concurrency, PullRequestTrigger, PushTrigger, Schedule, Triggers};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
@@ -29,7 +29,7 @@ const BRANCH_GROUP: &str = "${pipeline}/${branch}";
 pub(crate) fn concurrency(
     pipeline: &RawPipeline,
     variables: &IndexMap<String, String>,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> Option<Concurrency> {
     let path = Path::default().key("concurrency");
     let interruptible = pipeline.interruptible.get().is_some_and(|flag| flag.0);
@@ -41,7 +41,7 @@ pub(crate) fn concurrency(
                 "`interruptible: true` is short for a `concurrency`, and this file has one too",
             )
             .help("remove `interruptible`, and write `cancel_superseded: true` under `concurrency`")
-            .related("the other one", FindingLocation::At(path.clone(), Part::Key)),
+            .related("the other one", FindingLocation::Path(path.clone(), PathPart::Key)),
         );
     }
     let Some(raw) = pipeline.concurrency.get() else {
@@ -77,7 +77,7 @@ pub(crate) fn concurrency(
 }
 
 /// Checks `on`.
-pub(crate) fn triggers(raw: &RawTriggers, findings: &mut DiagnosticSink) -> Triggers {
+pub(crate) fn triggers(raw: &RawTriggers, findings: &mut FindingSink) -> Triggers {
     let path = Path::default().key("on");
     let mut globs = |at: &Path, field: &Field<OneOrMany<Text>>, inside: bool| -> Vec<String> {
         let items = field.get().map_or(&[][..], |items| items.0.as_slice());
@@ -112,7 +112,7 @@ pub(crate) fn triggers(raw: &RawTriggers, findings: &mut DiagnosticSink) -> Trig
 fn schedule_item(
     item: &Either<Text, RawSchedule>,
     path: &Path,
-    findings: &mut DiagnosticSink,
+    findings: &mut FindingSink,
 ) -> Option<Schedule> {
     let utc = || "UTC".to_owned();
     let raw = match item {
@@ -158,7 +158,7 @@ fn time_zone(name: &str) -> Result<(), Fault> {
 }
 
 /// Checks the time limit of executions.
-pub(crate) fn timeout(raw: &RawPipeline, findings: &mut DiagnosticSink) -> Option<u64> {
+pub(crate) fn timeout(raw: &RawPipeline, findings: &mut FindingSink) -> Option<u64> {
     let timeout = raw.timeout.get()?.0;
     if !(1..=MAX_TIMEOUT_S).contains(&timeout) {
         let fault = Fault::new("out-of-range", "must be from one second to 30 days");

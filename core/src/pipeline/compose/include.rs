@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::merge::merged;
+use super::merge::merge;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::names;
 use crate::pipeline::yaml::build_file;
@@ -29,7 +29,7 @@ pub struct SourceFile {
 pub type ReadFile<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
 
 /// A document composed from a file and its includes.
-pub(crate) struct Gathered {
+pub(crate) struct ComposedDocument {
     pub(crate) files: Vec<SourceFile>,
     pub(crate) tree: Tree,
 }
@@ -40,7 +40,7 @@ pub(crate) fn is_used(tree: &Tree) -> bool {
 }
 
 /// Merges the document of the file `name` over those that it includes, and returns it with all files.
-pub(crate) fn gather(name: &str, text: &str, tree: Tree, read: &ReadFile<'_>) -> Gathered {
+pub(crate) fn compose(name: &str, text: &str, tree: Tree, read: &ReadFile<'_>) -> ComposedDocument {
     let mut loader = FileLoader {
         files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }],
         findings: Vec::new(),
@@ -50,7 +50,7 @@ pub(crate) fn gather(name: &str, text: &str, tree: Tree, read: &ReadFile<'_>) ->
         read,
     };
     let root = loader.document(tree);
-    Gathered { files: loader.files, tree: Tree { root, findings: loader.findings } }
+    ComposedDocument { files: loader.files, tree: Tree { root, findings: loader.findings } }
 }
 
 struct FileLoader<'a> {
@@ -71,7 +71,7 @@ impl FileLoader<'_> {
         let root = tree.root?;
         let Kind::Mapping(mapping) = &root.kind else {
             if !root.is_null() {
-                let spot = FindingLocation::Text(Path::default(), root.location);
+                let spot = FindingLocation::Position(Path::default(), root.location);
                 self.findings.push(Finding::error(
                     "wrong-type",
                     spot,
@@ -93,7 +93,7 @@ impl FileLoader<'_> {
             if at == MAX_FILES {
                 // The remaining files are not reported one by one.
                 let message = format!("a file includes at most {MAX_FILES} files");
-                let spot = FindingLocation::Text(path, item.location);
+                let spot = FindingLocation::Position(path, item.location);
                 self.findings
                     .push(Finding::error("too-many-files", spot, message).help("merge some of them"));
                 break;
@@ -112,14 +112,14 @@ impl FileLoader<'_> {
         if let (Some(below), Some(above)) = (base.get("jobs"), over.get("jobs"))
             && let Some(list) = [above, below].into_iter().find(list)
         {
-            let spot = FindingLocation::Text(Path::default().key("jobs"), list.key_location);
+            let spot = FindingLocation::Position(Path::default().key("jobs"), list.key_location);
             let message = "`jobs` is a list here, and lists of several files cannot be put together";
             self.findings.push(
                 Finding::error("wrong-type", spot, message)
                     .help("write the jobs as a mapping of names to jobs"),
             );
         }
-        merged(base, over)
+        merge(base, over)
     }
 
     fn item(&mut self, path: &Path, item: &Node) -> Option<Rc<Node>> {
@@ -128,11 +128,11 @@ impl FileLoader<'_> {
         };
         let (written, spot) = match &item.kind {
             Kind::Scalar { text, .. } if !item.is_null() => {
-                (text, FindingLocation::Text(path.clone(), item.location))
+                (text, FindingLocation::Position(path.clone(), item.location))
             }
             Kind::Mapping(mapping) => {
                 if let Some(other) = mapping.entries.iter().find(|entry| entry.key != "local") {
-                    let spot = FindingLocation::Text(path.key(&other.key), other.key_location);
+                    let spot = FindingLocation::Position(path.key(&other.key), other.key_location);
                     let message = format!("`include` has no key {}", quoted(&other.key));
                     let help = "only files of the same repository can be included: `include: ci/base.yml`";
                     wrong(&mut self.findings, spot, message, help);
@@ -140,10 +140,10 @@ impl FileLoader<'_> {
                 }
                 match mapping.entries.first().map(|entry| (&entry.value, &entry.value.kind)) {
                     Some((value, Kind::Scalar { text, .. })) if !value.is_null() => {
-                        (text, FindingLocation::Text(path.key("local"), value.location))
+                        (text, FindingLocation::Position(path.key("local"), value.location))
                     }
                     _ => {
-                        let spot = FindingLocation::Text(path.clone(), item.location);
+                        let spot = FindingLocation::Position(path.clone(), item.location);
                         let message = "an item of `include` names no file".to_owned();
                         wrong(&mut self.findings, spot, message, "write `include: ci/base.yml`");
                         return None;
@@ -151,7 +151,7 @@ impl FileLoader<'_> {
                 }
             }
             _ => {
-                let spot = FindingLocation::Text(path.clone(), item.location);
+                let spot = FindingLocation::Position(path.clone(), item.location);
                 let message = "`include` takes the path of a file, or a list of paths".to_owned();
                 wrong(&mut self.findings, spot, message, "write `include: ci/base.yml`");
                 return None;

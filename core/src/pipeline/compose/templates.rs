@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::merge::merged;
+use super::merge::merge;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, Segment, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb, wrong_type};
 use crate::text::suggest::Suggestions;
@@ -32,7 +32,7 @@ pub(crate) fn apply(root: &Rc<Node>, findings: &mut Vec<Finding>) -> Rc<Node> {
     };
     let path = Path::default().key("jobs");
     let mut resolve = |job: &Rc<Node>, segment: Segment| {
-        resolver.resolve(job, &path.with(segment)).unwrap_or_else(|()| Rc::clone(job))
+        resolver.resolve(job, &path.join(segment)).unwrap_or_else(|()| Rc::clone(job))
     };
     let value = match &jobs.value.kind {
         Kind::Mapping(mapping) => {
@@ -81,7 +81,7 @@ impl Resolver<'_> {
         let at = path.key("extends");
         let names: Vec<(&str, FindingLocation)> = match &extends.value.kind {
             Kind::Scalar { text, .. } if !extends.value.is_null() => {
-                vec![(text, FindingLocation::Text(at.clone(), extends.value.location))]
+                vec![(text, FindingLocation::Position(at.clone(), extends.value.location))]
             }
             Kind::Sequence(items) => {
                 let name = |(index, item): (usize, &'_ Rc<Node>)| match &item.kind {
@@ -99,7 +99,7 @@ impl Resolver<'_> {
                         .iter()
                         .flatten()
                         .map(|(text, at, location)| {
-                            (text.as_str(), FindingLocation::Text(at.clone(), *location))
+                            (text.as_str(), FindingLocation::Position(at.clone(), *location))
                         })
                         .collect::<Vec<_>>(),
                 );
@@ -133,15 +133,15 @@ impl Resolver<'_> {
         for (name, spot) in names {
             let template = self.template(name, spot)?;
             base = Some(match base {
-                Some(base) => merged(&base, &template),
+                Some(base) => merge(&base, &template),
                 None => template,
             });
         }
         let own = own.entries.iter().filter(|entry| entry.key != "extends").cloned().collect();
         let own = Rc::new(Node::mapping(own, node.location));
-        let whole = base.map_or_else(|| Rc::clone(&own), |base| merged(&base, &own));
+        let whole = base.map_or_else(|| Rc::clone(&own), |base| merge(&base, &own));
         if whole.is_too_large() {
-            if let Some((_, FindingLocation::Text(_, location))) = names.first() {
+            if let Some((_, FindingLocation::Position(_, location))) = names.first() {
                 self.findings.push(*alias_bomb(*location));
             }
             return Err(());
@@ -180,7 +180,7 @@ impl Resolver<'_> {
             result
         } else {
             let message = format!("the template {} is not a mapping", quoted(name));
-            let at = FindingLocation::Text(Path::default().key(name), entry.key_location);
+            let at = FindingLocation::Position(Path::default().key(name), entry.key_location);
             self.findings
                 .push(Finding::error("wrong-type", spot.clone(), message).related("defined here", at));
             Err(())

@@ -37,7 +37,7 @@ impl JobOptions {
     }
 
     /// Applies `put_in` to each text that may hold references.
-    pub(crate) fn with_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
+    pub(crate) fn map_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
         let service = |service: &Service| Service { image: put_in(&service.image), ..service.clone() };
         let cache = |cache: &Cache| Cache {
             key: put_in(&cache.key),

@@ -23,7 +23,7 @@ impl<S: FromScalar + Read, R: Record + Read> Read for Either<S, R> {
             Kind::Scalar { .. } if !node.is_null() => S::read(node, path, reader).map(Self::Short),
             _ => {
                 let expected = format!("{}, or a mapping with keys such as `{}`", S::EXPECTED, R::KEYS[0]);
-                reader.findings.push(wrong_type(node, &path.path(), &expected));
+                reader.findings.push(wrong_type(node, &path.to_path(), &expected));
                 None
             }
         }

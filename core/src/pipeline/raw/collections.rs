@@ -27,8 +27,8 @@ impl<T: Read> Read for IndexedList<T> {
     fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
         let Kind::Sequence(items) = &node.kind else {
             reader.findings.push(
-                wrong_type(node, &path.path(), "a list")
-                    .maybe_help(unknown_keys::shape_advice(&path.path(), node)),
+                wrong_type(node, &path.to_path(), "a list")
+                    .maybe_help(unknown_keys::shape_advice(&path.to_path(), node)),
             );
             return None;
         };
@@ -97,8 +97,8 @@ impl<V: Read> Read for NamedValues<V> {
     fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
         let Kind::Mapping(mapping) = &node.kind else {
             reader.findings.push(
-                wrong_type(node, &path.path(), "a mapping of names to values")
-                    .maybe_help(unknown_keys::shape_advice(&path.path(), node)),
+                wrong_type(node, &path.to_path(), "a mapping of names to values")
+                    .maybe_help(unknown_keys::shape_advice(&path.to_path(), node)),
             );
             return None;
         };
@@ -136,7 +136,7 @@ impl<J: Read + Default> Read for Jobs<J> {
             Kind::Scalar { .. } => {
                 reader.findings.push(wrong_type(
                     node,
-                    &path.path(),
+                    &path.to_path(),
                     "a mapping of job names to jobs, or a list of jobs",
                 ));
                 return None;

@@ -92,9 +92,9 @@ impl<T: FromScalar> Read for T {
     fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
         let result = match &node.kind {
             Kind::Scalar { text, .. } if !node.is_null() => {
-                T::from_text(text).map_err(|fault| fault.at(&path.path()))
+                T::from_text(text).map_err(|fault| fault.into_finding(&path.to_path()))
             }
-            _ => Err(wrong_type(node, &path.path(), T::EXPECTED)),
+            _ => Err(wrong_type(node, &path.to_path(), T::EXPECTED)),
         };
         result.map_err(|finding| reader.findings.push(finding)).ok()
     }
@@ -161,8 +161,8 @@ pub(crate) use record;
 pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<T> {
     let Kind::Mapping(mapping) = &node.kind else {
         let typical = if T::KEYS.contains(&"script") { "script" } else { T::KEYS[0] };
-        let finding = wrong_type(node, &path.path(), &format!("a mapping with keys such as `{typical}`"))
-            .maybe_help(unknown_keys::shape_advice(&path.path(), node));
+        let finding = wrong_type(node, &path.to_path(), &format!("a mapping with keys such as `{typical}`"))
+            .maybe_help(unknown_keys::shape_advice(&path.to_path(), node));
         reader.findings.push(finding);
         return None;
     };
@@ -172,9 +172,9 @@ pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut
         let at = path.key(&entry.key);
         let is_known = record.set(&entry.key, &entry.value, &at, reader);
         if !is_known && !(path.is_root() && is_anchor_holder(&entry.key)) {
-            let spot = FindingLocation::Text(at.path(), entry.key_location);
+            let spot = FindingLocation::Position(at.to_path(), entry.key_location);
             let unknown = unknown_keys::unknown_key(
-                &at.path(),
+                &at.to_path(),
                 spot,
                 &entry.value,
                 T::LABEL,
@@ -182,7 +182,7 @@ pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut
                 &reader.suggestions,
             );
             reader.findings.push(unknown.finding);
-            meant.extend(unknown.meant);
+            meant.extend(unknown.suggested_key);
         }
     }
     // A misspelled `script` is one error, not also a missing `script`.

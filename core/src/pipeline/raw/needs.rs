@@ -44,7 +44,7 @@ impl Read for NeedList {
             }
             _ => {
                 reader.findings.push(
-                    wrong_type(node, &path.path(), "a list of job names")
+                    wrong_type(node, &path.to_path(), "a list of job names")
                         .help("write `needs: [job]`; `needs: []` lets the job start at once"),
                 );
                 None
@@ -61,7 +61,7 @@ fn read_need(node: &Node, path: &Trail<'_>, index: usize, reader: &mut Reader) -
     if need.job.is_absent() {
         let fault =
             Fault::new("missing-key", "has no key `job`").help("write `{ job: name }`, or only the name");
-        reader.findings.push(fault.at(&path.path()));
+        reader.findings.push(fault.into_finding(&path.to_path()));
     }
     need.job.get().map(|job| Need { job: job.0.clone(), index, long: true })
 }

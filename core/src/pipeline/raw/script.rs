@@ -29,7 +29,7 @@ fn collect_lines(node: &Node, path: &Trail<'_>, reader: &mut Reader, lines: &mut
             good
         }
         Kind::Mapping(_) => {
-            let finding = wrong_type(node, &path.path(), "a line of shell").help(
+            let finding = wrong_type(node, &path.to_path(), "a line of shell").help(
                 "YAML reads `name: value` as a mapping; put the line between quotes, or use a block (`- |`)",
             );
             reader.findings.push(finding);

@@ -84,7 +84,7 @@ const SYNONYMS: &[(&str, &str)] = &[
 pub(crate) struct UnknownKey {
     pub(crate) finding: Finding,
     /// The key that was probably meant.
-    pub(crate) meant: Option<&'static str>,
+    pub(crate) suggested_key: Option<&'static str>,
 }
 
 /// Reports an unknown key of a mapping.
@@ -96,7 +96,7 @@ pub(crate) fn unknown_key(
     known: &'static [&'static str],
     suggestions: &Suggestions,
 ) -> UnknownKey {
-    let found = |finding: Finding| UnknownKey { finding, meant: None };
+    let found = |finding: Finding| UnknownKey { finding, suggested_key: None };
     let Some(Segment::Key(key)) = path.last() else {
         return found(Finding::error("unknown-key", spot, "this key is unknown"));
     };
@@ -131,12 +131,12 @@ pub(crate) fn unknown_key(
     let otherwise = SYNONYMS.iter().find(|(theirs, ours)| *theirs == key && known.contains(ours));
     if let Some((_, ours)) = otherwise {
         let finding = finding.help(format!("it is called `{ours}` here"));
-        return UnknownKey { finding, meant: Some(ours) };
+        return UnknownKey { finding, suggested_key: Some(ours) };
     }
     match suggestions.nearest(key, known.iter().copied()) {
         Some(near) => UnknownKey {
             finding: finding.help(format!("did you mean `{near}`?")),
-            meant: known.iter().copied().find(|key| *key == near),
+            suggested_key: known.iter().copied().find(|key| *key == near),
         },
         None => found(finding.help(format!("its keys are: {}", known.join(", ")))),
     }

@@ -122,13 +122,13 @@ impl Builder<'_> {
             format!("this is not valid YAML: the character U+{:04X} is not allowed", u32::from(invalid));
         let location = Location { line: self.first_line + location.line, ..location };
         Err(Box::new(
-            Finding::error("yaml-syntax", FindingLocation::Text(Path::default(), location), message)
+            Finding::error("yaml-syntax", FindingLocation::Position(Path::default(), location), message)
                 .help("remove it, or write it as an escape between double quotes"),
         ))
     }
 
     fn spot(&self, span: Span) -> FindingLocation {
-        FindingLocation::Text(Path::default(), self.location(span))
+        FindingLocation::Position(Path::default(), self.location(span))
     }
 
     fn syntax(&self, error: &ScanError) -> Box<Finding> {
@@ -146,7 +146,7 @@ impl Builder<'_> {
         let line = self.lines.line(mark.line());
         let finding = Finding::error(
             "yaml-syntax",
-            FindingLocation::Text(Path::default(), location),
+            FindingLocation::Position(Path::default(), location),
             format!("this is not valid YAML: {}", error.info()),
         );
         let indented_by_tab = line.trim_start_matches(' ').starts_with('\t');
@@ -253,7 +253,7 @@ impl Builder<'_> {
             let kind = if sign == '&' { "anchor" } else { "alias" };
             let message = format!("{} is not a valid {kind} name", quoted(name));
             return Err(Box::new(
-                Finding::error("yaml-syntax", FindingLocation::Text(Path::default(), location), message)
+                Finding::error("yaml-syntax", FindingLocation::Position(Path::default(), location), message)
                     .help("use letters, digits, `_` and `-`, and write a space before a `:` that follows"),
             ));
         }
@@ -336,7 +336,7 @@ impl Builder<'_> {
                     let Some(text) = key.text else {
                         self.findings.push(Finding::error(
                             "wrong-type",
-                            FindingLocation::Text(Path::default(), key.location),
+                            FindingLocation::Position(Path::default(), key.location),
                             "a key must be text, not a list or a mapping",
                         ));
                         return Ok(());
@@ -348,11 +348,11 @@ impl Builder<'_> {
                         self.findings.push(
                             Finding::error(
                                 "duplicate-key",
-                                FindingLocation::Text(Path::default(), key.location),
+                                FindingLocation::Position(Path::default(), key.location),
                                 format!("{} is written twice in this mapping", quoted(&text)),
                             )
                             .help("keep one of the two")
-                            .related("first written here", FindingLocation::Text(Path::default(), first)),
+                            .related("first written here", FindingLocation::Position(Path::default(), first)),
                         );
                     } else {
                         mapping.push(MapEntry { key: text, key_location: key.location, value: node });
@@ -379,7 +379,7 @@ impl Builder<'_> {
             let Kind::Mapping(base) = &base.kind else {
                 self.findings.push(Finding::error(
                     "wrong-type",
-                    FindingLocation::Text(Path::default(), at),
+                    FindingLocation::Position(Path::default(), at),
                     "a merge key `<<` takes a mapping, or a list of mappings",
                 ));
                 continue;

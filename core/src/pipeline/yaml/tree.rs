@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES};
-use crate::pipeline::finding::{Finding, FindingLocation, Part, Path, Segment, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, Segment, quoted};
 use crate::text::diagnostics::Location;
 
 /// Number of lines reserved for each file of a composed document: line numbers encode the index of the file.
@@ -100,7 +100,7 @@ impl Node {
     }
 
     /// The number of values in it after alias expansion.
-    pub(crate) fn nodes(&self) -> u64 {
+    pub(crate) fn node_count(&self) -> u64 {
         u64::from(self.size.nodes)
     }
 
@@ -149,14 +149,14 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// The position of a path, or of its nearest existing ancestor.
-    pub(crate) fn locate(&self, path: &Path, part: Part) -> Location {
+    pub(crate) fn locate(&self, path: &Path, part: PathPart) -> Location {
         self.find(path, part).0
     }
 
     /// The position of `length` characters of the text at `path`, starting at the character `at`; that of the whole text if its
     /// characters are escaped or span several lines.
     pub(crate) fn locate_within(&self, path: &Path, at: usize, length: usize) -> Location {
-        let (location, node) = self.find(path, Part::Value);
+        let (location, node) = self.find(path, PathPart::Value);
         let Some(Kind::Scalar { text, plain }) = node.map(|node| &node.kind) else { return location };
         let characters = text.chars().count();
         let before = match location.length.checked_sub(characters) {
@@ -168,7 +168,7 @@ impl Tree {
         Location { line: location.line, column: location.column + before + at, length: end - at }
     }
 
-    fn find(&self, path: &Path, part: Part) -> (Location, Option<&Node>) {
+    fn find(&self, path: &Path, part: PathPart) -> (Location, Option<&Node>) {
         let Some(mut node) = self.root.as_deref() else {
             return (Location { line: 1, column: 1, length: 0 }, None);
         };
@@ -188,7 +188,7 @@ impl Tree {
                 _ => break,
             };
             let nothing_written = next.location.length == 0;
-            location = if part == Part::Value && !nothing_written { next.location } else { at };
+            location = if part == PathPart::Value && !nothing_written { next.location } else { at };
             node = next;
         }
         (location, Some(node))
@@ -196,7 +196,7 @@ impl Tree {
 }
 
 /// Splits a position into the index of its file and the position in that file.
-pub(crate) fn place_in_file(location: Location) -> (usize, Location) {
+pub(crate) fn split_file_index(location: Location) -> (usize, Location) {
     let (file, line) = (location.line / LINES_PER_FILE, location.line % LINES_PER_FILE);
     (file, Location { line, ..location })
 }
@@ -204,7 +204,7 @@ pub(crate) fn place_in_file(location: Location) -> (usize, Location) {
 pub(crate) fn too_deep(location: Location) -> Finding {
     Finding::error(
         "too-deep",
-        FindingLocation::Text(Path::default(), location),
+        FindingLocation::Position(Path::default(), location),
         format!("lists and mappings are nested more than {MAX_DEPTH} deep here"),
     )
 }
@@ -212,7 +212,7 @@ pub(crate) fn too_deep(location: Location) -> Finding {
 pub(crate) fn alias_bomb(location: Location) -> Box<Finding> {
     let finding = Finding::error(
         "alias-bomb",
-        FindingLocation::Text(Path::default(), location),
+        FindingLocation::Position(Path::default(), location),
         format!(
             "after alias expansion this file is larger than {MAX_NODES} values or {} MiB",
             MAX_TEXT_BYTES >> 20

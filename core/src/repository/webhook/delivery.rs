@@ -2,14 +2,14 @@
 
 use super::{
     bitbucket,
-    event::{Event, Headers, ParsedDelivery, Provider, Refusal, sanitize},
+    event::{Event, Headers, ParsedDelivery, Provider, WebhookError, sanitize},
     gitea, github, gitlab, signature,
 };
 use crate::repository::{RepositoryAddress, RepositoryName};
 use std::borrow::Cow;
 
 /// Maximum size of a webhook's body: GitHub's limit.
-pub const MOST_BYTES: usize = 25 << 20;
+pub const MAX_BODY_BYTES: usize = 25 << 20;
 /// Maximum length of a branch or tag name in bytes.
 const MAX_NAME_LEN: usize = 250;
 /// Maximum number of changes in one delivery. Bitbucket, the only provider that reports several, sends at most five.
@@ -18,12 +18,12 @@ pub const MAX_EVENTS: usize = 50;
 impl Provider {
     /// Verifies the signature of the received body, before anything of it is trusted. The duration does not depend on
     /// the position at which a wrong signature differs.
-    pub fn verify(self, secret: &[u8], headers: Headers<'_>, body: &[u8]) -> Result<(), Refusal> {
+    pub fn verify(self, secret: &[u8], headers: Headers<'_>, body: &[u8]) -> Result<(), WebhookError> {
         signature::verify(self, secret, headers, body)
     }
 
     /// Checks that a signature is present, valid or not; otherwise the body need not be read.
-    pub fn is_signed(self, headers: Headers<'_>) -> Result<(), Refusal> {
+    pub fn check_signature_present(self, headers: Headers<'_>) -> Result<(), WebhookError> {
         signature::header_value(self, headers).map(drop)
     }
 
@@ -42,7 +42,7 @@ impl Provider {
     /// Returns the names ([`canonical`]) of the repository in the body. Nothing else is parsed, because the sender is
     /// not yet verified.
     #[must_use]
-    pub fn repositories(self, body: &[u8]) -> Vec<String> {
+    pub fn repository_names(self, body: &[u8]) -> Vec<String> {
         let addresses = match self {
             Self::Github | Self::Gitea => github::addresses(body),
             Self::Gitlab => gitlab::addresses(body),
@@ -59,14 +59,14 @@ impl Provider {
     }
 
     /// Parses a verified body.
-    pub fn read(self, headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, Refusal> {
+    pub fn parse(self, headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, WebhookError> {
         let delivery = match self {
             Self::Github => github::parse(headers, body),
             Self::Gitlab => gitlab::parse(headers, body),
             Self::Gitea => gitea::parse(headers, body),
             Self::Bitbucket => bitbucket::parse(headers, body),
         };
-        let malformed = |why| Refusal::Malformed { provider: self, why };
+        let malformed = |why| WebhookError::Malformed { provider: self, why };
         let mut delivery = delivery.map_err(malformed)?;
         if delivery.events.len() > MAX_EVENTS {
             let count = delivery.events.len();
@@ -86,7 +86,7 @@ impl Provider {
 /// Returns the JSON of a body: the body itself, or the field `payload` of a form, which GitHub can be configured to
 /// send.
 #[must_use]
-pub fn json_of<'a>(content_type: Option<&str>, body: &'a [u8]) -> Cow<'a, [u8]> {
+pub fn json_body<'a>(content_type: Option<&str>, body: &'a [u8]) -> Cow<'a, [u8]> {
     let is_form = content_type.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     if !is_form {
         return Cow::Borrowed(body);

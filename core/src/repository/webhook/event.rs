@@ -26,7 +26,7 @@ impl Provider {
 
     /// Returns the name in paths and on the command line.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Github => "github",
             Self::Gitlab => "gitlab",
@@ -38,7 +38,7 @@ impl Provider {
 
 impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }
 
@@ -49,7 +49,7 @@ impl FromStr for Provider {
         let text = if text == "forgejo" { "gitea" } else { text };
         Self::ALL
             .into_iter()
-            .find(|provider| provider.word() == text)
+            .find(|provider| provider.as_str() == text)
             .ok_or_else(|| format!("unknown provider `{text}`: use github, gitlab, gitea or bitbucket"))
     }
 }
@@ -59,10 +59,10 @@ pub type Headers<'a> = &'a (dyn Fn(&str) -> Option<&'a str> + Sync);
 
 /// Why a webhook is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum WebhookError {
     /// The provider's signature header is missing.
     #[error("the header {0} is missing: set the webhook's secret at the provider")]
-    Unsigned(&'static str),
+    MissingSignature(&'static str),
     /// The signature was made with another secret, or for another body.
     #[error(
         "the signature in the header {0} is wrong: the secret at the provider must be the one of `tidemill repo add`"

@@ -1,6 +1,6 @@
 //! Signatures of webhooks.
 
-use super::event::{Headers, Provider, Refusal};
+use super::event::{Headers, Provider, WebhookError};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -29,9 +29,9 @@ const fn header(provider: Provider) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) fn header_value(provider: Provider, headers: Headers<'_>) -> Result<&str, Refusal> {
+pub(super) fn header_value(provider: Provider, headers: Headers<'_>) -> Result<&str, WebhookError> {
     let (name, _) = header(provider);
-    headers(&name.to_ascii_lowercase()).ok_or(Refusal::Unsigned(name))
+    headers(&name.to_ascii_lowercase()).ok_or(WebhookError::MissingSignature(name))
 }
 
 pub(super) fn verify(
@@ -39,10 +39,10 @@ pub(super) fn verify(
     secret: &[u8],
     headers: Headers<'_>,
     body: &[u8],
-) -> Result<(), Refusal> {
+) -> Result<(), WebhookError> {
     let (name, prefix) = header(provider);
     let signature = header_value(provider, headers)?;
-    let wrong = || Refusal::WrongSignature(name);
+    let wrong = || WebhookError::WrongSignature(name);
     if secret.is_empty() {
         return Err(wrong());
     }

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{Change, Event, Provider, PullRequestUpdate, Refusal, json_of, sign};
+use super::{Change, Event, Provider, PullRequestUpdate, WebhookError, json_body, sign};
 use proptest::prelude::*;
 use std::collections::HashMap;
 
@@ -10,13 +10,13 @@ fn headers(of: &[(&str, &str)]) -> Set {
     of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn verify(provider: Provider, secret: &[u8], set: &Set, body: &[u8]) -> Result<(), Refusal> {
+fn verify(provider: Provider, secret: &[u8], set: &Set, body: &[u8]) -> Result<(), WebhookError> {
     provider.verify(secret, &|name| set.get(name).map(String::as_str), body)
 }
 
-fn read(provider: Provider, event: (&str, &str), body: &str) -> Result<Vec<Event>, Refusal> {
+fn read(provider: Provider, event: (&str, &str), body: &str) -> Result<Vec<Event>, WebhookError> {
     let set = headers(&[event]);
-    let read = provider.read(&|name| set.get(name).map(String::as_str), body.as_bytes());
+    let read = provider.parse(&|name| set.get(name).map(String::as_str), body.as_bytes());
     read.map(|delivery| delivery.events)
 }
 
@@ -36,7 +36,7 @@ fn signature_is_valid_only_for_its_body_and_secret() {
         assert_eq!(verify(provider, secret, &set, b"Hello, World!"), Ok(()), "{provider}");
         let wrong = |secret: &[u8], value: &str, body: &[u8]| {
             let error = verify(provider, secret, &headers(&[(name, value)]), body).unwrap_err();
-            assert!(matches!(error, Refusal::WrongSignature(_)), "{provider}: {error}");
+            assert!(matches!(error, WebhookError::WrongSignature(_)), "{provider}: {error}");
         };
         wrong(b"another", &value, b"Hello, World!");
         wrong(b"", "", b"Hello, World!");
@@ -48,7 +48,7 @@ fn signature_is_valid_only_for_its_body_and_secret() {
             wrong(secret, &value, b"Hello, World?");
             wrong(secret, &value.replace("sha256=", "sha1="), b"Hello, World?");
         }
-        assert!(matches!(verify(provider, secret, &Set::new(), b""), Err(Refusal::Unsigned(_))));
+        assert!(matches!(verify(provider, secret, &Set::new(), b""), Err(WebhookError::MissingSignature(_))));
     }
 }
 
@@ -118,7 +118,7 @@ fn invalid_refs_and_commits_are_rejected() {
         ("main", &"a".repeat(65)),
     ] {
         let read = read(Provider::Github, ("x-github-event", "push"), &body(name, after));
-        assert!(matches!(read, Err(Refusal::Malformed { .. })), "{name} {after}: {read:?}");
+        assert!(matches!(read, Err(WebhookError::Malformed { .. })), "{name} {after}: {read:?}");
     }
     assert!(read(Provider::Github, ("x-github-event", "push"), &body("main", &ok)).is_ok());
 }
@@ -127,9 +127,9 @@ fn invalid_refs_and_commits_are_rejected() {
 fn form_holds_json_in_field() {
     let form = b"a=1&payload=%7B%22ref%22%3A+%22x%22%7D&b=2";
     let kind = Some("application/x-www-form-urlencoded; charset=utf-8");
-    assert_eq!(&*json_of(kind, form), br#"{"ref": "x"}"#);
-    assert_eq!(&*json_of(Some("application/json"), b"{}"), b"{}");
-    assert_eq!(&*json_of(kind, b"payload=%zz%"), b"??");
+    assert_eq!(&*json_body(kind, form), br#"{"ref": "x"}"#);
+    assert_eq!(&*json_body(Some("application/json"), b"{}"), b"{}");
+    assert_eq!(&*json_body(kind, b"payload=%zz%"), b"??");
 }
 
 proptest! {
@@ -145,11 +145,11 @@ proptest! {
         form in any::<bool>(),
     ) {
         let kind = form.then_some("application/x-www-form-urlencoded");
-        let body = json_of(kind, &body);
+        let body = json_body(kind, &body);
         let get = |name: &str| Some(if name.contains("event") { event.as_str() } else { signature.as_str() });
         for provider in Provider::ALL {
-            let _ = provider.repositories(&body);
-            let _ = provider.read(&get, &body);
+            let _ = provider.repository_names(&body);
+            let _ = provider.parse(&get, &body);
             prop_assert!(provider.verify(b"secret", &get, &body).is_err() || signature == "secret");
         }
     }

@@ -2,7 +2,7 @@
 //! container in the network.
 
 use crate::engine::{
-    failures::{failure, start_failure},
+    failures::{engine_failure, start_failure},
     manager::{DockerManager, Output},
 };
 use bollard::{
@@ -125,7 +125,7 @@ impl DockerManager {
             ..Default::default()
         };
         let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
-        let id = created.map_err(|error| failure("a network holder could not be created", &error))?.id;
+        let id = created.map_err(|error| engine_failure("a network holder could not be created", &error))?.id;
         let attach = AttachContainerOptions { stream: true, stdin: true, stdout: true, ..Default::default() };
         let started = async {
             let streams = self.docker.attach_container(&id, Some(attach)).await?;

@@ -5,7 +5,7 @@ use super::{
     host_guard,
 };
 use crate::engine::{
-    failures::failure,
+    failures::engine_failure,
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
     manager::DockerManager,
     removal::{MAX_REMOVAL_ATTEMPTS, REMOVAL_RETRY_DELAY},
@@ -105,7 +105,7 @@ impl DockerManager {
             ..Default::default()
         };
         let created = self.docker.create_network(request).await;
-        created.map_err(|error| failure("a network for jobs could not be created", &error))?;
+        created.map_err(|error| engine_failure("a network for jobs could not be created", &error))?;
         Ok(name)
     }
 

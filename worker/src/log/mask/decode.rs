@@ -36,7 +36,7 @@ pub(super) enum Decoded {
 
 impl Encoding {
     /// Returns whether `byte` may start an escape.
-    pub const fn begins_with(self, byte: u8) -> bool {
+    pub const fn may_start_with(self, byte: u8) -> bool {
         match self {
             Self::Percent => byte == b'%',
             Self::Form => matches!(byte, b'%' | b'+'),

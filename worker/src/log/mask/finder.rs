@@ -249,7 +249,7 @@ impl CharPositions {
     }
 
     /// Returns the start of the last `length` characters.
-    pub fn begin_of(&self, length: usize) -> Option<usize> {
+    pub fn start_of(&self, length: usize) -> Option<usize> {
         let target = self.count.checked_sub(length)?;
         let (first, position) = self.runs.iter().rev().find(|(first, _)| *first <= target)?;
         Some(position + (target - first))

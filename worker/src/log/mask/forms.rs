@@ -30,7 +30,7 @@ pub(super) struct EncodedForms {
 }
 
 impl EncodedForms {
-    pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut forms = Self {
             plain: BTreeMap::new(),
             base64: BTreeMap::new(),

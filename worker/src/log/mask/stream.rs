@@ -14,7 +14,7 @@ pub const MASK: &[u8] = b"[masked]";
 
 /// The state of a masked stream.
 #[derive(Debug, Default)]
-pub struct Stream {
+pub struct MaskStream {
     /// Bytes that may start a secret, or that belong to a match.
     held: Vec<u8>,
     /// Stream position of `held`.
@@ -22,7 +22,7 @@ pub struct Stream {
     /// Matches that are not released yet, in order and without overlaps.
     matches: VecDeque<Span>,
     /// Created with the first bytes.
-    pub(super) lanes: Option<Decoders>,
+    pub(super) decoders: Option<Decoders>,
 }
 
 /// All matchers of a stream.
@@ -33,7 +33,7 @@ pub(super) struct Decoders {
     /// Decoders, one per encoding.
     pub decoded: Vec<EncodingDecoder>,
     /// Bit set of the active decoders.
-    pub awake: u8,
+    pub active: u8,
     pub base64: Base64Decoder,
     pub hex: HexDecoder,
 }
@@ -46,7 +46,7 @@ struct Span {
     shown: bool,
 }
 
-impl Stream {
+impl MaskStream {
     /// Returns the stream position after the pushed bytes.
     pub(super) fn end(&self) -> usize {
         self.base + self.held.len()
@@ -57,14 +57,14 @@ impl Stream {
     }
 
     /// Records a match; overlapping matches are merged.
-    pub(super) fn note(&mut self, start: usize, end: usize) {
+    pub(super) fn add_match(&mut self, start: usize, end: usize) {
         self.insert(Span { start, end, shown: false });
     }
 
-    pub(super) fn find(&mut self, finding: Finding) {
+    pub(super) fn record_base64(&mut self, finding: Base64Match) {
         match finding {
-            Finding::Secret(start, end) => self.note(start, end),
-            Finding::Rest(known, start, end) => self.extend(known, start, end),
+            Base64Match::New(start, end) => self.add_match(start, end),
+            Base64Match::Continuation(known, start, end) => self.extend(known, start, end),
         }
     }
 
@@ -206,7 +206,7 @@ impl EncodingDecoder {
     }
 
     /// Activates the decoder before the byte at `at`; `state` is the state for the plain bytes.
-    pub fn wake(&mut self, finder: &Finder, state: StateID, at: usize) {
+    pub fn activate(&mut self, finder: &Finder, state: StateID, at: usize) {
         self.state = state;
         self.positions.set_contiguous(at, finder.longest);
     }
@@ -234,9 +234,9 @@ impl EncodingDecoder {
     }
 
     /// Returns the start of a possible secret, if any.
-    pub fn open(&self, finder: &Finder) -> Option<usize> {
+    pub fn pending_start(&self, finder: &Finder) -> Option<usize> {
         let depth = finder.depth(self.state);
-        let matching = (depth > 0).then(|| self.positions.begin_of(depth)).flatten();
+        let matching = (depth > 0).then(|| self.positions.start_of(depth)).flatten();
         matching.into_iter().chain(self.decoder.open()).min()
     }
 }
@@ -251,7 +251,7 @@ fn stepper<'a>(
         *state = finder.next(*state, byte);
         positions.push(start, end, finder.longest);
         if let Some(matched) = finder.matched(*state)
-            && let Some(start) = positions.begin_of(matched.length)
+            && let Some(start) = positions.start_of(matched.length)
         {
             note(start, end);
         }
@@ -303,10 +303,10 @@ struct Base64Tail {
 
 /// A match of base64 digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Finding {
-    Secret(usize, usize),
+pub(super) enum Base64Match {
+    New(usize, usize),
     /// The match that ends at the first position continues from the second to the third.
-    Rest(usize, usize, usize),
+    Continuation(usize, usize, usize),
 }
 
 impl Base64Decoder {
@@ -316,8 +316,8 @@ impl Base64Decoder {
     }
 
     #[inline(always)]
-    pub fn push(&mut self, finder: &Finder, byte: u8, at: usize, mut note: impl FnMut(Finding)) {
-        if self.decoder.is_idle() && !Encoding::Digit.begins_with(byte) {
+    pub fn push(&mut self, finder: &Finder, byte: u8, at: usize, mut note: impl FnMut(Base64Match)) {
+        if self.decoder.is_idle() && !Encoding::Digit.may_start_with(byte) {
             self.step(finder, byte, at, at + 1, &mut note);
         } else {
             self.push_escaped(finder, byte, at, note);
@@ -325,19 +325,26 @@ impl Base64Decoder {
     }
 
     #[cold]
-    fn push_escaped(&mut self, finder: &Finder, byte: u8, at: usize, mut note: impl FnMut(Finding)) {
+    fn push_escaped(&mut self, finder: &Finder, byte: u8, at: usize, mut note: impl FnMut(Base64Match)) {
         let mut decoder = std::mem::replace(&mut self.decoder, CharDecoder::new(Encoding::Digit));
         decoder.push(byte, at, |byte, start, end| self.step(finder, byte, start, end, &mut note));
         self.decoder = decoder;
     }
 
-    pub fn finish(&mut self, finder: &Finder, mut note: impl FnMut(Finding)) {
+    pub fn finish(&mut self, finder: &Finder, mut note: impl FnMut(Base64Match)) {
         let mut decoder = std::mem::replace(&mut self.decoder, CharDecoder::new(Encoding::Digit));
         decoder.decode(true, |byte, start, end| self.step(finder, byte, start, end, &mut note));
     }
 
     #[inline(always)]
-    fn step(&mut self, finder: &Finder, byte: u8, start: usize, end: usize, note: &mut impl FnMut(Finding)) {
+    fn step(
+        &mut self,
+        finder: &Finder,
+        byte: u8,
+        start: usize,
+        end: usize,
+        note: &mut impl FnMut(Base64Match),
+    ) {
         let digit = match BASE64_CLASSES[usize::from(byte)] {
             CLASS_SKIPPED => return,
             CLASS_OTHER => return self.stop(finder, byte, start, end, note),
@@ -347,7 +354,7 @@ impl Base64Decoder {
         self.positions.push(start, end, finder.longest + 1);
         if let Some(rest) = &mut self.rest {
             if rest.digits > 0 {
-                note(Finding::Rest(rest.end, start, end));
+                note(Base64Match::Continuation(rest.end, start, end));
                 (rest.digits, rest.end) = (0, end);
             } else {
                 self.rest = None;
@@ -359,22 +366,29 @@ impl Base64Decoder {
     }
 
     #[cold]
-    fn record_match(&mut self, matched: Match, end: usize, note: &mut impl FnMut(Finding)) {
+    fn record_match(&mut self, matched: Match, end: usize, note: &mut impl FnMut(Base64Match)) {
         let includes_preceding = matched.edges.before && self.has_preceding_digit(matched.length);
         let length = matched.length + usize::from(includes_preceding);
-        if let Some(start) = self.positions.begin_of(length) {
-            note(Finding::Secret(start, end));
+        if let Some(start) = self.positions.start_of(length) {
+            note(Base64Match::New(start, end));
             self.rest = Some(Base64Tail { end, digits: u8::from(matched.edges.after), padding: 2 });
         }
     }
 
     /// Processes a byte that is not a base64 digit.
     #[inline]
-    fn stop(&mut self, finder: &Finder, byte: u8, start: usize, end: usize, note: &mut impl FnMut(Finding)) {
+    fn stop(
+        &mut self,
+        finder: &Finder,
+        byte: u8,
+        start: usize,
+        end: usize,
+        note: &mut impl FnMut(Base64Match),
+    ) {
         (self.state, self.first) = (finder.start, self.positions.count());
         match &mut self.rest {
             Some(rest) if byte == b'=' && rest.padding > 0 => {
-                note(Finding::Rest(rest.end, start, end));
+                note(Base64Match::Continuation(rest.end, start, end));
                 (rest.digits, rest.padding, rest.end) = (0, rest.padding - 1, end);
             }
             _ => self.rest = None,
@@ -387,16 +401,21 @@ impl Base64Decoder {
         if self.positions.count() - self.first <= length {
             return false;
         }
-        let at = |length| self.positions.begin_of(length);
+        let at = |length| self.positions.start_of(length);
         at(length).zip(at(length + 1)).is_some_and(|(start, before)| start == before + 1)
     }
 
     /// Returns the start of a possible secret in a stream that so far ends at `end` with `last`. `leads` are the digits
     /// that may precede it.
-    pub fn open(&self, finder: &Finder, leads: &[bool; 256], (last, end): (u8, usize)) -> Option<usize> {
+    pub fn pending_start(
+        &self,
+        finder: &Finder,
+        leads: &[bool; 256],
+        (last, end): (u8, usize),
+    ) -> Option<usize> {
         let depth = finder.depth(self.state);
         let matching = if depth > 0 {
-            self.positions.begin_of(depth + usize::from(self.has_preceding_digit(depth)))
+            self.positions.start_of(depth + usize::from(self.has_preceding_digit(depth)))
         } else {
             leads[usize::from(last)].then(|| end - 1)
         };
@@ -429,7 +448,7 @@ impl HexDecoder {
                 self.state = finder.next(self.state, byte.to_ascii_lowercase());
                 self.positions.push(at, at + 1, finder.longest);
                 if let Some(matched) = finder.matched(self.state)
-                    && let Some(start) = self.positions.begin_of(matched.length)
+                    && let Some(start) = self.positions.start_of(matched.length)
                 {
                     note(start, at + 1);
                 }
@@ -444,10 +463,10 @@ impl HexDecoder {
     }
 
     /// Returns the start of a possible secret, if any.
-    pub fn open(&self, finder: &Finder) -> Option<usize> {
+    pub fn pending_start(&self, finder: &Finder) -> Option<usize> {
         let depth = finder.depth(self.state);
         // If a `0x` starts here, the pattern continues after it.
         let depth = depth.max(self.before_zero.map_or(0, |state| finder.depth(state) + 1));
-        (depth > 0).then(|| self.positions.begin_of(depth)).flatten()
+        (depth > 0).then(|| self.positions.start_of(depth)).flatten()
     }
 }

@@ -1,6 +1,6 @@
 //! Tests of the mask with synthetic output; tests/masking.rs uses real programs.
 
-use super::{MASK, SecretMask, Stream};
+use super::{MASK, MaskStream, SecretMask};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use data_encoding::HEXLOWER;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 const SECRET: &str = "s3cr3t/va'lue with\"quotes+";
 
 fn masked(mask: &SecretMask, chunks: &[&[u8]]) -> Vec<u8> {
-    let mut stream = Stream::default();
+    let mut stream = MaskStream::default();
     let mut output = Vec::new();
     for chunk in chunks {
         output.extend(mask.push(&mut stream, chunk));
@@ -54,13 +54,13 @@ fn secret_is_masked_in_every_printed_form() {
 fn each_line_of_a_multiline_secret_is_masked() {
     let mask = SecretMask::new(["-----BEGIN KEY-----\nabcdef\nxyz\nghijkl\n"]).unwrap();
     assert_eq!(masked(&mask, &[b"> abcdef <\n> ghijkl <\nxyz\n"]), b"> [masked] <\n> [masked] <\nxyz\n");
-    assert_eq!(mask.text("cat: -----BEGIN KEY-----"), "cat: [masked]");
+    assert_eq!(mask.mask_text("cat: -----BEGIN KEY-----"), "cat: [masked]");
 }
 
 #[test]
 fn output_without_the_start_of_a_secret_is_not_delayed() {
     let mask = SecretMask::new(["password"]).unwrap();
-    let mut stream = Stream::default();
+    let mut stream = MaskStream::default();
     assert_eq!(mask.push(&mut stream, b"step 1 of 2"), b"step 1 of 2");
     assert_eq!(mask.push(&mut stream, b"; pass"), b"; ");
     assert_eq!(mask.push(&mut stream, b"ed\n"), b"passed\n");

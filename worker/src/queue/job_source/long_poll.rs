@@ -31,7 +31,7 @@ impl LongPoll {
 #[async_trait]
 impl JobSource for LongPoll {
     /// Unlimited: a waiting request costs the server nothing, and two jobs that are ready should start at the same time.
-    fn asks_at_once(&self) -> usize {
+    fn max_concurrent_requests(&self) -> usize {
         usize::MAX
     }
 
@@ -46,7 +46,7 @@ impl JobSource for LongPoll {
             job_id: None,
             execution_id: self.only_execution,
             lease: None,
-            wait_ms: if request.glance { 0 } else { LONG_POLL_MS },
+            wait_ms: if request.no_wait { 0 } else { LONG_POLL_MS },
             lookahead: request.lookahead,
         };
         let reply = tokio::select! {
@@ -63,11 +63,11 @@ impl JobSource for LongPoll {
                 tracing::trace!(%reason, "no job to run");
                 Ok(None)
             }
-            Err(ApiError::Refused { status: 401 | 403, message, .. }) => {
-                Err(JobSourceError::Refused(message))
+            Err(ApiError::Rejected { status: 401 | 403, message, .. }) => {
+                Err(JobSourceError::Rejected(message))
             }
-            Err(error @ ApiError::Address(_)) => Err(JobSourceError::Refused(error.to_string())),
-            Err(error) => Err(JobSourceError::Passing(error.to_string())),
+            Err(error @ ApiError::Address(_)) => Err(JobSourceError::Rejected(error.to_string())),
+            Err(error) => Err(JobSourceError::Transient(error.to_string())),
         }
     }
 

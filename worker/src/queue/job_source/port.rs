@@ -17,7 +17,7 @@ pub struct JobRequest {
     /// How many likely next jobs to return with the job.
     pub lookahead: u32,
     /// Whether to return immediately if no job is ready.
-    pub glance: bool,
+    pub no_wait: bool,
 }
 
 /// A job for this worker, which holds its lease.
@@ -40,10 +40,10 @@ pub struct Receipt(pub(crate) Option<String>);
 pub enum JobSourceError {
     /// A later request may succeed.
     #[error("{0}")]
-    Passing(String),
+    Transient(String),
     /// The server rejects this worker.
     #[error("{0}")]
-    Refused(String),
+    Rejected(String),
     /// The queue never answered this worker.
     #[error("{0}")]
     Unusable(String),
@@ -53,7 +53,7 @@ pub enum JobSourceError {
 ///
 /// # Contract
 /// For each job: [`Self::next`] once, [`Self::hold`] while it runs, [`Self::settle`] once its reports have ended. Calls for
-/// different jobs may overlap, but of [`Self::next`] at most [`Self::asks_at_once`].
+/// different jobs may overlap, but of [`Self::next`] at most [`Self::max_concurrent_requests`].
 ///
 /// 1. The worker holds the lease of a job that `next` returns, and must run it or give it back by a report.
 /// 2. `next` returns `None` if there was no job for a while, and soon after `stop`. It takes no job that it does not return: a
@@ -65,7 +65,7 @@ pub enum JobSourceError {
 #[async_trait]
 pub trait JobSource: fmt::Debug + Send + Sync {
     /// Returns the maximum useful number of concurrent calls of [`Self::next`], each of which is a waiting request.
-    fn asks_at_once(&self) -> usize;
+    fn max_concurrent_requests(&self) -> usize;
 
     /// Waits for the next job for `request`.
     async fn next(

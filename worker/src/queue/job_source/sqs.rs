@@ -4,7 +4,7 @@
 //! rejects a claim of a job that is running or ended, and the sweep sends the message of an unclaimed job again.
 
 use super::port::{JobOffer, JobRequest, JobSource, JobSourceError, Receipt};
-use crate::client::{ApiClient, ApiError, causes};
+use crate::client::{ApiClient, ApiError, format_causes};
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
@@ -74,7 +74,7 @@ impl SqsSettings {
 
 /// Requests that were sent to SQS, including retries, as each is billed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct SqsUsage {
     /// `ReceiveMessage`.
     pub receive: u64,
     /// `DeleteMessage`.
@@ -90,10 +90,10 @@ pub struct SqsRequests(Arc<[AtomicU64; 3]>);
 impl SqsRequests {
     /// Returns the requests sent so far.
     #[must_use]
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> SqsUsage {
         let [receive, delete, change_visibility] =
             [0, 1, 2].map(|index: usize| self.0[index].load(Ordering::Relaxed));
-        Usage { receive, delete, change_visibility }
+        SqsUsage { receive, delete, change_visibility }
     }
 }
 
@@ -206,7 +206,8 @@ impl SqsJobSource {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        let message = format!("the queue {} cannot be read: {}", self.settings.queue_url, causes(error));
+        let message =
+            format!("the queue {} cannot be read: {}", self.settings.queue_url, format_causes(error));
         // The code without the namespace that SQS and KMS prepend.
         let code = error.code().and_then(|code| code.rsplit(['.', '#']).next());
         let is_unusable = matches!(
@@ -224,7 +225,7 @@ impl SqsJobSource {
         if is_unusable && !self.answered.load(Ordering::Relaxed) {
             return JobSourceError::Unusable(message);
         }
-        JobSourceError::Passing(message)
+        JobSourceError::Transient(message)
     }
 
     /// Makes the message visible to other workers after `after`.
@@ -237,7 +238,7 @@ impl SqsJobSource {
             .visibility_timeout(whole_seconds(after))
             .send()
             .await;
-        changed.map(drop).map_err(|error| causes(&error))
+        changed.map(drop).map_err(|error| format_causes(&error))
     }
 
     async fn release(&self, message: &ReceivedMessage, after: Duration) {
@@ -255,7 +256,7 @@ impl SqsJobSource {
             .send()
             .await;
         if let Err(error) = deleted {
-            tracing::warn!(error = %causes(&error),
+            tracing::warn!(error = %format_causes(&error),
                 "the message of a settled job could not be deleted; it is delivered once more");
         }
     }
@@ -307,21 +308,21 @@ impl SqsJobSource {
             Err(error) if error.is_transient() => {
                 let pause = back_off(self.settings.back_off, message.count);
                 self.release(&message, pause).await;
-                Err(JobSourceError::Passing(format!("job {job} could not be claimed: {error}")))
+                Err(JobSourceError::Transient(format!("job {job} could not be claimed: {error}")))
             }
-            Err(ApiError::Refused { status: 401 | 403, message: reason, .. }) => {
+            Err(ApiError::Rejected { status: 401 | 403, message: reason, .. }) => {
                 self.release(&message, Duration::ZERO).await;
-                Err(JobSourceError::Refused(reason))
+                Err(JobSourceError::Rejected(reason))
             }
             Err(error @ ApiError::Address(_)) => {
                 self.release(&message, Duration::ZERO).await;
-                Err(JobSourceError::Refused(error.to_string()))
+                Err(JobSourceError::Rejected(error.to_string()))
             }
             Err(error) => {
                 // Neither running nor ended: an unknown job, or the wrong server. Deleting the message would hide that.
                 tracing::error!(%job, %error, receipts = message.count,
                     "a job cannot be claimed; its message is left for the dead-letter queue");
-                Err(JobSourceError::Passing(error.to_string()))
+                Err(JobSourceError::Transient(error.to_string()))
             }
         }
     }
@@ -330,7 +331,7 @@ impl SqsJobSource {
 #[async_trait]
 impl JobSource for SqsJobSource {
     /// One: an idle worker sends one request in 20 s, and receives no message without a free slot.
-    fn asks_at_once(&self) -> usize {
+    fn max_concurrent_requests(&self) -> usize {
         1
     }
 
@@ -339,7 +340,7 @@ impl JobSource for SqsJobSource {
         request: &JobRequest,
         stop: &CancellationToken,
     ) -> Result<Option<JobOffer>, JobSourceError> {
-        let wait = if request.glance { Duration::ZERO } else { self.settings.wait };
+        let wait = if request.no_wait { Duration::ZERO } else { self.settings.wait };
         let receiving = self.receive(wait);
         tokio::pin!(receiving);
         let received = tokio::select! {

@@ -41,7 +41,7 @@ impl Records {
 
 /// A tree entry, as `git ls-tree -z` prints it, with or without `-l`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct TreeEntry<'a> {
     /// Whether it is a regular file.
     pub is_file: bool,
     /// Size in bytes, if requested and the entry has one.
@@ -51,14 +51,14 @@ pub struct Entry<'a> {
 }
 
 /// Parses a record; `None` if git does not print such a record.
-pub fn entry(record: &[u8]) -> Option<Entry<'_>> {
+pub fn parse_entry(record: &[u8]) -> Option<TreeEntry<'_>> {
     let tab = memchr::memchr(b'\t', record)?;
     let path = record.get(tab + 1..).filter(|path| !path.is_empty() && path.len() <= MAX_PATH_LEN)?;
     let head = std::str::from_utf8(&record[..tab]).ok()?;
     let mut fields = head.split_ascii_whitespace();
     let (mode, kind, _object) = (fields.next()?, fields.next()?, fields.next()?);
     let size = fields.next().and_then(|size| size.parse().ok());
-    Some(Entry { is_file: kind == "blob" && matches!(mode, "100644" | "100755" | "100664"), size, path })
+    Some(TreeEntry { is_file: kind == "blob" && matches!(mode, "100644" | "100755" | "100664"), size, path })
 }
 
 /// A list of paths with limits.
@@ -104,7 +104,7 @@ impl Paths {
     }
 
     /// Returns all paths, or `None` if a limit was exceeded.
-    pub fn all(self) -> Option<Vec<String>> {
+    pub fn into_paths(self) -> Option<Vec<String>> {
         self.collected
     }
 }
@@ -121,7 +121,7 @@ pub struct ObjectHeader<'a> {
 }
 
 /// Parses a line of `cat-file`; `None` if there is no such object.
-pub fn object(line: &str) -> Option<ObjectHeader<'_>> {
+pub fn parse_object_header(line: &str) -> Option<ObjectHeader<'_>> {
     let mut fields = line.split(' ');
     let (hash, kind, size) = (fields.next()?, fields.next()?, fields.next()?);
     let is_hash = matches!(hash.len(), 40 | 64) && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -135,7 +135,7 @@ pub fn object(line: &str) -> Option<ObjectHeader<'_>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{MAX_PATH_LEN, Paths, Records, entry, object};
+    use super::{MAX_PATH_LEN, Paths, Records, parse_entry, parse_object_header};
     use std::ops::ControlFlow;
 
     const HASH: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
@@ -169,17 +169,17 @@ mod tests {
     #[test]
     fn tree_entries_are_parsed_with_sizes() {
         let record = format!("100644 blob {HASH}      12\tsrc/a\tb c.rs");
-        let parsed = entry(record.as_bytes()).unwrap();
+        let parsed = parse_entry(record.as_bytes()).unwrap();
         assert_eq!((parsed.is_file, parsed.size, parsed.path), (true, Some(12), &b"src/a\tb c.rs"[..]));
         for (head, is_file) in
             [("120000 blob", false), ("160000 commit", false), ("040000 tree", false), ("100755 blob", true)]
         {
             let record = format!("{head} {HASH}       -\tx");
-            let parsed = entry(record.as_bytes()).unwrap();
+            let parsed = parse_entry(record.as_bytes()).unwrap();
             assert_eq!((parsed.is_file, parsed.size), (is_file, None), "{head}");
         }
         for record in ["", "\t", "100644 blob\tx", "100644 blob e\t"] {
-            assert_eq!(entry(record.as_bytes()), None, "{record}");
+            assert_eq!(parse_entry(record.as_bytes()), None, "{record}");
         }
     }
 
@@ -188,7 +188,7 @@ mod tests {
         let list = |count: usize, bytes: usize| {
             let mut paths = Paths::new(count, bytes);
             let _ = paths.push(b"a\0bb\0ccc\0");
-            paths.all()
+            paths.into_paths()
         };
         assert_eq!(list(3, 6).unwrap(), ["a", "bb", "ccc"]);
         assert_eq!((list(2, 6), list(3, 5)), (None, None));
@@ -197,13 +197,13 @@ mod tests {
     #[test]
     fn missing_objects_are_recognized() {
         let line = format!("{HASH} blob 12");
-        let header = object(&line).unwrap();
+        let header = parse_object_header(&line).unwrap();
         assert_eq!((header.hash, header.is_blob, header.size), (HASH, true, 12));
-        assert!(!object(&format!("{HASH} tree 12")).unwrap().is_blob);
+        assert!(!parse_object_header(&format!("{HASH} tree 12")).unwrap().is_blob);
         for line in
             ["x missing", "main:a b missing", &format!("{HASH} blob"), &format!("{HASH} blob 1 2"), ""]
         {
-            assert_eq!(object(line), None, "{line}");
+            assert_eq!(parse_object_header(line), None, "{line}");
         }
     }
 }

@@ -39,7 +39,8 @@ impl FileReader {
 
     /// Returns whether `path` is a file.
     pub fn is_file(&mut self, path: &str) -> bool {
-        self.describe(path).is_ok_and(|line| listing::object(&line).is_some_and(|object| object.is_blob))
+        self.describe(path)
+            .is_ok_and(|line| listing::parse_object_header(&line).is_some_and(|object| object.is_blob))
     }
 
     /// Returns git's description of the object at `path`.
@@ -50,15 +51,15 @@ impl FileReader {
         let failed = |error: SourceError| error.to_string();
         let request = format!("{}:{path}", self.commit);
         let check = &mut self.processes().map_err(failed)?.check;
-        check.ask(&request).map_err(failed)?;
-        check.line(MAX_LINE_LEN).map_err(failed)
+        check.send_request(&request).map_err(failed)?;
+        check.read_line(MAX_LINE_LEN).map_err(failed)
     }
 
     /// Returns the text of the file at `path`, or an error message to be shown after "cannot be read: ".
     pub fn read(&mut self, path: &str) -> Result<String, String> {
         let failed = |error: SourceError| error.to_string();
         let line = self.describe(path)?;
-        let object = listing::object(&line).ok_or_else(|| format!("there is no file {path}"))?;
+        let object = listing::parse_object_header(&line).ok_or_else(|| format!("there is no file {path}"))?;
         if !object.is_blob {
             return Err(format!("{path} is not a file"));
         }
@@ -72,12 +73,12 @@ impl FileReader {
             )
         })?;
         let content = &mut self.processes().map_err(failed)?.content;
-        content.ask(object.hash).map_err(failed)?;
-        let line = content.line(MAX_LINE_LEN).map_err(failed)?;
-        if listing::object(&line).is_none_or(|described| described.size != object.size) {
+        content.send_request(object.hash).map_err(failed)?;
+        let line = content.read_line(MAX_LINE_LEN).map_err(failed)?;
+        if listing::parse_object_header(&line).is_none_or(|described| described.size != object.size) {
             return Err("git cannot read an object that it has just described".to_owned());
         }
-        let mut bytes = content.bytes(size + 1).map_err(failed)?;
+        let mut bytes = content.read_bytes(size + 1).map_err(failed)?;
         bytes.truncate(size);
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }

@@ -42,20 +42,20 @@ pub struct ProcessLimits<'a> {
     /// Whether the process waits for another machine, whose silence is limited.
     pub network: bool,
     /// Maximum duration, if less than [`Limits::operation`](crate::source::Limits).
-    pub time: Option<Duration>,
+    pub timeout: Option<Duration>,
     /// Maximum memory in bytes, if less than the default.
-    pub memory: Option<u64>,
+    pub memory_bytes: Option<u64>,
     /// The directory that it writes to, and its maximum size in bytes.
-    pub growth: Option<(&'a Path, u64)>,
+    pub directory_limit: Option<(&'a Path, u64)>,
 }
 
 /// How a process exited.
 #[derive(Debug)]
-pub struct Ended {
+pub struct ProcessOutcome {
     /// The exit status; `None` if the reader of its output stopped.
     pub status: Option<ExitStatus>,
     /// The end of stderr, without progress lines.
-    pub errors: String,
+    pub stderr: String,
 }
 
 /// Runs `command` and passes its output in chunks to `sink` until that breaks.
@@ -63,7 +63,7 @@ pub fn supervise(
     command: &mut Command,
     limits: ProcessLimits<'_>,
     sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-) -> Result<Ended, SourceError> {
+) -> Result<ProcessOutcome, SourceError> {
     let mut group = ProcessGroup::spawn(command, limits)?;
     let (mut output, mut errors) = (group.child.stdout.take(), group.child.stderr.take());
     let mut monitor = ProcessMonitor::new(limits);
@@ -78,7 +78,7 @@ pub fn supervise(
                 count => {
                     monitor.record_bytes(count);
                     if sink(&buffer[..count]).is_break() {
-                        return Ok(Ended { status: None, errors: stderr_tail.text() });
+                        return Ok(ProcessOutcome { status: None, stderr: stderr_tail.text() });
                     }
                 }
             }
@@ -102,7 +102,7 @@ pub fn supervise(
     if !status.success() {
         monitor.check_growth()?;
     }
-    Ok(Ended { status: Some(status), errors: stderr_tail.text() })
+    Ok(ProcessOutcome { status: Some(status), stderr: stderr_tail.text() })
 }
 
 /// A process that answers requests one after another.
@@ -128,13 +128,13 @@ impl QueryProcess {
     }
 
     /// Sends `request`, which must be one short line.
-    pub fn ask(&mut self, request: &str) -> Result<(), SourceError> {
+    pub fn send_request(&mut self, request: &str) -> Result<(), SourceError> {
         let written = self.input.write_all(request.as_bytes()).and_then(|()| self.input.write_all(b"\n"));
         written.map_err(|error| SourceError::io("the request to git cannot be written", &error))
     }
 
     /// Returns the next line of the reply, of at most `limit` bytes.
-    pub fn line(&mut self, limit: usize) -> Result<String, SourceError> {
+    pub fn read_line(&mut self, limit: usize) -> Result<String, SourceError> {
         loop {
             if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
                 let line = String::from_utf8_lossy(&self.unread[..end]).into_owned();
@@ -149,7 +149,7 @@ impl QueryProcess {
     }
 
     /// Returns the next `count` bytes of the reply.
-    pub fn bytes(&mut self, count: usize) -> Result<Vec<u8>, SourceError> {
+    pub fn read_bytes(&mut self, count: usize) -> Result<Vec<u8>, SourceError> {
         while self.unread.len() < count {
             self.receive()?;
         }
@@ -185,7 +185,7 @@ struct ProcessGroup {
 
 impl ProcessGroup {
     fn spawn(command: &mut Command, limits: ProcessLimits<'_>) -> Result<Self, SourceError> {
-        let is_own = !OperationBounds::current().share_group();
+        let is_own = !OperationBounds::current().shares_process_group();
         if is_own {
             command.process_group(0);
         }
@@ -200,8 +200,8 @@ impl ProcessGroup {
                 let _ = prlimit(Some(pid), resource, limit);
             }
         };
-        limit(Resource::Data, limits.memory.unwrap_or(MAX_MEMORY));
-        if let Some((_, bytes)) = limits.growth {
+        limit(Resource::Data, limits.memory_bytes.unwrap_or(MAX_MEMORY));
+        if let Some((_, bytes)) = limits.directory_limit {
             limit(Resource::Fsize, bytes);
         }
         Ok(group)
@@ -269,8 +269,8 @@ impl<'a> ProcessMonitor<'a> {
     fn new(limits: ProcessLimits<'a>) -> Self {
         let bounds = OperationBounds::current();
         let started = Instant::now();
-        let time = limits.time.unwrap_or(bounds.limits.operation).min(bounds.limits.operation);
-        let size = limits.growth.map_or(0, |(path, _)| size_of(path));
+        let time = limits.timeout.unwrap_or(bounds.limits.operation).min(bounds.limits.operation);
+        let size = limits.directory_limit.map_or(0, |(path, _)| size_of(path));
         Self { bounds, limits, started, time, received: (started, 0), measured: (started, size) }
     }
 
@@ -304,7 +304,7 @@ impl<'a> ProcessMonitor<'a> {
     }
 
     fn check_growth(&mut self) -> Result<(), SourceError> {
-        let Some((path, limit)) = self.limits.growth else { return Ok(()) };
+        let Some((path, limit)) = self.limits.directory_limit else { return Ok(()) };
         let size = size_of(path);
         self.received.1 += size.saturating_sub(self.measured.1);
         self.measured = (Instant::now(), size);

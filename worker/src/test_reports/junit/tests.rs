@@ -1,16 +1,17 @@
-use super::{Case, MAX_NAME_LEN, MAX_TEXT_LEN, Outcome, milliseconds, read};
+use super::{Case, MAX_NAME_LEN, MAX_TEXT_LEN, Outcome, milliseconds, parse};
 use proptest::prelude::*;
 
 /// Parses a file; returns a line for each case, and the errors.
 fn lines(bytes: &[u8]) -> (String, Vec<String>) {
     let mut cases: Vec<Case> = Vec::new();
-    let errors = read(bytes, |case| cases.push(case));
+    let errors = parse(bytes, |case| cases.push(case));
     let line = |case: Case| {
         let Case { suite, name, file, outcome, duration_ms, message, .. } = case;
         let file = file.map(|file| format!(" in {file}")).unwrap_or_default();
         format!("{outcome:?} {suite} / {name}{file} {duration_ms} ms {message:?}\n").replace(" \"\"\n", "\n")
     };
-    let errors = errors.into_iter().map(|error| format!("{}:{}: {}", error.line, error.column, error.words));
+    let errors =
+        errors.into_iter().map(|error| format!("{}:{}: {}", error.line, error.column, error.message));
     (cases.into_iter().map(line).collect(), errors.collect())
 }
 
@@ -125,7 +126,7 @@ fn names_and_messages_are_bounded() {
         "<testsuite name='{long}'><testcase name='{long}'><failure>{long}</failure></testcase></testsuite>"
     );
     let mut cases = Vec::new();
-    assert_eq!(read(text.as_bytes(), |case| cases.push(case)), []);
+    assert_eq!(parse(text.as_bytes(), |case| cases.push(case)), []);
     let case = &cases[0];
     assert!(case.is_cut && (case.outcome == Outcome::Failed));
     for (text, min) in

@@ -29,7 +29,7 @@ impl JobExecutionService {
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
         let extras = JobExtras {
-            secrets: self.secrets.of_job(execution, &planned.name, &planned.surroundings).await?,
+            secrets: self.secrets.for_job(execution, &planned.name, &planned.surroundings).await?,
             may_keep_caches: !of.facts.is_from_fork(),
             ..assignment::extras(&spec)
         };

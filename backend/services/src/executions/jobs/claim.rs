@@ -97,7 +97,7 @@ impl JobExecutionService {
             let left = deadline.saturating_duration_since(Instant::now());
             let received = tokio::select! {
                 received = queue.receive(request.execution_id, &request.labels, VISIBILITY_TIMEOUT_MS, left) => received?,
-                () = self.context.closing.cancelled() => None,
+                () = self.context.shutdown.cancelled() => None,
             };
             let Some(message) = received else { return Ok(ClaimOutcome::Nothing("no job is ready".into())) };
             let node = self.context.node(message.node).await;
@@ -142,7 +142,7 @@ impl JobExecutionService {
                 state.ok_or_else(|| Error::NotFound(format!("there is no execution {}", key.execution)))?;
             let token = request.lease.unwrap_or_else(|| self.context.stores.ids.lease());
             let claimant = ClaimRequest { worker: &worker.name, token, ttl_ms, labels: &request.labels };
-            let demands = execution.spec.demands_of(key.ix);
+            let demands = execution.spec.required_labels(key.ix);
             let (transition, token) =
                 match claim(&node, (&state, if_version), demands, claimant, self.context.now()) {
                     ClaimDecision::ExpireFirst => {
@@ -156,7 +156,7 @@ impl JobExecutionService {
                         return Ok(ClaimOutcome::Assigned(Box::new(reply), token));
                     }
                     ClaimDecision::Grant(transition, token) => (transition, token),
-                    ClaimDecision::Nothing(reason) => return Ok(ClaimOutcome::Nothing(reason)),
+                    ClaimDecision::NotClaimable(reason) => return Ok(ClaimOutcome::Nothing(reason)),
                 };
             if self.context.commit_transition(transition, &node).await?.is_none() {
                 continue;
@@ -165,7 +165,7 @@ impl JobExecutionService {
             let assigned = self.assign(&node, &execution, token, item.job.attempt + 1, lookahead).await;
             return match assigned {
                 Ok(reply) => Ok(ClaimOutcome::Assigned(Box::new(reply), token)),
-                Err(Error::NoSecret(message)) => {
+                Err(Error::SecretUnavailable(message)) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
                     let reason = FailureReason::new(FailureKind::SecretUnavailable, message.clone());
                     self.end_unstarted(job, token, reason).await?;
@@ -173,8 +173,8 @@ impl JobExecutionService {
                 }
                 Err(error) => {
                     let job = node.spec.job.unwrap_or(JobId(Uuid::nil()));
-                    let message = format!("the server could not assign the job: {}", error.report().words);
-                    let is_permanent = item.job.give_backs_in_a_row() >= MAX_FAILED_ASSIGNMENTS;
+                    let message = format!("the server could not assign the job: {}", error.report().message);
+                    let is_permanent = item.job.consecutive_give_backs() >= MAX_FAILED_ASSIGNMENTS;
                     let kind = if is_permanent { FailureKind::Internal } else { FailureKind::GivenBack };
                     self.end_unstarted(job, token, FailureReason::new(kind, message)).await?;
                     Err(error)

@@ -10,7 +10,7 @@ use tidemill_core::{api::CancelReply, ids::JobId, scheduler::apply_event};
 
 impl JobExecutionService {
     /// Ends a queued job that the queue delivered too often. Returns false if it is no longer queued.
-    pub async fn give_up(&self, job: JobId) -> Result<bool> {
+    pub async fn end_undeliverable(&self, job: JobId) -> Result<bool> {
         let Some(prefetched) = self.context.stores.records.job(job).await? else { return Ok(false) };
         let key = prefetched.key;
         let mut prefetched = Some(prefetched);
@@ -38,11 +38,11 @@ impl JobExecutionService {
             let item = job_of(&node)?;
             let status = item.job.status;
             let Ok(transition) = apply_event(&node, item, JobEvent::Cancel, self.context.now()) else {
-                return Ok(CancelReply { canceled: false, status: status.word().into() });
+                return Ok(CancelReply { canceled: false, status: status.as_str().into() });
             };
             if self.context.commit_transition(transition, &node).await?.is_some() {
                 let status = job_of(&self.context.node(key).await?)?.job.status;
-                return Ok(CancelReply { canceled: true, status: status.word().into() });
+                return Ok(CancelReply { canceled: true, status: status.as_str().into() });
             }
         }
         Err(Error::Conflict(format!("job {job} changes too fast to be canceled; try again")))

@@ -34,7 +34,7 @@ impl JobExecutionService {
         let key = prefetched.key;
         let mut prefetched = Some(prefetched);
         let limit = limit.clamp(1, self.context.settings.most_log_reply);
-        let mut hold = self.context.hold(wait_ms);
+        let mut hold = self.context.held_reply(wait_ms);
         loop {
             // Reads the state before the log: an ended attempt has stored all its bytes.
             let node = match prefetched.take() {

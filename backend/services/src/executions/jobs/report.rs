@@ -11,7 +11,7 @@ use crate::{
 };
 use tidemill_core::execution::{
     failure::{FailureKind, FailureReason},
-    transition::{JobEvent, Refusal},
+    transition::{JobEvent, TransitionError},
 };
 use tidemill_core::{
     api::{AttemptEnd, JobReport, JobReportReply},
@@ -43,10 +43,10 @@ impl JobExecutionService {
                 None => self.context.node(key).await?,
             };
             let mut item = job_of(&node)?.clone();
-            if !item.job.holds(report.lease) {
+            if !item.job.is_leased_to(report.lease) {
                 return Err(lease_lost(report.job_id));
             }
-            if report.is_bare()
+            if report.is_heartbeat()
                 && let Some(left_ms) = self.unrenewed_ms(&item)
             {
                 let cancel = item.job.cancel_requested;
@@ -66,7 +66,7 @@ impl JobExecutionService {
                     Ok(stored) => item.log_bytes = stored,
                     Err(Error::DiskFull(doing)) => {
                         // A job must not run without its log, so the attempt ends with the reason.
-                        let message = Error::DiskFull(doing).report().words;
+                        let message = Error::DiskFull(doing).report().message;
                         let reason = FailureReason::new(FailureKind::DiskFull, &message);
                         self.end_attempt(&node, &item, report.lease, reason).await?;
                         return Err(Error::LeaseLost(message));
@@ -82,7 +82,7 @@ impl JobExecutionService {
             };
             let transition = match apply_event(&node, &item, event, self.context.now()) {
                 Ok(transition) => transition,
-                Err(Refusal::LeaseLost) => return Err(lease_lost(report.job_id)),
+                Err(TransitionError::LeaseLost) => return Err(lease_lost(report.job_id)),
                 Err(refusal) => return Err(Error::Conflict(refusal.to_string())),
             };
             if self.context.commit_transition(transition, &node).await?.is_some() {
@@ -98,14 +98,14 @@ impl JobExecutionService {
     }
 
     fn left_ms(&self, item: &JobRecord) -> Option<u64> {
-        item.job.lease.as_ref().map(|lease| lease.left_ms(self.context.now()))
+        item.job.lease.as_ref().map(|lease| lease.remaining_ms(self.context.now()))
     }
 
     /// Returns the remaining milliseconds of a job's lease, if a heartbeat need not renew it yet.
     fn unrenewed_ms(&self, item: &JobRecord) -> Option<u64> {
         let now = self.context.now();
         let lease = item.job.lease.as_ref()?;
-        (!lease.is_renewal_due(self.context.settings.lease_ttl_ms, now)).then(|| lease.left_ms(now))
+        (!lease.is_renewal_due(self.context.settings.lease_ttl_ms, now)).then(|| lease.remaining_ms(now))
     }
 
     /// Ends an attempt that its worker must not continue.

@@ -17,7 +17,7 @@ impl PipelineExecutionService {
             let execution = self.context.execution(id).await?;
             let state = &execution.state;
             if state.status.is_terminal() {
-                return Ok(CancelReply { canceled: false, status: state.status.word().into() });
+                return Ok(CancelReply { canceled: false, status: state.status.as_str().into() });
             }
             let first = !state.cancel_requested;
             if first {
@@ -28,7 +28,7 @@ impl PipelineExecutionService {
             }
             self.cancel_jobs_of(&execution).await?;
             let status = self.context.execution(id).await?.state.status;
-            return Ok(CancelReply { canceled: first, status: status.word().into() });
+            return Ok(CancelReply { canceled: first, status: status.as_str().into() });
         }
         Err(Error::Conflict(format!("execution {id} changes too fast to be canceled; try again")))
     }

@@ -3,7 +3,7 @@
 use super::{group::Group, hold::is_recorded_while_held, service::PipelineExecutionService};
 use crate::{
     error::{Error, Result},
-    executions::idempotency_keys::Key,
+    executions::idempotency_keys::RecordedKey,
     ports::{
         Commit, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, GroupPosition, KeyRecord,
         LabelRequirement, NewNode, NodeKey, QueuedJob, Write,
@@ -37,7 +37,7 @@ enum KeyLookup {
 /// Options of a new execution.
 pub(crate) struct CreateOptions {
     /// Idempotency key.
-    pub key: Option<Key>,
+    pub key: Option<RecordedKey>,
     /// Hash of the request, recorded with the key.
     pub request: String,
     /// Concurrency group.
@@ -118,7 +118,7 @@ impl PipelineExecutionService {
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
                 if !spec.held {
-                    self.context.keep_specs(id, plan);
+                    self.context.cache_specs(id, plan);
                 }
                 let run_number = done.run_number;
                 self.context.cache_execution(Arc::new(ExecutionRecord {
@@ -155,11 +155,11 @@ impl PipelineExecutionService {
     }
 
     /// Looks up an idempotency key.
-    async fn look_up(&self, key: &Key, request: &str) -> Result<KeyLookup> {
+    async fn look_up(&self, key: &RecordedKey, request: &str) -> Result<KeyLookup> {
         let Some(record) = self.context.stores.records.key(&key.name).await? else {
             return Ok(KeyLookup::Unused);
         };
-        if key.lasts && record.request != request {
+        if key.is_permanent && record.request != request {
             // The message names neither the key nor its execution, so it reveals nothing.
             return Err(Error::KeyReused(
                 "this idempotency key was used before for another request; use a new key for each request"
@@ -169,7 +169,7 @@ impl PipelineExecutionService {
         // A record may be removed before its key.
         let execution = self.context.stores.records.execution(record.execution).await?;
         let is_same_request = |execution: &ExecutionRecord| {
-            key.lasts || !(execution.state.status.is_terminal() || execution.state.cancel_requested)
+            key.is_permanent || !(execution.state.status.is_terminal() || execution.state.cancel_requested)
         };
         Ok(match execution.filter(is_same_request) {
             Some(execution) => KeyLookup::SameRequest(Box::new(execution)),
@@ -205,7 +205,7 @@ fn record_of(spec: &mut ExecutionSpec, new: NewExecution) -> (Write, Vec<QueuedJ
     let execution = spec.id;
     let ready = (0..spec.jobs)
         .filter(|ix| nodes[*ix as usize].state.status() == Some(JobStatus::Queued))
-        .map(|ix| QueuedJob::now(NodeKey { execution, ix }))
+        .map(|ix| QueuedJob::immediate(NodeKey { execution, ix }))
         .collect();
     let mut nodes: Vec<(u32, NewNode)> = (0..).zip(nodes).collect();
     if spec.held {

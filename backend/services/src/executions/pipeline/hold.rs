@@ -3,7 +3,7 @@
 use super::service::PipelineExecutionService;
 use crate::{
     error::{Error, Result},
-    executions::planning::same_plan_of,
+    executions::planning::recorded_plan_of,
     ports::{Commit, ExecutionRecord, ExecutionSpec, ExecutionState, NewNode, Write},
 };
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ const MAX_ATTEMPTS: u32 = 100;
 
 impl PipelineExecutionService {
     /// Records the jobs of a held execution, unless they are recorded already. They still wait for the gate of the approval.
-    pub(crate) async fn plan_held(&self, held: &ExecutionRecord) -> Result<()> {
+    pub(crate) async fn record_held_jobs(&self, held: &ExecutionRecord) -> Result<()> {
         let id = held.spec.id;
         if !held.spec.held {
             return Ok(());
@@ -30,7 +30,7 @@ impl PipelineExecutionService {
                 )));
             }
             let plan = move || {
-                let planned = same_plan_of(&execution.spec);
+                let planned = recorded_plan_of(&execution.spec);
                 (execution, planned)
             };
             let (execution, planned) = self.context.compute("planning an execution", plan).await?;
@@ -45,7 +45,7 @@ impl PipelineExecutionService {
             let state = ExecutionState { unplanned: false, ..execution.state.clone() };
             let add = Write::AddNodes { id, if_version: execution.version, state, nodes };
             if let Commit::Done(_) = self.context.stores.records.commit(vec![add]).await? {
-                self.context.keep_specs(id, plan);
+                self.context.cache_specs(id, plan);
                 return Ok(());
             }
         }

@@ -22,12 +22,12 @@ impl PlannedRun {
     /// Parses and plans the text of a file for a run with these facts.
     pub fn parse(text: &str, facts: &Facts) -> Result<Self> {
         let file = pipeline::parse(text).map_err(|diagnostics| invalid(&diagnostics))?;
-        Self::of(file, facts).map_err(|error| Error::Invalid(error.to_string()))
+        Self::plan(file, facts).map_err(|error| Error::Invalid(error.to_string()))
     }
 
     /// Plans a parsed file.
-    pub fn of(file: Pipeline, facts: &Facts) -> Result<Self, PlanError> {
-        let (plan, facts) = Plan::of_decisive(&file, facts)?;
+    pub fn plan(file: Pipeline, facts: &Facts) -> Result<Self, PlanError> {
+        let (plan, facts) = Plan::with_decisive_facts(&file, facts)?;
         Ok(Self { file, plan, facts })
     }
 }

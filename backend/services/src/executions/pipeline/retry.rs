@@ -5,14 +5,14 @@ use super::{
     group::Group,
     identity::digest,
     service::PipelineExecutionService,
-    spec::{demands, timeout},
+    spec::{required_labels, timeout},
 };
 use crate::{
     context::service_context::job_of,
     error::{Error, Result},
     executions::{budget, idempotency_keys::CallerKey, planning::plan_of, request_texts},
     ports::{ExecutionSpec, Node},
-    storage::artifacts::carried_artifact_is_there,
+    storage::artifacts::has_carried_artifacts,
 };
 use std::collections::BTreeMap;
 use tidemill_core::execution::status::JobStatus;
@@ -38,7 +38,7 @@ impl PipelineExecutionService {
                 "execution {id} has not ended; wait for its end, or cancel it first"
             )));
         }
-        self.sources.admit_again(&self.context, &mut old.spec.source).await?;
+        self.source_policy.readmit(&self.context, &mut old.spec.source).await?;
         let plan = move || {
             let planned = plan_of(&old.spec);
             (old, planned)
@@ -47,7 +47,7 @@ impl PipelineExecutionService {
         let (file, plan) = planned?;
         budget::check(&plan, old.spec.task.file_bytes() as u64, self.allowance())?;
         let is_manual =
-            |name: &String| plan.jobs.iter().any(|job| job.when == When::Manual && job.is_called(name));
+            |name: &String| plan.jobs.iter().any(|job| job.when == When::Manual && job.has_name(name));
         if let Some(name) = request.approve.iter().find(|name| !is_manual(name)) {
             return Err(Error::Invalid(format!(
                 "execution {id} has no job `{name}` that waits for an approval"
@@ -69,7 +69,7 @@ impl PipelineExecutionService {
             plan_digest: plan.digest(),
             held: false,
             approvals: Vec::new(),
-            demands: demands(&plan),
+            demands: required_labels(&plan),
             group: None,
             deadline: file.as_ref().and_then(|file| timeout(file, self.context.now())),
             ..old.spec
@@ -82,7 +82,7 @@ impl PipelineExecutionService {
         let options = CreateOptions { key, request: identity, group, hold: false, approved: request.approve };
         let reply = Box::pin(self.create(plan, spec, carried, options)).await?;
         // The jobs run again, so their dead letters need no attention.
-        if let Err(error) = self.context.forget_dead_letters(id).await {
+        if let Err(error) = self.context.remove_dead_letters(id).await {
             tracing::warn!(execution = %id, %error, "cannot remove the dead letters of a retried execution; dismiss them");
         }
         Ok(reply)
@@ -123,7 +123,7 @@ impl PipelineExecutionService {
             let Some(spec) = specs.get(node.key.ix as usize) else { continue };
             let from: JobId = item.carried_from.unwrap_or(spec.id);
             if item.job.status != JobStatus::Success
-                || !carried_artifact_is_there(&self.context, &spec.planned, from).await?
+                || !has_carried_artifacts(&self.context, &spec.planned, from).await?
             {
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use crate::{
     context::{
-        page::{no_cursor, page_size},
+        page::{invalid_cursor, page_size},
         service_context::Context,
     },
     error::{Error, Result},
@@ -19,7 +19,7 @@ use tidemill_core::{
 
 /// A view of an execution with its revision.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct VersionedView {
     /// Number that changes with every change of the view.
     pub revision: u64,
     /// The view; `None` if the caller knows this revision.
@@ -30,12 +30,12 @@ pub struct Seen {
 #[derive(Debug, Clone)]
 pub struct PipelineExecutionService {
     pub(super) context: Arc<Context>,
-    pub(super) sources: Arc<SourcePolicy>,
+    pub(super) source_policy: Arc<SourcePolicy>,
 }
 
 impl PipelineExecutionService {
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, sources: Arc::default() }
+        Self { context, source_policy: Arc::default() }
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -43,24 +43,27 @@ impl PipelineExecutionService {
     }
 
     /// Replaces the policy for sources of requests.
-    pub(crate) fn taking(self, policy: SourcePolicy) -> Self {
-        Self { sources: Arc::new(policy), ..self }
+    pub(crate) fn with_source_policy(self, policy: SourcePolicy) -> Self {
+        Self { source_policy: Arc::new(policy), ..self }
     }
 
     /// Returns an execution with its jobs. If its revision is `known`, waits for another one for at most `wait_ms`.
-    pub async fn view(&self, id: ExecutionId, known: Option<u64>, wait_ms: u64) -> Result<Seen> {
+    pub async fn view(&self, id: ExecutionId, known: Option<u64>, wait_ms: u64) -> Result<VersionedView> {
         let records = &self.context.stores.records;
-        let mut hold = self.context.hold(if known.is_some() { wait_ms } else { 0 });
+        let mut hold = self.context.held_reply(if known.is_some() { wait_ms } else { 0 });
         loop {
-            let snapshot = records.whole(id, known).await?;
+            let snapshot = records.snapshot(id, known).await?;
             let ExecutionSnapshot { revision, content } =
                 snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
             if let Some((execution, nodes)) = content {
                 let specs = self.context.specs(id).await?;
-                return Ok(Seen { revision, view: Some(view::execution(&execution, &nodes, &specs)) });
+                return Ok(VersionedView {
+                    revision,
+                    view: Some(view::execution(&execution, &nodes, &specs)),
+                });
             }
             if !hold.changed().await {
-                return Ok(Seen { revision, view: None });
+                return Ok(VersionedView { revision, view: None });
             }
         }
     }
@@ -81,7 +84,7 @@ impl PipelineExecutionService {
         if let Some(cursor) = &query.cursor
             && cursor.parse::<ExecutionId>().is_err()
         {
-            return Err(no_cursor(cursor));
+            return Err(invalid_cursor(cursor));
         }
         let limit = page_size(query.limit)?;
         let filter = ListQuery { limit: Some(limit), ..query };

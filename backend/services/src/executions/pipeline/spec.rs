@@ -4,7 +4,7 @@ use crate::ports::{Deadline, LabelRequirement};
 use tidemill_core::{pipeline::Pipeline, plan::Plan, time::Timestamp};
 
 /// Returns the labels that jobs of a plan require; adjacent jobs with the same labels are one entry.
-pub(super) fn demands(plan: &Plan) -> Vec<LabelRequirement> {
+pub(super) fn required_labels(plan: &Plan) -> Vec<LabelRequirement> {
     let mut demands: Vec<LabelRequirement> = Vec::new();
     for (ix, job) in (0..).zip(&plan.jobs).filter(|(_, job)| !job.runs_on.is_empty()) {
         match demands.last_mut() {

@@ -6,13 +6,13 @@ use super::{
     identity::RunIdentity,
     planned::PlannedRun,
     service::PipelineExecutionService,
-    spec::{demands, timeout},
+    spec::{required_labels, timeout},
 };
 use crate::{
     error::{Error, Result},
     executions::{
-        budget::{self, StorageAllowance},
-        idempotency_keys::{CallerKey, IdempotencyKey, Key},
+        budget::{self, StorageBudget},
+        idempotency_keys::{CallerKey, IdempotencyKey, RecordedKey},
         request_texts,
     },
     ports::{ExecutionSpec, ExecutionTask},
@@ -26,7 +26,7 @@ use tidemill_core::execution::facts::Facts;
 #[derive(Debug, Clone, Default)]
 pub struct InternalStart {
     /// Budget for storage.
-    pub allowance: StorageAllowance,
+    pub allowance: StorageBudget,
     /// Verified facts.
     pub facts: Facts,
     /// Whether the execution is held until a user approves it.
@@ -38,9 +38,9 @@ pub(crate) struct StartLimits<'a> {
     /// Whether the execution is held until a user approves it.
     pub hold: bool,
     /// Budget for storage.
-    pub allowance: StorageAllowance,
+    pub allowance: StorageBudget,
     /// Remaining bytes for held executions. The size of this one is subtracted, even if it exists already.
-    pub left: &'a mut u64,
+    pub remaining_bytes: &'a mut u64,
 }
 
 impl PipelineExecutionService {
@@ -52,7 +52,7 @@ impl PipelineExecutionService {
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
         request_texts::check_request(&request)?;
-        self.sources.admit(&self.context, &mut request).await?;
+        self.source_policy.admit(&self.context, &mut request).await?;
         budget::check_paths(&request)?;
         let key = key.map(|key| key.of_repository(&request.repo)).transpose()?;
         let facts = Facts {
@@ -75,7 +75,7 @@ impl PipelineExecutionService {
         &self,
         request: ExecuteRequest,
         start: InternalStart,
-        key: Option<Key>,
+        key: Option<RecordedKey>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
         let InternalStart { facts, hold, allowance } = start;
@@ -85,13 +85,13 @@ impl PipelineExecutionService {
         };
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
         let run = run?;
-        let limits = StartLimits { hold, allowance, left: &mut { u64::MAX } };
+        let limits = StartLimits { hold, allowance, remaining_bytes: &mut { u64::MAX } };
         Box::pin(self.start_planned(request, run, limits, key, trace)).await
     }
 
     /// Returns the budget of a caller.
-    pub(super) fn allowance(&self) -> StorageAllowance {
-        if self.sources.snapshots { StorageAllowance::OwnMachine } else { StorageAllowance::Token }
+    pub(super) fn allowance(&self) -> StorageBudget {
+        if self.source_policy.snapshots { StorageBudget::OwnMachine } else { StorageBudget::Token }
     }
 
     /// Like [`Self::start`], with a planned file.
@@ -100,10 +100,10 @@ impl PipelineExecutionService {
         request: ExecuteRequest,
         run: PlannedRun,
         limits: StartLimits<'_>,
-        key: Option<Key>,
+        key: Option<RecordedKey>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
-        let StartLimits { hold, allowance, left } = limits;
+        let StartLimits { hold, allowance, remaining_bytes: left } = limits;
         request_texts::check_request(&request)?;
         let PlannedRun { file, plan, facts } = run;
         budget::check(&plan, budget::request_bytes(&request), allowance)?;
@@ -115,7 +115,7 @@ impl PipelineExecutionService {
         };
         let identity = identity.digest()?;
         let key = match key {
-            None if !request.force => Some(Key::of(&IdempotencyKey::Derived { request: &identity })?),
+            None if !request.force => Some(RecordedKey::of(&IdempotencyKey::Derived { request: &identity })?),
             key => key,
         };
         let spec = ExecutionSpec {
@@ -139,7 +139,7 @@ impl PipelineExecutionService {
             end_node: 0,
             carried: Vec::new(),
             approvals: Vec::new(),
-            demands: demands(&plan),
+            demands: required_labels(&plan),
             group: None,
             deadline: timeout(&file, self.context.now()),
             trace,

@@ -6,7 +6,7 @@ use crate::{
     executions::request_texts::check_artifact,
     http::{
         extractors::{Id, JsonBody, QueryParams},
-        reply::{Reply, download_reply, json},
+        reply::{Reply, download_reply, json_reply},
         state::ApiState,
     },
     storage::download::Download,
@@ -34,7 +34,7 @@ pub async fn upload(
     JsonBody(request): JsonBody<ArtifactUploadRequest>,
 ) -> Reply {
     check_artifact(&request)?;
-    Ok(json(api.services.artifacts.upload(request).await?))
+    Ok(json_reply(api.services.artifacts.upload(request).await?))
 }
 
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ pub async fn look_up_cache(
     State(api): State<ApiState>,
     JsonBody(request): JsonBody<CacheLookupRequest>,
 ) -> Reply {
-    Ok(json(api.services.caches.lookup(request).await?))
+    Ok(json_reply(api.services.caches.lookup(request).await?))
 }
 
 #[derive(Deserialize)]
@@ -78,7 +78,7 @@ pub async fn download_cache(
 }
 
 pub async fn list(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
-    Ok(json(api.services.artifacts.list(id).await?))
+    Ok(json_reply(api.services.artifacts.list(id).await?))
 }
 
 /// The lease with which a worker requests an artifact.
@@ -99,11 +99,11 @@ pub async fn download(
             let message = "a worker needs the lease of a job to download artifacts; send `job` and `lease`";
             return Err(Error::Forbidden(message.into()).into());
         };
-        api.services.artifacts.must_be_for(id, job, lease).await?;
+        api.services.artifacts.check_lease(id, job, lease).await?;
     }
     let (view, bytes) = match api.services.artifacts.download(id).await? {
-        Download::Elsewhere(address) => return Ok(Redirect::temporary(&address).into_response()),
-        Download::Here(view, bytes) => (view, bytes),
+        Download::Redirect(address) => return Ok(Redirect::temporary(&address).into_response()),
+        Download::Stream(view, bytes) => (view, bytes),
     };
     let mut reply = Body::from_stream(bytes).into_response();
     let headers = reply.headers_mut();

@@ -6,7 +6,7 @@ use crate::{
     http::{
         extractors::{Id, JsonBody, QueryParams},
         problem::ApiError,
-        reply::{Reply, created, json},
+        reply::{Reply, execution_reply, json_reply},
         state::ApiState,
     },
 };
@@ -48,19 +48,19 @@ pub async fn execute(
 ) -> Reply {
     request.requested_by = caller.requester(request.requested_by);
     let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(|text| is_trace(text));
-    caller.must_be_of(&request.repo)?;
+    caller.check_repository(&request.repo)?;
     // Otherwise the sources could be those of any repository that workers can reach.
     if let Source::Git { url, .. } | Source::Uploaded { url: Some(url), .. } = &request.source {
-        caller.must_be_of(url)?;
+        caller.check_repository(url)?;
     }
     let repo = request.repo.clone();
     let reply =
         api.services.pipelines.execute(request, key(&caller, &headers)?, trace.map(str::to_owned)).await?;
     if !reply.attached {
         let audit = &api.services.audit;
-        audit.note(&caller, "execution.start", reply.execution_id, Some(&repo), "done").await;
+        audit.record(&caller, "execution.start", reply.execution_id, Some(&repo), "done").await;
     }
-    Ok(created(reply))
+    Ok(execution_reply(reply))
 }
 
 pub async fn retry(
@@ -86,9 +86,9 @@ pub async fn retry(
         }
         let repo = api.services.pipelines.repo(id).await.ok();
         let outcome = format!("retried as {}", reply.execution_id);
-        api.services.audit.note(&caller, "execution.retry", id, repo.as_deref(), &outcome).await;
+        api.services.audit.record(&caller, "execution.retry", id, repo.as_deref(), &outcome).await;
     }
-    Ok(created(reply))
+    Ok(execution_reply(reply))
 }
 
 #[derive(Deserialize)]
@@ -121,15 +121,15 @@ pub async fn list(
 ) -> Reply {
     if let Some(only) = &caller.repo {
         if let Some(requested) = &query.repo {
-            caller.must_be_of(requested)?;
+            caller.check_repository(requested)?;
         }
         query.repo = Some(only.to_string());
     }
-    Ok(json(api.services.pipelines.list(query).await?))
+    Ok(json_reply(api.services.pipelines.list(query).await?))
 }
 
 pub async fn usage(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
-    Ok(json(api.services.pipelines.usage(id).await?))
+    Ok(json_reply(api.services.pipelines.usage(id).await?))
 }
 
 pub async fn cancel(
@@ -142,13 +142,13 @@ pub async fn cancel(
     let reply = api.services.pipelines.cancel(id).await?;
     if reply.canceled {
         let repo = api.services.pipelines.repo(id).await.ok();
-        api.services.audit.note(&caller, "execution.cancel", id, repo.as_deref(), "done").await;
+        api.services.audit.record(&caller, "execution.cancel", id, repo.as_deref(), "done").await;
     }
-    Ok(json(reply))
+    Ok(json_reply(reply))
 }
 
 pub async fn tests(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
-    Ok(json(api.services.test_reports.of_execution(id).await?))
+    Ok(json_reply(api.services.test_reports.for_execution(id).await?))
 }
 
 pub async fn approve(
@@ -161,7 +161,7 @@ pub async fn approve(
     let reply = api.services.approvals.approve_execution(id).await?;
     if reply.approved {
         let repo = api.services.pipelines.repo(id).await.ok();
-        api.services.audit.note(&caller, "execution.approve", id, repo.as_deref(), "done").await;
+        api.services.audit.record(&caller, "execution.approve", id, repo.as_deref(), "done").await;
     }
-    Ok(json(reply))
+    Ok(json_reply(reply))
 }

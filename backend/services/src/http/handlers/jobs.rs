@@ -4,7 +4,7 @@ use crate::{
     access::caller::Caller,
     http::{
         extractors::{Id, JsonBody, QueryParams},
-        reply::{Reply, json},
+        reply::{Reply, json_reply},
         state::ApiState,
     },
     ports::repository_key,
@@ -18,15 +18,15 @@ use tidemill_core::{
 };
 
 pub async fn execute(State(api): State<ApiState>, JsonBody(request): JsonBody<JobExecuteRequest>) -> Reply {
-    Ok(json(api.services.jobs.execute(request).await?))
+    Ok(json_reply(api.services.jobs.execute(request).await?))
 }
 
 pub async fn report(State(api): State<ApiState>, JsonBody(report): JsonBody<JobReport>) -> Reply {
-    Ok(json(api.services.jobs.report(report).await?))
+    Ok(json_reply(api.services.jobs.report(report).await?))
 }
 
 pub async fn report_tests(State(api): State<ApiState>, JsonBody(request): JsonBody<TestsRequest>) -> Reply {
-    Ok(json(api.services.test_reports.keep(request).await?))
+    Ok(json_reply(api.services.test_reports.store(request).await?))
 }
 
 pub async fn cancel(
@@ -39,9 +39,9 @@ pub async fn cancel(
     let reply = api.services.jobs.cancel(id).await?;
     if reply.canceled {
         let repo = api.services.jobs.repo(id).await.ok();
-        api.services.audit.note(&caller, "job.cancel", id, repo.as_deref(), "done").await;
+        api.services.audit.record(&caller, "job.cancel", id, repo.as_deref(), "done").await;
     }
-    Ok(json(reply))
+    Ok(json_reply(reply))
 }
 
 pub async fn approve(
@@ -54,9 +54,9 @@ pub async fn approve(
     let reply = api.services.approvals.approve_job(id).await?;
     if reply.approved {
         let repo = api.services.jobs.repo(id).await.ok();
-        api.services.audit.note(&caller, "job.approve", id, repo.as_deref(), "done").await;
+        api.services.audit.record(&caller, "job.approve", id, repo.as_deref(), "done").await;
     }
-    Ok(json(reply))
+    Ok(json_reply(reply))
 }
 
 pub async fn dead_letters(
@@ -68,9 +68,9 @@ pub async fn dead_letters(
     let mut page = api.services.dead_letters.list(query).await?;
     page.dead_letters.retain(|letter| {
         let repo = &letter.execution.repo;
-        caller.may_see(repo) && only.as_ref().is_none_or(|only| *only == repository_key(repo))
+        caller.can_read(repo) && only.as_ref().is_none_or(|only| *only == repository_key(repo))
     });
-    Ok(json(page))
+    Ok(json_reply(page))
 }
 
 pub async fn dismiss_dead_letter(
@@ -83,9 +83,9 @@ pub async fn dismiss_dead_letter(
     let reply = api.services.dead_letters.dismiss(id).await?;
     if reply.dismissed {
         let repo = api.services.jobs.repo(id).await.ok();
-        api.services.audit.note(&caller, "dead-letter.dismiss", id, repo.as_deref(), "done").await;
+        api.services.audit.record(&caller, "dead-letter.dismiss", id, repo.as_deref(), "done").await;
     }
-    Ok(json(reply))
+    Ok(json_reply(reply))
 }
 
 #[derive(Deserialize)]

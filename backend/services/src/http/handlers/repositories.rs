@@ -4,9 +4,9 @@ use crate::{
     access::caller::Caller,
     error::Error,
     http::{
-        client::{AuthenticatedFlag, ClientAddress, address_of},
+        client::{AuthenticatedFlag, ClientAddress, client_address},
         extractors::{JsonBody, QueryParams},
-        reply::{Reply, json},
+        reply::{Reply, json_reply},
         state::ApiState,
     },
 };
@@ -40,24 +40,24 @@ pub async fn webhook(
 ) -> Reply {
     let provider: Provider = provider.parse().map_err(Error::NotFound)?;
     let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let from = address_of(client);
+    let from = client_address(client);
     let hint = hint.repo.as_deref();
-    let result = match api.services.webhooks.expected(provider, hint, &get).await {
+    let result = match api.services.webhooks.classify(provider, hint, &get).await {
         Ok(expected) => {
             // Dropping the body releases its memory.
-            let body = api.intake.read(body, expected, from).await?;
-            api.services.webhooks.take(provider, hint, &get, &body).await
+            let body = api.body_reader.read(body, expected, from).await?;
+            api.services.webhooks.receive(provider, hint, &get, &body).await
         }
         Err(error) => Err(error),
     };
-    if let Err(Error::Unproven { repository, reason }) = &result {
+    if let Err(Error::InvalidSignature { repository, reason }) = &result {
         // Counted only after the check: a signed webhook passes, however many invalid ones come from its address or name its repository.
-        api.access.wrong_signature(from, repository)?;
+        api.token_verifier.count_invalid_signature(from, repository)?;
         tracing::warn!(%provider, repository = ?repository, reason, "rejected a webhook");
     }
     let reply = result?;
     if let Some(Extension(proof)) = proof {
-        proof.give();
+        proof.set();
     }
     let status = if reply.executions.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(reply)).into_response())
@@ -68,15 +68,15 @@ pub async fn redeliver(
     Extension(caller): Extension<Caller>,
     JsonBody(of): JsonBody<RepositoryQuery>,
 ) -> Reply {
-    caller.must_be_of(&of.repo)?;
+    caller.check_repository(&of.repo)?;
     let reply = api.services.repositories.allow_redeliveries(&of.repo).await?;
     let name = &reply.repository;
-    api.services.audit.note(&caller, "repository.redeliver", name, Some(name), "done").await;
-    Ok(json(reply))
+    api.services.audit.record(&caller, "repository.redeliver", name, Some(name), "done").await;
+    Ok(json_reply(reply))
 }
 
 pub async fn discovered(State(api): State<ApiState>, JsonBody(report): JsonBody<DiscoveryReport>) -> Reply {
-    Ok(json(api.services.discoveries.discovered(report).await?))
+    Ok(json_reply(api.services.discoveries.process_report(report).await?))
 }
 
 pub async fn put(
@@ -84,17 +84,17 @@ pub async fn put(
     Extension(caller): Extension<Caller>,
     JsonBody(request): JsonBody<RepositoryRequest>,
 ) -> Reply {
-    caller.must_be_of(&request.url)?;
+    caller.check_repository(&request.url)?;
     let reply = api.services.repositories.put(request).await?;
     let name = &reply.repository.name;
-    api.services.audit.note(&caller, "repository.set", name, Some(name), "done").await;
-    Ok(json(reply))
+    api.services.audit.record(&caller, "repository.set", name, Some(name), "done").await;
+    Ok(json_reply(reply))
 }
 
 pub async fn list(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
     let mut list = api.services.repositories.list().await?;
-    list.repositories.retain(|repository| caller.may_see(&repository.url));
-    Ok(json(list))
+    list.repositories.retain(|repository| caller.can_read(&repository.url));
+    Ok(json_reply(list))
 }
 
 pub async fn remove(
@@ -102,12 +102,12 @@ pub async fn remove(
     Extension(caller): Extension<Caller>,
     QueryParams(of): QueryParams<RepositoryQuery>,
 ) -> Reply {
-    caller.must_be_of(&of.repo)?;
+    caller.check_repository(&of.repo)?;
     let removed = api.services.remove_repository(&of.repo).await?;
     if removed {
-        api.services.audit.note(&caller, "repository.remove", &of.repo, Some(&of.repo), "done").await;
+        api.services.audit.record(&caller, "repository.remove", &of.repo, Some(&of.repo), "done").await;
     }
-    Ok(json(RemoveRepositoryReply { removed }))
+    Ok(json_reply(RemoveRepositoryReply { removed }))
 }
 
 pub async fn sync(
@@ -115,9 +115,9 @@ pub async fn sync(
     Extension(caller): Extension<Caller>,
     JsonBody(of): JsonBody<RepositoryQuery>,
 ) -> Reply {
-    caller.must_be_of(&of.repo)?;
+    caller.check_repository(&of.repo)?;
     let reply = api.services.discoveries.sync(&of.repo, Some(caller.name.to_string())).await?;
     let audit = &api.services.audit;
-    audit.note(&caller, "repository.sync", reply.execution_id, Some(&of.repo), "done").await;
+    audit.record(&caller, "repository.sync", reply.execution_id, Some(&of.repo), "done").await;
     Ok((StatusCode::CREATED, Json(reply)).into_response())
 }

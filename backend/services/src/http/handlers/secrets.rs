@@ -4,7 +4,7 @@ use crate::{
     access::caller::Caller,
     http::{
         extractors::{JsonBody, QueryParams},
-        reply::{Reply, json},
+        reply::{Reply, json_reply},
         state::ApiState,
     },
 };
@@ -16,8 +16,8 @@ pub async fn list(
     Extension(caller): Extension<Caller>,
     QueryParams(query): QueryParams<SecretQuery>,
 ) -> Reply {
-    caller.must_be_of(&query.repo)?;
-    Ok(json(api.services.secrets.list(&query.repo).await?))
+    caller.check_repository(&query.repo)?;
+    Ok(json_reply(api.services.secrets.list(&query.repo).await?))
 }
 
 pub async fn set(
@@ -25,11 +25,11 @@ pub async fn set(
     Extension(caller): Extension<Caller>,
     JsonBody(request): JsonBody<SetSecretRequest>,
 ) -> Reply {
-    caller.must_be_of(&request.repo)?;
+    caller.check_repository(&request.repo)?;
     let set = api.services.secrets.set(request, &caller.name).await?;
     let target = secret_target(set.environment.as_deref(), &set.name);
-    api.services.audit.note(&caller, "secret.set", target, Some(&set.repo), "done").await;
-    Ok(json(set))
+    api.services.audit.record(&caller, "secret.set", target, Some(&set.repo), "done").await;
+    Ok(json_reply(set))
 }
 
 pub async fn remove(
@@ -37,13 +37,13 @@ pub async fn remove(
     Extension(caller): Extension<Caller>,
     JsonBody(request): JsonBody<RemoveSecretRequest>,
 ) -> Reply {
-    caller.must_be_of(&request.repo)?;
+    caller.check_repository(&request.repo)?;
     let (target, repo) = (secret_target(request.environment.as_deref(), &request.name), request.repo.clone());
     let reply = api.services.secrets.remove(request).await?;
     if reply.removed {
-        api.services.audit.note(&caller, "secret.remove", target, Some(&repo), "done").await;
+        api.services.audit.record(&caller, "secret.remove", target, Some(&repo), "done").await;
     }
-    Ok(json(reply))
+    Ok(json_reply(reply))
 }
 
 /// Returns the name of a secret in the audit log.
@@ -61,7 +61,7 @@ pub async fn rekey(State(api): State<ApiState>, Extension(caller): Extension<Cal
     }
     if reply.renewed > 0 {
         let target = format!("{} secrets", reply.renewed);
-        api.services.audit.note(&caller, "secret.rekey", target, None, "done").await;
+        api.services.audit.record(&caller, "secret.rekey", target, None, "done").await;
     }
-    Ok(json(reply))
+    Ok(json_reply(reply))
 }

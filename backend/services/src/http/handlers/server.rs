@@ -3,7 +3,7 @@
 use crate::http::{
     client::ClientAddress,
     openapi,
-    reply::{Reply, json},
+    reply::{Reply, json_reply},
     state::ApiState,
 };
 use axum::{
@@ -20,7 +20,7 @@ pub async fn health(
     client: Option<Extension<ClientAddress>>,
     headers: HeaderMap,
 ) -> Reply {
-    let mut health = api.services.health.look().await;
+    let mut health = api.services.health.check().await;
     if headers.contains_key(AUTHORIZATION) {
         let from = client.map(|Extension(ClientAddress(address))| address);
         api.caller(&headers, from).await?;
@@ -35,5 +35,5 @@ pub async fn health(
 }
 
 pub async fn openapi() -> Response {
-    json(openapi::document())
+    json_reply(openapi::document())
 }

@@ -4,7 +4,7 @@ use crate::{
     access::caller::Caller,
     http::{
         extractors::JsonBody,
-        reply::{Reply, download_reply, json},
+        reply::{Reply, download_reply, json_reply},
         state::ApiState,
     },
 };
@@ -24,8 +24,8 @@ pub async fn upload(
     Extension(caller): Extension<Caller>,
     JsonBody(request): JsonBody<SourceUploadRequest>,
 ) -> Reply {
-    caller.must_be_of_upload(&request.upload)?;
-    Ok(json(api.services.sources.upload(request).await?))
+    caller.check_upload(&request.upload)?;
+    Ok(json_reply(api.services.sources.upload(request).await?))
 }
 
 pub async fn put_content(
@@ -34,7 +34,7 @@ pub async fn put_content(
     Path(upload): Path<String>,
     body: Body,
 ) -> Reply {
-    caller.must_be_of_upload(&upload)?;
+    caller.check_upload(&upload)?;
     let bytes = Box::pin(body.into_data_stream().map_err(io::Error::other));
     api.services.sources.put(&upload, bytes).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

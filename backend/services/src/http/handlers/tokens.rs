@@ -4,7 +4,7 @@ use crate::{
     access::caller::Caller,
     http::{
         extractors::{Id, JsonBody, QueryParams},
-        reply::{Reply, json},
+        reply::{Reply, json_reply},
         state::ApiState,
     },
 };
@@ -20,13 +20,13 @@ pub async fn create(
     let created = api.services.tokens.create(request, &caller).await?;
     api.services
         .audit
-        .note(&caller, "token.create", created.view.id, created.view.repo.as_deref(), "done")
+        .record(&caller, "token.create", created.view.id, created.view.repo.as_deref(), "done")
         .await;
     Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
 pub async fn list(State(api): State<ApiState>) -> Reply {
-    Ok(json(api.services.tokens.list().await?))
+    Ok(json_reply(api.services.tokens.list().await?))
 }
 
 pub async fn revoke(
@@ -35,10 +35,10 @@ pub async fn revoke(
     Id(id): Id<Uuid>,
 ) -> Reply {
     let revoked = api.services.tokens.revoke(id).await?;
-    api.services.audit.note(&caller, "token.revoke", id, revoked.repo.as_deref(), "done").await;
-    Ok(json(RevokeReply { revoked }))
+    api.services.audit.record(&caller, "token.revoke", id, revoked.repo.as_deref(), "done").await;
+    Ok(json_reply(RevokeReply { revoked }))
 }
 
 pub async fn audit(State(api): State<ApiState>, QueryParams(query): QueryParams<AuditQuery>) -> Reply {
-    Ok(json(api.services.audit.list(query).await?))
+    Ok(json_reply(api.services.audit.list(query).await?))
 }

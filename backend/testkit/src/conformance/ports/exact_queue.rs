@@ -14,9 +14,9 @@ pub async fn delayed_message_is_not_visible_early(subject: &StoresUnderTest) {
     let execution = execution_id();
     queue.send(&messages(execution, 2), None).await.unwrap();
     assert_eq!(receive_all(subject, &*queue, execution).await.len(), 2);
-    subject.clock.turn(29_999);
+    subject.clock.advance(29_999);
     assert_eq!(receive(subject, &*queue, execution).await, None);
-    subject.clock.turn(1);
+    subject.clock.advance(1);
     assert_eq!(receive_all(subject, &*queue, execution).await.len(), 2);
 }
 
@@ -26,7 +26,7 @@ pub async fn stale_receipt_does_nothing(subject: &StoresUnderTest) {
     let execution = execution_id();
     queue.send(&messages(execution, 1), None).await.unwrap();
     let stale = receive(subject, &*queue, execution).await.unwrap();
-    subject.clock.turn(30_000);
+    subject.clock.advance(30_000);
     let newest = receive(subject, &*queue, execution).await.unwrap();
     assert_ne!(newest.receipt, stale.receipt);
     queue.give_back(&stale).await.unwrap();

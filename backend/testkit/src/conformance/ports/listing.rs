@@ -3,8 +3,8 @@
 use crate::conformance::{
     StoresUnderTest,
     samples::{
-        START, artifact, create, done, execution_id, flat, job, job_state, made, node, repo, silent, spec,
-        state,
+        START, artifact, commit_writes, create_execution, create_write, execution_id, independent_jobs, job,
+        job_state, node_without_job, read_node, repo, spec, state,
     },
 };
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
@@ -16,13 +16,13 @@ async fn in_repo(records: &dyn Records, repo: &str, pipeline: &str, branch: &str
     let mut spec = spec(execution_id(), repo, pipeline, 1);
     spec.branch = Some(branch.to_owned());
     let id = spec.id;
-    done(records, vec![create(spec, flat(1))]).await;
+    commit_writes(records, vec![create_write(spec, independent_jobs(1))]).await;
     id
 }
 
 async fn set_status(records: &dyn Records, id: ExecutionId, status: ExecutionStatus) {
     let if_version = records.execution(id).await.unwrap().unwrap().version;
-    done(records, vec![Write::PutExecution { id, if_version, state: state(status) }]).await;
+    commit_writes(records, vec![Write::PutExecution { id, if_version, state: state(status) }]).await;
 }
 
 fn ids(found: &[ExecutionRecord]) -> Vec<ExecutionId> {
@@ -132,17 +132,17 @@ pub async fn live_lists_unfinished_executions(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let mut all = Vec::new();
     for _ in 0..5 {
-        all.push(made(&*records, flat(1)).await);
+        all.push(create_execution(&*records, independent_jobs(1)).await);
     }
     set_status(&*records, all[0], ExecutionStatus::Running).await;
     set_status(&*records, all[1], ExecutionStatus::Success).await;
     set_status(&*records, all[3], ExecutionStatus::Canceled).await;
-    let mut live = records.live(None, 10_000).await.unwrap();
+    let mut live = records.live_executions(None, 10_000).await.unwrap();
     live.retain(|id| all.contains(id));
     assert_eq!(live, [all[0], all[2], all[4]]);
-    assert_eq!(records.live(Some(all[0]), 1).await.unwrap(), [all[2]]);
-    assert_eq!(records.live(Some(all[2]), 10).await.unwrap()[0], all[4]);
-    assert!(!records.live(Some(all[4]), 10).await.unwrap().contains(&all[4]));
+    assert_eq!(records.live_executions(Some(all[0]), 1).await.unwrap(), [all[2]]);
+    assert_eq!(records.live_executions(Some(all[2]), 10).await.unwrap()[0], all[4]);
+    assert!(!records.live_executions(Some(all[4]), 10).await.unwrap().contains(&all[4]));
 }
 
 /// Due nodes are listed in the order of their due time, up to the limit.
@@ -150,53 +150,59 @@ pub async fn due_nodes_are_listed_in_order(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     // Long before the due times of other checks in the same store.
     let due = |ms: i64| START.plus_ms(-1_000_000_000_000 + ms);
-    let mut nodes = flat(5);
+    let mut nodes = independent_jobs(5);
     for (ix, ms) in [(0, 30), (1, 10), (2, 50), (3, 20)] {
         nodes[ix].due_at = Some(due(ms));
     }
-    let execution = made(&*records, nodes).await;
+    let execution = create_execution(&*records, nodes).await;
     let late = |ix, ms| DueNode { key: NodeKey { execution, ix }, due_at: due(ms) };
-    assert_eq!(records.late(due(9), 10).await.unwrap(), []);
-    assert_eq!(records.late(due(30), 10).await.unwrap(), [late(1, 10), late(3, 20), late(0, 30)]);
-    assert_eq!(records.late(due(99), 2).await.unwrap(), [late(1, 10), late(3, 20)]);
+    assert_eq!(records.due_nodes(due(9), 10).await.unwrap(), []);
+    assert_eq!(records.due_nodes(due(30), 10).await.unwrap(), [late(1, 10), late(3, 20), late(0, 30)]);
+    assert_eq!(records.due_nodes(due(99), 2).await.unwrap(), [late(1, 10), late(3, 20)]);
     for (ix, due_at) in [(1, None), (3, Some(due(60))), (4, Some(due(5)))] {
         let key = NodeKey { execution, ix };
-        let if_version = node(&*records, key).await.version;
-        done(&*records, vec![Write::SetDue { key, if_version, due_at }]).await;
+        let if_version = read_node(&*records, key).await.version;
+        commit_writes(&*records, vec![Write::SetDue { key, if_version, due_at }]).await;
     }
     let expected = [late(4, 5), late(0, 30), late(2, 50), late(3, 60)];
-    assert_eq!(records.late(due(99), 10).await.unwrap(), expected);
+    assert_eq!(records.due_nodes(due(99), 10).await.unwrap(), expected);
 }
 
 /// Postponing keeps the version, and does not change a node that is due at another time or not due.
 pub async fn postpone_requires_unchanged_due_time(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let due = |ms: i64| START.plus_ms(-1_000_000_000_000 + ms);
-    let mut nodes = flat(3);
+    let mut nodes = independent_jobs(3);
     nodes[0].due_at = Some(due(1));
     nodes[1].due_at = Some(due(2));
-    let execution = made(&*records, nodes).await;
+    let execution = create_execution(&*records, nodes).await;
     let late = |ix, ms| DueNode { key: NodeKey { execution, ix }, due_at: due(ms) };
-    let before = node(&*records, late(0, 1).key).await;
+    let before = read_node(&*records, late(0, 1).key).await;
     assert!(records.postpone(late(0, 1), due(30)).await.unwrap());
-    let after = node(&*records, late(0, 1).key).await;
+    let after = read_node(&*records, late(0, 1).key).await;
     assert_eq!((after.version, after.due_at, &after.state), (before.version, Some(due(30)), &before.state));
-    assert_eq!(records.late(due(30), 9).await.unwrap(), [late(1, 2), late(0, 30)]);
+    assert_eq!(records.due_nodes(due(30), 9).await.unwrap(), [late(1, 2), late(0, 30)]);
     for stale in [late(0, 1), late(1, 1), late(2, 2), late(9, 1)] {
         assert!(!records.postpone(stale, due(60)).await.unwrap(), "{stale:?}");
     }
-    assert_eq!(records.late(due(99), 9).await.unwrap(), [late(1, 2), late(0, 30)]);
+    assert_eq!(records.due_nodes(due(99), 9).await.unwrap(), [late(1, 2), late(0, 30)]);
 }
 
 /// Upcoming jobs are the pending and queued ones from an index on.
 pub async fn upcoming_jobs_follow_statuses(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    let (id, other) = (made(&*records, flat(4)).await, made(&*records, flat(2)).await);
+    let (id, other) = (
+        create_execution(&*records, independent_jobs(4)).await,
+        create_execution(&*records, independent_jobs(2)).await,
+    );
     let put = async |ix, status| {
         let key = NodeKey { execution: id, ix };
-        let if_version = node(&*records, key).await.version;
-        done(&*records, vec![Write::PutNode { key, if_version, state: job_state(status), due_at: None }])
-            .await;
+        let if_version = read_node(&*records, key).await.version;
+        commit_writes(
+            &*records,
+            vec![Write::PutNode { key, if_version, state: job_state(status), due_at: None }],
+        )
+        .await;
     };
     assert_eq!(records.upcoming(id, 0, 3).await.unwrap(), [0, 1, 2]);
     put(1, JobStatus::Queued).await;
@@ -216,8 +222,8 @@ pub async fn nodes_and_specs_are_found_by_index(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let mut nodes: Vec<_> =
         (0..150).map(|ix| job(&format!("j{ix}"), JobStatus::Pending, 0, vec![150])).collect();
-    nodes.push(silent(NodeBody::End, 150, Vec::new()));
-    let id = made(&*records, nodes).await;
+    nodes.push(node_without_job(NodeBody::End, 150, Vec::new()));
+    let id = create_execution(&*records, nodes).await;
     let indexes =
         |nodes: Vec<tidemill_services::ports::Node>| nodes.iter().map(|node| node.key.ix).collect::<Vec<_>>();
     assert_eq!(indexes(records.nodes(id, &[3, 150, 999, 7]).await.unwrap()), [3, 150, 7]);
@@ -230,21 +236,21 @@ pub async fn nodes_and_specs_are_found_by_index(subject: &StoresUnderTest) {
 /// Artifacts are listed in the order of jobs; a put replaces, and a delete may be repeated.
 pub async fn artifacts_are_listed_by_execution_and_job(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    let execution = made(&*records, flat(2)).await;
+    let execution = create_execution(&*records, independent_jobs(2)).await;
     let (first, second) = (JobId::of(execution, 0), JobId::of(execution, 1));
     let late = artifact(NodeKey { execution, ix: 1 }, 0, None);
     let mut early = artifact(NodeKey { execution, ix: 0 }, 0, Some(START));
     let put =
         |record: &tidemill_services::ports::ArtifactRecord| Write::PutArtifact(Box::new(record.clone()));
-    done(&*records, vec![put(&late), put(&early)]).await;
+    commit_writes(&*records, vec![put(&late), put(&early)]).await;
     early.size = 99;
     early.expires_at = None;
-    done(&*records, vec![put(&early)]).await;
+    commit_writes(&*records, vec![put(&early)]).await;
     assert_eq!(records.artifacts(execution).await.unwrap(), [early.clone(), late.clone()]);
     assert_eq!(records.artifacts_of(first).await.unwrap(), [early.clone()]);
     assert_eq!(records.artifact(late.id).await.unwrap(), Some(late.clone()));
     for _ in 0..2 {
-        done(&*records, vec![Write::DeleteArtifact(late.id)]).await;
+        commit_writes(&*records, vec![Write::DeleteArtifact(late.id)]).await;
         assert_eq!(records.artifact(late.id).await.unwrap(), None);
         assert_eq!(records.artifacts_of(second).await.unwrap(), []);
     }
@@ -254,12 +260,12 @@ pub async fn artifacts_are_listed_by_execution_and_job(subject: &StoresUnderTest
 /// Expired artifacts are listed in the order of expiry, up to the limit.
 pub async fn expired_artifacts_are_listed_by_expiry(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    let key = NodeKey { execution: made(&*records, flat(1)).await, ix: 0 };
+    let key = NodeKey { execution: create_execution(&*records, independent_jobs(1)).await, ix: 0 };
     let at = |ms: i64| Some(START.plus_ms(-1_000_000_000_000 + ms));
     let all = [(0, at(20)), (1, at(10)), (2, None), (3, at(30))];
     let all = all.map(|(sequence, expires_at)| artifact(key, sequence, expires_at));
     let puts = all.iter().map(|record| Write::PutArtifact(Box::new(record.clone()))).collect();
-    done(&*records, puts).await;
+    commit_writes(&*records, puts).await;
     let now = at(20).unwrap();
     assert_eq!(records.expired_artifacts(now, 9).await.unwrap(), [all[1].clone(), all[0].clone()]);
     assert_eq!(records.expired_artifacts(now, 1).await.unwrap(), [all[1].clone()]);

@@ -15,7 +15,7 @@ pub(super) fn keys(execution: ExecutionId, count: u32) -> Vec<NodeKey> {
 }
 
 pub(super) fn messages(execution: ExecutionId, count: u32) -> Vec<QueuedJob> {
-    keys(execution, count).into_iter().map(QueuedJob::now).collect()
+    keys(execution, count).into_iter().map(QueuedJob::immediate).collect()
 }
 
 pub(super) async fn receive(
@@ -49,7 +49,7 @@ pub async fn message_is_delivered_and_deleted(subject: &StoresUnderTest) {
     assert_eq!(receive(subject, &*queue, execution).await, None);
     queue.delete(&message).await.unwrap();
     queue.delete(&message).await.unwrap();
-    subject.pass(subject.hide_ms() + 500).await;
+    subject.let_pass(subject.hide_ms() + 500).await;
     assert_eq!(receive(subject, &*queue, execution).await, None);
     queue.send(&[], None).await.unwrap();
 }
@@ -60,7 +60,7 @@ pub async fn message_reappears_after_visibility_timeout(subject: &StoresUnderTes
     let execution = execution_id();
     queue.send(&messages(execution, 25), None).await.unwrap();
     assert_eq!(receive_all(subject, &*queue, execution).await.len(), 25);
-    subject.pass(subject.hide_ms() + 500).await;
+    subject.let_pass(subject.hide_ms() + 500).await;
     assert_eq!(receive_all(subject, &*queue, execution).await.len(), 25);
 }
 
@@ -68,14 +68,17 @@ pub async fn message_reappears_after_visibility_timeout(subject: &StoresUnderTes
 pub async fn delayed_message_is_delivered_later(subject: &StoresUnderTest) {
     let queue = subject.open().await.queue;
     let execution = execution_id();
-    let later = |ix| QueuedJob::after(NodeKey { execution, ix }, 2_000);
-    queue.send(&[QueuedJob::now(NodeKey { execution, ix: 0 }), later(1), later(2)], None).await.unwrap();
+    let later = |ix| QueuedJob::delayed(NodeKey { execution, ix }, 2_000);
+    queue
+        .send(&[QueuedJob::immediate(NodeKey { execution, ix: 0 }), later(1), later(2)], None)
+        .await
+        .unwrap();
     assert_eq!(receive_all(subject, &*queue, execution).await.len(), 1);
-    queue.send(&[QueuedJob::now(NodeKey { execution, ix: 1 })], None).await.unwrap();
+    queue.send(&[QueuedJob::immediate(NodeKey { execution, ix: 1 })], None).await.unwrap();
     let sooner = receive(subject, &*queue, execution).await.unwrap();
     assert_eq!(sooner.node.ix, 1);
     queue.delete(&sooner).await.unwrap();
-    subject.pass(3_500).await;
+    subject.let_pass(3_500).await;
     let mut delayed = Vec::new();
     while let Some(message) = receive(subject, &*queue, execution).await {
         delayed.push(message.node.ix);
@@ -162,7 +165,7 @@ pub async fn waiting_receiver_is_woken(subject: &StoresUnderTest) {
         let message = received.unwrap().expect("a message");
         let (again, ()) = tokio::join!(
             queue.receive(Some(execution), &no_labels, hide_ms, LONG_WAIT),
-            subject.pass(hide_ms + 1)
+            subject.let_pass(hide_ms + 1)
         );
         let again = again.unwrap().expect("visible again");
         assert_eq!(again.node, message.node);
@@ -183,7 +186,7 @@ pub async fn messages_survive_reopen(subject: &StoresUnderTest) {
     assert_eq!(visible.len(), 1);
     assert!(!visible.contains(&held.node));
     queue.delete(&held).await.unwrap();
-    subject.pass(subject.hide_ms() + 500).await;
+    subject.let_pass(subject.hide_ms() + 500).await;
     assert_eq!(receive_all(subject, &*queue, execution).await, visible);
 }
 

@@ -10,8 +10,10 @@ pub async fn message_with_labels_goes_to_matching_worker(subject: &StoresUnderTe
     let queue = subject.open().await.queue;
     let execution = execution_id();
     let labels_of = |text: &str| tidemill_core::pipeline::labels::parse(text).unwrap();
-    let message =
-        |ix, labels| QueuedJob { labels: labels_of(labels), ..QueuedJob::now(NodeKey { execution, ix }) };
+    let message = |ix, labels| QueuedJob {
+        labels: labels_of(labels),
+        ..QueuedJob::immediate(NodeKey { execution, ix })
+    };
     let sent =
         [message(0, "gpu=true"), message(1, ""), message(2, "arch=arm64,gpu=true"), message(3, "arch=x64")];
     queue.send(&sent, None).await.unwrap();

@@ -3,8 +3,9 @@
 use crate::conformance::{
     StoresUnderTest,
     samples::{
-        self, START, artifact, conflict, create, done, execution_id, flat, job, job_id, job_state, made,
-        node, placed, repo, silent, spec, state,
+        self, START, artifact, assert_conflict, commit_writes, create_execution, create_write, execution_id,
+        independent_jobs, job, job_id, job_state, node_without_job, read_node, repo, spec, state,
+        with_job_ids,
     },
 };
 use futures_util::future::join_all;
@@ -32,13 +33,13 @@ fn put_key(key: &str, if_execution: Option<ExecutionId>, execution: ExecutionId)
 /// A created execution is returned with all its parts.
 pub async fn created_execution_is_readable(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    let mut nodes = flat(3);
+    let mut nodes = independent_jobs(3);
     nodes[0].due_at = Some(START);
     nodes[1].failed = 1;
     nodes[1].waits_for = 7;
     let spec = spec(execution_id(), &repo(), "build", 3);
-    let nodes = placed(spec.id, nodes);
-    let created = done(&*records, vec![create(spec.clone(), nodes.clone())]).await;
+    let nodes = with_job_ids(spec.id, nodes);
+    let created = commit_writes(&*records, vec![create_write(spec.clone(), nodes.clone())]).await;
     assert_eq!(created.run_number, 1);
     assert_eq!(created.arrivals, []);
     let read = records.execution(spec.id).await.unwrap().unwrap();
@@ -66,11 +67,11 @@ pub async fn created_execution_is_readable(subject: &StoresUnderTest) {
 pub async fn id_is_created_once(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let spec = spec(execution_id(), &repo(), "build", 1);
-    done(&*records, vec![create(spec.clone(), flat(1))]).await;
-    conflict(&*records, vec![create(spec.clone(), flat(4))]).await;
+    commit_writes(&*records, vec![create_write(spec.clone(), independent_jobs(1))]).await;
+    assert_conflict(&*records, vec![create_write(spec.clone(), independent_jobs(4))]).await;
     assert_eq!(records.all_nodes(spec.id).await.unwrap().len(), 2);
     let next = samples::spec(execution_id(), &spec.repo, "build", 1);
-    assert_eq!(done(&*records, vec![create(next, flat(1))]).await.run_number, 2);
+    assert_eq!(commit_writes(&*records, vec![create_write(next, independent_jobs(1))]).await.run_number, 2);
 }
 
 /// The other nodes of an unplanned execution are added once, with its state; existing nodes stay unchanged.
@@ -78,16 +79,16 @@ pub async fn nodes_are_added_to_unplanned_execution_once(subject: &StoresUnderTe
     let records = subject.open().await.records;
     let spec = spec(execution_id(), &repo(), "build", 40);
     let id = spec.id;
-    let all: Vec<(u32, _)> = (0..).zip(placed(id, flat(40))).collect();
+    let all: Vec<(u32, _)> = (0..).zip(with_job_ids(id, independent_jobs(40))).collect();
     let unplanned = ExecutionState { unplanned: true, ..state(ExecutionStatus::Pending) };
     let first = vec![all[40].clone()];
     let create = Write::Create { spec: Box::new(spec), state: unplanned, nodes: first };
-    done(&*records, vec![create]).await;
+    commit_writes(&*records, vec![create]).await;
     let stored = records.all_nodes(id).await.unwrap();
     assert_eq!(stored.iter().map(|node| node.key.ix).collect::<Vec<_>>(), [40]);
     assert_eq!((&stored[0].spec, stored[0].waits_for), (&all[40].1.spec, 40));
     let end = NodeKey { execution: id, ix: 40 };
-    done(&*records, vec![arrive(end, true, "")]).await;
+    commit_writes(&*records, vec![arrive(end, true, "")]).await;
     let version = records.execution(id).await.unwrap().unwrap().version;
     let add = |if_version| Write::AddNodes {
         id,
@@ -95,10 +96,10 @@ pub async fn nodes_are_added_to_unplanned_execution_once(subject: &StoresUnderTe
         state: state(ExecutionStatus::Pending),
         nodes: all[..40].to_vec(),
     };
-    conflict(&*records, vec![add(version + 1)]).await;
+    assert_conflict(&*records, vec![add(version + 1)]).await;
     assert!(records.execution(id).await.unwrap().unwrap().state.unplanned);
-    done(&*records, vec![add(version)]).await;
-    conflict(&*records, vec![add(version)]).await;
+    commit_writes(&*records, vec![add(version)]).await;
+    assert_conflict(&*records, vec![add(version)]).await;
     let nodes = records.all_nodes(id).await.unwrap();
     assert_eq!(nodes.iter().map(|node| node.key.ix).collect::<Vec<_>>(), (0..=40).collect::<Vec<_>>());
     assert_eq!((&nodes[33].spec, nodes[40].waits_for), (&all[33].1.spec, 39));
@@ -114,7 +115,8 @@ pub async fn run_numbers_count_by_repository_and_pipeline(subject: &StoresUnderT
     let mut numbers = Vec::new();
     for (repo, pipeline) in [(&one, "a"), (&one, "a"), (&one, "b"), (&other, "a"), (&one, "a")] {
         let spec = spec(execution_id(), repo, pipeline, 0);
-        numbers.push(done(&*records, vec![create(spec, flat(0))]).await.run_number);
+        numbers
+            .push(commit_writes(&*records, vec![create_write(spec, independent_jobs(0))]).await.run_number);
     }
     assert_eq!(numbers, [1, 2, 1, 1, 3]);
 }
@@ -125,7 +127,7 @@ pub async fn concurrent_creates_get_distinct_run_numbers(subject: &StoresUnderTe
     let repo = repo();
     let creates = (0..16).map(|ix| {
         let (records, spec) = (Arc::clone(&opened[ix % 2]), spec(execution_id(), &repo, "a", 1));
-        async move { done(&*records, vec![create(spec, flat(1))]).await.run_number }
+        async move { commit_writes(&*records, vec![create_write(spec, independent_jobs(1))]).await.run_number }
     });
     let mut numbers = join_all(creates).await;
     numbers.sort_unstable();
@@ -135,26 +137,26 @@ pub async fn concurrent_creates_get_distinct_run_numbers(subject: &StoresUnderTe
 /// A put with a stale version conflicts, for executions and nodes.
 pub async fn put_requires_read_version(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    let id = made(&*records, flat(1)).await;
+    let id = create_execution(&*records, independent_jobs(1)).await;
     let key = NodeKey { execution: id, ix: 0 };
     let read = records.execution(id).await.unwrap().unwrap();
     let put = |status| Write::PutExecution { id, if_version: read.version, state: state(status) };
-    done(&*records, vec![put(ExecutionStatus::Running)]).await;
-    conflict(&*records, vec![put(ExecutionStatus::Failed)]).await;
+    commit_writes(&*records, vec![put(ExecutionStatus::Running)]).await;
+    assert_conflict(&*records, vec![put(ExecutionStatus::Failed)]).await;
     let updated = records.execution(id).await.unwrap().unwrap();
     assert_eq!(updated.state.status, ExecutionStatus::Running);
     assert_ne!(updated.version, read.version);
 
-    let read = node(&*records, key).await;
+    let read = read_node(&*records, key).await;
     let put = Write::PutNode {
         key,
         if_version: read.version,
         state: job_state(JobStatus::Queued),
         due_at: Some(START),
     };
-    done(&*records, vec![put.clone()]).await;
-    conflict(&*records, vec![put]).await;
-    let updated = node(&*records, key).await;
+    commit_writes(&*records, vec![put.clone()]).await;
+    assert_conflict(&*records, vec![put]).await;
+    let updated = read_node(&*records, key).await;
     assert_eq!((updated.state, updated.due_at), (job_state(JobStatus::Queued), Some(START)));
     assert_ne!(updated.version, read.version);
 }
@@ -162,34 +164,39 @@ pub async fn put_requires_read_version(subject: &StoresUnderTest) {
 /// A put of a missing node or execution conflicts.
 pub async fn put_of_missing_node_conflicts(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    let id = made(&*records, flat(1)).await;
+    let id = create_execution(&*records, independent_jobs(1)).await;
     let running = state(ExecutionStatus::Running);
-    conflict(&*records, vec![Write::PutExecution { id: execution_id(), if_version: 1, state: running }])
-        .await;
+    assert_conflict(
+        &*records,
+        vec![Write::PutExecution { id: execution_id(), if_version: 1, state: running }],
+    )
+    .await;
     for key in [NodeKey { execution: id, ix: 9 }, NodeKey { execution: execution_id(), ix: 0 }] {
-        conflict(&*records, vec![put_node(key, 1, JobStatus::Queued)]).await;
-        conflict(&*records, vec![Write::SetDue { key, if_version: 1, due_at: None }]).await;
+        assert_conflict(&*records, vec![put_node(key, 1, JobStatus::Queued)]).await;
+        assert_conflict(&*records, vec![Write::SetDue { key, if_version: 1, due_at: None }]).await;
     }
 }
 
 /// `SetDue` requires the version that was read, but does not change it.
 pub async fn setting_due_time_keeps_version(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    let key = NodeKey { execution: made(&*records, flat(1)).await, ix: 0 };
-    let read = node(&*records, key).await;
-    done(&*records, vec![Write::SetDue { key, if_version: read.version, due_at: Some(START) }]).await;
-    let updated = node(&*records, key).await;
+    let key = NodeKey { execution: create_execution(&*records, independent_jobs(1)).await, ix: 0 };
+    let read = read_node(&*records, key).await;
+    commit_writes(&*records, vec![Write::SetDue { key, if_version: read.version, due_at: Some(START) }])
+        .await;
+    let updated = read_node(&*records, key).await;
     assert_eq!((updated.version, updated.due_at), (read.version, Some(START)));
-    done(&*records, vec![put_node(key, read.version, JobStatus::Queued)]).await;
-    conflict(&*records, vec![Write::SetDue { key, if_version: read.version, due_at: Some(START) }]).await;
-    assert_eq!(node(&*records, key).await.due_at, None);
+    commit_writes(&*records, vec![put_node(key, read.version, JobStatus::Queued)]).await;
+    assert_conflict(&*records, vec![Write::SetDue { key, if_version: read.version, due_at: Some(START) }])
+        .await;
+    assert_eq!(read_node(&*records, key).await.due_at, None);
 }
 
 /// One of several concurrent writers of the same version succeeds.
 pub async fn concurrent_writes_have_one_winner(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
-    let key = NodeKey { execution: made(&*opened[0], flat(1)).await, ix: 0 };
-    let version = node(&*opened[0], key).await.version;
+    let key = NodeKey { execution: create_execution(&*opened[0], independent_jobs(1)).await, ix: 0 };
+    let version = read_node(&*opened[0], key).await.version;
     let writes = (0..32).map(|ix| {
         let records = Arc::clone(&opened[ix % 2]);
         tokio::spawn(
@@ -203,19 +210,19 @@ pub async fn concurrent_writes_have_one_winner(subject: &StoresUnderTest) {
 /// A conflict in the last write rolls back every kind of write before it.
 pub async fn batch_is_atomic(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    let id = made(&*records, flat(2)).await;
+    let id = create_execution(&*records, independent_jobs(2)).await;
     let (key, end) = (NodeKey { execution: id, ix: 0 }, NodeKey { execution: id, ix: 2 });
     let existing = artifact(key, 0, None);
-    done(&*records, vec![Write::PutArtifact(Box::new(existing.clone()))]).await;
+    commit_writes(&*records, vec![Write::PutArtifact(Box::new(existing.clone()))]).await;
     let before = (records.execution(id).await.unwrap(), records.all_nodes(id).await.unwrap());
     let revision = records.revision(id).await.unwrap();
     let version = before.0.as_ref().unwrap().version;
     let (created, uncommitted) = (spec(execution_id(), &repo(), "a", 1), artifact(key, 1, None));
     let name = format!("key of {id}");
-    conflict(
+    assert_conflict(
         &*records,
         vec![
-            create(created.clone(), flat(1)),
+            create_write(created.clone(), independent_jobs(1)),
             Write::PutExecution { id, if_version: version, state: state(ExecutionStatus::Running) },
             put_node(key, before.1[0].version, JobStatus::Queued),
             arrive(end, false, "job-0"),
@@ -233,7 +240,7 @@ pub async fn batch_is_atomic(subject: &StoresUnderTest) {
     assert_eq!(records.artifacts(id).await.unwrap(), [existing]);
     // No run number was used.
     let again = spec(execution_id(), &created.repo, "a", 1);
-    assert_eq!(done(&*records, vec![create(again, flat(1))]).await.run_number, 1);
+    assert_eq!(commit_writes(&*records, vec![create_write(again, independent_jobs(1))]).await.run_number, 1);
 }
 
 /// Arrivals update the counters and keep the first blocker and the version; at 0 the node becomes due.
@@ -241,23 +248,23 @@ pub async fn last_arrival_makes_node_due(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let waiting = [
         job("a", JobStatus::Pending, 3, Vec::new()),
-        silent(NodeBody::Gate { open: false }, 3, vec![0]),
-        silent(NodeBody::End, 3, Vec::new()),
+        node_without_job(NodeBody::Gate { open: false }, 3, vec![0]),
+        node_without_job(NodeBody::End, 3, Vec::new()),
     ];
-    let id = made(&*records, waiting.to_vec()).await;
+    let id = create_execution(&*records, waiting.to_vec()).await;
     for ix in 0..3 {
         let key = NodeKey { execution: id, ix };
-        let version = node(&*records, key).await.version;
-        let first = done(&*records, vec![arrive(key, true, "x"), arrive(key, false, "y")]).await;
+        let version = read_node(&*records, key).await.version;
+        let first = commit_writes(&*records, vec![arrive(key, true, "x"), arrive(key, false, "y")]).await;
         let expected = [
             ArrivalOutcome { key, waits_for: 2, failed: 0, continued: false },
             ArrivalOutcome { key, waits_for: 1, failed: 1, continued: false },
         ];
         assert_eq!(first.arrivals, expected);
-        assert_eq!(node(&*records, key).await.due_at, None);
-        let last = done(&*records, vec![arrive(key, false, "z")]).await;
+        assert_eq!(read_node(&*records, key).await.due_at, None);
+        let last = commit_writes(&*records, vec![arrive(key, false, "z")]).await;
         assert_eq!(last.arrivals, [ArrivalOutcome { key, waits_for: 0, failed: 2, continued: false }]);
-        let updated = node(&*records, key).await;
+        let updated = read_node(&*records, key).await;
         assert_eq!((updated.waits_for, updated.failed, updated.blocker.as_deref()), (0, 2, Some("y")));
         assert_eq!((updated.due_at, updated.version), (Some(START.plus_ms(5)), version));
     }
@@ -274,12 +281,12 @@ pub async fn continuation_is_written_with_last_arrival(subject: &StoresUnderTest
         job("acted", JobStatus::Canceled, 1, Vec::new()),
     ];
     let mut waiting = waiting.to_vec();
-    waiting.push(silent(NodeBody::End, 4, Vec::new()));
-    let id = made(&*records, waiting).await;
+    waiting.push(node_without_job(NodeBody::End, 4, Vec::new()));
+    let id = create_execution(&*records, waiting).await;
     let end = NodeKey { execution: id, ix: 4 };
     for (ix, continues) in [(0, true), (1, false), (2, false), (3, false)] {
         let key = NodeKey { execution: id, ix };
-        let read = node(&*records, key).await;
+        let read = read_node(&*records, key).await;
         let if_version = if ix == 2 { read.version + 7 } else { read.version };
         let continuation = Continuation {
             if_version,
@@ -289,14 +296,14 @@ pub async fn continuation_is_written_with_last_arrival(subject: &StoresUnderTest
         };
         let Write::Arrive { key, from, now, .. } = arrive(key, false, "x") else { unreachable!() };
         let last = Write::Arrive { key, ok: false, from, now, continuation: Some(Box::new(continuation)) };
-        let arrivals = done(&*records, vec![last]).await.arrivals;
+        let arrivals = commit_writes(&*records, vec![last]).await.arrivals;
         let waits_for = u32::from(ix == 1);
         let mut expected = vec![ArrivalOutcome { key, waits_for, failed: 1, continued: continues }];
         if continues {
             expected.push(ArrivalOutcome { key: end, waits_for: 3, failed: 0, continued: false });
         }
         assert_eq!(arrivals, expected, "{ix}");
-        let now = node(&*records, key).await;
+        let now = read_node(&*records, key).await;
         assert_eq!((now.waits_for, now.failed, now.blocker.as_deref()), (waits_for, 1, Some("x")));
         if continues {
             assert_eq!((now.state, now.due_at), (queued(), Some(START.plus_ms(99))));
@@ -305,7 +312,7 @@ pub async fn continuation_is_written_with_last_arrival(subject: &StoresUnderTest
             assert_eq!((now.state, now.version), (read.state, read.version));
             assert_eq!(now.due_at, (ix == 2).then_some(START.plus_ms(5)), "{ix}");
         }
-        assert_eq!(node(&*records, end).await.waits_for, 3, "{ix}");
+        assert_eq!(read_node(&*records, end).await.waits_for, 3, "{ix}");
     }
 }
 
@@ -314,46 +321,50 @@ pub async fn arrival_does_not_wake_finished_node(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
     let acted = [
         job("a", JobStatus::Canceled, 1, Vec::new()),
-        silent(NodeBody::Gate { open: true }, 1, Vec::new()),
+        node_without_job(NodeBody::Gate { open: true }, 1, Vec::new()),
         job("b", JobStatus::Pending, 1, Vec::new()),
     ];
-    let id = made(&*records, acted.to_vec()).await;
+    let id = create_execution(&*records, acted.to_vec()).await;
     let canceled = NodeKey { execution: id, ix: 2 };
-    let version = node(&*records, canceled).await.version;
-    done(&*records, vec![put_node(canceled, version, JobStatus::Canceled)]).await;
+    let version = read_node(&*records, canceled).await.version;
+    commit_writes(&*records, vec![put_node(canceled, version, JobStatus::Canceled)]).await;
     for ix in 0..3 {
         let key = NodeKey { execution: id, ix };
-        let committed = done(&*records, vec![arrive(key, true, "x")]).await;
+        let committed = commit_writes(&*records, vec![arrive(key, true, "x")]).await;
         assert_eq!(committed.arrivals, [ArrivalOutcome { key, waits_for: 0, failed: 0, continued: false }]);
-        assert_eq!(node(&*records, key).await.due_at, None);
+        assert_eq!(read_node(&*records, key).await.due_at, None);
     }
 }
 
 /// Concurrent arrivals are counted exactly once each.
 pub async fn concurrent_arrivals_count_exactly(subject: &StoresUnderTest) {
     let opened = [subject.open().await.records, subject.open().await.records];
-    let key =
-        NodeKey { execution: made(&*opened[0], vec![silent(NodeBody::End, 64, Vec::new())]).await, ix: 0 };
+    let key = NodeKey {
+        execution: create_execution(&*opened[0], vec![node_without_job(NodeBody::End, 64, Vec::new())]).await,
+        ix: 0,
+    };
     let arrivals_sent = (0..64).map(|ix| {
         let records = Arc::clone(&opened[ix % 2]);
-        tokio::spawn(async move { done(&*records, vec![arrive(key, ix % 4 != 0, "x")]).await.arrivals[0] })
+        tokio::spawn(async move {
+            commit_writes(&*records, vec![arrive(key, ix % 4 != 0, "x")]).await.arrivals[0]
+        })
     });
     let arrivals: Vec<ArrivalOutcome> =
         join_all(arrivals_sent).await.into_iter().map(Result::unwrap).collect();
     let counts: HashSet<u32> = arrivals.iter().map(|arrival| arrival.waits_for).collect();
     assert_eq!(counts, (0..64).collect());
-    assert_eq!(node(&*opened[0], key).await.failed, 16);
+    assert_eq!(read_node(&*opened[0], key).await.failed, 16);
 }
 
 /// An arrival at a missing node is an error, not a conflict.
 pub async fn arrival_at_missing_node_fails(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    let id = made(&*records, flat(1)).await;
+    let id = create_execution(&*records, independent_jobs(1)).await;
     let (key, missing) = (NodeKey { execution: id, ix: 0 }, NodeKey { execution: id, ix: 7 });
-    let version = node(&*records, key).await.version;
+    let version = read_node(&*records, key).await.version;
     let writes = vec![put_node(key, version, JobStatus::Queued), arrive(missing, true, "x")];
     assert!(records.commit(writes).await.is_err());
-    assert_eq!(node(&*records, key).await.version, version);
+    assert_eq!(read_node(&*records, key).await.version, version);
 }
 
 /// Concurrent creates with one idempotency key create one execution.
@@ -365,7 +376,7 @@ pub async fn idempotency_key_is_unique(subject: &StoresUnderTest) {
             (Arc::clone(&opened[ix % 2]), spec(execution_id(), &repo, "a", 1), name.clone());
         tokio::spawn(async move {
             let id = spec.id;
-            let writes = vec![create(spec, flat(1)), put_key(&name, None, id)];
+            let writes = vec![create_write(spec, independent_jobs(1)), put_key(&name, None, id)];
             matches!(records.commit(writes).await.unwrap(), Commit::Done(_)).then_some(id)
         })
     });
@@ -382,18 +393,21 @@ pub async fn idempotency_key_replace_requires_current_value(subject: &StoresUnde
     let records = subject.open().await.records;
     let (a, b, c) = (execution_id(), execution_id(), execution_id());
     let name = format!("key of {a}");
-    conflict(&*records, vec![put_key(&name, Some(a), b)]).await;
-    done(&*records, vec![put_key(&name, None, a)]).await;
-    conflict(&*records, vec![put_key(&name, None, b)]).await;
-    conflict(&*records, vec![put_key(&name, Some(c), b)]).await;
-    done(&*records, vec![put_key(&name, Some(a), b)]).await;
+    assert_conflict(&*records, vec![put_key(&name, Some(a), b)]).await;
+    commit_writes(&*records, vec![put_key(&name, None, a)]).await;
+    assert_conflict(&*records, vec![put_key(&name, None, b)]).await;
+    assert_conflict(&*records, vec![put_key(&name, Some(c), b)]).await;
+    commit_writes(&*records, vec![put_key(&name, Some(a), b)]).await;
     assert_eq!(records.key(&name).await.unwrap().unwrap().execution, b);
 }
 
 /// Every write to an execution or its nodes changes its revision, and no other.
 pub async fn every_write_changes_revision(subject: &StoresUnderTest) {
     let records = subject.open().await.records;
-    let (id, other) = (made(&*records, flat(1)).await, made(&*records, flat(1)).await);
+    let (id, other) = (
+        create_execution(&*records, independent_jobs(1)).await,
+        create_execution(&*records, independent_jobs(1)).await,
+    );
     let untouched = records.revision(other).await.unwrap();
     let key = NodeKey { execution: id, ix: 0 };
     let writes = [
@@ -402,13 +416,13 @@ pub async fn every_write_changes_revision(subject: &StoresUnderTest) {
             if_version: records.execution(id).await.unwrap().unwrap().version,
             state: state(ExecutionStatus::Running),
         },
-        Write::SetDue { key, if_version: node(&*records, key).await.version, due_at: Some(START) },
-        put_node(key, node(&*records, key).await.version, JobStatus::Queued),
+        Write::SetDue { key, if_version: read_node(&*records, key).await.version, due_at: Some(START) },
+        put_node(key, read_node(&*records, key).await.version, JobStatus::Queued),
         arrive(NodeKey { execution: id, ix: 1 }, true, "x"),
     ];
     let mut revisions = HashSet::from([records.revision(id).await.unwrap()]);
     for write in writes {
-        done(&*records, vec![write.clone()]).await;
+        commit_writes(&*records, vec![write.clone()]).await;
         assert!(revisions.insert(records.revision(id).await.unwrap()), "{write:?}");
     }
     assert_eq!(records.revision(other).await.unwrap(), untouched);
@@ -417,10 +431,10 @@ pub async fn every_write_changes_revision(subject: &StoresUnderTest) {
 /// Acknowledged writes are durable.
 pub async fn acknowledged_writes_survive_reopen(subject: &StoresUnderTest) {
     let stores = subject.open().await;
-    let id = made(&*stores.records, flat(2)).await;
+    let id = create_execution(&*stores.records, independent_jobs(2)).await;
     let key = NodeKey { execution: id, ix: 1 };
-    let version = node(&*stores.records, key).await.version;
-    done(&*stores.records, vec![put_node(key, version, JobStatus::Queued)]).await;
+    let version = read_node(&*stores.records, key).await.version;
+    commit_writes(&*stores.records, vec![put_node(key, version, JobStatus::Queued)]).await;
     let before = (
         stores.records.execution(id).await.unwrap(),
         stores.records.all_nodes(id).await.unwrap(),
@@ -439,14 +453,14 @@ pub async fn acknowledged_writes_survive_reopen(subject: &StoresUnderTest) {
 /// Two handles, as of two processes, read each other's writes.
 pub async fn second_handle_sees_writes_of_first(subject: &StoresUnderTest) {
     let (one, other) = (subject.open().await.records, subject.open().await.records);
-    let id = made(&*one, flat(1)).await;
+    let id = create_execution(&*one, independent_jobs(1)).await;
     let key = NodeKey { execution: id, ix: 0 };
     for ix in 0..20 {
         let (writer, reader) = if ix % 2 == 0 { (&one, &other) } else { (&other, &one) };
-        let read = node(&**writer, key).await;
+        let read = read_node(&**writer, key).await;
         let revision = reader.revision(id).await.unwrap();
-        done(&**writer, vec![put_node(key, read.version, JobStatus::Queued)]).await;
-        assert_ne!(node(&**reader, key).await.version, read.version);
+        commit_writes(&**writer, vec![put_node(key, read.version, JobStatus::Queued)]).await;
+        assert_ne!(read_node(&**reader, key).await.version, read.version);
         assert_ne!(reader.revision(id).await.unwrap(), revision);
     }
 }
@@ -455,7 +469,7 @@ pub async fn second_handle_sees_writes_of_first(subject: &StoresUnderTest) {
 pub async fn changed_returns_after_commit(subject: &StoresUnderTest) {
     let (here, elsewhere) = (subject.open().await.records, subject.open().await.records);
     for writer in [Arc::clone(&here), elsewhere] {
-        let id = made(&*here, flat(1)).await;
+        let id = create_execution(&*here, independent_jobs(1)).await;
         let key = NodeKey { execution: id, ix: 0 };
         let before = here.revision(id).await.unwrap();
         let watcher = {
@@ -463,13 +477,13 @@ pub async fn changed_returns_after_commit(subject: &StoresUnderTest) {
             async move {
                 let mut seen = 0;
                 while here.revision(id).await.unwrap() == before {
-                    seen = here.changed(seen).await;
+                    seen = here.wait_for_change(seen).await;
                 }
             }
         };
         let write = async {
-            let version = node(&*writer, key).await.version;
-            done(&*writer, vec![put_node(key, version, JobStatus::Queued)]).await;
+            let version = read_node(&*writer, key).await.version;
+            commit_writes(&*writer, vec![put_node(key, version, JobStatus::Queued)]).await;
         };
         tokio::join!(watcher, write);
     }

@@ -1,6 +1,6 @@
 //! Checks of approvals of manual jobs and of held executions.
 
-use super::fixture::{self, begin, claim, job, request, run, services, statuses, view};
+use super::fixture::{self, claim, job, request, run, services, start_execution, statuses, view};
 use crate::conformance::StoresUnderTest;
 use crate::conformance::samples;
 use futures_util::future::join_all;
@@ -19,7 +19,7 @@ pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) 
     let jobs = "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three }\n";
     let request = request(&samples::repo(), "", jobs);
     for approve_first in [true, false] {
-        let id = begin(server, &request).await;
+        let id = start_execution(server, &request).await;
         let manual = job(server, id, "b").await;
         assert_eq!((manual.status, manual.approval), (Pending, Some(Approval::Awaited)));
         if !approve_first {
@@ -39,7 +39,7 @@ pub async fn manual_job_waits_for_approval_and_needs(subject: &StoresUnderTest) 
         assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
         assert!(matches!(server.approvals.approve_job(manual.id).await, Err(Error::Conflict(_))), "too late");
     }
-    let id = begin(server, &request).await;
+    let id = start_execution(server, &request).await;
     let automatic = job(server, id, "a").await.id;
     assert!(matches!(server.approvals.approve_job(automatic).await, Err(Error::Conflict(_))));
     assert!(matches!(server.approvals.approve_execution(id).await, Err(Error::Conflict(_))));
@@ -66,7 +66,7 @@ pub async fn optional_manual_job_blocks_no_other_job(subject: &StoresUnderTest) 
     let jobs = "a: { stage: one }\n b: { stage: two, when: manual, allow_failure: true }\n c: { stage: three }\n \
                 d: { stage: three, needs: [b] }\n e: { stage: three, when: manual, allow_failure: true, needs: [b] }\n";
     let request = request(&samples::repo(), "", jobs);
-    let id = begin(server, &request).await;
+    let id = start_execution(server, &request).await;
     run(server, id, "a", 0).await;
     assert_eq!(
         statuses(server, id).await,
@@ -98,7 +98,7 @@ pub async fn optional_manual_job_blocks_no_other_job(subject: &StoresUnderTest) 
     assert_eq!(view(server, retried).await.execution.status, ExecutionStatus::Success);
 
     // If it is approved in time, it runs, and the execution's end waits for it and its dependents.
-    let id = begin(server, &request).await;
+    let id = start_execution(server, &request).await;
     let manual = job(server, id, "b").await.id;
     let replies = join_all((0..8).map(|n| servers[n % 2].approvals.approve_job(manual))).await;
     assert_eq!(replies.into_iter().filter(|reply| reply.as_ref().unwrap().approved).count(), 1);
@@ -113,14 +113,14 @@ pub async fn optional_manual_job_blocks_no_other_job(subject: &StoresUnderTest) 
     assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
 
     // A failure ends the execution, although the job was not approved.
-    let id = begin(server, &request).await;
+    let id = start_execution(server, &request).await;
     run(server, id, "a", 1).await;
     assert_eq!(statuses(server, id).await, [Failed, Skipped, Skipped, Skipped, Skipped]);
     assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Failed);
 
     // Without other jobs, the execution ends when it is created.
     let only = "b: { stage: one, when: manual, allow_failure: true }\n d: { stage: two, needs: [b] }\n e: { stage: three, needs: [d] }\n";
-    let id = begin(server, &fixture::request(&samples::repo(), "", only)).await;
+    let id = start_execution(server, &fixture::request(&samples::repo(), "", only)).await;
     assert_eq!(statuses(server, id).await, [Skipped; 3]);
     assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
     let retried = server.pipelines.retry(id, approving("b"), None).await.unwrap().execution_id;
@@ -138,12 +138,12 @@ pub async fn execution_without_approval_is_canceled(subject: &StoresUnderTest) {
         "",
         "a: { stage: one }\n b: { stage: two, when: manual }\n c: { stage: three }\n",
     );
-    let id = begin(&services, &request).await;
+    let id = start_execution(&services, &request).await;
     run(&services, id, "a", 0).await;
-    subject.clock.turn(30 * 86_400_000 - 120_000);
+    subject.clock.advance(30 * 86_400_000 - 120_000);
     services.sweep.run().await.unwrap();
     assert_eq!(statuses(&services, id).await, [Success, Pending, Pending]);
-    subject.clock.turn(240_000);
+    subject.clock.advance(240_000);
     services.sweep.run().await.unwrap();
     services.sweep.run().await.unwrap();
     assert_eq!(statuses(&services, id).await, [Success, Canceled, Canceled]);
@@ -157,7 +157,8 @@ pub async fn held_execution_runs_nothing(subject: &StoresUnderTest) {
     let jobs = "a: { stage: one }\n cleanup: { stage: two, when: always }\n c: { stage: three }\n";
     let repo = samples::repo();
     let ordered = request(&repo, "concurrency: { group: deploy }", jobs);
-    let (first, second) = (begin(&services, &ordered).await, begin(&services, &ordered).await);
+    let (first, second) =
+        (start_execution(&services, &ordered).await, start_execution(&services, &ordered).await);
     let start = InternalStart { hold: true, ..InternalStart::default() };
     let held = services.pipelines.start(request(&repo, "", jobs), start, None, None).await.unwrap();
     let held = held.execution_id;
@@ -188,7 +189,7 @@ pub async fn held_execution_records_jobs_on_approval(subject: &StoresUnderTest) 
     };
     let group = "concurrency: { group: deploy }";
     let (before, held, canceled) =
-        (begin(&services, &request(&repo, group, jobs)).await, hold(group).await, hold("").await);
+        (start_execution(&services, &request(&repo, group, jobs)).await, hold(group).await, hold("").await);
     for id in [held, canceled] {
         let shown = view(&services, id).await;
         assert_eq!(shown.approval, Some(Approval::Awaited));
@@ -221,7 +222,7 @@ pub async fn held_execution_records_jobs_on_approval(subject: &StoresUnderTest) 
     assert_eq!(statuses(&services, retried.execution_id).await, [Queued, Pending, Pending]);
 
     let expired = hold("").await;
-    subject.clock.turn(31 * 86_400_000);
+    subject.clock.advance(31 * 86_400_000);
     services.sweep.run().await.unwrap();
     assert_eq!(view(&services, expired).await.execution.status, ExecutionStatus::Canceled);
 }
@@ -232,12 +233,12 @@ pub async fn approved_execution_has_no_approval_deadline(subject: &StoresUnderTe
     let jobs = "a: { stage: one, when: manual }\n b: { stage: two, when: manual }\n c: { stage: three }\n";
     let request = request(&samples::repo(), "", jobs);
     let (fully_approved, partly_approved) =
-        (begin(&services, &request).await, begin(&services, &request).await);
+        (start_execution(&services, &request).await, start_execution(&services, &request).await);
     for (id, name) in [(fully_approved, "a"), (fully_approved, "b"), (partly_approved, "a")] {
         services.approvals.approve_job(job(&services, id, name).await.id).await.unwrap();
     }
     for _ in 0..3 {
-        subject.clock.turn(15 * 86_400_000 + 60_000);
+        subject.clock.advance(15 * 86_400_000 + 60_000);
         services.sweep.run().await.unwrap();
         services.sweep.run().await.unwrap();
     }

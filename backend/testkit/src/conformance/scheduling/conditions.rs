@@ -1,6 +1,6 @@
 //! Checks of `when`, allowed exit codes, time-outs and labels.
 
-use super::fixture::{begin, claim_with, job, request, run, services, statuses, view};
+use super::fixture::{claim_with, job, request, run, services, start_execution, statuses, view};
 use crate::conformance::StoresUnderTest;
 use crate::conformance::samples;
 use tidemill_core::api::RetryRequest;
@@ -14,7 +14,7 @@ pub async fn job_runs_according_to_when(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one }\n b: { stage: two }\n repair: { stage: two, when: on_failure }\n cleanup: { stage: three, when: always }\n";
     let request = request(&samples::repo(), "", jobs);
-    let successful = begin(&services, &request).await;
+    let successful = start_execution(&services, &request).await;
     run(&services, successful, "a", 0).await;
     assert_eq!(statuses(&services, successful).await, [Success, Queued, Skipped, Pending]);
     let skipped = job(&services, successful, "repair").await;
@@ -23,7 +23,7 @@ pub async fn job_runs_according_to_when(subject: &StoresUnderTest) {
     run(&services, successful, "cleanup", 0).await;
     assert_eq!(view(&services, successful).await.execution.status, ExecutionStatus::Success);
 
-    let failed = begin(&services, &request).await;
+    let failed = start_execution(&services, &request).await;
     run(&services, failed, "a", 1).await;
     assert_eq!(statuses(&services, failed).await, [Failed, Skipped, Queued, Pending]);
     run(&services, failed, "repair", 0).await;
@@ -31,7 +31,7 @@ pub async fn job_runs_according_to_when(subject: &StoresUnderTest) {
     run(&services, failed, "cleanup", 0).await;
     assert_eq!(view(&services, failed).await.execution.status, ExecutionStatus::Failed);
 
-    let canceled = begin(&services, &request).await;
+    let canceled = start_execution(&services, &request).await;
     services.pipelines.cancel(canceled).await.unwrap();
     assert_eq!(statuses(&services, canceled).await, [Canceled; 4]);
 }
@@ -42,14 +42,14 @@ pub async fn allowed_exit_code_is_tolerated(subject: &StoresUnderTest) {
     let jobs =
         "a: { stage: one, allow_failure: { exit_codes: [75] } }\n b: { stage: two }\n c: { stage: three }\n";
     let request = request(&samples::repo(), "", jobs);
-    let allowed = begin(&services, &request).await;
+    let allowed = start_execution(&services, &request).await;
     run(&services, allowed, "a", 75).await;
     assert_eq!(statuses(&services, allowed).await, [Failed, Queued, Pending]);
     assert!(job(&services, allowed, "a").await.tolerated);
     run(&services, allowed, "b", 0).await;
     run(&services, allowed, "c", 0).await;
     assert_eq!(view(&services, allowed).await.execution.status, ExecutionStatus::Success);
-    let other = begin(&services, &request).await;
+    let other = start_execution(&services, &request).await;
     run(&services, other, "a", 1).await;
     assert_eq!(view(&services, other).await.execution.status, ExecutionStatus::Failed);
 }
@@ -59,16 +59,16 @@ pub async fn execution_over_timeout_fails(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let jobs = "a: { stage: one }\n b: { stage: two }\n c: { stage: three, when: always }\n";
     let request = request(&samples::repo(), "timeout: 10m", jobs);
-    let late = begin(&services, &request).await;
-    let in_time = begin(&services, &request).await;
+    let late = start_execution(&services, &request).await;
+    let in_time = start_execution(&services, &request).await;
     for name in ["a", "b", "c"] {
         run(&services, in_time, name, 0).await;
     }
     run(&services, late, "a", 0).await;
-    subject.clock.turn(9 * 60_000);
+    subject.clock.advance(9 * 60_000);
     services.sweep.run().await.unwrap();
     assert_eq!(view(&services, late).await.execution.status, ExecutionStatus::Running);
-    subject.clock.turn(2 * 60_000);
+    subject.clock.advance(2 * 60_000);
     services.sweep.run().await.unwrap();
     services.sweep.run().await.unwrap();
     let execution = view(&services, late).await.execution;
@@ -86,7 +86,7 @@ pub async fn on_failure_job_without_needs_is_skipped(subject: &StoresUnderTest) 
     let jobs = "repair: { stage: one, when: on_failure }\n a: { stage: one }\n b: { stage: two }\n\
         inspect: { stage: two, when: on_failure }\n c: { stage: three }\n";
     let request = request(&samples::repo(), "", jobs);
-    let first = begin(&services, &request).await;
+    let first = start_execution(&services, &request).await;
     assert_eq!(statuses(&services, first).await, [Skipped, Queued, Pending, Pending, Pending]);
     let skipped = job(&services, first, "repair").await;
     assert!(skipped.tolerated && skipped.failure_reason.unwrap().kind == FailureKind::NotNeeded);
@@ -107,7 +107,7 @@ pub async fn execution_without_runnable_jobs_ends(subject: &StoresUnderTest) {
     for top in ["", "concurrency: { group: deploy }"] {
         let request = request(&samples::repo(), top, jobs);
         for _ in 0..2 {
-            let id = begin(&services, &request).await;
+            let id = start_execution(&services, &request).await;
             assert_eq!(statuses(&services, id).await, [Skipped; 3]);
             assert_eq!(view(&services, id).await.execution.status, ExecutionStatus::Success);
         }
@@ -135,7 +135,7 @@ pub async fn job_is_assigned_only_to_worker_with_labels(subject: &StoresUnderTes
         "",
         "a: { stage: one, runs_on: { gpu: true } }\n b: { stage: two }\n c: { stage: three }\n",
     );
-    let id = begin(&services, &request).await;
+    let id = start_execution(&services, &request).await;
     let labelled = job(&services, id, "a").await;
     assert_eq!(labelled.runs_on, Labels::from([("gpu".to_owned(), "true".to_owned())]));
     assert!(claim_with(&services, labelled.id, "gpu=false").await.is_none());

@@ -35,7 +35,7 @@ pub(super) fn request(repo: &str, top: &str, jobs: &str) -> ExecuteRequest {
     }
 }
 
-pub(super) async fn begin(services: &Services, request: &ExecuteRequest) -> ExecutionId {
+pub(super) async fn start_execution(services: &Services, request: &ExecuteRequest) -> ExecutionId {
     services.pipelines.execute(request.clone(), None, None).await.unwrap().execution_id
 }
 

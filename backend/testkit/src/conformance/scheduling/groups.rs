@@ -1,6 +1,6 @@
 //! Checks of concurrency groups whose executions run in order.
 
-use super::fixture::{begin, request, run, services, statuses, view};
+use super::fixture::{request, run, services, start_execution, statuses, view};
 use crate::conformance::StoresUnderTest;
 use crate::conformance::samples;
 use futures_util::future::join_all;
@@ -18,7 +18,7 @@ pub async fn executions_of_group_run_in_order(subject: &StoresUnderTest) {
     );
     let mut ids = Vec::new();
     for _ in 0..4 {
-        ids.push(begin(&services, &request).await);
+        ids.push(start_execution(&services, &request).await);
     }
     assert_eq!(statuses(&services, ids[0]).await, [Queued, Pending, Pending]);
     for (before, id) in ids.iter().zip(&ids[1..]) {
@@ -30,7 +30,7 @@ pub async fn executions_of_group_run_in_order(subject: &StoresUnderTest) {
     assert_eq!(view(&services, ids[1]).await.execution.status, ExecutionStatus::Canceled);
     assert_eq!(statuses(&services, ids[2]).await, [Pending; 3]);
     services.pipelines.cancel(ids[3]).await.unwrap();
-    let last = begin(&services, &request).await;
+    let last = start_execution(&services, &request).await;
     assert_eq!(statuses(&services, last).await, [Pending; 3]);
     for name in ["a", "b", "c"] {
         run(&services, ids[0], name, 0).await;
@@ -42,7 +42,7 @@ pub async fn executions_of_group_run_in_order(subject: &StoresUnderTest) {
     assert_eq!(statuses(&services, last).await, [Queued, Pending, Pending], "it starts after a failure, too");
     services.pipelines.cancel(last).await.unwrap();
     assert_eq!(
-        statuses(&services, begin(&services, &request).await).await[0],
+        statuses(&services, start_execution(&services, &request).await).await[0],
         Queued,
         "no execution of the group is live"
     );
@@ -56,7 +56,7 @@ pub async fn concurrent_executions_of_group_run_in_order(subject: &StoresUnderTe
         "concurrency: { group: deploy }",
         "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n",
     );
-    let ids = join_all((0..6).map(|n| begin(&servers[n % 2], &request))).await;
+    let ids = join_all((0..6).map(|n| start_execution(&servers[n % 2], &request))).await;
     let mut remaining = ids.len();
     while remaining > 0 {
         let mut started = Vec::new();
@@ -81,11 +81,12 @@ pub async fn execution_after_superseding_one_waits(subject: &StoresUnderTest) {
     let (repo, jobs) = (samples::repo(), "a: { stage: one }\n b: { stage: two }\n c: { stage: three }\n");
     let ordered = request(&repo, "concurrency: { group: deploy }", jobs);
     let superseding = request(&repo, "concurrency: { group: deploy, cancel_superseded: true }", jobs);
-    let (first, second) = (begin(&services, &ordered).await, begin(&services, &ordered).await);
-    let third = begin(&services, &superseding).await;
+    let (first, second) =
+        (start_execution(&services, &ordered).await, start_execution(&services, &ordered).await);
+    let third = start_execution(&services, &superseding).await;
     assert_eq!(statuses(&services, second).await, [Canceled; 3]);
     assert_eq!(statuses(&services, third).await[0], Queued, "it does not wait");
-    let last = begin(&services, &ordered).await;
+    let last = start_execution(&services, &ordered).await;
     assert_eq!(statuses(&services, last).await, [Pending; 3]);
     run(&services, first, "a", 1).await;
     assert_eq!(statuses(&services, last).await, [Pending; 3], "its predecessor still runs");
@@ -101,7 +102,7 @@ pub async fn canceled_group_members_keep_order(subject: &StoresUnderTest) {
         let request = request(&samples::repo(), "concurrency: { group: deploy }", jobs);
         let mut ids = Vec::new();
         for _ in 0..4 {
-            ids.push(begin(&services, &request).await);
+            ids.push(start_execution(&services, &request).await);
         }
         for ix in order {
             services.pipelines.cancel(ids[ix]).await.unwrap();

@@ -23,14 +23,18 @@ pub async fn token_is_valid_until_expiry_or_revocation(subject: &StoresUnderTest
     let (one, other) = (services(subject).await, services(subject).await);
     let admin = Caller::bootstrap(Scope::Admin);
     let first = one.tokens.create(request("first"), &admin).await.unwrap();
-    subject.clock.turn(1);
+    subject.clock.advance(1);
     let second = one.tokens.create(request("second"), &admin).await.unwrap();
     let lookup =
         async |services: &Services, token: &str| services.tokens.caller(token.as_bytes()).await.unwrap();
     for services in [&one, &other] {
         let caller = lookup(services, &first.token).await.unwrap();
         assert_eq!((&*caller.name, caller.repo.as_deref()), ("first", Some("ours")));
-        assert!(caller.has(Scope::Run) && !caller.has(Scope::Admin) && !caller.has(Scope::Worker));
+        assert!(
+            caller.has_scope(Scope::Run)
+                && !caller.has_scope(Scope::Admin)
+                && !caller.has_scope(Scope::Worker)
+        );
     }
     let listed = other.tokens.list().await.unwrap().tokens;
     let names: Vec<&str> = listed.iter().map(|token| token.name.as_str()).collect();
@@ -40,10 +44,10 @@ pub async fn token_is_valid_until_expiry_or_revocation(subject: &StoresUnderTest
     assert_eq!(other.tokens.revoke(first.view.id).await.unwrap().name, "first");
     assert!(other.tokens.revoke(first.view.id).await.is_err());
     assert!(lookup(&other, &first.token).await.is_none());
-    subject.clock.turn(i64::try_from(Settings::default().token_kept_ms).unwrap());
+    subject.clock.advance(i64::try_from(Settings::default().token_kept_ms).unwrap());
     assert!(lookup(&one, &first.token).await.is_none(), "other processes notice a revocation within seconds");
     assert!(lookup(&one, &second.token).await.is_some());
-    subject.clock.turn(3_600_000);
+    subject.clock.advance(3_600_000);
     assert!(lookup(&one, &second.token).await.is_none(), "the token has expired");
 }
 
@@ -53,8 +57,8 @@ pub async fn audit_log_is_listed_newest_first(subject: &StoresUnderTest) {
     let admin = Caller::bootstrap(Scope::Admin);
     for number in 0..7 {
         let repo = if number % 2 == 0 { "even" } else { "odd" };
-        one.audit.note(&admin, "thing.do", number, Some(repo), "done").await;
-        subject.clock.turn(1);
+        one.audit.record(&admin, "thing.do", number, Some(repo), "done").await;
+        subject.clock.advance(1);
     }
     let all = async |repo: Option<&str>| {
         let (mut targets, mut cursor) = (Vec::new(), None);

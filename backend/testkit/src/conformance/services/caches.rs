@@ -139,10 +139,10 @@ pub async fn unused_cache_is_removed(subject: &StoresUnderTest) {
         store(&services, &job, key, b"x").await.unwrap();
     }
     let day = 86_400_000;
-    subject.clock.turn(10 * day);
+    subject.clock.advance(10 * day);
     let later = running(&services, &repo, false).await;
     assert!(lookup(&services, &later, &["used"]).await.is_some());
-    subject.clock.turn(10 * day);
+    subject.clock.advance(10 * day);
     services.sweep.run().await.unwrap();
     let last = running(&services, &repo, false).await;
     assert_eq!(lookup(&services, &last, &["unused", "used"]).await, Some(("used".into(), 1)));
@@ -180,7 +180,7 @@ pub async fn cache_is_bound_to_its_repository_and_key(subject: &StoresUnderTest)
     put(&services, &elsewhere, ("a", id), b"poison").await.unwrap();
     assert!(get(&job, "a", id).await.is_ok());
     assert_eq!(lookup(&services, &job, &["a"]).await, Some(("a".into(), 4)));
-    let Ok(Download::Here(info, _)) = get(&job, "a", id).await else { panic!("no content") };
+    let Ok(Download::Stream(info, _)) = get(&job, "a", id).await else { panic!("no content") };
     assert_eq!(info.size, 4);
 }
 

@@ -130,7 +130,7 @@ pub async fn newer_execution_of_group_cancels_older(subject: &StoresUnderTest) {
     assert_eq!(shown.jobs[1].status, JobStatus::Canceled);
     assert!(services.jobs.report(report(&running)).await.unwrap().cancel, "the worker must stop the job");
     // The worker reports nothing more: after the grace period the next claim ends the job.
-    subject.clock.turn(i64::try_from(CANCEL_GRACE_MS).unwrap());
+    subject.clock.advance(i64::try_from(CANCEL_GRACE_MS).unwrap());
     assert!(claim(&services, job).await.is_none());
     let shown = view(&services, older).await;
     assert_eq!(
@@ -180,14 +180,14 @@ pub async fn job_losing_three_workers_is_dead_letter(subject: &StoresUnderTest) 
             let assignment = claim(&services, job).await.unwrap();
             assert_eq!(assignment.attempt, attempt);
             if commit == "1" {
-                subject.clock.turn(i64::try_from(LEASE_TTL_MS).unwrap() + 1);
+                subject.clock.advance(i64::try_from(LEASE_TTL_MS).unwrap() + 1);
                 services.sweep.run().await.unwrap();
             } else {
                 let failed = ending(&assignment, Some(FailureKind::EngineFailed));
                 services.jobs.report(failed).await.unwrap();
             }
         }
-        subject.clock.turn(10);
+        subject.clock.advance(10);
         executions.push((id, job));
     }
     let list = async |limit, cursor| {
@@ -223,7 +223,7 @@ pub async fn heartbeat_is_written_only_when_renewal_is_due(subject: &StoresUnder
     let third = LEASE_TTL_MS / 3;
     let revision = async || services.pipelines.view(id, None, 0).await.unwrap().revision;
     let beat = async || services.jobs.report(report(&assignment)).await.unwrap();
-    let advance = |ms: u64| subject.clock.turn(i64::try_from(ms).unwrap());
+    let advance = |ms: u64| subject.clock.advance(i64::try_from(ms).unwrap());
 
     let before = revision().await;
     advance(third - 1);

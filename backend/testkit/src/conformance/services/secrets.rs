@@ -102,7 +102,7 @@ pub async fn sealed_value_opens_only_under_its_name(subject: &StoresUnderTest) {
     }
     let (stored, _) = stores.documents.list("secret", "", None, 10_000).await.unwrap();
     let of = |repo: &str| {
-        let name = format!("{}\n\nTOKEN", tidemill_core::repository::canonical(repo));
+        let name = format!("{}\n\nTOKEN", tidemill_core::repository::canonical_name(repo));
         stored.iter().find(|one| one.key == DocumentKey::new("secret", name.clone())).unwrap()
     };
     let (mine, theirs) = (of(&repo), of(&other));
@@ -209,8 +209,8 @@ struct FixedKeys(&'static [u8]);
 #[async_trait::async_trait]
 impl KeyStore for FixedKeys {
     async fn keys(&self) -> tidemill_services::Result<Keys> {
-        let text: String = self.0.iter().map(|key| Keys::from(Key([*key; 32])).text()).collect();
-        Ok(Keys::read(&text).unwrap())
+        let text: String = self.0.iter().map(|key| Keys::from(Key([*key; 32])).to_text()).collect();
+        Ok(Keys::parse(&text).unwrap())
     }
 }
 
@@ -232,7 +232,7 @@ pub async fn rekey_seals_secrets_with_newest_key(subject: &StoresUnderTest) {
     let lost = under(&[3]);
     let replies = [lost.secrets.rekey().await.unwrap(), lost.repositories.rekey().await.unwrap()];
     let unreadable = replies.map(|reply| reply.unreadable.join("\n")).join("\n");
-    let name = tidemill_core::repository::canonical(&repo);
+    let name = tidemill_core::repository::canonical_name(&repo);
     for name in [format!("secret `KEY` of {name}"), format!("the secret of webhooks of {name}")] {
         assert!(unreadable.contains(&name), "{unreadable}");
     }
@@ -246,6 +246,6 @@ pub async fn rekey_seals_secrets_with_newest_key(subject: &StoresUnderTest) {
     let after = under(&[2]);
     let id = begin(&after, &repo).await;
     assert_eq!(claim_at(&after, id, 1).await.unwrap().extras.secrets.len(), 2);
-    let known = after.repositories.must_find(&repo).await.unwrap();
+    let known = after.repositories.get(&repo).await.unwrap();
     assert_eq!(after.repositories.webhook_secret(&known).await.unwrap(), signed_with.as_bytes());
 }

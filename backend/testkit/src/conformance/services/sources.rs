@@ -58,9 +58,9 @@ pub async fn unused_upload_is_removed(subject: &StoresUnderTest) {
     let ((bytes, used), (others, unused)) = (sample(), sample());
     put(&services, &used, &bytes).await.unwrap();
     put(&services, &unused, &others).await.unwrap();
-    subject.clock.turn(20 * DAY_MS);
+    subject.clock.advance(20 * DAY_MS);
     assert!(services.sources.download(&used).await.is_ok());
-    subject.clock.turn(20 * DAY_MS);
+    subject.clock.advance(20 * DAY_MS);
     services.sweep.run().await.unwrap();
     assert!(is_stored(&services, &used).await && !is_stored(&services, &unused).await);
     assert!(matches!(services.sources.download(&unused).await, Err(Error::NotFound(_))));

@@ -2,7 +2,10 @@
 
 use crate::conformance::{
     StoresUnderTest,
-    samples::{START, artifact, create, done, execution_id, flat, made, node, repo, silent, spec},
+    samples::{
+        START, artifact, commit_writes, create_execution, create_write, execution_id, independent_jobs,
+        node_without_job, read_node, repo, spec,
+    },
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -32,7 +35,7 @@ fn services(stores: Stores) -> Services {
 
 /// Creates an end node that is due.
 fn end(due_at: Timestamp) -> Vec<NewNode> {
-    vec![NewNode { due_at: Some(due_at), ..silent(NodeBody::End, 0, Vec::new()) }]
+    vec![NewNode { due_at: Some(due_at), ..node_without_job(NodeBody::End, 0, Vec::new()) }]
 }
 
 /// Creates an execution whose end node always fails: it waits for another execution at a gate that does not exist.
@@ -41,7 +44,7 @@ async fn poisoned(records: &dyn Records, due_at: Timestamp) -> ExecutionId {
     let position = GroupPosition { group: "none".into(), after: Some((execution_id(), 99)) };
     let spec =
         tidemill_services::ports::ExecutionSpec { group: Some(position), ..spec(id, &repo(), "poisoned", 0) };
-    done(records, vec![create(spec, end(due_at))]).await;
+    commit_writes(records, vec![create_write(spec, end(due_at))]).await;
     id
 }
 
@@ -55,24 +58,24 @@ pub async fn failing_nodes_do_not_block_sweep(subject: &StoresUnderTest) {
     for number in 0..MORE_THAN_ONE_SWEEP {
         failing.push(NodeKey { execution: poisoned(records, long_ago(number)).await, ix: 0 });
     }
-    let good = made(records, flat(0)).await;
+    let good = create_execution(records, independent_jobs(0)).await;
     let key = NodeKey { execution: good, ix: 0 };
-    let if_version = node(records, key).await.version;
+    let if_version = read_node(records, key).await.version;
     let due_at = Some(long_ago(2 * MORE_THAN_ONE_SWEEP));
-    done(records, vec![Write::SetDue { key, if_version, due_at }]).await;
+    commit_writes(records, vec![Write::SetDue { key, if_version, due_at }]).await;
     services.sweep.run().await.unwrap();
     let ended = records.execution(good).await.unwrap().unwrap();
     assert!(ended.state.status.is_terminal(), "{:?}", ended.state.status);
     let mut pauses = Vec::new();
     for _ in 0..3 {
         let now = subject.clock.now();
-        let due = node(records, failing[0]).await.due_at.expect("it is retried");
+        let due = read_node(records, failing[0]).await.due_at.expect("it is retried");
         assert!(due > now, "it is postponed");
         for key in &failing {
-            assert_eq!(node(records, *key).await.due_at, Some(due));
+            assert_eq!(read_node(records, *key).await.due_at, Some(due));
         }
         pauses.push(due.since_ms(now));
-        subject.clock.turn(i64::try_from(due.since_ms(now)).unwrap());
+        subject.clock.advance(i64::try_from(due.since_ms(now)).unwrap());
         services.sweep.run().await.unwrap();
     }
     assert!(pauses[0] < pauses[1] && pauses[1] < pauses[2], "{pauses:?}");
@@ -80,8 +83,8 @@ pub async fn failing_nodes_do_not_block_sweep(subject: &StoresUnderTest) {
     assert_eq!(failed.state.status, ExecutionStatus::Pending, "it is unchanged");
     // Other checks must not find them due.
     for key in failing {
-        let node = node(records, key).await;
-        done(records, vec![Write::SetDue { key, if_version: node.version, due_at: None }]).await;
+        let node = read_node(records, key).await;
+        commit_writes(records, vec![Write::SetDue { key, if_version: node.version, due_at: None }]).await;
     }
 }
 
@@ -109,11 +112,11 @@ impl Objects for UndeletableObjects {
         }
         self.inner.delete(key).await
     }
-    async fn put_place(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
-        self.inner.put_place(key, sum).await
+    async fn upload_target(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
+        self.inner.upload_target(key, sum).await
     }
-    async fn get_address(&self, key: &str) -> Result<Option<String>> {
-        self.inner.get_address(key).await
+    async fn download_url(&self, key: &str) -> Result<Option<String>> {
+        self.inner.download_url(key).await
     }
 }
 
@@ -123,8 +126,8 @@ pub async fn undeletable_artifacts_do_not_block_expiry(subject: &StoresUnderTest
     let records = stores.records.clone();
     // Sixteen artifacts per job.
     let (many, each) = (u32::try_from(MORE_THAN_ONE_SWEEP).unwrap(), 16);
-    let locked = made(&*records, flat(many.div_ceil(each))).await;
-    let free = made(&*records, flat(1)).await;
+    let locked = create_execution(&*records, independent_jobs(many.div_ceil(each))).await;
+    let free = create_execution(&*records, independent_jobs(1)).await;
     let expired = |execution, number: u32| {
         let key = NodeKey { execution, ix: number / each };
         artifact(key, number % each, Some(long_ago(i64::from(number))))
@@ -134,7 +137,7 @@ pub async fn undeletable_artifacts_do_not_block_expiry(subject: &StoresUnderTest
     let writes: Vec<Write> =
         all.iter().chain([&last]).map(|record| Write::PutArtifact(Box::new(record.clone()))).collect();
     for batch in writes.chunks(50) {
-        done(&*records, batch.to_vec()).await;
+        commit_writes(&*records, batch.to_vec()).await;
     }
     let undeletable = all.iter().map(|record| record.job.to_string()).collect();
     stores.objects = Arc::new(UndeletableObjects { inner: stores.objects.clone(), undeletable });
@@ -152,6 +155,6 @@ pub async fn undeletable_artifacts_do_not_block_expiry(subject: &StoresUnderTest
     );
     let removed: Vec<Write> = remaining.iter().map(|record| Write::DeleteArtifact(record.id)).collect();
     for batch in removed.chunks(50) {
-        done(&*records, batch.to_vec()).await;
+        commit_writes(&*records, batch.to_vec()).await;
     }
 }

@@ -51,31 +51,31 @@ pub async fn test_report_requires_lease_and_compares_retried_execution(subject: 
     let first = services.pipelines.execute(execute, None, None).await.unwrap().execution_id;
     let (good, bad) =
         (claim_at(&services, first, 0).await.unwrap(), claim_at(&services, first, 1).await.unwrap());
-    assert_eq!(services.test_reports.of_execution(first).await.unwrap().jobs, []);
+    assert_eq!(services.test_reports.for_execution(first).await.unwrap().jobs, []);
     let mut lost = request(&bad, &["x"], &[]);
     lost.lease = LeaseToken(Uuid::now_v7());
-    assert!(matches!(services.test_reports.keep(lost).await, Err(Error::LeaseLost(_))));
-    services.test_reports.keep(request(&good, &[], &["a", "b"])).await.unwrap();
-    services.test_reports.keep(request(&bad, &["replaced"], &[])).await.unwrap();
-    services.test_reports.keep(request(&bad, &["unsure", "broken"], &["c"])).await.unwrap();
+    assert!(matches!(services.test_reports.store(lost).await, Err(Error::LeaseLost(_))));
+    services.test_reports.store(request(&good, &[], &["a", "b"])).await.unwrap();
+    services.test_reports.store(request(&bad, &["replaced"], &[])).await.unwrap();
+    services.test_reports.store(request(&bad, &["unsure", "broken"], &["c"])).await.unwrap();
     end(&services, &good, None).await;
     end(&services, &bad, Some(FailureReason::new(FailureKind::ScriptFailed, "exit code 1"))).await;
-    assert!(matches!(services.test_reports.keep(request(&bad, &[], &[])).await, Err(Error::LeaseLost(_))));
-    let tests = services.test_reports.of_execution(first).await.unwrap();
+    assert!(matches!(services.test_reports.store(request(&bad, &[], &[])).await, Err(Error::LeaseLost(_))));
+    let tests = services.test_reports.for_execution(first).await.unwrap();
     assert_eq!((tests.counts.tests, tests.counts.failures, tests.counts.flaky), (5, 2, 0));
     let names: Vec<&str> = tests.jobs.iter().map(|job| job.job_name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
 
     let retry = services.pipelines.retry(first, RetryRequest::default(), None).await.unwrap().execution_id;
-    let tests = services.test_reports.of_execution(retry).await.unwrap();
+    let tests = services.test_reports.for_execution(retry).await.unwrap();
     assert_eq!((tests.jobs.len(), tests.counts.tests), (1, 2), "only carried-over jobs have tests yet");
     let again = claim_at(&services, retry, 1).await.unwrap();
-    services.test_reports.keep(request(&again, &["broken"], &["unsure", "c"])).await.unwrap();
+    services.test_reports.store(request(&again, &["broken"], &["unsure", "c"])).await.unwrap();
     end(&services, &again, None).await;
-    let tests = services.test_reports.of_execution(retry).await.unwrap();
+    let tests = services.test_reports.for_execution(retry).await.unwrap();
     assert_eq!((tests.counts.tests, tests.counts.failures, tests.counts.flaky), (5, 1, 1));
     let report = &tests.jobs[1].report;
     assert_eq!((report.flaky[0].name.as_str(), report.passed.as_str()), ("unsure", ""));
-    let missing = services.test_reports.of_execution(ExecutionId(Uuid::now_v7())).await;
+    let missing = services.test_reports.for_execution(ExecutionId(Uuid::now_v7())).await;
     assert!(matches!(missing, Err(Error::NotFound(_))), "{missing:?}");
 }

@@ -83,7 +83,7 @@ impl PendingBatch {
                 let last = node.waits_for == 0 && is_idle(&node.state);
                 let version = node.version;
                 let continuation = continuation
-                    .filter(|next| guarded!(ForeseenOnlyLast, last) && next.if_version == version);
+                    .filter(|next| guarded!(PrecomputeOnlyLastArrival, last) && next.if_version == version);
                 let continued = continuation.is_some();
                 if guarded!(ArrivalMakesDue, last, without false) {
                     node.due_at = Some(now);
@@ -101,7 +101,7 @@ impl PendingBatch {
             }
             Write::PutKey { key, if_execution, record } => {
                 let current = inner.keys.get(&key).map(|current| current.execution);
-                if !guarded!(KeyCondition, current == if_execution) {
+                if !guarded!(IdempotencyKeyCondition, current == if_execution) {
                     return Ok(false);
                 }
                 self.keys.push((key, record));
@@ -192,7 +192,7 @@ impl PendingBatch {
         if let Some(observer) = observer {
             let mut changes = Vec::new();
             let stored = |id: &ExecutionId| inner.executions.get(id);
-            changes.extend(new_ids.iter().filter_map(stored).map(|stored| Change::Made(&stored.record)));
+            changes.extend(new_ids.iter().filter_map(stored).map(|stored| Change::Created(&stored.record)));
             for old in &old_executions {
                 let new = stored(&old.spec.id).map(|stored| &stored.record);
                 changes.extend(new.map(|new| Change::Execution { old, new }));

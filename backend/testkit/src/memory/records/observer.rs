@@ -7,7 +7,7 @@ use tidemill_services::ports::{ExecutionRecord, Node};
 #[derive(Debug)]
 pub enum Change<'a> {
     /// An execution was created.
-    Made(&'a ExecutionRecord),
+    Created(&'a ExecutionRecord),
     /// An execution's state changed.
     Execution {
         /// Before the commit.

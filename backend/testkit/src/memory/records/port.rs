@@ -99,7 +99,7 @@ impl Records for MemoryRecords {
         Ok(self.with_execution(id, |stored| stored.revision))
     }
 
-    async fn whole(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
+    async fn snapshot(&self, id: ExecutionId, known: Option<u64>) -> Result<Option<ExecutionSnapshot>> {
         Ok(self.with_execution(id, |stored| {
             let changed = known != Some(stored.revision);
             let content = changed.then(|| (stored.record.clone(), stored.nodes.values().cloned().collect()));
@@ -127,7 +127,7 @@ impl Records for MemoryRecords {
         Ok((page, more))
     }
 
-    async fn live(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
+    async fn live_executions(&self, after: Option<ExecutionId>, limit: usize) -> Result<Vec<ExecutionId>> {
         let inner = self.lock();
         let live = inner.executions.iter().filter(|(id, stored)| {
             after.is_none_or(|after| **id > after) && !stored.record.state.status.is_terminal()
@@ -168,7 +168,7 @@ impl Records for MemoryRecords {
         Ok(self.lock().keys.get(key).cloned())
     }
 
-    async fn late(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
+    async fn due_nodes(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
         let inner = self.lock();
         let due = inner.due.iter().take_while(|(at, _)| *at <= now).take(limit);
         Ok(due.map(|(due_at, key)| DueNode { key: *key, due_at: *due_at }).collect())
@@ -226,7 +226,7 @@ impl Records for MemoryRecords {
         Ok((letters, more))
     }
 
-    async fn changed(&self, seen: u64) -> u64 {
+    async fn wait_for_change(&self, seen: u64) -> u64 {
         let mut commits = self.commits.subscribe();
         let count = *commits.borrow_and_update();
         if count == seen {

@@ -1,7 +1,7 @@
 //! The auditor's knowledge of a run.
 
 use super::trigger_log::TriggerLog;
-use crate::simulation::time::{SKEW_MS, ms};
+use crate::simulation::time::{SKEW_MS, to_millis};
 use std::collections::{BTreeMap, BTreeSet};
 use tidemill_core::execution::{failure::FailureKind, status::ExecutionStatus};
 use tidemill_core::{
@@ -15,7 +15,7 @@ use tidemill_services::ports::{ExecutionRecord, ExecutionTask};
 const APPROVAL_TIMEOUT_MS: i64 = 30 * 86_400_000;
 
 /// A lease, and the number of the commit that ended it.
-pub struct Span {
+pub struct LeaseSpan {
     pub token: LeaseToken,
     pub ended: Option<u64>,
 }
@@ -24,7 +24,7 @@ pub struct Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelReason {
     /// A client requested it.
-    Asked,
+    Requested,
     /// A newer execution of its group superseded it.
     Superseded,
     /// It exceeded its pipeline's timeout.
@@ -36,7 +36,7 @@ pub enum CancelReason {
 impl CancelReason {
     pub fn event(self) -> &'static str {
         match self {
-            Self::Asked => "execution canceled",
+            Self::Requested => "execution canceled",
             Self::Superseded => "execution superseded",
             Self::TimedOut => "execution timed out",
             Self::NotApproved => "execution not approved",
@@ -48,7 +48,7 @@ impl CancelReason {
 pub type Group = (String, bool, String);
 
 /// A created execution.
-pub struct Made {
+pub struct CreatedExecution {
     /// `None`: it is a discovery.
     pub plan: Option<Plan>,
     pub created_at: i64,
@@ -59,43 +59,43 @@ pub struct Made {
     /// Jobs that are carried over from the retried execution.
     pub carried: BTreeSet<u32>,
     pub status: ExecutionStatus,
-    pub over_at: i64,
+    pub ended_at: i64,
     pub canceled: Option<CancelReason>,
 }
 
 #[derive(Default)]
-pub struct Known {
+pub struct Knowledge {
     pub commits: u64,
-    pub made: BTreeMap<ExecutionId, Made>,
+    pub executions: BTreeMap<ExecutionId, CreatedExecution>,
     /// Members of each group in the order of creation, and whether they supersede.
     pub groups: BTreeMap<Group, Vec<(ExecutionId, bool)>>,
-    pub executed: BTreeMap<String, ExecutionId>,
+    pub executions_by_key: BTreeMap<String, ExecutionId>,
     pub run_numbers: BTreeMap<(String, String), BTreeSet<u64>>,
-    pub cancels: BTreeSet<ExecutionId>,
-    pub job_cancels: BTreeSet<JobId>,
+    pub requested_cancels: BTreeSet<ExecutionId>,
+    pub requested_job_cancels: BTreeSet<JobId>,
     pub canceled: BTreeSet<ExecutionId>,
-    pub jobs_canceled: BTreeSet<JobId>,
-    pub waiting: Vec<(ExecutionId, Option<u32>)>,
-    pub approves: BTreeSet<(ExecutionId, Option<u32>)>,
-    pub approved: BTreeSet<(ExecutionId, Option<u32>)>,
-    pub leases: BTreeMap<JobId, Vec<Span>>,
-    pub logged: BTreeMap<(JobId, u32), u64>,
-    pub ended: BTreeMap<(JobId, u32), Option<FailureKind>>,
-    pub left: BTreeMap<ArtifactId, (JobId, String)>,
-    pub triggered: TriggerLog,
-    pub over: u64,
-    pub quiet_at: i64,
+    pub acknowledged_job_cancels: BTreeSet<JobId>,
+    pub required_approvals: Vec<(ExecutionId, Option<u32>)>,
+    pub requested_approvals: BTreeSet<(ExecutionId, Option<u32>)>,
+    pub acknowledged_approvals: BTreeSet<(ExecutionId, Option<u32>)>,
+    pub leases: BTreeMap<JobId, Vec<LeaseSpan>>,
+    pub log_sizes: BTreeMap<(JobId, u32), u64>,
+    pub acknowledged_ends: BTreeMap<(JobId, u32), Option<FailureKind>>,
+    pub artifacts: BTreeMap<ArtifactId, (JobId, String)>,
+    pub triggers: TriggerLog,
+    pub ended_executions: u64,
+    pub faults_stopped_at: i64,
 }
 
-impl Known {
+impl Knowledge {
     /// Records a new execution; returns a violation.
-    pub fn made(&mut self, record: &ExecutionRecord, now: i64) -> Option<String> {
+    pub fn add_execution(&mut self, record: &ExecutionRecord, now: i64) -> Option<String> {
         let spec = &record.spec;
         let file = match &spec.task {
             ExecutionTask::RunPipeline { file } => pipeline::parse(file).ok(),
             ExecutionTask::DiscoverPipelines(_) => None,
         };
-        let plan = file.as_ref().and_then(|file| Plan::of(file, &spec.facts).ok());
+        let plan = file.as_ref().and_then(|file| Plan::for_facts(file, &spec.facts).ok());
         let fork = spec.facts.is_from_fork();
         let group = file.as_ref().and_then(|file| {
             let name = file.group(spec.branch.as_deref(), &spec.variables)?;
@@ -109,11 +109,11 @@ impl Known {
         let carried: BTreeSet<u32> = spec.carried.iter().map(|(ix, _)| *ix).collect();
         let jobs = plan.iter().flat_map(|plan| (0..).zip(&plan.jobs));
         let manual = jobs.filter(|(ix, job)| job.when == When::Manual && !carried.contains(ix));
-        self.waiting.extend(manual.map(|(ix, _)| (spec.id, Some(ix))));
-        self.waiting.extend(held.then_some((spec.id, None)));
-        let timeout_ms = file.as_ref().and_then(|file| file.timeout_s).map(|s| ms(s * 1_000));
-        let violation = self.triggered.made(spec, now);
-        let made = Made {
+        self.required_approvals.extend(manual.map(|(ix, _)| (spec.id, Some(ix))));
+        self.required_approvals.extend(held.then_some((spec.id, None)));
+        let timeout_ms = file.as_ref().and_then(|file| file.timeout_s).map(|s| to_millis(s * 1_000));
+        let violation = self.triggers.add_execution(spec, now);
+        let made = CreatedExecution {
             plan,
             created_at: spec.created_at.0,
             timeout_ms,
@@ -121,10 +121,10 @@ impl Known {
             held,
             carried,
             status: record.state.status,
-            over_at: 0,
+            ended_at: 0,
             canceled: None,
         };
-        self.made.insert(spec.id, made);
+        self.executions.insert(spec.id, made);
         let numbers = self.run_numbers.entry((spec.repo.clone(), spec.pipeline_name.clone())).or_default();
         if !numbers.insert(record.run_number) {
             return Some(format!("5: run number {} was assigned twice", record.run_number));
@@ -133,9 +133,11 @@ impl Known {
     }
 
     /// Returns why an execution is canceled now, or a violation if there is no reason.
-    pub fn why_canceled(&self, record: &ExecutionRecord, now: i64) -> Result<CancelReason, String> {
+    pub fn cancel_reason(&self, record: &ExecutionRecord, now: i64) -> Result<CancelReason, String> {
         let id = record.spec.id;
-        let Some(made) = self.made.get(&id) else { return Err(format!("execution {id} was not created")) };
+        let Some(made) = self.executions.get(&id) else {
+            return Err(format!("execution {id} was not created"));
+        };
         if let Some(by) = record.state.superseded_by {
             let members = made.group.as_ref().and_then(|group| self.groups.get(group));
             let mut later = members.into_iter().flatten().skip_while(|(other, _)| *other != id).skip(1);
@@ -145,12 +147,12 @@ impl Known {
             return Err(format!("execution {id} was superseded by {by}, which is not of its group"));
         }
         let is_over = |ms: i64| now + SKEW_MS >= made.created_at + ms;
-        let is_requested = self.cancels.contains(&id);
+        let is_requested = self.requested_cancels.contains(&id);
         match made.timeout_ms {
             Some(ms) if is_over(ms) && (!is_requested || record.state.timed_out) => {
                 Ok(CancelReason::TimedOut)
             }
-            _ if is_requested => Ok(CancelReason::Asked),
+            _ if is_requested => Ok(CancelReason::Requested),
             None if self.lacks_approval(id, made) && is_over(APPROVAL_TIMEOUT_MS) => {
                 Ok(CancelReason::NotApproved)
             }
@@ -159,34 +161,34 @@ impl Known {
     }
 
     /// Whether the execution still lacks an approval.
-    fn lacks_approval(&self, id: ExecutionId, made: &Made) -> bool {
+    fn lacks_approval(&self, id: ExecutionId, made: &CreatedExecution) -> bool {
         let jobs = made.plan.iter().flat_map(|plan| (0..).zip(&plan.jobs));
         let manual = jobs.filter(|(ix, job)| job.when == When::Manual && !made.carried.contains(ix));
         let mut required: Vec<Option<u32>> = manual.map(|(ix, _)| Some(ix)).collect();
         required.extend(made.held.then_some(None));
-        required.iter().any(|job| !self.approved.contains(&(id, *job)))
+        required.iter().any(|job| !self.acknowledged_approvals.contains(&(id, *job)))
     }
 
     /// Returns the time when an execution was created or ended last, or when one without approval will be canceled.
-    pub fn last_turn(&self) -> i64 {
-        let last_change = |(id, made): (&ExecutionId, &Made)| {
+    pub fn last_change_at(&self) -> i64 {
+        let last_change = |(id, made): (&ExecutionId, &CreatedExecution)| {
             let lacks_approval =
                 !made.status.is_terminal() && made.timeout_ms.is_none() && self.lacks_approval(*id, made);
-            made.over_at.max(made.created_at + if lacks_approval { APPROVAL_TIMEOUT_MS } else { 0 })
+            made.ended_at.max(made.created_at + if lacks_approval { APPROVAL_TIMEOUT_MS } else { 0 })
         };
-        self.made.iter().map(last_change).max().unwrap_or(0)
+        self.executions.iter().map(last_change).max().unwrap_or(0)
     }
 
     pub fn cancel(&mut self, id: ExecutionId, why: CancelReason) {
-        if let Some(made) = self.made.get_mut(&id) {
+        if let Some(made) = self.executions.get_mut(&id) {
             made.canceled = Some(why);
         }
     }
 
     /// Records the end of an execution; returns why it was canceled before.
     pub fn end(&mut self, id: ExecutionId, status: ExecutionStatus, now: i64) -> Option<CancelReason> {
-        let made = self.made.get_mut(&id)?;
-        (made.status, made.over_at) = (status, now);
+        let made = self.executions.get_mut(&id)?;
+        (made.status, made.ended_at) = (status, now);
         made.canceled
     }
 }

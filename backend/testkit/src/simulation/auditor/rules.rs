@@ -1,6 +1,6 @@
 //! The rules of scheduling, implemented independently of the scheduler.
 
-use super::known::{Known, Made};
+use super::known::{CreatedExecution, Knowledge};
 use std::collections::BTreeSet;
 use tidemill_core::execution::{
     failure::FailureKind,
@@ -22,10 +22,10 @@ enum NeedsOutcome {
     Failed,
 }
 
-impl Known {
+impl Knowledge {
     /// Returns why an attempt of a job must not start.
-    pub fn too_early(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
-        let made = self.made.get(&key.execution)?;
+    pub fn start_violation(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
+        let made = self.executions.get(&key.execution)?;
         let plan = made.plan.as_ref()?;
         let when = plan.jobs.get(key.ix as usize)?.when;
         let needs = needs(plan, key.ix, nodes);
@@ -37,16 +37,16 @@ impl Known {
         if !is_allowed {
             return Some(format!("3: its needs have not ended as `{when:?}` requires"));
         }
-        let approves = |job| self.approves.contains(&(key.execution, job));
+        let approves = |job| self.requested_approvals.contains(&(key.execution, job));
         if (made.held && !approves(None)) || (when == When::Manual && !approves(Some(key.ix))) {
             return Some("11: before its approval".into());
         }
-        let before = self.before(key.execution, made)?;
+        let before = self.predecessor(key.execution, made)?;
         Some(format!("12: before {before} of its group ended"))
     }
 
     /// Returns an execution of the same group that must end before this one starts.
-    fn before(&self, id: ExecutionId, made: &Made) -> Option<ExecutionId> {
+    fn predecessor(&self, id: ExecutionId, made: &CreatedExecution) -> Option<ExecutionId> {
         let members = self.groups.get(made.group.as_ref()?)?;
         let position = members.iter().position(|(member, _)| *member == id)?;
         if members[position].1 {
@@ -54,13 +54,14 @@ impl Known {
         }
         // An execution that supersedes does not wait, so that earlier ones may still run.
         let from = members[..position].iter().rposition(|(_, supersedes)| *supersedes).unwrap_or(0);
-        let is_live = |id: &ExecutionId| self.made.get(id).is_some_and(|made| !made.status.is_terminal());
+        let is_live =
+            |id: &ExecutionId| self.executions.get(id).is_some_and(|made| !made.status.is_terminal());
         members[from..position].iter().map(|(member, _)| *member).find(is_live)
     }
 
     /// Returns why a job must not be skipped.
-    pub fn wrongly_skipped(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
-        let made = self.made.get(&key.execution)?;
+    pub fn skip_violation(&self, key: NodeKey, nodes: &[Node]) -> Option<String> {
+        let made = self.executions.get(&key.execution)?;
         let plan = made.plan.as_ref()?;
         let job = plan.jobs.get(key.ix as usize)?;
         let when = job.when;
@@ -69,7 +70,7 @@ impl Known {
             let optional = optional_jobs(plan, &made.carried);
             let jobs = nodes.iter().zip(&optional).filter(|(_, optional)| !**optional);
             job.is_optional()
-                && !self.approved.contains(&(key.execution, Some(key.ix)))
+                && !self.acknowledged_approvals.contains(&(key.execution, Some(key.ix)))
                 && jobs.into_iter().all(|(node, _)| node.state.status().is_some_and(JobStatus::is_terminal))
         };
         let is_allowed = match when {
@@ -82,15 +83,16 @@ impl Known {
     }
 
     /// Returns the labels that a job requires.
-    pub fn demands(&self, key: NodeKey) -> Option<Labels> {
-        let plan = self.made.get(&key.execution)?.plan.as_ref()?;
+    pub fn required_labels(&self, key: NodeKey) -> Option<Labels> {
+        let plan = self.executions.get(&key.execution)?.plan.as_ref()?;
         plan.jobs.get(key.ix as usize).map(|job| job.runs_on.clone())
     }
 
     /// Whether the cancel of a job or of its execution was requested.
-    pub fn cancels_job_of(&self, key: NodeKey) -> bool {
-        let execution_canceled = self.made.get(&key.execution).is_some_and(|made| made.canceled.is_some());
-        execution_canceled || self.job_cancels.contains(&JobId::of(key.execution, key.ix))
+    pub fn is_cancel_requested(&self, key: NodeKey) -> bool {
+        let execution_canceled =
+            self.executions.get(&key.execution).is_some_and(|made| made.canceled.is_some());
+        execution_canceled || self.requested_job_cancels.contains(&JobId::of(key.execution, key.ix))
     }
 }
 
@@ -139,7 +141,11 @@ fn optional_jobs(plan: &Plan, carried: &BTreeSet<u32>) -> Vec<bool> {
 }
 
 /// Computes the final status independently of the scheduler; `None`: not all jobs have ended.
-pub fn final_status(made: Option<&Made>, nodes: &[Node], canceled: bool) -> Option<ExecutionStatus> {
+pub fn final_status(
+    made: Option<&CreatedExecution>,
+    nodes: &[Node],
+    canceled: bool,
+) -> Option<ExecutionStatus> {
     let mut worst = ExecutionStatus::Success;
     if canceled && nodes.iter().all(|node| node.state.status().is_none()) {
         // It was not approved, so none of its jobs was recorded.

@@ -1,6 +1,6 @@
 //! Executions that schedules and webhooks started, and the files that workers reported for them.
 
-use crate::simulation::time::{SKEW_MS, ms};
+use crate::simulation::time::{SKEW_MS, to_millis};
 use std::collections::{BTreeMap, BTreeSet};
 use tidemill_core::{api::Trigger, ids::ExecutionId};
 use tidemill_services::ports::{ExecutionSpec, ExecutionTask};
@@ -20,18 +20,18 @@ pub struct TriggerLog {
     pub(super) schedule_discoveries: BTreeSet<ExecutionId>,
     pub(super) branch_discoveries: BTreeSet<ExecutionId>,
     /// For each pull request's commit: the numbers of discoveries and of started executions.
-    pub(super) pulls: BTreeMap<String, (u64, u64)>,
-    pub(super) delivered: Vec<String>,
+    pub(super) pull_requests: BTreeMap<String, (u64, u64)>,
+    pub(super) acknowledged_webhooks: Vec<String>,
     /// Reported schedules by discovery, and the newest discovery whose report was acknowledged.
-    pub(super) registered: BTreeMap<ExecutionId, Vec<Option<&'static str>>>,
-    pub(super) newest: Option<ExecutionId>,
+    pub(super) reported_schedules: BTreeMap<ExecutionId, Vec<Option<&'static str>>>,
+    pub(super) newest_discovery: Option<ExecutionId>,
     /// Since when the newest discovery has no schedule.
-    pub(super) none_since: Option<i64>,
+    pub(super) no_schedule_since: Option<i64>,
 }
 
 impl TriggerLog {
     /// Records a new execution; returns a violation.
-    pub fn made(&mut self, spec: &ExecutionSpec, now: i64) -> Option<String> {
+    pub fn add_execution(&mut self, spec: &ExecutionSpec, now: i64) -> Option<String> {
         let is_discovery = matches!(spec.task, ExecutionTask::DiscoverPipelines(_));
         if spec.retry_of.is_some() {
             return None;
@@ -40,13 +40,13 @@ impl TriggerLog {
             Trigger::Schedule if is_discovery => {
                 self.schedule_discoveries.insert(spec.id);
                 self.discoveries += 1;
-                if self.none_since.is_some_and(|since| now > since + MINUTE_MS) {
+                if self.no_schedule_since.is_some_and(|since| now > since + MINUTE_MS) {
                     return Some("16: a removed schedule started an execution".into());
                 }
                 let due_times = self.first_reported.map_or(0, |first| {
                     (now + SKEW_MS).div_euclid(MINUTE_MS) - (first - SKEW_MS).div_euclid(MINUTE_MS)
                 });
-                (ms(self.discoveries) > due_times).then(|| {
+                (to_millis(self.discoveries) > due_times).then(|| {
                     format!(
                         "16: a schedule was due at most {due_times} times and started {} discoveries",
                         self.discoveries
@@ -64,7 +64,7 @@ impl TriggerLog {
             }
             Trigger::PullRequest => {
                 let commit = spec.commit.clone().unwrap_or_default();
-                let (discoveries, started) = self.pulls.entry(commit.clone()).or_default();
+                let (discoveries, started) = self.pull_requests.entry(commit.clone()).or_default();
                 *if is_discovery { &mut *discoveries } else { &mut *started } += 1;
                 let twice = *discoveries > 1 || *started > 1;
                 twice.then(|| format!("5: one pull request's commit {commit} started twice"))

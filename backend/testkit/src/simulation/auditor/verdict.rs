@@ -2,11 +2,11 @@
 
 use super::{
     acknowledgements::Auditor,
-    known::{Known, Made},
+    known::{CreatedExecution, Knowledge},
 };
 use crate::simulation::{
-    output::log,
-    stores::{SharedStores, short},
+    output::attempt_output,
+    stores::{SharedStores, node_label},
 };
 use std::collections::BTreeSet;
 use tidemill_core::execution::{failure::FailureKind, status::JobStatus, transition::JobState};
@@ -21,95 +21,96 @@ const MAX_DELAY_MS: i64 = 10 * 60_000;
 
 impl Auditor {
     /// Checks the stores at the end of a run.
-    pub async fn judge(&self, shared: &SharedStores) {
+    pub async fn check_end(&self, shared: &SharedStores) {
         let (schedules, _) = shared.documents.list("schedule", "", None, 10).await.unwrap_or_default();
-        self.schedules(&schedules.iter().map(|one| one.value.as_str()).collect::<Vec<_>>());
+        self.check_schedules(&schedules.iter().map(|one| one.value.as_str()).collect::<Vec<_>>());
         let knowledge = std::mem::take(&mut *self.lock());
         for ((_, pipeline), numbers) in &knowledge.run_numbers {
             let last = numbers.last().copied().unwrap_or(0);
             if last != numbers.len() as u64 {
-                self.broken(format!("5: run numbers of {pipeline} are {numbers:?}"));
+                self.report_violation(format!("5: run numbers of {pipeline} are {numbers:?}"));
             }
         }
-        for (key, id) in &knowledge.executed {
+        for (key, id) in &knowledge.executions_by_key {
             match shared.records.execution(*id).await {
                 Ok(Some(execution)) if execution.state.status.is_terminal() => {}
                 other => {
                     let status = other.ok().flatten().map(|execution| execution.state.status);
-                    self.broken(format!("4, 7: execution {id} of {key} has not ended: {status:?}"));
+                    self.report_violation(format!("4, 7: execution {id} of {key} has not ended: {status:?}"));
                 }
             }
         }
         let mut dead = BTreeSet::new();
         let (letters, _) = shared.records.dead_letters(None, usize::MAX - 1).await.unwrap_or_default();
         dead.extend(letters.iter().map(|letter| (letter.execution, letter.ix)));
-        for (id, made) in &knowledge.made {
-            self.judge_execution(*id, made, &knowledge);
+        for (id, made) in &knowledge.executions {
+            self.check_execution(*id, made, &knowledge);
             for node in shared.records.all_nodes(*id).await.unwrap_or_default() {
-                self.judge_job(&node, &knowledge, &dead);
-                self.judge_kind(&node, made, &knowledge);
+                self.check_job(&node, &knowledge, &dead);
+                self.check_when(&node, made, &knowledge);
             }
         }
-        self.judge_triggers(&knowledge.triggered);
-        for ((job, attempt), bytes) in &knowledge.logged {
+        self.check_triggers(&knowledge.triggers);
+        for ((job, attempt), bytes) in &knowledge.log_sizes {
             let read = shared.logs.read(*job, *attempt, 0, usize::MAX).await;
             let (stored, _) = read.unwrap_or_default();
-            let expected = log(*job, *attempt, 0, stored.len() as u64);
+            let expected = attempt_output(*job, *attempt, 0, stored.len() as u64);
             if (stored.len() as u64) < *bytes || stored != expected {
                 let length = stored.len();
-                self.broken(format!(
+                self.report_violation(format!(
                     "7: of {bytes} log bytes of {job} attempt {attempt}, {length} are stored, or their content differs"
                 ));
             }
         }
-        for (id, (job, sha256)) in &knowledge.left {
+        for (id, (job, sha256)) in &knowledge.artifacts {
             let record = shared.records.artifact(*id).await.unwrap_or_default();
             let info = shared.objects.info(&format!("artifacts/{job}/{id}")).await.unwrap_or_default();
             let stored = info.and_then(|info| info.sha256);
             if record.is_none_or(|record| record.sha256 != *sha256) || stored.as_ref() != Some(sha256) {
-                self.broken(format!("7: artifact {id} of {job} is not stored as acknowledged"));
+                self.report_violation(format!("7: artifact {id} of {job} is not stored as acknowledged"));
             }
         }
     }
 
-    fn judge_execution(&self, id: ExecutionId, made: &Made, knowledge: &Known) {
+    fn check_execution(&self, id: ExecutionId, made: &CreatedExecution, knowledge: &Knowledge) {
         if !made.status.is_terminal() {
-            self.broken(format!("4: execution {id} has not ended: {}", made.status));
+            self.report_violation(format!("4: execution {id} has not ended: {}", made.status));
         }
-        let until = made.timeout_ms.map(|ms| (made.created_at + ms).max(knowledge.quiet_at) + MAX_DELAY_MS);
-        if until.is_some_and(|until| made.over_at > until) {
-            self.broken(format!("14: execution {id} exceeded its timeout"));
+        let until =
+            made.timeout_ms.map(|ms| (made.created_at + ms).max(knowledge.faults_stopped_at) + MAX_DELAY_MS);
+        if until.is_some_and(|until| made.ended_at > until) {
+            self.report_violation(format!("14: execution {id} exceeded its timeout"));
         }
     }
 
     /// Checks the promises of `when`.
-    fn judge_kind(&self, node: &Node, made: &Made, knowledge: &Known) {
+    fn check_when(&self, node: &Node, made: &CreatedExecution, knowledge: &Knowledge) {
         let (NodeBody::Job(item), Some(plan)) = (&node.state.body, &made.plan) else { return };
         let when = plan.jobs.get(node.key.ix as usize).map(|job| job.when);
-        let is_requested = knowledge.cancels_job_of(node.key);
+        let is_requested = knowledge.is_cancel_requested(node.key);
         let is_undeliverable =
             item.job.failure.as_ref().map(|reason| reason.kind) == Some(FailureKind::Undeliverable);
         if when == Some(When::Always) && !is_requested && item.job.attempt == 0 && !is_undeliverable {
-            self.broken(format!(
+            self.report_violation(format!(
                 "15: {} is an `always` job, and ended {} without an attempt",
-                short(node.key),
+                node_label(node.key),
                 item.job.status
             ));
         }
     }
 
-    fn judge_job(&self, node: &Node, knowledge: &Known, dead: &BTreeSet<(ExecutionId, u32)>) {
+    fn check_job(&self, node: &Node, knowledge: &Knowledge, dead: &BTreeSet<(ExecutionId, u32)>) {
         let NodeBody::Job(item) = &node.state.body else { return };
         let state: &JobState = &item.job;
-        let label = short(node.key);
+        let label = node_label(node.key);
         if !state.status.is_terminal() {
-            self.broken(format!("4: {label} is {} at the end", state.status));
+            self.report_violation(format!("4: {label} is {} at the end", state.status));
         }
         if node.due_at.is_some() {
-            self.broken(format!("4: {label} has ended and is still due"));
+            self.report_violation(format!("4: {label} has ended and is still due"));
         }
         let job = JobId::of(node.key.execution, node.key.ix);
-        for ((_, attempt), failure) in knowledge.ended.range((job, 0)..=(job, u32::MAX)) {
+        for ((_, attempt), failure) in knowledge.acknowledged_ends.range((job, 0)..=(job, u32::MAX)) {
             let is_as_acknowledged = if *attempt == state.attempt {
                 match failure {
                     None => state.status == JobStatus::Success,
@@ -121,7 +122,7 @@ impl Auditor {
                 failure.is_some() && (kind == *failure || kind.is_none())
             };
             if !is_as_acknowledged {
-                self.broken(format!(
+                self.report_violation(format!(
                     "7: {label} attempt {attempt} was acknowledged as {failure:?}; it is {}",
                     state.status
                 ));
@@ -131,9 +132,12 @@ impl Auditor {
             state.failure.as_ref().is_some_and(|reason| reason.kind.is_dead_letter());
         let is_dead =
             state.status == JobStatus::Failed && has_dead_letter_failure && item.carried_from.is_none();
-        let retried = knowledge.executed.contains_key(&format!("retry-{}", node.key.execution));
+        let retried = knowledge.executions_by_key.contains_key(&format!("retry-{}", node.key.execution));
         if is_dead != dead.contains(&(node.key.execution, node.key.ix)) && !retried {
-            self.broken(format!("{label} ended {}, and is a dead letter: {}", state.status, !is_dead));
+            self.report_violation(format!(
+                "{label} ended {}, and is a dead letter: {}",
+                state.status, !is_dead
+            ));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Commit statuses, and notifications of failures and recoveries.
 
 use crate::execution::status::ExecutionStatus;
-use crate::repository::{canonical, webhook::Provider, webhook::sign};
+use crate::repository::{canonical_name, webhook::Provider, webhook::sign};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// The state of an execution as reported to a git provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum CommitState {
     /// No job has started.
     Pending,
     /// A job has started.
@@ -22,10 +22,10 @@ pub enum State {
     Error,
 }
 
-impl State {
+impl CommitState {
     /// Returns the state of an execution with this status.
     #[must_use]
-    pub const fn of(status: ExecutionStatus) -> Self {
+    pub const fn from_status(status: ExecutionStatus) -> Self {
         match status {
             ExecutionStatus::Pending => Self::Pending,
             ExecutionStatus::Running => Self::Running,
@@ -37,7 +37,7 @@ impl State {
 
     /// Whether the state is final.
     #[must_use]
-    pub const fn is_last(self) -> bool {
+    pub const fn is_final(self) -> bool {
         matches!(self, Self::Success | Self::Failure | Self::Error)
     }
 
@@ -55,12 +55,12 @@ impl State {
 /// Returns the state to report next, given that `sent` was reported last and the execution now has `status`. Nothing
 /// follows a final state, and states that were passed in between are skipped.
 #[must_use]
-pub fn next_status(sent: Option<State>, status: ExecutionStatus) -> Option<State> {
-    let next = State::of(status);
+pub fn next_status(sent: Option<CommitState>, status: ExecutionStatus) -> Option<CommitState> {
+    let next = CommitState::from_status(status);
     match sent {
-        Some(sent) if sent.is_last() || sent == next => None,
+        Some(sent) if sent.is_final() || sent == next => None,
         // A stale read returns an earlier state.
-        Some(State::Running) if next == State::Pending => None,
+        Some(CommitState::Running) if next == CommitState::Pending => None,
         _ => Some(next),
     }
 }
@@ -88,7 +88,7 @@ pub struct CommitStatus<'a> {
     /// The commit's full hash.
     pub commit: &'a str,
     /// The state to report.
-    pub state: State,
+    pub state: CommitState,
     /// The pipeline's name.
     pub pipeline: &'a str,
     /// The execution's run number.
@@ -100,8 +100,8 @@ pub struct CommitStatus<'a> {
 impl CommitStatus<'_> {
     /// Returns the request that writes it.
     #[must_use]
-    pub fn post(&self, token: &str) -> OutgoingRequest {
-        let name = canonical(self.repo);
+    pub fn request(&self, token: &str) -> OutgoingRequest {
+        let name = canonical_name(self.repo);
         let (host, path) = name.split_once('/').unwrap_or(("", &name));
         let base = match (self.api_url, self.provider) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
@@ -148,7 +148,7 @@ impl CommitStatus<'_> {
 /// The kind of a notification, given the previous execution of the same pipeline and branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum NoticeEvent {
+pub enum NotificationEvent {
     /// It failed.
     Failure,
     /// It succeeded, and the previous one had failed.
@@ -157,19 +157,19 @@ pub enum NoticeEvent {
 
 /// Returns the event to notify about, if any. A canceled execution is no event.
 #[must_use]
-pub fn notice_event(failed_before: bool, status: ExecutionStatus) -> Option<NoticeEvent> {
+pub fn notification_event(failed_before: bool, status: ExecutionStatus) -> Option<NotificationEvent> {
     match status {
-        ExecutionStatus::Failed => Some(NoticeEvent::Failure),
-        ExecutionStatus::Success if failed_before => Some(NoticeEvent::Recovery),
+        ExecutionStatus::Failed => Some(NotificationEvent::Failure),
+        ExecutionStatus::Success if failed_before => Some(NotificationEvent::Recovery),
         _ => None,
     }
 }
 
 /// The content of a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
+pub struct Notification {
     /// The event.
-    pub event: NoticeEvent,
+    pub event: NotificationEvent,
     /// The repository's name.
     pub repository: String,
     /// The pipeline's name.
@@ -186,11 +186,11 @@ pub struct Notice {
     pub url: Option<String>,
 }
 
-impl Notice {
+impl Notification {
     /// Returns a webhook request signed with `secret`. The signature covers `delivery` and the time, so that a receiver
     /// can recognize repeated deliveries.
     #[must_use]
-    pub fn signed(&self, to: &str, secret: &str, delivery: &str, now: &str) -> OutgoingRequest {
+    pub fn webhook_request(&self, to: &str, secret: &str, delivery: &str, now: &str) -> OutgoingRequest {
         let mut body = serde_json::to_value(self).unwrap_or(Value::Null);
         body["delivery"] = json!(delivery);
         body["sent_at"] = json!(now);
@@ -203,10 +203,10 @@ impl Notice {
 
     /// Returns a chat message.
     #[must_use]
-    pub fn chat(&self, to: &str) -> OutgoingRequest {
+    pub fn chat_request(&self, to: &str) -> OutgoingRequest {
         let how = match self.event {
-            NoticeEvent::Failure => "failed",
-            NoticeEvent::Recovery => "succeeded again",
+            NotificationEvent::Failure => "failed",
+            NotificationEvent::Recovery => "succeeded again",
         };
         let on = self.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
         let at = self.url.as_ref().map(|url| format!(": {url}")).unwrap_or_default();
@@ -219,7 +219,9 @@ impl Notice {
 
 #[cfg(test)]
 mod tests {
-    use super::{CommitStatus, Notice, NoticeEvent, State, next_status, notice_event};
+    use super::{
+        CommitState, CommitStatus, Notification, NotificationEvent, next_status, notification_event,
+    };
     use crate::execution::status::ExecutionStatus::{self, Canceled, Failed, Pending, Running, Success};
     use crate::repository::webhook::{Provider, sign};
 
@@ -227,17 +229,17 @@ mod tests {
 
     #[test]
     fn commit_status_moves_forward_once() {
-        for sent in [State::Success, State::Failure, State::Error] {
+        for sent in [CommitState::Success, CommitState::Failure, CommitState::Error] {
             assert!(ALL.iter().all(|status| next_status(Some(sent), *status).is_none()), "{sent:?}");
         }
         for status in ALL {
-            assert_eq!(next_status(None, status), Some(State::of(status)));
+            assert_eq!(next_status(None, status), Some(CommitState::from_status(status)));
         }
-        assert_eq!(next_status(Some(State::Pending), Pending), None);
-        assert_eq!(next_status(Some(State::Pending), Running), Some(State::Running));
-        assert_eq!(next_status(Some(State::Pending), Failed), Some(State::Failure));
-        assert_eq!(next_status(Some(State::Running), Pending), None);
-        assert_eq!(next_status(Some(State::Running), Canceled), Some(State::Error));
+        assert_eq!(next_status(Some(CommitState::Pending), Pending), None);
+        assert_eq!(next_status(Some(CommitState::Pending), Running), Some(CommitState::Running));
+        assert_eq!(next_status(Some(CommitState::Pending), Failed), Some(CommitState::Failure));
+        assert_eq!(next_status(Some(CommitState::Running), Pending), None);
+        assert_eq!(next_status(Some(CommitState::Running), Canceled), Some(CommitState::Error));
     }
 
     #[test]
@@ -256,11 +258,12 @@ mod tests {
                 run_number: run,
                 target_url,
             };
-            let post = of.post("T");
+            let post = of.request("T");
             let body: serde_json::Value = serde_json::from_str(&post.body).unwrap_or_default();
             (post.url, post.headers[0].1.clone(), body)
         };
-        let (url, header, body) = status(Provider::Github, "git@github.com:o/r.git", None, State::Running);
+        let (url, header, body) =
+            status(Provider::Github, "git@github.com:o/r.git", None, CommitState::Running);
         assert_eq!(
             (url.as_str(), header.as_str()),
             ("https://api.github.com/repos/o/r/statuses/c0ffee", "Bearer T")
@@ -270,41 +273,46 @@ mod tests {
             (&body["description"], &body["target_url"]),
             (&"run 7 is running".into(), &"https://ci.example.org/x".into())
         );
-        let (url, ..) = status(Provider::Github, "https://ghe.example.org/o/r", None, State::Failure);
+        let (url, ..) = status(Provider::Github, "https://ghe.example.org/o/r", None, CommitState::Failure);
         assert_eq!(url, "https://ghe.example.org/api/v3/repos/o/r/statuses/c0ffee");
         let (url, header, body) =
-            status(Provider::Gitlab, "https://gl.example.org/a/b/r", None, State::Failure);
+            status(Provider::Gitlab, "https://gl.example.org/a/b/r", None, CommitState::Failure);
         assert_eq!(
             (url.as_str(), header.as_str()),
             ("https://gl.example.org/api/v4/projects/a%2Fb%2Fr/statuses/c0ffee", "T")
         );
         assert_eq!((&body["state"], &body["name"]), (&"failed".into(), &"tidemill/ci".into()));
-        let (url, header, body) =
-            status(Provider::Gitea, "https://x/o/r", Some("http://127.0.0.1:3000/api/v1/"), State::Error);
+        let (url, header, body) = status(
+            Provider::Gitea,
+            "https://x/o/r",
+            Some("http://127.0.0.1:3000/api/v1/"),
+            CommitState::Error,
+        );
         assert_eq!(
             (url.as_str(), header.as_str()),
             ("http://127.0.0.1:3000/api/v1/repos/o/r/statuses/c0ffee", "token T")
         );
         assert_eq!(body["state"], "error");
-        let (url, _, body) = status(Provider::Bitbucket, "https://bitbucket.org/o/r", None, State::Success);
+        let (url, _, body) =
+            status(Provider::Bitbucket, "https://bitbucket.org/o/r", None, CommitState::Success);
         assert_eq!(url, "https://api.bitbucket.org/2.0/repositories/o/r/commit/c0ffee/statuses/build");
         assert_eq!((&body["state"], &body["key"]), (&"SUCCESSFUL".into(), &"tidemill/ci".into()));
     }
 
     #[test]
     fn failure_and_recovery_are_notified() {
-        assert_eq!(notice_event(false, Failed), Some(NoticeEvent::Failure));
-        assert_eq!(notice_event(true, Failed), Some(NoticeEvent::Failure));
-        assert_eq!(notice_event(true, Success), Some(NoticeEvent::Recovery));
+        assert_eq!(notification_event(false, Failed), Some(NotificationEvent::Failure));
+        assert_eq!(notification_event(true, Failed), Some(NotificationEvent::Failure));
+        assert_eq!(notification_event(true, Success), Some(NotificationEvent::Recovery));
         for (before, status) in [(false, Success), (true, Canceled), (false, Canceled), (true, Running)] {
-            assert_eq!(notice_event(before, status), None);
+            assert_eq!(notification_event(before, status), None);
         }
     }
 
     #[test]
     fn notice_is_signed_webhook_or_plain_chat_text() {
-        let notice = Notice {
-            event: NoticeEvent::Failure,
+        let notice = Notification {
+            event: NotificationEvent::Failure,
             repository: "x/y".into(),
             pipeline: "<!channel>".into(),
             run_number: 3,
@@ -313,10 +321,10 @@ mod tests {
             commit: None,
             url: None,
         };
-        let post = notice.signed("https://n", "secret", "d-1", "2026-01-01T00:00:00Z");
+        let post = notice.webhook_request("https://n", "secret", "d-1", "2026-01-01T00:00:00Z");
         assert!(post.body.contains("\"event\":\"failure\"") && post.body.contains("2026-01-01T00:00:00Z"));
         assert_eq!(post.headers[0].1, format!("sha256={}", sign(b"secret", post.body.as_bytes())));
-        let chat = notice.chat("https://c").body;
+        let chat = notice.chat_request("https://c").body;
         assert_eq!(chat, r#"{"text":"&lt;!channel&gt; 3 of x/y on main failed"}"#);
     }
 }

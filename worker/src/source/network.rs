@@ -4,14 +4,14 @@
 //! through a proxy in this process, which checks each redirect as well; SSH and git's own protocol, which have no
 //! redirects, get the checked IP address.
 
-mod gate;
+mod proxy;
 mod resolver;
 
 pub use resolver::Resolver;
 
 use super::git::{self, SourceError, process::ProcessLimits};
-use gate::{Gate, ProxyCredential};
-use resolver::{ConnectError, SystemResolver, addresses};
+use proxy::{GitProxy, ProxyCredential};
+use resolver::{ConnectError, SystemResolver, permitted_addresses};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use tidemill_core::repository::{
-    AddressPolicy, AddressRefusal, Credentials, HostName, RepositoryAddress, Scheme,
+    AddressPolicy, AddressPolicyError, Credentials, HostName, RepositoryAddress, Scheme,
 };
 
 /// Environment variables of the operator's own HTTP proxy, which then decides which hosts git may contact.
@@ -35,7 +35,7 @@ pub struct HostPolicy {
 struct HostPolicyState {
     policy: AddressPolicy,
     resolver: Arc<dyn Resolver>,
-    gate: OnceLock<Gate>,
+    proxy: OnceLock<GitProxy>,
     /// Credentials by origin: `https://host:port`.
     credentials: Mutex<HashMap<String, Credentials>>,
 }
@@ -57,11 +57,11 @@ impl HostPolicy {
     #[must_use]
     pub fn with_resolver(policy: AddressPolicy, resolver: Arc<dyn Resolver>) -> Self {
         let (gate, credentials) = (OnceLock::new(), Mutex::default());
-        Self { shared: Arc::new(HostPolicyState { policy, resolver, gate, credentials }) }
+        Self { shared: Arc::new(HostPolicyState { policy, resolver, proxy: gate, credentials }) }
     }
 
     /// Sets the credentials for the host of `address`. They stay in memory only.
-    pub fn sign_in(&self, address: &RepositoryAddress, credentials: Credentials) {
+    pub fn set_credentials(&self, address: &RepositoryAddress, credentials: Credentials) {
         let mut credentials_by_origin =
             self.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
         credentials_by_origin.insert(address.origin(), credentials);
@@ -72,23 +72,23 @@ impl HostPolicy {
         let address = RepositoryAddress::parse(url).map_err(|error| SourceError::new(error.to_string()))?;
         let allowed = private || self.shared.policy.allows(address.host(), address.port());
         if !allowed && address.host().is_private_ip() {
-            return Err(SourceError::new(AddressRefusal::Private.to_string()));
+            return Err(SourceError::new(AddressPolicyError::Private.to_string()));
         }
         Ok(Remote {
             url: address.to_git_url(),
-            route: Some(AllowedRoute { address, allowed, reach: self.clone() }),
+            route: Some(AllowedRoute { address, allows_private: allowed, policy: self.clone() }),
         })
     }
 
-    fn gate(&self) -> Result<&Gate, SourceError> {
-        if let Some(gate) = self.shared.gate.get() {
+    fn proxy(&self) -> Result<&GitProxy, SourceError> {
+        if let Some(gate) = self.shared.proxy.get() {
             return Ok(gate);
         }
         let gate =
-            Gate::start(self.shared.policy.clone(), self.shared.resolver.clone()).map_err(|error| {
+            GitProxy::start(self.shared.policy.clone(), self.shared.resolver.clone()).map_err(|error| {
                 SourceError::new(format!("the proxy that keeps git from private hosts cannot start: {error}"))
             })?;
-        Ok(self.shared.gate.get_or_init(|| gate))
+        Ok(self.shared.proxy.get_or_init(|| gate))
     }
 
     /// Adds the credentials for this host to the environment of `command`.
@@ -122,8 +122,8 @@ pub struct Remote {
 struct AllowedRoute {
     address: RepositoryAddress,
     /// Whether its host may have a private address.
-    allowed: bool,
-    reach: HostPolicy,
+    allows_private: bool,
+    policy: HostPolicy,
 }
 
 impl Remote {
@@ -135,17 +135,19 @@ impl Remote {
 
     /// Returns the lines of `git ls-remote` for the refs that match `patterns`, or for all refs.
     pub fn list_refs(&self, options: &[&str], patterns: &[&str]) -> Result<String, SourceError> {
-        let mut command = git::contacting(self.url())?;
+        let mut command = git::network_command(self.url())?;
         let connection = self.connect(&mut command)?;
         command.arg("ls-remote").args(options).args(["--", &connection.url]).args(patterns);
-        git::watched(&mut command, ProcessLimits { network: true, ..ProcessLimits::default() })
+        git::run_limited(&mut command, ProcessLimits { network: true, ..ProcessLimits::default() })
             .map_err(|error| connection.explain(error))
     }
 
     /// Changes the environment of `command` so that it can contact this repository, and only permitted hosts.
     pub fn connect(&self, command: &mut Command) -> Result<Connection, SourceError> {
         let mut connection = Connection { url: self.url.clone(), credential: None };
-        let Some(AllowedRoute { address, allowed, reach }) = &self.route else { return Ok(connection) };
+        let Some(AllowedRoute { address, allows_private: allowed, policy: reach }) = &self.route else {
+            return Ok(connection);
+        };
         let is_http = matches!(address.scheme(), Scheme::Https | Scheme::Http);
         if is_http {
             reach.add_credentials(address, command);
@@ -161,20 +163,20 @@ impl Remote {
                 return Ok(connection);
             }
             let private = allowed.then(|| (address.host().clone(), address.port()));
-            let credential = reach.gate()?.admit(private);
-            let proxy = credential.proxy();
+            let credential = reach.proxy()?.issue_credential(private);
+            let proxy = credential.url();
             for name in PROXY_VARIABLES {
                 command.env(name, &proxy);
             }
             command.env("no_proxy", "").env("NO_PROXY", "").env("GIT_HTTP_PROXY_AUTHMETHOD", "basic");
             connection.credential = Some(credential);
         } else if !allowed {
-            let checked = addresses(&*reach.shared.resolver, address.host(), address.port(), false)
+            let checked = permitted_addresses(&*reach.shared.resolver, address.host(), address.port(), false)
                 .map_err(|error| SourceError::new(error.to_string()))?;
             let ip = checked.first().map(SocketAddr::ip);
             match (address.scheme(), ip) {
                 (Scheme::Git, Some(ip)) => {
-                    connection.url = address.git_url_at_host(&HostName::of_ip(ip));
+                    connection.url = address.git_url_at_host(&HostName::from_ip(ip));
                 }
                 (_, Some(ip)) => pin_ssh(command, address, ip),
                 (_, None) => return Err(SourceError::new(ConnectError::Unknown.to_string())),
@@ -311,7 +313,7 @@ mod tests {
         let reach = HostPolicy::new(AddressPolicy::unrestricted());
         let url = "https://git.example.org/a.git";
         let credentials = Credentials { user: "jo".into(), password: "it's secret".into() };
-        reach.sign_in(&RepositoryAddress::parse(url).unwrap(), credentials);
+        reach.set_credentials(&RepositoryAddress::parse(url).unwrap(), credentials);
         let mut command = Command::new("git");
         command.arg("credential").arg("fill");
         let connection = reach.remote(url, false).unwrap().connect(&mut command).unwrap();

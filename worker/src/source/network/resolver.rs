@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, ToSocketAddrs},
 };
-use tidemill_core::repository::{AddressRefusal, HostName, is_public};
+use tidemill_core::repository::{AddressPolicyError, HostName, is_public};
 
 /// Resolves host names.
 pub trait Resolver: fmt::Debug + Send + Sync {
@@ -27,14 +27,14 @@ impl Resolver for SystemResolver {
 pub(super) enum ConnectError {
     /// The address policy forbids it.
     #[error(transparent)]
-    Refused(#[from] AddressRefusal),
+    Forbidden(#[from] AddressPolicyError),
     /// Its name cannot be resolved.
     #[error("the name of the repository's host cannot be resolved")]
     Unknown,
 }
 
 /// Returns the addresses of a host to which git may connect. With `private`, these are all.
-pub(super) fn addresses(
+pub(super) fn permitted_addresses(
     resolver: &dyn Resolver,
     host: &HostName,
     port: u16,
@@ -49,5 +49,5 @@ pub(super) fn addresses(
     }
     let is_permitted = |address: &SocketAddr| private || is_public(address.ip());
     let permitted: Vec<SocketAddr> = resolved.into_iter().filter(is_permitted).collect();
-    if permitted.is_empty() { Err(AddressRefusal::Private.into()) } else { Ok(permitted) }
+    if permitted.is_empty() { Err(AddressPolicyError::Private.into()) } else { Ok(permitted) }
 }

@@ -5,12 +5,12 @@ use super::{
     discovery::{DiscoveryResult, discover},
     error::SourceErrorKind,
     git::SourceError,
+    network::HostPolicy,
     prune::prune,
-    reach::HostPolicy,
     settings::SourceSettings,
-    tree::{Tree, materialise},
+    tree::{Tree, materialize},
 };
-use crate::client::{ApiClient, ApiError, causes, exponential};
+use crate::client::{ApiClient, ApiError, exponential, format_causes};
 use backon::Retryable;
 use data_encoding::HEXLOWER;
 use futures_util::TryStreamExt;
@@ -39,7 +39,7 @@ pub struct SourceCache {
     cache: PathBuf,
     settings: Arc<SourceSettings>,
     server: Arc<OnceLock<ApiClient>>,
-    reach: HostPolicy,
+    host_policy: HostPolicy,
     pruning: Arc<AtomicBool>,
     tasks: TaskTracker,
 }
@@ -47,12 +47,12 @@ pub struct SourceCache {
 impl SourceCache {
     /// Creates a cache in `cache` that fetches from hosts within `reach`.
     #[must_use]
-    pub fn new(cache: PathBuf, reach: HostPolicy, settings: SourceSettings) -> Self {
+    pub fn new(cache: PathBuf, host_policy: HostPolicy, settings: SourceSettings) -> Self {
         Self {
             cache,
             settings: Arc::new(settings),
             server: Arc::default(),
-            reach,
+            host_policy,
             pruning: Arc::default(),
             tasks: TaskTracker::new(),
         }
@@ -60,12 +60,12 @@ impl SourceCache {
 
     /// Returns the policy on the hosts that may be contacted.
     #[must_use]
-    pub fn reach(&self) -> &HostPolicy {
-        &self.reach
+    pub fn host_policy(&self) -> &HostPolicy {
+        &self.host_policy
     }
 
     /// Sets the server that stores uploads. Later calls have no effect.
-    pub fn take_uploads_from(&self, server: ApiClient) {
+    pub fn set_upload_server(&self, server: ApiClient) {
         let _ = self.server.set(server);
     }
 
@@ -84,7 +84,7 @@ impl SourceCache {
                     }
                 })
             };
-            materialise(&source, &this.cache, &this.reach, &download)
+            materialize(&source, &this.cache, &this.host_policy, &download)
         });
         let tree = tree.await?;
         if tree.as_ref().is_some_and(|tree| tree.is_new) {
@@ -102,13 +102,13 @@ impl SourceCache {
         let Source::Git { url, branch, commit, private_host } = source.clone() else {
             return Err(SourceError::new("discovery needs a git repository as source"));
         };
-        let remote = self.reach.remote(&url, private_host)?;
+        let remote = self.host_policy.remote(&url, private_host)?;
         let (cache, request) = (self.cache.clone(), request.clone());
         self.run_blocking(move |_| discover(&remote, branch.as_deref(), &commit, &request, &cache)).await
     }
 
     /// Waits until canceled work and its git processes have ended. No new work may start afterwards.
-    pub async fn settle(&self) {
+    pub async fn wait_until_idle(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -117,7 +117,7 @@ impl SourceCache {
     pub fn prune(&self) {
         if !self.pruning.swap(true, Ordering::AcqRel) {
             let bounds = OperationBounds::new(self.settings.limits.clone(), CancellationToken::new());
-            bounds.hold(|| prune(&self.cache, &self.settings.retention));
+            bounds.scope(|| prune(&self.cache, &self.settings.retention));
             self.pruning.store(false, Ordering::Release);
         }
     }
@@ -135,7 +135,7 @@ impl SourceCache {
         let cancel = CancellationToken::new();
         let bounds = OperationBounds::new(self.settings.limits.clone(), cancel.clone());
         let _cancel_on_drop = cancel.clone().drop_guard();
-        let task = self.tasks.spawn_blocking(move || bounds.hold(|| work(cancel)));
+        let task = self.tasks.spawn_blocking(move || bounds.scope(|| work(cancel)));
         task.await.map_err(|error| SourceError::new(error.to_string()))?
     }
 
@@ -156,7 +156,7 @@ impl SourceCache {
         file.map_err(|error| match error {
             DownloadError::Api(error) => SourceError::new(error.to_string()),
             DownloadError::Stream(error) => {
-                let message = format!("upload {upload} broke off: {}", causes(&error));
+                let message = format!("upload {upload} broke off: {}", format_causes(&error));
                 SourceError::io("the sources cannot be downloaded", &error).with_message(message)
             }
             DownloadError::TooLarge => {

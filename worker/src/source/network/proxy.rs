@@ -1,7 +1,7 @@
 //! A loopback HTTP proxy through which this process's git commands contact git servers. It connects only to permitted hosts: it
 //! resolves each name itself, checks the addresses, and connects to a checked one.
 
-use super::resolver::{ConnectError, Resolver, addresses};
+use super::resolver::{ConnectError, Resolver, permitted_addresses};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tidemill_core::repository::{AddressPolicy, AddressRefusal, HostName};
+use tidemill_core::repository::{AddressPolicy, AddressPolicyError, HostName};
 use uuid::Uuid;
 
 /// Maximum size of a request head in bytes.
@@ -29,7 +29,7 @@ const PROXY_USER: &str = "git";
 
 /// The proxy; it runs until the process exits.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct GitProxy {
     address: SocketAddr,
     credentials: ProxyCredentials,
 }
@@ -42,7 +42,7 @@ struct AllowedHosts {
     /// A host and port that may have a private address.
     private: Option<(HostName, u16)>,
     /// The reason of the first rejected connection.
-    refusal: OnceLock<AddressRefusal>,
+    refusal: OnceLock<AddressPolicyError>,
 }
 
 /// The credential with which one git command may use the proxy, until it is dropped.
@@ -61,12 +61,12 @@ impl fmt::Debug for ProxyCredential {
 
 impl ProxyCredential {
     /// Returns the URL of the proxy, with the secret.
-    pub fn proxy(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{PROXY_USER}:{}@{}", self.secret, self.address)
     }
 
     /// Returns the reason of the first rejected connection, if any.
-    pub fn refusal(&self) -> Option<AddressRefusal> {
+    pub fn refusal(&self) -> Option<AddressPolicyError> {
         self.allowed.refusal.get().copied()
     }
 }
@@ -77,7 +77,7 @@ impl Drop for ProxyCredential {
     }
 }
 
-impl Gate {
+impl GitProxy {
     /// Starts to listen.
     pub fn start(policy: AddressPolicy, resolver: Arc<dyn Resolver>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -114,7 +114,7 @@ impl Gate {
     }
 
     /// Creates a credential for public hosts, and for one host and port that may be private.
-    pub fn admit(&self, private: Option<(HostName, u16)>) -> ProxyCredential {
+    pub fn issue_credential(&self, private: Option<(HostName, u16)>) -> ProxyCredential {
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let allowed = Arc::new(AllowedHosts { private, refusal: OnceLock::new() });
         let mut credentials = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,9 +155,9 @@ impl ProxyServer {
         let is_allowed_host =
             allowed.private.as_ref().is_some_and(|(host, port)| *host == head.host && *port == head.port);
         let private = is_allowed_host || self.policy.allows(&head.host, head.port);
-        let resolved = match addresses(&*self.resolver, &head.host, head.port, private) {
+        let resolved = match permitted_addresses(&*self.resolver, &head.host, head.port, private) {
             Ok(resolved) => resolved,
-            Err(ConnectError::Refused(refusal)) => {
+            Err(ConnectError::Forbidden(refusal)) => {
                 let _ = allowed.refusal.set(refusal);
                 return respond(&client, "403 Forbidden", "");
             }

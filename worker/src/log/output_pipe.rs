@@ -4,15 +4,15 @@ use crate::{
     engine::Output,
     job::reporter::Reporter,
     job::script,
-    log::markers::{Item, MarkerParser},
-    log::mask::{SecretMask, Stream},
+    log::markers::{MarkerParser, OutputItem},
+    log::mask::{MaskStream, SecretMask},
 };
 use futures_util::StreamExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidemill_core::api::StepView;
 use tidemill_core::execution::{
     assignment::Assignment,
-    coverage::{CoveragePattern, Finder},
+    coverage::{CoverageFinder, CoveragePattern},
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -33,9 +33,9 @@ pub struct OutputPipe {
 /// Searches the script's output for the coverage, except the echoed commands and the `after_script`.
 #[derive(Debug)]
 struct CoverageSearch {
-    finder: Finder,
+    finder: CoverageFinder,
     /// The mask's stream: coverage must not be read from masked text.
-    stream: Stream,
+    stream: MaskStream,
     script: Vec<String>,
     /// Bytes of the echoed command still to skip.
     echoed: usize,
@@ -47,8 +47,8 @@ impl CoverageSearch {
         let pattern = CoveragePattern::new(pattern).ok()?;
         let script = script.to_vec();
         Some(Self {
-            finder: Finder::new(pattern),
-            stream: Stream::default(),
+            finder: CoverageFinder::new(pattern),
+            stream: MaskStream::default(),
             script,
             echoed: 0,
             is_finished: false,
@@ -60,7 +60,7 @@ impl CoverageSearch {
         self.finder.push(&mask.finish(&mut self.stream));
         self.finder.push(b"\n");
         let command = self.script.get(step as usize);
-        self.echoed = command.map_or(0, |command| script::echo(command).len());
+        self.echoed = command.map_or(0, |command| script::echo_line(command).len());
     }
 
     fn push(&mut self, mask: &SecretMask, bytes: &[u8]) {
@@ -93,21 +93,21 @@ impl OutputPipe {
             let bytes = chunk.into_bytes();
             for item in self.parser.push(&bytes) {
                 match item {
-                    Item::Output(bytes) => {
+                    OutputItem::Output(bytes) => {
                         if let Some(search) = &mut self.coverage {
                             search.push(self.reporter.mask(), &bytes);
                         }
                         self.reporter.log(&bytes).await;
                     }
-                    Item::Begun => started.store(true, Ordering::Release),
-                    Item::StepBegan(index) => self.begin_step(index),
-                    Item::AfterBegan => {
+                    OutputItem::ScriptStarted => started.store(true, Ordering::Release),
+                    OutputItem::StepStarted(index) => self.begin_step(index),
+                    OutputItem::AfterScriptStarted => {
                         if let Some(search) = &mut self.coverage {
                             search.is_finished = true;
                         }
                     }
                     // If the channel is full, the job printed the marker itself; it may be dropped.
-                    Item::Flush => drop(self.flushed.try_send(())),
+                    OutputItem::Flush => drop(self.flushed.try_send(())),
                 }
             }
         }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn coverage_is_found_in_script_output_only_for_any_chunk_size() {
         let script = ["echo 1%\necho 2%\n", "cat log # 3%", "true"].map(str::to_owned);
-        let echoed: Vec<String> = script.iter().map(|command| script::echo(command)).collect();
+        let echoed: Vec<String> = script.iter().map(|command| script::echo_line(command)).collect();
         let mask = SecretMask::new(["77%77"]).unwrap();
         for (printed, after, share) in [
             (["", "", ""], "", None),
