@@ -5,7 +5,7 @@
 mod http_git;
 mod support;
 
-use http_git::{HttpGit, Manners};
+use http_git::{HttpGit, ServerOptions};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -50,7 +50,7 @@ fn password_in_an_address_is_used_and_not_stored() {
     let mut env = TestEnv::new(SHOW);
     env.logs = true;
     bare_clone(&env);
-    let behavior = Manners { authorization: Some(BASIC.into()), ..Manners::default() };
+    let behavior = ServerOptions { authorization: Some(BASIC.into()), ..ServerOptions::default() };
     let server = HttpGit::start(&env.dir.path().join("served"), |_| behavior);
     let url = format!("http://jo:{PASSWORD}@127.0.0.1:{}/mill.git", server.port);
     let run = env.tidemill(&["run", "--repo", &url]);

@@ -21,7 +21,7 @@ use support::{
 struct RecordingProxy {
     url: String,
     requests: Arc<Mutex<Vec<Instant>>>,
-    is_cut: Arc<AtomicBool>,
+    is_truncated: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -30,12 +30,13 @@ impl RecordingProxy {
         let server = env.deployment.as_ref().unwrap().server.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let proxy = Self { url, requests: Arc::default(), is_cut: Arc::default(), streams: Arc::default() };
+        let proxy =
+            Self { url, requests: Arc::default(), is_truncated: Arc::default(), streams: Arc::default() };
         let accepting = proxy.clone();
         thread::spawn(move || {
             for from in listener.incoming().map_while(Result::ok) {
                 let Ok(to) = TcpStream::connect(&server) else { continue };
-                if accepting.is_cut.load(Ordering::SeqCst) {
+                if accepting.is_truncated.load(Ordering::SeqCst) {
                     continue;
                 }
                 accepting
@@ -72,14 +73,14 @@ impl RecordingProxy {
     }
 
     fn cut(&self) {
-        self.is_cut.store(true, Ordering::SeqCst);
+        self.is_truncated.store(true, Ordering::SeqCst);
         for stream in self.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
     fn restore(&self) {
-        self.is_cut.store(false, Ordering::SeqCst);
+        self.is_truncated.store(false, Ordering::SeqCst);
     }
 }
 

@@ -29,10 +29,10 @@ impl FunctionContext {
         let service_settings = ServiceSettings {
             lease_ttl_ms: settings.lease_ttl_ms,
             // Waiting is billed like computing.
-            longest_wait_ms: 0,
-            most_log_reply: MAX_LOG_REPLY,
-            gives_any_job: false,
-            token_kept_ms: TOKEN_CACHE_MS,
+            max_wait_ms: 0,
+            max_log_reply_bytes: MAX_LOG_REPLY,
+            assigns_any_job: false,
+            token_cache_ttl_ms: TOKEN_CACHE_MS,
             ..ServiceSettings::default()
         };
         let public_url = std::env::var(PUBLIC_URL).ok().filter(|url| !url.is_empty());

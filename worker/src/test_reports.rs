@@ -158,7 +158,7 @@ impl ReportReader {
             return;
         }
         // Masked before it is truncated: the start of a secret is secret, too.
-        let message = without_control_characters(&self.reporter.masked(&case.message, !case.is_cut));
+        let message = without_control_characters(&self.reporter.masked(&case.message, !case.is_truncated));
         test.message = truncated(&message, MAX_MESSAGE_LEN);
         if case.outcome == Outcome::Flaky {
             self.report.add_flaky(test);

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use support::git_server::{GitServer, dripping, git, output, silent, stopping};
+use support::git_server::{GitServer, git, output, silent_server, slow_server, truncating_server};
 use tidemill_core::execution::{assignment::Source, discovery::Discovery};
 use tidemill_worker::{
     source::{HostPolicy, Limits, Retention, SourceCache, SourceErrorKind, SourceSettings},
@@ -83,7 +83,7 @@ fn mirror_lock(cache: &Path) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_server_fails_after_silence_limit() {
-    for url in [silent(), dripping()] {
+    for url in [silent_server(), slow_server()] {
         let cache = tempfile::tempdir().unwrap();
         let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), settings(2));
         let started = Instant::now();
@@ -102,7 +102,7 @@ async fn silent_server_fails_after_silence_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_operation_times_out() {
-    let url = dripping();
+    let url = slow_server();
     let cache = tempfile::tempdir().unwrap();
     let limits = Limits { operation: Duration::from_secs(1), ..Limits::default() };
     let sources = SourceCache::new(
@@ -117,7 +117,7 @@ async fn slow_operation_times_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn canceled_fetch_leaves_no_process_and_frees_mirror() {
-    let url = silent();
+    let url = silent_server();
     let cache = tempfile::tempdir().unwrap();
     let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), SourceSettings::default());
     for _ in 0..2 {
@@ -135,7 +135,7 @@ async fn canceled_fetch_leaves_no_process_and_frees_mirror() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn job_that_waits_for_mirror_stops_waiting_when_canceled() {
-    let url = silent();
+    let url = silent_server();
     let cache = tempfile::tempdir().unwrap();
     let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), SourceSettings::default());
     let spawn = |commit: String| {
@@ -172,14 +172,14 @@ async fn server_that_stops_within_pack_leaves_nothing_and_next_fetch_succeeds() 
     let (server, commit) = server_with(2_000_000);
     let cache = tempfile::tempdir().unwrap();
     let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), settings(2));
-    let stopped = stopping(&server.url, 1_000_000);
+    let stopped = truncating_server(&server.url, 1_000_000);
     let error = sources.tree(&source(&stopped, &commit)).await.unwrap_err();
     assert_eq!(error.kind(), SourceErrorKind::TimedOut, "{error}");
     assert_eq!(partial(cache.path()), [] as [PathBuf; 0]);
     assert_eq!(processes(&stopped), [] as [String; 0]);
 
     // A killed worker also leaves locks and partial packs, which must not block the next fetch.
-    let complete = stopping(&server.url, usize::MAX);
+    let complete = truncating_server(&server.url, usize::MAX);
     sources.discover(&source(&complete, &commit), &Discovery::default()).await.unwrap();
     let next = server.commit("next");
     let repos = fs::read_dir(cache.path().join("repos")).unwrap().flatten().map(|entry| entry.path());

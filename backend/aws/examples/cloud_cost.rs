@@ -59,7 +59,7 @@ async fn main() -> Result<(), ExampleError> {
     let clock = Arc::new(ManualClock::default());
     let (stores, meter) =
         tidemill_aws::open_with_clock(&account.sdk(), account.create_resources().await, clock.clone());
-    let settings = Settings { lease_ttl_ms: LEASE_MS, longest_wait_ms: 0, ..Settings::default() };
+    let settings = Settings { lease_ttl_ms: LEASE_MS, max_wait_ms: 0, ..Settings::default() };
     let deployment =
         Deployment { services: Services::new(stores, settings, CancellationToken::new()), meter, clock };
 

@@ -35,7 +35,7 @@ fn api(compute: Arc<dyn Compute>) -> (Router, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let services = Services::new(
         tidemill_sqlite::open(dir.path()).unwrap(),
-        Settings { longest_wait_ms: 0, ..Settings::default() },
+        Settings { max_wait_ms: 0, ..Settings::default() },
         CancellationToken::new(),
     );
     services.compute_on(compute);

@@ -39,8 +39,8 @@ fn without_deadlines() -> ConnectionLimits {
         handshake: NO_DEADLINE,
         head: NO_DEADLINE,
         idle: NO_DEADLINE,
-        idle_unproven: NO_DEADLINE,
-        request_unproven: NO_DEADLINE,
+        idle_unauthenticated: NO_DEADLINE,
+        request_unauthenticated: NO_DEADLINE,
         stall: NO_DEADLINE,
         ..ConnectionLimits::default()
     }
@@ -157,14 +157,14 @@ async fn authenticated_callers_are_served_despite_idle_connections() {
 async fn stalled_connection_is_closed() {
     let short = Duration::from_millis(300);
     for (limits, sent) in [
-        (ConnectionLimits { idle_unproven: short, ..without_deadlines() }, ""),
+        (ConnectionLimits { idle_unauthenticated: short, ..without_deadlines() }, ""),
         (ConnectionLimits { head: short, ..without_deadlines() }, "GET / HTTP/1.1\r\nx: "),
         (
             ConnectionLimits { stall: short, ..without_deadlines() },
             "POST /api/webhook/github HTTP/1.1\r\nhost: a\r\nx-hub-signature-256: a\r\ncontent-length: 9\r\n\r\n",
         ),
         (
-            ConnectionLimits { request_unproven: short, ..without_deadlines() },
+            ConnectionLimits { request_unauthenticated: short, ..without_deadlines() },
             "POST /api/webhook/github HTTP/1.1\r\nhost: a\r\nx-hub-signature-256: a\r\ncontent-length: 9\r\n\r\nxxxx",
         ),
     ] {
@@ -211,8 +211,8 @@ async fn long_polls_and_uploads_stay_open() {
     let limits = ConnectionLimits {
         stall,
         head: stall,
-        idle_unproven: stall,
-        request_unproven: stall,
+        idle_unauthenticated: stall,
+        request_unauthenticated: stall,
         ..without_deadlines()
     };
     let server = Server::start(limits).await;

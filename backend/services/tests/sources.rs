@@ -29,7 +29,7 @@ struct Server {
 impl Server {
     fn start(policy: SourcePolicy) -> Self {
         let clock: Arc<ManualClock> = Arc::default();
-        let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
+        let settings = Settings { max_wait_ms: 0, ..Settings::default() };
         let services =
             Services::new(open(clock), settings, CancellationToken::new()).with_source_policy(policy);
         Self { api: http::router(services, http::TokenVerifier::from_token("secret").with_rate_limit(0)) }

@@ -52,7 +52,7 @@ impl ApiClient {
         let call = || self.post(path::ARTIFACT_UPLOAD, request, Duration::from_secs(60));
         let reply: ArtifactUploadReply = retry(call).await?;
         if reply.url.is_none() && request.complete.is_none() {
-            self.announces_sums.store(true, Ordering::Relaxed);
+            self.requires_checksums.store(true, Ordering::Relaxed);
         }
         Ok(reply)
     }
@@ -97,7 +97,7 @@ impl ApiClient {
     /// Returns whether the server is known to require the checksum before an upload.
     #[must_use]
     pub fn requires_checksums(&self) -> bool {
-        self.announces_sums.load(Ordering::Relaxed)
+        self.requires_checksums.load(Ordering::Relaxed)
     }
 
     /// Downloads `url`: a path of the API, or an absolute URL that needs no token. Follows redirects.

@@ -68,7 +68,7 @@ pub struct ApiClient {
     http: HttpClient,
     /// The time until which the server must not be called, from `Retry-After`.
     retry_at: Arc<Mutex<Option<Instant>>>,
-    pub(super) announces_sums: Arc<AtomicBool>,
+    pub(super) requires_checksums: Arc<AtomicBool>,
     pub(super) server: String,
     token: String,
     /// Whether the token may be sent to other machines without TLS.
@@ -84,7 +84,7 @@ impl ApiClient {
         Self {
             http: HttpClient::new(None),
             retry_at: Arc::default(),
-            announces_sums: Arc::default(),
+            requires_checksums: Arc::default(),
             server: server.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
             insecure_http: false,

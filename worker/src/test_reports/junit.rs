@@ -42,7 +42,7 @@ pub struct Case {
     /// The message of a failure.
     pub message: String,
     /// Whether the message is truncated.
-    pub is_cut: bool,
+    pub is_truncated: bool,
 }
 
 /// A syntax error in a file, with its position. The cases before it are read.
@@ -176,7 +176,7 @@ impl<F: FnMut(Case)> ParserState<F> {
         let [message, kind] = attributes(tag, ["message", "type"])?;
         case.outcome = outcome;
         case.message = message.filter(|message| !message.is_empty()).or(kind).unwrap_or_default();
-        case.is_cut = false;
+        case.is_truncated = false;
         self.text.clear();
         self.in_failure = true;
         Ok(())
@@ -198,7 +198,7 @@ impl<F: FnMut(Case)> ParserState<F> {
             outcome: if is_skipped { Outcome::Skipped } else { Outcome::Passed },
             duration_ms: time.map_or(0, |time| milliseconds(&time)),
             message: String::new(),
-            is_cut: false,
+            is_truncated: false,
         })
     }
 
@@ -212,7 +212,7 @@ impl<F: FnMut(Case)> ParserState<F> {
         if part.len() < text.len()
             && let Some(case) = &mut self.case
         {
-            case.is_cut = true;
+            case.is_truncated = true;
         }
     }
 

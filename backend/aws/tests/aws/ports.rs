@@ -30,7 +30,7 @@ async fn subject() -> StoresUnderTest {
 /// Skips the test without an emulator.
 macro_rules! with_emulator {
     () => {
-        if !cloud::is_there() {
+        if !cloud::is_available() {
             return;
         }
     };

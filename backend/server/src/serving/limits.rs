@@ -19,9 +19,9 @@ pub struct ConnectionLimits {
     /// Maximum time between two requests on an authenticated connection.
     pub idle: Duration,
     /// Maximum time between two requests, and until the first one, on an unauthenticated connection.
-    pub idle_unproven: Duration,
+    pub idle_unauthenticated: Duration,
     /// Time limit of a whole request without a valid token, with its body and its reply.
-    pub request_unproven: Duration,
+    pub request_unauthenticated: Duration,
     /// Maximum pause of a client while it sends a body or reads a reply.
     pub stall: Duration,
     /// Minimum average rate, in bytes per second, at which a client sends or reads while the server waits for it. It applies
@@ -40,8 +40,8 @@ impl Default for ConnectionLimits {
             head: Duration::from_secs(10),
             // Longer than clients keep idle connections, so that none is closed while a client sends a request.
             idle: Duration::from_secs(120),
-            idle_unproven: Duration::from_secs(15),
-            request_unproven: Duration::from_secs(60),
+            idle_unauthenticated: Duration::from_secs(15),
+            request_unauthenticated: Duration::from_secs(60),
             stall: Duration::from_secs(30),
             min_rate: 1_024,
             grace: Duration::from_secs(2),
@@ -58,8 +58,14 @@ impl ConnectionLimits {
 
     /// Returns the interval at which deadlines are checked.
     pub fn check_interval(&self) -> Duration {
-        let durations =
-            [self.handshake, self.head, self.idle, self.idle_unproven, self.stall, self.request_unproven];
+        let durations = [
+            self.handshake,
+            self.head,
+            self.idle,
+            self.idle_unauthenticated,
+            self.stall,
+            self.request_unauthenticated,
+        ];
         let shortest = durations.into_iter().min().unwrap_or_default();
         (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
     }
@@ -149,15 +155,14 @@ pub struct ConnectionView {
 /// Returns the deadline that a connection has missed, if any.
 pub fn overdue(view: &ConnectionView, now: Instant, limits: &ConnectionLimits) -> Option<MissedDeadline> {
     let elapsed = now.saturating_duration_since(view.since);
-    let idle = if view.authenticated { limits.idle } else { limits.idle_unproven };
+    let idle = if view.authenticated { limits.idle } else { limits.idle_unauthenticated };
     let missed = match view.phase {
         Phase::Handshake => (elapsed > limits.handshake).then_some(MissedDeadline::Handshake),
         Phase::Head => (elapsed > limits.head).then_some(MissedDeadline::Head),
         Phase::Idle => (elapsed > idle).then_some(MissedDeadline::Idle),
         Phase::Request if view.body.is_too_slow(now, limits) => Some(MissedDeadline::Body),
-        Phase::Request => {
-            (!view.authenticated && elapsed > limits.request_unproven).then_some(MissedDeadline::Request)
-        }
+        Phase::Request => (!view.authenticated && elapsed > limits.request_unauthenticated)
+            .then_some(MissedDeadline::Request),
     };
     missed.or_else(|| view.reply.is_too_slow(now, limits).then_some(MissedDeadline::Reply))
 }

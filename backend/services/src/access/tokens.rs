@@ -149,7 +149,7 @@ impl TokenService {
             let cache = self.cache();
             if let Some((at, caller, expires_at)) = cache.tokens.get(&hash)
                 && now >= *at
-                && now.since_ms(*at) < self.context.settings.token_kept_ms
+                && now.since_ms(*at) < self.context.settings.token_cache_ttl_ms
             {
                 return Ok(Some(caller.clone()).filter(|_| expires_at.is_none_or(|at| now < at)));
             }

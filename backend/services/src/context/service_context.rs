@@ -161,7 +161,7 @@ impl Context {
 
     /// Creates a held reply that waits for at most `wait_ms`.
     pub fn held_reply(&self, wait_ms: u64) -> HeldReply<'_> {
-        let deadline = Instant::now() + Duration::from_millis(wait_ms.min(self.settings.longest_wait_ms));
+        let deadline = Instant::now() + Duration::from_millis(wait_ms.min(self.settings.max_wait_ms));
         HeldReply { context: self, deadline, seen: 0 }
     }
 }

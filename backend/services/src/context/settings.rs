@@ -6,13 +6,13 @@ pub struct Settings {
     /// Lifetime of a lease after each accepted report, in milliseconds.
     pub lease_ttl_ms: u64,
     /// Maximum time for which a reply is held, in milliseconds; 0 where holding it costs money.
-    pub longest_wait_ms: u64,
+    pub max_wait_ms: u64,
     /// Maximum number of log bytes in one reply.
-    pub most_log_reply: usize,
+    pub max_log_reply_bytes: usize,
     /// Whether workers may request any job; otherwise they send the id of a job that they received from the queue.
-    pub gives_any_job: bool,
+    pub assigns_any_job: bool,
     /// How long a verified token is cached, in milliseconds.
-    pub token_kept_ms: u64,
+    pub token_cache_ttl_ms: u64,
     /// Maximum size of the log of an attempt in bytes, whatever its worker allows.
     pub max_log_bytes: u64,
     /// Maximum size of an artifact in bytes, whatever its worker allows.
@@ -23,10 +23,10 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             lease_ttl_ms: 30_000,
-            longest_wait_ms: 20_000,
-            most_log_reply: 8 << 20,
-            gives_any_job: true,
-            token_kept_ms: 10_000,
+            max_wait_ms: 20_000,
+            max_log_reply_bytes: 8 << 20,
+            assigns_any_job: true,
+            token_cache_ttl_ms: 10_000,
             max_log_bytes: 1 << 30,
             max_artifact_bytes: 10 << 30,
         }

@@ -86,11 +86,11 @@ pub struct RateLimits {
 }
 
 impl RateLimits {
-    /// Limits a user's token to `each_second` calls per second on average, with bursts of four times as many; 0 means no limit. Tokens
+    /// Limits a user's token to `per_second` calls per second on average, with bursts of four times as many; 0 means no limit. Tokens
     /// of workers and admins have [`WORKER_RATE_FACTOR`] times as many.
-    pub fn new(each_second: u32) -> Self {
-        let each_second = f64::from(each_second);
-        let users = (each_second > 0.0).then_some(Rate { per_second: each_second, burst: each_second * 4.0 });
+    pub fn new(per_second: u32) -> Self {
+        let per_second = f64::from(per_second);
+        let users = (per_second > 0.0).then_some(Rate { per_second: per_second, burst: per_second * 4.0 });
         Self {
             users,
             tokens: Buckets::new(),

@@ -49,8 +49,8 @@ impl TokenVerifier {
 
     /// Limits the calls per second of a user's token; 0 means no limit.
     #[must_use]
-    pub fn with_rate_limit(self, each_second: u32) -> Self {
-        Self { limits: RateLimits::new(each_second), ..self }
+    pub fn with_rate_limit(self, per_second: u32) -> Self {
+        Self { limits: RateLimits::new(per_second), ..self }
     }
 
     /// Counts a webhook whose signature does not match the repository that it names. Returns a rate-limit error with the time to wait

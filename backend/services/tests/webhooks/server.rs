@@ -64,7 +64,7 @@ impl Server {
     }
 
     pub fn over(stores: Stores, clock: Arc<ManualClock>) -> Self {
-        let settings = Settings { longest_wait_ms: 0, ..Settings::default() };
+        let settings = Settings { max_wait_ms: 0, ..Settings::default() };
         let services = Services::new(stores.clone(), settings, CancellationToken::new());
         let verifier = http::TokenVerifier::from_token("secret").with_rate_limit(0);
         Self { api: http::router(services.clone(), verifier), services, clock, stores, _dir: None }

@@ -120,7 +120,7 @@ impl TestServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         // Long polls return at once.
-        let settings = Settings { longest_wait_ms: 0, lease_ttl_ms: 3_600_000, ..Settings::default() };
+        let settings = Settings { max_wait_ms: 0, lease_ttl_ms: 3_600_000, ..Settings::default() };
         let services = Services::new(open(directory.path()).unwrap(), settings, CancellationToken::new());
         let api = router(services, TokenVerifier::from_token("secret"));
         let none = String::new;

@@ -66,8 +66,8 @@ impl Cluster {
     fn boot(&self, ix: usize) -> Services {
         let settings = Settings {
             lease_ttl_ms: LEASE_MS,
-            longest_wait_ms: 0,
-            gives_any_job: false,
+            max_wait_ms: 0,
+            assigns_any_job: false,
             ..Settings::default()
         };
         Services::new(self.stores.stores(self.skews[ix]), settings, CancellationToken::new())

@@ -22,7 +22,7 @@ pub struct FaultRates {
     /// A request arrives twice.
     pub duplicate: u32,
     /// A listing is stale.
-    pub late_listing: u32,
+    pub stale_listing: u32,
     /// A server dies, for each second.
     pub server_dies: u32,
     /// A worker dies, for each second.
@@ -66,7 +66,7 @@ impl FaultRates {
             lost_request: draw(60),
             lost_reply: draw(60),
             duplicate: draw(60),
-            late_listing: draw(300),
+            stale_listing: draw(300),
             server_dies: draw(25),
             worker_dies: draw(15),
             worker_stands: draw(15),

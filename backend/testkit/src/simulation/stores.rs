@@ -217,7 +217,7 @@ impl Records for FaultyStores {
     async fn due_nodes(&self, now: Timestamp, limit: usize) -> Result<Vec<DueNode>> {
         let shared = &self.0;
         // A stale index: it does not list nodes that became due in the last half minute.
-        let is_stale = shared.inject(shared.chances.late_listing, "late listing");
+        let is_stale = shared.inject(shared.chances.stale_listing, "late listing");
         let until = if is_stale { now.plus_ms(-30_000) } else { now };
         self.read(shared.records.due_nodes(until, limit)).await
     }
@@ -287,7 +287,7 @@ impl Documents for FaultyStores {
     async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
         let shared = &self.0;
         // A stale index: it still lists documents that are no longer due.
-        let is_stale = shared.inject(shared.chances.late_listing, "late listing");
+        let is_stale = shared.inject(shared.chances.stale_listing, "late listing");
         let until = if is_stale { now.plus_ms(60_000) } else { now };
         FaultyStores::read(self, shared.documents.due(kind, until, limit)).await
     }

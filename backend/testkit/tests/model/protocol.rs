@@ -253,7 +253,7 @@ impl Model for Protocol {
         macro_rules! keeps {
             ($($promise:ident)*) => {
                 vec![$(Property::always(Promise::$promise.description(), |_, state: &State| {
-                    state.broken != Some(Promise::$promise)
+                    state.violation != Some(Promise::$promise)
                 }),)*]
             };
         }

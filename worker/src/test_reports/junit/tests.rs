@@ -128,7 +128,7 @@ fn names_and_messages_are_bounded() {
     let mut cases = Vec::new();
     assert_eq!(parse(text.as_bytes(), |case| cases.push(case)), []);
     let case = &cases[0];
-    assert!(case.is_cut && (case.outcome == Outcome::Failed));
+    assert!(case.is_truncated && (case.outcome == Outcome::Failed));
     for (text, min) in
         [(&case.suite, MAX_NAME_LEN), (&case.name, MAX_NAME_LEN), (&case.message, MAX_TEXT_LEN)]
     {

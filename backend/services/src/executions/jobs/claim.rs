@@ -84,14 +84,14 @@ impl JobExecutionService {
             };
             return self.claim(node, &request).await;
         }
-        if !self.context.settings.gives_any_job {
+        if !self.context.settings.assigns_any_job {
             return Err(Error::Invalid(
                 "workers of this deployment receive jobs from its queue; start the worker with --queue"
                     .into(),
             ));
         }
         let queue = &self.context.stores.queue;
-        let max_wait_ms = self.context.settings.longest_wait_ms;
+        let max_wait_ms = self.context.settings.max_wait_ms;
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(max_wait_ms));
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

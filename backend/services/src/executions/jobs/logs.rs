@@ -33,7 +33,7 @@ impl JobExecutionService {
         let prefetched = self.context.job(job).await?;
         let key = prefetched.key;
         let mut prefetched = Some(prefetched);
-        let limit = limit.clamp(1, self.context.settings.most_log_reply);
+        let limit = limit.clamp(1, self.context.settings.max_log_reply_bytes);
         let mut hold = self.context.held_reply(wait_ms);
         loop {
             // Reads the state before the log: an ended attempt has stored all its bytes.

@@ -44,7 +44,7 @@ pub async fn token_is_valid_until_expiry_or_revocation(subject: &StoresUnderTest
     assert_eq!(other.tokens.revoke(first.view.id).await.unwrap().name, "first");
     assert!(other.tokens.revoke(first.view.id).await.is_err());
     assert!(lookup(&other, &first.token).await.is_none());
-    subject.clock.advance(i64::try_from(Settings::default().token_kept_ms).unwrap());
+    subject.clock.advance(i64::try_from(Settings::default().token_cache_ttl_ms).unwrap());
     assert!(lookup(&one, &first.token).await.is_none(), "other processes notice a revocation within seconds");
     assert!(lookup(&one, &second.token).await.is_some());
     subject.clock.advance(3_600_000);
