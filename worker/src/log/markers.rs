@@ -7,10 +7,10 @@
 pub enum Item {
     /// Output of the job.
     Output(Vec<u8>),
-    /// A step of the script starts.
-    StepBegan(u32),
-    /// The `after_script` starts.
-    AfterBegan,
+    /// A group of the script's items starts: the indices of its first and its last item.
+    StepBegan(u32, u32),
+    /// A group of items of the `after_script` starts.
+    AfterBegan(u32, u32),
     /// The script is about to start. No command of the job ran before.
     Begun,
     /// The container is about to exit and waits until its output is read.
@@ -112,8 +112,10 @@ fn parse(body: &[u8]) -> Option<Item> {
     let text = std::str::from_utf8(body).ok()?;
     let mut fields = text.split(':');
     match fields.next()? {
-        "step" => fields.next()?.parse().ok().map(Item::StepBegan),
-        "after" => Some(Item::AfterBegan),
+        kind @ ("step" | "after") => {
+            let (first, last) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+            Some(if kind == "step" { Item::StepBegan(first, last) } else { Item::AfterBegan(first, last) })
+        }
         "begin" => Some(Item::Begun),
         "flush" => Some(Item::Flush),
         _ => None,
@@ -140,8 +142,8 @@ mod tests {
     fn piece() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..40),
-            Just(b"\x1etm:n0nce:step:3\x1e".to_vec()),
-            Just(b"\x1etm:n0nce:after\x1e".to_vec()),
+            Just(b"\x1etm:n0nce:step:3:4\x1e".to_vec()),
+            Just(b"\x1etm:n0nce:after:0:0\x1e".to_vec()),
             Just(b"\x1etm:n0nce:flush\x1e".to_vec()),
             Just(b"\x1etm:n0nce:".to_vec()),
             Just(b"\x1etm:other:flush\x1e".to_vec()),
@@ -188,10 +190,10 @@ mod tests {
     #[test]
     fn markers_are_separated_from_output() {
         let mut parser = MarkerParser::new("n");
-        let items = parser.push(b"a\x1etm:n:step:0\x1eb\x1etm:n:flush\x1e");
+        let items = parser.push(b"a\x1etm:n:step:0:2\x1eb\x1etm:n:flush\x1e");
         assert_eq!(
             items,
-            vec![Item::Output(b"a".to_vec()), Item::StepBegan(0), Item::Output(b"b".to_vec()), Item::Flush,]
+            vec![Item::Output(b"a".to_vec()), Item::StepBegan(0, 2), Item::Output(b"b".to_vec()), Item::Flush,]
         );
     }
 }
