@@ -20,7 +20,7 @@ complete() {
 }
 # Writes the group $G, items $B to $I, to standard output, with its marker. $P: its beginning was written already.
 group() {
-  [ -n "$G" ] || return 0
+  [ -n "$G" ] || { P=; return 0; }
   [ -n "$H" ] || printf '. %s/environment; ' "$F"
   [ -n "$P" ] || printf '{ tidemill_step %s && :; } 2>/dev/null; ' "$1 $B $2"
   H=1
