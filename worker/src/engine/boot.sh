@@ -5,12 +5,17 @@
 exec 3<&0 </dev/null 2>&1
 T=
 trap 'T=1; kill -TERM -1 2>/dev/null' TERM
+S=$(command -v bash || command -v sh) || S=/bin/sh
 IFS= read -r N <&3 || exit 0
-part() { while IFS= read -r L; do [ "$L" = "$N" ] && return 0; printf '%s\n' "$L"; done <&3; return 1; }
-O=$(part) || exit 0
-A=$(part) || exit 0
-S=sh
-command -v bash >/dev/null 2>&1 && S=bash
+mkdir -p -m 700 "$F" || exit 1
+copy >"$F/environment" || exit 0
+script step >"$F/script" || exit 0
+script after >"$F/after_script" || exit 0
+O=
+case $S in
+*/bash) O='-o pipefail' ;;
+*) (set -o pipefail) 2>/dev/null && O='-o pipefail' ;;
+esac
 (
   trap '' TERM
   while IFS= read -r L; do :; done
@@ -18,7 +23,7 @@ command -v bash >/dev/null 2>&1 && S=bash
   kill -9 -1
 ) <&3 3<&- >/dev/null 2>&1 &
 printf '\036tm:%s:begin\036' "$N"
-printf '%s\n' "$O" | "$S" /proc/self/fd/0 3<&- &
+"$S" -e $O "$F/script" 3<&- 7>&1 &
 C=$!
 wait_for_child() {
   while :; do
@@ -28,12 +33,12 @@ wait_for_child() {
   done
 }
 wait_for_child
-if [ -n "$A" ] && [ -z "$T" ]; then
+if [ -s "$F/after_script" ] && [ -z "$T" ]; then
   R=$E
   TIDEMILL_JOB_STATUS=success
   [ "$R" = 0 ] || TIDEMILL_JOB_STATUS=failed
   export TIDEMILL_JOB_STATUS
-  printf '%s\n' "$A" | "$S" /proc/self/fd/0 3<&- &
+  "$S" "$F/after_script" 3<&- 7>&1 &
   C=$!
   wait_for_child
   E=$R

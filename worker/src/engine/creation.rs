@@ -25,7 +25,7 @@ use tokio::{sync::OnceCell, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Runs as the first process of a job's container; see the file.
-const BOOT_SCRIPT: &str = include_str!("boot.sh");
+const BOOT_SCRIPT: &str = concat!(include_str!("script_files.sh"), include_str!("boot.sh"));
 /// A disk with fewer free bytes counts as full.
 const DISK_FULL_BYTES: u64 = 1 << 20;
 

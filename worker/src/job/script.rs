@@ -34,27 +34,23 @@ impl JobScript<'_> {
     pub fn text(&self) -> String {
         let nonce = self.nonce;
         let mut text = format!("{nonce}\n");
-        self.append_prologue(&mut text);
-        text.push_str("set -e\nif (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n");
-        for (index, command) in self.script.iter().enumerate() {
-            let _ = writeln!(text, "printf '\\036tm:{nonce}:step:{index}\\036'");
-            append_command(&mut text, command);
-        }
+        self.append_environment(&mut text);
         let _ = writeln!(text, "{nonce}");
-        if !self.after_script.is_empty() {
-            self.append_prologue(&mut text);
-            let _ = writeln!(text, "printf '\\036tm:{nonce}:after\\036'");
-            for command in self.after_script {
-                append_command(&mut text, command);
-            }
-        }
-        let _ = writeln!(text, "{nonce}");
+        append_items(&mut text, nonce, self.script);
+        append_items(&mut text, nonce, self.after_script);
         text
     }
 
-    /// Appends the prologue of both shells.
-    fn append_prologue(&self, text: &mut String) {
-        text.push_str("exec </dev/null\n");
+    /// Appends what both shells read first: variables, secrets, the working directory, and the function that prints markers.
+    ///
+    /// The function keeps `$?`. It prints to a descriptor of its own, so that redirections of the script do not matter, and its
+    /// callers hide it from `set -x`.
+    fn append_environment(&self, text: &mut String) {
+        let _ = writeln!(
+            text,
+            r#"tidemill_step() {{ set -- "$?" "$@"; printf '\036tm:{}:%s:%s:%s\036' "$2" "$3" "$4" >&7; return "$1"; }}"#,
+            self.nonce
+        );
         for (name, value) in self.variables {
             if is_name(name) {
                 let _ = writeln!(text, "export {name}={}", quoted(value));
@@ -84,10 +80,80 @@ pub fn echo_line(command: &str) -> String {
     format!("$ {}\n", command.trim_end().replace('\0', ""))
 }
 
-/// Appends code that shows a command and runs it.
-fn append_command(text: &mut String, command: &str) {
-    let _ = writeln!(text, "printf '%s' {}", quoted(&echo_line(command)));
-    let _ = writeln!(text, "eval {}", quoted(command));
+/// Appends the items of a script, separated as the boot script expects it, and the nonce.
+fn append_items(text: &mut String, nonce: &str, items: &[String]) {
+    let mut is_traced = false;
+    for (index, item) in items.iter().enumerate() {
+        let item = item.replace('\0', "");
+        text.push_str(item.strip_suffix('\n').unwrap_or(&item));
+        is_traced |= item.contains("DEBUG") || item.contains("RETURN");
+        // A trap of bash on each command would run for the marker too, and these variables would have its values.
+        let next = items.get(index + 1);
+        let would_notice =
+            is_traced || next.is_some_and(|next| next.contains("PIPESTATUS") || next.contains("$_"));
+        let kind = match (would_notice, is_simple(&item)) {
+            (true, _) => '!',
+            (false, true) => '.',
+            (false, false) => '?',
+        };
+        let _ = writeln!(text, "\n{nonce} {kind}");
+    }
+    let _ = writeln!(text, "{nonce}");
+}
+
+/// Words that begin or end a compound command.
+const RESERVED_WORDS: [&str; 19] = [
+    "if", "then", "elif", "else", "fi", "for", "select", "while", "until", "do", "done", "case", "in",
+    "esac", "function", "coproc", "time", "!", "[[",
+];
+
+/// Whether an item is certainly a list of complete commands: words, simple quotes and variables, and nothing that continues.
+/// False means only that the shell has to decide.
+fn is_simple(item: &str) -> bool {
+    let mut rest = item.trim_end();
+    let mut word = String::new();
+    let mut last = '\n';
+    let mut is_in_word = false;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '\'' => match rest.split_once('\'') {
+                Some((_, after)) => rest = after,
+                None => return false,
+            },
+            '"' => match rest.split_once('"') {
+                Some((quoted, after))
+                    if !quoted.contains(['`', '\\']) && !quoted.contains("$(") && !quoted.contains("${") =>
+                {
+                    rest = after;
+                }
+                _ => return false,
+            },
+            '$' if rest.starts_with('{') => match rest[1..].split_once('}') {
+                Some((name, after)) if is_name(name) => rest = after,
+                _ => return false,
+            },
+            '`' | '\\' | '(' | ')' | '{' | '}' => return false,
+            '$' if rest.starts_with(['\'', '"']) => return false,
+            '<' if rest.starts_with('<') => return false,
+            '#' if !is_in_word => rest = rest.find('\n').map_or("", |end| &rest[end..]),
+            _ => {}
+        }
+        let ends_word = c.is_whitespace() || matches!(c, ';' | '&' | '|' | '<' | '>');
+        if ends_word {
+            if RESERVED_WORDS.contains(&word.as_str()) {
+                return false;
+            }
+            word.clear();
+        } else {
+            word.push(c);
+        }
+        is_in_word = !ends_word;
+        if !c.is_whitespace() && c != '#' {
+            last = if last == '&' && c == '&' { '|' } else { c };
+        }
+    }
+    !RESERVED_WORDS.contains(&word.as_str()) && !matches!(last, '|' | '<' | '>')
 }
 
 /// Quotes `text` as one word of a POSIX shell.
@@ -109,42 +175,214 @@ mod tests {
     use indexmap::IndexMap;
     use proptest::prelude::*;
 
-    fn run(script: &[&str], variables: &[(&str, &str)]) -> (String, i32) {
-        let script: Vec<String> = script.iter().map(|line| (*line).to_owned()).collect();
+    const SHELLS: [&str; 2] = ["sh", "bash"];
+
+    /// Output (without markers), markers, and exit code.
+    type Run = (String, Vec<String>, i32);
+
+    fn start(shell: &str, script: &[String], variables: &[(&str, &str)]) -> Run {
         let variables: IndexMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let script_text = JobScript {
+        let text = JobScript {
             nonce: "nonce",
-            script: &script,
+            script,
             after_script: &[],
             variables: &variables,
             secrets: &[],
             directory: "/",
             workspace: "/",
-        };
-        let text = script_text.text();
-        let body = text.strip_prefix("nonce\n").and_then(|rest| rest.strip_suffix("nonce\nnonce\n")).unwrap();
-        let done = std::process::Command::new("sh").arg("-c").arg(body).output().unwrap();
-        (String::from_utf8_lossy(&done.stdout).into_owned(), done.status.code().unwrap_or(-1))
+        }
+        .text();
+        let directory = tempfile::tempdir().unwrap();
+        let input = directory.path().join("input");
+        std::fs::write(&input, text).unwrap();
+        // What the boot script does, without a container around it.
+        let boot = format!(
+            "exec 3<\"$1\" </dev/null 2>&1\n{}F=$2 S=$3\nIFS= read -r N <&3\ncopy >\"$F/environment\"\n\
+             script step >\"$F/script\"\nO=\n[ \"$S\" = sh ] || O='-o pipefail'\nexec \"$S\" -e $O \"$F/script\" 3<&- 7>&1\n",
+            include_str!("../engine/script_files.sh")
+        );
+        let done = std::process::Command::new("sh")
+            .args(["-c", &boot, "boot"])
+            .args([&input, directory.path()])
+            .arg(shell)
+            .output()
+            .unwrap();
+        let printed =
+            String::from_utf8_lossy(&done.stdout).replace(&format!("{}/", directory.path().display()), "");
+        let (mut output, mut markers) = (String::new(), Vec::new());
+        for (index, part) in printed.split('\u{1e}').enumerate() {
+            if index % 2 == 0 {
+                output.push_str(part);
+            } else {
+                markers.push(part.strip_prefix("tm:nonce:step:").unwrap().to_owned());
+            }
+        }
+        (output, markers, done.status.code().unwrap_or(-1))
+    }
+
+    /// The items' text as one file of a shell.
+    fn run_as_file(shell: &str, script: &[String]) -> (String, i32) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("script"), script.join("\n") + "\n").unwrap();
+        let options: &[&str] = if shell == "sh" { &["-e"] } else { &["-eo", "pipefail"] };
+        let file = directory.path().join("script");
+        let done = std::process::Command::new("sh")
+            .args(["-c", "cd / && exec \"$@\" 2>&1 </dev/null", "sh", shell])
+            .args(options)
+            .arg(&file)
+            .output()
+            .unwrap();
+        let output =
+            String::from_utf8_lossy(&done.stdout).replace(&format!("{}/", directory.path().display()), "");
+        (output, done.status.code().unwrap_or(-1))
+    }
+
+    fn items(script: &[&str]) -> Vec<String> {
+        script.iter().map(|item| (*item).to_owned()).collect()
     }
 
     #[test]
     fn commands_share_one_shell_and_stop_at_first_failure() {
-        let (out, code) = run(&["cd /tmp; X=it\\'s", "echo \"$X $PWD\"", "(exit 7)", "echo never"], &[]);
-        assert_eq!(code, 7);
-        assert!(out.contains("$ (exit 7)\n") && out.contains("\nit's /tmp\n"), "{out}");
-        assert!(!out.contains("never"), "{out}");
+        for shell in SHELLS {
+            let script = items(&["cd /tmp; X=it\\'s", "echo \"$X $PWD\"", "(exit 7)", "echo never"]);
+            let (output, markers, code) = start(shell, &script, &[]);
+            assert_eq!((output.as_str(), code), ("it's /tmp\n", 7));
+            assert_eq!(markers, ["0:0", "1:1", "2:2"], "{shell}");
+        }
+    }
+
+    #[test]
+    fn items_that_continue_each_other_are_one_group() {
+        for shell in SHELLS {
+            for (script, groups) in [
+                (vec!["echo a", "if false; then", "echo b", "fi", "echo c"], vec!["0:0", "1:3", "4:4"]),
+                (vec!["cat <<E", "text )", "E", "echo c"], vec!["0:2", "3:3"]),
+                (vec!["true &&", "echo a \\", "b", "echo c"], vec!["0:2", "3:3"]),
+                (vec!["case x in", "x) echo 1;;", "esac", "echo '", "'"], vec!["0:2", "3:4"]),
+                (vec!["f() {", "echo \"in f\"", "}", "f"], vec!["0:2", "3:3"]),
+                (vec!["for i in 1 2; do echo $i; done", "X=$(echo y)", "echo $X"], vec!["0:0", "1:1", "2:2"]),
+                (vec!["# it's a comment", "", "echo \"a b\""], vec!["0:0", "1:1", "2:2"]),
+            ] {
+                let script = items(&script);
+                let (output, markers, code) = start(shell, &script, &[]);
+                assert_eq!((output, code), run_as_file(shell, &script), "{shell}: {script:?}");
+                assert_eq!(markers, groups, "{shell}: {script:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn marker_does_not_show_in_the_script() {
+        for shell in SHELLS {
+            for script in [
+                vec!["[ -n \"$UNSET\" ] && echo no", "echo $?", "! true", "echo $?"],
+                vec!["exec >/dev/null", "echo hidden", "exit 3"],
+                vec!["set -x", "echo a", "[ a = b ] && echo c", "echo d"],
+                vec!["set -u; IFS=0123456789", "echo a", "set -f", "echo *"],
+                vec!["trap 'echo end $?' EXIT", "false", "echo never"],
+                vec!["set +e", "false", "echo \"$? $LINENO\"", "no_such_command", "exit 4"],
+                vec!["echo 1\necho 2\nno_such_command"],
+            ] {
+                let script = items(&script);
+                let (output, _, code) = start(shell, &script, &[]);
+                assert_eq!((output, code), run_as_file(shell, &script), "{shell}: {script:?}");
+            }
+        }
+        let script = items(&[
+            "false | true | (exit 3) || true",
+            "echo ${PIPESTATUS[*]}",
+            "trap 'echo d' DEBUG",
+            "echo x",
+            "echo y",
+        ]);
+        let (output, _, code) = start("bash", &script, &[]);
+        assert_eq!((output, code), run_as_file("bash", &script));
+    }
+
+    #[test]
+    fn long_item_runs_unchanged() {
+        let long = (0..3_000).map(|n| format!("echo {n}")).collect::<Vec<_>>().join("\n");
+        let script = vec![long, "echo end".to_owned()];
+        let (output, markers, code) = start("sh", &script, &[]);
+        assert_eq!((output, code), run_as_file("sh", &script));
+        assert_eq!(markers, ["0:0", "1:1"]);
     }
 
     #[test]
     fn variable_reaches_the_script_unchanged_with_any_characters() {
-        let (out, code) = run(&["printf '%s' \"$V\""], &[("V", "a'b\"c$d`e\nf\\"), ("bad name", "x")]);
-        assert_eq!(code, 0);
-        assert!(out.ends_with("a'b\"c$d`e\nf\\"), "{out}");
+        let script = items(&["printf '%s' \"$V\""]);
+        let (output, _, code) = start("sh", &script, &[("V", "a'b\"c$d`e\nf\\"), ("bad name", "x")]);
+        assert_eq!((output.as_str(), code), ("a'b\"c$d`e\nf\\", 0));
+    }
+
+    fn item() -> impl Strategy<Value = String> {
+        let items = [
+            "X=1",
+            "X=$((X + 1))",
+            "echo \"X=$X\"",
+            "echo $?",
+            "false",
+            "true",
+            "! false",
+            "! true",
+            "[ \"$X\" = 2 ] && echo two",
+            "false || echo or",
+            "(exit 3)",
+            "if [ \"$X\" = 1 ]; then",
+            "else",
+            "fi",
+            "for i in a b; do",
+            "echo $i",
+            "done",
+            "while false; do",
+            "case $X in",
+            "1) echo one;;",
+            "*) echo other;;",
+            "esac",
+            "cat <<END",
+            "END",
+            "echo a &&",
+            "echo b |",
+            "cat",
+            "echo c \\",
+            "{",
+            "}",
+            "f() {",
+            "f",
+            "set +e",
+            "set -e",
+            "exec 4>&1",
+            "echo four >&4",
+            "exit 5",
+            "'",
+            "\"",
+            "$(",
+            ")",
+            "#'",
+            "echo \"a",
+            "b\"",
+            "trap 'echo bye' EXIT",
+            "unset X",
+            "true | false",
+            "false | true",
+            "set -x",
+            "echo `echo q`",
+            "",
+        ];
+        prop::sample::select(items.to_vec()).prop_map(str::to_owned)
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn script_runs_as_its_text_in_a_file(script in prop::collection::vec(item(), 1..9)) {
+            for shell in SHELLS {
+                let (output, _, code) = start(shell, &script, &[]);
+                prop_assert_eq!((output, code), run_as_file(shell, &script), "{}: {:?}", shell, script);
+            }
+        }
+
         #[test]
         fn shell_reads_quoted_text_unchanged(text in "[^\0\r]{0,40}") {
             let done = std::process::Command::new("sh")

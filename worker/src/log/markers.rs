@@ -7,10 +7,10 @@
 pub enum OutputItem {
     /// Output of the job.
     Output(Vec<u8>),
-    /// A step of the script starts.
-    StepStarted(u32),
-    /// The `after_script` starts.
-    AfterScriptStarted,
+    /// A group of the script's items starts: the indices of its first and its last item.
+    StepStarted(u32, u32),
+    /// A group of items of the `after_script` starts.
+    AfterScriptStarted(u32, u32),
     /// The script is about to start. No command of the job ran before.
     ScriptStarted,
     /// The container is about to exit and waits until its output is read.
@@ -112,8 +112,14 @@ fn parse(body: &[u8]) -> Option<OutputItem> {
     let text = std::str::from_utf8(body).ok()?;
     let mut fields = text.split(':');
     match fields.next()? {
-        "step" => fields.next()?.parse().ok().map(OutputItem::StepStarted),
-        "after" => Some(OutputItem::AfterScriptStarted),
+        kind @ ("step" | "after") => {
+            let (first, last) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+            Some(if kind == "step" {
+                OutputItem::StepStarted(first, last)
+            } else {
+                OutputItem::AfterScriptStarted(first, last)
+            })
+        }
         "begin" => Some(OutputItem::ScriptStarted),
         "flush" => Some(OutputItem::Flush),
         _ => None,
@@ -140,8 +146,8 @@ mod tests {
     fn piece() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..40),
-            Just(b"\x1etm:n0nce:step:3\x1e".to_vec()),
-            Just(b"\x1etm:n0nce:after\x1e".to_vec()),
+            Just(b"\x1etm:n0nce:step:3:4\x1e".to_vec()),
+            Just(b"\x1etm:n0nce:after:0:0\x1e".to_vec()),
             Just(b"\x1etm:n0nce:flush\x1e".to_vec()),
             Just(b"\x1etm:n0nce:".to_vec()),
             Just(b"\x1etm:other:flush\x1e".to_vec()),
@@ -188,12 +194,12 @@ mod tests {
     #[test]
     fn markers_are_separated_from_output() {
         let mut parser = MarkerParser::new("n");
-        let items = parser.push(b"a\x1etm:n:step:0\x1eb\x1etm:n:flush\x1e");
+        let items = parser.push(b"a\x1etm:n:step:0:2\x1eb\x1etm:n:flush\x1e");
         assert_eq!(
             items,
             vec![
                 OutputItem::Output(b"a".to_vec()),
-                OutputItem::StepStarted(0),
+                OutputItem::StepStarted(0, 2),
                 OutputItem::Output(b"b".to_vec()),
                 OutputItem::Flush,
             ]

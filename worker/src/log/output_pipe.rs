@@ -24,52 +24,40 @@ pub struct OutputPipe {
     /// Confirms that all output so far was read.
     flushed: mpsc::Sender<()>,
     step: Option<(u32, Instant)>,
-    /// Number of steps of the script; markers with a higher index are ignored.
-    steps: u32,
+    /// Items of the script; markers with a higher index are ignored.
+    script: Vec<String>,
+    after_script: Vec<String>,
+    /// Items of the `after_script` that were shown.
+    after_shown: usize,
     /// The search for the coverage figure, if the job declares one.
     coverage: Option<CoverageSearch>,
 }
 
-/// Searches the script's output for the coverage, except the echoed commands and the `after_script`.
+/// Searches the script's output for the coverage, except the `after_script`.
 #[derive(Debug)]
 struct CoverageSearch {
     finder: CoverageFinder,
     /// The mask's stream: coverage must not be read from masked text.
     stream: MaskStream,
-    script: Vec<String>,
-    /// Bytes of the echoed command still to skip.
-    echoed: usize,
     is_finished: bool,
 }
 
 impl CoverageSearch {
-    fn new(pattern: &str, script: &[String]) -> Option<Self> {
-        let pattern = CoveragePattern::new(pattern).ok()?;
-        let script = script.to_vec();
-        Some(Self {
-            finder: CoverageFinder::new(pattern),
-            stream: MaskStream::default(),
-            script,
-            echoed: 0,
-            is_finished: false,
-        })
+    fn new(pattern: &str) -> Option<Self> {
+        let finder = CoverageFinder::new(CoveragePattern::new(pattern).ok()?);
+        Some(Self { finder, stream: MaskStream::default(), is_finished: false })
     }
 
-    fn begin(&mut self, mask: &SecretMask, step: u32) {
-        // In the log, the echoed command separates the outputs of two steps.
+    fn begin(&mut self, mask: &SecretMask) {
+        // In the log, the commands separate the outputs of two steps.
         self.finder.push(&mask.finish(&mut self.stream));
         self.finder.push(b"\n");
-        let command = self.script.get(step as usize);
-        self.echoed = command.map_or(0, |command| script::echo_line(command).len());
     }
 
     fn push(&mut self, mask: &SecretMask, bytes: &[u8]) {
-        if self.is_finished {
-            return;
+        if !self.is_finished {
+            self.finder.push(&mask.push(&mut self.stream, bytes));
         }
-        let rest = &bytes[self.echoed.min(bytes.len())..];
-        self.echoed -= bytes.len() - rest.len();
-        self.finder.push(&mask.push(&mut self.stream, rest));
     }
 
     fn finish(mut self, mask: &SecretMask) -> Option<f64> {
@@ -82,9 +70,16 @@ impl OutputPipe {
     /// Creates a pipe for an attempt at `assignment`, whose markers have this nonce.
     pub fn new(nonce: &str, reporter: Reporter, flushed: mpsc::Sender<()>, assignment: &Assignment) -> Self {
         let pattern = assignment.extras.coverage.as_ref();
-        let coverage = pattern.and_then(|pattern| CoverageSearch::new(pattern, &assignment.script));
-        let steps = u32::try_from(assignment.script.len()).unwrap_or(u32::MAX);
-        Self { parser: MarkerParser::new(nonce), reporter, flushed, step: None, steps, coverage }
+        Self {
+            parser: MarkerParser::new(nonce),
+            reporter,
+            flushed,
+            step: None,
+            script: assignment.script.clone(),
+            after_script: assignment.extras.after_script.clone(),
+            after_shown: 0,
+            coverage: pattern.and_then(|pattern| CoverageSearch::new(pattern)),
+        }
     }
 
     /// Moves output until it ends. Sets `started` when the script starts; no command of the job runs before.
@@ -100,12 +95,8 @@ impl OutputPipe {
                         self.reporter.log(&bytes).await;
                     }
                     OutputItem::ScriptStarted => started.store(true, Ordering::Release),
-                    OutputItem::StepStarted(index) => self.begin_step(index),
-                    OutputItem::AfterScriptStarted => {
-                        if let Some(search) = &mut self.coverage {
-                            search.is_finished = true;
-                        }
-                    }
+                    OutputItem::StepStarted(first, last) => self.begin_step(first, last).await,
+                    OutputItem::AfterScriptStarted(first, last) => self.begin_after_script(first, last).await,
                     // If the channel is full, the job printed the marker itself; it may be dropped.
                     OutputItem::Flush => drop(self.flushed.try_send(())),
                 }
@@ -121,17 +112,30 @@ impl OutputPipe {
         self.coverage.and_then(|search| search.finish(self.reporter.mask()))
     }
 
-    /// Steps only go forward, so that a job that prints markers itself reports no more steps than its script has.
-    fn begin_step(&mut self, index: u32) {
-        if index >= self.steps || self.step.is_some_and(|(current, _)| index <= current) {
+    /// Begins a step: shows the commands of its items in the log. Steps only go forward, so that a job that prints markers itself
+    /// reports no more steps than its script has.
+    async fn begin_step(&mut self, first: u32, last: u32) {
+        let is_repeated = self.step.is_some_and(|(current, _)| first <= current);
+        let Some(commands) = shown(&self.script, first, last).filter(|_| !is_repeated) else { return };
+        self.end_step(0);
+        self.reporter.step(StepView { index: first, exit_code: None, duration_ms: None });
+        self.step = Some((first, Instant::now()));
+        if let Some(search) = &mut self.coverage {
+            search.begin(self.reporter.mask());
+        }
+        self.reporter.log(commands.as_bytes()).await;
+    }
+
+    async fn begin_after_script(&mut self, first: u32, last: u32) {
+        if let Some(search) = &mut self.coverage {
+            search.is_finished = true;
+        }
+        if (first as usize) < self.after_shown {
             return;
         }
-        self.end_step(0);
-        self.reporter.step(StepView { index, exit_code: None, duration_ms: None });
-        self.step = Some((index, Instant::now()));
-        if let Some(search) = &mut self.coverage {
-            search.begin(self.reporter.mask(), index);
-        }
+        let Some(commands) = shown(&self.after_script, first, last) else { return };
+        self.after_shown = last as usize + 1;
+        self.reporter.log(commands.as_bytes()).await;
     }
 
     fn end_step(&mut self, exit_code: i32) {
@@ -142,16 +146,20 @@ impl OutputPipe {
     }
 }
 
+/// The lines of the log that show these items; nothing when there are no such items.
+fn shown(items: &[String], first: u32, last: u32) -> Option<String> {
+    let items = items.get(first as usize..=last as usize)?;
+    Some(items.iter().map(|item| script::echo_line(item)).collect())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::CoverageSearch;
-    use crate::{job::script, log::mask::SecretMask};
+    use crate::log::mask::SecretMask;
 
     #[test]
     fn coverage_is_found_in_script_output_only_for_any_chunk_size() {
-        let script = ["echo 1%\necho 2%\n", "cat log # 3%", "true"].map(str::to_owned);
-        let echoed: Vec<String> = script.iter().map(|command| script::echo_line(command)).collect();
         let mask = SecretMask::new(["77%77"]).unwrap();
         for (printed, after, share) in [
             (["", "", ""], "", None),
@@ -163,10 +171,10 @@ mod tests {
             (["9%\n", "77%7", ""], "", Some(77.0)),
         ] {
             for size in 1..20 {
-                let mut search = CoverageSearch::new(r"(\d+)%", &script).unwrap();
-                for ((step, echoed), printed) in (0..).zip(&echoed).zip(printed) {
-                    search.begin(&mask, step);
-                    for chunk in format!("{echoed}{printed}").as_bytes().chunks(size) {
+                let mut search = CoverageSearch::new(r"(\d+)%").unwrap();
+                for printed in printed {
+                    search.begin(&mask);
+                    for chunk in printed.as_bytes().chunks(size) {
                         search.push(&mask, chunk);
                     }
                 }
