@@ -49,7 +49,7 @@ def binaries() -> tuple[Path, Path]:
     profile = os.environ.get("TIDEMILL_BUILD_PROFILE", "release")
     target = Path(os.environ.get("CARGO_TARGET_DIR", CHECKOUT / "target"))
     built = (CHECKOUT / target) / ("debug" if profile == "dev" else profile)
-    # Two builds, as `make build` and whoever works on the functions do them: what they have built is used.
+    # Two builds, as in `make build` and in the work on the functions: what they have built is used.
     wanted = ([] if functions else [["-p", "tidemill-functions", "--bins"]]) + (
         [] if tidemill else [["-p", "tidemill-cli", "--features", "aws"]]
     )

@@ -41,9 +41,9 @@ class Process:
         """Starts the emulator unless it is running, and returns its port; 0: a free one."""
         if (notes := self.process.notes()) is not None:
             return notes["port"]
-        asked = port
+        requested = port
         for _ in range(5):
-            port = asked or free_port()
+            port = requested or free_port()
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     raise Failure(
@@ -56,7 +56,7 @@ class Process:
             if answers(health) and self.process.is_running():
                 return port
             self.process.stop(5)
-            if asked:
+            if requested:
                 break
         raise Failure(f"the emulator did not start. The end of {self.process.log}:\n{tail(self.process.log)}")
 

@@ -90,7 +90,7 @@ class Audit:
         for job in self.job_of.values():
             self.figures.update(f"attempts ended as {one['failure']}" for one in job["attempts"])
             lost = (one for one in job["attempts"] if one["failure"] == "worker_lost")
-            # On a machine that is busy enough a lease may run out by itself, so this is told and breaks no promise.
+            # On a machine that is busy enough a lease may run out by itself, so this is reported and is no violation.
             self.figures["lost attempts that no fault explains"] += sum(not self._is_explained(one) for one in lost)
         return self.findings
 
@@ -100,9 +100,9 @@ class Audit:
 
     def _expectations(self) -> dict:
         """The expected results of each execution's jobs, by the execution's id."""
-        asked = {note["key"]: note for note in self.journal if note["what"] == "asked"}
-        told = {note["execution"]: note["key"] for note in self.journal if note["what"] == "acknowledged"}
-        return {execution: asked[key]["expected"] for execution, key in told.items() if key in asked}
+        requested = {note["key"]: note for note in self.journal if note["what"] == "asked"}
+        acknowledged = {note["execution"]: note["key"] for note in self.journal if note["what"] == "acknowledged"}
+        return {execution: requested[key]["expected"] for execution, key in acknowledged.items() if key in requested}
 
     def _acknowledged(self) -> None:
         """Every acknowledged execution has exactly one record, and there are no others."""
@@ -111,19 +111,19 @@ class Audit:
             if note["what"] == "acknowledged":
                 self.figures["acknowledged executions"] += 1
                 by_key[note["key"]].add((note["execution"], note["number"]))
-        told = set()
+        acknowledged = set()
         for key, answers in by_key.items():
             if len(answers) != 1:
                 self.find("one key, one execution", key, f"was answered with {sorted(answers)}")
             for execution, number in answers:
-                told.add(execution)
+                acknowledged.add(execution)
                 there = self.execution_of.get(execution)
                 if there is None:
                     self.find("nothing acknowledged is lost", execution, "was acknowledged and is not recorded")
                 elif there["number"] != number:
                     self.find("nothing acknowledged is lost", execution, f"was #{number} and is #{there['number']}")
         unsure = {note["key"] for note in self.journal if note["what"] == "asked"} - set(by_key)
-        extra = set(self.execution_of) - told
+        extra = set(self.execution_of) - acknowledged
         if len(extra) > len(unsure):
             self.find("one key, one execution", ", ".join(sorted(extra)), "are recorded and no client asked for them")
         numbers = collections.Counter((one["pipeline"], one["number"]) for one in self.records.executions)

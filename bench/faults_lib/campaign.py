@@ -187,7 +187,7 @@ class Campaign:
         bad = [one.name for one in self.processes() if not one.stop()]
         for link in self.links:
             link.close()
-        return [Finding("what is told to stop stops well", name, f"see {name}.log") for name in bad]
+        return [Finding("processes stop cleanly", name, f"see {name}.log") for name in bad]
 
     def abort(self) -> None:
         """Kills everything after an error in the case itself."""

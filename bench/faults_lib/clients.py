@@ -31,7 +31,7 @@ class Repository:
         self.commit = said.stdout.strip()
         place = subprocess.run(["git", "--exec-path"], check=True, capture_output=True, text=True).stdout.strip()
         for _ in range(20):
-            # Somebody may take the port in between: then it is another one's turn.
+            # Another process may take the port in between; then another port is tried.
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 port = free.getsockname()[1]

@@ -133,7 +133,7 @@ class CloudCampaign(Campaign):
     def _messages(self, url: str) -> int:
         address = urllib.parse.urlsplit(self.settings["AWS_ENDPOINT_URL"])
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=10)
-        # The emulator asks who it is, and looks at no signature.
+        # The emulator needs credentials and does not check signatures.
         headers = {
             "content-type": "application/x-amz-json-1.0",
             "x-amz-target": "AmazonSQS.GetQueueAttributes",

@@ -129,7 +129,7 @@ def processes_of(directory: pathlib.Path, program: pathlib.Path) -> list[str]:
             environment = (entry / "environ").read_bytes()
         except OSError:
             continue
-        words = command.split(b"\0")
-        if str(directory).encode() in environment and str(program.name).encode() in words[0]:
-            found.append(f"{entry.name}: {' '.join(word.decode(errors='replace') for word in words).strip()}")
+        arguments = command.split(b"\0")
+        if str(directory).encode() in environment and str(program.name).encode() in arguments[0]:
+            found.append(f"{entry.name}: {' '.join(word.decode(errors='replace') for word in arguments).strip()}")
     return found

@@ -68,7 +68,7 @@ def cuts(case, options) -> tuple[list[Finding], dict]:
 
 def engine(case, options) -> tuple[list[Finding], dict]:
     """kill -9 of the engine, one of the scenario's own, and its restart"""
-    # Beside the case, as what an engine has is not what a case may leave.
+    # Outside of the case: the data of the engine is not left over from the case.
     own = OwnEngine(case.with_name("own-engine"), docker_host())
     try:
         own.start()
@@ -113,7 +113,7 @@ def _server_disk(case, options) -> tuple[list[Finding], dict]:
             mounts={str(small.place)},
         )
         if found + more:
-            # The disk goes; what was on it is kept for whoever looks.
+            # The disk goes; its content is kept for inspection.
             small.free()
             shutil.copytree(small.place, case / "server.kept")
         return found + more, figures

@@ -171,9 +171,9 @@ def _has_an_execution_that_nobody_asked_for(copy: Copy) -> None:
 
 
 def _answered_one_key_twice(copy: Copy) -> None:
-    told = [note for note in read(copy.case / "journal.jsonl") if note["what"] == "acknowledged"]
-    other = next(note for note in told if note["key"] != told[0]["key"])
-    copy.notes("journal", lambda note: {**note, "key": told[0]["key"]} if note == other else note)
+    acknowledged = [note for note in read(copy.case / "journal.jsonl") if note["what"] == "acknowledged"]
+    other = next(note for note in acknowledged if note["key"] != acknowledged[0]["key"])
+    copy.notes("journal", lambda note: {**note, "key": acknowledged[0]["key"]} if note == other else note)
 
 
 def _loses_an_artifact(copy: Copy) -> None:
@@ -301,7 +301,7 @@ def damages(case: pathlib.Path, room: pathlib.Path) -> list[str]:
 def left_behind(case: pathlib.Path, binary: pathlib.Path, engine: Engine) -> list[str]:
     """The kinds of leftovers that are not found: one of each is created."""
     (case / "tmp").mkdir(parents=True)
-    work = case / "worker-0" / "worker" / "work" / "somebody"
+    work = case / "worker-0" / "worker" / "work" / "unknown"
     work.mkdir(parents=True)
     (case / "tmp" / "forgotten").touch()
     (case / "server").mkdir()

@@ -1,7 +1,7 @@
 """The workload: pipelines with known logs, artifacts and results.
 
 A job's script says on lines that begin with `@` which attempt it is, in which workspace it runs and at which time of
-the machine's clock, then counts, then says that it came to its end. So its log shows by itself whether a byte is missing,
+the machine's clock, then counts, then prints that it has ended. So its log shows by itself whether a byte is missing,
 doubled or out of place, and the engine's own events show when its container began and ended.
 """
 

@@ -3,7 +3,7 @@
 #
 # A shell runs each file as it is: nothing is wrapped, and line numbers are those of the items' text. In front of an item
 # stands a marker, on the item's first line, so that the worker can show the command and measure its time. A marker may
-# stand only where a new command begins. After `.` that is certain; after `?` the shell itself is asked (`complete`);
+# stand only where a new command begins. After `.` that is certain; after `?` the shell itself decides (`complete`);
 # after `!` the script could notice the marker. Items without a marker between them are shown as one group.
 N=
 F=/dev/shm/tidemill

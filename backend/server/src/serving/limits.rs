@@ -186,9 +186,9 @@ pub fn admit(all: &[(u64, ConnectionView)], address: IpAddr, limits: &Connection
     for (_, view) in all.iter().filter(|(_, view)| !view.authenticated) {
         *by_address.entry(view.address).or_default() += 1;
     }
-    let unproven: usize = by_address.values().sum();
+    let unauthenticated: usize = by_address.values().sum();
     let full_address = by_address.get(&address).is_some_and(|count| *count >= limits.max_per_address.max(1));
-    if !full_address && unproven < limits.max_unauthenticated() && all.len() < limits.max_connections {
+    if !full_address && unauthenticated < limits.max_unauthenticated() && all.len() < limits.max_connections {
         return Admission::Admit;
     }
     let victim_address = if full_address {
