@@ -84,7 +84,7 @@ impl ArtifactTransfer {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
                 // Only the engine can resolve the container's own links and mounts.
                 Err(error) => {
-                    tracing::debug!(%error, "unpacking the artifact directly failed; using the engine")
+                    tracing::debug!(%error, "unpacking the artifact directly failed; using the engine");
                 }
             }
         }

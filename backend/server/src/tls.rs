@@ -72,7 +72,7 @@ impl CertificateReloader {
                     *current = Arc::new(pair);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot reload the certificate; the current one stays in use")
+                    tracing::warn!(%error, "cannot reload the certificate; the current one stays in use");
                 }
             }
             loaded = Some(files);

@@ -34,15 +34,15 @@ jobs:
         assert!(log.contains(expected), "{log}");
         (log, run_ms(&env, "build"))
     };
-    let (first_log, first) = run("nothing is kept");
+    let (first_log, first) = run("not found");
     assert!(first_log.contains("saved 20 MiB"), "{first_log}");
-    let (second_log, second) = run("fetched 20 MiB");
+    let (second_log, second) = run("restored 20 MiB");
     assert!(second_log.contains("nothing to build\n") && second_log.contains("unchanged"), "{second_log}");
     println!("with an empty cache {first} ms, with 20 MiB in it {second} ms");
     // The speedup depends on the load of the machine.
     assert!(second < first, "{second} ms after {first} ms");
     fs::write(env.repo().join("source.txt"), "other sources\n").unwrap();
-    run("nothing is kept");
+    run("not found");
     env.wait_until_clean();
 }
 

@@ -107,7 +107,7 @@ impl<'a> Trail<'a> {
     }
 
     /// Converts it into a [`Path`].
-    pub(crate) fn to_path(&self) -> Path {
+    pub(crate) fn to_path(self) -> Path {
         match self.0 {
             None => Path::default(),
             Some((parent, TrailStep::Key(key))) => parent.to_path().key(key),

@@ -37,11 +37,11 @@ impl Package {
     /// Reads the module tree that starts in `entry`, such as `src/lib.rs`. Modules that only tests have are left out.
     pub fn read(entry: &Path) -> Self {
         let mut package = Self::default();
-        package.read_file(entry, Vec::new());
+        package.read_file(entry, &[]);
         package
     }
 
-    fn read_file(&mut self, path: &Path, module: ModulePath) {
+    fn read_file(&mut self, path: &Path, module: &[String]) {
         let text = fs::read_to_string(path).unwrap();
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         self.files.push(path.to_owned());
@@ -51,7 +51,7 @@ impl Package {
             "lib" | "main" | "mod" => path.parent().unwrap().to_owned(),
             _ => path.with_extension(""),
         };
-        self.add_items(&parsed.items, file, &module, &children);
+        self.add_items(&parsed.items, file, module, &children);
     }
 
     fn add_items(&mut self, items: &[Item], file: usize, module: &[String], children: &Path) {
@@ -81,20 +81,17 @@ impl Package {
         let name = item.ident.to_string();
         let mut module = parent.to_vec();
         module.push(name.clone());
-        match &item.content {
-            Some((_, items)) => {
-                self.add_items(items, file, &module, &children.join(&name));
-                // Items of an inline module are items of its file.
-                if let Some(parent) = self.modules.get_mut(parent) {
-                    parent.has_items = true;
-                }
+        if let Some((_, items)) = &item.content {
+            self.add_items(items, file, &module, &children.join(&name));
+            // Items of an inline module are items of its file.
+            if let Some(parent) = self.modules.get_mut(parent) {
+                parent.has_items = true;
             }
-            None => {
-                let flat = children.join(format!("{name}.rs"));
-                let path = if flat.exists() { flat } else { children.join(&name).join("mod.rs") };
-                self.read_file(&path, module);
-            }
+            return;
         }
+        let flat = children.join(format!("{name}.rs"));
+        let path = if flat.exists() { flat } else { children.join(&name).join("mod.rs") };
+        self.read_file(&path, &module);
     }
 
     /// The file that defines what `path` names, if it is in this package: re-exports are followed.

@@ -125,7 +125,7 @@ pub fn truncating_server(url: &str, after: usize) -> String {
             let max = remaining.min(buffer.len());
             match origin.read(&mut buffer[..max]) {
                 Ok(count) if count > 0 && connection.write_all(&buffer[..count]).is_ok() => {
-                    remaining -= count
+                    remaining -= count;
                 }
                 // The connection ended before the limit.
                 _ => return drop(connection.shutdown(Shutdown::Both)),

@@ -44,7 +44,7 @@ impl DynamoRecords {
             None => "pk = :pk",
             Some(ix) => {
                 values.insert(":prefix".to_owned(), text(keys::artifact_prefix(ix)));
-                "pk = :pk AND may_start_with(sk, :prefix)"
+                "pk = :pk AND begins_with(sk, :prefix)"
             }
         };
         let items = self

@@ -64,7 +64,7 @@ impl Sweep {
                 (Ok(removed), Ok(number)) => *number += removed,
                 (Err(error), Ok(_)) => number = Err(error),
                 (Err(error), Err(_)) => {
-                    tracing::warn!(kind, %error, "cannot remove expired data; the next sweep retries it")
+                    tracing::warn!(kind, %error, "cannot remove expired data; the next sweep retries it");
                 }
                 (Ok(_), Err(_)) => {}
             }

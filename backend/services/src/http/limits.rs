@@ -90,7 +90,7 @@ impl RateLimits {
     /// of workers and admins have [`WORKER_RATE_FACTOR`] times as many.
     pub fn new(per_second: u32) -> Self {
         let per_second = f64::from(per_second);
-        let users = (per_second > 0.0).then_some(Rate { per_second: per_second, burst: per_second * 4.0 });
+        let users = (per_second > 0.0).then_some(Rate { per_second, burst: per_second * 4.0 });
         Self {
             users,
             tokens: Buckets::new(),

@@ -249,7 +249,11 @@ fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<M
             "untracked" => {}
             "unprotect" => log.ignored(path, part, "all branches share caches, except forks"),
             _ => {
-                log.unknown_key(path, part, &["key", "paths", "fallback_keys", "policy", "when", "untracked"])
+                log.unknown_key(
+                    path,
+                    part,
+                    &["key", "paths", "fallback_keys", "policy", "when", "untracked"],
+                );
             }
         }
     }

@@ -171,7 +171,8 @@ pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut
     for entry in &mapping.entries {
         let at = path.key(&entry.key);
         let is_known = record.set(&entry.key, &entry.value, &at, reader);
-        if !is_known && !(path.is_root() && is_anchor_holder(&entry.key)) {
+        let is_accepted = is_known || path.is_root() && is_anchor_holder(&entry.key);
+        if !is_accepted {
             let spot = FindingLocation::Position(at.to_path(), entry.key_location);
             let unknown = unknown_keys::unknown_key(
                 &at.to_path(),

@@ -78,7 +78,7 @@ impl Auditor {
             match triggered.pull_requests.get(commit) {
                 Some((1, started)) if *started <= 1 => {}
                 other => {
-                    self.report_violation(format!("5: the pull request's commit {commit} started {other:?}"))
+                    self.report_violation(format!("5: the pull request's commit {commit} started {other:?}"));
                 }
             }
         }
