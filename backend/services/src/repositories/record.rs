@@ -51,7 +51,7 @@ pub struct Repository {
     pub default_branch: Option<String>,
     /// Default branch, as reported by webhooks.
     #[serde(default)]
-    pub told_default_branch: Option<String>,
+    pub observed_default_branch: Option<String>,
     /// URL of the provider's API.
     #[serde(default)]
     pub api_url: Option<String>,
@@ -86,7 +86,7 @@ impl Repository {
 
     /// Returns the default branch, if known.
     pub fn default_branch(&self) -> Option<&str> {
-        self.default_branch.as_deref().or(self.told_default_branch.as_deref())
+        self.default_branch.as_deref().or(self.observed_default_branch.as_deref())
     }
 
     /// Whether it has commit statuses or notifications.

@@ -82,7 +82,7 @@ impl RepositoryService {
                 api_url: updated(request.api_url.as_ref(), old.as_ref().map(|old| &old.api_url)),
                 // A new registration accepts earlier deliveries again.
                 delivery_epoch: old.as_ref().map_or(self.context.now().0, |old| old.delivery_epoch),
-                told_default_branch: old.and_then(|old| old.told_default_branch),
+                observed_default_branch: old.and_then(|old| old.observed_default_branch),
                 updated_at: self.context.now(),
                 webhook_secret,
                 status_token,
@@ -199,10 +199,10 @@ impl RepositoryService {
             return Ok(());
         };
         let repository = parse_record(&document)?;
-        if repository.told_default_branch.as_deref() == Some(branch) {
+        if repository.observed_default_branch.as_deref() == Some(branch) {
             return Ok(());
         }
-        let updated = Repository { told_default_branch: Some(branch.to_owned()), ..repository };
+        let updated = Repository { observed_default_branch: Some(branch.to_owned()), ..repository };
         // On a conflict, a concurrent webhook recorded it.
         self.write(&updated, Some(document.version)).await.map(drop)
     }

@@ -166,7 +166,12 @@ async fn sync_registers_schedules_and_starts_nothing() {
         assert_eq!(new.discovery()["fetch_ref"], "refs/heads/main");
         assert_eq!(new.assignment["preparation"]["source"]["commit"], "");
         let reply = server.report_discovery(&new, &[("p/n.yml", NIGHTLY), ("p/o.yml", OTHER)]).await;
-        assert!(reply["lines"].to_string().contains("p/o.yml: not started: a manual event starts a pipeline only by its name"), "{reply}");
+        assert!(
+            reply["lines"]
+                .to_string()
+                .contains("p/o.yml: not started: a manual event starts a pipeline only by its name"),
+            "{reply}"
+        );
         server.finish(&new, true).await;
         // The push is older, but its worker reports later.
         server.report_discovery(&old, &[]).await;

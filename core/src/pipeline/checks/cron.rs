@@ -44,9 +44,9 @@ pub(crate) fn check(expression: &str) -> Result<(), Fault> {
     }
     // A day that no month has, such as `31 2`, never matches. A day of the week is an alternative.
     let longest = |month: u32| [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month as usize - 1];
-    let comes = values[3].iter().any(|month| values[2].iter().any(|day| *day <= longest(*month)));
-    if fields[4] == "*" && !comes {
-        return Err(bad("that day never comes".to_owned()));
+    let occurs = values[3].iter().any(|month| values[2].iter().any(|day| *day <= longest(*month)));
+    if fields[4] == "*" && !occurs {
+        return Err(bad("that day never occurs".to_owned()));
     }
     // The crate that computes the times may be stricter.
     crate::time::cron::parse(expression).map(drop).map_err(bad)
