@@ -1,8 +1,8 @@
-//! The fuzzers' kept inputs, replayed without a fuzzer: a module of the crates' tests.
+//! Replays the fuzzers' corpora without a fuzzer; included in tests as a module.
 
 use std::{fs, path::Path};
 
-/// Gives each kept input of `target` to `check`, which panics when what must hold of it does not.
+/// Passes each file of the corpus of `target` to `check`, which panics when a property is violated.
 pub fn replay(target: &str, check: fn(&[u8])) {
     let ancestors = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let corpus = ancestors.map(|dir| dir.join("fuzz/corpus").join(target)).find(|dir| dir.is_dir()).unwrap();
