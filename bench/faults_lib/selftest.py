@@ -236,8 +236,8 @@ def _ran_two_attempts_at_once(copy: Copy) -> None:
             )
         )
     )
-    first = job["attempts"][0]["attempt"]
-    mount = copy.log(job, first).read_bytes()
+    # The engine may have removed a container before its volume was read: any attempt but the last will do.
+    mounts = [copy.log(job, number).read_bytes() for number in range(1, job["attempt"])]
     events = read(copy.case / "events.jsonl")
     names = {
         note["name"]: note["container"] for note in events if note["what"] == "volume" and note["action"] == "mount"
@@ -246,7 +246,10 @@ def _ran_two_attempts_at_once(copy: Copy) -> None:
     container = next(
         container
         for name, container in names.items()
-        if name.encode() in mount or any(upper.encode() in mount for upper, of in uppers.items() if of == name)
+        if any(
+            name.encode() in mount or any(upper.encode() in mount for upper, of in uppers.items() if of == name)
+            for mount in mounts
+        )
     )
     note = {"what": "ran", "at": 1.0, "until": 4e9, "container": container}
     path = copy.case / "events.jsonl"
