@@ -34,7 +34,7 @@ script() {
     case $L in
     "$N")
       # The message of a syntax error shows its line: without the marker.
-      [ -n "$P" ] || parses || P=1
+      [ -z "$G" ] || [ -n "$P" ] || parses || P=1
       group "$1" "$((I - 1))"
       return 0
       ;;
