@@ -126,6 +126,14 @@ impl Error {
         Self::Storage { doing: doing.into(), source: source.into() }
     }
 
+    /// Creates an error for a cursor of a listing that no page has returned.
+    #[must_use]
+    pub fn invalid_cursor(cursor: &str) -> Self {
+        Self::Invalid(format!(
+            "`{cursor}` is not a valid cursor; pass `next_cursor` of the previous page unchanged"
+        ))
+    }
+
     /// Creates an error for received bytes whose SHA-256 differs from the announced one.
     #[must_use]
     pub fn checksum_mismatch(actual: &str, expected: &str) -> Self {

@@ -8,8 +8,8 @@ use crate::{
 };
 use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::ids::ExecutionId;
-use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{ExecutionRecord, ListFilter, repository_key};
+use tidemill_services::error::Result;
+use tidemill_services::ports::{ExecutionRecord, ListFilter, list_cursor, repository_key};
 
 /// Default page size.
 const DEFAULT_PAGE_SIZE: u32 = 50;
@@ -52,12 +52,7 @@ pub async fn executions(
     records: &DynamoRecords,
     filter: &ListFilter,
 ) -> Result<(Vec<ExecutionRecord>, bool)> {
-    let mut before: Option<ExecutionId> = match &filter.cursor {
-        Some(cursor) => Some(cursor.parse().map_err(|_| {
-            Error::Invalid(format!("invalid cursor `{cursor}`: use the `next_cursor` of the previous page"))
-        })?),
-        None => None,
-    };
+    let mut before = list_cursor(filter)?;
     let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, MAX_PAGE_SIZE) as usize;
     let (index, value) = best_index(filter);
     let mut matching: Vec<ExecutionRecord> = Vec::new();

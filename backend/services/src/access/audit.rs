@@ -2,10 +2,7 @@
 
 use super::caller::Caller;
 use crate::{
-    context::{
-        page::{invalid_cursor, page_size},
-        service_context::Context,
-    },
+    context::{page::page_size, service_context::Context},
     error::{Error, Result},
     ports::{DocumentKey, NewDocument, repository_key},
 };
@@ -78,7 +75,7 @@ impl AuditService {
         let is_name = |text: &&str| text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         let mut after = match query.cursor.as_deref() {
             Some(cursor) => {
-                Some(Some(cursor).filter(is_name).ok_or_else(|| invalid_cursor(cursor))?.to_owned())
+                Some(Some(cursor).filter(is_name).ok_or_else(|| Error::invalid_cursor(cursor))?.to_owned())
             }
             None => None,
         };

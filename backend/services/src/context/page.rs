@@ -1,4 +1,4 @@
-//! Size and cursor of pages of listings.
+//! Size of pages of listings.
 
 use crate::error::{Error, Result};
 
@@ -13,11 +13,4 @@ pub fn page_size(limit: Option<u32>) -> Result<u32> {
         return Ok(limit);
     }
     Err(Error::Invalid(format!("`limit` is {limit}; it must be 1 to {MAX_PAGE_SIZE}")))
-}
-
-/// Creates the error for an invalid cursor.
-pub fn invalid_cursor(text: &str) -> Error {
-    Error::Invalid(format!(
-        "`{text}` is not a valid cursor; pass `next_cursor` of the previous page unchanged"
-    ))
 }

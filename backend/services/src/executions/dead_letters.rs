@@ -5,10 +5,10 @@
 use super::view;
 use crate::{
     context::{
-        page::{invalid_cursor, page_size},
+        page::page_size,
         service_context::{Context, job_of},
     },
-    error::Result,
+    error::{Error, Result},
     ports::{DeadLetter, Node, Write},
 };
 use std::sync::Arc;
@@ -93,7 +93,7 @@ fn read_cursor(text: &str) -> Result<DeadLetter> {
         let (execution, ix) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         parts.next().is_none().then_some(DeadLetter { at, execution, ix })
     };
-    letter().ok_or_else(|| invalid_cursor(text))
+    letter().ok_or_else(|| Error::invalid_cursor(text))
 }
 
 #[cfg(test)]

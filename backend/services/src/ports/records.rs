@@ -1,6 +1,6 @@
 //! The records port: items with versions, written in conditional batches.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use async_trait::async_trait;
 use tidemill_core::execution::cost::Usage;
 pub use tidemill_core::records::{
@@ -18,6 +18,16 @@ use tidemill_core::{
 #[must_use]
 pub fn repository_key(repo: &str) -> String {
     tidemill_core::repository::canonical_name(repo)
+}
+
+/// Returns the execution before which a page of a listing begins.
+///
+/// # Errors
+///
+/// Returns a validation error for a cursor that is not an execution's id.
+pub fn list_cursor(query: &ListQuery) -> Result<Option<ExecutionId>> {
+    let parse = |cursor: &String| cursor.parse().map_err(|_| Error::invalid_cursor(cursor));
+    query.cursor.as_ref().map(parse).transpose()
 }
 
 /// Outcome of a batch that the store processed.

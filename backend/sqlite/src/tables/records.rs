@@ -10,10 +10,10 @@ use tidemill_core::{
     ids::{ArtifactId, ExecutionId, JobId},
     time::Timestamp,
 };
-use tidemill_services::error::{Error, Result};
+use tidemill_services::error::Result;
 use tidemill_services::ports::{
     ArtifactRecord, Commit, DeadLetter, DueNode, ExecutionRecord, ExecutionSnapshot, ExecutionState,
-    KeyRecord, ListFilter, Node, Records, Write,
+    KeyRecord, ListFilter, Node, Records, Write, list_cursor,
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -111,14 +111,7 @@ impl Records for SqliteRecords {
     }
 
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
-        let before = match &filter.cursor {
-            Some(cursor) => Some(cursor.parse().map_err(|_| {
-                Error::Invalid(format!(
-                    "`{cursor}` is not a cursor; use the `next_cursor` of the previous page"
-                ))
-            })?),
-            None => None,
-        };
+        let before = list_cursor(filter)?;
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, MAX_PAGE_SIZE) as usize;
         let filter = filter.clone();
         self.read_blocking(move |conn| reads::executions(conn, &filter, before, limit)).await

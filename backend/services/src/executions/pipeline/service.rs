@@ -1,13 +1,10 @@
 //! The service for executions, and its read operations.
 
 use crate::{
-    context::{
-        page::{invalid_cursor, page_size},
-        service_context::Context,
-    },
+    context::{page::page_size, service_context::Context},
     error::{Error, Result},
     executions::view,
-    ports::{ExecutionRecord, ExecutionSnapshot},
+    ports::{ExecutionRecord, ExecutionSnapshot, list_cursor},
     repositories::source_policy::SourcePolicy,
 };
 use std::sync::Arc;
@@ -81,11 +78,7 @@ impl PipelineExecutionService {
 
     /// Returns a page of executions, newest first.
     pub async fn list(&self, query: ListQuery) -> Result<ExecutionList> {
-        if let Some(cursor) = &query.cursor
-            && cursor.parse::<ExecutionId>().is_err()
-        {
-            return Err(invalid_cursor(cursor));
-        }
+        list_cursor(&query)?;
         let limit = page_size(query.limit)?;
         let filter = ListQuery { limit: Some(limit), ..query };
         let (executions, more) = self.context.stores.records.executions(&filter).await?;

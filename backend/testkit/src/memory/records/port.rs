@@ -16,10 +16,10 @@ use tidemill_core::{
     ids::{ArtifactId, ExecutionId, JobId},
     time::Timestamp,
 };
-use tidemill_services::error::{Error, Result};
+use tidemill_services::error::Result;
 use tidemill_services::ports::{
     ArtifactRecord, Commit, DeadLetter, DueNode, ExecutionRecord, ExecutionSnapshot, ExecutionState,
-    KeyRecord, ListFilter, Node, Records, Write, repository_key,
+    KeyRecord, ListFilter, Node, Records, Write, list_cursor, repository_key,
 };
 use tokio::sync::watch;
 
@@ -108,14 +108,7 @@ impl Records for MemoryRecords {
     }
 
     async fn executions(&self, filter: &ListFilter) -> Result<(Vec<ExecutionRecord>, bool)> {
-        let before = match &filter.cursor {
-            Some(cursor) => Some(cursor.parse::<ExecutionId>().map_err(|_| {
-                Error::Invalid(format!(
-                    "invalid cursor `{cursor}`: use the `next_cursor` of the previous page"
-                ))
-            })?),
-            None => None,
-        };
+        let before = list_cursor(filter)?;
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE_SIZE) as usize;
         let inner = self.lock();
         let older = inner.executions.iter().rev().filter(|(id, _)| before.is_none_or(|before| **id < before));
