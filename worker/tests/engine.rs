@@ -30,6 +30,8 @@ mod losses;
 mod messages;
 #[path = "engine/networks.rs"]
 mod networks;
+#[path = "engine/services.rs"]
+mod services;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn script_gets_sources_and_variables_and_returns_exit_code() {
@@ -390,6 +392,8 @@ fn service(alias: &str, command: &str, health: Option<Health>) -> Service {
         entrypoint: Some(vec!["sh".into()]),
         health,
         ready_within_s: 20,
+        required: true,
+        pull_policy: None,
     }
 }
 
@@ -431,12 +435,20 @@ async fn failed_service_fails_job_with_its_log() {
         ("echo oh no; sleep 60", Some(Health::Port(5432)), "was not ready within 2 s"),
     ] {
         let mut fails = job(&["echo never"]);
-        fails.extras.services = vec![Service { ready_within_s: 2, ..service("db", command, health) }];
+        fails.extras.services = vec![Service { ready_within_s: 2, ..service("db", command, health.clone()) }];
         let (end, log) = bench.run(fails).await;
         let reason = end.failure.unwrap();
         assert_eq!(reason.kind, FailureKind::ServiceFailed, "{log}");
         assert!(reason.message.contains(expected), "{reason:?}");
         assert!(log.contains("oh no") && !log.contains("never"), "{log}");
+        let mut warns = job(&["echo all the same"]);
+        let optional = Service { ready_within_s: 2, required: false, ..service("db", command, health) };
+        warns.extras.services = vec![optional];
+        let (end, log) = bench.run(warns).await;
+        assert!(end.failure.is_none(), "{end:?}");
+        let (warning, script) = log.split_once("oh no\n---\n").unwrap();
+        assert!(warning.contains("warning: the service `db`") && warning.contains(expected), "{log}");
+        assert!(script.contains("all the same\n"), "{log}");
     }
     bench.stop().await;
 }

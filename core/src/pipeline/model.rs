@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod file;
+pub(crate) mod host_names;
 mod job;
 mod rules;
 mod surroundings;

@@ -10,6 +10,10 @@ const MAX_NAME_BYTES: usize = 100;
 /// Maximum length of the name of a variable, in bytes.
 const MAX_VARIABLE_NAME_BYTES: usize = 128;
 
+/// Host names that every container has for itself.
+const LOOPBACK_NAMES: [&str; 6] =
+    ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "ip6-localnet", "ip6-allnodes"];
+
 /// Checks the name of a pipeline, a stage or a job.
 pub(crate) fn check_name(name: &str) -> Result<(), Fault> {
     let rule =
@@ -143,6 +147,17 @@ pub(crate) fn check_host(name: &str) -> Result<(), Fault> {
         && name.starts_with(edge)
         && name.ends_with(edge)
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if LOOPBACK_NAMES.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        return Err(Fault::new(
+            "bad-alias",
+            format!("is a name of the job's own container: {}", quoted(name)),
+        )
+        .help("choose another name"));
+    }
+    if name.parse::<std::net::IpAddr>().is_ok() {
+        return Err(Fault::new("bad-alias", format!("is an address, not a host name: {}", quoted(name)))
+            .help("choose a name; the address is given by the engine"));
+    }
     if good {
         return Ok(());
     }

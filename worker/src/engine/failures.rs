@@ -2,7 +2,10 @@
 
 use crate::{client::format_causes, error::disk_full_failure};
 use bollard::errors::Error as EngineError;
-use tidemill_core::execution::failure::{FailureKind, FailureReason};
+use tidemill_core::execution::{
+    assignment::Service,
+    failure::{FailureKind, FailureReason},
+};
 
 /// Returns why an image could not be pulled: permanently if its registry rejected it; otherwise another attempt may succeed.
 pub(super) fn pull_failure(image: &str, error: &EngineError) -> FailureReason {
@@ -82,6 +85,25 @@ pub(crate) const fn is_not_found(error: &EngineError) -> bool {
 /// Whether the engine rejects a request as invalid.
 pub(crate) const fn is_bad_request(error: &EngineError) -> bool {
     matches!(error, EngineError::DockerResponseServerError { status_code: 400, .. })
+}
+
+/// Whether the engine answers that a container is not in the state that a request requires, such as running.
+pub(super) const fn is_conflict(error: &EngineError) -> bool {
+    matches!(error, EngineError::DockerResponseServerError { status_code: 409, .. })
+}
+
+/// Returns why the container of a service could not be started.
+pub(super) fn service_start_failure(service: &Service, error: &EngineError) -> FailureReason {
+    // Its command is the only part of the request that the engine checks at the start.
+    if is_bad_request(error) {
+        let message = format!(
+            "the service `{}` could not be started: {}; check its `command` and `entrypoint`",
+            service.alias.first().unwrap_or(&service.image),
+            format_causes(error)
+        );
+        return FailureReason::new(FailureKind::ServiceFailed, message);
+    }
+    engine_failure("the container of a service could not be started", error)
 }
 
 /// Returns why a container of `image` could not be started.

@@ -55,6 +55,8 @@ pub struct DockerManager {
     /// Whether a failure suggests that the engine is down.
     may_be_down: AtomicBool,
     limits: Limits,
+    /// Whether the engine runs as root; found out when needed.
+    pub(super) has_root: OnceCell<bool>,
     /// A path on each disk to which containers write.
     pub(super) disks: OnceCell<Vec<PathBuf>>,
     /// Containers that could not be removed while the engine was down.
@@ -91,6 +93,7 @@ impl DockerManager {
                         tasks: TaskTracker::new(),
                         may_be_down: AtomicBool::new(false),
                         limits: Limits::default(),
+                        has_root: OnceCell::new(),
                         disks: OnceCell::new(),
                         unremoved: std::sync::Mutex::default(),
                     });

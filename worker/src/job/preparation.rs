@@ -105,8 +105,7 @@ struct PreparationRun<'a> {
 impl PreparationRun<'_> {
     async fn run(mut self) -> Result<(Container, Environment), FailureReason> {
         let engine = &self.executor.engine;
-        let has_services = !self.assignment.extras.services.is_empty();
-        let network = if has_services { engine.job_network().await? } else { None };
+        let network = engine.job_network(self.assignment.extras.services.len()).await?;
         let container = self.container(network.as_ref()).await?;
         // If this future is dropped, so is the container, which removes it.
         match self.environment(&container.workspace, network).await {
@@ -138,9 +137,15 @@ impl PreparationRun<'_> {
             return Ok(Environment { services: None, caches, _network: None });
         }
         let policy = assignment.preparation.pull_policy;
-        let name = network.as_ref().map(|network| network.name.as_str());
-        let services = Services::start(&executor.engine, services, name, policy, reporter).await?;
-        executor.engine.add_hosts(&workspace.container, &services.hosts()).await?;
+        let services =
+            Services::start(&executor.engine, services, network.as_ref(), policy, reporter).await?;
+        let hosts = services.hosts();
+        // The names are written while the services start.
+        let (named, ready) = tokio::join!(
+            executor.engine.add_hosts(&workspace.container, &hosts),
+            services.wait_until_ready(reporter)
+        );
+        named.and(ready)?;
         Ok(Environment { services: Some(services), caches, _network: network })
     }
 

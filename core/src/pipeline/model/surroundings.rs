@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::ArtifactsWhen;
+use super::host_names::add_image_names;
+use super::job::PullPolicy;
 
 /// Options of a job besides its script.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +38,7 @@ impl JobOptions {
         *self == Self::default()
     }
 
-    /// Applies `put_in` to each text that may hold references.
+    /// Applies `put_in` to each text that may hold references, and adds the host names that images give to services.
     pub(crate) fn map_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
         let service = |service: &Service| Service { image: put_in(&service.image), ..service.clone() };
         let cache = |cache: &Cache| Cache {
@@ -46,9 +48,11 @@ impl JobOptions {
         };
         let environment =
             |to: &Environment| Environment { name: put_in(&to.name), url: to.url.as_deref().map(&put_in) };
+        let mut services: Vec<Service> = self.services.iter().map(service).collect();
+        add_image_names(&mut services);
         Self {
             after_script: self.after_script.clone(),
-            services: self.services.iter().map(service).collect(),
+            services,
             caches: self.caches.iter().map(cache).collect(),
             secrets: self.secrets.clone(),
             environment: self.environment.as_ref().map(environment),
@@ -58,11 +62,13 @@ impl JobOptions {
 }
 
 /// A container that runs alongside a job, on its network, for as long as the job runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
     /// The image. May hold `${NAME}` references like the job's.
     pub image: String,
-    /// Host names under which the job reaches it; never empty once checked.
+    /// Host names under which the job and its other services reach it: those that the file gives it, and once planned those of
+    /// its image.
+    #[serde(default)]
     pub alias: Vec<String>,
     /// Its environment variables; those of the job are not passed to it.
     #[serde(default)]
@@ -73,11 +79,18 @@ pub struct Service {
     /// Overrides the entry point of the image.
     #[serde(default)]
     pub entrypoint: Option<Vec<String>>,
-    /// Readiness check. `None`: the health check of the image, or, without one, that it runs.
+    /// Readiness check. `None`: the ports that the image exposes accept connections, or its health check passes; without both,
+    /// that it runs.
     #[serde(default)]
     pub health: Option<Health>,
     /// How long the script waits for it to be ready, in seconds.
     pub ready_within_s: u64,
+    /// Whether the job fails if it ends, or is not ready in time, before the script starts. Otherwise that is a warning.
+    #[serde(default)]
+    pub required: bool,
+    /// When the image is pulled. `None`: as the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_policy: Option<PullPolicy>,
 }
 
 /// Readiness check of a service.
