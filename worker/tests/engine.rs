@@ -394,6 +394,7 @@ fn service(alias: &str, command: &str, health: Option<Health>) -> Service {
         ready_within_s: 20,
         required: true,
         pull_policy: None,
+        ..Service::default()
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_core::execution::assignment::{
-    Assignment, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source,
+    Assignment, ContainerOptions, JobExtras, LeaseGrant, Origin, Preparation, PullPolicy, Resources, Source,
 };
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest, WorkerInfo, path},
@@ -104,6 +104,8 @@ fn assignment(job_id: JobId) -> Assignment {
             resources: Resources::default(),
             working_dir: None,
             source: Source::None,
+            container: ContainerOptions::default(),
+            origin: Origin::default(),
         },
         job_name: "job".into(),
         stage: "test".into(),

@@ -4,7 +4,7 @@ use crate::failure::{Failure, Outcome};
 use serde::Deserialize;
 use std::{fs, io::ErrorKind, path::Path};
 use tidemill_core::pipeline;
-use tidemill_worker::limits::Limits;
+use tidemill_worker::policy::Limits;
 
 /// The settings of the file, with defaults for those that it does not set.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -115,7 +115,7 @@ impl WorkerFile {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::WorkerFile;
-    use tidemill_worker::limits::Limits;
+    use tidemill_worker::policy::Limits;
 
     #[test]
     fn worker_file_changes_only_what_it_sets() {

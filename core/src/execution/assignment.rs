@@ -2,7 +2,9 @@
 
 use crate::execution::discovery::Discovery;
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
-pub use crate::pipeline::{Artifacts, ArtifactsWhen, Cache, PullPolicy, Resources, Service};
+pub use crate::pipeline::{
+    Artifacts, ArtifactsWhen, Cache, ContainerOptions, PullPolicy, Resources, Service,
+};
 use crate::plan::PlannedJob;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -86,12 +88,35 @@ pub struct Preparation {
     pub working_dir: Option<String>,
     /// The sources.
     pub source: Source,
+    /// What the job asks of its container; the worker decides what it allows.
+    #[serde(default, skip_serializing_if = "ContainerOptions::is_empty")]
+    pub container: ContainerOptions,
+    /// For whom the worker decides that.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// Where a job comes from, which decides what it is allowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Origin {
+    /// The name of its repository.
+    #[serde(default)]
+    pub repository: String,
+    /// Whether its commit is one of a fork.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_fork: bool,
 }
 
 impl Preparation {
     /// Creates the preparation of `planned`, a job of a plan.
     #[must_use]
-    pub fn new(planned: &PlannedJob, source: &Source, execution_id: ExecutionId, job_id: JobId) -> Self {
+    pub fn new(
+        planned: &PlannedJob,
+        source: &Source,
+        origin: Origin,
+        execution_id: ExecutionId,
+        job_id: JobId,
+    ) -> Self {
         Self {
             job_id,
             execution_id,
@@ -100,6 +125,8 @@ impl Preparation {
             resources: planned.resources,
             working_dir: planned.working_dir.clone(),
             source: source.clone(),
+            container: planned.surroundings.container.clone(),
+            origin,
         }
     }
 }

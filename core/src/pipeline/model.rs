@@ -1,6 +1,7 @@
 //! The normalized model of a checked pipeline, with `defaults` applied.
 
 mod artifacts;
+mod container;
 mod file;
 pub(crate) mod host_names;
 mod job;
@@ -9,6 +10,7 @@ mod surroundings;
 mod triggers;
 
 pub use artifacts::{Artifacts, ArtifactsWhen, Reports};
+pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use file::{Concurrency, Pipeline};
 pub use job::{Job, PullPolicy, Resources};
 pub use rules::{Rule, RuleOutcome, When};

@@ -3,6 +3,7 @@
 
 pub(crate) mod alternatives;
 pub(crate) mod collections;
+pub(crate) mod container;
 pub(crate) mod field;
 pub(crate) mod job_parts;
 pub(crate) mod needs;

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     client::format_causes,
     error::WorkerError,
-    limits::Limits,
+    policy::Limits,
     source::{HostPolicy, SourceCache, SourceSettings},
     store::WorkerDirs,
 };

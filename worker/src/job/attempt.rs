@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     client::ApiClient,
-    limits::Limits,
+    policy::Limits,
     log::mask::SecretMask,
     queue::admission::{AdmissionDecision, Reservation},
 };

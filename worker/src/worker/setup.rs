@@ -6,7 +6,7 @@ use crate::{
         metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
-    limits::Limits,
+    policy::Limits,
     queue::capacity::{ResourceAmount, memory_for_jobs},
     source::{HostPolicy, SourceCache, SourceSettings},
     store::{FileLock, WorkerDirs},

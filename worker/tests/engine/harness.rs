@@ -17,7 +17,9 @@ use std::{
     time::Duration,
 };
 use tidemill_core::execution::{
-    assignment::{Assignment, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
+    assignment::{
+        Assignment, ContainerOptions, JobExtras, LeaseGrant, Origin, Preparation, PullPolicy, Resources, Source,
+    },
     failure::FailureKind,
     test_report::{TestReport, TestsReply, TestsRequest},
 };
@@ -28,7 +30,7 @@ use tidemill_core::{
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
-use tidemill_worker::{ServerConnection, Worker, WorkerConfig, limits::Limits, source::SourceSettings};
+use tidemill_worker::{ServerConnection, Worker, WorkerConfig, policy::Limits, source::SourceSettings};
 
 #[derive(Default)]
 pub struct Server {
@@ -292,6 +294,8 @@ pub fn job(script: &[&str]) -> Assignment {
             resources: Resources::default(),
             working_dir: None,
             source: Source::None,
+            container: ContainerOptions::default(),
+            origin: Origin::default(),
         },
         job_name: "job".into(),
         stage: "test".into(),

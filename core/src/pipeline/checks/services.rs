@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::container::container;
 use super::context::{FindingSink, texts, variables};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::host_names::{add_image_names, image_names};
@@ -133,6 +134,7 @@ fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut FindingS
         // A check that the file asks for is there to be passed.
         required: raw.required.get().map_or(!raw.health.is_absent(), |flag| flag.0),
         pull_policy: raw.pull_policy.get().map(|policy| policy.0),
+        container: container(raw.container.get(), &path.key("container"), findings),
     })
 }
 

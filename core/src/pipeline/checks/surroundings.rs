@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::container::{check_together, container};
 use super::context::{FindingSink, check_paths_inside, texts};
 use super::services::services;
 use crate::execution::{coverage, predefined};
@@ -47,7 +48,8 @@ pub(crate) fn job_options<'n>(
         || raw.cache.get().or(defaults.cache.get()).is_some()
         || raw.secrets.get().or(defaults.secrets.get()).is_some()
         || raw.environment.get().is_some()
-        || raw.coverage.get().is_some();
+        || raw.coverage.get().is_some()
+        || raw.container.get().or(defaults.container.get()).is_some();
     if !has_others {
         return JobOptions { after_script, ..JobOptions::default() };
     }
@@ -83,6 +85,14 @@ pub(crate) fn job_options<'n>(
             );
         }
     }
+    let container = match raw.container.get() {
+        own @ Some(_) => self::container(own, &path.key("container"), findings),
+        None => self::container(defaults.container.get(), &inherited.key("container"), &mut discarded),
+    };
+    let base = |is_absent| if is_absent { inherited.clone() } else { path.clone() };
+    let container_path = base(raw.container.is_absent()).key("container");
+    let services_path = base(raw.services.is_absent()).key("services");
+    check_together(&container, &services, &container_path, &services_path, findings);
     let mut texts: Vec<(&str, Path)> = Vec::new();
     let base = if raw.services.is_absent() { &inherited } else { path };
     for (at, service) in services.iter().enumerate() {
@@ -108,6 +118,7 @@ pub(crate) fn job_options<'n>(
         secrets,
         environment,
         coverage: raw.coverage.get().map(|text| text.0.clone()),
+        container,
     }
 }
 

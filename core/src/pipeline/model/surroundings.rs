@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::ArtifactsWhen;
+use super::container::ContainerOptions;
 use super::host_names::add_image_names;
 use super::job::PullPolicy;
 
@@ -29,6 +30,9 @@ pub struct JobOptions {
     /// The pattern that extracts the test coverage from the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
+    /// What it asks of its container.
+    #[serde(default, skip_serializing_if = "ContainerOptions::is_empty")]
+    pub container: ContainerOptions,
 }
 
 impl JobOptions {
@@ -57,6 +61,7 @@ impl JobOptions {
             secrets: self.secrets.clone(),
             environment: self.environment.as_ref().map(environment),
             coverage: self.coverage.clone(),
+            container: self.container.clone(),
         }
     }
 }
@@ -91,6 +96,9 @@ pub struct Service {
     /// When the image is pulled. `None`: as the job's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_policy: Option<PullPolicy>,
+    /// What it asks of its container.
+    #[serde(default, skip_serializing_if = "ContainerOptions::is_empty")]
+    pub container: ContainerOptions,
 }
 
 /// Readiness check of a service.

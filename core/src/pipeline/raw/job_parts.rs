@@ -2,6 +2,7 @@
 
 use super::alternatives::Either;
 use super::collections::{NamedValues, OneOrMany};
+use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::quantities::{Bytes, Cpus, Duration};
 use super::scalars::{
@@ -59,6 +60,8 @@ record! {
         required: Flag = "required",
         /// When to pull the image. Default: the job's `pull_policy`.
         pull_policy: PullPolicyValue = "pull_policy",
+        /// What the container gets beyond an ordinary one, as far as its worker allows it.
+        container: RawContainer = "container",
     }
 }
 
