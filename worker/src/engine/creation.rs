@@ -157,10 +157,17 @@ impl DockerManager {
             }),
             ..Default::default()
         };
+        let image_options = &preparation.image_options;
+        let shell = ["sh", "-c", BOOT_SCRIPT].map(str::to_owned).to_vec();
+        let (entrypoint, command) = match image_options.entrypoint.as_deref() {
+            Some(words @ [_, ..]) => (words.to_vec(), shell),
+            Some([]) | None => (shell, Vec::new()),
+        };
         let body = ContainerCreateBody {
             image: Some(preparation.image.clone()),
-            entrypoint: Some(vec!["sh".into(), "-c".into(), BOOT_SCRIPT.into()]),
-            cmd: Some(Vec::new()),
+            entrypoint: Some(entrypoint),
+            cmd: Some(command),
+            user: image_options.user.clone(),
             working_dir: Some("/".into()),
             labels: Some(labels),
             open_stdin: Some(true),
@@ -179,7 +186,11 @@ impl DockerManager {
             }),
             ..Default::default()
         };
-        let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
+        let platform = image_options
+            .platform
+            .clone()
+            .map(|platform| CreateContainerOptions { platform, ..Default::default() });
+        let created = self.docker.create_container(platform, body).await;
         let id = created.map_err(|error| engine_failure("the container could not be created", &error))?.id;
         let attach = AttachContainerOptions {
             stream: true,
@@ -241,6 +252,7 @@ impl DockerManager {
 pub fn container_key(preparation: &Preparation) -> String {
     let properties = serde_json::json!([
         preparation.image,
+        preparation.image_options,
         preparation.pull_policy,
         preparation.resources,
         preparation.source
