@@ -157,7 +157,7 @@ async fn failed_job_reports_reason() {
 
     let mut unreachable = job(&["true"]);
     unreachable.preparation.image = "127.0.0.1:1/no-such-registry:0".into();
-    unreachable.preparation.pull_policy = PullPolicy::IfNotPresent;
+    unreachable.preparation.pull_policy = Some(PullPolicy::IfNotPresent);
     assert_eq!(kind(&bench.run(unreachable).await.0), Some(FailureKind::ImagePullFailed));
 
     let mut hungry = job(&["x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo ${#x}"]);

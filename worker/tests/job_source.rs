@@ -12,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_core::execution::assignment::{
-    Assignment, ContainerOptions, JobExtras, LeaseGrant, Origin, Preparation, PullPolicy, Resources, Source,
+    Assignment, ContainerOptions, ImageOptions, JobExtras, LeaseGrant, Origin, Preparation, PullPolicy,
+    Resources, Source,
 };
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest, WorkerInfo, path},
@@ -100,7 +101,8 @@ fn assignment(job_id: JobId) -> Assignment {
             job_id,
             execution_id: ExecutionId(uuid::Uuid::now_v7()),
             image: "image".into(),
-            pull_policy: PullPolicy::Never,
+            image_options: ImageOptions::default(),
+            pull_policy: Some(PullPolicy::Never),
             resources: Resources::default(),
             working_dir: None,
             source: Source::None,

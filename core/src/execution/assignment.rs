@@ -3,7 +3,7 @@
 use crate::execution::discovery::Discovery;
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{
-    Artifacts, ArtifactsWhen, Cache, ContainerOptions, PullPolicy, Resources, Service,
+    Artifacts, ArtifactsWhen, Cache, ContainerOptions, ImageOptions, PullPolicy, Resources, Service,
 };
 use crate::plan::PlannedJob;
 use indexmap::IndexMap;
@@ -77,9 +77,12 @@ pub struct Preparation {
     pub execution_id: ExecutionId,
     /// Image reference.
     pub image: String,
-    /// When the image is pulled.
+    /// How the image is used.
+    #[serde(default, skip_serializing_if = "ImageOptions::is_empty")]
+    pub image_options: ImageOptions,
+    /// When the image is pulled. `None`: as the worker is set up.
     #[serde(default)]
-    pub pull_policy: PullPolicy,
+    pub pull_policy: Option<PullPolicy>,
     /// Container limits.
     #[serde(default)]
     pub resources: Resources,
@@ -121,6 +124,7 @@ impl Preparation {
             job_id,
             execution_id,
             image: planned.image.clone(),
+            image_options: planned.image_options.clone(),
             pull_policy: planned.pull_policy,
             resources: planned.resources,
             working_dir: planned.working_dir.clone(),

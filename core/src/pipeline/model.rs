@@ -4,6 +4,7 @@ mod artifacts;
 mod container;
 mod file;
 pub(crate) mod host_names;
+mod image;
 mod job;
 mod rules;
 mod surroundings;
@@ -12,7 +13,8 @@ mod triggers;
 pub use artifacts::{Artifacts, ArtifactsWhen, Reports};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use file::{Concurrency, Pipeline};
-pub use job::{Job, PullPolicy, Resources};
+pub use image::{ImageOptions, PullPolicy};
+pub use job::{Job, Resources};
 pub use rules::{Rule, RuleOutcome, When};
 pub use surroundings::{
     Cache, CachePolicy, Environment, Health, JobOptions, MAX_SECRETS, SecretRef, Service,

@@ -2,7 +2,7 @@
 
 use super::error::ExcludedJob;
 use crate::execution::{discovery::Discovery, retry::RetryFor};
-use crate::pipeline::{Artifacts, JobOptions, PullPolicy, Resources, When};
+use crate::pipeline::{Artifacts, ImageOptions, JobOptions, PullPolicy, Resources, When};
 use data_encoding::HEXLOWER;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct PlannedJob {
     pub stage: String,
     /// Image, with variables substituted.
     pub image: String,
+    /// How the image is used, with variables substituted.
+    #[serde(default, skip_serializing_if = "ImageOptions::is_empty")]
+    pub image_options: ImageOptions,
     /// Commands.
     pub script: Vec<String>,
     /// Variables of the pipeline, the job, its matrix values and the overrides; later ones win.
@@ -75,8 +78,8 @@ pub struct PlannedJob {
     pub working_dir: Option<String>,
     /// Resource limits.
     pub resources: Resources,
-    /// When the image is pulled.
-    pub pull_policy: PullPolicy,
+    /// When the image is pulled. `None`: as its worker is set up.
+    pub pull_policy: Option<PullPolicy>,
     /// The artifacts to upload.
     pub artifacts: Option<Artifacts>,
     /// When to run, given how its dependencies ended.

@@ -4,14 +4,12 @@ use super::{
     container::{Container, ContainerRemoval, inode},
     failures::{disk_failure, engine_failure, start_failure},
     manager::DockerManager,
-    resources::CAPABILITIES,
     workspace_mount::{WorkspaceMount, overlay_options},
 };
 use crate::{source::Tree, store::short_hash};
 use bollard::{
     models::{
-        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
-        MountVolumeOptionsDriverConfig,
+        ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig,
     },
     query_parameters::{AttachContainerOptions, CreateContainerOptions, StartContainerOptions},
 };
@@ -157,10 +155,23 @@ impl DockerManager {
             }),
             ..Default::default()
         };
+        let options = &preparation.container;
+        let mut host_config = self.host_config(preparation.resources, options, &preparation.origin);
+        let mut mounts = vec![mount];
+        mounts.append(host_config.mounts.get_or_insert_default());
+        let chosen_network = options.network.clone().or_else(|| network.map(str::to_owned));
+        let environment = self.environment(std::iter::empty(), true).into_iter();
+        let image_options = &preparation.image_options;
+        let shell = ["sh", "-c", BOOT_SCRIPT].map(str::to_owned).to_vec();
+        let (entrypoint, command) = match image_options.entrypoint.as_deref() {
+            Some(words @ [_, ..]) => (words.to_vec(), shell),
+            Some([]) | None => (shell, Vec::new()),
+        };
         let body = ContainerCreateBody {
             image: Some(preparation.image.clone()),
-            entrypoint: Some(vec!["sh".into(), "-c".into(), BOOT_SCRIPT.into()]),
-            cmd: Some(Vec::new()),
+            entrypoint: Some(entrypoint),
+            cmd: Some(command),
+            user: image_options.user.clone(),
             working_dir: Some("/".into()),
             labels: Some(labels),
             open_stdin: Some(true),
@@ -168,18 +179,20 @@ impl DockerManager {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
+            env: Some(environment.map(|(name, value)| format!("{name}={value}")).collect()),
             host_config: Some(HostConfig {
-                log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
-                network_mode: network.map(str::to_owned).or_else(|| self.network_mode()),
-                mounts: Some(vec![mount]),
+                network_mode: chosen_network.or_else(|| self.network_mode()),
+                mounts: Some(mounts),
                 security_opt: Some(vec!["no-new-privileges".into()]),
-                cap_drop: Some(vec!["ALL".into()]),
-                cap_add: Some(CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()),
-                ..self.host_limits(preparation.resources)
+                ..host_config
             }),
             ..Default::default()
         };
-        let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
+        let platform = image_options
+            .platform
+            .clone()
+            .map(|platform| CreateContainerOptions { platform, ..Default::default() });
+        let created = self.docker.create_container(platform, body).await;
         let id = created.map_err(|error| engine_failure("the container could not be created", &error))?.id;
         let attach = AttachContainerOptions {
             stream: true,
@@ -188,6 +201,10 @@ impl DockerManager {
             stderr: true,
             ..Default::default()
         };
+        if let Err(reason) = self.trust_certificates(&id).await {
+            self.remove_with_workspace(&id, &directory).await;
+            return Err(reason);
+        }
         let exit = self.exits.watch(&id);
         let started = async {
             let streams = self.docker.attach_container(&id, Some(attach)).await?;
@@ -241,8 +258,11 @@ impl DockerManager {
 pub fn container_key(preparation: &Preparation) -> String {
     let properties = serde_json::json!([
         preparation.image,
+        preparation.image_options,
         preparation.pull_policy,
         preparation.resources,
+        preparation.container,
+        preparation.origin.is_fork,
         preparation.source
     ]);
     short_hash(&[&properties.to_string()])

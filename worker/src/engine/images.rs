@@ -4,14 +4,52 @@ use super::{
     failures::{engine_failure, pull_failure},
     manager::DockerManager,
 };
-use bollard::{errors::Error as EngineError, query_parameters::CreateImageOptions};
-use futures_util::StreamExt;
+use crate::client::format_causes;
+use bollard::{
+    errors::Error as EngineError,
+    query_parameters::{CreateImageOptions, TagImageOptions},
+};
+use futures_util::{StreamExt, TryStreamExt};
 use tidemill_core::execution::{
     assignment::PullPolicy,
     failure::{FailureKind, FailureReason},
 };
 
 impl DockerManager {
+    /// Returns when to pull an image: as its job says, or as the worker is set up.
+    pub fn pull_policy(&self, policy: Option<PullPolicy>) -> PullPolicy {
+        policy.unwrap_or(self.settings.images.pull_policy)
+    }
+
+    /// Pulls an image from the first mirror that has it, and gives it its own name. Returns whether one had it.
+    async fn pull_from_mirrors(&self, image: &str, progress: &mut impl FnMut(String)) -> bool {
+        // An image of a digest cannot be named after another registry.
+        let (name, tag) = match image.rsplit_once(':') {
+            _ if image.contains('@') => return false,
+            Some((name, tag)) if !tag.contains('/') => (name, tag),
+            _ => (image, "latest"),
+        };
+        for mirrored in self.settings.images.mirrored(name) {
+            progress(format!("Pulling {image} from {mirrored}:{tag}\n"));
+            let options =
+                CreateImageOptions { from_image: Some(format!("{mirrored}:{tag}")), ..Default::default() };
+            let pulled =
+                self.docker.create_image(Some(options), None, None).try_for_each(async |_| Ok(())).await;
+            let named = match pulled {
+                Ok(()) => {
+                    let options = TagImageOptions { repo: Some(name.into()), tag: Some(tag.into()) };
+                    self.docker.tag_image(&format!("{mirrored}:{tag}"), Some(options)).await
+                }
+                Err(error) => Err(error),
+            };
+            match named {
+                Ok(()) => return true,
+                Err(error) => progress(format!("{mirrored} does not have it: {}\n", format_causes(&error))),
+            }
+        }
+        false
+    }
+
     /// Ensures that the image is present. `progress` receives log lines while it is pulled.
     pub async fn ensure_image(
         &self,
@@ -32,6 +70,9 @@ impl DockerManager {
                 ));
             }
             PullPolicy::IfNotPresent | PullPolicy::Always => {}
+        }
+        if self.pull_from_mirrors(image, &mut progress).await {
+            return Ok(());
         }
         progress(format!("Pulling {image}\n"));
         let reference =

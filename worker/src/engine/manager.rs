@@ -1,6 +1,7 @@
 //! DockerManager: the connection to the container engine of one worker.
 
 use super::{
+    certificates::TrustingFiles,
     exits::ExitRegistry,
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
     network::Isolation,
@@ -8,7 +9,7 @@ use super::{
 use crate::{
     client::format_causes,
     error::WorkerError,
-    policy::Limits,
+    policy::{JobSettings, Limits, Permissions},
     source::{HostPolicy, SourceCache, SourceSettings},
     store::WorkerDirs,
 };
@@ -39,6 +40,10 @@ pub type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Se
 pub struct DockerManager {
     /// Provides source trees.
     pub sources: SourceCache,
+    /// What jobs may ask for.
+    pub permissions: Permissions,
+    /// What every job gets.
+    pub settings: JobSettings,
     pub(super) docker: Docker,
     pub(super) store: WorkerDirs,
     pub(super) worker: String,
@@ -55,6 +60,8 @@ pub struct DockerManager {
     /// Whether a failure suggests that the engine is down.
     may_be_down: AtomicBool,
     limits: Limits,
+    /// Files that make images trust the certificate authorities of the worker.
+    pub(super) trusting: TrustingFiles,
     /// Whether the engine runs as root; found out when needed.
     pub(super) has_root: OnceCell<bool>,
     /// A path on each disk to which containers write.
@@ -93,6 +100,9 @@ impl DockerManager {
                         tasks: TaskTracker::new(),
                         may_be_down: AtomicBool::new(false),
                         limits: Limits::default(),
+                        permissions: Permissions::default(),
+                        settings: JobSettings::default(),
+                        trusting: TrustingFiles::default(),
                         has_root: OnceCell::new(),
                         disks: OnceCell::new(),
                         unremoved: std::sync::Mutex::default(),

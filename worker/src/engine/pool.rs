@@ -316,7 +316,15 @@ async fn create_standby(
     canceled: &CancellationToken,
 ) -> Result<Container, FailureReason> {
     // The progress of a pull belongs into the log of the job that needs the image, so no image is pulled ahead.
-    if preparation.pull_policy == PullPolicy::Always || !engine.has_image(&preparation.image).await? {
+    if !engine.permissions.allows(&preparation.container, &preparation.origin) {
+        return Err(FailureReason::new(
+            FailureKind::NotAllowed,
+            "the job asks for more than its worker allows",
+        ));
+    }
+    if engine.pull_policy(preparation.pull_policy) == PullPolicy::Always
+        || !engine.has_image(&preparation.image).await?
+    {
         return Err(FailureReason::new(
             FailureKind::ImageUnavailable,
             "no standby container was created: its image must be pulled",

@@ -4,8 +4,6 @@ use super::{
     exits::EXIT_TIMEOUT,
     failures::{engine_failure, is_bad_request, is_conflict, service_start_failure},
     manager::DockerManager,
-    network::JobNetwork,
-    resources::CAPABILITIES,
 };
 use bollard::{
     errors::Error as EngineError,
@@ -13,13 +11,14 @@ use bollard::{
     models::ExecConfig,
     models::{
         ContainerCreateBody, ContainerStateStatusEnum, EndpointSettings, HealthStatusEnum, HostConfig,
-        HostConfigLogConfig, NetworkingConfig,
+        NetworkingConfig,
     },
     query_parameters::{
         AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, StartContainerOptions,
     },
 };
 use futures_util::StreamExt;
+use indexmap::IndexMap;
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     io,
@@ -28,7 +27,7 @@ use std::{
     time::Duration,
 };
 use tidemill_core::execution::{
-    assignment::{Resources, Service},
+    assignment::{Origin, Resources, Service},
     failure::{FailureKind, FailureReason},
 };
 use tokio::net::TcpStream;
@@ -89,13 +88,18 @@ pub enum ServiceState {
 
 impl DockerManager {
     /// Starts a container for `service` in `network`, in which it has its host names, or in the engine's default network. Its
-    /// image must be present.
+    /// image must be present. `names` are the host names of all services of the job.
     pub async fn start_service(
         self: &Arc<Self>,
         service: &Service,
-        network: Option<&JobNetwork>,
+        network: Option<&str>,
+        origin: &Origin,
+        names: &[&str],
     ) -> Result<ServiceContainer, FailureReason> {
-        let network = network.map(|network| network.name.clone());
+        let network = network.map(str::to_owned);
+        let mut environment: IndexMap<String, String> =
+            self.environment(names.iter().copied(), false).into_iter().collect();
+        environment.extend(service.variables.clone());
         let names = network.clone().map(|network| NetworkingConfig {
             endpoints_config: Some(HashMap::from([(
                 network,
@@ -106,15 +110,14 @@ impl DockerManager {
             image: Some(service.image.clone()),
             entrypoint: service.entrypoint.clone(),
             cmd: service.command.clone(),
-            env: Some(service.variables.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+            env: Some(environment.iter().map(|(name, value)| format!("{name}={value}")).collect()),
             labels: Some(self.labels()),
             host_config: Some(HostConfig {
                 network_mode: network,
-                log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
                 security_opt: Some(vec!["no-new-privileges".into()]),
-                cap_drop: Some(vec!["ALL".into()]),
-                cap_add: Some(CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()),
-                ..self.host_limits(Resources::default())
+                // The operator's mounts are for jobs.
+                mounts: None,
+                ..self.host_config(Resources::default(), &service.container, origin)
             }),
             networking_config: names,
             ..Default::default()
@@ -125,6 +128,7 @@ impl DockerManager {
             .id;
         // Removes the container if this function fails or is cancelled.
         let container = RemovedOnDrop { engine: self.clone(), id: id.clone() };
+        self.trust_certificates(&id).await?;
         let attach =
             AttachContainerOptions { stream: true, stdout: true, stderr: true, ..Default::default() };
         let streams = self.docker.attach_container(&id, Some(attach)).await;

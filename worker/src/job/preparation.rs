@@ -44,6 +44,10 @@ pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Pr
     reporter.phase("preparing");
     let mut slot = executor.pool.occupy(&assignment.preparation);
     let mut creation = slot.standby.take();
+    executor.engine.settings.bypass_proxies(assignment);
+    if assignment.preparation.container.network.is_some() {
+        slot.network = None;
+    }
     if !assignment.extras.services.is_empty() {
         // The services' host names are added to the container's network, so no later job may share it.
         slot.network = None;
@@ -105,7 +109,9 @@ struct PreparationRun<'a> {
 impl PreparationRun<'_> {
     async fn run(mut self) -> Result<(Container, Environment), FailureReason> {
         let engine = &self.executor.engine;
-        let network = engine.job_network(self.assignment.extras.services.len()).await?;
+        let is_chosen = engine.chosen_network(&self.assignment.preparation.container).is_some();
+        let services = if is_chosen { 0 } else { self.assignment.extras.services.len() };
+        let network = engine.job_network(services).await?;
         let container = self.container(network.as_ref()).await?;
         // If this future is dropped, so is the container, which removes it.
         match self.environment(&container.workspace, network).await {
@@ -136,9 +142,9 @@ impl PreparationRun<'_> {
         if services.is_empty() {
             return Ok(Environment { services: None, caches, _network: None });
         }
-        let policy = assignment.preparation.pull_policy;
-        let services =
-            Services::start(&executor.engine, services, network.as_ref(), policy, reporter).await?;
+        let chosen = executor.engine.chosen_network(&assignment.preparation.container);
+        let name = chosen.or(network.as_ref().map(|network| network.name.as_str()));
+        let services = Services::start(&executor.engine, assignment, name, reporter).await?;
         let hosts = services.hosts();
         // The names are written while the services start.
         let (named, ready) = tokio::join!(
@@ -183,7 +189,10 @@ impl PreparationRun<'_> {
         let pull = async {
             let lines = lines;
             let progress = |line| drop(lines.send(line));
-            self.executor.engine.ensure_image(&preparation.image, preparation.pull_policy, progress).await
+            let engine = &self.executor.engine;
+            engine
+                .ensure_image(&preparation.image, engine.pull_policy(preparation.pull_policy), progress)
+                .await
         };
         let show = async {
             while let Some(line) = pulled.recv().await {

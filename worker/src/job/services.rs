@@ -1,13 +1,13 @@
 //! The services of a job: their start, their readiness, and their names in the `/etc/hosts` of the job's container.
 
 use crate::{
-    engine::{DockerManager, JobNetwork, ServiceContainer, ServiceState},
+    engine::{DockerManager, ServiceContainer, ServiceState},
     job::reporter::Reporter,
 };
 use futures_util::future::{join_all, try_join_all};
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 use tidemill_core::execution::{
-    assignment::{PullPolicy, Service},
+    assignment::{Assignment, Service},
     failure::{FailureKind, FailureReason},
 };
 use tidemill_core::pipeline::Health;
@@ -43,23 +43,27 @@ enum NotReady {
 }
 
 impl Services {
-    /// Starts all `services`. `pull_policy` applies to the images of those that have none.
+    /// Starts the services of a job in `network`, or in the engine's default network.
     pub async fn start(
         engine: &Arc<DockerManager>,
-        services: &[Service],
-        network: Option<&JobNetwork>,
-        pull_policy: PullPolicy,
+        assignment: &Assignment,
+        network: Option<&str>,
         reporter: &Reporter,
     ) -> Result<Self, FailureReason> {
         reporter.phase("starting services");
+        let (services, preparation) = (&assignment.extras.services, &assignment.preparation);
+        let names: Vec<&str> =
+            services.iter().flat_map(|service| &service.alias).map(String::as_str).collect();
         for service in services {
             let mut lines = Vec::new();
-            let policy = service.pull_policy.unwrap_or(pull_policy);
+            let policy = engine.pull_policy(service.pull_policy.or(preparation.pull_policy));
             engine.ensure_image(&service.image, policy, |line| lines.push(line)).await?;
             reporter.log(lines.concat().as_bytes()).await;
         }
-        let started =
-            try_join_all(services.iter().map(|service| engine.start_service(service, network))).await?;
+        let started = services
+            .iter()
+            .map(|service| engine.start_service(service, network, &preparation.origin, &names));
+        let started = try_join_all(started).await?;
         let running = services.iter().cloned().zip(started).collect();
         Ok(Self { engine: engine.clone(), running })
     }

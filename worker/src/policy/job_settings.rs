@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use std::net::IpAddr;
-use tidemill_core::execution::assignment::PullPolicy;
+use tidemill_core::execution::assignment::{Assignment, PullPolicy};
 
 /// What every job gets: settings of its containers that its file does not name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +23,21 @@ pub struct JobSettings {
     pub network: Option<String>,
     /// How images are pulled.
     pub images: ImageSettings,
+}
+
+impl JobSettings {
+    /// Sets the variables of a job with services so that they are reached without a proxy, unless the job sets them itself.
+    pub fn bypass_proxies(&self, assignment: &mut Assignment) {
+        let services = &assignment.extras.services;
+        let variables = &mut assignment.variables;
+        let is_set = ["no_proxy", "NO_PROXY"].into_iter().any(|name| variables.contains_key(name));
+        if services.is_empty() || is_set {
+            return;
+        }
+        let names = services.iter().flat_map(|service| &service.alias).map(String::as_str);
+        let bypass = self.proxies.variables(names).into_iter();
+        variables.extend(bypass.filter(|(name, _)| name.eq_ignore_ascii_case("no_proxy")));
+    }
 }
 
 /// Proxies, as URLs.
@@ -75,12 +90,17 @@ impl Proxies {
             return Vec::new();
         }
         let local = ["localhost", "127.0.0.1", "::1"].into_iter().chain(services);
-        let none: Vec<&str> = none.as_deref().into_iter().filter(|hosts| !hosts.is_empty()).chain(local).collect();
+        let none: Vec<&str> =
+            none.as_deref().into_iter().filter(|hosts| !hosts.is_empty()).chain(local).collect();
         let none = Some(none.join(","));
         let mut variables = Vec::new();
-        for (name, value) in
-            [("http_proxy", http), ("https_proxy", https), ("ftp_proxy", ftp), ("all_proxy", all), ("no_proxy", &none)]
-        {
+        for (name, value) in [
+            ("http_proxy", http),
+            ("https_proxy", https),
+            ("ftp_proxy", ftp),
+            ("all_proxy", all),
+            ("no_proxy", &none),
+        ] {
             if let Some(value) = value {
                 variables.push((name.to_owned(), value.clone()));
                 variables.push((name.to_ascii_uppercase(), value.clone()));
@@ -94,7 +114,8 @@ impl ImageSettings {
     /// Returns other names under which `image` can be pulled, in the order in which to try them. An image of a digest is the same
     /// everywhere; one of a tag is what the mirror has.
     pub fn mirrored(&self, image: &str) -> Vec<String> {
-        let first = image.split_once('/').filter(|(first, _)| first.contains(['.', ':']) || *first == "localhost");
+        let first =
+            image.split_once('/').filter(|(first, _)| first.contains(['.', ':']) || *first == "localhost");
         let (registry, path) = match first {
             Some(("docker.io" | "index.docker.io", path)) => ("docker.io", path),
             Some((registry, path)) => (registry, path),
@@ -112,8 +133,11 @@ mod tests {
 
     #[test]
     fn proxies_are_set_in_both_spellings_and_bypassed_for_services() {
-        assert!(Proxies { none: Some("x".into()), ..Proxies::default() }.variables(["db"].into_iter()).is_empty());
-        let proxies = Proxies { https: Some("http://p:1".into()), none: Some(".corp".into()), ..Proxies::default() };
+        assert!(
+            Proxies { none: Some("x".into()), ..Proxies::default() }.variables(["db"].into_iter()).is_empty()
+        );
+        let proxies =
+            Proxies { https: Some("http://p:1".into()), none: Some(".corp".into()), ..Proxies::default() };
         let expected = [
             ("https_proxy", "http://p:1"),
             ("HTTPS_PROXY", "http://p:1"),
@@ -133,7 +157,10 @@ mod tests {
         images.mirrors.insert("ghcr.io".into(), vec!["mirror:5000/ghcr".into()]);
         for (image, expected) in [
             ("alpine:3", vec!["mirror:5000/library/alpine:3", "other/hub/library/alpine:3"]),
-            ("docker.io/library/alpine:3", vec!["mirror:5000/library/alpine:3", "other/hub/library/alpine:3"]),
+            (
+                "docker.io/library/alpine:3",
+                vec!["mirror:5000/library/alpine:3", "other/hub/library/alpine:3"],
+            ),
             ("team/app", vec!["mirror:5000/team/app", "other/hub/team/app"]),
             ("ghcr.io/a/b@sha256:0", vec!["mirror:5000/ghcr/a/b@sha256:0"]),
             ("localhost/a", vec![]),

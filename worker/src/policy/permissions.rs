@@ -112,7 +112,8 @@ impl Permissions {
         let mut all = of(&self.all);
         for trusted in &self.trusted {
             // An invalid pattern matches nothing.
-            let matches = |pattern: &String| glob(pattern).is_ok_and(|glob| glob.is_match(&origin.repository));
+            let matches =
+                |pattern: &String| glob(pattern).is_ok_and(|glob| glob.is_match(&origin.repository));
             if trusted.repositories.iter().any(matches) {
                 all.extend(&of(&trusted.allowance));
             }
@@ -132,7 +133,9 @@ pub(super) fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
 
 /// Returns the first part of `options` that is not allowed.
 fn first_denied(options: &ContainerOptions, allowed: &Allowance) -> Option<Denied> {
-    let deny = |key: String, setting: String, is_unsafe| Some(Denied { key: format!("container: {{ {key} }}"), setting, is_unsafe });
+    let deny = |key: String, setting: String, is_unsafe| {
+        Some(Denied { key: format!("container: {{ {key} }}"), setting, is_unsafe })
+    };
     let of_safe = |key: String, setting: String| deny(key, setting, false);
     let of_unsafe = |key: String, setting: String| deny(key, setting, true);
     let ContainerOptions {
@@ -177,10 +180,16 @@ fn first_denied(options: &ContainerOptions, allowed: &Allowance) -> Option<Denie
                 -1 => ("unlimited".to_owned(), "\"unlimited\"".to_owned()),
                 hard => (hard.to_string(), hard.to_string()),
             };
-            return of_safe(format!("ulimits: {{ {name}: {asked} }}"), format!("ulimits = {{ {name} = {setting} }}"));
+            return of_safe(
+                format!("ulimits: {{ {name}: {asked} }}"),
+                format!("ulimits = {{ {name} = {setting} }}"),
+            );
         }
     }
     let max = allowed.memory_bytes.unwrap_or(u64::MAX);
+    if allowed.memory_bytes.is_some() && tmpfs.values().any(Option::is_none) {
+        return of_safe("tmpfs, without a size".into(), "memory".into());
+    }
     if let Some(bytes) = shm_bytes.filter(|bytes| *bytes > max) {
         return of_safe(format!("shm_size: {bytes}"), format!("memory = {bytes}"));
     }
@@ -231,7 +240,11 @@ mod tests {
         }
         for (asked, key, setting) in [
             (serde_json::json!({ "privileged": true }), "privileged: true", "privileged = true"),
-            (serde_json::json!({ "cap_add": ["NET_ADMIN"] }), "cap_add: [NET_ADMIN]", "cap_add = [\"NET_ADMIN\"]"),
+            (
+                serde_json::json!({ "cap_add": ["NET_ADMIN"] }),
+                "cap_add: [NET_ADMIN]",
+                "cap_add = [\"NET_ADMIN\"]",
+            ),
             (
                 serde_json::json!({ "devices": [{ "host": "/dev/kvm", "container": "/x", "permissions": "r" }] }),
                 "devices: [/dev/kvm]",
@@ -284,7 +297,8 @@ mod tests {
 
     #[test]
     fn operator_may_restrict_what_is_allowed_by_default() {
-        let all = Allowance { memory_bytes: Some(1 << 20), dns: false, extra_hosts: false, ..Allowance::default() };
+        let all =
+            Allowance { memory_bytes: Some(1 << 20), dns: false, extra_hosts: false, ..Allowance::default() };
         let permissions = Permissions { all, ..Permissions::default() };
         for (asked, setting) in [
             (serde_json::json!({ "shm_bytes": (1 << 20) + 1 }), "memory = 1048577"),

@@ -6,7 +6,7 @@ use crate::{
         metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
-    policy::Limits,
+    policy::{JobSettings, Limits, Permissions},
     queue::capacity::{ResourceAmount, memory_for_jobs},
     source::{HostPolicy, SourceCache, SourceSettings},
     store::{FileLock, WorkerDirs},
@@ -41,6 +41,10 @@ pub struct WorkerConfig {
     pub sources: SourceSettings,
     /// Limits of one job.
     pub limits: Limits,
+    /// What jobs may ask for.
+    pub permissions: Permissions,
+    /// What every job gets.
+    pub jobs: JobSettings,
 }
 
 /// The connection of a worker to its server.
@@ -78,6 +82,8 @@ impl Worker {
             DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
         let reach = HostPolicy::new(config.addresses.clone());
         engine.sources = SourceCache::new(store.cache(), reach, config.sources.clone());
+        engine.permissions = config.permissions.clone();
+        engine.settings = config.jobs.clone();
         let capacity = capacity(&config.capacity, &engine).await;
         let mut limits = config.limits.clone();
         let or_unlimited = |configured: Option<u64>| configured.unwrap_or(u64::MAX);

@@ -18,7 +18,8 @@ use std::{
 };
 use tidemill_core::execution::{
     assignment::{
-        Assignment, ContainerOptions, JobExtras, LeaseGrant, Origin, Preparation, PullPolicy, Resources, Source,
+        Assignment, ContainerOptions, ImageOptions, JobExtras, LeaseGrant, Origin, Preparation, PullPolicy,
+        Resources, Source,
     },
     failure::FailureKind,
     test_report::{TestReport, TestsReply, TestsRequest},
@@ -290,7 +291,8 @@ pub fn job(script: &[&str]) -> Assignment {
             job_id: JobId(uuid::Uuid::now_v7()),
             execution_id: ExecutionId(uuid::Uuid::now_v7()),
             image,
-            pull_policy: PullPolicy::Never,
+            image_options: ImageOptions::default(),
+            pull_policy: Some(PullPolicy::Never),
             resources: Resources::default(),
             working_dir: None,
             source: Source::None,

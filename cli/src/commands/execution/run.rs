@@ -20,7 +20,11 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::path::Path;
-use tidemill_core::execution::{assignment::Preparation, facts::Facts, report::has_name};
+use tidemill_core::execution::{
+    assignment::{Origin, Preparation},
+    facts::Facts,
+    report::has_name,
+};
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, path},
@@ -164,9 +168,11 @@ async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSo
     };
     // The ids of the execution and its jobs are unknown; containers do not depend on them.
     let (execution, job) = (ExecutionId(Uuid::nil()), JobId(Uuid::nil()));
+    let origin = Origin { repository: sources.repo.clone(), is_fork: false };
     let first = plan.roots().take(slots).map(|root| &plan.jobs[root as usize]);
-    let first: Vec<_> =
-        first.map(|planned| Preparation::new(planned, &sources.source, execution, job)).collect();
+    let first: Vec<_> = first
+        .map(|planned| Preparation::new(planned, &sources.source, origin.clone(), execution, job))
+        .collect();
     if let Some((address, credentials)) = &sources.sign_in {
         worker.set_credentials(address, credentials.clone());
     }

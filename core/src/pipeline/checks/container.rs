@@ -25,18 +25,66 @@ const SIZES: std::ops::RangeInclusive<u64> = 4096..=64 << 40;
 
 /// The limits of setrlimit(2) that engines know.
 const ULIMITS: [&str; 15] = [
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 /// The capabilities of capabilities(7).
 const CAPABILITIES: [&str; 41] = [
-    "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "CHOWN",
-    "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE",
-    "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST",
-    "NET_RAW", "PERFMON", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT",
-    "SYS_CHROOT", "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME",
-    "SYS_TTY_CONFIG", "WAKE_ALARM",
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
 ];
 
 /// Checks `container`, and returns it.
@@ -60,9 +108,8 @@ pub(crate) fn container(
         network: raw.network.get().and_then(|text| value(network(&text.0), || path.key("network"), findings)),
         extra_hosts: extra_hosts(raw.extra_hosts.get(), &path.key("extra_hosts"), findings),
         dns: items(raw.dns.get(), MAX_DNS, &path.key("dns"), findings, |text| {
-            text.parse().map_err(|_| {
-                Fault::new("bad-address", format!("is not an IP address: {}", quoted(text)))
-            })
+            text.parse()
+                .map_err(|_| Fault::new("bad-address", format!("is not an IP address: {}", quoted(text))))
         }),
     }
 }
@@ -87,9 +134,7 @@ pub(crate) fn check_together(
         let at = || services_path.index(index);
         if let Some(name) = service.alias.iter().find(|name| hosts.contains(&name.to_ascii_lowercase())) {
             let message = format!("the host name {} is also in `extra_hosts` of the job", quoted(name));
-            findings.push(
-                Finding::value("duplicate-alias", &at(), message).help("rename one of the two"),
-            );
+            findings.push(Finding::value("duplicate-alias", &at(), message).help("rename one of the two"));
         }
         if service.container.network.is_some() {
             let message = "a service is in the network of its job";
@@ -102,11 +147,7 @@ pub(crate) fn check_together(
 }
 
 /// Returns a checked value; its fault is reported.
-fn value<T>(
-    checked: Result<T, Fault>,
-    path: impl FnOnce() -> Path,
-    findings: &mut FindingSink,
-) -> Option<T> {
+fn value<T>(checked: Result<T, Fault>, path: impl FnOnce() -> Path, findings: &mut FindingSink) -> Option<T> {
     checked.map_err(|fault| findings.check(Err(fault), path)).ok()
 }
 
@@ -199,7 +240,8 @@ fn tmpfs(text: &str) -> Result<(String, Option<u64>), Fault> {
         let why = format!("is in the workspace, whose files are collected: {}", quoted(path));
         return Err(Fault::new("bad-path", why).help("write a path outside of the sources, such as /tmp"));
     }
-    let bytes = size.map(|size| Bytes::from_text(size).and_then(|Bytes(bytes)| check_size(bytes).map(|()| bytes)));
+    let bytes =
+        size.map(|size| Bytes::from_text(size).and_then(|Bytes(bytes)| check_size(bytes).map(|()| bytes)));
     Ok((trimmed.to_owned(), bytes.transpose()?))
 }
 
@@ -217,8 +259,9 @@ fn device(text: &str) -> Result<Device, Fault> {
     check_path(host)?;
     check_path(container)?;
     if parts.next().is_some() || !is_permissions(permissions) || !host.starts_with("/dev/") {
-        return Err(Fault::new("bad-path", format!("is not a device: {}", quoted(text)))
-            .help("write `/dev/kvm`, or `/dev/sda:/dev/disk:r` with its path in the container and permissions"));
+        return Err(Fault::new("bad-path", format!("is not a device: {}", quoted(text))).help(
+            "write `/dev/kvm`, or `/dev/sda:/dev/disk:r` with its path in the container and permissions",
+        ));
     }
     Ok(Device { host: host.to_owned(), container: container.to_owned(), permissions: permissions.to_owned() })
 }
@@ -245,20 +288,19 @@ fn gpus(text: &str) -> Result<Gpus, Fault> {
     {
         return Ok(Gpus::Count(count));
     }
-    let ids: Vec<String> = text
-        .strip_prefix("device=")
-        .unwrap_or_default()
-        .split(',')
-        .map(|id| id.trim().to_owned())
-        .collect();
+    let ids: Vec<String> =
+        text.strip_prefix("device=").unwrap_or_default().split(',').map(|id| id.trim().to_owned()).collect();
     let is_id = |id: &String| {
         (1..=64).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c))
     };
     if ids.iter().all(is_id) && ids.len() <= MAX_ENTRIES {
         return Ok(Gpus::Ids(ids));
     }
-    Err(Fault::new("unknown-value", format!("takes `all`, a number or `device=` and ids, not {}", quoted(text)))
-        .help("write `gpus: all`, `gpus: 2` or `gpus: \"device=0,1\"`"))
+    Err(Fault::new(
+        "unknown-value",
+        format!("takes `all`, a number or `device=` and ids, not {}", quoted(text)),
+    )
+    .help("write `gpus: all`, `gpus: 2` or `gpus: \"device=0,1\"`"))
 }
 
 fn capability(text: &str) -> Result<String, Fault> {

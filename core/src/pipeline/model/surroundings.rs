@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::artifacts::ArtifactsWhen;
 use super::container::ContainerOptions;
 use super::host_names::add_image_names;
-use super::job::PullPolicy;
+use super::image::PullPolicy;
 
 /// Options of a job besides its script.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

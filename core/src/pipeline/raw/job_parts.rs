@@ -38,6 +38,22 @@ record! {
 }
 
 record! {
+    /// A container image and how it is used.
+    struct RawImage("`image`") {
+        /// Container image; `${NAME}` refers to a variable or a matrix key.
+        name: Text = "name",
+        /// Overrides the entry point of the image; it is given the shell's command line as arguments. `[""]`: none.
+        entrypoint: OneOrMany<Text> = "entrypoint",
+        /// User of the container's processes, and optionally the group: a name or a number, such as `node` or `1000:1000`. Default: the image's.
+        user: Text = "user",
+        /// Variant of the image, such as `linux/arm64`. Default: the engine's platform.
+        platform: Text = "platform",
+        /// When to pull the image. Default: the `pull_policy` of the job.
+        pull_policy: PullPolicyValue = "pull_policy",
+    }
+}
+
+record! {
     /// A container that runs alongside a job.
     struct RawService("a service") {
         /// Container image.

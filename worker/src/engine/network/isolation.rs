@@ -44,6 +44,9 @@ impl DockerManager {
         if !self.is_local {
             return Err("the engine is on another machine, whose rules cannot be set from here".into());
         }
+        if let Some(name) = &self.settings.network {
+            return Err(format!("they are in the network `{name}`, which worker.toml chooses for all jobs"));
+        }
         let version = self.docker.version().await.map_err(|error| error.to_string())?;
         let components = version.components.unwrap_or_default();
         if let Some(podman) = components.iter().find(|component| component.name.contains("Podman")) {
@@ -66,7 +69,8 @@ impl DockerManager {
 
     /// Returns the network of containers that do not join the network of another; `None`: the engine's default network.
     pub(in crate::engine) fn network_mode(&self) -> Option<String> {
-        self.isolation.get().map(|isolation| isolation.jobs_network.clone())
+        let isolated = self.isolation.get().map(|isolation| isolation.jobs_network.clone());
+        isolated.or_else(|| self.settings.network.clone())
     }
 
     /// Returns a pattern of the packet filter for all bridges of isolated jobs; `None` if jobs are not isolated.
