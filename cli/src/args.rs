@@ -21,7 +21,7 @@ pub use pipeline::{Check, CheckFormat, FactArgs, Import, Init, PlanArgs};
 pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, Server, WorkerArgs};
 pub use shared::{ExecutionArgs, FileArgs, SlotArgs};
 
-use crate::env_vars;
+use crate::{env_vars, settings::worker_file::WorkerConfigArg};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -184,6 +184,20 @@ pub enum Command {
     /// Remove the containers of an exiting worker
     #[command(hide = true)]
     CleanUp(CleanUp),
+}
+
+impl Command {
+    /// Returns the arguments that change `worker.toml`.
+    pub fn worker_args(&self) -> &[WorkerConfigArg] {
+        let args = match self {
+            Self::Run(args) => &args.slots.config,
+            Self::Retry(args) => &args.slots.config,
+            Self::Worker(args) => &args.slots.config,
+            Self::Server(args) => &args.config,
+            _ => return &[],
+        };
+        &args.values
+    }
 }
 
 /// Arguments of a command that this build does not support; they are ignored.

@@ -15,7 +15,7 @@ pub const CA_CERT: &str = "TIDEMILL_CA_CERT";
 pub const INSECURE_HTTP: &str = "TIDEMILL_INSECURE_HTTP";
 /// Path of the config file with the profiles.
 pub const CONFIG: &str = "TIDEMILL_CONFIG";
-/// Path of `worker.toml`, the limits of one job.
+/// Path of `worker.toml`, the settings of workers for their jobs.
 pub const WORKER_CONFIG: &str = "TIDEMILL_WORKER_CONFIG";
 /// Filter of the process's own log, in the syntax of `tracing_subscriber::EnvFilter`.
 pub const LOG: &str = "TIDEMILL_LOG";
@@ -66,6 +66,8 @@ pub const IMDS: &str = "TIDEMILL_IMDS";
 
 /// Address of the container engine.
 pub const DOCKER_HOST: &str = "DOCKER_HOST";
+/// Directory of the engine client's config file, whose proxies `tidemill run` uses.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// The user's home directory.
 pub const HOME: &str = "HOME";
 /// Host name of this machine, used if the kernel does not report one.

@@ -15,7 +15,7 @@ use std::{
 };
 use tidemill_core::text::check_line;
 use tidemill_worker::source::SourceSettings;
-use worker_file::WorkerFile;
+use worker_file::{WorkerConfigArg, WorkerFile, user_proxies};
 
 /// Maximum length of a user name in bytes that servers accept.
 const MAX_USER_LEN: usize = 200;
@@ -57,6 +57,8 @@ pub struct Settings {
     config_file: Option<PathBuf>,
     /// The file with the limits of jobs. `None`: neither set nor derivable.
     worker_file: Option<PathBuf>,
+    /// Arguments that change it.
+    worker_args: Vec<WorkerConfigArg>,
     /// Duration of a lease of the embedded server, in milliseconds.
     pub lease_ttl_ms: u64,
     /// PEM file with certificate authorities to trust in addition to the system's.
@@ -134,6 +136,7 @@ impl Settings {
             data_dir,
             config_file,
             worker_file,
+            worker_args: cli.command.worker_args().to_vec(),
             lease_ttl_ms: cli.lease_ttl_ms,
             ca_cert: cli.ca_cert.clone(),
             insecure_http: cli.insecure_http,
@@ -162,9 +165,23 @@ impl Settings {
         Profiles::load(path)
     }
 
-    /// Reads `worker.toml`.
+    /// Reads `worker.toml`, and applies the arguments that change it.
     pub fn worker_file(&self) -> Outcome<WorkerFile> {
-        self.worker_file.as_deref().map_or_else(|| Ok(WorkerFile::default()), WorkerFile::load)
+        WorkerFile::load(self.worker_file.as_deref(), &self.worker_args)
+    }
+
+    /// Reads `worker.toml` for the user's own jobs: messages name the file, and the user's proxies apply if it has none.
+    pub fn own_worker_file(&self) -> Outcome<WorkerFile> {
+        let mut file = self.worker_file()?;
+        file.permissions.file = self.worker_file.as_ref().map(|path| path.display().to_string());
+        if file.jobs.proxies.is_empty() {
+            let in_home = || variable(env_vars::HOME).map(|home| PathBuf::from(home).join(".docker"));
+            let directory = variable(env_vars::DOCKER_CONFIG).map(PathBuf::from).or_else(in_home);
+            let config = directory.map(|directory| directory.join("config.json"));
+            let environment = |name: &str| std::env::var(name).ok();
+            file.jobs.proxies = user_proxies(config.as_deref(), self.docker_host.as_deref(), environment);
+        }
+        Ok(file)
     }
 
     /// Returns whether jobs run on a remote deployment.

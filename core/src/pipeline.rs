@@ -29,7 +29,7 @@ pub use model::{
     Health, ImageOptions, Job, JobOptions, MAX_SECRETS, Pipeline, PullPolicy, PullRequestTrigger,
     PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service, Triggers, Ulimit, When,
 };
-pub use names::{is_label, is_secret_name, is_variable_name};
+pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};
 pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};
 pub use raw::quantities::{bytes, cpus, span_s};
 pub use yaml::limits::MAX_FILE_BYTES;

@@ -9,4 +9,4 @@ pub use allowance::{Allowance, MAX_OPEN_FILES};
 pub use job_settings::{HostMount, ImageSettings, JobSettings, Proxies};
 pub use limits::Limits;
 pub(crate) use limits::{SizeLimitExceeded, format_size};
-pub use permissions::{Permissions, TrustedRepositories};
+pub use permissions::{Permissions, TrustedRepositories, check_glob};

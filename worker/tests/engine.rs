@@ -30,6 +30,8 @@ mod losses;
 mod messages;
 #[path = "engine/networks.rs"]
 mod networks;
+#[path = "engine/options.rs"]
+mod options;
 #[path = "engine/services.rs"]
 mod services;
 

@@ -1,6 +1,6 @@
 //! Arguments that several commands share.
 
-use crate::env_vars;
+use crate::{env_vars, settings::worker_file::WorkerConfigArg};
 use clap::Args;
 use std::path::PathBuf;
 use tidemill_core::ids::ExecutionId;
@@ -60,6 +60,16 @@ pub struct SlotArgs {
     pub parallel: Option<u16>,
     #[command(flatten)]
     pub labels: LabelArgs,
+    #[command(flatten)]
+    pub config: WorkerConfigArgs,
+}
+
+/// What the operator of a worker sets for its jobs.
+#[derive(Debug, Clone, Default, Args)]
+pub struct WorkerConfigArgs {
+    /// File to read instead of worker.toml, or a setting that wins over it, such as `allow.privileged=true`; may be repeated
+    #[arg(long = "worker-config", value_name = "FILE|KEY=VALUE")]
+    pub values: Vec<WorkerConfigArg>,
 }
 
 /// Labels of a worker.

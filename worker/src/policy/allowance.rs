@@ -53,6 +53,17 @@ impl Default for Allowance {
 }
 
 impl Allowance {
+    /// Returns one that allows nothing, to be added to another.
+    pub fn none() -> Self {
+        Self {
+            memory_bytes: Some(0),
+            ulimits: BTreeMap::new(),
+            extra_hosts: false,
+            dns: false,
+            ..Self::default()
+        }
+    }
+
     /// Returns what of it applies to jobs of forks.
     pub(super) fn for_forks(&self) -> Self {
         if self.forks {

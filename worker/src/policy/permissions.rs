@@ -126,8 +126,13 @@ impl Permissions {
     }
 }
 
+/// Checks a glob of repositories or devices.
+pub fn check_glob(pattern: &str) -> Result<(), String> {
+    glob(pattern).map(drop).map_err(|error| format!("`{pattern}` is not a glob: {}", error.kind()))
+}
+
 /// Compiles a glob of repositories or devices.
-pub(super) fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
+fn glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
     GlobBuilder::new(pattern).literal_separator(true).build().map(|glob| glob.compile_matcher())
 }
 
@@ -277,7 +282,7 @@ mod tests {
 
     #[test]
     fn allowance_applies_to_its_repositories_and_never_to_forks_by_default() {
-        let allowance = Allowance { privileged: true, ..Allowance::default() };
+        let allowance = Allowance { privileged: true, ..Allowance::none() };
         let trusted =
             TrustedRepositories { repositories: vec!["example.org/team/*".into(), "[".into()], allowance };
         let mut permissions = Permissions { trusted: vec![trusted], ..Permissions::default() };

@@ -31,7 +31,11 @@ use tidemill_core::{
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
-use tidemill_worker::{ServerConnection, Worker, WorkerConfig, policy::Limits, source::SourceSettings};
+use tidemill_worker::{
+    ServerConnection, Worker, WorkerConfig,
+    policy::{JobSettings, Limits, Permissions},
+    source::SourceSettings,
+};
 
 #[derive(Default)]
 pub struct Server {
@@ -154,12 +158,27 @@ impl Bench {
         Self::start_with(address, 1, Limits::default(), async |_| {}).await
     }
 
+    /// Starts a worker with one slot after `change` changed its configuration.
+    pub async fn start_configured(change: impl FnOnce(&mut WorkerConfig)) -> Self {
+        Self::start_changed("127.0.0.1", 1, Limits::default(), async |_| {}, change).await
+    }
+
     /// Starts a worker with `slots` slots and these limits, on which `prepare` is called first.
     pub async fn start_with(
         address: &str,
         slots: usize,
         limits: Limits,
         prepare: impl AsyncFnOnce(&Worker),
+    ) -> Self {
+        Self::start_changed(address, slots, limits, prepare, |_| {}).await
+    }
+
+    async fn start_changed(
+        address: &str,
+        slots: usize,
+        limits: Limits,
+        prepare: impl AsyncFnOnce(&Worker),
+        change: impl FnOnce(&mut WorkerConfig),
     ) -> Self {
         let server = Arc::new(Server::default());
         let (sender, ends) = tokio::sync::mpsc::unbounded_channel();
@@ -175,7 +194,7 @@ impl Bench {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let data = tempfile::tempdir().unwrap();
-        let config = WorkerConfig {
+        let mut config = WorkerConfig {
             addresses: tidemill_core::repository::AddressPolicy::unrestricted(),
             labels: tidemill_core::pipeline::labels::Labels::new(),
             name: "test".into(),
@@ -185,7 +204,10 @@ impl Bench {
             capacity: Resources::default(),
             sources: SourceSettings::default(),
             limits,
+            permissions: Permissions::default(),
+            jobs: JobSettings::default(),
         };
+        change(&mut config);
         let client = ServerConnection {
             server: format!("http://{address}"),
             token: "token".into(),

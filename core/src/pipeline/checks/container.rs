@@ -8,7 +8,7 @@ use super::context::FindingSink;
 use crate::execution::predefined::WORKSPACE_DIR;
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
 use crate::pipeline::model::{ContainerOptions, Device, Gpus, Service, Ulimit};
-use crate::pipeline::names::{self, check_host};
+use crate::pipeline::names::{self, ULIMITS, check_host};
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::{NamedValues, OneOrMany};
 use crate::pipeline::raw::container::{RawContainer, RawUlimit};
@@ -22,70 +22,6 @@ const MAX_ENTRIES: usize = 64;
 const MAX_DNS: usize = 3;
 const MAX_PATH_BYTES: usize = 255;
 const SIZES: std::ops::RangeInclusive<u64> = 4096..=64 << 40;
-
-/// The limits of setrlimit(2) that engines know.
-const ULIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-
-/// The capabilities of capabilities(7).
-const CAPABILITIES: [&str; 41] = [
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYSLOG",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-];
 
 /// Checks `container`, and returns it.
 pub(crate) fn container(
@@ -188,7 +124,7 @@ fn ulimits(
     let mut all = BTreeMap::new();
     for (name, limit) in raw.map_or(&[][..], |entries| entries.0.as_slice()) {
         let at = || path.key(name);
-        if !ULIMITS.contains(&name.as_str()) {
+        if !names::is_ulimit(name) {
             let help = findings.suggestions.did_you_mean(name, ULIMITS.into_iter());
             let help = help.unwrap_or_else(|| format!("one of {}", ULIMITS.join(", ")));
             let message = format!("there is no limit {}", quoted(name));
@@ -306,7 +242,7 @@ fn gpus(text: &str) -> Result<Gpus, Fault> {
 fn capability(text: &str) -> Result<String, Fault> {
     let upper = text.trim().to_ascii_uppercase();
     let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    if name == "ALL" || CAPABILITIES.contains(&name) {
+    if names::is_capability(name) {
         return Ok(name.to_owned());
     }
     Err(Fault::new("unknown-value", format!("is not a capability: {}", quoted(text)))
