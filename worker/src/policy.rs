@@ -8,5 +8,5 @@ mod permissions;
 pub use allowance::{Allowance, MAX_OPEN_FILES};
 pub use job_settings::{HostMount, ImageSettings, JobSettings, Proxies};
 pub use limits::Limits;
-pub(crate) use limits::{SizeLimitExceeded, format_size};
+pub(crate) use limits::SizeLimitExceeded;
 pub use permissions::{Permissions, TrustedRepositories, check_glob};

@@ -84,7 +84,7 @@ impl Proxies {
     }
 
     /// Returns the environment variables for programs, in both spellings. `services` are reached without a proxy.
-    pub fn variables<'a>(&self, services: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+    pub fn variables<'a>(&'a self, services: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
         let Self { http, https, ftp, all, none } = self;
         if [http, https, ftp, all].iter().all(|proxy| proxy.is_none()) {
             return Vec::new();

@@ -38,10 +38,13 @@ async fn safe_options_apply_to_the_container() {
     ];
     let (end, log) = bench.run(asking(options, &script)).await;
     assert!(end.failure.is_none(), "{log}");
-    for expected in ["size=131072k", "size=16384k", "\n1234\n2345\n", "10.9.8.7\tdb.corp", "10.9.8.6", "\nran\n"] {
+    for expected in
+        ["size=131072k", "size=16384k", "\n1234\n2345\n", "10.9.8.7\tdb.corp", "10.9.8.6", "\nran\n"]
+    {
         assert!(log.contains(expected), "{expected:?} in {log}");
     }
-    let (end, log) = bench.run(asking(serde_json::json!({ "network": "none" }), &["ls /sys/class/net"])).await;
+    let (end, log) =
+        bench.run(asking(serde_json::json!({ "network": "none" }), &["ls /sys/class/net"])).await;
     assert!(end.failure.is_none() && log.ends_with("\nlo\n"), "{log}");
     bench.stop().await;
 }
@@ -81,7 +84,8 @@ async fn allowance_holds_for_its_repositories_and_for_no_fork() {
     })
     .await;
     let privileged = |origin: Origin| {
-        let mut asking = asking(serde_json::json!({ "privileged": true }), &["grep CapEff /proc/self/status"]);
+        let mut asking =
+            asking(serde_json::json!({ "privileged": true }), &["grep CapEff /proc/self/status"]);
         asking.preparation.origin = origin;
         asking
     };
@@ -119,7 +123,8 @@ async fn every_job_gets_the_settings_of_its_worker() {
     };
     let mut bench = Bench::start_configured(|config| {
         config.jobs = JobSettings {
-            environment: [("SITE".to_owned(), "lab".to_owned()), ("GREETING".to_owned(), "no".to_owned())].into(),
+            environment: [("SITE".to_owned(), "lab".to_owned()), ("GREETING".to_owned(), "no".to_owned())]
+                .into(),
             proxies: Proxies { http: Some("http://proxy.invalid:3128".into()), ..Proxies::default() },
             mounts: vec![mount],
             extra_hosts: [("db.corp".to_owned(), "10.9.8.7".to_owned())].into(),
@@ -144,8 +149,7 @@ async fn every_job_gets_the_settings_of_its_worker() {
     // Its services are reached without the proxy.
     let mut served = job(&["wget -qO- http://web:8080/word"]);
     let serve = "mkdir /w; echo direct >/w/word; exec httpd -f -p 8080 -h /w";
-    served.extras.services =
-        vec![service("web", serve, Some(tidemill_core::pipeline::Health::Port(8080)))];
+    served.extras.services = vec![service("web", serve, Some(tidemill_core::pipeline::Health::Port(8080)))];
     let (end, log) = bench.run(served).await;
     assert!(end.failure.is_none() && log.contains("direct\n"), "{log}");
     bench.stop().await;
@@ -189,8 +193,7 @@ async fn job_and_services_join_the_network_that_the_job_chooses() {
     .await;
     let mut served = asking(serde_json::json!({ "network": name }), &["nc db 5000 </dev/null"]);
     let serve = "while :; do echo found | nc -l -p 5000; done";
-    served.extras.services =
-        vec![service("db", serve, Some(tidemill_core::pipeline::Health::Port(5000)))];
+    served.extras.services = vec![service("db", serve, Some(tidemill_core::pipeline::Health::Port(5000)))];
     let (end, log) = bench.run(served).await;
     assert!(end.failure.is_none() && log.contains("found\n"), "{log}");
     bench.stop().await;

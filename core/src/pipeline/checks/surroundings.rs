@@ -86,8 +86,8 @@ pub(crate) fn job_options<'n>(
         }
     }
     let container = match raw.container.get() {
-        own @ Some(_) => self::container(own, &path.key("container"), findings),
-        None => self::container(defaults.container.get(), &inherited.key("container"), &mut discarded),
+        own @ Some(_) => container(own, &path.key("container"), findings),
+        None => container(defaults.container.get(), &inherited.key("container"), &mut discarded),
     };
     let base = |is_absent| if is_absent { inherited.clone() } else { path.clone() };
     let container_path = base(raw.container.is_absent()).key("container");
