@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Runs as the first process of a job's container; see the file.
 const BOOT_SCRIPT: &str = concat!(include_str!("script_files.sh"), include_str!("boot.sh"));
+/// What the mode of a network that belongs to another container starts with.
+const JOINED: &str = "container:";
 /// A disk with fewer free bytes counts as full.
 const DISK_FULL_BYTES: u64 = 1 << 20;
 
@@ -160,6 +162,10 @@ impl DockerManager {
         let mut mounts = vec![mount];
         mounts.append(host_config.mounts.get_or_insert_default());
         let chosen_network = options.network.clone().or_else(|| network.map(str::to_owned));
+        if chosen_network.as_deref().is_some_and(|network| network.starts_with(JOINED)) {
+            // They belong to the network, and so to its holder.
+            (host_config.extra_hosts, host_config.dns) = (None, None);
+        }
         let environment = self.environment(std::iter::empty(), true).into_iter();
         let image_options = &preparation.image_options;
         let shell = ["sh", "-c", BOOT_SCRIPT].map(str::to_owned).to_vec();

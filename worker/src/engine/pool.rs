@@ -331,6 +331,7 @@ async fn create_standby(
         ));
     }
     // If the holder could not be created, the container has a network of its own.
+    let network = network.filter(|_| !preparation.container.needs_own_network());
     let holder = match network {
         Some(pending) => pending.await,
         None => None,

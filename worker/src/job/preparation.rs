@@ -45,7 +45,7 @@ pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Pr
     let mut slot = executor.pool.occupy(&assignment.preparation);
     let mut creation = slot.standby.take();
     executor.engine.settings.bypass_proxies(assignment);
-    if assignment.preparation.container.network.is_some() {
+    if assignment.preparation.container.needs_own_network() {
         slot.network = None;
     }
     if !assignment.extras.services.is_empty() {

@@ -1,6 +1,6 @@
 //! What jobs ask of their containers, and what every job of a worker gets.
 
-use super::{Bench, docker, job, kind, service};
+use super::{Bench, docker, job, jobs_of_execution, kind, service};
 use tidemill_core::execution::{
     assignment::{Assignment, ContainerOptions, Origin, PullPolicy},
     failure::FailureKind,
@@ -145,6 +145,13 @@ async fn every_job_gets_the_settings_of_its_worker() {
     let mut of_fork = job(&["ls /tools || echo nothing"]);
     of_fork.preparation.origin = origin("example.org/a", true);
     assert!(bench.run(of_fork).await.1.ends_with("nothing\n"), "a fork gets no directory of the machine");
+
+    // Jobs of one execution share a network, with the same names in it.
+    for job in jobs_of_execution(&bench, &[&["true"], &["grep db.corp /etc/hosts"], &["grep db.corp /etc/hosts"]]) {
+        let (end, log) = bench.run(job).await;
+        assert!(end.failure.is_none(), "{log}");
+    }
+    bench.server.upcoming.lock().unwrap().clear();
 
     // Its services are reached without the proxy.
     let mut served = job(&["wget -qO- http://web:8080/word"]);

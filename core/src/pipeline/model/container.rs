@@ -50,6 +50,17 @@ impl ContainerOptions {
         *self == Self::default()
     }
 
+    /// Whether its network is not to be shared with other jobs of its execution: it has another one or other names in it, or it
+    /// could change it for a job that comes after.
+    #[must_use]
+    pub fn needs_own_network(&self) -> bool {
+        self.network.is_some()
+            || !self.extra_hosts.is_empty()
+            || !self.dns.is_empty()
+            || self.privileged
+            || !self.cap_add.is_empty()
+    }
+
     /// Returns the texts that it holds, for estimates of its size.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &String> {
         let hosts = self.extra_hosts.iter().flat_map(|(name, address)| [name, address]);
