@@ -84,14 +84,14 @@ impl Proxies {
     }
 
     /// Returns the environment variables for programs, in both spellings. `services` are reached without a proxy.
-    pub fn variables<'a>(&'a self, services: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+    pub fn variables<'a>(&self, services: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
         let Self { http, https, ftp, all, none } = self;
         if [http, https, ftp, all].iter().all(|proxy| proxy.is_none()) {
             return Vec::new();
         }
-        let local = ["localhost", "127.0.0.1", "::1"].into_iter().chain(services);
-        let none: Vec<&str> =
-            none.as_deref().into_iter().filter(|hosts| !hosts.is_empty()).chain(local).collect();
+        let local = ["localhost", "127.0.0.1", "::1"].into_iter().map(str::to_owned);
+        let configured = none.iter().filter(|hosts| !hosts.is_empty()).cloned();
+        let none: Vec<String> = configured.chain(local).chain(services.map(str::to_owned)).collect();
         let none = Some(none.join(","));
         let mut variables = Vec::new();
         for (name, value) in [

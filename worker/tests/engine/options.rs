@@ -147,7 +147,9 @@ async fn every_job_gets_the_settings_of_its_worker() {
     assert!(bench.run(of_fork).await.1.ends_with("nothing\n"), "a fork gets no directory of the machine");
 
     // Jobs of one execution share a network, with the same names in it.
-    for job in jobs_of_execution(&bench, &[&["true"], &["grep db.corp /etc/hosts"], &["grep db.corp /etc/hosts"]]) {
+    for job in
+        jobs_of_execution(&bench, &[&["true"], &["grep db.corp /etc/hosts"], &["grep db.corp /etc/hosts"]])
+    {
         let (end, log) = bench.run(job).await;
         assert!(end.failure.is_none(), "{log}");
     }

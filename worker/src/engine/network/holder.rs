@@ -104,8 +104,7 @@ impl DockerManager {
         self: &Arc<Self>,
         image: &str,
     ) -> Result<NetworkHolder, FailureReason> {
-        let names =
-            self.host_config(Resources::default(), &ContainerOptions::default(), &Origin::default());
+        let names = self.host_config(Resources::default(), &ContainerOptions::default(), &Origin::default());
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             // Root, so that files that a job changed as any user can be restored.
