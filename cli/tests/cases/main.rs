@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod everyday;
+mod network;
 mod project;
 mod real;
+mod services;
 #[path = "../support/mod.rs"]
 mod support;
