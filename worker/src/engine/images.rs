@@ -33,8 +33,12 @@ impl DockerManager {
             progress(format!("Pulling {image} from {mirrored}:{tag}\n"));
             let options =
                 CreateImageOptions { from_image: Some(format!("{mirrored}:{tag}")), ..Default::default() };
-            let pulled =
-                self.docker.create_image(Some(options), None, None).try_for_each(async |_| Ok(())).await;
+            let progress_items = self.docker.create_image(Some(options), None, None);
+            let pulled = progress_items.try_for_each(async |info| {
+                let error = info.error_detail.and_then(|detail| detail.message);
+                error.map_or(Ok(()), |error| Err(EngineError::DockerStreamError { error }))
+            });
+            let pulled = pulled.await;
             let named = match pulled {
                 Ok(()) => {
                     let options = TagImageOptions { repo: Some(name.into()), tag: Some(tag.into()) };

@@ -156,7 +156,7 @@ impl DockerManager {
         let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let address = networks.into_values().find_map(|network| network.ip_address).unwrap_or_default();
         let exposed = inspected.config.and_then(|config| config.exposed_ports).unwrap_or_default();
-        let ports = exposed_tcp_ports(exposed.iter().map(|port| port.as_ref()));
+        let ports = exposed_tcp_ports(exposed.iter().map(String::as_str));
         Ok(ServiceContainer { id, address, ports, log, output_ended, _container: container })
     }
 
@@ -201,7 +201,12 @@ impl DockerManager {
             attach_stderr: Some(true),
             ..Default::default()
         };
-        Ok(self.exec(container, exec).await.map_err(|error| engine_failure(context, &error))? == Some(0))
+        match self.exec(container, exec).await {
+            Ok(code) => Ok(code == Some(0)),
+            // The container has ended, which its state shows.
+            Err(error) if is_conflict(&error) => Ok(false),
+            Err(error) => Err(engine_failure(context, &error)),
+        }
     }
 
     /// Adds lines to the `/etc/hosts` of a job's container.

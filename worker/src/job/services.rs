@@ -140,22 +140,23 @@ impl Services {
             if let ServiceState::Exited(code) = state {
                 return Ok(Some(NotReady::Ended(code)));
             }
-            match &service.health {
-                Some(health) => match self.passes(health, container).await? {
-                    Some(true) => return Ok(None),
-                    Some(false) => {}
-                    None => return Ok(Some(NotReady::Unknown)),
-                },
-                None if state == ServiceState::Healthy => return Ok(None),
-                None if state == ServiceState::Unhealthy => {}
-                None if !container.ports.is_empty() => match self.check_ports(&mut ports, container).await? {
-                    Some(true) => return Ok(None),
-                    Some(false) => {}
-                    None => return Ok(Some(NotReady::Unknown)),
-                },
-                None if state == ServiceState::Starting => {}
-                None if started.elapsed() >= STABLE_AFTER => return Ok(None),
-                None => {}
+            let ready = match &service.health {
+                Some(health) => self.passes(health, container).await?,
+                None if state == ServiceState::Healthy => Some(true),
+                None if state == ServiceState::Unhealthy => Some(false),
+                None if !container.ports.is_empty() => self.check_ports(&mut ports, container).await?,
+                None => Some(state != ServiceState::Starting && started.elapsed() >= STABLE_AFTER),
+            };
+            match ready {
+                Some(true) => return Ok(None),
+                Some(false) => {}
+                None => {
+                    // It may have ended meanwhile.
+                    return Ok(Some(match self.engine.service_state(container).await? {
+                        ServiceState::Exited(code) => NotReady::Ended(code),
+                        _ => NotReady::Unknown,
+                    }));
+                }
             }
             if started.elapsed() >= limit {
                 return Ok(Some(NotReady::TimedOut));
