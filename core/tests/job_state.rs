@@ -6,7 +6,7 @@ use tidemill_core::execution::{
     retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
     transition::{
-        CANCEL_GRACE_MS, JobEvent, JobRules, JobState, MAX_RECORDED_ATTEMPTS, TransitionError, next_state,
+        CANCEL_GRACE_MS, CANCELED_LEASE_LIMIT_MS, JobEvent, JobRules, JobState, MAX_RECORDED_ATTEMPTS, TransitionError, next_state,
     },
 };
 use tidemill_core::{api::AttemptEnd, ids::LeaseToken, time::Timestamp};
@@ -157,16 +157,21 @@ fn cancel_of_running_job_waits_for_worker_or_lease() {
 }
 
 #[test]
-fn canceled_job_ends_in_time_despite_reports() {
+fn canceled_job_ends_at_its_limit_despite_reports() {
     let long = 60_000;
     let claim = JobEvent::Claim { token: token(1), worker: "w".into(), ttl_ms: long };
     let beat = JobEvent::Heartbeat { token: token(1), ttl_ms: long, phase: None, steps: Vec::new() };
-    let history = vec![(0, JobEvent::Release(None)), (1, claim), (2, JobEvent::Cancel), (9_000, beat)];
     let grace = i64::try_from(CANCEL_GRACE_MS).unwrap();
-    let state = after(history.clone(), 0);
-    assert_eq!(state.lease.unwrap().expires_at, Timestamp(2 + grace));
-    let over = after([history, vec![(2 + grace, JobEvent::LeaseExpired)]].concat(), 0);
-    assert_eq!(over.status, JobStatus::Canceled);
+    let limit = i64::try_from(CANCELED_LEASE_LIMIT_MS).unwrap();
+    let expires_at = |history: &[(i64, JobEvent)]| after(history.to_vec(), 0).lease.unwrap().expires_at;
+    let mut history = vec![(0, JobEvent::Release(None)), (1, claim), (2, JobEvent::Cancel)];
+    assert_eq!(expires_at(&history), Timestamp(2 + grace), "a silent worker has ten seconds");
+    history.push((9_000, beat.clone()));
+    assert_eq!(expires_at(&history), Timestamp(9_000 + 60_000), "a worker that reports may store artifacts");
+    history.push((limit - 1_000, beat));
+    assert_eq!(expires_at(&history), Timestamp(2 + limit));
+    history.push((2 + limit, JobEvent::LeaseExpired));
+    assert_eq!(after(history, 0).status, JobStatus::Canceled);
 }
 
 #[test]

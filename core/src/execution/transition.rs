@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// Time in milliseconds after which a canceled job ends if its worker does not report: the cancel shortens its lease.
 pub const CANCEL_GRACE_MS: u64 = 10_000;
+/// Time in milliseconds after its cancel at which the lease of an attempt ends, however often its worker reports: enough
+/// for the `after_script` (five minutes) and for uploading artifacts.
+pub const CANCELED_LEASE_LIMIT_MS: u64 = 600_000;
 /// Maximum number of recorded attempts of a job; beyond it, the oldest give-backs are removed.
 pub const MAX_RECORDED_ATTEMPTS: usize = 50;
 
@@ -42,6 +45,9 @@ pub struct JobState {
     /// Whether a cancel was requested while it ran.
     #[serde(skip_serializing_if = "is_default")]
     pub cancel_requested: bool,
+    /// When that cancel was requested.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cancel_requested_at: Option<Timestamp>,
     /// When its needs had ended.
     #[serde(skip_serializing_if = "is_default")]
     pub queued_at: Option<Timestamp>,
@@ -194,6 +200,7 @@ impl Default for JobState {
             attempt: 0,
             lease: None,
             cancel_requested: false,
+            cancel_requested_at: None,
             queued_at: None,
             started_at: None,
             ended_at: None,
@@ -214,6 +221,16 @@ impl JobState {
     #[must_use]
     pub fn is_leased_to(&self, token: LeaseToken) -> bool {
         self.lease.as_ref().is_some_and(|lease| lease.is_held_by(token))
+    }
+
+    /// Returns when a lease that a report renews at `now` expires. The attempt of a canceled job may report for a limited
+    /// time, so that its `after_script` runs and its artifacts are stored.
+    #[must_use]
+    pub fn renewed_until(&self, ttl_ms: u64, now: Timestamp) -> Timestamp {
+        let renewed = after(now, ttl_ms);
+        let Some(canceled_at) = self.cancel_requested_at else { return renewed };
+        let limited = renewed.min(after(canceled_at, CANCELED_LEASE_LIMIT_MS));
+        guarded!(CanceledRenewalIsLimited, limited, without renewed)
     }
 
     /// Returns how many of its last attempts were given back consecutively.
@@ -284,12 +301,9 @@ pub fn next_state(
             next.phase = None;
         }
         JobEvent::Heartbeat { token, ttl_ms, phase, steps } => {
-            let canceled = state.cancel_requested;
+            let expires_at = state.renewed_until(ttl_ms, now);
             let lease = lease_held_by(&mut next, token)?;
-            // A canceled attempt keeps the expiry that the cancel set.
-            if guarded!(CanceledIsNotRenewed, !canceled) {
-                lease.expires_at = after(now, ttl_ms);
-            }
+            lease.expires_at = lease.expires_at.max(expires_at);
             if phase.is_some() {
                 next.phase = phase;
             }
@@ -337,6 +351,7 @@ pub fn next_state(
             }
             JobStatus::Running => {
                 next.cancel_requested = true;
+                next.cancel_requested_at = Some(now);
                 if let Some(lease) = &mut next.lease {
                     let shortened = lease.expires_at.min(after(now, CANCEL_GRACE_MS));
                     lease.expires_at = guarded!(CancelShortensLease, shortened, without lease.expires_at);
