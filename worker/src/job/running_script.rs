@@ -55,7 +55,8 @@ impl RunningScript {
         let (output_sender, output) = oneshot::channel();
         let progress = Arc::new(ScriptProgress::default());
         if let Some(stream) = container.output.take() {
-            let (pipe, ended) = (create_pipe(PipeEvents { flushed, events }), output_ended.clone().drop_guard());
+            let (pipe, ended) =
+                (create_pipe(PipeEvents { flushed, events }), output_ended.clone().drop_guard());
             let progress = progress.clone();
             let forwarding = async move {
                 let pipe = pipe.run(stream, &progress).await;

@@ -65,9 +65,10 @@ pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepar
     reporter.phase("running");
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let _watch = DiskWatch::start(&executor.engine, &container.workspace, sender.clone());
-    let mut running = RunningScript::start(&mut container, script_text(assignment, &nonce), sender.clone(), |events| {
-        OutputPipe::new(&nonce, reporter.clone(), events, assignment)
-    });
+    let mut running =
+        RunningScript::start(&mut container, script_text(assignment, &nonce), sender.clone(), |events| {
+            OutputPipe::new(&nonce, reporter.clone(), events, assignment)
+        });
     let watching = running.watch_exit(executor.engine.clone(), sender.clone());
     tokio::spawn(watching.in_current_span());
     let mut dispatcher = Dispatcher::new(
@@ -97,7 +98,9 @@ pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepar
                 }
                 Response::KillScript => signal(&executor.engine, &container.id, "USR2"),
                 Response::KillAfterScript => {
-                    reporter.log(AFTER_SCRIPT_KILLED).await;
+                    let reporter = reporter.clone();
+                    // In a task, as it waits while too much is unsent.
+                    tokio::spawn(async move { reporter.log(AFTER_SCRIPT_KILLED).await }.in_current_span());
                     signal(&executor.engine, &container.id, "HUP");
                 }
                 Response::Kill => signal(&executor.engine, &container.id, "KILL"),

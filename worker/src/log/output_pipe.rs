@@ -125,7 +125,7 @@ impl OutputPipe {
                     OutputItem::Flush { was_stopped } => {
                         progress.has_completed.store(!was_stopped, Ordering::Release);
                         // If the channel is full, the job printed the marker itself; it may be dropped.
-                        drop(self.events.flushed.try_send(()));
+                        let _ = self.events.flushed.try_send(());
                     }
                 }
             }

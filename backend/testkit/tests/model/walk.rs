@@ -16,7 +16,7 @@ const RETRIES: u32 = 1;
 /// Maximum length of sequences of all events, and of those of failing attempts.
 const MAX_HISTORY_LEN: u32 = 5;
 const MAX_ATTEMPT_HISTORY_LEN: u32 = 8;
-static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new() };
+static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new(), lost_is_final: false };
 
 fn token(n: u128) -> LeaseToken {
     LeaseToken(Uuid::from_u128(n))
