@@ -40,7 +40,7 @@ jobs:
       - grep ' /dev/shm ' /proc/mounts
       - grep -c AUTHORITY "$SSL_CERT_FILE" /etc/ssl/certs/ca-certificates.crt
       - cat /sdk/tool
-      - test "$(wget -qO- http://web/)" = direct
+      - test "$(wget -Y off -qO- http://web/)" = direct
 "#;
     let project = Project::new(&[("ci.yml", file), ("sdk/tool", "a tool\n"), ("ca.pem", CERTIFICATE)]);
     let repo = project.repo().display().to_string();
