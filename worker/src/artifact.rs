@@ -10,9 +10,9 @@ pub use cache::ArtifactCache;
 use self::failure::{TransferError, with_retries};
 use crate::{
     client::ApiClient,
-    engine::{DockerManager, WorkspaceMount, engine_failure, is_bad_request, is_not_found},
+    engine::{DockerManager, WorkspaceMount, engine_failure, give_entries, is_bad_request, is_not_found},
     log::mask::SecretMask,
-    workspace::{HostWorkspace, PermissionPolicy},
+    workspace::{FileOwner, HostWorkspace, PermissionPolicy},
 };
 use bollard::errors::Error as EngineError;
 use bytes::Bytes;
@@ -79,7 +79,7 @@ impl ArtifactTransfer {
         artifact: &ArtifactSource,
     ) -> Result<(), TransferError> {
         if let Some(host_workspace) = self.engine.host_workspace(workspace).await {
-            match self.unpack(host_workspace, artifact).await? {
+            match self.unpack(host_workspace, workspace.owner, artifact).await? {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
                 // Only the engine can resolve the container's own links and mounts.
@@ -97,7 +97,18 @@ impl ArtifactTransfer {
                 hash.update(chunk);
             }
         });
+        let (tar, given) = match workspace.user {
+            Some(ids) => {
+                let (tar, task) = give_entries(tar, ids);
+                (tar.boxed(), Some(task))
+            }
+            None => (tar.boxed(), None),
+        };
         let uploaded = self.engine.upload(&workspace.container, tar).await;
+        if let Some(task) = given {
+            // Its hash is complete only then.
+            drop(task.await);
+        }
         uploaded.map_err(|error| {
             // The engine only sees a truncated tar.
             let is_transient = download_failed.load(Ordering::Relaxed);
@@ -119,13 +130,14 @@ impl ArtifactTransfer {
     async fn unpack(
         &self,
         host_workspace: Arc<HostWorkspace>,
+        owner: FileOwner,
         artifact: &ArtifactSource,
     ) -> Result<io::Result<()>, TransferError> {
         let bytes = SyncIoBridge::new(StreamReader::new(self.bytes(artifact).await?));
         let task = blocking(move || {
             let mut bytes = HashingReader { bytes, hash: Sha256::new() };
-            let unpacked = host_workspace
-                .unpack(BufReader::with_capacity(BUFFER_SIZE, &mut bytes), PermissionPolicy::Everything);
+            let reader = BufReader::with_capacity(BUFFER_SIZE, &mut bytes);
+            let unpacked = host_workspace.unpack(reader, PermissionPolicy::Owned(owner));
             if unpacked.is_ok() {
                 // The hash includes the bytes after the tar's end.
                 io::copy(&mut bytes, &mut io::sink())?;

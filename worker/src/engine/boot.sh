@@ -3,11 +3,26 @@
 # engine can see the exit, so no process of a job is left once its container has exited.
 # When stdin is closed, the worker has ended, and the container exits.
 exec 3<&0 </dev/null 2>&1
+# An entry point that started this shell was given a token.
+[ -z "$1" ] || printf '\036tm:%s:ready\036' "$1"
 T=
 trap 'T=1; kill -TERM -1 2>/dev/null' TERM
-S=$(command -v bash || command -v sh) || S=/bin/sh
+S=$(command -v bash || command -v sh)
+# The image's PATH may have no shell.
+[ -n "$S" ] || for S in /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh /usr/bin/sh /busybox/sh; do
+  [ ! -x "$S" ] || break
+done
+# The image may have no home directory that its user can write to.
+[ -d "$HOME" ] && [ -w "$HOME" ] || {
+  for H in "$HOME" /tmp/tidemill-home /dev/shm/tidemill-home /dev/shm; do
+    { [ -d "$H" ] || mkdir -p "$H"; } && [ -w "$H" ] && break
+  done 2>/dev/null
+  export HOME="$H"
+}
+# Git rejects a repository of another user. Before 2.38, it reads this setting only from a file.
+[ -O /workspace ] || { printf '[safe]\n\tdirectory = *\n' >>/etc/gitconfig; } 2>/dev/null
 IFS= read -r N <&3 || exit 0
-mkdir -p -m 700 "$F" || exit 1
+mkdir -p -m 700 "$F" 2>/dev/null || F=/dev/shm
 copy >"$F/environment" || exit 0
 script step >"$F/script" || exit 0
 script after >"$F/after_script" || exit 0
@@ -44,7 +59,8 @@ if [ -s "$F/after_script" ] && [ -z "$T" ]; then
   E=$R
 fi
 trap '' TERM
-kill -9 -1 2>/dev/null
+# Behind an entry point, this is not the first process, and would kill a process that waits for it.
+[ "$$" != 1 ] || kill -9 -1 2>/dev/null
 # An engine discards output that is not read soon after the exit, so wait until the worker has read everything.
 printf '\036tm:%s:flush\036' "$N"
 IFS= read -r L <&3

@@ -2,6 +2,7 @@
 
 use super::{
     exits::ExitRegistry,
+    images::KnownUsers,
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
     network::Isolation,
 };
@@ -15,7 +16,7 @@ use crate::{
 use bollard::{Docker, container::LogOutput, errors::Error as EngineError};
 use futures_util::Stream;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     pin::Pin,
     sync::{
@@ -60,6 +61,10 @@ pub struct DockerManager {
     /// Containers that could not be removed while the engine was down.
     pub(super) unremoved: std::sync::Mutex<Vec<String>>,
     pub(super) exits: ExitRegistry,
+    /// Users of images.
+    pub(super) users: KnownUsers,
+    /// Ids of images whose entry point does not start the command that it is given.
+    pub(super) tool_images: std::sync::Mutex<HashSet<String>>,
     pub(super) isolation: OnceLock<Isolation>,
 }
 
@@ -75,6 +80,8 @@ impl DockerManager {
                     let is_local = host.starts_with("unix://");
                     return Ok(Self {
                         exits: ExitRegistry::follow(docker.clone(), &worker),
+                        users: KnownUsers::default(),
+                        tool_images: std::sync::Mutex::default(),
                         isolation: OnceLock::new(),
                         docker,
                         sources: SourceCache::new(
