@@ -20,6 +20,7 @@ use data_encoding::HEXLOWER;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use globset::GlobSet;
 use pack::{BUFFER_SIZE, Packed, Packer, compile_globs, literal_prefix};
+use reading::HashingReader;
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
@@ -484,20 +485,6 @@ fn verify_hash(actual: &str, artifact: &ArtifactSource) -> Result<(), TransferEr
         artifact.sha256
     );
     Err(TransferError::Other(message))
-}
-
-/// A reader that hashes the bytes read.
-struct HashingReader<R> {
-    bytes: R,
-    hash: Sha256,
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
-    }
 }
 
 /// Runs `work` on a thread that may block.
