@@ -82,7 +82,7 @@ impl DockerManager {
         network: Option<&str>,
         canceled: &CancellationToken,
     ) -> Result<Container, FailureReason> {
-        let user = self.container_user(image, preparation.image_options.user.as_deref()).await;
+        let user = self.container_user(image, preparation.image_options.user.as_deref()).await?;
         let owner = self.file_owner(user).await;
         let tree = tokio::select! {
             tree = self.sources.tree_for(&preparation.source, owner) => tree,

@@ -202,7 +202,7 @@ fn prepend(output: &mut Option<Output>, bytes: Vec<u8>) {
     }
     if let Some(rest) = output.take() {
         let first = LogOutput::Console { message: Bytes::from(bytes) };
-        *output = Some(Box::pin(stream::once(async { Ok(first) }).chain(rest)));
+        *output = Some(Box::pin(stream::once(async move { Ok(first) }).chain(rest)));
     }
 }
 

@@ -130,6 +130,10 @@ async fn workspace_and_home_belong_to_the_images_user() {
             let log = succeeds(&mut bench, assignment, user).await;
             assert!(log.contains(&format!("\n{expected}\n")), "{user}: {log}");
         }
+        let mut unknown = named.job(&["true"]);
+        unknown.preparation.image_options.user = Some("nobody-here".into());
+        let (end, log) = bench.run(unknown).await;
+        assert!(kind(&end) == Some(FailureKind::ImageUnavailable) && log.contains("has no user"), "{log}");
         // Without sources, too.
         let mut empty = image.job(&["mkdir build && touch build/a b && [ -O /workspace ]"]);
         empty.preparation.working_dir = Some("made/for/it".into());
@@ -242,7 +246,7 @@ async fn entry_point_runs_before_the_script_if_it_starts_a_shell() {
         broken.preparation.image_options.entrypoint = Some(vec!["/bin/echo".into(), "some tool".into()]);
         let (end, log) = bench.run(broken).await;
         assert_eq!(kind(&end), Some(FailureKind::ImageUnavailable), "{log}");
-        assert!(log.contains("it printed: some tool sh -c") && !log.contains("$ echo never"), "{log}");
+        assert!(log.contains("did not start the shell of the job") && !log.contains("$ echo never"), "{log}");
     }
     bench.stop().await;
 }

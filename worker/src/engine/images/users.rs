@@ -12,6 +12,7 @@ use std::{
     io::Read,
     sync::{Arc, Mutex, PoisonError},
 };
+use tidemill_core::execution::failure::{FailureKind, FailureReason};
 use tokio::sync::OnceCell;
 
 /// Maximum size of the list of users of an image, as a tar.
@@ -64,19 +65,28 @@ impl ContainerUser {
 }
 
 impl DockerManager {
-    /// Returns the user of containers of `image` that run as `user`, or as the image's own user.
+    /// Returns the user of containers of `image` that run as `user`, or as the image's own user; an error if the image does not
+    /// have it.
     pub(in crate::engine) async fn container_user(
         self: &Arc<Self>,
         image: &ImageConfig,
         user: Option<&str>,
-    ) -> ContainerUser {
-        match ContainerUser::parse(user.unwrap_or(&image.user)) {
-            Ok(user) => user,
-            Err(name) => match self.ids_of(image, name).await {
-                Some((0, _)) => ContainerUser::Root,
-                Some((uid, gid)) => ContainerUser::Ids(uid, gid),
-                None => ContainerUser::Unknown,
-            },
+    ) -> Result<ContainerUser, FailureReason> {
+        let name = match ContainerUser::parse(user.unwrap_or(&image.user)) {
+            Ok(user) => return Ok(user),
+            Err(name) => name,
+        };
+        match self.ids_of(image, name).await {
+            Some(Some((0, _))) => Ok(ContainerUser::Root),
+            Some(Some((uid, gid))) => Ok(ContainerUser::Ids(uid, gid)),
+            Some(None) => {
+                let message = format!(
+                    "the image has no user `{name}`: its /etc/passwd does not list it; use the number of a user, such as \
+                     `1000`, or add the user to the image"
+                );
+                Err(FailureReason::new(FailureKind::ImageUnavailable, message))
+            }
+            None => Ok(ContainerUser::Unknown),
         }
     }
 
@@ -104,12 +114,13 @@ impl DockerManager {
         known.await.copied().unwrap_or(true)
     }
 
-    /// Returns the ids of a user of an image, if the image has it.
-    async fn ids_of(self: &Arc<Self>, image: &ImageConfig, name: &str) -> Option<(u32, u32)> {
+    /// Returns the ids of a user of an image, if the image has it; `None` if its users cannot be read.
+    async fn ids_of(self: &Arc<Self>, image: &ImageConfig, name: &str) -> Option<Option<(u32, u32)>> {
         let key = (image.id.clone(), name.to_owned());
         let lock = || self.users.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(&key) {
-            return *known;
+        let known = lock().get(&key).copied();
+        if known.is_some() {
+            return known;
         }
         let users = self.read_users(&image.id).await?;
         let ids = find_user(&users, name);
@@ -118,7 +129,7 @@ impl DockerManager {
             known.clear();
         }
         known.insert(key, ids);
-        ids
+        Some(ids)
     }
 
     /// Returns the list of users of an image. The engine reads files only from containers, so one is created and not started.
