@@ -50,7 +50,6 @@ pub(crate) const REPORTED_KEYS: &[(&str, &str)] = &[
     ("hooks", "j: { hooks: { pre_get_sources_script: [x] } }"),
     ("id_tokens", "j: { id_tokens: { A: { aud: b } } }"),
     ("identity", "j: { identity: google_cloud }"),
-    ("docker", "j: { image: { name: a, docker: { user: b } } }"),
     ("kubernetes", "j: { image: { name: a, kubernetes: { user: b } } }"),
     ("inputs", "j: { inputs: { a: b } }"),
     ("manual_confirmation", "j: { when: manual, manual_confirmation: sure? }"),
