@@ -6,7 +6,6 @@ use super::{
     images::{ContainerUser, ImageConfig},
     launch::StartCommand,
     manager::DockerManager,
-    resources::CAPABILITIES,
     workspace_mount::{WorkspaceMount, overlay_options},
 };
 use crate::{source::Tree, store::short_hash, workspace::FileOwner};
@@ -205,9 +204,6 @@ impl DockerManager {
                 network_mode: network.map(str::to_owned).or_else(|| self.network_mode()),
                 mounts: Some(vec![mount]),
                 binds,
-                security_opt: Some(vec!["no-new-privileges".into()]),
-                cap_drop: Some(vec!["ALL".into()]),
-                cap_add: Some(CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()),
                 ..self.host_limits(preparation.resources)
             }),
             ..Default::default()
