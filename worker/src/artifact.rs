@@ -2,6 +2,7 @@
 
 mod cache;
 mod failure;
+mod hashing;
 pub(crate) mod pack;
 pub(crate) mod reading;
 
@@ -19,13 +20,13 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use globset::GlobSet;
+use hashing::HashingReader;
 use pack::{BUFFER_SIZE, Packed, Packer, compile_globs, literal_prefix};
-use reading::HashingReader;
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
     fs::File,
-    io::{self, BufReader, Read, Write as _},
+    io::{self, BufReader, Write as _},
     pin::Pin,
     sync::{
         Arc, Mutex,

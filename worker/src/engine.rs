@@ -6,7 +6,6 @@ mod exits;
 mod failures;
 mod images;
 mod labels;
-mod launch;
 mod machine;
 mod manager;
 mod network;

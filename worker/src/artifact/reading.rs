@@ -1,6 +1,6 @@
 //! Reads files of a workspace in the worker.
 
-use super::{ArtifactTransfer, MAX_QUEUED_CHUNKS, TransferError, blocking};
+use super::{ArtifactTransfer, MAX_QUEUED_CHUNKS, TransferError, blocking, hashing::HashingReader};
 use crate::engine::WorkspaceMount;
 use data_encoding::HEXLOWER;
 use futures_util::stream;
@@ -12,20 +12,6 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 
 /// A file, directory or link in a workspace.
 pub type WorkspaceEntry<'a> = tar::Entry<'a, Box<dyn Read + Send>>;
-
-/// A reader that hashes the bytes read.
-pub(super) struct HashingReader<R> {
-    pub bytes: R,
-    pub hash: Sha256,
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
-    }
-}
 
 impl ArtifactTransfer {
     /// Calls `read` with each entry that matches `paths`, on a thread that may block. Returns the state and warnings.

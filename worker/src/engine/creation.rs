@@ -1,14 +1,16 @@
 //! Creation of the containers that jobs run in.
 
+mod launch;
+mod order;
+
 use super::{
     container::{Container, ContainerRemains, ContainerRemoval, inode},
     failures::{creation_failure, disk_failure, start_failure},
-    images::{ContainerUser, ImageConfig},
-    launch::StartCommand,
+    images::ImageConfig,
     manager::DockerManager,
     workspace_mount::{WorkspaceMount, overlay_options},
 };
-use crate::{source::Tree, store::short_hash, workspace::FileOwner};
+use crate::store::short_hash;
 use bollard::{
     models::{
         ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
@@ -16,6 +18,7 @@ use bollard::{
     },
     query_parameters::{AttachContainerOptions, CreateContainerOptions, StartContainerOptions},
 };
+use order::{ContainerOrder, StartCommand};
 use std::sync::{Arc, atomic::Ordering};
 use tidemill_core::execution::{
     assignment::Preparation,
@@ -27,18 +30,6 @@ use tokio_util::sync::CancellationToken;
 
 /// A disk with fewer free bytes counts as full.
 const DISK_FULL_BYTES: u64 = 1 << 20;
-
-/// What a container is created from.
-#[derive(Debug)]
-pub(super) struct ContainerOrder<'a> {
-    pub preparation: &'a Preparation,
-    pub image: &'a ImageConfig,
-    /// The network that it joins; `None`: one of its own.
-    network: Option<&'a str>,
-    tree: Option<Arc<Tree>>,
-    user: ContainerUser,
-    owner: FileOwner,
-}
 
 /// A container that is being created in the background.
 #[derive(Debug)]

@@ -1,9 +1,11 @@
 //! How a container's first process becomes the boot script: a shell directly, or an entry point that starts a shell.
 
 use super::{
-    container::Container,
-    creation::ContainerOrder,
-    manager::{DockerManager, Output},
+    super::{
+        container::Container,
+        manager::{DockerManager, Output},
+    },
+    order::{ContainerOrder, StartCommand, is_command_shell, is_shell},
 };
 use bollard::container::LogOutput;
 use bytes::Bytes;
@@ -17,8 +19,6 @@ use tidemill_core::execution::{
     failure::{FailureKind, FailureReason},
 };
 
-/// Runs as the first process of a job's container; see the file.
-const BOOT_SCRIPT: &str = concat!(include_str!("script_files.sh"), include_str!("boot.sh"));
 /// Where images have a shell. The first is looked up on the image's `PATH`, the others are tried if it is not there.
 const SHELLS: [&str; 7] =
     ["sh", "/bin/sh", "/usr/bin/sh", "/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash", "/busybox/sh"];
@@ -30,28 +30,6 @@ const MAX_ENTRYPOINT_OUTPUT: usize = 64 << 10;
 const MAX_QUOTED_OUTPUT: usize = 400;
 /// Maximum number of images whose entry point is known not to start a shell.
 const MAX_TOOL_IMAGES: usize = 1000;
-
-/// The words that a container is started with: its entry point and its command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StartCommand {
-    pub entrypoint: Vec<String>,
-    pub command: Vec<String>,
-}
-
-impl StartCommand {
-    /// A shell that runs the boot script.
-    fn shell(shell: &str) -> Self {
-        Self { entrypoint: [shell, "-c", BOOT_SCRIPT].map(str::to_owned).to_vec(), command: Vec::new() }
-    }
-
-    /// An entry point that starts a shell, which then prints the marker of `token`.
-    fn entrypoint(words: &[String], token: &str) -> Self {
-        let shell: &[&str] = if is_command_shell(words) { &[] } else { &["sh", "-c"] };
-        let command =
-            shell.iter().chain(&[BOOT_SCRIPT, "boot", token]).map(|word| (*word).to_owned()).collect();
-        Self { entrypoint: words.to_vec(), command }
-    }
-}
 
 /// The entry point that starts the shell of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,19 +53,6 @@ impl<'a> Entrypoint<'a> {
     }
 }
 
-/// Whether an entry point is a shell.
-fn is_shell(words: &[String]) -> bool {
-    let program = words.first().map_or("", |word| word.rsplit('/').next().unwrap_or_default());
-    matches!(program, "sh" | "bash" | "ash" | "dash" | "zsh" | "ksh")
-        && words.iter().skip(1).all(|word| word.starts_with('-'))
-}
-
-/// Whether an entry point is a shell that takes its next word as a command, such as `bash -lc`.
-fn is_command_shell(words: &[String]) -> bool {
-    let last = words.last().map_or("", String::as_str);
-    words.len() > 1 && is_shell(words) && !last.starts_with("--") && last.ends_with('c')
-}
-
 /// Whether an entry point is a shell that would take `sh` as the name of a script.
 fn is_interactive_shell(words: &[String]) -> bool {
     is_shell(words) && !is_command_shell(words)
@@ -95,7 +60,7 @@ fn is_interactive_shell(words: &[String]) -> bool {
 
 impl DockerManager {
     /// Creates and starts a container that waits in the boot script.
-    pub(super) async fn launch(
+    pub(in crate::engine) async fn launch(
         self: &Arc<Self>,
         order: &ContainerOrder<'_>,
         overlay: bool,
@@ -226,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn shells_are_told_apart_by_their_options() {
+    fn shells_are_recognized_with_their_options() {
         for (text, takes_command, takes_script) in [
             ("/bin/sh -c", true, false),
             ("bash -lc", true, false),
