@@ -327,6 +327,50 @@ async fn volumes_of_an_image_hide_no_part_of_the_workspace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn volume_over_a_link_of_the_sources_does_not_lead_out_of_the_workspace() {
+    let mut bench = Bench::start().await;
+    let outside = tempfile::tempdir().unwrap();
+    let repository = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(outside.path(), repository.path().join("link")).unwrap();
+    let source = snapshot(repository.path(), &bench.data.path().join("cache")).unwrap().source;
+    let image = Image::build("FROM test\nVOLUME /workspace/link/deep");
+    let mut assignment = image.job(&["echo x >link/deep/file; echo x >link/file"]);
+    assignment.preparation.source = source;
+    succeeds(&mut bench, assignment, "a link").await;
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_any_user_change_no_shared_sources() {
+    let mut bench = Bench::start().await;
+    let (_repository, source) = sources(&bench.data.path().join("cache"));
+    let users = ["1000", "0", "1000", "4711"];
+    for user in users {
+        let mut assignment = job(&[
+            "cat data/a.txt b.txt; [ \"$(cat data/a.txt b.txt)\" = \"$(printf 'tracked\\ntracked')\" ]",
+            "echo bad >data/a.txt; ln b.txt hard; echo bad >hard; chmod 777 . data data/a.txt",
+            "cp /bin/busybox data/set; chmod 6777 data/set; rm -rf .git",
+        ]);
+        assignment.preparation.source = source.clone();
+        assignment.preparation.image_options.user = Some(user.into());
+        succeeds(&mut bench, assignment, user).await;
+    }
+    let trees = bench.data.path().join("cache/trees");
+    let trees: Vec<_> = std::fs::read_dir(trees)
+        .unwrap()
+        .map(|tree| tree.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    assert_eq!(trees.len(), 3, "one for each user: {trees:?}");
+    for tree in trees {
+        assert_eq!(std::fs::read(tree.join("data/a.txt")).unwrap(), b"tracked\n");
+        assert!(tree.join(".git").is_dir() && !tree.join("data/set").exists() && !tree.join("hard").exists());
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn shell_is_found_where_the_path_does_not_lead_to_it() {
     let mut bench = Bench::start().await;
     for dockerfile in [
