@@ -133,6 +133,7 @@ mod tests {
     use std::{
         fs,
         os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+        path::Path,
     };
 
     #[test]
@@ -151,13 +152,15 @@ mod tests {
             }
             symlink(outside.path(), inner.join("link")).unwrap();
             owner.give_tree(tree.path()).unwrap();
-            let get =
-                |path| fs::symlink_metadata(path).map(|m| (m.uid(), m.gid(), m.mode() & 0o7777)).unwrap();
+            let get = |path: &Path| {
+                let metadata = fs::symlink_metadata(path).unwrap();
+                (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
+            };
             let is_root = before.uid() == 0;
             match owner {
                 FileOwner::User { uid, gid } if is_root => {
                     assert_eq!((get(&file), get(&program)), ((uid, gid, 0o444), (uid, gid, 0o755)));
-                    assert_eq!((get(&inner).0, get(&tree.path().to_owned()).0), (uid, uid));
+                    assert_eq!((get(&inner).0, get(tree.path()).0), (uid, uid));
                     assert_eq!(get(&inner.join("link")).0, uid);
                 }
                 FileOwner::User { .. } | FileOwner::Everyone => {
