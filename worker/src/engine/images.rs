@@ -1,10 +1,12 @@
 //! Images of jobs: looked up and pulled.
 
 mod config;
+mod known_users;
 mod users;
 
 pub use config::ImageConfig;
-pub(super) use users::{ContainerUser, KnownUsers};
+pub(super) use known_users::KnownUsers;
+pub(super) use users::ContainerUser;
 
 use super::{
     failures::{engine_failure, pull_failure},

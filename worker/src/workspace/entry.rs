@@ -5,10 +5,7 @@
 //! one KiB could fill a disk.
 
 use super::owner::FileOwner;
-use rustix::{
-    fs::{Mode, Timespec, Timestamps, UTIME_OMIT},
-    io::Errno,
-};
+use rustix::fs::{Mode, Timespec, Timestamps, UTIME_OMIT};
 use std::{
     borrow::Cow,
     ffi::{OsStr, OsString},
@@ -200,12 +197,4 @@ pub(super) fn normalize_path(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(normalized)
-}
-
-/// Ignores EPERM of a change of owners, which only root may do.
-pub(super) fn ignore_not_permitted(result: rustix::io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(Errno::PERM) => Ok(()),
-        other => other.map_err(io::Error::from),
-    }
 }

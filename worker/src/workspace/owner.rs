@@ -1,6 +1,5 @@
 //! The owner of the files that are laid into a workspace: sources, artifacts and caches.
 
-use super::entry::ignore_not_permitted;
 use rustix::{
     fs::{AtFlags, Gid, Mode, Uid},
     io::Errno,
@@ -62,7 +61,11 @@ impl FileOwner {
     pub(super) fn give_link(self, directory: impl AsFd, name: &std::ffi::OsStr) -> io::Result<()> {
         let Self::User { uid, gid } = self else { return Ok(()) };
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        ignore_not_permitted(rustix::fs::chownat(&directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
+        match rustix::fs::chownat(&directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
+            // Anyone can read a link, and replace it in a directory of their own.
+            Err(Errno::PERM) => Ok(()),
+            other => other.map_err(io::Error::from),
+        }
     }
 
     /// Gives the file or directory at `path`, without what is in it, to the owner.

@@ -7,18 +7,11 @@ use bollard::{
     query_parameters::{CreateContainerOptions, DownloadFromContainerOptions},
 };
 use futures_util::StreamExt;
-use std::{
-    collections::HashMap,
-    io::Read,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io::Read, sync::Arc};
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
-use tokio::sync::OnceCell;
 
 /// Maximum size of the list of users of an image, as a tar.
 const MAX_USERS_BYTES: usize = 1 << 20;
-/// Maximum number of users that are remembered.
-const MAX_KNOWN_USERS: usize = 1000;
 
 /// The user of a container's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,15 +22,6 @@ pub enum ContainerUser {
     Ids(u32, u32),
     /// Another user, whose ids are not known.
     Unknown,
-}
-
-/// What is known about users: those of images by name, and whether the engine maps ids.
-#[derive(Debug, Default)]
-pub struct KnownUsers {
-    /// Ids by the id of the image and the name.
-    ids: Mutex<HashMap<(String, String), Option<(u32, u32)>>>,
-    /// Whether ids in containers are other ids on the machine.
-    are_mapped: OnceCell<bool>,
 }
 
 impl ContainerUser {
@@ -116,19 +100,13 @@ impl DockerManager {
 
     /// Returns the ids of a user of an image, if the image has it; `None` if its users cannot be read.
     async fn ids_of(self: &Arc<Self>, image: &ImageConfig, name: &str) -> Option<Option<(u32, u32)>> {
-        let key = (image.id.clone(), name.to_owned());
-        let lock = || self.users.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lock().get(&key).copied();
+        let known = self.users.get(&image.id, name);
         if known.is_some() {
             return known;
         }
         let users = self.read_users(&image.id).await?;
         let ids = find_user(&users, name);
-        let mut known = lock();
-        if known.len() >= MAX_KNOWN_USERS {
-            known.clear();
-        }
-        known.insert(key, ids);
+        self.users.insert(&image.id, name, ids);
         Some(ids)
     }
 
