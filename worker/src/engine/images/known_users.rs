@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 const MAX_KNOWN_USERS: usize = 1000;
 
 /// The ids of a user and its group; `None`: the image does not have the user.
-type Ids = Option<(u32, u32)>;
+pub type Ids = Option<(u32, u32)>;
 
 /// Users of images by name, and whether the engine maps ids.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! The users of containers: to whom the files in a workspace must belong.
 
-use super::{super::manager::DockerManager, config::ImageConfig};
+use super::{super::manager::DockerManager, config::ImageConfig, known_users::Ids};
 use crate::workspace::FileOwner;
 use bollard::{
     models::ContainerCreateBody,
@@ -99,7 +99,7 @@ impl DockerManager {
     }
 
     /// Returns the ids of a user of an image, if the image has it; `None` if its users cannot be read.
-    async fn ids_of(self: &Arc<Self>, image: &ImageConfig, name: &str) -> Option<Option<(u32, u32)>> {
+    async fn ids_of(self: &Arc<Self>, image: &ImageConfig, name: &str) -> Option<Ids> {
         let known = self.users.get(&image.id, name);
         if known.is_some() {
             return known;
