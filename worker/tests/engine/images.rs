@@ -279,7 +279,7 @@ async fn settings_of_an_image_do_not_disturb_a_job() {
         "ONBUILD RUN exit 1".to_owned(),
         "EXPOSE 80".to_owned(),
         "LABEL tidemill=0 tidemill.worker=other".to_owned(),
-        format!("ENV A={large} B={large} C={large} D={large}"),
+        format!("ENV A={large}\nENV B={large}\nENV C={large}\nENV D={large}"),
         "RUN mkdir -p /var/lib/data && chmod 500 /var/lib/data\nVOLUME /var/lib/data".to_owned(),
         "CMD [\"/no/such/program\"]".to_owned(),
     ];
