@@ -174,7 +174,8 @@ fn prepend(output: &mut Option<Output>, bytes: Vec<u8>) {
 /// Returns the end of an output for a message.
 fn quote_end(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
-    let text: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text = text.trim();
     if text.is_empty() {
         return "nothing".to_owned();
     }
