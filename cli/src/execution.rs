@@ -1,6 +1,6 @@
 //! Selection of executions, watching them and printing logs.
 
-mod choices;
+pub mod choices;
 mod logs;
 mod polling;
 pub mod repository;

@@ -1,5 +1,6 @@
 //! The settings of all commands, merged from flags, environment variables and config files.
 
+pub mod data_dir;
 pub mod profiles;
 pub mod worker_file;
 
@@ -14,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::text::check_line;
-use tidemill_worker::source::SourceSettings;
+use tidemill_worker::{client::CertificateAuthorities, source::SourceSettings};
 use worker_file::WorkerFile;
 
 /// Maximum length of a user name in bytes that servers accept.
@@ -35,6 +36,10 @@ pub enum Target {
         default_profile: Option<String>,
         /// Whether the token may be sent to another machine without TLS.
         insecure_http: bool,
+        /// PEM text of the profile with additional trusted certificate authorities.
+        ca_cert: Option<String>,
+        /// Where the token comes from, for messages.
+        token_origin: String,
     },
 }
 
@@ -59,8 +64,8 @@ pub struct Settings {
     worker_file: Option<PathBuf>,
     /// Duration of a lease of the embedded server, in milliseconds.
     pub lease_ttl_ms: u64,
-    /// PEM file with certificate authorities to trust in addition to the system's.
-    pub ca_cert: Option<PathBuf>,
+    /// Certificate authorities to trust in addition to the system's: of flag or environment, otherwise of the profile.
+    pub ca_cert: Option<CertificateAuthorities>,
     /// Whether flag or environment allow sending a token to another machine without TLS.
     pub insecure_http: bool,
     /// Where commands run.
@@ -119,6 +124,11 @@ impl Settings {
             Command::Server(_) | Command::CleanUp(_) | Command::Login(_) | Command::Logout => Target::Local,
             _ => target(&flags, &environment, load)?.with_insecure_http(cli.insecure_http),
         };
+        let ca_cert = match (&cli.ca_cert, &target) {
+            (Some(path), _) => Some(CertificateAuthorities::File(path.clone())),
+            (None, Target::Deployment { ca_cert, .. }) => ca_cert.clone().map(CertificateAuthorities::Pem),
+            (None, Target::Local) => None,
+        };
         let data_dir = match &cli.data_dir {
             Some(path) => Some(std::path::absolute(path)?),
             None => xdg(env_vars::XDG_DATA_HOME, ".local/share").map(|base| base.join("tidemill")),
@@ -135,7 +145,7 @@ impl Settings {
             config_file,
             worker_file,
             lease_ttl_ms: cli.lease_ttl_ms,
-            ca_cert: cli.ca_cert.clone(),
+            ca_cert,
             insecure_http: cli.insecure_http,
             target,
             deployment_flags,
@@ -185,12 +195,16 @@ fn target(
     let explicit = flags.token.clone().or_else(|| environment.token.clone());
     let server =
         flags.server.clone().or_else(|| environment.server.clone().filter(|_| flags.profile.is_none()));
+    let explicit_origin = if flags.token.is_some() { "--token" } else { env_vars::TOKEN };
     if let Some(url) = server {
-        let (token, insecure_http) = match explicit {
-            Some(token) => (Some(token), false),
+        let (token, insecure_http, ca_cert, token_origin) = match explicit {
+            Some(token) => (Some(token), false, None, explicit_origin.to_owned()),
             None => match load()?.by_url(&url)? {
-                Some(profile) => (Some(profile.token), profile.insecure_http),
-                None => (None, false),
+                Some((name, profile)) => {
+                    let origin = format!("profile `{name}`");
+                    (Some(profile.token), profile.insecure_http, profile.ca_cert, origin)
+                }
+                None => (None, false, None, String::new()),
             },
         };
         let token = token.ok_or_else(|| {
@@ -199,7 +213,14 @@ fn target(
                 env_vars::TOKEN
             ))
         })?;
-        return Ok(Target::Deployment { url, token, default_profile: None, insecure_http });
+        return Ok(Target::Deployment {
+            url,
+            token,
+            default_profile: None,
+            insecure_http,
+            ca_cert,
+            token_origin,
+        });
     }
     // A profile selected by a flag has its own token: the environment's belongs to the environment's deployment.
     let (name, explicit) = match (&flags.profile, &environment.profile) {
@@ -213,9 +234,13 @@ fn target(
     let default_profile = if name.is_none() { profiles.default.clone() } else { None };
     let Some(name) = name.or_else(|| default_profile.clone()) else { return Ok(Target::Local) };
     let profile = profiles.get(&name)?;
-    let token = explicit.unwrap_or_else(|| profile.token.clone());
+    let (token, token_origin) = match explicit {
+        Some(token) => (token, explicit_origin.to_owned()),
+        None => (profile.token.clone(), format!("profile `{name}`")),
+    };
     let (url, insecure_http) = (profile.server.clone(), profile.insecure_http);
-    Ok(Target::Deployment { url, token, default_profile, insecure_http })
+    let ca_cert = profile.ca_cert.clone();
+    Ok(Target::Deployment { url, token, default_profile, insecure_http, ca_cert, token_origin })
 }
 
 /// Returns the value of an environment variable; an empty one counts as unset.
@@ -250,7 +275,7 @@ mod tests {
         profiles.default = default.map(str::to_owned);
         for name in ["ci", "other"] {
             let (server, token) = (format!("https://{name}"), format!("{name}-token"));
-            let profile = Profile { server, token, insecure_http: false };
+            let profile = Profile { server, token, insecure_http: false, ca_cert: None };
             profiles.put(name, profile);
         }
         profiles

@@ -109,7 +109,7 @@ pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Out
         for tests in tests.jobs.iter().filter(|tests| tests.job_id == job.id) {
             let mut err = output::stderr();
             writeln!(err)?;
-            test_results::print(&mut err, tests, MAX_TESTS)?;
+            test_results::print(&mut err, tests, true, MAX_TESTS)?;
         }
     }
     Ok(())

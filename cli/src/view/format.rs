@@ -57,9 +57,14 @@ pub fn list_line(execution: &ExecutionSummary) -> String {
         execution.run_number,
         execution.status.as_str(),
         execution.created_at,
-        Printable(execution.branch.as_deref().unwrap_or("-")),
+        Printable(execution.branch.as_deref().unwrap_or("-").to_owned() + uncommitted(execution)),
         Printable(&execution.repo),
     )
+}
+
+/// Returns the mark of an execution of uncommitted work, to append to its branch or commit.
+pub const fn uncommitted(execution: &ExecutionSummary) -> &'static str {
+    if execution.uncommitted { " (uncommitted changes)" } else { "" }
 }
 
 /// Returns the symbol and the colour of a job's status.
@@ -114,8 +119,7 @@ pub fn run_time(job: &JobView, now: Timestamp) -> Option<String> {
 /// Returns the summary line of an execution, and its colour.
 pub fn summary_line(view: &ExecutionView) -> (String, Style) {
     let execution = &view.execution;
-    let elapsed =
-        execution.end_time.map(|end| duration(end.since_ms(execution.created_at))).unwrap_or_default();
+    let elapsed = duration(execution.end_time.unwrap_or_else(now).since_ms(execution.created_at));
     let count = |status: JobStatus| view.jobs.iter().filter(|job| job.status == status).count();
     let mut counts = Vec::new();
     for (status, word) in [
@@ -123,6 +127,9 @@ pub fn summary_line(view: &ExecutionView) -> (String, Style) {
         (JobStatus::Failed, "failed"),
         (JobStatus::Canceled, "canceled"),
         (JobStatus::Skipped, "skipped"),
+        (JobStatus::Running, "running"),
+        (JobStatus::Queued, "queued"),
+        (JobStatus::Pending, "waiting"),
     ] {
         if count(status) > 0 {
             counts.push(format!("{} {word}", count(status)));
@@ -136,8 +143,11 @@ pub fn summary_line(view: &ExecutionView) -> (String, Style) {
             ("was superseded by a newer execution", AnsiColor::Yellow.on_default().bold())
         }
         ExecutionStatus::Canceled => ("was canceled", AnsiColor::Yellow.on_default().bold()),
-        ExecutionStatus::Pending | ExecutionStatus::Running => ("is running", Style::new()),
+        ExecutionStatus::Pending => ("waits", Style::new()),
+        ExecutionStatus::Running => ("is running", Style::new()),
     };
     let name = Printable(&execution.pipeline_name);
-    (format!("{name} #{} {word} in {elapsed} ({})", execution.run_number, counts.join(", ")), style)
+    let time = if execution.end_time.is_some() { format!("in {elapsed}") } else { format!("for {elapsed}") };
+    let counts = if counts.is_empty() { "no jobs".to_owned() } else { counts.join(", ") };
+    (format!("{name} #{} {word} {time} ({counts})", execution.run_number), style)
 }
