@@ -5,7 +5,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::{Printable, printable},
     settings::{Settings, Target, data_dir},
-    view::format,
+    view::{format, hint::CommandHints},
 };
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -47,8 +47,8 @@ pub struct Deployment {
     pub url: String,
     /// Its token.
     pub token: String,
-    /// Flags that select it, for commands in messages.
-    flags: String,
+    /// Writes commands that act on it, for messages.
+    hints: CommandHints,
     embedded: Option<EmbeddedHandle>,
 }
 
@@ -85,7 +85,8 @@ impl Deployment {
                 crate::output::errln!("using {} (profile {})", Printable(url), Printable(profile));
             }
             let (url, token) = (url.clone(), token.clone());
-            return Ok(Self { api, url, token, flags: settings.deployment_flags.clone(), embedded: None });
+            let hints = CommandHints::new(settings.deployment_flags.clone(), Some(url.clone()));
+            return Ok(Self { api, url, token, hints, embedded: None });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
         let (listener, embedded) = tokio::join!(listener, EmbeddedServer::open(embedded_config(settings)?));
@@ -99,7 +100,7 @@ impl Deployment {
             api: ApiClient::new(&url, &token),
             url,
             token,
-            flags: String::new(),
+            hints: CommandHints::new(settings.deployment_flags.clone(), None),
             embedded: Some(EmbeddedHandle { services, shutdown, task }),
         })
     }
@@ -125,9 +126,9 @@ impl Deployment {
         Duration::from_secs(if self.is_embedded() { 15 } else { 300 })
     }
 
-    /// Returns the command that watches one of its executions.
-    pub fn watch_command(&self, id: ExecutionId) -> String {
-        format!("tidemill watch {id}{}", self.flags)
+    /// Returns what writes commands that act on it.
+    pub const fn hints(&self) -> &CommandHints {
+        &self.hints
     }
 
     /// Stops the server in this process, if there is one.

@@ -7,4 +7,4 @@ pub mod repository;
 pub mod select;
 pub mod watch;
 
-pub use logs::{LogRequest, print_log, show_failures};
+pub use logs::{LogRequest, print_log, show_end, show_failures};

@@ -7,11 +7,14 @@ use super::{
 use crate::{
     deployment::{Deployment, LONG_POLL_MS},
     failure::Outcome,
-    output::{self, LogFilter, LogWriter, Printable},
-    view::test_results,
+    output::{self, LogFilter, LogWriter, Printable, printable},
+    view::{format, test_results},
 };
 use std::{io::Write, time::Instant};
-use tidemill_core::execution::status::JobStatus;
+use tidemill_core::execution::{
+    report::{JobFilter, report},
+    status::JobStatus,
+};
 use tidemill_core::{
     api::{ExecutionView, JobView, LOG_END, LOG_NEXT, path},
     ids::JobId,
@@ -81,6 +84,23 @@ pub async fn print_log(
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// Prints what follows from an ended execution to standard error: see [`show_failures`], and then its critical path and the address
+/// of its page.
+pub async fn show_end(deployment: &Deployment, view: &ExecutionView) -> Outcome {
+    show_failures(deployment, view).await?;
+    let report = report(view, &JobFilter::default(), format::now());
+    let mut err = output::stderr();
+    if view.jobs.len() > 1 && !report.critical_path.is_empty() {
+        let path: Vec<String> = report.critical_path.iter().map(|name| printable(name)).collect();
+        let (ran, took) = (format::duration(report.critical_path_ms), format::duration(report.duration_ms));
+        writeln!(err, "critical path: {} ({ran} of {took})", path.join(" → "))?;
+    }
+    if let Some(page) = deployment.hints().page(view.execution.id) {
+        writeln!(err, "{page}")?;
+    }
+    Ok(())
 }
 
 /// Prints the last log lines and the failed tests of failed jobs to standard error.

@@ -21,7 +21,7 @@ use tidemill_core::{
 use tidemill_worker::client::ApiError;
 
 /// Timeout of a cancel request after the second interrupt.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The effect of an interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,16 +77,18 @@ pub async fn watch(
                 }
                 Some(()) = interrupts.recv() => {
                     if on_interrupt == OnInterrupt::Detach {
+                        view.leave()?;
                         let message =
-                            format!("the execution continues; watch it with: {}", deployment.watch_command(id));
+                            format!("the execution continues; watch it with: {}", deployment.hints().watch(id));
                         return Err(Failure { message, ..Failure::silent(Exit::Canceled) });
                     }
                     if is_interrupted {
                         if let Some(request) = cancel_request.take() {
                             let _ = tokio::time::timeout(CANCEL_TIMEOUT, request).await;
                         }
+                        view.leave()?;
                         if !deployment.is_embedded() {
-                            crate::output::errln!("watch the execution end with: {}", deployment.watch_command(id));
+                            crate::output::errln!("watch the execution end with: {}", deployment.hints().watch(id));
                         }
                         // Containers stop when the connection to this process breaks.
                         process::exit(Exit::Canceled as i32);
@@ -124,7 +126,7 @@ pub async fn watch(
                     let mut failure = failure;
                     if !deployment.is_embedded() {
                         failure.message += "; the execution continues; watch it with: ";
-                        failure.message += &deployment.watch_command(id);
+                        failure.message += &deployment.hints().watch(id);
                     }
                     failure
                 })?

@@ -1,4 +1,4 @@
-//! The data directory: created on first use, and checked.
+//! The data directory: created on first use and checked, and the address of the server that uses it.
 
 use crate::{
     env_vars,
@@ -7,7 +7,7 @@ use crate::{
 use rustix::fs::{Access, access};
 use std::{
     fs::{self, DirBuilder},
-    io::ErrorKind,
+    io::{ErrorKind, Read},
     os::unix::fs::DirBuilderExt,
     path::Path,
 };
@@ -36,10 +36,33 @@ pub fn prepare(path: &Path) -> Outcome {
         .map_err(|error| unusable(&format!("this user may not write to it ({error})")))
 }
 
+/// Name of the file with the address of the server that uses a data directory.
+const ADDRESS_FILE: &str = "address";
+/// Maximum length of an address in bytes.
+const MAX_ADDRESS_LEN: u64 = 2048;
+
+/// Records the address of a server that uses the data directory at `path`, for commands beside it.
+pub fn record_address(path: &Path, url: &str) -> std::io::Result<()> {
+    fs::write(path.join(ADDRESS_FILE), url)
+}
+
+/// Returns the recorded address of a server, which may have ended.
+pub fn recorded_address(path: &Path) -> Option<String> {
+    let mut url = String::new();
+    fs::File::open(path.join(ADDRESS_FILE)).ok()?.take(MAX_ADDRESS_LEN).read_to_string(&mut url).ok()?;
+    (url.starts_with("http://") || url.starts_with("https://")).then_some(url)
+}
+
+/// Removes the recorded address when the server ends.
+pub fn remove_address(path: &Path) {
+    // Without a record there is nothing to remove.
+    let _ = fs::remove_file(path.join(ADDRESS_FILE));
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::prepare;
+    use super::{prepare, record_address, recorded_address, remove_address};
     use std::fs;
 
     #[test]
@@ -63,5 +86,17 @@ mod tests {
         prepare(&path).unwrap();
         assert_eq!(fs::read_to_string(path.join(".gitignore")).unwrap(), "*\n");
         prepare(&path).unwrap();
+    }
+
+    #[test]
+    fn address_is_recorded_until_the_server_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(recorded_address(dir.path()), None);
+        record_address(dir.path(), "http://127.0.0.1:7600").unwrap();
+        assert_eq!(recorded_address(dir.path()).as_deref(), Some("http://127.0.0.1:7600"));
+        remove_address(dir.path());
+        assert_eq!(recorded_address(dir.path()), None);
+        record_address(dir.path(), "not an address").unwrap();
+        assert_eq!(recorded_address(dir.path()), None);
     }
 }

@@ -69,9 +69,14 @@ pub const fn uncommitted(execution: &ExecutionSummary) -> &'static str {
 
 /// Returns the symbol and the colour of a job's status.
 pub fn status_symbol(job: &JobView) -> (&'static str, Style) {
-    match job.status {
+    symbol(job.status, job.allow_failure || job.tolerated)
+}
+
+/// Returns the symbol and the colour of a status. `is_tolerated`: a failure does not fail the execution.
+pub fn symbol(status: JobStatus, is_tolerated: bool) -> (&'static str, Style) {
+    match status {
         JobStatus::Success => ("✓", AnsiColor::Green.on_default()),
-        JobStatus::Failed if job.allow_failure || job.tolerated => ("!", AnsiColor::Yellow.on_default()),
+        JobStatus::Failed if is_tolerated => ("!", AnsiColor::Yellow.on_default()),
         JobStatus::Failed => ("✗", AnsiColor::Red.on_default().bold()),
         JobStatus::Canceled => ("■", AnsiColor::Yellow.on_default()),
         JobStatus::Skipped => ("-", Style::new().dimmed()),
@@ -97,12 +102,27 @@ pub fn status_text(job: &JobView) -> String {
         JobStatus::Queued if job.not_before.is_some() => format!("retrying soon: {}", reason(job)),
         JobStatus::Queued if job.runs_on.is_empty() => "waiting for a worker".to_owned(),
         JobStatus::Queued => format!("waiting for a worker with {}", Printable(queue_name(&job.runs_on))),
-        JobStatus::Pending if job.approval == Some(Approval::Awaited) => {
-            format!("waiting for `tidemill approve --job {}`", Printable(&job.job_name))
-        }
+        JobStatus::Pending if job.approval == Some(Approval::Awaited) => "waiting for approval".to_owned(),
         JobStatus::Pending => "waiting".to_owned(),
     };
     text + &retried
+}
+
+/// Describes how a job ended, with its run time.
+pub fn end_text(job: &JobView) -> String {
+    let after = run_time(job, now()).map(|run_time| format!(" after {run_time}")).unwrap_or_default();
+    let attempt = if job.attempt > 1 { format!(" (attempt {})", job.attempt) } else { String::new() };
+    match job.status {
+        JobStatus::Success if job.carried_from.is_some() => "succeeded in an earlier run".to_owned(),
+        JobStatus::Success => format!("succeeded{after}{attempt}"),
+        JobStatus::Failed if job.allow_failure || job.tolerated => {
+            format!("failed (allowed){after}{attempt}: {}", reason(job))
+        }
+        JobStatus::Failed => format!("failed{after}{attempt}: {}", reason(job)),
+        JobStatus::Canceled => format!("canceled{after}{attempt}"),
+        JobStatus::Skipped => format!("skipped: {}", reason(job)),
+        JobStatus::Running | JobStatus::Queued | JobStatus::Pending => status_text(job),
+    }
 }
 
 fn reason(job: &JobView) -> String {

@@ -6,6 +6,7 @@
 
 use super::git::{SourceError, run};
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };

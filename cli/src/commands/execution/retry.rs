@@ -5,13 +5,13 @@ use crate::{
     deployment::Deployment,
     execution::{
         select::{Purpose, select},
-        show_failures,
+        show_end, show_failures,
         watch::{self, OnInterrupt},
     },
-    failure::Outcome,
+    failure::{Exit, Outcome},
+    interrupts::or_exit_on_interrupt,
     settings::Settings,
-    view::{PlainView, QuietView, View},
-    workers,
+    view, workers,
 };
 use tidemill_core::api::{ExecuteReply, RetryRequest, path};
 
@@ -40,18 +40,25 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
                 return Err(failure);
             }
         };
-    let mut view: Box<dyn View> = if args.quiet { Box::new(QuietView) } else { Box::new(PlainView::new()) };
+    let mut view = view::for_stdout(args.quiet, deployment.hints().clone());
     if !args.quiet {
         let retried = format!("retried as #{} ({})", reply.run_number, reply.execution_id);
         view.note(&format!("{}: {retried}", selected.title()))?;
     }
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
     let watched = watch::watch(&deployment, reply.execution_id, &mut *view, OnInterrupt::Cancel).await;
-    if let Some(worker) = worker {
-        workers::shut_down(settings, worker, &watched).await?;
-    }
-    let last = watched?;
-    show_failures(&deployment, &last).await?;
-    deployment.close().await;
-    watch::exit_outcome(&last)
+    let end = async {
+        if let Some(worker) = worker {
+            workers::shut_down(settings, worker, &watched).await?;
+        }
+        let last = watched?;
+        if args.quiet {
+            show_failures(&deployment, &last).await?
+        } else {
+            show_end(&deployment, &last).await?
+        }
+        deployment.close().await;
+        watch::exit_outcome(&last)
+    };
+    or_exit_on_interrupt(end, Exit::Canceled as i32).await?
 }

@@ -5,10 +5,11 @@ use crate::{
     deployment::Deployment,
     execution::{
         select::{Purpose, select},
-        show_failures,
+        show_end, show_failures,
         watch::{self, OnInterrupt},
     },
-    failure::Outcome,
+    failure::{Exit, Outcome},
+    interrupts::or_exit_on_interrupt,
     settings::Settings,
     view,
 };
@@ -22,12 +23,12 @@ pub async fn watch(settings: &Settings, args: &WatchArgs) -> Outcome {
     let purpose = if args.cancel { Purpose::Cancel } else { Purpose::Watch };
     let selected = select(&deployment, &selection, purpose).await?;
     let on_interrupt = if args.cancel { OnInterrupt::Cancel } else { OnInterrupt::Detach };
-    let mut view = view::for_stdout(args.quiet);
-    if !args.quiet {
-        view.note(&selected.title())?;
-    }
+    let mut view = view::for_stdout(args.quiet, deployment.hints().clone());
     let last = watch::watch(&deployment, selected.id(), &mut *view, on_interrupt).await?;
-    show_failures(&deployment, &last).await?;
+    let end = async {
+        if args.quiet { show_failures(&deployment, &last).await } else { show_end(&deployment, &last).await }
+    };
+    or_exit_on_interrupt(end, Exit::Canceled as i32).await??;
     deployment.close().await;
     watch::exit_outcome(&last)
 }

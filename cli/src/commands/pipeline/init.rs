@@ -3,6 +3,7 @@
 use crate::{
     args::Init,
     failure::{Failure, Outcome},
+    pipeline::git_facts,
 };
 use std::{fs, io::Write, path::Path};
 
@@ -102,7 +103,7 @@ pub fn init(args: &Init) -> Outcome {
         )),
         _ => Failure::system(format!("{} cannot be written: {error}", args.path.display())),
     })?;
-    file.write_all(starter(kind).as_bytes())?;
+    file.write_all(starter(kind, &default_branch()).as_bytes())?;
     crate::output::outln!(
         "created {} for a {} repository; next: tidemill run",
         args.path.display(),
@@ -111,13 +112,22 @@ pub fn init(args: &Init) -> Outcome {
     Ok(())
 }
 
-fn starter(kind: &Kind) -> String {
+/// Returns the default branch of the current repository, quoted for YAML; `main` if it is unknown.
+fn default_branch() -> String {
+    let facts = git_facts::of_working_tree(Path::new("."), git_facts::RequiredFacts::REFS);
+    let branch = facts.default_branch.or(facts.branch).unwrap_or_else(|| "main".to_owned());
+    serde_json::to_string(&branch).unwrap_or(branch)
+}
+
+fn starter(kind: &Kind, branch: &str) -> String {
     let commands =
         |all: &[&str]| all.iter().fold(String::new(), |text, line| text + "      - " + line + "\n");
     format!(
         "# Reference: docs/pipeline-reference.md of Tidemill. Check with: tidemill check\n\
-         name: ci\n\nstages: [build, test]\n\ndefaults:\n  image: {}\n\njobs:\n  build:\n    stage: build\n    script:\n{}\n  \
+         name: ci\n\n# A server with this repository starts the pipeline for these events.\non:\n  push:\n    branches: \
+         [{}]\n  pull_request:\n\nstages: [build, test]\n\ndefaults:\n  image: {}\n\njobs:\n  build:\n    stage: build\n    script:\n{}\n  \
          test:\n    stage: test\n    script:\n{}",
+        branch,
         kind.image,
         commands(kind.build),
         commands(kind.test)
@@ -132,7 +142,7 @@ mod tests {
     #[test]
     fn every_starter_file_is_valid() {
         for kind in KINDS.iter().chain([&OTHER]) {
-            assert!(parse(&starter(kind)).is_ok(), "{}: {}", kind.name, starter(kind));
+            assert!(parse(&starter(kind, "main")).is_ok(), "{}: {}", kind.name, starter(kind, "main"));
         }
     }
 }
