@@ -1,10 +1,12 @@
 //! Selection of executions, watching them and printing logs.
 
+mod candidates;
 pub mod choices;
 mod logs;
 mod polling;
+mod reference;
 pub mod repository;
 pub mod select;
 pub mod watch;
 
-pub use logs::{LogRequest, print_log, show_end, show_failures};
+pub use logs::{LogRequest, print_log, show_result};

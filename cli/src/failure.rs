@@ -1,9 +1,6 @@
 //! Failures of commands, and their exit codes.
 
-use crate::{
-    output::{Printable, printable, printable_lines},
-    settings::Target,
-};
+use crate::output::{printable, printable_lines};
 use std::process::ExitCode;
 use tidemill_worker::{EngineFailure, WorkerError, client::ApiError};
 
@@ -69,29 +66,6 @@ impl Failure {
     /// Creates a failure whose message was printed already.
     pub const fn silent(exit: Exit) -> Self {
         Self { exit, message: String::new(), token_rejection: None }
-    }
-
-    /// Completes the message about a rejected token: which one it was, and how to get another.
-    #[must_use]
-    pub fn with_token_origin(mut self, target: &Target) -> Self {
-        let (Some(rejection), Target::Deployment { url, token_origin, .. }) = (self.token_rejection, target)
-        else {
-            return self;
-        };
-        let url = Printable(url);
-        self.message = match rejection {
-            TokenRejection::Unknown => format!(
-                "{url} does not accept the token of {token_origin}: it is unknown, expired or revoked; an administrator creates one \
-                 with `tidemill token create`, and `tidemill login {url}` saves it (the file `token` in the server's data \
-                 directory has the administrator's)"
-            ),
-            TokenRejection::Insufficient => format!(
-                "{url} rejects the token of {token_origin}: {}; an administrator creates one with `tidemill token create --name \
-                 NAME --scope SCOPE`, and `tidemill login {url}` saves it",
-                self.message
-            ),
-        };
-        self
     }
 }
 

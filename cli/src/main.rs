@@ -88,7 +88,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Server(args) => server::server(settings, args).await,
             Command::Worker(args) => worker::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,
-            Command::Logout => login::logout(settings),
+            Command::Logout(_) => login::logout(settings),
             #[cfg(feature = "aws")]
             Command::Deploy(args) => commands::deployment::deploy::deploy(settings, args).await,
             #[cfg(feature = "aws")]
@@ -108,7 +108,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
     });
     // Do not wait for blocking threads that still read a file.
     runtime.shutdown_background();
-    outcome.map_err(|failure| failure.with_token_origin(&settings.target))
+    outcome.map_err(|failure| settings.target.explain(failure))
 }
 
 /// Initializes logging to standard error: errors only, unless `TIDEMILL_LOG` sets a filter (`info`, `tidemill_worker=debug`).

@@ -5,9 +5,11 @@ pub mod profiles;
 pub mod worker_file;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, ConnectionArgs},
     env_vars,
-    failure::{Failure, Outcome},
+    failure::{Failure, Outcome, TokenRejection},
+    output::Printable,
+    view::hint::quoted,
 };
 use profiles::{LOCAL_PROFILE, Profiles};
 use std::{
@@ -20,6 +22,8 @@ use worker_file::WorkerFile;
 
 /// Maximum length of a user name in bytes that servers accept.
 const MAX_USER_LEN: usize = 200;
+/// Duration of a lease in milliseconds, unless it is set.
+const DEFAULT_LEASE_TTL_MS: u64 = 30_000;
 
 /// Where a command runs: on this machine or on a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,27 @@ impl Target {
             *insecure_http |= is_allowed;
         }
         self
+    }
+
+    /// Completes the message about a rejected token of this target: which one it was, and how to get another.
+    pub fn explain(&self, mut failure: Failure) -> Failure {
+        let (Some(rejection), Self::Deployment { url, token_origin, .. }) = (failure.token_rejection, self)
+        else {
+            return failure;
+        };
+        let (url, message) = (Printable(url), &failure.message);
+        failure.message = match rejection {
+            TokenRejection::Unknown => format!(
+                "{url} does not accept the token of {token_origin}: it is unknown, expired or revoked; an administrator creates one \
+                 with `tidemill token create`, and `tidemill login {url}` saves it (the file `token` in the server's data \
+                 directory has the administrator's)"
+            ),
+            TokenRejection::Insufficient => format!(
+                "{url} rejects the token of {token_origin}: {message}; an administrator creates one with `tidemill token create \
+                 --name NAME --scope SCOPE`, and `tidemill login {url}` saves it"
+            ),
+        };
+        failure
     }
 }
 
@@ -95,11 +120,9 @@ struct DeploymentSettings {
 impl Settings {
     /// Merges all sources of settings. Flags override environment variables, which override the config file.
     pub fn resolve(cli: &Cli) -> Outcome<Self> {
-        let flags = DeploymentSettings {
-            server: cli.server.clone(),
-            token: cli.token.clone(),
-            profile: cli.profile.clone(),
-        };
+        let ConnectionArgs { data, server, profile, access } = cli.command.connection();
+        let flags =
+            DeploymentSettings { server, token: access.token.clone(), profile: profile.profile.clone() };
         let environment = DeploymentSettings {
             server: text_variable(env_vars::SERVER)?,
             token: text_variable(env_vars::TOKEN)?,
@@ -121,15 +144,17 @@ impl Settings {
         let load = || config_file.as_deref().map_or_else(|| Ok(Profiles::default()), Profiles::load);
         let target = match cli.command {
             // These commands run on this machine only.
-            Command::Server(_) | Command::CleanUp(_) | Command::Login(_) | Command::Logout => Target::Local,
-            _ => target(&flags, &environment, load)?.with_insecure_http(cli.insecure_http),
+            Command::Server(_) | Command::CleanUp(_) | Command::Login(_) | Command::Logout(_) => {
+                Target::Local
+            }
+            _ => target(&flags, &environment, load)?.with_insecure_http(access.insecure_http),
         };
-        let ca_cert = match (&cli.ca_cert, &target) {
-            (Some(path), _) => Some(CertificateAuthorities::File(path.clone())),
+        let ca_cert = match (access.ca_cert, &target) {
+            (Some(path), _) => Some(CertificateAuthorities::File(path)),
             (None, Target::Deployment { ca_cert, .. }) => ca_cert.clone().map(CertificateAuthorities::Pem),
             (None, Target::Local) => None,
         };
-        let data_dir = match &cli.data_dir {
+        let data_dir = match &data.data_dir {
             Some(path) => Some(std::path::absolute(path)?),
             None => xdg(env_vars::XDG_DATA_HOME, ".local/share").map(|base| base.join("tidemill")),
         };
@@ -138,15 +163,23 @@ impl Settings {
             (None, Some(name)) => format!(" --profile {name}"),
             (None, None) => String::new(),
         };
+        // A directory of the environment is that of pasted commands, too.
+        let is_flag = |path: &Path| Some(path.as_os_str()) != variable(env_vars::DATA_DIR).as_deref();
+        let deployment_flags = match data_dir.as_deref().filter(|_| matches!(target, Target::Local)) {
+            Some(path) if data.data_dir.as_deref().is_some_and(is_flag) => {
+                format!("{deployment_flags} --data-dir {}", quoted(&path.display().to_string()))
+            }
+            _ => deployment_flags,
+        };
         let valid_user = |name: &String| check_line(env_vars::USER, name, MAX_USER_LEN).is_ok();
         let sources = SourceSettings::from_variables(|name| std::env::var(name).ok());
         Ok(Self {
             data_dir,
             config_file,
             worker_file,
-            lease_ttl_ms: cli.lease_ttl_ms,
+            lease_ttl_ms: data.lease_ttl_ms.unwrap_or(DEFAULT_LEASE_TTL_MS),
             ca_cert,
-            insecure_http: cli.insecure_http,
+            insecure_http: access.insecure_http,
             target,
             deployment_flags,
             token: flags.token.or(environment.token),

@@ -17,14 +17,18 @@ pub use display::{QuietView, View};
 pub use live::LiveView;
 pub use plain::PlainView;
 
-use crate::{env_vars, output};
+use crate::{
+    args::{ViewArgs, ViewFormat},
+    env_vars, output,
+};
 use std::io::IsTerminal;
 
-/// Returns the view for standard output: a live view on a capable terminal, lines otherwise, and nothing if `quiet`.
-pub fn for_stdout(quiet: bool, hints: CommandHints) -> Box<dyn View> {
-    if quiet {
+/// Returns the view for standard output: a live view on a capable terminal, lines otherwise, nothing if the format is JSON or `--quiet`
+/// is set.
+pub fn for_stdout(args: ViewArgs, hints: CommandHints) -> Box<dyn View> {
+    if args.quiet || args.format == ViewFormat::Json {
         Box::new(QuietView)
-    } else if is_live() {
+    } else if args.format == ViewFormat::Human && is_live() {
         Box::new(LiveView::new(hints))
     } else {
         Box::new(PlainView::new(hints))

@@ -52,17 +52,18 @@ pub fn known_names(name: &str, known: &[&str]) -> String {
     if let Some(nearest) = nearest(name, known.iter().copied()) {
         return format!("did you mean `{}`?", Printable(nearest));
     }
-    let mut text = known.iter().take(MAX_CHOICES).map(|name| format!("`{}`", Printable(name)));
-    let mut text = text.by_ref().collect::<Vec<_>>().join(", ");
+    let names = known.iter().take(MAX_CHOICES).map(|name| format!("`{}`", Printable(name)));
+    let mut text = names.collect::<Vec<_>>().join(", ");
     if known.len() > MAX_CHOICES {
         let _ = write!(text, " and {} more", known.len() - MAX_CHOICES);
     }
     format!("it has {text}")
 }
 
-fn ambiguous<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> Failure {
+/// Returns the failure for several executions that fit; it lists them.
+pub fn ambiguous<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> Failure {
     Failure::usage(format!(
-        "several executions match; select one with --pipeline, --branch, --run or --execution; nothing was changed:{}",
+        "several executions match; name one by its id, or select with --pipeline, --branch or --status; nothing was changed:{}",
         list_choices(executions)
     ))
 }

@@ -5,6 +5,7 @@ use super::{
     watch::pause_after_error,
 };
 use crate::{
+    args::{ViewArgs, ViewFormat},
     deployment::{Deployment, LONG_POLL_MS},
     failure::Outcome,
     output::{self, LogFilter, LogWriter, Printable, printable},
@@ -86,9 +87,20 @@ pub async fn print_log(
     }
 }
 
+/// Prints the result of an ended execution after its view: as JSON, or the failures and, unless `--quiet` is set, its end.
+pub async fn show_result(deployment: &Deployment, view: &ExecutionView, args: ViewArgs) -> Outcome {
+    if args.format == ViewFormat::Json {
+        Ok(output::print_json_line(view)?)
+    } else if args.quiet {
+        show_failures(deployment, view).await
+    } else {
+        show_end(deployment, view).await
+    }
+}
+
 /// Prints what follows from an ended execution to standard error: see [`show_failures`], and then its critical path and the address
 /// of its page.
-pub async fn show_end(deployment: &Deployment, view: &ExecutionView) -> Outcome {
+async fn show_end(deployment: &Deployment, view: &ExecutionView) -> Outcome {
     show_failures(deployment, view).await?;
     let report = report(view, &JobFilter::default(), format::now());
     let mut err = output::stderr();
@@ -104,7 +116,7 @@ pub async fn show_end(deployment: &Deployment, view: &ExecutionView) -> Outcome 
 }
 
 /// Prints the last log lines and the failed tests of failed jobs to standard error.
-pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Outcome {
+async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Outcome {
     let failed = view
         .jobs
         .iter()

@@ -25,8 +25,8 @@ impl CommandHints {
 
     /// Returns the command that approves an execution, or a job of it.
     pub fn approve(&self, id: ExecutionId, job: Option<&str>) -> String {
-        let job = job.map(|job| format!(" --job {}", quoted(job))).unwrap_or_default();
-        format!("tidemill approve --execution {id}{job}{}", self.flags)
+        let job = job.map(|job| format!(" {}", quoted(job))).unwrap_or_default();
+        format!("tidemill approve {id}{job}{}", self.flags)
     }
 
     /// Returns the address of an execution's page, if its deployment has one.
@@ -55,7 +55,7 @@ mod tests {
         let hints = CommandHints::new(" --profile ci".into(), Some("https://ci.example.org/".into()));
         let id = ExecutionId(Uuid::nil());
         assert!(
-            hints.approve(id, Some("a b")).ends_with(" --job 'a b' --profile ci"),
+            hints.approve(id, Some("a b")).ends_with(" 'a b' --profile ci"),
             "{}",
             hints.approve(id, None)
         );

@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn wait_for_approval_is_said_at_once_and_then_each_minute() {
         let lines = lines_of(&view(job("PENDING", &json!({ "approval": "awaited" }))), 130);
-        let command = format!("tidemill approve --execution {ID} --job 'unit test'");
+        let command = format!("tidemill approve {ID} 'unit test'");
         assert_eq!(
             lines,
             [

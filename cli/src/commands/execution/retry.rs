@@ -4,8 +4,8 @@ use crate::{
     args::Retry,
     deployment::Deployment,
     execution::{
-        select::{Purpose, select},
-        show_end, show_failures,
+        select::{Purpose, select_job},
+        show_result,
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Outcome},
@@ -19,9 +19,9 @@ use tidemill_core::api::{ExecuteReply, RetryRequest, path};
 pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let purpose = Purpose::Retry { successful_too: args.all || !args.approve.is_empty() };
-    let selected = select(&deployment, &args.selection, purpose).await?;
+    let selected = select_job(&deployment, &args.job, purpose, args.consent).await?;
     let worker = if deployment.is_embedded() {
-        let slots = workers::slots(args.slots.parallel);
+        let slots = workers::slots(args.slots.jobs);
         Some(workers::open(settings, slots, &args.slots.labels.values).await?)
     } else {
         None
@@ -40,8 +40,8 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
                 return Err(failure);
             }
         };
-    let mut view = view::for_stdout(args.quiet, deployment.hints().clone());
-    if !args.quiet {
+    let mut view = view::for_stdout(args.view, deployment.hints().clone());
+    if args.view.has_progress() {
         let retried = format!("retried as #{} ({})", reply.run_number, reply.execution_id);
         view.note(&format!("{}: {retried}", selected.title()))?;
     }
@@ -52,11 +52,7 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
             workers::shut_down(settings, worker, &watched).await?;
         }
         let last = watched?;
-        if args.quiet {
-            show_failures(&deployment, &last).await?
-        } else {
-            show_end(&deployment, &last).await?
-        }
+        show_result(&deployment, &last, args.view).await?;
         deployment.close().await;
         watch::exit_outcome(&last)
     };

@@ -1,11 +1,11 @@
 //! `watch`: shows an execution until it ends.
 
 use crate::{
-    args::{ExecutionArgs, WatchArgs},
+    args::WatchArgs,
     deployment::Deployment,
     execution::{
         select::{Purpose, select},
-        show_end, show_failures,
+        show_result,
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Outcome},
@@ -17,17 +17,13 @@ use crate::{
 /// `tidemill watch`.
 pub async fn watch(settings: &Settings, args: &WatchArgs) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    let selection =
-        ExecutionArgs { execution: args.id.or(args.selection.execution), ..args.selection.clone() };
     // With --cancel, select only executions that `tidemill cancel` would select.
     let purpose = if args.cancel { Purpose::Cancel } else { Purpose::Watch };
-    let selected = select(&deployment, &selection, purpose).await?;
+    let selected = select(&deployment, &args.execution, purpose, args.consent).await?;
     let on_interrupt = if args.cancel { OnInterrupt::Cancel } else { OnInterrupt::Detach };
-    let mut view = view::for_stdout(args.quiet, deployment.hints().clone());
+    let mut view = view::for_stdout(args.view, deployment.hints().clone());
     let last = watch::watch(&deployment, selected.id(), &mut *view, on_interrupt).await?;
-    let end = async {
-        if args.quiet { show_failures(&deployment, &last).await } else { show_end(&deployment, &last).await }
-    };
+    let end = show_result(&deployment, &last, args.view);
     or_exit_on_interrupt(end, Exit::Canceled as i32).await??;
     deployment.close().await;
     watch::exit_outcome(&last)
