@@ -344,3 +344,21 @@ fn token_may_start_with_a_hyphen() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     stop(server);
 }
+
+#[test]
+fn repo_add_beside_a_server_prints_the_address_of_the_server() {
+    let mut fixture = LoginFixture::new();
+    let data = fixture.env.dir.path().join("server");
+    let add = |fixture: &LoginFixture| {
+        let args = ["repo", "add", "https://github.com/team/app.git", "--provider", "github"];
+        let output = support::binary(&fixture.env, &data).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stdout)
+    };
+    let shown = add(&fixture);
+    assert!(shown.contains(&format!("webhook URL: {}/api/webhook/github", fixture.url)), "{shown}");
+    stop(fixture.server.take().unwrap());
+    let shown = add(&fixture);
+    assert!(shown.contains("the address of your server") && shown.contains("/api/webhook/github"), "{shown}");
+    assert!(!shown.contains("127.0.0.1"), "{shown}");
+}

@@ -153,6 +153,14 @@ fn duplicate_pipeline_names_are_an_error_of_check() {
 }
 
 #[test]
+fn secret_that_no_job_names_is_a_usage_error() {
+    let (code, shown) = tidemill_with(&[], &["run", "--secret", "UNUSED"], |command| {
+        command.env("UNUSED", "value").env("DOCKER_HOST", "unix:///no/such.sock");
+    });
+    assert!(code == 2 && shown.contains("no job of .pipelines/mill.yml names this secret"), "{shown}");
+}
+
+#[test]
 fn unreachable_engine_is_explained() {
     for (host, code, expected) in [
         ("/var/run/docker.sock", 2, "write unix:///var/run/docker.sock"),

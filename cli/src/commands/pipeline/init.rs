@@ -132,6 +132,9 @@ mod tests {
     #[test]
     fn every_starter_file_is_valid() {
         for kind in KINDS.iter().chain([&OTHER]) {
+            assert!(
+                starter(kind, "main").contains("\non:\n  push:\n    branches: [main]\n  pull_request:\n")
+            );
             assert!(parse(&starter(kind, "main")).is_ok(), "{}: {}", kind.name, starter(kind, "main"));
         }
     }
