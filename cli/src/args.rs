@@ -8,7 +8,7 @@ mod serving;
 mod shared;
 
 pub use administration::{
-    AddRepo, ApprovalPolicy, Audit, CreateToken, DeadLetters, Login, Logout, Repo, RepoAction, Secret,
+    AddRepo, ApprovalArg, Audit, CreateToken, DeadLetters, Login, Logout, Repo, RepoAction, Secret,
     SecretAction, TokenAction, TokenArgs,
 };
 #[cfg(feature = "aws")]
