@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn other_texts_are_not_references() {
         let long = "0".repeat(37);
-        let words = [
+        let others = [
             "",
             "unit",
             "0",
@@ -81,7 +81,7 @@ mod tests {
             "１２",
             &long,
         ];
-        for text in words {
+        for text in others {
             assert_eq!(Reference::parse(text), None, "{text}");
         }
         assert_eq!(Reference::parse("99999999999999999999999"), None, "more than any run number");
