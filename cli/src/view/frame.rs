@@ -152,11 +152,16 @@ impl Group<'_> {
     }
 }
 
+/// Rank of failed jobs.
+const RANK_OF_FAILED: u8 = 0;
+/// Rank of running jobs.
+const RANK_OF_RUNNING: u8 = 1;
+
 /// The order in which jobs are shown if there is not enough room: failed and running ones first.
 const fn rank(job: &JobView) -> u8 {
     match job.status {
-        JobStatus::Failed if !job.allow_failure && !job.tolerated => 0,
-        JobStatus::Running => 1,
+        JobStatus::Failed if !job.allow_failure && !job.tolerated => RANK_OF_FAILED,
+        JobStatus::Running => RANK_OF_RUNNING,
         JobStatus::Pending if matches!(job.approval, Some(Approval::Awaited)) => 2,
         JobStatus::Queued => 3,
         JobStatus::Failed => 4,
@@ -165,11 +170,6 @@ const fn rank(job: &JobView) -> u8 {
         JobStatus::Success => 7,
         JobStatus::Skipped => 8,
     }
-}
-
-/// Whether a job is shown in a row of its own while there is room for it.
-const fn is_active(job: &JobView) -> bool {
-    rank(job) <= 1
 }
 
 impl Layout {
@@ -219,21 +219,12 @@ impl Layout {
         // Rows with the number of jobs that each shows.
         let mut rows: Vec<(u8, String, Vec<&JobView>)> = Vec::new();
         for group in &groups {
-            let (active, others): (Vec<&JobView>, Vec<&JobView>) =
-                group.jobs.iter().copied().partition(|job| is_active(job));
-            let extra = (active.len() + usize::from(!others.is_empty())).saturating_sub(1);
-            if group.jobs.len() == 1 || (!active.is_empty() && extra <= room) {
-                room -= if group.jobs.len() == 1 { 0 } else { extra };
-                for job in
-                    active.iter().copied().chain(others.iter().copied().filter(|_| group.jobs.len() == 1))
-                {
-                    rows.extend(self.job(job, 1).into_iter().map(|row| (rank(job), row, vec![job])));
-                }
-                if group.jobs.len() > 1 && !others.is_empty() {
-                    rows.push((lowest_rank(&others), self.group(group.name, &others), others));
-                }
-            } else {
-                rows.push((group.rank(), self.group(group.name, &group.jobs), group.jobs.clone()));
+            let (active, others) = Self::unfolded(group, &mut room);
+            for job in active {
+                rows.extend(self.job(job, 1).into_iter().map(|row| (rank(job), row, vec![job])));
+            }
+            if !others.is_empty() {
+                rows.push((lowest_rank(&others), self.group(group.name, &others), others));
             }
         }
         rows.sort_by_key(|(rank, _, _)| *rank);
@@ -245,6 +236,24 @@ impl Layout {
             rows.extend((max > 0).then_some((u8::MAX, row, Vec::new())));
         }
         rows.into_iter().map(|(_, row, _)| row).collect()
+    }
+
+    /// Splits a group into jobs with rows of their own and jobs that share one: failed and running ones are unfolded if there is `room`
+    /// for them, otherwise only failed ones, otherwise none.
+    fn unfolded<'a>(group: &Group<'a>, room: &mut usize) -> (Vec<&'a JobView>, Vec<&'a JobView>) {
+        if group.jobs.len() == 1 {
+            return (group.jobs.clone(), Vec::new());
+        }
+        for max_rank in [RANK_OF_RUNNING, RANK_OF_FAILED] {
+            let (active, others): (Vec<&JobView>, Vec<&JobView>) =
+                group.jobs.iter().copied().partition(|job| rank(job) <= max_rank);
+            let extra = (active.len() + usize::from(!others.is_empty())).saturating_sub(1);
+            if !active.is_empty() && extra <= *room {
+                *room -= extra;
+                return (active, others);
+            }
+        }
+        (Vec::new(), group.jobs.clone())
     }
 
     /// Returns the row of several jobs of a matrix.

@@ -229,7 +229,7 @@ mod tests {
     fn view(job: Value) -> ExecutionView {
         let execution = json!({
             "id": ID, "kind": "run_pipeline", "pipeline_name": "ci", "run_number": 1, "repo": "r", "branch": null, "commit": null,
-            "status": "RUNNING", "trigger": "user", "requested_by": null, "created_at": "1970-01-01T00:00:00Z",
+            "status": "RUNNING", "trigger": "manual", "requested_by": null, "created_at": "1970-01-01T00:00:00Z",
             "start_time": null, "end_time": null,
         });
         serde_json::from_value(json!({ "execution": execution, "stages": ["a"], "jobs": [job] })).unwrap()

@@ -150,7 +150,7 @@ pub fn execution(stages: &[&str], jobs: &[Value]) -> Value {
         "execution": {
             "id": ID, "kind": "run_pipeline", "pipeline_name": "ci", "run_number": 12,
             "repo": "https://git.example.org/a-team-with-a-long-name/application.git", "branch": "main", "commit": "c0ffee",
-            "status": "RUNNING", "trigger": "user", "requested_by": "me", "created_at": ago(125), "start_time": ago(125),
+            "status": "RUNNING", "trigger": "manual", "requested_by": "me", "created_at": ago(125), "start_time": ago(125),
             "end_time": null,
         },
         "stages": stages,
