@@ -96,7 +96,8 @@ fn totals(view: &ExecutionView, columns: usize) -> String {
         .collect();
     let canceling = if view.execution.cancel_requested { "canceling, " } else { "" };
     let words: Vec<String> = counts.iter().map(|(_, word, count)| format!("{count} {word}")).collect();
-    let text = format!(" {canceling}{} jobs: {}", view.jobs.len(), words.join(", "));
+    let unit = if view.jobs.len() == 1 { "job" } else { "jobs" };
+    let text = format!(" {canceling}{} {unit}: {}", view.jobs.len(), words.join(", "));
     if text.width() <= columns {
         return Row::new(Style::new().dimmed(), text).render(columns);
     }
@@ -215,7 +216,9 @@ impl Layout {
             }
         }
         groups.sort_by_key(Group::rank);
-        let mut room = max.saturating_sub(groups.len());
+        // Failed and running jobs take the room of others.
+        let active = groups.iter().filter(|group| group.rank() <= RANK_OF_RUNNING).count();
+        let mut room = max.saturating_sub(active + 1);
         // Rows with the number of jobs that each shows.
         let mut rows: Vec<(u8, String, Vec<&JobView>)> = Vec::new();
         for group in &groups {

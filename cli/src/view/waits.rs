@@ -44,6 +44,16 @@ pub enum WaitKey {
 }
 
 impl WaitKey {
+    /// The order in which waits are shown: first what needs a user, then what needs an operator.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::ExecutionApproval | Self::Approval(_) => 0,
+            Self::Group(_) => 1,
+            Self::Worker(_) => 2,
+            Self::Image(_) | Self::Retry(..) => 3,
+        }
+    }
+
     /// Whether the wait usually ends within seconds, so that it is worth a message only if it lasts.
     pub const fn is_usually_short(&self) -> bool {
         matches!(self, Self::Worker(_) | Self::Retry(..))
@@ -79,6 +89,7 @@ pub fn waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
         waits.extend(job_wait(id, job, hints));
     }
     waits.extend(worker_waits(view));
+    waits.sort_by_key(|wait| wait.key.rank());
     waits
 }
 

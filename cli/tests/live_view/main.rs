@@ -94,7 +94,9 @@ fn normalized(screen: &[String]) -> String {
 }
 
 fn totals_are_shown(screen: &[String]) -> bool {
-    screen.last().is_some_and(|row| row.contains("jobs:") || row.contains(" 200:") || row.contains(" 12:"))
+    screen.last().is_some_and(|row| {
+        row.contains("jobs:") || row.contains("1 job:") || row.contains(" 200:") || row.contains(" 12:")
+    })
 }
 
 #[test]
