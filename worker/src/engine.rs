@@ -22,7 +22,7 @@ pub use exits::{Exit, ExitWaiter};
 pub use failures::engine_failure;
 pub(crate) use failures::{is_bad_request, is_not_found};
 pub use images::ImageConfig;
-pub use manager::{DockerManager, Output};
+pub use manager::{DockerManager, EngineFailure, Output};
 pub use network::{BridgeNetwork, JobNetwork, NetworkHolder, SharedHolder, metadata_guard};
 pub(crate) use pool::{ContainerPool, OccupiedSlot};
 pub use services::{ServiceContainer, ServiceState};

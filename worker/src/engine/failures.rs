@@ -1,6 +1,7 @@
 //! Maps errors of the container engine to failure reasons of a job.
 
-use crate::{client::format_causes, error::disk_full_failure};
+use super::manager::describe;
+use crate::error::disk_full_failure;
 use bollard::errors::Error as EngineError;
 use tidemill_core::execution::{
     assignment::Preparation,
@@ -9,7 +10,7 @@ use tidemill_core::execution::{
 
 /// Returns why an image could not be pulled: permanently if its registry rejected it; otherwise another attempt may succeed.
 pub(super) fn pull_failure(image: &str, error: &EngineError) -> FailureReason {
-    let message = format_causes(error);
+    let message = describe(error);
     let (kind, advice) = if is_disk_full(error) {
         (FailureKind::DiskFull, "free space on the engine's machine")
     } else if is_rejected_by_registry(error) {
@@ -106,7 +107,7 @@ pub(super) fn creation_failure(preparation: &Preparation, error: &EngineError) -
 pub(super) fn start_failure(image: &str, error: &EngineError) -> FailureReason {
     // The command is the only part of the request that depends on the image.
     if is_bad_request(error) {
-        let message = format_causes(error);
+        let message = describe(error);
         return FailureReason::new(
             FailureKind::ImageUnavailable,
             format!(
@@ -128,7 +129,7 @@ pub(super) fn disk_failure(subject: &str, error: &std::io::Error) -> FailureReas
 
 /// Returns a failure of the engine; `context` describes the failed operation.
 pub fn engine_failure(context: &str, error: &EngineError) -> FailureReason {
-    let message = format_causes(error);
+    let message = describe(error);
     if is_disk_full(error) {
         return FailureReason::new(
             FailureKind::DiskFull,

@@ -8,6 +8,7 @@ use super::{
     services::Services,
 };
 use crate::engine::{Container, ContainerCreation, ImageConfig, JobNetwork, OccupiedSlot, WorkspaceMount};
+use tidemill_core::api::PULLING_IMAGE;
 use tidemill_core::execution::{
     assignment::{Assignment, Preparation},
     failure::{FailureKind, FailureReason},
@@ -184,7 +185,7 @@ impl PreparationRun<'_> {
         };
         let show = async {
             while let Some(line) = pulled.recv().await {
-                self.reporter.phase("pulling image");
+                self.reporter.phase(PULLING_IMAGE);
                 self.reporter.log(line.as_bytes()).await;
             }
         };
