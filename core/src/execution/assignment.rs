@@ -68,6 +68,17 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// Whether the sources are a working tree with changes that its commit does not have.
+    #[must_use]
+    pub const fn has_uncommitted_changes(&self) -> bool {
+        match self {
+            Self::None | Self::Git { .. } => false,
+            Self::Snapshot { tree, .. } | Self::Uploaded { tree, .. } => tree.is_some(),
+        }
+    }
+}
+
 /// What a worker can prepare for a job before it holds the lease: enough to create a standby container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preparation {

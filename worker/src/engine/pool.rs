@@ -322,14 +322,17 @@ async fn create_standby(
             "the job asks for more than its worker allows",
         ));
     }
-    if engine.pull_policy(preparation.pull_policy) == PullPolicy::Always
-        || !engine.has_image(&preparation.image).await?
-    {
+    let image = match engine.pull_policy(preparation.pull_policy) {
+        PullPolicy::Always => None,
+        PullPolicy::IfNotPresent | PullPolicy::Never => engine.inspect_image(&preparation.image).await?,
+    };
+    let platform = preparation.image_options.platform.as_deref();
+    let Some(image) = image.filter(|image| platform.is_none_or(|platform| image.is_for(platform))) else {
         return Err(FailureReason::new(
             FailureKind::ImageUnavailable,
             "no standby container was created: its image must be pulled",
         ));
-    }
+    };
     // If the holder could not be created, the container has a network of its own.
     let network = network.filter(|_| !preparation.container.needs_own_network());
     let holder = match network {
@@ -337,7 +340,7 @@ async fn create_standby(
         None => None,
     };
     let network = holder.as_ref().map(|holder| holder.network());
-    let mut container = engine.create_container(preparation, network.as_deref(), canceled).await?;
+    let mut container = engine.create_container(preparation, &image, network.as_deref(), canceled).await?;
     container.holder = holder;
     Ok(container)
 }

@@ -13,7 +13,7 @@ use tidemill_core::{
 const OOM_SCORE: i64 = 500;
 
 /// The capabilities that package managers need inside their own container.
-pub(super) const CAPABILITIES: [&str; 9] = [
+const CAPABILITIES: [&str; 9] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "FOWNER",
@@ -24,6 +24,9 @@ pub(super) const CAPABILITIES: [&str; 9] = [
     "NET_BIND_SERVICE",
     "SYS_CHROOT",
 ];
+
+/// What `sudo` needs besides, to report to the kernel's log.
+const SUDO_CAPABILITY: &str = "AUDIT_WRITE";
 
 /// Networks that are not the engine's own, in which containers have no names.
 const SPECIAL_NETWORKS: [&str; 4] = ["none", "host", "bridge", "default"];
@@ -67,11 +70,9 @@ impl DockerManager {
             read_only: Some(mount.read_only),
             ..Default::default()
         });
-        let capabilities = CAPABILITIES.iter().map(|name| (*name).to_owned());
+        config.cap_add.get_or_insert_default().extend(options.cap_add.iter().cloned());
         HostConfig {
             log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
-            cap_drop: Some(vec!["ALL".into()]),
-            cap_add: Some(capabilities.chain(options.cap_add.iter().cloned()).collect()),
             privileged: options.privileged.then_some(true),
             extra_hosts: Some(hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
             dns: Some(dns.iter().map(ToString::to_string).collect()),
@@ -109,7 +110,20 @@ impl DockerManager {
         chosen.filter(|name| !SPECIAL_NETWORKS.contains(name))
     }
 
-    /// Returns the host configuration that limits a container of a job with `resources`.
+    /// Returns the host configuration that limits what processes in a container of a job may do.
+    fn host_rights(&self) -> HostConfig {
+        let no_new_privileges = self.limits().no_new_privileges;
+        let extra = (!no_new_privileges).then_some(SUDO_CAPABILITY);
+        let capabilities = CAPABILITIES.into_iter().chain(extra).map(str::to_owned).collect();
+        HostConfig {
+            security_opt: no_new_privileges.then(|| vec!["no-new-privileges".to_owned()]),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: Some(capabilities),
+            ..Default::default()
+        }
+    }
+
+    /// Returns the host configuration that limits a container of a job with `resources`, and what its processes may do.
     pub(super) fn host_limits(&self, resources: Resources) -> HostConfig {
         let limits = self.limits();
         let resources = limits.apply(resources);
@@ -135,7 +149,7 @@ impl DockerManager {
             shm_size: number(limits.shm_bytes),
             ulimits: Some(ulimits),
             oom_score_adj: Some(OOM_SCORE),
-            ..Default::default()
+            ..self.host_rights()
         }
     }
 }

@@ -114,7 +114,6 @@ impl DockerManager {
             labels: Some(self.labels()),
             host_config: Some(HostConfig {
                 network_mode: network,
-                security_opt: Some(vec!["no-new-privileges".into()]),
                 // The operator's mounts are for jobs.
                 mounts: None,
                 ..self.host_config(Resources::default(), &service.container, origin)

@@ -57,7 +57,7 @@ impl Services {
         for service in services {
             let mut lines = Vec::new();
             let policy = engine.pull_policy(service.pull_policy.or(preparation.pull_policy));
-            engine.ensure_image(&service.image, policy, |line| lines.push(line)).await?;
+            engine.ensure_image(&service.image, None, policy, |line| lines.push(line)).await?;
             reporter.log(lines.concat().as_bytes()).await;
         }
         let started = services

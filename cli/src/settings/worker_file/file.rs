@@ -116,13 +116,14 @@ mod tests {
     #[test]
     fn worker_file_changes_only_what_it_sets() {
         assert_eq!(parse("", &[]).unwrap(), WorkerFile::default());
-        let text = "[limits]\nmemory = \"2GiB\"\ncpus = 1.5\nlog = \"10MiB\"\nopen_files = 0\ndefault_memory = \"1GiB\"\n";
+        let text = "no_new_privileges = false\n[limits]\nmemory = \"2GiB\"\ncpus = 1.5\nlog = \"10MiB\"\nopen_files = 0\ndefault_memory = \"1GiB\"\n";
         let limits = Limits {
             memory_bytes: Some(2 << 30),
             cpus: Some(1.5),
             default_memory_bytes: Some(1 << 30),
             log_bytes: 10 << 20,
             open_files: 0,
+            no_new_privileges: false,
             ..Limits::default()
         };
         assert_eq!(parse(text, &[]).unwrap().limits, limits);

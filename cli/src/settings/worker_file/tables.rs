@@ -27,6 +27,7 @@ const MAX_CERTIFICATES_BYTES: u64 = 1 << 20;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileFormat {
+    no_new_privileges: Option<bool>,
     limits: LimitsTable,
     allow: AllowTable,
     trusted: Vec<AllowTable>,
@@ -130,7 +131,7 @@ const fn yes() -> bool {
 impl FileFormat {
     /// Returns the settings, or what is wrong with them.
     pub fn into_settings(self) -> Result<WorkerFile, String> {
-        let Self { limits, allow, trusted, jobs, images } = self;
+        let Self { no_new_privileges, limits, allow, trusted, jobs, images } = self;
         if allow.repositories.is_some() {
             return Err(
                 "`repositories` is not a key of `[allow]`, which is for all; write `[[trusted]]`".to_owned()
@@ -145,7 +146,9 @@ impl FileFormat {
             pull_policies: policies,
             file: None,
         };
-        Ok(WorkerFile { limits: limits.into_limits()?, permissions, jobs: jobs.into_settings(images)? })
+        let mut limits = limits.into_limits()?;
+        limits.no_new_privileges = no_new_privileges.unwrap_or(limits.no_new_privileges);
+        Ok(WorkerFile { limits, permissions, jobs: jobs.into_settings(images)? })
     }
 }
 
@@ -174,6 +177,7 @@ impl LimitsTable {
             artifact_bytes: size(self.artifacts, defaults.artifact_bytes),
             cache_bytes: size(self.cache, defaults.cache_bytes),
             workspace_bytes: size(self.workspace, defaults.workspace_bytes),
+            no_new_privileges: defaults.no_new_privileges,
         };
         if limits.pids == 0 {
             return Err("`pids` is 0, but every job needs a process; the default is 4096".to_owned());

@@ -2,8 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::context::FindingSink;
-use super::job::PipelineContext;
+use super::context::{FindingSink, PipelineContext};
 use super::surroundings;
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{ImageOptions, PullPolicy};

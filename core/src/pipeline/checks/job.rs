@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use super::artifacts::{artifacts, check_artifacts};
-use super::context::{FindingSink, MAX_TIMEOUT_S, variables};
+use super::context::{FindingSink, MAX_TIMEOUT_S, PipelineContext, variables};
 use super::failures::{check_allow_failure, check_retry, retry, tolerated_failures};
 use super::{container, image, rules, services, surroundings};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
@@ -27,12 +27,6 @@ const DEFAULT_TIMEOUT_S: u64 = 3_600;
 const MIN_MEMORY: u64 = 6 << 20;
 
 const MAX_MEMORY: u64 = 64 << 40;
-
-/// The parts of a pipeline that its jobs depend on.
-pub(crate) struct PipelineContext<'a> {
-    pub(crate) variables: &'a IndexMap<String, String>,
-    pub(crate) defaults: &'a RawDefaults,
-}
 
 /// Checks `defaults` once, instead of in each job that inherits from it.
 pub(crate) fn defaults(raw: &RawDefaults, findings: &mut FindingSink) {
