@@ -9,8 +9,8 @@ mod serving;
 mod shared;
 
 pub use administration::{
-    AddRepo, ApprovalPolicy, Audit, CreateToken, DeadLetters, Login, Repo, RepoAction, Secret, SecretAction,
-    TokenAction, TokenArgs,
+    AddRepo, ApprovalPolicy, Audit, CreateToken, DeadLetters, Login, Registry, RegistryAction, Repo,
+    RepoAction, Secret, SecretAction, TokenAction, TokenArgs,
 };
 #[cfg(feature = "aws")]
 pub use deployment::{ApiKind, Architecture, Deploy, Destroy, Role, StackArgs};
@@ -103,6 +103,12 @@ pub enum Command {
     #[command(after_help = "Examples:\n  tidemill secret set TOKEN < token\n  \
         tidemill secret set KEY --file key.pem --environment production\n  tidemill secret list")]
     Secret(Secret),
+    /// Manage the logins of a repository at registries of images
+    #[command(
+        after_help = "Examples:\n  tidemill registry add registry.example.com --username ci --password-stdin < password\n  \
+        tidemill registry list\n  tidemill registry remove registry.example.com"
+    )]
+    Registry(Registry),
     /// Manage repositories whose webhooks and schedules start pipelines
     #[command(
         after_help = "Examples:\n  tidemill repo add https://github.com/team/app.git --provider github --secret-file hook\n  \

@@ -64,6 +64,10 @@ pub const MEMORY: &str = "TIDEMILL_MEMORY";
 /// URL of the instance metadata service.
 pub const IMDS: &str = "TIDEMILL_IMDS";
 
+/// Directory with the `config.json` of Docker's client, which holds logins at registries.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// Logins at registries, in the format of `config.json`.
+pub const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
 /// Address of the container engine.
 pub const DOCKER_HOST: &str = "DOCKER_HOST";
 /// The user's home directory.

@@ -9,6 +9,7 @@ mod health;
 mod job;
 pub mod path;
 mod problem;
+mod registry;
 mod secret;
 mod source;
 
@@ -28,6 +29,9 @@ pub use job::{
     Approval, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView, LogBytes, WorkerInfo,
 };
 pub use problem::Problem;
+pub use registry::{
+    RegistryList, RegistryQuery, RegistryView, RemoveRegistryReply, RemoveRegistryRequest, SetRegistryRequest,
+};
 pub use secret::{
     RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretQuery, SecretView, SetSecretRequest,
 };

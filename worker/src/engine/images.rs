@@ -1,5 +1,11 @@
 //! Images of jobs: looked up and pulled.
 
+mod credential_helper;
+mod docker_config;
+mod logins;
+
+pub use logins::{JobLogins, LoginSearch, RegistrySettings};
+
 use super::{
     failures::{engine_failure, pull_failure},
     manager::DockerManager,
@@ -12,11 +18,12 @@ use tidemill_core::execution::{
 };
 
 impl DockerManager {
-    /// Ensures that the image is present. `progress` receives log lines while it is pulled.
+    /// Ensures that the image is present. `progress` receives log lines while it is pulled. A login is searched only then.
     pub async fn ensure_image(
         &self,
         image: &str,
         policy: PullPolicy,
+        logins: &JobLogins,
         mut progress: impl FnMut(String),
     ) -> Result<(), FailureReason> {
         let present = self.has_image(image).await?;
@@ -33,7 +40,14 @@ impl DockerManager {
             }
             PullPolicy::IfNotPresent | PullPolicy::Always => {}
         }
-        progress(format!("Pulling {image}\n"));
+        let search = self.registries.search(logins, image).await;
+        for problem in &search.problems {
+            progress(format!("warning: {problem}\n"));
+        }
+        match &search.login {
+            Some(login) => progress(format!("Pulling {image} as {} ({})\n", login.user(), login.origin)),
+            None => progress(format!("Pulling {image}\n")),
+        }
         let reference =
             if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
                 image.to_owned()
@@ -41,19 +55,21 @@ impl DockerManager {
                 format!("{image}:latest")
             };
         let options = CreateImageOptions { from_image: Some(reference), ..Default::default() };
-        let mut pull = self.docker.create_image(Some(options), None, None);
+        let credentials = search.login.as_ref().map(logins::Login::credentials);
+        let mut pull = self.docker.create_image(Some(options), None, credentials);
         while let Some(progress_item) = pull.next().await {
             let line = match progress_item {
                 Ok(info) => {
                     if let Some(error) = info.error_detail.and_then(|detail| detail.message) {
-                        return Err(pull_failure(image, &EngineError::DockerStreamError { error }));
+                        let error = EngineError::DockerStreamError { error };
+                        return Err(pull_failure(image, &search, &error));
                     }
                     // Layers report progress many times a second: only completion is logged.
                     info.status
                         .filter(|status| info.progress_detail.is_none() || status.ends_with("complete"))
                         .map(|status| info.id.map_or(format!("{status}\n"), |id| format!("{id}: {status}\n")))
                 }
-                Err(error) => return Err(pull_failure(image, &error)),
+                Err(error) => return Err(pull_failure(image, &search, &error)),
             };
             line.into_iter().for_each(&mut progress);
         }

@@ -2,6 +2,7 @@
 
 use super::{
     exits::ExitRegistry,
+    images::RegistrySettings,
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
     network::Isolation,
 };
@@ -39,6 +40,8 @@ pub type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Se
 pub struct DockerManager {
     /// Provides source trees.
     pub sources: SourceCache,
+    /// The worker's logins at registries.
+    pub registries: RegistrySettings,
     pub(super) docker: Docker,
     pub(super) store: WorkerDirs,
     pub(super) worker: String,
@@ -82,6 +85,7 @@ impl DockerManager {
                             HostPolicy::default(),
                             SourceSettings::default(),
                         ),
+                        registries: RegistrySettings::default(),
                         store,
                         worker,
                         is_local,

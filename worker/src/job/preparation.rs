@@ -3,16 +3,17 @@
 use super::{
     attempt::{Attempt, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
     caches::{self, RestoredCache},
+    image_pull::pull_image,
     job_executor::JobExecutor,
     reporter::Reporter,
     services::Services,
 };
-use crate::engine::{Container, ContainerCreation, JobNetwork, OccupiedSlot, WorkspaceMount};
+use crate::engine::{Container, ContainerCreation, JobLogins, JobNetwork, OccupiedSlot, WorkspaceMount};
 use tidemill_core::execution::{
     assignment::{Assignment, Preparation},
     failure::{FailureKind, FailureReason},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 /// A container that is ready to run the job's script.
 #[derive(Debug)]
@@ -139,7 +140,11 @@ impl PreparationRun<'_> {
         }
         let policy = assignment.preparation.pull_policy;
         let name = network.as_ref().map(|network| network.name.as_str());
-        let services = Services::start(&executor.engine, services, name, policy, reporter).await?;
+        for service in services {
+            let logins = JobLogins::of(assignment);
+            pull_image(&executor.engine, &service.image, policy, &logins, reporter).await?;
+        }
+        let services = Services::start(&executor.engine, services, name, reporter).await?;
         executor.engine.add_hosts(&workspace.container, &services.hosts()).await?;
         Ok(Environment { services: Some(services), caches, _network: network })
     }
@@ -155,7 +160,9 @@ impl PreparationRun<'_> {
             }
         }
         let preparation = &self.assignment.preparation;
-        self.pull(preparation).await?;
+        let (image, policy) = (&preparation.image, preparation.pull_policy);
+        let logins = JobLogins::of(self.assignment);
+        pull_image(&self.executor.engine, image, policy, &logins, self.reporter).await?;
         // A network that is still being created would take longer than one of the container's own.
         if let Some(Some(holder)) = self.slot.network.as_ref().and_then(|network| network.peek()) {
             match self.create(preparation, Some(holder.network())).await {
@@ -170,23 +177,6 @@ impl PreparationRun<'_> {
             }
         }
         self.create(preparation, job_network.map(|network| network.name.clone())).await
-    }
-
-    /// Ensures that the image is present, and logs the progress of its pull.
-    async fn pull(&self, preparation: &Preparation) -> Result<(), FailureReason> {
-        let (lines, mut pulled) = mpsc::unbounded_channel::<String>();
-        let pull = async {
-            let lines = lines;
-            let progress = |line| drop(lines.send(line));
-            self.executor.engine.ensure_image(&preparation.image, preparation.pull_policy, progress).await
-        };
-        let show = async {
-            while let Some(line) = pulled.recv().await {
-                self.reporter.phase("pulling image");
-                self.reporter.log(line.as_bytes()).await;
-            }
-        };
-        tokio::join!(pull, show).0
     }
 
     async fn create(
