@@ -9,8 +9,8 @@ mod serving;
 mod shared;
 
 pub use administration::{
-    AddRepo, ApprovalPolicy, Audit, CreateToken, DeadLetters, Login, Registry, RegistryAction, Repo,
-    RepoAction, Secret, SecretAction, TokenAction, TokenArgs,
+    AddRepo, ApprovalArg, Audit, CreateToken, DeadLetters, Login, Registry, RegistryAction, Repo, RepoAction,
+    Secret, SecretAction, TokenAction, TokenArgs,
 };
 #[cfg(feature = "aws")]
 pub use deployment::{ApiKind, Architecture, Deploy, Destroy, Role, StackArgs};
