@@ -52,7 +52,7 @@ fn write_helper(directory: &Path, name: &str, script: &str) {
 }
 
 #[test]
-fn logins_of_docker_configurations_pull_images_of_jobs_and_services() {
+fn case_everyday_34_logins_of_docker_configurations_pull_images_of_jobs_and_services() {
     let registry = Registry::start();
     let image = registry.push("team/app:1");
     let env = TestEnv::new(&pipeline(&image));
@@ -104,7 +104,7 @@ fn logins_of_docker_configurations_pull_images_of_jobs_and_services() {
 }
 
 #[test]
-fn denied_access_names_registry_and_user_and_is_not_retried() {
+fn case_real_03_denied_access_names_registry_and_user_and_is_not_retried() {
     let registry = Registry::start();
     let image = registry.push("team/app:1");
     let env = TestEnv::new(&pipeline(&image));
@@ -143,7 +143,7 @@ fn denied_access_names_registry_and_user_and_is_not_retried() {
 }
 
 #[test]
-fn login_of_the_job_precedes_that_of_the_worker() {
+fn case_real_03_login_of_the_job_precedes_that_of_the_worker() {
     let registry = Registry::start();
     let image = registry.push("team/app:1");
     let of_job = registry.auths(USER, PASSWORD).replace('"', "\\\"");
@@ -199,7 +199,7 @@ fn server_error_of_a_registry_is_retried() {
 }
 
 #[test]
-fn login_stored_on_a_server_reaches_the_workers_of_its_repository_only() {
+fn case_everyday_34_login_stored_on_a_server_reaches_the_workers_of_its_repository_only() {
     let registry = Registry::start();
     let image = registry.push("team/app:1");
     let mut env = Backend::Server.test_env_with_logs(&pipeline(&image));
