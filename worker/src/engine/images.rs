@@ -3,6 +3,7 @@
 mod credential_helper;
 mod docker_config;
 mod logins;
+mod pull_progress;
 
 pub use logins::{JobLogins, LoginSearch, RegistrySettings};
 
@@ -12,6 +13,8 @@ use super::{
 };
 use bollard::{errors::Error as EngineError, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
+use pull_progress::PullProgress;
+use std::time::Instant;
 use tidemill_core::execution::{
     assignment::PullPolicy,
     failure::{FailureKind, FailureReason},
@@ -57,17 +60,16 @@ impl DockerManager {
         let options = CreateImageOptions { from_image: Some(reference), ..Default::default() };
         let credentials = search.login.as_ref().map(logins::Login::credentials);
         let mut pull = self.docker.create_image(Some(options), None, credentials);
+        let mut reports = PullProgress::new(Instant::now());
         while let Some(progress_item) = pull.next().await {
             let line = match progress_item {
                 Ok(info) => {
-                    if let Some(error) = info.error_detail.and_then(|detail| detail.message) {
+                    if let Some(error) = info.error_detail.as_ref().and_then(|detail| detail.message.clone())
+                    {
                         let error = EngineError::DockerStreamError { error };
                         return Err(pull_failure(image, &search, &error));
                     }
-                    // Layers report progress many times a second: only completion is logged.
-                    info.status
-                        .filter(|status| info.progress_detail.is_none() || status.ends_with("complete"))
-                        .map(|status| info.id.map_or(format!("{status}\n"), |id| format!("{id}: {status}\n")))
+                    reports.line(info, Instant::now())
                 }
                 Err(error) => return Err(pull_failure(image, &search, &error)),
             };

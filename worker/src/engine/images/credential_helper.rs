@@ -65,7 +65,12 @@ pub async fn login(name: &str, server: &str) -> Result<Option<Account>, HelperEr
     if name.is_empty() || name.len() > 100 || !name.chars().all(is_name) {
         return Err(HelperError::Name);
     }
-    let spawned = Command::new(format!("docker-credential-{name}"))
+    call(&mut Command::new(format!("docker-credential-{name}")), server).await
+}
+
+/// Runs a helper and returns its answer.
+async fn call(helper: &mut Command, server: &str) -> Result<Option<Account>, HelperError> {
+    let spawned = helper
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -129,6 +134,76 @@ impl Drop for HelperGroup {
         let id = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(group) = id {
             let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Account, HelperError, call, login};
+    use tokio::process::Command;
+
+    async fn answer_of(script: &str) -> Result<Option<Account>, HelperError> {
+        call(Command::new("sh").args(["-c", script]), "r.example:5000").await
+    }
+
+    #[tokio::test]
+    async fn answers_of_the_protocol_are_read() {
+        let password = Account::Password { username: "mill".into(), password: "gr".into() };
+        let read =
+            r#"[ "$(cat)" = r.example:5000 ] && echo '{"ServerURL":"x","Username":"mill","Secret":"gr"}'"#;
+        assert_eq!(answer_of(read).await, Ok(Some(password)));
+        let token = Account::IdentityToken { username: String::new(), token: "t".into() };
+        let unread = r#"echo '{"Username":"<token>","Secret":"t"}'"#;
+        assert_eq!(answer_of(unread).await, Ok(Some(token)));
+        assert_eq!(answer_of("echo credentials not found in native keychain; exit 1").await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn other_answers_are_errors_that_show_no_login() {
+        let failed = |code, message: &str| HelperError::Failed { code, message: message.to_owned() };
+        let json = r#"{"Username":"mill","Secret":"gr"}"#;
+        for (script, error) in [
+            ("echo gr", HelperError::Garbage),
+            ("true", HelperError::Garbage),
+            (r#"echo '{"Username":"mill"}'"#, HelperError::Garbage),
+            (r#"echo '{"Username":"mill","Secret":""}'"#, HelperError::Garbage),
+            ("echo no session; exit 2", failed(2, ": no session")),
+            (&format!("echo '{json}'; exit 1"), failed(1, "")),
+            ("kill -9 $$", failed(-1, "")),
+            ("head -c 70000 /dev/zero", HelperError::TooLarge),
+        ] {
+            let answer = answer_of(script).await.unwrap_err();
+            assert_eq!(answer, error, "{script}");
+            assert!(!answer.to_string().contains("gr\""), "{answer}");
+        }
+        for name in ["", "../x", "a b", "a/b"] {
+            assert_eq!(login(name, "r.example").await, Err(HelperError::Name), "{name}");
+        }
+        assert!(matches!(login("tidemill-absent", "r.example").await, Err(HelperError::Start(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_helper_is_killed_with_its_children() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let script = format!("sleep 1000 & echo $! >{}; wait", file.path().display());
+        let mut helper = Command::new("sh");
+        let mut calling = Box::pin(call(helper.args(["-c", &script]), "r.example"));
+        // The clock of the test advances only while everything waits, so the helper is started first.
+        let child = loop {
+            let polled = futures_util::poll!(&mut calling);
+            assert!(polled.is_pending());
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            if let Ok(child) = text.trim().parse::<u32>() {
+                break child;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        assert_eq!(calling.await, Err(HelperError::Timeout));
+        let state = || std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        while state().contains(") S ") {
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
 }
