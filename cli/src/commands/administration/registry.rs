@@ -35,13 +35,13 @@ pub async fn registry(settings: &Settings, args: &Registry) -> Outcome {
                 Printable(canonical_name(&login.repo))
             );
         }
-        RegistryAction::List { repo, json } => {
+        RegistryAction::List { repo, format } => {
             let repo = repository::address(repo.as_deref())?;
             let deployment = Deployment::connect(settings).await?;
             let path = format!("{}?repo={}", path::REGISTRIES, query_encoded(&repo));
             let list: RegistryList = deployment.get(&path).await?;
             deployment.close().await;
-            if *json {
+            if format.is_json() {
                 output::print_json(&list)?;
                 return Ok(());
             }
