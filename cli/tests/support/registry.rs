@@ -123,21 +123,24 @@ impl Registry {
 
     /// Removes the registry's images from the engine, once no container uses them any more.
     pub fn forget_images(&self) {
+        let forgotten = wait_until(|| self.try_forget_images());
+        forgotten.expect("images that no container uses can be removed");
+    }
+
+    /// Tries to remove the registry's images from the engine, and returns whether all are removed.
+    fn try_forget_images(&self) -> bool {
         let filter = format!("reference={}/**", self.host());
-        let forgotten = wait_until(|| {
-            let format = "{{.Repository}} {{.Tag}} {{.Digest}}";
-            let listed = self.try_docker(&["images", "--digests", "--format", format, "--filter", &filter]);
-            for line in super::text(&listed.stdout).lines() {
-                let [name, tag, digest] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
-                for reference in [format!("{name}:{tag}"), format!("{name}@{digest}")] {
-                    if !reference.ends_with("<none>") {
-                        drop(self.try_docker(&["rmi", &reference]));
-                    }
+        let format = "{{.Repository}} {{.Tag}} {{.Digest}}";
+        let listed = self.try_docker(&["images", "--digests", "--format", format, "--filter", &filter]);
+        for line in super::text(&listed.stdout).lines() {
+            let [name, tag, digest] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
+            for reference in [format!("{name}:{tag}"), format!("{name}@{digest}")] {
+                if !reference.ends_with("<none>") {
+                    drop(self.try_docker(&["rmi", &reference]));
                 }
             }
-            self.try_docker(&["images", "-q", "--filter", &filter]).stdout.is_empty()
-        });
-        forgotten.expect("images that no container uses can be removed");
+        }
+        self.try_docker(&["images", "-q", "--filter", &filter]).stdout.is_empty()
     }
 
     /// Starts a proxy before the registry that answers the first `failures` requests for manifests with 503, and returns its address.
@@ -178,7 +181,10 @@ fn forward(mut client: TcpStream, left: &AtomicUsize, target: &str) {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        // After a failure, containers may use the images for ever.
+        if std::thread::panicking() {
+            self.try_forget_images();
+        } else {
             self.forget_images();
         }
         let _ = self.process.kill();
