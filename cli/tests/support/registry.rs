@@ -129,7 +129,7 @@ impl Registry {
 
     /// Tries to remove the registry's images from the engine, and returns whether all are removed.
     fn try_forget_images(&self) -> bool {
-        let filter = format!("reference={}/**", self.host());
+        let filter = format!("reference={}/*/*", self.host());
         let format = "{{.Repository}} {{.Tag}} {{.Digest}}";
         let listed = self.try_docker(&["images", "--digests", "--format", format, "--filter", &filter]);
         for line in super::text(&listed.stdout).lines() {
