@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "run",
     "check",
     "plan",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 26] = [
     "cancel",
     "approve",
     "secret",
+    "registry",
     "repo",
     "retry",
     "dead-letters",
