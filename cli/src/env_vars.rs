@@ -68,6 +68,12 @@ pub const IMDS: &str = "TIDEMILL_IMDS";
 pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// Logins at registries, in the format of `config.json`.
 pub const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
+/// Set by CI systems: plain lines instead of a live view.
+pub const CI: &str = "CI";
+/// If set, output has no colours, and no live view.
+pub const NO_COLOR: &str = "NO_COLOR";
+/// Kind of terminal; `dumb` has no live view.
+pub const TERM: &str = "TERM";
 /// Address of the container engine.
 pub const DOCKER_HOST: &str = "DOCKER_HOST";
 /// The user's home directory.

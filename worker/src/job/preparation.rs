@@ -8,7 +8,9 @@ use super::{
     reporter::Reporter,
     services::Services,
 };
-use crate::engine::{Container, ContainerCreation, JobLogins, JobNetwork, OccupiedSlot, WorkspaceMount};
+use crate::engine::{
+    Container, ContainerCreation, ImageConfig, JobLogins, JobNetwork, OccupiedSlot, WorkspaceMount,
+};
 use tidemill_core::execution::{
     assignment::{Assignment, Preparation},
     failure::{FailureKind, FailureReason},
@@ -142,7 +144,7 @@ impl PreparationRun<'_> {
         let name = network.as_ref().map(|network| network.name.as_str());
         for service in services {
             let logins = JobLogins::of(assignment);
-            pull_image(&executor.engine, &service.image, policy, &logins, reporter).await?;
+            pull_image(&executor.engine, (&service.image, None), policy, &logins, reporter).await?;
         }
         let services = Services::start(&executor.engine, services, name, reporter).await?;
         executor.engine.add_hosts(&workspace.container, &services.hosts()).await?;
@@ -160,12 +162,10 @@ impl PreparationRun<'_> {
             }
         }
         let preparation = &self.assignment.preparation;
-        let (image, policy) = (&preparation.image, preparation.pull_policy);
-        let logins = JobLogins::of(self.assignment);
-        pull_image(&self.executor.engine, image, policy, &logins, self.reporter).await?;
+        let image = self.pull(preparation).await?;
         // A network that is still being created would take longer than one of the container's own.
         if let Some(Some(holder)) = self.slot.network.as_ref().and_then(|network| network.peek()) {
-            match self.create(preparation, Some(holder.network())).await {
+            match self.create(preparation, &image, Some(holder.network())).await {
                 Ok(mut container) => {
                     container.holder = Some(holder.clone());
                     return Ok(container);
@@ -176,17 +176,26 @@ impl PreparationRun<'_> {
                 }
             }
         }
-        self.create(preparation, job_network.map(|network| network.name.clone())).await
+        self.create(preparation, &image, job_network.map(|network| network.name.clone())).await
+    }
+
+    /// Ensures that the image is present, and logs the progress of its pull. Returns its configuration.
+    async fn pull(&self, preparation: &Preparation) -> Result<ImageConfig, FailureReason> {
+        let platform = preparation.image_options.platform.as_deref();
+        let logins = JobLogins::of(self.assignment);
+        let (image, policy) = (&preparation.image, preparation.pull_policy);
+        pull_image(&self.executor.engine, (image, platform), policy, &logins, self.reporter).await
     }
 
     async fn create(
         &mut self,
         preparation: &Preparation,
+        image: &ImageConfig,
         network: Option<String>,
     ) -> Result<Container, FailureReason> {
-        let (engine, preparation) = (self.executor.engine.clone(), preparation.clone());
+        let (engine, preparation, image) = (self.executor.engine.clone(), preparation.clone(), image.clone());
         let creation = self.creation.insert(ContainerCreation::start(move |canceled| async move {
-            engine.create_container(&preparation, network.as_deref(), &canceled).await
+            engine.create_container(&preparation, &image, network.as_deref(), &canceled).await
         }));
         let created = creation.wait().await;
         *self.creation = None;

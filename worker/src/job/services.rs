@@ -30,8 +30,8 @@ pub struct Services {
 }
 
 impl Services {
-    /// Starts all `services`, whose images must be present, and waits until each is ready. If one does not become ready, the ends of their logs are copied
-    /// into the job's log.
+    /// Starts all `services`, whose images must be present, and waits until each is ready. If one does not become ready, the ends
+    /// of their logs are copied into the job's log.
     pub async fn start(
         engine: &Arc<DockerManager>,
         services: &[Service],
