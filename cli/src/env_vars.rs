@@ -64,6 +64,10 @@ pub const MEMORY: &str = "TIDEMILL_MEMORY";
 /// URL of the instance metadata service.
 pub const IMDS: &str = "TIDEMILL_IMDS";
 
+/// Directory with the `config.json` of Docker's client, which holds logins at registries.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// Logins at registries, in the format of `config.json`.
+pub const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
 /// Set by CI systems: plain lines instead of a live view.
 pub const CI: &str = "CI";
 /// If set, output has no colours, and no live view.
@@ -72,8 +76,6 @@ pub const NO_COLOR: &str = "NO_COLOR";
 pub const TERM: &str = "TERM";
 /// Address of the container engine.
 pub const DOCKER_HOST: &str = "DOCKER_HOST";
-/// Directory of the engine client's config file, whose proxies `tidemill run` uses.
-pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
 /// The user's home directory.
 pub const HOME: &str = "HOME";
 /// Host name of this machine, used if the kernel does not report one.

@@ -56,6 +56,7 @@ pub fn config(
         limits: file.limits,
         permissions: file.permissions,
         jobs: file.jobs,
+        registries: settings.registries.clone(),
     })
 }
 

@@ -1,11 +1,16 @@
 //! Images of jobs: looked up and pulled.
 
 mod config;
+mod credential_helper;
+mod docker_config;
 mod known_users;
+mod logins;
+mod pull_progress;
 mod users;
 
 pub use config::ImageConfig;
 pub(super) use known_users::KnownUsers;
+pub use logins::{JobLogins, LoginSearch, RegistrySettings};
 pub(super) use users::ContainerUser;
 
 use super::{
@@ -18,6 +23,8 @@ use bollard::{
     query_parameters::{CreateImageOptions, TagImageOptions},
 };
 use futures_util::{StreamExt, TryStreamExt};
+use pull_progress::PullProgress;
+use std::time::Instant;
 use tidemill_core::execution::{
     assignment::PullPolicy,
     failure::{FailureKind, FailureReason},
@@ -34,6 +41,7 @@ impl DockerManager {
         &self,
         image: &str,
         platform: Option<&str>,
+        logins: &JobLogins,
         progress: &mut impl FnMut(String),
     ) -> bool {
         // An image of a digest cannot be named after another registry.
@@ -49,7 +57,9 @@ impl DockerManager {
                 platform: platform.unwrap_or_default().to_owned(),
                 ..Default::default()
             };
-            let progress_items = self.docker.create_image(Some(options), None, None);
+            let search = self.registries.search(logins, &mirrored).await;
+            let credentials = search.login.as_ref().map(logins::Login::credentials);
+            let progress_items = self.docker.create_image(Some(options), None, credentials);
             let pulled = progress_items.try_for_each(async |info| {
                 let error = info.error_detail.and_then(|detail| detail.message);
                 error.map_or(Ok(()), |error| Err(EngineError::DockerStreamError { error }))
@@ -71,12 +81,13 @@ impl DockerManager {
     }
 
     /// Ensures that the image is present, for `platform` if one is given, and returns its configuration. `progress` receives log
-    /// lines while it is pulled.
+    /// lines while it is pulled. A login is searched only then.
     pub async fn ensure_image(
         &self,
         image: &str,
         platform: Option<&str>,
         policy: PullPolicy,
+        logins: &JobLogins,
         mut progress: impl FnMut(String),
     ) -> Result<ImageConfig, FailureReason> {
         // Before a pull in any case, only the pulled image matters.
@@ -89,13 +100,20 @@ impl DockerManager {
                 _ => {}
             }
         }
-        if self.pull_from_mirrors(image, platform, &mut progress).await
+        if self.pull_from_mirrors(image, platform, logins, &mut progress).await
             && let Some(config) = self.inspect_image(image).await?
             && platform.is_none_or(|platform| config.is_for(platform))
         {
             return Ok(config);
         }
-        progress(format!("Pulling {image}\n"));
+        let search = self.registries.search(logins, image).await;
+        for problem in &search.problems {
+            progress(format!("warning: {problem}\n"));
+        }
+        match &search.login {
+            Some(login) => progress(format!("Pulling {image} as {} ({})\n", login.user(), login.origin)),
+            None => progress(format!("Pulling {image}\n")),
+        }
         let reference =
             if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
                 image.to_owned()
@@ -107,19 +125,20 @@ impl DockerManager {
             platform: platform.unwrap_or_default().to_owned(),
             ..Default::default()
         };
-        let mut pull = self.docker.create_image(Some(options), None, None);
+        let credentials = search.login.as_ref().map(logins::Login::credentials);
+        let mut pull = self.docker.create_image(Some(options), None, credentials);
+        let mut reports = PullProgress::new(Instant::now());
         while let Some(progress_item) = pull.next().await {
             let line = match progress_item {
                 Ok(info) => {
-                    if let Some(error) = info.error_detail.and_then(|detail| detail.message) {
-                        return Err(pull_failure(image, &EngineError::DockerStreamError { error }));
+                    if let Some(error) = info.error_detail.as_ref().and_then(|detail| detail.message.clone())
+                    {
+                        let error = EngineError::DockerStreamError { error };
+                        return Err(pull_failure(image, &search, &error));
                     }
-                    // Layers report progress many times a second: only completion is logged.
-                    info.status
-                        .filter(|status| info.progress_detail.is_none() || status.ends_with("complete"))
-                        .map(|status| info.id.map_or(format!("{status}\n"), |id| format!("{id}: {status}\n")))
+                    reports.line(info, Instant::now())
                 }
-                Err(error) => return Err(pull_failure(image, &error)),
+                Err(error) => return Err(pull_failure(image, &search, &error)),
             };
             line.into_iter().for_each(&mut progress);
         }

@@ -8,7 +8,7 @@ pub(super) use connection::describe;
 use super::{
     certificates::TrustingFiles,
     exits::ExitRegistry,
-    images::KnownUsers,
+    images::{KnownUsers, RegistrySettings},
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
     network::Isolation,
 };
@@ -49,6 +49,8 @@ pub struct DockerManager {
     pub permissions: Permissions,
     /// What every job gets.
     pub settings: JobSettings,
+    /// The worker's logins at registries.
+    pub registries: RegistrySettings,
     pub(super) docker: Docker,
     pub(super) store: WorkerDirs,
     pub(super) worker: String,
@@ -102,6 +104,7 @@ impl DockerManager {
                             HostPolicy::default(),
                             SourceSettings::default(),
                         ),
+                        registries: RegistrySettings::default(),
                         store,
                         worker,
                         is_local,

@@ -3,17 +3,19 @@
 use super::{
     attempt::{Attempt, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
     caches::{self, RestoredCache},
+    image_pull::pull_image,
     job_executor::JobExecutor,
     reporter::Reporter,
     services::Services,
 };
-use crate::engine::{Container, ContainerCreation, ImageConfig, JobNetwork, OccupiedSlot, WorkspaceMount};
-use tidemill_core::api::PULLING_IMAGE;
+use crate::engine::{
+    Container, ContainerCreation, ImageConfig, JobLogins, JobNetwork, OccupiedSlot, WorkspaceMount,
+};
 use tidemill_core::execution::{
     assignment::{Assignment, Preparation},
     failure::{FailureKind, FailureReason},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 /// A container that is ready to run the job's script.
 #[derive(Debug)]
@@ -143,6 +145,12 @@ impl PreparationRun<'_> {
         if services.is_empty() {
             return Ok(Environment { services: None, caches, _network: None });
         }
+        let inherited = assignment.preparation.pull_policy;
+        for service in services {
+            let policy = executor.engine.pull_policy(service.pull_policy.or(inherited));
+            let logins = JobLogins::of(assignment);
+            pull_image(&executor.engine, (&service.image, None), policy, &logins, reporter).await?;
+        }
         let chosen = executor.engine.chosen_network(&assignment.preparation.container);
         let name = chosen.or(network.as_ref().map(|network| network.name.as_str()));
         let services = Services::start(&executor.engine, assignment, name, reporter).await?;
@@ -186,22 +194,11 @@ impl PreparationRun<'_> {
 
     /// Ensures that the image is present, and logs the progress of its pull. Returns its configuration.
     async fn pull(&self, preparation: &Preparation) -> Result<ImageConfig, FailureReason> {
-        let (lines, mut pulled) = mpsc::unbounded_channel::<String>();
-        let pull = async {
-            let lines = lines;
-            let progress = |line| drop(lines.send(line));
-            let platform = preparation.image_options.platform.as_deref();
-            let engine = &self.executor.engine;
-            let policy = engine.pull_policy(preparation.pull_policy);
-            engine.ensure_image(&preparation.image, platform, policy, progress).await
-        };
-        let show = async {
-            while let Some(line) = pulled.recv().await {
-                self.reporter.phase(PULLING_IMAGE);
-                self.reporter.log(line.as_bytes()).await;
-            }
-        };
-        tokio::join!(pull, show).0
+        let platform = preparation.image_options.platform.as_deref();
+        let logins = JobLogins::of(self.assignment);
+        let policy = self.executor.engine.pull_policy(preparation.pull_policy);
+        pull_image(&self.executor.engine, (&preparation.image, platform), policy, &logins, self.reporter)
+            .await
     }
 
     async fn create(

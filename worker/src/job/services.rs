@@ -43,7 +43,7 @@ enum NotReady {
 }
 
 impl Services {
-    /// Starts the services of a job in `network`, or in the engine's default network.
+    /// Starts the services of a job, whose images must be present, in `network`, or in the engine's default network.
     pub async fn start(
         engine: &Arc<DockerManager>,
         assignment: &Assignment,
@@ -54,12 +54,6 @@ impl Services {
         let (services, preparation) = (&assignment.extras.services, &assignment.preparation);
         let names: Vec<&str> =
             services.iter().flat_map(|service| &service.alias).map(String::as_str).collect();
-        for service in services {
-            let mut lines = Vec::new();
-            let policy = engine.pull_policy(service.pull_policy.or(preparation.pull_policy));
-            engine.ensure_image(&service.image, None, policy, |line| lines.push(line)).await?;
-            reporter.log(lines.concat().as_bytes()).await;
-        }
         let started = services
             .iter()
             .map(|service| engine.start_service(service, network, &preparation.origin, &names));

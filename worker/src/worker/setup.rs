@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{
-        ContainerPool, DockerManager,
+        ContainerPool, DockerManager, RegistrySettings,
         metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
@@ -45,6 +45,8 @@ pub struct WorkerConfig {
     pub permissions: Permissions,
     /// What every job gets.
     pub jobs: JobSettings,
+    /// Where the worker finds logins at registries.
+    pub registries: RegistrySettings,
 }
 
 /// The connection of a worker to its server.
@@ -84,6 +86,7 @@ impl Worker {
         engine.sources = SourceCache::new(store.cache(), reach, config.sources.clone());
         engine.permissions = config.permissions.clone();
         engine.settings = config.jobs.clone();
+        engine.registries = config.registries.clone();
         let capacity = capacity(&config.capacity, &engine).await;
         let mut limits = config.limits.clone();
         let or_unlimited = |configured: Option<u64>| configured.unwrap_or(u64::MAX);

@@ -203,6 +203,7 @@ impl Bench {
             docker_host: None,
             capacity: Resources::default(),
             sources: SourceSettings::default(),
+            registries: tidemill_worker::RegistrySettings::default(),
             limits,
             permissions: Permissions::default(),
             jobs: JobSettings::default(),
