@@ -104,6 +104,8 @@ fn assignment(job_id: JobId) -> Assignment {
             resources: Resources::default(),
             working_dir: None,
             source: Source::None,
+            checkout: Default::default(),
+            refs: Default::default(),
         },
         job_name: "job".into(),
         stage: "test".into(),

@@ -1,8 +1,10 @@
 //! The assignment of a job to a worker.
 
-use crate::execution::discovery::Discovery;
+use crate::execution::{discovery::Discovery, facts::Facts};
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
-pub use crate::pipeline::{Artifacts, ArtifactsWhen, Cache, PullPolicy, Resources, Service};
+pub use crate::pipeline::{
+    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, PullPolicy, Resources, Service,
+};
 use crate::plan::PlannedJob;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -86,12 +88,50 @@ pub struct Preparation {
     pub working_dir: Option<String>,
     /// The sources.
     pub source: Source,
+    /// How they are checked out.
+    #[serde(default)]
+    pub checkout: Checkout,
+    /// The refs that the repository has besides its branch.
+    #[serde(default)]
+    pub refs: CheckoutRefs,
+}
+
+/// The refs that a job's repository has besides its branch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CheckoutRefs {
+    /// The tag that the execution is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The repository's default branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<String>,
+    /// The branch that the pull request targets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_branch: Option<String>,
+}
+
+impl CheckoutRefs {
+    /// Returns the refs of an execution with these facts.
+    #[must_use]
+    pub fn new(facts: &Facts) -> Self {
+        Self {
+            tag: facts.tag.clone(),
+            default_branch: facts.default_branch.clone(),
+            target_branch: facts.pull_request.as_ref().map(|request| request.target_branch.clone()),
+        }
+    }
 }
 
 impl Preparation {
     /// Creates the preparation of `planned`, a job of a plan.
     #[must_use]
-    pub fn new(planned: &PlannedJob, source: &Source, execution_id: ExecutionId, job_id: JobId) -> Self {
+    pub fn new(
+        planned: &PlannedJob,
+        (source, facts): (&Source, &Facts),
+        execution_id: ExecutionId,
+        job_id: JobId,
+    ) -> Self {
         Self {
             job_id,
             execution_id,
@@ -100,6 +140,8 @@ impl Preparation {
             resources: planned.resources,
             working_dir: planned.working_dir.clone(),
             source: source.clone(),
+            checkout: planned.surroundings.checkout.clone(),
+            refs: CheckoutRefs::new(facts),
         }
     }
 }

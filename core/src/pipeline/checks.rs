@@ -1,6 +1,7 @@
 //! Validates the records of a pipeline file and converts them into the model.
 
 mod artifacts;
+mod checkout;
 mod context;
 mod cron;
 mod cycles;

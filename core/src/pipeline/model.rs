@@ -1,6 +1,7 @@
 //! The normalized model of a checked pipeline, with `defaults` applied.
 
 mod artifacts;
+mod checkout;
 mod file;
 mod job;
 mod rules;
@@ -8,6 +9,7 @@ mod surroundings;
 mod triggers;
 
 pub use artifacts::{Artifacts, ArtifactsWhen, Reports};
+pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
 pub use file::{Concurrency, Pipeline};
 pub use job::{Job, PullPolicy, Resources};
 pub use rules::{Rule, RuleOutcome, When};

@@ -292,6 +292,8 @@ pub fn job(script: &[&str]) -> Assignment {
             resources: Resources::default(),
             working_dir: None,
             source: Source::None,
+            checkout: Default::default(),
+            refs: Default::default(),
         },
         job_name: "job".into(),
         stage: "test".into(),

@@ -22,7 +22,8 @@ const BULK_READ_THRESHOLD: usize = 16;
 
 /// Returns what a worker can prepare before it holds the lease.
 pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
-    Preparation::new(&spec.planned, &execution.spec.source, execution.spec.id, spec.id)
+    let sources = (&execution.spec.source, &execution.spec.facts);
+    Preparation::new(&spec.planned, sources, execution.spec.id, spec.id)
 }
 
 /// Returns services, caches and other parts of a job next to its script.

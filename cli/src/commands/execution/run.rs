@@ -40,7 +40,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let secrets = secrets(settings, args)?;
     // Do not attach to an execution that another caller started without these secrets.
     let is_new = args.force || !secrets.is_empty();
-    let (deployment, prepared) = tokio::join!(Deployment::connect(settings), prepare(settings, args, &plan));
+    let (deployment, prepared) = tokio::join!(Deployment::connect(settings), prepare(settings, args, (&plan, &facts)));
     let (deployment, (sources, worker)) = match (deployment, prepared) {
         (Ok(deployment), Ok(prepared)) => (deployment, prepared),
         (Err(failure), prepared) => {
@@ -145,7 +145,11 @@ fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) 
 
 /// Finds the sources. For a run on this machine, also opens a worker that creates the first containers in advance, because the
 /// engine is slow at that.
-async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSources, Option<Worker>)> {
+async fn prepare(
+    settings: &Settings,
+    args: &Run,
+    (plan, facts): (&Plan, &Facts),
+) -> Outcome<(RunSources, Option<Worker>)> {
     if settings.is_remote() {
         return Ok((find_sources(settings, args).await?, None));
     }
@@ -166,7 +170,7 @@ async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSo
     let (execution, job) = (ExecutionId(Uuid::nil()), JobId(Uuid::nil()));
     let first = plan.roots().take(slots).map(|root| &plan.jobs[root as usize]);
     let first: Vec<_> =
-        first.map(|planned| Preparation::new(planned, &sources.source, execution, job)).collect();
+        first.map(|planned| Preparation::new(planned, (&sources.source, facts), execution, job)).collect();
     if let Some((address, credentials)) = &sources.sign_in {
         worker.set_credentials(address, credentials.clone());
     }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::ArtifactsWhen;
+use super::checkout::Checkout;
 
 /// Options of a job besides its script.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +28,13 @@ pub struct JobOptions {
     /// The pattern that extracts the test coverage from the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
+    /// How its sources are checked out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checkout: Checkout,
+}
+
+fn is_default(checkout: &Checkout) -> bool {
+    *checkout == Checkout::default()
 }
 
 impl JobOptions {
@@ -53,6 +61,7 @@ impl JobOptions {
             secrets: self.secrets.clone(),
             environment: self.environment.as_ref().map(environment),
             coverage: self.coverage.clone(),
+            checkout: self.checkout.clone(),
         }
     }
 }

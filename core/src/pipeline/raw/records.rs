@@ -1,6 +1,7 @@
 //! The records of a pipeline file, from which its JSON Schema is generated.
 
 use super::alternatives::{Either, Preprocessed};
+use super::checkout::RawCheckout;
 use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::job_parts::{
@@ -70,6 +71,8 @@ record! {
         cache: IndexedOneOrMany<RawCache> = "cache",
         /// Secrets to make available to the job.
         secrets: IndexedOneOrMany<Either<Text, RawSecret>> = "secrets",
+        /// How to check out the sources; `false`: the workspace starts empty.
+        checkout: Either<Flag, RawCheckout> = "checkout",
         /// Environment that the job deploys to.
         environment: Either<Text, RawEnvironment> = "environment",
         /// Regular expression that extracts the test coverage, in percent, from the log.
@@ -122,6 +125,8 @@ record! {
         cache: IndexedOneOrMany<RawCache> = "cache",
         /// Secrets to make available to a job.
         secrets: IndexedOneOrMany<Either<Text, RawSecret>> = "secrets",
+        /// How to check out the sources; `false`: the workspaces start empty.
+        checkout: Either<Flag, RawCheckout> = "checkout",
         /// Labels that a worker must have; those of a job are added to these.
         runs_on: NamedValues<Text> = "runs_on",
         /// How many times to retry a failed job, 0 to 10, or a mapping with conditions.

@@ -15,6 +15,7 @@ pub(crate) const DEFAULTS_KEYS: &[&str] = &[
     "services",
     "cache",
     "secrets",
+    "checkout",
     "runs_on",
     "retry",
     "timeout",
