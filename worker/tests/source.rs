@@ -10,7 +10,9 @@ use std::{
 use support::git_server::{GitServer, git, output};
 use tidemill_core::execution::assignment::Source;
 use tidemill_core::repository::AddressPolicy;
-use tidemill_worker::source::{HostPolicy, SourceError, UploadPlan, materialize, plan_upload, snapshot};
+use tidemill_worker::source::{
+    HostPolicy, Revision, SourceError, UploadPlan, materialize, plan_upload, snapshot,
+};
 
 fn no_upload(upload: &str) -> Result<File, SourceError> {
     Err(SourceError::new(format!("unexpected request for upload {upload}")))
@@ -23,7 +25,11 @@ fn unrestricted() -> HostPolicy {
 
 fn resolve(url: &str, branch: Option<&str>, commit: Option<&str>) -> Result<Source, SourceError> {
     let cache = tempfile::tempdir().unwrap();
-    let resolved = tidemill_worker::source::resolve(url, branch, commit, (cache.path(), &unrestricted()));
+    let resolved = tidemill_worker::source::resolve(
+        url,
+        Revision { branch, commit, tag: None },
+        (cache.path(), &unrestricted()),
+    );
     resolved.map(|resolved| resolved.source)
 }
 

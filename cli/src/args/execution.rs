@@ -18,6 +18,9 @@ pub struct Run {
     /// Branch or tag of --repo
     #[arg(long, requires = "repo")]
     pub branch: Option<String>,
+    /// Tag of --repo
+    #[arg(long, requires = "repo", conflicts_with = "branch")]
+    pub tag: Option<String>,
     /// Commit of --repo
     #[arg(long, requires = "repo")]
     pub commit: Option<String>,

@@ -70,7 +70,7 @@ impl DockerManager {
         canceled: &CancellationToken,
     ) -> Result<Container, FailureReason> {
         let tree = tokio::select! {
-            tree = self.sources.tree(&preparation.source) => tree,
+            tree = self.sources.checkout(&preparation.source, &preparation.checkout, &preparation.refs) => tree,
             () = canceled.cancelled() => {
                 return Err(FailureReason::new(FailureKind::Canceled, "the container is not needed any more"));
             }
@@ -243,7 +243,9 @@ pub fn container_key(preparation: &Preparation) -> String {
         preparation.image,
         preparation.pull_policy,
         preparation.resources,
-        preparation.source
+        preparation.source,
+        preparation.checkout,
+        preparation.refs
     ]);
     short_hash(&[&properties.to_string()])
 }

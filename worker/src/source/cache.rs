@@ -5,10 +5,11 @@ use super::{
     discovery::{DiscoveryResult, discover},
     error::SourceErrorKind,
     git::SourceError,
-    network::HostPolicy,
+    lfs_pointer::Pointer,
+    network::{HostPolicy, Remote},
     prune::prune,
     settings::SourceSettings,
-    tree::{Tree, materialize},
+    tree::{Tree, TreeRequest, download_lfs, materialize_as},
 };
 use crate::client::{ApiClient, ApiError, exponential, format_causes};
 use backon::Retryable;
@@ -18,7 +19,7 @@ use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::Seek,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -26,7 +27,11 @@ use std::{
     time::Duration,
 };
 use tidemill_core::api::path;
-use tidemill_core::execution::{assignment::Source, discovery::Discovery, upload::UploadId};
+use tidemill_core::execution::{
+    assignment::{Checkout, CheckoutRefs, Source},
+    discovery::Discovery,
+    upload::UploadId,
+};
 use tokio::{io::AsyncWriteExt, runtime::Handle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -69,10 +74,21 @@ impl SourceCache {
         let _ = self.server.set(server);
     }
 
-    /// Returns the tree of `source`, or `None` for [`Source::None`]. Dropping the future cancels the work: git and its child
-    /// processes are killed, and locks are released.
+    /// Returns the tree of `source` with the default checkout; see [`Self::checkout`].
     pub async fn tree(&self, source: &Source) -> Result<Option<Tree>, SourceError> {
+        self.checkout(source, &Checkout::default(), &CheckoutRefs::default()).await
+    }
+
+    /// Returns the tree of `source`, or `None` if the workspace starts empty. Dropping the future cancels the work: git and its
+    /// child processes are killed, and locks are released.
+    pub async fn checkout(
+        &self,
+        source: &Source,
+        checkout: &Checkout,
+        refs: &CheckoutRefs,
+    ) -> Result<Option<Tree>, SourceError> {
         let (this, source, runtime) = (self.clone(), source.clone(), Handle::current());
+        let (checkout, refs) = (checkout.clone(), refs.clone());
         let tree = self.run_blocking(move |cancel| {
             let download = |upload: &str| {
                 runtime.block_on(async {
@@ -84,7 +100,25 @@ impl SourceCache {
                     }
                 })
             };
-            materialize(&source, &this.cache, &this.host_policy, &download)
+            let lfs = |remote: &Remote, pointers: &[Pointer], directory: &Path| {
+                runtime.block_on(async {
+                    tokio::select! {
+                        done = download_lfs(remote, pointers, directory) => done,
+                        () = cancel.cancelled() => {
+                            Err(SourceError::of(SourceErrorKind::Canceled, "the download of Git LFS was canceled"))
+                        }
+                    }
+                })
+            };
+            materialize_as(TreeRequest {
+                source: &source,
+                checkout: &checkout,
+                refs: &refs,
+                cache: &this.cache,
+                reach: &this.host_policy,
+                download: &download,
+                lfs: &lfs,
+            })
         });
         let tree = tree.await?;
         if tree.as_ref().is_some_and(|tree| tree.is_new) {

@@ -9,10 +9,11 @@ use super::{
         objects::FileReader,
         process::ProcessLimits,
     },
-    mirror::{ObjectRepository, mirror_with_commit},
+    mirror::{ObjectRepository, WantedRefs, mirror_with_commit},
     network::Remote,
 };
 use std::{cell::RefCell, ops::ControlFlow, path::Path, time::Duration};
+use tidemill_core::execution::assignment::CheckoutRefs;
 use tidemill_core::execution::discovery::{
     Discovery, MAX_CHANGED_PATHS, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES,
     MAX_PATHS_BYTES, MAX_PIPELINE_FILES, PipelineFile,
@@ -60,7 +61,9 @@ pub fn discover(
     let (url, reference) = (remote.url(), request.fetch_ref.as_deref());
     let hash =
         if git::is_full_hash(commit) { commit.to_owned() } else { resolve_ref(remote, reference, commit)? };
-    let objects = mirror_with_commit(remote, branch, reference, &hash, cache)?;
+    let refs = CheckoutRefs::default();
+    let wanted = WantedRefs { branch, refs: &refs, reference };
+    let objects = mirror_with_commit(remote, wanted, &hash, cache)?;
     let repo = &objects.path;
     // For an annotated tag, the hash may be that of the tag object.
     let mut parse = git::at(repo);

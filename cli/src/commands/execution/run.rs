@@ -40,7 +40,8 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let secrets = secrets(settings, args)?;
     // Do not attach to an execution that another caller started without these secrets.
     let is_new = args.force || !secrets.is_empty();
-    let (deployment, prepared) = tokio::join!(Deployment::connect(settings), prepare(settings, args, (&plan, &facts)));
+    let (deployment, prepared) =
+        tokio::join!(Deployment::connect(settings), prepare(settings, args, (&plan, &facts)));
     let (deployment, (sources, worker)) = match (deployment, prepared) {
         (Ok(deployment), Ok(prepared)) => (deployment, prepared),
         (Err(failure), prepared) => {
