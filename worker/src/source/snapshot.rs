@@ -3,7 +3,7 @@
 mod changes;
 mod work_tree;
 
-pub use work_tree::{is_raw, make_raw};
+pub use work_tree::make_raw;
 
 use super::{
     git::{self, SourceError},

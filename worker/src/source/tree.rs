@@ -10,7 +10,6 @@ mod repository;
 mod request;
 mod submodules;
 
-pub use lfs::LfsDownload;
 pub use lfs_client::download_lfs;
 pub use materialize::{TREES_DIR, Tree, materialize, materialize_as};
 pub use request::TreeRequest;

@@ -189,7 +189,7 @@ pub fn write_tree(repository: &Path, top: &Path, files: &WorkTreeFiles) -> Resul
 }
 
 /// Whether git stores files in this repository without any conversion.
-pub fn is_raw(repository: &Path) -> bool {
+fn is_raw(repository: &Path) -> bool {
     fs::read(repository.join("info/attributes")).is_ok_and(|text| text == RAW_ATTRIBUTES.as_bytes())
 }
 

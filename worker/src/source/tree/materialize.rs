@@ -32,7 +32,7 @@ pub struct Tree {
     /// the same sources share it.
     pub path: PathBuf,
     /// Whether this call created it.
-    pub(super) is_new: bool,
+    pub(in crate::source) is_new: bool,
     _in_use: FileLock,
 }
 
