@@ -15,7 +15,7 @@ use std::{
 use tidemill_core::execution::{assignment::Source, upload::UploadId};
 use tidemill_core::repository::{AddressPolicy, RepositoryAddress};
 use tidemill_worker::source::{
-    HostPolicy, Resolver, SourceError, UploadPlan, materialize, plan_upload, resolve, snapshot,
+    HostPolicy, Resolver, Revision, SourceError, UploadPlan, materialize, plan_upload, resolve, snapshot,
 };
 
 fn git(dir: &Path, args: &[&str]) -> String {
@@ -195,7 +195,9 @@ fn local_repository_is_passed_to_workers_of_the_same_data_directory() {
     let reach = HostPolicy::default();
     let bare = dir.path().join("mill.git");
     for text in [bare.display().to_string(), format!("file://{}", bare.display())] {
-        let resolved = resolve(&text, Some("main"), None, (cache.path(), &reach)).unwrap();
+        let resolved =
+            resolve(&text, Revision { branch: Some("main"), ..Revision::default() }, (cache.path(), &reach))
+                .unwrap();
         assert_eq!((resolved.commit.as_str(), resolved.branch.as_deref()), (commit.as_str(), Some("main")));
         assert!(matches!(&resolved.source, Source::Snapshot { .. }), "{:?}", resolved.source);
         assert!(!format!("{:?}", resolved.source).contains("/cache"), "the source contains no path");

@@ -45,6 +45,8 @@ if [ -s "$F/after_script" ] && [ -z "$T" ]; then
 fi
 trap '' TERM
 kill -9 -1 2>/dev/null
+# The killed reader of descriptor 3 must be gone: it could still take the worker's reply.
+wait
 # An engine discards output that is not read soon after the exit, so wait until the worker has read everything.
 printf '\036tm:%s:flush\036' "$N"
 IFS= read -r L <&3
