@@ -9,7 +9,7 @@ mod serving;
 mod shared;
 
 pub use administration::{
-    AddRepo, ApprovalPolicy, Audit, CreateToken, DeadLetters, Login, Repo, RepoAction, Secret, SecretAction,
+    AddRepo, ApprovalArg, Audit, CreateToken, DeadLetters, Login, Repo, RepoAction, Secret, SecretAction,
     TokenAction, TokenArgs,
 };
 #[cfg(feature = "aws")]

@@ -128,7 +128,7 @@ impl Drop for RepositoriesFixture {
 }
 
 #[test]
-fn commands_without_an_id_act_on_the_current_repository() {
+fn case_real_02_commands_without_an_id_act_on_the_current_repository() {
     let fixture = RepositoriesFixture::new();
     let alpha = fixture.start(ALPHA, "ci", "main");
     // The newest execution belongs to the other repository.
@@ -230,7 +230,7 @@ fn commands_outside_of_a_repository_fail_and_list_executions() {
 }
 
 #[test]
-fn execution_of_another_repository_is_changed_only_with_repo_argument() {
+fn case_real_02_execution_of_another_repository_is_changed_only_with_repo_argument() {
     let fixture = RepositoriesFixture::new();
     fixture.start(ALPHA, "ci", "main");
     let beta = fixture.start(BETA, "ci", "main");

@@ -114,7 +114,7 @@ pub struct AddRepo {
     pub default_branch: Option<String>,
     /// Pull requests that require approval [default: forks]
     #[arg(long, value_enum)]
-    pub approval: Option<ApprovalPolicy>,
+    pub approval: Option<ApprovalArg>,
     /// File with the URL of a chat webhook to notify of failures and recoveries
     #[arg(long, value_name = "PATH")]
     pub notify_chat_file: Vec<PathBuf>,
@@ -131,7 +131,7 @@ pub struct AddRepo {
 
 /// Pull requests that require approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ApprovalPolicy {
+pub enum ApprovalArg {
     /// None
     None,
     /// Pull requests from forks
