@@ -131,14 +131,16 @@ impl SourceCache {
     pub async fn discover(
         &self,
         source: &Source,
+        refs: &CheckoutRefs,
         request: &Discovery,
     ) -> Result<DiscoveryResult, SourceError> {
         let Source::Git { url, branch, commit, private_host } = source.clone() else {
             return Err(SourceError::new("discovery needs a git repository as source"));
         };
         let remote = self.host_policy.remote(&url, private_host)?;
-        let (cache, request) = (self.cache.clone(), request.clone());
-        self.run_blocking(move |_| discover(&remote, branch.as_deref(), &commit, &request, &cache)).await
+        let (cache, refs, request) = (self.cache.clone(), refs.clone(), request.clone());
+        self.run_blocking(move |_| discover(&remote, (branch.as_deref(), &refs), &commit, &request, &cache))
+            .await
     }
 
     /// Waits until canceled work and its git processes have ended. No new work may start afterwards.

@@ -20,7 +20,11 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::path::Path;
-use tidemill_core::execution::{assignment::Preparation, facts::Facts, report::has_name};
+use tidemill_core::execution::{
+    assignment::Preparation,
+    facts::{CommitDetails, Facts},
+    report::has_name,
+};
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, path},
@@ -32,16 +36,27 @@ use uuid::Uuid;
 
 /// `tidemill run`.
 pub async fn run(settings: &Settings, args: &Run) -> Outcome {
-    let file = file::load(&args.file, settings.is_remote())?;
     let variables = file::variables(&args.variables.variables)?;
-    let facts = facts(args, &file, &variables);
+    // The file and the facts of another repository are those of its commit, which must be known first.
+    let resolved = match &args.repo {
+        Some(_) => Some(find_sources(settings, args).await?),
+        None => None,
+    };
+    let file = match resolved.as_ref().and_then(|sources| sources.commit_files.as_ref()) {
+        Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit)?,
+        _ => file::load(&args.file, settings.is_remote())?,
+    };
+    let facts = facts(resolved.as_ref(), &file, &variables);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
     check_followed_job(args, &file, &plan)?;
+    if !args.quiet && !args.json {
+        show_left_out(&plan);
+    }
     let secrets = secrets(settings, args)?;
     // Do not attach to an execution that another caller started without these secrets.
     let is_new = args.force || !secrets.is_empty();
     let (deployment, prepared) =
-        tokio::join!(Deployment::connect(settings), prepare(settings, args, (&plan, &facts)));
+        tokio::join!(Deployment::connect(settings), prepare(settings, args, resolved, (&plan, &facts)));
     let (deployment, (sources, worker)) = match (deployment, prepared) {
         (Ok(deployment), Ok(prepared)) => (deployment, prepared),
         (Err(failure), prepared) => {
@@ -68,6 +83,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         variables,
         requested_by: settings.requested_by.clone(),
         tag: facts.tag,
+        commit_details: CommitDetails { dirty: sources.dirty, ..facts.details },
         default_branch: facts.default_branch,
         changed: facts.changed,
         files: facts.files,
@@ -134,12 +150,29 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
     args.secrets.iter().map(value).collect()
 }
 
-/// Returns the facts for conditions: from git in the current directory; with `--repo`, from the arguments.
-fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) -> Facts {
-    let facts = if args.repo.is_some() {
-        Facts { branch: args.branch.clone(), commit: args.commit.clone(), ..Facts::default() }
-    } else {
-        git_facts::of_working_tree(Path::new("."), git_facts::RequiredFacts::of(&file.pipeline, &file.text))
+/// Prints the jobs that conditions exclude, and why.
+fn show_left_out(plan: &Plan) {
+    for excluded in &plan.left_out {
+        output::errln!("left out: {}: {}", Printable(&excluded.job), Printable(&excluded.why));
+    }
+}
+
+/// Returns the facts for conditions: from git in the current directory, or those of another repository.
+fn facts(resolved: Option<&RunSources>, file: &PipelineFile, variables: &IndexMap<String, String>) -> Facts {
+    let facts = match resolved {
+        Some(sources) => Facts {
+            branch: sources.branch.clone(),
+            tag: sources.tag.clone(),
+            default_branch: sources.default_branch.clone(),
+            commit: sources.commit.clone(),
+            details: sources.commit_files.as_ref().map(|commit| commit.details.clone()).unwrap_or_default(),
+            files: sources.commit_files.as_ref().and_then(|commit| commit.paths.clone()),
+            ..Facts::default()
+        },
+        None => git_facts::of_working_tree(
+            Path::new("."),
+            git_facts::RequiredFacts::of(&file.pipeline, &file.text),
+        ),
     };
     Facts { variables: variables.clone(), ..facts }
 }
@@ -149,16 +182,22 @@ fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) 
 async fn prepare(
     settings: &Settings,
     args: &Run,
+    resolved: Option<RunSources>,
     (plan, facts): (&Plan, &Facts),
 ) -> Outcome<(RunSources, Option<Worker>)> {
+    let find = async {
+        match resolved {
+            Some(sources) => Ok(sources),
+            None => find_sources(settings, args).await,
+        }
+    };
     if settings.is_remote() {
-        return Ok((find_sources(settings, args).await?, None));
+        return Ok((find.await?, None));
     }
     let labels = &args.slots.labels.values;
     check_labels(plan, &workers::labels(labels))?;
     let slots = workers::slots(args.slots.parallel);
-    let (sources, worker) =
-        tokio::join!(find_sources(settings, args), workers::open(settings, slots, labels));
+    let (sources, worker) = tokio::join!(find, workers::open(settings, slots, labels));
     let (sources, worker) = match (sources, worker) {
         (Ok(sources), Ok(worker)) => (sources, worker),
         (Err(failure), Ok(worker)) => {

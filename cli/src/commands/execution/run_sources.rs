@@ -7,10 +7,10 @@ use crate::{
     settings::Settings,
 };
 use std::path::Path;
-use tidemill_core::execution::assignment::Source;
+use tidemill_core::execution::assignment::{CheckoutRefs, Source};
 use tidemill_core::repository::{AddressError, AddressPolicy, Credentials, RepositoryAddress};
 use tidemill_worker::source::{
-    self, HostPolicy, ResolvedCommit, Revision, SourceError, SourcePack, UploadPlan,
+    self, DiscoveryResult, HostPolicy, ResolvedCommit, Revision, SourceError, SourcePack, UploadPlan,
 };
 
 /// The sources of a run, and their description in the execution's record.
@@ -27,6 +27,8 @@ pub struct RunSources {
     pub commit: Option<String>,
     /// Whether the sources have uncommitted changes.
     pub dirty: bool,
+    /// With `--repo`: what the commit has; `None` if only workers can fetch it.
+    pub commit_files: Option<DiscoveryResult>,
     /// How workers fetch the sources.
     pub source: Source,
     /// Pack to upload before workers of a deployment can use `source`.
@@ -53,9 +55,31 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
                 Revision { branch: branch.as_deref(), tag: tag.as_deref(), commit: commit.as_deref() };
             let ResolvedCommit { repo, branch, tag, default_branch, commit, source, credentials: sign_in } =
                 source::resolve(&repo, revision, (&cache, &policy)).map_err(|error| failure(&error))?;
-            let commit = Some(commit);
-            let dirty = false;
-            Ok(RunSources { repo, branch, tag, default_branch, commit, dirty, source, pack: None, sign_in })
+            let refs = CheckoutRefs {
+                tag: tag.clone(),
+                default_branch: default_branch.clone(),
+                target_branch: None,
+            };
+            let read = source::read_resolved(&source, &refs, &policy, &cache);
+            let commit_files = match read {
+                Ok(commit) => Some(commit),
+                // Workers may reach a host that this machine does not.
+                Err(_) if is_remote => None,
+                Err(error) => return Err(failure(&error)),
+            };
+            let (commit, dirty, pack) = (Some(commit), false, None);
+            Ok(RunSources {
+                repo,
+                branch,
+                tag,
+                default_branch,
+                commit,
+                dirty,
+                commit_files,
+                source,
+                pack,
+                sign_in,
+            })
         }
     });
     result.await.map_err(|error| Failure::system(error.to_string()))?
@@ -83,6 +107,7 @@ fn snapshot(cache: &Path, is_remote: bool, upload_all: bool) -> Outcome<RunSourc
         default_branch: None,
         commit,
         dirty: snapshot.dirty,
+        commit_files: None,
         source,
         pack,
         sign_in: None,

@@ -16,8 +16,11 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, SystemTime},
 };
 
+/// How much older than the index the files of Git LFS are made.
+const INDEX_TIME: Duration = Duration::from_secs(5);
 /// Settings with which git recognizes the content of a pointer, without git-lfs on this machine.
 const CLEAN_FILTER: &str = "f=$(mktemp) && cat >\"$f\" && h=$(sha256sum <\"$f\") && s=$(wc -c <\"$f\") && rm -f \"$f\" && \
      printf 'version https://git-lfs.github.com/spec/v1\\noid sha256:%s\\nsize %s\\n' \"${h%% *}\" \"$((s))\"";
@@ -116,13 +119,27 @@ fn pointers(git_dir: &Path, work_tree: &Path) -> Result<Vec<(String, Pointer)>, 
     let mut fields = attributes.split('\0');
     let mut found = Vec::new();
     while let (Some(path), Some(_), Some(value)) = (fields.next(), fields.next(), fields.next()) {
-        if value == "lfs"
-            && let Some(pointer) = read_pointer(&work_tree.join(path))
-        {
+        if value != "lfs" {
+            continue;
+        }
+        if let Some(pointer) = read_pointer(&work_tree.join(path)) {
             found.push((path.to_owned(), pointer));
+        } else {
+            set_time(&work_tree.join(path));
         }
     }
     Ok(found)
+}
+
+/// Gives a file an earlier time, so that git takes the state that it records for certain: it does not for files that are as new as
+/// the index.
+fn set_time(path: &Path) {
+    if path.symlink_metadata().is_ok_and(|meta| meta.is_file())
+        && let Ok(file) = File::options().append(true).open(path)
+    {
+        // Otherwise git only compares the content once more.
+        let _ = file.set_modified(SystemTime::now() - INDEX_TIME);
+    }
 }
 
 fn read_pointer(path: &Path) -> Option<Pointer> {
@@ -161,7 +178,9 @@ fn place(path: &Path, pointer: &Pointer, content: Option<&Path>) -> io::Result<(
             ));
         }
         file.set_permissions(fs::Permissions::from_mode(mode))?;
-        fs::rename(&new, path)
+        fs::rename(&new, path)?;
+        set_time(path);
+        Ok(())
     })();
     if written.is_err() {
         drop(fs::remove_file(&new));
