@@ -6,7 +6,7 @@ use super::{
     git::{
         self, SourceError,
         listing::{Paths, Records, parse_entry},
-        objects::FileReader,
+        objects::{FileReader, commit_details},
         process::ProcessLimits,
     },
     mirror::{ObjectRepository, WantedRefs, mirror_with_commit},
@@ -77,7 +77,7 @@ pub fn discover(
     let commit =
         &git::run_limited(parse.args(["rev-parse", "--verify", &format!("{hash}^{{commit}}")]), READ_LIMITS)?;
     let commit = commit.trim();
-    let details = details(repo, commit)?;
+    let details = commit_details(repo, commit, READ_LIMITS)?;
     if request.can_skip && details.skips_ci() {
         let (commit, is_skipped) = (commit.to_owned(), true);
         return Ok(DiscoveryResult { commit, details, is_skipped, ..DiscoveryResult::default() });
@@ -119,19 +119,10 @@ pub fn read_resolved(
     };
     let repo = &objects.path;
     let collected = collect(repo, commit, &Discovery::default(), name)?;
-    let (details, paths) = (details(repo, commit)?, all_paths(repo, commit)?);
+    let (details, paths) = (commit_details(repo, commit, READ_LIMITS)?, all_paths(repo, commit)?);
     let CollectedFiles { files, diagnostics, .. } = collected;
     let commit = commit.clone();
     Ok(DiscoveryResult { commit, files, details, paths, diagnostics, ..DiscoveryResult::default() })
-}
-
-/// Reads the message and the author of a commit.
-fn details(repo: &Path, commit: &str) -> Result<CommitDetails, SourceError> {
-    let mut command = git::at(repo);
-    command.args(["log", "-1", "--no-show-signature", "--format=%an <%ae>%n%B", commit, "--"]);
-    let text = git::run_limited(&mut command, READ_LIMITS)?;
-    let (author, message) = text.split_once('\n').unwrap_or((&text, ""));
-    Ok(CommitDetails::new(message, author))
 }
 
 fn all_paths(repo: &Path, commit: &str) -> Result<Option<Vec<String>>, SourceError> {

@@ -8,6 +8,7 @@ mod measure;
 mod record;
 mod repository;
 mod request;
+mod submodule_location;
 mod submodules;
 
 pub use lfs_client::download_lfs;

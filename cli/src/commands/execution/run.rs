@@ -2,7 +2,7 @@
 
 use super::run_sources::{RunSources, find_sources};
 use crate::{
-    args::Run,
+    args::{Run, ViewArgs, ViewFormat},
     deployment::Deployment,
     execution::{
         LogRequest, print_log, show_failures,
@@ -69,7 +69,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     if let Some(pack) = sources.pack {
         let uploaded;
         (source, uploaded) = deployment.upload_sources(pack).await?;
-        if let Some(size) = uploaded.filter(|_| !args.quiet) {
+        if let Some(size) = uploaded.filter(|_| !args.view.quiet) {
             crate::output::errln!("uploaded {} of sources", format::size(size));
         }
     }
@@ -196,7 +196,7 @@ async fn prepare(
     }
     let labels = &args.slots.labels.values;
     check_labels(plan, &workers::labels(labels))?;
-    let slots = workers::slots(args.slots.parallel);
+    let slots = workers::slots(args.slots.jobs);
     let (sources, worker) = tokio::join!(find, workers::open(settings, slots, labels));
     let (sources, worker) = match (sources, worker) {
         (Ok(sources), Ok(worker)) => (sources, worker),
@@ -238,15 +238,17 @@ async fn follow(
     reply: &ExecuteReply,
     worker: Option<WorkerHandle>,
 ) -> Outcome {
-    let mut view = view::for_stdout(args.quiet || args.json || args.follow.is_some());
-    if reply.attached && !args.quiet {
+    let is_json = args.view.format == ViewFormat::Json;
+    let view_args = ViewArgs { quiet: args.view.quiet || args.follow.is_some(), ..args.view };
+    let mut view = view::for_stdout(view_args);
+    if reply.attached && !args.view.quiet {
         let message = format!(
             "{} #{} of {} is already running for the same commit; attaching to it (--force starts a new execution)",
             Printable(&reply.pipeline_name),
             reply.run_number,
             Printable(&reply.repo)
         );
-        if args.json { crate::output::errln!("{message}") } else { view.note(&message)? }
+        if is_json { crate::output::errln!("{message}") } else { view.note(&message)? }
     }
     let id = reply.execution_id;
     let watched = match &args.follow {
@@ -269,7 +271,7 @@ async fn follow(
         workers::shut_down(settings, worker, &watched).await?;
     }
     let last = watched?;
-    if args.json {
+    if is_json {
         output::print_json_line(&last)?;
     } else if args.follow.is_none() {
         show_failures(deployment, &last).await?;
