@@ -203,10 +203,15 @@ fn local_repository_is_passed_to_workers_of_the_same_data_directory() {
         assert!(!format!("{:?}", resolved.source).contains("/cache"), "the source contains no path");
         assert_eq!(fetched(&resolved.source, cache.path(), &reach).as_deref(), Ok("from afar"));
         assert!(fetched(&resolved.source, other.path(), &reach).is_err(), "another data directory");
-        let short = resolve(&text, None, Some(&commit[..9]), (cache.path(), &reach)).unwrap();
+        let short = resolve(
+            &text,
+            Revision { commit: Some(&commit[..9]), ..Revision::default() },
+            (cache.path(), &reach),
+        )
+        .unwrap();
         assert_eq!(short.commit, commit);
     }
-    assert!(resolve("/nowhere/at/all", None, None, (cache.path(), &reach)).is_err());
+    assert!(resolve("/nowhere/at/all", Revision::default(), (cache.path(), &reach)).is_err());
 }
 
 #[test]
