@@ -157,7 +157,7 @@ fn everything_up_to_the_history_depth_is_uploaded_without_an_origin() {
     let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     git(dir.path(), &["init", "-q", "-b", "main", "work"]);
     let work = dir.path().join("work");
-    for number in 1..=25 {
+    for number in 1..=55 {
         fs::write(work.join("mill.txt"), number.to_string()).unwrap();
         git(&work, &["add", "-A"]);
         git(&work, &["commit", "-q", "-m", &number.to_string()]);
@@ -166,7 +166,7 @@ fn everything_up_to_the_history_depth_is_uploaded_without_an_origin() {
     let (source, tree, _) = sent(&work, false, sender.path(), worker.path());
     assert!(matches!(source, Source::Uploaded { url: None, base: None, .. }), "{source:?}");
     assert_eq!(fs::read_to_string(tree.join("mill.txt")).unwrap(), "dirty");
-    assert_eq!(output(&tree, &["rev-list", "--count", "HEAD"]), "20");
+    assert_eq!(output(&tree, &["rev-list", "--count", "HEAD"]), "50");
     assert_eq!(output(&tree, &["status", "--porcelain"]), "M mill.txt");
 
     // A shallow clone has less history, and a plain directory none; both are uploaded completely.

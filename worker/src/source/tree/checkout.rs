@@ -8,7 +8,7 @@ use super::super::{
 };
 use super::{
     lfs::{LfsSource, recognize_content, replace_pointers},
-    measure::{TreeContents, measure},
+    measure::{TreeContents, is_small_change, measure},
     record::TreeRecord,
     repository::RepositorySpec,
     request::{TreeRequest, local_path},
@@ -107,7 +107,7 @@ impl TreeSource<'_> {
             TreeFiles::OnDisk(tree) => {
                 let mut command = self.in_objects(into, index);
                 git::run(command.args(["read-tree", "--reset", "-u", tree]))?;
-                self.write_index(&git_dir, into, index, &contents)?;
+                self.write_index(&git_dir, into, index, contents.has_attributes)?;
             }
             TreeFiles::OfCommit => {
                 git::run(in_tree(&git_dir, into).args(["read-tree", "--reset", "-u", self.commit]))?;
@@ -128,20 +128,20 @@ impl TreeSource<'_> {
         Ok((size, is_plain && is_exact))
     }
 
-    /// Changes a tree of `previous`, which is at `into`, to this one.
+    /// Changes a tree of `previous`, which is at `into` and has `bytes`, to this one.
     pub fn update(
         &self,
         previous: &TreeRecord,
+        bytes: u64,
         into: &Path,
         index: &Path,
     ) -> Result<(u64, bool), SourceError> {
         let git_dir = into.join(".git");
-        let contents = match self.files {
-            TreeFiles::OnDisk(tree) => measure(self.objects, tree)?,
-            _ => measure(self.objects, self.commit)?,
+        let (old, new) = match self.files {
+            TreeFiles::OnDisk(tree) => (previous.tree.as_str(), tree),
+            _ => (previous.commit.as_str(), self.commit),
         };
-        let is_plain = contents.submodules.is_empty() && !contents.uses_lfs;
-        if !is_plain || self.files == TreeFiles::OfCommit && contents.has_attributes {
+        if !is_small_change(self.objects, old, new).unwrap_or(false) {
             fs::remove_dir_all(into)
                 .and_then(|()| fs::create_dir(into))
                 .map_err(|error| SourceError::io("the source cache cannot be written", &error))?;
@@ -152,20 +152,19 @@ impl TreeSource<'_> {
             self.repository().set_up(&git_dir)?;
         }
         match self.files {
-            TreeFiles::OnDisk(tree) => {
+            TreeFiles::OnDisk(_) => {
                 let mut command = self.in_objects(into, index);
-                git::run(command.args(["read-tree", "-m", "-u", &previous.tree, tree]))?;
+                git::run(command.args(["read-tree", "-m", "-u", old, new]))?;
                 if previous.commit != self.commit {
-                    self.write_index(&git_dir, into, index, &contents)?;
+                    self.write_index(&git_dir, into, index, true)?;
                 }
             }
             TreeFiles::OfCommit => {
-                let mut command = in_tree(&git_dir, into);
-                git::run(command.args(["read-tree", "-m", "-u", &previous.commit, self.commit]))?;
+                git::run(in_tree(&git_dir, into).args(["read-tree", "-m", "-u", old, new]))?;
             }
             TreeFiles::None => {}
         }
-        Ok((contents.bytes + packs_size(&git_dir), true))
+        Ok((bytes, true))
     }
 
     /// Identifies the repository in the tree: refs, history and configuration.
@@ -187,7 +186,7 @@ impl TreeSource<'_> {
         git_dir: &Path,
         into: &Path,
         index: &Path,
-        contents: &TreeContents,
+        has_attributes: bool,
     ) -> Result<(), SourceError> {
         if !self.has_commit() {
             return Ok(());
@@ -199,7 +198,7 @@ impl TreeSource<'_> {
             return Ok(());
         }
         git::run(in_tree(git_dir, into).args(["read-tree", "-m", self.commit]))?;
-        if contents.has_attributes { refresh_index(git_dir, into) } else { Ok(()) }
+        if has_attributes { refresh_index(git_dir, into) } else { Ok(()) }
     }
 
     fn replace_pointers(

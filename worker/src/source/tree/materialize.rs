@@ -204,7 +204,7 @@ fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Resu
     let record = record_of(source, options);
     let reused = record.as_ref().and_then(|record| record.take_similar(home, &building, &index));
     let checked_out = match &reused {
-        Some(previous) => source.update(previous, &building, &index),
+        Some((previous, bytes)) => source.update(previous, *bytes, &building, &index),
         None => {
             fs::create_dir_all(&building).map_err(failed)?;
             source.check_out(&building, &index)

@@ -15,6 +15,8 @@ use std::{ops::ControlFlow, path::Path};
 const DISK_BLOCK_SIZE: u64 = 4096;
 /// Maximum size of an attributes file that is read.
 const MAX_ATTRIBUTES: usize = 1 << 20;
+/// Maximum number of records of changes (two for each changed file) with which a tree is changed into another one.
+const MAX_CHANGES: usize = 4000;
 /// Maximum number of submodules of one repository.
 const MAX_SUBMODULES: usize = 500;
 
@@ -29,6 +31,28 @@ pub struct TreeContents {
     pub uses_lfs: bool,
     /// Whether there are attributes at all.
     pub has_attributes: bool,
+}
+
+/// Whether few entries of the tree `old` differ in `new`, and none that decide how others are checked out: attributes and
+/// submodules.
+pub fn is_small_change(objects: &Path, old: &str, new: &str) -> Result<bool, SourceError> {
+    if old == new {
+        return Ok(true);
+    }
+    let mut command = git::at(objects);
+    command.args(["diff-tree", "-r", "-z", "--raw", "--no-renames", old, new]);
+    let (mut records, mut count) = (Records::default(), 0);
+    git::stream(&mut command, ProcessLimits::default(), &mut |bytes| {
+        records.push(bytes, &mut |record| {
+            count += 1;
+            let is_special = if record.starts_with(b":") {
+                memchr::memmem::find(&record[..record.len().min(15)], b"160000").is_some()
+            } else {
+                record.ends_with(b".gitattributes") || record.ends_with(b".gitmodules")
+            };
+            if is_special || count > MAX_CHANGES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    })
 }
 
 /// Returns what `tree` of the repository holds, or an error if its files exceed the limits of this worker.

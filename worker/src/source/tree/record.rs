@@ -41,8 +41,8 @@ impl TreeRecord {
     }
 
     /// Moves the most recently used tree of this family that nobody uses to `building`, and its index to `index`. Returns its
-    /// record.
-    pub fn take_similar(&self, home: &Path, building: &Path, index: &Path) -> Option<Self> {
+    /// record, and its size in bytes.
+    pub fn take_similar(&self, home: &Path, building: &Path, index: &Path) -> Option<(Self, u64)> {
         let mut candidates: Vec<(std::time::Duration, PathBuf, Self)> = Vec::new();
         for entry in fs::read_dir(home).ok()?.flatten() {
             let path = entry.path();
@@ -67,7 +67,8 @@ impl TreeRecord {
             if fs::rename(path.with_extension(""), building).is_ok() {
                 let has_index = fs::rename(path.with_extension("index"), index).is_ok();
                 if has_index || self.tree.is_empty() {
-                    return Some(record);
+                    let size = fs::read_to_string(path.with_extension("size")).ok();
+                    return Some((record, size.and_then(|text| text.parse().ok()).unwrap_or_default()));
                 }
                 let _ = fs::remove_dir_all(building);
             }
