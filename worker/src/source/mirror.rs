@@ -173,13 +173,12 @@ pub fn mirror_with_commit(
     if !refspecs.is_empty() || wanted.refs.tag.is_some() {
         refspecs.push("+refs/tags/*:refs/tags/*".to_owned());
         let refspecs: Vec<&str> = refspecs.iter().map(String::as_str).collect();
-        if succeeded(mirror.fetch(remote, &refspecs))? && mirror.has(commit) {
+        let fetched = mirror.fetch(remote, &refspecs);
+        // A wanted branch may be gone, or the server: then the commit counts.
+        if mirror.has(commit) {
             return Ok(mirror.unlocked());
         }
-    }
-    // A wanted branch may be gone; then the commit counts.
-    if mirror.has(commit) {
-        return Ok(mirror.unlocked());
+        succeeded(fetched)?;
     }
     if let Some(reference) = reference
         && succeeded(mirror.fetch(remote, &[reference]))?

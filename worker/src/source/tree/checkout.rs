@@ -142,11 +142,7 @@ impl TreeSource<'_> {
             _ => (previous.commit.as_str(), self.commit),
         };
         if !is_small_change(self.objects, old, new).unwrap_or(false) {
-            fs::remove_dir_all(into)
-                .and_then(|()| fs::create_dir(into))
-                .map_err(|error| SourceError::io("the source cache cannot be written", &error))?;
-            drop(fs::remove_file(index));
-            return self.check_out(into, index);
+            return self.start_over(into, index);
         }
         if previous.repository != self.repository_key() {
             self.repository().set_up(&git_dir)?;
@@ -165,6 +161,15 @@ impl TreeSource<'_> {
             TreeFiles::None => {}
         }
         Ok((bytes, true))
+    }
+
+    /// Checks out anew into `into`.
+    pub fn start_over(&self, into: &Path, index: &Path) -> Result<(u64, bool), SourceError> {
+        fs::remove_dir_all(into)
+            .and_then(|()| fs::create_dir(into))
+            .map_err(|error| SourceError::io("the source cache cannot be written", &error))?;
+        drop(fs::remove_file(index));
+        self.check_out(into, index)
     }
 
     /// Identifies the repository in the tree: refs, history and configuration.

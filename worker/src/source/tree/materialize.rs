@@ -2,6 +2,7 @@
 
 use super::super::{
     bounds::{lock_exclusive, lock_shared},
+    error::SourceErrorKind,
     git::{self, SourceError},
     mirror::{ObjectRepository, WantedRefs, detect_disk_full, mirror_with_commit, upload_repository},
     network::{HostPolicy, Remote},
@@ -204,7 +205,13 @@ fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Resu
     let record = record_of(source, options);
     let reused = record.as_ref().and_then(|record| record.take_similar(home, &building, &index));
     let checked_out = match &reused {
-        Some((previous, bytes)) => source.update(previous, *bytes, &building, &index),
+        Some((previous, bytes)) => match source.update(previous, *bytes, &building, &index) {
+            // The old tree may be damaged, or git may have lost its objects.
+            Err(error) if error.kind() == SourceErrorKind::Unavailable => {
+                source.start_over(&building, &index)
+            }
+            updated => updated,
+        },
         None => {
             fs::create_dir_all(&building).map_err(failed)?;
             source.check_out(&building, &index)
