@@ -83,7 +83,7 @@ fn clone_of(dir: &Path, revision: Revision<'_>, cache: &Path) -> Source {
 }
 
 #[test]
-fn bytes_on_disk_reach_the_job_and_clean_stays_clean() {
+fn case_real_01_bytes_on_disk_reach_the_job_and_clean_stays_clean() {
     let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let dir = repository(home.path(), "app");
     fs::write(dir.join(".gitignore"), "*.a\nout/\n").unwrap();
@@ -149,7 +149,7 @@ fn one_changed_file_rewrites_one_file() {
 }
 
 #[test]
-fn tags_default_branch_and_origin_are_as_in_a_clone() {
+fn case_real_05_tags_default_branch_and_origin_are_as_in_a_clone() {
     let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let dir = repository(home.path(), "app");
     git(&dir, &["tag", "-a", "v1.0", "-m", "v1.0"]);
@@ -188,7 +188,7 @@ fn tags_default_branch_and_origin_are_as_in_a_clone() {
 }
 
 #[test]
-fn submodules_are_there_from_disk_and_fetched() {
+fn case_real_06_submodules_are_there_from_disk_and_fetched() {
     let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     repository(home.path(), "leaf");
     let inner = repository(home.path(), "inner");
@@ -232,7 +232,7 @@ fn submodules_are_there_from_disk_and_fetched() {
 }
 
 #[test]
-fn lfs_content_is_there_or_an_error_says_why_not() {
+fn case_real_07_lfs_content_is_there_or_an_error_says_why_not() {
     let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let dir = repository(home.path(), "app");
     let content = b"the content of a large file".to_vec();

@@ -5,5 +5,6 @@
 mod everyday;
 mod project;
 mod real;
+mod sources;
 #[path = "../support/mod.rs"]
 mod support;
