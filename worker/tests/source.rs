@@ -8,10 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 use support::git_server::{GitServer, git, output};
-use tidemill_core::execution::assignment::Source;
+use tidemill_core::execution::{
+    assignment::{CheckoutRefs, Source},
+    discovery::Discovery,
+};
 use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::source::{
-    HostPolicy, Revision, SourceError, UploadPlan, materialize, plan_upload, snapshot,
+    HostPolicy, Revision, SourceError, UploadPlan, discover, materialize, plan_upload, snapshot,
 };
 
 fn no_upload(upload: &str) -> Result<File, SourceError> {
@@ -231,4 +234,25 @@ fn invalid_upload_is_an_error() {
     assert!(message.contains("the header is missing"), "{message}");
     let message = unpack_error(b"tidemill source 1\n\nPACK");
     assert!(message.contains("git:"), "{message}");
+}
+
+#[test]
+fn case_everyday_32_message_of_a_push_can_skip_it() {
+    let server = GitServer::start();
+    let cache = tempfile::tempdir().unwrap();
+    fs::create_dir(server.dir.path().join("work/.pipelines")).unwrap();
+    fs::write(server.dir.path().join("work/.pipelines/ci.yml"), "name: ci\n").unwrap();
+    let remote = unrestricted().remote(&server.url, true).unwrap();
+    let refs = CheckoutRefs::default();
+    for (message, skips) in [("bump [skip ci]", true), ("[CI SKIP] typo", true), ("skip ci", false)] {
+        let commit = server.commit(message);
+        let read = |can_skip| {
+            let request = Discovery { can_skip, ..Discovery::default() };
+            discover(&remote, (Some("main"), &refs), &commit, &request, cache.path()).unwrap()
+        };
+        let push = read(true);
+        assert_eq!((push.is_skipped, push.details.title()), (skips, Some(message)));
+        assert_eq!(push.diagnostics.is_empty() && push.files.is_empty(), skips, "{message}");
+        assert!(!read(false).is_skipped, "a tag on it is no push");
+    }
 }
