@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 use support::{
     IGNORES_SIGTERM, TWO_JOBS, TestEnv, failure_kind, finish, has_ended, job, serve, signal, stop, text,
@@ -113,7 +114,7 @@ fn lost_engine_fails_the_job_with_the_reason() {
     env.wait_until_started();
     proxy.cut();
     let run = finish(run);
-    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
     let view = env.latest();
     assert_eq!(failure_kind(&view, "slow"), "engine_failed", "{view:#}");
     assert!(text(&env.tidemill(&["logs", "slow", "--attempt", "1"]).stdout).contains("begun\n"));
@@ -192,7 +193,7 @@ jobs:
     assert!(mounted, "this test mounts a small tmpfs: run it as root, as CI does");
     let _small = SmallFileSystem(logs);
     let run = env.tidemill(&["run"]);
-    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
     assert_eq!(failure_kind(&env.latest(), "j"), "disk_full", "{:#}", env.latest());
 }
 
@@ -222,7 +223,7 @@ jobs:
     env.wait_for("output", |view| view["jobs"][0]["log_bytes"].as_u64().unwrap_or(0) > 0);
     while filler.write_all(&[0; 4096]).is_ok() {}
     let run = finish(run);
-    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
     let last = env.latest();
     assert_eq!(
         (failure_kind(&last, "j"), failure_kind(&last, "k")),
@@ -285,4 +286,42 @@ fn silent_worker_does_not_delay_a_cancel() {
     worker.wait().unwrap();
     support::wait_until(|| running().is_empty()).unwrap_or_else(|()| panic!("still running: {}", running()));
     stop(first);
+}
+
+/// Suspends `run` for longer than its leases, as a machine that sleeps does.
+fn suspend(run: &Child) {
+    signal(run, "STOP");
+    thread::sleep(Duration::from_secs(8));
+    signal(run, "CONT");
+}
+
+#[test]
+fn suspended_run_continues_its_job_instead_of_repeating_it() {
+    let env = TestEnv::new(&TWO_JOBS.replace("sleep 3", "sleep 5"));
+    let run = env.spawn(&["run"]);
+    env.wait_until_started();
+    suspend(&run);
+    let run = finish(run);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let view = env.latest();
+    assert_eq!(job(&view, "slow")["attempt"], 1, "{view:#}");
+    assert!(env.log("slow").ends_with("\ndone\n"), "{}", env.log("slow"));
+}
+
+#[test]
+fn lost_job_that_is_not_interruptible_is_not_repeated() {
+    for key in ["interruptible: false", "retry: { when: [] }"] {
+        let file = TWO_JOBS.replace("sleep 3", "sleep 600").replace("slow: {", &format!("slow: {{ {key},"));
+        let mut env = TestEnv::new(&file);
+        let mut run = env.spawn(&["run"]);
+        env.wait_until_started();
+        signal(&run, "KILL");
+        run.wait().unwrap();
+        let (server, _) = start_server(&env, "1");
+        let view = env.wait_for("the execution ends", has_ended);
+        assert_eq!(failure_kind(&view, "slow"), "worker_lost", "{view:#}");
+        assert_eq!(job(&view, "slow")["attempt"], 1, "{view:#}");
+        stop(server);
+        env.wait_until_clean();
+    }
 }

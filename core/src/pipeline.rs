@@ -26,9 +26,9 @@ pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, SourceFile};
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Checkout, CheckoutContent, Concurrency, Environment,
-    Health, Job, JobOptions, MAX_DEPTH, MAX_SECRETS, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger,
-    Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules,
-    Triggers, When,
+    Health, ImageOptions, Job, JobOptions, MAX_DEPTH, MAX_SECRETS, Pipeline, PullPolicy, PullRequestTrigger,
+    PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel,
+    Submodules, Triggers, When,
 };
 pub use names::{is_label, is_secret_name, is_variable_name};
 pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};

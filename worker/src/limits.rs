@@ -30,6 +30,8 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// Bytes on the disk, in its workspace and elsewhere in its container.
     pub workspace_bytes: u64,
+    /// Whether no program gives a process more rights in its container than it has, as `sudo` does.
+    pub no_new_privileges: bool,
 }
 
 impl Default for Limits {
@@ -44,6 +46,7 @@ impl Default for Limits {
             artifact_bytes: 5 * GIB,
             cache_bytes: 5 * GIB,
             workspace_bytes: 50 * GIB,
+            no_new_privileges: true,
         }
     }
 }
@@ -64,13 +67,13 @@ impl Limits {
         }
     }
 
-    /// Returns the failure of a job whose log exceeds the limit.
-    pub(crate) fn log_limit_failure(&self) -> FailureReason {
-        let message = format!(
-            "the log exceeds this worker's limit of {}; write long output into a file and store it as an artifact",
+    /// Returns the last line of a log that exceeds the limit.
+    pub(crate) fn log_limit_message(&self) -> String {
+        format!(
+            "[tidemill] the log ends here: it exceeds this worker's limit of {}. The job continues, and its further output is \
+             not kept; write long output into a file and store it as an artifact",
             format_size(self.log_bytes)
-        );
-        FailureReason::new(FailureKind::LogLimit, message)
+        )
     }
 
     /// Returns the failure of a job whose disk usage exceeds the limit.

@@ -14,6 +14,7 @@ use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::source::{
     HostPolicy, Revision, Snapshot, SourceError, Tree, TreeRequest, materialize_as, resolve, snapshot,
 };
+use tidemill_worker::workspace::FileOwner;
 
 fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
@@ -59,6 +60,7 @@ fn try_tree(
         source,
         checkout,
         refs,
+        owner: FileOwner::Worker,
         cache,
         reach: &reach,
         download: &|_| Err(SourceError::new("nothing is uploaded")),

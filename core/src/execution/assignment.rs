@@ -3,7 +3,7 @@
 use crate::execution::{discovery::Discovery, facts::Facts};
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{
-    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, PullPolicy, Resources, Service,
+    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, ImageOptions, PullPolicy, Resources, Service,
 };
 use crate::plan::PlannedJob;
 use indexmap::IndexMap;
@@ -77,6 +77,9 @@ pub struct Preparation {
     pub execution_id: ExecutionId,
     /// Image reference.
     pub image: String,
+    /// How the image is used.
+    #[serde(default, skip_serializing_if = "ImageOptions::is_empty")]
+    pub image_options: ImageOptions,
     /// When the image is pulled.
     #[serde(default)]
     pub pull_policy: PullPolicy,
@@ -136,6 +139,7 @@ impl Preparation {
             job_id,
             execution_id,
             image: planned.image.clone(),
+            image_options: planned.image_options.clone(),
             pull_policy: planned.pull_policy,
             resources: planned.resources,
             working_dir: planned.working_dir.clone(),

@@ -12,6 +12,7 @@ use super::{
     tree::{Tree, TreeRequest, download_lfs, materialize_as},
 };
 use crate::client::{ApiClient, ApiError, exponential, format_causes};
+use crate::workspace::FileOwner;
 use backon::Retryable;
 use data_encoding::HEXLOWER;
 use futures_util::TryStreamExt;
@@ -28,7 +29,7 @@ use std::{
 };
 use tidemill_core::api::path;
 use tidemill_core::execution::{
-    assignment::{Checkout, CheckoutRefs, Source},
+    assignment::{Checkout, CheckoutRefs, Preparation, Source},
     discovery::Discovery,
     upload::UploadId,
 };
@@ -76,19 +77,24 @@ impl SourceCache {
 
     /// Returns the tree of `source` with the default checkout; see [`Self::checkout`].
     pub async fn tree(&self, source: &Source) -> Result<Option<Tree>, SourceError> {
-        self.checkout(source, &Checkout::default(), &CheckoutRefs::default()).await
+        let (source, checkout, refs) = (source.clone(), Checkout::default(), CheckoutRefs::default());
+        self.check_out(source, checkout, refs, FileOwner::Worker).await
     }
 
-    /// Returns the tree of `source`, or `None` if the workspace starts empty. Dropping the future cancels the work: git and its
-    /// child processes are killed, and locks are released.
-    pub async fn checkout(
+    /// Returns the tree of a job, whose files belong to `owner`, or `None` if the workspace starts empty. Dropping the future
+    /// cancels the work: git and its child processes are killed, and locks are released.
+    pub async fn checkout(&self, job: &Preparation, owner: FileOwner) -> Result<Option<Tree>, SourceError> {
+        self.check_out(job.source.clone(), job.checkout.clone(), job.refs.clone(), owner).await
+    }
+
+    async fn check_out(
         &self,
-        source: &Source,
-        checkout: &Checkout,
-        refs: &CheckoutRefs,
+        source: Source,
+        checkout: Checkout,
+        refs: CheckoutRefs,
+        owner: FileOwner,
     ) -> Result<Option<Tree>, SourceError> {
-        let (this, source, runtime) = (self.clone(), source.clone(), Handle::current());
-        let (checkout, refs) = (checkout.clone(), refs.clone());
+        let (this, runtime) = (self.clone(), Handle::current());
         let tree = self.run_blocking(move |cancel| {
             let download = |upload: &str| {
                 runtime.block_on(async {
@@ -114,6 +120,7 @@ impl SourceCache {
                 source: &source,
                 checkout: &checkout,
                 refs: &refs,
+                owner,
                 cache: &this.cache,
                 reach: &this.host_policy,
                 download: &download,

@@ -5,7 +5,8 @@ use super::checkout::RawCheckout;
 use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::job_parts::{
-    RawAllowFailure, RawArtifacts, RawCache, RawEnvironment, RawResources, RawRule, RawSecret, RawService,
+    RawAllowFailure, RawArtifacts, RawCache, RawEnvironment, RawImage, RawResources, RawRule, RawSecret,
+    RawService,
 };
 use super::needs::NeedList;
 use super::quantities::Duration;
@@ -50,7 +51,7 @@ record! {
         /// Stage of the job. Default: test.
         stage: Text = "stage",
         /// Container image; `${NAME}` refers to a variable or a matrix key.
-        image: Text = "image",
+        image: Either<Text, RawImage> = "image",
         /// Shell commands to run, in order.
         script: Script = "script",
         /// Templates to extend: top-level keys that start with `.`. The job's own keys win over theirs.
@@ -89,6 +90,8 @@ record! {
         artifacts: RawArtifacts = "artifacts",
         /// Whether the pipeline may succeed although this job failed, or the exit codes for which it may. Default: false.
         allow_failure: Either<Flag, RawAllowFailure> = "allow_failure",
+        /// Whether the job is repeated if its worker is lost while its script runs. Default: true.
+        interruptible: Flag = "interruptible",
         /// How many times to retry a failed job, 0 to 10, or a mapping with conditions. Default: 0.
         retry: RetryPolicy = "retry",
         /// Time limit of one attempt. Default: 1h.
@@ -108,7 +111,7 @@ record! {
     /// Default values for the keys of every job.
     struct RawDefaults("`defaults`") {
         /// Container image.
-        image: Text = "image",
+        image: Either<Text, RawImage> = "image",
         /// Environment variables; those of a job are added to these.
         variables: NamedValues<Text> = "variables",
         /// Files to store after a job.
@@ -129,6 +132,8 @@ record! {
         checkout: Either<Flag, RawCheckout> = "checkout",
         /// Labels that a worker must have; those of a job are added to these.
         runs_on: NamedValues<Text> = "runs_on",
+        /// Whether the job is repeated if its worker is lost while its script runs. Default: true.
+        interruptible: Flag = "interruptible",
         /// How many times to retry a failed job, 0 to 10, or a mapping with conditions.
         retry: RetryPolicy = "retry",
         /// Time limit of one attempt.

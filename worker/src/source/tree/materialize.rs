@@ -12,11 +12,14 @@ use super::super::{
 };
 use super::{
     checkout::{TreeFiles, TreeSource},
-    lfs::LfsDownload,
+    lfs::{LfsDownload, recognize_content},
     record::TreeRecord,
     request::{TreeRequest, local_path},
 };
-use crate::store::{FileLock, short_hash};
+use crate::{
+    store::{FileLock, short_hash},
+    workspace::FileOwner,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -47,13 +50,22 @@ pub fn materialize(
     let (checkout, refs) = (Checkout::default(), CheckoutRefs::default());
     let lfs: LfsDownload<'_> =
         &|_, _, _| Err(SourceError::new("files of Git LFS are downloaded by a worker only"));
-    let request = TreeRequest { source, checkout: &checkout, refs: &refs, cache, reach, download, lfs };
+    let request = TreeRequest {
+        source,
+        checkout: &checkout,
+        refs: &refs,
+        owner: FileOwner::Worker,
+        cache,
+        reach,
+        download,
+        lfs,
+    };
     materialize_as(request)
 }
 
 /// Returns the requested tree, which is created if it does not exist; `None` if no sources are wanted.
 pub fn materialize_as(request: TreeRequest<'_>) -> Result<Option<Tree>, SourceError> {
-    let TreeRequest { source, checkout, refs, cache, .. } = request;
+    let TreeRequest { source, checkout, refs, owner, cache, .. } = request;
     let no_tree = None;
     let (from, branch, commit, tree) = match source {
         Source::None => return Ok(None),
@@ -71,7 +83,7 @@ pub fn materialize_as(request: TreeRequest<'_>) -> Result<Option<Tree>, SourceEr
     if !git::is_full_hash(commit) || tree.as_ref().is_some_and(|tree| !git::is_full_hash(tree)) {
         return Err(SourceError::new(format!("`{commit}` is not a full commit hash")));
     }
-    let options = serde_json::json!([checkout, refs]).to_string();
+    let options = serde_json::json!([checkout, refs, owner.label()]).to_string();
     let (branch_name, tree_name) = (branch.as_deref().unwrap_or(""), tree.as_deref().unwrap_or(""));
     let key = short_hash(&[&from, branch_name, commit, tree_name, &options]);
     let home = cache.join(TREES_DIR);
@@ -218,6 +230,7 @@ fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Resu
         }
     };
     let (bytes, can_be_reused) = checked_out.map_err(|error| detect_disk_full(error, &building))?;
+    give_to_owner(source.request.owner, &building).map_err(failed)?;
     fs::rename(&building, home.join(key)).map_err(failed)?;
     let record = record.filter(|_| can_be_reused).unwrap_or_default();
     // The size is recorded for pruning, which would otherwise have to walk all files.
@@ -232,7 +245,8 @@ fn record_of(source: &TreeSource<'_>, options: &str) -> Option<TreeRecord> {
         TreeFiles::OfCommit => ("commit", ""),
         TreeFiles::None => return None,
     };
-    if !source.has_commit() {
+    // Git takes files that were given away for changed ones.
+    if !source.has_commit() || source.request.owner != FileOwner::Worker {
         return None;
     }
     let parts = [&source.objects.to_string_lossy(), kind, source.origin.unwrap_or(""), options];
@@ -242,4 +256,23 @@ fn record_of(source: &TreeSource<'_>, options: &str) -> Option<TreeRecord> {
         commit: source.commit.to_owned(),
         tree: tree.to_owned(),
     })
+}
+
+/// Gives the files to their owner. Trees of different owners share nothing, as a file has one owner.
+fn give_to_owner(owner: FileOwner, tree: &Path) -> std::io::Result<()> {
+    if owner == FileOwner::Worker {
+        return Ok(());
+    }
+    owner.give_tree(tree)?;
+    // The index records the owners and times of the files. If they differ, git reads all files again, in each job. An error
+    // means that some files differ from the commit.
+    let index = tree.join(".git/index");
+    if !index.exists() {
+        return Ok(());
+    }
+    let mut refresh = git::at(&tree.join(".git"));
+    refresh.arg("--work-tree").arg(tree).current_dir(tree);
+    recognize_content(&mut refresh);
+    let _ = git::run(refresh.args(["update-index", "-q", "--ignore-submodules", "--refresh"]));
+    owner.give_path(&index)
 }

@@ -2,6 +2,7 @@
 
 use super::super::{network::HostPolicy, upload::Download};
 use super::lfs::LfsDownload;
+use crate::workspace::FileOwner;
 use std::path::{Path, PathBuf};
 use tidemill_core::execution::assignment::{Checkout, CheckoutRefs, Source};
 
@@ -14,6 +15,8 @@ pub struct TreeRequest<'a> {
     pub checkout: &'a Checkout,
     /// The refs of the repository.
     pub refs: &'a CheckoutRefs,
+    /// Who owns the files.
+    pub owner: FileOwner,
     /// The cache in which trees are kept.
     pub cache: &'a Path,
     /// The hosts that may be contacted.
