@@ -10,7 +10,10 @@ use std::{
     process::{Command, Stdio},
 };
 use support::git_server::{GitServer, output};
-use tidemill_core::execution::{assignment::Source, discovery::Discovery};
+use tidemill_core::execution::{
+    assignment::{CheckoutRefs, Source},
+    discovery::Discovery,
+};
 use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::source::{HostPolicy, Revision, SourceCache, SourceSettings, resolve};
 
@@ -150,15 +153,27 @@ async fn hostile_repository_runs_nothing() {
             fetch_ref: Some("refs/heads/main".into()),
             ..Discovery::default()
         };
-        let result = sources.discover(&source(url, &commit), &request).await.unwrap();
+        let result =
+            sources.discover(&source(url, &commit), &CheckoutRefs::default(), &request).await.unwrap();
         assert_eq!((result.files.len(), result.changed_paths.unwrap().len()), (1, 4), "{url}");
         let tree = sources.tree(&source(url, &commit)).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{url}");
         // Missing objects are not fetched from the remote that the repository configures.
         assert!(sources.tree(&source(url, &missing)).await.is_err(), "{url}");
-        assert!(sources.discover(&source(url, &missing), &request).await.is_err(), "{url}");
+        assert!(
+            sources.discover(&source(url, &missing), &CheckoutRefs::default(), &request).await.is_err(),
+            "{url}"
+        );
         let at = Discovery { before: Some(missing.clone()), ..Discovery::default() };
-        assert_eq!(sources.discover(&source(url, &commit), &at).await.unwrap().changed_paths, None, "{url}");
+        assert_eq!(
+            sources
+                .discover(&source(url, &commit), &CheckoutRefs::default(), &at)
+                .await
+                .unwrap()
+                .changed_paths,
+            None,
+            "{url}"
+        );
         resolve(
             url,
             Revision { branch: Some("main"), ..Revision::default() },
