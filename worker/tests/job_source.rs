@@ -108,6 +108,8 @@ fn assignment(job_id: JobId) -> Assignment {
             source: Source::None,
             container: ContainerOptions::default(),
             origin: Origin::default(),
+            checkout: Default::default(),
+            refs: Default::default(),
         },
         job_name: "job".into(),
         stage: "test".into(),

@@ -8,5 +8,6 @@ mod network;
 mod project;
 mod real;
 mod services;
+mod sources;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,9 +1,10 @@
 //! The assignment of a job to a worker.
 
-use crate::execution::discovery::Discovery;
+use crate::execution::{discovery::Discovery, facts::Facts};
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{
-    Artifacts, ArtifactsWhen, Cache, ContainerOptions, ImageOptions, PullPolicy, Resources, Service,
+    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, ContainerOptions, ImageOptions, PullPolicy,
+    Resources, Service,
 };
 use crate::plan::PlannedJob;
 use indexmap::IndexMap;
@@ -68,17 +69,6 @@ pub enum Source {
     },
 }
 
-impl Source {
-    /// Whether the sources are a working tree with changes that its commit does not have.
-    #[must_use]
-    pub const fn has_uncommitted_changes(&self) -> bool {
-        match self {
-            Self::None | Self::Git { .. } => false,
-            Self::Snapshot { tree, .. } | Self::Uploaded { tree, .. } => tree.is_some(),
-        }
-    }
-}
-
 /// What a worker can prepare for a job before it holds the lease: enough to create a standby container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preparation {
@@ -108,6 +98,12 @@ pub struct Preparation {
     /// For whom the worker decides that.
     #[serde(default)]
     pub origin: Origin,
+    /// How the sources are checked out.
+    #[serde(default)]
+    pub checkout: Checkout,
+    /// The refs that the repository has besides its branch.
+    #[serde(default)]
+    pub refs: CheckoutRefs,
 }
 
 /// Where a job comes from, which decides what it is allowed.
@@ -121,12 +117,39 @@ pub struct Origin {
     pub is_fork: bool,
 }
 
+/// The refs that a job's repository has besides its branch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CheckoutRefs {
+    /// The tag that the execution is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The repository's default branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<String>,
+    /// The branch that the pull request targets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_branch: Option<String>,
+}
+
+impl CheckoutRefs {
+    /// Returns the refs of an execution with these facts.
+    #[must_use]
+    pub fn new(facts: &Facts) -> Self {
+        Self {
+            tag: facts.tag.clone(),
+            default_branch: facts.default_branch.clone(),
+            target_branch: facts.pull_request.as_ref().map(|request| request.target_branch.clone()),
+        }
+    }
+}
+
 impl Preparation {
     /// Creates the preparation of `planned`, a job of a plan.
     #[must_use]
     pub fn new(
         planned: &PlannedJob,
-        source: &Source,
+        (source, facts): (&Source, &Facts),
         origin: Origin,
         execution_id: ExecutionId,
         job_id: JobId,
@@ -142,6 +165,8 @@ impl Preparation {
             source: source.clone(),
             container: planned.surroundings.container.clone(),
             origin,
+            checkout: planned.surroundings.checkout.clone(),
+            refs: CheckoutRefs::new(facts),
         }
     }
 }

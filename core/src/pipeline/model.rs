@@ -1,6 +1,7 @@
 //! The normalized model of a checked pipeline, with `defaults` applied.
 
 mod artifacts;
+mod checkout;
 mod container;
 mod file;
 pub(crate) mod host_names;
@@ -11,6 +12,7 @@ mod surroundings;
 mod triggers;
 
 pub use artifacts::{Artifacts, ArtifactsWhen, Reports};
+pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use file::{Concurrency, Pipeline};
 pub use image::{ImageOptions, PullPolicy};

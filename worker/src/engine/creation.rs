@@ -77,7 +77,7 @@ impl DockerManager {
         let user = self.container_user(image, preparation.image_options.user.as_deref()).await?;
         let owner = self.file_owner(user).await;
         let tree = tokio::select! {
-            tree = self.sources.tree_for(&preparation.source, owner) => tree,
+            tree = self.sources.checkout(preparation, owner) => tree,
             () = canceled.cancelled() => {
                 return Err(FailureReason::new(FailureKind::Canceled, "the container is not needed any more"));
             }
@@ -295,7 +295,9 @@ pub fn container_key(preparation: &Preparation) -> String {
         preparation.resources,
         preparation.container,
         preparation.origin.is_fork,
-        preparation.source
+        preparation.source,
+        preparation.checkout,
+        preparation.refs
     ]);
     short_hash(&[&properties.to_string()])
 }

@@ -321,6 +321,8 @@ pub fn job(script: &[&str]) -> Assignment {
             source: Source::None,
             container: ContainerOptions::default(),
             origin: Origin::default(),
+            checkout: Default::default(),
+            refs: Default::default(),
         },
         job_name: "job".into(),
         stage: "test".into(),

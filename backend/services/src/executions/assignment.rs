@@ -24,7 +24,7 @@ const BULK_READ_THRESHOLD: usize = 16;
 pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
     let of = &execution.spec;
     let origin = Origin { repository: of.repo.to_string(), is_fork: of.facts.is_from_fork() };
-    Preparation::new(&spec.planned, &of.source, origin, of.id, spec.id)
+    Preparation::new(&spec.planned, (&of.source, &of.facts), origin, of.id, spec.id)
 }
 
 /// Returns services, caches and other parts of a job next to its script.

@@ -186,6 +186,7 @@ impl Worker {
         };
         let files = self.cluster.git_server.files_at(commit, &discovery.only);
         let report = DiscoveryReport {
+            details: Default::default(),
             job_id: job,
             lease: lease.token,
             commit: files.commit.clone(),

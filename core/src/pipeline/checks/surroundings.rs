@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::container::{check_together, container};
+use super::checkout::checkout;
+use super::containers::options::{check_together, container};
+use super::containers::services::services;
 use super::context::{FindingSink, check_paths_inside, texts};
-use super::services::services;
 use crate::execution::{coverage, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Cache, Environment, JobOptions, MAX_SECRETS, SecretRef};
@@ -44,6 +45,17 @@ pub(crate) fn job_options<'n>(
 ) -> JobOptions {
     let lines = raw.after_script.get().or(defaults.after_script.get());
     let after_script = lines.map(|script| script.0.clone()).unwrap_or_default();
+    let inherited = Path::default().key("defaults");
+    // Findings of `defaults` were reported once already.
+    let mut discarded = FindingSink::default();
+    let checkout = match raw.checkout.get() {
+        Some(own) => checkout(own, &path.key("checkout"), findings),
+        None => defaults
+            .checkout
+            .get()
+            .map(|raw| checkout(raw, &inherited.key("checkout"), &mut discarded))
+            .unwrap_or_default(),
+    };
     let has_others = raw.services.get().or(defaults.services.get()).is_some()
         || raw.cache.get().or(defaults.cache.get()).is_some()
         || raw.secrets.get().or(defaults.secrets.get()).is_some()
@@ -51,12 +63,9 @@ pub(crate) fn job_options<'n>(
         || raw.coverage.get().is_some()
         || raw.container.get().or(defaults.container.get()).is_some();
     if !has_others {
-        return JobOptions { after_script, ..JobOptions::default() };
+        return JobOptions { after_script, checkout, ..JobOptions::default() };
     }
     let names = names();
-    let inherited = Path::default().key("defaults");
-    // Findings of `defaults` were reported once already.
-    let mut discarded = FindingSink::default();
     let services = match raw.services.get() {
         own @ Some(_) => services(own, &path.key("services"), findings),
         None => services(defaults.services.get(), &inherited.key("services"), &mut discarded),
@@ -119,6 +128,7 @@ pub(crate) fn job_options<'n>(
         environment,
         coverage: raw.coverage.get().map(|text| text.0.clone()),
         container,
+        checkout,
     }
 }
 

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::ArtifactsWhen;
+use super::checkout::Checkout;
 use super::container::ContainerOptions;
 use super::host_names::add_image_names;
 use super::image::PullPolicy;
@@ -33,6 +34,13 @@ pub struct JobOptions {
     /// What it asks of its container.
     #[serde(default, skip_serializing_if = "ContainerOptions::is_empty")]
     pub container: ContainerOptions,
+    /// How its sources are checked out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checkout: Checkout,
+}
+
+fn is_default(checkout: &Checkout) -> bool {
+    *checkout == Checkout::default()
 }
 
 impl JobOptions {
@@ -62,6 +70,7 @@ impl JobOptions {
             environment: self.environment.as_ref().map(environment),
             coverage: self.coverage.clone(),
             container: self.container.clone(),
+            checkout: self.checkout.clone(),
         }
     }
 }

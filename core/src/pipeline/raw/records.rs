@@ -1,6 +1,7 @@
 //! The records of a pipeline file, from which its JSON Schema is generated.
 
 use super::alternatives::{Either, Preprocessed};
+use super::checkout::RawCheckout;
 use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
 use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
@@ -72,6 +73,8 @@ record! {
         cache: IndexedOneOrMany<RawCache> = "cache",
         /// Secrets to make available to the job.
         secrets: IndexedOneOrMany<Either<Text, RawSecret>> = "secrets",
+        /// How to check out the sources; `false`: the workspace starts empty.
+        checkout: Either<Flag, RawCheckout> = "checkout",
         /// Environment that the job deploys to.
         environment: Either<Text, RawEnvironment> = "environment",
         /// Regular expression that extracts the test coverage, in percent, from the log.
@@ -130,6 +133,8 @@ record! {
         secrets: IndexedOneOrMany<Either<Text, RawSecret>> = "secrets",
         /// What containers of jobs get beyond an ordinary one, as far as their worker allows it.
         container: RawContainer = "container",
+        /// How to check out the sources; `false`: the workspaces start empty.
+        checkout: Either<Flag, RawCheckout> = "checkout",
         /// Labels that a worker must have; those of a job are added to these.
         runs_on: NamedValues<Text> = "runs_on",
         /// Whether the job is repeated if its worker is lost while its script runs. Default: true.

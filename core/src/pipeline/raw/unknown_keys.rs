@@ -16,6 +16,7 @@ pub(crate) const DEFAULTS_KEYS: &[&str] = &[
     "cache",
     "secrets",
     "container",
+    "checkout",
     "runs_on",
     "interruptible",
     "retry",

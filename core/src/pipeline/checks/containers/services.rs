@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::container::container;
-use super::context::{FindingSink, texts, variables};
+use super::options::container;
+use crate::pipeline::checks::context::{FindingSink, texts, variables};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::host_names::{add_image_names, image_names};
 use crate::pipeline::model::{Health, Service};

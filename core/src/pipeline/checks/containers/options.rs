@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use indexmap::IndexMap;
 
-use super::context::FindingSink;
 use crate::execution::predefined::WORKSPACE_DIR;
+use crate::pipeline::checks::context::FindingSink;
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
 use crate::pipeline::model::{ContainerOptions, Device, Gpus, Service, Ulimit};
 use crate::pipeline::names::{self, ULIMITS, check_host};
