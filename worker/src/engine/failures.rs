@@ -1,7 +1,7 @@
 //! Maps errors of the container engine to failure reasons of a job.
 
 use super::manager::describe;
-use crate::error::disk_full_failure;
+use crate::{client::format_causes, error::disk_full_failure};
 use bollard::errors::Error as EngineError;
 use tidemill_core::execution::{
     assignment::Preparation,
