@@ -50,7 +50,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let facts = facts(resolved.as_ref(), &file, &variables);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
     check_followed_job(args, &file, &plan)?;
-    if !args.quiet && !args.json {
+    if !args.view.quiet {
         show_left_out(&plan);
     }
     let secrets = secrets(settings, args)?;
@@ -166,7 +166,7 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
 /// Prints the jobs that conditions exclude, and why.
 fn show_left_out(plan: &Plan) {
     for excluded in &plan.left_out {
-        output::errln!("left out: {}: {}", Printable(&excluded.job), Printable(&excluded.why));
+        crate::output::errln!("left out: {}: {}", Printable(&excluded.job), Printable(&excluded.why));
     }
 }
 

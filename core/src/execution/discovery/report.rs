@@ -169,7 +169,7 @@ mod tests {
             job_id,
             lease,
             commit,
-            details: CommitDetails::default(),
+            details: crate::execution::facts::CommitDetails::default(),
             files,
             changed: None,
             paths,
