@@ -86,7 +86,7 @@ impl Project {
 
     /// Returns the log of a job of the latest execution.
     pub fn log(&self, job: &str) -> String {
-        let log = self.tidemill(&["logs", "--job", job]);
+        let log = self.tidemill(&["logs", job]);
         assert_eq!(log.code, 0, "{log:?}");
         log.stdout
     }

@@ -27,7 +27,7 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
                 add(&deployment, &request).await?;
             }
         }
-        RepoAction::List { json } => list(&deployment, *json).await?,
+        RepoAction::List { format } => list(&deployment, format.is_json()).await?,
         RepoAction::Remove { url } => {
             let path = format!("{}?repo={}", path::REPOSITORIES, query_encoded(url));
             let reply: RemoveRepositoryReply = deployment.api.delete(&path).await?;

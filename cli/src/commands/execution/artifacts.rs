@@ -1,9 +1,9 @@
 //! `artifacts`: lists or extracts artifacts.
 
 use crate::{
-    args::Artifacts,
+    args::{Artifacts, ConsentArgs},
     deployment::Deployment,
-    execution::select::{Purpose, select},
+    execution::select::{Purpose, select_job},
     failure::{Failure, Outcome},
     output::{self, Printable},
     settings::Settings,
@@ -21,7 +21,7 @@ use std::{
 use tidemill_core::api::{ArtifactList, ArtifactView, ExecutionSummary, path};
 use tidemill_worker::workspace::{HostWorkspace, PermissionPolicy};
 
-/// The output of `--json`.
+/// The output of `--format json`.
 #[derive(Serialize)]
 struct Listing<'a> {
     execution: &'a ExecutionSummary,
@@ -31,12 +31,12 @@ struct Listing<'a> {
 /// `tidemill artifacts`.
 pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    let selected = select(&deployment, &args.selection, Purpose::Read).await?;
+    let selected = select_job(&deployment, &args.job, Purpose::Read, ConsentArgs::default()).await?;
     let id = selected.id();
     let list: ArtifactList =
         deployment.get(&path::ARTIFACTS.replace("{executionId}", &id.to_string())).await?;
     let is_selected = |artifact: &ArtifactView| {
-        args.job.as_ref().is_none_or(|name| {
+        selected.job.as_ref().is_none_or(|name| {
             artifact.job_name == *name || artifact.job_name.starts_with(&format!("{name} ["))
         })
     };
@@ -52,7 +52,7 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
             extract(&deployment, artifact, directory).await?;
             writeln!(out, "{}: {} file(s)", Printable(&artifact.job_name), artifact.files.len())?;
         }
-    } else if args.json {
+    } else if args.format.is_json() {
         output::print_json(&Listing { execution: &selected.view.execution, artifacts: &artifacts })?;
     } else {
         writeln!(out, "{}", selected.title())?;
