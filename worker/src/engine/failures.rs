@@ -92,7 +92,7 @@ pub(crate) const fn is_bad_request(error: &EngineError) -> bool {
 pub(super) fn creation_failure(preparation: &Preparation, error: &EngineError) -> FailureReason {
     // The platform is the only part of the request that the engine may not find.
     if let (Some(platform), true) = (&preparation.image_options.platform, is_not_found(error)) {
-        let (image, message) = (&preparation.image, format_causes(error));
+        let (image, message) = (&preparation.image, describe(error));
         return FailureReason::new(
             FailureKind::ImageUnavailable,
             format!(
