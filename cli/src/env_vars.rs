@@ -64,6 +64,10 @@ pub const MEMORY: &str = "TIDEMILL_MEMORY";
 /// URL of the instance metadata service.
 pub const IMDS: &str = "TIDEMILL_IMDS";
 
+/// Directory with the `config.json` of Docker's client, which holds logins at registries.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// Logins at registries, in the format of `config.json`.
+pub const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
 /// Set by CI systems: plain lines instead of a live view.
 pub const CI: &str = "CI";
 /// If set, output has no colours, and no live view.

@@ -18,7 +18,7 @@ mod workers;
 use args::{Cli, Command, LogFormat};
 use clap::{CommandFactory, Parser};
 use commands::{
-    administration::{audit, dead_letters, login, repo, secret, token},
+    administration::{audit, dead_letters, login, registry, repo, secret, token},
     execution::{approve, artifacts, cancel, logs, report, retry, run, status, watch},
     pipeline::{check, import, init, plan},
     serving::{server, worker},
@@ -82,6 +82,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Logs(args) => logs::logs(settings, args).await,
             Command::Watch(args) => watch::watch(settings, args).await,
             Command::Cancel(args) => cancel::cancel(settings, args).await,
+            Command::Registry(args) => registry::registry(settings, args).await,
             Command::Repo(args) => repo::repo(settings, args).await,
             Command::Secret(args) => secret::secret(settings, args).await,
             Command::Approve(args) => approve::approve(settings, args).await,
