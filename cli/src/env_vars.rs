@@ -17,7 +17,7 @@ pub const INSECURE_HTTP: &str = "TIDEMILL_INSECURE_HTTP";
 pub const CONFIG: &str = "TIDEMILL_CONFIG";
 /// Path of `worker.toml`, the settings of workers for their jobs.
 pub const WORKER_CONFIG: &str = "TIDEMILL_WORKER_CONFIG";
-/// Filter of the process's own log, in the syntax of `tracing_subscriber::EnvFilter`.
+/// Filter of the process's own log, such as `info` or `warn,tidemill_worker=debug`.
 pub const LOG: &str = "TIDEMILL_LOG";
 /// Format of the worker's own log: `text` or `json`.
 pub const LOG_FORMAT: &str = "TIDEMILL_LOG_FORMAT";
