@@ -356,7 +356,7 @@ fn changed(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{CollectedFiles, DiscoveryResult, discover};
+    use super::{CheckoutRefs, CollectedFiles, DiscoveryResult, discover};
     use crate::source::{Limits, OperationBounds, Remote, SourceErrorKind, git};
     use std::{cell::RefCell, fs, path::Path};
     use tidemill_core::execution::discovery::Discovery;
