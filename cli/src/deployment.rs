@@ -127,6 +127,12 @@ impl Deployment {
         format!("tidemill watch {id}{}", self.flags)
     }
 
+    /// Returns the address of an execution's page.
+    pub fn page(&self, id: ExecutionId) -> String {
+        let path = path::VIEW.replace("{executionId}", &id.to_string());
+        format!("{}{path}", self.url.trim_end_matches('/'))
+    }
+
     /// Stops the server in this process, if there is one.
     pub async fn close(self) {
         let Some(EmbeddedHandle { shutdown, task, .. }) = self.embedded else { return };
