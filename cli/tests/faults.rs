@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 use support::{
     IGNORES_SIGTERM, TWO_JOBS, TestEnv, failure_kind, finish, has_ended, job, serve, signal, stop, text,
@@ -285,4 +286,42 @@ fn silent_worker_does_not_delay_a_cancel() {
     worker.wait().unwrap();
     support::wait_until(|| running().is_empty()).unwrap_or_else(|()| panic!("still running: {}", running()));
     stop(first);
+}
+
+/// Suspends `run` for longer than its leases, as a machine that sleeps does.
+fn suspend(run: &Child) {
+    signal(run, "STOP");
+    thread::sleep(Duration::from_secs(8));
+    signal(run, "CONT");
+}
+
+#[test]
+fn suspended_run_continues_its_job_instead_of_repeating_it() {
+    let env = TestEnv::new(&TWO_JOBS.replace("sleep 3", "sleep 5"));
+    let run = env.spawn(&["run"]);
+    env.wait_until_started();
+    suspend(&run);
+    let run = finish(run);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let view = env.latest();
+    assert_eq!(job(&view, "slow")["attempt"], 1, "{view:#}");
+    assert!(env.log("slow").ends_with("\ndone\n"), "{}", env.log("slow"));
+}
+
+#[test]
+fn lost_job_that_is_not_interruptible_is_not_repeated() {
+    for key in ["interruptible: false", "retry: { when: [] }"] {
+        let file = TWO_JOBS.replace("sleep 3", "sleep 600").replace("slow: {", &format!("slow: {{ {key},"));
+        let mut env = TestEnv::new(&file);
+        let mut run = env.spawn(&["run"]);
+        env.wait_until_started();
+        signal(&run, "KILL");
+        run.wait().unwrap();
+        let (server, _) = start_server(&env, "1");
+        let view = env.wait_for("the execution ends", has_ended);
+        assert_eq!(failure_kind(&view, "slow"), "worker_lost", "{view:#}");
+        assert_eq!(job(&view, "slow")["attempt"], 1, "{view:#}");
+        stop(server);
+        env.wait_until_clean();
+    }
 }

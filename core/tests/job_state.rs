@@ -6,14 +6,19 @@ use tidemill_core::execution::{
     retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
     transition::{
-        CANCEL_GRACE_MS, JobEvent, JobRules, JobState, MAX_RECORDED_ATTEMPTS, TransitionError, next_state,
+        CANCEL_GRACE_MS, CANCELED_LEASE_LIMIT_MS, JobEvent, JobRules, JobState, MAX_RECORDED_ATTEMPTS,
+        TransitionError, next_state,
     },
 };
-use tidemill_core::{api::AttemptEnd, ids::LeaseToken, time::Timestamp};
+use tidemill_core::{
+    api::{AttemptEnd, StepView},
+    ids::LeaseToken,
+    time::Timestamp,
+};
 use uuid::Uuid;
 
 const TTL: u64 = 1_000;
-static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new() };
+static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new(), lost_is_final: false };
 
 fn rules(retry: u32) -> JobRules<'static> {
     JobRules { retry, retry_for: &ANY, seed: 7 }
@@ -157,16 +162,21 @@ fn cancel_of_running_job_waits_for_worker_or_lease() {
 }
 
 #[test]
-fn canceled_job_ends_in_time_despite_reports() {
+fn canceled_job_ends_at_its_limit_despite_reports() {
     let long = 60_000;
     let claim = JobEvent::Claim { token: token(1), worker: "w".into(), ttl_ms: long };
     let beat = JobEvent::Heartbeat { token: token(1), ttl_ms: long, phase: None, steps: Vec::new() };
-    let history = vec![(0, JobEvent::Release(None)), (1, claim), (2, JobEvent::Cancel), (9_000, beat)];
     let grace = i64::try_from(CANCEL_GRACE_MS).unwrap();
-    let state = after(history.clone(), 0);
-    assert_eq!(state.lease.unwrap().expires_at, Timestamp(2 + grace));
-    let over = after([history, vec![(2 + grace, JobEvent::LeaseExpired)]].concat(), 0);
-    assert_eq!(over.status, JobStatus::Canceled);
+    let limit = i64::try_from(CANCELED_LEASE_LIMIT_MS).unwrap();
+    let expires_at = |history: &[(i64, JobEvent)]| after(history.to_vec(), 0).lease.unwrap().expires_at;
+    let mut history = vec![(0, JobEvent::Release(None)), (1, claim), (2, JobEvent::Cancel)];
+    assert_eq!(expires_at(&history), Timestamp(2 + grace), "a silent worker has ten seconds");
+    history.push((9_000, beat.clone()));
+    assert_eq!(expires_at(&history), Timestamp(9_000 + 60_000), "a worker that reports may store artifacts");
+    history.push((limit - 1_000, beat));
+    assert_eq!(expires_at(&history), Timestamp(2 + limit));
+    history.push((2 + limit, JobEvent::LeaseExpired));
+    assert_eq!(after(history, 0).status, JobStatus::Canceled);
 }
 
 #[test]
@@ -187,7 +197,7 @@ fn infrastructure_failures_back_off() {
 
 #[test]
 fn named_infrastructure_failures_get_more_attempts() {
-    let by_name = RetryFor { kinds: vec![FailureKind::WorkerLost], exit_codes: Vec::new() };
+    let by_name = RetryFor { kinds: vec![FailureKind::WorkerLost], ..RetryFor::default() };
     for (retry_for, tries) in
         [(&ANY, MAX_INFRASTRUCTURE_ATTEMPTS), (&by_name, MAX_INFRASTRUCTURE_ATTEMPTS + 2)]
     {
@@ -206,7 +216,7 @@ fn named_infrastructure_failures_get_more_attempts() {
 
 #[test]
 fn script_is_retried_after_listed_exit_codes() {
-    let retry_for = RetryFor { kinds: Vec::new(), exit_codes: vec![1] };
+    let retry_for = RetryFor { exit_codes: vec![1], ..RetryFor::default() };
     let ended = |exit_code| {
         let failure = Some(FailureReason::new(FailureKind::ScriptFailed, "because"));
         let end = AttemptEnd { failure, exit_code: Some(exit_code) };
@@ -237,4 +247,46 @@ fn repeated_give_backs_are_bounded() {
     }
     assert!(state.attempts.iter().any(|attempt| attempt.attempt == 2));
     assert_eq!(state.attempts.last().unwrap().attempt, 200);
+}
+
+#[test]
+fn lost_job_that_is_not_interruptible_fails_unless_it_did_not_start() {
+    let once = RetryFor { lost_is_final: true, ..RetryFor::default() };
+    let rules = JobRules { retry: 3, retry_for: &once, seed: 7 };
+    let ended = |steps: Vec<StepView>, kind| {
+        let end = AttemptEnd { failure: Some(FailureReason::new(kind, "lost")), exit_code: None };
+        JobEvent::End { token: token(1), end, steps }
+    };
+    let started = || vec![StepView { index: 0, exit_code: None, duration_ms: None }];
+    for (event, status) in [
+        (JobEvent::LeaseExpired, JobStatus::Failed),
+        (ended(started(), FailureKind::GivenBack), JobStatus::Failed),
+        (ended(started(), FailureKind::EngineFailed), JobStatus::Failed),
+        (ended(Vec::new(), FailureKind::GivenBack), JobStatus::Queued),
+        (ended(Vec::new(), FailureKind::EngineFailed), JobStatus::Queued),
+        (ended(started(), FailureKind::ScriptFailed), JobStatus::Queued),
+    ] {
+        let state = next_state(&JobState::default(), rules, JobEvent::Release(None), Timestamp(0)).unwrap();
+        let state = next_state(&state, rules, claim(1), Timestamp(1)).unwrap();
+        let state = next_state(&state, rules, event.clone(), Timestamp(60_000)).unwrap();
+        assert_eq!(state.status, status, "{event:?}");
+        if status == JobStatus::Failed {
+            assert!(state.failure.unwrap().message.contains("`interruptible: false`"), "{event:?}");
+        }
+    }
+}
+
+#[test]
+fn lease_that_expired_during_suspension_of_the_server_is_renewed() {
+    let held = vec![(0, JobEvent::Release(None)), (1, claim(1))];
+    let resumed =
+        |suspended_at| JobEvent::ServerResumed { suspended_at: Timestamp(suspended_at), ttl_ms: TTL };
+    let ttl = i64::try_from(TTL).unwrap();
+    let renewed = after([held.clone(), vec![(90_000, resumed(ttl))]].concat(), 0);
+    assert_eq!(renewed.lease.unwrap().expires_at, Timestamp(90_000 + ttl));
+    let state = after(held, 0);
+    let late = next_state(&state, rules(0), resumed(1 + ttl), Timestamp(90_000));
+    assert_eq!(late, Err(TransitionError::LeaseLost), "it had expired before");
+    let idle = next_state(&JobState::default(), rules(0), resumed(0), Timestamp(90_000));
+    assert_eq!(idle, Err(TransitionError::Status(JobStatus::Pending)));
 }

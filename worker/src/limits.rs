@@ -64,13 +64,13 @@ impl Limits {
         }
     }
 
-    /// Returns the failure of a job whose log exceeds the limit.
-    pub(crate) fn log_limit_failure(&self) -> FailureReason {
-        let message = format!(
-            "the log exceeds this worker's limit of {}; write long output into a file and store it as an artifact",
+    /// Returns the last line of a log that exceeds the limit.
+    pub(crate) fn log_limit_message(&self) -> String {
+        format!(
+            "[tidemill] the log ends here: it exceeds this worker's limit of {}. The job continues, and its further output is \
+             not kept; write long output into a file and store it as an artifact",
             format_size(self.log_bytes)
-        );
-        FailureReason::new(FailureKind::LogLimit, message)
+        )
     }
 
     /// Returns the failure of a job whose disk usage exceeds the limit.

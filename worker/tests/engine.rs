@@ -5,6 +5,8 @@ mod support;
 
 #[path = "engine/ends.rs"]
 mod ends;
+#[path = "engine/evidence.rs"]
+mod evidence;
 #[path = "engine/harness.rs"]
 mod harness;
 #[path = "engine/isolation.rs"]
@@ -364,20 +366,6 @@ async fn test_reports_are_read_after_failure_and_masked() {
     let (end, log) = bench.run(tested).await;
     assert!(end.failure.is_none() && log.contains("no file matches `out/**/*.xml`"), "{log}");
     assert_eq!(*bench.server.tests.lock().unwrap(), None);
-    bench.stop().await;
-}
-
-#[tokio::test]
-async fn after_script_runs_after_any_outcome() {
-    let mut bench = Bench::start().await;
-    for (script, code, status) in [("X=1; exit 3", 3, "failed"), ("X=1", 0, "success")] {
-        let mut with_after_script = job(&[script]);
-        with_after_script.extras.after_script =
-            vec!["echo \"after: $TIDEMILL_JOB_STATUS $GREETING x=${X-none} $PWD\"".into(), "exit 9".into()];
-        let (end, log) = bench.run(with_after_script).await;
-        assert_eq!(end.exit_code, Some(code), "{log}");
-        assert!(log.contains(&format!("after: {status} it's here x=none /workspace\n")), "{log}");
-    }
     bench.stop().await;
 }
 

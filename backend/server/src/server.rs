@@ -12,9 +12,9 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
-use tidemill_core::api::RecordsCheck;
+use tidemill_core::{api::RecordsCheck, time::Timestamp};
 use tidemill_services::{
     Notifiers, Services, Settings, SourcePolicy, SystemClock,
     error::{Error, Result},
@@ -29,6 +29,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Time limit of the database check, during which the write-ahead log cannot be truncated.
 const MAX_CHECK_TIME: Duration = Duration::from_secs(120);
+/// How much later than planned a sweep may start. After a longer time, this process or its machine was suspended.
+const MAX_SWEEP_DELAY: Duration = Duration::from_secs(3);
 /// Minimum time without a sweep after which health reports it as overdue.
 const SWEEP_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -222,7 +224,12 @@ async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let last = SystemTime::now();
             ticks.tick().await;
+            // By the wall clock, as the other clocks stop while the machine sleeps.
+            if last.elapsed().is_ok_and(|elapsed| elapsed > every + MAX_SWEEP_DELAY) {
+                renew_leases(&services, last).await;
+            }
             match services.sweep.run().await {
                 Ok(_) => health.record_sweep(),
                 Err(error) => tracing::warn!(%error, "the sweep failed; the next one retries it"),
@@ -235,6 +242,18 @@ async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
         }
     };
     stop.run_until_cancelled(sweeping).await;
+}
+
+/// Renews the leases that expired while this process was suspended, since `last`.
+async fn renew_leases(services: &Services, last: SystemTime) {
+    let since_epoch = last.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let suspended_at = Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
+    match services.sweep.renew_after_suspension(suspended_at).await {
+        Ok(renewed) => {
+            tracing::info!(renewed, %suspended_at, "the server was suspended; leases were renewed")
+        }
+        Err(error) => tracing::warn!(%error, "leases cannot be renewed after a suspension"),
+    }
 }
 
 /// Reads the token from the file, which is created with mode 0600 if it does not exist.

@@ -21,13 +21,28 @@ pub struct RetryFor {
     /// Exit codes of the script. If not empty, a script that failed with another code is not retried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exit_codes: Vec<i32>,
+    /// Whether an attempt that was lost (with its worker, say) after its script may have started ends the job, which is
+    /// otherwise repeated: what the script does may not be done twice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost_is_final: bool,
 }
 
 impl RetryFor {
-    /// Whether it applies to every failure.
+    /// Whether it is the default.
     #[must_use]
-    pub fn matches_all(&self) -> bool {
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether it applies to every failure of the job's own.
+    fn matches_all(&self) -> bool {
         self.kinds.is_empty() && self.exit_codes.is_empty()
+    }
+
+    /// Whether an attempt that was lost in this way is repeated without a `retry`.
+    #[must_use]
+    pub fn repeats_lost(&self, kind: FailureKind, may_have_started: bool) -> bool {
+        kind.is_infrastructure() && !(self.lost_is_final && may_have_started)
     }
 
     /// Whether it applies to an attempt that ended this way.
@@ -91,12 +106,12 @@ mod tests {
         let codes = RetryFor { exit_codes: vec![75], ..any.clone() };
         assert!(codes.matches(ScriptFailed, Some(75)) && !codes.matches(ScriptFailed, Some(1)));
         assert!(!codes.matches(TimedOut, None) && !codes.matches(ScriptFailed, None));
-        let both = RetryFor { kinds: vec![TimedOut, WorkerLost], exit_codes: vec![75] };
+        let both = RetryFor { kinds: vec![TimedOut, WorkerLost], exit_codes: vec![75], ..any.clone() };
         assert!(both.matches(TimedOut, None) && both.matches(WorkerLost, None));
         assert!(both.matches(ScriptFailed, Some(75)) && !both.matches(ScriptFailed, Some(76)));
-        let kinds = RetryFor { kinds: vec![TimedOut], exit_codes: Vec::new() };
+        let kinds = RetryFor { kinds: vec![TimedOut], ..any.clone() };
         assert!(!kinds.matches(ScriptFailed, Some(1)) && !kinds.matches(FailureKind::OutOfMemory, None));
-        let cancel = RetryFor { kinds: vec![Canceled], exit_codes: Vec::new() };
+        let cancel = RetryFor { kinds: vec![Canceled], ..any };
         assert!(!cancel.matches(Canceled, None), "a canceled job is never retried");
     }
 }

@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 
 /// Time in milliseconds after which a canceled job ends if its worker does not report: the cancel shortens its lease.
 pub const CANCEL_GRACE_MS: u64 = 10_000;
+/// Time in milliseconds after its cancel at which the lease of an attempt ends, however often its worker reports: enough
+/// for the `after_script` (five minutes) and for uploading artifacts.
+pub const CANCELED_LEASE_LIMIT_MS: u64 = 600_000;
+/// Ends the message of a lost job that is not repeated.
+const NOT_REPEATED: &str = "; its script may have had effects, so it is not repeated (`interruptible: false` or an empty \
+                            `retry: when`); check them, then run `tidemill retry`";
 /// Maximum number of recorded attempts of a job; beyond it, the oldest give-backs are removed.
 pub const MAX_RECORDED_ATTEMPTS: usize = 50;
 
@@ -42,6 +48,9 @@ pub struct JobState {
     /// Whether a cancel was requested while it ran.
     #[serde(skip_serializing_if = "is_default")]
     pub cancel_requested: bool,
+    /// When that cancel was requested.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cancel_requested_at: Option<Timestamp>,
     /// When its needs had ended.
     #[serde(skip_serializing_if = "is_default")]
     pub queued_at: Option<Timestamp>,
@@ -134,6 +143,13 @@ pub enum JobEvent {
     },
     /// The lease may have expired.
     LeaseExpired,
+    /// The server was suspended (its process, or its machine), so that nobody could report.
+    ServerResumed {
+        /// When it ran last. A lease that had expired by then stays expired.
+        suspended_at: Timestamp,
+        /// New duration of the lease in milliseconds.
+        ttl_ms: u64,
+    },
     /// The queue gave up its message: no worker could take it.
     Undeliverable,
     /// A cancel is requested.
@@ -194,6 +210,7 @@ impl Default for JobState {
             attempt: 0,
             lease: None,
             cancel_requested: false,
+            cancel_requested_at: None,
             queued_at: None,
             started_at: None,
             ended_at: None,
@@ -214,6 +231,16 @@ impl JobState {
     #[must_use]
     pub fn is_leased_to(&self, token: LeaseToken) -> bool {
         self.lease.as_ref().is_some_and(|lease| lease.is_held_by(token))
+    }
+
+    /// Returns when a lease that a report renews at `now` expires. The attempt of a canceled job may report for a limited
+    /// time, so that its `after_script` runs and its artifacts are stored.
+    #[must_use]
+    pub fn renewed_until(&self, ttl_ms: u64, now: Timestamp) -> Timestamp {
+        let renewed = after(now, ttl_ms);
+        let Some(canceled_at) = self.cancel_requested_at else { return renewed };
+        let limited = renewed.min(after(canceled_at, CANCELED_LEASE_LIMIT_MS));
+        guarded!(CanceledRenewalIsLimited, limited, without renewed)
     }
 
     /// Returns how many of its last attempts were given back consecutively.
@@ -284,12 +311,9 @@ pub fn next_state(
             next.phase = None;
         }
         JobEvent::Heartbeat { token, ttl_ms, phase, steps } => {
-            let canceled = state.cancel_requested;
+            let expires_at = state.renewed_until(ttl_ms, now);
             let lease = lease_held_by(&mut next, token)?;
-            // A canceled attempt keeps the expiry that the cancel set.
-            if guarded!(CanceledIsNotRenewed, !canceled) {
-                lease.expires_at = after(now, ttl_ms);
-            }
+            lease.expires_at = lease.expires_at.max(expires_at);
             if phase.is_some() {
                 next.phase = phase;
             }
@@ -299,7 +323,8 @@ pub fn next_state(
             lease_held_by(&mut next, token)?;
             merge(&mut next.steps, steps);
             next.exit_code = end.exit_code;
-            end_attempt(&mut next, rules, end.failure, now);
+            let has_started = !next.steps.is_empty();
+            end_attempt(&mut next, rules, end.failure, has_started, now);
         }
         JobEvent::LeaseExpired => match &state.lease {
             Some(lease) => {
@@ -311,15 +336,21 @@ pub fn next_state(
                     lease.worker, state.attempt
                 );
                 next.exit_code = None;
-                end_attempt(
-                    &mut next,
-                    rules,
-                    Some(FailureReason::new(FailureKind::WorkerLost, message)),
-                    now,
-                );
+                // The last report may be older than the start of the script.
+                let reason = FailureReason::new(FailureKind::WorkerLost, message);
+                end_attempt(&mut next, rules, Some(reason), true, now);
             }
             None => return Err(TransitionError::Status(state.status)),
         },
+        JobEvent::ServerResumed { suspended_at, ttl_ms } => {
+            let renewed = state.renewed_until(ttl_ms, now);
+            match &mut next.lease {
+                Some(lease) if lease.is_expired(suspended_at) => return Err(TransitionError::LeaseLost),
+                // Only the holder of this lease can have the job, and it could not report.
+                Some(lease) => lease.expires_at = lease.expires_at.max(renewed),
+                None => return Err(TransitionError::Status(state.status)),
+            }
+        }
         JobEvent::Undeliverable => {
             if !guarded!(UndeliverableOnlyQueued, state.status == JobStatus::Queued) {
                 return Err(TransitionError::Status(state.status));
@@ -337,6 +368,7 @@ pub fn next_state(
             }
             JobStatus::Running => {
                 next.cancel_requested = true;
+                next.cancel_requested_at = Some(now);
                 if let Some(lease) = &mut next.lease {
                     let shortened = lease.expires_at.min(after(now, CANCEL_GRACE_MS));
                     lease.expires_at = guarded!(CancelShortensLease, shortened, without lease.expires_at);
@@ -355,10 +387,16 @@ pub fn next_state(
 }
 
 /// Ends the running attempt: the job ends, or returns to the queue if it is retried.
-fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<FailureReason>, now: Timestamp) {
+fn end_attempt(
+    next: &mut JobState,
+    rules: JobRules<'_>,
+    failure: Option<FailureReason>,
+    may_have_started: bool,
+    now: Timestamp,
+) {
     let worker = next.lease.take().map(|lease| lease.worker);
     next.phase = None;
-    let Some(reason) = failure else {
+    let Some(mut reason) = failure else {
         // A script that succeeded before the cancel reached it has succeeded.
         next.status = JobStatus::Success;
         next.ended_at = Some(now);
@@ -370,7 +408,7 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
         next.failure = Some(canceled());
         return;
     }
-    let (is_retried, pause_ms) = count_failure(next, rules, reason.kind);
+    let (is_retried, pause_ms) = count_failure(next, rules, reason.kind, may_have_started);
     if is_retried {
         next.attempts.push(AttemptView {
             attempt: next.attempt,
@@ -385,6 +423,9 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
         next.queued_at = Some(now);
         next.not_before = (pause_ms > 0).then(|| after(now, pause_ms));
     } else {
+        if rules.retry_for.lost_is_final && reason.kind.is_infrastructure() && may_have_started {
+            reason.message.push_str(NOT_REPEATED);
+        }
         next.status =
             if reason.kind == FailureKind::Canceled { JobStatus::Canceled } else { JobStatus::Failed };
         next.ended_at = Some(now);
@@ -393,12 +434,18 @@ fn end_attempt(next: &mut JobState, rules: JobRules<'_>, failure: Option<Failure
 }
 
 /// Counts a failed attempt. Returns whether the job is retried, and the delay in milliseconds.
-fn count_failure(next: &mut JobState, rules: JobRules<'_>, kind: FailureKind) -> (bool, u64) {
-    if kind == FailureKind::GivenBack {
+fn count_failure(
+    next: &mut JobState,
+    rules: JobRules<'_>,
+    kind: FailureKind,
+    may_have_started: bool,
+) -> (bool, u64) {
+    let is_repeated = rules.retry_for.repeats_lost(kind, may_have_started);
+    if is_repeated && kind == FailureKind::GivenBack {
         let excess = next.consecutive_give_backs().saturating_add(1).saturating_sub(MAX_IMMEDIATE_GIVE_BACKS);
         return (true, if excess == 0 { 0 } else { backoff_ms(excess, rules.seed) });
     }
-    if kind.is_infrastructure() {
+    if is_repeated {
         next.infrastructure_tries += 1;
         if guarded!(LossesAreLimited, next.infrastructure_tries < MAX_INFRASTRUCTURE_ATTEMPTS) {
             return (true, backoff_ms(next.infrastructure_tries, rules.seed));

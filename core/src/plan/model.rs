@@ -67,7 +67,7 @@ pub struct PlannedJob {
     /// Number of additional attempts.
     pub retry: u32,
     /// The failures that `retry` applies to.
-    #[serde(default, skip_serializing_if = "RetryFor::matches_all")]
+    #[serde(default, skip_serializing_if = "RetryFor::is_default")]
     pub retry_for: RetryFor,
     /// Time limit in seconds.
     pub timeout_s: u64,

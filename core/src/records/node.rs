@@ -40,7 +40,7 @@ pub struct NodeSpec {
     #[serde(skip_serializing_if = "is_zero")]
     pub retry: u32,
     /// The failures that `retry` applies to.
-    #[serde(skip_serializing_if = "RetryFor::matches_all")]
+    #[serde(skip_serializing_if = "RetryFor::is_default")]
     pub retry_for: RetryFor,
     /// Nodes that are notified when this one has ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -21,8 +21,8 @@ mod removable {
         ExpireOnlyPastExpiry,
         /// A canceled attempt is not retried.
         CanceledIsNotRetried,
-        /// A report does not extend the lease of a canceled attempt.
-        CanceledIsNotRenewed,
+        /// Reports extend the lease of a canceled attempt only up to a limit.
+        CanceledRenewalIsLimited,
         /// A cancel shortens the lease of a running attempt.
         CancelShortensLease,
         /// The number of attempts after lost workers is limited.
@@ -103,7 +103,7 @@ mod removable {
             Self::ReportNeedsLease,
             Self::ExpireOnlyPastExpiry,
             Self::CanceledIsNotRetried,
-            Self::CanceledIsNotRenewed,
+            Self::CanceledRenewalIsLimited,
             Self::CancelShortensLease,
             Self::LossesAreLimited,
             Self::RetriesAreLimited,

@@ -2,9 +2,18 @@
 # the script's exit code. The engine reports that code. The kernel ends every other process of the container before the
 # engine can see the exit, so no process of a job is left once its container has exited.
 # When stdin is closed, the worker has ended, and the container exits.
+#
+# The worker sends signals to this process. While the script runs (D is empty): TERM stops it, USR1 does so after a cancel,
+# QUIT does so and prevents the after-script, USR2 kills it. While the after-script runs, only HUP has an effect: it kills that.
 exec 3<&0 </dev/null 2>&1
-T=
-trap 'T=1; kill -TERM -1 2>/dev/null' TERM
+D= T= X=
+stop() { [ -n "$D" ] || { T=${T:-$1}; kill -TERM -1; } 2>/dev/null; }
+trap 'stop failed' TERM
+trap 'stop canceled' USR1
+trap 'X=1; stop failed' QUIT
+trap '[ -n "$D" ] || kill -9 -1 2>/dev/null' USR2
+trap '[ -z "$D" ] || kill -9 -1 2>/dev/null' HUP
+trap 'exit 137' INT
 S=$(command -v bash || command -v sh) || S=/bin/sh
 IFS= read -r N <&3 || exit 0
 mkdir -p -m 700 "$F" || exit 1
@@ -16,15 +25,14 @@ case $S in
 */bash) O='-o pipefail' ;;
 *) (set -o pipefail) 2>/dev/null && O='-o pipefail' ;;
 esac
-(
-  trap '' TERM
-  while IFS= read -r L; do :; done
-  kill -TERM 1
-  kill -9 -1
-) <&3 3<&- >/dev/null 2>&1 &
-printf '\036tm:%s:begin\036' "$N"
-"$S" -e $O "$F/script" 3<&- 7>&1 &
-C=$!
+# Ends this process when stdin is closed.
+watch_worker() {
+  (
+    trap '' TERM HUP QUIT USR1 USR2
+    while IFS= read -r L; do :; done
+    kill -INT 1
+  ) <&3 3<&- >/dev/null 2>&1 &
+}
 wait_for_child() {
   while :; do
     wait "$C"
@@ -32,20 +40,36 @@ wait_for_child() {
     kill -0 "$C" 2>/dev/null || break
   done
 }
-wait_for_child
-if [ -s "$F/after_script" ] && [ -z "$T" ]; then
+watch_worker
+printf '\036tm:%s:begin\036' "$N"
+E=143
+if [ -z "$T" ]; then
+  "$S" -e $O "$F/script" 3<&- 7>&1 &
+  C=$!
+  wait_for_child
+fi
+D=1
+if [ -s "$F/after_script" ] && [ -z "$X" ]; then
+  if [ -n "$T" ]; then
+    kill -9 -1 2>/dev/null
+    watch_worker
+  fi
   R=$E
   TIDEMILL_JOB_STATUS=success
   [ "$R" = 0 ] || TIDEMILL_JOB_STATUS=failed
-  export TIDEMILL_JOB_STATUS
+  TIDEMILL_JOB_STATUS=${T:-$TIDEMILL_JOB_STATUS}
+  CI_JOB_STATUS=$TIDEMILL_JOB_STATUS
+  export TIDEMILL_JOB_STATUS CI_JOB_STATUS
+  printf '\036tm:%s:ended\036' "$N"
   "$S" "$F/after_script" 3<&- 7>&1 &
   C=$!
   wait_for_child
   E=$R
 fi
-trap '' TERM
+trap '' TERM HUP QUIT USR1 USR2
 kill -9 -1 2>/dev/null
-# An engine discards output that is not read soon after the exit, so wait until the worker has read everything.
-printf '\036tm:%s:flush\036' "$N"
+# An engine discards output that is not read soon after the exit, so wait until the worker has read everything. No other
+# process runs any more, so the last marker of this kind is true: whether the script ended by itself or was stopped.
+printf '\036tm:%s:flush:%s\036' "$N" "${T:+stopped}"
 IFS= read -r L <&3
 exit "$E"

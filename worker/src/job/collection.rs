@@ -4,7 +4,7 @@ use super::{
     attempt::{Attempt, LeaseLost},
     caches,
     job_executor::JobExecutor,
-    script_run::{FinishedScript, has_script_ended},
+    script_run::{FinishedScript, has_evidence},
 };
 use crate::test_reports;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub async fn collect(
     let Attempt { assignment, reporter, signals, .. } = attempt;
     let artifacts = &executor.artifacts;
     let (workspace, environment) = (&script.container.workspace, &script.environment);
-    if has_script_ended(&end) {
+    if has_evidence(&end) {
         let (succeeded, exit_code) = (end.failure.is_none(), end.exit_code.unwrap_or_default());
         let output = &mut script.output;
         let saving = async {
@@ -63,7 +63,7 @@ pub async fn collect(
 
 /// Whether `declared` artifacts are collected after this end.
 fn applies(declared: &Artifacts, end: &AttemptEnd) -> bool {
-    let (has_ended, succeeded) = (has_script_ended(end), end.failure.is_none());
+    let (has_ended, succeeded) = (has_evidence(end), end.failure.is_none());
     !declared.paths.is_empty()
         && match declared.when {
             ArtifactsWhen::OnSuccess => succeeded,

@@ -8,18 +8,24 @@ use tidemill_core::execution::failure::{FailureKind, FailureReason};
 const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
 /// The same after a cancel.
 const CANCEL_GRACE: Duration = Duration::from_secs(4);
-/// The same after a limit was exceeded.
-const LIMIT_GRACE: Duration = Duration::from_secs(1);
+/// The same after a limit was exceeded, or when the job is given back.
+const SHORT_GRACE: Duration = Duration::from_secs(1);
+/// Time limit of the `after_script`, which is not part of the job's timeout.
+const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the container's first process may take to react to a signal, and the engine to report an exit.
+const REACTION_TIME: Duration = Duration::from_secs(3);
 
 /// An event of a running job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The script has ended.
+    /// The container exited with a code of its first process.
     ScriptEnded {
-        /// Its exit code.
+        /// The exit code of the script.
         exit_code: i32,
         /// Whether the kernel killed one of its processes for using too much memory.
         out_of_memory: bool,
+        /// Whether it ended by itself, before any signal of the worker reached it.
+        completed: bool,
     },
     /// The container ended before its script did.
     ContainerDied {
@@ -28,6 +34,8 @@ pub enum Event {
         /// Whether the kernel killed one of its processes for using too much memory.
         out_of_memory: bool,
     },
+    /// The `after_script` starts, as the output says. A job that forges this limits its own time.
+    AfterScriptStarted,
     /// Time passed.
     Tick,
     /// The job exceeded a limit.
@@ -40,12 +48,27 @@ pub enum Event {
     Shutdown,
 }
 
+/// Why a script is stopped, as its `after_script` learns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopCause {
+    /// The job fails.
+    Failed,
+    /// The job is canceled.
+    Canceled,
+    /// Nothing of the job may run afterwards, not even its `after_script`: it exceeds a limit, or will run again.
+    Final,
+}
+
 /// An action on the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// Send SIGTERM to the container.
-    Terminate,
-    /// Send SIGKILL to the container.
+    /// Ask the script to end. Has no effect on an `after_script`.
+    Stop(StopCause),
+    /// Kill the script; its `after_script` starts then. Has no effect on an `after_script`.
+    KillScript,
+    /// Kill the `after_script`. Has no effect on a script.
+    KillAfterScript,
+    /// Kill the container.
     Kill,
     /// End the attempt with this result.
     Finish(AttemptEnd),
@@ -54,19 +77,46 @@ pub enum Response {
 }
 
 /// The state of one running attempt. Times are durations since the script's start.
+///
+/// What a job prints decides nothing but the time of its own `after_script`: the timeout and a cancel are passed on to the
+/// container in any case, whose first process ignores them once the script has ended, and reports whether it did.
 #[derive(Debug)]
 pub struct Dispatcher {
     timeout: Duration,
-    stopping: Option<(FailureReason, Duration)>,
+    has_after_script: bool,
+    stopping: Option<Stopping>,
+    after_script_since: Option<Duration>,
+    script_killed_at: Option<Duration>,
+    after_script_killed_at: Option<Duration>,
     killed_at: Option<Duration>,
     has_ended: bool,
+}
+
+/// The first reason to stop the script.
+#[derive(Debug)]
+struct Stopping {
+    reason: FailureReason,
+    cause: StopCause,
+    /// When the script is killed.
+    deadline: Duration,
+    /// Whether the reason applies even if the script ended by itself before it was stopped.
+    is_final: bool,
 }
 
 impl Dispatcher {
     /// Creates the state of an attempt that starts now and may take `timeout`.
     #[must_use]
-    pub const fn new(timeout: Duration) -> Self {
-        Self { timeout, stopping: None, killed_at: None, has_ended: false }
+    pub const fn new(timeout: Duration, has_after_script: bool) -> Self {
+        Self {
+            timeout,
+            has_after_script,
+            stopping: None,
+            after_script_since: None,
+            script_killed_at: None,
+            after_script_killed_at: None,
+            killed_at: None,
+            has_ended: false,
+        }
     }
 
     /// Returns the responses to `event`, `now` after the start.
@@ -75,80 +125,134 @@ impl Dispatcher {
             return Vec::new();
         }
         match event {
-            Event::ScriptEnded { exit_code, out_of_memory } => self.finish(Some(exit_code), |stopped| {
-                stopped.or_else(|| script_failure(exit_code, out_of_memory))
-            }),
-            Event::ContainerDied { out_of_memory: true, .. } => {
-                self.finish(None, |stopped| Some(stopped.unwrap_or_else(out_of_memory_failure)))
+            Event::ScriptEnded { exit_code, out_of_memory, completed } => {
+                // A container that was killed could not confirm it.
+                let completed = completed && self.killed_at.is_none();
+                let stopped = self.stopping.take().filter(|stopping| stopping.is_final || !completed);
+                let failure = stopped.map(|stopping| stopping.reason);
+                self.finish(Some(exit_code), failure.or_else(|| script_failure(exit_code, out_of_memory)))
             }
-            Event::ContainerDied { cause, .. } => self.finish(None, |stopped| {
-                Some(stopped.unwrap_or_else(|| {
-                    FailureReason::new(
-                        FailureKind::EngineFailed,
-                        format!("the container ended before its script did ({cause}); check that the engine is running"),
-                    )
-                }))
-            }),
-            Event::LimitExceeded(reason) => self.stop(now, LIMIT_GRACE, reason),
+            Event::ContainerDied { cause, out_of_memory } => {
+                let failure = self.stopping.take().map(|stopping| stopping.reason);
+                self.finish(None, Some(failure.unwrap_or_else(|| death_failure(&cause, out_of_memory))))
+            }
+            Event::AfterScriptStarted => {
+                if self.has_after_script {
+                    self.after_script_since.get_or_insert(now);
+                }
+                Vec::new()
+            }
+            Event::LimitExceeded(reason) => self.stop(now, SHORT_GRACE, StopCause::Final, reason),
             Event::LeaseLost => {
                 self.has_ended = true;
                 vec![Response::Kill, Response::Abandon]
             }
             Event::Canceled => {
-                self.stop(now, CANCEL_GRACE, FailureReason::new(FailureKind::Canceled, "the job was canceled"))
+                let reason = FailureReason::new(FailureKind::Canceled, "the job was canceled");
+                self.stop(now, CANCEL_GRACE, StopCause::Canceled, reason)
             }
             Event::Shutdown => {
                 let message = "the worker is stopping and gave the job back";
-                self.stop(now, Duration::from_secs(1), FailureReason::new(FailureKind::GivenBack, message))
+                let reason = FailureReason::new(FailureKind::GivenBack, message);
+                self.stop(now, SHORT_GRACE, StopCause::Final, reason)
             }
             Event::Tick => self.tick(now),
         }
     }
 
     fn tick(&mut self, now: Duration) -> Vec<Response> {
-        if let Some(killed_at) = self.killed_at {
-            if now.saturating_sub(killed_at) < Duration::from_secs(3) {
+        let has_passed = |since: Option<Duration>, limit| since.is_some_and(|since| now >= since + limit);
+        if self.killed_at.is_some() {
+            if !has_passed(self.killed_at, REACTION_TIME) {
                 return Vec::new();
             }
             // The engine does not report the exit; the attempt must not wait for it.
-            return self.finish(None, |stopped| stopped);
+            let failure = self.stopping.take().map(|stopping| stopping.reason);
+            return self.finish(None, Some(failure.unwrap_or_else(|| death_failure("it was killed", false))));
+        }
+        if has_passed(self.after_script_killed_at, REACTION_TIME) {
+            return self.kill(now);
+        }
+        let is_final = self.stopping.as_ref().is_some_and(|stopping| stopping.cause == StopCause::Final);
+        let limit = if is_final { Duration::ZERO } else { AFTER_SCRIPT_TIMEOUT };
+        if self.after_script_killed_at.is_none() && has_passed(self.after_script_since, limit) {
+            return self.kill_after_script(now);
+        }
+        if self.after_script_since.is_none() && has_passed(self.script_killed_at, REACTION_TIME) {
+            return self.kill(now);
         }
         match &self.stopping {
-            Some((_, deadline)) if now >= *deadline => {
-                self.killed_at = Some(now);
-                vec![Response::Kill]
+            Some(stopping) if now >= stopping.deadline && self.script_killed_at.is_none() => {
+                if !self.has_after_script || stopping.cause == StopCause::Final {
+                    return self.kill(now);
+                }
+                self.script_killed_at = Some(now);
+                vec![Response::KillScript]
             }
             None if now >= self.timeout => {
                 let message = format!(
                     "the job ran longer than its timeout of {} s; raise `timeout` or make it faster",
                     self.timeout.as_secs()
                 );
-                self.stop(now, TIMEOUT_GRACE, FailureReason::new(FailureKind::TimedOut, message))
+                let reason = FailureReason::new(FailureKind::TimedOut, message);
+                self.stop(now, TIMEOUT_GRACE, StopCause::Failed, reason)
             }
             _ => Vec::new(),
         }
     }
 
-    fn stop(&mut self, now: Duration, grace: Duration, reason: FailureReason) -> Vec<Response> {
-        let deadline = now + grace;
-        if let Some((_, current)) = &mut self.stopping {
-            // The first reason is kept, but a shorter grace applies.
-            *current = deadline.min(*current);
-            return Vec::new();
-        }
-        self.stopping = Some((reason, deadline));
-        vec![Response::Terminate]
+    fn kill(&mut self, now: Duration) -> Vec<Response> {
+        self.killed_at = Some(now);
+        vec![Response::Kill]
     }
 
-    fn finish(
+    fn kill_after_script(&mut self, now: Duration) -> Vec<Response> {
+        self.after_script_killed_at = Some(now);
+        vec![Response::KillAfterScript]
+    }
+
+    /// Stops the script. An `after_script` that runs continues after a cancel and a timeout.
+    fn stop(
         &mut self,
-        exit_code: Option<i32>,
-        failure: impl FnOnce(Option<FailureReason>) -> Option<FailureReason>,
+        now: Duration,
+        grace: Duration,
+        cause: StopCause,
+        reason: FailureReason,
     ) -> Vec<Response> {
+        let deadline = now + grace;
+        let in_after_script = self.after_script_since.is_some();
+        let is_first = self.stopping.is_none();
+        let stopping = self.stopping.get_or_insert_with(|| {
+            let is_final =
+                cause == StopCause::Final && reason.kind != FailureKind::GivenBack && !in_after_script;
+            Stopping { reason, cause, deadline, is_final }
+        });
+        // The first reason is kept, but a shorter grace applies.
+        stopping.deadline = deadline.min(stopping.deadline);
+        let becomes_final = cause == StopCause::Final && (is_first || stopping.cause != StopCause::Final);
+        if becomes_final {
+            stopping.cause = StopCause::Final;
+            if in_after_script {
+                return self.kill_after_script(now);
+            }
+        }
+        // The container's first process ignores this once the script has ended: its output may claim that falsely.
+        if is_first || becomes_final { vec![Response::Stop(cause)] } else { Vec::new() }
+    }
+
+    fn finish(&mut self, exit_code: Option<i32>, failure: Option<FailureReason>) -> Vec<Response> {
         self.has_ended = true;
-        let failure = failure(self.stopping.take().map(|(reason, _)| reason));
         vec![Response::Finish(AttemptEnd { failure, exit_code })]
     }
+}
+
+fn death_failure(cause: &str, out_of_memory: bool) -> FailureReason {
+    if out_of_memory {
+        return out_of_memory_failure();
+    }
+    let message =
+        format!("the container ended before its script did ({cause}); check that the engine is running");
+    FailureReason::new(FailureKind::EngineFailed, message)
 }
 
 fn script_failure(exit_code: i32, out_of_memory: bool) -> Option<FailureReason> {
@@ -172,7 +276,7 @@ fn out_of_memory_failure() -> FailureReason {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{Dispatcher, Event, Response};
+    use super::{Dispatcher, Event, Response, StopCause};
     use std::time::Duration;
     use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
@@ -187,15 +291,24 @@ mod tests {
         })
     }
 
+    /// The container exited after a script that was stopped.
     const fn ended(exit_code: i32) -> Event {
-        Event::ScriptEnded { exit_code, out_of_memory: false }
+        Event::ScriptEnded { exit_code, out_of_memory: false, completed: false }
     }
+
+    const fn completed(exit_code: i32) -> Event {
+        Event::ScriptEnded { exit_code, out_of_memory: false, completed: true }
+    }
+
+    const FAILED: Response = Response::Stop(StopCause::Failed);
+    const CANCELED: Response = Response::Stop(StopCause::Canceled);
+    const FINAL: Response = Response::Stop(StopCause::Final);
 
     #[test]
     fn script_that_ignores_term_is_killed_after_its_grace() {
-        let mut job = Dispatcher::new(s(60));
+        let mut job = Dispatcher::new(s(60), false);
         assert_eq!(job.handle(s(59), Event::Tick), []);
-        assert_eq!(job.handle(s(60), Event::Tick), [Response::Terminate]);
+        assert_eq!(job.handle(s(60), Event::Tick), [FAILED]);
         assert_eq!(job.handle(s(69), Event::Tick), []);
         assert_eq!(job.handle(s(70), Event::Tick), [Response::Kill]);
         assert_eq!(kind(&job.handle(s(71), ended(137))), Some(FailureKind::TimedOut));
@@ -204,8 +317,8 @@ mod tests {
 
     #[test]
     fn cancel_ends_within_ten_seconds_when_the_engine_is_silent() {
-        let mut job = Dispatcher::new(s(600));
-        assert_eq!(job.handle(s(1), Event::Canceled), [Response::Terminate]);
+        let mut job = Dispatcher::new(s(600), false);
+        assert_eq!(job.handle(s(1), Event::Canceled), [CANCELED]);
         assert_eq!(job.handle(s(2), Event::Canceled), [], "terminated once");
         assert_eq!(job.handle(s(5), Event::Tick), [Response::Kill]);
         assert_eq!(kind(&job.handle(s(8), Event::Tick)), Some(FailureKind::Canceled));
@@ -213,19 +326,23 @@ mod tests {
 
     #[test]
     fn exceeded_limit_stops_job_with_own_kind() {
-        let mut job = Dispatcher::new(s(600));
-        let reason = FailureReason::new(FailureKind::LogLimit, "the log is too long");
-        assert_eq!(job.handle(s(1), Event::LimitExceeded(reason)), [Response::Terminate]);
+        let mut job = Dispatcher::new(s(600), false);
+        let reason = FailureReason::new(FailureKind::WorkspaceLimit, "too much");
+        assert_eq!(job.handle(s(1), Event::LimitExceeded(reason.clone())), [FINAL]);
         assert_eq!(job.handle(s(2), Event::Tick), [Response::Kill]);
-        assert_eq!(kind(&job.handle(s(3), ended(0))), Some(FailureKind::LogLimit));
+        assert_eq!(kind(&job.handle(s(3), ended(0))), Some(FailureKind::WorkspaceLimit));
+        let mut job = Dispatcher::new(s(600), true);
+        assert_eq!(job.handle(s(1), Event::LimitExceeded(reason)), [FINAL]);
+        let end = job.handle(s(1), completed(0));
+        assert_eq!(kind(&end), Some(FailureKind::WorkspaceLimit), "it was exceeded before the end");
     }
 
     #[test]
     fn each_end_maps_to_its_failure_kind() {
-        let end = |event| kind(&Dispatcher::new(s(9)).handle(s(1), event));
+        let end = |event| kind(&Dispatcher::new(s(9), false).handle(s(1), event));
         assert_eq!(end(ended(0)), None);
         assert_eq!(end(ended(3)), Some(FailureKind::ScriptFailed));
-        let oom = Event::ScriptEnded { exit_code: 137, out_of_memory: true };
+        let oom = Event::ScriptEnded { exit_code: 137, out_of_memory: true, completed: true };
         assert_eq!(end(oom), Some(FailureKind::OutOfMemory));
         let died = |out_of_memory| Event::ContainerDied { cause: "gone".into(), out_of_memory };
         assert_eq!(end(died(false)), Some(FailureKind::EngineFailed));
@@ -233,8 +350,81 @@ mod tests {
     }
 
     #[test]
+    fn timed_out_script_is_killed_and_its_after_script_has_five_minutes() {
+        let mut job = Dispatcher::new(s(60), true);
+        assert_eq!(job.handle(s(60), Event::Tick), [FAILED]);
+        assert_eq!(job.handle(s(70), Event::Tick), [Response::KillScript]);
+        assert_eq!(job.handle(s(71), Event::AfterScriptStarted), []);
+        assert_eq!(job.handle(s(370), Event::Tick), []);
+        assert_eq!(job.handle(s(371), Event::Tick), [Response::KillAfterScript]);
+        assert_eq!(kind(&job.handle(s(372), ended(137))), Some(FailureKind::TimedOut));
+    }
+
+    #[test]
+    fn slow_after_script_does_not_change_the_result() {
+        for (exit_code, failure) in [(0, None), (3, Some(FailureKind::ScriptFailed))] {
+            let mut job = Dispatcher::new(s(60), true);
+            job.handle(s(59), Event::AfterScriptStarted);
+            // Ignored by the container, whose script has ended.
+            assert_eq!(job.handle(s(60), Event::Tick), [FAILED]);
+            assert_eq!(job.handle(s(70), Event::Tick), [Response::KillScript]);
+            assert_eq!(job.handle(s(100), Event::Tick), []);
+            assert_eq!(job.handle(s(359), Event::Tick), [Response::KillAfterScript]);
+            assert_eq!(kind(&job.handle(s(360), completed(exit_code))), failure);
+        }
+    }
+
+    #[test]
+    fn canceled_script_is_stopped_in_time_and_its_after_script_runs() {
+        let mut job = Dispatcher::new(s(600), true);
+        assert_eq!(job.handle(s(1), Event::Canceled), [CANCELED]);
+        assert_eq!(job.handle(s(5), Event::Tick), [Response::KillScript]);
+        assert_eq!(job.handle(s(6), Event::AfterScriptStarted), []);
+        assert_eq!(job.handle(s(100), Event::Canceled), []);
+        assert_eq!(job.handle(s(100), Event::Tick), []);
+        assert_eq!(kind(&job.handle(s(101), ended(137))), Some(FailureKind::Canceled));
+    }
+
+    #[test]
+    fn forged_start_of_after_script_extends_no_time() {
+        let mut job = Dispatcher::new(s(60), true);
+        job.handle(s(1), Event::AfterScriptStarted);
+        assert_eq!(job.handle(s(60), Event::Tick), [FAILED]);
+        assert_eq!(job.handle(s(70), Event::Tick), [Response::KillScript]);
+        assert_eq!(kind(&job.handle(s(71), ended(137))), Some(FailureKind::TimedOut));
+        let mut deaf = Dispatcher::new(s(60), true);
+        deaf.handle(s(1), Event::AfterScriptStarted);
+        deaf.handle(s(60), Event::Tick);
+        deaf.handle(s(70), Event::Tick);
+        assert_eq!(deaf.handle(s(301), Event::Tick), [Response::KillAfterScript]);
+        assert_eq!(deaf.handle(s(304), Event::Tick), [Response::Kill]);
+        assert_eq!(kind(&deaf.handle(s(305), completed(0))), Some(FailureKind::TimedOut));
+    }
+
+    #[test]
+    fn container_that_ignores_signals_is_killed() {
+        let mut job = Dispatcher::new(s(600), true);
+        assert_eq!(job.handle(s(1), Event::Canceled), [CANCELED]);
+        assert_eq!(job.handle(s(5), Event::Tick), [Response::KillScript]);
+        assert_eq!(job.handle(s(8), Event::Tick), [Response::Kill]);
+        assert_eq!(kind(&job.handle(s(11), Event::Tick)), Some(FailureKind::Canceled));
+    }
+
+    #[test]
+    fn stopping_worker_ends_after_script_and_keeps_the_result() {
+        let mut job = Dispatcher::new(s(600), true);
+        job.handle(s(5), Event::AfterScriptStarted);
+        assert_eq!(job.handle(s(6), Event::Shutdown), [Response::KillAfterScript]);
+        assert_eq!(kind(&job.handle(s(7), completed(0))), None);
+        let mut job = Dispatcher::new(s(600), true);
+        assert_eq!(job.handle(s(6), Event::Shutdown), [FINAL]);
+        assert_eq!(job.handle(s(7), Event::Tick), [Response::Kill], "the job runs again");
+        assert_eq!(kind(&job.handle(s(8), ended(137))), Some(FailureKind::GivenBack));
+    }
+
+    #[test]
     fn lost_lease_stops_the_container_and_reports_nothing() {
-        let mut job = Dispatcher::new(s(9));
+        let mut job = Dispatcher::new(s(9), false);
         assert_eq!(job.handle(s(1), Event::LeaseLost), [Response::Kill, Response::Abandon]);
     }
 }

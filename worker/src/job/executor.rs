@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 ///   reported after a lost lease, and the script is killed then.
 /// - The script starts at most once, only while the lease is held, only once its capacity is granted, and not at all if its
 ///   secrets cannot be masked. Everything that is reported is masked.
-/// - A canceled attempt has no running process 10 s later. One whose `shutdown` is cancelled ends as given back.
-/// - Artifacts, caches and test reports are collected after the script has ended and before the end is reported.
+/// - A canceled attempt has no running process of its script 10 s later. One whose `shutdown` is cancelled ends as given back.
+/// - Artifacts, caches and test reports are collected after the script has ended or was stopped, and before the end is
+///   reported.
 /// - Once `run` returns, the attempt's containers and networks are removed, or are being removed in the background.
 pub trait Executor: Clone + Send + Sync + 'static {
     /// Runs `assignment` once `admitted` grants its capacity. Calls `started` when its script starts.

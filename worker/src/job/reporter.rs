@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tidemill_core::execution::{assignment::LeaseGrant, failure::FailureReason};
+use tidemill_core::execution::assignment::LeaseGrant;
 use tidemill_core::{
     api::{AttemptEnd, JobReport, LogBytes, StepView},
     ids::JobId,
@@ -39,7 +39,9 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_HEARTBEAT: Duration = Duration::from_secs(4);
 /// Timeout of a report that is sent after its lease expired, as this process was suspended: the server may not have expired the
 /// lease yet.
-const LATE_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+const LATE_REPORT_TIMEOUT: Duration = Duration::from_secs(4);
+/// A wait that ends this much too late shows that this process was suspended meanwhile.
+const SUSPENSION_DELAY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct Pending {
@@ -82,14 +84,17 @@ struct ReporterState {
     buffer_drained: Notify,
     /// Log bytes that may still be added; `None` if the log was truncated.
     remaining: Mutex<Option<u64>>,
-    /// The failure of the attempt if its log is truncated.
-    log_limit_failure: FailureReason,
-    events: mpsc::UnboundedSender<Event>,
+    /// The last line of a truncated log.
+    log_limit_message: String,
 }
 
 impl ReporterState {
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_truncated(&self) -> bool {
+        self.remaining.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 }
 
@@ -109,8 +114,8 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Starts a reporter. Returns it with its task, which returns the outcome. A cancel, a lost lease and a log that exceeds
-    /// `limits` are sent to `events`. Everything that is reported is masked with `mask`.
+    /// Starts a reporter. Returns it with its task, which returns the outcome. A cancel and a lost lease are sent to
+    /// `events`. A log that exceeds `limits` is truncated. Everything that is reported is masked with `mask`.
     pub fn start(
         api: ApiClient,
         job_id: JobId,
@@ -125,8 +130,7 @@ impl Reporter {
             changed: Notify::new(),
             buffer_drained: Notify::new(),
             remaining: Mutex::new(Some(limits.log_bytes)),
-            log_limit_failure: limits.log_limit_failure(),
-            events: events.clone(),
+            log_limit_message: limits.log_limit_message(),
         });
         let task = tokio::spawn(send_all(shared.clone(), api, job_id, lease, events).in_current_span());
         (Self { shared }, task)
@@ -134,6 +138,9 @@ impl Reporter {
 
     /// Adds log bytes. Waits while too many are unsent.
     pub async fn log(&self, bytes: &[u8]) {
+        if self.shared.is_truncated() {
+            return;
+        }
         // Locked until the bytes are added, so that bytes of several callers stay in order.
         let mut stream = self.shared.stream.lock().await;
         let masked = self.shared.mask.push(&mut stream, bytes);
@@ -151,9 +158,7 @@ impl Reporter {
         };
         self.add(&bytes[..fitting]).await;
         if is_truncated {
-            let message = &self.shared.log_limit_failure.message;
-            self.add(format!("\n[tidemill] the log ends here: {message}\n").as_bytes()).await;
-            let _ = self.shared.events.send(Event::LimitExceeded(self.shared.log_limit_failure.clone()));
+            self.add(format!("\n{}\n", self.shared.log_limit_message).as_bytes()).await;
         }
     }
 
@@ -243,7 +248,12 @@ async fn send_all(
             let sent = Instant::now();
             let lease_expiry = renewed + ttl;
             let deadline = if sent < lease_expiry { lease_expiry } else { sent + LATE_REPORT_TIMEOUT };
+            // The server may have been suspended, too, and have kept the lease: one more report is worth a try.
+            let was_suspended = || Instant::now() > deadline + SUSPENSION_DELAY;
             let Ok(reply) = tokio::time::timeout_at(deadline, api.report(&report)).await else {
+                if was_suspended() {
+                    continue;
+                }
                 tracing::warn!(job = %job_id, "no report was acknowledged before the lease expired");
                 close(&shared);
                 let _ = events.send(Event::LeaseLost);
@@ -262,6 +272,9 @@ async fn send_all(
                 }
                 Err(error) => {
                     let is_transient = error.is_transient() && !error.is_lease_lost();
+                    if is_transient && was_suspended() {
+                        continue;
+                    }
                     if is_transient {
                         failures += 1;
                         log_retry(&error, failures);
@@ -348,7 +361,7 @@ mod tests {
     use super::{FLUSH_SIZE, Pending, ReportOutcome, Reporter};
     use crate::{client::ApiClient, job::dispatcher::Event, limits::Limits, log::mask::SecretMask};
     use std::time::Duration;
-    use tidemill_core::execution::{assignment::LeaseGrant, failure::FailureKind};
+    use tidemill_core::execution::assignment::LeaseGrant;
     use tidemill_core::{
         api::AttemptEnd,
         ids::{JobId, LeaseToken},
@@ -397,7 +410,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn log_over_its_limit_ends_with_message_and_event() {
+    async fn log_over_its_limit_ends_with_message() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = ApiClient::new(&format!("http://{}", silent.local_addr().unwrap()), "");
         let (sender, mut events) = mpsc::unbounded_channel();
@@ -407,11 +420,9 @@ mod tests {
             Reporter::start(api, JobId(Uuid::nil()), lease, (SecretMask::default(), &limits), sender);
         reporter.log(b"12345").await;
         reporter.log(b"67890").await;
-        assert!(events.try_recv().is_err(), "the limit is not exceeded");
         reporter.log(b"1").await;
         reporter.log(b"never shown").await;
-        let Ok(Event::LimitExceeded(reason)) = events.try_recv() else { panic!("no event") };
-        assert_eq!(reason.kind, FailureKind::LogLimit);
+        assert!(events.try_recv().is_err(), "the job continues");
         let log = String::from_utf8(reporter.shared.lock().log.clone()).unwrap();
         assert!(
             log.starts_with("1234567890\n[tidemill] the log ends here: ") && log.ends_with('\n'),

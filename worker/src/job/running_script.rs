@@ -3,13 +3,10 @@
 use super::dispatcher::Event;
 use crate::{
     engine::{Container, DockerManager, ExitWaiter},
-    log::output_pipe::OutputPipe,
+    log::output_pipe::{OutputPipe, PipeEvents, ScriptProgress},
 };
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -30,18 +27,19 @@ pub struct RunningScript {
     output_ended: CancellationToken,
     /// Receives the output pipe once the reporter has all output.
     pub output: oneshot::Receiver<OutputPipe>,
-    /// Whether the script has started.
-    has_started: Arc<AtomicBool>,
+    progress: Arc<ScriptProgress>,
     /// Cancelled once the engine reported the container's exit.
     pub container_ended: CancellationToken,
 }
 
 impl RunningScript {
-    /// Writes `text` to the container, and forwards its output through the pipe that `create_pipe` returns.
+    /// Writes `text` to the container, and forwards its output through the pipe that `create_pipe` returns. The pipe sends
+    /// to `events`.
     pub fn start(
         container: &mut Container,
         text: String,
-        create_pipe: impl FnOnce(mpsc::Sender<()>) -> OutputPipe,
+        events: mpsc::UnboundedSender<Event>,
+        create_pipe: impl FnOnce(PipeEvents) -> OutputPipe,
     ) -> Self {
         let (flushed, mut flushes) = mpsc::channel::<()>(MAX_PENDING_FLUSHES);
         let input = container.input.take();
@@ -55,19 +53,20 @@ impl RunningScript {
         });
         let output_ended = CancellationToken::new();
         let (output_sender, output) = oneshot::channel();
-        let has_started = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(ScriptProgress::default());
         if let Some(stream) = container.output.take() {
-            let (pipe, ended) = (create_pipe(flushed), output_ended.clone().drop_guard());
-            let has_started = has_started.clone();
+            let (pipe, ended) =
+                (create_pipe(PipeEvents { flushed, events }), output_ended.clone().drop_guard());
+            let progress = progress.clone();
             let forwarding = async move {
-                let pipe = pipe.run(stream, &has_started).await;
+                let pipe = pipe.run(stream, &progress).await;
                 drop(ended);
                 drop(output_sender.send(pipe));
             };
             tokio::spawn(forwarding.in_current_span());
         }
         let container_ended = CancellationToken::new();
-        Self { exit: container.exit.take(), output_ended, output, has_started, container_ended }
+        Self { exit: container.exit.take(), output_ended, output, progress, container_ended }
     }
 
     /// Waits for the container's exit and sends it to `events`.
@@ -77,7 +76,7 @@ impl RunningScript {
         events: mpsc::UnboundedSender<Event>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (exit, output_ended) = (self.exit.take(), self.output_ended.clone());
-        let (has_started, container_ended) = (self.has_started.clone(), self.container_ended.clone());
+        let (progress, container_ended) = (self.progress.clone(), self.container_ended.clone());
         async move {
             let Some(mut exit) = exit else { return };
             let event = match exit.wait(&output_ended).await {
@@ -85,9 +84,10 @@ impl RunningScript {
                     container_ended.cancel();
                     // Its last output may still be in transit.
                     drop(tokio::time::timeout(MAX_OUTPUT_DELAY, output_ended.cancelled()).await);
-                    if has_started.load(Ordering::Acquire) {
+                    if progress.has_started.load(Ordering::Acquire) {
                         let exit_code = i32::try_from(exit.code).unwrap_or(-1);
-                        Event::ScriptEnded { exit_code, out_of_memory: exit.out_of_memory }
+                        let completed = progress.has_completed.load(Ordering::Acquire);
+                        Event::ScriptEnded { exit_code, out_of_memory: exit.out_of_memory, completed }
                     } else {
                         let cause =
                             format!("its first process exited with {} before the script started", exit.code);

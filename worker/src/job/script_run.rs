@@ -3,7 +3,7 @@
 use super::{
     attempt::Attempt,
     disk_watch::DiskWatch,
-    dispatcher::{Dispatcher, Event, Response},
+    dispatcher::{Dispatcher, Event, Response, StopCause},
     job_executor::JobExecutor,
     preparation::{Environment, Prepared},
     running_script::RunningScript,
@@ -42,9 +42,20 @@ pub struct FinishedScript {
     container_ended: CancellationToken,
 }
 
-/// Whether the script ended by itself, successfully or not.
-pub fn has_script_ended(end: &AttemptEnd) -> bool {
-    matches!(end.failure.as_ref().map(|reason| reason.kind), None | Some(FailureKind::ScriptFailed))
+/// The line of the log after which an `after_script` was killed.
+const AFTER_SCRIPT_KILLED: &[u8] =
+    b"[tidemill] the after_script was stopped at its time limit; the result of the job is unchanged\n";
+
+/// Whether the script ran and nothing of it runs any more, so that the job's evidence is collected: its artifacts, caches and
+/// reports. That holds after any end but a failure of the worker, after which the job runs again.
+pub fn has_evidence(end: &AttemptEnd) -> bool {
+    use FailureKind::{Canceled, OutOfMemory, ScriptFailed, TimedOut, WorkspaceLimit};
+    match end.failure.as_ref().map(|reason| reason.kind) {
+        None | Some(OutOfMemory) => true,
+        // Without an exit code, the engine did not report the container's exit.
+        Some(ScriptFailed | TimedOut | Canceled | WorkspaceLimit) => end.exit_code.is_some(),
+        Some(_) => false,
+    }
 }
 
 /// Runs the script of a prepared attempt.
@@ -54,12 +65,16 @@ pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepar
     reporter.phase("running");
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let _watch = DiskWatch::start(&executor.engine, &container.workspace, sender.clone());
-    let mut running = RunningScript::start(&mut container, script_text(assignment, &nonce), |flushed| {
-        OutputPipe::new(&nonce, reporter.clone(), flushed, assignment)
-    });
+    let mut running =
+        RunningScript::start(&mut container, script_text(assignment, &nonce), sender.clone(), |events| {
+            OutputPipe::new(&nonce, reporter.clone(), events, assignment)
+        });
     let watching = running.watch_exit(executor.engine.clone(), sender.clone());
     tokio::spawn(watching.in_current_span());
-    let mut dispatcher = Dispatcher::new(Duration::from_secs(assignment.timeout_s));
+    let mut dispatcher = Dispatcher::new(
+        Duration::from_secs(assignment.timeout_s),
+        !assignment.extras.after_script.is_empty(),
+    );
     let mut ticks = tokio::time::interval(POLL_INTERVAL);
     let mut stopping = false;
     let mut end = 'run: loop {
@@ -73,14 +88,28 @@ pub async fn run(executor: &JobExecutor, attempt: &mut Attempt, prepared: Prepar
         };
         for response in dispatcher.handle(started.elapsed(), event) {
             match response {
-                Response::Terminate => signal(&executor.engine, &container.id, "TERM"),
+                Response::Stop(cause) => {
+                    let name = match cause {
+                        StopCause::Failed => "TERM",
+                        StopCause::Canceled => "USR1",
+                        StopCause::Final => "QUIT",
+                    };
+                    signal(&executor.engine, &container.id, name);
+                }
+                Response::KillScript => signal(&executor.engine, &container.id, "USR2"),
+                Response::KillAfterScript => {
+                    let reporter = reporter.clone();
+                    // In a task, as it waits while too much is unsent.
+                    tokio::spawn(async move { reporter.log(AFTER_SCRIPT_KILLED).await }.in_current_span());
+                    signal(&executor.engine, &container.id, "HUP");
+                }
                 Response::Kill => signal(&executor.engine, &container.id, "KILL"),
                 Response::Finish(end) => break 'run Some(end),
                 Response::Abandon => break 'run None,
             }
         }
     };
-    if let Some(end) = end.as_mut().filter(|end| has_script_ended(end))
+    if let Some(end) = end.as_mut().filter(|end| has_evidence(end))
         && !container.has_sources()
     {
         let message = "the job's sources were removed from the worker's data directory while it ran, so its result is not \

@@ -13,8 +13,13 @@ pub enum OutputItem {
     AfterScriptStarted(u32, u32),
     /// The script is about to start. No command of the job ran before.
     ScriptStarted,
+    /// The script has ended, and the `after_script` starts.
+    ScriptEnded,
     /// The container is about to exit and waits until its output is read.
-    Flush,
+    Flush {
+        /// Whether its script was stopped before it ended by itself.
+        was_stopped: bool,
+    },
 }
 
 /// Separates the markers with a nonce from the output, for any chunking.
@@ -121,7 +126,8 @@ fn parse(body: &[u8]) -> Option<OutputItem> {
             })
         }
         "begin" => Some(OutputItem::ScriptStarted),
-        "flush" => Some(OutputItem::Flush),
+        "ended" => Some(OutputItem::ScriptEnded),
+        "flush" => Some(OutputItem::Flush { was_stopped: fields.next()? == "stopped" }),
         _ => None,
     }
 }
@@ -148,7 +154,8 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..40),
             Just(b"\x1etm:n0nce:step:3:4\x1e".to_vec()),
             Just(b"\x1etm:n0nce:after:0:0\x1e".to_vec()),
-            Just(b"\x1etm:n0nce:flush\x1e".to_vec()),
+            Just(b"\x1etm:n0nce:flush:stopped\x1e".to_vec()),
+            Just(b"\x1etm:n0nce:ended\x1e".to_vec()),
             Just(b"\x1etm:n0nce:".to_vec()),
             Just(b"\x1etm:other:flush\x1e".to_vec()),
             Just(b"\x1e\x1e".to_vec()),
@@ -194,14 +201,15 @@ mod tests {
     #[test]
     fn markers_are_separated_from_output() {
         let mut parser = MarkerParser::new("n");
-        let items = parser.push(b"a\x1etm:n:step:0:2\x1eb\x1etm:n:flush\x1e");
+        let items = parser.push(b"a\x1etm:n:step:0:2\x1eb\x1etm:n:flush:\x1e\x1etm:n:ended\x1e");
         assert_eq!(
             items,
             vec![
                 OutputItem::Output(b"a".to_vec()),
                 OutputItem::StepStarted(0, 2),
                 OutputItem::Output(b"b".to_vec()),
-                OutputItem::Flush,
+                OutputItem::Flush { was_stopped: false },
+                OutputItem::ScriptEnded,
             ]
         );
     }

@@ -2,13 +2,15 @@
 
 use crate::{
     engine::Output,
-    job::reporter::Reporter,
-    job::script,
+    job::{dispatcher::Event, reporter::Reporter, script},
     log::markers::{MarkerParser, OutputItem},
     log::mask::{MaskStream, SecretMask},
 };
 use futures_util::StreamExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use tidemill_core::api::StepView;
 use tidemill_core::execution::{
     assignment::Assignment,
@@ -16,14 +18,35 @@ use tidemill_core::execution::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
+/// What markers in the output say about the script. A job can forge all but the last one.
+#[derive(Debug, Default)]
+pub struct ScriptProgress {
+    /// The script has started; no command of the job ran before.
+    pub has_started: AtomicBool,
+    /// According to the last marker, the script ended by itself. Once all output was read and the container has exited with a
+    /// code of its own, this is true for certain.
+    pub has_completed: AtomicBool,
+}
+
+/// What the pipe sends while it moves output.
+#[derive(Debug, Clone)]
+pub struct PipeEvents {
+    /// Confirms that all output so far was read.
+    pub flushed: mpsc::Sender<()>,
+    /// The start of the `after_script`.
+    pub events: mpsc::UnboundedSender<Event>,
+}
+
 /// Moves the output of one attempt.
 #[derive(Debug)]
 pub struct OutputPipe {
     parser: MarkerParser,
     reporter: Reporter,
-    /// Confirms that all output so far was read.
-    flushed: mpsc::Sender<()>,
+    events: PipeEvents,
+    /// The current step, with its start.
     step: Option<(u32, Instant)>,
+    /// How long the last step took, once the script has ended.
+    last_duration: Option<Duration>,
     /// Items of the script; markers with a higher index are ignored.
     script: Vec<String>,
     after_script: Vec<String>,
@@ -68,13 +91,14 @@ impl CoverageSearch {
 
 impl OutputPipe {
     /// Creates a pipe for an attempt at `assignment`, whose markers have this nonce.
-    pub fn new(nonce: &str, reporter: Reporter, flushed: mpsc::Sender<()>, assignment: &Assignment) -> Self {
+    pub fn new(nonce: &str, reporter: Reporter, events: PipeEvents, assignment: &Assignment) -> Self {
         let pattern = assignment.extras.coverage.as_ref();
         Self {
             parser: MarkerParser::new(nonce),
             reporter,
-            flushed,
+            events,
             step: None,
+            last_duration: None,
             script: assignment.script.clone(),
             after_script: assignment.extras.after_script.clone(),
             after_shown: 0,
@@ -82,8 +106,8 @@ impl OutputPipe {
         }
     }
 
-    /// Moves output until it ends. Sets `started` when the script starts; no command of the job runs before.
-    pub async fn run(mut self, mut output: Output, started: &AtomicBool) -> Self {
+    /// Moves output until it ends, and records the script's progress.
+    pub async fn run(mut self, mut output: Output, progress: &ScriptProgress) -> Self {
         while let Some(Ok(chunk)) = output.next().await {
             let bytes = chunk.into_bytes();
             for item in self.parser.push(&bytes) {
@@ -94,11 +118,15 @@ impl OutputPipe {
                         }
                         self.reporter.log(&bytes).await;
                     }
-                    OutputItem::ScriptStarted => started.store(true, Ordering::Release),
+                    OutputItem::ScriptStarted => progress.has_started.store(true, Ordering::Release),
                     OutputItem::StepStarted(first, last) => self.begin_step(first, last).await,
                     OutputItem::AfterScriptStarted(first, last) => self.begin_after_script(first, last).await,
-                    // If the channel is full, the job printed the marker itself; it may be dropped.
-                    OutputItem::Flush => drop(self.flushed.try_send(())),
+                    OutputItem::ScriptEnded => self.end_script(),
+                    OutputItem::Flush { was_stopped } => {
+                        progress.has_completed.store(!was_stopped, Ordering::Release);
+                        // If the channel is full, the job printed the marker itself; it may be dropped.
+                        let _ = self.events.flushed.try_send(());
+                    }
                 }
             }
         }
@@ -126,10 +154,17 @@ impl OutputPipe {
         self.reporter.log(commands.as_bytes()).await;
     }
 
-    async fn begin_after_script(&mut self, first: u32, last: u32) {
+    fn end_script(&mut self) {
         if let Some(search) = &mut self.coverage {
             search.is_finished = true;
         }
+        if let Some((_, started)) = self.step {
+            self.last_duration.get_or_insert(started.elapsed());
+        }
+        drop(self.events.events.send(Event::AfterScriptStarted));
+    }
+
+    async fn begin_after_script(&mut self, first: u32, last: u32) {
         if (first as usize) < self.after_shown {
             return;
         }
@@ -140,7 +175,8 @@ impl OutputPipe {
 
     fn end_step(&mut self, exit_code: i32) {
         if let Some((index, started)) = self.step.take() {
-            let duration_ms = u64::try_from(started.elapsed().as_millis()).ok();
+            let duration = self.last_duration.take().unwrap_or_else(|| started.elapsed());
+            let duration_ms = u64::try_from(duration.as_millis()).ok();
             self.reporter.step(StepView { index, exit_code: Some(exit_code), duration_ms });
         }
     }

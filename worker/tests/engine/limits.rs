@@ -25,12 +25,13 @@ fn artifacts(paths: &[&str]) -> Artifacts {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_over_limit_stops_job() {
+async fn log_over_limit_is_cut_and_job_keeps_its_result() {
     let mut bench = bench(Limits { log_bytes: 64 << 10, ..Limits::default() }).await;
-    let mut endless = job(&["yes abcdefg"]);
-    endless.timeout_s = 600;
-    let (end, log) = bench.run(endless).await;
-    assert_eq!(kind(&end), Some(FailureKind::LogLimit), "{end:?}");
+    let mut talkative = job(&["head -c 3000000 /dev/zero | tr '\\0' x", "echo x > out; exit 4"]);
+    talkative.artifacts = Some(artifacts(&["out"]));
+    let (end, log) = bench.run(talkative).await;
+    assert_eq!((kind(&end), end.exit_code), (Some(FailureKind::ScriptFailed), Some(4)), "{end:?}");
+    assert_eq!(bench.server.uploads.lock().unwrap().len(), 2, "the artifact is stored");
     let last = log.lines().last().unwrap();
     assert!(last.starts_with("[tidemill] the log ends here: ") && last.contains("64 KiB"), "{last}");
     assert!(log.len() < (64 << 10) + 1000, "{} bytes", log.len());

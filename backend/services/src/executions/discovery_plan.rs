@@ -19,7 +19,7 @@ pub(crate) fn plan(discovery: Discovery) -> Plan {
         stage: PIPELINE_NAME.into(),
         after_stages: Some(0),
         retry: RETRIES,
-        retry_for: RetryFor { kinds: vec![FailureKind::SourceUnavailable], exit_codes: Vec::new() },
+        retry_for: RetryFor { kinds: vec![FailureKind::SourceUnavailable], ..RetryFor::default() },
         timeout_s: TIMEOUT_S,
         discovery: Some(discovery),
         ..PlannedJob::default()

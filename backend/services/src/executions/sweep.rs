@@ -3,15 +3,15 @@
 use crate::{
     context::service_context::Context,
     error::Result,
-    ports::{DueNode, QueuedJob},
+    ports::{DueNode, NodeBody, QueuedJob},
     storage::{artifacts::ArtifactService, caches::CacheService, sources::SourceService},
 };
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
 };
-use tidemill_core::execution::status::JobStatus;
-use tidemill_core::ids::ExecutionId;
+use tidemill_core::execution::{status::JobStatus, transition::JobEvent};
+use tidemill_core::{ids::ExecutionId, scheduler::apply_event, time::Timestamp};
 
 /// Number of nodes of one read.
 const BATCH_LEN: usize = 200;
@@ -70,6 +70,31 @@ impl Sweep {
             }
         }
         number
+    }
+
+    /// Renews the leases of running attempts that expired while this server was suspended: since `suspended_at`, no worker
+    /// could report, and no other could take a job. Returns their number. To be called before the next sweep.
+    pub async fn renew_after_suspension(&self, suspended_at: Timestamp) -> Result<usize> {
+        let ttl_ms = self.context.settings.lease_ttl_ms;
+        let now = self.context.now();
+        let mut number = 0;
+        let mut seen = HashSet::new();
+        for _ in 0..MAX_ROUNDS {
+            let due = self.context.stores.records.due_nodes(now, BATCH_LEN).await?;
+            let new: Vec<DueNode> = due.into_iter().filter(|node| seen.insert(node.key)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for due in new {
+                let node = self.context.node(due.key).await?;
+                let NodeBody::Job(job) = &node.state.body else { continue };
+                let event = JobEvent::ServerResumed { suspended_at, ttl_ms };
+                let Ok(transition) = apply_event(&node, job, event, now) else { continue };
+                // After a conflict, the worker's report has renewed the lease.
+                number += usize::from(self.context.commit_transition(transition, &node).await?.is_some());
+            }
+        }
+        Ok(number)
     }
 
     /// Advances every due node, and returns their number.

@@ -220,6 +220,7 @@ impl Cell {
             attempt: self.attempt.into(),
             lease,
             cancel_requested: self.cancel,
+            cancel_requested_at: self.cancel.then_some(NOW),
             queued_at: Some(if self.old { LONG_AGO } else { NOW }),
             started_at: Some(NOW),
             ended_at: self.status.is_terminal().then_some(NOW),

@@ -5,7 +5,7 @@ use tidemill_core::execution::{
     failure::{FailureKind, FailureReason},
     retry::{MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor},
     status::JobStatus,
-    transition::{CANCEL_GRACE_MS, JobEvent, JobRules, JobState, next_state},
+    transition::{CANCEL_GRACE_MS, CANCELED_LEASE_LIMIT_MS, JobEvent, JobRules, JobState, next_state},
 };
 use tidemill_core::{api::AttemptEnd, ids::LeaseToken, time::Timestamp};
 use uuid::Uuid;
@@ -16,7 +16,7 @@ const RETRIES: u32 = 1;
 /// Maximum length of sequences of all events, and of those of failing attempts.
 const MAX_HISTORY_LEN: u32 = 5;
 const MAX_ATTEMPT_HISTORY_LEN: u32 = 8;
-static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new() };
+static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new(), lost_is_final: false };
 
 fn token(n: u128) -> LeaseToken {
     LeaseToken(Uuid::from_u128(n))
@@ -86,12 +86,14 @@ fn judge(old: &JobState, new: &JobState, event: &JobEvent, now: Timestamp) -> Op
     if old.cancel_requested && new.status == JobStatus::Queued {
         return Some(Promise::CancelHolds);
     }
-    // The grace period starts with the cancel, and is never extended.
+    // The grace period starts with the cancel; reports extend it up to a limit.
     let ends_at = |job: &JobState| job.lease.as_ref().map(|lease| lease.expires_at);
     let canceled_now = new.cancel_requested && !old.cancel_requested;
     let max_ms = i64::try_from(CANCEL_GRACE_MS).unwrap();
+    let limit_ms = i64::try_from(CANCELED_LEASE_LIMIT_MS).unwrap();
+    let limit = old.cancel_requested_at.map(|at| at.plus_ms(limit_ms));
     if (canceled_now && ends_at(new) > Some(now.plus_ms(max_ms)))
-        || (old.cancel_requested && ends_at(new) > ends_at(old))
+        || (old.cancel_requested && ends_at(new) > ends_at(old).max(limit))
     {
         return Some(Promise::CancelInTime);
     }
@@ -104,8 +106,8 @@ fn walk(state: &JobState, now: Timestamp, left: u32, events: &[JobEvent]) -> Opt
         return None;
     }
     for event in events {
-        // The longer wait lets a lease expire.
-        for wait in [1, 30_001] {
+        // The longer wait lets a lease expire, and is close to the limit for canceled attempts.
+        for wait in [1, 590_000] {
             let now = now.plus_ms(wait);
             let rules = JobRules { retry: RETRIES, retry_for: &ANY, seed: 0 };
             let Ok(next) = next_state(state, rules, event.clone(), now) else { continue };

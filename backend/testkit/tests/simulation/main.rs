@@ -20,7 +20,7 @@ const UNREACHED_GUARDS: [Guard; 8] = [
     Guard::ExpireOnlyPastExpiry,
     Guard::RunningStaysDue,
     Guard::PartlyNotifiedStaysDue,
-    Guard::CanceledIsNotRenewed,
+    Guard::CanceledRenewalIsLimited,
     Guard::CancelShortensLease,
     Guard::LossesAreLimited,
     Guard::RetriesAreLimited,

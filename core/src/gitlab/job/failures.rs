@@ -8,7 +8,7 @@ use super::services::sequence;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::pipeline::finding::{Path, quoted};
-use crate::pipeline::yaml::tree::{MapEntry, Node};
+use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 
 fn codes(entry: &MapEntry, path: &Path, log: &mut Log) -> Value {
     let path = path.key("exit_codes");
@@ -79,11 +79,13 @@ pub(crate) fn retry(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Valu
     let mut all = Mapping::new();
     let mut max = Some(0);
     let mut narrowed = false;
+    let mut is_empty = false;
     let mut requested_kinds: Vec<&str> = Vec::new();
     for part in values::entries(&entry.value) {
         match part.key.as_str() {
             "max" => max = count(&part.value, log),
             "when" => {
+                is_empty = matches!(&part.value.kind, Kind::Sequence(items) if items.is_empty());
                 for (name, node) in values::texts(&part.value, &path.key("when"), log) {
                     narrowed |= name != "always";
                     if let Some(kinds) = kinds(name) {
@@ -101,6 +103,9 @@ pub(crate) fn retry(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Valu
         }
     }
     all.insert("max".into(), max?.into());
+    if is_empty {
+        all.insert("when".into(), Value::Sequence(Vec::new()));
+    }
     if narrowed {
         let mut unique = HashSet::new();
         requested_kinds.retain(|kind| unique.insert(*kind));

@@ -132,6 +132,9 @@ impl Job<'_> {
         if let Some((entry, path)) = self.entry("retry") {
             set("retry", failures::retry(entry, &path, self.log));
         }
+        let interruptible =
+            self.entry("interruptible").and_then(|(entry, _)| values::flag(&entry.value)).unwrap_or(true);
+        set("interruptible", (!interruptible).then(|| false.into()));
         set("timeout", self.timeout());
         body
     }

@@ -35,28 +35,33 @@ pub(crate) fn check_allow_failure(
     }
 }
 
-/// Returns the number of retries, and the failures to retry after.
+/// Returns the number of retries, and the failures to retry after. An empty `when` is no failure at all, lost workers
+/// included.
 pub(crate) fn retry(raw: &RawRetry) -> (u32, RetryFor) {
     let kinds = raw.when.get().map_or(&[][..], |kinds| kinds.0.as_slice());
     let exit_codes = raw.exit_codes.get().map_or(&[][..], |codes| codes.0.as_slice());
     let retry_for = RetryFor {
         kinds: kinds.iter().map(|kind| kind.0).collect(),
         exit_codes: exit_codes.iter().map(|code| code.0).collect(),
+        lost_is_final: raw.when.get().is_some_and(|kinds| kinds.0.is_empty()),
     };
+    if retry_for.lost_is_final && exit_codes.is_empty() {
+        return (0, retry_for);
+    }
     (raw.max.get().map_or(1, |max| max.0), retry_for)
 }
 
-/// Rejects empty lists, which would match every failure.
+/// Rejects an empty list of exit codes, which would match every failure.
 pub(crate) fn check_retry(raw: &RawRetry, path: &Path, findings: &mut FindingSink) {
     let path = path.key("retry");
-    let empty = |key: &str| {
-        Finding::value("empty-list", &path.key(key), format!("`{key}` is empty, so it matches every failure"))
-            .help(format!("remove `{key}` to retry after every failure, or `retry` to never retry"))
-    };
-    if raw.when.get().is_some_and(|kinds| kinds.0.is_empty()) {
-        findings.push(empty("when"));
-    }
     if raw.exit_codes.get().is_some_and(|codes| codes.0.is_empty()) {
-        findings.push(empty("exit_codes"));
+        findings.push(
+            Finding::value(
+                "empty-list",
+                &path.key("exit_codes"),
+                "`exit_codes` is empty, so it matches every failure",
+            )
+            .help("remove `exit_codes` to retry after every failure, or write `when: []` to never repeat the job"),
+        );
     }
 }

@@ -107,8 +107,10 @@ pub(crate) fn job(
     let lines = |script: Option<&Script>| script.map(|script| script.0.clone()).unwrap_or_default();
     let mut script = lines(raw.before_script.get().or(defaults.before_script.get()));
     script.extend(lines(raw.script.get()));
-    let (retry, retry_for) =
+    let (retry, mut retry_for) =
         raw.retry.get().or(defaults.retry.get()).map(|again| retry(&again.0)).unwrap_or_default();
+    retry_for.lost_is_final |=
+        raw.interruptible.get().or(defaults.interruptible.get()).is_some_and(|flag| !flag.0);
     Job {
         name: name.to_owned(),
         stage: stage.to_owned(),

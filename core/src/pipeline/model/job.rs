@@ -51,7 +51,7 @@ pub struct Job {
     #[serde(default)]
     pub retry: u32,
     /// Which failures it is retried after.
-    #[serde(default, skip_serializing_if = "RetryFor::matches_all")]
+    #[serde(default, skip_serializing_if = "RetryFor::is_default")]
     pub retry_for: RetryFor,
     /// Time limit of one attempt, in seconds.
     pub timeout_s: u64,

@@ -86,6 +86,8 @@ record! {
         artifacts: RawArtifacts = "artifacts",
         /// Whether the pipeline may succeed although this job failed, or the exit codes for which it may. Default: false.
         allow_failure: Either<Flag, RawAllowFailure> = "allow_failure",
+        /// Whether the job is repeated if its worker is lost while its script runs. Default: true.
+        interruptible: Flag = "interruptible",
         /// How many times to retry a failed job, 0 to 10, or a mapping with conditions. Default: 0.
         retry: RetryPolicy = "retry",
         /// Time limit of one attempt. Default: 1h.
@@ -124,6 +126,8 @@ record! {
         secrets: IndexedOneOrMany<Either<Text, RawSecret>> = "secrets",
         /// Labels that a worker must have; those of a job are added to these.
         runs_on: NamedValues<Text> = "runs_on",
+        /// Whether the job is repeated if its worker is lost while its script runs. Default: true.
+        interruptible: Flag = "interruptible",
         /// How many times to retry a failed job, 0 to 10, or a mapping with conditions.
         retry: RetryPolicy = "retry",
         /// Time limit of one attempt.

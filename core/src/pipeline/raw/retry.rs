@@ -13,7 +13,7 @@ record! {
     struct RawRetry("`retry`") {
         /// Maximum number of retries, 0 to 10. Default: 1.
         max: Retry = "max",
-        /// Kinds of failure to retry after. Default: every failure caused by the job itself.
+        /// Kinds of failure to retry after; an empty list also means that a lost worker is none. Default: every failure caused by the job itself.
         when: OneOrMany<RetryKind> = "when",
         /// Exit codes of the script to retry after. Default: all.
         exit_codes: OneOrMany<ExitCode> = "exit_codes",

@@ -16,6 +16,7 @@ pub(crate) const DEFAULTS_KEYS: &[&str] = &[
     "cache",
     "secrets",
     "runs_on",
+    "interruptible",
     "retry",
     "timeout",
     "working_dir",
@@ -117,7 +118,7 @@ pub(crate) fn unknown_key(
         return found(Finding::error("planned-key", spot, message).help(advice));
     }
     let finding = Finding::error("unknown-key", spot, format!("{called} has no key {}", quoted(key)));
-    if !top_level && matches!(key, "interruptible" | "include" | "concurrency") {
+    if !top_level && matches!(key, "include" | "concurrency") {
         return found(
             finding.help(format!("`{key}` is a key of the whole pipeline: move it to the top level")),
         );

@@ -89,16 +89,12 @@ impl JobExecutionService {
                 if report.end.is_some() && log_bytes > 0 {
                     self.context.finish_log(report.job_id, item.job.attempt).await;
                 }
-                // The lease of a canceled job is not renewed.
-                let lease_ttl_ms = if cancel { self.left_ms(&item).unwrap_or(0) } else { ttl_ms };
+                let now = self.context.now();
+                let lease_ttl_ms = item.job.renewed_until(ttl_ms, now).since_ms(now);
                 return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms });
             }
         }
         Err(Error::Conflict(format!("job {} changes too fast; report again", report.job_id)))
-    }
-
-    fn left_ms(&self, item: &JobRecord) -> Option<u64> {
-        item.job.lease.as_ref().map(|lease| lease.remaining_ms(self.context.now()))
     }
 
     /// Returns the remaining milliseconds of a job's lease, if a heartbeat need not renew it yet.

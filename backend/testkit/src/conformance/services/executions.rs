@@ -8,7 +8,7 @@ use tidemill_core::execution::{
     assignment::{Assignment, Source},
     failure::{FailureKind, FailureReason},
     status::{ExecutionStatus, JobStatus},
-    transition::CANCEL_GRACE_MS,
+    transition::{CANCEL_GRACE_MS, CANCELED_LEASE_LIMIT_MS},
 };
 use tidemill_core::{
     api::{
@@ -214,7 +214,7 @@ pub async fn job_losing_three_workers_is_dead_letter(subject: &StoresUnderTest) 
     assert!(!services.dead_letters.dismiss(succeeded).await.unwrap().dismissed);
 }
 
-/// A heartbeat is not written while most of the lease is left, and renews it in time. A canceled job's lease is not renewed.
+/// A heartbeat is not written while most of the lease is left, and renews it in time. A canceled job's lease is renewed up to a limit.
 pub async fn heartbeat_is_written_only_when_renewal_is_due(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let id = execute(&services, "1", None).await.unwrap().execution_id;
@@ -241,5 +241,14 @@ pub async fn heartbeat_is_written_only_when_renewal_is_due(subject: &StoresUnder
     assert!(services.jobs.cancel(job).await.unwrap().canceled);
     advance(CANCEL_GRACE_MS - 1);
     let reply = beat().await;
-    assert_eq!((reply.lease_ttl_ms, reply.cancel), (1, true));
+    assert_eq!((reply.lease_ttl_ms, reply.cancel), (LEASE_TTL_MS, true), "its worker may store artifacts");
+    let mut since = CANCEL_GRACE_MS - 1;
+    while since + LEASE_TTL_MS < CANCELED_LEASE_LIMIT_MS {
+        advance(LEASE_TTL_MS - 1);
+        since += LEASE_TTL_MS - 1;
+        beat().await;
+    }
+    advance(CANCELED_LEASE_LIMIT_MS - since);
+    services.sweep.run().await.unwrap();
+    assert_eq!(view(&services, id).await.jobs[0].status, JobStatus::Canceled);
 }
