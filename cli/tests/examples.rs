@@ -24,6 +24,11 @@ jobs:
   deploy: { stage: deploy, script: ["true"], when: manual, allow_failure: true }
 "#;
 
+/// Returns a help text without wrapped lines.
+fn help(env: &TestEnv, args: &[&str]) -> Vec<u8> {
+    env.command(args).env("COLUMNS", "1000").output().unwrap().stdout
+}
+
 /// Returns the examples of all help texts.
 fn examples(env: &TestEnv) -> Vec<String> {
     let lines = |output: Vec<u8>, heading: &str| -> Vec<String> {
@@ -31,11 +36,11 @@ fn examples(env: &TestEnv) -> Vec<String> {
         let section = help.lines().skip_while(|line| !line.starts_with(heading)).skip(1);
         section.take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
     };
-    let commands = lines(env.tidemill(&["--help"]).stdout, "Commands:");
+    let commands = lines(help(env, &["--help"]), "Commands:");
     let names = commands.iter().filter_map(|line| line.split_whitespace().next());
     let mut all = Vec::new();
     for name in names.filter(|name| *name != "help") {
-        let found = lines(env.tidemill(&[name, "--help"]).stdout, "Example");
+        let found = lines(help(env, &[name, "--help"]), "Example");
         assert!(!found.is_empty(), "{name} has no example");
         all.extend(found);
     }
@@ -93,6 +98,13 @@ fn every_example_of_every_help_text_runs() {
             .replace("--pipeline ci", &format!("--pipeline {}", env.pipeline))
             .replace(" 12", " 1")
             .replace(nil, if example.contains("token revoke") { &token_id } else { &id });
+        let script = match script.as_str() {
+            "tidemill server" => format!("{script} --listen 127.0.0.1:0"),
+            login if login.starts_with("tidemill login") && !login.contains('<') => {
+                format!("{login} < token")
+            }
+            _ => script,
+        };
         // The starter and the imported file exist only for their own examples.
         let is_new_file =
             ["tidemill init", "tidemill import"].iter().any(|command| example.starts_with(command));
@@ -133,7 +145,7 @@ fn is_expected(example: &str, code: Option<i32>, stderr: &str) -> bool {
     let is = |command: &str| example.contains(&format!("tidemill {command}"));
     if is("deploy") || is("destroy") || example.contains("--queue") {
         // These need AWS, and a build that supports it.
-        return code != Some(0) && (stderr.contains("AWS") || stderr.contains("credentials"));
+        return matches!(code, Some(2 | 3));
     }
     if example.contains("--tls-cert") {
         return stderr.contains("ci.pem");
@@ -141,9 +153,9 @@ fn is_expected(example: &str, code: Option<i32>, stderr: &str) -> bool {
     if is("open") {
         return code == Some(2) && stderr.contains("have no page without a server");
     }
-    if is("retry") || is("watch") {
-        // The execution failed, and fails again.
-        return matches!(code, Some(0 | 1));
+    if is("retry") || is("watch") || is("approve") || is("repo sync") {
+        // The first execution failed, and fails again; the newest has nothing to retry; the default branch is unknown.
+        return matches!(code, Some(0..=2));
     }
     if is("server") || is("worker") {
         return matches!(code, Some(0) | None);
