@@ -75,6 +75,12 @@ variables! {
     /// URL of the instance metadata service.
     IMDS = "TIDEMILL_IMDS";
 
+    /// Set by CI systems: plain lines instead of a live view.
+    CI = "CI";
+    /// If set, output has no colours, and no live view.
+    NO_COLOR = "NO_COLOR";
+    /// Kind of terminal; `dumb` has no live view.
+    TERM = "TERM";
     /// Address of the container engine.
     DOCKER_HOST = "DOCKER_HOST";
     /// The user's home directory.

@@ -2,6 +2,7 @@
 
 mod cache;
 mod failure;
+mod hashing;
 pub(crate) mod pack;
 pub(crate) mod reading;
 
@@ -10,21 +11,22 @@ pub use cache::ArtifactCache;
 use self::failure::{TransferError, with_retries};
 use crate::{
     client::ApiClient,
-    engine::{DockerManager, WorkspaceMount, engine_failure, is_bad_request, is_not_found},
+    engine::{DockerManager, WorkspaceMount, engine_failure, give_entries, is_bad_request, is_not_found},
     log::mask::SecretMask,
-    workspace::{HostWorkspace, PermissionPolicy},
+    workspace::{FileOwner, HostWorkspace, PermissionPolicy},
 };
 use bollard::errors::Error as EngineError;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use globset::GlobSet;
+use hashing::HashingReader;
 use pack::{BUFFER_SIZE, Packed, Packer, compile_globs, literal_prefix};
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
     fs::File,
-    io::{self, BufReader, Read, Write as _},
+    io::{self, BufReader, Write as _},
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -79,7 +81,7 @@ impl ArtifactTransfer {
         artifact: &ArtifactSource,
     ) -> Result<(), TransferError> {
         if let Some(host_workspace) = self.engine.host_workspace(workspace).await {
-            match self.unpack(host_workspace, artifact).await? {
+            match self.unpack(host_workspace, workspace.owner, artifact).await? {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
                 // Only the engine can resolve the container's own links and mounts.
@@ -97,7 +99,18 @@ impl ArtifactTransfer {
                 hash.update(chunk);
             }
         });
+        let (tar, given) = match workspace.user {
+            Some(ids) => {
+                let (tar, task) = give_entries(tar, ids);
+                (tar.boxed(), Some(task))
+            }
+            None => (tar.boxed(), None),
+        };
         let uploaded = self.engine.upload(&workspace.container, tar).await;
+        if let Some(task) = given {
+            // Its hash is complete only then.
+            drop(task.await);
+        }
         uploaded.map_err(|error| {
             // The engine only sees a truncated tar.
             let is_transient = download_failed.load(Ordering::Relaxed);
@@ -119,13 +132,14 @@ impl ArtifactTransfer {
     async fn unpack(
         &self,
         host_workspace: Arc<HostWorkspace>,
+        owner: FileOwner,
         artifact: &ArtifactSource,
     ) -> Result<io::Result<()>, TransferError> {
         let bytes = SyncIoBridge::new(StreamReader::new(self.bytes(artifact).await?));
         let task = blocking(move || {
             let mut bytes = HashingReader { bytes, hash: Sha256::new() };
-            let unpacked = host_workspace
-                .unpack(BufReader::with_capacity(BUFFER_SIZE, &mut bytes), PermissionPolicy::Everything);
+            let reader = BufReader::with_capacity(BUFFER_SIZE, &mut bytes);
+            let unpacked = host_workspace.unpack(reader, PermissionPolicy::Owned(owner));
             if unpacked.is_ok() {
                 // The hash includes the bytes after the tar's end.
                 io::copy(&mut bytes, &mut io::sink())?;
@@ -472,20 +486,6 @@ fn verify_hash(actual: &str, artifact: &ArtifactSource) -> Result<(), TransferEr
         artifact.sha256
     );
     Err(TransferError::Other(message))
-}
-
-/// A reader that hashes the bytes read.
-struct HashingReader<R> {
-    bytes: R,
-    hash: Sha256,
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
-    }
 }
 
 /// Runs `work` on a thread that may block.

@@ -24,6 +24,8 @@ use tidemill_core::{
 };
 use tidemill_worker::source::snapshot;
 
+#[path = "engine/images.rs"]
+mod images;
 #[path = "engine/limits.rs"]
 mod limits;
 #[path = "engine/losses.rs"]

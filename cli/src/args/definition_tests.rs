@@ -261,7 +261,7 @@ fn reference_of_environment_variables_is_current() {
         page += &item(&format!("`{variable}`"), description);
     }
     page += "\n## Variables of other programs\n\n";
-    page += &item("`NO_COLOR`, `CLICOLOR_FORCE`", "Switch colours off or on.");
+    page += &item("`CLICOLOR_FORCE`", "Switches colours on where there is no terminal.");
     page += &item("`SSL_CERT_FILE`", "Certificate authorities to trust instead of the system's.");
     check_page("environment.md", &page);
 }

@@ -1,6 +1,6 @@
 //! Reads files of a workspace in the worker.
 
-use super::{ArtifactTransfer, HashingReader, MAX_QUEUED_CHUNKS, TransferError, blocking};
+use super::{ArtifactTransfer, MAX_QUEUED_CHUNKS, TransferError, blocking, hashing::HashingReader};
 use crate::engine::WorkspaceMount;
 use data_encoding::HEXLOWER;
 use futures_util::stream;
