@@ -124,7 +124,8 @@ fn list(all_repositories: bool, limit: u32) -> Vec<ExecutionSummary> {
     let Ok(runtime) = tokio::runtime::Runtime::new() else { return Vec::new() };
     let listed = runtime.block_on(tokio::time::timeout(TIMEOUT, async {
         let deployment = Deployment::connect(&settings).await?;
-        let listed = select::list(&deployment, &SelectorArgs::default(), all_repositories, limit).await;
+        let listed =
+            select::list(&deployment, &SelectorArgs::default(), all_repositories, false, limit).await;
         deployment.close().await;
         listed
     }));

@@ -131,12 +131,6 @@ impl Deployment {
         &self.hints
     }
 
-    /// Returns the address of an execution's page.
-    pub fn page(&self, id: ExecutionId) -> String {
-        let path = path::VIEW.replace("{executionId}", &id.to_string());
-        format!("{}{path}", self.url.trim_end_matches('/'))
-    }
-
     /// Stops the server in this process, if there is one.
     pub async fn close(self) {
         let Some(EmbeddedHandle { shutdown, task, .. }) = self.embedded else { return };

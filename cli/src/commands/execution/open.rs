@@ -14,15 +14,18 @@ const OPENERS: [&str; 2] = ["xdg-open", "open"];
 
 /// `tidemill open`.
 pub async fn open(settings: &Settings, args: &Open) -> Outcome {
-    if !settings.is_remote() {
-        return Err(Failure::usage(
+    let without_page = || {
+        Failure::usage(
             "executions of this machine have no page without a server: start one on this data directory with \
              `tidemill server`, and use `tidemill open` with --server, or select a server with --profile",
-        ));
+        )
+    };
+    if !settings.is_remote() {
+        return Err(without_page());
     }
     let deployment = Deployment::connect(settings).await?;
     let selected = select(&deployment, &args.execution, Purpose::Read, ConsentArgs::default()).await?;
-    let address = deployment.page(selected.id());
+    let address = deployment.hints().page(selected.id()).ok_or_else(without_page)?;
     deployment.close().await;
     crate::output::outln!("{address}");
     if args.browser { open_in_browser(&address) } else { Ok(()) }

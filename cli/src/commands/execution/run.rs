@@ -119,7 +119,7 @@ async fn execution_to_reuse(deployment: &Deployment, repo: &str, pipeline: &str)
         pipeline: Some(pipeline.to_owned()),
         ..SelectorArgs::default()
     };
-    let newest = select::list(deployment, &selectors, false, MAX_EARLIER).await?;
+    let newest = select::list(deployment, &selectors, false, false, MAX_EARLIER).await?;
     let ended = newest.iter().find(|execution| execution.status.is_terminal());
     ended.map(|execution| execution.id).ok_or_else(|| {
         Failure::usage(format!(
