@@ -28,7 +28,7 @@ variables! {
     CONFIG = "TIDEMILL_CONFIG";
     /// Path of `worker.toml`, the limits of one job.
     WORKER_CONFIG = "TIDEMILL_WORKER_CONFIG";
-    /// Filter of the process's own log, in the syntax of `tracing_subscriber::EnvFilter`.
+    /// Filter of the process's own log, such as `info` or `warn,tidemill_worker=debug`.
     LOG = "TIDEMILL_LOG";
     /// Format of the worker's own log: `text` or `json`.
     LOG_FORMAT = "TIDEMILL_LOG_FORMAT";
@@ -75,6 +75,10 @@ variables! {
     /// URL of the instance metadata service.
     IMDS = "TIDEMILL_IMDS";
 
+    /// Directory with the `config.json` of Docker's client, which holds logins at registries.
+    DOCKER_CONFIG = "DOCKER_CONFIG";
+    /// Logins at registries, in the format of `config.json`.
+    DOCKER_AUTH_CONFIG = "DOCKER_AUTH_CONFIG";
     /// Set by CI systems: plain lines instead of a live view.
     CI = "CI";
     /// If set, output has no colours, and no live view.

@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 28] = [
     "run",
     "check",
     "plan",
@@ -19,9 +19,11 @@ const COMMANDS: [&str; 26] = [
     "status",
     "logs",
     "watch",
+    "open",
     "cancel",
     "approve",
     "secret",
+    "registry",
     "repo",
     "retry",
     "dead-letters",

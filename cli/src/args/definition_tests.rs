@@ -28,7 +28,7 @@ const WITHOUT_FORMAT: [&str; 18] = [
     "repo redeliver",
 ];
 /// Further commands that print nothing that a program would read.
-const ALSO_WITHOUT_FORMAT: [&str; 2] = ["repo add", "token revoke"];
+const ALSO_WITHOUT_FORMAT: [&str; 4] = ["repo add", "token revoke", "registry add", "registry remove"];
 
 /// Returns all visible commands by their full names, without parents of other commands.
 fn commands() -> Vec<(String, Command, Vec<Command>)> {
