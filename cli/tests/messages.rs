@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
     "run",
     "check",
     "plan",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 27] = [
     "status",
     "logs",
     "watch",
+    "open",
     "cancel",
     "approve",
     "secret",

@@ -1,9 +1,10 @@
 //! Finds and reads pipeline files.
 
 use crate::{
-    args::FileArgs,
+    args::{FileArgs, VariableArgs},
     failure::{Failure, Outcome},
 };
+use indexmap::IndexMap;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -239,13 +240,29 @@ pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
     }
 }
 
-/// Parses `NAME=VALUE` arguments as variables.
-pub fn variables(arguments: &[String]) -> Outcome<indexmap::IndexMap<String, String>> {
-    arguments
-        .iter()
-        .map(|text| match text.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            _ => Err(Failure::usage(format!("`{text}` is not NAME=VALUE"))),
-        })
-        .collect()
+/// Returns the variables of arguments and of the files that they name. Arguments override files, and later ones earlier ones.
+pub fn variables(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
+    let parse = |text: &str| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    };
+    let mut variables = IndexMap::new();
+    for path in &args.env_files {
+        let text = read(path)?;
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.trim().is_empty() || line.trim_start().starts_with('#') {
+                continue;
+            }
+            // The message does not repeat the line: it may be part of a secret.
+            let (name, value) = parse(line)
+                .map_err(|message| Failure::usage(format!("{}:{number}: {message}", path.display())))?;
+            variables.insert(name.trim().to_owned(), value);
+        }
+    }
+    for text in &args.variables {
+        let (name, value) =
+            parse(text).map_err(|message| Failure::usage(format!("--env `{text}`: {message}")))?;
+        variables.insert(name, value);
+    }
+    Ok(variables)
 }

@@ -53,6 +53,19 @@ pub struct ExecuteRequest {
     /// Paths of the source files, for conditions; absent: unknown, so that such conditions hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<String>>,
+    /// Runs only these jobs, with what they need; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
+    /// Runs only these jobs and those that depend on them, with what all of them need; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+    /// An ended execution of the same repository and pipeline. Its successful jobs are carried over, except those of `from` and
+    /// their dependents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<ExecutionId>,
+    /// The event that conditions see; absent: `trigger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Trigger>,
     /// Creates another execution even if an equal one is running.
     #[serde(default)]
     pub force: bool,
@@ -203,6 +216,9 @@ pub struct RetryRequest {
     /// Runs every job again.
     #[serde(default)]
     pub all: bool,
+    /// Runs only these jobs and those that depend on them, with what all of them need; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
     /// Names of manual jobs to approve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<String>,

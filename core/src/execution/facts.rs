@@ -57,6 +57,31 @@ pub struct Facts {
     /// Variables that override the file's.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub variables: IndexMap<String, String>,
+    /// Whether a user assumed the event: it did not happen, and nobody is notified.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_assumed: bool,
+    /// The jobs that a user asked for.
+    #[serde(default, skip_serializing_if = "JobSelection::is_all")]
+    pub jobs: JobSelection,
+}
+
+/// The jobs that a user asked for, by their names in the file or those of their variants.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSelection {
+    /// Only these jobs, with what they need; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// Of those, only these jobs and the jobs that depend on them, with what all of them need; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+}
+
+impl JobSelection {
+    /// Whether it selects all jobs.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.only.is_empty() && self.from.is_empty()
+    }
 }
 
 /// Maximum length of a recorded commit message in bytes; the rest is cut off.

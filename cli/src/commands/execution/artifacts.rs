@@ -46,6 +46,9 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
         if artifacts.is_empty() {
             return Err(Failure::usage("no matching artifact; `tidemill artifacts` lists all"));
         }
+        if !args.force {
+            check_is_new(directory, &artifacts)?;
+        }
         fs::create_dir_all(directory)?;
         writeln!(out, "{}", selected.title())?;
         for artifact in &artifacts {
@@ -66,6 +69,17 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
     }
     deployment.close().await;
     Ok(())
+}
+
+/// Fails if the extraction would overwrite a file.
+fn check_is_new(directory: &Path, artifacts: &[ArtifactView]) -> Outcome {
+    let files = artifacts.iter().flat_map(|artifact| &artifact.files);
+    let existing = files.map(|file| directory.join(&file.path)).find(|path| path.symlink_metadata().is_ok());
+    let Some(path) = existing else { return Ok(()) };
+    Err(Failure::usage(format!(
+        "{} already exists; use another directory with -o, or overwrite files with --force",
+        Printable(path.display().to_string())
+    )))
 }
 
 /// Downloads an artifact, verifies its hash, and extracts it. Writes nothing outside of `directory`.

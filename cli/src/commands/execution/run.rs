@@ -2,10 +2,10 @@
 
 use super::run_sources::{RunSources, find_sources};
 use crate::{
-    args::{Run, ViewArgs, ViewFormat},
+    args::{Event, FactArgs, Run, SelectorArgs, ViewArgs, ViewFormat},
     deployment::Deployment,
     execution::{
-        LogRequest, print_log, show_result,
+        LogRequest, print_log, select, show_result,
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Failure, Outcome},
@@ -28,16 +28,19 @@ use tidemill_core::execution::{
 };
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
 use tidemill_core::{
-    api::{ExecuteReply, ExecuteRequest, path},
+    api::{ExecuteReply, ExecuteRequest, JobView, path},
     ids::{ExecutionId, JobId},
     plan::Plan,
 };
 use tidemill_worker::{Worker, WorkerHandle};
 use uuid::Uuid;
 
+/// Maximum number of earlier executions among which `--from` looks for one that has ended.
+const MAX_EARLIER: u32 = 50;
+
 /// `tidemill run`.
 pub async fn run(settings: &Settings, args: &Run) -> Outcome {
-    let variables = file::variables(&args.variables.variables)?;
+    let variables = file::variables(&args.variables)?;
     // The file and the facts of another repository are those of its commit, which must be known first.
     let resolved = match &args.repo {
         Some(_) => Some(find_sources(settings, args).await?),
@@ -47,16 +50,16 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit)?,
         _ => file::load(&args.file, settings.is_remote())?,
     };
-    let facts = facts(resolved.as_ref(), &file, &variables);
+    let facts = facts(args, resolved.as_ref(), &file, &variables);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
-    check_followed_job(args, &file, &plan)?;
+    check_followed_jobs(args, &file, &plan)?;
     if !args.view.quiet {
         show_left_out(&plan);
     }
     let secrets = secrets(settings, args)?;
     check_secrets(&file, &secrets)?;
     // Do not attach to an execution that another caller started without these secrets.
-    let is_new = args.force || !secrets.is_empty();
+    let is_new = args.force || !secrets.is_empty() || !args.selection.from.is_empty();
     let (deployment, prepared) =
         tokio::join!(Deployment::connect(settings), prepare(settings, args, resolved, (&plan, &facts)));
     let (deployment, (sources, worker)) = match (deployment, prepared) {
@@ -75,7 +78,22 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
             crate::output::errln!("uploaded {} of sources", format::size(size));
         }
     }
+    let reuse = match args.selection.from.is_empty() {
+        true => Ok(None),
+        false => execution_to_reuse(&deployment, &sources.repo, &plan.pipeline_name).await.map(Some),
+    };
+    let reuse = match reuse {
+        Ok(reuse) => reuse,
+        Err(failure) => {
+            workers::close(worker).await;
+            return Err(failure);
+        }
+    };
     let request = ExecuteRequest {
+        jobs: facts.jobs.only,
+        from: facts.jobs.from,
+        reuse,
+        event: args.event.map(Event::trigger),
         pipeline: file.text,
         file: Some(file.name),
         repo: sources.repo,
@@ -111,16 +129,31 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     outcome
 }
 
-/// Returns a usage error if the job of `--follow` is not in the plan.
-fn check_followed_job(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
-    let Some(job) = &args.follow else { return Ok(()) };
-    if plan.jobs.iter().any(|planned| planned.has_name(job)) {
-        return Ok(());
-    }
+/// Returns the newest ended execution of a pipeline.
+async fn execution_to_reuse(deployment: &Deployment, repo: &str, pipeline: &str) -> Outcome<ExecutionId> {
+    let selectors = SelectorArgs {
+        repo: Some(repo.to_owned()),
+        pipeline: Some(pipeline.to_owned()),
+        ..SelectorArgs::default()
+    };
+    let newest = select::list(deployment, &selectors, false, false, MAX_EARLIER).await?;
+    let ended = newest.iter().find(|execution| execution.status.is_terminal());
+    ended.map(|execution| execution.id).ok_or_else(|| {
+        Failure::usage(format!(
+            "--from: no execution of {} has ended, so there are no results to carry over; run it without --from first",
+            Printable(pipeline)
+        ))
+    })
+}
+
+/// Returns a usage error if a job of `--follow` is not in the plan.
+fn check_followed_jobs(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
+    let is_unknown = |job: &&String| !plan.jobs.iter().any(|planned| planned.has_name(job));
+    let Some(job) = args.follow.iter().find(is_unknown) else { return Ok(()) };
     let excluded = plan.left_out.iter().find(|excluded| excluded.job == *job);
     Err(Failure::usage(excluded.map_or_else(
         || format!("--follow {job}: no such job in {}", file.name),
-        |excluded| format!("--follow {job}: the job is not in the plan: its condition {}", excluded.why),
+        |excluded| format!("--follow {job}: the job is not in the plan: {}", excluded.why),
     )))
 }
 
@@ -171,7 +204,12 @@ fn show_left_out(plan: &Plan) {
 }
 
 /// Returns the facts for conditions: from git in the current directory, or those of another repository.
-fn facts(resolved: Option<&RunSources>, file: &PipelineFile, variables: &IndexMap<String, String>) -> Facts {
+fn facts(
+    args: &Run,
+    resolved: Option<&RunSources>,
+    file: &PipelineFile,
+    variables: &IndexMap<String, String>,
+) -> Facts {
     let facts = match resolved {
         Some(sources) => Facts {
             branch: sources.branch.clone(),
@@ -187,7 +225,9 @@ fn facts(resolved: Option<&RunSources>, file: &PipelineFile, variables: &IndexMa
             git_facts::RequiredFacts::of(&file.pipeline, &file.text),
         ),
     };
-    Facts { variables: variables.clone(), ..facts }
+    let event = FactArgs { event: args.event, ..FactArgs::default() };
+    let facts = Facts { is_assumed: args.event.is_some(), ..git_facts::override_with(&event, facts) };
+    Facts { variables: variables.clone(), jobs: args.selection.selection(), ..facts }
 }
 
 /// Finds the sources. For a run on this machine, also opens a worker that creates the first containers in advance, because the
@@ -222,7 +262,12 @@ async fn prepare(
     // The ids of the execution and its jobs are unknown; containers do not depend on them.
     let (execution, job) = (ExecutionId(Uuid::nil()), JobId(Uuid::nil()));
     let origin = Origin { repository: sources.repo.clone(), is_fork: false };
-    let first = plan.roots().take(slots).map(|root| &plan.jobs[root as usize]);
+    let is_first = |ix: &u32| {
+        let from = &args.selection.from;
+        let job = &plan.jobs[*ix as usize];
+        if from.is_empty() { job.waits_for == 0 } else { from.iter().any(|name| job.has_name(name)) }
+    };
+    let first = (0..).take(plan.jobs.len()).filter(is_first).take(slots).map(|ix| &plan.jobs[ix as usize]);
     let first: Vec<_> = first
         .map(|planned| Preparation::new(planned, (&sources.source, facts), origin.clone(), execution, job))
         .collect();
@@ -254,7 +299,7 @@ async fn follow(
     worker: Option<WorkerHandle>,
 ) -> Outcome {
     let is_json = args.view.format == ViewFormat::Json;
-    let view_args = ViewArgs { quiet: args.view.quiet || args.follow.is_some(), ..args.view };
+    let view_args = ViewArgs { quiet: args.view.quiet || !args.follow.is_empty(), ..args.view };
     let mut view = view::for_stdout(view_args, deployment.hints().clone());
     // What another call started is not this one's to cancel.
     let on_interrupt = if reply.attached { OnInterrupt::Detach } else { OnInterrupt::Cancel };
@@ -269,28 +314,30 @@ async fn follow(
         if is_json { crate::output::errln!("{message}") } else { view.note(&message)? }
     }
     let id = reply.execution_id;
-    let watched = match &args.follow {
-        None => watch::watch(deployment, id, &mut *view, on_interrupt).await,
-        Some(name) => {
-            let first = deployment.view(id).await?;
-            let job = first.jobs.iter().find(|job| job.job_name == *name);
-            let job = job.or_else(|| first.jobs.iter().find(|job| has_name(job, name)));
-            let job = job.map(|job| job.id).ok_or_else(|| Failure::system("the job has no record"))?;
-            let request = LogRequest { job, attempt: None, follow: true, raw: false };
+    let watched = watch::watch(deployment, id, &mut *view, on_interrupt);
+    let watched = if args.follow.is_empty() {
+        watched.await
+    } else {
+        let first = deployment.view(id).await?;
+        let is_followed = |job: &&JobView| args.follow.iter().any(|name| has_name(job, name));
+        let followed: Vec<&JobView> = first.jobs.iter().filter(is_followed).collect();
+        let with_names = followed.len() > 1;
+        let logs = followed.into_iter().map(|job| {
+            let prefix = with_names.then_some(job.job_name.as_str());
+            let request = LogRequest { job: job.id, attempt: None, follow: true, raw: false, prefix };
             // `watch` prints the outage notes.
-            let printed = print_log(deployment, request, |_| Ok(()));
-            let watched = watch::watch(deployment, id, &mut *view, on_interrupt);
-            let (watched, printed) = tokio::join!(watched, printed);
-            printed?;
-            watched
-        }
+            print_log(deployment, request, |_| Ok(()))
+        });
+        let (watched, printed) = tokio::join!(watched, futures_util::future::try_join_all(logs));
+        printed?;
+        watched
     };
     let end = async {
         if let Some(worker) = worker {
             workers::shut_down(settings, worker, &watched).await?;
         }
         let last = watched?;
-        if args.follow.is_none() {
+        if args.follow.is_empty() {
             show_result(deployment, &last, args.view).await?;
         }
         watch::exit_outcome(&last)
