@@ -291,7 +291,9 @@ def sources(bench):
         (repo / "src/000/00000.txt").write_text(f"change {next(changed)}\n")
         return bench.tidemill.run(repo)
 
-    bench.ratio("e", "27,000 files, one changed", 7, one_changed, [("none changed", lambda: bench.tidemill.run(repo), 1.3)])
+    bench.ratio(
+        "e", "27,000 files, one changed", 7, one_changed, [("none changed", lambda: bench.tidemill.run(repo), 1.3)]
+    )
 
 
 def artifact(bench):
