@@ -202,7 +202,8 @@ impl TreeSource<'_> {
         if self.files == TreeFiles::OnDisk(self.commit) {
             return Ok(());
         }
-        git::run(in_tree(git_dir, into).args(["read-tree", "-m", self.commit]))?;
+        // A merge would refuse files that attributes convert: they differ from the commit until the index is refreshed.
+        git::run(in_tree(git_dir, into).args(["read-tree", "--reset", self.commit]))?;
         if has_attributes { refresh_index(git_dir, into) } else { Ok(()) }
     }
 
@@ -221,6 +222,10 @@ impl TreeSource<'_> {
             download: self.request.lfs,
         };
         let bytes = replace_pointers(git_dir, into, source)?;
+        // Git takes a file for changed whose size is not the recorded one: a new index has no sizes.
+        fs::remove_file(git_dir.join("index"))
+            .map_err(|error| SourceError::io("the source cache cannot be written", &error))?;
+        git::run(in_tree(git_dir, into).args(["read-tree", "HEAD"]))?;
         refresh_index(git_dir, into)?;
         Ok(bytes)
     }
