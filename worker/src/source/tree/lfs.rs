@@ -21,9 +21,10 @@ use std::{
 
 /// How much older than the index the files of Git LFS are made.
 const INDEX_TIME: Duration = Duration::from_secs(5);
-/// Settings with which git recognizes the content of a pointer, without git-lfs on this machine.
-const CLEAN_FILTER: &str = "f=$(mktemp) && cat >\"$f\" && h=$(sha256sum <\"$f\") && s=$(wc -c <\"$f\") && rm -f \"$f\" && \
-     printf 'version https://git-lfs.github.com/spec/v1\\noid sha256:%s\\nsize %s\\n' \"${h%% *}\" \"$((s))\"";
+/// A filter with which git recognizes the content of a pointer, without git-lfs on this machine. Git replaces percent signs in
+/// it.
+const CLEAN_FILTER: &str = "f=$(mktemp) && cat >\"$f\" && h=$(sha256sum <\"$f\" | cut -c1-64) && s=$(wc -c <\"$f\") && \
+     rm -f \"$f\" && echo 'version https://git-lfs.github.com/spec/v1' && echo \"oid sha256:$h\" && echo \"size $((s))\"";
 
 /// Downloads contents of Git LFS into a directory of LFS objects. Returns an error if one cannot be had.
 pub type LfsDownload<'a> = &'a dyn Fn(&Remote, &[Pointer], &Path) -> Result<(), SourceError>;
@@ -92,14 +93,8 @@ pub fn replace_pointers(git_dir: &Path, work_tree: &Path, source: LfsSource<'_>)
 /// Adds settings to `command` with which git takes content for what its pointer stands for.
 pub fn recognize_content(command: &mut Command) {
     command.args(["-c", &format!("filter.lfs.clean={CLEAN_FILTER}")]);
-    command.args([
-        "-c",
-        "filter.lfs.smudge=",
-        "-c",
-        "filter.lfs.process=",
-        "-c",
-        "filter.lfs.required=false",
-    ]);
+    // An empty `filter.lfs.process` would disable the filter.
+    command.args(["-c", "filter.lfs.required=false"]);
 }
 
 /// Returns the files of the working tree that are pointers, and that the attributes assign to Git LFS.
