@@ -26,6 +26,7 @@ pub use shared::{
     VariableArgs, ViewArgs, ViewFormat,
 };
 
+use crate::settings::worker_file::WorkerConfigArg;
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 usage error or invalid file, 3 system error \
@@ -177,6 +178,18 @@ pub enum Command {
 }
 
 impl Command {
+    /// Returns the arguments that change `worker.toml`.
+    pub fn worker_args(&self) -> &[WorkerConfigArg] {
+        let args = match self {
+            Self::Run(args) => &args.slots.config,
+            Self::Retry(args) => &args.slots.config,
+            Self::Worker(args) => &args.slots.config,
+            Self::Server(args) => &args.config,
+            _ => return &[],
+        };
+        &args.values
+    }
+
     /// Returns the connection options of the command; those that it lacks are unset.
     pub fn connection(&self) -> ConnectionArgs {
         match self {

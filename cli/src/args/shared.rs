@@ -1,6 +1,6 @@
 //! Arguments that several commands share.
 
-use crate::env_vars;
+use crate::{env_vars, settings::worker_file::WorkerConfigArg};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use tidemill_core::execution::{facts::JobSelection, status::ExecutionStatus};
@@ -255,13 +255,23 @@ pub struct SlotArgs {
     pub jobs: Option<u16>,
     #[command(flatten)]
     pub labels: LabelArgs,
+    #[command(flatten)]
+    pub config: WorkerConfigArgs,
+}
+
+/// What the operator of a worker sets for its jobs.
+#[derive(Debug, Clone, Default, Args)]
+pub struct WorkerConfigArgs {
+    /// File to read instead of worker.toml, or a setting that wins over it, such as `allow.privileged=true`; may be repeated
+    #[arg(id = "worker-config", long, value_name = "FILE|KEY=VALUE")]
+    pub values: Vec<WorkerConfigArg>,
 }
 
 /// Labels of a worker.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LabelArgs {
     /// Label of the worker, for `runs_on`; `arch` and `os` are set automatically
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse)]
+    #[arg(id = "label", long, value_name = "NAME=VALUE", value_parser = parse)]
     pub values: Vec<Labels>,
 }
 

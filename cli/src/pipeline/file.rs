@@ -11,6 +11,7 @@ use std::{
 };
 use tidemill_core::gitlab;
 use tidemill_core::pipeline::{self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources};
+use tidemill_worker::source::DiscoveryResult;
 
 /// A valid pipeline file.
 #[derive(Debug)]
@@ -41,6 +42,52 @@ pub fn load(args: &FileArgs, is_remote: bool) -> Outcome<PipelineFile> {
             Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
+    }
+}
+
+/// Returns the pipeline of a commit that the arguments select: by name, or the only one.
+pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineFile> {
+    let names = || commit.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>().join(", ");
+    let stem = |path: &str| Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let mut selected = Vec::new();
+    for file in &commit.files {
+        let parsed = pipeline::parse(&file.text);
+        let is_selected = args.pipeline.as_ref().is_none_or(|name| {
+            stem(&file.path).as_ref() == Some(name)
+                || parsed.as_ref().is_ok_and(|pipeline| pipeline.name == *name)
+        });
+        if is_selected {
+            selected.push((file, parsed));
+        }
+    }
+    if selected.is_empty() && !commit.diagnostics.is_empty() {
+        return Err(Failure::usage(commit.diagnostics.concat().trim_end().to_owned()));
+    }
+    if selected.len() > 1 {
+        return Err(Failure::usage(format!(
+            "several pipeline files in the commit: {}; select one with --pipeline",
+            names()
+        )));
+    }
+    match (selected.pop(), &args.pipeline) {
+        (Some((file, Ok(pipeline))), _) => {
+            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline })
+        }
+        (Some((file, Err(diagnostics))), _) => {
+            let lines: Vec<String> =
+                diagnostics.iter().map(|one| format!("{}: {}", file.path, one.message)).collect();
+            Err(Failure::usage(lines.join("\n")))
+        }
+        (None, Some(name)) => Err(Failure::usage(format!(
+            "no pipeline `{name}` in the commit {}: it has {}",
+            commit.commit,
+            names()
+        ))),
+        (None, None) => Err(Failure::usage(format!(
+            "the commit {} has no pipeline file below .pipelines/ and no .gitlab-ci.yml; select a file of this machine \
+             with -f",
+            commit.commit
+        ))),
     }
 }
 

@@ -96,6 +96,9 @@ fn expected_outcome(example: &str) -> (i32, &'static str, &'static str) {
     if example.contains("\n    when: on_failure\n") {
         // The job that it needs succeeds.
         (0, "SKIPPED", "not_needed")
+    } else if example.contains("privileged: true") {
+        // The worker of the test allows nothing.
+        (1, "FAILED", "not_allowed")
     } else if example.contains("\n    pull_policy: always\n") {
         // The registry does not exist.
         (1, "FAILED", "image_pull_failed")

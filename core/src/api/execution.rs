@@ -1,7 +1,11 @@
 //! Executions: start, show, list, cancel, retry.
 
 use super::job::{Approval, JobView};
-use crate::execution::{assignment::Source, facts::Trigger, status::ExecutionStatus};
+use crate::execution::{
+    assignment::Source,
+    facts::{CommitDetails, Trigger},
+    status::ExecutionStatus,
+};
 use crate::{ids::ExecutionId, time::Timestamp};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -37,6 +41,9 @@ pub struct ExecuteRequest {
     /// The tag of the commit; `branch` is then absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// What is known of the commit, for conditions.
+    #[serde(default)]
+    pub commit_details: CommitDetails,
     /// The repository's default branch, for conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<String>,
@@ -110,6 +117,9 @@ pub struct ExecutionSummary {
     pub branch: Option<String>,
     /// Commit.
     pub commit: Option<String>,
+    /// What is known of the commit: of its message, the first line.
+    #[serde(default)]
+    pub commit_details: CommitDetails,
     /// Status.
     pub status: ExecutionStatus,
     /// What started it.

@@ -123,6 +123,7 @@ impl Plan {
             branch: facts.branch.clone(),
             tag: facts.tag.clone(),
             commit: facts.commit.clone(),
+            details: facts.details.clone(),
             default_branch: facts.default_branch.clone(),
             pull_request: facts.pull_request.clone(),
             changed,

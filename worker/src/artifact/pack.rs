@@ -1,7 +1,7 @@
 //! Packs a job's declared files into a tar.
 
 use crate::{
-    limits::SizeLimitExceeded,
+    policy::SizeLimitExceeded,
     workspace::{HostWorkspace, MODE_MASK},
 };
 use bytes::Bytes;

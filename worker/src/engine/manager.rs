@@ -6,6 +6,7 @@ pub use connection::EngineFailure;
 pub(super) use connection::describe;
 
 use super::{
+    certificates::TrustingFiles,
     exits::ExitRegistry,
     images::{KnownUsers, RegistrySettings},
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     error::WorkerError,
-    limits::Limits,
+    policy::{JobSettings, Limits, Permissions},
     source::{HostPolicy, SourceCache, SourceSettings},
     store::WorkerDirs,
 };
@@ -44,6 +45,10 @@ pub type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Se
 pub struct DockerManager {
     /// Provides source trees.
     pub sources: SourceCache,
+    /// What jobs may ask for.
+    pub permissions: Permissions,
+    /// What every job gets.
+    pub settings: JobSettings,
     /// The worker's logins at registries.
     pub registries: RegistrySettings,
     pub(super) docker: Docker,
@@ -62,6 +67,10 @@ pub struct DockerManager {
     /// Whether a failure suggests that the engine is down.
     may_be_down: AtomicBool,
     limits: Limits,
+    /// Files that make images trust the certificate authorities of the worker.
+    pub(super) trusting: TrustingFiles,
+    /// Whether the engine runs as root; found out when needed.
+    pub(super) has_root: OnceCell<bool>,
     /// A path on each disk to which containers write.
     pub(super) disks: OnceCell<Vec<PathBuf>>,
     /// Containers that could not be removed while the engine was down.
@@ -105,6 +114,10 @@ impl DockerManager {
                         tasks: TaskTracker::new(),
                         may_be_down: AtomicBool::new(false),
                         limits: Limits::default(),
+                        permissions: Permissions::default(),
+                        settings: JobSettings::default(),
+                        trusting: TrustingFiles::default(),
+                        has_root: OnceCell::new(),
                         disks: OnceCell::new(),
                         unremoved: std::sync::Mutex::default(),
                     });

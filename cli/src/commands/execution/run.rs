@@ -21,7 +21,11 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::path::Path;
-use tidemill_core::execution::{assignment::Preparation, facts::Facts, report::has_name};
+use tidemill_core::execution::{
+    assignment::{Origin, Preparation},
+    facts::{CommitDetails, Facts},
+    report::has_name,
+};
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, JobView, path},
@@ -36,16 +40,28 @@ const MAX_EARLIER: u32 = 50;
 
 /// `tidemill run`.
 pub async fn run(settings: &Settings, args: &Run) -> Outcome {
-    let file = file::load(&args.file, settings.is_remote())?;
     let variables = file::variables(&args.variables)?;
-    let facts = facts(args, &file, &variables);
+    // The file and the facts of another repository are those of its commit, which must be known first.
+    let resolved = match &args.repo {
+        Some(_) => Some(find_sources(settings, args).await?),
+        None => None,
+    };
+    let file = match resolved.as_ref().and_then(|sources| sources.commit_files.as_ref()) {
+        Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit)?,
+        _ => file::load(&args.file, settings.is_remote())?,
+    };
+    let facts = facts(args, resolved.as_ref(), &file, &variables);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
     check_followed_jobs(args, &file, &plan)?;
+    if !args.view.quiet {
+        show_left_out(&plan);
+    }
     let secrets = secrets(settings, args)?;
     check_secrets(&file, &secrets)?;
     // Do not attach to an execution that another caller started without these secrets.
     let is_new = args.force || !secrets.is_empty() || !args.selection.from.is_empty();
-    let (deployment, prepared) = tokio::join!(Deployment::connect(settings), prepare(settings, args, &plan));
+    let (deployment, prepared) =
+        tokio::join!(Deployment::connect(settings), prepare(settings, args, resolved, (&plan, &facts)));
     let (deployment, (sources, worker)) = match (deployment, prepared) {
         (Ok(deployment), Ok(prepared)) => (deployment, prepared),
         (Err(failure), prepared) => {
@@ -88,6 +104,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         variables,
         requested_by: settings.requested_by.clone(),
         tag: facts.tag,
+        commit_details: CommitDetails { dirty: sources.dirty, ..facts.details },
         default_branch: facts.default_branch,
         changed: facts.changed,
         files: facts.files,
@@ -180,13 +197,34 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
     args.secrets.iter().map(value).collect()
 }
 
-/// Returns the facts for conditions: from git in the current directory; with `--repo`, from the arguments.
-fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) -> Facts {
-    let facts = if args.repo.is_some() {
-        let (branch, tag, commit) = (args.branch.clone(), args.tag.clone(), args.commit.clone());
-        Facts { branch, tag, commit, ..Facts::default() }
-    } else {
-        git_facts::of_working_tree(Path::new("."), git_facts::RequiredFacts::of(&file.pipeline, &file.text))
+/// Prints the jobs that conditions exclude, and why.
+fn show_left_out(plan: &Plan) {
+    for excluded in &plan.left_out {
+        crate::output::errln!("left out: {}: {}", Printable(&excluded.job), Printable(&excluded.why));
+    }
+}
+
+/// Returns the facts for conditions: from git in the current directory, or those of another repository.
+fn facts(
+    args: &Run,
+    resolved: Option<&RunSources>,
+    file: &PipelineFile,
+    variables: &IndexMap<String, String>,
+) -> Facts {
+    let facts = match resolved {
+        Some(sources) => Facts {
+            branch: sources.branch.clone(),
+            tag: sources.tag.clone(),
+            default_branch: sources.default_branch.clone(),
+            commit: sources.commit.clone(),
+            details: sources.commit_files.as_ref().map(|commit| commit.details.clone()).unwrap_or_default(),
+            files: sources.commit_files.as_ref().and_then(|commit| commit.paths.clone()),
+            ..Facts::default()
+        },
+        None => git_facts::of_working_tree(
+            Path::new("."),
+            git_facts::RequiredFacts::of(&file.pipeline, &file.text),
+        ),
     };
     let event = FactArgs { event: args.event, ..FactArgs::default() };
     let facts = Facts { is_assumed: args.event.is_some(), ..git_facts::override_with(&event, facts) };
@@ -195,15 +233,25 @@ fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) 
 
 /// Finds the sources. For a run on this machine, also opens a worker that creates the first containers in advance, because the
 /// engine is slow at that.
-async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSources, Option<Worker>)> {
+async fn prepare(
+    settings: &Settings,
+    args: &Run,
+    resolved: Option<RunSources>,
+    (plan, facts): (&Plan, &Facts),
+) -> Outcome<(RunSources, Option<Worker>)> {
+    let find = async {
+        match resolved {
+            Some(sources) => Ok(sources),
+            None => find_sources(settings, args).await,
+        }
+    };
     if settings.is_remote() {
-        return Ok((find_sources(settings, args).await?, None));
+        return Ok((find.await?, None));
     }
     let labels = &args.slots.labels.values;
     check_labels(plan, &workers::labels(labels))?;
     let slots = workers::slots(args.slots.jobs);
-    let (sources, worker) =
-        tokio::join!(find_sources(settings, args), workers::open(settings, slots, labels));
+    let (sources, worker) = tokio::join!(find, workers::open(settings, slots, labels));
     let (sources, worker) = match (sources, worker) {
         (Ok(sources), Ok(worker)) => (sources, worker),
         (Err(failure), Ok(worker)) => {
@@ -214,14 +262,16 @@ async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSo
     };
     // The ids of the execution and its jobs are unknown; containers do not depend on them.
     let (execution, job) = (ExecutionId(Uuid::nil()), JobId(Uuid::nil()));
+    let origin = Origin { repository: sources.repo.clone(), is_fork: false };
     let is_first = |ix: &u32| {
         let from = &args.selection.from;
         let job = &plan.jobs[*ix as usize];
         if from.is_empty() { job.waits_for == 0 } else { from.iter().any(|name| job.has_name(name)) }
     };
     let first = (0..).take(plan.jobs.len()).filter(is_first).take(slots).map(|ix| &plan.jobs[ix as usize]);
-    let first: Vec<_> =
-        first.map(|planned| Preparation::new(planned, &sources.source, execution, job)).collect();
+    let first: Vec<_> = first
+        .map(|planned| Preparation::new(planned, (&sources.source, facts), origin.clone(), execution, job))
+        .collect();
     if let Some((address, credentials)) = &sources.sign_in {
         worker.set_credentials(address, credentials.clone());
     }

@@ -20,7 +20,7 @@ use crate::{
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
 use tidemill_core::api::{ExecuteReply, ExecuteRequest};
-use tidemill_core::execution::facts::{Facts, JobSelection, PullRequest, Trigger};
+use tidemill_core::execution::facts::{CommitDetails, Facts, JobSelection, PullRequest, Trigger};
 
 /// Options of an execution that the server itself starts.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,15 @@ pub struct InternalStart {
     pub facts: Facts,
     /// Whether the execution is held until a user approves it.
     pub hold: bool,
+}
+
+/// Returns the details within their limits.
+fn cleaned(details: &CommitDetails) -> CommitDetails {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    CommitDetails {
+        dirty: details.dirty,
+        ..CommitDetails::new(&text(&details.message), &text(&details.author))
+    }
 }
 
 /// Limits of a start.
@@ -60,6 +69,7 @@ impl PipelineExecutionService {
             branch: request.branch.clone(),
             tag: request.tag.clone(),
             commit: request.commit.clone(),
+            details: cleaned(&request.commit_details),
             default_branch: request.default_branch.clone(),
             pull_request: assumed_pull_request(&request),
             changed: request.changed.clone(),
