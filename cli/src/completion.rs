@@ -122,13 +122,15 @@ fn list(all_repositories: bool, limit: u32) -> Vec<ExecutionSummary> {
         return Vec::new();
     }
     let Ok(runtime) = tokio::runtime::Runtime::new() else { return Vec::new() };
-    let listed = runtime.block_on(tokio::time::timeout(TIMEOUT, async {
+    let listed = async {
         let deployment = Deployment::connect(&settings).await?;
         let listed =
             select::list(&deployment, &SelectorArgs::default(), all_repositories, false, limit).await;
         deployment.close().await;
         listed
-    }));
+    };
+    // A timer needs the runtime, so it is created inside of it.
+    let listed = runtime.block_on(async { tokio::time::timeout(TIMEOUT, listed).await });
     runtime.shutdown_background();
     listed.map(Result::unwrap_or_default).unwrap_or_default()
 }

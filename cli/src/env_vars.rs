@@ -1,6 +1,6 @@
 //! The environment variables that the command line reads. Flags override variables, and variables override config files.
 
-/// Declares the constants and the list of all variables.
+/// Declares the constants and the list of all variables, from which docs/environment.md is generated.
 macro_rules! variables {
     ($($(#[doc = $description:literal])+ $name:ident = $variable:literal;)+) => {
         $($(#[doc = $description])+ pub const $name: &str = $variable;)+

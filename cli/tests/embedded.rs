@@ -153,3 +153,36 @@ fn closed_pipe_and_full_disk_exit_with_3() {
     let stderr = text(&closed.stderr);
     assert_eq!(stderr.trim(), "code 3", "a closed pipe ends a command without a message");
 }
+
+#[test]
+fn shell_completes_executions_jobs_repositories_scopes_and_profiles() {
+    let env = TestEnv::new(
+        "name: known\njobs:\n  unit: { image: \"IMAGE\", script: [\"true\"] }\n  lint: { image: \"IMAGE\", script: [\"true\"] }\n",
+    );
+    let complete = |words: &[&str]| {
+        let mut command = env.command(&[&["--", "tidemill"], words].concat());
+        command.env("TIDEMILL_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_COMP_TYPE", "9");
+        let output = command.env("_CLAP_COMPLETE_INDEX", words.len().to_string()).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        text(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(complete(&["logs", ""]).contains(&"unit".to_owned()), "without any record");
+    assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
+    let logs = complete(&["logs", ""]);
+    for value in ["1", "unit", "lint"] {
+        assert!(logs.contains(&value.to_owned()), "{logs:?}");
+    }
+    assert!(complete(&["status", ""]).contains(&"1".to_owned()));
+    let jobs = complete(&["run", ""]);
+    assert!(jobs.contains(&"unit".to_owned()) && jobs.contains(&"lint".to_owned()), "{jobs:?}");
+    assert_eq!(complete(&["run", "--from", "u"]), ["unit"]);
+    assert_eq!(complete(&["status", "--pipeline", "known"]), [env.pipeline.clone()]);
+    let repo = env.repo().canonicalize().unwrap().to_string_lossy().into_owned();
+    assert_eq!(complete(&["status", "--repo", "/"]), [repo]);
+    assert_eq!(complete(&["token", "create", "--scope", "w"]), ["worker"]);
+    assert_eq!(complete(&["status", "--profile", ""]), ["local"]);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = env.tidemill(&["completions", shell]);
+        assert!(text(&script.stdout).contains("TIDEMILL_COMPLETE"), "{shell}: {script:?}");
+    }
+}
