@@ -86,9 +86,9 @@ async fn allowance_holds_for_its_repositories_and_for_no_fork() {
         config.permissions = Permissions { trusted: vec![trusted], ..Permissions::default() };
     })
     .await;
-    let privileged = |origin: Origin| {
+    let with_raw_sockets = |origin: Origin| {
         let mut asking =
-            asking(serde_json::json!({ "privileged": true }), &["grep CapEff /proc/self/status"]);
+            asking(serde_json::json!({ "cap_add": ["NET_RAW"] }), &["grep CapEff /proc/self/status"]);
         asking.preparation.origin = origin;
         asking
     };
