@@ -94,7 +94,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Registry(args) => registry::registry(settings, args).await,
             Command::Repo(args) => repo::repo(settings, args).await,
             Command::Secret(args) => secret::secret(settings, args).await,
-            Command::Approve(args) => approve::approve(settings, args).await,
+            Command::Approve(args) => Box::pin(approve::approve(settings, args)).await,
             Command::Retry(args) => retry::retry(settings, args).await,
             Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,

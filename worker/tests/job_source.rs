@@ -12,12 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_core::execution::assignment::{
-    Assignment, ContainerOptions, ImageOptions, JobExtras, LeaseGrant, Origin, Preparation, PullPolicy,
-    Resources, Source,
+    Assignment, CheckoutRefs, ContainerOptions, ImageOptions, JobExtras, LeaseGrant, Origin, Preparation,
+    PullPolicy, Resources, Source,
 };
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest, WorkerInfo, path},
     ids::{ExecutionId, JobId, LeaseToken, WorkerId},
+    pipeline::Checkout,
 };
 use tidemill_worker::{
     client::ApiClient,
@@ -108,8 +109,8 @@ fn assignment(job_id: JobId) -> Assignment {
             source: Source::None,
             container: ContainerOptions::default(),
             origin: Origin::default(),
-            checkout: Default::default(),
-            refs: Default::default(),
+            checkout: Checkout::default(),
+            refs: CheckoutRefs::default(),
         },
         job_name: "job".into(),
         stage: "test".into(),

@@ -40,7 +40,7 @@ fn commands() -> Vec<(String, Command, Vec<Command>)> {
     ) {
         for child in command.get_subcommands().filter(|child| !child.is_hide_set()) {
             let name = format!("{name} {}", child.get_name()).trim().to_owned();
-            let parents = [parents, &[command.clone()]].concat();
+            let parents = [parents, std::slice::from_ref(command)].concat();
             if child.has_subcommands() {
                 visit(&name, child, &parents, all);
             } else {

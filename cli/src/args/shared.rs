@@ -263,7 +263,7 @@ pub struct SlotArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub struct WorkerConfigArgs {
     /// File to read instead of worker.toml, or a setting that wins over it, such as `allow.privileged=true`; may be repeated
-    #[arg(long = "worker-config", value_name = "FILE|KEY=VALUE")]
+    #[arg(id = "worker-config", long, value_name = "FILE|KEY=VALUE")]
     pub values: Vec<WorkerConfigArg>,
 }
 
@@ -271,7 +271,7 @@ pub struct WorkerConfigArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub struct LabelArgs {
     /// Label of the worker, for `runs_on`; `arch` and `os` are set automatically
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse)]
+    #[arg(id = "label", long, value_name = "NAME=VALUE", value_parser = parse)]
     pub values: Vec<Labels>,
 }
 

@@ -82,22 +82,20 @@ impl DockerManager {
         let inspected = self.docker.inspect_container(container, None::<InspectContainerOptions>).await;
         let inspected = inspected.map_err(|error| engine_failure(context, &error))?;
         let image = inspected.image.unwrap_or_default();
-        let tar = match self.trusting.get(&image) {
-            Some(tar) => tar,
-            None => {
-                let mut bundles = Vec::new();
-                for path in SYSTEM_BUNDLES {
-                    if let Some(text) = self.read_file(container, path, context).await? {
-                        bundles.push((path, text));
-                    }
+        let tar = if let Some(tar) = self.trusting.get(&image) {
+            tar
+        } else {
+            let mut bundles = Vec::new();
+            for path in SYSTEM_BUNDLES {
+                if let Some(text) = self.read_file(container, path, context).await? {
+                    bundles.push((path, text));
                 }
-                let tar = files(own, &bundles);
-                let tar =
-                    tar.map_err(|error| FailureReason::new(FailureKind::Internal, error.to_string()))?;
-                let tar = Bytes::from(tar);
-                self.trusting.insert(image, tar.clone());
-                tar
             }
+            let tar = files(own, &bundles);
+            let tar = tar.map_err(|error| FailureReason::new(FailureKind::Internal, error.to_string()))?;
+            let tar = Bytes::from(tar);
+            self.trusting.insert(image, tar.clone());
+            tar
         };
         let options = UploadToContainerOptions { path: "/".into(), ..Default::default() };
         let uploaded = self.docker.upload_to_container(container, Some(options), body_full(tar)).await;

@@ -48,7 +48,7 @@ fn access_failure(image: &str, search: &LoginSearch, message: &str) -> FailureRe
             ),
         ),
     };
-    let problems = search.problems.iter().map(|problem| format!("; {problem}")).collect::<String>();
+    let problems = search.problems.iter().flat_map(|problem| ["; ", problem]).collect::<String>();
     FailureReason::new(
         FailureKind::RegistryAccessDenied,
         format!(

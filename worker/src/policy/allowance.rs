@@ -7,6 +7,7 @@ pub const MAX_OPEN_FILES: i64 = 1 << 20;
 
 /// What jobs may ask for. The default is what is safe for jobs of anyone.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // One for each key of `worker.toml`.
 pub struct Allowance {
     /// Maximum size of `/dev/shm`, and of all directories in memory together; `None`: the job's memory, to which both count.
     pub memory_bytes: Option<u64>,

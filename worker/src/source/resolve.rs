@@ -208,13 +208,14 @@ fn resolve_local(path: &Path, revision: Revision<'_>, cache: &Path) -> Result<Re
             let full = commit_of(&format!("refs/tags/{tag}")).map_err(|_| unknown())?;
             (None, Some(tag.to_owned()), full)
         }
-        (None, None, Some(name)) => match commit_of(&format!("refs/heads/{name}")) {
-            Ok(full) => (Some(name.to_owned()), None, full),
-            Err(_) => {
+        (None, None, Some(name)) => {
+            if let Ok(full) = commit_of(&format!("refs/heads/{name}")) {
+                (Some(name.to_owned()), None, full)
+            } else {
                 let full = commit_of(&format!("refs/tags/{name}")).map_err(|_| unknown())?;
                 (None, Some(name.to_owned()), full)
             }
-        },
+        }
         (None, None, None) => (head.clone(), None, commit_of("HEAD").map_err(|_| unknown())?),
     };
     let (objects, _lock) = open_shadow_repository(&repo, Some(&common), cache)?;

@@ -18,8 +18,8 @@ use std::{
 };
 use tidemill_core::execution::{
     assignment::{
-        Assignment, ContainerOptions, ImageOptions, JobExtras, LeaseGrant, Origin, Preparation, PullPolicy,
-        Resources, Source,
+        Assignment, CheckoutRefs, ContainerOptions, ImageOptions, JobExtras, LeaseGrant, Origin, Preparation,
+        PullPolicy, Resources, Source,
     },
     failure::FailureKind,
     test_report::{TestReport, TestsReply, TestsRequest},
@@ -30,6 +30,7 @@ use tidemill_core::{
         path,
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    pipeline::Checkout,
 };
 use tidemill_worker::{
     ServerConnection, Worker, WorkerConfig,
@@ -321,8 +322,8 @@ pub fn job(script: &[&str]) -> Assignment {
             source: Source::None,
             container: ContainerOptions::default(),
             origin: Origin::default(),
-            checkout: Default::default(),
-            refs: Default::default(),
+            checkout: Checkout::default(),
+            refs: CheckoutRefs::default(),
         },
         job_name: "job".into(),
         stage: "test".into(),

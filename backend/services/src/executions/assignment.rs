@@ -23,7 +23,7 @@ const BULK_READ_THRESHOLD: usize = 16;
 /// Returns what a worker can prepare before it holds the lease.
 pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
     let of = &execution.spec;
-    let origin = Origin { repository: of.repo.to_string(), is_fork: of.facts.is_from_fork() };
+    let origin = Origin { repository: of.repo.clone(), is_fork: of.facts.is_from_fork() };
     Preparation::new(&spec.planned, (&of.source, &of.facts), origin, of.id, spec.id)
 }
 

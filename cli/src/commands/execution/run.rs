@@ -78,9 +78,10 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
             crate::output::errln!("uploaded {} of sources", format::size(size));
         }
     }
-    let reuse = match args.selection.from.is_empty() {
-        true => Ok(None),
-        false => execution_to_reuse(&deployment, &sources.repo, &plan.pipeline_name).await.map(Some),
+    let reuse = if args.selection.from.is_empty() {
+        Ok(None)
+    } else {
+        execution_to_reuse(&deployment, &sources.repo, &plan.pipeline_name).await.map(Some)
     };
     let reuse = match reuse {
         Ok(reuse) => reuse,

@@ -16,6 +16,7 @@ struct DockerConfig {
 
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[allow(clippy::struct_field_names)] // Docker's names.
 struct ProxyEntry {
     http_proxy: Option<String>,
     https_proxy: Option<String>,

@@ -45,6 +45,7 @@ pub enum CheckoutContent {
 }
 
 impl CheckoutContent {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference.
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -79,6 +80,7 @@ pub enum SubmoduleLevel {
 }
 
 impl SubmoduleLevel {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it with a reference.
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

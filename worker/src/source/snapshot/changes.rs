@@ -81,7 +81,7 @@ fn any_differs(repository: &Path, pairs: &[(String, String)]) -> Result<bool, So
             Some(same) => *same,
             None => is_same_file(repository, old, new)?,
         };
-        lines.push_str(&format!("{pair} {}\n", if same { "same" } else { "changed" }));
+        lines.extend([pair.as_str(), if same { " same\n" } else { " changed\n" }]);
         differs |= !same;
         if differs {
             break;

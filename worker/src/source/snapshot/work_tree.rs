@@ -68,15 +68,14 @@ fn list_repository(
     let complete = git::stream(&mut command, ProcessLimits::default(), &mut |bytes| {
         records.push(bytes, &mut |record| {
             let (tag, rest) = record.split_at(record.len().min(2));
-            let (recorded, path) = match tag {
-                b"? " => (None, rest),
-                _ => {
-                    let Some(tab) = memchr::memchr(b'\t', rest) else { return ControlFlow::Break(()) };
-                    let head = String::from_utf8_lossy(&rest[..tab]);
-                    let mut fields = head.split(' ');
-                    let is_link = fields.next() == Some("160000");
-                    (fields.next().filter(|_| is_link).map(str::to_owned), &rest[tab + 1..])
-                }
+            let (recorded, path) = if tag == b"? " {
+                (None, rest)
+            } else {
+                let Some(tab) = memchr::memchr(b'\t', rest) else { return ControlFlow::Break(()) };
+                let head = String::from_utf8_lossy(&rest[..tab]);
+                let mut fields = head.split(' ');
+                let is_link = fields.next() == Some("160000");
+                (fields.next().filter(|_| is_link).map(str::to_owned), &rest[tab + 1..])
             };
             // A path with conflicts has several entries.
             if path == last {

@@ -97,8 +97,8 @@ fn endpoint(url: &str) -> Result<String, SourceError> {
             format!("https://{}/{path}", address.host())
         }
     };
-    let suffix = if base.ends_with(".git") { "" } else { ".git" };
-    Ok(format!("{base}{suffix}/info/lfs"))
+    let base = base.strip_suffix(".git").unwrap_or(&base);
+    Ok(format!("{base}.git/info/lfs"))
 }
 
 struct Session {

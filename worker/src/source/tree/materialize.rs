@@ -216,18 +216,17 @@ fn build(source: &TreeSource<'_>, options: &str, home: &Path, key: &str) -> Resu
     let _ = fs::remove_file(&index);
     let record = record_of(source, options);
     let reused = record.as_ref().and_then(|record| record.take_similar(home, &building, &index));
-    let checked_out = match &reused {
-        Some((previous, bytes)) => match source.update(previous, *bytes, &building, &index) {
+    let checked_out = if let Some((previous, bytes)) = &reused {
+        match source.update(previous, *bytes, &building, &index) {
             // The old tree may be damaged, or git may have lost its objects.
             Err(error) if error.kind() == SourceErrorKind::Unavailable => {
                 source.start_over(&building, &index)
             }
             updated => updated,
-        },
-        None => {
-            fs::create_dir_all(&building).map_err(failed)?;
-            source.check_out(&building, &index)
         }
+    } else {
+        fs::create_dir_all(&building).map_err(failed)?;
+        source.check_out(&building, &index)
     };
     let (bytes, can_be_reused) = checked_out.map_err(|error| detect_disk_full(error, &building))?;
     give_to_owner(source.request.owner, &building).map_err(failed)?;

@@ -38,13 +38,12 @@ impl SubmoduleLocation<'_> {
         let name_depth = Path::new(name).components().count() + 1;
         let work_tree = format!("{}{parent_tree}/{}", up(name_depth), self.path);
         let path_depth = Path::new(self.path).components().count();
-        let back = match parent_tree.as_str() {
-            ".." => format!("{}.git/modules/{name}", up(path_depth)),
-            _ => {
-                let parent_file = fs::read_to_string(self.parent_git_file()).map_err(failed)?;
-                let parent_dir = parent_file.trim().strip_prefix("gitdir: ").unwrap_or_default().to_owned();
-                format!("{}{parent_dir}/modules/{name}", up(path_depth))
-            }
+        let back = if parent_tree == ".." {
+            format!("{}.git/modules/{name}", up(path_depth))
+        } else {
+            let parent_file = fs::read_to_string(self.parent_git_file()).map_err(failed)?;
+            let parent_dir = parent_file.trim().strip_prefix("gitdir: ").unwrap_or_default().to_owned();
+            format!("{}{parent_dir}/modules/{name}", up(path_depth))
         };
         RepositorySpec { work_tree: Some(&work_tree), ..*spec }.set_up(&git_dir)?;
         fs::create_dir_all(self.work_tree).map_err(failed)?;

@@ -125,7 +125,7 @@ fn ulimits(
     for (name, limit) in raw.map_or(&[][..], |entries| entries.0.as_slice()) {
         let at = || path.key(name);
         if !names::is_ulimit(name) {
-            let help = findings.suggestions.did_you_mean(name, ULIMITS.into_iter());
+            let help = findings.suggestions.did_you_mean(name, ULIMITS);
             let help = help.unwrap_or_else(|| format!("one of {}", ULIMITS.join(", ")));
             let message = format!("there is no limit {}", quoted(name));
             findings.push(Finding::key("unknown-value", &at(), message).help(help));
