@@ -176,7 +176,7 @@ fn shell_completes_executions_jobs_repositories_scopes_and_profiles() {
     let jobs = complete(&["run", ""]);
     assert!(jobs.contains(&"unit".to_owned()) && jobs.contains(&"lint".to_owned()), "{jobs:?}");
     assert_eq!(complete(&["run", "--from", "u"]), ["unit"]);
-    assert_eq!(complete(&["status", "--pipeline", "known"]), [env.pipeline.clone()]);
+    assert_eq!(complete(&["status", "--pipeline", "known"]), std::slice::from_ref(&env.pipeline));
     let repo = env.repo().canonicalize().unwrap().to_string_lossy().into_owned();
     assert_eq!(complete(&["status", "--repo", "/"]), [repo]);
     assert_eq!(complete(&["token", "create", "--scope", "w"]), ["worker"]);

@@ -138,9 +138,12 @@ fn every_example_of_every_help_text_runs() {
         let stderr = text(&output.stderr);
         let is_usage_error = stderr.contains("error: ") && stderr.contains("--help");
         assert!(!is_usage_error, "{script}: {stderr}");
-        if !is_expected(&example, output.status.code(), &stderr) {
-            panic!("$ {script}\n{}{stderr}exit code {:?}", text(&output.stdout), output.status.code());
-        }
+        assert!(
+            is_expected(&example, output.status.code(), &stderr),
+            "$ {script}\n{}{stderr}exit code {:?}",
+            text(&output.stdout),
+            output.status.code()
+        );
     }
     stop(server);
     env.wait_until_clean();
