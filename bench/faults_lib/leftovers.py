@@ -8,6 +8,8 @@ from .fleet import processes_of, wait_until
 
 # All that a server's data directory may hold.
 OWN = {
+    ".gitignore",
+    "address",
     "tidemill.db",
     "tidemill.db-wal",
     "tidemill.db-shm",

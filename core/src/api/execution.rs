@@ -42,7 +42,7 @@ pub struct ExecuteRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// What is known of the commit, for conditions.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "CommitDetails::from_mapping")]
     pub commit_details: CommitDetails,
     /// The repository's default branch, for conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

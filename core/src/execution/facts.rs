@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::text::is_control;
 
@@ -129,6 +129,12 @@ impl CommitDetails {
 
     fn is_unknown(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Reads the details from a mapping. What serde derives would also take a list of the fields' values, which the schema forbids.
+    pub(crate) fn from_mapping<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = serde_json::Map::deserialize(deserializer)?;
+        serde_json::from_value(fields.into()).map_err(D::Error::custom)
     }
 
     /// Returns the first line of the message.
