@@ -8,7 +8,7 @@ pub(crate) mod host_names;
 mod image;
 mod job;
 mod rules;
-mod surroundings;
+pub(crate) mod surroundings;
 mod triggers;
 
 pub use artifacts::{Artifacts, ArtifactsWhen, Reports};

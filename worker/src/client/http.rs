@@ -1,7 +1,7 @@
 //! An HTTP(S) client without redirects and proxies, and with limits on the connection time and the size of replies.
 
 use super::{
-    error::format_causes,
+    causes::format_causes,
     trust::{self, CertificateAuthorities, TlsFailure},
 };
 use bytes::{Bytes, BytesMut};

@@ -11,11 +11,7 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use std::{
-    collections::HashMap,
-    io::{self, Read},
-    sync::{Mutex, PoisonError},
-};
+use std::io::{self, Read};
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
 /// The certificate authorities of an image and of the worker, in every container.
@@ -53,27 +49,6 @@ const ANCHORS: [(&str, &str); 4] = [
 
 /// Maximum size of a file of an image that is read.
 const MAX_BUNDLE_BYTES: usize = 4 << 20;
-/// Maximum number of images whose files are cached.
-const MAX_CACHED_IMAGES: usize = 32;
-
-/// Tars of files, by the ids of the images that they are for.
-#[derive(Debug, Default)]
-pub(super) struct TrustingFiles(Mutex<HashMap<String, Bytes>>);
-
-impl TrustingFiles {
-    fn get(&self, image: &str) -> Option<Bytes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(image).cloned()
-    }
-
-    fn insert(&self, image: String, tar: Bytes) {
-        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if cached.len() >= MAX_CACHED_IMAGES {
-            cached.clear();
-        }
-        cached.insert(image, tar);
-    }
-}
-
 impl DockerManager {
     /// Puts the worker's certificate authorities into a container that is not started yet, if the worker has any.
     pub(super) async fn trust_certificates(&self, container: &str) -> Result<(), FailureReason> {

@@ -6,7 +6,6 @@ pub use connection::EngineFailure;
 pub(super) use connection::describe;
 
 use super::{
-    certificates::TrustingFiles,
     exits::ExitRegistry,
     images::{KnownUsers, RegistrySettings},
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
@@ -19,6 +18,7 @@ use crate::{
     store::WorkerDirs,
 };
 use bollard::{Docker, container::LogOutput, errors::Error as EngineError};
+use bytes::Bytes;
 use connection::{DOCKER_SOCKET, connect, default_sockets};
 use futures_util::Stream;
 use std::{
@@ -26,7 +26,7 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -74,12 +74,12 @@ pub struct DockerManager {
     /// A path on each disk to which containers write.
     pub(super) disks: OnceCell<Vec<PathBuf>>,
     /// Containers that could not be removed while the engine was down.
-    pub(super) unremoved: std::sync::Mutex<Vec<String>>,
+    pub(super) unremoved: Mutex<Vec<String>>,
     pub(super) exits: ExitRegistry,
     /// Users of images.
     pub(super) users: KnownUsers,
     /// Ids of images whose entry point does not start the command that it is given.
-    pub(super) tool_images: std::sync::Mutex<HashSet<String>>,
+    pub(super) tool_images: Mutex<HashSet<String>>,
     pub(super) isolation: OnceLock<Isolation>,
 }
 
@@ -96,7 +96,7 @@ impl DockerManager {
                     return Ok(Self {
                         exits: ExitRegistry::follow(docker.clone(), &worker),
                         users: KnownUsers::default(),
-                        tool_images: std::sync::Mutex::default(),
+                        tool_images: Mutex::default(),
                         isolation: OnceLock::new(),
                         docker,
                         sources: SourceCache::new(
@@ -119,7 +119,7 @@ impl DockerManager {
                         trusting: TrustingFiles::default(),
                         has_root: OnceCell::new(),
                         disks: OnceCell::new(),
-                        unremoved: std::sync::Mutex::default(),
+                        unremoved: Mutex::default(),
                     });
                 }
                 Err(failure) => {
@@ -189,5 +189,26 @@ impl DockerManager {
         self.tasks.wait().await;
         // The worker must not leave git processes behind.
         self.sources.wait_until_idle().await;
+    }
+}
+
+/// Maximum number of images whose files are cached.
+const MAX_CACHED_IMAGES: usize = 32;
+
+/// Tars of files, by the ids of the images that they are for.
+#[derive(Debug, Default)]
+pub(super) struct TrustingFiles(Mutex<HashMap<String, Bytes>>);
+
+impl TrustingFiles {
+    pub(super) fn get(&self, image: &str) -> Option<Bytes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(image).cloned()
+    }
+
+    pub(super) fn insert(&self, image: String, tar: Bytes) {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() >= MAX_CACHED_IMAGES {
+            cached.clear();
+        }
+        cached.insert(image, tar);
     }
 }

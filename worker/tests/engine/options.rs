@@ -108,7 +108,10 @@ async fn allowance_holds_for_its_repositories_and_for_no_fork() {
     }
     bench.run(job(&["sleep 1"])).await;
     for container in docker(&["ps", "-aq", "--filter", &bench.label()]) {
-        let added = docker(&["inspect", "--format", "{{.HostConfig.CapAdd}}", &container]).concat();
+        // Prints nothing if the container was removed meanwhile.
+        let mut inspect = std::process::Command::new("docker");
+        inspect.args(["inspect", "--format", "{{.HostConfig.CapAdd}}", &container]);
+        let added = String::from_utf8(inspect.output().unwrap().stdout).unwrap();
         assert!(!added.contains("NET_RAW"), "{added}");
     }
     bench.stop().await;

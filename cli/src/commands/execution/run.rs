@@ -160,9 +160,9 @@ fn check_followed_jobs(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome 
 
 /// Returns a usage error for a secret whose name the pipeline file does not contain: no job would get it.
 fn check_secrets(file: &PipelineFile, secrets: &[(String, String)]) -> Outcome {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let is_named = |name: &str| file.text.split(|c| !is_word(c)).any(|word| word == name);
-    let Some((name, _)) = secrets.iter().find(|(name, _)| !is_named(name)) else { return Ok(()) };
+    let Some((name, _)) = secrets.iter().find(|(name, _)| !file.text.contains(name.as_str())) else {
+        return Ok(());
+    };
     Err(Failure::usage(format!(
         "--secret {name}: no job of {} names this secret; add it to the `secrets` of the jobs that use it",
         file.name

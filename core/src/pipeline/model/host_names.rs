@@ -1,23 +1,6 @@
 //! Host names of services.
 
-use std::collections::HashSet;
-
-use super::surroundings::Service;
 use crate::pipeline::names;
-
-/// Adds to each service the host names that its image gives it, as far as no service before it has them. A name that a file
-/// gives to a service is never another one's by its image.
-pub(crate) fn add_image_names(services: &mut [Service]) {
-    let mut taken: HashSet<String> =
-        services.iter().flat_map(|service| &service.alias).map(|alias| alias.to_ascii_lowercase()).collect();
-    for service in services {
-        for name in image_names(&service.image) {
-            if taken.insert(name.clone()) {
-                service.alias.push(name);
-            }
-        }
-    }
-}
 
 /// Host names derived from the name of an image, as in GitLab: `registry/a/b:1` is `registry__a__b` and `registry-a-b`; also the
 /// same without the registry's host, and the last part. Empty if the name of the image has references.
@@ -50,16 +33,7 @@ pub(crate) fn image_names(image: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{add_image_names, image_names};
-    use crate::pipeline::model::Service;
-
-    fn service(image: &str, alias: &[&str]) -> Service {
-        Service {
-            image: image.into(),
-            alias: alias.iter().map(|&name| name.into()).collect(),
-            ..Service::default()
-        }
-    }
+    use super::image_names;
 
     #[test]
     fn image_gives_the_names_of_gitlab_and_its_last_part() {
@@ -71,18 +45,5 @@ mod tests {
         assert_eq!(image_names("tutum/wordpress"), ["tutum-wordpress", "tutum__wordpress", "wordpress"]);
         assert!(image_names("${IMAGE}").is_empty() && image_names("a/$X:1").is_empty());
         assert!(image_names("localhost:1").is_empty(), "a service never takes the job's own name");
-    }
-
-    #[test]
-    fn alias_of_a_service_wins_over_the_image_name_of_another() {
-        let mut services = [
-            service("redis:7", &["cache"]),
-            service("bb:1", &["Redis"]),
-            service("bb:2", &[]),
-            service("bb:3", &["x"]),
-        ];
-        add_image_names(&mut services);
-        let names: Vec<Vec<String>> = services.into_iter().map(|service| service.alias).collect();
-        assert_eq!(names, [vec!["cache"], vec!["Redis", "bb"], vec![], vec!["x"]]);
     }
 }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::artifacts::ArtifactsWhen;
 use super::checkout::Checkout;
 use super::container::ContainerOptions;
-use super::host_names::add_image_names;
+use super::host_names::image_names;
 use super::image::PullPolicy;
+use std::collections::HashSet;
 
 /// Options of a job besides its script.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -191,4 +192,44 @@ pub struct Environment {
     /// Its URL.
     #[serde(default)]
     pub url: Option<String>,
+}
+
+/// Adds to each service the host names that its image gives it, as far as no service before it has them. A name that a file
+/// gives to a service is never another one's by its image.
+pub(crate) fn add_image_names(services: &mut [Service]) {
+    let mut taken: HashSet<String> =
+        services.iter().flat_map(|service| &service.alias).map(|alias| alias.to_ascii_lowercase()).collect();
+    for service in services {
+        for name in image_names(&service.image) {
+            if taken.insert(name.clone()) {
+                service.alias.push(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Service, add_image_names};
+
+    fn service(image: &str, alias: &[&str]) -> Service {
+        Service {
+            image: image.into(),
+            alias: alias.iter().map(|&name| name.into()).collect(),
+            ..Service::default()
+        }
+    }
+
+    #[test]
+    fn alias_of_a_service_wins_over_the_image_name_of_another() {
+        let mut services = [
+            service("redis:7", &["cache"]),
+            service("bb:1", &["Redis"]),
+            service("bb:2", &[]),
+            service("bb:3", &["x"]),
+        ];
+        add_image_names(&mut services);
+        let names: Vec<Vec<String>> = services.into_iter().map(|service| service.alias).collect();
+        assert_eq!(names, [vec!["cache"], vec!["Redis", "bb"], vec![], vec!["x"]]);
+    }
 }
