@@ -227,12 +227,12 @@ fn command_reference_is_current() {
             .collect();
         if !lines.is_empty() {
             page += "\n```sh\n";
-            lines.iter().for_each(|line| page = format!("{page}{}\n", line.trim_start()));
+            page.extend(lines.iter().flat_map(|line| [line.trim_start(), "\n"]));
             page += "```\n";
         }
     }
     page += "\n## Connection options\n\nCommands have those of these options that apply to them.\n\n";
-    shown.iter().for_each(|text| page += text);
+    page.extend(shown);
     page += "\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n| 0 | success |\n| 1 | the pipeline failed |\n| 2 | usage error or invalid file |\n| 3 | system error: engine, disk, network |\n| 130 | canceled |\n\nA command whose reader closes the pipe ends without a message, with code 3.\n";
     check_page("cli.md", &page);
 }
@@ -267,14 +267,13 @@ fn reference_of_environment_variables_is_current() {
 }
 
 fn option_item(arg: &Arg) -> String {
-    let mut name = arg.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
-    name += &format!("--{}", arg.get_long().unwrap());
-    if takes_value(arg) {
-        let value = arg.get_value_names().map(|names| names[0].to_string());
-        let value = value.unwrap_or_else(|| arg.get_id().as_str().to_uppercase());
-        name += &format!(" {value}");
-    }
-    item(&format!("`{name}`"), &describe(arg))
+    let short = arg.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+    let long = arg.get_long().unwrap();
+    let value = takes_value(arg).then(|| {
+        let name = arg.get_value_names().map(|names| names[0].to_string());
+        format!(" {}", name.unwrap_or_else(|| arg.get_id().as_str().to_uppercase()))
+    });
+    item(&format!("`{short}--{long}{}`", value.unwrap_or_default()), &describe(arg))
 }
 
 fn describe(arg: &Arg) -> String {
