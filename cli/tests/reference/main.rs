@@ -100,8 +100,8 @@ fn expected_outcome(example: &str) -> (i32, &'static str, &'static str) {
         // The worker of the test allows nothing.
         (1, "FAILED", "not_allowed")
     } else if example.contains("\n    pull_policy: always\n") {
-        // The registry does not exist.
-        (1, "FAILED", "image_pull_failed")
+        // The registry does not exist: a failure of the network, not of the pipeline.
+        (3, "FAILED", "image_pull_failed")
     } else {
         (0, "SUCCESS", "")
     }
