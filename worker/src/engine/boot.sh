@@ -47,6 +47,7 @@ watch_worker() {
     while IFS= read -r L; do :; done
     kill -INT "$$"
   ) <&3 3<&- >/dev/null 2>&1 &
+  W=$!
 }
 wait_for_child() {
   while :; do
@@ -85,9 +86,10 @@ trap '' TERM HUP QUIT USR1 USR2
 # Behind an entry point, this would kill a process between the first one and this one that waits for this one.
 if [ "$$" = 1 ] || [ "$PPID" = 1 ]; then
   kill -9 -1 2>/dev/null
-  # The killed reader of descriptor 3 must be gone: it could still take the worker's reply.
-  wait
 fi
+# The reader of descriptor 3 must be gone: it could still take the worker's reply.
+kill -9 "$W" 2>/dev/null
+wait 2>/dev/null
 # An engine discards output that is not read soon after the exit, so wait until the worker has read everything. No other
 # process runs any more, so the last marker of this kind is true: whether the script ended by itself or was stopped.
 printf '\036tm:%s:flush:%s\036' "$N" "${T:+stopped}"

@@ -110,6 +110,7 @@ impl DockerManager {
             image: Some(service.image.clone()),
             entrypoint: service.entrypoint.clone(),
             cmd: service.command.clone(),
+            user: service.user.clone(),
             env: Some(environment.iter().map(|(name, value)| format!("{name}={value}")).collect()),
             labels: Some(self.labels()),
             host_config: Some(HostConfig {
@@ -121,7 +122,11 @@ impl DockerManager {
             networking_config: names,
             ..Default::default()
         };
-        let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
+        let platform = service
+            .platform
+            .clone()
+            .map(|platform| CreateContainerOptions { platform, ..Default::default() });
+        let created = self.docker.create_container(platform, body).await;
         let id = created
             .map_err(|error| engine_failure("the container of a service could not be created", &error))?
             .id;

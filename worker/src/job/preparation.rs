@@ -149,7 +149,8 @@ impl PreparationRun<'_> {
         for service in services {
             let policy = executor.engine.pull_policy(service.pull_policy.or(inherited));
             let logins = JobLogins::of(assignment);
-            pull_image(&executor.engine, (&service.image, None), policy, &logins, reporter).await?;
+            let image = (service.image.as_str(), service.platform.as_deref());
+            pull_image(&executor.engine, image, policy, &logins, reporter).await?;
         }
         let chosen = executor.engine.chosen_network(&assignment.preparation.container);
         let name = chosen.or(network.as_ref().map(|network| network.name.as_str()));

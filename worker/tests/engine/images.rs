@@ -209,6 +209,8 @@ async fn entry_point_runs_before_the_script_if_it_starts_a_shell() {
     for (entrypoint, has_run) in [
         ("[\"/entry\"]", true),
         ("[\"/wrap\"]", true),
+        // The shell is not a child of the first process.
+        ("[\"/wrap\", \"/wrap\", \"/wrap\"]", true),
         ("[\"/bin/sh\", \"-c\"]", false),
         ("[\"/bin/sh\"]", false),
         ("[\"/bin/sh\", \"-c\", \"echo tool; exit 3\"]", false),
@@ -387,6 +389,73 @@ async fn shell_is_found_where_the_path_does_not_lead_to_it() {
     let (end, log) = bench.run(nothing.job(&["true"])).await;
     assert_eq!(kind(&end), Some(FailureKind::ImageUnavailable), "{log}");
     assert!(log.contains("has no shell") && log.contains("/usr/bin"), "{log}");
+    bench.stop().await;
+}
+
+/// Builds an image that has bash with its libraries, taken from this machine, and nothing else.
+fn bash_image(lines: &str) -> Image {
+    let context = tempfile::tempdir().unwrap();
+    let root = context.path().join("root");
+    let libraries = Command::new("ldd").arg("/bin/bash").output().unwrap();
+    let libraries = String::from_utf8(libraries.stdout).unwrap();
+    let files = libraries.split_ascii_whitespace().filter(|word| word.starts_with('/'));
+    for file in files.chain(["/bin/bash"]) {
+        let target = root.join(&file[1..]);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(file, target).unwrap();
+    }
+    std::fs::write(context.path().join("Dockerfile"), format!("FROM scratch\nCOPY root/ /\n{lines}\n")).unwrap();
+    let name = format!("tidemill-test-{}:1", uuid::Uuid::now_v7().simple());
+    docker(&["build", "--quiet", "--tag", &name, context.path().to_str().unwrap()]);
+    Image(name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn image_with_bash_and_no_other_program_runs_scripts() {
+    let mut bench = Bench::start().await;
+    let (_repository, source) = sources(&bench.data.path().join("cache"));
+    for lines in ["", "USER 1000", "ENV PATH=/nowhere HOME=/nowhere"] {
+        let image = bash_image(lines);
+        let mut assignment = image.job(&[
+            "read -r line <data/a.txt; words=(of bash $line)",
+            "echo \"${words[*]}\" >out",
+            "cd \"$HOME\"; echo x >file; [[ -s file && $PWD != / ]]",
+            "false | true",
+        ]);
+        assignment.extras.after_script = vec!["echo \"after: $CI_JOB_STATUS\"".into()];
+        assignment.preparation.source = source.clone();
+        assignment.artifacts = Some(Artifacts { when: ArtifactsWhen::Always, ..declared(&["out"]) });
+        let (end, log) = bench.run(assignment).await;
+        // The pipe's first command fails.
+        assert_eq!((kind(&end), end.exit_code), (Some(FailureKind::ScriptFailed), Some(1)), "{lines}: {log}");
+        assert!(log.ends_with("$ false | true\nafter: failed\n"), "{lines}: {log}");
+        assert!(stored(&bench).size > 0, "{lines}");
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_of_an_image_that_cannot_be_written_do_not_disturb_a_job() {
+    let mut bench = Bench::start().await;
+    let (_repository, source) = sources(&bench.data.path().join("cache"));
+    for (lines, user) in [
+        ("RUN mkdir /workspace && chmod 555 /workspace", "1000"),
+        ("RUN mkdir /workspace && chmod 000 /workspace", "0"),
+        ("RUN mkdir -p /workspace/data && chown -R 7:7 /workspace && chmod -R 500 /workspace", "1000"),
+        ("RUN touch /workspace.not && chmod 555 /tmp /root /var /etc /bin /", "1000"),
+        ("RUN rm -rf /tmp /var /root", "1000:5"),
+        ("RUN ln -s /proc /workspace-link && mkdir /w && ln -s w /workspace", "1000"),
+    ] {
+        let image = Image::build(&format!("FROM test\n{lines}\nUSER {user}"));
+        let mut assignment = image.job(&[
+            "cat data/a.txt && echo more >>data/a.txt && mkdir -p made/deep && echo out >out",
+            "echo x >\"$HOME/file\" && [ -O . ]",
+        ]);
+        assignment.preparation.source = source.clone();
+        assignment.artifacts = Some(declared(&["out", "made"]));
+        let log = succeeds(&mut bench, assignment, lines).await;
+        assert!(log.contains("\ntracked\n") && !log.contains("no file matches"), "{lines}: {log}");
+    }
     bench.stop().await;
 }
 

@@ -103,7 +103,7 @@ pub(crate) fn image(
     (Some(Value::Mapping(image)), pull_policy)
 }
 
-/// Translates `docker` of an image: `user` and `platform`.
+/// Translates `docker` of an image or a service: `user` and `platform`.
 fn docker_options(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Mapping {
     let mut options = Mapping::new();
     for part in values::entries(&entry.value) {
@@ -158,6 +158,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
     let mut name = Some(item);
     let mut own = Mapping::new();
     let mut fields = Vec::new();
+    let mut options = Mapping::new();
     if values::is_mapping(item) {
         name = None;
         for part in values::entries(item) {
@@ -198,13 +199,14 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
                         fields.push(("pull_policy", policy.into()));
                     }
                 }
-                "docker" | "kubernetes" => {
+                "docker" => options = docker_options(part, &at, scope, log),
+                "kubernetes" => {
                     log.ignored(path, part, "services run with the settings of the worker's engine");
                 }
                 _ => log.unknown_key(
                     path,
                     part,
-                    &["name", "alias", "command", "entrypoint", "variables", "pull_policy"],
+                    &["name", "alias", "command", "entrypoint", "variables", "pull_policy", "docker"],
                 ),
             }
         }
@@ -225,6 +227,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
     for (key, value) in fields {
         service.insert(key.into(), value);
     }
+    service.extend(options);
     if let Some(port) =
         own.get(HEALTH_CHECK_PORT).and_then(Value::as_str).and_then(|port| port.parse::<u16>().ok())
         && port > 0

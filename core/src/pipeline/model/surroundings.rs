@@ -53,7 +53,12 @@ impl JobOptions {
 
     /// Applies `put_in` to each text that may hold references, and adds the host names that images give to services.
     pub(crate) fn map_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
-        let service = |service: &Service| Service { image: put_in(&service.image), ..service.clone() };
+        let service = |service: &Service| Service {
+            image: put_in(&service.image),
+            user: service.user.as_deref().map(&put_in),
+            platform: service.platform.as_deref().map(&put_in),
+            ..service.clone()
+        };
         let cache = |cache: &Cache| Cache {
             key: put_in(&cache.key),
             fallback_keys: cache.fallback_keys.iter().map(|key| put_in(key)).collect(),
@@ -103,6 +108,12 @@ pub struct Service {
     /// Whether the job fails if it ends, or is not ready in time, before the script starts. Otherwise that is a warning.
     #[serde(default)]
     pub required: bool,
+    /// The user, and optionally the group, of its processes. `None`: the image's. May hold `${NAME}` references.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The variant of the image: `os/architecture` or `os/architecture/variant`. May hold `${NAME}` references.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
     /// When the image is pulled. `None`: as the job's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_policy: Option<PullPolicy>,

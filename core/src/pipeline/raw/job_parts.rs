@@ -60,6 +60,10 @@ record! {
         image: Text = "image",
         /// Same as `image`, as in GitLab.
         name: Text = "name",
+        /// User of the container's processes, and optionally the group: a name or a number. Default: the image's.
+        user: Text = "user",
+        /// Variant of the image, such as `linux/arm64`. Default: the engine's platform.
+        platform: Text = "platform",
         /// Host names under which the job and its other services reach the service, besides those derived from the image name.
         alias: OneOrMany<Text> = "alias",
         /// Environment variables of the service.
