@@ -207,12 +207,16 @@ fn case_real_11_mirror_has_the_images_of_another_registry_and_of_docker_hub() {
     // One configuration has the logins of both registries.
     let of_mirror = mirror.auths(USER, PASSWORD).replacen(r#"{"auths":{"#, ",", 1);
     let both = registry.auths(USER, PASSWORD).trim_end_matches("}}").to_owned() + &of_mirror;
-    let variables = [("DOCKER_AUTH_CONFIG", both.as_str()), ("TIDEMILL_WORKER_CONFIG", worker.to_str().unwrap())];
+    let variables =
+        [("DOCKER_AUTH_CONFIG", both.as_str()), ("TIDEMILL_WORKER_CONFIG", worker.to_str().unwrap())];
     let ran = run(&env, &variables);
     assert_eq!(ran.status.code(), Some(0), "{ran:?}");
     let log = env.log("hub");
     assert!(log.contains(&format!("Pulling {hub} from {host}/library/{hub}\n")), "{log}");
-    assert!(log.contains("127.0.0.1:1/library/") && log.contains("does not have it"), "a mirror that is down: {log}");
+    assert!(
+        log.contains("127.0.0.1:1/library/") && log.contains("does not have it"),
+        "a mirror that is down: {log}"
+    );
     let log = env.log("own");
     assert!(log.contains(&format!("{host}/team/{name} does not have it")), "{log}");
     assert!(log.contains(&format!("Pulling {own} as {USER}")), "{log}");

@@ -299,6 +299,24 @@ async fn settings_of_an_image_do_not_disturb_a_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn variables_of_an_image_reach_the_script_whatever_their_names() {
+    let mut bench = Bench::start().await;
+    let names: Vec<char> = ('A'..='Z').chain('a'..='z').collect();
+    let declared: Vec<String> = names.iter().map(|name| format!("{name}=own-{name}")).collect();
+    let image = Image::build(&format!("FROM test\nENV {}", declared.join(" ")));
+    let expected = names.iter().map(|name| format!("own-{name}")).collect::<Vec<_>>().join(" ");
+    let shown = names.iter().map(|name| format!("${name}")).collect::<Vec<_>>().join(" ");
+    let mut assignment = image.job(&[&format!("echo \"{shown}\" >seen"), "if true; then", "cat seen; fi"]);
+    assignment.extras.after_script = vec![format!("echo \"after: {shown}\"")];
+    let log = succeeds(&mut bench, assignment, "one letter each").await;
+    assert!(
+        log.contains(&format!("\n{expected}\n")) && log.contains(&format!("\nafter: {expected}\n")),
+        "{log}"
+    );
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn volumes_of_an_image_hide_no_part_of_the_workspace() {
     let mut bench = Bench::start().await;
     let (_repository, source) = sources(&bench.data.path().join("cache"));
@@ -404,7 +422,8 @@ fn bash_image(lines: &str) -> Image {
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
         std::fs::copy(file, target).unwrap();
     }
-    std::fs::write(context.path().join("Dockerfile"), format!("FROM scratch\nCOPY root/ /\n{lines}\n")).unwrap();
+    std::fs::write(context.path().join("Dockerfile"), format!("FROM scratch\nCOPY root/ /\n{lines}\n"))
+        .unwrap();
     let name = format!("tidemill-test-{}:1", uuid::Uuid::now_v7().simple());
     docker(&["build", "--quiet", "--tag", &name, context.path().to_str().unwrap()]);
     Image(name)

@@ -104,7 +104,8 @@ async fn service_with_a_missing_program_names_it() {
 #[tokio::test]
 async fn service_runs_as_its_user_and_only_on_its_platform() {
     let mut bench = Bench::start().await;
-    let command = "mkdir /tmp/w && id -u >/tmp/w/user && id -g >/tmp/w/group && exec httpd -f -p 8080 -h /tmp/w";
+    let command =
+        "mkdir /tmp/w && id -u >/tmp/w/user && id -g >/tmp/w/group && exec httpd -f -p 8080 -h /tmp/w";
     let web = Service { user: Some("1234:4321".into()), ..service("web", command, Some(Health::Port(8080))) };
     let mut served = job(&["wget -qO- http://web:8080/user; wget -qO- http://web:8080/group"]);
     served.extras.services = vec![web.clone()];
