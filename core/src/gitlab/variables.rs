@@ -27,7 +27,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_STEPS: usize = 20_000;
 
 /// Variables that configure GitLab's runner and have no effect here.
-const RUNNER_VARIABLES: [&str; 7] = [
+const RUNNER_VARIABLES: [&str; 15] = [
     "GIT_FETCH_EXTRA_FLAGS",
     "GIT_CLONE_EXTRA_FLAGS",
     "GIT_SUBMODULE_UPDATE_FLAGS",
@@ -35,6 +35,14 @@ const RUNNER_VARIABLES: [&str; 7] = [
     "GET_SOURCES_ATTEMPTS",
     "CACHE_COMPRESSION_LEVEL",
     "ARTIFACT_COMPRESSION_LEVEL",
+    "CACHE_REQUEST_TIMEOUT",
+    "TRANSFER_METER_FREQUENCY",
+    "ARTIFACT_DOWNLOAD_ATTEMPTS",
+    "RESTORE_CACHE_ATTEMPTS",
+    "EXECUTOR_JOB_SECTION_ATTEMPTS",
+    "RUNNER_SCRIPT_TIMEOUT",
+    "RUNNER_AFTER_SCRIPT_TIMEOUT",
+    "AFTER_SCRIPT_IGNORE_ERRORS",
 ];
 
 /// A part of a text.

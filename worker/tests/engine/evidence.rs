@@ -38,7 +38,7 @@ fn stored(bench: &Bench) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_script_runs_after_any_outcome() {
+async fn case_gitlab_02_after_script_knows_the_outcome() {
     let mut bench = Bench::start().await;
     for (script, code, status) in [("X=1; exit 3", 3, "failed"), ("X=1", 0, "success")] {
         let mut with_after_script = job(&[script]);
@@ -52,7 +52,7 @@ async fn after_script_runs_after_any_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn timed_out_job_runs_after_script_and_keeps_evidence() {
+async fn case_everyday_16_timed_out_job_runs_after_script_and_keeps_evidence() {
     let mut bench = Bench::start().await;
     // The second script and a process in the background ignore the signal.
     for script in ["sleep 600", "trap '' TERM; (while :; do sleep 1; done) & while :; do sleep 1; done"] {
@@ -68,7 +68,7 @@ async fn timed_out_job_runs_after_script_and_keeps_evidence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_after_script_does_not_count_towards_the_timeout() {
+async fn case_real_12_slow_after_script_does_not_count_towards_the_timeout() {
     let mut bench = Bench::start().await;
     for (script, code) in [("true", 0), ("exit 3", 3)] {
         let mut slow = witness(&[script], &["sleep 4; echo done"]);
@@ -101,7 +101,7 @@ async fn canceled_job_runs_after_script_and_keeps_evidence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn job_over_its_memory_keeps_evidence() {
+async fn case_real_12_job_over_its_memory_keeps_evidence() {
     let mut bench = Bench::start().await;
     // Only a child is killed, and the shell goes on to its end.
     let mut greedy = witness(&["tail /dev/zero"], &[AFTER]);

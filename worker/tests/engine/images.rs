@@ -98,7 +98,7 @@ async fn succeeds(bench: &mut Bench, assignment: Assignment, context: &str) -> S
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workspace_and_home_belong_to_the_images_user() {
+async fn case_gitlab_10_workspace_and_home_belong_to_the_images_user() {
     let mut bench = Bench::start().await;
     let (_repository, source) = sources(&bench.data.path().join("cache"));
     let add_user =

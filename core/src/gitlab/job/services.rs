@@ -14,6 +14,9 @@ use crate::pipeline::yaml::tree::{MapEntry, Node};
 /// The variable of a service with the port that GitLab waits for.
 const HEALTH_CHECK_PORT: &str = "HEALTHCHECK_TCP_PORT";
 
+/// The variable with the key of the cache to use when a job has none under its own keys.
+const FALLBACK_KEY: &str = "CACHE_FALLBACK_KEY";
+
 /// Returns a list of strings.
 pub(crate) fn sequence(texts: Vec<String>) -> Value {
     Value::Sequence(texts.into_iter().map(Value::String).collect())
@@ -308,9 +311,28 @@ fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<M
     if let Some(part) = untracked {
         log.ignored(path, part, "only `paths` are kept");
     }
+    add_fallback_key(&mut cache, item, path, scope, log);
     // A cache without paths disables the default cache of the job.
     let keeps = cache.get("paths").and_then(Value::as_sequence).is_some_and(|paths| !paths.is_empty());
     keeps.then_some(cache)
+}
+
+/// Adds the key of the variable `CACHE_FALLBACK_KEY`, which GitLab tries after those of the cache.
+fn add_fallback_key(cache: &mut Mapping, item: &Node, path: &Path, scope: &Scope, log: &mut Log) {
+    match scope.references(&format!("${FALLBACK_KEY}")) {
+        Ok(key) if !key.is_empty() => {
+            let keys = cache.entry("fallback_keys".into()).or_insert(Value::Sequence(Vec::new()));
+            if let Some(keys) = keys.as_sequence_mut() {
+                keys.push(key.into());
+            }
+        }
+        Err(unknown) if unknown != FALLBACK_KEY => {
+            let what = format!("the variable `{FALLBACK_KEY}`");
+            let why = format!("`{unknown}` is not known before the job runs");
+            log.ignored_at(path, item.location, &what, &why);
+        }
+        _ => {}
+    }
 }
 
 fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
