@@ -38,6 +38,8 @@ mod networks;
 mod options;
 #[path = "engine/services.rs"]
 mod services;
+#[path = "engine/shells.rs"]
+mod shells;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn script_gets_sources_and_variables_and_returns_exit_code() {

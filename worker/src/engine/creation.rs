@@ -5,7 +5,7 @@ mod order;
 
 use super::{
     container::{Container, ContainerRemains, ContainerRemoval, inode},
-    failures::{creation_failure, disk_failure, start_failure},
+    failures::{creation_failure, disk_failure, is_bad_request, start_failure},
     images::ImageConfig,
     manager::DockerManager,
     workspace_mount::{WorkspaceMount, overlay_options},
@@ -266,7 +266,13 @@ impl DockerManager {
                 })
             }
             Err(error) => {
-                let reason = start_failure(&preparation.image, &error);
+                let user = image_options.user.as_deref().unwrap_or(&image.user);
+                let missing =
+                    if is_bad_request(&error) { None } else { self.missing_account(&image.id, user).await };
+                let reason = match missing {
+                    Some(missing) => FailureReason::new(FailureKind::ImageUnavailable, missing),
+                    None => start_failure(&preparation.image, &error),
+                };
                 self.remove_remains(remains(id)).await;
                 Err(reason)
             }

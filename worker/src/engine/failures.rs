@@ -163,8 +163,17 @@ pub(super) const fn is_conflict(error: &EngineError) -> bool {
     matches!(error, EngineError::DockerResponseServerError { status_code: 409, .. })
 }
 
-/// Returns why the container of a service could not be started.
-pub(super) fn service_start_failure(service: &Service, error: &EngineError) -> FailureReason {
+/// Returns why the container of a service could not be started; `missing` says which user or group its image does not have.
+pub(super) fn service_start_failure(
+    service: &Service,
+    missing: Option<String>,
+    error: &EngineError,
+) -> FailureReason {
+    if let Some(missing) = missing {
+        let name = service.alias.first().unwrap_or(&service.image);
+        let message = format!("the service `{name}` could not be started: {missing}");
+        return FailureReason::new(FailureKind::ServiceFailed, message);
+    }
     // Its command is the only part of the request that the engine checks at the start.
     if is_bad_request(error) {
         let message = format!(

@@ -3,6 +3,8 @@
 mod config;
 mod credential_helper;
 mod docker_config;
+#[cfg(feature = "ecr")]
+mod ecr;
 mod known_users;
 mod logins;
 mod pull_progress;

@@ -140,7 +140,11 @@ impl DockerManager {
             .map_err(|error| engine_failure("the output of a service could not be attached", &error))?
             .output;
         let started = self.docker.start_container(&id, None::<StartContainerOptions>).await;
-        started.map_err(|error| service_start_failure(service, &error))?;
+        if let Err(error) = started {
+            let user = service.user.as_deref().unwrap_or_default();
+            let missing = self.missing_account(&service.image, user).await;
+            return Err(service_start_failure(service, missing, &error));
+        }
         let log = Arc::new(Mutex::new(VecDeque::new()));
         let retained = log.clone();
         let output_ended = CancellationToken::new();

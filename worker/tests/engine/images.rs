@@ -1,4 +1,4 @@
-//! Jobs in images as they are: with any user, entry point, volumes and environment. Each image is made from the test image.
+//! Jobs in images as they are: with any user, entry point, volumes and directories. Each image is made from the test image.
 
 use super::harness::{Bench, docker, job, kind};
 use std::{
@@ -14,30 +14,40 @@ use tidemill_core::{ids::ArtifactId, pipeline::Reports};
 use tidemill_worker::source::snapshot;
 
 /// An image of one test, removed at its end.
-struct Image(String);
+pub struct Image(pub String);
 
 impl Image {
     /// Builds an image; `FROM test` stands for the test image.
-    fn build(dockerfile: &str) -> Self {
+    pub fn build(dockerfile: &str) -> Self {
         let base = std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".into());
         let text = dockerfile
             .replace("FROM test", &format!("FROM {base}"))
             .replace("--from=test", &format!("--from={base}"));
         let name = format!("tidemill-test-{}:1", uuid::Uuid::now_v7().simple());
-        let mut build = Command::new("docker")
-            .args(["build", "--quiet", "--tag", &name, "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        build.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        let output = build.wait_with_output().unwrap();
+        let build = || {
+            let mut build = Command::new("docker")
+                .args(["build", "--quiet", "--tag", &name, "-"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            build.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+            build.wait_with_output().unwrap()
+        };
+        let mut output = build();
+        // The end of another test may have removed a layer that this build reuses.
+        for _ in 0..3 {
+            if output.status.success() {
+                break;
+            }
+            output = build();
+        }
         assert!(output.status.success(), "{output:?}");
         Self(name)
     }
 
-    fn job(&self, script: &[&str]) -> Assignment {
+    pub fn job(&self, script: &[&str]) -> Assignment {
         let mut assignment = job(script);
         assignment.preparation.image.clone_from(&self.0);
         assignment
@@ -51,7 +61,7 @@ impl Drop for Image {
 }
 
 /// Creates a repository with a file, a program and a directory, and returns it as sources.
-fn sources(cache: &Path) -> (tempfile::TempDir, Source) {
+pub fn sources(cache: &Path) -> (tempfile::TempDir, Source) {
     let directory = tempfile::tempdir().unwrap();
     let git = |args: &[&str]| {
         let identity = ["-c", "user.name=a", "-c", "user.email=a@b"];
@@ -69,7 +79,7 @@ fn sources(cache: &Path) -> (tempfile::TempDir, Source) {
     (directory, source)
 }
 
-fn declared(paths: &[&str]) -> Artifacts {
+pub fn declared(paths: &[&str]) -> Artifacts {
     Artifacts {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         when: ArtifactsWhen::OnSuccess,
@@ -79,7 +89,7 @@ fn declared(paths: &[&str]) -> Artifacts {
 }
 
 /// Returns the artifact that the last job stored.
-fn stored(bench: &Bench) -> ArtifactSource {
+pub fn stored(bench: &Bench) -> ArtifactSource {
     let bytes = bench.server.artifact.lock().unwrap().clone();
     let sha256 = data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
     ArtifactSource {
@@ -91,7 +101,7 @@ fn stored(bench: &Bench) -> ArtifactSource {
     }
 }
 
-async fn succeeds(bench: &mut Bench, assignment: Assignment, context: &str) -> String {
+pub async fn succeeds(bench: &mut Bench, assignment: Assignment, context: &str) -> String {
     let (end, log) = bench.run(assignment).await;
     assert_eq!(kind(&end), None, "{context}: {:?}\n{log}", end.failure);
     log
@@ -134,6 +144,14 @@ async fn case_gitlab_10_workspace_and_home_belong_to_the_images_user() {
         unknown.preparation.image_options.user = Some("nobody-here".into());
         let (end, log) = bench.run(unknown).await;
         assert!(kind(&end) == Some(FailureKind::ImageUnavailable) && log.contains("has no user"), "{log}");
+        let mut unknown = named.job(&["true"]);
+        unknown.preparation.image_options.user = Some("1000:no-such-group".into());
+        let (end, log) = bench.run(unknown).await;
+        let expected = "has no group `no-such-group`";
+        assert!(
+            kind(&end) == Some(FailureKind::ImageUnavailable) && log.contains(expected),
+            "{end:?}: {log}"
+        );
         // Without sources, too.
         let mut empty = image.job(&["mkdir build && touch build/a b && [ -O /workspace ]"]);
         empty.preparation.working_dir = Some("made/for/it".into());
@@ -299,24 +317,6 @@ async fn settings_of_an_image_do_not_disturb_a_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn variables_of_an_image_reach_the_script_whatever_their_names() {
-    let mut bench = Bench::start().await;
-    let names: Vec<char> = ('A'..='Z').chain('a'..='z').collect();
-    let declared: Vec<String> = names.iter().map(|name| format!("{name}=own-{name}")).collect();
-    let image = Image::build(&format!("FROM test\nENV {}", declared.join(" ")));
-    let expected = names.iter().map(|name| format!("own-{name}")).collect::<Vec<_>>().join(" ");
-    let shown = names.iter().map(|name| format!("${name}")).collect::<Vec<_>>().join(" ");
-    let mut assignment = image.job(&[&format!("echo \"{shown}\" >seen"), "if true; then", "cat seen; fi"]);
-    assignment.extras.after_script = vec![format!("echo \"after: {shown}\"")];
-    let log = succeeds(&mut bench, assignment, "one letter each").await;
-    assert!(
-        log.contains(&format!("\n{expected}\n")) && log.contains(&format!("\nafter: {expected}\n")),
-        "{log}"
-    );
-    bench.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn volumes_of_an_image_hide_no_part_of_the_workspace() {
     let mut bench = Bench::start().await;
     let (_repository, source) = sources(&bench.data.path().join("cache"));
@@ -386,69 +386,6 @@ async fn jobs_of_any_user_change_no_shared_sources() {
     for tree in trees {
         assert_eq!(std::fs::read(tree.join("data/a.txt")).unwrap(), b"tracked\n");
         assert!(tree.join(".git").is_dir() && !tree.join("data/set").exists() && !tree.join("hard").exists());
-    }
-    bench.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn shell_is_found_where_the_path_does_not_lead_to_it() {
-    let mut bench = Bench::start().await;
-    for dockerfile in [
-        "FROM test\nENV PATH=/opt/tools",
-        "FROM test\nENV PATH=",
-        "FROM scratch\nCOPY --from=test /bin/busybox /busybox/sh",
-        "FROM scratch\nCOPY --from=test /bin/busybox /usr/bin/sh\nENV PATH=/nowhere\nUSER 1000",
-    ] {
-        let image = Image::build(dockerfile);
-        let log = succeeds(&mut bench, image.job(&["X=1", "echo at:$PWD:$X:"]), dockerfile).await;
-        assert!(log.contains("\nat:/workspace:1:\n"), "{dockerfile}: {log}");
-    }
-    let nothing = Image::build("FROM scratch\nCOPY --from=test /bin/busybox /tool");
-    let (end, log) = bench.run(nothing.job(&["true"])).await;
-    assert_eq!(kind(&end), Some(FailureKind::ImageUnavailable), "{log}");
-    assert!(log.contains("has no shell") && log.contains("/usr/bin"), "{log}");
-    bench.stop().await;
-}
-
-/// Builds an image that has bash with its libraries, taken from this machine, and nothing else.
-fn bash_image(lines: &str) -> Image {
-    let context = tempfile::tempdir().unwrap();
-    let root = context.path().join("root");
-    let libraries = Command::new("ldd").arg("/bin/bash").output().unwrap();
-    let libraries = String::from_utf8(libraries.stdout).unwrap();
-    let files = libraries.split_ascii_whitespace().filter(|word| word.starts_with('/'));
-    for file in files.chain(["/bin/bash"]) {
-        let target = root.join(&file[1..]);
-        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        std::fs::copy(file, target).unwrap();
-    }
-    std::fs::write(context.path().join("Dockerfile"), format!("FROM scratch\nCOPY root/ /\n{lines}\n"))
-        .unwrap();
-    let name = format!("tidemill-test-{}:1", uuid::Uuid::now_v7().simple());
-    docker(&["build", "--quiet", "--tag", &name, context.path().to_str().unwrap()]);
-    Image(name)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn image_with_bash_and_no_other_program_runs_scripts() {
-    let mut bench = Bench::start().await;
-    let (_repository, source) = sources(&bench.data.path().join("cache"));
-    for lines in ["", "USER 1000", "ENV PATH=/nowhere HOME=/nowhere"] {
-        let image = bash_image(lines);
-        let mut assignment = image.job(&[
-            "read -r line <data/a.txt; words=(of bash $line)",
-            "echo \"${words[*]}\" >out",
-            "cd \"$HOME\"; echo x >file; [[ -s file && $PWD != / ]]",
-            "false | true",
-        ]);
-        assignment.extras.after_script = vec!["echo \"after: $CI_JOB_STATUS\"".into()];
-        assignment.preparation.source = source.clone();
-        assignment.artifacts = Some(Artifacts { when: ArtifactsWhen::Always, ..declared(&["out"]) });
-        let (end, log) = bench.run(assignment).await;
-        // The pipe's first command fails.
-        assert_eq!((kind(&end), end.exit_code), (Some(FailureKind::ScriptFailed), Some(1)), "{lines}: {log}");
-        assert!(log.ends_with("$ false | true\nafter: failed\n"), "{lines}: {log}");
-        assert!(stored(&bench).size > 0, "{lines}");
     }
     bench.stop().await;
 }

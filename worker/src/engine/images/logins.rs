@@ -14,6 +14,10 @@ use tidemill_core::{
 /// The variable with logins in the format of Docker's configuration.
 pub const AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
 
+/// Where logins at Amazon ECR come from, in messages.
+#[cfg(feature = "ecr")]
+const ECR_ORIGIN: &str = "the worker's credentials of AWS";
+
 /// Where a worker finds logins of its own.
 #[derive(Clone, Default)]
 pub struct RegistrySettings {
@@ -21,6 +25,9 @@ pub struct RegistrySettings {
     pub auth_config: Option<String>,
     /// The file `config.json` of Docker's client. It is read for each pull, and may not exist.
     pub config_file: Option<PathBuf>,
+    /// The credentials for Amazon ECR. `None`: those of the process.
+    #[cfg(feature = "ecr")]
+    pub aws: Option<aws_config::SdkConfig>,
 }
 
 impl fmt::Debug for RegistrySettings {
@@ -114,8 +121,8 @@ pub struct LoginSearch {
 }
 
 impl RegistrySettings {
-    /// Searches the login for `image`: in the job's `DOCKER_AUTH_CONFIG`, on the server, in the worker's `DOCKER_AUTH_CONFIG`
-    /// and in its `config.json`. Only the worker's own configurations may name credential helpers, as these are programs.
+    /// Searches the login for `image`: in the job's `DOCKER_AUTH_CONFIG`, on the server, in the worker's `DOCKER_AUTH_CONFIG`,
+    /// in its `config.json`, and at Amazon ECR by the worker's own credentials. Only the worker's own configurations may name credential helpers, as these are programs.
     pub async fn search(&self, job: &JobLogins, image: &str) -> LoginSearch {
         let image = RegistryScope::of_image(image);
         let mut search = LoginSearch::default();
@@ -144,6 +151,13 @@ impl RegistrySettings {
                 Ok(Some(text)) => search.use_config(&text, &image, &origin).await,
                 Ok(None) => {}
                 Err(error) => search.problems.push(format!("{origin} cannot be read: {error}")),
+            }
+        }
+        #[cfg(feature = "ecr")]
+        if let (None, Some(registry)) = (&search.login, super::ecr::EcrRegistry::of_host(&image.host)) {
+            match registry.login(self.aws.as_ref()).await {
+                Ok(account) => search.login = Some(Login::new(account, &image, ECR_ORIGIN.to_owned())),
+                Err(error) => search.problems.push(error.to_string()),
             }
         }
         search

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::options::container;
+use super::options::{check_user_and_platform, container};
 use crate::pipeline::checks::context::{FindingSink, texts, variables};
-use crate::pipeline::checks::image::check_options;
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Health, Service};
 use crate::pipeline::model::{host_names::image_names, surroundings::add_image_names};
@@ -96,7 +95,7 @@ fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut FindingS
         }
     };
     findings.check(references::parse_references(image).and_then(|_| names::check_image(image)), || at);
-    check_options(&raw.user, &raw.platform, path, findings);
+    check_user_and_platform(&raw.user, &raw.platform, path, findings);
     let alias = raw.alias.get().map_or(&[][..], |list| list.0.as_slice());
     if alias.len() > MAX_ALIASES {
         let fault =
