@@ -12,7 +12,8 @@ const IMAGE: &str = "000000000000.dkr.ecr.us-east-1.amazonaws.com/team/app:1";
 #[tokio::test]
 async fn credentials_of_the_worker_are_exchanged_for_a_login_at_ecr() {
     let Some(stack) = MiniStack::start().await else { return };
-    let mut settings = RegistrySettings { aws: Some(stack.config().await), ..RegistrySettings::default() };
+    let mut settings =
+        RegistrySettings { aws: Some(stack.config().await.into()), ..RegistrySettings::default() };
     let search = settings.search(&JobLogins::default(), IMAGE).await;
     let login = search.login.unwrap_or_else(|| panic!("{:?}", search.problems));
     assert_eq!((login.user(), login.origin.as_str()), ("AWS", "the worker's credentials of AWS"));
@@ -32,7 +33,7 @@ async fn credentials_of_the_worker_are_exchanged_for_a_login_at_ecr() {
 async fn ecr_that_does_not_answer_is_a_problem_and_no_login() {
     let Some(stack) = MiniStack::start().await else { return };
     let aws = stack.config().await.to_builder().endpoint_url("http://127.0.0.1:1/").build();
-    let settings = RegistrySettings { aws: Some(aws), ..RegistrySettings::default() };
+    let settings = RegistrySettings { aws: Some(aws.into()), ..RegistrySettings::default() };
     let search = settings.search(&JobLogins::default(), IMAGE).await;
     assert!(search.login.is_none());
     assert!(search.problems[0].starts_with("Amazon ECR cannot be reached"), "{:?}", search.problems);

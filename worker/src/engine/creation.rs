@@ -267,8 +267,11 @@ impl DockerManager {
             }
             Err(error) => {
                 let user = image_options.user.as_deref().unwrap_or(&image.user);
-                let missing =
-                    if is_bad_request(&error) { None } else { self.missing_account(&image.id, user).await };
+                let missing = if is_bad_request(&error) {
+                    None
+                } else {
+                    Box::pin(self.missing_account(&image.id, user)).await
+                };
                 let reason = match missing {
                     Some(missing) => FailureReason::new(FailureKind::ImageUnavailable, missing),
                     None => start_failure(&preparation.image, &error),

@@ -142,7 +142,7 @@ impl DockerManager {
         let started = self.docker.start_container(&id, None::<StartContainerOptions>).await;
         if let Err(error) = started {
             let user = service.user.as_deref().unwrap_or_default();
-            let missing = self.missing_account(&service.image, user).await;
+            let missing = Box::pin(self.missing_account(&service.image, user)).await;
             return Err(service_start_failure(service, missing, &error));
         }
         let log = Arc::new(Mutex::new(VecDeque::new()));

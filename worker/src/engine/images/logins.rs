@@ -27,7 +27,7 @@ pub struct RegistrySettings {
     pub config_file: Option<PathBuf>,
     /// The credentials for Amazon ECR. `None`: those of the process.
     #[cfg(feature = "ecr")]
-    pub aws: Option<aws_config::SdkConfig>,
+    pub aws: Option<std::sync::Arc<aws_config::SdkConfig>>,
 }
 
 impl fmt::Debug for RegistrySettings {
@@ -155,7 +155,8 @@ impl RegistrySettings {
         }
         #[cfg(feature = "ecr")]
         if let (None, Some(registry)) = (&search.login, super::ecr::EcrRegistry::of_host(&image.host)) {
-            match registry.login(self.aws.as_ref()).await {
+            // Boxed, as the SDK's futures are large.
+            match Box::pin(registry.login(self.aws.as_deref())).await {
                 Ok(account) => search.login = Some(Login::new(account, &image, ECR_ORIGIN.to_owned())),
                 Err(error) => search.problems.push(error.to_string()),
             }
