@@ -186,8 +186,13 @@ async fn failed_job_reports_reason() {
 fn job_of_silent_server() -> (Assignment, String) {
     let url = support::git_server::silent_server();
     let mut waiting = job(&["true"]);
-    waiting.preparation.source =
-        Source::Git { url: url.clone(), branch: None, commit: "12".repeat(20), private_host: true };
+    waiting.preparation.source = Source::Git {
+        url: url.clone(),
+        branch: None,
+        commit: "12".repeat(20),
+        private_host: true,
+        has_credential: false,
+    };
     (waiting, url)
 }
 

@@ -32,6 +32,7 @@ fn source(url: &str, commit: &str) -> Source {
         branch: Some("main".into()),
         commit: commit.to_owned(),
         private_host: true,
+        has_credential: false,
     }
 }
 

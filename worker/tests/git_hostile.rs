@@ -126,6 +126,7 @@ fn source(url: &str, commit: &str) -> Source {
         branch: Some("main".into()),
         commit: commit.to_owned(),
         private_host: true,
+        has_credential: false,
     }
 }
 
@@ -231,6 +232,7 @@ async fn addresses_of_other_protocols_are_rejected_before_anything_runs() {
             branch: Some(branch.into()),
             commit: "12".repeat(20),
             private_host: true,
+            has_credential: false,
         };
         let error = sources.tree(&from).await.unwrap_err();
         assert!(error.to_string().contains("not a valid name of a branch"), "{branch}: {error}");

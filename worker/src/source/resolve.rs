@@ -110,6 +110,7 @@ pub fn resolve(
                 branch: branch.clone(),
                 commit: commit.clone(),
                 private_host: false,
+                has_credential: false,
             };
             let credentials = credentials.map(|credentials| (address, credentials));
             Ok(ResolvedCommit { repo: url, branch, tag, default_branch, commit, source, credentials })

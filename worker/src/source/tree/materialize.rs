@@ -83,7 +83,10 @@ pub fn materialize_as(request: TreeRequest<'_>) -> Result<Option<Tree>, SourceEr
     if !git::is_full_hash(commit) || tree.as_ref().is_some_and(|tree| !git::is_full_hash(tree)) {
         return Err(SourceError::new(format!("`{commit}` is not a full commit hash")));
     }
-    let options = serde_json::json!([checkout, refs, owner.label()]).to_string();
+    // The right to push changes nothing in the tree.
+    let checkout_options = Checkout { push: false, ..checkout.clone() };
+    let scope = request.reach.credential_scope().filter(|_| !matches!(source, Source::Snapshot { .. }));
+    let options = serde_json::json!([checkout_options, refs, owner.label(), scope]).to_string();
     let (branch_name, tree_name) = (branch.as_deref().unwrap_or(""), tree.as_deref().unwrap_or(""));
     let key = short_hash(&[&from, branch_name, commit, tree_name, &options]);
     let home = cache.join(TREES_DIR);
@@ -142,7 +145,7 @@ fn prepare(request: TreeRequest<'_>) -> Result<PreparedSource, SourceError> {
             let objects = ObjectRepository::of_snapshot(objects);
             Ok(PreparedSource { objects, details, remote, is_work_tree, private_host: false })
         }
-        Source::Git { url, private_host, branch, commit } => {
+        Source::Git { url, private_host, branch, commit, .. } => {
             let remote = reach.remote(url, *private_host)?;
             let wanted = WantedRefs { branch: branch.as_deref(), refs, reference: None };
             let objects = mirror_with_commit(&remote, wanted, commit, cache)?;
