@@ -7,6 +7,8 @@ mod support;
 mod ends;
 #[path = "engine/evidence.rs"]
 mod evidence;
+#[path = "engine/git.rs"]
+mod git;
 #[path = "engine/harness.rs"]
 mod harness;
 #[path = "engine/isolation.rs"]

@@ -14,18 +14,24 @@ use tidemill_core::{ids::ArtifactId, pipeline::Reports};
 use tidemill_worker::source::snapshot;
 
 /// An image of one test, removed at its end.
-struct Image(String);
+pub struct Image(String);
 
 impl Image {
     /// Builds an image; `FROM test` stands for the test image.
     fn build(dockerfile: &str) -> Self {
+        Self::build_in(tempfile::tempdir().unwrap().path(), dockerfile)
+    }
+
+    /// Builds an image with the files of `context`.
+    pub fn build_in(context: &Path, dockerfile: &str) -> Self {
         let base = std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".into());
         let text = dockerfile
             .replace("FROM test", &format!("FROM {base}"))
             .replace("--from=test", &format!("--from={base}"));
         let name = format!("tidemill-test-{}:1", uuid::Uuid::now_v7().simple());
         let mut build = Command::new("docker")
-            .args(["build", "--quiet", "--tag", &name, "-"])
+            .args(["build", "--quiet", "--tag", &name, "--file", "-"])
+            .arg(context)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -37,7 +43,7 @@ impl Image {
         Self(name)
     }
 
-    fn job(&self, script: &[&str]) -> Assignment {
+    pub fn job(&self, script: &[&str]) -> Assignment {
         let mut assignment = job(script);
         assignment.preparation.image.clone_from(&self.0);
         assignment
