@@ -47,6 +47,8 @@ pub struct SnapshotDetails {
     pub origin: Option<String>,
     /// Its default branch.
     pub default_branch: Option<String>,
+    /// Another usual default branch that it has, for comparisons with it.
+    pub main_branch: Option<String>,
     /// Digest of its tags and of its default branch.
     pub refs: String,
     /// The directory of its LFS objects.

@@ -217,6 +217,9 @@ pub(super) fn copy_refs(
         .iter()
         .find(|name| exists(&format!("refs/remotes/origin/{name}")) || exists(&format!("refs/heads/{name}")))
         .map(|name| (*name).to_owned());
+    let is_other = |name: &&str| Some(*name) != details.default_branch.as_deref();
+    let mut usual = USUAL_DEFAULT_BRANCHES.into_iter().filter(is_other);
+    details.main_branch = usual.find(|name| exists(&format!("refs/heads/{name}"))).map(str::to_owned);
     details.refs = short_hash(&[&refs]);
     let mut lines: Vec<&str> = refs.lines().collect();
     lines.sort_unstable_by_key(|line| line.split_once(' ').map(|(_, name)| name));

@@ -138,8 +138,8 @@ async fn job_that_may_push_has_the_credential_in_memory_and_for_its_host_only() 
 
     let held = with_credential(image.job(&HELD), token(), url);
     let container = bench.hold(held).await;
-    let shown =
-        docker(&["inspect", &container]).join("\n") + &docker(&["top", &container, "-eo", "pid,args"]).join("\n");
+    let shown = docker(&["inspect", &container]).join("\n")
+        + &docker(&["top", &container, "-eo", "pid,args"]).join("\n");
     assert!(!shown.contains(TOKEN) && !shown.contains("GIT_CONFIG"), "{shown}");
     assert_eq!(bench.release(&container).await.exit_code, Some(0));
 

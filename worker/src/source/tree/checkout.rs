@@ -53,6 +53,8 @@ pub struct TreeSource<'a> {
     pub kind: SnapshotKind,
     /// The default branch.
     pub default_branch: Option<&'a str>,
+    /// Another branch of `origin` to compare with, if the request names no target branch.
+    pub main_branch: Option<&'a str>,
     /// The files.
     pub files: TreeFiles<'a>,
     /// Directories of LFS objects on this machine.
@@ -83,7 +85,7 @@ impl TreeSource<'_> {
             branch: self.branch,
             commit: self.has_commit().then_some(self.commit),
             default_branch: self.default_branch,
-            target_branch: refs.target_branch.as_deref().filter(|name| !name.is_empty()),
+            target_branch: refs.target_branch.as_deref().filter(|name| !name.is_empty()).or(self.main_branch),
             tag: refs.tag.as_deref(),
             depth: checkout.depth,
             tags: checkout.tags,

@@ -191,6 +191,7 @@ impl PreparedSource {
             commit,
             kind: if self.is_work_tree { details.kind } else { SnapshotKind::Commit },
             default_branch: request.refs.default_branch.as_deref().or(details.default_branch.as_deref()),
+            main_branch: details.main_branch.as_deref(),
             files,
             lfs_directories,
             submodules: &details.submodules,

@@ -49,6 +49,11 @@ impl RepositorySpec<'_> {
             git::run(git::command().args(["init", "--quiet", "--bare", "--template="]).arg(git_dir))?;
         }
         fs::write(git_dir.join("config"), self.config()).map_err(failed)?;
+        // A clone has this file, so scripts that look for refs themselves read it.
+        let packed = git_dir.join("packed-refs");
+        if !packed.exists() {
+            fs::write(packed, "# pack-refs with: peeled fully-peeled sorted \n").map_err(failed)?;
+        }
         if let Some(commit) = self.commit {
             self.fetch(git_dir, commit)?;
         }
