@@ -19,7 +19,10 @@ use std::{
     time::Duration,
 };
 use tidemill_core::execution::{assignment::Preparation, discovery::Discovery};
-use tidemill_core::repository::credential::{RepositoryCredential, SourceCredential};
+use tidemill_core::repository::{
+    AddressPolicy,
+    credential::{RepositoryCredential, SourceCredential},
+};
 use tidemill_worker::source::{HostPolicy, Limits, SourceCache, SourceSettings, Tree};
 use tidemill_worker::workspace::FileOwner;
 
@@ -182,9 +185,13 @@ fn token_for(url: &str, token: &str) -> Option<SourceCredential> {
 }
 
 fn sources(cache: &Path) -> SourceCache {
+    sources_within(cache, AddressPolicy::default())
+}
+
+fn sources_within(cache: &Path, policy: AddressPolicy) -> SourceCache {
     let limits = Limits { silence: Duration::from_secs(2), ..Limits::default() };
     let settings = SourceSettings { limits, ..SourceSettings::default() };
-    SourceCache::new(cache.to_owned(), HostPolicy::default(), settings)
+    SourceCache::new(cache.to_owned(), HostPolicy::new(policy), settings)
 }
 
 async fn checkout(sources: &SourceCache, job: &Preparation) -> Result<Tree, String> {
@@ -272,7 +279,10 @@ async fn lfs_content_is_downloaded_and_wrong_content_is_an_error() {
     for kind in [Lfs::Redirect, Lfs::Content] {
         *host.lfs.lock().unwrap() = kind;
         let cache = tempfile::tempdir().unwrap();
-        let tree = checkout(&self::sources(cache.path()), &job()).await.unwrap().path.clone();
+        // The server redirects to this host, which has a private address.
+        let hosts = vec![format!("localhost:{port}").parse().unwrap()];
+        let sources = sources_within(cache.path(), AddressPolicy { hosts, ..AddressPolicy::default() });
+        let tree = checkout(&sources, &job()).await.unwrap().path.clone();
         for path in ["a.bin", "two words.bin", "lib/lib.bin"] {
             assert!(fs::read(tree.join(path)).unwrap() == content, "{kind:?}: {path}");
         }

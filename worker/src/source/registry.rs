@@ -55,6 +55,27 @@ pub struct SnapshotDetails {
     pub lfs: Option<PathBuf>,
     /// Submodules whose files are in the snapshot.
     pub submodules: Vec<SubmoduleDetails>,
+    /// Settings of git that decide how files on disk differ from those of the commit.
+    pub line_endings: Vec<(String, String)>,
+    /// Files in which git does not look for changes.
+    pub hidden: HiddenFiles,
+}
+
+/// Tracked files in which git does not look for changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HiddenFiles {
+    /// Those that a sparse checkout leaves out (`skip-worktree`).
+    pub skipped: Vec<String>,
+    /// Those that the user takes for unchanged (`assume-unchanged`).
+    pub assumed: Vec<String>,
+}
+
+impl HiddenFiles {
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.skipped.is_empty() && self.assumed.is_empty()
+    }
 }
 
 /// What the files of a snapshot are.

@@ -195,6 +195,8 @@ impl PreparedSource {
             files,
             lfs_directories,
             submodules: &details.submodules,
+            line_endings: &details.line_endings,
+            hidden: &details.hidden,
             remote: self.remote.as_ref(),
             private_host: self.private_host,
             is_on_disk: matches!(request.source, Source::Snapshot { .. }),
@@ -252,7 +254,8 @@ fn record_of(source: &TreeSource<'_>, options: &str) -> Option<TreeRecord> {
     if !source.has_commit() || source.request.owner != FileOwner::Worker {
         return None;
     }
-    let parts = [&source.objects.to_string_lossy(), kind, source.origin.unwrap_or(""), options];
+    let hidden = serde_json::to_string(source.hidden).unwrap_or_default();
+    let parts = [&source.objects.to_string_lossy(), kind, source.origin.unwrap_or(""), options, &hidden];
     Some(TreeRecord {
         family: short_hash(&parts),
         repository: source.repository_key(),

@@ -34,6 +34,8 @@ pub struct RepositorySpec<'a> {
     pub tags: Option<bool>,
     /// The working tree, relative to the git directory, if the git directory is not in it.
     pub work_tree: Option<&'a str>,
+    /// Settings of `core` that convert line endings.
+    pub line_endings: &'a [(String, String)],
 }
 
 impl RepositorySpec<'_> {
@@ -71,6 +73,9 @@ impl RepositorySpec<'_> {
         let mut text = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
                         \tlogallrefupdates = true\n"
             .to_owned();
+        for (key, value) in self.line_endings {
+            let _ = writeln!(text, "\t{key} = {value}");
+        }
         if let Some(work_tree) = self.work_tree {
             let _ = writeln!(text, "\tworktree = {}", quoted(work_tree));
         }
