@@ -163,13 +163,14 @@ impl TreeSource<'_> {
         match self.files {
             TreeFiles::OnDisk(_) => {
                 let mut command = self.in_objects(into, index);
-                git::run(command.args(["read-tree", "-m", "-u", old, new]))?;
+                // The index has the old tree. With one tree, git keeps its cache of trees and skips equal directories.
+                git::run(command.args(["read-tree", "-m", "-u", new]))?;
                 if previous.commit != self.commit {
                     self.write_index(&git_dir, into, index, true)?;
                 }
             }
             TreeFiles::OfCommit => {
-                git::run(in_tree(&git_dir, into).args(["read-tree", "-m", "-u", old, new]))?;
+                git::run(in_tree(&git_dir, into).args(["read-tree", "-m", "-u", new]))?;
             }
             TreeFiles::None => {}
         }
