@@ -71,13 +71,6 @@ pub struct HiddenFiles {
     pub assumed: Vec<String>,
 }
 
-impl HiddenFiles {
-    /// Whether there are none.
-    pub const fn is_empty(&self) -> bool {
-        self.skipped.is_empty() && self.assumed.is_empty()
-    }
-}
-
 /// What the files of a snapshot are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SnapshotKind {

@@ -71,12 +71,12 @@ impl RepositoryService {
             ))
         };
         if spec.facts.is_from_fork() {
-            return match pushes {
-                true => Err(refused(
+            if pushes {
+                return Err(refused(
                     "its commit comes from a fork, which gets no credential; leave the job out of such executions with `if: \"!fork\"`",
-                )),
-                false => Ok(None),
-            };
+                ));
+            }
+            return Ok(None);
         }
         if !pushes && !spec.source.has_credential() {
             return Ok(None);
@@ -85,13 +85,13 @@ impl RepositoryService {
         let registered = find_repository(&self.context, &name).await?;
         let found = registered.as_ref().and_then(|found| Some((found, found.credential.as_ref()?)));
         let Some((repository, stored)) = found else {
-            return match pushes {
-                true => Err(refused(&format!(
+            if pushes {
+                return Err(refused(&format!(
                     "{name} has no credential; register one with: tidemill repo add {} --provider NAME --credential FILE --allow-push",
                     spec.repo
-                ))),
-                false => Ok(None),
-            };
+                )));
+            }
+            return Ok(None);
         };
         if pushes && !stored.allow_push {
             return Err(refused(&format!(

@@ -34,8 +34,7 @@ pub fn differs(
         return Ok(false);
     }
     let (nested, hidden) = (&files.nested, &files.hidden);
-    let hidden: HashSet<&[u8]> =
-        hidden.skipped.iter().chain(&hidden.assumed).map(|path| path.as_bytes()).collect();
+    let hidden: HashSet<&[u8]> = hidden.skipped.iter().chain(&hidden.assumed).map(String::as_bytes).collect();
     let mut command = git::at(repository);
     command.args(["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", head, tree]);
     let mut records = Records::default();
