@@ -177,6 +177,14 @@ pub struct AddRepo {
     /// File with the secret that signs notifications to --notify
     #[arg(long, value_name = "PATH", requires = "notify")]
     pub notify_secret_file: Option<PathBuf>,
+    /// Its credential
+    #[command(flatten)]
+    pub credential: CredentialArgs,
+}
+
+/// The credential of a repository.
+#[derive(Debug, Args)]
+pub struct CredentialArgs {
     /// Where to read the credential with which workers fetch it: a file, `-` (standard input) or `env:NAME`. A token for an
     /// https address, a private SSH key for an ssh address
     #[arg(long, value_name = "FILE")]
@@ -196,6 +204,13 @@ pub struct AddRepo {
     /// Do not give the credential to jobs
     #[arg(long, overrides_with = "allow_push")]
     pub no_allow_push: bool,
+}
+
+impl CredentialArgs {
+    /// Returns whether jobs may get the credential; `None`: unchanged.
+    pub fn allow_push(&self) -> Option<bool> {
+        (self.allow_push || self.no_allow_push).then_some(self.allow_push)
+    }
 }
 
 /// Pull requests that require approval.

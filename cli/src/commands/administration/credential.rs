@@ -19,14 +19,15 @@ const VARIABLE_PREFIX: &str = "env:";
 
 /// Returns the change of the credential that the options of `repo add` ask for.
 pub fn change(add: &AddRepo) -> Outcome<Option<CredentialChange>> {
-    if add.no_credential {
+    let args = &add.credential;
+    if args.no_credential {
         return Ok(Some(CredentialChange::Remove));
     }
-    let Some(place) = &add.credential else { return Ok(None) };
+    let Some(place) = &args.credential else { return Ok(None) };
     let address = RepositoryAddress::parse(&add.url).map_err(|error| Failure::usage(error.to_string()))?;
     let is_key = CredentialKind::of_scheme(address.scheme()) == Some(CredentialKind::SshKey);
     let credential = if is_key {
-        let hosts = add.known_hosts.as_deref().ok_or_else(|| {
+        let hosts = args.known_hosts.as_deref().ok_or_else(|| {
             Failure::usage(format!(
                 "an SSH key needs the keys of its host: write those that `ssh-keyscan {}` prints into a file, compare them with \
                  what your git provider publishes, and pass the file with --known-hosts",
@@ -36,10 +37,10 @@ pub fn change(add: &AddRepo) -> Outcome<Option<CredentialChange>> {
         let key = text(place)?;
         RepositoryCredential::SshKey { key, known_hosts: file_text(hosts)? }
     } else {
-        if add.known_hosts.is_some() {
+        if args.known_hosts.is_some() {
             return Err(Failure::usage("--known-hosts is for ssh addresses only"));
         }
-        let user = add.credential_user.clone().unwrap_or_else(|| token_user(add.provider).to_owned());
+        let user = args.credential_user.clone().unwrap_or_else(|| token_user(add.provider).to_owned());
         let token = text(place)?.trim_end_matches(['\n', '\r']).to_owned();
         RepositoryCredential::Token { user, token }
     };

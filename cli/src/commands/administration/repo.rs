@@ -162,7 +162,7 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
         }),
         notify: (add.no_notify || !notify.is_empty()).then_some(notify),
         credential: credential::change(add)?,
-        allow_push: (add.allow_push || add.no_allow_push).then_some(add.allow_push),
+        allow_push: add.credential.allow_push(),
     })
 }
 

@@ -37,9 +37,12 @@ fn registration(url: &str) -> RepositoryRequest {
     serde_json::from_value(value).unwrap()
 }
 
-fn token(token: &str) -> Option<CredentialChange> {
-    let credential = RepositoryCredential::Token { user: "ci".into(), token: token.into() };
-    Some(CredentialChange::Set(credential))
+fn token(token: &str) -> CredentialChange {
+    CredentialChange::Set(RepositoryCredential::Token { user: "ci".into(), token: token.into() })
+}
+
+fn with(url: &str, credential: CredentialChange) -> RepositoryRequest {
+    RepositoryRequest { credential: Some(credential), ..registration(url) }
 }
 
 fn git(url: &str) -> Source {
@@ -63,7 +66,7 @@ async fn execute(services: &Services, repo: &str, source: Source) -> ExecutionId
 pub async fn job_gets_credential_of_its_repository(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let (repo, elsewhere) = (samples::repo(), samples::repo());
-    let request = RepositoryRequest { credential: token(TOKEN), ..registration(&repo) };
+    let request = with(&repo, token(TOKEN));
     let reply = services.repositories.put(request).await.unwrap();
     let view = CredentialView { kind: CredentialKind::Token, allow_push: false };
     assert_eq!(reply.repository.credential, Some(view));
@@ -106,8 +109,7 @@ pub async fn job_gets_credential_of_its_repository(subject: &StoresUnderTest) {
 pub async fn fork_gets_no_credential(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
-    let request =
-        RepositoryRequest { credential: token(TOKEN), allow_push: Some(true), ..registration(&repo) };
+    let request = RepositoryRequest { allow_push: Some(true), ..with(&repo, token(TOKEN)) };
     services.repositories.put(request).await.unwrap();
     let source = git(&repo);
     let pipeline = PIPELINE.to_owned();
@@ -131,7 +133,7 @@ pub async fn stored_credential_is_sealed_and_rekeyed(subject: &StoresUnderTest) 
     };
     let repo = samples::repo();
     let before = under(&[1]);
-    let request = RepositoryRequest { credential: token(TOKEN), ..registration(&repo) };
+    let request = with(&repo, token(TOKEN));
     before.repositories.put(request).await.unwrap();
     let (stored, _) = stores.documents.list("repository", &canonical_name(&repo), None, 10).await.unwrap();
     assert!(stored.iter().all(|one| !one.value.contains(TOKEN)) && stored.len() == 1, "{stored:?}");
@@ -156,28 +158,27 @@ pub async fn credential_fits_address_and_lasts_until_removed(subject: &StoresUnd
     let put = async |request: RepositoryRequest| services.repositories.put(request).await;
     let ssh = repo.replacen("https://", "ssh://git@", 1);
     let key = || {
-        Some(CredentialChange::Set(RepositoryCredential::SshKey {
+        CredentialChange::Set(RepositoryCredential::SshKey {
             key: "-----BEGIN OPENSSH PRIVATE KEY-----\nx".into(),
             known_hosts: "git.example ssh-ed25519 AAAA".into(),
-        }))
+        })
     };
     for request in [
-        RepositoryRequest { credential: token("x y"), ..registration(&repo) },
-        RepositoryRequest { credential: key(), ..registration(&repo) },
-        RepositoryRequest { credential: token(TOKEN), ..registration(&ssh) },
+        with(&repo, token("x y")),
+        with(&repo, key()),
+        with(&ssh, token(TOKEN)),
         RepositoryRequest { allow_push: Some(true), ..registration(&repo) },
     ] {
         let error = put(request).await.unwrap_err();
         assert!(matches!(error, Error::Invalid(_)), "{error}");
     }
-    put(RepositoryRequest { credential: token(TOKEN), ..registration(&repo) }).await.unwrap();
+    put(with(&repo, token(TOKEN))).await.unwrap();
     let unchanged = put(registration(&repo)).await.unwrap();
     assert!(unchanged.repository.credential.is_some());
     let error = put(registration(&ssh)).await.unwrap_err();
     assert!(error.to_string().contains("does not fit its new address"), "{error}");
-    let changed = put(RepositoryRequest { credential: key(), ..registration(&ssh) }).await.unwrap();
+    let changed = put(with(&ssh, key())).await.unwrap();
     assert_eq!(changed.repository.credential.unwrap().kind, CredentialKind::SshKey);
-    let removal = Some(CredentialChange::Remove);
-    let removed = put(RepositoryRequest { credential: removal, ..registration(&ssh) }).await.unwrap();
+    let removed = put(with(&ssh, CredentialChange::Remove)).await.unwrap();
     assert_eq!(removed.repository.credential, None);
 }
