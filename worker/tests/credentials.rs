@@ -179,9 +179,9 @@ fn job(url: &str, commit: &str, credential: Option<SourceCredential>) -> Prepara
     Preparation { credential: credential.map(Arc::new), ..serde_json::from_value(job).unwrap() }
 }
 
-fn token_for(url: &str, token: &str) -> Option<SourceCredential> {
+fn token_for(url: &str, token: &str) -> SourceCredential {
     let credential = RepositoryCredential::Token { user: "ci".into(), token: token.into() };
-    Some(SourceCredential { url: url.into(), credential, may_push: false })
+    SourceCredential { url: url.into(), credential, may_push: false }
 }
 
 fn sources(cache: &Path) -> SourceCache {
@@ -211,14 +211,15 @@ async fn private_repository_and_its_submodules_are_fetched_with_the_credential_f
     let sources = sources(cache.path());
     for (case, credential) in [
         ("none", None),
-        ("wrong", token_for(&url, "another-token")),
-        ("of another host", token_for(&url.replace("127.0.0.1", "localhost"), TOKEN)),
-        ("of another protocol", token_for(&url.replace("http:", "https:"), TOKEN)),
+        ("wrong", Some(token_for(&url, "another-token"))),
+        ("of another host", Some(token_for(&url.replace("127.0.0.1", "localhost"), TOKEN))),
+        ("of another protocol", Some(token_for(&url.replace("http:", "https:"), TOKEN))),
     ] {
         let error = checkout(&sources, &job(&url, &commit, credential)).await.unwrap_err();
         assert!(!error.contains(TOKEN), "{case}: {error}");
     }
-    let tree = checkout(&sources, &job(&url, &commit, token_for(&url, TOKEN))).await.unwrap().path.clone();
+    let tree =
+        checkout(&sources, &job(&url, &commit, Some(token_for(&url, TOKEN)))).await.unwrap().path.clone();
     for (path, text) in [("app.txt", "app"), ("lib/lib.txt", "lib"), ("lib/inner/inner.txt", "inner")] {
         assert_eq!(fs::read_to_string(tree.join(path)).unwrap(), text, "{path}");
     }
@@ -234,7 +235,7 @@ async fn private_repository_and_its_submodules_are_fetched_with_the_credential_f
     checkout(&sources, &job(&other, &lib, None)).await.unwrap_err();
 
     let asked = Discovery::default();
-    sources.discover(&job(&url, &commit, token_for(&url, TOKEN)), &asked).await.unwrap();
+    sources.discover(&job(&url, &commit, Some(token_for(&url, TOKEN))), &asked).await.unwrap();
     sources.discover(&job(&url, &commit, None), &asked).await.unwrap_err();
     assert!(!host.requests.lock().unwrap().is_empty());
 }
@@ -267,7 +268,7 @@ async fn lfs_content_is_downloaded_and_wrong_content_is_an_error() {
     ];
     let cache = tempfile::tempdir().unwrap();
     let sources = sources(cache.path());
-    let job = || job(&url, &commit, token_for(&url, TOKEN));
+    let job = || job(&url, &commit, Some(token_for(&url, TOKEN)));
     for (kind, expected) in failures {
         *host.lfs.lock().unwrap() = kind;
         let error = checkout(&sources, &job()).await.unwrap_err();

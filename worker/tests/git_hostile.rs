@@ -131,7 +131,7 @@ fn source(url: &str, commit: &str) -> Source {
 }
 
 /// Returns a job with these sources.
-fn job(source: Source) -> Preparation {
+fn job_with(source: &Source) -> Preparation {
     let id = || uuid::Uuid::now_v7().to_string();
     let job = serde_json::json!({ "job_id": id(), "execution_id": id(), "image": "i", "source": source });
     serde_json::from_value(job).unwrap()
@@ -161,16 +161,16 @@ async fn hostile_repository_runs_nothing() {
             fetch_ref: Some("refs/heads/main".into()),
             ..Discovery::default()
         };
-        let result = sources.discover(&job(source(url, &commit)), &request).await.unwrap();
+        let result = sources.discover(&job_with(&source(url, &commit)), &request).await.unwrap();
         assert_eq!((result.files.len(), result.changed_paths.unwrap().len()), (1, 4), "{url}");
         let tree = sources.tree(&source(url, &commit)).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{url}");
         // Missing objects are not fetched from the remote that the repository configures.
         assert!(sources.tree(&source(url, &missing)).await.is_err(), "{url}");
-        assert!(sources.discover(&job(source(url, &missing)), &request).await.is_err(), "{url}");
+        assert!(sources.discover(&job_with(&source(url, &missing)), &request).await.is_err(), "{url}");
         let at = Discovery { before: Some(missing.clone()), ..Discovery::default() };
         assert_eq!(
-            sources.discover(&job(source(url, &commit)), &at).await.unwrap().changed_paths,
+            sources.discover(&job_with(&source(url, &commit)), &at).await.unwrap().changed_paths,
             None,
             "{url}"
         );
