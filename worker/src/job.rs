@@ -10,6 +10,7 @@ mod executor;
 mod image_pull;
 mod job_executor;
 mod preparation;
+mod push_access;
 pub mod reporter;
 mod running_script;
 pub mod script;

@@ -7,6 +7,8 @@ mod support;
 mod ends;
 #[path = "engine/evidence.rs"]
 mod evidence;
+#[path = "engine/git.rs"]
+mod git;
 #[path = "engine/harness.rs"]
 mod harness;
 #[path = "engine/isolation.rs"]
@@ -188,8 +190,13 @@ async fn failed_job_reports_reason() {
 fn job_of_silent_server() -> (Assignment, String) {
     let url = support::git_server::silent_server();
     let mut waiting = job(&["true"]);
-    waiting.preparation.source =
-        Source::Git { url: url.clone(), branch: None, commit: "12".repeat(20), private_host: true };
+    waiting.preparation.source = Source::Git {
+        url: url.clone(),
+        branch: None,
+        commit: "12".repeat(20),
+        private_host: true,
+        has_credential: false,
+    };
     (waiting, url)
 }
 

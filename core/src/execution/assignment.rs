@@ -7,10 +7,11 @@ pub use crate::pipeline::{
     Resources, Service,
 };
 use crate::plan::PlannedJob;
+use crate::repository::credential::SourceCredential;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// The origin of a job's sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +33,9 @@ pub enum Source {
         /// registered with this host and port, or the operator allows them.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         private_host: bool,
+        /// Whether the server has a credential for it, which comes with the assignment. Decided by the server.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        has_credential: bool,
     },
     /// A working tree on the disk of the machine that runs the jobs, passed to workers of the same data directory.
     Snapshot {
@@ -58,6 +62,9 @@ pub enum Source {
         /// Whether the host of `url` may have a private address; as in `Git`.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         private_host: bool,
+        /// Whether the server has a credential for `url`; as in `Git`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        has_credential: bool,
         /// The commit that the upload is based on.
         base: Option<String>,
         /// Branch, for the job's variables.
@@ -67,6 +74,14 @@ pub enum Source {
         /// Hash of the tree on disk, if it differs from the commit's.
         tree: Option<String>,
     },
+}
+
+impl Source {
+    /// Whether the server has a credential for the repository.
+    #[must_use]
+    pub const fn has_credential(&self) -> bool {
+        matches!(self, Self::Git { has_credential: true, .. } | Self::Uploaded { has_credential: true, .. })
+    }
 }
 
 /// What a worker can prepare for a job before it holds the lease: enough to create a standby container.
@@ -104,6 +119,10 @@ pub struct Preparation {
     /// The refs that the repository has besides its branch.
     #[serde(default)]
     pub refs: CheckoutRefs,
+    /// The credential of the repository, which a worker takes from the assignment. It is never sent with the preparation.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub credential: Option<Arc<SourceCredential>>,
 }
 
 /// Where a job comes from, which decides what it is allowed.
@@ -167,6 +186,7 @@ impl Preparation {
             origin,
             checkout: planned.surroundings.checkout.clone(),
             refs: CheckoutRefs::new(facts),
+            credential: None,
         }
     }
 }
@@ -251,6 +271,9 @@ pub struct JobExtras {
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub registries: Vec<RegistryLogin>,
+    /// The credential of the job's repository. No other API reply contains it, and a worker does not store it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<SourceCredential>,
     /// Pattern that finds the line coverage in the script's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,

@@ -35,8 +35,7 @@ async fn read_commit(
     reporter: &Reporter,
 ) -> Result<(), FailureReason> {
     reporter.phase("reading the commit");
-    let (source, refs) = (&assignment.preparation.source, &assignment.preparation.refs);
-    let result = match executor.engine.sources.discover(source, refs, discovery).await {
+    let result = match executor.engine.sources.discover(&assignment.preparation, discovery).await {
         Ok(result) => result,
         Err(error) => {
             let message = format!("the commit could not be read: {error}");

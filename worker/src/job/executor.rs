@@ -54,8 +54,9 @@ impl Executor for JobExecutor {
         started: impl FnOnce() + Send,
     ) -> ReportOutcome {
         let (api, limits) = (self.api.clone(), self.engine.limits());
-        let logins = self.engine.registries.secrets_of(&assignment);
-        let (mut attempt, masked) = Attempt::start(api, assignment, &logins, limits, shutdown);
+        let mut secrets = self.engine.registries.secrets_of(&assignment);
+        secrets.extend(assignment.preparation.credential.iter().map(|one| one.secret().to_owned()));
+        let (mut attempt, masked) = Attempt::start(api, assignment, &secrets, limits, shutdown);
         let ended = match masked {
             Ok(()) => self.run_phases(&mut attempt, admitted, started).await,
             Err(reason) => Err(EarlyEnd::Failed(reason)),

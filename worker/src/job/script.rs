@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tidemill_core::execution::assignment::SecretValue;
 
 /// The directory of secrets that are files: in memory, in the container only, and never in the workspace.
-const SECRETS_DIR: &str = "/dev/shm/tidemill-secrets";
+pub const SECRETS_DIR: &str = "/dev/shm/tidemill-secrets";
 
 /// A job's script with its environment.
 #[derive(Debug, Clone, Copy)]

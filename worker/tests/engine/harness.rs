@@ -324,6 +324,7 @@ pub fn job(script: &[&str]) -> Assignment {
             origin: Origin::default(),
             checkout: Checkout::default(),
             refs: CheckoutRefs::default(),
+            credential: None,
         },
         job_name: "job".into(),
         stage: "test".into(),

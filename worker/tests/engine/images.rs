@@ -19,6 +19,11 @@ pub struct Image(pub String);
 impl Image {
     /// Builds an image; `FROM test` stands for the test image.
     pub fn build(dockerfile: &str) -> Self {
+        Self::build_in(tempfile::tempdir().unwrap().path(), dockerfile)
+    }
+
+    /// Builds an image with the files of `context`.
+    pub fn build_in(context: &Path, dockerfile: &str) -> Self {
         let base = std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".into());
         let text = dockerfile
             .replace("FROM test", &format!("FROM {base}"))
@@ -26,7 +31,8 @@ impl Image {
         let name = format!("tidemill-test-{}:1", uuid::Uuid::now_v7().simple());
         let build = || {
             let mut build = Command::new("docker")
-                .args(["build", "--quiet", "--tag", &name, "-"])
+                .args(["build", "--quiet", "--tag", &name, "--file", "-"])
+                .arg(context)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())

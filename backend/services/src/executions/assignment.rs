@@ -37,6 +37,7 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         may_keep_caches: true,
         secrets: Vec::new(),
         registries: Vec::new(),
+        credential: None,
         coverage: options.coverage.clone(),
         discovery: spec.planned.discovery.clone(),
     }

@@ -28,13 +28,15 @@ impl JobExecutionService {
         }
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
-        let (secrets, registries) = tokio::try_join!(
+        let (secrets, registries, credential) = tokio::try_join!(
             self.secrets.for_job(execution, &planned.name, &planned.surroundings),
-            self.registries.for_job(execution, planned)
+            self.registries.for_job(execution, planned),
+            self.repositories.credential_for_job(execution, planned)
         )?;
         let extras = JobExtras {
             secrets,
             registries,
+            credential,
             may_keep_caches: !of.facts.is_from_fork(),
             ..assignment::extras(&spec)
         };

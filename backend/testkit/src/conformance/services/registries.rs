@@ -65,6 +65,13 @@ pub async fn job_gets_logins_of_its_images(subject: &StoresUnderTest) {
     assert_eq!(logins_of(&claim_at(&services, id, 0).await.unwrap()), [("docker.io", "mill", "of the hub")]);
     let private = claim_at(&services, id, 1).await.unwrap();
     assert_eq!(logins_of(&private), [("r.example:5000/team", "mill", "of the team")]);
+    // Images of two registries.
+    set(&services, &repo, "r.example", "of the service").await;
+    let both = claim_at(&services, begin(&services, &repo, false).await, 1).await.unwrap();
+    let expected = [("r.example", "mill", "of the service"), ("r.example:5000/team", "mill", "of the team")];
+    assert_eq!(logins_of(&both), expected);
+    let removed = RemoveRegistryRequest { repo: repo.clone(), registry: "r.example".into() };
+    assert!(services.registries.remove(removed).await.unwrap().removed);
     assert!(!format!("{private:?}").contains("of the team"), "the debug form must not show the password");
 
     let listed = services.registries.list(&repo).await.unwrap().registries;
