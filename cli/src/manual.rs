@@ -7,6 +7,7 @@ use crate::{
 };
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
+use tidemill_core::text::suggestion;
 
 /// Returns the page of a command as roff text, or writes the pages of all commands if the arguments name a directory.
 pub fn page(args: &ManualArgs) -> Outcome<Vec<u8>> {
@@ -17,7 +18,7 @@ pub fn page(args: &ManualArgs) -> Outcome<Vec<u8>> {
         let found = command.get_subcommands().find(|candidate| candidate.get_name() == name);
         command = found.ok_or_else(|| {
             let names: Vec<&str> = visible(command).map(Command::get_name).collect();
-            Failure::usage(format!("no command `{name}`; there are {}", names.join(", ")))
+            Failure::usage(format!("no command `{name}`; {}", suggestion(name, &names, "commands")))
         })?;
     }
     let Some(directory) = &args.output else { return render(command) };
