@@ -186,6 +186,45 @@ fn variables_of_options_are_registered() {
     }
 }
 
+/// Returns the commands of this program in the code blocks of a page, each on one line, without comments.
+fn documented_commands(page: &str) -> Vec<String> {
+    let joined = page.replace("\\\n", " ");
+    let mut is_code = false;
+    let mut found = Vec::new();
+    for line in joined.lines().map(str::trim) {
+        if line.starts_with("```") {
+            is_code = !is_code;
+            continue;
+        }
+        let command = line.strip_prefix("$ ").unwrap_or(line);
+        if is_code && command.starts_with("tidemill ") {
+            let end = ["  #", " # ", " < ", " > ", " | "].iter().filter_map(|mark| command.find(mark)).min();
+            found.push(command[..end.unwrap_or(command.len())].trim().to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn commands_in_the_documentation_parse() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let pages = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut checked = 0;
+    for page in pages.chain([root.join("README.md"), root.join("CONTRIBUTING.md")]) {
+        if page.extension().is_none_or(|extension| extension != "md") || page.ends_with("cli.md") {
+            continue;
+        }
+        for line in documented_commands(&fs::read_to_string(&page).unwrap()) {
+            let words = shlex::split(&line).unwrap_or_else(|| panic!("{}: {line}", page.display()));
+            if let Err(error) = Cli::command().try_get_matches_from(words) {
+                panic!("{}: {line}: {error}", page.display());
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "{checked} commands");
+}
+
 #[test]
 fn command_reference_is_current() {
     let mut page = String::from(
