@@ -144,7 +144,7 @@ async fn select_either(
     match selection.newest(Some(text)).await {
         Ok(selected) => Ok(selected),
         // A text in the form of a reference is more likely an execution than a job.
-        Err(Unselected::NoSuchJob(_)) => Err(selection.unknown_execution(text).await),
+        Err(Unselected::NothingFits(_)) => Err(selection.unknown_execution(text).await),
         Err(Unselected::Failed(failure)) => Err(failure),
     }
 }
@@ -185,9 +185,9 @@ fn check_job(view: &ExecutionView, name: &str) -> Outcome {
 
 /// Why no execution was selected.
 enum Unselected {
-    /// There are executions, but none has the job.
-    NoSuchJob(Failure),
-    /// The choice is ambiguous, nothing fits, or a request failed.
+    /// There are no executions, or none has the job.
+    NothingFits(Failure),
+    /// The choice is ambiguous, or a request failed.
     Failed(Failure),
 }
 
@@ -200,7 +200,7 @@ impl From<Failure> for Unselected {
 impl From<Unselected> for Failure {
     fn from(unselected: Unselected) -> Self {
         match unselected {
-            Unselected::NoSuchJob(failure) | Unselected::Failed(failure) => failure,
+            Unselected::NothingFits(failure) | Unselected::Failed(failure) => failure,
         }
     }
 }
@@ -264,7 +264,7 @@ impl Selection<'_> {
     async fn newest(&self, job: Option<&str>) -> Result<Selected, Unselected> {
         let view = self.choose(job).await?;
         if let Some(name) = job {
-            check_job(&view, name).map_err(Unselected::NoSuchJob)?;
+            check_job(&view, name).map_err(Unselected::NothingFits)?;
         }
         Ok(Selected { view, repo: self.candidates.target.address().to_owned(), job: job.map(str::to_owned) })
     }
@@ -291,7 +291,7 @@ impl Selection<'_> {
         }
         let all = self.candidates.of_repository().await?;
         if all.is_empty() {
-            return Err(self.candidates.none_found(None).await.into());
+            return Err(Unselected::NothingFits(self.candidates.none_found(None).await));
         }
         let newest = newest_of_each_pipeline(all);
         match self.purpose {
@@ -366,7 +366,7 @@ impl Selection<'_> {
                 Printable(self.candidates.target.address())
             ),
         };
-        Unselected::NoSuchJob(unknown_job(&subject, views, name))
+        Unselected::NothingFits(unknown_job(&subject, views, name))
     }
 
     /// Returns the live execution that awaits approval, or has a job that does.

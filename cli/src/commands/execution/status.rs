@@ -31,7 +31,7 @@ pub async fn status(settings: &Settings, args: &StatusArgs) -> Outcome {
             output::print_json(&executions)?;
         } else {
             if executions.is_empty() {
-                crate::output::errln!("no executions; `tidemill run` starts one");
+                crate::output::outln!("no executions; `tidemill run` starts one");
             }
             let mut out = output::stdout();
             for execution in &executions {
