@@ -97,7 +97,7 @@ impl PullProgress {
 
 /// Formats a number of bytes in MiB with one decimal place.
 fn mebibytes(bytes: u64) -> String {
-    format!("{}.{}", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20)
+    format!("{}.{}", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }
 
 #[cfg(test)]
