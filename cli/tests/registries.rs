@@ -5,10 +5,13 @@ mod support;
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Output, Stdio},
+    thread,
+    time::Duration,
 };
 use support::{
     Backend, TestEnv, failure_kind, finish, job,
@@ -287,4 +290,53 @@ fn case_everyday_34_login_stored_on_a_server_reaches_the_workers_of_its_reposito
         .output()
         .unwrap();
     assert_eq!(text(&found.stdout), "", "the password is in these files");
+}
+
+/// Passes connections to a server, and its replies slowly.
+fn slow_proxy(server: &str, bytes_per_second: usize) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = server.to_owned();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let upstream = TcpStream::connect(&server).unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            thread::spawn(move || drop(std::io::copy(&mut from, &mut to)));
+            thread::spawn(move || {
+                let (mut upstream, mut client) = (upstream, client);
+                let mut buffer = vec![0; bytes_per_second / 20];
+                while let Ok(length @ 1..) = upstream.read(&mut buffer) {
+                    if client.write_all(&buffer[..length]).is_err() {
+                        return;
+                    }
+                    thread::sleep(Duration::from_millis(50));
+                }
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn progress_of_a_pull_is_shown_in_bytes() {
+    let registry = Registry::start();
+    // Random bytes, which no compression makes smaller.
+    let image = registry.push_with_layer("team/large:1", 8 << 20);
+    let address = slow_proxy(&registry.host(), 2 << 20);
+    let image = image.replace(&registry.host(), &address);
+    let env =
+        TestEnv::new(&format!("name: large\njobs:\n  uses: {{ image: \"{image}\", script: [\"true\"] }}\n"));
+    let run =
+        run(&env, &[("DOCKER_AUTH_CONFIG", &registry.auths_of(&address, USER, PASSWORD)), ("CI", "true")]);
+    let shown = text(&run.stdout);
+    registry.forget(&image);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let progress =
+        regex::Regex::new(r"job uses is pulling image \((\d+\.\d) of (\d+\.\d) MiB\): (\S+)").unwrap();
+    let said: Vec<_> = progress.captures_iter(&shown).collect();
+    assert_eq!(said.len(), 1, "{shown}");
+    let number = |index: usize| said[0][index].parse::<f64>().unwrap();
+    assert!(number(1) <= number(2) && (7.9..8.2).contains(&number(2)), "{shown}");
+    assert_eq!(&said[0][3], image);
 }

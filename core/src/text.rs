@@ -5,7 +5,7 @@ pub mod diagnostics;
 pub(crate) mod substitution;
 pub(crate) mod suggest;
 
-pub use suggest::nearest;
+pub use suggest::{listed, nearest, suggestion};
 
 use std::fmt::{self, Write};
 

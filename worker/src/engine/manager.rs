@@ -1,9 +1,11 @@
 //! DockerManager: the connection to the container engine of one worker.
 
 mod connection;
+mod inventory;
 
 pub use connection::EngineFailure;
 pub(super) use connection::describe;
+pub use inventory::local_images;
 
 use super::{
     exits::ExitRegistry,

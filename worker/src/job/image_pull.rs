@@ -1,7 +1,7 @@
 //! Pulls the images of a job, with its progress in the job's log.
 
 use crate::{
-    engine::{DockerManager, ImageConfig, JobLogins},
+    engine::{DockerManager, ImageConfig, JobLogins, PullReport},
     job::reporter::Reporter,
 };
 use tidemill_core::{
@@ -10,7 +10,7 @@ use tidemill_core::{
 };
 use tokio::sync::mpsc;
 
-/// Ensures that the image is present, for a platform if one is given, and logs the progress of its pull. Returns its
+/// Ensures that the image is present, for a platform if one is given, and shows the progress of its pull. Returns its
 /// configuration.
 pub async fn pull_image(
     engine: &DockerManager,
@@ -19,15 +19,21 @@ pub async fn pull_image(
     logins: &JobLogins,
     reporter: &Reporter,
 ) -> Result<ImageConfig, FailureReason> {
-    let (lines, mut pulled) = mpsc::unbounded_channel::<String>();
+    let (reports, mut reported) = mpsc::unbounded_channel::<PullReport>();
     let pull = async {
-        let lines = lines;
-        engine.ensure_image(image, platform, policy, logins, |line| drop(lines.send(line))).await
+        let reports = reports;
+        engine.ensure_image(image, platform, policy, logins, |report| drop(reports.send(report))).await
     };
     let show = async {
-        while let Some(line) = pulled.recv().await {
-            reporter.phase(PULLING_IMAGE);
-            reporter.log(line.as_bytes()).await;
+        let mut has_phase = false;
+        while let Some(report) = reported.recv().await {
+            if !std::mem::replace(&mut has_phase, true) {
+                reporter.phase(&format!("{PULLING_IMAGE}: {image}"));
+            }
+            match report {
+                PullReport::Line(line) => reporter.log(line.as_bytes()).await,
+                PullReport::Bytes(bytes) => reporter.phase(&format!("{PULLING_IMAGE} ({bytes}): {image}")),
+            }
         }
     };
     tokio::join!(pull, show).0

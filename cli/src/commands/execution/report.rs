@@ -4,10 +4,7 @@ use crate::{
     args::{ConsentArgs, Report, ReportFormat},
     commands::execution::cost,
     deployment::Deployment,
-    execution::{
-        choices,
-        select::{Purpose, select_job},
-    },
+    execution::select::{Purpose, select_job},
     failure::{Failure, Outcome},
     output::{self, Printable, printable},
     settings::Settings,
@@ -16,11 +13,11 @@ use crate::{
 };
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use std::{io::Write, time::Duration};
-use tidemill_core::api::ExecutionView;
 use tidemill_core::execution::{
     report::{self as core, JobFilter, JobRow},
     status::JobStatus,
 };
+use tidemill_core::{api::ExecutionView, text::suggestion};
 
 /// `tidemill report`.
 pub async fn report(settings: &Settings, args: &Report) -> Outcome {
@@ -60,16 +57,18 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
 fn no_matching_job(view: &ExecutionView, filter: &JobFilter) -> Failure {
     let jobs: Vec<&str> = view.jobs.iter().map(|job| job.job_name.as_str()).collect();
     let stages: Vec<&str> = view.stages.iter().map(String::as_str).collect();
-    let (kind, name, known) = match (&filter.job, &filter.stage) {
-        (Some(job), _) if !view.jobs.iter().any(|known| core::has_name(known, job)) => ("job", job, jobs),
-        (_, Some(stage)) if !stages.contains(&stage.as_str()) => ("stage", stage, stages),
+    let (kind, kinds, name, known) = match (&filter.job, &filter.stage) {
+        (Some(job), _) if !view.jobs.iter().any(|known| core::has_name(known, job)) => {
+            ("job", "jobs", job, jobs)
+        }
+        (_, Some(stage)) if !stages.contains(&stage.as_str()) => ("stage", "stages", stage, stages),
         _ => return Failure::usage("no job matches both --stage and --job"),
     };
     let title = format::title(&view.execution);
     Failure::usage(format!(
         "{title} has no {kind} `{}`; {}",
         Printable(name),
-        choices::known_names(name, &known)
+        suggestion(name, &known, kinds)
     ))
 }
 
