@@ -1,6 +1,7 @@
 //! Executions of pipelines: states, attempts and results, and the data that workers, commit statuses and reports
 //! receive.
 
+pub mod artifact_encoding;
 pub mod assignment;
 pub mod attempt;
 pub mod cost;

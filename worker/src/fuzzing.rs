@@ -7,7 +7,7 @@
 )]
 
 use crate::{
-    artifact::pack::{Packer, compile_globs},
+    artifact::{Matcher, Selection, pack::Packer},
     source::git::listing::{self, Paths, Records},
     test_reports::junit,
     workspace::{HostWorkspace, PermissionPolicy},
@@ -189,9 +189,9 @@ fn check_unpacked(directory: &Path, policy: PermissionPolicy, written: &mut u64)
 /// Packs a tar of an engine again as an artifact; `None` if the tar is invalid.
 fn repacked(tar: &[u8]) -> Option<Vec<u8>> {
     let (sender, mut chunks) = mpsc::channel(16);
-    let set = compile_globs(&["**".to_owned()]).expect("the pattern is valid");
+    let matcher = Matcher::of_paths(&Selection::from(&["**".to_owned()][..])).expect("the pattern is valid");
     let mut packer = Packer::new(sender, None);
-    packer.add_tar(tar, "", &set).ok()?;
+    packer.add_tar(tar, "", &matcher).ok()?;
     let packed = packer.finish().ok()?;
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.blocking_recv() {

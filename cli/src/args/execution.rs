@@ -172,9 +172,12 @@ pub struct Artifacts {
     /// Only artifacts of this job
     #[arg(long)]
     pub job: Option<String>,
-    /// Extract the artifacts into this directory
+    /// Extract the artifacts into this directory: those of several jobs into a directory for each job
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Replace files that exist in the directory
+    #[arg(long, requires = "output")]
+    pub overwrite: bool,
     /// Print the list as JSON
     #[arg(long)]
     pub json: bool,

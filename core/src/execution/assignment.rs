@@ -1,5 +1,6 @@
 //! The assignment of a job to a worker.
 
+use crate::execution::artifact_encoding::ArtifactEncoding;
 use crate::execution::discovery::Discovery;
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{Artifacts, ArtifactsWhen, Cache, PullPolicy, Resources, Service};
@@ -127,6 +128,12 @@ pub struct ArtifactSource {
     pub sha256: String,
     /// Size of the stored object in bytes.
     pub size: u64,
+    /// How the tar is stored.
+    #[serde(default)]
+    pub encoding: ArtifactEncoding,
+    /// Number of bytes of the tar before it was compressed.
+    #[serde(default)]
+    pub unpacked_size: u64,
 }
 
 /// One attempt of a job, assigned to one worker under a lease.

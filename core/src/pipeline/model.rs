@@ -7,7 +7,7 @@ mod rules;
 mod surroundings;
 mod triggers;
 
-pub use artifacts::{Artifacts, ArtifactsWhen, Reports};
+pub use artifacts::{Artifacts, ArtifactsWhen, MAX_ARTIFACT_LABEL_LEN, Reports};
 pub use file::{Concurrency, Pipeline};
 pub use job::{Job, PullPolicy, Resources};
 pub use rules::{Rule, RuleOutcome, When};

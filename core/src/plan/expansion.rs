@@ -8,7 +8,7 @@ use super::{
     size::{self, MAX_PLAN_BYTES},
 };
 use crate::execution::{facts::Facts, predefined};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Artifacts, Pipeline};
 use crate::text::substitution::substitute;
 use indexmap::IndexMap;
 use std::collections::HashMap;
@@ -72,6 +72,11 @@ impl Plan {
                     })
                 };
                 let image = expand(&job.image);
+                let artifacts = job.artifacts.clone().map(|artifacts| Artifacts {
+                    name: artifacts.name.as_deref().map(expand),
+                    expose_as: artifacts.expose_as.as_deref().map(expand),
+                    ..artifacts
+                });
                 let surroundings = job.surroundings.map_texts(expand);
                 jobs.push(PlannedJob {
                     name,
@@ -93,7 +98,7 @@ impl Plan {
                     working_dir: job.working_dir.clone(),
                     resources: job.resources,
                     pull_policy: job.pull_policy,
-                    artifacts: job.artifacts.clone(),
+                    artifacts,
                     when: job.when,
                     allow_exit_codes: job.allow_exit_codes.clone(),
                     runs_on: job.runs_on.clone(),

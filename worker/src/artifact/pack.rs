@@ -1,12 +1,13 @@
 //! Packs a job's declared files into a tar.
 
+use super::selection::{Matcher, compile_globs};
 use crate::{
     limits::SizeLimitExceeded,
     workspace::{HostWorkspace, MODE_MASK},
 };
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use futures_util::stream::BoxStream;
 use rustix::fs::{FileType, Stat};
 use sha2::{Digest, Sha256};
 use std::{
@@ -15,15 +16,25 @@ use std::{
     path::{Path, PathBuf},
 };
 use tempfile::NamedTempFile;
-use tidemill_core::api::ArtifactFile;
+use tidemill_core::api::{ArtifactEncoding, ArtifactFile};
 use tokio::sync::mpsc;
 
 /// Chunk size of a tar in bytes.
 pub const BUFFER_SIZE: usize = 256 * 1024;
+/// A tar of fewer bytes is not compressed.
+const MIN_COMPRESSED_SIZE: usize = 16 * 1024;
+/// The level of compression: a tar is packed faster than it is stored.
+const ZSTD_LEVEL: i32 = 1;
+
+/// Maximum number of unsent chunks of a tar.
+pub const MAX_QUEUED_CHUNKS: usize = 16;
+
+/// The chunks of a stored tar.
+pub type Chunks = BoxStream<'static, io::Result<Bytes>>;
 
 /// Packs files into a tar, each once even if it matches several patterns.
 pub struct Packer {
-    builder: tar::Builder<ChunkWriter>,
+    builder: tar::Builder<TarWriter>,
     /// The packed files and links.
     pub files: Vec<ArtifactFile>,
     packed_paths: BTreeSet<PathBuf>,
@@ -36,28 +47,44 @@ struct ChunkWriter {
     spool: Option<NamedTempFile>,
     hash: Sha256,
     size: u64,
+}
+
+/// Passes a tar on, compressed where that helps: if its beginning becomes smaller by a tenth.
+struct TarWriter {
+    encoder: TarEncoder,
+    size: u64,
     max: u64,
+}
+
+enum TarEncoder {
+    /// The beginning of the tar, until it is known whether it is compressed.
+    Undecided(Vec<u8>, ChunkWriter),
+    Plain(ChunkWriter),
+    Compressed(Box<zstd::stream::write::Encoder<'static, ChunkWriter>>),
+    /// An earlier write failed.
+    Failed,
 }
 
 /// A finished tar.
 pub struct Packed {
     /// The files and links in the tar.
     pub files: Vec<ArtifactFile>,
-    /// The tar's size in bytes.
+    /// Number of bytes that were sent.
     pub size: u64,
-    /// The tar's SHA-256 in hex.
+    /// Their SHA-256 in hex.
     pub sha256: String,
-    /// A copy of the tar, if requested.
+    /// A copy of them, if requested.
     pub spool: Option<NamedTempFile>,
+    /// How the tar was sent.
+    pub encoding: ArtifactEncoding,
+    /// The tar's size in bytes.
+    pub unpacked_size: u64,
 }
 
 impl ChunkWriter {
     fn send(&mut self) -> io::Result<()> {
         if self.chunk.is_empty() {
             return Ok(());
-        }
-        if self.size + self.chunk.len() as u64 > self.max {
-            return Err(SizeLimitExceeded { max: self.max }.into());
         }
         let chunk = Bytes::from(std::mem::replace(&mut self.chunk, Vec::with_capacity(BUFFER_SIZE)));
         self.hash.update(&chunk);
@@ -83,18 +110,64 @@ impl Write for ChunkWriter {
     }
 }
 
+impl TarEncoder {
+    fn decide(beginning: Vec<u8>, mut writer: ChunkWriter) -> io::Result<Self> {
+        let helps = beginning.len() >= MIN_COMPRESSED_SIZE
+            && zstd::bulk::compress(&beginning, ZSTD_LEVEL)?.len() < beginning.len() / 10 * 9;
+        if !helps {
+            writer.write_all(&beginning)?;
+            return Ok(Self::Plain(writer));
+        }
+        let mut encoder = zstd::stream::write::Encoder::new(writer, ZSTD_LEVEL)?;
+        encoder.write_all(&beginning)?;
+        Ok(Self::Compressed(Box::new(encoder)))
+    }
+
+    fn finish(self) -> io::Result<(ChunkWriter, ArtifactEncoding)> {
+        match self {
+            Self::Undecided(beginning, writer) => Self::decide(beginning, writer)?.finish(),
+            Self::Plain(writer) => Ok((writer, ArtifactEncoding::Identity)),
+            Self::Compressed(encoder) => Ok((encoder.finish()?, ArtifactEncoding::Zstd)),
+            Self::Failed => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+impl Write for TarWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.size += bytes.len() as u64;
+        if self.size > self.max {
+            return Err(SizeLimitExceeded { max: self.max }.into());
+        }
+        match &mut self.encoder {
+            TarEncoder::Undecided(beginning, _) => {
+                beginning.extend_from_slice(bytes);
+                if beginning.len() >= BUFFER_SIZE
+                    && let TarEncoder::Undecided(beginning, writer) =
+                        std::mem::replace(&mut self.encoder, TarEncoder::Failed)
+                {
+                    self.encoder = TarEncoder::decide(beginning, writer)?;
+                }
+            }
+            TarEncoder::Plain(writer) => writer.write_all(bytes)?,
+            TarEncoder::Compressed(encoder) => encoder.write_all(bytes)?,
+            TarEncoder::Failed => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Packer {
     /// Creates a packer that sends the tar to `sender` and copies it to `spool`. It blocks.
     pub fn new(sender: mpsc::Sender<io::Result<Bytes>>, spool: Option<NamedTempFile>) -> Self {
         let chunk = Vec::with_capacity(BUFFER_SIZE);
-        let builder = tar::Builder::new(ChunkWriter {
-            chunk,
-            sender,
-            spool,
-            hash: Sha256::new(),
-            size: 0,
-            max: u64::MAX,
-        });
+        let writer = ChunkWriter { chunk, sender, spool, hash: Sha256::new(), size: 0 };
+        let builder =
+            tar::Builder::new(TarWriter { encoder: TarEncoder::Plain(writer), size: 0, max: u64::MAX });
         Self { builder, files: Vec::new(), packed_paths: BTreeSet::new() }
     }
 
@@ -105,8 +178,18 @@ impl Packer {
         self
     }
 
+    /// Compresses the tar where that helps. To be called before anything is added.
+    #[must_use]
+    pub fn with_compression(mut self, compress: bool) -> Self {
+        let encoder = &mut self.builder.get_mut().encoder;
+        if compress && let TarEncoder::Plain(writer) = std::mem::replace(encoder, TarEncoder::Failed) {
+            *encoder = TarEncoder::Undecided(Vec::new(), writer);
+        }
+        self
+    }
+
     /// Adds the matching files of the engine's tar of `prefix`.
-    pub fn add_tar(&mut self, reader: impl Read, prefix: &str, set: &GlobSet) -> io::Result<()> {
+    pub fn add_tar(&mut self, reader: impl Read, prefix: &str, matcher: &Matcher) -> io::Result<()> {
         let parent = Path::new(prefix).parent().unwrap_or(Path::new("")).to_owned();
         let mut archive = tar::Archive::new(reader);
         for entry in archive.entries()? {
@@ -115,10 +198,10 @@ impl Packer {
             // The workspace itself has its directory name as first component.
             let path: PathBuf =
                 if prefix.is_empty() { inside.components().skip(1).collect() } else { parent.join(&inside) };
-            let Some(name) = self.matching_name(&path, set) else { continue };
+            let kind = entry.header().entry_type();
+            let Some(name) = self.matching_name(&path, matcher, kind.is_dir()) else { continue };
             let mut header = entry.header().clone();
             header.set_mode(header.mode()? & MODE_MASK);
-            let kind = header.entry_type();
             if kind.is_symlink() || kind.is_hard_link() {
                 let target = entry.link_name()?.unwrap_or_default().into_owned();
                 let target = if kind.is_hard_link() { parent.join(target) } else { target };
@@ -141,7 +224,7 @@ impl Packer {
         &mut self,
         workspace: &HostWorkspace,
         prefix: &str,
-        set: &GlobSet,
+        matcher: &Matcher,
     ) -> io::Result<bool> {
         match workspace.stat(Path::new(prefix)) {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
@@ -152,14 +235,21 @@ impl Packer {
         }
         let mut pending = vec![PathBuf::from(prefix)];
         while let Some(path) = pending.pop() {
-            // The file was removed meanwhile.
-            let Ok(stat) = workspace.stat(&path) else { continue };
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let stat = match workspace.stat(&path) {
+                // The file was removed meanwhile.
+                Err(error) if is_absent(&error) => continue,
+                other => other?,
+            };
+            let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            if is_directory && matcher.skips(&path) {
+                continue;
+            }
+            if is_directory {
                 let mut names = workspace.list(&path)?;
                 names.sort_unstable_by(|a, b| b.cmp(a));
                 pending.extend(names.into_iter().map(|name| path.join(name)));
             }
-            if let Some(name) = self.matching_name(&path, set) {
+            if let Some(name) = self.matching_name(&path, matcher, is_directory) {
                 self.add_one(workspace, &path, name, &stat)?;
             }
         }
@@ -200,9 +290,8 @@ impl Packer {
     }
 
     /// Returns the name of `path` if it matches and is not packed yet.
-    fn matching_name(&self, path: &Path, set: &GlobSet) -> Option<String> {
-        let is_match = path.ancestors().any(|part| part != Path::new("") && set.is_match(part));
-        let is_match = path != Path::new("") && is_match && !self.packed_paths.contains(path);
+    fn matching_name(&self, path: &Path, matcher: &Matcher, is_directory: bool) -> Option<String> {
+        let is_match = !self.packed_paths.contains(path) && matcher.matches(path, is_directory);
         is_match.then(|| path.to_string_lossy().into_owned())
     }
 
@@ -228,10 +317,12 @@ impl Packer {
 
     /// Ends the tar and sends the rest of it.
     pub fn finish(self) -> io::Result<Packed> {
-        let mut writer = self.builder.into_inner()?;
+        let TarWriter { encoder, size: unpacked_size, .. } = self.builder.into_inner()?;
+        let (mut writer, encoding) = encoder.finish()?;
         writer.send()?;
         let ChunkWriter { hash, size, spool, .. } = writer;
-        Ok(Packed { files: self.files, size, sha256: HEXLOWER.encode(&hash.finalize()), spool })
+        let sha256 = HEXLOWER.encode(&hash.finalize());
+        Ok(Packed { files: self.files, size, sha256, spool, encoding, unpacked_size })
     }
 }
 
@@ -250,16 +341,6 @@ fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
     header
 }
 
-/// Compiles `patterns` into a glob set.
-pub fn compile_globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let pattern = pattern.trim_start_matches("./").trim_end_matches('/');
-        set.add(GlobBuilder::new(pattern).literal_separator(true).build()?);
-    }
-    set.build()
-}
-
 /// Returns the components of `pattern` before the first wildcard: only this directory is searched.
 pub fn literal_prefix(pattern: &str) -> String {
     let is_literal = |part: &&str| !part.contains(['*', '?', '[', '{', '\\']);
@@ -271,7 +352,9 @@ pub fn literal_prefix(pattern: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{Packer, compile_globs, literal_prefix};
+    use super::{ArtifactEncoding, BUFFER_SIZE, Matcher, Packer, literal_prefix};
+    use crate::artifact::Selection;
+    use sha2::{Digest, Sha256};
     use crate::workspace::HostWorkspace;
     use std::{
         ffi::OsStr,
@@ -286,6 +369,10 @@ mod tests {
         assert_eq!(literal_prefix("out/mill.txt"), "out/mill.txt");
         assert_eq!(literal_prefix("./target/*/app"), "target");
         assert_eq!(literal_prefix("**/*.xml"), "");
+    }
+
+    fn matcher(paths: &[String]) -> Matcher {
+        Matcher::of_paths(&Selection::from(paths)).unwrap()
     }
 
     fn names(packer: &Packer) -> Vec<String> {
@@ -308,7 +395,7 @@ mod tests {
         let bytes = builder.into_inner().unwrap();
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let pack = |pattern: &str| {
-            let set = compile_globs(&[pattern.to_owned()]).unwrap();
+            let set = matcher(&[pattern.to_owned()]);
             let mut through_engine = Packer::new(mpsc::channel(100).0, None);
             through_engine.add_tar(&bytes[..], "out", &set).unwrap();
             let mut direct = Packer::new(mpsc::channel(100).0, None);
@@ -329,7 +416,7 @@ mod tests {
         }
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let mut packer = Packer::new(mpsc::channel(100).0, None);
-        assert!(packer.add_directory(&host, "", &compile_globs(&["out*".to_owned()]).unwrap()).unwrap());
+        assert!(packer.add_directory(&host, "", &matcher(&["out*".to_owned()])).unwrap());
         assert_eq!(names(&packer), ["out\u{fffd}", "out\u{fffd}"]);
     }
 
@@ -346,7 +433,7 @@ mod tests {
         let (sender, mut chunks) = mpsc::channel(100);
         let mut packer = Packer::new(sender, None);
         packer
-            .add_tar(&builder.into_inner().unwrap()[..], "out", &compile_globs(&["out".to_owned()]).unwrap())
+            .add_tar(&builder.into_inner().unwrap()[..], "out", &matcher(&["out".to_owned()]))
             .unwrap();
         packer.finish().unwrap();
         let bytes = chunks.blocking_recv().unwrap().unwrap();
@@ -365,7 +452,7 @@ mod tests {
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let (sender, mut chunks) = mpsc::channel(100);
         let mut packer = Packer::new(sender, Some(tempfile::NamedTempFile::new().unwrap()));
-        let set = compile_globs(&["out".to_owned(), "out/*".to_owned()]).unwrap();
+        let set = matcher(&["out".to_owned(), "out/*".to_owned()]);
         assert!(packer.add_directory(&host, "out", &set).unwrap());
         assert!(
             !packer.add_directory(&host, "out/secret", &set).unwrap(),
@@ -380,5 +467,78 @@ mod tests {
         let mut archive = tar::Archive::new(&bytes[..]);
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
         assert_eq!(entry.link_name().unwrap().unwrap(), outside.path());
+    }
+
+    /// Packs one file of these bytes, and returns what was sent, with its encoding and the tar's size.
+    fn packed(bytes: &[u8]) -> (Vec<u8>, ArtifactEncoding, u64) {
+        let workspace = tempfile::tempdir().unwrap();
+        fs::write(workspace.path().join("out"), bytes).unwrap();
+        let host = HostWorkspace::open(workspace.path(), false).unwrap();
+        let (sender, mut chunks) = mpsc::channel(100);
+        let mut packer = Packer::new(sender, None).with_compression(true);
+        packer.add_directory(&host, "out", &matcher(&["out".to_owned()])).unwrap();
+        let packed = packer.finish().unwrap();
+        let mut sent = Vec::new();
+        while let Some(chunk) = chunks.blocking_recv() {
+            sent.extend(chunk.unwrap());
+        }
+        assert_eq!(packed.size, sent.len() as u64);
+        (sent, packed.encoding, packed.unpacked_size)
+    }
+
+    #[test]
+    fn tar_is_compressed_where_that_helps() {
+        let text = b"a line of a log\n".repeat(BUFFER_SIZE / 4);
+        let (sent, encoding, size) = packed(&text);
+        assert_eq!(encoding, ArtifactEncoding::Zstd);
+        assert!(sent.len() < text.len() / 10, "{} bytes", sent.len());
+        let tar = zstd::decode_all(&sent[..]).unwrap();
+        assert_eq!((tar.len() as u64, &tar[512..512 + text.len()]), (size, &text[..]));
+        let noise = (0_u64..).flat_map(|n| Sha256::digest(n.to_be_bytes()));
+        let noise: Vec<u8> = noise.take(2 * BUFFER_SIZE).collect();
+        for bytes in [&noise[..], b"short"] {
+            let (sent, encoding, size) = packed(bytes);
+            assert_eq!((encoding, sent.len() as u64), (ArtifactEncoding::Identity, size));
+        }
+    }
+
+    #[test]
+    fn excluded_files_are_left_out_and_untracked_ones_are_packed() {
+        let (workspace, sources) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = workspace.path();
+        for path in ["dist/app", "dist/a.key", "dist/deep/b.key", "dist/deep/c.map", "src/a.rs", ".git/x", "new"] {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        fs::create_dir_all(sources.path().join("src")).unwrap();
+        fs::write(sources.path().join("src/a.rs"), "x").unwrap();
+        // A link of the sources leads to a directory that has such a file.
+        symlink(root, sources.path().join("dist")).unwrap();
+        fs::write(root.join("app"), "x").unwrap();
+        let host = HostWorkspace::open(root, false).unwrap();
+        let pack = |matcher: &Matcher, prefix: &str| {
+            let mut packer = Packer::new(mpsc::channel(100).0, None);
+            assert!(packer.add_directory(&host, prefix, matcher).unwrap());
+            let mut names = names(&packer);
+            names.sort();
+            names
+        };
+        let excluding = |exclude: &[&str]| {
+            let exclude = exclude.iter().map(|glob| (*glob).to_owned()).collect();
+            Selection { paths: vec!["dist".to_owned()], exclude, ..Selection::default() }
+        };
+        let paths = |exclude: &[&str]| pack(&Matcher::of_paths(&excluding(exclude)).unwrap(), "dist");
+        assert_eq!(paths(&["dist/*.key", "dist/**/*.map"]), ["dist/app", "dist/deep/b.key"]);
+        assert_eq!(paths(&["**/*.key"]), ["dist/app", "dist/deep/c.map"]);
+        assert_eq!(paths(&["./dist/deep/"]), ["dist/a.key", "dist/app"]);
+        let untracked = Selection {
+            paths: Vec::new(),
+            untracked: true,
+            sources: Some(sources.path().to_owned()),
+            ..excluding(&["dist/deep"])
+        };
+        let all = pack(&Matcher::of_untracked(&untracked).unwrap(), "");
+        assert_eq!(all, ["app", "dist/a.key", "dist/app", "new"]);
     }
 }

@@ -18,8 +18,8 @@ fn witness(script: &[&str], after_script: &[&str]) -> Assignment {
     witness.artifacts = Some(Artifacts {
         paths: vec!["r".into()],
         when: ArtifactsWhen::Always,
-        expire_in_s: None,
         reports: Reports { junit: vec!["t.xml".into()] },
+        ..Artifacts::default()
     });
     witness
 }

@@ -89,7 +89,6 @@ async fn upload(
         artifact_id,
         url: Some("/bytes".into()),
         headers: BTreeMap::new(),
-        encoding: "identity".into(),
     })
 }
 

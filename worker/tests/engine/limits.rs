@@ -19,8 +19,8 @@ fn artifacts(paths: &[&str]) -> Artifacts {
     Artifacts {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         when: ArtifactsWhen::Always,
-        expire_in_s: None,
         reports: Reports::default(),
+        ..Artifacts::default()
     }
 }
 

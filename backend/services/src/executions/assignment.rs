@@ -150,5 +150,7 @@ fn source(record: ArtifactRecord) -> ArtifactSource {
         url: path::ARTIFACT_DOWNLOAD.replace("{artifactId}", &record.id.to_string()),
         sha256: record.sha256,
         size: record.size,
+        encoding: record.encoding,
+        unpacked_size: record.unpacked_size,
     }
 }

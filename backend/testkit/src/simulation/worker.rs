@@ -24,7 +24,7 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     api::{
-        ArtifactComplete, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobExecuteRequest, JobReport,
+        ArtifactComplete, ArtifactEncoding, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobExecuteRequest, JobReport,
         LogBytes, WorkerInfo,
     },
     ids::{JobId, LeaseToken, WorkerId},
@@ -268,6 +268,8 @@ impl Worker {
             job_id: job,
             lease: lease.token,
             file_path: "out".into(),
+            name: None,
+            expose_as: None,
             files: Vec::new(),
             expire_in_s: None,
             complete: None,
@@ -288,7 +290,13 @@ impl Worker {
                 continue;
             }
             request.complete =
-                Some(ArtifactComplete { artifact_id: id, size: bytes.len() as u64, sha256: sha256.clone() });
+                Some(ArtifactComplete {
+                    artifact_id: id,
+                    size: bytes.len() as u64,
+                    sha256: sha256.clone(),
+                    encoding: ArtifactEncoding::Identity,
+                    unpacked_size: bytes.len() as u64,
+                });
             let done = self.call(|server| {
                 let request = request.clone();
                 async move { server.artifacts.upload(request).await }.boxed()

@@ -1,4 +1,4 @@
-//! `artifacts`: lists or extracts artifacts.
+//! `artifacts`: lists artifacts and their files, or extracts them.
 
 use crate::{
     args::Artifacts,
@@ -15,11 +15,14 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
     fs,
-    io::{BufReader, Seek, Write},
+    io::{self, BufReader, Seek, Write},
     path::Path,
 };
 use tidemill_core::api::{ArtifactList, ArtifactView, ExecutionSummary, path};
-use tidemill_worker::workspace::{HostWorkspace, PermissionPolicy};
+use tidemill_worker::{
+    artifact::decoded,
+    workspace::{HostWorkspace, PermissionPolicy},
+};
 
 /// The output of `--json`.
 #[derive(Serialize)]
@@ -46,19 +49,27 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
         if artifacts.is_empty() {
             return Err(Failure::usage("no matching artifact; `tidemill artifacts` lists all"));
         }
-        fs::create_dir_all(directory)?;
         writeln!(out, "{}", selected.title())?;
+        // Files of different jobs may have the same name.
+        let by_job = artifacts.iter().any(|artifact| artifact.job_execution_id != artifacts[0].job_execution_id);
         for artifact in &artifacts {
-            extract(&deployment, artifact, directory).await?;
-            writeln!(out, "{}: {} file(s)", Printable(&artifact.job_name), artifact.files.len())?;
+            let target = if by_job { directory.join(directory_name(&artifact.job_name)) } else { directory.clone() };
+            fs::create_dir_all(&target)?;
+            extract(&deployment, artifact, &target, args.overwrite).await?;
+            let (job, files) = (Printable(&artifact.job_name), artifact.files.len());
+            writeln!(out, "{job}: {files} file(s) in {}", Printable(&target.to_string_lossy()))?;
         }
     } else if args.json {
         output::print_json(&Listing { execution: &selected.view.execution, artifacts: &artifacts })?;
     } else {
         writeln!(out, "{}", selected.title())?;
         for artifact in &artifacts {
-            let (job, name) = (Printable(&artifact.job_name), Printable(&artifact.file_path));
+            let name = artifact.name.as_deref().unwrap_or(&artifact.file_path);
+            let (job, name) = (Printable(&artifact.job_name), Printable(name));
             writeln!(out, "{job}  {name}  {}", format::size(artifact.size))?;
+            if let Some(title) = &artifact.expose_as {
+                writeln!(out, "  exposed as: {}", Printable(title))?;
+            }
             for file in &artifact.files {
                 writeln!(out, "  {}  {}", Printable(&file.path), format::size(file.size))?;
             }
@@ -68,8 +79,21 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
     Ok(())
 }
 
-/// Downloads an artifact, verifies its hash, and extracts it. Writes nothing outside of `directory`.
-async fn extract(deployment: &Deployment, artifact: &ArtifactView, directory: &Path) -> Outcome {
+/// Returns the name of a directory for the files of a job.
+fn directory_name(job: &str) -> String {
+    let name: String =
+        job.chars().map(|c| if matches!(c, '/' | '\\') || c.is_control() { '-' } else { c }).collect();
+    if name.starts_with('.') { format!("_{name}") } else { name }
+}
+
+/// Downloads an artifact, verifies its hash, and extracts it. Writes nothing outside of `directory`, and replaces a file only
+/// with `overwrite`.
+async fn extract(
+    deployment: &Deployment,
+    artifact: &ArtifactView,
+    directory: &Path,
+    overwrite: bool,
+) -> Outcome {
     let url = path::ARTIFACT_DOWNLOAD.replace("{artifactId}", &artifact.id.to_string());
     let mut bytes = Box::pin(deployment.api.get(&url).await?);
     let mut file = tempfile::tempfile()?;
@@ -86,14 +110,26 @@ async fn extract(deployment: &Deployment, artifact: &ArtifactView, directory: &P
             Printable(&artifact.sha256)
         )));
     }
-    file.rewind()?;
-    let extracted = HostWorkspace::directory_at(directory)
-        .and_then(|target| target.unpack(BufReader::new(file), PermissionPolicy::Permissions));
-    extracted.map_err(|error| {
+    let failed = |error: io::Error| {
         Failure::system(format!(
             "the artifact of `{}` cannot be extracted in {}: {error}",
             Printable(&artifact.job_name),
             directory.display()
         ))
-    })
+    };
+    let target = HostWorkspace::directory_at(directory).map_err(failed)?;
+    let mut tar = || {
+        file.rewind()?;
+        decoded(BufReader::new(&file), artifact.encoding, artifact.unpacked_size)
+    };
+    if !overwrite
+        && let Some(existing) = tar().and_then(|tar| target.first_existing(tar)).map_err(failed)?
+    {
+        return Err(Failure::usage(format!(
+            "{} exists already, and nothing of the artifact of `{}` was extracted; choose an empty directory, or add --overwrite",
+            Printable(&directory.join(existing).to_string_lossy()),
+            Printable(&artifact.job_name)
+        )));
+    }
+    tar().and_then(|tar| target.unpack(tar, PermissionPolicy::Permissions)).map_err(failed)
 }

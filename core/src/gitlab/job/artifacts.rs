@@ -7,7 +7,7 @@ use crate::execution::coverage;
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::duration;
 use crate::gitlab::values;
-use crate::gitlab::variables::Scope;
+use crate::gitlab::variables::{self, Piece, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::MapEntry;
 
@@ -81,24 +81,42 @@ pub(crate) fn artifacts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut 
                     all.insert("reports".into(), reports);
                 }
             }
-            "exclude" => log.ignored(&path, part, "excluded files are kept as well"),
-            "untracked" if values::flag(&part.value) == Some(false) => {}
-            "untracked" => {
-                log.unsupported(
-                    &path,
-                    part,
-                    "only files under `paths` are kept",
-                    "name the files under `paths`",
-                );
+            "exclude" => {
+                let excluded = paths(&part.value, &at, scope, log);
+                if !excluded.is_empty() {
+                    all.insert("exclude".into(), sequence(excluded));
+                }
             }
-            "name" => log.ignored(&path, part, "artifacts are named after their job"),
-            "expose_as" | "public" | "access" => {
+            "untracked" => {
+                if values::flag_of(part, &path, log) == Some(true) {
+                    all.insert("untracked".into(), true.into());
+                }
+            }
+            "name" | "expose_as" => {
+                let text = values::text(&part.value).unwrap_or_default();
+                if text.trim().is_empty() {
+                    log.wrong_type(&at, &part.value, "a text");
+                } else {
+                    all.insert(part.key.as_str().into(), label(text).into());
+                }
+            }
+            "public" | "access" => {
                 log.ignored(&path, part, "everyone who can read the execution can read its artifacts");
             }
             _ => log.unknown_key(&path, part, &ARTIFACT_KEYS),
         }
     }
-    (all.contains_key("paths") || all.contains_key("reports")).then_some(Value::Mapping(all))
+    let is_complete = ["paths", "reports", "untracked"].iter().any(|key| all.contains_key(*key));
+    is_complete.then_some(Value::Mapping(all))
+}
+
+/// Translates a text that is shown: its variables are references, which the worker expands.
+fn label(text: &str) -> String {
+    let piece = |piece: Piece| match piece {
+        Piece::Text(text) => text.replace(|c: char| c.is_control(), " "),
+        Piece::Name(name) => format!("${{{name}}}"),
+    };
+    variables::pieces(text).into_iter().map(piece).collect()
 }
 
 fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {

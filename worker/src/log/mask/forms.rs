@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 
 /// Minimum length in bytes of a masked value or line: a log in which every `1` is masked is useless.
 pub const MIN_LEN: usize = 4;
+/// Minimum number of letters and digits in a masked line of a value of several lines, without [`JSON_WORDS`].
+const MIN_LINE_CHARS: usize = 4;
+/// Words that are in every other file of this kind.
+const JSON_WORDS: [&str; 3] = ["true", "false", "null"];
 /// Minimum number of base64 digits in a pattern; fewer match unrelated text too often.
 const MIN_BASE64: usize = 4;
 /// The base64 digits in the order of their values.
@@ -42,14 +46,26 @@ impl EncodedForms {
         for value in values {
             forms.add(value);
             forms.add(value.trim_end_matches(['\r', '\n']));
-            for line in value.lines() {
-                // Programs that print a file may change its indentation.
-                forms.add(line);
-                forms.add(line.trim_end());
-                forms.add(line.trim());
+            if value.trim().contains('\n') {
+                value.lines().for_each(|line| forms.add_line(line));
             }
         }
         forms
+    }
+
+    /// Adds a line of a value of several lines. Its indentation, its other spaces and a comma at its end do not matter, as
+    /// programs that print a file change them. A line without anything of its own, such as a bracket, would be found in
+    /// everything.
+    fn add_line(&mut self, line: &str) {
+        let line = line.trim().trim_end_matches([',', ';']).trim_end();
+        let words = line.split(|c: char| !c.is_alphanumeric()).filter(|word| !JSON_WORDS.contains(word));
+        if words.map(|word| word.chars().count()).sum::<usize>() < MIN_LINE_CHARS {
+            return;
+        }
+        self.add(line);
+        if line.contains(char::is_whitespace) {
+            self.add(&line.split_whitespace().collect::<String>());
+        }
     }
 
     fn add(&mut self, part: &str) {

@@ -57,6 +57,54 @@ fn each_line_of_a_multiline_secret_is_masked() {
     assert_eq!(mask.mask_text("cat: -----BEGIN KEY-----"), "cat: [masked]");
 }
 
+const KEY_FILE: &str = r#"{
+  "type": "account",
+  "keys": [
+    {
+      "id": "k-4711-abcd",
+      "private": "MIIEvQIBADANBgkq"
+    },
+    null, true
+  ]
+}
+"#;
+
+#[test]
+fn json_secret_masks_its_values_and_no_brackets() {
+    let mask = SecretMask::new([KEY_FILE]).unwrap();
+    let other = "[\n    {\n      \"name\": \"mill\",\n      \"parts\": [\n        {\n        }\n      ]\n    },\n    null\n]\n";
+    assert_eq!(mask.mask_text(other), other);
+    for printed in [
+        "      \"id\": \"k-4711-abcd\",\n",
+        "\"id\": \"k-4711-abcd\"\n",
+        "\"id\":\"k-4711-abcd\",\n",
+        "> \t\"private\": \"MIIEvQIBADANBgkq\"\n",
+    ] {
+        let masked = mask.mask_text(printed);
+        assert!(masked.contains("[masked]") && !masked.contains("4711") && !masked.contains("MIIE"), "{masked}");
+    }
+    assert_eq!(mask.mask_text(KEY_FILE), "[masked]");
+    let encoded = STANDARD.encode(KEY_FILE);
+    let lines: Vec<_> = encoded.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
+    assert_eq!(mask.mask_text(&lines.join("\n")), "[masked]");
+}
+
+#[test]
+fn base64_is_masked_to_its_last_digit() {
+    let text = "k-4711-Abcd/Zyx_098.private+value=";
+    for length in super::MIN_LEN..=text.len() {
+        let secret = &text[..length];
+        let mask = SecretMask::new([secret]).unwrap();
+        for end in ["", "\n", "\"}", "xyz"] {
+            let output = mask.mask_text(&STANDARD.encode(format!("{secret}{end}")));
+            let rest = output.strip_prefix("[masked]");
+            // What is left is of the text after the secret.
+            assert!(rest.is_some_and(|rest| rest.trim_end_matches('=').len() <= end.len() * 8 / 6), "{secret}{end}: {output}");
+            assert!(!(end.is_empty() && rest != Some("")), "{secret}: {output}");
+        }
+    }
+}
+
 #[test]
 fn output_without_the_start_of_a_secret_is_not_delayed() {
     let mask = SecretMask::new(["password"]).unwrap();
