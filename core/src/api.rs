@@ -13,7 +13,8 @@ mod secret;
 mod source;
 
 pub use artifact::{
-    ArtifactComplete, ArtifactFile, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView, ContentChecksum, is_sha256,
+    ArtifactComplete, ArtifactFile, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView,
+    ContentChecksum, is_sha256,
 };
 pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
 pub use dead_letter::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply};
@@ -33,7 +34,7 @@ pub use secret::{
 pub use source::{SourceUploadReply, SourceUploadRequest};
 
 pub use crate::execution::{
-    artifact_encoding::ArtifactEncoding,
+    assignment::ArtifactEncoding,
     attempt::{AttemptEnd, AttemptView, StepView},
     facts::Trigger,
 };

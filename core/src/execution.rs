@@ -1,7 +1,6 @@
 //! Executions of pipelines: states, attempts and results, and the data that workers, commit statuses and reports
 //! receive.
 
-pub mod artifact_encoding;
 pub mod assignment;
 pub mod attempt;
 pub mod cost;
@@ -10,6 +9,7 @@ pub mod discovery;
 pub mod facts;
 pub mod failure;
 pub mod notification;
+pub mod outputs;
 pub mod predefined;
 pub mod report;
 pub mod retry;

@@ -10,6 +10,7 @@ mod storing;
 
 pub use cache::ArtifactCache;
 pub use encoding::decoded;
+pub use reading::WorkspaceEntry;
 pub use selection::{ArtifactLabels, Matcher, Selection};
 
 use self::{
@@ -34,7 +35,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tidemill_core::{api::ArtifactEncoding, execution::{assignment::ArtifactSource, failure::FailureReason}};
+use tidemill_core::{
+    api::ArtifactEncoding,
+    execution::{assignment::ArtifactSource, failure::FailureReason},
+};
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
 /// Transfers artifacts between the server and workspaces.

@@ -8,6 +8,7 @@ mod disk_watch;
 pub mod dispatcher;
 mod executor;
 mod job_executor;
+mod outputs;
 mod preparation;
 pub mod reporter;
 mod running_script;

@@ -17,7 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_core::{
-    api::{ArtifactComplete, ArtifactEncoding, ArtifactUploadReply, ArtifactUploadRequest, Health, HealthStatus},
+    api::{
+        ArtifactComplete, ArtifactEncoding, ArtifactUploadReply, ArtifactUploadRequest, Health, HealthStatus,
+    },
     ids::{ArtifactId, JobId, LeaseToken},
 };
 use tidemill_worker::client::{ApiClient, ApiError};
@@ -210,11 +212,8 @@ async fn error_does_not_show_the_object_stores_address() {
 async fn requirement_of_checksums_is_remembered() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
-    let reply = ArtifactUploadReply {
-        artifact_id: ArtifactId(Uuid::nil()),
-        url: None,
-        headers: BTreeMap::new(),
-    };
+    let reply =
+        ArtifactUploadReply { artifact_id: ArtifactId(Uuid::nil()), url: None, headers: BTreeMap::new() };
     let router = Router::new().fallback(async move || Json(reply));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let api = ApiClient::new(&host, "secret");

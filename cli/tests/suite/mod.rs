@@ -94,6 +94,14 @@ pub fn pipeline_runs_passes_artifacts_and_is_reported(on: &Backend) {
     let fetched = env.on_latest(&["artifacts", "--job", "make", "--output", out.to_str().unwrap()]);
     assert_eq!(fetched.status.code(), Some(0), "{fetched:?}");
     assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"made\x01\xff");
+    let fetch = |args: &[&str]| {
+        env.on_latest(&[&["artifacts", "--output", out.to_str().unwrap()], args].concat()).status.code()
+    };
+    std::fs::write(out.join("out/bytes"), "mine").unwrap();
+    assert_eq!(fetch(&["--job", "make"]), Some(2), "no file is replaced");
+    assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"mine");
+    assert_eq!(fetch(&["--job", "make", "--overwrite"]), Some(0));
+    assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"made\x01\xff");
     env.wait_until_clean();
 }
 

@@ -1,6 +1,6 @@
 //! Artifacts: announce, complete, list.
 
-use crate::execution::artifact_encoding::ArtifactEncoding;
+use crate::execution::assignment::ArtifactEncoding;
 use crate::{
     ids::{ArtifactId, JobId, LeaseToken},
     time::Timestamp,

@@ -1,6 +1,5 @@
 //! The assignment of a job to a worker.
 
-use crate::execution::artifact_encoding::ArtifactEncoding;
 use crate::execution::discovery::Discovery;
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{Artifacts, ArtifactsWhen, Cache, PullPolicy, Resources, Service};
@@ -136,6 +135,20 @@ pub struct ArtifactSource {
     pub unpacked_size: u64,
 }
 
+/// How the tar of an artifact is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArtifactEncoding {
+    /// As it is.
+    #[default]
+    Identity,
+    /// Compressed with zstd.
+    Zstd,
+    /// In a way that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
 /// One attempt of a job, assigned to one worker under a lease.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Assignment {
@@ -190,6 +203,9 @@ pub struct JobExtras {
     /// Pattern that finds the line coverage in the script's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
+    /// Globs of files with variables for the jobs that need this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
     /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,

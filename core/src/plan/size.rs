@@ -61,11 +61,20 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         let mut labels = job.runs_on.iter().map(|(name, value)| text(name).saturating_add(text(value)));
         let mut secrets =
             options.secrets.iter().map(|one| text(&one.name).saturating_add(text(&one.variable)));
-        let reports = job.artifacts.iter().flat_map(|artifacts| &artifacts.reports.junit);
+        let reports = job.artifacts.iter().flat_map(|artifacts| {
+            let labels = artifacts.name.iter().chain(&artifacts.expose_as);
+            artifacts.reports.junit.iter().chain(&artifacts.exclude).chain(labels)
+        });
         let parts = [
             JOB_OVERHEAD,
             sum(&mut job.rules.iter().map(|rule| pairs(&rule.variables))),
-            sum(&mut options.after_script.iter().chain(reports).chain(&options.coverage).map(text)),
+            sum(&mut options
+                .after_script
+                .iter()
+                .chain(reports)
+                .chain(&options.coverage)
+                .chain(&options.outputs)
+                .map(text)),
             sum(&mut options.services.iter().map(service)),
             sum(&mut options.caches.iter().map(cache)),
             sum(&mut environment.map(|text| expanded(text))),

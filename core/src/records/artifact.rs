@@ -2,7 +2,7 @@
 
 use crate::{
     api::ArtifactFile,
-    execution::artifact_encoding::ArtifactEncoding,
+    execution::assignment::ArtifactEncoding,
     ids::{ArtifactId, ExecutionId, JobId},
     time::Timestamp,
 };

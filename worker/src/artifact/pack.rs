@@ -354,8 +354,8 @@ pub fn literal_prefix(pattern: &str) -> String {
 mod tests {
     use super::{ArtifactEncoding, BUFFER_SIZE, Matcher, Packer, literal_prefix};
     use crate::artifact::Selection;
-    use sha2::{Digest, Sha256};
     use crate::workspace::HostWorkspace;
+    use sha2::{Digest, Sha256};
     use std::{
         ffi::OsStr,
         fs,
@@ -432,9 +432,7 @@ mod tests {
         builder.append(&header, &b"new"[..]).unwrap();
         let (sender, mut chunks) = mpsc::channel(100);
         let mut packer = Packer::new(sender, None);
-        packer
-            .add_tar(&builder.into_inner().unwrap()[..], "out", &matcher(&["out".to_owned()]))
-            .unwrap();
+        packer.add_tar(&builder.into_inner().unwrap()[..], "out", &matcher(&["out".to_owned()])).unwrap();
         packer.finish().unwrap();
         let bytes = chunks.blocking_recv().unwrap().unwrap();
         let mut archive = tar::Archive::new(&bytes[..]);
@@ -506,7 +504,9 @@ mod tests {
     fn excluded_files_are_left_out_and_untracked_ones_are_packed() {
         let (workspace, sources) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let root = workspace.path();
-        for path in ["dist/app", "dist/a.key", "dist/deep/b.key", "dist/deep/c.map", "src/a.rs", ".git/x", "new"] {
+        for path in
+            ["dist/app", "dist/a.key", "dist/deep/b.key", "dist/deep/c.map", "src/a.rs", ".git/x", "new"]
+        {
             let path = root.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();

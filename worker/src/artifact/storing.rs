@@ -180,7 +180,9 @@ impl ArtifactTransfer {
                     "the container with the workspace was removed; check that nothing on the worker's machine removes containers \
                      of jobs",
                 ),
-                None => Some("the engine does not answer, so the files cannot be looked up; check that it is running"),
+                None => Some(
+                    "the engine does not answer, so the files cannot be looked up; check that it is running",
+                ),
             };
             if let Some(message) = message {
                 result = Err(TransferError::Reason(FailureReason::new(FailureKind::EngineFailed, message)));
@@ -202,7 +204,8 @@ impl ArtifactTransfer {
         (max, compress): (u64, bool),
     ) -> Result<(Option<Packed>, String), TransferError> {
         let mut warnings = String::new();
-        let matcher = Matcher::of_paths(selection).map_err(|error| TransferError::Other(error.to_string()))?;
+        let matcher =
+            Matcher::of_paths(selection).map_err(|error| TransferError::Other(error.to_string()))?;
         let matcher = Arc::new(matcher);
         let cache = self.cache.clone();
         let spool = match blocking(move || cache.map(|cache| cache.spool()).transpose()).await {
@@ -324,7 +327,8 @@ impl ArtifactTransfer {
     ) -> Result<(), TransferError> {
         let Packed { files, size, sha256, spool, encoding, unpacked_size } = packed;
         request.files = files.into_iter().take(MAX_LISTED).collect();
-        request.complete = Some(ArtifactComplete { artifact_id, size, sha256: sha256.clone(), encoding, unpacked_size });
+        request.complete =
+            Some(ArtifactComplete { artifact_id, size, sha256: sha256.clone(), encoding, unpacked_size });
         self.api.upload(&request).await?;
         if let Some((cache, spool)) = self.cache.clone().zip(spool)
             && let Err(error) = blocking(move || cache.keep(spool, &sha256)).await

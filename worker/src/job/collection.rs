@@ -4,6 +4,7 @@ use super::{
     attempt::{Attempt, LeaseLost},
     caches,
     job_executor::JobExecutor,
+    outputs,
     script_run::{FinishedScript, has_evidence},
 };
 use crate::{
@@ -42,6 +43,20 @@ pub async fn collect(
         tokio::select! {
             () = saving => {}
             lost = signals.lease_lost() => return Err(lost),
+        }
+    }
+    if has_evidence(&end) {
+        let files = &assignment.extras.outputs;
+        let collected = tokio::select! {
+            collected = outputs::collect(artifacts, workspace, files, reporter) => collected,
+            lost = signals.lease_lost() => return Err(lost),
+        };
+        match collected {
+            Ok(outputs) => end.outputs = outputs,
+            Err(reason) => {
+                reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+                end.failure.get_or_insert(reason);
+            }
         }
     }
     if let Some(declared) = assignment.artifacts.as_ref().filter(|declared| applies(declared, &end)) {

@@ -35,6 +35,7 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         may_keep_caches: true,
         secrets: Vec::new(),
         coverage: options.coverage.clone(),
+        outputs: options.outputs.clone(),
         discovery: spec.planned.discovery.clone(),
     }
 }
@@ -63,6 +64,41 @@ pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> I
     });
     variables.extend(spec.planned.variables.clone());
     variables
+}
+
+/// Returns the outputs of the jobs whose artifacts a job downloads; later jobs win. Reads only jobs that declare outputs.
+pub async fn outputs_for(
+    context: &Context,
+    execution: &ExecutionRecord,
+    job: &PlannedJob,
+) -> Result<IndexMap<String, String>> {
+    let specs = context.specs(execution.spec.id).await?;
+    let named = match (&job.dependencies, job.after_stages) {
+        (Some(named), _) => Some(named),
+        (None, None) => Some(&job.needs_jobs),
+        (None, Some(_)) => None,
+    };
+    let stages = job.after_stages.unwrap_or_default() as usize;
+    let earlier = &execution.spec.stages[..stages.min(execution.spec.stages.len())];
+    let provides = |ix: u32, provider: &PlannedJob| {
+        !provider.surroundings.outputs.is_empty()
+            && named.map_or_else(
+                || earlier.contains(&provider.stage) && !provider.is_optional(),
+                |named| named.contains(&ix),
+            )
+    };
+    let providers = (0..).zip(specs.iter()).filter(|(ix, spec)| provides(*ix, &spec.planned));
+    let providers: Vec<u32> = providers.map(|(ix, _)| ix).collect();
+    if providers.is_empty() {
+        return Ok(IndexMap::new());
+    }
+    let mut nodes = context.stores.records.nodes(execution.spec.id, &providers).await?;
+    nodes.sort_by_key(|node| node.key.ix);
+    let mut outputs = IndexMap::new();
+    for node in &nodes {
+        outputs.extend(job_of(node)?.job.outputs.clone());
+    }
+    Ok(outputs)
 }
 
 /// Returns the artifacts that a job downloads: those of its `dependencies`, otherwise of its needs, otherwise of all jobs of earlier

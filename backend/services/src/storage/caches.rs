@@ -13,7 +13,10 @@ use tidemill_core::execution::assignment::ArtifactSource;
 use tidemill_core::ids::digest::sha256_hex;
 use tidemill_core::repository::canonical_name;
 use tidemill_core::{
-    api::{ArtifactComplete, ArtifactEncoding, CacheHit, CacheLookupReply, CacheLookupRequest, ContentChecksum, path},
+    api::{
+        ArtifactComplete, ArtifactEncoding, CacheHit, CacheLookupReply, CacheLookupRequest, ContentChecksum,
+        path,
+    },
     ids::{ArtifactId, JobId, LeaseToken},
     time::Timestamp,
 };

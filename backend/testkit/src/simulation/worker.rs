@@ -24,8 +24,8 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     api::{
-        ArtifactComplete, ArtifactEncoding, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobExecuteRequest, JobReport,
-        LogBytes, WorkerInfo,
+        ArtifactComplete, ArtifactEncoding, ArtifactUploadRequest, AttemptEnd, JobExecuteReply,
+        JobExecuteRequest, JobReport, LogBytes, WorkerInfo,
     },
     ids::{JobId, LeaseToken, WorkerId},
 };
@@ -224,6 +224,7 @@ impl Worker {
                 Some(FailureKind::ScriptFailed) => Some(EXIT_CODES[code]),
                 Some(_) => None,
             },
+            ..AttemptEnd::default()
         };
         if let Next::Continue | Next::Cancel =
             self.send_report(lease, report(job, lease.token, None, Some(ended))).await
@@ -289,14 +290,13 @@ impl Worker {
             if put.await.is_err() {
                 continue;
             }
-            request.complete =
-                Some(ArtifactComplete {
-                    artifact_id: id,
-                    size: bytes.len() as u64,
-                    sha256: sha256.clone(),
-                    encoding: ArtifactEncoding::Identity,
-                    unpacked_size: bytes.len() as u64,
-                });
+            request.complete = Some(ArtifactComplete {
+                artifact_id: id,
+                size: bytes.len() as u64,
+                sha256: sha256.clone(),
+                encoding: ArtifactEncoding::Identity,
+                unpacked_size: bytes.len() as u64,
+            });
             let done = self.call(|server| {
                 let request = request.clone();
                 async move { server.artifacts.upload(request).await }.boxed()

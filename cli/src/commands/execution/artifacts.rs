@@ -51,9 +51,11 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
         }
         writeln!(out, "{}", selected.title())?;
         // Files of different jobs may have the same name.
-        let by_job = artifacts.iter().any(|artifact| artifact.job_execution_id != artifacts[0].job_execution_id);
+        let by_job =
+            artifacts.iter().any(|artifact| artifact.job_execution_id != artifacts[0].job_execution_id);
         for artifact in &artifacts {
-            let target = if by_job { directory.join(directory_name(&artifact.job_name)) } else { directory.clone() };
+            let target =
+                if by_job { directory.join(directory_name(&artifact.job_name)) } else { directory.clone() };
             fs::create_dir_all(&target)?;
             extract(&deployment, artifact, &target, args.overwrite).await?;
             let (job, files) = (Printable(&artifact.job_name), artifact.files.len());
@@ -122,9 +124,7 @@ async fn extract(
         file.rewind()?;
         decoded(BufReader::new(&file), artifact.encoding, artifact.unpacked_size)
     };
-    if !overwrite
-        && let Some(existing) = tar().and_then(|tar| target.first_existing(tar)).map_err(failed)?
-    {
+    if !overwrite && let Some(existing) = tar().and_then(|tar| target.first_existing(tar)).map_err(failed)? {
         return Err(Failure::usage(format!(
             "{} exists already, and nothing of the artifact of `{}` was extracted; choose an empty directory, or add --overwrite",
             Printable(&directory.join(existing).to_string_lossy()),

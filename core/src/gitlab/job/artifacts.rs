@@ -124,18 +124,36 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
     for part in values::entries(&entry.value) {
         match part.key.as_str() {
             "junit" => junit.extend(paths(&part.value, &path.key("junit"), scope, log)),
-            "dotenv" => log.unsupported(
-                path,
-                part,
-                "variables are not passed from job to job",
-                "keep the file under `artifacts: paths` and read it in the other job's script: `. ./build.env`",
-            ),
-            "accessibility" | "annotations" | "api_fuzzing" | "browser_performance" | "codequality"
-            | "container_scanning" | "coverage_fuzzing" | "coverage_report" | "cyclonedx" | "dast"
-            | "dependency_scanning" | "license_scanning" | "load_performance" | "metrics" | "performance"
-            | "repository_xray" | "requirements" | "requirements_v2" | "sast" | "secret_detection" | "terraform"
-            | "lsif" | "sbom" => {
-                log.ignored(path, part, "only JUnit reports are processed; keep the file under `artifacts: paths`");
+            // A key of its own in native files.
+            "dotenv" => {}
+            "accessibility"
+            | "annotations"
+            | "api_fuzzing"
+            | "browser_performance"
+            | "codequality"
+            | "container_scanning"
+            | "coverage_fuzzing"
+            | "coverage_report"
+            | "cyclonedx"
+            | "dast"
+            | "dependency_scanning"
+            | "license_scanning"
+            | "load_performance"
+            | "metrics"
+            | "performance"
+            | "repository_xray"
+            | "requirements"
+            | "requirements_v2"
+            | "sast"
+            | "secret_detection"
+            | "terraform"
+            | "lsif"
+            | "sbom" => {
+                log.ignored(
+                    path,
+                    part,
+                    "only JUnit reports are processed; keep the file under `artifacts: paths`",
+                );
             }
             _ => log.unknown_key(path, part, &["junit", "dotenv", "coverage_report"]),
         }
@@ -146,6 +164,14 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
     let mut all = Mapping::new();
     all.insert("junit".into(), sequence(junit));
     Some(Value::Mapping(all))
+}
+
+/// Translates the files of `reports: dotenv`, which natively are `outputs`.
+pub(crate) fn outputs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
+    let dotenv = entry.value.get("reports")?.value.get("dotenv")?;
+    let path = path.key("artifacts").key("reports").key("dotenv");
+    let files = paths(&dotenv.value, &path, scope, log);
+    (!files.is_empty()).then(|| sequence(files))
 }
 
 /// Translates `coverage`, a pattern between slashes. An invalid pattern does not affect what runs, and is omitted.

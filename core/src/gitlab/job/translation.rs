@@ -121,6 +121,7 @@ impl Job<'_> {
             }
         }
         if let Some((entry, path)) = self.entry("artifacts") {
+            set("outputs", artifacts::outputs(entry, &path, &self.scope, self.log));
             set("artifacts", artifacts::artifacts(entry, &path, &self.scope, self.log));
         }
         if let Some(entry) = self.node.get("coverage") {

@@ -47,7 +47,8 @@ pub(crate) fn job_options<'n>(
         || raw.cache.get().or(defaults.cache.get()).is_some()
         || raw.secrets.get().or(defaults.secrets.get()).is_some()
         || raw.environment.get().is_some()
-        || raw.coverage.get().is_some();
+        || raw.coverage.get().is_some()
+        || raw.outputs.get().is_some();
     if !has_others {
         return JobOptions { after_script, ..JobOptions::default() };
     }
@@ -69,6 +70,7 @@ pub(crate) fn job_options<'n>(
     };
     let environment =
         raw.environment.get().and_then(|raw| environment(raw, &path.key("environment"), findings));
+    check_paths_inside(raw.outputs.get(), &path.key("outputs"), findings);
     if let Some(text) = raw.coverage.get() {
         findings.check(check_pattern(&text.0), || path.key("coverage"));
     }
@@ -108,6 +110,7 @@ pub(crate) fn job_options<'n>(
         secrets,
         environment,
         coverage: raw.coverage.get().map(|text| text.0.clone()),
+        outputs: texts(raw.outputs.get()),
     }
 }
 

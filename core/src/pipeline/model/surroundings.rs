@@ -27,6 +27,9 @@ pub struct JobOptions {
     /// The pattern that extracts the test coverage from the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
+    /// Globs of files with lines `NAME=value`: variables of the jobs that need this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
 }
 
 impl JobOptions {
@@ -53,6 +56,7 @@ impl JobOptions {
             secrets: self.secrets.clone(),
             environment: self.environment.as_ref().map(environment),
             coverage: self.coverage.clone(),
+            outputs: self.outputs.clone(),
         }
     }
 }

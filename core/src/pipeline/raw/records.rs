@@ -74,6 +74,8 @@ record! {
         environment: Either<Text, RawEnvironment> = "environment",
         /// Regular expression that extracts the test coverage, in percent, from the log.
         coverage: Text = "coverage",
+        /// Files with lines `NAME=value` that the script writes: variables of the jobs that need this one.
+        outputs: OneOrMany<Text> = "outputs",
         /// Labels that a worker must have to run the job.
         runs_on: NamedValues<Text> = "runs_on",
         /// Jobs that must succeed first. Default: every job of every earlier stage.

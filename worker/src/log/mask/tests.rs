@@ -81,7 +81,10 @@ fn json_secret_masks_its_values_and_no_brackets() {
         "> \t\"private\": \"MIIEvQIBADANBgkq\"\n",
     ] {
         let masked = mask.mask_text(printed);
-        assert!(masked.contains("[masked]") && !masked.contains("4711") && !masked.contains("MIIE"), "{masked}");
+        assert!(
+            masked.contains("[masked]") && !masked.contains("4711") && !masked.contains("MIIE"),
+            "{masked}"
+        );
     }
     assert_eq!(mask.mask_text(KEY_FILE), "[masked]");
     let encoded = STANDARD.encode(KEY_FILE);
@@ -99,7 +102,10 @@ fn base64_is_masked_to_its_last_digit() {
             let output = mask.mask_text(&STANDARD.encode(format!("{secret}{end}")));
             let rest = output.strip_prefix("[masked]");
             // What is left is of the text after the secret.
-            assert!(rest.is_some_and(|rest| rest.trim_end_matches('=').len() <= end.len() * 8 / 6), "{secret}{end}: {output}");
+            assert!(
+                rest.is_some_and(|rest| rest.trim_end_matches('=').len() <= end.len() * 8 / 6),
+                "{secret}{end}: {output}"
+            );
             assert!(!(end.is_empty() && rest != Some("")), "{secret}: {output}");
         }
     }

@@ -26,6 +26,13 @@ impl JobExecutionService {
             // A worker's token alone does not give access to artifacts.
             artifact.url = format!("{}?job={}&lease={token}", artifact.url, spec.id);
         }
+        let mut variables = assignment::variables(execution, &spec, attempt);
+        for (name, value) in assignment::outputs_for(&self.context, execution, &spec.planned).await? {
+            // As in GitLab, outputs win over variables of the file, but not over those of the request.
+            if !execution.spec.variables.contains_key(&name) {
+                variables.insert(name, value);
+            }
+        }
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
         let extras = JobExtras {
@@ -35,7 +42,7 @@ impl JobExecutionService {
         };
         let assignment = Assignment {
             preparation: assignment::preparation(execution, &spec),
-            variables: assignment::variables(execution, &spec, attempt),
+            variables,
             job_name: spec.planned.name,
             stage: spec.planned.stage,
             attempt,
