@@ -7,6 +7,7 @@ pub(crate) mod pack;
 pub(crate) mod reading;
 mod selection;
 mod storing;
+mod tar_writer;
 
 pub use cache::ArtifactCache;
 pub use encoding::decoded;
@@ -25,7 +26,6 @@ use crate::{
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, TryStreamExt};
-use pack::{BUFFER_SIZE, Chunks};
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
@@ -35,6 +35,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+use tar_writer::{BUFFER_SIZE, Chunks};
 use tidemill_core::{
     api::ArtifactEncoding,
     execution::{assignment::ArtifactSource, failure::FailureReason},

@@ -197,7 +197,7 @@ fn repacked(tar: &[u8]) -> Option<Vec<u8>> {
     while let Some(chunk) = chunks.blocking_recv() {
         bytes.extend_from_slice(&chunk.ok()?);
     }
-    assert_eq!(packed.size, bytes.len() as u64, "the size of the artifact differs from the bytes sent");
+    assert_eq!(packed.sent.size, bytes.len() as u64, "the size of the artifact differs from the bytes sent");
     let entries = ::tar::Archive::new(bytes.as_slice()).entries().ok()?.count();
     assert!(
         entries >= packed.files.len(),

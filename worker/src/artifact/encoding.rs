@@ -1,6 +1,6 @@
 //! Decodes stored artifacts.
 
-use super::pack::{BUFFER_SIZE, Chunks, MAX_QUEUED_CHUNKS};
+use super::tar_writer::{BUFFER_SIZE, Chunks, MAX_QUEUED_CHUNKS};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::io::{self, Read};

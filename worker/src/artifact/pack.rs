@@ -1,36 +1,20 @@
 //! Packs a job's declared files into a tar.
 
-use super::selection::{Matcher, compile_globs};
-use crate::{
-    limits::SizeLimitExceeded,
-    workspace::{HostWorkspace, MODE_MASK},
+use super::{
+    selection::{Matcher, compile_globs},
+    tar_writer::{BUFFER_SIZE, SentTar, TarWriter},
 };
+use crate::workspace::{HostWorkspace, MODE_MASK};
 use bytes::Bytes;
-use data_encoding::HEXLOWER;
-use futures_util::stream::BoxStream;
 use rustix::fs::{FileType, Stat};
-use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
-    io::{self, BufReader, Read, Write},
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
 };
 use tempfile::NamedTempFile;
-use tidemill_core::api::{ArtifactEncoding, ArtifactFile};
+use tidemill_core::api::ArtifactFile;
 use tokio::sync::mpsc;
-
-/// Chunk size of a tar in bytes.
-pub const BUFFER_SIZE: usize = 256 * 1024;
-/// A tar of fewer bytes is not compressed.
-const MIN_COMPRESSED_SIZE: usize = 16 * 1024;
-/// The level of compression: a tar is packed faster than it is stored.
-const ZSTD_LEVEL: i32 = 1;
-
-/// Maximum number of unsent chunks of a tar.
-pub const MAX_QUEUED_CHUNKS: usize = 16;
-
-/// The chunks of a stored tar.
-pub type Chunks = BoxStream<'static, io::Result<Bytes>>;
 
 /// Packs files into a tar, each once even if it matches several patterns.
 pub struct Packer {
@@ -40,150 +24,33 @@ pub struct Packer {
     packed_paths: BTreeSet<PathBuf>,
 }
 
-/// Sends the written bytes in chunks, and hashes them.
-struct ChunkWriter {
-    chunk: Vec<u8>,
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    spool: Option<NamedTempFile>,
-    hash: Sha256,
-    size: u64,
-}
-
-/// Passes a tar on, compressed where that helps: if its beginning becomes smaller by a tenth.
-struct TarWriter {
-    encoder: TarEncoder,
-    size: u64,
-    max: u64,
-}
-
-enum TarEncoder {
-    /// The beginning of the tar, until it is known whether it is compressed.
-    Undecided(Vec<u8>, ChunkWriter),
-    Plain(ChunkWriter),
-    Compressed(Box<zstd::stream::write::Encoder<'static, ChunkWriter>>),
-    /// An earlier write failed.
-    Failed,
-}
-
 /// A finished tar.
 pub struct Packed {
     /// The files and links in the tar.
     pub files: Vec<ArtifactFile>,
-    /// Number of bytes that were sent.
-    pub size: u64,
-    /// Their SHA-256 in hex.
-    pub sha256: String,
-    /// A copy of them, if requested.
-    pub spool: Option<NamedTempFile>,
-    /// How the tar was sent.
-    pub encoding: ArtifactEncoding,
-    /// The tar's size in bytes.
-    pub unpacked_size: u64,
-}
-
-impl ChunkWriter {
-    fn send(&mut self) -> io::Result<()> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let chunk = Bytes::from(std::mem::replace(&mut self.chunk, Vec::with_capacity(BUFFER_SIZE)));
-        self.hash.update(&chunk);
-        self.size += chunk.len() as u64;
-        if let Some(spool) = &mut self.spool {
-            spool.write_all(&chunk)?;
-        }
-        self.sender.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl Write for ChunkWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.chunk.extend_from_slice(bytes);
-        if self.chunk.len() >= BUFFER_SIZE {
-            self.send()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl TarEncoder {
-    fn decide(beginning: Vec<u8>, mut writer: ChunkWriter) -> io::Result<Self> {
-        let helps = beginning.len() >= MIN_COMPRESSED_SIZE
-            && zstd::bulk::compress(&beginning, ZSTD_LEVEL)?.len() < beginning.len() / 10 * 9;
-        if !helps {
-            writer.write_all(&beginning)?;
-            return Ok(Self::Plain(writer));
-        }
-        let mut encoder = zstd::stream::write::Encoder::new(writer, ZSTD_LEVEL)?;
-        encoder.write_all(&beginning)?;
-        Ok(Self::Compressed(Box::new(encoder)))
-    }
-
-    fn finish(self) -> io::Result<(ChunkWriter, ArtifactEncoding)> {
-        match self {
-            Self::Undecided(beginning, writer) => Self::decide(beginning, writer)?.finish(),
-            Self::Plain(writer) => Ok((writer, ArtifactEncoding::Identity)),
-            Self::Compressed(encoder) => Ok((encoder.finish()?, ArtifactEncoding::Zstd)),
-            Self::Failed => Err(io::ErrorKind::BrokenPipe.into()),
-        }
-    }
-}
-
-impl Write for TarWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.size += bytes.len() as u64;
-        if self.size > self.max {
-            return Err(SizeLimitExceeded { max: self.max }.into());
-        }
-        match &mut self.encoder {
-            TarEncoder::Undecided(beginning, _) => {
-                beginning.extend_from_slice(bytes);
-                if beginning.len() >= BUFFER_SIZE
-                    && let TarEncoder::Undecided(beginning, writer) =
-                        std::mem::replace(&mut self.encoder, TarEncoder::Failed)
-                {
-                    self.encoder = TarEncoder::decide(beginning, writer)?;
-                }
-            }
-            TarEncoder::Plain(writer) => writer.write_all(bytes)?,
-            TarEncoder::Compressed(encoder) => encoder.write_all(bytes)?,
-            TarEncoder::Failed => return Err(io::ErrorKind::BrokenPipe.into()),
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    /// What was sent.
+    pub sent: SentTar,
 }
 
 impl Packer {
     /// Creates a packer that sends the tar to `sender` and copies it to `spool`. It blocks.
     pub fn new(sender: mpsc::Sender<io::Result<Bytes>>, spool: Option<NamedTempFile>) -> Self {
-        let chunk = Vec::with_capacity(BUFFER_SIZE);
-        let writer = ChunkWriter { chunk, sender, spool, hash: Sha256::new(), size: 0 };
-        let builder =
-            tar::Builder::new(TarWriter { encoder: TarEncoder::Plain(writer), size: 0, max: u64::MAX });
+        let builder = tar::Builder::new(TarWriter::new(sender, spool));
         Self { builder, files: Vec::new(), packed_paths: BTreeSet::new() }
     }
 
     /// Limits the size of the tar to `max` bytes.
     #[must_use]
     pub fn with_max_size(mut self, max: u64) -> Self {
-        self.builder.get_mut().max = max;
+        self.builder.get_mut().set_max_size(max);
         self
     }
 
     /// Compresses the tar where that helps. To be called before anything is added.
     #[must_use]
     pub fn with_compression(mut self, compress: bool) -> Self {
-        let encoder = &mut self.builder.get_mut().encoder;
-        if compress && let TarEncoder::Plain(writer) = std::mem::replace(encoder, TarEncoder::Failed) {
-            *encoder = TarEncoder::Undecided(Vec::new(), writer);
+        if compress {
+            self.builder.get_mut().enable_compression();
         }
         self
     }
@@ -317,12 +184,7 @@ impl Packer {
 
     /// Ends the tar and sends the rest of it.
     pub fn finish(self) -> io::Result<Packed> {
-        let TarWriter { encoder, size: unpacked_size, .. } = self.builder.into_inner()?;
-        let (mut writer, encoding) = encoder.finish()?;
-        writer.send()?;
-        let ChunkWriter { hash, size, spool, .. } = writer;
-        let sha256 = HEXLOWER.encode(&hash.finalize());
-        Ok(Packed { files: self.files, size, sha256, spool, encoding, unpacked_size })
+        Ok(Packed { files: self.files, sent: self.builder.into_inner()?.finish()? })
     }
 }
 
@@ -352,7 +214,7 @@ pub fn literal_prefix(pattern: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{ArtifactEncoding, BUFFER_SIZE, Matcher, Packer, literal_prefix};
+    use super::{BUFFER_SIZE, Matcher, Packer, literal_prefix};
     use crate::artifact::Selection;
     use crate::workspace::HostWorkspace;
     use sha2::{Digest, Sha256};
@@ -362,6 +224,7 @@ mod tests {
         io::Read,
         os::unix::{ffi::OsStrExt, fs::symlink},
     };
+    use tidemill_core::api::ArtifactEncoding;
     use tokio::sync::mpsc;
 
     #[test]
@@ -460,8 +323,8 @@ mod tests {
         assert_eq!(names(&packer), ["out"]);
         let packed = packer.finish().unwrap();
         let bytes = chunks.blocking_recv().unwrap().unwrap();
-        assert_eq!(fs::read(packed.spool.unwrap().path()).unwrap(), bytes);
-        assert_eq!(packed.size, bytes.len() as u64);
+        assert_eq!(fs::read(packed.sent.spool.unwrap().path()).unwrap(), bytes);
+        assert_eq!(packed.sent.size, bytes.len() as u64);
         let mut archive = tar::Archive::new(&bytes[..]);
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
         assert_eq!(entry.link_name().unwrap().unwrap(), outside.path());
@@ -480,8 +343,8 @@ mod tests {
         while let Some(chunk) = chunks.blocking_recv() {
             sent.extend(chunk.unwrap());
         }
-        assert_eq!(packed.size, sent.len() as u64);
-        (sent, packed.encoding, packed.unpacked_size)
+        assert_eq!(packed.sent.size, sent.len() as u64);
+        (sent, packed.sent.encoding, packed.sent.unpacked_size)
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Reads files of a workspace in the worker.
 
 use super::{
-    ArtifactTransfer, HashingReader, blocking, failure::TransferError, pack::MAX_QUEUED_CHUNKS,
-    selection::Selection,
+    ArtifactTransfer, HashingReader, blocking, failure::TransferError, selection::Selection,
+    tar_writer::MAX_QUEUED_CHUNKS,
 };
 use crate::engine::WorkspaceMount;
 use data_encoding::HEXLOWER;

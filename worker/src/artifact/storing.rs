@@ -3,8 +3,9 @@
 use super::{
     ArtifactTransfer, blocking,
     failure::{TransferError, with_retries},
-    pack::{MAX_QUEUED_CHUNKS, Packed, Packer, literal_prefix},
+    pack::{Packed, Packer, literal_prefix},
     selection::{ArtifactLabels, Matcher, Selection},
+    tar_writer::{MAX_QUEUED_CHUNKS, SentTar},
 };
 use crate::{
     engine::{WorkspaceMount, engine_failure, is_not_found},
@@ -94,7 +95,7 @@ impl ArtifactTransfer {
         let (packed, stored) = tokio::join!(packing, self.store(chunks, request));
         match (packed, stored) {
             (Ok((Some(mut packed), warnings)), Ok(Some(request))) => {
-                let size = packed.size;
+                let size = packed.sent.size;
                 packed.files.truncate(MAX_LISTED);
                 for file in &mut packed.files {
                     file.path = mask.mask_text(&file.path);
@@ -156,7 +157,7 @@ impl ArtifactTransfer {
         let drain = async { while chunks.recv().await.is_some() {} };
         let max = self.engine.limits().cache_bytes;
         let (packed, ()) = tokio::join!(self.pack(workspace, selection, sender, (max, false)), drain);
-        Ok(packed?.0.map(|packed| packed.sha256))
+        Ok(packed?.0.map(|packed| packed.sent.sha256))
     }
 
     /// Packs the files of `selection`, at most the given number of bytes, compressed if requested and where that helps.
@@ -325,7 +326,8 @@ impl ArtifactTransfer {
         packed: Packed,
         (mut request, artifact_id): (ArtifactUploadRequest, ArtifactId),
     ) -> Result<(), TransferError> {
-        let Packed { files, size, sha256, spool, encoding, unpacked_size } = packed;
+        let Packed { files, sent } = packed;
+        let SentTar { size, sha256, spool, encoding, unpacked_size } = sent;
         request.files = files.into_iter().take(MAX_LISTED).collect();
         request.complete =
             Some(ArtifactComplete { artifact_id, size, sha256: sha256.clone(), encoding, unpacked_size });
