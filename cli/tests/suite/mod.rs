@@ -1,8 +1,10 @@
 //! Tests that must pass on every backend.
 
+mod evidence;
 mod job_features;
 mod secrets;
 mod test_reports;
+pub use evidence::*;
 pub use job_features::*;
 pub use secrets::*;
 pub use test_reports::*;
@@ -36,6 +38,8 @@ macro_rules! suite {
             manual_job_runs_when_approved
             unapproved_manual_job_runs_when_approved_later
             job_with_labels_waits_for_a_matching_worker
+            timed_out_and_canceled_jobs_keep_their_evidence
+            outputs_are_variables_of_jobs_that_need_the_job
         );
     };
     ($on:expr => $($name:ident)*) => {
