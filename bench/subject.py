@@ -72,7 +72,7 @@ class Tidemill:
 
     def run(self, repo, *more, stdout=None):
         """Seconds of one `tidemill run` in `repo`, as a whole process."""
-        command = [self.binary, "run", "--force", "--parallel", str(PARALLEL), *more]
+        command = [self.binary, "run", "--force", "--jobs", str(PARALLEL), *more]
         return timed(command, cwd=repo, env=self.env, stdout=stdout)
 
     def run_with_memory(self, repo, stdout):
@@ -102,7 +102,7 @@ class Tidemill:
 
     def log(self, repo, job, file):
         """Writes the stored log of `job` of the latest run to `file`."""
-        timed([self.binary, "logs", "--job", job], cwd=repo, env=self.env, stdout=file)
+        timed([self.binary, "logs", job], cwd=repo, env=self.env, stdout=file)
 
     def check(self, file):
         return timed([self.binary, "check", str(file)], env=self.env)

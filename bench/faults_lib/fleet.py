@@ -97,7 +97,7 @@ def server(
     binary, directory: pathlib.Path, data: pathlib.Path, port: int, workers: int, lease_ms: int, docker: str
 ) -> Process:
     """A server on this data directory, not started."""
-    words = [binary, "server", "--listen", f"127.0.0.1:{port}", "--workers", workers]
+    words = [binary, "server", "--listen", f"127.0.0.1:{port}", "--jobs", workers]
     return Process("server", words, data, directory, {"TIDEMILL_LEASE_TTL_MS": str(lease_ms), "DOCKER_HOST": docker})
 
 
@@ -113,7 +113,7 @@ def worker(
     slots: int = 2,
 ) -> Process:
     """A worker for the server at `url`, not started."""
-    words = [binary, "worker", "--name", name, "--parallel", slots, "--grace", "0s", "--notices", "off"]
+    words = [binary, "worker", "--name", name, "--jobs", slots, "--grace", "0s", "--notices", "off"]
     passed = {"TIDEMILL_SERVER": url, "TIDEMILL_TOKEN": token, "DOCKER_HOST": docker, **(more or {})}
     return Process(name, words, data or directory / name, directory, passed)
 

@@ -1,7 +1,6 @@
 //! The command-line arguments.
 
 mod administration;
-#[cfg(feature = "aws")]
 mod deployment;
 mod execution;
 mod pipeline;
@@ -9,21 +8,23 @@ mod serving;
 mod shared;
 
 pub use administration::{
-    AddRepo, ApprovalPolicy, Audit, CreateToken, DeadLetters, Login, Repo, RepoAction, Secret, SecretAction,
-    TokenAction, TokenArgs,
+    AddRepo, ApprovalArg, Audit, CreateToken, DeadLetters, Login, Logout, Repo, RepoAction, Secret,
+    SecretAction, TokenAction, TokenArgs,
 };
 #[cfg(feature = "aws")]
-pub use deployment::{ApiKind, Architecture, Deploy, Destroy, Role, StackArgs};
+pub use deployment::{ApiKind, Architecture, Role, StackArgs};
+pub use deployment::{Deploy, Destroy};
 pub use execution::{
     Approve, Artifacts, Cancel, Logs, Report, ReportFormat, Retry, Run, StatusArgs, WatchArgs,
 };
 pub use pipeline::{Check, CheckFormat, FactArgs, Import, Init, PlanArgs};
 pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, Server, WorkerArgs};
-pub use shared::{ExecutionArgs, FileArgs, SlotArgs};
+pub use shared::{
+    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, JobArgs, SelectorArgs, SlotArgs, ViewArgs,
+    ViewFormat,
+};
 
-use crate::env_vars;
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 usage error or invalid file, 3 system error \
                           (engine, disk, network), 130 canceled.";
@@ -35,73 +36,57 @@ pub struct Cli {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
-    /// Directory of records, logs and artifacts [default: ~/.local/share/tidemill]
-    #[arg(long, env = env_vars::DATA_DIR, global = true, value_name = "DIR", hide_env_values = true)]
-    pub data_dir: Option<PathBuf>,
-    /// Use the deployment at this URL [env: TIDEMILL_SERVER]
-    #[arg(long, global = true, value_name = "URL")]
-    pub server: Option<String>,
-    /// Token of the deployment [env: TIDEMILL_TOKEN]
-    // One token in 64 begins with a hyphen.
-    #[arg(long, global = true, value_name = "TOKEN", allow_hyphen_values = true)]
-    pub token: Option<String>,
-    /// PEM file with additional trusted certificate authorities
-    #[arg(long, env = env_vars::CA_CERT, global = true, value_name = "FILE", hide_env_values = true)]
-    pub ca_cert: Option<PathBuf>,
-    /// Allow sending the token to another machine without TLS
-    // A value that is not a boolean is a usage error.
-    #[arg(long, env = env_vars::INSECURE_HTTP, global = true, hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
-    pub insecure_http: bool,
-    /// Use the deployment of this profile; `local` is this machine [env: TIDEMILL_PROFILE]
-    #[arg(long, global = true, value_name = "NAME")]
-    pub profile: Option<String>,
-    /// Lease duration in milliseconds
-    #[arg(long, env = env_vars::LEASE_TTL_MS, global = true, hide = true, default_value_t = 30_000)]
-    pub lease_ttl_ms: u64,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a pipeline and watch it
-    #[command(after_help = "Examples:\n  tidemill run\n  tidemill run -f ci.yml --follow unit\n  \
-        tidemill run --repo https://example.org/app.git --branch main\n  tidemill run --json | jq .status")]
+    #[command(
+        after_help = "Examples:\n  tidemill run\n  tidemill run -f ci.yml --follow unit\n  tidemill run --repo https://example.org/app.git --branch main\n  tidemill run --format json | jq .status"
+    )]
     Run(Run),
     /// Check pipeline files for errors
     #[command(after_help = "Examples:\n  tidemill check\n  tidemill check a.yml b.yml --format sarif\n  \
         tidemill check - < a.yml")]
     Check(Check),
     /// Show the jobs that would run, in order
-    #[command(after_help = "Examples:\n  tidemill plan\n  tidemill plan --json\n  \
-        tidemill plan --event pull_request --branch topic --changed src/main.rs\n  tidemill plan --tag v1.2")]
+    #[command(
+        after_help = "Examples:\n  tidemill plan\n  tidemill plan --format json\n  tidemill plan --event pull_request --branch topic --changed src/main.rs\n  tidemill plan --tag v1.2"
+    )]
     Plan(PlanArgs),
     /// Show an execution's durations, waits and critical path
     #[command(
-        after_help = "Examples:\n  tidemill report\n  tidemill report --pipeline ci --run 12 --format junit\n  \
-        tidemill report --cost"
+        after_help = "Examples:\n  tidemill report\n  tidemill report 12 --pipeline ci --format junit\n  tidemill report unit\n  tidemill report --cost"
     )]
     Report(Report),
     /// List executions, or show one execution's status
-    #[command(after_help = "Examples:\n  tidemill status\n  tidemill status --run 12\n  \
-        tidemill status --all-repositories --limit 50")]
+    #[command(
+        after_help = "Examples:\n  tidemill status\n  tidemill status 12\n  tidemill status --status failed --branch main\n  tidemill status --all-repositories --limit 50"
+    )]
     Status(StatusArgs),
     /// Print the log of a job
-    #[command(after_help = "Examples:\n  tidemill logs --job unit\n  tidemill logs --job unit --run 12 -f")]
+    #[command(after_help = "Examples:\n  tidemill logs unit\n  tidemill logs 12 unit --follow")]
     Logs(Logs),
     /// Watch an execution until it ends
-    #[command(after_help = "Examples:\n  tidemill watch\n  tidemill watch --run 12\n  \
-        tidemill watch 01980000-0000-7000-8000-000000000000 --cancel")]
+    #[command(
+        after_help = "Examples:\n  tidemill watch\n  tidemill watch 12\n  tidemill watch 01980000-0000-7000-8000-000000000000 --cancel"
+    )]
     Watch(WatchArgs),
     /// Cancel an execution or a job
-    #[command(after_help = "Examples:\n  tidemill cancel\n  tidemill cancel --run 12 --job unit\n  \
-        tidemill cancel --repo https://example.org/app.git --pipeline ci")]
+    #[command(
+        after_help = "Examples:\n  tidemill cancel\n  tidemill cancel 12 unit\n  tidemill cancel --repo https://example.org/app.git --pipeline ci"
+    )]
     Cancel(Cancel),
     /// Approve a manual job or a held execution
-    #[command(after_help = "Examples:\n  tidemill approve --job deploy\n  tidemill approve --run 12")]
+    #[command(
+        after_help = "Examples:\n  tidemill approve deploy\n  tidemill approve 12\n  tidemill approve 12 deploy"
+    )]
     Approve(Approve),
     /// Manage the secrets of a repository
-    #[command(after_help = "Examples:\n  tidemill secret set TOKEN < token\n  \
-        tidemill secret set KEY --file key.pem --environment production\n  tidemill secret list")]
+    #[command(
+        after_help = "Examples:\n  tidemill secret set TOKEN < token\n  tidemill secret set KEY --value-file key.pem --environment production\n  tidemill secret list"
+    )]
     Secret(Secret),
     /// Manage repositories whose webhooks and schedules start pipelines
     #[command(
@@ -111,7 +96,7 @@ pub enum Command {
     )]
     Repo(Repo),
     /// Run the unsuccessful jobs of an execution again
-    #[command(after_help = "Examples:\n  tidemill retry\n  tidemill retry --run 12 --all")]
+    #[command(after_help = "Examples:\n  tidemill retry\n  tidemill retry 12 --all")]
     Retry(Retry),
     /// List, retry or dismiss jobs that failed because of infrastructure errors
     #[command(
@@ -119,21 +104,18 @@ pub enum Command {
     )]
     DeadLetters(DeadLetters),
     /// List or download artifacts
-    #[command(
-        after_help = "Examples:\n  tidemill artifacts\n  tidemill artifacts --job compile --output out/"
-    )]
+    #[command(after_help = "Examples:\n  tidemill artifacts\n  tidemill artifacts compile --output out/")]
     Artifacts(Artifacts),
     /// Manage the tokens of a deployment
     #[command(after_help = "Examples:\n  tidemill token create --name laptop --scope run --expires 90d\n  \
             tidemill token list\n  tidemill token revoke 01980000-0000-7000-8000-000000000000")]
     Token(TokenArgs),
     /// Show the audit log
-    #[command(after_help = "Examples:\n  tidemill audit\n  tidemill audit --who laptop --json")]
+    #[command(after_help = "Examples:\n  tidemill audit\n  tidemill audit --who laptop --format json")]
     Audit(Audit),
     /// Serve the API and run jobs in one process
     #[command(
-        after_help = "Examples:\n  tidemill server\n  tidemill server --listen 127.0.0.1:7600 --workers 4\n  \
-        tidemill server --listen 0.0.0.0:7600 --tls-cert ci.pem --tls-key ci.key"
+        after_help = "Examples:\n  tidemill server\n  tidemill server --listen 127.0.0.1:7600 --jobs 4\n  tidemill server --listen 0.0.0.0:7600 --tls-cert ci.pem --tls-key ci.key"
     )]
     Server(Server),
     /// Run jobs for a server
@@ -148,9 +130,9 @@ pub enum Command {
     Login(Login),
     /// Remove a profile and its token
     #[command(after_help = "Example:\n  tidemill logout --profile work")]
-    Logout,
+    Logout(Logout),
     /// Create a starter pipeline file
-    #[command(after_help = "Examples:\n  tidemill init\n  tidemill init .pipelines/nightly.yml")]
+    #[command(after_help = "Examples:\n  tidemill init\n  tidemill init -o .pipelines/nightly.yml")]
     Init(Init),
     /// Convert a GitLab CI file to a pipeline file
     #[command(after_help = "Examples:\n  tidemill import\n  \
@@ -163,21 +145,13 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Create or update a deployment on AWS
-    #[cfg(feature = "aws")]
     #[command(
         after_help = "Examples:\n  tidemill deploy --dry-run\n  tidemill deploy --max-workers 4 --spot-share 100"
     )]
     Deploy(Box<Deploy>),
     /// Delete a deployment from AWS; keeps its data by default
-    #[cfg(feature = "aws")]
     #[command(after_help = "Examples:\n  tidemill destroy\n  tidemill destroy --all-data")]
     Destroy(Destroy),
-    /// Create or update a deployment on AWS (needs a build with AWS support)
-    #[cfg(not(feature = "aws"))]
-    Deploy(UnsupportedArgs),
-    /// Delete a deployment from AWS (needs a build with AWS support)
-    #[cfg(not(feature = "aws"))]
-    Destroy(UnsupportedArgs),
     /// Print the manual page
     #[command(after_help = "Example:\n  tidemill man | man -l -")]
     Man,
@@ -186,10 +160,43 @@ pub enum Command {
     CleanUp(CleanUp),
 }
 
-/// Arguments of a command that this build does not support; they are ignored.
-#[cfg(not(feature = "aws"))]
-#[derive(Debug, clap::Args)]
-pub struct UnsupportedArgs {
-    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<std::ffi::OsString>,
+impl Command {
+    /// Returns the connection options of the command; those that it lacks are unset.
+    pub fn connection(&self) -> ConnectionArgs {
+        match self {
+            Self::Run(args) => args.connection.clone(),
+            Self::Report(args) => args.connection.clone(),
+            Self::Status(args) => args.connection.clone(),
+            Self::Logs(args) => args.connection.clone(),
+            Self::Watch(args) => args.connection.clone(),
+            Self::Cancel(args) => args.connection.clone(),
+            Self::Approve(args) => args.connection.clone(),
+            Self::Secret(args) => args.connection.clone(),
+            Self::Repo(args) => args.connection.clone(),
+            Self::Retry(args) => args.connection.clone(),
+            Self::DeadLetters(args) => args.connection.clone(),
+            Self::Artifacts(args) => args.connection.clone(),
+            Self::Token(args) => args.connection.clone(),
+            Self::Audit(args) => args.connection.clone(),
+            Self::Worker(args) => args.connection.clone(),
+            Self::Login(args) => ConnectionArgs {
+                profile: args.profile.clone(),
+                access: args.access.clone(),
+                ..ConnectionArgs::default()
+            },
+            Self::Logout(args) => {
+                ConnectionArgs { profile: args.profile.clone(), ..ConnectionArgs::default() }
+            }
+            Self::Server(args) => ConnectionArgs { data: args.data.clone(), ..ConnectionArgs::default() },
+            Self::CleanUp(args) => ConnectionArgs { data: args.data.clone(), ..ConnectionArgs::default() },
+            Self::Check(_)
+            | Self::Plan(_)
+            | Self::Init(_)
+            | Self::Import(_)
+            | Self::Completions { .. }
+            | Self::Deploy(_)
+            | Self::Destroy(_)
+            | Self::Man => ConnectionArgs::default(),
+        }
+    }
 }

@@ -282,7 +282,7 @@ pub fn find_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a 
         [] => Err(Failure::usage(format!("no such job; the jobs are {}", names(&view.jobs)))),
         _ => {
             let matches: Vec<JobView> = matches.into_iter().cloned().collect();
-            Err(Failure::usage(format!("several jobs match; select one with --job: {}", names(&matches))))
+            Err(Failure::usage(format!("several jobs match; name one: {}", names(&matches))))
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Selection of executions, watching them and printing logs.
 
+mod candidates;
 mod choices;
 mod logs;
 mod polling;
+mod reference;
 pub mod repository;
 pub mod select;
 pub mod watch;

@@ -88,7 +88,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Server(args) => server::server(settings, args).await,
             Command::Worker(args) => worker::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,
-            Command::Logout => login::logout(settings),
+            Command::Logout(_) => login::logout(settings),
             #[cfg(feature = "aws")]
             Command::Deploy(args) => commands::deployment::deploy::deploy(settings, args).await,
             #[cfg(feature = "aws")]

@@ -2,3 +2,4 @@
 
 pub mod file;
 pub mod git_facts;
+pub mod new_file;

@@ -4,7 +4,7 @@ pub mod profiles;
 pub mod worker_file;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, ConnectionArgs},
     env_vars,
     failure::{Failure, Outcome},
 };
@@ -19,6 +19,8 @@ use worker_file::WorkerFile;
 
 /// Maximum length of a user name in bytes that servers accept.
 const MAX_USER_LEN: usize = 200;
+/// Duration of a lease in milliseconds, unless it is set.
+const DEFAULT_LEASE_TTL_MS: u64 = 30_000;
 
 /// Where a command runs: on this machine or on a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,11 +92,9 @@ struct DeploymentSettings {
 impl Settings {
     /// Merges all sources of settings. Flags override environment variables, which override the config file.
     pub fn resolve(cli: &Cli) -> Outcome<Self> {
-        let flags = DeploymentSettings {
-            server: cli.server.clone(),
-            token: cli.token.clone(),
-            profile: cli.profile.clone(),
-        };
+        let ConnectionArgs { data, server, profile, access } = cli.command.connection();
+        let flags =
+            DeploymentSettings { server, token: access.token.clone(), profile: profile.profile.clone() };
         let environment = DeploymentSettings {
             server: text_variable(env_vars::SERVER)?,
             token: text_variable(env_vars::TOKEN)?,
@@ -116,10 +116,12 @@ impl Settings {
         let load = || config_file.as_deref().map_or_else(|| Ok(Profiles::default()), Profiles::load);
         let target = match cli.command {
             // These commands run on this machine only.
-            Command::Server(_) | Command::CleanUp(_) | Command::Login(_) | Command::Logout => Target::Local,
-            _ => target(&flags, &environment, load)?.with_insecure_http(cli.insecure_http),
+            Command::Server(_) | Command::CleanUp(_) | Command::Login(_) | Command::Logout(_) => {
+                Target::Local
+            }
+            _ => target(&flags, &environment, load)?.with_insecure_http(access.insecure_http),
         };
-        let data_dir = match &cli.data_dir {
+        let data_dir = match &data.data_dir {
             Some(path) => Some(std::path::absolute(path)?),
             None => xdg(env_vars::XDG_DATA_HOME, ".local/share").map(|base| base.join("tidemill")),
         };
@@ -134,9 +136,9 @@ impl Settings {
             data_dir,
             config_file,
             worker_file,
-            lease_ttl_ms: cli.lease_ttl_ms,
-            ca_cert: cli.ca_cert.clone(),
-            insecure_http: cli.insecure_http,
+            lease_ttl_ms: data.lease_ttl_ms.unwrap_or(DEFAULT_LEASE_TTL_MS),
+            ca_cert: access.ca_cert,
+            insecure_http: access.insecure_http,
             target,
             deployment_flags,
             token: flags.token.or(environment.token),

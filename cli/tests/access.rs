@@ -44,7 +44,7 @@ impl TlsServer {
         let [certificate, key, _] = write_certificate(&env, "server");
         let data = env.dir.path().join("server");
         let mut server = binary(&env, &data)
-            .args(["server", "--listen", "127.0.0.1:0", "--workers", "2", "--tls-cert"])
+            .args(["server", "--listen", "127.0.0.1:0", "--jobs", "2", "--tls-cert"])
             .arg(certificate)
             .arg("--tls-key")
             .arg(key)
@@ -88,19 +88,20 @@ fn tls_server_runs_jobs_until_the_token_is_revoked_and_audits_them() {
     assert_eq!(created.status.code(), Some(0), "{created:?}");
     let token = text(&created.stdout).trim().to_owned();
     assert!(token.starts_with("tm_") && !text(&created.stderr).contains(&token), "{created:?}");
-    let run = server.tidemill(&token, "server", &["run", "--json"]);
+    let run = server.tidemill(&token, "server", &["run", "--format", "json"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     assert_eq!(json(&run)["execution"]["status"], "SUCCESS");
     let rejected = server.tidemill(&token, "server", &["token", "list"]);
     assert!(text(&rejected.stderr).contains("requires one of admin"), "{rejected:?}");
-    let listed: Value = json(&server.tidemill(&admin_token, "server", &["token", "list", "--json"]));
+    let listed: Value =
+        json(&server.tidemill(&admin_token, "server", &["token", "list", "--format", "json"]));
     assert!(listed[0]["last_used_at"].is_string(), "{listed}");
     let id = listed[0]["id"].as_str().unwrap();
     let revoked = server.tidemill(&admin_token, "server", &["token", "revoke", id]);
     assert_eq!(text(&revoked.stdout), format!("revoked bot ({id})\n"), "{revoked:?}");
     let rejected = server.tidemill(&token, "server", &["status"]);
     assert_eq!(rejected.status.code(), Some(3), "{rejected:?}");
-    let audit: Value = json(&server.tidemill(&admin_token, "server", &["audit", "--json"]));
+    let audit: Value = json(&server.tidemill(&admin_token, "server", &["audit", "--format", "json"]));
     let actions: Vec<&str> =
         audit.as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
     assert_eq!(actions, ["token.revoke", "execution.start", "token.create"], "{audit}");
@@ -127,10 +128,10 @@ fn new_certificate_is_loaded_and_an_invalid_one_is_not() {
 #[test]
 fn server_beyond_loopback_requires_tls_or_the_plain_http_flag() {
     let env = TestEnv::new(ONE);
-    let rejected = env.tidemill(&["server", "--listen", "0.0.0.0:0", "--workers", "0"]);
+    let rejected = env.tidemill(&["server", "--listen", "0.0.0.0:0", "--jobs", "0"]);
     assert_eq!(rejected.status.code(), Some(2), "{rejected:?}");
     assert!(text(&rejected.stderr).contains("--plain-http-on-a-network"), "{rejected:?}");
-    let args = ["server", "--listen", "0.0.0.0:0", "--workers", "0", "--plain-http-on-a-network"];
+    let args = ["server", "--listen", "0.0.0.0:0", "--jobs", "0", "--plain-http-on-a-network"];
     let mut server = env.spawn(&args);
     let mut line = String::new();
     BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

@@ -11,7 +11,7 @@ suite!(Some(Backend::Embedded));
 fn invalid_files_and_usage_errors_exit_with_2() {
     let env =
         TestEnv::new("name: bad\nstages: [a]\njobs:\n  j: { stage: b, image: i, script: [x], nees: [j] }\n");
-    for args in [&["run"][..], &["check"], &["plan"], &["run", "--no-such-flag"], &["report", "--run", "9"]] {
+    for args in [&["run"][..], &["check"], &["plan"], &["run", "--no-such-flag"], &["report", "9"]] {
         assert_eq!(env.tidemill(args).status.code(), Some(2), "{args:?}");
     }
     let found = env.json(&["check", "--format", "json"]);

@@ -29,13 +29,13 @@ fn restarted_server_finishes_running_executions() {
     let env = TestEnv::new(TWO_JOBS);
     let (mut first, url) = start_server(&env, "2");
     let token = std::fs::read_to_string(env.data.join("token")).unwrap();
-    let client = env.spawn(&["--server", &url, "--token", &token, "run"]);
+    let client = env.spawn(&["run", "--server", &url, "--token", &token]);
     env.wait_until_started();
     signal(&first, "KILL");
     first.wait().unwrap();
     let port = url.rsplit(':').next().unwrap();
     let again = env
-        .command(&["server", "--listen", &format!("127.0.0.1:{port}"), "--workers", "2"])
+        .command(&["server", "--listen", &format!("127.0.0.1:{port}"), "--jobs", "2"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -117,7 +117,7 @@ fn lost_engine_fails_the_job_with_the_reason() {
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     let view = env.latest();
     assert_eq!(failure_kind(&view, "slow"), "engine_failed", "{view:#}");
-    assert!(text(&env.tidemill(&["logs", "--job", "slow", "--attempt", "1"]).stdout).contains("begun\n"));
+    assert!(text(&env.tidemill(&["logs", "slow", "--attempt", "1"]).stdout).contains("begun\n"));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn worker_without_an_engine_fails_no_job_and_resumes_with_it() {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };
-    let mut worker = with_server(env.command(&["worker", "--notices", "off", "--parallel", "1"]))
+    let mut worker = with_server(env.command(&["worker", "--notices", "off", "--jobs", "1"]))
         .env("DOCKER_HOST", format!("unix://{}", proxy.path))
         .spawn()
         .unwrap();
@@ -261,16 +261,16 @@ fn silent_worker_does_not_delay_a_cancel() {
     let env = env;
     let other = env.dir.path().join("worker");
     let mut worker = support::binary(&env, &other)
-        .args(["--server", &url, "--token", &token, "worker", "--name", "silent"])
+        .args(["worker", "--name", "silent", "--server", &url, "--token", &token])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let client = env.spawn(&["--server", &url, "--token", &token, "run"]);
+    let client = env.spawn(&["run", "--server", &url, "--token", &token]);
     env.wait_until_started();
     signal(&worker, "STOP");
-    let canceled = env.on_latest(&["--server", &url, "--token", &token, "cancel"]);
+    let canceled = env.on_latest(&["cancel", "--server", &url, "--token", &token]);
     assert_eq!(canceled.status.code(), Some(0), "{canceled:?}");
     let client = finish(client);
     assert_eq!(client.status.code(), Some(130), "{client:?}");

@@ -94,7 +94,7 @@ fn gitlab_file_runs_unchanged() {
         "{stderr}"
     );
     assert!(stderr.contains("`tags` is not supported: all jobs run on this machine"), "{stderr}");
-    let log = |job: &str| tidemill(&repo, &["logs", "--job", job]).1;
+    let log = |job: &str| tidemill(&repo, &["logs", job]).1;
     let make_log = log("make");
     for expected in [
         "shared by make in build".to_owned(),
@@ -134,14 +134,16 @@ fn gitlab_file_is_checked_and_planned() {
 #[test]
 fn imported_file_has_the_same_plan_and_is_not_overwritten() {
     let (_dir, repo) = repository(FILE);
-    let before: serde_json::Value = serde_json::from_str(&tidemill(&repo, &["plan", "--json"]).1).unwrap();
+    let before: serde_json::Value =
+        serde_json::from_str(&tidemill(&repo, &["plan", "--format", "json"]).1).unwrap();
     let (code, stdout, stderr) = tidemill(&repo, &["import"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(stdout.contains("created .pipelines/ci.yml"), "{stdout}");
     let text = fs::read_to_string(repo.join(".pipelines/ci.yml")).unwrap();
     assert!(text.contains("# line 29: `resource_group` is not supported"), "{text}");
     assert_eq!(tidemill(&repo, &["check"]).1, ".pipelines/ci.yml: no errors\n");
-    let after: serde_json::Value = serde_json::from_str(&tidemill(&repo, &["plan", "--json"]).1).unwrap();
+    let after: serde_json::Value =
+        serde_json::from_str(&tidemill(&repo, &["plan", "--format", "json"]).1).unwrap();
     assert_eq!(before, after);
     let (code, _, stderr) = tidemill(&repo, &["import"]);
     assert!(code == 2 && stderr.contains("--force"), "{stderr}");

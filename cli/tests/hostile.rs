@@ -214,44 +214,44 @@ fn commands() -> Vec<Vec<&'static str>> {
     let with_repo = |args: &[&'static str]| [args, &repo].concat();
     vec![
         with_repo(&["status"]),
-        with_repo(&["status", "--json"]),
-        with_repo(&["status", "--run", "1"]),
-        with_repo(&["status", "--run", "1", "--json"]),
+        with_repo(&["status", "--format", "json"]),
+        with_repo(&["status", "1"]),
+        with_repo(&["status", "1", "--format", "json"]),
         vec!["status", "--all-repositories"],
-        vec!["status", "--run", "1"],
+        vec!["status", "1"],
         with_repo(&["report"]),
         with_repo(&["report", "--format", "json"]),
         with_repo(&["report", "--format", "junit"]),
         with_repo(&["report", "--cost"]),
         with_repo(&["artifacts"]),
-        with_repo(&["artifacts", "--json"]),
+        with_repo(&["artifacts", "--format", "json"]),
         with_repo(&["artifacts", "--output", "out"]),
         with_repo(&["cancel"]),
-        vec!["cancel", "--execution", ID],
-        with_repo(&["cancel", "--job", "nobody"]),
+        vec!["cancel", ID],
+        with_repo(&["cancel", "nobody"]),
         with_repo(&["approve"]),
-        with_repo(&["approve", "--job", HOSTILE]),
+        with_repo(&["approve", HOSTILE]),
         with_repo(&["retry"]),
         with_repo(&["watch"]),
         vec!["watch", ID],
         with_repo(&["dead-letters"]),
-        with_repo(&["dead-letters", "--json"]),
+        with_repo(&["dead-letters", "--format", "json"]),
         with_repo(&["dead-letters", "--retry"]),
         with_repo(&["dead-letters", "--dismiss"]),
         vec!["token", "list"],
-        vec!["token", "list", "--json"],
+        vec!["token", "list", "--format", "json"],
         vec!["token", "revoke", ID],
         vec!["audit"],
-        vec!["audit", "--json"],
+        vec!["audit", "--format", "json"],
         vec!["repo", "list"],
-        vec!["repo", "list", "--json"],
+        vec!["repo", "list", "--format", "json"],
         vec!["repo", "sync", HOSTILE],
         vec!["repo", "remove", HOSTILE],
         vec!["secret", "list"],
-        vec!["secret", "list", "--json"],
+        vec!["secret", "list", "--format", "json"],
         vec!["secret", "remove", HOSTILE],
         vec!["run"],
-        vec!["run", "--json"],
+        vec!["run", "--format", "json"],
     ]
 }
 
@@ -284,7 +284,7 @@ fn server_text_does_not_control_the_terminal_in_the_live_view() {
 #[test]
 fn log_keeps_colours_on_a_terminal_and_all_bytes_in_a_pipe() {
     let hostile = HostileServer::start();
-    let log = ["logs", "--job", HOSTILE, "--execution", ID];
+    let log = ["logs", ID, HOSTILE];
     let shown = hostile.on_terminal(&log);
     assert!(shown.contains("\u{1b}[31mred\u{1b}[0m 10%\r20%\r\n"), "{shown:?}");
     assert!(shown.contains("\\u{9b}2Jlink\r\n"), "{shown:?}");

@@ -30,7 +30,7 @@ fn free_address() -> SocketAddr {
 /// Starts a server with one thread for requests and these outputs.
 fn serve_with(env: &TestEnv, address: SocketAddr, stdout: Stdio, stderr: Stdio) -> Child {
     binary(env, &env.data)
-        .args(["server", "--workers", "0", "--listen", &address.to_string()])
+        .args(["server", "--jobs", "0", "--listen", &address.to_string()])
         .env("TOKIO_WORKER_THREADS", "1")
         .env("TIDEMILL_LOG", "warn")
         .stdin(Stdio::null())

@@ -91,9 +91,10 @@ fn profile_is_private_and_used_when_selected() {
     // Without a selection, a run stays on this machine.
     assert_eq!(tidemill(&["run", "--quiet"]).status.code(), Some(0));
     assert_eq!(fixture.env.executions().len(), 1);
-    for args in
-        [&["status", "--json", "--profile", "ci"][..], &["status", "--json", "--server", &fixture.url]]
-    {
+    for args in [
+        &["status", "--format", "json", "--profile", "ci"][..],
+        &["status", "--format", "json", "--server", &fixture.url],
+    ] {
         let output = tidemill(args);
         assert_eq!(
             (exit_and_stderr(&output), text(&output.stdout).trim()),
@@ -102,7 +103,7 @@ fn profile_is_private_and_used_when_selected() {
         );
     }
     let by_variable =
-        fixture.env.command(&["status", "--json"]).env("TIDEMILL_PROFILE", "ci").output().unwrap();
+        fixture.env.command(&["status", "--format", "json"]).env("TIDEMILL_PROFILE", "ci").output().unwrap();
     assert_eq!(text(&by_variable.stdout).trim(), "[]", "{by_variable:?}");
 
     let logout = tidemill(&["logout"]);
@@ -204,16 +205,16 @@ fn token_is_sent_over_plain_http_only_to_loopback_unless_allowed() {
     // Not a loopback address, although it reaches this machine.
     let url = fixture.url.replace("127.0.0.1", "0.0.0.0");
     let status = |args: &[&str]| {
-        fixture
-            .env
-            .tidemill(&[&["--server", &url, "--token", &fixture.token, "status", "--json"], args].concat())
+        fixture.env.tidemill(
+            &[&["status", "--format", "json", "--server", &url, "--token", &fixture.token], args].concat(),
+        )
     };
     let (code, stderr) = exit_and_stderr(&status(&[]));
     assert!(code == 2 && stderr.contains("--insecure-http") && stderr.contains(&url), "{stderr}");
     assert!(!stderr.contains(&fixture.token));
     assert_eq!(exit_and_stderr(&status(&["--insecure-http"])), (0, String::new()));
     for (value, expected) in [("true", 0), ("1", 0), ("false", 2), ("perhaps", 2)] {
-        let mut command = fixture.env.command(&["--server", &url, "--token", &fixture.token, "status"]);
+        let mut command = fixture.env.command(&["status", "--server", &url, "--token", &fixture.token]);
         let done = command.env("TIDEMILL_INSECURE_HTTP", value).output().unwrap();
         assert_eq!(done.status.code(), Some(expected), "{value}: {done:?}");
     }
@@ -224,7 +225,7 @@ fn token_is_sent_over_plain_http_only_to_loopback_unless_allowed() {
         &["worker", "--notices", "off", "--block-metadata", "off"],
     ] {
         let (code, stderr) = exit_and_stderr(
-            &fixture.env.tidemill(&[&["--server", &url, "--token", &fixture.token], args].concat()),
+            &fixture.env.tidemill(&[args, &["--server", &url, "--token", &fixture.token]].concat()),
         );
         assert!(code == 2 && stderr.contains("--insecure-http"), "{args:?}: {stderr}");
     }
@@ -249,7 +250,7 @@ fn token_may_start_with_a_hyphen() {
     // One random token in 64 starts with a hyphen.
     fs::write(data.join("token"), "-QsKA_token").unwrap();
     let (server, url) = serve(&env, &data, "0");
-    let output = env.tidemill(&["--server", &url, "--token", "-QsKA_token", "status", "--json"]);
+    let output = env.tidemill(&["status", "--format", "json", "--server", &url, "--token", "-QsKA_token"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     stop(server);
 }

@@ -107,7 +107,7 @@ impl RepositoriesFixture {
     }
 
     fn view(&self, id: ExecutionId) -> Value {
-        printed(&self.tidemill("nowhere", &["status", "--json", "--execution", &id.to_string()]))
+        printed(&self.tidemill("nowhere", &["status", "--format", "json", &id.to_string()]))
     }
 
     fn status(&self, id: ExecutionId) -> String {
@@ -128,7 +128,7 @@ impl Drop for RepositoriesFixture {
 }
 
 #[test]
-fn commands_without_an_id_act_on_the_current_repository() {
+fn case_real_02_commands_without_an_id_act_on_the_current_repository() {
     let fixture = RepositoriesFixture::new();
     let alpha = fixture.start(ALPHA, "ci", "main");
     // The newest execution belongs to the other repository.
@@ -136,25 +136,25 @@ fn commands_without_an_id_act_on_the_current_repository() {
     assert_eq!((alpha.run_number, beta.run_number), (1, 1), "run numbers are counted per repository");
 
     for (dir, repo, id) in [("alpha", ALPHA, alpha.execution_id), ("beta", BETA, beta.execution_id)] {
-        let list = printed(&fixture.tidemill(dir, &["status", "--json"]));
+        let list = printed(&fixture.tidemill(dir, &["status", "--format", "json"]));
         let ids: Vec<&Value> = list.as_array().unwrap().iter().map(|of| &of["id"]).collect();
         assert_eq!(ids, [&json!(id)], "{list:#}");
         assert!(fixture.succeed(dir, &["status"]).contains(repo));
-        let one = fixture.succeed(dir, &["status", "--run", "1"]);
+        let one = fixture.succeed(dir, &["status", "1"]);
         assert!(one.contains(&format!("ci #1 of {repo}")), "{one}");
         let report = printed(&fixture.tidemill(dir, &["report", "--format", "json"]));
         assert_eq!((&report["execution"]["id"], &report["execution"]["repo"]), (&json!(id), &json!(repo)));
         assert!(fixture.succeed(dir, &["report"]).contains(repo));
         assert!(fixture.succeed(dir, &["report", "--cost"]).contains(&format!("ci #1 of {repo}")));
-        let artifacts = printed(&fixture.tidemill(dir, &["artifacts", "--json"]));
+        let artifacts = printed(&fixture.tidemill(dir, &["artifacts", "--format", "json"]));
         assert_eq!(artifacts["execution"]["id"], json!(id));
         assert!(fixture.succeed(dir, &["artifacts"]).contains(&format!("ci #1 of {repo}")));
-        let logs = fixture.tidemill(dir, &["logs", "--job", "unit"]);
+        let logs = fixture.tidemill(dir, &["logs", "unit"]);
         assert_eq!(logs.status.code(), Some(0), "{logs:?}");
         assert!(text(&logs.stderr).contains(&format!("`unit` in ci #1 of {repo}")), "{logs:?}");
     }
 
-    let output = fixture.succeed("alpha", &["approve", "--job", "deploy"]);
+    let output = fixture.succeed("alpha", &["approve", "deploy"]);
     assert_eq!(output, format!("job `deploy` of ci #1 of {ALPHA}: approved\n"));
     assert!(fixture.is_approved(alpha.execution_id) && !fixture.is_approved(beta.execution_id));
     let output = fixture.succeed("alpha", &["cancel"]);
@@ -164,7 +164,7 @@ fn commands_without_an_id_act_on_the_current_repository() {
     assert_eq!(fixture.status(alpha.execution_id), "CANCELED");
     assert_ne!(fixture.status(beta.execution_id), "CANCELED");
     // Jobs of another repository that await approval are not selected.
-    let output = fixture.usage_error("alpha", &["approve", "--job", "deploy"]);
+    let output = fixture.usage_error("alpha", &["approve", "deploy"]);
     assert!(output.contains("too late") || output.contains("over"), "{output}");
     assert!(!fixture.is_approved(beta.execution_id));
     let watched = fixture.tidemill("alpha", &["watch"]);
@@ -180,7 +180,7 @@ fn commands_without_an_id_act_on_the_current_repository() {
     assert!(line.starts_with(&format!("ci #1 of {ALPHA}: retried as #2 (")), "{line}");
     retry.kill().unwrap();
     retry.wait().unwrap();
-    let list = printed(&fixture.tidemill("beta", &["status", "--json"]));
+    let list = printed(&fixture.tidemill("beta", &["status", "--format", "json"]));
     assert_eq!(list.as_array().unwrap().len(), 1, "{list:#}");
 }
 
@@ -191,7 +191,7 @@ fn repo_argument_accepts_every_form_of_an_address() {
     fixture.start(BETA, "ci", "main");
     for dir in ["nowhere", "beta"] {
         for repo in ["git@git.example.org:team/alpha", "ssh://git@git.example.org/team/alpha.git", ALPHA] {
-            let list = printed(&fixture.tidemill(dir, &["status", "--json", "--repo", repo]));
+            let list = printed(&fixture.tidemill(dir, &["status", "--format", "json", "--repo", repo]));
             assert_eq!((list.as_array().unwrap().len(), &list[0]["id"]), (1, &json!(alpha.execution_id)));
         }
     }
@@ -218,7 +218,7 @@ fn commands_outside_of_a_repository_fail_and_list_executions() {
     assert!(fixture.usage_error("nowhere", &["dead-letters", "--retry"]).contains("--all-repositories"));
     assert_ne!(fixture.status(alpha.execution_id), "CANCELED");
     assert_ne!(fixture.status(beta.execution_id), "CANCELED");
-    let all = printed(&fixture.tidemill("nowhere", &["status", "--json", "--all-repositories"]));
+    let all = printed(&fixture.tidemill("nowhere", &["status", "--format", "json", "--all-repositories"]));
     assert_eq!(all.as_array().unwrap().len(), 2);
     // In a repository without executions, executions of other repositories are not selected.
     git(&fixture.dir("nowhere"), &["init", "-q"]);
@@ -226,20 +226,19 @@ fn commands_outside_of_a_repository_fail_and_list_executions() {
         let output = fixture.usage_error("nowhere", &[command]);
         assert!(output.contains("no matching execution of") && output.contains(ALPHA), "{command}: {output}");
     }
-    assert_eq!(printed(&fixture.tidemill("nowhere", &["status", "--json"])), json!([]));
+    assert_eq!(printed(&fixture.tidemill("nowhere", &["status", "--format", "json"])), json!([]));
 }
 
 #[test]
-fn execution_of_another_repository_is_changed_only_with_repo_argument() {
+fn case_real_02_execution_of_another_repository_is_changed_only_with_repo_argument() {
     let fixture = RepositoriesFixture::new();
     fixture.start(ALPHA, "ci", "main");
     let beta = fixture.start(BETA, "ci", "main");
     let id = beta.execution_id.to_string();
-    let report = fixture.succeed("alpha", &["report", "--execution", &id]);
+    let report = fixture.succeed("alpha", &["report", &id]);
     assert!(report.contains(BETA), "{report}");
-    for args in [&["cancel"][..], &["approve", "--job", "deploy"], &["retry"]] {
-        let args = [args, &["--execution", &id]].concat();
-        let output = fixture.usage_error("alpha", &args);
+    for args in [&["cancel", &id][..], &["approve", &id, "deploy"], &["retry", &id]] {
+        let output = fixture.usage_error("alpha", args);
         assert!(
             output.contains(&format!("ci #1 of {BETA}"))
                 && output.contains(ALPHA)
@@ -247,18 +246,15 @@ fn execution_of_another_repository_is_changed_only_with_repo_argument() {
                 && output.contains(&format!("--repo '{BETA}'")),
             "{output}"
         );
-        let output = fixture.usage_error("nowhere", &[&args[..], &["--repo", ALPHA]].concat());
+        let output = fixture.usage_error("nowhere", &[args, &["--repo", ALPHA]].concat());
         assert!(output.contains("not of https://git.example.org/team/alpha.git"), "{output}");
     }
     assert!(!fixture.is_approved(beta.execution_id));
     assert_ne!(fixture.status(beta.execution_id), "CANCELED");
-    fixture.succeed(
-        "alpha",
-        &["approve", "--execution", &id, "--job", "deploy", "--repo", "git.example.org:team/beta"],
-    );
+    fixture.succeed("alpha", &["approve", &id, "deploy", "--repo", "git.example.org:team/beta"]);
     assert!(fixture.is_approved(beta.execution_id));
     // Outside of repositories, the id is sufficient.
-    fixture.succeed("nowhere", &["cancel", "--execution", &id]);
+    fixture.succeed("nowhere", &["cancel", &id]);
     assert_eq!(fixture.status(beta.execution_id), "CANCELED");
 }
 
@@ -269,9 +265,7 @@ fn ambiguous_selection_fails_and_lists_executions() {
     let second = fixture.start(ALPHA, "ci", "topic");
     // Discoveries are selected only by name.
     let discovery = fixture.discover(ALPHA);
-    for args in
-        [&["cancel"][..], &["approve"], &["approve", "--job", "deploy"], &["watch"], &["watch", "--cancel"]]
-    {
+    for args in [&["cancel"][..], &["approve"], &["approve", "deploy"], &["watch", "--cancel"]] {
         let output = fixture.usage_error("alpha", args);
         assert!(output.contains("several executions match"), "{output}");
         assert!(!output.contains(&discovery.execution_id.to_string()), "{output}");
@@ -282,7 +276,7 @@ fn ambiguous_selection_fails_and_lists_executions() {
     }
     assert_ne!(fixture.status(first.execution_id), "CANCELED");
     assert_ne!(fixture.status(second.execution_id), "CANCELED");
-    // Read-only commands select the newest execution of a pipeline.
+    // Commands that change nothing select the newest execution.
     assert!(fixture.succeed("alpha", &["report"]).contains("ci #2"));
     let output = fixture.succeed("alpha", &["cancel", "--branch", "main"]);
     assert_eq!(output, format!("ci #1 of {ALPHA}: canceled\n"));
@@ -290,14 +284,94 @@ fn ambiguous_selection_fails_and_lists_executions() {
     assert_eq!(output, format!("job `deploy` of ci #2 of {ALPHA}: approved\n"));
 
     fixture.start(ALPHA, "nightly", "main");
-    for command in ["report", "logs", "artifacts", "retry", "cancel", "watch"] {
+    for command in ["retry", "cancel"] {
         let output = fixture.usage_error("alpha", &[command]);
         assert!(output.contains("ci #2") && output.contains("nightly #1"), "{command}: {output}");
     }
-    let output = fixture.usage_error("alpha", &["report", "--run", "1"]);
+    for command in ["report", "artifacts"] {
+        let output = fixture.succeed("alpha", &[command]);
+        assert!(output.contains("nightly #1") && output.contains(ALPHA), "{command}: {output}");
+    }
+    let output = fixture.usage_error("alpha", &["report", "1"]);
     assert!(output.contains("ci #1") && output.contains("nightly #1"), "{output}");
     assert!(fixture.succeed("alpha", &["report", "--pipeline", "nightly"]).contains("nightly #1"));
-    assert!(fixture.succeed("alpha", &["report", "--run", "2"]).contains("ci #2"));
+    assert!(fixture.succeed("alpha", &["report", "2"]).contains("ci #2"));
+}
+
+#[test]
+fn start_of_an_id_selects_an_execution_and_an_ambiguous_one_is_refused() {
+    let fixture = RepositoriesFixture::new();
+    let first = fixture.start(ALPHA, "ci", "main").execution_id.to_string();
+    let second = fixture.start(ALPHA, "ci", "topic").execution_id.to_string();
+    let beta = fixture.start(BETA, "ci", "main").execution_id.to_string();
+    let same = first.bytes().zip(second.bytes()).take_while(|(one, other)| one == other).count();
+    assert!(same >= 4, "{first} {second}");
+    let ambiguous = fixture.usage_error("alpha", &["report", &first[..same]]);
+    assert!(ambiguous.contains(&first) && ambiguous.contains(&second), "{ambiguous}");
+    for prefix in [&first[..=same], &first[..35], &first.to_uppercase()[..=same]] {
+        let report = fixture.succeed("alpha", &["report", prefix]);
+        assert!(report.contains(&first), "{prefix}: {report}");
+    }
+    let logs = fixture.tidemill("alpha", &["logs", &first[..=same], "unit"]);
+    assert!(text(&logs.stderr).contains("`unit` in ci #1"), "{logs:?}");
+    // The start of an id selects executions of other repositories, too, but they are not changed without consent.
+    let of_beta = &beta[..35];
+    assert!(fixture.succeed("alpha", &["report", of_beta]).contains(BETA));
+    assert!(fixture.usage_error("alpha", &["cancel", of_beta]).contains("nothing was changed"));
+    assert!(fixture.succeed("alpha", &["cancel", of_beta, "--yes"]).contains("ci #1 of ssh"));
+    for unknown in ["ffff", "ffffffff-ffff-7fff-8fff-ffffffffffff"] {
+        assert_eq!(fixture.tidemill("alpha", &["report", unknown]).status.code(), Some(2), "{unknown}");
+    }
+    for command in ["status", "watch"] {
+        let message = fixture.usage_error("alpha", &[command, "01980000-xyz"]);
+        assert!(message.contains("is not an execution: name it by its run number"), "{message}");
+    }
+    for command in ["logs", "report", "cancel", "approve", "retry", "artifacts"] {
+        let message = fixture.usage_error("alpha", &[command, "nobody", "--branch", "main"]);
+        assert!(message.contains("no job `nobody`; its jobs are `unit`, `deploy`"), "{command}: {message}");
+    }
+}
+
+#[test]
+fn argument_that_names_an_execution_and_a_job_is_refused() {
+    let fixture = RepositoriesFixture::new();
+    let pipeline = "name: ci\njobs:\n  1: { image: busybox, script: [\"true\"] }\n  face: { image: busybox, script: [\"true\"] }\n";
+    let request = json!({ "pipeline": pipeline, "repo": ALPHA, "source": { "kind": "none" } });
+    let started = fixture.post(&fixture.api, path::EXECUTE, &request).unwrap();
+    let id = started["execution_id"].as_str().unwrap();
+    let message = fixture.usage_error("alpha", &["cancel", "1"]);
+    assert!(message.contains("names an execution and a job") && message.contains(id), "{message}");
+    assert!(fixture.succeed("alpha", &["cancel", "face"]).contains("job `face` of ci #1"));
+    assert!(fixture.succeed("alpha", &["cancel", "1", "1"]).contains("job `1` of ci #1"));
+}
+
+#[test]
+fn selectors_narrow_every_command() {
+    let fixture = RepositoriesFixture::new();
+    fixture.start(ALPHA, "ci", "main");
+    fixture.start(ALPHA, "ci", "topic");
+    fixture.succeed("alpha", &["cancel", "1"]);
+    for (selectors, number) in [
+        (&["--status", "canceled"][..], 1),
+        (&["--status", "PENDING"], 2),
+        (&["--branch", "main"], 1),
+        (&["--branch", "topic", "--pipeline", "ci"], 2),
+    ] {
+        let title = format!("ci #{number}");
+        for command in ["report", "artifacts"] {
+            let output = fixture.succeed("alpha", &[&[command], selectors].concat());
+            assert!(output.contains(&title), "{command} {selectors:?}: {output}");
+        }
+        let list =
+            printed(&fixture.tidemill("alpha", &[&["status", "--format", "json"], selectors].concat()));
+        assert_eq!(list.as_array().unwrap().len(), 1, "{list:#}");
+        assert_eq!(list[0]["run_number"], number, "{list:#}");
+    }
+    let message = fixture.usage_error("alpha", &["report", "1", "--status", "success"]);
+    assert!(message.contains("no run #1"), "{message}");
+    let newest = printed(&fixture.tidemill("alpha", &["status", "--format", "json"]))[0]["id"].clone();
+    let message = fixture.usage_error("alpha", &["report", newest.as_str().unwrap(), "--branch", "main"]);
+    assert!(message.contains("is not of branch main"), "{message}");
 }
 
 #[test]
@@ -356,16 +430,16 @@ fn created_token_cannot_name_another_requester() {
     });
     let started = fixture.post(&api, path::EXECUTE, &request).unwrap();
     let id = started["execution_id"].as_str().unwrap();
-    let list = printed(&fixture.tidemill("alpha", &["status", "--json"]));
+    let list = printed(&fixture.tidemill("alpha", &["status", "--format", "json"]));
     assert_eq!((&list[0]["id"], &list[0]["requested_by"]), (&json!(id), &json!("bot")));
     assert!(fixture.succeed("alpha", &["cancel"]).contains("canceled"));
     let retry = path::RETRY.replace("{executionId}", id);
     fixture.post(&api, &retry, &json!({ "requested_by": "the director" })).unwrap();
-    let list = printed(&fixture.tidemill("alpha", &["status", "--json"]));
+    let list = printed(&fixture.tidemill("alpha", &["status", "--format", "json"]));
     assert_eq!(list[0]["requested_by"], "bot", "{list:#}");
     // The deployment's admin token may name the requester.
     fixture.start(ALPHA, "ci", "main");
-    let list = printed(&fixture.tidemill("alpha", &["status", "--json"]));
+    let list = printed(&fixture.tidemill("alpha", &["status", "--format", "json"]));
     assert_eq!(list[0]["requested_by"], "ann", "{list:#}");
 }
 
@@ -391,5 +465,5 @@ fn control_characters_and_long_names_return_422() {
     request["source"] = git;
     let rejected = fixture.post(&fixture.api, path::EXECUTE, &request);
     assert!(matches!(rejected, Err(ApiError::Rejected { status: 422, .. })), "{rejected:?}");
-    assert_eq!(printed(&fixture.tidemill("alpha", &["status", "--json"])), json!([]));
+    assert_eq!(printed(&fixture.tidemill("alpha", &["status", "--format", "json"])), json!([]));
 }

@@ -147,7 +147,7 @@ impl HangingEngine {
 fn start_with_hanging_engine(env: &TestEnv) -> (Child, Child, HangingEngine) {
     let engine = HangingEngine::start(env);
     let mut server = env
-        .command(&["server", "--listen", "127.0.0.1:0", "--workers", "1"])
+        .command(&["server", "--listen", "127.0.0.1:0", "--jobs", "1"])
         .env("DOCKER_HOST", &engine.address)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -159,7 +159,7 @@ fn start_with_hanging_engine(env: &TestEnv) -> (Child, Child, HangingEngine) {
         .unwrap();
     let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(',');
     let token = fs::read_to_string(env.data.join("token")).unwrap();
-    let client = env.spawn(&["--server", url, "--token", &token, "run"]);
+    let client = env.spawn(&["run", "--server", url, "--token", &token]);
     env.wait_until_started();
     engine.frozen.store(true, Ordering::SeqCst);
     (server, client, engine)
@@ -223,7 +223,7 @@ fn open_connections_do_not_delay_shutdown() {
 
 /// Starts a server that must fail, and returns its error message.
 fn startup_error(env: &TestEnv) -> String {
-    let output = env.tidemill(&["server", "--listen", "127.0.0.1:0", "--workers", "0"]);
+    let output = env.tidemill(&["server", "--listen", "127.0.0.1:0", "--jobs", "0"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     text(&output.stderr)
 }
@@ -256,7 +256,7 @@ fn server_with_a_lost_or_damaged_database_does_not_start_without_new_database() 
     assert!(text(&listed.stdout).contains("worker"), "nothing was lost: {listed:?}");
     fs::remove_file(&database).unwrap();
     let server = env
-        .command(&["server", "--listen", "127.0.0.1:0", "--workers", "0", "--new-database"])
+        .command(&["server", "--listen", "127.0.0.1:0", "--jobs", "0", "--new-database"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -300,8 +300,7 @@ fn full_disk_shows_in_health_and_rejects_new_work_until_space_is_free() {
     let (server, url) = serve(&env, &env.data, "1");
     let token = fs::read_to_string(env.data.join("token")).unwrap();
     assert_eq!(health(&url).1["status"], "ok", "{}", health(&url).1);
-    let command = ["--server", &url, "--token", &token];
-    let run = env.spawn(&[&command[..], &["run"]].concat());
+    let run = env.spawn(&["run", "--server", &url, "--token", &token]);
     env.wait_for("output", |view| job(view, "slow")["log_bytes"].as_u64().unwrap_or(0) > 0);
     let filler = env.data.join("filler");
     let mut filling = fs::File::create(&filler).unwrap();
@@ -333,7 +332,7 @@ fn full_disk_shows_in_health_and_rejects_new_work_until_space_is_free() {
     println!("{}", last["execution"]["status"]);
     drop(finish(run));
     wait_until(|| fs::metadata(env.data.join("reserve")).is_ok_and(|meta| meta.len() == 8 << 20)).unwrap();
-    let again = env.tidemill(&[&command[..], &["run"]].concat());
+    let again = env.tidemill(&["run", "--server", &url, "--token", &token]);
     assert_eq!(again.status.code(), Some(0), "{again:?}");
     stop(server);
 }

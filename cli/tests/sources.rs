@@ -46,7 +46,7 @@ fn find_files_containing(dir: &Path, text: &str, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn password_in_an_address_is_used_and_not_stored() {
+fn case_real_14_password_in_an_address_is_used_and_not_stored() {
     let mut env = TestEnv::new(SHOW);
     env.logs = true;
     bare_clone(&env);

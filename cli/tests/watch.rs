@@ -141,7 +141,7 @@ fn watch_can_be_left_and_resumed() {
 
     // With --cancel, an interrupt cancels the execution.
     let number = env.latest()["execution"]["run_number"].to_string();
-    let mut watch = env.spawn(&["watch", "--run", &number, "--pipeline", &env.pipeline, "--cancel"]);
+    let mut watch = env.spawn(&["watch", &number, "--pipeline", &env.pipeline, "--cancel"]);
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("slow: started")));
     signal(&watch, "INT");
@@ -177,7 +177,7 @@ fn followed_log_without_long_poll_is_complete() {
     let proxy = RecordingProxy::start(&env);
     let run = env.spawn(&["run"]);
     env.wait_until_started();
-    let job_log = ["logs", "--job", "slow", "-f", "--pipeline", &env.pipeline, "--server", &proxy.url];
+    let job_log = ["logs", "slow", "--follow", "--pipeline", &env.pipeline, "--server", &proxy.url];
     let followed = env.tidemill(&job_log);
     assert_eq!(followed.status.code(), Some(0), "{followed:?}");
     assert!(

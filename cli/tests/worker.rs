@@ -22,7 +22,7 @@ struct Server {
 impl Server {
     fn start(env: &TestEnv) -> Self {
         let mut process = env
-            .command(&["server", "--listen", "127.0.0.1:0", "--workers", "0"])
+            .command(&["server", "--listen", "127.0.0.1:0", "--jobs", "0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -234,7 +234,7 @@ jobs:
 "#,
     );
     let server = Server::start(&env);
-    let worker = server.worker(&env, &["--parallel", "2", "--cpus", "1", "--memory", "1g"]);
+    let worker = server.worker(&env, &["--jobs", "2", "--cpus", "1", "--memory", "1g"]);
     let run = server.run(&env);
     env.wait_for("one waits for the other", |view| {
         let phases =
@@ -442,8 +442,7 @@ fn worker_on_a_queue_runs_jobs_of_messages_and_deletes_them() {
     let env = TestEnv::new(SHORT);
     let Some(queue) = Queue::start(&env) else { return };
     let server = Server::start(&env);
-    let args =
-        ["worker", "--notices", "off", "--log-format", "json", "--parallel", "4", "--queue", &queue.url];
+    let args = ["worker", "--notices", "off", "--log-format", "json", "--jobs", "4", "--queue", &queue.url];
     let worker = server
         .command(&env, &args)
         .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", queue.port))

@@ -30,6 +30,9 @@ pub enum WorkerError {
     /// The server rejects this worker.
     #[error("the server rejects this worker: {0}; check its address and token")]
     Rejected(String),
+    /// A task of the worker panicked.
+    #[error("the worker ended by a defect of its own: {0}; restart it, and report the defect with its log")]
+    Panicked(String),
     /// The queue cannot be read.
     #[error("{0}; check --queue, and that the worker's role is allowed to receive messages from it")]
     Queue(String),

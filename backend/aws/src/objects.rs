@@ -19,7 +19,7 @@ use std::time::Duration;
 use tidemill_core::api::ContentChecksum;
 use tidemill_core::execution::cost::Usage;
 use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget, UploadUrl};
+use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget, UploadUrl, check_object_key};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
@@ -86,7 +86,7 @@ impl S3Objects {
         self.count_get();
         let sent = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         sent.map_err(|error| match error.as_service_error() {
-            Some(kind) if kind.is_no_such_key() => Error::NotFound(format!("object {key} does not exist")),
+            Some(kind) if kind.is_no_such_key() => Error::object_not_found(key),
             _ => storage_error(&format!("reading object {key}"), error),
         })
     }
@@ -197,10 +197,7 @@ async fn read_part(bytes: &mut ByteStream) -> Result<Option<Bytes>> {
     while part.len() < PART_SIZE
         && let Some(next) = bytes.next().await
     {
-        part.extend_from_slice(
-            &next
-                .map_err(|error| Error::Invalid(format!("the upload of the object ended early: {error}")))?,
-        );
+        part.extend_from_slice(&next.map_err(|error| Error::upload_interrupted(&error))?);
     }
     Ok(Some(part.freeze()).filter(|part| !part.is_empty()))
 }
@@ -234,18 +231,6 @@ fn hex_of_base64(checksum: &str) -> Option<String> {
     STANDARD.decode(checksum).ok().filter(|bytes| bytes.len() == 32).map(|bytes| HEXLOWER.encode(&bytes))
 }
 
-/// Returns an error for a key outside of the port's alphabet.
-fn check_key(key: &str) -> Result<()> {
-    let is_valid = |part: &str| {
-        (1..=200).contains(&part.len())
-            && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-    };
-    if key.len() <= 1000 && key.split('/').all(is_valid) {
-        return Ok(());
-    }
-    Err(Error::Invalid(format!("invalid object key `{key}`: use parts of a-z, 0-9 and -, joined by /")))
-}
-
 #[async_trait]
 impl Objects for S3Objects {
     async fn put_checked(
@@ -254,7 +239,7 @@ impl Objects for S3Objects {
         expected: Option<&str>,
         mut bytes: ByteStream,
     ) -> Result<ObjectInfo> {
-        check_key(key)?;
+        check_object_key(key)?;
         let first = read_part(&mut bytes).await?.unwrap_or_default();
         if first.len() >= PART_SIZE {
             return self.put_large(key, expected, first, bytes).await;
@@ -267,7 +252,7 @@ impl Objects for S3Objects {
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        check_key(key)?;
+        check_object_key(key)?;
         self.count_get();
         let head = self.client.head_object().bucket(&self.bucket).key(key);
         let sent = head.checksum_mode(ChecksumMode::Enabled).send().await;
@@ -288,18 +273,18 @@ impl Objects for S3Objects {
     }
 
     async fn get(&self, key: &str) -> Result<ByteStream> {
-        check_key(key)?;
+        check_object_key(key)?;
         let reply = self.open(key).await?;
         Ok(ReaderStream::new(reply.body.into_async_read()).boxed())
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
-        check_key(key)?;
+        check_object_key(key)?;
         self.remove(key).await
     }
 
     async fn upload_target(&self, key: &str, sum: Option<&ContentChecksum>) -> Result<UploadTarget> {
-        check_key(key)?;
+        check_object_key(key)?;
         let Some(sum) = sum else { return Ok(UploadTarget::ChecksumRequired) };
         if sum.size > MAX_COPY_SIZE {
             return Err(Error::Invalid(format!(
@@ -324,7 +309,7 @@ impl Objects for S3Objects {
     }
 
     async fn download_url(&self, key: &str) -> Result<Option<String>> {
-        check_key(key)?;
+        check_object_key(key)?;
         self.count_get();
         let get = self.client.get_object().bucket(&self.bucket).key(key);
         let request = get.presigned(Self::presigning(key)?).await;

@@ -142,6 +142,18 @@ impl Error {
         ))
     }
 
+    /// Creates an error for an object that does not exist.
+    #[must_use]
+    pub fn object_not_found(key: &str) -> Self {
+        Self::NotFound(format!("object {key} does not exist"))
+    }
+
+    /// Creates an error for an upload whose stream ended before its last byte.
+    #[must_use]
+    pub fn upload_interrupted(cause: &std::io::Error) -> Self {
+        Self::Invalid(format!("the upload ended before its last byte: {cause}; send it again"))
+    }
+
     /// Converts an I/O error that occurred while `doing` something. A full disk becomes [`Error::DiskFull`].
     pub fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};

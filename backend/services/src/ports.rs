@@ -19,5 +19,6 @@ pub use records::{
 };
 pub use storage::{
     ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, UploadTarget, UploadUrl,
+    check_object_key,
 };
 pub use tidemill_core::records::QueuedJob;

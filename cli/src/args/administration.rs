@@ -1,5 +1,6 @@
 //! Arguments of the administration commands: secrets, repositories, dead letters, tokens, the audit log and profiles.
 
+use super::shared::{AccessArgs, ConnectionArgs, ConsentArgs, FormatArgs, ProfileArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tidemill_core::repository::webhook::Provider;
@@ -11,6 +12,8 @@ pub struct Secret {
     /// The action.
     #[command(subcommand)]
     pub action: SecretAction,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// Actions of `secret`.
@@ -24,15 +27,14 @@ pub enum SecretAction {
         scope: SecretScope,
         /// Read the value from this file
         #[arg(long, value_name = "PATH")]
-        file: Option<PathBuf>,
+        value_file: Option<PathBuf>,
     },
     /// List the names of secrets; values are never shown
     List {
         #[command(flatten)]
         scope: SecretScope,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: FormatArgs,
     },
     /// Delete a secret
     Remove {
@@ -62,6 +64,8 @@ pub struct Repo {
     /// The action.
     #[command(subcommand)]
     pub action: RepoAction,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// Actions of `repo`.
@@ -71,9 +75,8 @@ pub enum RepoAction {
     Add(Box<AddRepo>),
     /// List registered repositories
     List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: FormatArgs,
     },
     /// Unregister a repository; keeps its executions
     Remove {
@@ -114,7 +117,7 @@ pub struct AddRepo {
     pub default_branch: Option<String>,
     /// Pull requests that require approval [default: forks]
     #[arg(long, value_enum)]
-    pub approval: Option<ApprovalPolicy>,
+    pub approval: Option<ApprovalArg>,
     /// File with the URL of a chat webhook to notify of failures and recoveries
     #[arg(long, value_name = "PATH")]
     pub notify_chat_file: Vec<PathBuf>,
@@ -131,7 +134,7 @@ pub struct AddRepo {
 
 /// Pull requests that require approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ApprovalPolicy {
+pub enum ApprovalArg {
     /// None
     None,
     /// Pull requests from forks
@@ -142,8 +145,6 @@ pub enum ApprovalPolicy {
 
 /// `dead-letters`.
 #[derive(Debug, Args)]
-// Each field is a command-line flag.
-#[allow(clippy::struct_excessive_bools)]
 pub struct DeadLetters {
     /// Only dead letters of these executions
     #[arg(value_name = "ID")]
@@ -160,9 +161,12 @@ pub struct DeadLetters {
     /// Dismiss the dead letters; keeps the job records
     #[arg(long)]
     pub dismiss: bool,
-    /// Print JSON
-    #[arg(long, conflicts_with_all = ["retry", "dismiss"])]
-    pub json: bool,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// `token`.
@@ -171,6 +175,8 @@ pub struct TokenArgs {
     /// The action.
     #[command(subcommand)]
     pub action: TokenAction,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// Actions of `token`.
@@ -180,9 +186,8 @@ pub enum TokenAction {
     Create(CreateToken),
     /// List tokens
     List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: FormatArgs,
     },
     /// Revoke a token
     Revoke {
@@ -207,9 +212,8 @@ pub struct CreateToken {
     /// Lifetime, such as 90d [default: until revoked]
     #[arg(long, value_name = "TIME", value_parser = span_s)]
     pub expires: Option<u64>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// `audit`.
@@ -227,9 +231,10 @@ pub struct Audit {
     /// Maximum number of entries
     #[arg(long, default_value_t = 50)]
     pub limit: usize,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// `login`.
@@ -240,4 +245,15 @@ pub struct Login {
     /// Make it the default deployment
     #[arg(long)]
     pub default: bool,
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    #[command(flatten)]
+    pub access: AccessArgs,
+}
+
+/// `logout`.
+#[derive(Debug, Args)]
+pub struct Logout {
+    #[command(flatten)]
+    pub profile: ProfileArgs,
 }

@@ -1,5 +1,7 @@
 //! Arguments of `deploy` and `destroy`.
+#![cfg_attr(not(feature = "aws"), allow(dead_code))]
 
+use super::shared::ConsentArgs;
 use clap::{Args, ValueEnum};
 use std::{fmt, path::PathBuf};
 
@@ -15,9 +17,8 @@ pub struct StackArgs {
     /// URL of an AWS emulator [env: AWS_ENDPOINT_URL]
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
-    /// Skip confirmation prompts
-    #[arg(short, long)]
-    pub yes: bool,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
 }
 
 /// `deploy`.
@@ -41,8 +42,8 @@ pub struct Deploy {
     #[arg(long, value_name = "TYPE")]
     pub instance_type: Option<String>,
     /// Concurrent jobs per worker [default: 2]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub slots: Option<u16>,
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
     /// Percentage of spot instances, a multiple of 10 [default: 100]
     #[arg(long, value_name = "PERCENT", value_parser = spot_share)]
     pub spot_share: Option<u8>,

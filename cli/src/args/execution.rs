@@ -1,27 +1,30 @@
 //! Arguments of the commands that start, show and control executions.
 
-use super::shared::{ExecutionArgs, FileArgs, SlotArgs, VariableArgs};
+use super::shared::{
+    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, JobArgs, SelectorArgs, SlotArgs,
+    VariableArgs, ViewArgs,
+};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use tidemill_core::ids::ExecutionId;
 
 /// `run`.
 #[derive(Debug, Args)]
-// Each field is a command-line flag.
-#[allow(clippy::struct_excessive_bools)]
 pub struct Run {
     #[command(flatten)]
     pub file: FileArgs,
     /// Run this repository, a git URL or path [default: the current one]
     #[arg(long, value_name = "URL")]
     pub repo: Option<String>,
-    /// Branch or tag of --repo
-    #[arg(long, requires = "repo")]
+    /// Branch of --repo
+    #[arg(long, value_name = "NAME", requires = "repo")]
     pub branch: Option<String>,
+    /// Tag of --repo
+    #[arg(long, value_name = "NAME", requires = "repo", conflicts_with = "branch")]
+    pub tag: Option<String>,
     /// Commit of --repo
-    #[arg(long, requires = "repo")]
+    #[arg(long, value_name = "HASH", requires = "repo")]
     pub commit: Option<String>,
-    /// Upload all sources to the deployment, even commits that `origin` has
+    /// Upload all sources to the server, even commits that `origin` has
     #[arg(long, conflicts_with = "repo")]
     pub upload_all: bool,
     #[command(flatten)]
@@ -34,41 +37,38 @@ pub struct Run {
     /// Start a new execution even if one is running for the same commit
     #[arg(long)]
     pub force: bool,
-    /// Print errors only
-    #[arg(short, long, conflicts_with_all = ["json", "follow"])]
-    pub quiet: bool,
-    /// Print the finished execution as JSON
-    #[arg(long, conflicts_with = "follow")]
-    pub json: bool,
+    #[command(flatten)]
+    pub view: ViewArgs,
     /// Print this job's log while it runs
-    #[arg(long, value_name = "JOB")]
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet"])]
     pub follow: Option<String>,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// `report`.
 #[derive(Debug, Args)]
 pub struct Report {
     #[command(flatten)]
-    pub selection: ExecutionArgs,
+    pub job: JobArgs,
     /// Show only jobs of this stage
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub stage: Option<String>,
-    /// Show only this job, with all matrix variants
-    #[arg(long)]
-    pub job: Option<String>,
     /// Show cloud usage and its cost at list prices
     #[arg(long, conflicts_with_all = ["stage", "job"])]
     pub cost: bool,
     /// Output format
-    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
     pub format: ReportFormat,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// Formats of `report`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
     /// Text table
-    Table,
+    Human,
     /// JSON
     Json,
     /// JUnit XML, one test case per job
@@ -78,79 +78,87 @@ pub enum ReportFormat {
 /// `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// Run number, id, or start of an id [default: list executions]
+    pub execution: Option<String>,
     #[command(flatten)]
-    pub selection: ExecutionArgs,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    pub selectors: SelectorArgs,
     /// List executions of all repositories
-    #[arg(long, conflicts_with_all = ["repo", "run", "execution"])]
+    #[arg(long, conflicts_with_all = ["repo", "execution"])]
     pub all_repositories: bool,
     /// Maximum number of executions to list
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub limit: u32,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// `logs`.
 #[derive(Debug, Args)]
 pub struct Logs {
     #[command(flatten)]
-    pub selection: ExecutionArgs,
-    /// Job name; optional if there is only one job
-    #[arg(long)]
-    pub job: Option<String>,
+    pub job: JobArgs,
     /// Attempt number [default: the latest]
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub attempt: Option<u32>,
     /// Print new output until the job ends
-    #[arg(short, long)]
+    #[arg(long)]
     pub follow: bool,
     /// Print the log unfiltered, with all terminal control sequences
     #[arg(long)]
     pub raw: bool,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// `watch`.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// Execution id
-    #[arg(value_name = "ID", conflicts_with_all = ["pipeline", "run", "file", "execution", "branch"])]
-    pub id: Option<ExecutionId>,
     #[command(flatten)]
-    pub selection: ExecutionArgs,
+    pub execution: ExecutionArgs,
     /// Cancel the execution on interrupt instead of detaching
     #[arg(long)]
     pub cancel: bool,
-    /// Print errors only
-    #[arg(short, long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub view: ViewArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// `cancel`.
 #[derive(Debug, Args)]
 pub struct Cancel {
     #[command(flatten)]
-    pub selection: ExecutionArgs,
-    /// Cancel only this job
-    #[arg(long)]
-    pub job: Option<String>,
+    pub job: JobArgs,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// `approve`.
 #[derive(Debug, Args)]
 pub struct Approve {
     #[command(flatten)]
-    pub selection: ExecutionArgs,
-    /// Job to approve [default: the held execution, or its only job that awaits approval]
-    #[arg(long)]
-    pub job: Option<String>,
+    pub job: JobArgs,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// `retry`.
 #[derive(Debug, Args)]
 pub struct Retry {
     #[command(flatten)]
-    pub selection: ExecutionArgs,
+    pub job: JobArgs,
     /// Also rerun successful jobs
     #[arg(long)]
     pub all: bool,
@@ -159,26 +167,27 @@ pub struct Retry {
     pub approve: Vec<String>,
     #[command(flatten)]
     pub slots: SlotArgs,
-    /// Print errors only
-    #[arg(short, long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub view: ViewArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// `artifacts`.
 #[derive(Debug, Args)]
 pub struct Artifacts {
     #[command(flatten)]
-    pub selection: ExecutionArgs,
-    /// Only artifacts of this job
-    #[arg(long)]
-    pub job: Option<String>,
+    pub job: JobArgs,
     /// Extract the artifacts into this directory: those of several jobs into a directory for each job
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Replace files that exist in the directory
+    /// Overwrite existing files
     #[arg(long, requires = "output")]
-    pub overwrite: bool,
-    /// Print the list as JSON
-    #[arg(long)]
-    pub json: bool,
+    pub force: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }

@@ -1,6 +1,6 @@
 //! Arguments of the commands that work on pipeline files.
 
-use super::shared::{FileArgs, VariableArgs};
+use super::shared::{FileArgs, FormatArgs, VariableArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use tidemill_core::api::Trigger;
@@ -37,9 +37,8 @@ pub struct PlanArgs {
     pub facts: FactArgs,
     #[command(flatten)]
     pub variables: VariableArgs,
-    /// Print the plan as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// Facts for evaluating conditions. Facts that are not set come from git.
@@ -103,8 +102,11 @@ impl Event {
 #[derive(Debug, Args)]
 pub struct Init {
     /// Path of the new file
-    #[arg(default_value = ".pipelines/ci.yml")]
-    pub path: PathBuf,
+    #[arg(short, long, value_name = "PATH", default_value = ".pipelines/ci.yml")]
+    pub output: PathBuf,
+    /// Overwrite an existing file
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `import`.

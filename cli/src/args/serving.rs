@@ -1,6 +1,6 @@
 //! Arguments of the long-running processes `server` and `worker`.
 
-use super::shared::{AllowedHostArgs, LabelArgs, SlotArgs};
+use super::shared::{AllowedHostArgs, ConnectionArgs, DataDirArgs, LabelArgs, SlotArgs};
 use crate::env_vars;
 use clap::{Args, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -13,8 +13,8 @@ pub struct Server {
     #[arg(long, default_value = "127.0.0.1:7600", value_name = "ADDRESS")]
     pub listen: SocketAddr,
     /// Maximum number of concurrent jobs; 0: API only [default: number of processors, at least 2]
-    #[arg(long, value_name = "N")]
-    pub workers: Option<u16>,
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
+    pub jobs: Option<u16>,
     #[command(flatten)]
     pub labels: LabelArgs,
     #[command(flatten)]
@@ -82,6 +82,8 @@ pub struct Server {
     /// may use the data directory
     #[arg(long)]
     pub new_database: bool,
+    #[command(flatten)]
+    pub data: DataDirArgs,
 }
 
 /// `worker`.
@@ -131,6 +133,8 @@ pub struct WorkerArgs {
     /// URL of the instance metadata service
     #[arg(long, env = env_vars::IMDS, hide = true, default_value = tidemill_worker::notices::METADATA)]
     pub metadata: String,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
 }
 
 /// How jobs are isolated from each other and from the machine.
@@ -197,6 +201,8 @@ pub enum LogFormat {
 pub struct CleanUp {
     /// Id of the worker
     pub worker: WorkerId,
+    #[command(flatten)]
+    pub data: DataDirArgs,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,9 +1,9 @@
 //! Arguments that several commands share.
 
 use crate::env_vars;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use tidemill_core::ids::ExecutionId;
+use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::pipeline::labels::{Labels, parse};
 use tidemill_core::repository::HostPort;
 
@@ -21,9 +21,10 @@ pub struct FileArgs {
     pub gitlab: bool,
 }
 
-/// Selects an execution.
+/// Selects among executions. Every command that works on executions has all of these.
 #[derive(Debug, Clone, Default, Args)]
-pub struct ExecutionArgs {
+#[command(next_help_heading = "Selectors")]
+pub struct SelectorArgs {
     /// Repository of the execution [default: the current one]
     #[arg(long, value_name = "URL")]
     pub repo: Option<String>,
@@ -34,21 +35,181 @@ pub struct ExecutionArgs {
     #[arg(long, value_name = "NAME")]
     pub pipeline: Option<String>,
     /// Pipeline file of the execution
-    #[arg(short = 'F', long, value_name = "PATH", conflicts_with = "pipeline")]
+    #[arg(short, long, value_name = "PATH", conflicts_with = "pipeline")]
     pub file: Option<PathBuf>,
-    /// Run number [default: the latest]
-    #[arg(long, value_name = "N")]
-    pub run: Option<u64>,
-    /// Execution id; --repo is required to change another repository's execution
-    #[arg(long, value_name = "ID", conflicts_with_all = ["pipeline", "run", "file", "branch"])]
-    pub execution: Option<ExecutionId>,
+    /// Status of the execution
+    #[arg(long, value_enum, ignore_case = true, value_name = "STATUS")]
+    pub status: Option<StatusName>,
+}
+
+/// Statuses of executions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusName {
+    /// Not started
+    Pending,
+    /// Running
+    Running,
+    /// Succeeded
+    Success,
+    /// Failed
+    Failed,
+    /// Canceled
+    Canceled,
+}
+
+impl From<StatusName> for ExecutionStatus {
+    fn from(name: StatusName) -> Self {
+        match name {
+            StatusName::Pending => Self::Pending,
+            StatusName::Running => Self::Running,
+            StatusName::Success => Self::Success,
+            StatusName::Failed => Self::Failed,
+            StatusName::Canceled => Self::Canceled,
+        }
+    }
+}
+
+/// Names an execution.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ExecutionArgs {
+    /// Run number, id, or start of an id [default: the newest that fits]
+    pub execution: Option<String>,
+    #[command(flatten)]
+    pub selectors: SelectorArgs,
+}
+
+/// Names an execution, or a job of one.
+#[derive(Debug, Clone, Default, Args)]
+pub struct JobArgs {
+    /// Run number, id, or start of an id [default: the newest that fits]
+    pub execution: Option<String>,
+    /// Job, with all jobs of its matrix; without EXECUTION, of the newest that fits
+    pub job: Option<String>,
+    #[command(flatten)]
+    pub selectors: SelectorArgs,
+}
+
+/// Output format of commands that print records.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct FormatArgs {
+    /// Output format
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+impl FormatArgs {
+    /// Returns whether the output is JSON.
+    pub fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+}
+
+/// Output formats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text
+    #[default]
+    Human,
+    /// JSON
+    Json,
+}
+
+/// Output format of commands that show an execution while it runs.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct ViewArgs {
+    /// Output format
+    #[arg(long, value_enum, default_value_t = ViewFormat::Human)]
+    pub format: ViewFormat,
+    /// Print errors only
+    #[arg(short, long, conflicts_with = "format")]
+    pub quiet: bool,
+}
+
+impl ViewArgs {
+    /// Returns whether progress is shown.
+    pub fn has_progress(self) -> bool {
+        !self.quiet && self.format != ViewFormat::Json
+    }
+}
+
+/// Formats of an execution that runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ViewFormat {
+    /// Live view on a terminal, lines elsewhere
+    #[default]
+    Human,
+    /// One line per event
+    Plain,
+    /// The ended execution as JSON
+    Json,
+}
+
+/// Answers questions.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct ConsentArgs {
+    /// Skip confirmation prompts
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Where a command finds its records: in a data directory of this machine or on a server.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectionArgs {
+    #[command(flatten)]
+    pub data: DataDirArgs,
+    /// Use the server at this URL [env: TIDEMILL_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    #[command(flatten)]
+    pub access: AccessArgs,
+}
+
+/// The data directory.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct DataDirArgs {
+    /// Directory of records, logs and artifacts [default: ~/.local/share/tidemill]
+    #[arg(long, env = env_vars::DATA_DIR, global = true, value_name = "DIR", hide_env_values = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Lease duration in milliseconds
+    #[arg(long, env = env_vars::LEASE_TTL_MS, global = true, hide = true)]
+    pub lease_ttl_ms: Option<u64>,
+}
+
+/// A profile.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ProfileArgs {
+    /// Use the server of this profile; `local` is this machine [env: TIDEMILL_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+}
+
+/// How to access a server.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct AccessArgs {
+    /// Token of the server [env: TIDEMILL_TOKEN]
+    // One token in 64 begins with a hyphen.
+    #[arg(long, global = true, value_name = "TOKEN", allow_hyphen_values = true)]
+    pub token: Option<String>,
+    /// PEM file with additional trusted certificate authorities
+    #[arg(long, env = env_vars::CA_CERT, global = true, value_name = "FILE", hide_env_values = true)]
+    pub ca_cert: Option<PathBuf>,
+    /// Allow sending the token to another machine without TLS
+    // A value that is not a boolean is a usage error.
+    #[arg(long, env = env_vars::INSECURE_HTTP, global = true, hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
+    pub insecure_http: bool,
 }
 
 /// Variables of the pipeline.
 #[derive(Debug, Clone, Default, Args)]
 pub struct VariableArgs {
     /// Set a variable; overrides the pipeline file
-    #[arg(short = 'e', long = "variable", value_name = "NAME=VALUE")]
+    #[arg(short = 'e', long = "env", value_name = "NAME=VALUE")]
     pub variables: Vec<String>,
 }
 
@@ -56,8 +217,8 @@ pub struct VariableArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub struct SlotArgs {
     /// Maximum number of concurrent jobs [default: number of processors, at least 2]
-    #[arg(short = 'j', long, alias = "jobs", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub parallel: Option<u16>,
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
     #[command(flatten)]
     pub labels: LabelArgs,
 }

@@ -61,7 +61,7 @@ pub fn from_arguments(args: &Deploy) -> Outcome<ParameterValues> {
     set("MaxWorkers", args.max_workers.map(|count| count.to_string()));
     set("MinWorkers", args.min_workers.map(|count| count.to_string()));
     set("WorkerInstanceType", args.instance_type.clone());
-    set("WorkerSlots", args.slots.map(|count| count.to_string()));
+    set("WorkerSlots", args.jobs.map(|count| count.to_string()));
     set("SpotShare", args.spot_share.map(|percent| percent.to_string()));
     set("VpcId", args.vpc.clone());
     set("SubnetIds", (!args.subnets.is_empty()).then(|| args.subnets.join(",")));
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn every_argument_sets_a_template_parameter() {
         let all = args(
-            "--name ci --arch arm64 --api rest --max-workers 4 --min-workers 1 --instance-type m7g.large --slots 3 \
+            "--name ci --arch arm64 --api rest --max-workers 4 --min-workers 1 --instance-type m7g.large --jobs 3 \
              --spot-share 50 --vpc vpc-12345678 --subnets subnet-1,subnet-2 --log-days 1 --record-days 2 \
              --artifact-days 3 --alarm-email a@example.org --parameter Tracing=on",
         );

@@ -43,9 +43,10 @@ pub fn single(mut executions: Vec<ExecutionSummary>) -> Outcome<ExecutionSummary
         .ok_or_else(|| Failure::usage("no matching execution found; `tidemill status` lists executions"))
 }
 
-fn ambiguous<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> Failure {
+/// Returns the failure for several executions that fit; it lists them.
+pub fn ambiguous<'a>(executions: impl Iterator<Item = &'a ExecutionSummary>) -> Failure {
     Failure::usage(format!(
-        "several executions match; select one with --pipeline, --branch, --run or --execution; nothing was changed:{}",
+        "several executions match; name one by its id, or select with --pipeline, --branch or --status; nothing was changed:{}",
         list_choices(executions)
     ))
 }

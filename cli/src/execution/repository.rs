@@ -1,6 +1,7 @@
 //! The repository that a command acts on: the current one, or the one that `--repo` selects.
 
 use crate::{
+    args::ConsentArgs,
     failure::{Failure, Outcome},
     output::{self, Printable},
     pipeline::file,
@@ -43,8 +44,8 @@ impl TargetRepository {
     }
 
     /// Fails if `execution` belongs to another repository than `--repo`. If it does not belong to the current repository and the
-    /// command changes it, requires confirmation at the terminal.
-    pub fn check(&self, execution: &ExecutionSummary, is_change: bool) -> Outcome {
+    /// command changes it, requires confirmation at the terminal or --yes.
+    pub fn check(&self, execution: &ExecutionSummary, is_change: bool, consent: ConsentArgs) -> Outcome {
         if is_same_repository(self.address(), &execution.repo) {
             return Ok(());
         }
@@ -55,7 +56,7 @@ impl TargetRepository {
                 format::title(execution),
                 Printable(repo)
             ))),
-            Self::Current(repo) if is_change => confirm(repo, execution),
+            Self::Current(repo) if is_change && !consent.yes => confirm(repo, execution),
             Self::Current(_) | Self::None(_) => Ok(()),
         }
     }

@@ -1,38 +1,35 @@
 //! Selects the execution that a command acts on.
 
 use super::{
-    choices::{list_choices, newest_of_each_pipeline, single, single_view},
-    repository::{TargetRepository, is_same_repository},
+    candidates::Candidates,
+    choices::{ambiguous, list_choices, newest_of_each_pipeline, single, single_view},
+    reference::Reference,
+    repository::TargetRepository,
 };
 use crate::{
-    args::{ExecutionArgs, FileArgs},
+    args::{ConsentArgs, ExecutionArgs, JobArgs, SelectorArgs},
     deployment::{Deployment, query_encoded},
     failure::{Failure, Outcome},
     output::Printable,
-    pipeline::file,
     view::format,
 };
-use std::fmt::Write as _;
 use tidemill_core::execution::{failure::FailureKind, report::has_name, status::ExecutionStatus};
 use tidemill_core::{
-    api::{Approval, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, JobView, path},
+    api::{Approval, ExecutionSummary, ExecutionView, JobView},
     ids::ExecutionId,
 };
 
-/// Maximum number of newest executions to select from.
-const MAX_CANDIDATES: u32 = 50;
-
 /// The purpose of a selection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose<'a> {
+pub enum Purpose {
     /// Show it.
     Read,
     /// Watch it until it ends.
     Watch,
     /// Cancel it, or a job of it.
     Cancel,
-    /// Approve it, or this job of it.
-    Approve(Option<&'a str>),
+    /// Approve it, or a job of it.
+    Approve,
     /// Retry it.
     Retry {
         /// Whether successful executions are selected too.
@@ -45,13 +42,15 @@ pub enum Purpose<'a> {
 pub struct Selected {
     /// The execution with its jobs.
     pub view: ExecutionView,
+    /// The job that the command names.
+    pub job: Option<String>,
     /// The repository that it was selected for. API calls that change the execution send it.
     repo: String,
 }
 
-impl Purpose<'_> {
+impl Purpose {
     const fn is_change(self) -> bool {
-        matches!(self, Self::Cancel | Self::Approve(_) | Self::Retry { .. })
+        matches!(self, Self::Cancel | Self::Approve | Self::Retry { .. })
     }
 }
 
@@ -82,37 +81,85 @@ pub fn with_expected_repo(path: &str, repo: &str) -> String {
     format!("{path}?repo={}", query_encoded(repo))
 }
 
-/// Returns the execution that the arguments select. If they select several, fails and lists them.
+/// Returns the execution that the arguments name, otherwise the newest that fits `purpose`. If several do, a command that changes
+/// something fails and lists them.
 pub async fn select(
     deployment: &Deployment,
     args: &ExecutionArgs,
-    purpose: Purpose<'_>,
+    purpose: Purpose,
+    consent: ConsentArgs,
 ) -> Outcome<Selected> {
-    let target = TargetRepository::resolve(args.repo.as_deref())?;
-    if let Some(id) = args.execution {
-        let view = deployment.view(id).await?;
-        target.check(&view.execution, purpose.is_change())?;
-        let repo = view.execution.repo.clone();
-        return Ok(Selected { view, repo });
+    let target = TargetRepository::resolve(args.selectors.repo.as_deref())?;
+    let candidates = Candidates::new(deployment, &args.selectors, &target)?;
+    let selection = Selection { candidates: &candidates, purpose, consent };
+    let Some(text) = args.execution.as_deref() else {
+        return selection.newest(None).await;
+    };
+    let found = match Reference::parse(text) {
+        Some(reference) => selection.find(&reference, None).await?,
+        None => None,
+    };
+    match found {
+        Some(selected) => Ok(selected),
+        None => Err(selection.unknown_execution(text).await),
     }
-    let candidates = Candidates { deployment, args, target: &target, pipeline: pipeline_name(args)? };
-    let view = candidates.choose(purpose).await?;
-    Ok(Selected { view, repo: target.address().to_owned() })
+}
+
+/// Returns the execution that the arguments name and the name of the job, if there is one. A single argument is an execution or a
+/// job of the newest execution that fits.
+pub async fn select_job(
+    deployment: &Deployment,
+    args: &JobArgs,
+    purpose: Purpose,
+    consent: ConsentArgs,
+) -> Outcome<Selected> {
+    let JobArgs { execution, job: Some(job), selectors } = args else {
+        return select_either(deployment, args, purpose, consent).await;
+    };
+    let args = ExecutionArgs { execution: execution.clone(), selectors: selectors.clone() };
+    let selected = select(deployment, &args, purpose, consent).await?;
+    check_job(&selected.view, job)?;
+    Ok(Selected { job: Some(job.clone()), ..selected })
+}
+
+async fn select_either(
+    deployment: &Deployment,
+    args: &JobArgs,
+    purpose: Purpose,
+    consent: ConsentArgs,
+) -> Outcome<Selected> {
+    let target = TargetRepository::resolve(args.selectors.repo.as_deref())?;
+    let candidates = Candidates::new(deployment, &args.selectors, &target)?;
+    let selection = Selection { candidates: &candidates, purpose, consent };
+    let Some(text) = args.execution.as_deref() else {
+        return selection.newest(None).await;
+    };
+    let Some(reference) = Reference::parse(text) else {
+        return selection.newest(Some(text)).await;
+    };
+    let named = selection.find(&reference, Some(text)).await?;
+    if let Some(selected) = named {
+        return Ok(selected);
+    }
+    match selection.newest(Some(text)).await {
+        Ok(selected) => Ok(selected),
+        // Its message is about a job.
+        Err(_) => Err(selection.unknown_execution(text).await),
+    }
 }
 
 /// Returns the newest executions that the arguments select, optionally of all repositories.
 pub async fn list(
     deployment: &Deployment,
-    args: &ExecutionArgs,
+    selectors: &SelectorArgs,
     all_repositories: bool,
     limit: u32,
 ) -> Outcome<Vec<ExecutionSummary>> {
-    let target = TargetRepository::resolve(args.repo.as_deref())?;
-    let candidates = Candidates { deployment, args, target: &target, pipeline: pipeline_name(args)? };
-    let repo = (!all_repositories).then(|| target.address());
-    let executions = candidates.page(repo, None, limit).await?;
+    let target = TargetRepository::resolve(selectors.repo.as_deref())?;
+    let candidates = Candidates::new(deployment, selectors, &target)?;
+    let executions = candidates.newest(all_repositories, limit).await?;
     if executions.is_empty() && !all_repositories && matches!(target, TargetRepository::None(_)) {
-        return Err(candidates.none_found().await);
+        return Err(candidates.none_found(None).await);
     }
     Ok(executions)
 }
@@ -122,117 +169,181 @@ pub fn is_not_approved(job: &JobView) -> bool {
     job.failure_reason.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved)
 }
 
-/// Returns the name of the pipeline that the arguments select by name or file.
-fn pipeline_name(args: &ExecutionArgs) -> Outcome<Option<String>> {
-    let Some(path) = &args.file else { return Ok(args.pipeline.clone()) };
-    let args = FileArgs { file: Some(path.clone()), ..FileArgs::default() };
-    Ok(Some(file::load(&args, true)?.pipeline.name))
+fn has_job(view: &ExecutionView, name: &str) -> bool {
+    view.jobs.iter().any(|job| has_name(job, name))
 }
 
-struct Candidates<'a> {
-    deployment: &'a Deployment,
-    args: &'a ExecutionArgs,
-    target: &'a TargetRepository,
-    pipeline: Option<String>,
+/// Fails unless the execution has a job of this name.
+fn check_job(view: &ExecutionView, name: &str) -> Outcome {
+    if has_job(view, name) {
+        return Ok(());
+    }
+    let title = format::title(&view.execution);
+    let names: Vec<String> = view.jobs.iter().map(|job| format!("`{}`", Printable(&job.job_name))).collect();
+    Err(Failure::usage(format!(
+        "{title} has no job `{}`; its jobs are {}",
+        Printable(name),
+        names.join(", ")
+    )))
 }
 
-impl Candidates<'_> {
-    /// Returns executions of one or all repositories that the other arguments select, newest first.
-    async fn page(
-        &self,
-        repo: Option<&str>,
-        status: Option<ExecutionStatus>,
-        limit: u32,
-    ) -> Outcome<Vec<ExecutionSummary>> {
-        let mut query = format!("limit={limit}");
-        let run = self.args.run.map(|run| run.to_string());
-        let filters = [
-            ("repo", repo),
-            ("pipeline", self.pipeline.as_deref()),
-            ("branch", self.args.branch.as_deref()),
-            ("run_number", run.as_deref()),
-            ("status", status.map(ExecutionStatus::as_str)),
-        ];
-        for (name, value) in filters {
-            if let Some(value) = value {
-                let _ = write!(query, "&{name}={}", query_encoded(value));
+struct Selection<'a> {
+    candidates: &'a Candidates<'a>,
+    purpose: Purpose,
+    consent: ConsentArgs,
+}
+
+impl Selection<'_> {
+    /// Returns the execution of this name; `None` if there is none. Fails if it could also be the job `or_job` of the newest
+    /// execution.
+    async fn find(&self, reference: &Reference, or_job: Option<&str>) -> Outcome<Option<Selected>> {
+        let found = match reference {
+            Reference::Run(run) => self.candidates.with_run_number(*run).await?,
+            Reference::IdPrefix(prefix) => self.candidates.with_id_prefix(prefix).await?,
+            Reference::Id(id) => {
+                let view = self.candidates.deployment.view(*id).await?;
+                return self.named(view).map(Some);
             }
+        };
+        if found.is_empty() {
+            return Ok(None);
         }
-        let list: ExecutionList = self.deployment.get(&format!("{}?{query}", path::EXECUTIONS)).await?;
-        Ok(list.executions)
-    }
-
-    /// Returns executions of the target repository, newest first.
-    async fn of_repository(&self, status: Option<ExecutionStatus>) -> Outcome<Vec<ExecutionSummary>> {
-        let mut all = self.page(Some(self.target.address()), status, MAX_CANDIDATES).await?;
-        // Do not rely on the server's filter.
-        all.retain(|execution| is_same_repository(self.target.address(), &execution.repo));
-        Ok(all)
-    }
-
-    /// Removes discovery executions, unless the arguments select them or there are no others.
-    fn without_discoveries(&self, mut all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> {
-        let is_discovery = |execution: &ExecutionSummary| execution.kind == ExecutionKind::DiscoverPipelines;
-        if self.pipeline.is_none() && !all.iter().all(is_discovery) {
-            all.retain(|execution| !is_discovery(execution));
+        let execution = single(found)?;
+        if let Some(name) = or_job {
+            self.check_not_a_job(&execution, name).await?;
         }
-        all
+        let view = self.view(execution).await?;
+        self.named(view).map(Some)
     }
 
-    /// Returns executions of the target repository that have not ended, newest first.
-    async fn live(&self) -> Outcome<Vec<ExecutionSummary>> {
-        let mut live = self.of_repository(Some(ExecutionStatus::Running)).await?;
-        live.extend(self.of_repository(Some(ExecutionStatus::Pending)).await?);
-        live.sort_by_key(|execution| std::cmp::Reverse(execution.id));
-        live.dedup_by_key(|execution| execution.id);
-        Ok(self.without_discoveries(live))
+    /// Fails if the newest execution has a job that is named like `execution`.
+    async fn check_not_a_job(&self, execution: &ExecutionSummary, name: &str) -> Outcome {
+        let newest = self.candidates.of_repository().await?.into_iter().next();
+        let Some(newest) = newest else { return Ok(()) };
+        let newest = self.view(newest).await?;
+        if !has_job(&newest, name) {
+            return Ok(());
+        }
+        let name = Printable(name);
+        Err(Failure::usage(format!(
+            "`{name}` names an execution and a job; write `{} JOB` for a job of the former, or `{} {name}` for the job:{}",
+            execution.id,
+            newest.execution.id,
+            list_choices([execution, &newest.execution].into_iter())
+        )))
     }
 
-    async fn choose(&self, purpose: Purpose<'_>) -> Outcome<ExecutionView> {
-        match purpose {
+    /// Checks an execution that the command names.
+    fn named(&self, view: ExecutionView) -> Outcome<Selected> {
+        let target = self.candidates.target;
+        target.check(&view.execution, self.purpose.is_change(), self.consent)?;
+        self.candidates.check(&view.execution)?;
+        let repo = view.execution.repo.clone();
+        Ok(Selected { view, repo, job: None })
+    }
+
+    /// Returns the newest execution that fits, and has this job if it is named.
+    async fn newest(&self, job: Option<&str>) -> Outcome<Selected> {
+        let view = self.choose(job).await?;
+        if let Some(name) = job {
+            check_job(&view, name)?;
+        }
+        Ok(Selected { view, repo: self.candidates.target.address().to_owned(), job: job.map(str::to_owned) })
+    }
+
+    async fn choose(&self, job: Option<&str>) -> Outcome<ExecutionView> {
+        match self.purpose {
             Purpose::Read | Purpose::Retry { .. } => {}
-            Purpose::Watch | Purpose::Cancel => {
-                let live = self.live().await?;
-                if !live.is_empty() {
-                    return self.view(single(live)?).await;
+            Purpose::Watch => {
+                if let Some(newest) = self.candidates.live().await?.into_iter().next() {
+                    return self.view(newest).await;
                 }
             }
-            Purpose::Approve(job) => {
+            Purpose::Cancel => {
+                let live = self.candidates.live().await?;
+                if !live.is_empty() {
+                    return self.single_with_job(live, job).await;
+                }
+            }
+            Purpose::Approve => {
                 if let Some(view) = self.awaiting_approval(job).await? {
                     return Ok(view);
                 }
             }
         }
-        let all = self.without_discoveries(self.of_repository(None).await?);
+        let all = self.candidates.of_repository().await?;
         if all.is_empty() {
-            return Err(self.none_found().await);
+            return Err(self.candidates.none_found(None).await);
         }
         let newest = newest_of_each_pipeline(all);
-        if newest.len() > 1 && purpose == Purpose::Cancel {
-            let repo = Printable(self.target.address());
-            return Err(Failure::usage(format!("no execution of {repo} is running; nothing was canceled")));
-        }
-        if let Purpose::Retry { successful_too: false } = purpose {
-            let unsuccessful = newest.iter().filter(|execution| execution.status != ExecutionStatus::Success);
-            let unsuccessful: Vec<ExecutionSummary> = unsuccessful.cloned().collect();
-            if !unsuccessful.is_empty() {
-                return self.view(single(unsuccessful)?).await;
+        match self.purpose {
+            Purpose::Read | Purpose::Watch => self.first_with_job(newest, job).await,
+            Purpose::Cancel if newest.len() > 1 => {
+                let repo = Printable(self.candidates.target.address());
+                Err(Failure::usage(format!("no execution of {repo} is running; nothing was canceled")))
+            }
+            Purpose::Cancel => self.single_with_job(newest, job).await,
+            Purpose::Approve => self.ended_without_approval(newest, job).await,
+            Purpose::Retry { successful_too } => {
+                let is_unsuccessful =
+                    |execution: &&ExecutionSummary| execution.status != ExecutionStatus::Success;
+                let unsuccessful: Vec<_> = newest.iter().filter(is_unsuccessful).cloned().collect();
+                let fitting = if successful_too || unsuccessful.is_empty() { newest } else { unsuccessful };
+                self.single_with_job(fitting, job).await
             }
         }
-        if let Purpose::Approve(job) = purpose {
-            return self.ended_without_approval(newest, job).await;
-        }
-        self.view(single(newest)?).await
     }
 
     async fn view(&self, execution: ExecutionSummary) -> Outcome<ExecutionView> {
-        self.deployment.view(execution.id).await
+        self.candidates.deployment.view(execution.id).await
+    }
+
+    /// Returns the first execution that has the job; otherwise the first one. There is at least one.
+    async fn first_with_job(
+        &self,
+        executions: Vec<ExecutionSummary>,
+        job: Option<&str>,
+    ) -> Outcome<ExecutionView> {
+        let mut first = None;
+        for execution in executions {
+            let view = self.view(execution).await?;
+            if job.is_none_or(|name| has_job(&view, name)) {
+                return Ok(view);
+            }
+            first = first.or(Some(view));
+        }
+        match first {
+            Some(view) => Ok(view),
+            None => Err(self.candidates.none_found(None).await),
+        }
+    }
+
+    /// Returns the only execution, or the only one that has the job.
+    async fn single_with_job(
+        &self,
+        executions: Vec<ExecutionSummary>,
+        job: Option<&str>,
+    ) -> Outcome<ExecutionView> {
+        let Some(name) = job.filter(|_| executions.len() > 1) else {
+            return self.view(single(executions)?).await;
+        };
+        let mut with_job = Vec::new();
+        for execution in &executions {
+            let view = self.view(execution.clone()).await?;
+            if has_job(&view, name) {
+                with_job.push(view);
+            }
+        }
+        match single_view(with_job)? {
+            Some(view) => Ok(view),
+            None => Err(ambiguous(executions.iter())),
+        }
     }
 
     /// Returns the live execution that awaits approval, or has a job that does.
     async fn awaiting_approval(&self, job: Option<&str>) -> Outcome<Option<ExecutionView>> {
         let mut waiting = Vec::new();
-        for execution in self.live().await? {
+        for execution in self.candidates.live().await? {
             let view = self.view(execution).await?;
             let awaits = |candidate: &JobView| {
                 candidate.approval == Some(Approval::Awaited)
@@ -267,7 +378,7 @@ impl Candidates<'_> {
             return Ok(view);
         }
         if newest.len() > 1 {
-            let repo = Printable(self.target.address());
+            let repo = Printable(self.candidates.target.address());
             return Err(Failure::usage(format!(
                 "no execution of {repo} awaits approval; nothing was approved"
             )));
@@ -275,28 +386,18 @@ impl Candidates<'_> {
         self.view(single(newest)?).await
     }
 
-    /// Returns the failure for an empty selection. It lists executions of other repositories.
-    async fn none_found(&self) -> Failure {
-        let repo = Printable(self.target.address());
-        let mut message = match self.target {
-            TargetRepository::None(_) => format!("{repo} is not in a repository"),
-            TargetRepository::Current(_) | TargetRepository::Named(_) => match self.args.run {
-                Some(run) => format!("no run #{run} of {repo} found"),
-                None => format!("no matching execution of {repo} found"),
-            },
-        };
-        let has_filters = self.pipeline.is_some() || self.args.branch.is_some() || self.args.run.is_some();
-        let others = match self.page(None, None, MAX_CANDIDATES).await {
-            Ok(others) => newest_of_each_pipeline(others),
-            Err(failure) => return failure,
-        };
-        if others.is_empty() {
-            if !has_filters {
-                message += "; there are no executions";
+    /// Returns the failure for an argument that names no execution.
+    async fn unknown_execution(&self, text: &str) -> Failure {
+        let message = match Reference::parse(text) {
+            Some(Reference::Run(run)) => return self.candidates.none_found(Some(run)).await,
+            Some(Reference::Id(_) | Reference::IdPrefix(_)) => {
+                format!("no execution has an id that begins with {text}")
             }
-            return Failure::usage(message);
-        }
-        message += "; select a repository with --repo, or an execution with --execution:";
-        Failure::usage(message + &list_choices(others.iter()))
+            None => format!(
+                "`{}` is not an execution: name it by its run number, its id, or the start of its id",
+                Printable(text)
+            ),
+        };
+        Failure::usage(format!("{message}; `tidemill status` lists executions"))
     }
 }

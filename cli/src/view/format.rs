@@ -93,7 +93,7 @@ pub fn status_text(job: &JobView) -> String {
         JobStatus::Queued if job.runs_on.is_empty() => "waiting for a worker".to_owned(),
         JobStatus::Queued => format!("waiting for a worker with {}", Printable(queue_name(&job.runs_on))),
         JobStatus::Pending if job.approval == Some(Approval::Awaited) => {
-            format!("waiting for `tidemill approve --job {}`", Printable(&job.job_name))
+            format!("waiting for `tidemill approve {}`", Printable(&job.job_name))
         }
         JobStatus::Pending => "waiting".to_owned(),
     };

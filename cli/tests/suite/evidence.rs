@@ -35,7 +35,7 @@ jobs:
         let log = env.log(name);
         assert!(log.contains(&format!("after: {status}\n")), "{log}");
         let out = env.dir.path().join(name);
-        let fetched = env.on_latest(&["artifacts", "--job", name, "--output", out.to_str().unwrap()]);
+        let fetched = env.on_latest(&["artifacts", name, "--output", out.to_str().unwrap()]);
         assert_eq!(fetched.status.code(), Some(0), "{fetched:?} {log}");
         for file in ["trace.txt", "after.txt"] {
             assert_eq!(text(&std::fs::read(out.join("logs").join(file)).unwrap()), "traced\n");

@@ -97,7 +97,7 @@ jobs:
         (&job(&view, "deploy")["status"], &job(&view, "repair")["status"]),
         (&"SUCCESS".into(), &"SKIPPED".into())
     );
-    assert_eq!(env.on_latest(&["approve", "--job", "build"]).status.code(), Some(2));
+    assert_eq!(env.on_latest(&["approve", "build"]).status.code(), Some(2));
 }
 
 pub fn unapproved_manual_job_runs_when_approved_later(on: &Backend) {
@@ -120,7 +120,7 @@ jobs:
         (&"SKIPPED".into(), "not_approved")
     );
     assert_eq!(job(&view, "notify")["status"], "SUCCESS");
-    let approved = env.on_latest(&["approve", "--job", "deploy"]);
+    let approved = env.on_latest(&["approve", "deploy"]);
     assert_eq!(approved.status.code(), Some(0), "{approved:?}");
     let view = env.wait_for("the retry ends", |view| view["execution"]["run_number"] == 2 && has_ended(view));
     assert_eq!(job(&view, "deploy")["status"], "SUCCESS");
@@ -151,7 +151,7 @@ jobs:
     let view =
         env.wait_for("the job without labels ends", |view| job(view, "anywhere")["status"] == "SUCCESS");
     assert_eq!(job(&view, "here")["status"], "QUEUED");
-    let shown = env.on_latest(&["status", "--run", "1"]);
+    let shown = env.on_latest(&["status", "1"]);
     assert!(text(&shown.stdout).contains("waiting for a worker with gpu=true"), "{shown:?}");
     env.start_labelled_worker();
     let run = finish(run);

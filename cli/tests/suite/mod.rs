@@ -86,7 +86,7 @@ pub fn pipeline_runs_passes_artifacts_and_is_reported(on: &Backend) {
     assert!(shown.contains("✓ use [size=large]: succeeded"), "{shown}");
     assert!(shown.contains("! may-fail: failed (allowed)"), "{shown}");
 
-    let log = text(&env.on_latest(&["logs", "--job", "make"]).stdout);
+    let log = text(&env.on_latest(&["logs", "make"]).stdout);
     assert!(log.contains("from the repository\n"), "{log}");
     let report = json(&env.on_latest(&["report", "--format", "json"]));
     assert_eq!(report["critical_path"].as_array().unwrap().len(), 3, "{report:#}");
@@ -95,16 +95,16 @@ pub fn pipeline_runs_passes_artifacts_and_is_reported(on: &Backend) {
     assert!(junit.contains("<testsuite name=\"test\"") && junit.contains("tests=\"3\""), "{junit}");
 
     let out = env.dir.path().join("fetched");
-    let fetched = env.on_latest(&["artifacts", "--job", "make", "--output", out.to_str().unwrap()]);
+    let fetched = env.on_latest(&["artifacts", "make", "--output", out.to_str().unwrap()]);
     assert_eq!(fetched.status.code(), Some(0), "{fetched:?}");
     assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"made\x01\xff");
     let fetch = |args: &[&str]| {
-        env.on_latest(&[&["artifacts", "--output", out.to_str().unwrap()], args].concat()).status.code()
+        env.on_latest(&[&["artifacts"], args, &["--output", out.to_str().unwrap()]].concat()).status.code()
     };
     std::fs::write(out.join("out/bytes"), "mine").unwrap();
-    assert_eq!(fetch(&["--job", "make"]), Some(2), "no file is replaced");
+    assert_eq!(fetch(&["make"]), Some(2), "no file is replaced");
     assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"mine");
-    assert_eq!(fetch(&["--job", "make", "--overwrite"]), Some(0));
+    assert_eq!(fetch(&["make", "--force"]), Some(0));
     assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"made\x01\xff");
     env.wait_until_clean();
 }
@@ -225,7 +225,7 @@ pub fn lost_worker_costs_an_attempt_and_no_shown_log_byte(on: &Backend) {
     assert_eq!(view["execution"]["status"], "SUCCESS", "{view:#}");
     assert_eq!(job(&view, "slow")["attempt"], 2, "{view:#}");
     assert_eq!(job(&view, "slow")["attempts"][0]["failure"]["kind"], "worker_lost", "{view:#}");
-    let stored = text(&env.on_latest(&["logs", "--job", "slow", "--attempt", "1"]).stdout);
+    let stored = text(&env.on_latest(&["logs", "slow", "--attempt", "1"]).stdout);
     assert!(stored.contains("begun\n") && stored.starts_with(&shown), "{stored} / {shown}");
     if let Some(run) = run.map(finish) {
         assert_eq!(run.status.code(), Some(0), "{run:?}");

@@ -80,7 +80,7 @@ pub fn secret_printed_in_ten_encodings_is_masked_everywhere(on: &Backend) {
     assert_eq!(set.status.code(), Some(0), "{set:?}");
     let key_file = tempfile::NamedTempFile::new().unwrap();
     fs::write(key_file.path(), KEY).unwrap();
-    let set_key = env.tidemill(&["secret", "set", "KEY", "--file", key_file.path().to_str().unwrap()]);
+    let set_key = env.tidemill(&["secret", "set", "KEY", "--value-file", key_file.path().to_str().unwrap()]);
     assert_eq!(set_key.status.code(), Some(0), "{set_key:?}");
     let listed = env.tidemill(&["secret", "list"]);
     assert!(
@@ -123,12 +123,12 @@ pub fn secret_printed_in_ten_encodings_is_masked_everywhere(on: &Backend) {
     let on_latest = |args: &[&str]| format!("{:?}", env.on_latest(args));
     let outputs = [
         ("secret set", format!("{set:?} {set_key:?}")),
-        ("secret list", format!("{listed:?} {:?}", env.tidemill(&["secret", "list", "--json"]))),
+        ("secret list", format!("{listed:?} {:?}", env.tidemill(&["secret", "list", "--format", "json"]))),
         ("logs", log),
         ("status", view.to_string()),
         ("report", on_latest(&["report", "--format", "json"])),
         ("artifacts", on_latest(&["artifacts"])),
-        ("audit", format!("{:?}", env.tidemill(&["audit", "--json"]))),
+        ("audit", format!("{:?}", env.tidemill(&["audit", "--format", "json"]))),
         ("the engine", engine),
     ];
     for (source, text) in &outputs {

@@ -95,7 +95,7 @@ pub fn report_has_printed_coverage_and_a_retry_keeps_it(on: &Backend) {
     let mut env = on.test_env(PIPELINE_WITH_COVERAGE);
     let value = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(value.path(), "0056").unwrap();
-    let set = env.tidemill(&["secret", "set", "SHARE", "--file", value.path().to_str().unwrap()]);
+    let set = env.tidemill(&["secret", "set", "SHARE", "--value-file", value.path().to_str().unwrap()]);
     assert_eq!(set.status.code(), Some(0), "{set:?}");
     let run = env.tidemill(&["run"]);
     assert_eq!(run.status.code(), Some(1), "`none` fails: {run:?}");

@@ -140,7 +140,7 @@ pub fn binary(env: &TestEnv, data: &Path) -> Command {
 /// Starts a server on this data directory, waits until it listens, and returns it with its URL.
 pub fn serve(env: &TestEnv, data: &Path, workers: &str) -> (Child, String) {
     let mut server = binary(env, data)
-        .args(["server", "--listen", "127.0.0.1:0", "--workers", workers])
+        .args(["server", "--listen", "127.0.0.1:0", "--jobs", workers])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(env.log_output("server"))

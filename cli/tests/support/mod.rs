@@ -130,7 +130,7 @@ impl TestEnv {
 
     /// Returns the executions of the pipeline, newest first.
     pub fn executions(&self) -> Vec<Value> {
-        self.json(&["status", "--json", "--all-repositories", "--pipeline", &self.pipeline])
+        self.json(&["status", "--format", "json", "--all-repositories", "--pipeline", &self.pipeline])
             .as_array()
             .unwrap()
             .clone()
@@ -148,7 +148,7 @@ impl TestEnv {
             .into_iter()
             .find(|execution| execution["pipeline_name"] == self.pipeline.as_str());
         let id = newest.as_ref().and_then(|newest| newest["id"].as_str()).unwrap_or_default();
-        text(&self.tidemill(&["logs", "--job", job, "--execution", id]).stdout)
+        text(&self.tidemill(&["logs", id, job]).stdout)
     }
 
     /// Waits until the slow job of [`TWO_JOBS`] has printed `begun`.
@@ -161,7 +161,7 @@ impl TestEnv {
     /// Returns the latest execution with its jobs; null if there is none.
     pub fn latest(&self) -> Value {
         let Some(newest) = self.executions().into_iter().next() else { return Value::Null };
-        self.json(&["status", "--json", "--execution", newest["id"].as_str().unwrap()])
+        self.json(&["status", "--format", "json", newest["id"].as_str().unwrap()])
     }
 
     /// Waits until `condition` holds for the latest execution, and returns it.

@@ -64,12 +64,6 @@ pub fn is_execution_variable(name: &str) -> bool {
     EXECUTION_VARIABLES.contains(&name)
 }
 
-/// Whether `name` is predefined for jobs.
-#[must_use]
-pub fn is_predefined(name: &str) -> bool {
-    is_execution_variable(name) || JOB_VARIABLES.contains(&name)
-}
-
 /// Returns the variables of an execution of `pipeline` that are known before it is planned.
 #[must_use]
 pub fn execution_variables(facts: &Facts, pipeline: &str) -> IndexMap<String, String> {

@@ -1,6 +1,8 @@
 //! Names of repositories, independent of the form of their address.
 
-use super::address::{AddressError, RepositoryAddress, is_path_text, name_of, without_suffix};
+use super::address::{
+    AddressError, MAX_ADDRESS_LEN, RepositoryAddress, is_path_text, name_of, without_suffix,
+};
 use std::fmt;
 
 /// The name of a repository, which identifies it for tokens, secrets, caches and schedules.
@@ -64,7 +66,7 @@ pub fn local_path(text: &str) -> Result<Option<String>, AddressError> {
     if !is_file && !path.starts_with('/') {
         return Ok(None);
     }
-    if path.len() > MAX_PATH_LEN {
+    if path.len() > MAX_ADDRESS_LEN {
         return Err(AddressError::TooLong);
     }
     // Git decodes a `file://` address, but not a path.
@@ -81,12 +83,9 @@ pub fn local_path(text: &str) -> Result<Option<String>, AddressError> {
     Ok(Some(path.to_owned()))
 }
 
-/// Maximum length of a directory's path.
-const MAX_PATH_LEN: usize = 4096;
-
 #[cfg(test)]
 mod tests {
-    use super::{RepositoryName, canonical_name, names_same_repository};
+    use super::{MAX_ADDRESS_LEN, RepositoryName, canonical_name, names_same_repository};
 
     #[test]
     fn every_address_of_repository_has_one_name() {
@@ -119,6 +118,17 @@ mod tests {
         ] {
             assert_eq!(canonical_name(address), name, "{address}");
             assert_eq!(canonical_name(name), name, "the name of a name is itself");
+        }
+    }
+
+    #[test]
+    fn names_of_every_kind_have_one_maximum_length() {
+        for prefix in ["https://git.example.org/", "git.example.org/", "/srv/", "file:///srv/", "label"] {
+            let name = |len: usize| format!("{prefix}{}", "x".repeat(len - prefix.len()));
+            let scheme = if prefix.starts_with("file") { "file://".len() } else { 0 };
+            let (longest, longer) = (name(MAX_ADDRESS_LEN + scheme), name(MAX_ADDRESS_LEN + 1 + scheme));
+            assert!(RepositoryName::parse(&longest).is_ok(), "{prefix}");
+            assert!(RepositoryName::parse(&longer).is_err(), "{prefix}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::fmt;
 /// so that no commit can change it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Approval {
+pub enum ApprovalPolicy {
     /// None.
     None,
     /// Pull requests from forks.
@@ -70,7 +70,7 @@ pub struct RepositoryRequest {
     pub default_branch: Option<String>,
     /// Which pull requests need an approval; never set: those from forks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval: Option<Approval>,
+    pub approval: Option<ApprovalPolicy>,
     /// The receivers of notifications; absent: unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Vec<Notify>>,
@@ -100,7 +100,7 @@ pub struct RepositoryView {
     #[serde(default)]
     pub default_branch: Option<String>,
     /// Which pull requests need an approval.
-    pub approval: Approval,
+    pub approval: ApprovalPolicy,
     /// The formats of its receivers of notifications.
     #[serde(default)]
     pub notify: Vec<NotifyKind>,

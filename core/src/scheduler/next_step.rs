@@ -194,7 +194,7 @@ fn blocked(node: &Node) -> Option<FailureReason> {
 fn needs_failed(node: &Node) -> FailureReason {
     if node.spec.when == When::Manual && node.blocker.as_deref() == Some(APPROVAL_CLOSED) {
         let name = &node.spec.name;
-        let message = format!("skipped: not approved; run it with `tidemill approve --job '{name}'`");
+        let message = format!("skipped: not approved; run it with `tidemill approve '{name}'`");
         return FailureReason::new(FailureKind::NotApproved, message);
     }
     let by = node.blocker.as_deref().unwrap_or("a need");

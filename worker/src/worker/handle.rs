@@ -107,7 +107,7 @@ impl WorkerHandle {
 }
 
 fn flatten(ended: Result<Result<bool, WorkerError>, tokio::task::JoinError>) -> Result<bool, WorkerError> {
-    ended.unwrap_or_else(|error| Err(WorkerError::Rejected(error.to_string())))
+    ended.unwrap_or_else(|error| Err(WorkerError::Panicked(error.to_string())))
 }
 
 /// Runs jobs until `shutdown`, then gives running jobs back and cleans up.

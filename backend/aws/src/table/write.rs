@@ -6,7 +6,11 @@ use super::{
 };
 use crate::failure::storage_error;
 use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{
+        delete_item::DeleteItemError, put_item::PutItemError, transact_write_items::TransactWriteItemsError,
+        update_item::UpdateItemError,
+    },
     types::{
         Delete, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
     },
@@ -61,6 +65,46 @@ pub enum WriteOutcome {
     Contended,
 }
 
+/// The operation in errors of the store.
+const WRITING: &str = "writing to the table";
+
+/// The errors of the three writes of one item: different types of the SDK, with the same variants.
+trait ItemWriteError: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static {
+    /// Returns the outcome if the table rejected the write; `None` for every other error.
+    fn outcome(&self) -> Option<WriteOutcome>;
+}
+
+macro_rules! item_write_errors {
+    ($($error:ty)*) => {
+        $(
+            impl ItemWriteError for $error {
+                fn outcome(&self) -> Option<WriteOutcome> {
+                    match self {
+                        Self::ConditionalCheckFailedException(failure) => {
+                            let stored = failure.item.clone().unwrap_or_default();
+                            Some(WriteOutcome::ConditionFailed(vec![Some(stored)]))
+                        }
+                        Self::TransactionConflictException(_) => Some(WriteOutcome::Contended),
+                        _ => None,
+                    }
+                }
+            }
+        )*
+    };
+}
+item_write_errors!(PutItemError UpdateItemError DeleteItemError);
+
+/// Returns the outcome of a failed write of one item.
+fn rejected<E: ItemWriteError, R>(error: SdkError<E, R>) -> Result<WriteOutcome>
+where
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    match error.as_service_error().and_then(ItemWriteError::outcome) {
+        Some(outcome) => Ok(outcome),
+        None => Err(storage_error(WRITING, error)),
+    }
+}
+
 impl Table {
     /// Writes all changes or none. A single change needs no transaction, which halves its cost.
     pub async fn write(&self, changes: Vec<Change>) -> Result<WriteOutcome> {
@@ -74,7 +118,6 @@ impl Table {
     }
 
     async fn write_one(&self, change: Change) -> Result<WriteOutcome> {
-        let doing = "writing to the table";
         let old = ReturnValuesOnConditionCheckFailure::AllOld;
         let total = ReturnConsumedCapacity::Total;
         match change {
@@ -92,18 +135,7 @@ impl Table {
                     .await;
                 match sent {
                     Ok(reply) => self.count_writes(1, reply.consumed_capacity()),
-                    Err(error) => {
-                        use aws_sdk_dynamodb::operation::put_item::PutItemError as Kind;
-                        return match error.as_service_error() {
-                            Some(Kind::ConditionalCheckFailedException(failure)) => {
-                                Ok(WriteOutcome::ConditionFailed(vec![Some(
-                                    failure.item.clone().unwrap_or_default(),
-                                )]))
-                            }
-                            Some(Kind::TransactionConflictException(_)) => Ok(WriteOutcome::Contended),
-                            _ => Err(storage_error(doing, error)),
-                        };
-                    }
+                    Err(error) => return rejected(error),
                 }
             }
             Change::Update { key, update, condition, values } => {
@@ -121,18 +153,7 @@ impl Table {
                     .await;
                 match sent {
                     Ok(reply) => self.count_writes(1, reply.consumed_capacity()),
-                    Err(error) => {
-                        use aws_sdk_dynamodb::operation::update_item::UpdateItemError as Kind;
-                        return match error.as_service_error() {
-                            Some(Kind::ConditionalCheckFailedException(failure)) => {
-                                Ok(WriteOutcome::ConditionFailed(vec![Some(
-                                    failure.item.clone().unwrap_or_default(),
-                                )]))
-                            }
-                            Some(Kind::TransactionConflictException(_)) => Ok(WriteOutcome::Contended),
-                            _ => Err(storage_error(doing, error)),
-                        };
-                    }
+                    Err(error) => return rejected(error),
                 }
             }
             Change::Delete(key) => {
@@ -144,7 +165,7 @@ impl Table {
                     .return_consumed_capacity(total)
                     .send()
                     .await
-                    .map_err(|error| storage_error(doing, error))?;
+                    .map_err(|error| storage_error(WRITING, error))?;
                 self.count_writes(1, reply.consumed_capacity());
             }
             Change::DeleteIf { key, condition, values } => {
@@ -161,18 +182,7 @@ impl Table {
                     .await;
                 match sent {
                     Ok(reply) => self.count_writes(1, reply.consumed_capacity()),
-                    Err(error) => {
-                        use aws_sdk_dynamodb::operation::delete_item::DeleteItemError as Kind;
-                        return match error.as_service_error() {
-                            Some(Kind::ConditionalCheckFailedException(failure)) => {
-                                Ok(WriteOutcome::ConditionFailed(vec![Some(
-                                    failure.item.clone().unwrap_or_default(),
-                                )]))
-                            }
-                            Some(Kind::TransactionConflictException(_)) => Ok(WriteOutcome::Contended),
-                            _ => Err(storage_error(doing, error)),
-                        };
-                    }
+                    Err(error) => return rejected(error),
                 }
             }
         }
@@ -180,7 +190,6 @@ impl Table {
     }
 
     async fn transact(&self, changes: Vec<Change>) -> Result<WriteOutcome> {
-        let doing = "writing to the table";
         let count = changes.len() as u64;
         let items = changes.into_iter().map(|change| self.transact_item(change)).collect::<Result<_>>()?;
         let sent = self
@@ -216,15 +225,15 @@ impl Table {
                 if transient.contains(&true) {
                     return Ok(WriteOutcome::Contended);
                 }
-                Err(storage_error(doing, error))
+                Err(storage_error(WRITING, error))
             }
             Some(TransactWriteItemsError::TransactionInProgressException(_)) => Ok(WriteOutcome::Contended),
-            _ => Err(storage_error(doing, error)),
+            _ => Err(storage_error(WRITING, error)),
         }
     }
 
     fn transact_item(&self, change: Change) -> Result<TransactWriteItem> {
-        let doing = |error| Error::storage("writing to the table", error);
+        let doing = |error| Error::storage(WRITING, error);
         let old = ReturnValuesOnConditionCheckFailure::AllOld;
         let item = TransactWriteItem::builder();
         Ok(match change {

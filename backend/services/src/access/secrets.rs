@@ -271,9 +271,6 @@ fn check_value(value: &str) -> Result<()> {
 
 fn check(repo: &str, environment: Option<&str>, name: &str) -> Result<()> {
     check_name(name)?;
-    if repo.trim().is_empty() || repo.len() > 300 || repo.contains(char::is_control) {
-        return Err(Error::Invalid("a repository has 1 to 300 bytes, without control characters".into()));
-    }
     RepositoryName::parse(repo).map_err(|error| Error::Invalid(error.to_string()))?;
     let is_invalid =
         |name: &str| name.is_empty() || name.len() > MAX_ENVIRONMENT_LEN || name.contains(char::is_control);

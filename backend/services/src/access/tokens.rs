@@ -41,7 +41,6 @@ const MAX_CACHED_TOKENS: usize = 1_000;
 /// Maximum lifetime: a hundred years.
 const MAX_TTL_S: u64 = 3_153_600_000;
 const MAX_NAME_LEN: usize = 100;
-const MAX_REPO_LEN: usize = 1_000;
 
 type Hash = [u8; 32];
 
@@ -211,13 +210,6 @@ fn check(request: &TokenRequest) -> Result<()> {
     }
     if request.scopes.is_empty() {
         return invalid("a token needs at least one scope: read, run, worker or admin".into());
-    }
-    let is_malformed =
-        |repo: &String| !(1..=MAX_REPO_LEN).contains(&repo.chars().count()) || repo.contains(is_control);
-    if request.repo.as_ref().is_some_and(is_malformed) {
-        return invalid(format!(
-            "a repository has 1 to {MAX_REPO_LEN} characters, none of them control characters"
-        ));
     }
     if let Some(Err(error)) = request.repo.as_deref().map(RepositoryName::parse) {
         return invalid(error.to_string());

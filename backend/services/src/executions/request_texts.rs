@@ -5,11 +5,10 @@ use tidemill_core::execution::assignment::Source;
 use tidemill_core::{
     api::{ArtifactUploadRequest, ExecuteRequest},
     pipeline::MAX_ARTIFACT_LABEL_LEN,
+    repository::MAX_ADDRESS_LEN,
     text::{self, check_line},
 };
 
-/// Maximum length of the address of a repository, in bytes.
-const MAX_REPO_LEN: usize = 2_048;
 /// Maximum length of a branch, a tag or a commit, in bytes.
 const MAX_REF_LEN: usize = 512;
 /// Maximum length of the name of the requester, in bytes.
@@ -29,7 +28,7 @@ pub fn check_request(request: &ExecuteRequest) -> Result<()> {
         Some(text) => check(field, text, max),
         None => Ok(()),
     };
-    check("repo", &request.repo, MAX_REPO_LEN)?;
+    check("repo", &request.repo, MAX_ADDRESS_LEN)?;
     optional("branch", &request.branch, MAX_REF_LEN)?;
     optional("commit", &request.commit, MAX_REF_LEN)?;
     optional("tag", &request.tag, MAX_REF_LEN)?;
@@ -38,17 +37,17 @@ pub fn check_request(request: &ExecuteRequest) -> Result<()> {
     check_requester(request.requested_by.as_deref())?;
     match &request.source {
         Source::Git { url, branch, commit, .. } => {
-            check("source.url", url, MAX_REPO_LEN)?;
+            check("source.url", url, MAX_ADDRESS_LEN)?;
             optional("source.branch", branch, MAX_REF_LEN)?;
             check("source.commit", commit, MAX_REF_LEN)?;
         }
         Source::Uploaded { url, branch, commit, .. } => {
-            optional("source.url", url, MAX_REPO_LEN)?;
+            optional("source.url", url, MAX_ADDRESS_LEN)?;
             optional("source.branch", branch, MAX_REF_LEN)?;
             check("source.commit", commit, MAX_REF_LEN)?;
         }
         Source::Snapshot { repository, branch, commit, .. } => {
-            check("source.repository", repository, MAX_REPO_LEN)?;
+            check("source.repository", repository, MAX_ADDRESS_LEN)?;
             optional("source.branch", branch, MAX_REF_LEN)?;
             check("source.commit", commit, MAX_REF_LEN)?;
         }

@@ -24,7 +24,7 @@ use tidemill_core::execution::{
     facts::Facts,
 };
 use tidemill_core::plan::trigger;
-use tidemill_core::repository::{canonical_name, registration::Approval};
+use tidemill_core::repository::{canonical_name, registration::ApprovalPolicy};
 use tidemill_core::text::diagnostics::{Diagnostic, Severity};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger},
@@ -185,9 +185,9 @@ impl DiscoveryService {
         });
         let first = self.first_discovery(&execution).await?;
         let hold = match (repository.approval, &facts.pull_request) {
-            (Approval::None, _) | (_, None) => false,
-            (Approval::Forks, Some(request)) => request.from_fork,
-            (Approval::All, Some(_)) => true,
+            (ApprovalPolicy::None, _) | (_, None) => false,
+            (ApprovalPolicy::Forks, Some(request)) => request.from_fork,
+            (ApprovalPolicy::All, Some(_)) => true,
         };
         let mut start = StartContext {
             repository: &repository,

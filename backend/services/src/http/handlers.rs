@@ -1,6 +1,7 @@
 //! One function for each operation of the API: from HTTP to a service, and back.
 
 pub mod artifacts;
+mod audited;
 pub mod executions;
 mod expected;
 pub mod jobs;

@@ -1,6 +1,6 @@
 //! Ports for the queue, objects, logs, the clock and ids.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -46,6 +46,25 @@ pub trait JobQueue: Send + Sync {
     async fn delete(&self, message: &Message) -> Result<()>;
     /// Makes a received message visible at once.
     async fn give_back(&self, message: &Message) -> Result<()>;
+}
+
+/// Maximum length of an object's key, in bytes.
+const MAX_OBJECT_KEY_LEN: usize = 1_000;
+/// Maximum length of a part of an object's key, in bytes.
+const MAX_KEY_PART_LEN: usize = 200;
+
+/// Returns an error if `key` is not the key of an object: parts of a-z, 0-9 and -, joined by /. Every store checks keys with it.
+pub fn check_object_key(key: &str) -> Result<()> {
+    let is_valid = |part: &str| {
+        (1..=MAX_KEY_PART_LEN).contains(&part.len())
+            && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    };
+    if key.len() <= MAX_OBJECT_KEY_LEN && key.split('/').all(is_valid) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "invalid object key `{key}`: use parts of a-z, 0-9 and - of at most {MAX_KEY_PART_LEN} bytes, joined by /"
+    )))
 }
 
 /// Size and hash of a stored object.

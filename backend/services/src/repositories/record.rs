@@ -8,7 +8,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use tidemill_core::repository::{
     canonical_name,
-    registration::{Approval, NotifyKind, RepositoryView},
+    registration::{ApprovalPolicy, NotifyKind, RepositoryView},
     webhook::Provider,
 };
 use tidemill_core::time::Timestamp;
@@ -45,7 +45,7 @@ pub struct Repository {
     pub provider: Provider,
     /// Which pull requests require an approval.
     #[serde(default)]
-    pub approval: Approval,
+    pub approval: ApprovalPolicy,
     /// Default branch, as configured.
     #[serde(default)]
     pub default_branch: Option<String>,

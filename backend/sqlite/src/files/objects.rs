@@ -21,7 +21,7 @@ use std::{
 };
 use tidemill_core::api::ContentChecksum;
 use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget};
+use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget, check_object_key};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -60,17 +60,8 @@ impl FileObjects {
 
     /// Returns the path of `key`. Its suffix cannot be part of a key, so `a` and `a/b` do not clash.
     fn path(&self, key: &str) -> Result<PathBuf> {
-        let is_valid = |part: &str| {
-            (1..=200).contains(&part.len())
-                && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-        };
-        if key.len() <= 1000 && key.split('/').all(is_valid) {
-            Ok(self.root.join(format!("{key}.object")))
-        } else {
-            Err(Error::Invalid(format!(
-                "`{key}` is not an object key: it must be parts of a-z, 0-9 and -, joined by /"
-            )))
-        }
+        check_object_key(key)?;
+        Ok(self.root.join(format!("{key}.object")))
     }
 }
 
@@ -122,7 +113,7 @@ impl Objects for FileObjects {
             while let Some(next) = bytes.next().await {
                 let next = next.map_err(|error| match error.kind() {
                     ErrorKind::StorageFull => Error::io(format!("storing object {key}"), error),
-                    _ => Error::Invalid(format!("the upload was interrupted: {error}")),
+                    _ => Error::upload_interrupted(&error),
                 })?;
                 size += next.len();
                 chunk.push(next);
@@ -155,7 +146,7 @@ impl Objects for FileObjects {
         let operation = format!("reading object {key}");
         let opened = blocking(operation.clone(), move || open(&path, &operation)).await?;
         let Some((file, info)) = opened else {
-            return Err(Error::NotFound(format!("no object {key}")));
+            return Err(Error::object_not_found(key));
         };
         let rest = file.take(info.size);
         Ok(stream::try_unfold(rest, |mut rest| async move {

@@ -11,29 +11,18 @@ use std::{
 };
 use tidemill_core::api::ContentChecksum;
 use tidemill_services::error::{Error, Result};
-use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget};
+use tidemill_services::ports::{ByteStream, ObjectInfo, Objects, UploadTarget, check_object_key};
 
 /// Objects in memory.
 #[derive(Debug, Default)]
 pub struct MemoryObjects(Mutex<BTreeMap<String, (Bytes, ObjectInfo)>>);
 
-fn check_key(key: &str) -> Result<()> {
-    let is_valid = |part: &str| {
-        let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        !part.is_empty() && part.bytes().all(is_inner)
-    };
-    if key.split('/').all(is_valid) {
-        return Ok(());
-    }
-    Err(Error::Invalid(format!("invalid object key `{key}`: use parts of a-z, 0-9 and -, joined by /")))
-}
-
 #[async_trait]
 impl Objects for MemoryObjects {
     async fn put_checked(&self, key: &str, expected: Option<&str>, bytes: ByteStream) -> Result<ObjectInfo> {
-        check_key(key)?;
+        check_object_key(key)?;
         let parts: Vec<Bytes> =
-            bytes.try_collect().await.map_err(|error| Error::io("storing an object", error))?;
+            bytes.try_collect().await.map_err(|error| Error::upload_interrupted(&error))?;
         let whole: Vec<u8> = parts.concat();
         let sha256 = HEXLOWER.encode(&Sha256::digest(&whole));
         if let Some(expected) = expected.filter(|expected| *expected != sha256) {
@@ -46,22 +35,21 @@ impl Objects for MemoryObjects {
     }
 
     async fn info(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        check_key(key)?;
+        check_object_key(key)?;
         let objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(objects.get(key).map(|(_, info)| info.clone()))
     }
 
     async fn get(&self, key: &str) -> Result<ByteStream> {
-        check_key(key)?;
+        check_object_key(key)?;
         let objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (bytes, _) =
-            objects.get(key).ok_or_else(|| Error::NotFound(format!("object {key} does not exist")))?;
+        let (bytes, _) = objects.get(key).ok_or_else(|| Error::object_not_found(key))?;
         let bytes = bytes.clone();
         Ok(stream::once(async move { Ok(bytes) }).boxed())
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
-        check_key(key)?;
+        check_object_key(key)?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::sync::{Arc, atomic::Ordering};
 use tidemill_core::execution::discovery::PipelineFile;
 use tidemill_core::repository::{
-    registration::{Approval, RepositoryRequest},
+    registration::{ApprovalPolicy, RepositoryRequest},
     webhook::{Provider, sign},
 };
 use tidemill_core::time::Timestamp;
@@ -36,7 +36,7 @@ pub async fn run_git_provider(cluster: Arc<Cluster>, quiet_at: i64) {
         status_token: None,
         api_url: None,
         default_branch: Some("main".into()),
-        approval: Some(Approval::Forks),
+        approval: Some(ApprovalPolicy::Forks),
         notify: None,
     };
     let registered = call_until_ok(&cluster, |server| {

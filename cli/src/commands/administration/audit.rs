@@ -42,7 +42,7 @@ pub async fn audit(settings: &Settings, args: &Audit) -> Outcome {
         }
     }
     deployment.close().await;
-    if args.json {
+    if args.format.is_json() {
         return Ok(output::print_json(&entries)?);
     }
     let mut out = output::stdout();

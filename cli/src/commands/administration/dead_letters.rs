@@ -20,7 +20,7 @@ pub async fn dead_letters(settings: &Settings, args: &DeadLetters) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     if args.retry && deployment.is_embedded() {
         return Err(Failure::usage(
-            "--retry needs a server with workers; on this machine, run `tidemill retry --execution ID` for each execution",
+            "--retry needs a server with workers; on this machine, run `tidemill retry ID` for each execution",
         ));
     }
     let target = TargetRepository::resolve(args.repo.as_deref())?;
@@ -36,14 +36,14 @@ pub async fn dead_letters(settings: &Settings, args: &DeadLetters) -> Outcome {
     let letters = all(&deployment, &args.executions, repo).await?;
     if is_named && !args.all_repositories {
         for letter in &letters {
-            target.check(&letter.execution, args.retry || args.dismiss)?;
+            target.check(&letter.execution, args.retry || args.dismiss, args.consent)?;
         }
     }
     if args.retry {
         retry(settings, &deployment, &letters).await?;
     } else if args.dismiss {
         dismiss(&deployment, &letters).await?;
-    } else if args.json {
+    } else if args.format.is_json() {
         output::print_json(&letters)?;
     } else {
         show(&letters)?;

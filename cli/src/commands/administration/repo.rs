@@ -1,7 +1,7 @@
 //! `repo`: manages repositories whose webhooks and schedules start pipelines.
 
 use crate::{
-    args::{AddRepo, ApprovalPolicy, Repo, RepoAction},
+    args::{AddRepo, ApprovalArg, Repo, RepoAction},
     deployment::{Deployment, query_encoded},
     failure::{Failure, Outcome},
     output::{self, Printable},
@@ -10,8 +10,8 @@ use crate::{
 use std::{fs, io::Write, path::Path, time::Duration};
 use tidemill_core::api::{ExecuteReply, path};
 use tidemill_core::repository::registration::{
-    Approval, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryQuery,
-    RepositoryReply, RepositoryRequest,
+    ApprovalPolicy, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply, RepositoryList,
+    RepositoryQuery, RepositoryReply, RepositoryRequest,
 };
 
 /// `tidemill repo`.
@@ -27,7 +27,7 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
                 add(&deployment, &request).await?;
             }
         }
-        RepoAction::List { json } => list(&deployment, *json).await?,
+        RepoAction::List { format } => list(&deployment, format.is_json()).await?,
         RepoAction::Remove { url } => {
             let path = format!("{}?repo={}", path::REPOSITORIES, query_encoded(url));
             let reply: RemoveRepositoryReply = deployment.api.delete(&path).await?;
@@ -90,9 +90,9 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
         let branch = Printable(repository.default_branch.as_deref().unwrap_or("default branch unknown"));
         let statuses = if repository.statuses { "statuses" } else { "no statuses" };
         let approval = match repository.approval {
-            Approval::None => "no approval required",
-            Approval::Forks => "forks require approval",
-            Approval::All => "pull requests require approval",
+            ApprovalPolicy::None => "no approval required",
+            ApprovalPolicy::Forks => "forks require approval",
+            ApprovalPolicy::All => "pull requests require approval",
         };
         let notified = match repository.notify.len() {
             0 => String::new(),
@@ -129,9 +129,9 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
         api_url: add.api_url.clone(),
         default_branch: add.default_branch.clone(),
         approval: add.approval.map(|approval| match approval {
-            ApprovalPolicy::None => Approval::None,
-            ApprovalPolicy::Forks => Approval::Forks,
-            ApprovalPolicy::All => Approval::All,
+            ApprovalArg::None => ApprovalPolicy::None,
+            ApprovalArg::Forks => ApprovalPolicy::Forks,
+            ApprovalArg::All => ApprovalPolicy::All,
         }),
         notify: (add.no_notify || !notify.is_empty()).then_some(notify),
     })

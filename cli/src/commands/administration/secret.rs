@@ -17,9 +17,9 @@ use tidemill_core::repository::canonical_name;
 /// `tidemill secret`.
 pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
     match &args.action {
-        SecretAction::Set { name, scope, file } => {
+        SecretAction::Set { name, scope, value_file } => {
             let repo = repository::address(scope.repo.as_deref())?;
-            let value = match file {
+            let value = match value_file {
                 Some(path) => std::fs::read_to_string(path).map_err(|error| {
                     Failure::usage(format!("{} cannot be read as text: {error}", path.display()))
                 })?,
@@ -36,7 +36,7 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             );
             deployment.close().await;
         }
-        SecretAction::List { scope, json } => {
+        SecretAction::List { scope, format } => {
             let repo = repository::address(scope.repo.as_deref())?;
             let deployment = Deployment::connect(settings).await?;
             let path = format!("{}?repo={}", path::SECRETS, query_encoded(&repo));
@@ -45,10 +45,10 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 list.secrets.retain(|secret| secret.environment.as_ref() == Some(environment));
             }
             let mut out = output::stdout();
-            if *json {
+            if format.is_json() {
                 output::print_json(&list)?;
             }
-            for secret in list.secrets.iter().filter(|_| !*json) {
+            for secret in list.secrets.iter().filter(|_| !format.is_json()) {
                 let by = Some(secret.updated_by.as_str())
                     .filter(|by| !by.is_empty())
                     .map(|by| format!(" by {}", Printable(by)));
@@ -119,7 +119,9 @@ fn read_value(name: &str) -> Outcome<String> {
         text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
     };
     if value.is_empty() {
-        return Err(Failure::usage(format!("no value for {name}: pass it on standard input or with --file")));
+        return Err(Failure::usage(format!(
+            "no value for {name}: pass it on standard input or with --value-file"
+        )));
     }
     Ok(value)
 }

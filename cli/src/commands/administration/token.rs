@@ -18,7 +18,7 @@ pub async fn token(settings: &Settings, args: &TokenArgs) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     match &args.action {
         TokenAction::Create(args) => create(&deployment, args).await?,
-        TokenAction::List { json } => list(&deployment, *json).await?,
+        TokenAction::List { format } => list(&deployment, format.is_json()).await?,
         TokenAction::Revoke { id } => {
             let path = path::TOKEN.replace("{tokenId}", &id.to_string());
             let reply: RevokeReply = deployment.api.delete(&path).await?;
@@ -39,7 +39,7 @@ async fn create(deployment: &Deployment, args: &CreateToken) -> Outcome {
     // Do not retry: after a lost reply, a retry would create a second token, and the first one would remain valid but unknown.
     let timeout = std::time::Duration::from_secs(30);
     let reply: TokenReply = deployment.api.post(path::TOKENS, &request, timeout).await?;
-    if args.json {
+    if args.format.is_json() {
         return Ok(output::print_json(&reply)?);
     }
     crate::output::errln!("{}; save the token now, it is not shown again:", describe(&reply.view));

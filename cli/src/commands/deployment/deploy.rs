@@ -35,7 +35,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
             crate::output::errln!(
                 "an earlier creation of stack {name} failed; the failed stack must be deleted first"
             );
-            if !args.stack.yes {
+            if !args.stack.consent.yes {
                 confirm(&format!("Delete the failed stack {name}?"))?;
             }
             stack.delete(&account).await?;
@@ -75,7 +75,7 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     if args.dry_run {
         return changes.discard(&account).await;
     }
-    if !args.stack.yes
+    if !args.stack.consent.yes
         && let Err(failure) = confirm(&format!("Apply these changes in {}?", account.describe()))
     {
         changes.discard(&account).await?;
@@ -94,7 +94,7 @@ fn prefix(functions: &PackagedFunctions) -> String {
 async fn upload(account: &Account, args: &Deploy, functions: &PackagedFunctions) -> Outcome<String> {
     let bucket = code::name(account);
     if !code::exists(account).await? {
-        if !args.stack.yes {
+        if !args.stack.consent.yes {
             confirm(&format!("Create bucket {bucket} for the functions' code?"))?;
         }
         code::create(account).await?;

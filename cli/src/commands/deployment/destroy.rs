@@ -42,7 +42,7 @@ pub async fn destroy(args: &Destroy) -> Outcome {
     if args.all_data {
         crate::output::outln!("Records, logs, artifacts and secrets cannot be restored.");
     }
-    if !args.stack.yes {
+    if !args.stack.consent.yes {
         confirm_by_typing(name, "")?;
     }
     stack.delete(&account).await?;

@@ -2,13 +2,14 @@
 
 use super::retry::retry;
 use crate::{
-    args::{Approve, ExecutionArgs, Retry},
+    args::{Approve, ConsentArgs, JobArgs, Retry, SelectorArgs, SlotArgs, ViewArgs},
     deployment::{Deployment, find_job},
-    execution::select::{Purpose, Selected, is_not_approved, select},
+    execution::select::{Purpose, Selected, is_not_approved, select_job},
     failure::{Failure, Outcome},
-    output::Printable,
+    output::{self, Printable},
     settings::Settings,
 };
+use serde_json::json;
 use tidemill_core::{
     api::{Approval, ApproveReply, ExecuteReply, ExecutionView, JobView, RetryRequest, path},
     ids::JobId,
@@ -17,9 +18,9 @@ use tidemill_core::{
 /// `tidemill approve`.
 pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    let selected = select(&deployment, &args.selection, Purpose::Approve(args.job.as_deref())).await?;
+    let selected = select_job(&deployment, &args.job, Purpose::Approve, args.consent).await?;
     let view = &selected.view;
-    let job = job_to_approve(view, args.job.as_deref(), &selected.title())?;
+    let job = job_to_approve(view, selected.job.as_deref(), &selected.title())?;
     if let Some(job) = job.filter(|job| is_not_approved(job) && view.execution.end_time.is_some()) {
         let approve = vec![job.job_name.clone()];
         return approve_by_retry(settings, deployment, &selected, approve).await;
@@ -32,7 +33,13 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
         (path, selected.title())
     };
     let reply: ApproveReply = deployment.post(&selected.with_expected_repo(&path), &()).await?;
-    crate::output::outln!("{target}: {}", if reply.approved { "approved" } else { "already approved" });
+    if args.format.is_json() {
+        let job = job.map(|job| &job.job_name);
+        let approved = reply.approved;
+        output::print_json(&json!({ "execution": view.execution, "job": job, "approved": approved }))?;
+    } else {
+        crate::output::outln!("{target}: {}", if reply.approved { "approved" } else { "already approved" });
+    }
     deployment.close().await;
     Ok(())
 }
@@ -57,7 +64,7 @@ fn job_to_approve<'a>(
         _ => {
             let names = waiting.iter().map(|job| Printable(&job.job_name).to_string()).collect::<Vec<_>>();
             Err(Failure::usage(format!(
-                "several jobs of {title} await approval: {}; select one with --job; nothing was approved",
+                "several jobs of {title} await approval: {}; name one: tidemill approve JOB; nothing was approved",
                 names.join(", ")
             )))
         }
@@ -74,10 +81,17 @@ async fn approve_by_retry(
     if deployment.is_embedded() {
         // Without other workers, the retry must run in this process.
         deployment.close().await;
-        let repo = Some(selected.repo().to_owned());
-        let selection = ExecutionArgs { execution: Some(selected.id()), repo, ..ExecutionArgs::default() };
-        let args =
-            Retry { selection, all: false, approve, slots: crate::args::SlotArgs::default(), quiet: false };
+        let selectors = SelectorArgs { repo: Some(selected.repo().to_owned()), ..SelectorArgs::default() };
+        let job = JobArgs { execution: Some(selected.id().to_string()), job: None, selectors };
+        let args = Retry {
+            job,
+            all: false,
+            approve,
+            slots: SlotArgs::default(),
+            view: ViewArgs::default(),
+            consent: ConsentArgs::default(),
+            connection: crate::args::ConnectionArgs::default(),
+        };
         return retry(settings, &args).await;
     }
     let path = path::RETRY.replace("{executionId}", &selected.id().to_string());

@@ -1,9 +1,9 @@
 //! `artifacts`: lists artifacts and their files, or extracts them.
 
 use crate::{
-    args::Artifacts,
+    args::{Artifacts, ConsentArgs},
     deployment::Deployment,
-    execution::select::{Purpose, select},
+    execution::select::{Purpose, select_job},
     failure::{Failure, Outcome},
     output::{self, Printable},
     settings::Settings,
@@ -24,7 +24,7 @@ use tidemill_worker::{
     workspace::{HostWorkspace, PermissionPolicy},
 };
 
-/// The output of `--json`.
+/// The output of `--format json`.
 #[derive(Serialize)]
 struct Listing<'a> {
     execution: &'a ExecutionSummary,
@@ -34,12 +34,12 @@ struct Listing<'a> {
 /// `tidemill artifacts`.
 pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    let selected = select(&deployment, &args.selection, Purpose::Read).await?;
+    let selected = select_job(&deployment, &args.job, Purpose::Read, ConsentArgs::default()).await?;
     let id = selected.id();
     let list: ArtifactList =
         deployment.get(&path::ARTIFACTS.replace("{executionId}", &id.to_string())).await?;
     let is_selected = |artifact: &ArtifactView| {
-        args.job.as_ref().is_none_or(|name| {
+        selected.job.as_ref().is_none_or(|name| {
             artifact.job_name == *name || artifact.job_name.starts_with(&format!("{name} ["))
         })
     };
@@ -57,11 +57,11 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
             let target =
                 if by_job { directory.join(directory_name(&artifact.job_name)) } else { directory.clone() };
             fs::create_dir_all(&target)?;
-            extract(&deployment, artifact, &target, args.overwrite).await?;
+            extract(&deployment, artifact, &target, args.force).await?;
             let (job, files) = (Printable(&artifact.job_name), artifact.files.len());
             writeln!(out, "{job}: {files} file(s) in {}", Printable(&target.to_string_lossy()))?;
         }
-    } else if args.json {
+    } else if args.format.is_json() {
         output::print_json(&Listing { execution: &selected.view.execution, artifacts: &artifacts })?;
     } else {
         writeln!(out, "{}", selected.title())?;
@@ -126,7 +126,7 @@ async fn extract(
     };
     if !overwrite && let Some(existing) = tar().and_then(|tar| target.first_existing(tar)).map_err(failed)? {
         return Err(Failure::usage(format!(
-            "{} exists already, and nothing of the artifact of `{}` was extracted; choose an empty directory, or add --overwrite",
+            "{} exists already, and nothing of the artifact of `{}` was extracted; choose an empty directory, or add --force",
             Printable(&directory.join(existing).to_string_lossy()),
             Printable(&artifact.job_name)
         )));

@@ -35,7 +35,7 @@ struct PricedCost {
 /// Prints the cost of an execution.
 pub async fn print(deployment: &Deployment, view: &ExecutionView, format: ReportFormat) -> Outcome {
     if format == ReportFormat::Junit {
-        return Err(Failure::usage("JUnit XML cannot represent costs: use --format table or json"));
+        return Err(Failure::usage("JUnit XML cannot represent costs: use --format human or json"));
     }
     let usage = usage(deployment, view).await?;
     let report = cost_report(view, usage)?;

@@ -1,11 +1,11 @@
 //! `logs`: prints a job's log.
 
 use crate::{
-    args::Logs,
+    args::{ConsentArgs, Logs},
     deployment::{Deployment, find_job},
     execution::{
         LogRequest, print_log,
-        select::{Purpose, select},
+        select::{Purpose, select_job},
     },
     failure::Outcome,
     output::{self, Printable},
@@ -16,8 +16,8 @@ use std::io::Write;
 /// `tidemill logs`.
 pub async fn logs(settings: &Settings, args: &Logs) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    let selected = select(&deployment, &args.selection, Purpose::Read).await?;
-    let job = find_job(&selected.view, args.job.as_deref())?;
+    let selected = select_job(&deployment, &args.job, Purpose::Read, ConsentArgs::default()).await?;
+    let job = find_job(&selected.view, selected.job.as_deref())?;
     // Standard output contains only the log.
     crate::output::errln!("log of `{}` in {}", Printable(&job.job_name), selected.title());
     let note = |message: &str| writeln!(output::stderr(), "{message}");

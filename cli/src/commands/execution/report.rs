@@ -1,10 +1,10 @@
 //! `report`: shows an execution's records as a table, JSON or JUnit XML.
 
 use crate::{
-    args::{Report, ReportFormat},
+    args::{ConsentArgs, Report, ReportFormat},
     commands::execution::cost,
     deployment::Deployment,
-    execution::select::{Purpose, select},
+    execution::select::{Purpose, select_job},
     failure::{Failure, Outcome},
     output::{self, Printable, printable},
     settings::Settings,
@@ -21,24 +21,25 @@ use tidemill_core::execution::{
 /// `tidemill report`.
 pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    let view = select(&deployment, &args.selection, Purpose::Read).await?.view;
+    let selected = select_job(&deployment, &args.job, Purpose::Read, ConsentArgs::default()).await?;
+    let view = &selected.view;
     if args.cost {
-        cost::print(&deployment, &view, args.format).await?;
+        cost::print(&deployment, view, args.format).await?;
         deployment.close().await;
         return Ok(());
     }
     let mut tests = deployment.tests(view.execution.id).await?;
     deployment.close().await;
-    let selection = JobFilter { stage: args.stage.clone(), job: args.job.clone() };
-    let mut report = core::report(&view, &selection, format::now());
+    let selection = JobFilter { stage: args.stage.clone(), job: selected.job.clone() };
+    let mut report = core::report(view, &selection, format::now());
     if report.jobs.is_empty() {
-        return Err(Failure::usage("no matching job; omit --stage and --job to show all"));
+        return Err(Failure::usage("no matching job; omit --stage to show all"));
     }
     tests.jobs.retain(|tests| report.jobs.iter().any(|job| job.id == tests.job_id));
     report.tests = Some(tests);
     let mut out = output::stdout();
     match args.format {
-        ReportFormat::Table => table(&mut out, &report)?,
+        ReportFormat::Human => table(&mut out, &report)?,
         ReportFormat::Json => {
             output::print_json(&report)?;
         }
@@ -104,7 +105,7 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
         if job.dead_letter {
             writeln!(
                 out,
-                "  dead letter: failed because of infrastructure errors; `tidemill retry --execution {}` runs it again",
+                "  dead letter: failed because of infrastructure errors; `tidemill retry {}` runs it again",
                 execution.id
             )?;
         }
@@ -146,9 +147,9 @@ fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> 
         }
         writeln!(
             out,
-            "  logs: `tidemill logs --job '{}' --attempt N --execution {}`",
-            Printable(&job.name),
-            report.execution.id
+            "  logs: `tidemill logs {} '{}' --attempt N`",
+            report.execution.id,
+            Printable(&job.name)
         )?;
     }
     Ok(())

@@ -1,17 +1,17 @@
 //! `retry`: runs the unsuccessful jobs of an execution again.
 
 use crate::{
-    args::Retry,
+    args::{Retry, ViewFormat},
     deployment::Deployment,
     execution::{
-        select::{Purpose, select},
+        select::{Purpose, select_job},
         show_failures,
         watch::{self, OnInterrupt},
     },
     failure::Outcome,
+    output,
     settings::Settings,
-    view::{PlainView, QuietView, View},
-    workers,
+    view, workers,
 };
 use tidemill_core::api::{ExecuteReply, RetryRequest, path};
 
@@ -19,9 +19,9 @@ use tidemill_core::api::{ExecuteReply, RetryRequest, path};
 pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let purpose = Purpose::Retry { successful_too: args.all || !args.approve.is_empty() };
-    let selected = select(&deployment, &args.selection, purpose).await?;
+    let selected = select_job(&deployment, &args.job, purpose, args.consent).await?;
     let worker = if deployment.is_embedded() {
-        let slots = workers::slots(args.slots.parallel);
+        let slots = workers::slots(args.slots.jobs);
         Some(workers::open(settings, slots, &args.slots.labels.values).await?)
     } else {
         None
@@ -40,8 +40,8 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
                 return Err(failure);
             }
         };
-    let mut view: Box<dyn View> = if args.quiet { Box::new(QuietView) } else { Box::new(PlainView::new()) };
-    if !args.quiet {
+    let mut view = view::for_stdout(args.view);
+    if args.view.has_progress() {
         let retried = format!("retried as #{} ({})", reply.run_number, reply.execution_id);
         view.note(&format!("{}: {retried}", selected.title()))?;
     }
@@ -51,7 +51,11 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
         workers::shut_down(settings, worker, &watched).await?;
     }
     let last = watched?;
-    show_failures(&deployment, &last).await?;
+    if args.view.format == ViewFormat::Json {
+        output::print_json_line(&last)?;
+    } else {
+        show_failures(&deployment, &last).await?;
+    }
     deployment.close().await;
     watch::exit_outcome(&last)
 }

@@ -2,7 +2,7 @@
 
 use super::run_sources::{RunSources, find_sources};
 use crate::{
-    args::Run,
+    args::{Run, ViewArgs, ViewFormat},
     deployment::Deployment,
     execution::{
         LogRequest, print_log, show_failures,
@@ -53,7 +53,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     if let Some(pack) = sources.pack {
         let uploaded;
         (source, uploaded) = deployment.upload_sources(pack).await?;
-        if let Some(size) = uploaded.filter(|_| !args.quiet) {
+        if let Some(size) = uploaded.filter(|_| !args.view.quiet) {
             crate::output::errln!("uploaded {} of sources", format::size(size));
         }
     }
@@ -136,7 +136,8 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
 /// Returns the facts for conditions: from git in the current directory; with `--repo`, from the arguments.
 fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) -> Facts {
     let facts = if args.repo.is_some() {
-        Facts { branch: args.branch.clone(), commit: args.commit.clone(), ..Facts::default() }
+        let (branch, tag, commit) = (args.branch.clone(), args.tag.clone(), args.commit.clone());
+        Facts { branch, tag, commit, ..Facts::default() }
     } else {
         git_facts::of_working_tree(Path::new("."), git_facts::RequiredFacts::of(&file.pipeline, &file.text))
     };
@@ -151,7 +152,7 @@ async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSo
     }
     let labels = &args.slots.labels.values;
     check_labels(plan, &workers::labels(labels))?;
-    let slots = workers::slots(args.slots.parallel);
+    let slots = workers::slots(args.slots.jobs);
     let (sources, worker) =
         tokio::join!(find_sources(settings, args), workers::open(settings, slots, labels));
     let (sources, worker) = match (sources, worker) {
@@ -194,15 +195,17 @@ async fn follow(
     reply: &ExecuteReply,
     worker: Option<WorkerHandle>,
 ) -> Outcome {
-    let mut view = view::for_stdout(args.quiet || args.json || args.follow.is_some());
-    if reply.attached && !args.quiet {
+    let is_json = args.view.format == ViewFormat::Json;
+    let view_args = ViewArgs { quiet: args.view.quiet || args.follow.is_some(), ..args.view };
+    let mut view = view::for_stdout(view_args);
+    if reply.attached && !args.view.quiet {
         let message = format!(
             "{} #{} of {} is already running for the same commit; attaching to it (--force starts a new execution)",
             Printable(&reply.pipeline_name),
             reply.run_number,
             Printable(&reply.repo)
         );
-        if args.json { crate::output::errln!("{message}") } else { view.note(&message)? }
+        if is_json { crate::output::errln!("{message}") } else { view.note(&message)? }
     }
     let id = reply.execution_id;
     let watched = match &args.follow {
@@ -225,7 +228,7 @@ async fn follow(
         workers::shut_down(settings, worker, &watched).await?;
     }
     let last = watched?;
-    if args.json {
+    if is_json {
         output::print_json_line(&last)?;
     } else if args.follow.is_none() {
         show_failures(deployment, &last).await?;

@@ -30,7 +30,8 @@ pub struct RunSources {
 /// Finds the sources of a run.
 pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources> {
     let cache = settings.data_dir()?.join("worker").join("cache");
-    let (repo, branch, commit) = (args.repo.clone(), args.branch.clone(), args.commit.clone());
+    let (repo, commit, is_tag) = (args.repo.clone(), args.commit.clone(), args.tag.is_some());
+    let branch = args.branch.clone().or_else(|| args.tag.clone());
     let (is_remote, upload_all) = (settings.is_remote(), args.upload_all);
     if is_remote && let Some(repo) = &repo {
         check_repo_for_servers(repo)?;
@@ -43,6 +44,7 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
             let ResolvedCommit { repo, branch, commit, source, credentials: sign_in } =
                 source::resolve(&repo, branch.as_deref(), commit.as_deref(), (&cache, &policy))
                     .map_err(|error| failure(&error))?;
+            let branch = branch.filter(|_| !is_tag);
             Ok(RunSources { repo, branch, commit: Some(commit), source, pack: None, sign_in })
         }
     });

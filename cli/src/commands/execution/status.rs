@@ -1,7 +1,7 @@
 //! `status`: lists executions, or shows the jobs of one.
 
 use crate::{
-    args::StatusArgs,
+    args::{ConsentArgs, ExecutionArgs, StatusArgs},
     deployment::Deployment,
     execution::select::{self, Purpose, select},
     failure::Outcome,
@@ -15,17 +15,19 @@ use tidemill_core::api::ExecutionView;
 /// `tidemill status`.
 pub async fn status(settings: &Settings, args: &StatusArgs) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    if args.selection.execution.is_some() || args.selection.run.is_some() {
-        let view = select(&deployment, &args.selection, Purpose::Read).await?.view;
-        if args.json {
+    if args.execution.is_some() {
+        let execution =
+            ExecutionArgs { execution: args.execution.clone(), selectors: args.selectors.clone() };
+        let view = select(&deployment, &execution, Purpose::Read, ConsentArgs::default()).await?.view;
+        if args.format.is_json() {
             output::print_json(&view)?;
         } else {
             show(&view)?;
         }
     } else {
         let executions =
-            select::list(&deployment, &args.selection, args.all_repositories, args.limit).await?;
-        if args.json {
+            select::list(&deployment, &args.selectors, args.all_repositories, args.limit).await?;
+        if args.format.is_json() {
             output::print_json(&executions)?;
         } else {
             let mut out = output::stdout();

@@ -3,9 +3,11 @@
 use crate::{
     args::Import,
     failure::{Failure, Outcome},
-    pipeline::file::{self, FileFormat},
+    pipeline::{
+        file::{self, FileFormat},
+        new_file,
+    },
 };
-use std::{fs, io::Write};
 
 /// `tidemill import`.
 pub fn import(args: &Import) -> Outcome {
@@ -13,24 +15,8 @@ pub fn import(args: &Import) -> Outcome {
     let colour = crate::output::stderr_has_colours();
     let assembled = file::assemble(&args.file, &text, FileFormat::GitLab { tags_are_labels: true })
         .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;
-    if let Some(directory) = args.output.parent() {
-        fs::create_dir_all(directory)?;
-    }
+    new_file::write(&args.output, args.force, &assembled.text)?;
     let name = args.output.display();
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true);
-    if args.force {
-        options.truncate(true)
-    } else {
-        options.create_new(true)
-    };
-    let mut output = options.open(&args.output).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Failure::usage(format!(
-            "{name} already exists; use another path with -o, or overwrite it with --force"
-        )),
-        _ => Failure::system(format!("{name} cannot be written: {error}")),
-    })?;
-    output.write_all(assembled.text.as_bytes())?;
     crate::output::print_error_text(&assembled.render_warnings(colour));
     crate::output::outln!("created {name} from {}; next: tidemill check", args.file.display());
     Ok(())

@@ -1,10 +1,7 @@
 //! `init`: creates a starter pipeline file that fits the kind of repository.
 
-use crate::{
-    args::Init,
-    failure::{Failure, Outcome},
-};
-use std::{fs, io::Write, path::Path};
+use crate::{args::Init, failure::Outcome, pipeline::new_file};
+use std::path::Path;
 
 /// A kind of repository: the file that identifies it, and its usual image and commands.
 struct Kind {
@@ -92,20 +89,10 @@ const OTHER: Kind = Kind {
 /// `tidemill init`.
 pub fn init(args: &Init) -> Outcome {
     let kind = KINDS.iter().find(|kind| Path::new(kind.file).exists()).unwrap_or(&OTHER);
-    if let Some(directory) = args.path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let mut file = fs::File::create_new(&args.path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Failure::usage(format!(
-            "{} already exists; use another path, or remove it first",
-            args.path.display()
-        )),
-        _ => Failure::system(format!("{} cannot be written: {error}", args.path.display())),
-    })?;
-    file.write_all(starter(kind).as_bytes())?;
+    new_file::write(&args.output, args.force, &starter(kind))?;
     crate::output::outln!(
         "created {} for a {} repository; next: tidemill run",
-        args.path.display(),
+        args.output.display(),
         kind.name
     );
     Ok(())

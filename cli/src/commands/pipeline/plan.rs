@@ -23,7 +23,7 @@ pub fn plan(args: &PlanArgs) -> Outcome {
     let facts = Facts { variables: file::variables(&args.variables.variables)?, ..facts };
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
     let mut out = output::stdout();
-    if args.json {
+    if args.format.is_json() {
         return Ok(output::print_json(&plan)?);
     }
     let name_width = plan.jobs.iter().map(|job| job.name.chars().count()).max().unwrap_or(0);

@@ -111,7 +111,7 @@ impl RunningServer {
             only_execution: None,
             insecure_http: false,
         };
-        let slots = args.workers.map_or_else(|| workers::slots(None), usize::from);
+        let slots = args.jobs.map_or_else(|| workers::slots(None), usize::from);
         let mut config = workers::config(settings, slots, &args.labels.values, workers::machine_name())?;
         config.addresses = addresses;
         embedded.check_records();

@@ -32,7 +32,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     }
     let deployment = Deployment::connect(settings).await?;
     let mut interrupts = interrupts()?;
-    let slots = workers::slots(args.slots.parallel);
+    let slots = workers::slots(args.slots.jobs);
     let name = args.name.clone().unwrap_or_else(workers::machine_name);
     let mut config = workers::config(settings, slots, &args.slots.labels.values, name)?;
     config.addresses = AddressPolicy { hosts: args.allowed.hosts.clone(), ..AddressPolicy::default() };

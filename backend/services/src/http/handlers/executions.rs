@@ -84,9 +84,8 @@ pub async fn retry(
         if let Err(error) = api.services.outbox.announce_retry(reply.execution_id).await {
             tracing::warn!(execution = %reply.execution_id, %error, "cannot announce the retry to the git provider");
         }
-        let repo = api.services.pipelines.repo(id).await.ok();
         let outcome = format!("retried as {}", reply.execution_id);
-        api.services.audit.record(&caller, "execution.retry", id, repo.as_deref(), &outcome).await;
+        api.services.audit_execution(&caller, "execution.retry", id, &outcome).await;
     }
     Ok(execution_reply(reply))
 }
@@ -141,8 +140,7 @@ pub async fn cancel(
     api.services.expect_execution(&expected, id).await?;
     let reply = api.services.pipelines.cancel(id).await?;
     if reply.canceled {
-        let repo = api.services.pipelines.repo(id).await.ok();
-        api.services.audit.record(&caller, "execution.cancel", id, repo.as_deref(), "done").await;
+        api.services.audit_execution(&caller, "execution.cancel", id, "done").await;
     }
     Ok(json_reply(reply))
 }
@@ -160,8 +158,7 @@ pub async fn approve(
     api.services.expect_execution(&expected, id).await?;
     let reply = api.services.approvals.approve_execution(id).await?;
     if reply.approved {
-        let repo = api.services.pipelines.repo(id).await.ok();
-        api.services.audit.record(&caller, "execution.approve", id, repo.as_deref(), "done").await;
+        api.services.audit_execution(&caller, "execution.approve", id, "done").await;
     }
     Ok(json_reply(reply))
 }

@@ -38,8 +38,7 @@ pub async fn cancel(
     api.services.expect_job(&expected, id).await?;
     let reply = api.services.jobs.cancel(id).await?;
     if reply.canceled {
-        let repo = api.services.jobs.repo(id).await.ok();
-        api.services.audit.record(&caller, "job.cancel", id, repo.as_deref(), "done").await;
+        api.services.audit_job(&caller, "job.cancel", id).await;
     }
     Ok(json_reply(reply))
 }
@@ -53,8 +52,7 @@ pub async fn approve(
     api.services.expect_job(&expected, id).await?;
     let reply = api.services.approvals.approve_job(id).await?;
     if reply.approved {
-        let repo = api.services.jobs.repo(id).await.ok();
-        api.services.audit.record(&caller, "job.approve", id, repo.as_deref(), "done").await;
+        api.services.audit_job(&caller, "job.approve", id).await;
     }
     Ok(json_reply(reply))
 }
@@ -82,8 +80,7 @@ pub async fn dismiss_dead_letter(
     api.services.expect_job(&expected, id).await?;
     let reply = api.services.dead_letters.dismiss(id).await?;
     if reply.dismissed {
-        let repo = api.services.jobs.repo(id).await.ok();
-        api.services.audit.record(&caller, "dead-letter.dismiss", id, repo.as_deref(), "done").await;
+        api.services.audit_job(&caller, "dead-letter.dismiss", id).await;
     }
     Ok(json_reply(reply))
 }
