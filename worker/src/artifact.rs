@@ -11,7 +11,6 @@ mod tar_writer;
 
 pub use cache::ArtifactCache;
 pub use encoding::decoded;
-pub use reading::WorkspaceEntry;
 pub use selection::{ArtifactLabels, Matcher, Selection};
 
 use self::{

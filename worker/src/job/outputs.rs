@@ -2,7 +2,7 @@
 
 use super::reporter::Reporter;
 use crate::{
-    artifact::{ArtifactTransfer, WorkspaceEntry},
+    artifact::{ArtifactTransfer, reading::WorkspaceEntry},
     engine::WorkspaceMount,
 };
 use indexmap::IndexMap;
