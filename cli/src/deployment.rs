@@ -1,9 +1,11 @@
 //! The deployment that a command calls: a remote one, or a server in this process.
 
 use crate::{
+    execution::choices,
     failure::{Failure, Outcome},
     output::{Printable, printable},
-    settings::{Settings, Target},
+    settings::{Settings, Target, data_dir},
+    view::{format, hint::CommandHints},
 };
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -45,8 +47,8 @@ pub struct Deployment {
     pub url: String,
     /// Its token.
     pub token: String,
-    /// Flags that select it, for commands in messages.
-    flags: String,
+    /// Writes commands that act on it, for messages.
+    hints: CommandHints,
     embedded: Option<EmbeddedHandle>,
 }
 
@@ -63,6 +65,7 @@ pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
     let lease_ttl_ms = settings.lease_ttl_ms;
     let sweep_every = Duration::from_millis((lease_ttl_ms / 4).clamp(100, 2_000));
     let data_dir = settings.data_dir()?.to_owned();
+    data_dir::prepare(&data_dir)?;
     // The embedded server has a single user. `tidemill server` has a stricter policy.
     let sources = SourcePolicy::unrestricted();
     // `tidemill server` sets other limits.
@@ -73,7 +76,7 @@ pub fn embedded_config(settings: &Settings) -> Outcome<EmbeddedConfig> {
 impl Deployment {
     /// Connects to the deployment that the settings select, or starts a server in this process.
     pub async fn connect(settings: &Settings) -> Outcome<Self> {
-        if let Target::Deployment { url, token, default_profile, insecure_http } = &settings.target {
+        if let Target::Deployment { url, token, default_profile, insecure_http, .. } = &settings.target {
             let api = ApiClient::new(url, token)
                 .with_certificate_authorities(settings.ca_cert.clone())
                 .with_insecure_http(*insecure_http);
@@ -82,7 +85,8 @@ impl Deployment {
                 crate::output::errln!("using {} (profile {})", Printable(url), Printable(profile));
             }
             let (url, token) = (url.clone(), token.clone());
-            return Ok(Self { api, url, token, flags: settings.deployment_flags.clone(), embedded: None });
+            let hints = CommandHints::new(settings.deployment_flags.clone(), Some(url.clone()));
+            return Ok(Self { api, url, token, hints, embedded: None });
         }
         let listener = TcpListener::bind(("127.0.0.1", 0));
         let (listener, embedded) = tokio::join!(listener, EmbeddedServer::open(embedded_config(settings)?));
@@ -96,7 +100,7 @@ impl Deployment {
             api: ApiClient::new(&url, &token),
             url,
             token,
-            flags: String::new(),
+            hints: CommandHints::new(settings.deployment_flags.clone(), None),
             embedded: Some(EmbeddedHandle { services, shutdown, task }),
         })
     }
@@ -122,9 +126,9 @@ impl Deployment {
         Duration::from_secs(if self.is_embedded() { 15 } else { 300 })
     }
 
-    /// Returns the command that watches one of its executions.
-    pub fn watch_command(&self, id: ExecutionId) -> String {
-        format!("tidemill watch {id}{}", self.flags)
+    /// Returns what writes commands that act on it.
+    pub const fn hints(&self) -> &CommandHints {
+        &self.hints
     }
 
     /// Stops the server in this process, if there is one.
@@ -142,6 +146,8 @@ impl Deployment {
         let mut attempts = 1;
         loop {
             match call().await {
+                // An invalid certificate does not become valid within seconds.
+                Err(error @ ApiError::Tls { .. }) => return Err(error),
                 Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS && !self.is_embedded() => {
                     tracing::debug!(%error, attempts, "retrying a call to the deployment");
                     tokio::time::sleep(back_off.next_delay()).await;
@@ -279,7 +285,12 @@ pub fn find_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a 
     }
     match matches.as_slice() {
         [only] => Ok(only),
-        [] => Err(Failure::usage(format!("no such job; the jobs are {}", names(&view.jobs)))),
+        [] => {
+            let known: Vec<&str> = view.jobs.iter().map(|job| job.job_name.as_str()).collect();
+            let name = name.unwrap_or_default();
+            let (title, choices) = (format::title(&view.execution), choices::known_names(name, &known));
+            Err(Failure::usage(format!("{title} has no job `{}`; {choices}", Printable(name))))
+        }
         _ => {
             let matches: Vec<JobView> = matches.into_iter().cloned().collect();
             Err(Failure::usage(format!("several jobs match; name one: {}", names(&matches))))

@@ -64,6 +64,12 @@ pub const MEMORY: &str = "TIDEMILL_MEMORY";
 /// URL of the instance metadata service.
 pub const IMDS: &str = "TIDEMILL_IMDS";
 
+/// Set by CI systems: plain lines instead of a live view.
+pub const CI: &str = "CI";
+/// If set, output has no colours, and no live view.
+pub const NO_COLOR: &str = "NO_COLOR";
+/// Kind of terminal; `dumb` has no live view.
+pub const TERM: &str = "TERM";
 /// Address of the container engine.
 pub const DOCKER_HOST: &str = "DOCKER_HOST";
 /// The user's home directory.

@@ -1,7 +1,7 @@
 //! Selection of executions, watching them and printing logs.
 
 mod candidates;
-mod choices;
+pub mod choices;
 mod logs;
 mod polling;
 mod reference;
@@ -9,4 +9,4 @@ pub mod repository;
 pub mod select;
 pub mod watch;
 
-pub use logs::{LogRequest, print_log, show_failures};
+pub use logs::{LogRequest, print_log, show_result};

@@ -2,7 +2,7 @@
 
 use crate::output::{printable, printable_lines};
 use std::process::ExitCode;
-use tidemill_worker::client::ApiError;
+use tidemill_worker::{EngineFailure, WorkerError, client::ApiError};
 
 /// Exit codes other than 0 for success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +30,23 @@ pub struct Failure {
     pub exit: Exit,
     /// The message for standard error; empty if everything was printed already.
     pub message: String,
+    /// Whether the server rejected the token.
+    pub token_rejection: Option<TokenRejection>,
+}
+
+/// Why a server rejected a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRejection {
+    /// It is unknown, expired or revoked.
+    Unknown,
+    /// It lacks a scope, or is for another repository.
+    Insufficient,
 }
 
 impl Failure {
     /// Creates a usage error, also for an invalid file.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, message: message.into() }
+        Self { exit: Exit::Usage, message: message.into(), token_rejection: None }
     }
 
     /// Creates the usage error of a command that needs AWS support, which this build does not have.
@@ -49,12 +60,12 @@ impl Failure {
 
     /// Creates a system error.
     pub fn system(message: impl Into<String>) -> Self {
-        Self { exit: Exit::System, message: message.into() }
+        Self { exit: Exit::System, message: message.into(), token_rejection: None }
     }
 
     /// Creates a failure whose message was printed already.
     pub const fn silent(exit: Exit) -> Self {
-        Self { exit, message: String::new() }
+        Self { exit, message: String::new(), token_rejection: None }
     }
 }
 
@@ -67,6 +78,13 @@ impl From<ApiError> for Failure {
             ApiError::Rejected { status: 400 | 404 | 409 | 413 | 422, message, .. } => {
                 Self::usage(printable(&message))
             }
+            ApiError::Rejected { status: 401, message, .. } => {
+                Self { token_rejection: Some(TokenRejection::Unknown), ..Self::system(printable(&message)) }
+            }
+            ApiError::Rejected { status: 403, message, .. } => Self {
+                token_rejection: Some(TokenRejection::Insufficient),
+                ..Self::system(printable(&message))
+            },
             ApiError::Address(_) | ApiError::InsecureHttp(_) => Self::usage(printable(&error.to_string())),
             other => Self::system(printable(&other.to_string())),
         }
@@ -89,8 +107,12 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-impl From<tidemill_worker::WorkerError> for Failure {
-    fn from(error: tidemill_worker::WorkerError) -> Self {
-        Self::system(printable_lines(&error.to_string()))
+impl From<WorkerError> for Failure {
+    fn from(error: WorkerError) -> Self {
+        let message = printable_lines(&error.to_string());
+        match error {
+            WorkerError::Engine { failure: EngineFailure::Address(_), .. } => Self::usage(message),
+            _ => Self::system(message),
+        }
     }
 }

@@ -30,6 +30,16 @@ pub fn interrupts() -> std::io::Result<mpsc::UnboundedReceiver<()>> {
     Ok(receiver)
 }
 
+/// Finishes `work` after an execution was watched. An interrupt exits at once: the user has interrupted before, or does not want to
+/// wait.
+pub async fn or_exit_on_interrupt<T>(work: impl Future<Output = T>, exit_code: i32) -> std::io::Result<T> {
+    let mut interrupts = interrupts()?;
+    tokio::select! {
+        done = work => Ok(done),
+        Some(()) = interrupts.recv() => std::process::exit(exit_code),
+    }
+}
+
 /// Time for an orderly exit after the second interrupt, and for writing the message of a forced exit.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
 

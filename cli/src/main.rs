@@ -108,7 +108,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
     });
     // Do not wait for blocking threads that still read a file.
     runtime.shutdown_background();
-    outcome
+    outcome.map_err(|failure| settings.target.explain(failure))
 }
 
 /// Initializes logging to standard error: errors only, unless `TIDEMILL_LOG` sets a filter (`info`, `tidemill_worker=debug`).

@@ -1,12 +1,15 @@
 //! The settings of all commands, merged from flags, environment variables and config files.
 
+pub mod data_dir;
 pub mod profiles;
 pub mod worker_file;
 
 use crate::{
     args::{Cli, Command, ConnectionArgs},
     env_vars,
-    failure::{Failure, Outcome},
+    failure::{Failure, Outcome, TokenRejection},
+    output::Printable,
+    view::hint::quoted,
 };
 use profiles::{LOCAL_PROFILE, Profiles};
 use std::{
@@ -14,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::text::check_line;
-use tidemill_worker::source::SourceSettings;
+use tidemill_worker::{client::CertificateAuthorities, source::SourceSettings};
 use worker_file::WorkerFile;
 
 /// Maximum length of a user name in bytes that servers accept.
@@ -37,6 +40,10 @@ pub enum Target {
         default_profile: Option<String>,
         /// Whether the token may be sent to another machine without TLS.
         insecure_http: bool,
+        /// PEM text of the profile with additional trusted certificate authorities.
+        ca_cert: Option<String>,
+        /// Where the token comes from, for messages.
+        token_origin: String,
     },
 }
 
@@ -47,6 +54,27 @@ impl Target {
             *insecure_http |= is_allowed;
         }
         self
+    }
+
+    /// Completes the message about a rejected token of this target: which one it was, and how to get another.
+    pub fn explain(&self, mut failure: Failure) -> Failure {
+        let (Some(rejection), Self::Deployment { url, token_origin, .. }) = (failure.token_rejection, self)
+        else {
+            return failure;
+        };
+        let (url, message) = (Printable(url), &failure.message);
+        failure.message = match rejection {
+            TokenRejection::Unknown => format!(
+                "{url} does not accept the token of {token_origin}: it is unknown, expired or revoked; an administrator creates one \
+                 with `tidemill token create`, and `tidemill login {url}` saves it (the file `token` in the server's data \
+                 directory has the administrator's)"
+            ),
+            TokenRejection::Insufficient => format!(
+                "{url} rejects the token of {token_origin}: {message}; an administrator creates one with `tidemill token create \
+                 --name NAME --scope SCOPE`, and `tidemill login {url}` saves it"
+            ),
+        };
+        failure
     }
 }
 
@@ -61,8 +89,8 @@ pub struct Settings {
     worker_file: Option<PathBuf>,
     /// Duration of a lease of the embedded server, in milliseconds.
     pub lease_ttl_ms: u64,
-    /// PEM file with certificate authorities to trust in addition to the system's.
-    pub ca_cert: Option<PathBuf>,
+    /// Certificate authorities to trust in addition to the system's: of flag or environment, otherwise of the profile.
+    pub ca_cert: Option<CertificateAuthorities>,
     /// Whether flag or environment allow sending a token to another machine without TLS.
     pub insecure_http: bool,
     /// Where commands run.
@@ -121,6 +149,11 @@ impl Settings {
             }
             _ => target(&flags, &environment, load)?.with_insecure_http(access.insecure_http),
         };
+        let ca_cert = match (access.ca_cert, &target) {
+            (Some(path), _) => Some(CertificateAuthorities::File(path)),
+            (None, Target::Deployment { ca_cert, .. }) => ca_cert.clone().map(CertificateAuthorities::Pem),
+            (None, Target::Local) => None,
+        };
         let data_dir = match &data.data_dir {
             Some(path) => Some(std::path::absolute(path)?),
             None => xdg(env_vars::XDG_DATA_HOME, ".local/share").map(|base| base.join("tidemill")),
@@ -130,6 +163,14 @@ impl Settings {
             (None, Some(name)) => format!(" --profile {name}"),
             (None, None) => String::new(),
         };
+        // A directory of the environment is that of pasted commands, too.
+        let is_flag = |path: &Path| Some(path.as_os_str()) != variable(env_vars::DATA_DIR).as_deref();
+        let deployment_flags = match data_dir.as_deref().filter(|_| matches!(target, Target::Local)) {
+            Some(path) if data.data_dir.as_deref().is_some_and(is_flag) => {
+                format!("{deployment_flags} --data-dir {}", quoted(&path.display().to_string()))
+            }
+            _ => deployment_flags,
+        };
         let valid_user = |name: &String| check_line(env_vars::USER, name, MAX_USER_LEN).is_ok();
         let sources = SourceSettings::from_variables(|name| std::env::var(name).ok());
         Ok(Self {
@@ -137,7 +178,7 @@ impl Settings {
             config_file,
             worker_file,
             lease_ttl_ms: data.lease_ttl_ms.unwrap_or(DEFAULT_LEASE_TTL_MS),
-            ca_cert: access.ca_cert,
+            ca_cert,
             insecure_http: access.insecure_http,
             target,
             deployment_flags,
@@ -187,12 +228,16 @@ fn target(
     let explicit = flags.token.clone().or_else(|| environment.token.clone());
     let server =
         flags.server.clone().or_else(|| environment.server.clone().filter(|_| flags.profile.is_none()));
+    let explicit_origin = if flags.token.is_some() { "--token" } else { env_vars::TOKEN };
     if let Some(url) = server {
-        let (token, insecure_http) = match explicit {
-            Some(token) => (Some(token), false),
+        let (token, insecure_http, ca_cert, token_origin) = match explicit {
+            Some(token) => (Some(token), false, None, explicit_origin.to_owned()),
             None => match load()?.by_url(&url)? {
-                Some(profile) => (Some(profile.token), profile.insecure_http),
-                None => (None, false),
+                Some((name, profile)) => {
+                    let origin = format!("profile `{name}`");
+                    (Some(profile.token), profile.insecure_http, profile.ca_cert, origin)
+                }
+                None => (None, false, None, String::new()),
             },
         };
         let token = token.ok_or_else(|| {
@@ -201,7 +246,14 @@ fn target(
                 env_vars::TOKEN
             ))
         })?;
-        return Ok(Target::Deployment { url, token, default_profile: None, insecure_http });
+        return Ok(Target::Deployment {
+            url,
+            token,
+            default_profile: None,
+            insecure_http,
+            ca_cert,
+            token_origin,
+        });
     }
     // A profile selected by a flag has its own token: the environment's belongs to the environment's deployment.
     let (name, explicit) = match (&flags.profile, &environment.profile) {
@@ -215,9 +267,13 @@ fn target(
     let default_profile = if name.is_none() { profiles.default.clone() } else { None };
     let Some(name) = name.or_else(|| default_profile.clone()) else { return Ok(Target::Local) };
     let profile = profiles.get(&name)?;
-    let token = explicit.unwrap_or_else(|| profile.token.clone());
+    let (token, token_origin) = match explicit {
+        Some(token) => (token, explicit_origin.to_owned()),
+        None => (profile.token.clone(), format!("profile `{name}`")),
+    };
     let (url, insecure_http) = (profile.server.clone(), profile.insecure_http);
-    Ok(Target::Deployment { url, token, default_profile, insecure_http })
+    let ca_cert = profile.ca_cert.clone();
+    Ok(Target::Deployment { url, token, default_profile, insecure_http, ca_cert, token_origin })
 }
 
 /// Returns the value of an environment variable; an empty one counts as unset.
@@ -252,7 +308,7 @@ mod tests {
         profiles.default = default.map(str::to_owned);
         for name in ["ci", "other"] {
             let (server, token) = (format!("https://{name}"), format!("{name}-token"));
-            let profile = Profile { server, token, insecure_http: false };
+            let profile = Profile { server, token, insecure_http: false, ca_cert: None };
             profiles.put(name, profile);
         }
         profiles

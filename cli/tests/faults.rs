@@ -114,7 +114,7 @@ fn lost_engine_fails_the_job_with_the_reason() {
     env.wait_until_started();
     proxy.cut();
     let run = finish(run);
-    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
     let view = env.latest();
     assert_eq!(failure_kind(&view, "slow"), "engine_failed", "{view:#}");
     assert!(text(&env.tidemill(&["logs", "slow", "--attempt", "1"]).stdout).contains("begun\n"));
@@ -193,7 +193,7 @@ jobs:
     assert!(mounted, "this test mounts a small tmpfs: run it as root, as CI does");
     let _small = SmallFileSystem(logs);
     let run = env.tidemill(&["run"]);
-    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
     assert_eq!(failure_kind(&env.latest(), "j"), "disk_full", "{:#}", env.latest());
 }
 
@@ -223,7 +223,7 @@ jobs:
     env.wait_for("output", |view| view["jobs"][0]["log_bytes"].as_u64().unwrap_or(0) > 0);
     while filler.write_all(&[0; 4096]).is_ok() {}
     let run = finish(run);
-    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
     let last = env.latest();
     assert_eq!(
         (failure_kind(&last, "j"), failure_kind(&last, "k")),

@@ -192,8 +192,15 @@ fn control_sequences(text: &str, cursor: bool) -> Vec<String> {
             let body = rest.strip_prefix('[').unwrap_or_default();
             let parameters = body.chars().take_while(|c| c.is_ascii_digit() || *c == ';').count();
             let action = body[parameters..].chars().next().unwrap_or('?');
-            if action == 'm' || cursor && matches!(action, 'F' | 'J') {
+            if action == 'm' || cursor && matches!(action, 'A' | 'K') {
                 rest = &body[parameters + 1..];
+                continue;
+            }
+            // A frame is shown at once.
+            if let Some(after) = body.strip_prefix("?2026h").or_else(|| body.strip_prefix("?2026l"))
+                && cursor
+            {
+                rest = after;
                 continue;
             }
         }

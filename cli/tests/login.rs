@@ -156,47 +156,137 @@ fn login_saves_only_a_working_profile() {
     assert!(code == 2 && stderr.contains("tokn") && !stderr.contains("secret"), "{stderr}");
 }
 
+/// A TLS proxy before a server.
+struct TlsProxy {
+    url: String,
+    certificate: PathBuf,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl TlsProxy {
+    /// Starts a proxy whose certificate is made with these parameters.
+    fn start(fixture: &LoginFixture, parameters: &rcgen::CertificateParams) -> Self {
+        let signing_key = rcgen::KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&signing_key).unwrap();
+        let path = fixture.env.dir.path().join("certificate.pem");
+        fs::write(&path, certificate.pem()).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
+        let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let server = fixture.url.trim_start_matches("http://").to_owned();
+        runtime.spawn(async move {
+            while let Ok((from, _)) = listener.accept().await {
+                let (acceptor, server) = (acceptor.clone(), server.clone());
+                tokio::spawn(async move {
+                    let Ok(mut from) = acceptor.accept(from).await else { return };
+                    let mut to = TcpStream::connect(server).await.unwrap();
+                    let _ = copy_bidirectional(&mut from, &mut to).await;
+                });
+            }
+        });
+        Self { url, certificate: path, _runtime: runtime }
+    }
+}
+
+/// Parameters of a certificate for these names.
+fn certificate_for(names: &[&str]) -> rcgen::CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    rcgen::CertificateParams::new(names).unwrap()
+}
+
 #[test]
 fn https_deployment_is_trusted_by_the_given_ca() {
     let fixture = LoginFixture::new();
-    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let root = fixture.env.dir.path().join("root.pem");
-    fs::write(&root, certificate.cert.pem()).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der()));
-    let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
-    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    let server = fixture.url.trim_start_matches("http://").to_owned();
-    runtime.spawn(async move {
-        while let Ok((from, _)) = listener.accept().await {
-            let (acceptor, server) = (acceptor.clone(), server.clone());
-            tokio::spawn(async move {
-                let Ok(mut from) = acceptor.accept(from).await else { return };
-                let mut to = TcpStream::connect(server).await.unwrap();
-                let _ = copy_bidirectional(&mut from, &mut to).await;
-            });
-        }
-    });
+    let proxy = TlsProxy::start(&fixture, &certificate_for(&["localhost"]));
     let login = || {
         let mut command =
-            fixture.env.command(&["login", &url, "--token", &fixture.token, "--profile", "tls"]);
+            fixture.env.command(&["login", &proxy.url, "--token", &fixture.token, "--profile", "tls"]);
         command.stdin(Stdio::null());
         command
     };
     let (code, stderr) = exit_and_stderr(&login().output().unwrap());
-    assert!(code == 3 && stderr.contains("certificate"), "{stderr}");
-    let trusted = login().env("SSL_CERT_FILE", &root).output().unwrap();
+    assert!(code == 3 && stderr.contains("not issued by an authority"), "{stderr}");
+    assert!(stderr.contains("--ca-cert (TIDEMILL_CA_CERT)"), "{stderr}");
+    let trusted = login().env("SSL_CERT_FILE", &proxy.certificate).output().unwrap();
     assert_eq!(trusted.status.code(), Some(0), "{trusted:?}");
-    let status =
-        fixture.env.command(&["status", "--profile", "tls"]).env("SSL_CERT_FILE", &root).output().unwrap();
+    let mut status = fixture.env.command(&["status", "--profile", "tls"]);
+    let status = status.env("SSL_CERT_FILE", &proxy.certificate).output().unwrap();
     assert_eq!(exit_and_stderr(&status), (0, String::new()));
+}
+
+#[test]
+fn login_keeps_the_certificate_of_an_authority_that_is_the_server_itself() {
+    let fixture = LoginFixture::new();
+    // `openssl req -x509` makes such certificates: of an authority, and without names of hosts unless asked for.
+    for names in [&["localhost"][..], &[]] {
+        let mut parameters = certificate_for(names);
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let proxy = TlsProxy::start(&fixture, &parameters);
+        let certificate = proxy.certificate.display().to_string();
+        let input = format!("{}\n", fixture.token);
+        let login = ["login", &proxy.url, "--profile", "tls"];
+        let (code, stderr) = exit_and_stderr(&fixture.piped(&login, &input));
+        assert!(code == 3 && stderr.contains("--ca-cert (TIDEMILL_CA_CERT)"), "{names:?}: {stderr}");
+        let output = fixture.piped(&[&login[..], &["--ca-cert", &certificate]].concat(), &input);
+        assert_eq!(output.status.code(), Some(0), "{names:?}: {output:?}");
+        fs::remove_file(&proxy.certificate).unwrap();
+        for args in [&["status", "--profile", "tls"][..], &["status", "--server", &proxy.url]] {
+            assert_eq!(exit_and_stderr(&fixture.env.tidemill(args)), (0, String::new()), "{names:?}");
+        }
+    }
+}
+
+#[test]
+fn certificate_that_does_not_fit_the_server_is_rejected_with_the_reason() {
+    let fixture = LoginFixture::new();
+    let mut elsewhere = certificate_for(&["ci.example.org"]);
+    elsewhere.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let mut expired = certificate_for(&["localhost"]);
+    expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    for (parameters, reason) in [
+        (certificate_for(&["ci.example.org"]), "not for localhost"),
+        (elsewhere, "not for localhost"),
+        (expired, "has expired"),
+    ] {
+        let proxy = TlsProxy::start(&fixture, &parameters);
+        let certificate = proxy.certificate.display().to_string();
+        let args = ["login", &proxy.url, "--ca-cert", &certificate];
+        let (code, stderr) = exit_and_stderr(&fixture.piped(&args, "x\n"));
+        assert!(code == 3 && stderr.contains(reason), "{reason}: {stderr}");
+    }
+    // The server has no TLS.
+    let url = fixture.url.replace("http://", "https://");
+    let (code, stderr) = exit_and_stderr(&fixture.piped(&["login", &url], "x\n"));
+    assert!(code == 3 && stderr.contains("does not answer in TLS"), "{stderr}");
+}
+
+#[test]
+fn rejected_token_is_named_with_the_way_to_another() {
+    let fixture = LoginFixture::new();
+    assert_eq!(fixture.login(&["--profile", "ci"]).status.code(), Some(0));
+    let id = ["token", "create", "--name", "reader", "--scope", "read", "--profile", "ci"];
+    let reader = text(&fixture.env.tidemill(&id).stdout).trim().to_owned();
+    let status = |token: &str| {
+        let mut command = fixture.env.command(&["status", "--server", &fixture.url]);
+        exit_and_stderr(&command.env("TIDEMILL_TOKEN", token).output().unwrap())
+    };
+    let (code, stderr) = status("wrong");
+    assert!(code == 3 && stderr.contains("token of TIDEMILL_TOKEN: it is unknown"), "{stderr}");
+    assert!(stderr.contains("tidemill token create") && stderr.contains("tidemill login"), "{stderr}");
+    assert_eq!(status(&reader).0, 0);
+    let cancel = ["token", "list", "--server", &fixture.url, "--token", &reader];
+    let (code, stderr) = exit_and_stderr(&fixture.env.tidemill(&cancel));
+    assert!(code == 3 && stderr.contains("token of --token: "), "{stderr}");
+    assert!(stderr.contains("scopes read; the operation requires one of admin"), "{stderr}");
+    assert!(stderr.contains("tidemill token create") && !stderr.contains(&reader), "{stderr}");
 }
 
 #[test]
@@ -253,4 +343,22 @@ fn token_may_start_with_a_hyphen() {
     let output = env.tidemill(&["status", "--format", "json", "--server", &url, "--token", "-QsKA_token"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     stop(server);
+}
+
+#[test]
+fn repo_add_beside_a_server_prints_the_address_of_the_server() {
+    let mut fixture = LoginFixture::new();
+    let data = fixture.env.dir.path().join("server");
+    let add = |fixture: &LoginFixture| {
+        let args = ["repo", "add", "https://github.com/team/app.git", "--provider", "github"];
+        let output = support::binary(&fixture.env, &data).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stdout)
+    };
+    let shown = add(&fixture);
+    assert!(shown.contains(&format!("webhook URL: {}/api/webhook/github", fixture.url)), "{shown}");
+    stop(fixture.server.take().unwrap());
+    let shown = add(&fixture);
+    assert!(shown.contains("the address of your server") && shown.contains("/api/webhook/github"), "{shown}");
+    assert!(!shown.contains("127.0.0.1"), "{shown}");
 }

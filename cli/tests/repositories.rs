@@ -276,6 +276,10 @@ fn ambiguous_selection_fails_and_lists_executions() {
     }
     assert_ne!(fixture.status(first.execution_id), "CANCELED");
     assert_ne!(fixture.status(second.execution_id), "CANCELED");
+    // Lists show discoveries only if asked for.
+    let id = discovery.execution_id.to_string();
+    assert!(!fixture.succeed("alpha", &["status"]).contains(&id));
+    assert!(fixture.succeed("alpha", &["status", "--all"]).contains(&id));
     // Commands that change nothing select the newest execution.
     assert!(fixture.succeed("alpha", &["report"]).contains("ci #2"));
     let output = fixture.succeed("alpha", &["cancel", "--branch", "main"]);

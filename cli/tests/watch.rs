@@ -5,6 +5,7 @@ mod support;
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    process::{Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -185,4 +186,96 @@ fn followed_log_without_long_poll_is_complete() {
         "{followed:?}"
     );
     assert_eq!(finish(run).status.code(), Some(0));
+}
+
+#[test]
+fn piped_run_reports_each_event_and_each_wait_once() {
+    // A registry that accepts connections, and never answers.
+    let registry = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let image = format!("{}/slow:1", registry.local_addr().unwrap());
+    let env = Backend::Embedded.test_env(&format!(
+        r#"
+name: story
+stages: [a]
+defaults: {{ image: "IMAGE" }}
+jobs:
+  flaky: {{ stage: a, retry: 1, allow_failure: true, script: ["exit 3"] }}
+  "deploy to production": {{ stage: a, when: manual, script: ["true"] }}
+  pull: {{ stage: a, image: "{image}", script: ["true"] }}
+"#
+    ));
+    let mut run = env.command(&["run", "--jobs", "3"]);
+    run.env("CI", "true").stdin(Stdio::null());
+    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let shared = Arc::new(Mutex::new(Vec::<String>::new()));
+    let (reader, lines) = (BufReader::new(run.stdout.take().unwrap()), shared.clone());
+    let reading = thread::spawn(move || {
+        reader.lines().map_while(Result::ok).for_each(|line| lines.lock().unwrap().push(line));
+    });
+    let has = |part: &str| shared.lock().unwrap().iter().filter(|line| line.contains(part)).count();
+    for expected in ["waits for approval: tidemill approve", "flaky: failed (allowed)", "is pulling image"] {
+        wait_until(|| has(expected) > 0)
+            .unwrap_or_else(|()| panic!("{expected}: {:?}", shared.lock().unwrap()));
+    }
+    // The command can be pasted.
+    let hint =
+        shared.lock().unwrap().iter().find_map(|line| line.split_once("approval: ")).unwrap().1.to_owned();
+    let pasted = hint.replacen("tidemill", env!("CARGO_BIN_EXE_tidemill"), 1);
+    let mut approve = Command::new("sh");
+    approve.args(["-c", &pasted]).current_dir(env.repo());
+    approve.envs(env.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let approved = approve.output().unwrap();
+    assert_eq!(approved.status.code(), Some(0), "{hint}: {approved:?}");
+    wait_until(|| has("deploy to production: succeeded") > 0).unwrap();
+    signal(&run, "INT");
+    let run = finish(run);
+    reading.join().unwrap();
+    assert_eq!(run.status.code(), Some(130), "{run:?}");
+    let lines = shared.lock().unwrap().clone();
+    for (expected, count) in [
+        (" #1 of ", 1),
+        ("flaky: started", 2),
+        ("flaky: started (attempt 2)", 1),
+        ("! flaky: attempt 1 failed after", 1),
+        ("! flaky: failed (allowed) after", 1),
+        ("waits for approval", 1),
+        ("deploy to production: started", 1),
+        ("deploy to production: succeeded after", 1),
+        ("job pull is pulling image", 1),
+        ("pull: started", 1),
+        ("canceling; interrupt again", 1),
+        ("pull: canceled", 1),
+        (" was canceled in ", 1),
+        ("\u{1b}", 0),
+    ] {
+        assert_eq!(
+            lines.iter().filter(|line| line.contains(expected)).count(),
+            count,
+            "{expected}: {lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn interrupt_of_a_run_that_joined_another_only_leaves() {
+    let env = Backend::Embedded.test_env(&TWO_JOBS.replace("sleep 3", "sleep 600"));
+    let first = env.spawn(&["run"]);
+    env.wait_until_started();
+    let mut second = env.spawn(&["run"]);
+    let mut lines = BufReader::new(second.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("attaching to it")));
+    assert!(lines.any(|line| line.unwrap().contains("slow: started")));
+    signal(&second, "INT");
+    let second = finish(second);
+    assert_eq!(second.status.code(), Some(130), "{second:?}");
+    assert!(
+        text(&second.stderr).contains("the execution continues; watch it with: tidemill watch"),
+        "{second:?}"
+    );
+    let view = env.latest();
+    assert!(!has_ended(&view) && view["execution"]["cancel_requested"] == false, "{view:#}");
+    assert_eq!(job(&view, "slow")["status"], "RUNNING", "{view:#}");
+    signal(&first, "INT");
+    assert_eq!(finish(first).status.code(), Some(130));
+    assert_eq!(job(&env.latest(), "slow")["status"], "CANCELED");
 }

@@ -25,7 +25,8 @@ pub use execution::{
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use job::{
-    Approval, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView, LogBytes, WorkerInfo,
+    Approval, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView, LogBytes,
+    PULLING_IMAGE, WorkerInfo,
 };
 pub use problem::Problem;
 pub use secret::{

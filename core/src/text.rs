@@ -5,6 +5,8 @@ pub mod diagnostics;
 pub mod substitution;
 pub(crate) mod suggest;
 
+pub use suggest::nearest;
+
 use std::fmt::{self, Write};
 
 /// Whether a terminal interprets this character instead of displaying it: C0 and C1 controls, DEL, and characters that
@@ -53,6 +55,12 @@ pub fn printable(text: &str) -> String {
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(|line| printable(line.trim_end_matches('\r'))).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns `text` without a byte order mark at its start, which some editors write.
+#[must_use]
+pub fn without_byte_order_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// Writes one character, escaped if it is not visible.

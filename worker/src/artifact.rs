@@ -3,6 +3,7 @@
 mod cache;
 mod encoding;
 mod failure;
+mod hashing;
 pub(crate) mod pack;
 pub(crate) mod reading;
 mod selection;
@@ -19,16 +20,17 @@ use self::{
 };
 use crate::{
     client::ApiClient,
-    engine::{DockerManager, WorkspaceMount, engine_failure, is_bad_request},
-    workspace::{HostWorkspace, PermissionPolicy},
+    engine::{DockerManager, WorkspaceMount, engine_failure, give_entries, is_bad_request},
+    workspace::{FileOwner, HostWorkspace, PermissionPolicy},
 };
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, TryStreamExt};
+use hashing::HashingReader;
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Write as _},
+    io::{self, BufReader, Write as _},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -70,7 +72,7 @@ impl ArtifactTransfer {
         artifact: &ArtifactSource,
     ) -> Result<(), TransferError> {
         if let Some(host_workspace) = self.engine.host_workspace(workspace).await {
-            match self.unpack(host_workspace, artifact).await? {
+            match self.unpack(host_workspace, workspace.owner, artifact).await? {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
                 // Only the engine can resolve the container's own links and mounts.
@@ -92,7 +94,18 @@ impl ArtifactTransfer {
             }
         });
         let tar = decoded_stream(tar.boxed(), artifact.encoding, artifact.unpacked_size);
+        let (tar, given) = match workspace.user {
+            Some(ids) => {
+                let (tar, task) = give_entries(tar, ids);
+                (tar.boxed(), Some(task))
+            }
+            None => (tar.boxed(), None),
+        };
         let uploaded = self.engine.upload(&workspace.container, tar).await;
+        if let Some(task) = given {
+            // Its hash is complete only then.
+            drop(task.await);
+        }
         uploaded.map_err(|error| {
             // The engine only sees a truncated tar.
             let is_transient = download_failed.load(Ordering::Relaxed);
@@ -114,6 +127,7 @@ impl ArtifactTransfer {
     async fn unpack(
         &self,
         host_workspace: Arc<HostWorkspace>,
+        owner: FileOwner,
         artifact: &ArtifactSource,
     ) -> Result<io::Result<()>, TransferError> {
         let bytes = SyncIoBridge::new(StreamReader::new(self.bytes(artifact).await?));
@@ -122,7 +136,7 @@ impl ArtifactTransfer {
             let mut bytes = HashingReader { bytes, hash: Sha256::new() };
             let stored = BufReader::with_capacity(BUFFER_SIZE, &mut bytes);
             let mut tar = decoded(stored, encoding, unpacked_size)?;
-            let unpacked = host_workspace.unpack(&mut tar, PermissionPolicy::Everything);
+            let unpacked = host_workspace.unpack(&mut tar, PermissionPolicy::Owned(owner));
             if unpacked.is_ok() {
                 // The hash includes the bytes after the tar's end.
                 io::copy(&mut tar, &mut io::sink())?;
@@ -185,20 +199,6 @@ fn verify_hash(actual: &str, artifact: &ArtifactSource) -> Result<(), TransferEr
         artifact.sha256
     );
     Err(TransferError::Other(message))
-}
-
-/// A reader that hashes the bytes read.
-struct HashingReader<R> {
-    bytes: R,
-    hash: Sha256,
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(buffer)?;
-        self.hash.update(&buffer[..count]);
-        Ok(count)
-    }
 }
 
 /// Runs `work` on a thread that may block.

@@ -6,9 +6,11 @@ mod http;
 mod plain_http;
 mod request;
 mod retry;
+mod trust;
 
 pub use error::ApiError;
 pub(crate) use error::format_causes;
 pub(crate) use http::{HttpClient, read_body};
 pub use request::{ApiClient, ApiReply};
 pub use retry::{BackOff, exponential};
+pub use trust::{CertificateAuthorities, TlsFailure};

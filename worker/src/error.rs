@@ -1,5 +1,6 @@
 //! Errors of a worker.
 
+use crate::engine::EngineFailure;
 use std::path::PathBuf;
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
@@ -10,14 +11,12 @@ pub enum WorkerError {
     #[error("jobs cannot be isolated: {0}")]
     Isolation(String),
     /// The container engine does not answer.
-    #[error(
-        "no container engine answers at {host}: {message}; start Docker or Podman, or set DOCKER_HOST to its address"
-    )]
+    #[error("no container engine answers at {host}: {failure}")]
     Engine {
         /// The address that was tried.
         host: String,
-        /// The error.
-        message: String,
+        /// The reason.
+        failure: EngineFailure,
     },
     /// The data directory cannot be used.
     #[error("the worker's data directory {} cannot be used: {message}", path.display())]

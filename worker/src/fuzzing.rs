@@ -10,7 +10,7 @@ use crate::{
     artifact::{Matcher, Selection, pack::Packer},
     source::git::listing::{self, Paths, Records},
     test_reports::junit,
-    workspace::{HostWorkspace, PermissionPolicy},
+    workspace::{FileOwner, HostWorkspace, PermissionPolicy},
 };
 use std::{
     cell::Cell,
@@ -43,8 +43,11 @@ pub fn artifact(bytes: &[u8]) {
         let Some(repacked) = repacked(&tar) else { return };
         tar = repacked;
     }
-    let policy =
-        if flags & USER_DOWNLOAD == 0 { PermissionPolicy::Everything } else { PermissionPolicy::Permissions };
+    let policy = if flags & USER_DOWNLOAD == 0 {
+        PermissionPolicy::Owned(FileOwner::Worker)
+    } else {
+        PermissionPolicy::Permissions
+    };
     let sandbox = Sandbox::new();
     let workspace = sandbox.0.path().join("workspace");
     let unpacked =

@@ -30,6 +30,8 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// Bytes on the disk, in its workspace and elsewhere in its container.
     pub workspace_bytes: u64,
+    /// Whether no program gives a process more rights in its container than it has, as `sudo` does.
+    pub no_new_privileges: bool,
 }
 
 impl Default for Limits {
@@ -44,6 +46,7 @@ impl Default for Limits {
             artifact_bytes: 5 * GIB,
             cache_bytes: 5 * GIB,
             workspace_bytes: 50 * GIB,
+            no_new_privileges: true,
         }
     }
 }

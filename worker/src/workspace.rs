@@ -4,10 +4,12 @@
 //! beneath the workspace (`openat2`), and no link can lead out of it.
 
 mod entry;
+mod owner;
 
 pub use entry::{MODE_MASK, PermissionPolicy};
+pub use owner::{FileOwner, copy_with_owner};
 
-use entry::{TarExtensions, ignore_not_permitted, invalid, normalize_path};
+use entry::{TarExtensions, invalid, normalize_path};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
@@ -123,11 +125,15 @@ impl HostWorkspace {
         Ok(None)
     }
 
-    /// Unpacks `tar` over the existing files, with its times, and with its permissions and owners according to `keep`.
+    /// Unpacks `tar` over the existing files, with its times, and with permissions and owners according to `keep`.
     ///
     /// Changes nothing outside of the workspace, and creates only files, directories and links. The memory used does
     /// not depend on the sizes in the tar.
     pub fn unpack(&self, tar: impl Read, keep: PermissionPolicy) -> io::Result<()> {
+        let owner = match keep {
+            PermissionPolicy::Owned(owner) => owner,
+            PermissionPolicy::Permissions => FileOwner::Worker,
+        };
         let mut directories = Vec::new();
         let mut extensions = TarExtensions::default();
         for entry in tar::Archive::new(tar).entries()?.raw(true) {
@@ -147,9 +153,9 @@ impl HostWorkspace {
                     path.display()
                 )));
             }
-            let parent = self.open_directory(path.parent().unwrap_or(Path::new("")))?;
+            let parent = self.open_directory(path.parent().unwrap_or(Path::new("")), owner)?;
             if kind.is_dir() {
-                self.open_directory(&path)?;
+                self.open_directory(&path, owner)?;
                 directories.push((path, attributes));
                 continue;
             }
@@ -170,19 +176,10 @@ impl HostWorkspace {
                 attributes.apply(writer.get_ref())?;
             } else if kind.is_symlink() {
                 rustix::fs::symlinkat(&*target, &parent, name)?;
-                if keep == PermissionPolicy::Everything {
-                    let (owner, group) = attributes.owners;
-                    ignore_not_permitted(rustix::fs::chownat(
-                        &parent,
-                        name,
-                        owner,
-                        group,
-                        AtFlags::SYMLINK_NOFOLLOW,
-                    ))?;
-                }
+                owner.give_link(&parent, name)?;
             } else {
                 let target = normalize_path(&target)?;
-                let from = self.open_directory(target.parent().unwrap_or(Path::new("")))?;
+                let from = self.open_directory(target.parent().unwrap_or(Path::new("")), owner)?;
                 let old = target.file_name().unwrap_or_default();
                 rustix::fs::linkat(&from, old, &parent, name, AtFlags::empty())?;
             }
@@ -194,13 +191,13 @@ impl HostWorkspace {
         // reopened, as there may be more of them than a process may have open files.
         directories.sort_by(|(first, _), (second, _)| second.cmp(first));
         for (path, attributes) in &directories {
-            attributes.apply(self.open_directory(path)?)?;
+            attributes.apply(self.open_directory(path, owner)?)?;
         }
         Ok(())
     }
 
-    /// Opens the directory at `path`, and creates it if it does not exist.
-    fn open_directory(&self, path: &Path) -> io::Result<OwnedFd> {
+    /// Opens the directory at `path`, and creates it for `owner` if it does not exist.
+    fn open_directory(&self, path: &Path, owner: FileOwner) -> io::Result<OwnedFd> {
         // Links that stay in the workspace are followed, as in the container.
         let follow =
             |path: &Path| self.open_beneath(path, OFlags::RDONLY | OFlags::DIRECTORY, ResolveFlags::BENEATH);
@@ -216,9 +213,15 @@ impl HostWorkspace {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let name = part.as_os_str();
             let open = || rustix::fs::openat(&current, name, flags, Mode::empty());
+            let mode = Mode::from_raw_mode(0o755);
             let next = match open() {
-                Err(Errno::NOENT) => match rustix::fs::mkdirat(&current, name, Mode::from_raw_mode(0o755)) {
-                    Ok(()) | Err(Errno::EXIST) => open(),
+                Err(Errno::NOENT) => match rustix::fs::mkdirat(&current, name, mode) {
+                    Ok(()) => {
+                        let created = open()?;
+                        rustix::fs::fchmod(&created, owner.give(&created, mode, true)?)?;
+                        Ok(created)
+                    }
+                    Err(Errno::EXIST) => open(),
                     Err(error) => Err(error),
                 },
                 other => other,
@@ -235,7 +238,7 @@ impl HostWorkspace {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{HostWorkspace, PermissionPolicy};
+    use super::{FileOwner, HostWorkspace, PermissionPolicy};
     use std::{
         fs,
         os::unix::fs::{MetadataExt, PermissionsExt, symlink},
@@ -266,12 +269,30 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("a"), "old and longer").unwrap();
         let host = HostWorkspace::open(directory.path(), false).unwrap();
-        host.unpack(&tar_of("./a")[..], PermissionPolicy::Everything).unwrap();
-        host.unpack(&tar_of("deep/er/a")[..], PermissionPolicy::Everything).unwrap();
+        host.unpack(&tar_of("./a")[..], PermissionPolicy::Owned(FileOwner::Worker)).unwrap();
+        host.unpack(&tar_of("deep/er/a")[..], PermissionPolicy::Owned(FileOwner::Worker)).unwrap();
         for name in ["a", "deep/er/a"] {
             let meta = fs::metadata(directory.path().join(name)).unwrap();
             assert_eq!(fs::read(directory.path().join(name)).unwrap(), b"new");
             assert_eq!((meta.permissions().mode() & 0o7777, meta.mtime()), (0o755, 1000));
+        }
+    }
+
+    #[test]
+    fn unpacked_files_and_their_new_parents_are_writable_by_the_owner() {
+        let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+        for owner in [FileOwner::User { uid: 4711, gid: 4712 }, FileOwner::Everyone] {
+            let directory = tempfile::tempdir().unwrap();
+            let host = HostWorkspace::open(directory.path(), false).unwrap();
+            host.unpack(&tar_of("deep/er/a")[..], PermissionPolicy::Owned(owner)).unwrap();
+            for name in ["deep", "deep/er", "deep/er/a"] {
+                let meta = fs::metadata(directory.path().join(name)).unwrap();
+                if is_root && owner != FileOwner::Everyone {
+                    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (4711, 4712, 0o755), "{name}");
+                } else {
+                    assert_eq!(meta.mode() & 0o7777, 0o777, "{name}");
+                }
+            }
         }
     }
 
@@ -286,10 +307,13 @@ mod tests {
         symlink("real", directory.path().join("near")).unwrap();
         let host = HostWorkspace::open(directory.path(), false).unwrap();
         for name in ["out/a", "../a", "/a"] {
-            assert!(host.unpack(&tar_of(name)[..], PermissionPolicy::Everything).is_err(), "{name}");
+            assert!(
+                host.unpack(&tar_of(name)[..], PermissionPolicy::Owned(FileOwner::Worker)).is_err(),
+                "{name}"
+            );
         }
-        host.unpack(&tar_of("link")[..], PermissionPolicy::Everything).unwrap();
-        host.unpack(&tar_of("near/a")[..], PermissionPolicy::Everything).unwrap();
+        host.unpack(&tar_of("link")[..], PermissionPolicy::Owned(FileOwner::Worker)).unwrap();
+        host.unpack(&tar_of("near/a")[..], PermissionPolicy::Owned(FileOwner::Worker)).unwrap();
         assert_eq!(fs::read(outside.path().join("a")).unwrap(), b"old");
         assert_eq!(fs::read(directory.path().join("link")).unwrap(), b"new");
         assert!(directory.path().join("real/a").exists(), "a link that stays inside is followed");

@@ -25,6 +25,8 @@ use tidemill_core::{
 };
 use tidemill_worker::source::snapshot;
 
+#[path = "engine/images.rs"]
+mod images;
 #[path = "engine/limits.rs"]
 mod limits;
 #[path = "engine/losses.rs"]

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_core::execution::assignment::{
-    Assignment, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source,
+    Assignment, ImageOptions, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source,
 };
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest, WorkerInfo, path},
@@ -100,6 +100,7 @@ fn assignment(job_id: JobId) -> Assignment {
             job_id,
             execution_id: ExecutionId(uuid::Uuid::now_v7()),
             image: "image".into(),
+            image_options: ImageOptions::default(),
             pull_policy: PullPolicy::Never,
             resources: Resources::default(),
             working_dir: None,

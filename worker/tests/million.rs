@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::MetadataExt,
 };
 use tar::{EntryType, Header};
-use tidemill_worker::workspace::{HostWorkspace, PermissionPolicy};
+use tidemill_worker::workspace::{FileOwner, HostWorkspace, PermissionPolicy};
 
 fn header(kind: EntryType) -> Header {
     let owner = fs::metadata("/proc/self").unwrap();
@@ -67,7 +67,7 @@ fn million_entries_take_bounded_memory_and_open_files() {
     let directory = tempfile::tempdir().unwrap();
     let host = HostWorkspace::open(directory.path(), false).unwrap();
     let tar = GeneratedTar { next: 0, count: 1_000_000, header: header_of, block: io::Cursor::default() };
-    host.unpack(tar, PermissionPolicy::Everything).unwrap();
+    host.unpack(tar, PermissionPolicy::Owned(FileOwner::Worker)).unwrap();
     assert_eq!(fs::read_dir(directory.path().join("d")).unwrap().count(), 5_000);
     assert_eq!(fs::read_dir(directory.path().join("f")).unwrap().count(), 995);
     let grown = peak_memory() - before;

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tar::{EntryType, Header};
-use tidemill_worker::workspace::{HostWorkspace, PermissionPolicy};
+use tidemill_worker::workspace::{FileOwner, HostWorkspace, PermissionPolicy};
 
 struct UnpackFixture(tempfile::TempDir);
 
@@ -36,7 +36,7 @@ impl UnpackFixture {
     fn unpack(&self, tar: &[u8]) -> io::Result<()> {
         let host = HostWorkspace::open(&self.path(""), false).unwrap();
         let user = HostWorkspace::directory_at(&self.path("")).unwrap();
-        let as_host = host.unpack(tar, PermissionPolicy::Everything);
+        let as_host = host.unpack(tar, PermissionPolicy::Owned(FileOwner::Worker));
         self.assert_outside_unchanged();
         let as_user = user.unpack(tar, PermissionPolicy::Permissions);
         self.assert_outside_unchanged();
@@ -164,7 +164,7 @@ fn unpacked_files_have_no_set_id_bits() {
     assert_eq!(meta.permissions().mode() & 0o7777, 0o755);
     // Files that pass from one container to another have none either.
     let host = HostWorkspace::open(&fixture.path(""), false).unwrap();
-    host.unpack(&set_id.as_bytes()[..], PermissionPolicy::Everything).unwrap();
+    host.unpack(&set_id.as_bytes()[..], PermissionPolicy::Owned(FileOwner::Worker)).unwrap();
     assert_eq!(fs::metadata(fixture.path("program")).unwrap().permissions().mode() & 0o7777, 0o755);
 }
 
@@ -190,7 +190,7 @@ fn name_of_gigabytes_is_rejected_without_reading_it() {
         let tar = endless.as_bytes().chain(io::repeat(b'x'));
         let fixture = UnpackFixture::new();
         let host = HostWorkspace::open(&fixture.path(""), false).unwrap();
-        let message = host.unpack(tar, PermissionPolicy::Everything).unwrap_err().to_string();
+        let message = host.unpack(tar, PermissionPolicy::Owned(FileOwner::Worker)).unwrap_err().to_string();
         assert!(message.contains("an extended header of the tar has"), "{message}");
     }
 }

@@ -85,6 +85,9 @@ pub struct StatusArgs {
     /// List executions of all repositories
     #[arg(long, conflicts_with_all = ["repo", "execution"])]
     pub all_repositories: bool,
+    /// Also list discoveries, which look up the pipelines of pushes and schedules
+    #[arg(long, conflicts_with = "execution")]
+    pub all: bool,
     /// Maximum number of executions to list
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub limit: u32,

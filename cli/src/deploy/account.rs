@@ -115,7 +115,7 @@ where
         _ => "",
     };
     let exit = if code == "ValidationError" { Exit::Usage } else { Exit::System };
-    Failure { exit, message: message + hint }
+    Failure { message: message + hint, ..Failure::silent(exit) }
 }
 
 /// Returns whether a call failed because its target does not exist.

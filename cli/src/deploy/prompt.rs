@@ -26,5 +26,5 @@ fn prompt(question: &str, is_yes: impl Fn(&str) -> bool) -> Outcome {
     if is_yes(line.trim()) {
         return Ok(());
     }
-    Err(Failure { exit: Exit::Canceled, message: "nothing was changed".to_owned() })
+    Err(Failure { message: "nothing was changed".to_owned(), ..Failure::silent(Exit::Canceled) })
 }

@@ -361,9 +361,9 @@ impl StackWatch {
             tokio::select! {
                 () = tokio::time::sleep(account.poll_interval()) => {}
                 _ = interrupts.recv() => return Err(Failure {
-                    exit: Exit::Canceled,
                     message: format!("CloudFormation continues to change stack {}; run the same command again to see \
                                       the result", self.stack.name),
+                    ..Failure::silent(Exit::Canceled)
                 }),
             }
         }

@@ -16,6 +16,8 @@ use std::fmt::Write as _;
 use tidemill_core::api::{ExecutionKind, ExecutionList, ExecutionSummary, path};
 use tidemill_core::execution::status::ExecutionStatus;
 
+/// Maximum number of executions in a page.
+const MAX_PAGE: u32 = 200;
 /// Maximum number of newest executions to select from.
 const MAX_CANDIDATES: u32 = 50;
 
@@ -54,10 +56,23 @@ impl<'a> Candidates<'a> {
         Ok(Self { deployment, selectors, target, pipeline })
     }
 
-    /// Returns the newest executions, optionally of all repositories, newest first.
-    pub async fn newest(&self, all_repositories: bool, limit: u32) -> Outcome<Vec<ExecutionSummary>> {
+    /// Returns the newest executions, optionally of all repositories, newest first; discoveries only if asked for, or if the selectors
+    /// name them.
+    pub async fn newest(
+        &self,
+        all_repositories: bool,
+        with_discoveries: bool,
+        limit: u32,
+    ) -> Outcome<Vec<ExecutionSummary>> {
         let repo = (!all_repositories).then(|| self.target.address());
-        self.page(Conditions { repo, ..Conditions::default() }, limit).await
+        let conditions = Conditions { repo, ..Conditions::default() };
+        if with_discoveries || self.pipeline.is_some() {
+            return self.page(conditions, limit).await;
+        }
+        let mut found = self.page(conditions, limit.saturating_mul(4).min(MAX_PAGE)).await?;
+        found.retain(|execution| execution.kind != ExecutionKind::DiscoverPipelines);
+        found.truncate(limit as usize);
+        Ok(found)
     }
 
     /// Returns executions of the target repository, newest first, without discoveries.

@@ -3,10 +3,14 @@
 use super::repository::is_same_repository;
 use crate::{
     failure::{Failure, Outcome},
+    output::Printable,
     view::format,
 };
 use std::fmt::Write as _;
-use tidemill_core::api::{ExecutionSummary, ExecutionView};
+use tidemill_core::{
+    api::{ExecutionSummary, ExecutionView},
+    text::nearest,
+};
 
 /// Maximum number of executions that a message lists.
 const MAX_CHOICES: usize = 20;
@@ -41,6 +45,19 @@ pub fn single(mut executions: Vec<ExecutionSummary>) -> Outcome<ExecutionSummary
     executions
         .pop()
         .ok_or_else(|| Failure::usage("no matching execution found; `tidemill status` lists executions"))
+}
+
+/// Returns the names to choose from instead of the unknown `name`: the nearest, or else all.
+pub fn known_names(name: &str, known: &[&str]) -> String {
+    if let Some(nearest) = nearest(name, known.iter().copied()) {
+        return format!("did you mean `{}`?", Printable(nearest));
+    }
+    let names = known.iter().take(MAX_CHOICES).map(|name| format!("`{}`", Printable(name)));
+    let mut text = names.collect::<Vec<_>>().join(", ");
+    if known.len() > MAX_CHOICES {
+        let _ = write!(text, " and {} more", known.len() - MAX_CHOICES);
+    }
+    format!("it has {text}")
 }
 
 /// Returns the failure for several executions that fit; it lists them.

@@ -5,13 +5,17 @@ use super::{
     watch::pause_after_error,
 };
 use crate::{
+    args::{ViewArgs, ViewFormat},
     deployment::{Deployment, LONG_POLL_MS},
     failure::Outcome,
-    output::{self, LogFilter, LogWriter, Printable},
-    view::test_results,
+    output::{self, LogFilter, LogWriter, Printable, printable},
+    view::{format, test_results},
 };
 use std::{io::Write, time::Instant};
-use tidemill_core::execution::status::JobStatus;
+use tidemill_core::execution::{
+    report::{JobFilter, report},
+    status::JobStatus,
+};
 use tidemill_core::{
     api::{ExecutionView, JobView, LOG_END, LOG_NEXT, path},
     ids::JobId,
@@ -83,8 +87,36 @@ pub async fn print_log(
     }
 }
 
+/// Prints the result of an ended execution after its view: as JSON, or the failures and, unless `--quiet` is set, its end.
+pub async fn show_result(deployment: &Deployment, view: &ExecutionView, args: ViewArgs) -> Outcome {
+    if args.format == ViewFormat::Json {
+        Ok(output::print_json_line(view)?)
+    } else if args.quiet {
+        show_failures(deployment, view).await
+    } else {
+        show_end(deployment, view).await
+    }
+}
+
+/// Prints what follows from an ended execution to standard error: see [`show_failures`], and then its critical path and the address
+/// of its page.
+async fn show_end(deployment: &Deployment, view: &ExecutionView) -> Outcome {
+    show_failures(deployment, view).await?;
+    let report = report(view, &JobFilter::default(), format::now());
+    let mut err = output::stderr();
+    if view.jobs.len() > 1 && !report.critical_path.is_empty() {
+        let path: Vec<String> = report.critical_path.iter().map(|name| printable(name)).collect();
+        let (ran, took) = (format::duration(report.critical_path_ms), format::duration(report.duration_ms));
+        writeln!(err, "critical path: {} ({ran} of {took})", path.join(" → "))?;
+    }
+    if let Some(page) = deployment.hints().page(view.execution.id) {
+        writeln!(err, "{page}")?;
+    }
+    Ok(())
+}
+
 /// Prints the last log lines and the failed tests of failed jobs to standard error.
-pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Outcome {
+async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Outcome {
     let failed = view
         .jobs
         .iter()
@@ -109,7 +141,7 @@ pub async fn show_failures(deployment: &Deployment, view: &ExecutionView) -> Out
         for tests in tests.jobs.iter().filter(|tests| tests.job_id == job.id) {
             let mut err = output::stderr();
             writeln!(err)?;
-            test_results::print(&mut err, tests, MAX_TESTS)?;
+            test_results::print(&mut err, tests, true, MAX_TESTS)?;
         }
     }
     Ok(())

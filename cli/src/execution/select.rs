@@ -148,16 +148,17 @@ async fn select_either(
     }
 }
 
-/// Returns the newest executions that the arguments select, optionally of all repositories.
+/// Returns the newest executions that the arguments select, optionally of all repositories and with discoveries.
 pub async fn list(
     deployment: &Deployment,
     selectors: &SelectorArgs,
     all_repositories: bool,
+    with_discoveries: bool,
     limit: u32,
 ) -> Outcome<Vec<ExecutionSummary>> {
     let target = TargetRepository::resolve(selectors.repo.as_deref())?;
     let candidates = Candidates::new(deployment, selectors, &target)?;
-    let executions = candidates.newest(all_repositories, limit).await?;
+    let executions = candidates.newest(all_repositories, with_discoveries, limit).await?;
     if executions.is_empty() && !all_repositories && matches!(target, TargetRepository::None(_)) {
         return Err(candidates.none_found(None).await);
     }

@@ -13,15 +13,15 @@ use std::{
     process,
     time::{Duration, Instant},
 };
-use tidemill_core::execution::status::ExecutionStatus;
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 use tidemill_core::{
-    api::{CancelReply, ExecutionView, path},
+    api::{CancelReply, ExecutionView, JobView, path},
     ids::ExecutionId,
 };
 use tidemill_worker::client::ApiError;
 
 /// Timeout of a cancel request after the second interrupt.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The effect of an interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,16 +77,18 @@ pub async fn watch(
                 }
                 Some(()) = interrupts.recv() => {
                     if on_interrupt == OnInterrupt::Detach {
+                        view.leave()?;
                         let message =
-                            format!("the execution continues; watch it with: {}", deployment.watch_command(id));
-                        return Err(Failure { exit: Exit::Canceled, message });
+                            format!("the execution continues; watch it with: {}", deployment.hints().watch(id));
+                        return Err(Failure { message, ..Failure::silent(Exit::Canceled) });
                     }
                     if is_interrupted {
                         if let Some(request) = cancel_request.take() {
                             let _ = tokio::time::timeout(CANCEL_TIMEOUT, request).await;
                         }
+                        view.leave()?;
                         if !deployment.is_embedded() {
-                            crate::output::errln!("watch the execution end with: {}", deployment.watch_command(id));
+                            crate::output::errln!("watch the execution end with: {}", deployment.hints().watch(id));
                         }
                         // Containers stop when the connection to this process breaks.
                         process::exit(Exit::Canceled as i32);
@@ -121,12 +123,12 @@ pub async fn watch(
             Some((Err(error), _)) => {
                 let note = |message: &str| view.note(message);
                 pause_after_error(deployment, &mut outage, error, note).map_err(|failure| {
-                    let Failure { exit, mut message } = failure;
+                    let mut failure = failure;
                     if !deployment.is_embedded() {
-                        message += "; the execution continues; watch it with: ";
-                        message += &deployment.watch_command(id);
+                        failure.message += "; the execution continues; watch it with: ";
+                        failure.message += &deployment.hints().watch(id);
                     }
-                    Failure { exit, message }
+                    failure
                 })?
             }
         };
@@ -166,6 +168,19 @@ pub fn exit_outcome(view: &ExecutionView) -> Outcome {
     match view.execution.status {
         ExecutionStatus::Success => Ok(()),
         ExecutionStatus::Canceled => Err(Failure::silent(Exit::Canceled)),
+        _ if is_system_failure(view) => Err(Failure::silent(Exit::System)),
         _ => Err(Failure::silent(Exit::Failed)),
     }
+}
+
+/// Returns whether every failure of the execution is one of the engine, the disk or the network, and none a job's own.
+fn is_system_failure(view: &ExecutionView) -> bool {
+    let mut failed = view
+        .jobs
+        .iter()
+        .filter(|job| job.status == JobStatus::Failed && !job.allow_failure && !job.tolerated)
+        .peekable();
+    let is_infrastructure =
+        |job: &JobView| job.failure_reason.as_ref().is_some_and(|reason| reason.kind.is_infrastructure());
+    failed.peek().is_some() && failed.all(is_infrastructure)
 }

@@ -115,7 +115,7 @@ pub fn read(path: &Path) -> Outcome<String> {
         return Err(Failure::usage(format!("{name} has {length} bytes; the maximum is {MAX_FILE_BYTES}")));
     }
     String::from_utf8(fs::read(path).map_err(failed)?)
-        .map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")))
+        .map_err(|_| Failure::usage(format!("{name} is not UTF-8 text; save it with the encoding UTF-8")))
 }
 
 /// Returns all files in `.pipelines/` of the current repository; without that directory, the GitLab CI file.

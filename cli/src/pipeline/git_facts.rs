@@ -25,6 +25,9 @@ pub struct RequiredFacts {
 }
 
 impl RequiredFacts {
+    /// Branch, tag, commit and default branch.
+    pub const REFS: Self = Self { refs: true, changed: false, files: false };
+
     /// Returns the needs of `pipeline`, whose file contains `text`.
     pub fn of(pipeline: &Pipeline, text: &str) -> Self {
         let rules = || pipeline.jobs.iter().flat_map(|job| &job.rules);

@@ -27,6 +27,9 @@ pub struct Profile {
     /// Whether the token may be sent to another machine without TLS.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure_http: bool,
+    /// PEM text with additional trusted certificate authorities, copied from the file given to `login`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_cert: Option<String>,
 }
 
 impl std::fmt::Debug for Profile {
@@ -86,14 +89,14 @@ impl Profiles {
         Ok(profile)
     }
 
-    /// Returns the profile of the deployment at `url`.
-    pub fn by_url(&self, url: &str) -> Outcome<Option<Profile>> {
-        let matches = |profile: &&Profile| {
+    /// Returns the profile of the deployment at `url`, with its name.
+    pub fn by_url(&self, url: &str) -> Outcome<Option<(String, Profile)>> {
+        let matches = |(_, profile): &(&String, &Profile)| {
             profile.server.trim_end_matches('/').eq_ignore_ascii_case(url.trim_end_matches('/'))
         };
-        let Some(profile) = self.named.values().find(matches) else { return Ok(None) };
+        let Some((name, profile)) = self.named.iter().find(matches) else { return Ok(None) };
         self.check_permissions()?;
-        Ok(Some(profile.clone()))
+        Ok(Some((name.clone(), profile.clone())))
     }
 
     /// Returns the names of all profiles.

@@ -17,6 +17,7 @@ pub struct WorkerFile {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileFormat {
+    no_new_privileges: Option<bool>,
     #[serde(default)]
     limits: LimitsTable,
 }
@@ -103,6 +104,7 @@ impl WorkerFile {
             artifact_bytes: size(table.artifacts, defaults.artifact_bytes),
             cache_bytes: size(table.cache, defaults.cache_bytes),
             workspace_bytes: size(table.workspace, defaults.workspace_bytes),
+            no_new_privileges: file.no_new_privileges.unwrap_or(defaults.no_new_privileges),
         };
         if limits.pids == 0 {
             return Err("`pids` is 0, but every job needs a process; the default is 4096".to_owned());
@@ -120,12 +122,13 @@ mod tests {
     #[test]
     fn worker_file_changes_only_what_it_sets() {
         assert_eq!(WorkerFile::parse("").unwrap(), WorkerFile::default());
-        let text = "[limits]\nmemory = \"2GiB\"\ncpus = 1.5\nlog = \"10MiB\"\nopen_files = 0\n";
+        let text = "no_new_privileges = false\n[limits]\nmemory = \"2GiB\"\ncpus = 1.5\nlog = \"10MiB\"\nopen_files = 0\n";
         let limits = Limits {
             memory_bytes: Some(2 << 30),
             cpus: Some(1.5),
             log_bytes: 10 << 20,
             open_files: 0,
+            no_new_privileges: false,
             ..Limits::default()
         };
         assert_eq!(WorkerFile::parse(text).unwrap().limits, limits);

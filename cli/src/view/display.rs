@@ -11,6 +11,10 @@ pub trait View: Send {
     fn tick(&mut self) -> std::io::Result<()>;
     /// Shows the ended execution.
     fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()>;
+    /// Ends the display of an execution that has not ended.
+    fn leave(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
     /// Prints a message.
     fn note(&mut self, message: &str) -> std::io::Result<()>;
 }

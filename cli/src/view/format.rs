@@ -57,16 +57,26 @@ pub fn list_line(execution: &ExecutionSummary) -> String {
         execution.run_number,
         execution.status.as_str(),
         execution.created_at,
-        Printable(execution.branch.as_deref().unwrap_or("-")),
+        Printable(execution.branch.as_deref().unwrap_or("-").to_owned() + uncommitted(execution)),
         Printable(&execution.repo),
     )
 }
 
+/// Returns the mark of an execution of uncommitted work, to append to its branch or commit.
+pub const fn uncommitted(execution: &ExecutionSummary) -> &'static str {
+    if execution.uncommitted { " (uncommitted changes)" } else { "" }
+}
+
 /// Returns the symbol and the colour of a job's status.
 pub fn status_symbol(job: &JobView) -> (&'static str, Style) {
-    match job.status {
+    symbol(job.status, job.allow_failure || job.tolerated)
+}
+
+/// Returns the symbol and the colour of a status. `is_tolerated`: a failure does not fail the execution.
+pub fn symbol(status: JobStatus, is_tolerated: bool) -> (&'static str, Style) {
+    match status {
         JobStatus::Success => ("✓", AnsiColor::Green.on_default()),
-        JobStatus::Failed if job.allow_failure || job.tolerated => ("!", AnsiColor::Yellow.on_default()),
+        JobStatus::Failed if is_tolerated => ("!", AnsiColor::Yellow.on_default()),
         JobStatus::Failed => ("✗", AnsiColor::Red.on_default().bold()),
         JobStatus::Canceled => ("■", AnsiColor::Yellow.on_default()),
         JobStatus::Skipped => ("-", Style::new().dimmed()),
@@ -92,12 +102,27 @@ pub fn status_text(job: &JobView) -> String {
         JobStatus::Queued if job.not_before.is_some() => format!("retrying soon: {}", reason(job)),
         JobStatus::Queued if job.runs_on.is_empty() => "waiting for a worker".to_owned(),
         JobStatus::Queued => format!("waiting for a worker with {}", Printable(queue_name(&job.runs_on))),
-        JobStatus::Pending if job.approval == Some(Approval::Awaited) => {
-            format!("waiting for `tidemill approve {}`", Printable(&job.job_name))
-        }
+        JobStatus::Pending if job.approval == Some(Approval::Awaited) => "waiting for approval".to_owned(),
         JobStatus::Pending => "waiting".to_owned(),
     };
     text + &retried
+}
+
+/// Describes how a job ended, with its run time.
+pub fn end_text(job: &JobView) -> String {
+    let after = run_time(job, now()).map(|run_time| format!(" after {run_time}")).unwrap_or_default();
+    let attempt = if job.attempt > 1 { format!(" (attempt {})", job.attempt) } else { String::new() };
+    match job.status {
+        JobStatus::Success if job.carried_from.is_some() => "succeeded in an earlier run".to_owned(),
+        JobStatus::Success => format!("succeeded{after}{attempt}"),
+        JobStatus::Failed if job.allow_failure || job.tolerated => {
+            format!("failed (allowed){after}{attempt}: {}", reason(job))
+        }
+        JobStatus::Failed => format!("failed{after}{attempt}: {}", reason(job)),
+        JobStatus::Canceled => format!("canceled{after}{attempt}"),
+        JobStatus::Skipped => format!("skipped: {}", reason(job)),
+        JobStatus::Running | JobStatus::Queued | JobStatus::Pending => status_text(job),
+    }
 }
 
 fn reason(job: &JobView) -> String {
@@ -114,8 +139,7 @@ pub fn run_time(job: &JobView, now: Timestamp) -> Option<String> {
 /// Returns the summary line of an execution, and its colour.
 pub fn summary_line(view: &ExecutionView) -> (String, Style) {
     let execution = &view.execution;
-    let elapsed =
-        execution.end_time.map(|end| duration(end.since_ms(execution.created_at))).unwrap_or_default();
+    let elapsed = duration(execution.end_time.unwrap_or_else(now).since_ms(execution.created_at));
     let count = |status: JobStatus| view.jobs.iter().filter(|job| job.status == status).count();
     let mut counts = Vec::new();
     for (status, word) in [
@@ -123,6 +147,9 @@ pub fn summary_line(view: &ExecutionView) -> (String, Style) {
         (JobStatus::Failed, "failed"),
         (JobStatus::Canceled, "canceled"),
         (JobStatus::Skipped, "skipped"),
+        (JobStatus::Running, "running"),
+        (JobStatus::Queued, "queued"),
+        (JobStatus::Pending, "waiting"),
     ] {
         if count(status) > 0 {
             counts.push(format!("{} {word}", count(status)));
@@ -136,8 +163,11 @@ pub fn summary_line(view: &ExecutionView) -> (String, Style) {
             ("was superseded by a newer execution", AnsiColor::Yellow.on_default().bold())
         }
         ExecutionStatus::Canceled => ("was canceled", AnsiColor::Yellow.on_default().bold()),
-        ExecutionStatus::Pending | ExecutionStatus::Running => ("is running", Style::new()),
+        ExecutionStatus::Pending => ("waits", Style::new()),
+        ExecutionStatus::Running => ("is running", Style::new()),
     };
     let name = Printable(&execution.pipeline_name);
-    (format!("{name} #{} {word} in {elapsed} ({})", execution.run_number, counts.join(", ")), style)
+    let time = if execution.end_time.is_some() { format!("in {elapsed}") } else { format!("for {elapsed}") };
+    let counts = if counts.is_empty() { "no jobs".to_owned() } else { counts.join(", ") };
+    (format!("{name} #{} {word} {time} ({counts})", execution.run_number), style)
 }

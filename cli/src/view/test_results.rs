@@ -8,9 +8,15 @@ use tidemill_core::execution::test_report::{JobTests, TestCase};
 const MAX_MESSAGE_LINES: usize = 3;
 
 /// Prints a summary of a job's tests and coverage, and at most `max_cases` failed and `max_cases` flaky test cases.
-pub fn print(out: &mut impl Write, job: &JobTests, max_cases: usize) -> io::Result<()> {
+///
+/// `has_failed`: the job failed, so that no summary may say that all is well.
+pub fn print(out: &mut impl Write, job: &JobTests, has_failed: bool, max_cases: usize) -> io::Result<()> {
     let report = &job.report;
-    writeln!(out, "{}: {report}", Printable(&job.job_name))?;
+    write!(out, "{}: {report}", Printable(&job.job_name))?;
+    if has_failed && report.counts.failed() == 0 {
+        write!(out, " (the job failed for another reason)")?;
+    }
+    writeln!(out)?;
     cases(out, "failed", &report.failed, report.failed_left_out, max_cases)?;
     cases(out, "flaky", &report.flaky, report.flaky_left_out, max_cases)
 }

@@ -69,6 +69,7 @@ impl Images {
     /// Replaces the image names in an example by these images.
     fn replace_in(&self, example: &str) -> String {
         let mut text = example.replace("busybox", &format!("{}/busybox", self.name));
+        text = text.replace("linux/amd64", &format!("linux/{}", std::env::consts::ARCH));
         for repository in ["nginx:", "postgres:", "python:", "redis:", "rust:"] {
             for before in [' ', '"'] {
                 let from = format!("{before}{repository}");

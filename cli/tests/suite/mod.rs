@@ -238,7 +238,7 @@ pub fn image_pull_is_attempted_three_times(on: &Backend) {
         "name: i\nstages: [a]\njobs:\n  j: { stage: a, image: \"127.0.0.1:1/no/such:image\", script: [x] }\n",
     );
     let run = env.tidemill(&["run"]);
-    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
     let view = env.latest();
     assert_eq!(failure_kind(&view, "j"), "image_pull_failed", "{view:#}");
     assert_eq!(job(&view, "j")["attempts"].as_array().unwrap().len(), 2, "{view:#}");

@@ -121,6 +121,9 @@ pub struct ExecutionSummary {
     /// Whether it was canceled because it exceeded its pipeline's `timeout`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub timed_out: bool,
+    /// Whether its sources are a working tree with changes that `commit` does not have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uncommitted: bool,
 }
 
 /// An execution with its jobs.

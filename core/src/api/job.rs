@@ -85,6 +85,9 @@ pub struct JobView {
     pub carried_from: Option<JobId>,
 }
 
+/// The [`JobView::phase`] of a job whose image is pulled, which details may follow.
+pub const PULLING_IMAGE: &str = "pulling image";
+
 /// The worker that requests work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerInfo {

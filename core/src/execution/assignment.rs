@@ -2,7 +2,7 @@
 
 use crate::execution::discovery::Discovery;
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
-pub use crate::pipeline::{Artifacts, ArtifactsWhen, Cache, PullPolicy, Resources, Service};
+pub use crate::pipeline::{Artifacts, ArtifactsWhen, Cache, ImageOptions, PullPolicy, Resources, Service};
 use crate::plan::PlannedJob;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -66,6 +66,17 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// Whether the sources are a working tree with changes that its commit does not have.
+    #[must_use]
+    pub const fn has_uncommitted_changes(&self) -> bool {
+        match self {
+            Self::None | Self::Git { .. } => false,
+            Self::Snapshot { tree, .. } | Self::Uploaded { tree, .. } => tree.is_some(),
+        }
+    }
+}
+
 /// What a worker can prepare for a job before it holds the lease: enough to create a standby container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preparation {
@@ -75,6 +86,9 @@ pub struct Preparation {
     pub execution_id: ExecutionId,
     /// Image reference.
     pub image: String,
+    /// How the image is used.
+    #[serde(default, skip_serializing_if = "ImageOptions::is_empty")]
+    pub image_options: ImageOptions,
     /// When the image is pulled.
     #[serde(default)]
     pub pull_policy: PullPolicy,
@@ -96,6 +110,7 @@ impl Preparation {
             job_id,
             execution_id,
             image: planned.image.clone(),
+            image_options: planned.image_options.clone(),
             pull_policy: planned.pull_policy,
             resources: planned.resources,
             working_dir: planned.working_dir.clone(),

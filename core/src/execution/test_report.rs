@@ -58,6 +58,9 @@ impl fmt::Display for TestCounts {
         let parts = [(self.failed(), "failed"), (self.flaky, "flaky"), (self.skipped, "skipped")];
         let parts = parts.iter().filter(|(count, _)| *count > 0);
         let parts: Vec<String> = parts.map(|(count, outcome)| format!("{count} {outcome}")).collect();
+        if parts.is_empty() && self.tests == 0 {
+            return f.write_str("no test ran");
+        }
         let text = if parts.is_empty() { "all passed".to_owned() } else { parts.join(", ") };
         write!(f, "tests {}: {text}", self.tests)
     }
@@ -358,6 +361,7 @@ mod tests {
         assert_eq!(counts.to_string(), "tests 120: 2 failed, 1 flaky, 3 skipped");
         let counts = TestCounts { tests: 120, ..TestCounts::default() };
         assert_eq!(counts.to_string(), "tests 120: all passed");
+        assert_eq!(TestCounts::default().to_string(), "no test ran");
         let mut report = TestReport { coverage: Some(87.5), ..TestReport::default() };
         assert_eq!(report.to_string(), "coverage 87.5 %");
         report.counts = counts;

@@ -11,7 +11,10 @@ use crate::pipeline::yaml::tree::Node;
 use crate::pipeline::{
     ParsedPipeline, PipelineErrors, PipelineWithSources, ReadFile, SourceFile, parse_with_warnings,
 };
-use crate::text::diagnostics::{Diagnostic, Severity};
+use crate::text::{
+    diagnostics::{Diagnostic, Severity},
+    without_byte_order_mark,
+};
 
 /// Translates the GitLab file `name` with the files that it includes, which `read` returns by their path in the
 /// repository. The text of the result is a native file; the locations of its warnings refer to the GitLab files.
@@ -29,7 +32,8 @@ pub fn translate(
         let files = vec![SourceFile { name: name.to_owned(), text: String::new() }];
         return Err(PipelineErrors { diagnostics: vec![*diagnostic], files });
     }
-    let (root, files) = document::read(name, source, read, &mut log);
+    let read: &ReadFile<'_> = &|path| read(path).map(|text| without_byte_order_mark(&text).to_owned());
+    let (root, files) = document::read(name, without_byte_order_mark(source), read, &mut log);
     let rejected =
         |log: &Log, files: Vec<SourceFile>| PipelineErrors { diagnostics: diagnostics(log, &files), files };
     let Some(root) = root else {

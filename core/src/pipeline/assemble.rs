@@ -5,7 +5,10 @@ use super::diagnose::{file_too_large, locate_in_files};
 use super::parse::{ParsedPipeline, check_tree, read_tree};
 use super::yaml::limits::MAX_FILE_BYTES;
 use super::yaml::writer;
-use crate::text::diagnostics::{Diagnostic, render_files};
+use crate::text::{
+    diagnostics::{Diagnostic, render_files},
+    without_byte_order_mark,
+};
 
 /// A pipeline and its source files.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +62,9 @@ pub fn assemble(
     source: &str,
     read: &ReadFile<'_>,
 ) -> Result<PipelineWithSources, PipelineErrors> {
+    // Positions and excerpts must not count an invisible character.
+    let source = without_byte_order_mark(source);
+    let read: &ReadFile<'_> = &|path| read(path).map(|text| without_byte_order_mark(&text).to_owned());
     let itself = || vec![SourceFile { name: name.to_owned(), text: source.to_owned() }];
     let mut tree =
         read_tree(source).map_err(|found| PipelineErrors { diagnostics: found, files: itself() })?;

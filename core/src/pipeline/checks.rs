@@ -6,6 +6,7 @@ mod cron;
 mod cycles;
 mod dependencies;
 mod failures;
+mod image;
 mod job;
 mod needs;
 mod pipeline;

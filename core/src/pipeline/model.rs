@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod file;
+mod image;
 mod job;
 mod rules;
 mod surroundings;
@@ -9,7 +10,8 @@ mod triggers;
 
 pub use artifacts::{Artifacts, ArtifactsWhen, MAX_ARTIFACT_LABEL_LEN, Reports};
 pub use file::{Concurrency, Pipeline};
-pub use job::{Job, PullPolicy, Resources};
+pub use image::{ImageOptions, PullPolicy};
+pub use job::{Job, Resources};
 pub use rules::{Rule, RuleOutcome, When};
 pub use surroundings::{
     Cache, CachePolicy, Environment, Health, JobOptions, MAX_SECRETS, SecretRef, Service,

@@ -120,6 +120,45 @@ pub(crate) fn check_image(image: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Maximum length of a user or of a group, in bytes: that of names on Linux with some room.
+const MAX_USER_BYTES: usize = 64;
+
+/// Checks the user of a container, `user` or `user:group`; its `${NAME}` references may have any value.
+pub(crate) fn check_user(user: &str) -> Result<(), Fault> {
+    let filled = fill_references(user);
+    let is_id = |part: &str| part.parse::<u32>().is_ok_and(|id| id < u32::MAX);
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@');
+    let is_name = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.len() <= MAX_USER_BYTES
+            && part.chars().all(inner)
+    };
+    let (name, group) = filled.split_once(':').unwrap_or((&filled, "0"));
+    if [name, group].into_iter().all(|part| is_id(part) || is_name(part)) {
+        return Ok(());
+    }
+    Err(Fault::new("bad-user", format!("is not a user: {}", quoted(user)))
+        .help("write a name or a number, and optionally a group, such as `node` or `1000:1000`"))
+}
+
+/// Checks the platform of an image; its `${NAME}` references may have any value.
+pub(crate) fn check_platform(platform: &str) -> Result<(), Fault> {
+    let filled = fill_references(platform);
+    let parts: Vec<&str> = filled.split('/').collect();
+    let is_word = |part: &&str| {
+        (1..=32).contains(&part.len())
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.'))
+    };
+    if (1..=3).contains(&parts.len()) && parts.iter().all(is_word) && (parts.len() > 1 || filled != platform)
+    {
+        return Ok(());
+    }
+    Err(Fault::new("bad-platform", format!("is not a platform: {}", quoted(platform)))
+        .help("write `os/architecture`, such as `linux/amd64` or `linux/arm64`"))
+}
+
 /// An image reference with `x` for each `${NAME}`.
 fn fill_references(image: &str) -> Cow<'_, str> {
     if !image.contains("${") {

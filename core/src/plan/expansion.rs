@@ -77,12 +77,14 @@ impl Plan {
                     expose_as: artifacts.expose_as.as_deref().map(expand),
                     ..artifacts
                 });
+                let image_options = job.image_options.map_texts(expand);
                 let surroundings = job.surroundings.map_texts(expand);
                 jobs.push(PlannedJob {
                     name,
                     base_name: job.name.clone(),
                     stage: job.stage.clone(),
                     image,
+                    image_options,
                     script: job.script.clone(),
                     variables,
                     needs: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::error::ExcludedJob;
 use crate::execution::{discovery::Discovery, retry::RetryFor};
-use crate::pipeline::{Artifacts, JobOptions, PullPolicy, Resources, When};
+use crate::pipeline::{Artifacts, ImageOptions, JobOptions, PullPolicy, Resources, When};
 use data_encoding::HEXLOWER;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct PlannedJob {
     pub stage: String,
     /// Image, with variables substituted.
     pub image: String,
+    /// How the image is used, with variables substituted.
+    #[serde(default, skip_serializing_if = "ImageOptions::is_empty")]
+    pub image_options: ImageOptions,
     /// Commands.
     pub script: Vec<String>,
     /// Variables of the pipeline, the job, its matrix values and the overrides; later ones win.

@@ -84,6 +84,13 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             pairs(&job.variables),
             name(job).saturating_mul(2),
             expanded(&job.image),
+            sum(&mut job.image_options.entrypoint.iter().flatten().map(text)),
+            sum(&mut job
+                .image_options
+                .user
+                .iter()
+                .chain(&job.image_options.platform)
+                .map(|text| expanded(text))),
             sum(&mut job.script.iter().map(text)),
             sum(&mut artifacts.map(text)),
             sum(&mut job.needs.iter().flatten().filter_map(|need| named.get(need.as_str()).copied())),

@@ -226,6 +226,7 @@ impl ExecutionRecord {
             cancel_requested: self.state.cancel_requested,
             superseded_by: self.state.superseded_by,
             timed_out: self.state.timed_out,
+            uncommitted: spec.source.has_uncommitted_changes(),
         }
     }
 }

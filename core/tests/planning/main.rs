@@ -14,7 +14,7 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     ids::{ExecutionId, LeaseToken},
-    pipeline::{Job, Pipeline, PullPolicy, Resources, Triggers, When},
+    pipeline::{ImageOptions, Job, Pipeline, PullPolicy, Resources, Triggers, When},
     plan::{NodeIx, Plan, PlanError},
     records::{NewNode, Node, NodeBody, NodeKey},
     scheduler::{JobOutcome, MemoryNodes, StartConditions, apply_event, final_status, new_execution},
@@ -37,6 +37,7 @@ fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
         working_dir: None,
         resources: Resources::default(),
         matrix: IndexMap::new(),
+        image_options: ImageOptions::default(),
         pull_policy: PullPolicy::default(),
         ..Job::default()
     }

@@ -69,6 +69,8 @@ impl Packer {
             let Some(name) = self.matching_name(&path, matcher, kind.is_dir()) else { continue };
             let mut header = entry.header().clone();
             header.set_mode(header.mode()? & MODE_MASK);
+            header.set_uid(0);
+            header.set_gid(0);
             if kind.is_symlink() || kind.is_hard_link() {
                 let target = entry.link_name()?.unwrap_or_default().into_owned();
                 let target = if kind.is_hard_link() { parent.join(target) } else { target };
@@ -196,8 +198,9 @@ fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(stat.st_mode & MODE_MASK);
-    header.set_uid(stat.st_uid.into());
-    header.set_gid(stat.st_gid.into());
+    // The owner is that of the job that gets the files: without it, equal files have equal hashes.
+    header.set_uid(0);
+    header.set_gid(0);
     header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
     header.set_size(0);
     header

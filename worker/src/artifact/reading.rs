@@ -1,7 +1,7 @@
 //! Reads files of a workspace in the worker.
 
 use super::{
-    ArtifactTransfer, HashingReader, blocking, failure::TransferError, selection::Selection,
+    ArtifactTransfer, blocking, failure::TransferError, hashing::HashingReader, selection::Selection,
     tar_writer::MAX_QUEUED_CHUNKS,
 };
 use crate::engine::WorkspaceMount;

@@ -1,5 +1,7 @@
 //! Errors of API calls.
 
+use super::trust::TlsFailure;
+
 /// The reason why an API call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -10,6 +12,14 @@ pub enum ApiError {
         url: String,
         /// The cause.
         message: String,
+    },
+    /// The TLS connection failed, before anything was sent.
+    #[error("no secure connection to {url}: {failure}")]
+    Tls {
+        /// The URL of the call.
+        url: String,
+        /// The cause.
+        failure: TlsFailure,
     },
     /// The server returned an error status.
     #[error("{url} returned {status}: {message}")]
@@ -48,7 +58,8 @@ impl ApiError {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            // Certificates are renewed while workers run.
+            Self::Unreachable { .. } | Self::Tls { .. } => true,
             Self::Rejected { status, .. } => *status >= 500 || *status == 429 || *status == 408,
             Self::Address(_) | Self::InsecureHttp(_) => false,
         }

@@ -1,19 +1,18 @@
 //! An HTTP(S) client without redirects and proxies, and with limits on the connection time and the size of replies.
 
-use super::error::format_causes;
+use super::{
+    error::format_causes,
+    trust::{self, CertificateAuthorities, TlsFailure},
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use http::Request;
 use reqwest::{Body, Client, Response, redirect::Policy};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::ClientConfig;
 use std::{
     error::Error as _,
     fs::File,
     io::{self, Seek},
-    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -30,6 +29,9 @@ pub enum HttpError {
     /// The URL is not an HTTP URL.
     #[error("not an HTTP address")]
     Address,
+    /// The TLS connection failed.
+    #[error("{0}")]
+    Tls(TlsFailure),
     /// The connection failed; the text names the causes.
     #[error("{0}")]
     Connection(String),
@@ -43,16 +45,16 @@ pub enum HttpError {
 pub struct HttpClient {
     plain: Arc<OnceLock<Client>>,
     secure: Arc<OnceLock<Client>>,
-    /// A PEM file of certificate authorities that are trusted in addition to the system's.
-    authorities: Option<Arc<Path>>,
+    /// Certificate authorities that are trusted in addition to the system's.
+    authorities: Option<Arc<CertificateAuthorities>>,
     connect_time: Duration,
 }
 
 impl HttpClient {
-    /// Creates a client that also trusts the certificate authorities in this PEM file.
-    pub fn new(authorities: Option<PathBuf>) -> Self {
+    /// Creates a client that also trusts these certificate authorities.
+    pub fn new(authorities: Option<CertificateAuthorities>) -> Self {
         let (plain, secure) = Default::default();
-        let authorities = authorities.map(Into::into);
+        let authorities = authorities.map(Arc::new);
         Self { plain, secure, authorities, connect_time: MAX_CONNECT_TIME }
     }
 
@@ -64,8 +66,8 @@ impl HttpClient {
     /// Sends `request`, whose URL must be absolute, and returns the reply.
     pub async fn send(&self, request: Request<Body>) -> Result<Response, HttpError> {
         let client = match request.uri().scheme_str() {
-            Some("http") => self.client(&self.plain, || tls(RootCertStore::empty())),
-            Some("https") => self.client(&self.secure, || tls(self.trusted_roots()?)),
+            Some("http") => self.client(&self.plain, trust::without_trust),
+            Some("https") => self.client(&self.secure, || trust::with_trust(self.authorities.as_deref())),
             _ => return Err(HttpError::Address),
         }
         .map_err(HttpError::Connection)?;
@@ -91,42 +93,6 @@ impl HttpClient {
             .map_err(|error| format_causes(&error))?;
         Ok(cell.get_or_init(|| client))
     }
-
-    /// Loads the certificate authorities of the system, or of SSL_CERT_FILE and SSL_CERT_DIR, and those of the PEM file.
-    fn trusted_roots(&self) -> Result<RootCertStore, String> {
-        let mut roots = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(system.certs);
-        if let Some(path) = &self.authorities {
-            let unreadable = |error: String| {
-                format!(
-                    "cannot read certificate authorities from {}: {error}; pass a PEM file with --ca-cert",
-                    path.display()
-                )
-            };
-            let additional = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| unreadable(error.to_string()))?;
-            if additional.is_empty() {
-                return Err(unreadable("it contains no certificate".into()));
-            }
-            for certificate in additional {
-                roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
-            }
-        }
-        if roots.is_empty() {
-            let causes = system.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            return Err(format!("cannot read the system's trusted certificates: {causes}"));
-        }
-        Ok(roots)
-    }
-}
-
-fn tls(roots: RootCertStore) -> Result<ClientConfig, String> {
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Reads the body of `reply`, of at most `max` bytes.
@@ -144,6 +110,9 @@ pub async fn read_body(mut reply: Response, max: u64) -> Result<Bytes, HttpError
 /// Converts `error` without its URL, whose query may contain a signature.
 fn connection_error(error: reqwest::Error) -> HttpError {
     let error = error.without_url();
+    if let Some(failure) = TlsFailure::find(&error) {
+        return HttpError::Tls(failure);
+    }
     HttpError::Connection(error.source().map_or_else(|| error.to_string(), format_causes))
 }
 

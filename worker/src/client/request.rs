@@ -3,6 +3,7 @@
 use super::{
     error::{ApiError, without_query},
     http::{HttpClient, HttpError, read_body},
+    trust::CertificateAuthorities,
 };
 use bytes::Bytes;
 use http::{
@@ -16,7 +17,6 @@ use reqwest::{Body, Response};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     io::{self, Read},
-    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -92,9 +92,9 @@ impl ApiClient {
         }
     }
 
-    /// Also trusts the certificate authorities in this PEM file.
+    /// Also trusts these certificate authorities.
     #[must_use]
-    pub fn with_certificate_authorities(self, authorities: Option<PathBuf>) -> Self {
+    pub fn with_certificate_authorities(self, authorities: Option<CertificateAuthorities>) -> Self {
         Self { http: HttpClient::new(authorities), ..self }
     }
 
@@ -266,6 +266,7 @@ impl ApiClient {
         }
         let reply = self.http.send(request).await.map_err(|error| match error {
             HttpError::Address => ApiError::Address(self.display_url(&address)),
+            HttpError::Tls(failure) => ApiError::Tls { url: self.display_url(&address), failure },
             error => ApiError::unreachable(&self.display_url(&address), error.to_string()),
         })?;
         let status = reply.status();

@@ -6,6 +6,8 @@
 # The worker sends signals to this process. While the script runs (D is empty): TERM stops it, USR1 does so after a cancel,
 # QUIT does so and prevents the after-script, USR2 kills it. While the after-script runs, only HUP has an effect: it kills that.
 exec 3<&0 </dev/null 2>&1
+# An entry point that started this shell was given a token.
+[ -z "$1" ] || printf '\036tm:%s:ready\036' "$1"
 D= T= X=
 stop() { [ -n "$D" ] || { T=${T:-$1}; kill -TERM -1; } 2>/dev/null; }
 trap 'stop failed' TERM
@@ -14,9 +16,22 @@ trap 'X=1; stop failed' QUIT
 trap '[ -n "$D" ] || kill -9 -1 2>/dev/null' USR2
 trap '[ -z "$D" ] || kill -9 -1 2>/dev/null' HUP
 trap 'exit 137' INT
-S=$(command -v bash || command -v sh) || S=/bin/sh
+S=$(command -v bash || command -v sh)
+# The image's PATH may have no shell.
+[ -n "$S" ] || for S in /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh /usr/bin/sh /busybox/sh; do
+  [ ! -x "$S" ] || break
+done
+# The image may have no home directory that its user can write to.
+[ -d "$HOME" ] && [ -w "$HOME" ] || {
+  for H in "$HOME" /tmp/tidemill-home /dev/shm/tidemill-home /dev/shm; do
+    { [ -d "$H" ] || mkdir -p "$H"; } && [ -w "$H" ] && break
+  done 2>/dev/null
+  export HOME="$H"
+}
+# Git rejects a repository of another user. Before 2.38, it reads this setting only from a file.
+[ -O /workspace ] || { printf '[safe]\n\tdirectory = *\n' >>/etc/gitconfig; } 2>/dev/null
 IFS= read -r N <&3 || exit 0
-mkdir -p -m 700 "$F" || exit 1
+mkdir -p -m 700 "$F" 2>/dev/null || F=/dev/shm
 copy >"$F/environment" || exit 0
 script step >"$F/script" || exit 0
 script after >"$F/after_script" || exit 0
@@ -30,7 +45,7 @@ watch_worker() {
   (
     trap '' TERM HUP QUIT USR1 USR2
     while IFS= read -r L; do :; done
-    kill -INT 1
+    kill -INT "$$"
   ) <&3 3<&- >/dev/null 2>&1 &
 }
 wait_for_child() {
@@ -67,7 +82,8 @@ if [ -s "$F/after_script" ] && [ -z "$X" ]; then
   E=$R
 fi
 trap '' TERM HUP QUIT USR1 USR2
-kill -9 -1 2>/dev/null
+# Behind an entry point, this would kill a process between the first one and this one that waits for this one.
+[ "$$" != 1 ] && [ "$PPID" != 1 ] || kill -9 -1 2>/dev/null
 # An engine discards output that is not read soon after the exit, so wait until the worker has read everything. No other
 # process runs any more, so the last marker of this kind is true: whether the script ended by itself or was stopped.
 printf '\036tm:%s:flush:%s\036' "$N" "${T:+stopped}"

@@ -41,28 +41,39 @@ pub struct Container {
 /// Removes a container with its workspace, in the background when it is dropped.
 pub(super) struct ContainerRemoval {
     pub(super) engine: Arc<DockerManager>,
-    /// The container's id, and the directory of its workspace's own layers; `None` once they are removed.
-    pub(super) remaining: Option<(String, PathBuf)>,
+    /// What remains of it; `None` once that is removed.
+    pub(super) remaining: Option<ContainerRemains>,
     /// The lower layer of its workspace, in use until the container is removed.
     pub(super) tree: Option<Arc<Tree>>,
     /// The inode of the tree's directory.
     pub(super) inode: Option<u64>,
 }
 
+/// What remains of a container until it is removed.
+#[derive(Debug)]
+pub(super) struct ContainerRemains {
+    /// Its id; empty if it could not be created.
+    pub id: String,
+    /// The directory of its workspace's own layers.
+    pub directory: PathBuf,
+    /// The volume of its workspace, if the engine does not remove it with the container.
+    pub volume: Option<String>,
+}
+
 impl ContainerRemoval {
     async fn run(mut self) {
-        if let Some((id, directory)) = self.remaining.take() {
-            self.engine.remove_with_workspace(&id, &directory).await;
+        if let Some(remains) = self.remaining.take() {
+            self.engine.remove_remains(remains).await;
         }
     }
 }
 
 impl Drop for ContainerRemoval {
     fn drop(&mut self) {
-        if let Some((id, directory)) = self.remaining.take() {
+        if let Some(remains) = self.remaining.take() {
             let (engine, tree) = (self.engine.clone(), self.tree.take());
             self.engine.tasks.spawn(async move {
-                engine.remove_with_workspace(&id, &directory).await;
+                engine.remove_remains(remains).await;
                 drop(tree);
             });
         }

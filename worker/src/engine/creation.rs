@@ -1,20 +1,24 @@
 //! Creation of the containers that jobs run in.
 
+mod launch;
+mod order;
+
 use super::{
-    container::{Container, ContainerRemoval, inode},
-    failures::{disk_failure, engine_failure, start_failure},
+    container::{Container, ContainerRemains, ContainerRemoval, inode},
+    failures::{creation_failure, disk_failure, start_failure},
+    images::ImageConfig,
     manager::DockerManager,
-    resources::CAPABILITIES,
     workspace_mount::{WorkspaceMount, overlay_options},
 };
-use crate::{source::Tree, store::short_hash};
+use crate::store::short_hash;
 use bollard::{
     models::{
-        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
-        MountVolumeOptionsDriverConfig,
+        ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+        MountVolumeOptions, MountVolumeOptionsDriverConfig,
     },
     query_parameters::{AttachContainerOptions, CreateContainerOptions, StartContainerOptions},
 };
+use order::{ContainerOrder, StartCommand};
 use std::sync::{Arc, atomic::Ordering};
 use tidemill_core::execution::{
     assignment::Preparation,
@@ -24,8 +28,6 @@ use tidemill_core::execution::{
 use tokio::{sync::OnceCell, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-/// Runs as the first process of a job's container; see the file.
-const BOOT_SCRIPT: &str = concat!(include_str!("script_files.sh"), include_str!("boot.sh"));
 /// A disk with fewer free bytes counts as full.
 const DISK_FULL_BYTES: u64 = 1 << 20;
 
@@ -61,16 +63,19 @@ impl ContainerCreation {
 
 impl DockerManager {
     /// Creates and starts a container for `preparation`, which waits for its script on stdin. It joins `network` (a name of the
-    /// engine, or [`NetworkHolder::network`](super::NetworkHolder::network)) or gets its own. Its image must be present. Stops
-    /// waiting for its sources once `canceled` is cancelled.
+    /// engine, or [`NetworkHolder::network`](super::NetworkHolder::network)) or gets its own. Its image, with the configuration
+    /// `image`, must be present. Stops waiting for its sources once `canceled` is cancelled.
     pub async fn create_container(
         self: &Arc<Self>,
         preparation: &Preparation,
+        image: &ImageConfig,
         network: Option<&str>,
         canceled: &CancellationToken,
     ) -> Result<Container, FailureReason> {
+        let user = self.container_user(image, preparation.image_options.user.as_deref()).await?;
+        let owner = self.file_owner(user).await;
         let tree = tokio::select! {
-            tree = self.sources.tree(&preparation.source) => tree,
+            tree = self.sources.tree_for(&preparation.source, owner) => tree,
             () = canceled.cancelled() => {
                 return Err(FailureReason::new(FailureKind::Canceled, "the container is not needed any more"));
             }
@@ -90,9 +95,10 @@ impl DockerManager {
             FailureReason::new(kind, format!("the sources could not be fetched: {error}"))
         })?;
         let tree = tree.map(Arc::new);
+        let order = ContainerOrder { preparation, image, network, tree, user, owner };
         let mut overlay_error = None;
         if self.overlay_enabled.load(Ordering::Relaxed) {
-            match self.try_create(preparation, network, tree.as_ref(), true).await {
+            match self.launch(&order, true).await {
                 Ok(container) => {
                     if !self.lacks_layers(&container.workspace).await {
                         return Ok(container);
@@ -110,16 +116,14 @@ impl DockerManager {
                 Err(error) => return Err(error),
             }
         }
-        let container = self.try_create(preparation, network, tree.as_ref(), false).await?;
+        let container = self.launch(&order, false).await?;
         if let Some(error) = overlay_error {
             self.disable_overlay(&error.message);
         }
-        if let Some(tree) = tree {
-            let id = container.id.clone();
-            if let Err(reason) = self.upload_tree(&id, tree.path.clone()).await {
-                self.dispose_later(container);
-                return Err(reason);
-            }
+        let (id, tree) = (container.id.clone(), order.tree.as_ref().map(|tree| tree.path.clone()));
+        if let Err(reason) = self.upload_tree(&id, tree, user).await {
+            self.dispose_later(container);
+            return Err(reason);
         }
         Ok(container)
     }
@@ -129,27 +133,41 @@ impl DockerManager {
         self.overlay_enabled.store(false, Ordering::Relaxed);
     }
 
-    async fn try_create(
+    /// Creates and starts a container that is started with `start`. Its failure is [`FailureKind::ImageUnavailable`] if the image
+    /// has no such program.
+    pub(super) async fn try_create(
         self: &Arc<Self>,
-        preparation: &Preparation,
-        network: Option<&str>,
-        tree: Option<&Arc<Tree>>,
+        order: &ContainerOrder<'_>,
         overlay: bool,
+        start: StartCommand,
     ) -> Result<Container, FailureReason> {
+        let ContainerOrder { preparation, image, network, ref tree, user, owner } = *order;
+        let tree = tree.as_ref();
         let number = self.workspaces.fetch_add(1, Ordering::Relaxed);
         let directory = self.store.work().join(number.to_string());
-        let options = overlay_options(&directory, tree.map(|tree| tree.path.as_path()), overlay)
+        let options = overlay_options(&directory, tree.map(|tree| tree.path.as_path()), owner, overlay)
             .map_err(|error| disk_failure("the workspace", &error))?;
         let is_overlay = options.is_some();
         let labels = self.labels();
         let upper = is_overlay.then(|| directory.join("upper"));
+        // A volume of the image would hide a part of the workspace.
+        let nested = match image.workspace_volumes.as_slice() {
+            [] => None,
+            volumes => {
+                let upper = upper.as_deref().map(|upper| (upper, owner));
+                Some(self.create_nested_volume(number, options.as_ref(), volumes, upper).await?)
+            }
+        };
+        let (volume, binds) = nested.unzip();
+        let driver = options.filter(|_| volume.is_none());
         let mount = Mount {
+            source: volume.clone(),
             target: Some(WORKSPACE_DIR.into()),
             typ: Some(MountType::VOLUME),
             volume_options: Some(MountVolumeOptions {
                 no_copy: Some(true),
                 labels: Some(labels.clone()),
-                driver_config: options.map(|options| MountVolumeOptionsDriverConfig {
+                driver_config: driver.map(|options| MountVolumeOptionsDriverConfig {
                     name: Some("local".into()),
                     options: Some(options),
                 }),
@@ -157,10 +175,14 @@ impl DockerManager {
             }),
             ..Default::default()
         };
+        let image_options = &preparation.image_options;
         let body = ContainerCreateBody {
             image: Some(preparation.image.clone()),
-            entrypoint: Some(vec!["sh".into(), "-c".into(), BOOT_SCRIPT.into()]),
-            cmd: Some(Vec::new()),
+            entrypoint: Some(start.entrypoint),
+            cmd: Some(start.command),
+            // A health check of the image would run beside the script.
+            healthcheck: Some(HealthConfig { test: Some(vec!["NONE".into()]), ..Default::default() }),
+            user: image_options.user.clone(),
             working_dir: Some("/".into()),
             labels: Some(labels),
             open_stdin: Some(true),
@@ -172,15 +194,24 @@ impl DockerManager {
                 log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
                 network_mode: network.map(str::to_owned).or_else(|| self.network_mode()),
                 mounts: Some(vec![mount]),
-                security_opt: Some(vec!["no-new-privileges".into()]),
-                cap_drop: Some(vec!["ALL".into()]),
-                cap_add: Some(CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()),
+                binds,
                 ..self.host_limits(preparation.resources)
             }),
             ..Default::default()
         };
-        let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
-        let id = created.map_err(|error| engine_failure("the container could not be created", &error))?.id;
+        let platform = image_options
+            .platform
+            .clone()
+            .map(|platform| CreateContainerOptions { platform, ..Default::default() });
+        let created = self.docker.create_container(platform, body).await;
+        let remains = |id: String| ContainerRemains { id, directory, volume };
+        let id = match created {
+            Ok(created) => created.id,
+            Err(error) => {
+                self.remove_remains(remains(String::new())).await;
+                return Err(creation_failure(preparation, &error));
+            }
+        };
         let attach = AttachContainerOptions {
             stream: true,
             stdin: true,
@@ -200,10 +231,12 @@ impl DockerManager {
                     container: id.clone(),
                     upper,
                     is_overlay,
+                    owner,
+                    user: user.ids(),
                     host_workspace: OnceCell::new(),
                 };
                 let inode = tree.and_then(|tree| inode(&tree.path));
-                let remaining = Some((id.clone(), directory));
+                let remaining = Some(remains(id.clone()));
                 let removal =
                     ContainerRemoval { engine: self.clone(), remaining, tree: tree.cloned(), inode };
                 Ok(Container {
@@ -218,7 +251,7 @@ impl DockerManager {
             }
             Err(error) => {
                 let reason = start_failure(&preparation.image, &error);
-                self.remove_with_workspace(&id, &directory).await;
+                self.remove_remains(remains(id)).await;
                 Err(reason)
             }
         }
@@ -241,6 +274,7 @@ impl DockerManager {
 pub fn container_key(preparation: &Preparation) -> String {
     let properties = serde_json::json!([
         preparation.image,
+        preparation.image_options,
         preparation.pull_policy,
         preparation.resources,
         preparation.source

@@ -1,12 +1,16 @@
 //! Maps errors of the container engine to failure reasons of a job.
 
-use crate::{client::format_causes, error::disk_full_failure};
+use super::manager::describe;
+use crate::error::disk_full_failure;
 use bollard::errors::Error as EngineError;
-use tidemill_core::execution::failure::{FailureKind, FailureReason};
+use tidemill_core::execution::{
+    assignment::Preparation,
+    failure::{FailureKind, FailureReason},
+};
 
 /// Returns why an image could not be pulled: permanently if its registry rejected it; otherwise another attempt may succeed.
 pub(super) fn pull_failure(image: &str, error: &EngineError) -> FailureReason {
-    let message = format_causes(error);
+    let message = describe(error);
     let (kind, advice) = if is_disk_full(error) {
         (FailureKind::DiskFull, "free space on the engine's machine")
     } else if is_rejected_by_registry(error) {
@@ -84,14 +88,32 @@ pub(crate) const fn is_bad_request(error: &EngineError) -> bool {
     matches!(error, EngineError::DockerResponseServerError { status_code: 400, .. })
 }
 
+/// Returns why a container for `preparation` could not be created.
+pub(super) fn creation_failure(preparation: &Preparation, error: &EngineError) -> FailureReason {
+    // The platform is the only part of the request that the engine may not find.
+    if let (Some(platform), true) = (&preparation.image_options.platform, is_not_found(error)) {
+        let (image, message) = (&preparation.image, format_causes(error));
+        return FailureReason::new(
+            FailureKind::ImageUnavailable,
+            format!(
+                "the engine has no variant of the image `{image}` for `{platform}` ({message}); change `platform`"
+            ),
+        );
+    }
+    engine_failure("the container could not be created", error)
+}
+
 /// Returns why a container of `image` could not be started.
 pub(super) fn start_failure(image: &str, error: &EngineError) -> FailureReason {
     // The command is the only part of the request that depends on the image.
     if is_bad_request(error) {
-        let message = format_causes(error);
+        let message = describe(error);
         return FailureReason::new(
             FailureKind::ImageUnavailable,
-            format!("the image `{image}` has no shell: a job's script needs `sh` on its PATH ({message})"),
+            format!(
+                "the image `{image}` has no shell: a job's script needs `sh` or `bash` on its PATH, in /bin, /usr/bin or \
+                 /usr/local/bin ({message}); use a variant of the image with a shell, such as `debug` of distroless images"
+            ),
         );
     }
     engine_failure("the container could not be started", error)
@@ -107,7 +129,7 @@ pub(super) fn disk_failure(subject: &str, error: &std::io::Error) -> FailureReas
 
 /// Returns a failure of the engine; `context` describes the failed operation.
 pub fn engine_failure(context: &str, error: &EngineError) -> FailureReason {
-    let message = format_causes(error);
+    let message = describe(error);
     if is_disk_full(error) {
         return FailureReason::new(
             FailureKind::DiskFull,

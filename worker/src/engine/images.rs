@@ -1,5 +1,13 @@
 //! Images of jobs: looked up and pulled.
 
+mod config;
+mod known_users;
+mod users;
+
+pub use config::ImageConfig;
+pub(super) use known_users::KnownUsers;
+pub(super) use users::ContainerUser;
+
 use super::{
     failures::{engine_failure, pull_failure},
     manager::DockerManager,
@@ -12,26 +20,24 @@ use tidemill_core::execution::{
 };
 
 impl DockerManager {
-    /// Ensures that the image is present. `progress` receives log lines while it is pulled.
+    /// Ensures that the image is present, for `platform` if one is given, and returns its configuration. `progress` receives log
+    /// lines while it is pulled.
     pub async fn ensure_image(
         &self,
         image: &str,
+        platform: Option<&str>,
         policy: PullPolicy,
         mut progress: impl FnMut(String),
-    ) -> Result<(), FailureReason> {
-        let present = self.has_image(image).await?;
-        match policy {
-            PullPolicy::IfNotPresent | PullPolicy::Never if present => return Ok(()),
-            PullPolicy::Never => {
-                return Err(FailureReason::new(
-                    FailureKind::ImageUnavailable,
-                    format!(
-                        "the engine does not have the image `{image}` and `pull_policy: never` forbids pulling it; \
-                         build or load it on this machine, or use `pull_policy: if-not-present`"
-                    ),
-                ));
+    ) -> Result<ImageConfig, FailureReason> {
+        // Before a pull in any case, only the pulled image matters.
+        if policy != PullPolicy::Always {
+            let present = self.inspect_image(image).await?;
+            let fits = |config: &ImageConfig| platform.is_none_or(|platform| config.is_for(platform));
+            match present {
+                Some(config) if fits(&config) => return Ok(config),
+                other if policy == PullPolicy::Never => return Err(forbidden_pull(image, platform, other)),
+                _ => {}
             }
-            PullPolicy::IfNotPresent | PullPolicy::Always => {}
         }
         progress(format!("Pulling {image}\n"));
         let reference =
@@ -40,7 +46,11 @@ impl DockerManager {
             } else {
                 format!("{image}:latest")
             };
-        let options = CreateImageOptions { from_image: Some(reference), ..Default::default() };
+        let options = CreateImageOptions {
+            from_image: Some(reference),
+            platform: platform.unwrap_or_default().to_owned(),
+            ..Default::default()
+        };
         let mut pull = self.docker.create_image(Some(options), None, None);
         while let Some(progress_item) = pull.next().await {
             let line = match progress_item {
@@ -57,16 +67,40 @@ impl DockerManager {
             };
             line.into_iter().for_each(&mut progress);
         }
-        Ok(())
+        let missing = |message| FailureReason::new(FailureKind::ImageUnavailable, message);
+        let config = self.inspect_image(image).await?.ok_or_else(|| {
+            missing(format!("the engine pulled the image `{image}`, but does not have it; check its disk"))
+        })?;
+        match platform {
+            Some(platform) if !config.is_for(platform) => Err(missing(format!(
+                "the registry has no variant of the image `{image}` for `{platform}`, only for `{}`; change `platform`",
+                config.platform()
+            ))),
+            _ => Ok(config),
+        }
     }
 
-    /// Whether the engine has the image.
-    pub async fn has_image(&self, image: &str) -> Result<bool, FailureReason> {
+    /// Returns the configuration of the image, if the engine has it.
+    pub async fn inspect_image(&self, image: &str) -> Result<Option<ImageConfig>, FailureReason> {
         match self.docker.inspect_image(image).await {
-            Ok(_) => Ok(true),
+            Ok(inspected) => Ok(Some(inspected.into())),
             // 400: the reference is invalid; the pull reports why.
-            Err(EngineError::DockerResponseServerError { status_code: 400 | 404, .. }) => Ok(false),
+            Err(EngineError::DockerResponseServerError { status_code: 400 | 404, .. }) => Ok(None),
             Err(error) => Err(engine_failure("the image could not be looked up", &error)),
         }
     }
+}
+
+/// Returns why an image that is not `present`, or not for `platform`, cannot be used without a pull.
+fn forbidden_pull(image: &str, platform: Option<&str>, present: Option<ImageConfig>) -> FailureReason {
+    let what = match (present, platform) {
+        (Some(config), Some(platform)) => {
+            format!("the engine has the image `{image}` for `{}`, not for `{platform}`,", config.platform())
+        }
+        _ => format!("the engine does not have the image `{image}`"),
+    };
+    let message = format!(
+        "{what} and `pull_policy: never` forbids pulling it; build or load it on this machine, or use `pull_policy: if-not-present`"
+    );
+    FailureReason::new(FailureKind::ImageUnavailable, message)
 }

@@ -1,21 +1,27 @@
 //! DockerManager: the connection to the container engine of one worker.
 
+mod connection;
+
+pub use connection::EngineFailure;
+pub(super) use connection::describe;
+
 use super::{
     exits::ExitRegistry,
+    images::KnownUsers,
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
     network::Isolation,
 };
 use crate::{
-    client::format_causes,
     error::WorkerError,
     limits::Limits,
     source::{HostPolicy, SourceCache, SourceSettings},
     store::WorkerDirs,
 };
 use bollard::{Docker, container::LogOutput, errors::Error as EngineError};
+use connection::{DOCKER_SOCKET, connect, default_sockets};
 use futures_util::Stream;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     pin::Pin,
     sync::{
@@ -29,7 +35,6 @@ use tokio_util::task::TaskTracker;
 
 /// How long a running engine may take to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
-const DOCKER_SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// Output of a container, as a stream of chunks.
 pub type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Send>>;
@@ -60,6 +65,10 @@ pub struct DockerManager {
     /// Containers that could not be removed while the engine was down.
     pub(super) unremoved: std::sync::Mutex<Vec<String>>,
     pub(super) exits: ExitRegistry,
+    /// Users of images.
+    pub(super) users: KnownUsers,
+    /// Ids of images whose entry point does not start the command that it is given.
+    pub(super) tool_images: std::sync::Mutex<HashSet<String>>,
     pub(super) isolation: OnceLock<Isolation>,
 }
 
@@ -75,6 +84,8 @@ impl DockerManager {
                     let is_local = host.starts_with("unix://");
                     return Ok(Self {
                         exits: ExitRegistry::follow(docker.clone(), &worker),
+                        users: KnownUsers::default(),
+                        tool_images: std::sync::Mutex::default(),
                         isolation: OnceLock::new(),
                         docker,
                         sources: SourceCache::new(
@@ -95,13 +106,13 @@ impl DockerManager {
                         unremoved: std::sync::Mutex::default(),
                     });
                 }
-                Err(error) => {
-                    first_error.get_or_insert(WorkerError::Engine { host, message: format_causes(&error) });
+                Err(failure) => {
+                    first_error.get_or_insert(WorkerError::Engine { host, failure });
                 }
             }
         }
         Err(first_error
-            .unwrap_or(WorkerError::Engine { host: DOCKER_SOCKET.into(), message: "no socket".into() }))
+            .unwrap_or(WorkerError::Engine { host: DOCKER_SOCKET.into(), failure: EngineFailure::NoSocket }))
     }
 
     /// Replaces the limits of jobs.
@@ -163,18 +174,4 @@ impl DockerManager {
         // The worker must not leave git processes behind.
         self.sources.wait_until_idle().await;
     }
-}
-
-async fn connect(host: &str) -> Result<Docker, EngineError> {
-    Docker::connect_with_host(host)?.negotiate_version().await
-}
-
-/// Returns the sockets of Docker, rootless Docker and Podman (Docker-compatible), if they exist; Docker's always.
-fn default_sockets() -> Vec<String> {
-    let runtime_dir = std::env::var("XDG_RUNTIME_DIR").ok().map(PathBuf::from);
-    let names = ["docker.sock", "podman/podman.sock"];
-    let of_user = runtime_dir.iter().flat_map(|directory| names.map(|name| directory.join(name)));
-    let existing = of_user.chain([PathBuf::from("/run/podman/podman.sock")]).filter(|path| path.exists());
-    let existing = existing.map(|path| format!("unix://{}", path.display()));
-    std::iter::once(DOCKER_SOCKET.to_owned()).chain(existing).collect()
 }

@@ -316,19 +316,24 @@ async fn create_standby(
     canceled: &CancellationToken,
 ) -> Result<Container, FailureReason> {
     // The progress of a pull belongs into the log of the job that needs the image, so no image is pulled ahead.
-    if preparation.pull_policy == PullPolicy::Always || !engine.has_image(&preparation.image).await? {
+    let image = match preparation.pull_policy {
+        PullPolicy::Always => None,
+        PullPolicy::IfNotPresent | PullPolicy::Never => engine.inspect_image(&preparation.image).await?,
+    };
+    let platform = preparation.image_options.platform.as_deref();
+    let Some(image) = image.filter(|image| platform.is_none_or(|platform| image.is_for(platform))) else {
         return Err(FailureReason::new(
             FailureKind::ImageUnavailable,
             "no standby container was created: its image must be pulled",
         ));
-    }
+    };
     // If the holder could not be created, the container has a network of its own.
     let holder = match network {
         Some(pending) => pending.await,
         None => None,
     };
     let network = holder.as_ref().map(|holder| holder.network());
-    let mut container = engine.create_container(preparation, network.as_deref(), canceled).await?;
+    let mut container = engine.create_container(preparation, &image, network.as_deref(), canceled).await?;
     container.holder = holder;
     Ok(container)
 }

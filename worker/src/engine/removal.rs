@@ -1,6 +1,7 @@
 //! Removal of containers with their workspaces, and of what workers left when their processes ended.
 
 use super::{
+    container::ContainerRemains,
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
     manager::DockerManager,
 };
@@ -13,7 +14,6 @@ use bollard::{
 };
 use std::{
     collections::HashMap,
-    path::Path,
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -65,10 +65,18 @@ impl DockerManager {
         self.tasks.spawn(async move { engine.remove_container(&id).await });
     }
 
-    /// Removes a container and the directory of its workspace's layers.
-    pub(super) async fn remove_with_workspace(&self, id: &str, directory: &Path) {
-        self.remove_container(id).await;
-        let directory = directory.to_owned();
+    /// Removes a container, its volume and the directory of its workspace's layers.
+    pub(super) async fn remove_remains(&self, remains: ContainerRemains) {
+        let ContainerRemains { id, directory, volume } = remains;
+        if !id.is_empty() {
+            self.remove_container(&id).await;
+        }
+        if let Some(volume) = volume
+            && let Err(error) = self.docker.remove_volume(&volume, None::<RemoveVolumeOptions>).await
+        {
+            // It is removed with the unused volumes, after an outage of the engine or at the next start.
+            tracing::debug!(%error, volume, "a workspace volume was not removed");
+        }
         let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
     }
 

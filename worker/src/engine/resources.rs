@@ -8,7 +8,7 @@ use tidemill_core::execution::assignment::Resources;
 const OOM_SCORE: i64 = 500;
 
 /// The capabilities that package managers need inside their own container.
-pub(super) const CAPABILITIES: [&str; 9] = [
+const CAPABILITIES: [&str; 9] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "FOWNER",
@@ -20,8 +20,24 @@ pub(super) const CAPABILITIES: [&str; 9] = [
     "SYS_CHROOT",
 ];
 
+/// What `sudo` needs besides, to report to the kernel's log.
+const SUDO_CAPABILITY: &str = "AUDIT_WRITE";
+
 impl DockerManager {
-    /// Returns the host configuration that limits a container of a job with `resources`.
+    /// Returns the host configuration that limits what processes in a container of a job may do.
+    fn host_rights(&self) -> HostConfig {
+        let no_new_privileges = self.limits().no_new_privileges;
+        let extra = (!no_new_privileges).then_some(SUDO_CAPABILITY);
+        let capabilities = CAPABILITIES.into_iter().chain(extra).map(str::to_owned).collect();
+        HostConfig {
+            security_opt: no_new_privileges.then(|| vec!["no-new-privileges".to_owned()]),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: Some(capabilities),
+            ..Default::default()
+        }
+    }
+
+    /// Returns the host configuration that limits a container of a job with `resources`, and what its processes may do.
     pub(super) fn host_limits(&self, resources: Resources) -> HostConfig {
         let limits = self.limits();
         let resources = limits.apply(resources);
@@ -47,7 +63,7 @@ impl DockerManager {
             shm_size: number(limits.shm_bytes),
             ulimits: Some(ulimits),
             oom_score_adj: Some(OOM_SCORE),
-            ..Default::default()
+            ..self.host_rights()
         }
     }
 }

@@ -4,7 +4,6 @@ use super::{
     exits::EXIT_TIMEOUT,
     failures::{engine_failure, start_failure},
     manager::DockerManager,
-    resources::CAPABILITIES,
 };
 use bollard::{
     exec::StartExecResults,
@@ -91,9 +90,6 @@ impl DockerManager {
             host_config: Some(HostConfig {
                 network_mode: network.map(str::to_owned),
                 log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
-                security_opt: Some(vec!["no-new-privileges".into()]),
-                cap_drop: Some(vec!["ALL".into()]),
-                cap_add: Some(CAPABILITIES.iter().map(|name| (*name).to_owned()).collect()),
                 ..self.host_limits(Resources::default())
             }),
             ..Default::default()

@@ -191,7 +191,7 @@ impl Dispatcher {
             }
             None if now >= self.timeout => {
                 let message = format!(
-                    "the job ran longer than its timeout of {} s; raise `timeout` or make it faster",
+                    "the job exceeded its timeout of {} s; raise `timeout`, or split the job",
                     self.timeout.as_secs()
                 );
                 let reason = FailureReason::new(FailureKind::TimedOut, message);

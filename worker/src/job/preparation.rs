@@ -7,7 +7,8 @@ use super::{
     reporter::Reporter,
     services::Services,
 };
-use crate::engine::{Container, ContainerCreation, JobNetwork, OccupiedSlot, WorkspaceMount};
+use crate::engine::{Container, ContainerCreation, ImageConfig, JobNetwork, OccupiedSlot, WorkspaceMount};
+use tidemill_core::api::PULLING_IMAGE;
 use tidemill_core::execution::{
     assignment::{Assignment, Preparation},
     failure::{FailureKind, FailureReason},
@@ -155,10 +156,10 @@ impl PreparationRun<'_> {
             }
         }
         let preparation = &self.assignment.preparation;
-        self.pull(preparation).await?;
+        let image = self.pull(preparation).await?;
         // A network that is still being created would take longer than one of the container's own.
         if let Some(Some(holder)) = self.slot.network.as_ref().and_then(|network| network.peek()) {
-            match self.create(preparation, Some(holder.network())).await {
+            match self.create(preparation, &image, Some(holder.network())).await {
                 Ok(mut container) => {
                     container.holder = Some(holder.clone());
                     return Ok(container);
@@ -169,20 +170,22 @@ impl PreparationRun<'_> {
                 }
             }
         }
-        self.create(preparation, job_network.map(|network| network.name.clone())).await
+        self.create(preparation, &image, job_network.map(|network| network.name.clone())).await
     }
 
-    /// Ensures that the image is present, and logs the progress of its pull.
-    async fn pull(&self, preparation: &Preparation) -> Result<(), FailureReason> {
+    /// Ensures that the image is present, and logs the progress of its pull. Returns its configuration.
+    async fn pull(&self, preparation: &Preparation) -> Result<ImageConfig, FailureReason> {
         let (lines, mut pulled) = mpsc::unbounded_channel::<String>();
         let pull = async {
             let lines = lines;
             let progress = |line| drop(lines.send(line));
-            self.executor.engine.ensure_image(&preparation.image, preparation.pull_policy, progress).await
+            let platform = preparation.image_options.platform.as_deref();
+            let engine = &self.executor.engine;
+            engine.ensure_image(&preparation.image, platform, preparation.pull_policy, progress).await
         };
         let show = async {
             while let Some(line) = pulled.recv().await {
-                self.reporter.phase("pulling image");
+                self.reporter.phase(PULLING_IMAGE);
                 self.reporter.log(line.as_bytes()).await;
             }
         };
@@ -192,11 +195,12 @@ impl PreparationRun<'_> {
     async fn create(
         &mut self,
         preparation: &Preparation,
+        image: &ImageConfig,
         network: Option<String>,
     ) -> Result<Container, FailureReason> {
-        let (engine, preparation) = (self.executor.engine.clone(), preparation.clone());
+        let (engine, preparation, image) = (self.executor.engine.clone(), preparation.clone(), image.clone());
         let creation = self.creation.insert(ContainerCreation::start(move |canceled| async move {
-            engine.create_container(&preparation, network.as_deref(), &canceled).await
+            engine.create_container(&preparation, &image, network.as_deref(), &canceled).await
         }));
         let created = creation.wait().await;
         *self.creation = None;

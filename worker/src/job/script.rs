@@ -71,7 +71,10 @@ impl JobScript<'_> {
         }
         let (workspace, directory) = (quoted(self.workspace), quoted(self.directory));
         let _ = writeln!(text, "cd {workspace} || exit 1");
-        let _ = writeln!(text, "mkdir -p {directory} && cd {directory} || exit 1");
+        let _ = writeln!(
+            text,
+            "cd {directory} 2>/dev/null || {{ mkdir -p {directory} && cd {directory}; }} || exit 1"
+        );
     }
 }
 

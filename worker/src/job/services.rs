@@ -42,7 +42,7 @@ impl Services {
         reporter.phase("starting services");
         for service in services {
             let mut lines = Vec::new();
-            engine.ensure_image(&service.image, pull_policy, |line| lines.push(line)).await?;
+            engine.ensure_image(&service.image, None, pull_policy, |line| lines.push(line)).await?;
             reporter.log(lines.concat().as_bytes()).await;
         }
         let started =

@@ -8,9 +8,10 @@ use super::{
     network::HostPolicy,
     prune::prune,
     settings::SourceSettings,
-    tree::{Tree, materialize},
+    tree::{Tree, materialize_for},
 };
 use crate::client::{ApiClient, ApiError, exponential, format_causes};
+use crate::workspace::FileOwner;
 use backon::Retryable;
 use data_encoding::HEXLOWER;
 use futures_util::TryStreamExt;
@@ -72,6 +73,11 @@ impl SourceCache {
     /// Returns the tree of `source`, or `None` for [`Source::None`]. Dropping the future cancels the work: git and its child
     /// processes are killed, and locks are released.
     pub async fn tree(&self, source: &Source) -> Result<Option<Tree>, SourceError> {
+        self.tree_for(source, FileOwner::Worker).await
+    }
+
+    /// Returns the tree of `source` whose files belong to `owner`; see [`Self::tree`].
+    pub async fn tree_for(&self, source: &Source, owner: FileOwner) -> Result<Option<Tree>, SourceError> {
         let (this, source, runtime) = (self.clone(), source.clone(), Handle::current());
         let tree = self.run_blocking(move |cancel| {
             let download = |upload: &str| {
@@ -84,7 +90,7 @@ impl SourceCache {
                     }
                 })
             };
-            materialize(&source, &this.cache, &this.host_policy, &download)
+            materialize_for(&source, owner, &this.cache, &this.host_policy, &download)
         });
         let tree = tree.await?;
         if tree.as_ref().is_some_and(|tree| tree.is_new) {

@@ -6,6 +6,7 @@
 
 use super::git::{SourceError, run};
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -46,11 +47,28 @@ pub fn git(dir: &Path, args: &[&str]) -> Result<String, SourceError> {
 /// repository that git rejects must not count as a plain directory, which would hide the reason.
 pub fn repository_error(dir: &Path, error: &SourceError) -> Option<SourceError> {
     let top = dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok() || is_bare(dir))?;
+    // git's own message about an owner spans several lines and repeats the remedy.
+    if let Some(owner) = foreign_owner(top) {
+        return Some(SourceError::new(format!(
+            "the repository {0} belongs to another user ({owner}), and git could run programs that its settings name; if you \
+             trust its owner, run: git config --global --add safe.directory '{0}'",
+            top.display()
+        )));
+    }
     Some(SourceError::new(format!(
         "git cannot read the repository {0} ({error}); if it belongs to another user whom you trust, run: git config \
-         --global --add safe.directory {0}",
+         --global --add safe.directory '{0}'",
         top.display()
     )))
+}
+
+/// Returns the id of the user who owns the repository at `top`, unless it is the user of this process, or root.
+fn foreign_owner(top: &Path) -> Option<String> {
+    let owner = [top.to_owned(), top.join(".git")].iter().find_map(|path| {
+        let owner = path.symlink_metadata().ok()?.uid();
+        (owner != rustix::process::geteuid().as_raw()).then_some(owner)
+    })?;
+    Some(format!("user id {owner}"))
 }
 
 fn is_bare(dir: &Path) -> bool {

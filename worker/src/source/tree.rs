@@ -13,7 +13,10 @@ use super::{
     registry,
     upload::Download,
 };
-use crate::store::{FileLock, short_hash};
+use crate::{
+    store::{FileLock, short_hash},
+    workspace::FileOwner,
+};
 use std::{
     fs::{self, File},
     io::Write,
@@ -46,6 +49,17 @@ pub fn materialize(
     reach: &HostPolicy,
     download: Download<'_>,
 ) -> Result<Option<Tree>, SourceError> {
+    materialize_for(source, FileOwner::Worker, cache, reach, download)
+}
+
+/// Like [`materialize`], for a tree whose files belong to `owner`. Trees of different owners share nothing, as a file has one owner.
+pub fn materialize_for(
+    source: &Source,
+    owner: FileOwner,
+    cache: &Path,
+    reach: &HostPolicy,
+    download: Download<'_>,
+) -> Result<Option<Tree>, SourceError> {
     let no_tree = None;
     let (from, branch, commit, tree) = match source {
         Source::None => return Ok(None),
@@ -60,7 +74,10 @@ pub fn materialize(
     if !git::is_full_hash(commit) || tree.as_ref().is_some_and(|tree| !git::is_full_hash(tree)) {
         return Err(SourceError::new(format!("`{commit}` is not a full commit hash")));
     }
-    let key = short_hash(&[&from, branch.as_deref().unwrap_or(""), commit, tree.as_deref().unwrap_or("")]);
+    let label = owner.label();
+    let mut parts = vec![&from, branch.as_deref().unwrap_or(""), commit, tree.as_deref().unwrap_or("")];
+    parts.extend(label.as_deref());
+    let key = short_hash(&parts);
     let home = cache.join(TREES_DIR);
     let target = home.join(&key);
     let in_use = lock_shared(&home.join(format!("{key}.used")))?;
@@ -99,6 +116,7 @@ pub fn materialize(
                 branch: branch.as_deref(),
                 commit,
                 tree: tree.as_deref(),
+                owner,
             };
             let size = checkout.build(&home.join(format!("{key}.new")), &target)?;
             // Recorded for pruning, which would otherwise have to walk all files.
@@ -116,6 +134,7 @@ struct TreeSource<'a> {
     branch: Option<&'a str>,
     commit: &'a str,
     tree: Option<&'a str>,
+    owner: FileOwner,
 }
 
 impl TreeSource<'_> {
@@ -133,8 +152,24 @@ impl TreeSource<'_> {
         let _unfinished = TemporaryTree(building);
         fs::create_dir_all(building).map_err(failed)?;
         let size = self.check_out(building).map_err(|error| detect_disk_full(error, building))?;
+        self.give_to_owner(building).map_err(failed)?;
         fs::rename(building, target).map_err(failed)?;
         Ok(size)
+    }
+
+    fn give_to_owner(&self, tree: &Path) -> std::io::Result<()> {
+        if self.owner == FileOwner::Worker {
+            return Ok(());
+        }
+        self.owner.give_tree(tree)?;
+        // The index records the owners and times of the files. If they differ, git reads all files again, in each job. An error
+        // means that some files differ from the commit.
+        let git_dir = tree.join(".git");
+        let mut refresh = git::at(&git_dir);
+        refresh.arg("--work-tree").arg(tree).current_dir(tree).args(["update-index", "-q", "--refresh"]);
+        let _ = git::run(&mut refresh);
+        let index = git_dir.join("index");
+        if index.exists() { self.owner.give_path(&index) } else { Ok(()) }
     }
 
     fn check_out(&self, into: &Path) -> Result<u64, SourceError> {

@@ -4,10 +4,8 @@
 //! library, which reads them without a size limit and writes holes of sparse files as zeros: a tar of
 //! one KiB could fill a disk.
 
-use rustix::{
-    fs::{Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid},
-    io::Errno,
-};
+use super::owner::FileOwner;
+use rustix::fs::{Mode, Timespec, Timestamps, UTIME_OMIT};
 use std::{
     borrow::Cow,
     ffi::{OsStr, OsString},
@@ -28,8 +26,9 @@ pub const MODE_MASK: u32 = 0o1777;
 /// Which permissions and owners unpacked files get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PermissionPolicy {
-    /// Permissions and owners of the tar: for files that pass from one container to another.
-    Everything,
+    /// The tar's permissions, and this owner: for files that pass from one container to another. The tar's own owners would be
+    /// users of another image.
+    Owned(FileOwner),
     /// Only the permission bits: the files belong to the caller.
     Permissions,
 }
@@ -39,15 +38,14 @@ pub enum PermissionPolicy {
 pub(super) struct TarExtensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    uid: Option<u64>,
-    gid: Option<u64>,
     mtime: Option<u64>,
 }
 
 /// Attributes to set once a file is written.
 #[derive(Debug)]
 pub(super) struct FileAttributes {
-    pub owners: (Option<Uid>, Option<Gid>),
+    owner: FileOwner,
+    is_directory: bool,
     mode: Mode,
     modified: i64,
 }
@@ -100,8 +98,6 @@ impl TarExtensions {
             match key {
                 b"path" => self.path = Some(value.to_vec()),
                 b"linkpath" => self.link = Some(value.to_vec()),
-                b"uid" => self.uid = Some(number().ok_or_else(malformed)?),
-                b"gid" => self.gid = Some(number().ok_or_else(malformed)?),
                 // A time before 1970 is ignored.
                 b"mtime" => self.mtime = number(),
                 // Raw reading ignores this size and would parse a file's content as entries.
@@ -138,23 +134,16 @@ impl TarExtensions {
         }
     }
 
-    /// Returns permissions, owners and time of the entry with this header.
+    /// Returns permissions, owner and time of the entry with this header.
     pub fn attributes(&self, header: &tar::Header, keep: PermissionPolicy) -> io::Result<FileAttributes> {
-        let id = |value: u64| {
-            u32::try_from(value).map_err(|_| invalid(format!("{value} is not a valid user or group id")))
+        let (owner, bits) = match keep {
+            PermissionPolicy::Owned(owner) => (owner, MODE_MASK),
+            PermissionPolicy::Permissions => (FileOwner::Worker, 0o777),
         };
-        let owners = match keep {
-            PermissionPolicy::Everything => {
-                let uid = id(self.uid.map_or_else(|| header.uid(), Ok)?)?;
-                let gid = id(self.gid.map_or_else(|| header.gid(), Ok)?)?;
-                (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            }
-            PermissionPolicy::Permissions => (None, None),
-        };
-        let bits = if keep == PermissionPolicy::Everything { MODE_MASK } else { 0o777 };
         let modified = self.mtime.map_or_else(|| header.mtime(), Ok)?;
         Ok(FileAttributes {
-            owners,
+            owner,
+            is_directory: header.entry_type().is_dir(),
             mode: Mode::from_raw_mode(header.mode()? & bits),
             modified: i64::try_from(modified).unwrap_or(0),
         })
@@ -164,12 +153,9 @@ impl TarExtensions {
 impl FileAttributes {
     /// Sets the attributes of a file or directory.
     pub fn apply(&self, file: impl AsFd) -> io::Result<()> {
-        let (owner, group) = self.owners;
-        if owner.is_some() || group.is_some() {
-            // Before the permissions, as changing owners clears the set-ID bits.
-            ignore_not_permitted(rustix::fs::fchown(&file, owner, group))?;
-        }
-        rustix::fs::fchmod(&file, self.mode)?;
+        // The owner before the permissions, as changing owners clears the set-ID bits.
+        let mode = self.owner.give(&file, self.mode, self.is_directory)?;
+        rustix::fs::fchmod(&file, mode)?;
         let modified = Timespec { tv_sec: self.modified, tv_nsec: 0 };
         let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
         let times = Timestamps { last_access: unchanged, last_modification: modified };
@@ -211,12 +197,4 @@ pub(super) fn normalize_path(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(normalized)
-}
-
-/// Ignores EPERM of a change of owners, which only root may do.
-pub(super) fn ignore_not_permitted(result: rustix::io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(Errno::PERM) => Ok(()),
-        other => other.map_err(io::Error::from),
-    }
 }

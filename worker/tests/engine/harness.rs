@@ -17,7 +17,9 @@ use std::{
     time::Duration,
 };
 use tidemill_core::execution::{
-    assignment::{Assignment, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source},
+    assignment::{
+        Assignment, ImageOptions, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source,
+    },
     failure::FailureKind,
     test_report::{TestReport, TestsReply, TestsRequest},
 };
@@ -283,6 +285,7 @@ pub fn job(script: &[&str]) -> Assignment {
             job_id: JobId(uuid::Uuid::now_v7()),
             execution_id: ExecutionId(uuid::Uuid::now_v7()),
             image,
+            image_options: ImageOptions::default(),
             pull_policy: PullPolicy::Never,
             resources: Resources::default(),
             working_dir: None,

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::io::{BufRead, IsTerminal};
 use tidemill_core::api::{Health, HealthStatus, path};
-use tidemill_worker::client::{ApiClient, ApiError};
+use tidemill_worker::client::{ApiClient, ApiError, CertificateAuthorities};
 
 /// `tidemill login`.
 pub async fn login(settings: &Settings, args: &Login) -> Outcome {
@@ -43,8 +43,12 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
         }
         Err(error) => return Err(error.into()),
     }
+    // The file may be moved or deleted later.
+    let ca_cert = settings.ca_cert.as_ref().filter(|_| url.starts_with("https://"));
+    let ca_cert = ca_cert.map(CertificateAuthorities::pem).transpose()?;
     let mut profiles = settings.profiles()?;
-    profiles.put(&name, Profile { server: url.clone(), token, insecure_http: settings.insecure_http });
+    let insecure_http = settings.insecure_http;
+    profiles.put(&name, Profile { server: url.clone(), token, insecure_http, ca_cert });
     if args.default {
         profiles.default = Some(name.clone());
     }

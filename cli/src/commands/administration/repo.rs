@@ -5,7 +5,7 @@ use crate::{
     deployment::{Deployment, query_encoded},
     failure::{Failure, Outcome},
     output::{self, Printable},
-    settings::Settings,
+    settings::{Settings, data_dir},
 };
 use std::{fs, io::Write, path::Path, time::Duration};
 use tidemill_core::api::{ExecuteReply, path};
@@ -13,6 +13,7 @@ use tidemill_core::repository::registration::{
     ApprovalPolicy, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply, RepositoryList,
     RepositoryQuery, RepositoryReply, RepositoryRequest,
 };
+use tidemill_worker::client::{ApiClient, ApiError};
 
 /// `tidemill repo`.
 pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
@@ -24,7 +25,7 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
     match &args.action {
         RepoAction::Add(_) => {
             if let Some(request) = request {
-                add(&deployment, &request).await?;
+                add(settings, &deployment, &request).await?;
             }
         }
         RepoAction::List { format } => list(&deployment, format.is_json()).await?,
@@ -62,12 +63,21 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
     Ok(())
 }
 
-async fn add(deployment: &Deployment, request: &RepositoryRequest) -> Outcome {
+async fn add(settings: &Settings, deployment: &Deployment, request: &RepositoryRequest) -> Outcome {
     let reply: RepositoryReply = deployment.api.put_json(path::REPOSITORIES, request).await?;
     let repository = &reply.repository;
     let statuses = if repository.statuses { "written" } else { "not written" };
     crate::output::outln!("{} registered; commit statuses are {statuses}", Printable(&repository.name));
-    crate::output::outln!("webhook URL: {}{}", deployment.url, Printable(&reply.webhook_path));
+    match server_url(settings, deployment).await? {
+        Some(url) => {
+            crate::output::outln!("webhook URL: {}{}", Printable(url), Printable(&reply.webhook_path))
+        }
+        None => crate::output::outln!(
+            "webhook URL: the address of your server, followed by {} (no server runs on this data directory; start one with \
+             `tidemill server`)",
+            Printable(&reply.webhook_path)
+        ),
+    }
     if let Some(secret) = &reply.webhook_secret {
         crate::output::errln!("webhook secret; save it now, it is not shown again:");
         let mut out = output::stdout();
@@ -75,6 +85,17 @@ async fn add(deployment: &Deployment, request: &RepositoryRequest) -> Outcome {
         out.flush()?;
     }
     Ok(())
+}
+
+/// Returns the URL at which the repository's server answers: the deployment's, or that of a server that runs beside this command.
+async fn server_url(settings: &Settings, deployment: &Deployment) -> Outcome<Option<String>> {
+    if !deployment.is_embedded() {
+        return Ok(Some(deployment.url.clone()));
+    }
+    let Some(url) = data_dir::recorded_address(settings.data_dir()?) else { return Ok(None) };
+    // A server that was killed has left its address. Another certificate than this machine's does not matter here.
+    let health = ApiClient::new(&url, "").fetch(path::HEALTH, None).await;
+    Ok(matches!(health, Ok(_) | Err(ApiError::Tls { .. })).then_some(url))
 }
 
 async fn list(deployment: &Deployment, json: bool) -> Outcome {

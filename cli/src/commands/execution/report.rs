@@ -4,7 +4,10 @@ use crate::{
     args::{ConsentArgs, Report, ReportFormat},
     commands::execution::cost,
     deployment::Deployment,
-    execution::select::{Purpose, select_job},
+    execution::{
+        choices,
+        select::{Purpose, select_job},
+    },
     failure::{Failure, Outcome},
     output::{self, Printable, printable},
     settings::Settings,
@@ -13,6 +16,7 @@ use crate::{
 };
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use std::{io::Write, time::Duration};
+use tidemill_core::api::ExecutionView;
 use tidemill_core::execution::{
     report::{self as core, JobFilter, JobRow},
     status::JobStatus,
@@ -33,7 +37,7 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     let selection = JobFilter { stage: args.stage.clone(), job: selected.job.clone() };
     let mut report = core::report(view, &selection, format::now());
     if report.jobs.is_empty() {
-        return Err(Failure::usage("no matching job; omit --stage to show all"));
+        return Err(no_matching_job(view, &selection));
     }
     tests.jobs.retain(|tests| report.jobs.iter().any(|job| job.id == tests.job_id));
     report.tests = Some(tests);
@@ -52,6 +56,23 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     Ok(())
 }
 
+/// Returns the failure for a filter that matches no job. It suggests the nearest name.
+fn no_matching_job(view: &ExecutionView, filter: &JobFilter) -> Failure {
+    let jobs: Vec<&str> = view.jobs.iter().map(|job| job.job_name.as_str()).collect();
+    let stages: Vec<&str> = view.stages.iter().map(String::as_str).collect();
+    let (kind, name, known) = match (&filter.job, &filter.stage) {
+        (Some(job), _) if !view.jobs.iter().any(|known| core::has_name(known, job)) => ("job", job, jobs),
+        (_, Some(stage)) if !stages.contains(&stage.as_str()) => ("stage", stage, stages),
+        _ => return Failure::usage("no job matches both --stage and --job"),
+    };
+    let title = format::title(&view.execution);
+    Failure::usage(format!(
+        "{title} has no {kind} `{}`; {}",
+        Printable(name),
+        choices::known_names(name, &known)
+    ))
+}
+
 fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
     let execution = &report.execution;
     writeln!(
@@ -65,7 +86,12 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
     writeln!(out, "repository  {}", Printable(&execution.repo))?;
     let branch =
         execution.branch.as_deref().map(|branch| format!("  ({})", Printable(branch))).unwrap_or_default();
-    writeln!(out, "commit      {}{branch}", Printable(execution.commit.as_deref().unwrap_or("-")))?;
+    writeln!(
+        out,
+        "commit      {}{}{branch}",
+        Printable(execution.commit.as_deref().unwrap_or("-")),
+        format::uncommitted(execution)
+    )?;
     writeln!(out, "execution   {}", execution.id)?;
     let by =
         execution.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
@@ -113,7 +139,9 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
     attempts(out, report)?;
     for job in report.tests.iter().flat_map(|tests| &tests.jobs) {
         writeln!(out)?;
-        test_results::print(out, job, usize::MAX)?;
+        let has_failed =
+            report.jobs.iter().any(|row| row.id == job.job_id && row.status == JobStatus::Failed);
+        test_results::print(out, job, has_failed, usize::MAX)?;
     }
     if !report.critical_path.is_empty() {
         writeln!(out)?;

@@ -1,15 +1,15 @@
 //! `retry`: runs the unsuccessful jobs of an execution again.
 
 use crate::{
-    args::{Retry, ViewFormat},
+    args::Retry,
     deployment::Deployment,
     execution::{
         select::{Purpose, select_job},
-        show_failures,
+        show_result,
         watch::{self, OnInterrupt},
     },
-    failure::Outcome,
-    output,
+    failure::{Exit, Outcome},
+    interrupts::or_exit_on_interrupt,
     settings::Settings,
     view, workers,
 };
@@ -40,22 +40,21 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
                 return Err(failure);
             }
         };
-    let mut view = view::for_stdout(args.view);
+    let mut view = view::for_stdout(args.view, deployment.hints().clone());
     if args.view.has_progress() {
         let retried = format!("retried as #{} ({})", reply.run_number, reply.execution_id);
         view.note(&format!("{}: {retried}", selected.title()))?;
     }
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
     let watched = watch::watch(&deployment, reply.execution_id, &mut *view, OnInterrupt::Cancel).await;
-    if let Some(worker) = worker {
-        workers::shut_down(settings, worker, &watched).await?;
-    }
-    let last = watched?;
-    if args.view.format == ViewFormat::Json {
-        output::print_json_line(&last)?;
-    } else {
-        show_failures(&deployment, &last).await?;
-    }
-    deployment.close().await;
-    watch::exit_outcome(&last)
+    let end = async {
+        if let Some(worker) = worker {
+            workers::shut_down(settings, worker, &watched).await?;
+        }
+        let last = watched?;
+        show_result(&deployment, &last, args.view).await?;
+        deployment.close().await;
+        watch::exit_outcome(&last)
+    };
+    or_exit_on_interrupt(end, Exit::Canceled as i32).await?
 }

@@ -5,11 +5,12 @@ use crate::{
     args::{Run, ViewArgs, ViewFormat},
     deployment::Deployment,
     execution::{
-        LogRequest, print_log, show_failures,
+        LogRequest, print_log, show_result,
         watch::{self, OnInterrupt},
     },
-    failure::{Failure, Outcome},
-    output::{self, Printable},
+    failure::{Exit, Failure, Outcome},
+    interrupts::or_exit_on_interrupt,
+    output::Printable,
     pipeline::{
         file::{self, PipelineFile},
         git_facts,
@@ -38,6 +39,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
     check_followed_job(args, &file, &plan)?;
     let secrets = secrets(settings, args)?;
+    check_secrets(&file, &secrets)?;
     // Do not attach to an execution that another caller started without these secrets.
     let is_new = args.force || !secrets.is_empty();
     let (deployment, prepared) = tokio::join!(Deployment::connect(settings), prepare(settings, args, &plan));
@@ -102,6 +104,17 @@ fn check_followed_job(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
     Err(Failure::usage(excluded.map_or_else(
         || format!("--follow {job}: no such job in {}", file.name),
         |excluded| format!("--follow {job}: the job is not in the plan: its condition {}", excluded.why),
+    )))
+}
+
+/// Returns a usage error for a secret whose name the pipeline file does not contain: no job would get it.
+fn check_secrets(file: &PipelineFile, secrets: &[(String, String)]) -> Outcome {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_named = |name: &str| file.text.split(|c| !is_word(c)).any(|word| word == name);
+    let Some((name, _)) = secrets.iter().find(|(name, _)| !is_named(name)) else { return Ok(()) };
+    Err(Failure::usage(format!(
+        "--secret {name}: no job of {} names this secret; add it to the `secrets` of the jobs that use it",
+        file.name
     )))
 }
 
@@ -197,10 +210,13 @@ async fn follow(
 ) -> Outcome {
     let is_json = args.view.format == ViewFormat::Json;
     let view_args = ViewArgs { quiet: args.view.quiet || args.follow.is_some(), ..args.view };
-    let mut view = view::for_stdout(view_args);
+    let mut view = view::for_stdout(view_args, deployment.hints().clone());
+    // What another call started is not this one's to cancel.
+    let on_interrupt = if reply.attached { OnInterrupt::Detach } else { OnInterrupt::Cancel };
     if reply.attached && !args.view.quiet {
         let message = format!(
-            "{} #{} of {} is already running for the same commit; attaching to it (--force starts a new execution)",
+            "{} #{} of {} is already running for the same commit; attaching to it, an interrupt only leaves it (--force starts a new \
+             execution)",
             Printable(&reply.pipeline_name),
             reply.run_number,
             Printable(&reply.repo)
@@ -209,7 +225,7 @@ async fn follow(
     }
     let id = reply.execution_id;
     let watched = match &args.follow {
-        None => watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel).await,
+        None => watch::watch(deployment, id, &mut *view, on_interrupt).await,
         Some(name) => {
             let first = deployment.view(id).await?;
             let job = first.jobs.iter().find(|job| job.job_name == *name);
@@ -218,20 +234,21 @@ async fn follow(
             let request = LogRequest { job, attempt: None, follow: true, raw: false };
             // `watch` prints the outage notes.
             let printed = print_log(deployment, request, |_| Ok(()));
-            let watched = watch::watch(deployment, id, &mut *view, OnInterrupt::Cancel);
+            let watched = watch::watch(deployment, id, &mut *view, on_interrupt);
             let (watched, printed) = tokio::join!(watched, printed);
             printed?;
             watched
         }
     };
-    if let Some(worker) = worker {
-        workers::shut_down(settings, worker, &watched).await?;
-    }
-    let last = watched?;
-    if is_json {
-        output::print_json_line(&last)?;
-    } else if args.follow.is_none() {
-        show_failures(deployment, &last).await?;
-    }
-    watch::exit_outcome(&last)
+    let end = async {
+        if let Some(worker) = worker {
+            workers::shut_down(settings, worker, &watched).await?;
+        }
+        let last = watched?;
+        if args.follow.is_none() {
+            show_result(deployment, &last, args.view).await?;
+        }
+        watch::exit_outcome(&last)
+    };
+    or_exit_on_interrupt(end, Exit::Canceled as i32).await?
 }

@@ -26,7 +26,7 @@ pub async fn status(settings: &Settings, args: &StatusArgs) -> Outcome {
         }
     } else {
         let executions =
-            select::list(&deployment, &args.selectors, args.all_repositories, args.limit).await?;
+            select::list(&deployment, &args.selectors, args.all_repositories, args.all, args.limit).await?;
         if args.format.is_json() {
             output::print_json(&executions)?;
         } else {

@@ -1,15 +1,15 @@
 //! `watch`: shows an execution until it ends.
 
 use crate::{
-    args::{ViewFormat, WatchArgs},
+    args::WatchArgs,
     deployment::Deployment,
     execution::{
         select::{Purpose, select},
-        show_failures,
+        show_result,
         watch::{self, OnInterrupt},
     },
-    failure::Outcome,
-    output,
+    failure::{Exit, Outcome},
+    interrupts::or_exit_on_interrupt,
     settings::Settings,
     view,
 };
@@ -21,16 +21,10 @@ pub async fn watch(settings: &Settings, args: &WatchArgs) -> Outcome {
     let purpose = if args.cancel { Purpose::Cancel } else { Purpose::Watch };
     let selected = select(&deployment, &args.execution, purpose, args.consent).await?;
     let on_interrupt = if args.cancel { OnInterrupt::Cancel } else { OnInterrupt::Detach };
-    let mut view = view::for_stdout(args.view);
-    if args.view.has_progress() {
-        view.note(&selected.title())?;
-    }
+    let mut view = view::for_stdout(args.view, deployment.hints().clone());
     let last = watch::watch(&deployment, selected.id(), &mut *view, on_interrupt).await?;
-    if args.view.format == ViewFormat::Json {
-        output::print_json_line(&last)?;
-    } else {
-        show_failures(&deployment, &last).await?;
-    }
+    let end = show_result(&deployment, &last, args.view);
+    or_exit_on_interrupt(end, Exit::Canceled as i32).await??;
     deployment.close().await;
     watch::exit_outcome(&last)
 }

@@ -13,7 +13,7 @@ use std::{
     path::Path,
 };
 use tidemill_core::pipeline::{MAX_FILE_BYTES, SourceFile};
-use tidemill_core::text::diagnostics::{Diagnostic, Severity, render_files};
+use tidemill_core::text::diagnostics::{Diagnostic, Location, Severity, render_files};
 
 /// The diagnostics of a file and its includes.
 struct CheckedFile {
@@ -35,6 +35,8 @@ pub fn check(args: &Check) -> Outcome {
         };
     }
     let mut checked = Vec::with_capacity(files.len());
+    // The position in `checked` and the pipeline's name of each valid file.
+    let mut names: Vec<(usize, String)> = Vec::new();
     for path in &files {
         let (name, text) = if path.as_os_str() == "-" {
             ("standard input".to_owned(), standard_input()?)
@@ -45,11 +47,18 @@ pub fn check(args: &Check) -> Outcome {
         let path = if path.as_os_str() == "-" { Path::new(&name) } else { path };
         let kind = file::FileFormat::of(path, args.file.gitlab, true);
         let (diagnostics, sources) = match file::assemble(path, &text, kind) {
-            Ok(assembled) => (assembled.parsed.warnings, assembled.files),
+            Ok(assembled) => {
+                // Only pipelines of a repository's directory are started by name.
+                if path.parent().is_some_and(|directory| directory.ends_with(".pipelines")) {
+                    names.push((checked.len(), assembled.parsed.pipeline.name));
+                }
+                (assembled.parsed.warnings, assembled.files)
+            }
             Err(errors) => (errors.diagnostics, errors.files),
         };
         checked.push(CheckedFile { name, sources, diagnostics });
     }
+    report_duplicate_names(&mut checked, &names);
     let has_errors = checked
         .iter()
         .flat_map(|file| &file.diagnostics)
@@ -62,13 +71,44 @@ pub fn check(args: &Check) -> Outcome {
     if has_errors { Err(Failure::silent(Exit::Usage)) } else { Ok(()) }
 }
 
+/// Adds an error to each file whose pipeline has the name of an earlier one: run numbers, concurrency groups and `--pipeline` would
+/// confuse them.
+fn report_duplicate_names(checked: &mut [CheckedFile], names: &[(usize, String)]) {
+    for (position, (file, name)) in names.iter().enumerate() {
+        let Some((first, _)) = names[..position].iter().find(|(_, earlier)| earlier == name) else {
+            continue;
+        };
+        let first = checked[*first].name.clone();
+        let location = checked[*file].sources.first().and_then(|source| name_location(&source.text));
+        checked[*file].diagnostics.push(Diagnostic {
+            severity: Severity::Error,
+            code: "duplicate-pipeline".to_owned(),
+            message: format!("the pipeline of {first} is named `{name}`, too"),
+            path: "name".to_owned(),
+            location,
+            file: None,
+            help: Some("give each pipeline of a repository a name of its own".to_owned()),
+            related: Vec::new(),
+        });
+    }
+}
+
+/// Returns the location of the value of the top-level key `name`, if it is on one line.
+fn name_location(text: &str) -> Option<Location> {
+    let (index, line) = text.lines().enumerate().find(|(_, line)| line.starts_with("name:"))?;
+    let value = line["name:".len()..].trim_start();
+    let column = line.chars().count() - value.chars().count() + 1;
+    Some(Location { line: index + 1, column, length: value.trim_end().chars().count() })
+}
+
 fn standard_input() -> Outcome<String> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES as u64 {
         return Err(Failure::usage(format!("standard input is larger than {MAX_FILE_BYTES} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| Failure::usage("standard input is not UTF-8 text"))
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage("standard input is not UTF-8 text; convert it to UTF-8"))
 }
 
 fn human(checked: &[CheckedFile]) -> std::io::Result<()> {

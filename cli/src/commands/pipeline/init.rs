@@ -1,6 +1,10 @@
 //! `init`: creates a starter pipeline file that fits the kind of repository.
 
-use crate::{args::Init, failure::Outcome, pipeline::new_file};
+use crate::{
+    args::Init,
+    failure::Outcome,
+    pipeline::{git_facts, new_file},
+};
 use std::path::Path;
 
 /// A kind of repository: the file that identifies it, and its usual image and commands.
@@ -89,7 +93,7 @@ const OTHER: Kind = Kind {
 /// `tidemill init`.
 pub fn init(args: &Init) -> Outcome {
     let kind = KINDS.iter().find(|kind| Path::new(kind.file).exists()).unwrap_or(&OTHER);
-    new_file::write(&args.output, args.force, &starter(kind))?;
+    new_file::write(&args.output, args.force, &starter(kind, &default_branch()))?;
     crate::output::outln!(
         "created {} for a {} repository; next: tidemill run",
         args.output.display(),
@@ -98,13 +102,22 @@ pub fn init(args: &Init) -> Outcome {
     Ok(())
 }
 
-fn starter(kind: &Kind) -> String {
+/// Returns the default branch of the current repository, quoted for YAML; `main` if it is unknown.
+fn default_branch() -> String {
+    let facts = git_facts::of_working_tree(Path::new("."), git_facts::RequiredFacts::REFS);
+    let branch = facts.default_branch.or(facts.branch).unwrap_or_else(|| "main".to_owned());
+    serde_json::to_string(&branch).unwrap_or(branch)
+}
+
+fn starter(kind: &Kind, branch: &str) -> String {
     let commands =
         |all: &[&str]| all.iter().fold(String::new(), |text, line| text + "      - " + line + "\n");
     format!(
         "# Reference: docs/pipeline-reference.md of Tidemill. Check with: tidemill check\n\
-         name: ci\n\nstages: [build, test]\n\ndefaults:\n  image: {}\n\njobs:\n  build:\n    stage: build\n    script:\n{}\n  \
+         name: ci\n\n# A server with this repository starts the pipeline for these events.\non:\n  push:\n    branches: \
+         [{}]\n  pull_request:\n\nstages: [build, test]\n\ndefaults:\n  image: {}\n\njobs:\n  build:\n    stage: build\n    script:\n{}\n  \
          test:\n    stage: test\n    script:\n{}",
+        branch,
         kind.image,
         commands(kind.build),
         commands(kind.test)
@@ -119,7 +132,10 @@ mod tests {
     #[test]
     fn every_starter_file_is_valid() {
         for kind in KINDS.iter().chain([&OTHER]) {
-            assert!(parse(&starter(kind)).is_ok(), "{}: {}", kind.name, starter(kind));
+            assert!(
+                starter(kind, "main").contains("\non:\n  push:\n    branches: [main]\n  pull_request:\n")
+            );
+            assert!(parse(&starter(kind, "main")).is_ok(), "{}: {}", kind.name, starter(kind, "main"));
         }
     }
 }

@@ -6,10 +6,11 @@ use crate::{
     deployment::embedded_config,
     failure::{Exit, Failure, Outcome},
     interrupts::{force_exit_after, interrupts},
-    settings::Settings,
+    settings::{Settings, data_dir},
     workers,
 };
 use std::{
+    net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -119,6 +120,10 @@ impl RunningServer {
         let serving = tokio::spawn(
             embedded.serve_listeners(Listeners { public, tls, local_workers: own_workers }, shutdown.clone()),
         );
+        let url = args.public_url.clone().unwrap_or_else(|| local_url(scheme, address));
+        if let Err(error) = data_dir::record_address(&data_dir, url.trim_end_matches('/')) {
+            tracing::warn!(%error, "the server's address could not be recorded");
+        }
         crate::output::outln!("serving on {scheme}://{address}, {slots} concurrent job(s)");
         crate::output::outln!("the admin token is in {}", data_dir.join("token").display());
         let worker = Arc::new(OnceLock::new());
@@ -173,12 +178,23 @@ impl RunningServer {
             workers::clean_up_in_background(settings, *worker);
         }
         self.shutdown.cancel();
+        if let Ok(data_dir) = settings.data_dir() {
+            data_dir::remove_address(data_dir);
+        }
         if let Some(serving) = self.serving
             && let Ok(Err(error)) = serving.await
         {
             tracing::warn!(%error, "the server failed during shutdown");
         }
     }
+}
+
+/// Returns a URL of this server for other processes: one that listens on all addresses has no address of its own.
+fn local_url(scheme: &str, address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        return format!("{scheme}://{}:{}", workers::machine_name(), address.port());
+    }
+    format!("{scheme}://{address}")
 }
 
 /// Returns the connection limits, reduced to fit the limit of open files.

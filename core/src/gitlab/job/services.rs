@@ -49,32 +49,32 @@ pub(crate) fn reference(
     }
 }
 
-/// Translates `image`: a name, or a mapping with `name`.
+/// Translates `image`: a name, or a mapping with `name`. Returns it with its pull policy.
 pub(crate) fn image(
     entry: &MapEntry,
     path: &Path,
     scope: &Scope,
     log: &mut Log,
-) -> (Option<String>, Option<&'static str>) {
+) -> (Option<Value>, Option<&'static str>) {
     let path = path.key("image");
     let mut pull_policy = None;
     let mut name = None;
+    let mut options = Mapping::new();
     if values::is_mapping(&entry.value) {
         for part in values::entries(&entry.value) {
             match part.key.as_str() {
                 "name" => name = Some(&part.value),
                 "entrypoint" => {
-                    // Scripts run regardless of the image's entry point, which is the effect of an empty one.
-                    let texts = values::list(&part.value);
-                    if texts
-                        .iter()
-                        .any(|argument| values::text(argument).is_some_and(|argument| !argument.is_empty()))
-                    {
-                        log.ignored(&path, part, "scripts run in the image's shell, without an entry point");
+                    let words = values::texts(&part.value, &path.key("entrypoint"), log);
+                    let words: Vec<String> = words.into_iter().map(|(word, _)| word.to_owned()).collect();
+                    // An empty list has no effect.
+                    if !words.is_empty() {
+                        options.insert("entrypoint".into(), sequence(words));
                     }
                 }
                 "pull_policy" => pull_policy = self::pull_policy(part, &path, log),
-                "docker" | "kubernetes" => {
+                "docker" => options.extend(docker_options(part, &path.key("docker"), scope, log)),
+                "kubernetes" => {
                     log.ignored(&path, part, "images run with the settings of the worker's engine");
                 }
                 _ => log.unknown_key(
@@ -91,7 +91,30 @@ pub(crate) fn image(
         log.wrong_type(&path, &entry.value, "the name of an image");
         return (None, pull_policy);
     };
-    (reference(text, node, &path, scope, log), pull_policy)
+    let Some(name) = reference(text, node, &path, scope, log) else { return (None, pull_policy) };
+    if options.is_empty() {
+        return (Some(name.into()), pull_policy);
+    }
+    let mut image = Mapping::from_iter([("name".into(), name.into())]);
+    image.extend(options);
+    (Some(Value::Mapping(image)), pull_policy)
+}
+
+/// Translates `docker` of an image: `user` and `platform`.
+fn docker_options(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Mapping {
+    let mut options = Mapping::new();
+    for part in values::entries(&entry.value) {
+        match (part.key.as_str(), values::text(&part.value)) {
+            ("user" | "platform", Some(text)) => {
+                if let Some(text) = reference(text, &part.value, &path.key(&part.key), scope, log) {
+                    options.insert(part.key.as_str().into(), text.into());
+                }
+            }
+            ("user" | "platform", None) => log.wrong_type(&path.key(&part.key), &part.value, "a string"),
+            _ => log.unknown_key(path, part, &["user", "platform"]),
+        }
+    }
+    options
 }
 
 fn pull_policy(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<&'static str> {

@@ -81,7 +81,7 @@ impl Job<'_> {
         };
         set("stage", self.stage());
         let (image, pull_policy) = self.image();
-        set("image", image.map(Value::from));
+        set("image", image);
         set("pull_policy", pull_policy.map(Value::from));
         let (key, participation) = self.participation();
         set(key, participation);
@@ -160,14 +160,14 @@ impl Job<'_> {
         None
     }
 
-    fn image(&mut self) -> (Option<String>, Option<&'static str>) {
+    fn image(&mut self) -> (Option<Value>, Option<&'static str>) {
         if let Some((entry, path)) = self.entry("image") {
             return services::image(entry, &path, &self.scope, self.log);
         }
         let image = self.file.default_image.clone();
         let message = format!("the job {} has no `image`, so it runs in `{image}`", quoted(self.name));
         self.log.changed(&self.path, self.at, message);
-        (Some(image), None)
+        (Some(image.into()), None)
     }
 
     /// Returns the variables that differ from the top-level ones of the native file.

@@ -8,7 +8,7 @@ use crate::condition;
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
 use crate::pipeline::names;
 use crate::pipeline::raw::collections::{NamedValues, OneOrMany};
-use crate::pipeline::raw::records::RawJob;
+use crate::pipeline::raw::records::{RawDefaults, RawJob};
 use crate::pipeline::raw::scalars::Text;
 use crate::text::suggest::Suggestions;
 
@@ -53,6 +53,12 @@ impl FindingSink {
             self.findings.push(Finding::key(fault.code, &path, message).maybe_help(fault.help));
         }
     }
+}
+
+/// The parts of a pipeline that its jobs depend on.
+pub(crate) struct PipelineContext<'a> {
+    pub(crate) variables: &'a IndexMap<String, String>,
+    pub(crate) defaults: &'a RawDefaults,
 }
 
 /// A job's path and name, known even if the job is invalid.

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use super::artifacts::{artifacts, check_artifacts};
-use super::context::{FindingSink, MAX_TIMEOUT_S, variables};
+use super::context::{FindingSink, MAX_TIMEOUT_S, PipelineContext, variables};
 use super::failures::{check_allow_failure, check_retry, retry, tolerated_failures};
-use super::{rules, services, surroundings};
+use super::{image, rules, services, surroundings};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Job, Resources};
 use crate::pipeline::names;
@@ -17,7 +17,6 @@ use crate::pipeline::raw::quantities::Duration;
 use crate::pipeline::raw::records::{RawDefaults, RawJob};
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::raw::script::Script;
-use crate::pipeline::references;
 
 /// Maximum number of variants of one job.
 const MAX_VARIANTS: usize = 256;
@@ -29,19 +28,14 @@ const MIN_MEMORY: u64 = 6 << 20;
 
 const MAX_MEMORY: u64 = 64 << 40;
 
-/// The parts of a pipeline that its jobs depend on.
-pub(crate) struct PipelineContext<'a> {
-    pub(crate) variables: &'a IndexMap<String, String>,
-    pub(crate) defaults: &'a RawDefaults,
-}
-
 /// Checks `defaults` once, instead of in each job that inherits from it.
 pub(crate) fn defaults(raw: &RawDefaults, findings: &mut FindingSink) {
     let path = Path::default().key("defaults");
     variables(raw.variables.get(), || path.key("variables"), findings);
     if let Some(image) = raw.image.get() {
-        findings.check(image_spelling(&image.0), || path.key("image"));
+        image::check_image(image, &path.key("image"), findings);
     }
+    image::check_pull_policies(&raw.image, &raw.pull_policy, &path, findings);
     if let Some(artifacts) = raw.artifacts.get() {
         check_artifacts(artifacts, &path.key("artifacts"), findings);
     }
@@ -73,7 +67,7 @@ pub(crate) fn job(
     all.extend(inherited.iter().map(|(name, value)| (name.clone(), value.0.clone())));
     all.extend(own);
     let matrix = matrix(raw, path, &all, findings);
-    let image = image(name, raw, path, around, &all, &matrix, findings);
+    let image = image::image(name, raw, path, around, &all, &matrix, findings);
     if let Some(artifacts) = raw.artifacts.get() {
         check_artifacts(artifacts, &path.key("artifacts"), findings);
     }
@@ -114,7 +108,8 @@ pub(crate) fn job(
     Job {
         name: name.to_owned(),
         stage: stage.to_owned(),
-        image,
+        image: image.name,
+        image_options: image.options,
         script,
         rules,
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
@@ -136,12 +131,7 @@ pub(crate) fn job(
             memory_bytes: own_limits.memory_bytes.or(default_limits.memory_bytes),
         },
         matrix,
-        pull_policy: raw
-            .pull_policy
-            .get()
-            .or(defaults.pull_policy.get())
-            .map(|pull| pull.0)
-            .unwrap_or_default(),
+        pull_policy: image.pull_policy,
         surroundings,
         runs_on,
     }
@@ -215,69 +205,6 @@ fn matrix(
         );
     }
     matrix
-}
-
-fn image(
-    name: &str,
-    raw: &RawJob,
-    path: &Path,
-    around: &PipelineContext<'_>,
-    variables: &IndexMap<String, String>,
-    matrix: &IndexMap<String, Vec<String>>,
-    findings: &mut FindingSink,
-) -> String {
-    let image = match (&raw.image, &around.defaults.image) {
-        (Field::Set(image), _) | (Field::Absent, Field::Set(image)) => &image.0,
-        (Field::Absent, Field::Absent) if !raw.extends.is_absent() => return String::new(),
-        (Field::Absent, Field::Absent) => {
-            findings.push(
-                Finding::key("missing-image", path, format!("the job {} has no `image`", quoted(name)))
-                    .help("add `image:`, or give every job one under `defaults:`"),
-            );
-            return String::new();
-        }
-        (Field::Invalid, _) | (Field::Absent, Field::Invalid) => return String::new(),
-    };
-    let own = !raw.image.is_absent();
-    let at = || if own { path.key("image") } else { Path::default().key("defaults").key("image") };
-    if own {
-        findings.check(image_spelling(image), at);
-    }
-    let ruled = || {
-        let rules = raw.rules.get().map_or(&[][..], |rules| rules.0.as_slice());
-        rules
-            .iter()
-            .filter_map(|(_, rule)| rule.variables.get())
-            .flat_map(|entries| &entries.0)
-            .map(|(name, _)| name)
-    };
-    for reference in references::parse_references(image).unwrap_or_default() {
-        let known = matrix.contains_key(reference)
-            || variables.contains_key(reference)
-            || around.variables.contains_key(reference)
-            || surroundings::is_predefined(reference)
-            || ruled().any(|name| name == reference);
-        if !known {
-            let names =
-                matrix.keys().chain(variables.keys()).chain(around.variables.keys()).map(String::as_str);
-            let help = findings.suggestions.did_you_mean(reference, names);
-            let message = format!(
-                "the image of {} refers to {}, which is neither a matrix key nor a variable",
-                quoted(name),
-                quoted(reference)
-            );
-            let mut finding = Finding::value("unknown-reference", &at(), message).maybe_help(help);
-            if !own {
-                finding = finding.related("for this job", FindingLocation::Path(path.clone(), PathPart::Key));
-            }
-            findings.push(finding);
-        }
-    }
-    image.clone()
-}
-
-fn image_spelling(image: &str) -> Result<(), Fault> {
-    references::parse_references(image).and_then(|_| names::check_image(image))
 }
 
 fn check_limits(

@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::context::{FindingSink, KnownJob, variables};
-use super::job::{self, PipelineContext};
+use super::context::{FindingSink, KnownJob, PipelineContext, variables};
 use super::needs::needs;
 use super::stages::{IMPLICIT_STAGES, job_stage, stages, unused_stages};
-use super::{dependencies, triggers};
+use super::{dependencies, job, triggers};
 use crate::execution::facts::Facts;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, Segment, quoted};
 use crate::pipeline::model::{Job, Pipeline};

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::Artifacts;
+use super::image::{ImageOptions, PullPolicy};
 use super::rules::{Rule, When};
 use super::surroundings::JobOptions;
 use crate::execution::retry::RetryFor;
@@ -20,6 +21,9 @@ pub struct Job {
     pub stage: String,
     /// The container image. May hold `${NAME}` references to matrix keys and variables.
     pub image: String,
+    /// How the image is used.
+    #[serde(default, skip_serializing_if = "ImageOptions::is_empty")]
+    pub image_options: ImageOptions,
     /// The shell lines to run, in order, those of `before_script` first; at least one is not blank.
     pub script: Vec<String>,
     /// Whether the job is part of an execution; without rules it always is.
@@ -73,19 +77,6 @@ pub struct Job {
     /// Labels that a worker must have to run it. Empty: any worker that does not require labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs_on: BTreeMap<String, String>,
-}
-
-/// When a job's image is pulled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PullPolicy {
-    /// Only when the engine does not have the image yet.
-    #[default]
-    IfNotPresent,
-    /// Before every job.
-    Always,
-    /// Never: the job fails when the engine does not have the image.
-    Never,
 }
 
 /// Limits of a job's container; what is absent is not limited by the pipeline.

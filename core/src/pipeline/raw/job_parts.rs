@@ -4,7 +4,9 @@ use super::alternatives::Either;
 use super::collections::{NamedValues, OneOrMany};
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::quantities::{Bytes, Cpus, Duration};
-use super::scalars::{ArtifactsWhenValue, CachePolicyValue, ExitCode, Flag, Port, RuleThenValue, Text};
+use super::scalars::{
+    ArtifactsWhenValue, CachePolicyValue, ExitCode, Flag, Port, PullPolicyValue, RuleThenValue, Text,
+};
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::Node;
 
@@ -31,6 +33,22 @@ record! {
     struct RawAllowFailure("`allow_failure`") {
         /// Exit codes of the script that are tolerated.
         exit_codes: OneOrMany<ExitCode> = "exit_codes",
+    }
+}
+
+record! {
+    /// A container image and how it is used.
+    struct RawImage("`image`") {
+        /// Container image; `${NAME}` refers to a variable or a matrix key.
+        name: Text = "name",
+        /// Overrides the entry point of the image; it is given the shell's command line as arguments. `[""]`: none.
+        entrypoint: OneOrMany<Text> = "entrypoint",
+        /// User of the container's processes, and optionally the group: a name or a number, such as `node` or `1000:1000`. Default: the image's.
+        user: Text = "user",
+        /// Variant of the image, such as `linux/arm64`. Default: the engine's platform.
+        platform: Text = "platform",
+        /// When to pull the image. Default: the `pull_policy` of the job.
+        pull_policy: PullPolicyValue = "pull_policy",
     }
 }
 

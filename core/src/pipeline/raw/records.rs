@@ -4,7 +4,8 @@ use super::alternatives::{Either, Preprocessed};
 use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::job_parts::{
-    RawAllowFailure, RawArtifacts, RawCache, RawEnvironment, RawResources, RawRule, RawSecret, RawService,
+    RawAllowFailure, RawArtifacts, RawCache, RawEnvironment, RawImage, RawResources, RawRule, RawSecret,
+    RawService,
 };
 use super::needs::NeedList;
 use super::quantities::Duration;
@@ -49,7 +50,7 @@ record! {
         /// Stage of the job. Default: test.
         stage: Text = "stage",
         /// Container image; `${NAME}` refers to a variable or a matrix key.
-        image: Text = "image",
+        image: Either<Text, RawImage> = "image",
         /// Shell commands to run, in order.
         script: Script = "script",
         /// Templates to extend: top-level keys that start with `.`. The job's own keys win over theirs.
@@ -109,7 +110,7 @@ record! {
     /// Default values for the keys of every job.
     struct RawDefaults("`defaults`") {
         /// Container image.
-        image: Text = "image",
+        image: Either<Text, RawImage> = "image",
         /// Environment variables; those of a job are added to these.
         variables: NamedValues<Text> = "variables",
         /// Files to store after a job.

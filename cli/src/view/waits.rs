@@ -1,0 +1,158 @@
+//! What an execution waits for.
+
+use super::hint::{CommandHints, quoted};
+use crate::output::{Printable, printable};
+use tidemill_core::{
+    api::{Approval, ExecutionView, JobView, PULLING_IMAGE},
+    execution::status::JobStatus,
+    ids::{ExecutionId, JobId},
+    pipeline::labels::{Labels, queue_name},
+    time::Timestamp,
+};
+
+/// Maximum number of jobs that a text names.
+const MAX_NAMES: usize = 3;
+
+/// Something that an execution waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Identifies it from one state of the execution to the next.
+    pub key: WaitKey,
+    /// The description.
+    pub text: String,
+    /// The command that ends it.
+    pub command: Option<String>,
+    /// When it began, if known.
+    pub since: Option<Timestamp>,
+}
+
+/// Identifies a wait.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum WaitKey {
+    /// For the approval of the execution.
+    ExecutionApproval,
+    /// For the approval of a job.
+    Approval(JobId),
+    /// For another execution of the concurrency group.
+    Group(ExecutionId),
+    /// For a worker with these labels.
+    Worker(Labels),
+    /// For the image of a job.
+    Image(JobId),
+    /// For the next attempt of a job.
+    Retry(JobId, u32),
+}
+
+impl WaitKey {
+    /// The order in which waits are shown: first what needs a user, then what needs an operator.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::ExecutionApproval | Self::Approval(_) => 0,
+            Self::Group(_) => 1,
+            Self::Worker(_) => 2,
+            Self::Image(_) | Self::Retry(..) => 3,
+        }
+    }
+
+    /// Whether the wait usually ends within seconds, so that it is worth a message only if it lasts.
+    pub const fn is_usually_short(&self) -> bool {
+        matches!(self, Self::Worker(_) | Self::Retry(..))
+    }
+}
+
+/// Returns what a running execution waits for, the most important first.
+pub fn waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
+    let id = view.execution.id;
+    let mut waits = Vec::new();
+    if view.execution.status.is_terminal() {
+        return waits;
+    }
+    if view.approval == Some(Approval::Awaited) {
+        waits.push(Wait {
+            key: WaitKey::ExecutionApproval,
+            text: "the execution waits for approval".to_owned(),
+            command: Some(hints.approve(id, None)),
+            since: Some(view.execution.created_at),
+        });
+    }
+    if let Some(other) = view.waits_for {
+        waits.push(Wait {
+            key: WaitKey::Group(other),
+            text: format!(
+                "the execution waits for the end of {other}, an execution of the same concurrency group"
+            ),
+            command: Some(hints.watch(other)),
+            since: Some(view.execution.created_at),
+        });
+    }
+    for job in &view.jobs {
+        waits.extend(job_wait(id, job, hints));
+    }
+    waits.extend(worker_waits(view));
+    waits.sort_by_key(|wait| wait.key.rank());
+    waits
+}
+
+fn job_wait(execution: ExecutionId, job: &JobView, hints: &CommandHints) -> Option<Wait> {
+    let name = quoted(&job.job_name);
+    match job.status {
+        JobStatus::Pending if job.approval == Some(Approval::Awaited) => Some(Wait {
+            key: WaitKey::Approval(job.id),
+            text: format!("job {name} waits for approval"),
+            command: Some(hints.approve(execution, Some(&job.job_name))),
+            since: None,
+        }),
+        JobStatus::Queued if job.not_before.is_some() => Some(Wait {
+            key: WaitKey::Retry(job.id, job.attempt),
+            text: format!("job {name} waits for its next attempt"),
+            command: None,
+            since: None,
+        }),
+        JobStatus::Running => {
+            let phase = job.phase.as_deref().filter(|phase| phase.starts_with(PULLING_IMAGE))?;
+            Some(Wait {
+                key: WaitKey::Image(job.id),
+                text: format!("job {name} is {}", printable(phase)),
+                command: None,
+                since: job.start_time,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Returns the waits for workers, one for each set of labels, unless another job shows that such a worker is busy.
+fn worker_waits(view: &ExecutionView) -> Vec<Wait> {
+    let mut queued: Vec<(&Labels, Vec<&JobView>)> = Vec::new();
+    for job in view.jobs.iter().filter(|job| job.status == JobStatus::Queued && job.not_before.is_none()) {
+        match queued.iter_mut().find(|(labels, _)| **labels == job.runs_on) {
+            Some((_, jobs)) => jobs.push(job),
+            None => queued.push((&job.runs_on, vec![job])),
+        }
+    }
+    let is_busy = |labels: &Labels| {
+        view.jobs.iter().any(|job| job.status == JobStatus::Running && job.runs_on == *labels)
+    };
+    queued.retain(|(labels, _)| !is_busy(labels));
+    let wait = |(labels, jobs): (&Labels, Vec<&JobView>)| {
+        let names: Vec<String> = jobs.iter().take(MAX_NAMES).map(|job| quoted(&job.job_name)).collect();
+        let more = match jobs.len().saturating_sub(MAX_NAMES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let subject = if jobs.len() == 1 { "job" } else { "jobs" };
+        let verb = if jobs.len() == 1 { "waits" } else { "wait" };
+        let labels_text = if labels.is_empty() {
+            String::new()
+        } else {
+            format!(" with {}", Printable(queue_name(labels)))
+        };
+        Wait {
+            key: WaitKey::Worker(labels.clone()),
+            text: format!("{subject} {}{more} {verb} for a worker{labels_text}", names.join(", ")),
+            command: None,
+            since: jobs.iter().filter_map(|job| job.queued_at).min(),
+        }
+    };
+    queued.into_iter().map(wait).collect()
+}

@@ -1,0 +1,201 @@
+//! Checks `image`: a name, or a mapping that also says how the image is used.
+
+use indexmap::IndexMap;
+
+use super::context::{FindingSink, PipelineContext};
+use super::surroundings;
+use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
+use crate::pipeline::model::{ImageOptions, PullPolicy};
+use crate::pipeline::names;
+use crate::pipeline::raw::alternatives::Either;
+use crate::pipeline::raw::field::Field;
+use crate::pipeline::raw::job_parts::RawImage;
+use crate::pipeline::raw::records::RawJob;
+use crate::pipeline::raw::scalars::{PullPolicyValue, Text};
+use crate::pipeline::references;
+
+const MAX_ENTRYPOINT_WORDS: usize = 100;
+
+/// The image of a job.
+#[derive(Default)]
+pub(crate) struct JobImage {
+    pub(crate) name: String,
+    pub(crate) options: ImageOptions,
+    pub(crate) pull_policy: PullPolicy,
+}
+
+/// Returns the image of a job, its own or that of `defaults`, after checking its own and the references of both.
+pub(crate) fn image(
+    name: &str,
+    raw: &RawJob,
+    path: &Path,
+    around: &PipelineContext<'_>,
+    variables: &IndexMap<String, String>,
+    matrix: &IndexMap<String, Vec<String>>,
+    findings: &mut FindingSink,
+) -> JobImage {
+    check_pull_policies(&raw.image, &raw.pull_policy, path, findings);
+    let image = match (&raw.image, &around.defaults.image) {
+        (Field::Set(image), _) | (Field::Absent, Field::Set(image)) => image,
+        (Field::Absent, Field::Absent) if !raw.extends.is_absent() => return JobImage::default(),
+        (Field::Absent, Field::Absent) => {
+            findings.push(
+                Finding::key("missing-image", path, format!("the job {} has no `image`", quoted(name)))
+                    .help("add `image:`, or give every job one under `defaults:`"),
+            );
+            return JobImage::default();
+        }
+        (Field::Invalid, _) | (Field::Absent, Field::Invalid) => return JobImage::default(),
+    };
+    let own = !raw.image.is_absent();
+    let at = if own { path.key("image") } else { Path::default().key("defaults").key("image") };
+    if own {
+        check_image(image, &at, findings);
+    }
+    let ruled = || {
+        let rules = raw.rules.get().map_or(&[][..], |rules| rules.0.as_slice());
+        rules
+            .iter()
+            .filter_map(|(_, rule)| rule.variables.get())
+            .flat_map(|entries| &entries.0)
+            .map(|(name, _)| name)
+    };
+    let (texts, options, pull_policy) = parts(image, &at);
+    for (text, at) in &texts {
+        for reference in references::parse_references(text).unwrap_or_default() {
+            let known = matrix.contains_key(reference)
+                || variables.contains_key(reference)
+                || around.variables.contains_key(reference)
+                || surroundings::is_predefined(reference)
+                || ruled().any(|name| name == reference);
+            if known {
+                continue;
+            }
+            let names =
+                matrix.keys().chain(variables.keys()).chain(around.variables.keys()).map(String::as_str);
+            let help = findings.suggestions.did_you_mean(reference, names);
+            let message = format!(
+                "the image of {} refers to {}, which is neither a matrix key nor a variable",
+                quoted(name),
+                quoted(reference)
+            );
+            let mut finding = Finding::value("unknown-reference", at, message).maybe_help(help);
+            if !own {
+                finding = finding.related("for this job", FindingLocation::Path(path.clone(), PathPart::Key));
+            }
+            findings.push(finding);
+        }
+    }
+    let policies = [pull_policy, raw.pull_policy.get(), around.defaults.pull_policy.get()];
+    JobImage {
+        name: texts.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
+        options,
+        pull_policy: policies.into_iter().flatten().next().map(|policy| policy.0).unwrap_or_default(),
+    }
+}
+
+/// The texts of an image that may hold references, its name first.
+type Texts<'a> = Vec<(&'a str, Path)>;
+
+/// Returns the parts of an image at `path`.
+fn parts<'a>(
+    image: &'a Either<Text, RawImage>,
+    path: &Path,
+) -> (Texts<'a>, ImageOptions, Option<&'a PullPolicyValue>) {
+    let raw = match image {
+        Either::Short(name) => return (vec![(&name.0, path.clone())], ImageOptions::default(), None),
+        Either::Long(raw) => raw,
+    };
+    let text = |field: &Field<Text>| field.get().map(|text| text.0.clone());
+    let words = raw.entrypoint.get().map(|words| words.0.iter().map(|word| word.0.clone()).collect());
+    let options = ImageOptions {
+        // An empty word is GitLab's way to write that there is no entry point.
+        entrypoint: words.map(
+            |words: Vec<String>| {
+                if words.iter().all(String::is_empty) { Vec::new() } else { words }
+            },
+        ),
+        user: text(&raw.user),
+        platform: text(&raw.platform),
+    };
+    let fields = [(&raw.name, "name"), (&raw.user, "user"), (&raw.platform, "platform")];
+    let texts = fields.into_iter().filter_map(|(field, key)| Some((field.get()?.0.as_str(), path.key(key))));
+    (texts.collect(), options, raw.pull_policy.get())
+}
+
+/// Checks an image on its own.
+pub(crate) fn check_image(image: &Either<Text, RawImage>, path: &Path, findings: &mut FindingSink) {
+    let raw = match image {
+        Either::Short(name) => return findings.check(spelling(&name.0, names::check_image), || path.clone()),
+        Either::Long(raw) => raw,
+    };
+    match &raw.name {
+        Field::Set(name) => findings.check(spelling(&name.0, names::check_image), || path.key("name")),
+        Field::Absent => findings.push(
+            Finding::key("missing-key", path, "`image` has no `name`")
+                .help("write `image: { name: \"rust:1.95\", ... }`, or only the name"),
+        ),
+        Field::Invalid => {}
+    }
+    check_options(&raw.user, &raw.platform, path, findings);
+    let words = raw.entrypoint.get().map_or(&[][..], |words| words.0.as_slice());
+    if words.len() > MAX_ENTRYPOINT_WORDS {
+        let fault = Fault::new("out-of-range", format!("has more than {MAX_ENTRYPOINT_WORDS} words"))
+            .help("put it into a script of the image");
+        findings.check(Err(fault), || path.key("entrypoint"));
+    }
+    if let [only] = words
+        && only.0.trim().contains(char::is_whitespace)
+    {
+        findings.push(
+            Finding::value(
+                "bad-command",
+                &path.key("entrypoint"),
+                "`entrypoint` is a single word that contains a space",
+            )
+            .help("write each word as an item, as in `[sh, -c, 'exec \"$@\"', sh]`"),
+        );
+    }
+}
+
+/// Checks the user and the platform of a container.
+pub(crate) fn check_options(
+    user: &Field<Text>,
+    platform: &Field<Text>,
+    path: &Path,
+    findings: &mut FindingSink,
+) {
+    if let Some(user) = user.get() {
+        findings.check(spelling(&user.0, names::check_user), || path.key("user"));
+    }
+    if let Some(platform) = platform.get() {
+        findings.check(spelling(&platform.0, names::check_platform), || path.key("platform"));
+    }
+}
+
+/// Reports a pull policy that stands both in an image and beside it.
+pub(crate) fn check_pull_policies(
+    image: &Field<Either<Text, RawImage>>,
+    beside: &Field<PullPolicyValue>,
+    path: &Path,
+    findings: &mut FindingSink,
+) {
+    if let Some(Either::Long(image)) = image.get()
+        && !image.pull_policy.is_absent()
+        && !beside.is_absent()
+    {
+        let message = "`pull_policy` is set both in `image` and beside it";
+        findings.push(
+            Finding::key("conflicting-keys", &path.key("pull_policy"), message)
+                .help("remove one of the two")
+                .related(
+                    "here too",
+                    FindingLocation::Path(path.key("image").key("pull_policy"), PathPart::Key),
+                ),
+        );
+    }
+}
+
+fn spelling(text: &str, check: impl Fn(&str) -> Result<(), Fault>) -> Result<(), Fault> {
+    references::parse_references(text).and_then(|_| check(text))
+}

@@ -1,0 +1,48 @@
+//! How a container uses its image.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Overrides of an image's own settings; what is absent is as in the image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct ImageOptions {
+    /// Overrides the entry point of the image. Empty: none, the shell starts directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// The user, and optionally the group, of the container's processes: `name`, `uid`, `uid:gid`. May hold `${NAME}` references.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The variant of the image: `os/architecture` or `os/architecture/variant`. May hold `${NAME}` references.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+}
+
+impl ImageOptions {
+    /// Whether it overrides nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Applies `put_in` to each text that may hold references.
+    pub(crate) fn map_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
+        Self {
+            entrypoint: self.entrypoint.clone(),
+            user: self.user.as_deref().map(&put_in),
+            platform: self.platform.as_deref().map(&put_in),
+        }
+    }
+}
+
+/// When an image is pulled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullPolicy {
+    /// Only when the engine does not have the image yet.
+    #[default]
+    IfNotPresent,
+    /// Before every job.
+    Always,
+    /// Never: the job fails when the engine does not have the image.
+    Never,
+}
