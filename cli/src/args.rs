@@ -8,8 +8,8 @@ mod serving;
 mod shared;
 
 pub use administration::{
-    AddRepo, ApprovalArg, Audit, CreateToken, DeadLetters, Login, Logout, Repo, RepoAction, Secret,
-    SecretAction, TokenAction, TokenArgs,
+    AddRepo, ApprovalArg, Audit, CreateToken, DeadLetters, Login, Logout, Registry, RegistryAction, Repo,
+    RepoAction, Secret, SecretAction, TokenAction, TokenArgs,
 };
 #[cfg(feature = "aws")]
 pub use deployment::{ApiKind, Architecture, Role, StackArgs};
@@ -88,6 +88,12 @@ pub enum Command {
         after_help = "Examples:\n  tidemill secret set TOKEN < token\n  tidemill secret set KEY --value-file key.pem --environment production\n  tidemill secret list"
     )]
     Secret(Secret),
+    /// Manage the logins of a repository at registries of images
+    #[command(
+        after_help = "Examples:\n  tidemill registry add registry.example.com --username ci --password-stdin < password\n  \
+        tidemill registry list\n  tidemill registry remove registry.example.com"
+    )]
+    Registry(Registry),
     /// Manage repositories whose webhooks and schedules start pipelines
     #[command(
         after_help = "Examples:\n  tidemill repo add https://github.com/team/app.git --provider github --secret-file hook\n  \
@@ -172,6 +178,7 @@ impl Command {
             Self::Cancel(args) => args.connection.clone(),
             Self::Approve(args) => args.connection.clone(),
             Self::Secret(args) => args.connection.clone(),
+            Self::Registry(args) => args.connection.clone(),
             Self::Repo(args) => args.connection.clone(),
             Self::Retry(args) => args.connection.clone(),
             Self::DeadLetters(args) => args.connection.clone(),

@@ -17,7 +17,7 @@ pub const INSECURE_HTTP: &str = "TIDEMILL_INSECURE_HTTP";
 pub const CONFIG: &str = "TIDEMILL_CONFIG";
 /// Path of `worker.toml`, the limits of one job.
 pub const WORKER_CONFIG: &str = "TIDEMILL_WORKER_CONFIG";
-/// Filter of the process's own log, in the syntax of `tracing_subscriber::EnvFilter`.
+/// Filter of the process's own log, such as `info` or `warn,tidemill_worker=debug`.
 pub const LOG: &str = "TIDEMILL_LOG";
 /// Format of the worker's own log: `text` or `json`.
 pub const LOG_FORMAT: &str = "TIDEMILL_LOG_FORMAT";
@@ -64,6 +64,10 @@ pub const MEMORY: &str = "TIDEMILL_MEMORY";
 /// URL of the instance metadata service.
 pub const IMDS: &str = "TIDEMILL_IMDS";
 
+/// Directory with the `config.json` of Docker's client, which holds logins at registries.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// Logins at registries, in the format of `config.json`.
+pub const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
 /// Set by CI systems: plain lines instead of a live view.
 pub const CI: &str = "CI";
 /// If set, output has no colours, and no live view.

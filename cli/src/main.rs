@@ -18,7 +18,7 @@ mod workers;
 use args::{Cli, Command, LogFormat};
 use clap::{CommandFactory, Parser};
 use commands::{
-    administration::{audit, dead_letters, login, repo, secret, token},
+    administration::{audit, dead_letters, login, registry, repo, secret, token},
     execution::{approve, artifacts, cancel, logs, report, retry, run, status, watch},
     pipeline::{check, import, init, plan},
     serving::{server, worker},
@@ -27,6 +27,11 @@ use failure::{Failure, Outcome};
 use output::{LogStyle, ServerLog};
 use settings::Settings;
 use std::{io::Write, process::ExitCode};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 fn main() -> ExitCode {
     // On a usage error, clap exits with 2.
@@ -77,6 +82,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Logs(args) => logs::logs(settings, args).await,
             Command::Watch(args) => watch::watch(settings, args).await,
             Command::Cancel(args) => cancel::cancel(settings, args).await,
+            Command::Registry(args) => registry::registry(settings, args).await,
             Command::Repo(args) => repo::repo(settings, args).await,
             Command::Secret(args) => secret::secret(settings, args).await,
             Command::Approve(args) => approve::approve(settings, args).await,
@@ -113,15 +119,21 @@ fn in_runtime(cli: &Cli) -> Outcome {
 
 /// Initializes logging to standard error: errors only, unless `TIDEMILL_LOG` sets a filter (`info`, `tidemill_worker=debug`).
 fn init_logging(cli: &Cli) {
-    let filter = std::env::var(env_vars::LOG).unwrap_or_else(|_| "error".to_owned());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_ansi(false);
+    let text = std::env::var(env_vars::LOG).unwrap_or_else(|_| "error".to_owned());
+    // `Targets` filters before this limit does.
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false);
+    let filter = text.parse::<Targets>().unwrap_or_else(|error| {
+        anstream::eprintln!(
+            "tidemill: {}: {error}; use levels such as `info` or `tidemill_worker=debug`; logging errors only",
+            env_vars::LOG
+        );
+        Targets::new().with_default(LevelFilter::ERROR)
+    });
     match &cli.command {
         Command::Worker(args) if args.log_format == LogFormat::Json => {
             let log = log.with_writer(|| ServerLog(LogStyle::Json));
-            log.json().flatten_event(true).with_span_list(false).init();
+            log.json().flatten_event(true).with_span_list(false).finish().with(filter).init();
         }
-        _ => log.with_writer(|| ServerLog(LogStyle::Text)).init(),
+        _ => log.with_writer(|| ServerLog(LogStyle::Text)).finish().with(filter).init(),
     }
 }

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::text::check_line;
-use tidemill_worker::{client::CertificateAuthorities, source::SourceSettings};
+use tidemill_worker::{RegistrySettings, client::CertificateAuthorities, source::SourceSettings};
 use worker_file::WorkerFile;
 
 /// Maximum length of a user name in bytes that servers accept.
@@ -103,6 +103,8 @@ pub struct Settings {
     pub profile: Option<String>,
     /// Address of the container engine; `None`: the default.
     pub docker_host: Option<String>,
+    /// Where workers find logins at registries.
+    pub registries: RegistrySettings,
     /// How sources are fetched and cached.
     pub sources: SourceSettings,
     /// Requester of executions, if the environment has a valid user name.
@@ -185,6 +187,7 @@ impl Settings {
             token: flags.token.or(environment.token),
             profile: flags.profile.or(environment.profile),
             docker_host: text_variable(env_vars::DOCKER_HOST)?,
+            registries: registries(),
             sources: sources.map_err(Failure::usage)?,
             requested_by: std::env::var(env_vars::USER).ok().filter(valid_user),
         })
@@ -213,6 +216,16 @@ impl Settings {
     /// Returns whether jobs run on a remote deployment.
     pub const fn is_remote(&self) -> bool {
         matches!(self.target, Target::Deployment { .. })
+    }
+}
+
+/// Returns where Docker's clients find logins at registries.
+fn registries() -> RegistrySettings {
+    let in_home = || variable(env_vars::HOME).map(|home| PathBuf::from(home).join(".docker"));
+    let directory = variable(env_vars::DOCKER_CONFIG).map(PathBuf::from).or_else(in_home);
+    RegistrySettings {
+        auth_config: variable(env_vars::DOCKER_AUTH_CONFIG).and_then(|text| text.into_string().ok()),
+        config_file: directory.map(|directory| directory.join("config.json")),
     }
 }
 

@@ -47,6 +47,7 @@ pub fn config(
         addresses: AddressPolicy::unrestricted(),
         sources: settings.sources.clone(),
         limits: settings.worker_file()?.limits,
+        registries: settings.registries.clone(),
     })
 }
 

@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "run",
     "check",
     "plan",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 26] = [
     "cancel",
     "approve",
     "secret",
+    "registry",
     "repo",
     "retry",
     "dead-letters",

@@ -9,6 +9,7 @@ mod health;
 mod job;
 pub mod path;
 mod problem;
+mod registry;
 mod secret;
 mod source;
 
@@ -29,6 +30,9 @@ pub use job::{
     PULLING_IMAGE, WorkerInfo,
 };
 pub use problem::Problem;
+pub use registry::{
+    RegistryList, RegistryQuery, RegistryView, RemoveRegistryReply, RemoveRegistryRequest, SetRegistryRequest,
+};
 pub use secret::{
     RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretQuery, SecretView, SetSecretRequest,
 };

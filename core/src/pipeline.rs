@@ -20,6 +20,7 @@ mod names;
 mod parse;
 mod raw;
 mod references;
+mod registry_scope;
 pub(crate) mod yaml;
 
 pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
@@ -32,4 +33,5 @@ pub use model::{
 pub use names::{is_label, is_secret_name, is_variable_name};
 pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};
 pub use raw::quantities::{bytes, cpus, span_s};
+pub use registry_scope::{DOCKER_HUB, DOCKER_HUB_KEY, RegistryScope};
 pub use yaml::limits::MAX_FILE_BYTES;

@@ -9,19 +9,34 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 use tidemill_core::execution::cost::Usage;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Starts logging to standard output, one JSON object per line.
 pub fn start() {
     let filter = env::var(settings::LOG).ok().filter(|filter| !filter.is_empty());
-    let filter = tracing_subscriber::EnvFilter::new(filter.as_deref().unwrap_or("info"));
+    let filter = filter.as_deref().unwrap_or("info").parse::<Targets>();
+    let is_valid = filter.is_ok();
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_current_span(true)
         .with_span_list(false)
-        .with_env_filter(filter)
+        // `Targets` filters before this limit does.
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(std::io::stdout)
+        .finish()
+        .with(filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO)))
         .init();
+    if !is_valid {
+        tracing::warn!(
+            "{} has no valid filter; use levels such as `info` or `tidemill_aws=debug`",
+            settings::LOG
+        );
+    }
 }
 
 /// One request, for the metrics.

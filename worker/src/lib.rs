@@ -20,7 +20,7 @@ mod test_reports;
 mod worker;
 pub mod workspace;
 
-pub use engine::EngineFailure;
+pub use engine::{EngineFailure, RegistrySettings};
 pub use error::WorkerError;
 pub use job::{dispatcher, reporter, script};
 pub use log::{markers, mask};

@@ -2,5 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod caller;
+pub(crate) mod registries;
+mod resealing;
 pub(crate) mod secrets;
 pub(crate) mod tokens;

@@ -18,7 +18,10 @@ mod storage;
 mod stores;
 mod system;
 
-pub use access::{audit::AuditService, caller::Caller, secrets::SecretService, tokens::TokenService};
+pub use access::{
+    audit::AuditService, caller::Caller, registries::RegistryService, secrets::SecretService,
+    tokens::TokenService,
+};
 pub use context::settings::Settings;
 pub use error::{Error, ErrorReport, Result};
 pub use executions::{

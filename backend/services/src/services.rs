@@ -3,7 +3,9 @@
 
 use crate::{
     Stores,
-    access::{audit::AuditService, secrets::SecretService, tokens::TokenService},
+    access::{
+        audit::AuditService, registries::RegistryService, secrets::SecretService, tokens::TokenService,
+    },
     context::{service_context::Context, settings::Settings},
     executions::{
         approvals::ApprovalService, dead_letters::DeadLetterService, jobs::service::JobExecutionService,
@@ -42,6 +44,8 @@ pub struct Services {
     pub caches: CacheService,
     /// Uploaded sources.
     pub sources: SourceService,
+    /// Logins of repositories at registries of images.
+    pub registries: RegistryService,
     /// Secrets of repositories.
     pub secrets: SecretService,
     /// Registered repositories.
@@ -77,6 +81,7 @@ impl Services {
         let seal = SecretSealer::new(stores.keys.clone());
         let context = Arc::new(Context::new(stores, settings, closing));
         let secrets = SecretService::new(context.clone(), seal.clone());
+        let registries = RegistryService::new(context.clone(), seal.clone());
         let pipelines = PipelineExecutionService::new(context.clone());
         let repositories = RepositoryService::new(context.clone(), seal);
         let outbox = Outbox::new(context.clone(), repositories.clone(), Notifiers::default());
@@ -96,7 +101,8 @@ impl Services {
             outbox,
             repositories,
             schedules,
-            jobs: JobExecutionService::new(context.clone(), secrets.clone()),
+            jobs: JobExecutionService::new(context.clone(), secrets.clone(), registries.clone()),
+            registries,
             secrets,
             sources: sources.clone(),
             approvals: ApprovalService::new(context.clone(), pipelines.clone()),

@@ -58,6 +58,53 @@ pub struct SecretScope {
     pub environment: Option<String>,
 }
 
+/// `registry`.
+#[derive(Debug, Args)]
+pub struct Registry {
+    /// The action.
+    #[command(subcommand)]
+    pub action: RegistryAction,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// Actions of `registry`.
+#[derive(Debug, Subcommand)]
+pub enum RegistryAction {
+    /// Store a login, or replace it; prompts for the password or reads standard input
+    Add {
+        /// Registry with its port, or a path of it [example: ghcr.io/team]
+        #[arg(value_name = "HOST")]
+        registry: String,
+        /// Repository whose jobs use the login [default: the current one]
+        #[arg(long, value_name = "URL")]
+        repo: Option<String>,
+        /// Name of the user at the registry
+        #[arg(long, value_name = "NAME")]
+        username: String,
+        /// Read the password from standard input without a prompt
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List logins; passwords are never shown
+    List {
+        /// Repository whose logins to list [default: the current one]
+        #[arg(long, value_name = "URL")]
+        repo: Option<String>,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+    /// Delete a login
+    Remove {
+        /// Registry, as listed
+        #[arg(value_name = "HOST")]
+        registry: String,
+        /// Repository of the login [default: the current one]
+        #[arg(long, value_name = "URL")]
+        repo: Option<String>,
+    },
+}
+
 /// `repo`.
 #[derive(Debug, Args)]
 pub struct Repo {

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod dead_letters;
 pub mod login;
+pub mod registry;
 pub mod repo;
 pub mod secret;
 pub mod token;

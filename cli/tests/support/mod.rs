@@ -10,6 +10,7 @@
 
 mod backend;
 pub mod git;
+pub mod registry;
 
 pub use backend::{Backend, Deployment, binary, serve, stop};
 

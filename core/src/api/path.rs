@@ -42,6 +42,11 @@ pub const CACHE_CONTENT: &str = "/api/cache/content/{jobId}";
 pub const SECRETS: &str = "/api/secret";
 /// POST [`super::RemoveSecretRequest`]: [`super::RemoveSecretReply`].
 pub const REMOVE_SECRET: &str = "/api/secret/remove";
+/// GET: a repository's logins at registries, [`super::RegistryList`]; query [`super::RegistryQuery`]. POST
+/// [`super::SetRegistryRequest`]: stores one, [`super::RegistryView`].
+pub const REGISTRIES: &str = "/api/registry";
+/// POST [`super::RemoveRegistryRequest`]: [`super::RemoveRegistryReply`].
+pub const REMOVE_REGISTRY: &str = "/api/registry/remove";
 /// POST: seals secrets with the newest key; [`super::RekeyReply`].
 pub const REKEY_SECRETS: &str = "/api/secret/rekey";
 /// POST: cancels one job; [`super::CancelReply`]. Query [`super::ExpectedQuery`].

@@ -215,6 +215,10 @@ pub struct JobExtras {
     /// The secrets that the job names. No other API reply contains them, and a worker does not store them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretValue>,
+    /// The logins of the job's images, as stored on the server. No other API reply contains them, and a worker does not store
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<RegistryLogin>,
     /// Pattern that finds the line coverage in the script's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
@@ -240,6 +244,7 @@ impl fmt::Debug for JobExtras {
             .field("services", &self.services.len())
             .field("caches", &self.caches.len())
             .field("secrets", &self.secrets.len())
+            .field("registries", &self.registries)
             .finish_non_exhaustive()
     }
 }
@@ -259,5 +264,22 @@ pub struct SecretValue {
 impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecretValue").field("variable", &self.variable).finish_non_exhaustive()
+    }
+}
+
+/// A login at a registry of images.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RegistryLogin {
+    /// The registry, or a path of it ([`crate::pipeline::RegistryScope`]).
+    pub registry: String,
+    /// The user's name.
+    pub username: String,
+    /// The password or token.
+    pub password: String,
+}
+
+impl fmt::Debug for RegistryLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryLogin").field("registry", &self.registry).finish_non_exhaustive()
     }
 }

@@ -18,6 +18,8 @@ pub enum FailureKind {
     OutOfMemory,
     /// The image does not exist or must not be pulled.
     ImageUnavailable,
+    /// The image's registry denied access to it: it requires other credentials, or any.
+    RegistryAccessDenied,
     /// The image could not be pulled this time: its registry did not answer or returned an error.
     ImagePullFailed,
     /// The sources could not be fetched at that commit.
@@ -93,6 +95,7 @@ impl FailureKind {
                 | Self::NeedsFailed
                 | Self::NotNeeded
                 | Self::NotApproved
+                | Self::RegistryAccessDenied
                 | Self::SecretUnavailable
                 | Self::MaskingFailed
                 | Self::GivenBack

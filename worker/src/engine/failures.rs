@@ -1,20 +1,27 @@
 //! Maps errors of the container engine to failure reasons of a job.
 
-use super::manager::describe;
+use super::{images::LoginSearch, manager::describe};
 use crate::error::disk_full_failure;
 use bollard::errors::Error as EngineError;
-use tidemill_core::execution::{
-    assignment::Preparation,
-    failure::{FailureKind, FailureReason},
+use tidemill_core::{
+    execution::{
+        assignment::Preparation,
+        failure::{FailureKind, FailureReason},
+    },
+    pipeline::RegistryScope,
 };
 
-/// Returns why an image could not be pulled: permanently if its registry rejected it; otherwise another attempt may succeed.
-pub(super) fn pull_failure(image: &str, error: &EngineError) -> FailureReason {
+/// Returns why an image could not be pulled with the login that `search` found: permanently if its registry rejected it;
+/// otherwise another attempt may succeed.
+pub(super) fn pull_failure(image: &str, search: &LoginSearch, error: &EngineError) -> FailureReason {
     let message = describe(error);
+    if is_access_denied(error) {
+        return access_failure(image, search, &message);
+    }
     let (kind, advice) = if is_disk_full(error) {
         (FailureKind::DiskFull, "free space on the engine's machine")
     } else if is_rejected_by_registry(error) {
-        (FailureKind::ImageUnavailable, "check its name and the registry's login")
+        (FailureKind::ImageUnavailable, "check its name")
     } else {
         (FailureKind::ImagePullFailed, "check that this machine reaches the registry")
     };
@@ -24,11 +31,48 @@ pub(super) fn pull_failure(image: &str, error: &EngineError) -> FailureReason {
     )
 }
 
-/// Whether the image does not exist or access to it is denied, so that another attempt is useless.
+/// Returns the failure of a pull that the registry denied, with what to do.
+fn access_failure(image: &str, search: &LoginSearch, message: &str) -> FailureReason {
+    let registry = RegistryScope::of_image(image).host;
+    let (user, advice) = match &search.login {
+        Some(login) => (
+            format!("to the user `{}` (login of {})", login.user(), login.origin),
+            "check the user's password and rights there, and the image's name".to_owned(),
+        ),
+        None => (
+            "without credentials".to_owned(),
+            format!(
+                "run `docker login {registry}` on the worker's machine, set DOCKER_AUTH_CONFIG, or store a login on the \
+                 server with `tidemill registry add {registry} --username NAME --password-stdin` (docs/registries.md); \
+                 or check the image's name"
+            ),
+        ),
+    };
+    let problems = search.problems.iter().map(|problem| format!("; {problem}")).collect::<String>();
+    FailureReason::new(
+        FailureKind::RegistryAccessDenied,
+        format!(
+            "the registry {registry} denied access to the image `{image}` {user}: {message}{problems}; {advice}"
+        ),
+    )
+}
+
+/// Whether the registry denied access, so that another attempt with the same login is useless.
+fn is_access_denied(error: &EngineError) -> bool {
+    match error {
+        EngineError::DockerResponseServerError { status_code: 401 | 403, .. } => true,
+        // Docker since 20.10 answers 404 both for an image that does not exist and for one that a token's server denies.
+        EngineError::DockerResponseServerError { status_code: 404 | 500, message }
+        | EngineError::DockerStreamError { error: message } => is_denial(message),
+        _ => false,
+    }
+}
+
+/// Whether the image does not exist, so that another attempt is useless.
 fn is_rejected_by_registry(error: &EngineError) -> bool {
     match error {
         // The reference is invalid, or the engine passed on the registry's status.
-        EngineError::DockerResponseServerError { status_code: 400 | 401 | 403 | 404, .. } => true,
+        EngineError::DockerResponseServerError { status_code: 400 | 404, .. } => true,
         // Docker before 23 and Podman answer 500 for any error of a registry, and an error after the first line of a pull's
         // progress has no status at all.
         EngineError::DockerResponseServerError { status_code: 500, message } => is_rejection(message),
@@ -37,7 +81,39 @@ fn is_rejected_by_registry(error: &EngineError) -> bool {
     }
 }
 
-/// Whether an engine's message contains a final error of a registry. Only here is a message parsed to classify a pull.
+/// Whether an engine's message contains a registry's denial of access. Only here and in [`is_rejection`] is a message parsed to
+/// classify a pull.
+///
+/// - The codes `UNAUTHORIZED` and `DENIED` of the distribution specification, printed as below; moby, `distribution/errors.go`,
+///   prints both as `pull access denied for %s, repository does not exist or may require 'docker login'`.
+/// - Docker has no login for the registry: docker/distribution, `registry/client/auth/session.go`: `no basic auth credentials`.
+/// - The token server's answer: docker/distribution, `registry/client/errors.go`: `unauthorized: %s`, and containerd,
+///   `remotes/docker/auth/fetch.go` and `remotes/errors/errors.go`: `unexpected status from %s request to %s: 401 Unauthorized`.
+/// - Podman: containers/image, `docker/errors.go`: `unable to retrieve auth token: invalid username/password: %s`.
+fn is_denial(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let denials =
+        ["unauthorized", "denied", "no basic auth credentials", "authentication required", "403 forbidden"];
+    denials.iter().any(|phrase| text.contains(phrase)) && !is_local_error(&text)
+}
+
+/// Whether a message is about the network or the engine's disk, which may contain the same phrases as an answer of a registry:
+/// Go prints `permission denied` for `EACCES`.
+fn is_local_error(text: &str) -> bool {
+    let phrases = [
+        "dial tcp",
+        "lookup ",
+        "x509",
+        "timeout",
+        "connection",
+        "too many requests",
+        "toomanyrequests",
+        "permission denied",
+    ];
+    phrases.iter().any(|phrase| text.contains(phrase))
+}
+
+/// Whether an engine's message contains a final error of a registry.
 ///
 /// - Docker prints the codes of the distribution specification in lower case, as `MANIFEST_UNKNOWN` -> `manifest unknown`
 ///   (docker/distribution, `registry/api/errcode/errors.go`: `strings.ToLower(strings.Replace(ec.String(), "_", " ", -1))`), and
@@ -53,17 +129,11 @@ fn is_rejection(text: &str) -> bool {
         "manifest unknown",
         "name unknown",
         "not found",
-        "denied",
-        "unauthorized",
         "no matching manifest",
         "invalid reference format",
         "does not exist",
     ];
-    // A network error may contain the same phrases.
-    let network_errors =
-        ["dial tcp", "lookup ", "x509", "timeout", "connection", "too many requests", "toomanyrequests"];
-    let contains_any = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
-    contains_any(&rejections) && !contains_any(&network_errors)
+    rejections.iter().any(|phrase| text.contains(phrase)) && !is_local_error(&text)
 }
 
 /// Whether a disk of the engine's machine is full. The engine has no status for it (500), so its message is parsed, only here:
@@ -92,7 +162,7 @@ pub(crate) const fn is_bad_request(error: &EngineError) -> bool {
 pub(super) fn creation_failure(preparation: &Preparation, error: &EngineError) -> FailureReason {
     // The platform is the only part of the request that the engine may not find.
     if let (Some(platform), true) = (&preparation.image_options.platform, is_not_found(error)) {
-        let (image, message) = (&preparation.image, format_causes(error));
+        let (image, message) = (&preparation.image, describe(error));
         return FailureReason::new(
             FailureKind::ImageUnavailable,
             format!(
@@ -141,7 +211,11 @@ pub fn engine_failure(context: &str, error: &EngineError) -> FailureReason {
 
 #[cfg(test)]
 mod tests {
-    use super::{EngineError, FailureKind, engine_failure, pull_failure};
+    use super::{EngineError, FailureKind, LoginSearch, engine_failure};
+
+    fn pull_failure(image: &str, error: &EngineError) -> super::FailureReason {
+        super::pull_failure(image, &LoginSearch::default(), error)
+    }
 
     fn response(status_code: u16, message: &str) -> EngineError {
         EngineError::DockerResponseServerError { status_code, message: message.to_owned() }
@@ -149,13 +223,20 @@ mod tests {
 
     #[test]
     fn registry_rejection_differs_from_an_unreachable_registry() {
-        use FailureKind::{DiskFull, ImagePullFailed, ImageUnavailable};
+        use FailureKind::{DiskFull, ImagePullFailed, ImageUnavailable, RegistryAccessDenied};
         for (status, text, kind) in [
             // Recorded from Docker 20.10 with a test registry.
             (500, "manifest unknown", ImageUnavailable),
             (500, "name unknown", ImageUnavailable),
-            (500, "unauthorized", ImageUnavailable),
-            (500, "denied", ImageUnavailable),
+            (500, "unauthorized", RegistryAccessDenied),
+            (500, "denied", RegistryAccessDenied),
+            (
+                500,
+                "Head \"http://127.0.0.1:5077/v2/a/manifests/1\": no basic auth credentials",
+                RegistryAccessDenied,
+            ),
+            (401, "x", RegistryAccessDenied),
+            (403, "x", RegistryAccessDenied),
             (500, "toomanyrequests: You have reached your pull rate limit", ImagePullFailed),
             (500, "received unexpected HTTP status: 503 Service Unavailable", ImagePullFailed),
             (500, "Head \"http://127.0.0.1:35385/v2/hang/manifests/1\": EOF", ImagePullFailed),
@@ -179,7 +260,7 @@ mod tests {
             (
                 404,
                 "pull access denied for none, repository does not exist or may require 'docker login': denied",
-                ImageUnavailable,
+                RegistryAccessDenied,
             ),
             (
                 500,

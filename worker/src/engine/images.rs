@@ -1,11 +1,16 @@
 //! Images of jobs: looked up and pulled.
 
 mod config;
+mod credential_helper;
+mod docker_config;
 mod known_users;
+mod logins;
+mod pull_progress;
 mod users;
 
 pub use config::ImageConfig;
 pub(super) use known_users::KnownUsers;
+pub use logins::{JobLogins, LoginSearch, RegistrySettings};
 pub(super) use users::ContainerUser;
 
 use super::{
@@ -14,6 +19,8 @@ use super::{
 };
 use bollard::{errors::Error as EngineError, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
+use pull_progress::PullProgress;
+use std::time::Instant;
 use tidemill_core::execution::{
     assignment::PullPolicy,
     failure::{FailureKind, FailureReason},
@@ -21,12 +28,13 @@ use tidemill_core::execution::{
 
 impl DockerManager {
     /// Ensures that the image is present, for `platform` if one is given, and returns its configuration. `progress` receives log
-    /// lines while it is pulled.
+    /// lines while it is pulled. A login is searched only then.
     pub async fn ensure_image(
         &self,
         image: &str,
         platform: Option<&str>,
         policy: PullPolicy,
+        logins: &JobLogins,
         mut progress: impl FnMut(String),
     ) -> Result<ImageConfig, FailureReason> {
         // Before a pull in any case, only the pulled image matters.
@@ -39,7 +47,14 @@ impl DockerManager {
                 _ => {}
             }
         }
-        progress(format!("Pulling {image}\n"));
+        let search = self.registries.search(logins, image).await;
+        for problem in &search.problems {
+            progress(format!("warning: {problem}\n"));
+        }
+        match &search.login {
+            Some(login) => progress(format!("Pulling {image} as {} ({})\n", login.user(), login.origin)),
+            None => progress(format!("Pulling {image}\n")),
+        }
         let reference =
             if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
                 image.to_owned()
@@ -51,19 +66,20 @@ impl DockerManager {
             platform: platform.unwrap_or_default().to_owned(),
             ..Default::default()
         };
-        let mut pull = self.docker.create_image(Some(options), None, None);
+        let credentials = search.login.as_ref().map(logins::Login::credentials);
+        let mut pull = self.docker.create_image(Some(options), None, credentials);
+        let mut reports = PullProgress::new(Instant::now());
         while let Some(progress_item) = pull.next().await {
             let line = match progress_item {
                 Ok(info) => {
-                    if let Some(error) = info.error_detail.and_then(|detail| detail.message) {
-                        return Err(pull_failure(image, &EngineError::DockerStreamError { error }));
+                    if let Some(error) = info.error_detail.as_ref().and_then(|detail| detail.message.clone())
+                    {
+                        let error = EngineError::DockerStreamError { error };
+                        return Err(pull_failure(image, &search, &error));
                     }
-                    // Layers report progress many times a second: only completion is logged.
-                    info.status
-                        .filter(|status| info.progress_detail.is_none() || status.ends_with("complete"))
-                        .map(|status| info.id.map_or(format!("{status}\n"), |id| format!("{id}: {status}\n")))
+                    reports.line(info, Instant::now())
                 }
-                Err(error) => return Err(pull_failure(image, &error)),
+                Err(error) => return Err(pull_failure(image, &search, &error)),
             };
             line.into_iter().for_each(&mut progress);
         }

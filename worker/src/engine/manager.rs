@@ -7,7 +7,7 @@ pub(super) use connection::describe;
 
 use super::{
     exits::ExitRegistry,
-    images::KnownUsers,
+    images::{KnownUsers, RegistrySettings},
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
     network::Isolation,
 };
@@ -44,6 +44,8 @@ pub type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Se
 pub struct DockerManager {
     /// Provides source trees.
     pub sources: SourceCache,
+    /// The worker's logins at registries.
+    pub registries: RegistrySettings,
     pub(super) docker: Docker,
     pub(super) store: WorkerDirs,
     pub(super) worker: String,
@@ -93,6 +95,7 @@ impl DockerManager {
                             HostPolicy::default(),
                             SourceSettings::default(),
                         ),
+                        registries: RegistrySettings::default(),
                         store,
                         worker,
                         is_local,

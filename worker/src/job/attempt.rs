@@ -76,16 +76,17 @@ pub struct Signals {
 }
 
 impl Attempt {
-    /// Starts to report on `assignment`. The returned result is an error if its secrets cannot be masked; then the job must not
+    /// Starts to report on `assignment`, with its secrets and `registry_secrets` masked. The returned result is an error if its secrets cannot be masked; then the job must not
     /// run, as its output could not be shown.
     pub fn start(
         api: ApiClient,
         assignment: Assignment,
+        registry_secrets: &[String],
         limits: &Limits,
         shutdown: CancellationToken,
     ) -> (Self, Result<(), FailureReason>) {
         let (sender, events) = mpsc::unbounded_channel();
-        let (mask, masked) = match mask(&assignment) {
+        let (mask, masked) = match mask(&assignment, registry_secrets) {
             Ok(mask) => (mask, Ok(())),
             Err(reason) => (SecretMask::default(), Err(reason)),
         };
@@ -189,9 +190,10 @@ pub async fn preparation_timeout(timeout_s: u64) -> EarlyEnd {
     FailureReason::new(FailureKind::PreparationTimedOut, message).into()
 }
 
-/// Creates a mask for the job's secrets.
-fn mask(assignment: &Assignment) -> Result<SecretMask, FailureReason> {
-    let mask = SecretMask::new(assignment.extras.secrets.iter().map(|secret| secret.value.as_str()));
+/// Creates a mask for the job's secrets and those of its logins at registries.
+fn mask(assignment: &Assignment, registry_secrets: &[String]) -> Result<SecretMask, FailureReason> {
+    let secrets = assignment.extras.secrets.iter().map(|secret| secret.value.as_str());
+    let mask = SecretMask::new(secrets.chain(registry_secrets.iter().map(String::as_str)));
     mask.map_err(|error| {
         let message = format!("the job did not start, as its secrets could not be masked: {error}");
         FailureReason::new(FailureKind::MaskingFailed, message)

@@ -53,8 +53,9 @@ impl Executor for JobExecutor {
         shutdown: CancellationToken,
         started: impl FnOnce() + Send,
     ) -> ReportOutcome {
-        let limits = self.engine.limits();
-        let (mut attempt, masked) = Attempt::start(self.api.clone(), assignment, limits, shutdown);
+        let (api, limits) = (self.api.clone(), self.engine.limits());
+        let logins = self.engine.registries.secrets_of(&assignment);
+        let (mut attempt, masked) = Attempt::start(api, assignment, &logins, limits, shutdown);
         let ended = match masked {
             Ok(()) => self.run_phases(&mut attempt, admitted, started).await,
             Err(reason) => Err(EarlyEnd::Failed(reason)),
@@ -74,7 +75,8 @@ impl Executor for JobExecutor {
     ) -> ReportOutcome {
         let limits = self.engine.limits();
         // A failure to mask is irrelevant, as only the worker's own reason is reported.
-        let (mut attempt, _) = Attempt::start(self.api.clone(), assignment.clone(), limits, shutdown.clone());
+        let (mut attempt, _) =
+            Attempt::start(self.api.clone(), assignment.clone(), &[], limits, shutdown.clone());
         let mut end = EarlyEnd::Failed(reason);
         if !delay.is_zero() {
             attempt.reporter.phase("waiting for another worker");

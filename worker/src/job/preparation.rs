@@ -3,17 +3,19 @@
 use super::{
     attempt::{Attempt, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
     caches::{self, RestoredCache},
+    image_pull::pull_image,
     job_executor::JobExecutor,
     reporter::Reporter,
     services::Services,
 };
-use crate::engine::{Container, ContainerCreation, ImageConfig, JobNetwork, OccupiedSlot, WorkspaceMount};
-use tidemill_core::api::PULLING_IMAGE;
+use crate::engine::{
+    Container, ContainerCreation, ImageConfig, JobLogins, JobNetwork, OccupiedSlot, WorkspaceMount,
+};
 use tidemill_core::execution::{
     assignment::{Assignment, Preparation},
     failure::{FailureKind, FailureReason},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 /// A container that is ready to run the job's script.
 #[derive(Debug)]
@@ -140,7 +142,11 @@ impl PreparationRun<'_> {
         }
         let policy = assignment.preparation.pull_policy;
         let name = network.as_ref().map(|network| network.name.as_str());
-        let services = Services::start(&executor.engine, services, name, policy, reporter).await?;
+        for service in services {
+            let logins = JobLogins::of(assignment);
+            pull_image(&executor.engine, (&service.image, None), policy, &logins, reporter).await?;
+        }
+        let services = Services::start(&executor.engine, services, name, reporter).await?;
         executor.engine.add_hosts(&workspace.container, &services.hosts()).await?;
         Ok(Environment { services: Some(services), caches, _network: network })
     }
@@ -175,21 +181,10 @@ impl PreparationRun<'_> {
 
     /// Ensures that the image is present, and logs the progress of its pull. Returns its configuration.
     async fn pull(&self, preparation: &Preparation) -> Result<ImageConfig, FailureReason> {
-        let (lines, mut pulled) = mpsc::unbounded_channel::<String>();
-        let pull = async {
-            let lines = lines;
-            let progress = |line| drop(lines.send(line));
-            let platform = preparation.image_options.platform.as_deref();
-            let engine = &self.executor.engine;
-            engine.ensure_image(&preparation.image, platform, preparation.pull_policy, progress).await
-        };
-        let show = async {
-            while let Some(line) = pulled.recv().await {
-                self.reporter.phase(PULLING_IMAGE);
-                self.reporter.log(line.as_bytes()).await;
-            }
-        };
-        tokio::join!(pull, show).0
+        let platform = preparation.image_options.platform.as_deref();
+        let logins = JobLogins::of(self.assignment);
+        let (image, policy) = (&preparation.image, preparation.pull_policy);
+        pull_image(&self.executor.engine, (image, platform), policy, &logins, self.reporter).await
     }
 
     async fn create(

@@ -9,7 +9,7 @@ use crate::{
 use futures_util::future::try_join_all;
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 use tidemill_core::execution::{
-    assignment::{PullPolicy, Service},
+    assignment::Service,
     failure::{FailureKind, FailureReason},
 };
 use tidemill_core::pipeline::Health;
@@ -30,21 +30,15 @@ pub struct Services {
 }
 
 impl Services {
-    /// Starts all `services` and waits until each is ready. If one does not become ready, the ends of their logs are copied
-    /// into the job's log.
+    /// Starts all `services`, whose images must be present, and waits until each is ready. If one does not become ready, the ends
+    /// of their logs are copied into the job's log.
     pub async fn start(
         engine: &Arc<DockerManager>,
         services: &[Service],
         network: Option<&str>,
-        pull_policy: PullPolicy,
         reporter: &Reporter,
     ) -> Result<Self, FailureReason> {
         reporter.phase("starting services");
-        for service in services {
-            let mut lines = Vec::new();
-            engine.ensure_image(&service.image, None, pull_policy, |line| lines.push(line)).await?;
-            reporter.log(lines.concat().as_bytes()).await;
-        }
         let started =
             try_join_all(services.iter().map(|service| engine.start_service(service, network))).await?;
         let running = services.iter().cloned().zip(started).collect();

@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{
-        ContainerPool, DockerManager,
+        ContainerPool, DockerManager, RegistrySettings,
         metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
@@ -41,6 +41,8 @@ pub struct WorkerConfig {
     pub sources: SourceSettings,
     /// Limits of one job.
     pub limits: Limits,
+    /// Where the worker finds logins at registries.
+    pub registries: RegistrySettings,
 }
 
 /// The connection of a worker to its server.
@@ -78,6 +80,7 @@ impl Worker {
             DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
         let reach = HostPolicy::new(config.addresses.clone());
         engine.sources = SourceCache::new(store.cache(), reach, config.sources.clone());
+        engine.registries = config.registries.clone();
         let capacity = capacity(&config.capacity, &engine).await;
         let mut limits = config.limits.clone();
         let or_unlimited = |configured: Option<u64>| configured.unwrap_or(u64::MAX);

@@ -178,6 +178,7 @@ impl Bench {
             docker_host: None,
             capacity: Resources::default(),
             sources: SourceSettings::default(),
+            registries: tidemill_worker::RegistrySettings::default(),
             limits,
         };
         let client = ServerConnection {

@@ -55,8 +55,8 @@ async fn replies_of_registries_decide_whether_a_pull_is_retried() {
     for (image, expected) in [
         ("unknown:1", FailureKind::ImageUnavailable),
         ("no-name:1", FailureKind::ImageUnavailable),
-        ("unauthorized:1", FailureKind::ImageUnavailable),
-        ("denied:1", FailureKind::ImageUnavailable),
+        ("unauthorized:1", FailureKind::RegistryAccessDenied),
+        ("denied:1", FailureKind::RegistryAccessDenied),
         ("other-machines:1", FailureKind::ImageUnavailable),
         ("NOT-A-NAME:1", FailureKind::ImageUnavailable),
         ("too-many:1", FailureKind::ImagePullFailed),

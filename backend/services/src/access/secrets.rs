@@ -1,5 +1,6 @@
 //! Stores secrets of repositories, and passes them to the jobs that name them.
 
+use super::resealing::{SealedRecord, reseal};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
@@ -20,15 +21,11 @@ use tidemill_core::{
     time::Timestamp,
 };
 
-const DOCUMENT_KIND: &str = "secret";
 /// Maximum length of a value, in bytes.
 const MAX_VALUE_LEN: usize = 64 << 10;
 /// Maximum size of all secrets of one job, in bytes.
 const MAX_JOB_SECRETS_BYTES: usize = 256 << 10;
-/// Number of secrets that one call re-encrypts.
-const MAX_REKEYED_PER_CALL: usize = 100;
 const MAX_ENVIRONMENT_LEN: usize = 100;
-const PAGE_SIZE: usize = 200;
 const MAX_ATTEMPTS: u32 = 20;
 
 /// Service for secrets.
@@ -61,10 +58,23 @@ struct SecretRecord {
     sealed: String,
 }
 
+impl SealedRecord for SecretRecord {
+    const KIND: &'static str = "secret";
+
+    fn sealed(&mut self) -> &mut String {
+        &mut self.sealed
+    }
+
+    fn description(&self) -> String {
+        let environment = self.environment.iter().map(|name| format!(" ({name})")).collect::<String>();
+        format!("secret `{}` of {}{environment}", self.name, canonical_name(&self.repo))
+    }
+}
+
 /// Returns the key of the secret `name` of a repository. No part contains a line break.
 fn key(repo: &str, environment: Option<&str>, name: &str) -> DocumentKey {
     DocumentKey::new(
-        DOCUMENT_KIND,
+        SecretRecord::KIND,
         format!("{}\n{}\n{name}", canonical_name(repo), environment.unwrap_or_default()),
     )
 }
@@ -106,7 +116,7 @@ impl SecretService {
     /// Returns the names of a repository's secrets, never a value.
     pub async fn list(&self, repo: &str) -> Result<SecretList> {
         let prefix = format!("{}\n", canonical_name(repo));
-        let all = self.context.stores.documents.all(DOCUMENT_KIND, &prefix).await?;
+        let all = self.context.stores.documents.all(SecretRecord::KIND, &prefix).await?;
         let secrets = all.iter().map(|document| Ok(view(&read(document)?))).collect::<Result<_>>()?;
         Ok(SecretList { secrets })
     }
@@ -121,40 +131,7 @@ impl SecretService {
 
     /// Re-encrypts secrets of all repositories under the newest key, a limited number per call. Call it again while `more` is set.
     pub async fn rekey(&self) -> Result<RekeyReply> {
-        let documents = &self.context.stores.documents;
-        let (mut after, mut renewed, mut unreadable) = (None::<String>, 0, Vec::new());
-        loop {
-            let (page, more) = documents.list(DOCUMENT_KIND, "", after.as_deref(), PAGE_SIZE).await?;
-            for document in page {
-                after = Some(document.key.name.clone());
-                let stored = read(&document)?;
-                let sealed = match self.seal.resealed(&document.key.name, &stored.sealed).await {
-                    Ok(Some(sealed)) => sealed,
-                    Ok(None) => continue,
-                    Err(Error::CannotOpen(_)) => {
-                        let of = canonical_name(&stored.repo);
-                        let environment = stored.environment.iter().map(|name| format!(" ({name})"));
-                        let environment = environment.collect::<String>();
-                        unreadable.push(format!("secret `{}` of {of}{environment}", stored.name));
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                };
-                if renewed == MAX_REKEYED_PER_CALL {
-                    return Ok(RekeyReply { renewed, more: true, unreadable });
-                }
-                let value = to_json(&SecretRecord { sealed, ..stored })?;
-                let new = NewDocument { key: document.key, value, due_at: None, expires_at: None };
-                // On a conflict, the secret was set or removed meanwhile. A new value may be under the older key.
-                if !documents.put(new, Some(document.version)).await? {
-                    return Ok(RekeyReply { renewed, more: true, unreadable });
-                }
-                renewed += 1;
-            }
-            if !more {
-                return Ok(RekeyReply { renewed, more: false, unreadable });
-            }
-        }
+        reseal::<SecretRecord>(&self.context, &self.seal).await
     }
 
     /// Returns the secrets that a job of `execution` names; those of its environment take precedence over the repository's. Only the

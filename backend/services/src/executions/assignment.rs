@@ -34,6 +34,7 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         caches: options.caches.clone(),
         may_keep_caches: true,
         secrets: Vec::new(),
+        registries: Vec::new(),
         coverage: options.coverage.clone(),
         outputs: options.outputs.clone(),
         discovery: spec.planned.discovery.clone(),

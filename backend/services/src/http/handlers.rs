@@ -6,6 +6,7 @@ pub mod executions;
 mod expected;
 pub mod jobs;
 pub mod page;
+pub mod registries;
 pub mod repositories;
 pub mod secrets;
 pub mod server;

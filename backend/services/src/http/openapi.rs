@@ -9,7 +9,8 @@ use tidemill_core::api::{
     ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
     CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, ExecuteReply, ExecuteRequest,
     ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
-    Problem, RekeyReply, RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView,
+    Problem, RegistryList, RegistryView, RekeyReply, RemoveRegistryReply, RemoveRegistryRequest,
+    RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView, SetRegistryRequest,
     SetSecretRequest, SourceUploadReply, SourceUploadRequest, path,
 };
 use tidemill_core::execution::discovery::{DiscoveryReply, DiscoveryReport};
@@ -120,8 +121,14 @@ impl Document {
         });
         let status = self.schemas.subschema_for::<ExecutionStatus>();
         // Parameters are required only for these operations.
-        let required =
-            [path::ARTIFACT_CONTENT, path::CACHE_CONTENT, path::SECRETS, path::REPOSITORIES].contains(&path);
+        let required = [
+            path::ARTIFACT_CONTENT,
+            path::CACHE_CONTENT,
+            path::SECRETS,
+            path::REGISTRIES,
+            path::REPOSITORIES,
+        ]
+        .contains(&path);
         let in_query = query.iter().map(|(name, kind, meaning)| {
             let schema = match kind {
                 Kind::Text => json!({ "type": "string" }),
@@ -135,7 +142,7 @@ impl Document {
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
         let id = match (path, method) {
             (path::TOKENS, "post") => format!("{id}-create"),
-            (path::SECRETS, "post") | (path::REPOSITORIES, "put") => format!("{id}-set"),
+            (path::SECRETS | path::REGISTRIES, "post") | (path::REPOSITORIES, "put") => format!("{id}-set"),
             (path::REPOSITORIES, "delete") => format!("{id}-remove"),
             (path::TOKEN, _) => format!("{id}-revoke"),
             (path::VIEW_LIST, _) => format!("{id}-newest"),
@@ -239,6 +246,12 @@ pub fn document() -> Value {
     of.add(path::SECRETS, "post", "Set a secret", &[], Some(body), reply);
     let (body, reply) = (of.reference::<RemoveSecretRequest>(), of.reference::<RemoveSecretReply>());
     of.add(path::REMOVE_SECRET, "post", "Remove a secret", &[], Some(body), reply);
+    let reply = of.reference::<RegistryList>();
+    of.add(path::REGISTRIES, "get", "A repository's logins at registries", REPO_PARAMS, None, reply);
+    let (body, reply) = (of.reference::<SetRegistryRequest>(), of.reference::<RegistryView>());
+    of.add(path::REGISTRIES, "post", "Set a login at a registry", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<RemoveRegistryRequest>(), of.reference::<RemoveRegistryReply>());
+    of.add(path::REMOVE_REGISTRY, "post", "Remove a login at a registry", &[], Some(body), reply);
     let reply = of.reference::<RekeyReply>();
     of.add(path::REKEY_SECRETS, "post", "Seal secrets under the newest key", &[], None, reply);
     let reply = of.reference::<ApproveReply>();

@@ -4,7 +4,9 @@
 use super::{
     access,
     body_limits::max_body,
-    handlers::{artifacts, executions, jobs, page, repositories, secrets, server, sources, tokens},
+    handlers::{
+        artifacts, executions, jobs, page, registries, repositories, secrets, server, sources, tokens,
+    },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,
 };
@@ -78,6 +80,9 @@ routes! {
     POST path::SECRETS => secrets::set, ADMIN_SCOPES, Itself;
     POST path::REMOVE_SECRET => secrets::remove, ADMIN_SCOPES, Itself;
     POST path::REKEY_SECRETS => secrets::rekey, ADMIN_SCOPES, Forbidden;
+    GET path::REGISTRIES => registries::list, ADMIN_SCOPES, Itself;
+    POST path::REGISTRIES => registries::set, ADMIN_SCOPES, Itself;
+    POST path::REMOVE_REGISTRY => registries::remove, ADMIN_SCOPES, Itself;
     POST path::WEBHOOK => repositories::webhook, NO_TOKEN, None;
     POST path::DISCOVERY_REPORT => repositories::discovered, WORKER_SCOPES, Forbidden;
     PUT path::REPOSITORIES => repositories::put, ADMIN_SCOPES, Itself;

@@ -26,7 +26,7 @@ fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> S
     if route.path == path::ARTIFACT_CONTENT {
         path = format!("{path}?job={}&lease={}", ids.job, ids.lease);
     }
-    let by_name = [(path::SECRETS, "GET"), (path::REPOSITORIES, "DELETE")];
+    let by_name = [(path::SECRETS, "GET"), (path::REGISTRIES, "GET"), (path::REPOSITORIES, "DELETE")];
     if by_name.contains(&(route.path, route.method)) {
         path = format!("{path}?repo=ours");
     }
@@ -54,6 +54,10 @@ fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
         path::SYNC | path::REDELIVER => json!({ "repo": repo }),
         path::DISCOVERY_REPORT => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
         path::REMOVE_SECRET => json!({ "repo": repo, "name": "NAME" }),
+        path::REGISTRIES => {
+            json!({ "repo": repo, "registry": "r.example", "username": "u", "password": "p" })
+        }
+        path::REMOVE_REGISTRY => json!({ "repo": repo, "registry": "r.example" }),
         path::JOB_TESTS => {
             let counts =
                 json!({ "tests": 1, "failures": 0, "errors": 0, "skipped": 0, "flaky": 0, "duration_ms": 1 });
@@ -116,7 +120,11 @@ async fn operations_reject_wrong_scopes() {
         // A token for another repository.
         let expected: &[StatusCode] = match route.within {
             Within::Path => &[StatusCode::NOT_FOUND],
-            Within::Itself if route.method == "GET" && route.path != path::SECRETS => &[StatusCode::OK],
+            Within::Itself
+                if route.method == "GET" && ![path::SECRETS, path::REGISTRIES].contains(&route.path) =>
+            {
+                &[StatusCode::OK]
+            }
             Within::Itself | Within::Forbidden => &[StatusCode::FORBIDDEN],
             Within::None => continue,
         };

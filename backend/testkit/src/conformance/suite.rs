@@ -144,6 +144,12 @@ macro_rules! conformance_suite {
             test_reports {
                 test_report_requires_lease_and_compares_retried_execution
             }
+            registries {
+                job_gets_logins_of_its_images
+                fork_gets_no_logins
+                stored_login_is_sealed
+                login_requires_registry_name_and_password
+            }
             secrets {
                 job_gets_only_secrets_that_it_names
                 missing_secret_fails_job_without_retry

@@ -35,8 +35,13 @@ impl JobExecutionService {
         }
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
+        let (secrets, registries) = tokio::try_join!(
+            self.secrets.for_job(execution, &planned.name, &planned.surroundings),
+            self.registries.for_job(execution, planned)
+        )?;
         let extras = JobExtras {
-            secrets: self.secrets.for_job(execution, &planned.name, &planned.surroundings).await?,
+            secrets,
+            registries,
             may_keep_caches: !of.facts.is_from_fork(),
             ..assignment::extras(&spec)
         };

@@ -1,6 +1,10 @@
 //! The service for jobs.
 
-use crate::{access::secrets::SecretService, context::service_context::Context, error::Result};
+use crate::{
+    access::{registries::RegistryService, secrets::SecretService},
+    context::service_context::Context,
+    error::Result,
+};
 use std::sync::Arc;
 use tidemill_core::ids::JobId;
 
@@ -12,11 +16,12 @@ pub(super) const MAX_ATTEMPTS: u32 = 1_000;
 pub struct JobExecutionService {
     pub(super) context: Arc<Context>,
     pub(super) secrets: SecretService,
+    pub(super) registries: RegistryService,
 }
 
 impl JobExecutionService {
-    pub(crate) fn new(context: Arc<Context>, secrets: SecretService) -> Self {
-        Self { context, secrets }
+    pub(crate) fn new(context: Arc<Context>, secrets: SecretService, registries: RegistryService) -> Self {
+        Self { context, secrets, registries }
     }
 
     /// Returns the repository of a job's execution.

@@ -58,6 +58,10 @@ pub async fn rekey(State(api): State<ApiState>, Extension(caller): Extension<Cal
         reply.renewed += of_repositories.renewed;
         reply.more = of_repositories.more;
         reply.unreadable.extend(of_repositories.unreadable);
+        let of_registries = api.services.registries.rekey().await?;
+        reply.renewed += of_registries.renewed;
+        reply.more |= of_registries.more;
+        reply.unreadable.extend(of_registries.unreadable);
     }
     if reply.renewed > 0 {
         let target = format!("{} secrets", reply.renewed);
