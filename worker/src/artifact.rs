@@ -23,7 +23,6 @@ use crate::{
     engine::{DockerManager, WorkspaceMount, engine_failure, give_entries, is_bad_request},
     workspace::{FileOwner, HostWorkspace, PermissionPolicy},
 };
-use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, TryStreamExt};
 use hashing::HashingReader;

@@ -120,9 +120,10 @@ async fn extract(
         ))
     };
     let target = HostWorkspace::directory_at(directory).map_err(failed)?;
-    let mut tar = || {
+    let tar = || {
+        let mut file = &file;
         file.rewind()?;
-        decoded(BufReader::new(&file), artifact.encoding, artifact.unpacked_size)
+        decoded(BufReader::new(file), artifact.encoding, artifact.unpacked_size)
     };
     if !overwrite && let Some(existing) = tar().and_then(|tar| target.first_existing(tar)).map_err(failed)? {
         return Err(Failure::usage(format!(

@@ -85,22 +85,24 @@ pub(crate) fn job_options<'n>(
             );
         }
     }
-    let mut texts: Vec<(&str, Path)> = Vec::new();
+    let mut with_references: Vec<(&str, Path)> = Vec::new();
     let base = if raw.services.is_absent() { &inherited } else { path };
     for (at, service) in services.iter().enumerate() {
-        texts.push((&service.image, base.key("services").index(at)));
+        with_references.push((&service.image, base.key("services").index(at)));
     }
     let base = if raw.cache.is_absent() { &inherited } else { path };
     for (at, cache) in caches.iter().enumerate() {
         let base = base.key("cache").index(at);
-        texts.push((&cache.key, base.key("key")));
-        texts.extend(cache.fallback_keys.iter().map(|key| (key.as_str(), base.key("fallback_keys"))));
+        with_references.push((&cache.key, base.key("key")));
+        with_references
+            .extend(cache.fallback_keys.iter().map(|key| (key.as_str(), base.key("fallback_keys"))));
     }
     if let Some(environment) = &environment {
-        texts.push((&environment.name, path.key("environment")));
-        texts.extend(environment.url.iter().map(|url| (url.as_str(), path.key("environment").key("url"))));
+        with_references.push((&environment.name, path.key("environment")));
+        with_references
+            .extend(environment.url.iter().map(|url| (url.as_str(), path.key("environment").key("url"))));
     }
-    for (text, at) in texts {
+    for (text, at) in with_references {
         check_references(name, text, &at, &names, findings);
     }
     JobOptions {
