@@ -1,5 +1,6 @@
 """The cases, by the letters of docs/performance.md. Each measures in pairs and adds rows to its Bench."""
 
+import itertools
 import mmap
 import os
 import pathlib
@@ -263,7 +264,7 @@ def output(bench):
 
 
 def sources(bench):
-    """5,000 files or 100 MB of sources, second run, above an empty repository"""
+    """5,000 files or 100 MB of sources, second run, above an empty repository; one changed file of 27,000"""
     if bench.tidemill is None:
         return
     text = pipeline({"only": ("build", None, ["true"])})
@@ -282,6 +283,17 @@ def sources(bench):
             lambda: run(empty, "--repo", f"file://{empty}", "--branch", "main"),
             0.1,
         )
+    huge = [(f"src/{i % 270:03}/{i:05}.txt", b"%d\n" % i * 20) for i in range(27000)]
+    repo = repository(bench.scratch / "27000-files", text, huge)
+    changed = itertools.count()
+
+    def one_changed():
+        (repo / "src/000/00000.txt").write_text(f"change {next(changed)}\n")
+        return bench.tidemill.run(repo)
+
+    bench.ratio(
+        "e", "27,000 files, one changed", 7, one_changed, [("none changed", lambda: bench.tidemill.run(repo), 1.3)]
+    )
 
 
 def artifact(bench):

@@ -45,7 +45,6 @@ class Campaign:
         self.random = random.Random(seed)
         (case / "tmp").mkdir(parents=True, exist_ok=True)
         self.engine = Engine(docker)
-        self.networks = self.engine.networks()
         self.mounts = mounts or set()
         self.data = data or case / "server"
         self.faults = Journal(case / "faults.jsonl")
@@ -170,7 +169,7 @@ class Campaign:
         audit = Audit(self.case, embedded(self.data))
         found += audit.run()
         data_dirs = [self.data, *(worker.data for worker in self.workers)]
-        found += leftovers(self.case, self.binary, self.engine, self.networks, data_dirs, self.mounts)
+        found += leftovers(self.case, self.binary, self.engine, data_dirs, self.mounts)
         return found, {**self.figures, **audit.figures}
 
     def unseen(self) -> list[Finding]:

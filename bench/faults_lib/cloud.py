@@ -114,9 +114,7 @@ class CloudCampaign(Campaign):
         # Refusals come from the emulator's gateway and the functions alike; that they were overcome is what counts.
         audit = Audit(self.case, deployed(self.api), refusals=None)
         found += audit.run()
-        found += leftovers(
-            self.case, self.binary, self.engine, self.networks, [one.data for one in self.workers], set()
-        )
+        found += leftovers(self.case, self.binary, self.engine, [one.data for one in self.workers], set())
         return found, {**self.figures, **self.cloud.proxy.counted, **audit.figures}
 
     def _queues(self) -> list[Finding]:

@@ -85,9 +85,15 @@ class Engine:
         listed = (self.json("/volumes", filters={"label": [LABEL]}) or {}).get("Volumes") or []
         return [one["Name"] for one in listed if _is_below((one["Labels"] or {}).get(LABEL, ""), data)]
 
-    def networks(self) -> set[str]:
-        """Names of all networks."""
-        return {one["Name"] for one in self.json("/networks") or []}
+    def networks(self, data: pathlib.Path) -> list[str]:
+        """Names of networks of those workers, and of networks named like theirs that say of no worker."""
+        listed = self.json("/networks") or []
+        labelled = [(one["Name"], (one["Labels"] or {}).get(LABEL)) for one in listed]
+        return [
+            name
+            for name, label in labelled
+            if (name.startswith("tidemill-") if label is None else _is_below(label, data))
+        ]
 
 
 def _is_below(path: str, directory: pathlib.Path) -> bool:

@@ -8,6 +8,8 @@ from .fleet import processes_of, wait_until
 
 # All that a server's data directory may hold.
 OWN = {
+    ".gitignore",
+    "address",
     "tidemill.db",
     "tidemill.db-wal",
     "tidemill.db-shm",
@@ -28,13 +30,12 @@ def leftovers(
     case: pathlib.Path,
     binary: pathlib.Path,
     engine: Engine,
-    networks: set[str],
     data_dirs: list[pathlib.Path],
     mounts: set[str],
     patience: float = PATIENCE,
 ) -> list[Finding]:
-    """Containers, volumes, networks, processes, mounts and directories that a case left behind. `networks` were there
-    before it; `data_dirs` are the data directories of its processes, and `mounts` its own."""
+    """Containers, volumes, networks, processes, mounts and directories that a case left behind. `data_dirs` are the
+    data directories of its processes, and `mounts` its own."""
     found = []
 
     def find(kind: str, things) -> None:
@@ -45,7 +46,7 @@ def leftovers(
     wait_until(lambda: not engine.containers(case) and not engine.volumes(case), patience, 0.2)
     find("containers", engine.containers(case))
     find("volumes", engine.volumes(case))
-    find("networks", engine.networks() - networks)
+    find("networks", engine.networks(case))
     wait_until(lambda: not processes_of(case, binary), patience, 0.2)
     find("processes", processes_of(case, binary))
     lines = pathlib.Path("/proc/self/mounts").read_text().splitlines()

@@ -311,16 +311,15 @@ def left_behind(case: pathlib.Path, binary: pathlib.Path, engine: Engine) -> lis
     (case / "server" / "tidemill.db").touch()
     (case / "server" / "token.1.tmp").touch()
     labels = {"tidemill": "1", LABEL: str(case / "worker-0" / "worker")}
-    networks = engine.networks()
     container = engine.post("/containers/create", {"Image": IMAGE, "Cmd": ["sh"], "Labels": labels})["Id"]
     volume = engine.post("/volumes/create", {"Labels": labels})["Name"]
-    network = engine.post("/networks/create", {"Name": f"tidemill-left-{os.getpid()}"})["Id"]
+    network = engine.post("/networks/create", {"Name": f"tidemill-left-{os.getpid()}", "Labels": labels})["Id"]
     # Any program of the name will do: it waits for input that never comes.
     program = case / binary.name
     program.symlink_to("/bin/cat")
     process = subprocess.Popen([program], stdin=subprocess.PIPE, env={"TIDEMILL_DATA_DIR": str(case / "worker-0")})
     try:
-        found = leftovers(case, program, engine, networks, [case / "server", case / "worker-0"], set(), patience=0)
+        found = leftovers(case, program, engine, [case / "server", case / "worker-0"], set(), patience=0)
     finally:
         process.kill()
         process.wait()

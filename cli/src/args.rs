@@ -1,6 +1,8 @@
 //! The command-line arguments.
 
 mod administration;
+#[cfg(test)]
+mod definition_tests;
 mod deployment;
 mod execution;
 mod pipeline;
@@ -15,15 +17,16 @@ pub use administration::{
 pub use deployment::{ApiKind, Architecture, Role, StackArgs};
 pub use deployment::{Deploy, Destroy};
 pub use execution::{
-    Approve, Artifacts, Cancel, Logs, Report, ReportFormat, Retry, Run, StatusArgs, WatchArgs,
+    Approve, Artifacts, Cancel, Logs, Open, Report, ReportFormat, Retry, Run, StatusArgs, WatchArgs,
 };
-pub use pipeline::{Check, CheckFormat, FactArgs, Import, Init, PlanArgs};
+pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
 pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, Server, WorkerArgs};
 pub use shared::{
-    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, JobArgs, SelectorArgs, SlotArgs, ViewArgs,
-    ViewFormat,
+    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, JobArgs, ManualArgs, SelectorArgs, SlotArgs,
+    VariableArgs, ViewArgs, ViewFormat,
 };
 
+use crate::settings::worker_file::WorkerConfigArg;
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 usage error or invalid file, 3 system error \
@@ -43,7 +46,7 @@ pub struct Cli {
 pub enum Command {
     /// Run a pipeline and watch it
     #[command(
-        after_help = "Examples:\n  tidemill run\n  tidemill run -f ci.yml --follow unit\n  tidemill run --repo https://example.org/app.git --branch main\n  tidemill run --format json | jq .status"
+        after_help = "Examples:\n  tidemill run\n  tidemill run -f ci.yml --follow unit\n  tidemill run --repo https://example.org/app.git --branch main\n  tidemill run unit --event push -e MODE=fast\n  tidemill run --from deploy\n  tidemill run --format json > run.json"
     )]
     Run(Run),
     /// Check pipeline files for errors
@@ -73,6 +76,9 @@ pub enum Command {
         after_help = "Examples:\n  tidemill watch\n  tidemill watch 12\n  tidemill watch 01980000-0000-7000-8000-000000000000 --cancel"
     )]
     Watch(WatchArgs),
+    /// Print the address of an execution's page
+    #[command(after_help = "Examples:\n  tidemill open\n  tidemill open 12 --browser")]
+    Open(Open),
     /// Cancel an execution or a job
     #[command(
         after_help = "Examples:\n  tidemill cancel\n  tidemill cancel 12 unit\n  tidemill cancel --repo https://example.org/app.git --pipeline ci"
@@ -85,7 +91,7 @@ pub enum Command {
     Approve(Approve),
     /// Manage the secrets of a repository
     #[command(
-        after_help = "Examples:\n  tidemill secret set TOKEN < token\n  tidemill secret set KEY --value-file key.pem --environment production\n  tidemill secret list"
+        after_help = "Examples:\n  tidemill secret set TOKEN < token\n  tidemill secret set KEY --value-file key.pem --environment production\n  tidemill secret list\n  tidemill secret remove TOKEN\n  tidemill secret rekey"
     )]
     Secret(Secret),
     /// Manage the logins of a repository at registries of images
@@ -98,11 +104,14 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  tidemill repo add https://github.com/team/app.git --provider github --secret-file hook\n  \
         tidemill repo add git@gitlab.com:team/app.git --provider gitlab --status-token-file token --approval all\n  \
-        tidemill repo list\n  tidemill repo sync https://github.com/team/app.git"
+        tidemill repo list\n  tidemill repo sync https://github.com/team/app.git\n  \
+        tidemill repo redeliver https://github.com/team/app.git\n  tidemill repo remove https://github.com/team/app.git"
     )]
     Repo(Repo),
     /// Run the unsuccessful jobs of an execution again
-    #[command(after_help = "Examples:\n  tidemill retry\n  tidemill retry 12 --all")]
+    #[command(
+        after_help = "Examples:\n  tidemill retry\n  tidemill retry 12 unit\n  tidemill retry 12 --all"
+    )]
     Retry(Retry),
     /// List, retry or dismiss jobs that failed because of infrastructure errors
     #[command(
@@ -144,8 +153,10 @@ pub enum Command {
     #[command(after_help = "Examples:\n  tidemill import\n  \
         tidemill import ci/.gitlab-ci.yml -o .pipelines/other.yml --force")]
     Import(Import),
-    /// Generate shell completions
-    #[command(after_help = "Example:\n  tidemill completions bash > /etc/bash_completion.d/tidemill")]
+    /// Print the script that completes commands and values in a shell
+    #[command(
+        after_help = "Examples:\n  tidemill completions bash > tidemill.bash\n  eval \"$(tidemill completions bash)\""
+    )]
     Completions {
         /// Shell
         shell: clap_complete::Shell,
@@ -158,15 +169,27 @@ pub enum Command {
     /// Delete a deployment from AWS; keeps its data by default
     #[command(after_help = "Examples:\n  tidemill destroy\n  tidemill destroy --all-data")]
     Destroy(Destroy),
-    /// Print the manual page
-    #[command(after_help = "Example:\n  tidemill man | man -l -")]
-    Man,
+    /// Print the manual page of a command
+    #[command(after_help = "Examples:\n  tidemill man run > tidemill-run.1\n  tidemill man --output man1")]
+    Man(ManualArgs),
     /// Remove the containers of an exiting worker
     #[command(hide = true)]
     CleanUp(CleanUp),
 }
 
 impl Command {
+    /// Returns the arguments that change `worker.toml`.
+    pub fn worker_args(&self) -> &[WorkerConfigArg] {
+        let args = match self {
+            Self::Run(args) => &args.slots.config,
+            Self::Retry(args) => &args.slots.config,
+            Self::Worker(args) => &args.slots.config,
+            Self::Server(args) => &args.config,
+            _ => return &[],
+        };
+        &args.values
+    }
+
     /// Returns the connection options of the command; those that it lacks are unset.
     pub fn connection(&self) -> ConnectionArgs {
         match self {
@@ -175,6 +198,7 @@ impl Command {
             Self::Status(args) => args.connection.clone(),
             Self::Logs(args) => args.connection.clone(),
             Self::Watch(args) => args.connection.clone(),
+            Self::Open(args) => args.connection.clone(),
             Self::Cancel(args) => args.connection.clone(),
             Self::Approve(args) => args.connection.clone(),
             Self::Secret(args) => args.connection.clone(),
@@ -203,7 +227,7 @@ impl Command {
             | Self::Completions { .. }
             | Self::Deploy(_)
             | Self::Destroy(_)
-            | Self::Man => ConnectionArgs::default(),
+            | Self::Man(_) => ConnectionArgs::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod completion;
 #[cfg(feature = "aws")]
 mod deploy;
 mod deployment;
@@ -9,6 +10,7 @@ mod env_vars;
 mod execution;
 mod failure;
 mod interrupts;
+mod manual;
 mod output;
 mod pipeline;
 mod settings;
@@ -16,10 +18,10 @@ mod view;
 mod workers;
 
 use args::{Cli, Command, LogFormat};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use commands::{
     administration::{audit, dead_letters, login, registry, repo, secret, token},
-    execution::{approve, artifacts, cancel, logs, report, retry, run, status, watch},
+    execution::{approve, artifacts, cancel, logs, open, report, retry, run, status, watch},
     pipeline::{check, import, init, plan},
     serving::{server, worker},
 };
@@ -34,10 +36,16 @@ use tracing_subscriber::{
 };
 
 fn main() -> ExitCode {
+    completion::answer_shell();
     // On a usage error, clap exits with 2.
     let cli = Cli::parse();
     init_logging(&cli);
-    match dispatch(&cli) {
+    let outcome = match &cli.command {
+        // Their work does not depend on who reads their output.
+        Command::Server(_) | Command::Worker(_) => dispatch(&cli),
+        _ => dispatch(&cli).and_then(|()| Ok(output::failed_line()?)),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
@@ -56,14 +64,19 @@ fn dispatch(cli: &Cli) -> Outcome {
         Command::Import(args) => import::import(args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "tidemill", &mut text);
+            let shells = clap_complete::env::Shells::builtins();
+            if let Some(completer) = shells.completer(&shell.to_string()) {
+                completer.write_registration(
+                    completion::VARIABLE,
+                    "tidemill",
+                    "tidemill",
+                    "tidemill",
+                    &mut text,
+                )?;
+            }
             Ok(std::io::stdout().write_all(&text)?)
         }
-        Command::Man => {
-            let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut text)?;
-            Ok(std::io::stdout().write_all(&text)?)
-        }
+        Command::Man(args) => Ok(std::io::stdout().write_all(&manual::page(args)?)?),
         _ => in_runtime(cli),
     }
 }
@@ -81,11 +94,12 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Status(args) => status::status(settings, args).await,
             Command::Logs(args) => logs::logs(settings, args).await,
             Command::Watch(args) => watch::watch(settings, args).await,
+            Command::Open(args) => open::open(settings, args).await,
             Command::Cancel(args) => cancel::cancel(settings, args).await,
             Command::Registry(args) => registry::registry(settings, args).await,
             Command::Repo(args) => repo::repo(settings, args).await,
             Command::Secret(args) => secret::secret(settings, args).await,
-            Command::Approve(args) => approve::approve(settings, args).await,
+            Command::Approve(args) => Box::pin(approve::approve(settings, args)).await,
             Command::Retry(args) => retry::retry(settings, args).await,
             Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,
@@ -109,7 +123,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             | Command::Init(_)
             | Command::Import(_)
             | Command::Completions { .. }
-            | Command::Man => Ok(()),
+            | Command::Man(_) => Ok(()),
         }
     });
     // Do not wait for blocking threads that still read a file.

@@ -18,7 +18,11 @@ use serde::Serialize;
 use std::{
     fmt,
     io::{self, IsTerminal, Write},
+    sync::Mutex,
 };
+
+/// Maximum length in bytes of a line without an end that a log with a prefix holds back.
+const MAX_LINE_LEN: usize = 64 << 10;
 
 /// Returns standard output, sanitized.
 pub fn stdout() -> SanitizedStream<io::Stdout> {
@@ -32,30 +36,72 @@ pub fn stderr() -> SanitizedStream<io::Stderr> {
 
 /// A writer of a job's log: filtered on a terminal, unchanged in files and pipes.
 #[derive(Debug)]
-pub struct LogWriter(Option<LogFilter>);
+pub struct LogWriter {
+    filter: Option<LogFilter>,
+    /// Text before each line.
+    prefix: Option<String>,
+    /// With a prefix: the bytes of a line that has not ended.
+    line: Vec<u8>,
+}
 
 impl LogWriter {
-    /// Creates a writer to standard output. `raw`: unfiltered even on a terminal.
-    pub fn to_stdout(raw: bool) -> Self {
+    /// Creates a writer to standard output. `raw`: unfiltered even on a terminal. `prefix`: the name of the log, written before each
+    /// line.
+    pub fn to_stdout(raw: bool, prefix: Option<&str>) -> Self {
         let is_filtered = !raw && io::stdout().is_terminal();
-        Self(is_filtered.then(|| LogFilter::new(stdout_has_colours())))
+        Self {
+            filter: is_filtered.then(|| LogFilter::new(stdout_has_colours())),
+            prefix: prefix.map(|name| format!("{} | ", Printable(name))),
+            line: Vec::new(),
+        }
     }
 
     /// Writes bytes of the log.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        match &mut self.0 {
-            Some(filter) => out.write_all(filter.filter(bytes).as_bytes())?,
-            None => out.write_all(bytes)?,
+        if self.prefix.is_none() {
+            return self.write_filtered(bytes);
         }
-        out.flush()
+        self.line.extend_from_slice(bytes);
+        // A line without an end is not kept in memory forever.
+        let end = match self.line.iter().rposition(|byte| *byte == b'\n') {
+            Some(last) => last + 1,
+            None if self.line.len() > MAX_LINE_LEN => self.line.len(),
+            None => return Ok(()),
+        };
+        let rest = self.line.split_off(end);
+        let lines = std::mem::replace(&mut self.line, rest);
+        self.write_lines(&lines)
     }
 
     /// Ends the log and resets colours.
     pub fn finish(&mut self) -> io::Result<()> {
-        let Some(filter) = &mut self.0 else { return Ok(()) };
+        let rest = std::mem::take(&mut self.line);
+        self.write_lines(&rest)?;
+        let Some(filter) = &mut self.filter else { return Ok(()) };
         let mut out = io::stdout().lock();
         out.write_all(filter.finish().as_bytes())?;
+        out.flush()
+    }
+
+    fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        let prefix = self.prefix.clone().unwrap_or_default();
+        let mut text = Vec::with_capacity(lines.len());
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            text.extend_from_slice(prefix.as_bytes());
+            text.extend_from_slice(line);
+            if !line.ends_with(b"\n") {
+                text.push(b'\n');
+            }
+        }
+        self.write_filtered(&text)
+    }
+
+    fn write_filtered(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match &mut self.filter {
+            Some(filter) => out.write_all(filter.filter(bytes).as_bytes())?,
+            None => out.write_all(bytes)?,
+        }
         out.flush()
     }
 }
@@ -75,9 +121,22 @@ pub fn stderr_has_colours() -> bool {
     anstream::stderr().current_choice() != anstream::ColorChoice::Never
 }
 
-/// Writes a line to standard output; errors are ignored.
+/// The first error of [`print_line`].
+static FAILED_LINE: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Writes a line to standard output. [`failed_line`] returns an error at the end of the command: what the line reports has happened.
 pub fn print_line(line: fmt::Arguments<'_>) {
-    let _ = writeln!(stdout(), "{line}");
+    if let Err(error) = writeln!(stdout(), "{line}")
+        && let Ok(mut failed) = FAILED_LINE.lock()
+    {
+        failed.get_or_insert(error);
+    }
+}
+
+/// Returns the first error of [`print_line`].
+pub fn failed_line() -> io::Result<()> {
+    let failed = FAILED_LINE.lock().ok().and_then(|mut failed| failed.take());
+    failed.map_or(Ok(()), Err)
 }
 
 /// Writes a line to standard error; errors are ignored.

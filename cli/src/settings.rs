@@ -18,7 +18,7 @@ use std::{
 };
 use tidemill_core::text::check_line;
 use tidemill_worker::{RegistrySettings, client::CertificateAuthorities, source::SourceSettings};
-use worker_file::WorkerFile;
+use worker_file::{WorkerConfigArg, WorkerFile, user_proxies};
 
 /// Maximum length of a user name in bytes that servers accept.
 const MAX_USER_LEN: usize = 200;
@@ -87,6 +87,8 @@ pub struct Settings {
     config_file: Option<PathBuf>,
     /// The file with the limits of jobs. `None`: neither set nor derivable.
     worker_file: Option<PathBuf>,
+    /// Arguments that change it.
+    worker_args: Vec<WorkerConfigArg>,
     /// Duration of a lease of the embedded server, in milliseconds.
     pub lease_ttl_ms: u64,
     /// Certificate authorities to trust in addition to the system's: of flag or environment, otherwise of the profile.
@@ -179,6 +181,7 @@ impl Settings {
             data_dir,
             config_file,
             worker_file,
+            worker_args: cli.command.worker_args().to_vec(),
             lease_ttl_ms: data.lease_ttl_ms.unwrap_or(DEFAULT_LEASE_TTL_MS),
             ca_cert,
             insecure_http: access.insecure_http,
@@ -208,9 +211,24 @@ impl Settings {
         Profiles::load(path)
     }
 
-    /// Reads `worker.toml`.
+    /// Reads `worker.toml`, and applies the arguments that change it.
     pub fn worker_file(&self) -> Outcome<WorkerFile> {
-        self.worker_file.as_deref().map_or_else(|| Ok(WorkerFile::default()), WorkerFile::load)
+        WorkerFile::load(self.worker_file.as_deref(), &self.worker_args)
+    }
+
+    /// Reads `worker.toml` for the user's own jobs: messages name the file, and the user's proxies apply if it has none.
+    pub fn own_worker_file(&self) -> Outcome<WorkerFile> {
+        let mut file = self.worker_file()?;
+        file.permissions.file = self.worker_file.as_ref().map(|path| path.display().to_string());
+        if file.jobs.proxies.is_empty() {
+            let environment = |name: &str| std::env::var(name).ok();
+            file.jobs.proxies = user_proxies(
+                self.registries.config_file.as_deref(),
+                self.docker_host.as_deref(),
+                environment,
+            );
+        }
+        Ok(file)
     }
 
     /// Returns whether jobs run on a remote deployment.

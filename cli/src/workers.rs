@@ -1,6 +1,12 @@
 //! Workers that run in this process.
 
-use crate::{args::CleanUp, deployment::Deployment, env_vars, failure::Outcome, settings::Settings};
+use crate::{
+    args::CleanUp,
+    deployment::Deployment,
+    env_vars,
+    failure::Outcome,
+    settings::{Settings, worker_file::WorkerFile},
+};
 use std::{
     os::unix::process::CommandExt,
     process::{Command, Stdio},
@@ -29,12 +35,13 @@ pub fn machine_name() -> String {
     if name.trim().is_empty() { "worker".to_owned() } else { name.trim().to_owned() }
 }
 
-/// Returns the configuration of a worker in this process.
+/// Returns the configuration of a worker in this process, with the settings of `file`.
 pub fn config(
     settings: &Settings,
     slots: usize,
     custom_labels: &[Labels],
     name: String,
+    file: WorkerFile,
 ) -> Outcome<WorkerConfig> {
     Ok(WorkerConfig {
         name,
@@ -46,7 +53,9 @@ pub fn config(
         // The user can fetch from any host anyway. The workers of a server have a stricter policy.
         addresses: AddressPolicy::unrestricted(),
         sources: settings.sources.clone(),
-        limits: settings.worker_file()?.limits,
+        limits: file.limits,
+        permissions: file.permissions,
+        jobs: file.jobs,
         registries: settings.registries.clone(),
     })
 }
@@ -66,7 +75,8 @@ pub fn labels(custom: &[Labels]) -> Labels {
 /// Opens a worker for jobs of the server in this process, and connects it to the engine.
 pub async fn open(settings: &Settings, slots: usize, labels: &[Labels]) -> Outcome<Worker> {
     let name = format!("{}:{}", machine_name(), std::process::id());
-    Ok(Worker::open(config(settings, slots, labels, name)?).await?)
+    let file = settings.own_worker_file()?;
+    Ok(Worker::open(config(settings, slots, labels, name, file)?).await?)
 }
 
 /// Closes a worker that did not run anything, if there is one.

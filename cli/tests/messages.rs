@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
     "run",
     "check",
     "plan",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 27] = [
     "status",
     "logs",
     "watch",
+    "open",
     "cancel",
     "approve",
     "secret",
@@ -185,7 +186,7 @@ fn forbidden_socket_names_the_docker_group() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let socket = dir.path().join("engine.sock");
     let _listener = UnixListener::bind(&socket).unwrap();
-    fs::set_permissions(&socket, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).unwrap();
     let repository = dir.path().join("repository");
     fs::create_dir_all(repository.join(".pipelines")).unwrap();
     fs::write(repository.join(".pipelines/mill.yml"), PIPELINE).unwrap();

@@ -4,6 +4,7 @@
 //! groups (the jobs of a stage, the variants of a matrix) are joined by gates: nodes that run nothing and notify their
 //! dependents once all their dependencies have ended. The number of edges is linear in the size of the file.
 
+mod dependents;
 mod edges;
 mod error;
 mod expansion;
@@ -11,6 +12,7 @@ mod matrix;
 mod model;
 mod order;
 mod references;
+mod requested;
 mod selection;
 mod size;
 pub mod trigger;

@@ -1,6 +1,7 @@
 //! The worker's side of the HTTP API.
 
 mod api;
+mod causes;
 mod error;
 mod http;
 mod plain_http;
@@ -8,8 +9,8 @@ mod request;
 mod retry;
 mod trust;
 
+pub(crate) use causes::format_causes;
 pub use error::ApiError;
-pub(crate) use error::format_causes;
 pub(crate) use http::{HttpClient, read_body};
 pub use request::{ApiClient, ApiReply};
 pub use retry::{BackOff, exponential};

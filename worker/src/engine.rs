@@ -1,5 +1,6 @@
 //! The container engine: containers, images, networks and volumes of a worker, managed through the Docker API.
 
+mod certificates;
 mod container;
 mod creation;
 mod exits;

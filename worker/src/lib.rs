@@ -10,9 +10,10 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod job;
-pub mod limits;
+
 mod log;
 pub mod notices;
+pub mod policy;
 mod queue;
 pub mod source;
 pub mod store;

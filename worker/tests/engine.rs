@@ -35,6 +35,10 @@ mod losses;
 mod messages;
 #[path = "engine/networks.rs"]
 mod networks;
+#[path = "engine/options.rs"]
+mod options;
+#[path = "engine/services.rs"]
+mod services;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn script_gets_sources_and_variables_and_returns_exit_code() {
@@ -162,7 +166,7 @@ async fn failed_job_reports_reason() {
 
     let mut unreachable = job(&["true"]);
     unreachable.preparation.image = "127.0.0.1:1/no-such-registry:0".into();
-    unreachable.preparation.pull_policy = PullPolicy::IfNotPresent;
+    unreachable.preparation.pull_policy = Some(PullPolicy::IfNotPresent);
     assert_eq!(kind(&bench.run(unreachable).await.0), Some(FailureKind::ImagePullFailed));
 
     let mut hungry = job(&["x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo ${#x}"]);
@@ -383,6 +387,9 @@ fn service(alias: &str, command: &str, health: Option<Health>) -> Service {
         entrypoint: Some(vec!["sh".into()]),
         health,
         ready_within_s: 20,
+        required: true,
+        pull_policy: None,
+        ..Service::default()
     }
 }
 
@@ -424,12 +431,20 @@ async fn failed_service_fails_job_with_its_log() {
         ("echo oh no; sleep 60", Some(Health::Port(5432)), "was not ready within 2 s"),
     ] {
         let mut fails = job(&["echo never"]);
-        fails.extras.services = vec![Service { ready_within_s: 2, ..service("db", command, health) }];
+        fails.extras.services = vec![Service { ready_within_s: 2, ..service("db", command, health.clone()) }];
         let (end, log) = bench.run(fails).await;
         let reason = end.failure.unwrap();
         assert_eq!(reason.kind, FailureKind::ServiceFailed, "{log}");
         assert!(reason.message.contains(expected), "{reason:?}");
         assert!(log.contains("oh no") && !log.contains("never"), "{log}");
+        let mut warns = job(&["echo all the same"]);
+        let optional = Service { ready_within_s: 2, required: false, ..service("db", command, health) };
+        warns.extras.services = vec![optional];
+        let (end, log) = bench.run(warns).await;
+        assert!(end.failure.is_none(), "{end:?}");
+        let (warning, script) = log.split_once("oh no\n---\n").unwrap();
+        assert!(warning.contains("warning: the service `db`") && warning.contains(expected), "{log}");
+        assert!(script.contains("all the same\n"), "{log}");
     }
     bench.stop().await;
 }

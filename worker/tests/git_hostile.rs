@@ -10,9 +10,12 @@ use std::{
     process::{Command, Stdio},
 };
 use support::git_server::{GitServer, output};
-use tidemill_core::execution::{assignment::Source, discovery::Discovery};
+use tidemill_core::execution::{
+    assignment::{CheckoutRefs, Source},
+    discovery::Discovery,
+};
 use tidemill_core::repository::AddressPolicy;
-use tidemill_worker::source::{HostPolicy, SourceCache, SourceSettings, resolve};
+use tidemill_worker::source::{HostPolicy, Revision, SourceCache, SourceSettings, resolve};
 
 /// Sets every setting for which git runs a program, in the repository at `git_dir`, to a program that creates a file. Returns
 /// the path of that file.
@@ -150,16 +153,33 @@ async fn hostile_repository_runs_nothing() {
             fetch_ref: Some("refs/heads/main".into()),
             ..Discovery::default()
         };
-        let result = sources.discover(&source(url, &commit), &request).await.unwrap();
+        let result =
+            sources.discover(&source(url, &commit), &CheckoutRefs::default(), &request).await.unwrap();
         assert_eq!((result.files.len(), result.changed_paths.unwrap().len()), (1, 4), "{url}");
         let tree = sources.tree(&source(url, &commit)).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{url}");
         // Missing objects are not fetched from the remote that the repository configures.
         assert!(sources.tree(&source(url, &missing)).await.is_err(), "{url}");
-        assert!(sources.discover(&source(url, &missing), &request).await.is_err(), "{url}");
+        assert!(
+            sources.discover(&source(url, &missing), &CheckoutRefs::default(), &request).await.is_err(),
+            "{url}"
+        );
         let at = Discovery { before: Some(missing.clone()), ..Discovery::default() };
-        assert_eq!(sources.discover(&source(url, &commit), &at).await.unwrap().changed_paths, None, "{url}");
-        resolve(url, Some("main"), None, (cache.path(), &unrestricted())).unwrap();
+        assert_eq!(
+            sources
+                .discover(&source(url, &commit), &CheckoutRefs::default(), &at)
+                .await
+                .unwrap()
+                .changed_paths,
+            None,
+            "{url}"
+        );
+        resolve(
+            url,
+            Revision { branch: Some("main"), ..Revision::default() },
+            (cache.path(), &unrestricted()),
+        )
+        .unwrap();
         assert!(!mark.exists(), "{url}: {}", fs::read_to_string(&mark).unwrap_or_default());
     }
     // The user who runs Tidemill may use a directory of this machine; a request may not.
@@ -167,7 +187,12 @@ async fn hostile_repository_runs_nothing() {
         let cache = tempfile::tempdir().unwrap();
         let sources = SourceCache::new(cache.path().to_owned(), unrestricted(), SourceSettings::default());
         assert!(sources.tree(&source(&path, &commit)).await.is_err(), "{path}");
-        let resolved = resolve(&path, Some("main"), None, (cache.path(), &unrestricted())).unwrap();
+        let resolved = resolve(
+            &path,
+            Revision { branch: Some("main"), ..Revision::default() },
+            (cache.path(), &unrestricted()),
+        )
+        .unwrap();
         let tree = sources.tree(&resolved.source).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{path}");
         assert!(!mark.exists(), "{path}: {}", fs::read_to_string(&mark).unwrap_or_default());
@@ -194,7 +219,11 @@ async fn addresses_of_other_protocols_are_rejected_before_anything_runs() {
         let error = sources.tree(&source(url, &"12".repeat(20))).await.unwrap_err();
         assert!(!error.to_string().contains("git:"), "git was started for {url}: {error}");
         assert!(started.elapsed().as_secs() < 30 && !mark.exists(), "{url}");
-        assert!(resolve(url, None, None, (cache.path(), &unrestricted())).is_err(), "{url}");
+        assert!(
+            resolve(url, Revision { branch: None, ..Revision::default() }, (cache.path(), &unrestricted()))
+                .is_err(),
+            "{url}"
+        );
     }
     for branch in ["--upload-pack=touch x", "a:refs/heads/b", "*"] {
         let from = Source::Git {

@@ -12,11 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_core::execution::assignment::{
-    Assignment, ImageOptions, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source,
+    Assignment, CheckoutRefs, ContainerOptions, ImageOptions, JobExtras, LeaseGrant, Origin, Preparation,
+    PullPolicy, Resources, Source,
 };
 use tidemill_core::{
     api::{JobExecuteReply, JobExecuteRequest, WorkerInfo, path},
     ids::{ExecutionId, JobId, LeaseToken, WorkerId},
+    pipeline::Checkout,
 };
 use tidemill_worker::{
     client::ApiClient,
@@ -101,10 +103,14 @@ fn assignment(job_id: JobId) -> Assignment {
             execution_id: ExecutionId(uuid::Uuid::now_v7()),
             image: "image".into(),
             image_options: ImageOptions::default(),
-            pull_policy: PullPolicy::Never,
+            pull_policy: Some(PullPolicy::Never),
             resources: Resources::default(),
             working_dir: None,
             source: Source::None,
+            container: ContainerOptions::default(),
+            origin: Origin::default(),
+            checkout: Checkout::default(),
+            refs: CheckoutRefs::default(),
         },
         job_name: "job".into(),
         stage: "test".into(),

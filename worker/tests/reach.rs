@@ -15,7 +15,7 @@ use std::{
 use tidemill_core::execution::{assignment::Source, upload::UploadId};
 use tidemill_core::repository::{AddressPolicy, RepositoryAddress};
 use tidemill_worker::source::{
-    HostPolicy, Resolver, SourceError, UploadPlan, materialize, plan_upload, resolve, snapshot,
+    HostPolicy, Resolver, Revision, SourceError, UploadPlan, materialize, plan_upload, resolve, snapshot,
 };
 
 fn git(dir: &Path, args: &[&str]) -> String {
@@ -195,16 +195,23 @@ fn local_repository_is_passed_to_workers_of_the_same_data_directory() {
     let reach = HostPolicy::default();
     let bare = dir.path().join("mill.git");
     for text in [bare.display().to_string(), format!("file://{}", bare.display())] {
-        let resolved = resolve(&text, Some("main"), None, (cache.path(), &reach)).unwrap();
+        let resolved =
+            resolve(&text, Revision { branch: Some("main"), ..Revision::default() }, (cache.path(), &reach))
+                .unwrap();
         assert_eq!((resolved.commit.as_str(), resolved.branch.as_deref()), (commit.as_str(), Some("main")));
         assert!(matches!(&resolved.source, Source::Snapshot { .. }), "{:?}", resolved.source);
         assert!(!format!("{:?}", resolved.source).contains("/cache"), "the source contains no path");
         assert_eq!(fetched(&resolved.source, cache.path(), &reach).as_deref(), Ok("from afar"));
         assert!(fetched(&resolved.source, other.path(), &reach).is_err(), "another data directory");
-        let short = resolve(&text, None, Some(&commit[..9]), (cache.path(), &reach)).unwrap();
+        let short = resolve(
+            &text,
+            Revision { commit: Some(&commit[..9]), ..Revision::default() },
+            (cache.path(), &reach),
+        )
+        .unwrap();
         assert_eq!(short.commit, commit);
     }
-    assert!(resolve("/nowhere/at/all", None, None, (cache.path(), &reach)).is_err());
+    assert!(resolve("/nowhere/at/all", Revision::default(), (cache.path(), &reach)).is_err());
 }
 
 #[test]

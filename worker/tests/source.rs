@@ -8,9 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 use support::git_server::{GitServer, git, output};
-use tidemill_core::execution::assignment::Source;
+use tidemill_core::execution::{
+    assignment::{CheckoutRefs, Source},
+    discovery::Discovery,
+};
 use tidemill_core::repository::AddressPolicy;
-use tidemill_worker::source::{HostPolicy, SourceError, UploadPlan, materialize, plan_upload, snapshot};
+use tidemill_worker::source::{
+    HostPolicy, Revision, SourceError, UploadPlan, discover, materialize, plan_upload, snapshot,
+};
 
 fn no_upload(upload: &str) -> Result<File, SourceError> {
     Err(SourceError::new(format!("unexpected request for upload {upload}")))
@@ -23,7 +28,11 @@ fn unrestricted() -> HostPolicy {
 
 fn resolve(url: &str, branch: Option<&str>, commit: Option<&str>) -> Result<Source, SourceError> {
     let cache = tempfile::tempdir().unwrap();
-    let resolved = tidemill_worker::source::resolve(url, branch, commit, (cache.path(), &unrestricted()));
+    let resolved = tidemill_worker::source::resolve(
+        url,
+        Revision { branch, commit, tag: None },
+        (cache.path(), &unrestricted()),
+    );
     resolved.map(|resolved| resolved.source)
 }
 
@@ -151,7 +160,7 @@ fn everything_up_to_the_history_depth_is_uploaded_without_an_origin() {
     let (sender, worker) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     git(dir.path(), &["init", "-q", "-b", "main", "work"]);
     let work = dir.path().join("work");
-    for number in 1..=25 {
+    for number in 1..=55 {
         fs::write(work.join("mill.txt"), number.to_string()).unwrap();
         git(&work, &["add", "-A"]);
         git(&work, &["commit", "-q", "-m", &number.to_string()]);
@@ -160,7 +169,7 @@ fn everything_up_to_the_history_depth_is_uploaded_without_an_origin() {
     let (source, tree, _) = sent(&work, false, sender.path(), worker.path());
     assert!(matches!(source, Source::Uploaded { url: None, base: None, .. }), "{source:?}");
     assert_eq!(fs::read_to_string(tree.join("mill.txt")).unwrap(), "dirty");
-    assert_eq!(output(&tree, &["rev-list", "--count", "HEAD"]), "20");
+    assert_eq!(output(&tree, &["rev-list", "--count", "HEAD"]), "50");
     assert_eq!(output(&tree, &["status", "--porcelain"]), "M mill.txt");
 
     // A shallow clone has less history, and a plain directory none; both are uploaded completely.
@@ -225,4 +234,25 @@ fn invalid_upload_is_an_error() {
     assert!(message.contains("the header is missing"), "{message}");
     let message = unpack_error(b"tidemill source 1\n\nPACK");
     assert!(message.contains("git:"), "{message}");
+}
+
+#[test]
+fn case_everyday_32_message_of_a_push_can_skip_it() {
+    let server = GitServer::start();
+    let cache = tempfile::tempdir().unwrap();
+    fs::create_dir(server.dir.path().join("work/.pipelines")).unwrap();
+    fs::write(server.dir.path().join("work/.pipelines/ci.yml"), "name: ci\n").unwrap();
+    let remote = unrestricted().remote(&server.url, true).unwrap();
+    let refs = CheckoutRefs::default();
+    for (message, skips) in [("bump [skip ci]", true), ("[CI SKIP] typo", true), ("skip ci", false)] {
+        let commit = server.commit(message);
+        let read = |can_skip| {
+            let request = Discovery { can_skip, ..Discovery::default() };
+            discover(&remote, (Some("main"), &refs), &commit, &request, cache.path()).unwrap()
+        };
+        let push = read(true);
+        assert_eq!((push.is_skipped, push.details.title()), (skips, Some(message)));
+        assert_eq!(push.diagnostics.is_empty() && push.files.is_empty(), skips, "{message}");
+        assert!(!read(false).is_skipped, "a tag on it is no push");
+    }
 }

@@ -250,7 +250,7 @@ async fn renew_leases(services: &Services, last: SystemTime) {
     let suspended_at = Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
     match services.sweep.renew_after_suspension(suspended_at).await {
         Ok(renewed) => {
-            tracing::info!(renewed, %suspended_at, "the server was suspended; leases were renewed")
+            tracing::info!(renewed, %suspended_at, "the server was suspended; leases were renewed");
         }
         Err(error) => tracing::warn!(%error, "leases cannot be renewed after a suspension"),
     }

@@ -1,8 +1,9 @@
 //! Arguments of the commands that start, show and control executions.
 
+use super::pipeline::Event;
 use super::shared::{
-    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, JobArgs, SelectorArgs, SlotArgs,
-    VariableArgs, ViewArgs,
+    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, JobArgs, JobSelectionArgs,
+    SelectorArgs, SlotArgs, VariableArgs, ViewArgs,
 };
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -10,6 +11,8 @@ use std::path::PathBuf;
 /// `run`.
 #[derive(Debug, Args)]
 pub struct Run {
+    #[command(flatten)]
+    pub selection: JobSelectionArgs,
     #[command(flatten)]
     pub file: FileArgs,
     /// Run this repository, a git URL or path [default: the current one]
@@ -27,6 +30,9 @@ pub struct Run {
     /// Upload all sources to the server, even commits that `origin` has
     #[arg(long, conflicts_with = "repo")]
     pub upload_all: bool,
+    /// Evaluate conditions as for this event [default: manual]
+    #[arg(long, value_enum, value_name = "EVENT")]
+    pub event: Option<Event>,
     #[command(flatten)]
     pub variables: VariableArgs,
     /// Pass a secret to jobs, from the environment (NAME) or a file (NAME=@FILE); never stored, local runs only
@@ -39,9 +45,9 @@ pub struct Run {
     pub force: bool,
     #[command(flatten)]
     pub view: ViewArgs,
-    /// Print this job's log while it runs
+    /// Print this job's log while it runs; may be repeated
     #[arg(long, value_name = "JOB", conflicts_with_all = ["format", "quiet"])]
-    pub follow: Option<String>,
+    pub follow: Vec<String>,
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
@@ -127,6 +133,18 @@ pub struct WatchArgs {
     pub view: ViewArgs,
     #[command(flatten)]
     pub consent: ConsentArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// `open`.
+#[derive(Debug, Args)]
+pub struct Open {
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+    /// Open the page in the browser of this machine
+    #[arg(long)]
+    pub browser: bool,
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }

@@ -1,6 +1,6 @@
 //! Arguments of the commands that work on pipeline files.
 
-use super::shared::{FileArgs, FormatArgs, VariableArgs};
+use super::shared::{FileArgs, FormatArgs, JobSelectionArgs, VariableArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use tidemill_core::api::Trigger;
@@ -31,6 +31,8 @@ pub enum CheckFormat {
 /// `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
+    #[command(flatten)]
+    pub selection: JobSelectionArgs,
     #[command(flatten)]
     pub file: FileArgs,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Arguments of the long-running processes `server` and `worker`.
 
-use super::shared::{AllowedHostArgs, ConnectionArgs, DataDirArgs, LabelArgs, SlotArgs};
+use super::shared::{AllowedHostArgs, ConnectionArgs, DataDirArgs, LabelArgs, SlotArgs, WorkerConfigArgs};
 use crate::env_vars;
 use clap::{Args, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -17,6 +17,8 @@ pub struct Server {
     pub jobs: Option<u16>,
     #[command(flatten)]
     pub labels: LabelArgs,
+    #[command(flatten)]
+    pub config: WorkerConfigArgs,
     #[command(flatten)]
     pub isolation: IsolationArgs,
     /// PEM file with the TLS certificate chain; reloaded when it changes

@@ -1,9 +1,9 @@
 //! Arguments that several commands share.
 
-use crate::env_vars;
+use crate::{env_vars, settings::worker_file::WorkerConfigArg};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use tidemill_core::execution::status::ExecutionStatus;
+use tidemill_core::execution::{facts::JobSelection, status::ExecutionStatus};
 use tidemill_core::pipeline::labels::{Labels, parse};
 use tidemill_core::repository::HostPort;
 
@@ -205,12 +205,46 @@ pub struct AccessArgs {
     pub insecure_http: bool,
 }
 
+/// `man`.
+#[derive(Debug, Args)]
+pub struct ManualArgs {
+    /// The command, such as `secret set` [default: tidemill itself]
+    pub command: Vec<String>,
+    /// Write the pages of the command and its subcommands to this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Overwrite existing files
+    #[arg(long, requires = "output")]
+    pub force: bool,
+}
+
 /// Variables of the pipeline.
 #[derive(Debug, Clone, Default, Args)]
 pub struct VariableArgs {
     /// Set a variable; overrides the pipeline file
     #[arg(short = 'e', long = "env", value_name = "NAME=VALUE")]
     pub variables: Vec<String>,
+    /// Set the variables of a file, one NAME=VALUE a line; --env overrides them
+    #[arg(long = "env-file", value_name = "PATH")]
+    pub env_files: Vec<PathBuf>,
+}
+
+/// Selects jobs of a pipeline.
+#[derive(Debug, Clone, Default, Args)]
+pub struct JobSelectionArgs {
+    /// Only these jobs, with what they need [default: all]
+    #[arg(value_name = "JOB")]
+    pub only: Vec<String>,
+    /// Only this job and those that depend on it; others are carried over from the newest execution
+    #[arg(long, value_name = "JOB")]
+    pub from: Vec<String>,
+}
+
+impl JobSelectionArgs {
+    /// Returns the selection as facts of an execution.
+    pub fn selection(&self) -> JobSelection {
+        JobSelection { only: self.only.clone(), from: self.from.clone() }
+    }
 }
 
 /// Maximum number of concurrent jobs of a worker, and its labels.
@@ -221,13 +255,23 @@ pub struct SlotArgs {
     pub jobs: Option<u16>,
     #[command(flatten)]
     pub labels: LabelArgs,
+    #[command(flatten)]
+    pub config: WorkerConfigArgs,
+}
+
+/// What the operator of a worker sets for its jobs.
+#[derive(Debug, Clone, Default, Args)]
+pub struct WorkerConfigArgs {
+    /// File to read instead of worker.toml, or a setting that wins over it, such as `allow.privileged=true`; may be repeated
+    #[arg(id = "worker-config", long, value_name = "FILE|KEY=VALUE")]
+    pub values: Vec<WorkerConfigArg>,
 }
 
 /// Labels of a worker.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LabelArgs {
     /// Label of the worker, for `runs_on`; `arch` and `os` are set automatically
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse)]
+    #[arg(id = "label", long, value_name = "NAME=VALUE", value_parser = parse)]
     pub values: Vec<Labels>,
 }
 

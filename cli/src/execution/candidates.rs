@@ -2,7 +2,7 @@
 
 use super::{
     choices::{list_choices, newest_of_each_pipeline},
-    reference::largest_with_prefix,
+    reference::first_after_prefix,
     repository::{TargetRepository, is_same_repository},
 };
 use crate::{
@@ -98,9 +98,9 @@ impl<'a> Candidates<'a> {
 
     /// Returns the executions whose ids begin with `prefix`: of the target repository, otherwise of all.
     pub async fn with_id_prefix(&self, prefix: &str) -> Outcome<Vec<ExecutionSummary>> {
-        let largest = largest_with_prefix(prefix);
+        let after = first_after_prefix(prefix);
         for repo in [Some(self.target.address()), None] {
-            let conditions = Conditions { repo, before: Some(&largest), ..Conditions::default() };
+            let conditions = Conditions { repo, before: Some(&after), ..Conditions::default() };
             let mut found = self.page(conditions, MAX_CANDIDATES).await?;
             found.retain(|execution| execution.id.to_string().starts_with(prefix));
             if !found.is_empty() {

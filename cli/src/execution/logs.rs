@@ -32,7 +32,7 @@ const MAX_TESTS: usize = 10;
 
 /// A request to print a job's log.
 #[derive(Debug, Clone, Copy)]
-pub struct LogRequest {
+pub struct LogRequest<'a> {
     /// The job.
     pub job: JobId,
     /// The attempt; `None`: the latest.
@@ -41,12 +41,14 @@ pub struct LogRequest {
     pub follow: bool,
     /// Print unfiltered, even on a terminal.
     pub raw: bool,
+    /// Name before each line, if several logs are printed at once.
+    pub prefix: Option<&'a str>,
 }
 
 /// Prints a job's log to standard output.
 pub async fn print_log(
     deployment: &Deployment,
-    LogRequest { job, attempt, follow, raw }: LogRequest,
+    LogRequest { job, attempt, follow, raw, prefix }: LogRequest<'_>,
     mut note: impl FnMut(&str) -> std::io::Result<()>,
 ) -> Outcome {
     let base = path::JOB_LOGS.replace("{jobId}", &job.to_string());
@@ -55,7 +57,7 @@ pub async fn print_log(
     let mut interval = PollInterval::new(deployment.is_embedded());
     let mut outage = Outage::new(deployment.max_outage());
     let mut offset = 0_u64;
-    let mut log = LogWriter::to_stdout(raw);
+    let mut log = LogWriter::to_stdout(raw, prefix);
     loop {
         let path = format!("{base}?offset={offset}&wait_ms={wait_ms}&limit={MAX_LOG_REPLY}{attempt}");
         let start = Instant::now();

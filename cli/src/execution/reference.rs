@@ -1,6 +1,7 @@
 //! How a command line names an execution: by run number, by id, or by the start of an id.
 
 use tidemill_core::ids::ExecutionId;
+use uuid::Uuid;
 
 /// Length of an id as text.
 const ID_LEN: usize = 36;
@@ -38,17 +39,21 @@ impl Reference {
     }
 }
 
-/// Returns the largest id that begins with `prefix`.
-pub fn largest_with_prefix(prefix: &str) -> String {
+/// Returns the id after the last one that begins with `prefix`, so that a list of smaller ids begins with those.
+pub fn first_after_prefix(prefix: &str) -> String {
     const LARGEST: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
     let rest = LARGEST.get(prefix.len()..).unwrap_or_default();
-    format!("{prefix}{rest}")
+    let last = format!("{prefix}{rest}");
+    match last.parse::<Uuid>() {
+        Ok(id) => Uuid::from_u128(id.as_u128().saturating_add(1)).to_string(),
+        Err(_) => last,
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Reference, largest_with_prefix};
+    use super::{Reference, first_after_prefix};
 
     #[test]
     fn numbers_ids_and_starts_of_ids_are_references() {
@@ -88,8 +93,11 @@ mod tests {
     }
 
     #[test]
-    fn largest_id_with_a_prefix_has_the_length_of_an_id() {
-        assert_eq!(largest_with_prefix("0198"), "0198ffff-ffff-ffff-ffff-ffffffffffff");
-        assert_eq!(largest_with_prefix("01980000-0"), "01980000-0fff-ffff-ffff-ffffffffffff");
+    fn id_after_a_prefix_is_larger_than_each_id_that_begins_with_it() {
+        assert_eq!(first_after_prefix("0198"), "01990000-0000-0000-0000-000000000000");
+        assert_eq!(first_after_prefix("01980000-0"), "01980000-1000-0000-0000-000000000000");
+        let last = "01980000-0000-7000-8000-00000000000f";
+        assert_eq!(first_after_prefix(&last[..35]), "01980000-0000-7000-8000-000000000010");
+        assert_eq!(first_after_prefix("ffff"), "ffffffff-ffff-ffff-ffff-ffffffffffff");
     }
 }

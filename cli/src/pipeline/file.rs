@@ -1,15 +1,17 @@
 //! Finds and reads pipeline files.
 
 use crate::{
-    args::FileArgs,
+    args::{FileArgs, VariableArgs},
     failure::{Failure, Outcome},
 };
+use indexmap::IndexMap;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 use tidemill_core::gitlab;
 use tidemill_core::pipeline::{self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources};
+use tidemill_worker::source::DiscoveryResult;
 
 /// A valid pipeline file.
 #[derive(Debug)]
@@ -40,6 +42,52 @@ pub fn load(args: &FileArgs, is_remote: bool) -> Outcome<PipelineFile> {
             Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
+    }
+}
+
+/// Returns the pipeline of a commit that the arguments select: by name, or the only one.
+pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineFile> {
+    let names = || commit.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>().join(", ");
+    let stem = |path: &str| Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let mut selected = Vec::new();
+    for file in &commit.files {
+        let parsed = pipeline::parse(&file.text);
+        let is_selected = args.pipeline.as_ref().is_none_or(|name| {
+            stem(&file.path).as_ref() == Some(name)
+                || parsed.as_ref().is_ok_and(|pipeline| pipeline.name == *name)
+        });
+        if is_selected {
+            selected.push((file, parsed));
+        }
+    }
+    if selected.is_empty() && !commit.diagnostics.is_empty() {
+        return Err(Failure::usage(commit.diagnostics.concat().trim_end().to_owned()));
+    }
+    if selected.len() > 1 {
+        return Err(Failure::usage(format!(
+            "several pipeline files in the commit: {}; select one with --pipeline",
+            names()
+        )));
+    }
+    match (selected.pop(), &args.pipeline) {
+        (Some((file, Ok(pipeline))), _) => {
+            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline })
+        }
+        (Some((file, Err(diagnostics))), _) => {
+            let lines: Vec<String> =
+                diagnostics.iter().map(|one| format!("{}: {}", file.path, one.message)).collect();
+            Err(Failure::usage(lines.join("\n")))
+        }
+        (None, Some(name)) => Err(Failure::usage(format!(
+            "no pipeline `{name}` in the commit {}: it has {}",
+            commit.commit,
+            names()
+        ))),
+        (None, None) => Err(Failure::usage(format!(
+            "the commit {} has no pipeline file below .pipelines/ and no .gitlab-ci.yml; select a file of this machine \
+             with -f",
+            commit.commit
+        ))),
     }
 }
 
@@ -192,13 +240,29 @@ pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
     }
 }
 
-/// Parses `NAME=VALUE` arguments as variables.
-pub fn variables(arguments: &[String]) -> Outcome<indexmap::IndexMap<String, String>> {
-    arguments
-        .iter()
-        .map(|text| match text.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            _ => Err(Failure::usage(format!("`{text}` is not NAME=VALUE"))),
-        })
-        .collect()
+/// Returns the variables of arguments and of the files that they name. Arguments override files, and later ones earlier ones.
+pub fn variables(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
+    let parse = |text: &str| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    };
+    let mut variables = IndexMap::new();
+    for path in &args.env_files {
+        let text = read(path)?;
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.trim().is_empty() || line.trim_start().starts_with('#') {
+                continue;
+            }
+            // The message does not repeat the line: it may be part of a secret.
+            let (name, value) = parse(line)
+                .map_err(|message| Failure::usage(format!("{}:{number}: {message}", path.display())))?;
+            variables.insert(name.trim().to_owned(), value);
+        }
+    }
+    for text in &args.variables {
+        let (name, value) =
+            parse(text).map_err(|message| Failure::usage(format!("--env `{text}`: {message}")))?;
+        variables.insert(name, value);
+    }
+    Ok(variables)
 }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-use tidemill_core::execution::facts::{Facts, PullRequest};
+use tidemill_core::execution::facts::{CommitDetails, Facts, PullRequest};
 use tidemill_core::{api::Trigger, pipeline::Pipeline};
 
 /// Maximum number of changed files; with more, conditions on changes are true.
@@ -54,6 +54,7 @@ pub fn of_working_tree(dir: &Path, needs: RequiredFacts) -> Facts {
         facts.commit = git(&top, &["rev-parse", "--verify", "--quiet", "HEAD"]);
         facts.default_branch = default_branch(&top);
     }
+    facts.details = details(&top);
     if needs.changed {
         facts.changed = changed(&top, facts.default_branch.as_deref());
     }
@@ -63,6 +64,14 @@ pub fn of_working_tree(dir: &Path, needs: RequiredFacts) -> Facts {
             .map(|files| files.into_iter().collect());
     }
     facts
+}
+
+/// Returns the message and the author of HEAD.
+fn details(top: &Path) -> CommitDetails {
+    let text = git(top, &["log", "-1", "--no-show-signature", "--format=%an <%ae>%n%B", "HEAD"]);
+    let Some(text) = text else { return CommitDetails::default() };
+    let (author, message) = text.split_once('\n').unwrap_or((&text, ""));
+    CommitDetails::new(message, author)
 }
 
 /// Overrides facts with arguments.

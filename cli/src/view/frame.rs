@@ -87,7 +87,7 @@ fn title(view: &ExecutionView, columns: usize, now: Timestamp) -> String {
     Row::new(Style::new().bold(), text).with(Style::new(), format!(" {elapsed}")).render(columns)
 }
 
-/// Returns the number of jobs by status, in words or, if the terminal is narrow, with symbols.
+/// Returns the number of jobs by status, with names or, if the terminal is narrow, with symbols.
 fn totals(view: &ExecutionView, columns: usize) -> String {
     let counts: Vec<(JobStatus, &str, usize)> = TOTALS
         .iter()

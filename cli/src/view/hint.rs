@@ -38,7 +38,7 @@ impl CommandHints {
 /// Quotes an argument for a shell, if necessary.
 pub fn quoted(text: &str) -> String {
     let text = printable(text);
-    shlex::try_quote(&text).map_or_else(|_| text.clone(), |quoted| quoted.into_owned())
+    shlex::try_quote(&text).map_or_else(|_| text.clone(), std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

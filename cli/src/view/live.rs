@@ -33,7 +33,7 @@ impl LiveView {
 
     fn draw(&mut self) -> std::io::Result<()> {
         let Some(view) = &self.last else { return Ok(()) };
-        let rows = frame(view, &self.hints, self.screen.size(), self.moment());
+        let rows = frame(view, &self.hints, Screen::current_size(), self.moment());
         self.screen.show(rows)
     }
 }
@@ -51,7 +51,7 @@ impl View for LiveView {
 
     fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()> {
         self.last = None;
-        let mut rows = complete(view, self.screen.size(), self.moment());
+        let mut rows = complete(view, Screen::current_size(), self.moment());
         let (verdict, style) = format::summary_line(view);
         rows.push(format!("{style}{verdict}{style:#}"));
         self.screen.print(&rows)

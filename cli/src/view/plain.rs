@@ -38,8 +38,8 @@ impl PlainView {
         Self { out: output::stdout(), events: EventLog::new(hints) }
     }
 
-    fn print(&mut self, lines: Vec<String>) -> std::io::Result<()> {
-        for line in &lines {
+    fn print(&mut self, lines: &[String]) -> std::io::Result<()> {
+        for line in lines {
             writeln!(self.out, "{line}")?;
         }
         if lines.is_empty() { Ok(()) } else { self.out.flush() }
@@ -49,23 +49,23 @@ impl PlainView {
 impl View for PlainView {
     fn show(&mut self, view: &ExecutionView) -> std::io::Result<()> {
         let lines = self.events.update(view, format::now());
-        self.print(lines)
+        self.print(&lines)
     }
 
     fn tick(&mut self) -> std::io::Result<()> {
         let lines = self.events.reminders(format::now());
-        self.print(lines)
+        self.print(&lines)
     }
 
     fn finish(&mut self, view: &ExecutionView) -> std::io::Result<()> {
         let mut lines = self.events.update(view, format::now());
         let (verdict, style) = format::summary_line(view);
         lines.push(format!("{style}{verdict}{style:#}"));
-        self.print(lines)
+        self.print(&lines)
     }
 
     fn note(&mut self, message: &str) -> std::io::Result<()> {
-        self.print(vec![printable_lines(message)])
+        self.print(&[printable_lines(message)])
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
         job
     }
 
-    fn view(job: Value) -> ExecutionView {
+    fn view(job: &Value) -> ExecutionView {
         let execution = json!({
             "id": ID, "kind": "run_pipeline", "pipeline_name": "ci", "run_number": 1, "repo": "r", "branch": null, "commit": null,
             "status": "RUNNING", "trigger": "manual", "requested_by": null, "created_at": "1970-01-01T00:00:00Z",
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn wait_for_approval_is_said_at_once_and_then_each_minute() {
-        let lines = lines_of(&view(job("PENDING", &json!({ "approval": "awaited" }))), 130);
+        let lines = lines_of(&view(&job("PENDING", &json!({ "approval": "awaited" }))), 130);
         let command = format!("tidemill approve {ID} 'unit test'");
         assert_eq!(
             lines,
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn wait_for_a_worker_is_said_only_if_it_lasts() {
         let queued = json!({ "queued_at": "1970-01-01T00:00:00Z", "runs_on": { "gpu": "true" } });
-        let lines = lines_of(&view(job("QUEUED", &queued)), 70);
+        let lines = lines_of(&view(&job("QUEUED", &queued)), 70);
         assert_eq!(
             lines,
             [
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn running_jobs_are_named_each_minute_in_which_nothing_happens() {
         let running = json!({ "start_time": "1970-01-01T00:00:00Z", "attempt": 1 });
-        let lines = lines_of(&view(job("RUNNING", &running)), 125);
+        let lines = lines_of(&view(&job("RUNNING", &running)), 125);
         let texts: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
         assert_eq!(
             texts,
@@ -305,7 +305,7 @@ mod tests {
         for attempts in [0, 1, 1, 2, 2] {
             let attempts: Vec<Value> = (1..=attempts).map(attempt).collect();
             let running = json!({ "attempt": attempts.len() + 1, "attempts": attempts, "start_time": "1970-01-01T00:00:02Z" });
-            lines.extend(events.update(&view(job("RUNNING", &running)), Timestamp(3_000)));
+            lines.extend(events.update(&view(&job("RUNNING", &running)), Timestamp(3_000)));
         }
         let lines: Vec<String> =
             lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();

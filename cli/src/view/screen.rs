@@ -35,7 +35,7 @@ impl Screen {
     }
 
     /// Returns the terminal's size.
-    pub fn size(&self) -> Size {
+    pub fn current_size() -> Size {
         terminal_size()
     }
 

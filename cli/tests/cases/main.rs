@@ -4,7 +4,10 @@
 
 mod everyday;
 mod images;
+mod network;
 mod project;
 mod real;
+mod services;
+mod sources;
 #[path = "../support/mod.rs"]
 mod support;

@@ -17,7 +17,6 @@ pub struct Project {
 pub struct Ended {
     pub code: i32,
     pub stdout: String,
-    #[expect(dead_code, reason = "printed when an assertion fails")]
     pub stderr: String,
 }
 

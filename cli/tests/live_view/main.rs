@@ -213,9 +213,8 @@ fn interrupt_of_a_watch_leaves_a_usable_terminal() {
 /// Real jobs: the terminal is as it was before, and what stays is the record of the run.
 #[test]
 fn real_run_in_a_small_terminal_scrolls_only_its_result() {
-    let jobs: String = (1..=12)
-        .map(|n| format!("  j{n}: {{ stage: a, image: \"IMAGE\", script: [\"sleep 1\"] }}\n"))
-        .collect();
+    let jobs = (1..=12).map(|n| format!("  j{n}: {{ stage: a, image: \"IMAGE\", script: [\"sleep 1\"] }}\n"));
+    let jobs = jobs.collect::<Vec<_>>().concat();
     let env = Backend::Embedded.test_env(&format!("name: many\nstages: [a]\njobs:\n{jobs}"));
     let mut terminal = Terminal::run(&mut env.command(&["run"]), 60, 15, "");
     terminal.wait_for("a job runs", |screen| screen.iter().any(|row| row.contains("running")));

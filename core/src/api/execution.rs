@@ -1,7 +1,11 @@
 //! Executions: start, show, list, cancel, retry.
 
 use super::job::{Approval, JobView};
-use crate::execution::{assignment::Source, facts::Trigger, status::ExecutionStatus};
+use crate::execution::{
+    assignment::Source,
+    facts::{CommitDetails, Trigger},
+    status::ExecutionStatus,
+};
 use crate::{ids::ExecutionId, time::Timestamp};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -37,6 +41,9 @@ pub struct ExecuteRequest {
     /// The tag of the commit; `branch` is then absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// What is known of the commit, for conditions.
+    #[serde(default, deserialize_with = "CommitDetails::from_mapping")]
+    pub commit_details: CommitDetails,
     /// The repository's default branch, for conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<String>,
@@ -46,6 +53,19 @@ pub struct ExecuteRequest {
     /// Paths of the source files, for conditions; absent: unknown, so that such conditions hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<String>>,
+    /// Runs only these jobs, with what they need; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
+    /// Runs only these jobs and those that depend on them, with what all of them need; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+    /// An ended execution of the same repository and pipeline. Its successful jobs are carried over, except those of `from` and
+    /// their dependents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<ExecutionId>,
+    /// The event that conditions see; absent: `trigger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Trigger>,
     /// Creates another execution even if an equal one is running.
     #[serde(default)]
     pub force: bool,
@@ -97,6 +117,9 @@ pub struct ExecutionSummary {
     pub branch: Option<String>,
     /// Commit.
     pub commit: Option<String>,
+    /// What is known of the commit: of its message, the first line.
+    #[serde(default)]
+    pub commit_details: CommitDetails,
     /// Status.
     pub status: ExecutionStatus,
     /// What started it.
@@ -193,6 +216,9 @@ pub struct RetryRequest {
     /// Runs every job again.
     #[serde(default)]
     pub all: bool,
+    /// Runs only these jobs and those that depend on them, with what all of them need; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
     /// Names of manual jobs to approve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<String>,

@@ -15,7 +15,7 @@ pub const MAX_LEN: usize = 2_000;
 /// allocated.
 const STACK_BYTES: usize = 64 << 20;
 
-const TEXT_FACTS: [(&str, Fact); 7] = [
+const TEXT_FACTS: [(&str, Fact); 10] = [
     ("branch", Fact::Branch),
     ("tag", Fact::Tag),
     ("event", Fact::Event),
@@ -23,6 +23,9 @@ const TEXT_FACTS: [(&str, Fact); 7] = [
     ("default_branch", Fact::DefaultBranch),
     ("target_branch", Fact::TargetBranch),
     ("title", Fact::Title),
+    ("commit_message", Fact::CommitMessage),
+    ("commit_title", Fact::CommitTitle),
+    ("commit_author", Fact::CommitAuthor),
 ];
 const BOOL_FACTS: [&str; 2] = ["fork", "draft"];
 const FUNCTIONS: [&str; 4] = ["env", "defined", "changed", "exists"];

@@ -86,6 +86,9 @@ pub(super) enum Fact {
     Event,
     Commit,
     DefaultBranch,
+    CommitMessage,
+    CommitTitle,
+    CommitAuthor,
     TargetBranch,
     Title,
 }
@@ -179,6 +182,9 @@ impl Fact {
             Self::DefaultBranch => facts.default_branch.as_deref(),
             Self::TargetBranch => request.map(|request| request.target_branch.as_str()),
             Self::Title => request.map(|request| request.title.as_str()),
+            Self::CommitMessage => facts.details.message.as_deref(),
+            Self::CommitTitle => facts.details.title(),
+            Self::CommitAuthor => facts.details.author.as_deref(),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The assignment of a job to a worker.
 
-use crate::execution::discovery::Discovery;
+use crate::execution::{discovery::Discovery, facts::Facts};
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
-pub use crate::pipeline::{Artifacts, ArtifactsWhen, Cache, ImageOptions, PullPolicy, Resources, Service};
+pub use crate::pipeline::{
+    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, ContainerOptions, ImageOptions, PullPolicy,
+    Resources, Service,
+};
 use crate::plan::PlannedJob;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -66,17 +69,6 @@ pub enum Source {
     },
 }
 
-impl Source {
-    /// Whether the sources are a working tree with changes that its commit does not have.
-    #[must_use]
-    pub const fn has_uncommitted_changes(&self) -> bool {
-        match self {
-            Self::None | Self::Git { .. } => false,
-            Self::Snapshot { tree, .. } | Self::Uploaded { tree, .. } => tree.is_some(),
-        }
-    }
-}
-
 /// What a worker can prepare for a job before it holds the lease: enough to create a standby container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preparation {
@@ -89,9 +81,9 @@ pub struct Preparation {
     /// How the image is used.
     #[serde(default, skip_serializing_if = "ImageOptions::is_empty")]
     pub image_options: ImageOptions,
-    /// When the image is pulled.
+    /// When the image is pulled. `None`: as the worker is set up.
     #[serde(default)]
-    pub pull_policy: PullPolicy,
+    pub pull_policy: Option<PullPolicy>,
     /// Container limits.
     #[serde(default)]
     pub resources: Resources,
@@ -100,12 +92,68 @@ pub struct Preparation {
     pub working_dir: Option<String>,
     /// The sources.
     pub source: Source,
+    /// What the job asks of its container; the worker decides what it allows.
+    #[serde(default, skip_serializing_if = "ContainerOptions::is_empty")]
+    pub container: ContainerOptions,
+    /// For whom the worker decides that.
+    #[serde(default)]
+    pub origin: Origin,
+    /// How the sources are checked out.
+    #[serde(default)]
+    pub checkout: Checkout,
+    /// The refs that the repository has besides its branch.
+    #[serde(default)]
+    pub refs: CheckoutRefs,
+}
+
+/// Where a job comes from, which decides what it is allowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Origin {
+    /// The name of its repository.
+    #[serde(default)]
+    pub repository: String,
+    /// Whether its commit is one of a fork.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_fork: bool,
+}
+
+/// The refs that a job's repository has besides its branch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CheckoutRefs {
+    /// The tag that the execution is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The repository's default branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<String>,
+    /// The branch that the pull request targets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_branch: Option<String>,
+}
+
+impl CheckoutRefs {
+    /// Returns the refs of an execution with these facts.
+    #[must_use]
+    pub fn new(facts: &Facts) -> Self {
+        Self {
+            tag: facts.tag.clone(),
+            default_branch: facts.default_branch.clone(),
+            target_branch: facts.pull_request.as_ref().map(|request| request.target_branch.clone()),
+        }
+    }
 }
 
 impl Preparation {
     /// Creates the preparation of `planned`, a job of a plan.
     #[must_use]
-    pub fn new(planned: &PlannedJob, source: &Source, execution_id: ExecutionId, job_id: JobId) -> Self {
+    pub fn new(
+        planned: &PlannedJob,
+        (source, facts): (&Source, &Facts),
+        origin: Origin,
+        execution_id: ExecutionId,
+        job_id: JobId,
+    ) -> Self {
         Self {
             job_id,
             execution_id,
@@ -115,6 +163,10 @@ impl Preparation {
             resources: planned.resources,
             working_dir: planned.working_dir.clone(),
             source: source.clone(),
+            container: planned.surroundings.container.clone(),
+            origin,
+            checkout: planned.surroundings.checkout.clone(),
+            refs: CheckoutRefs::new(facts),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use crate::text::is_control;
 
 /// What started an execution.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +39,9 @@ pub struct Facts {
     /// Its commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// What is known of the commit besides its hash.
+    #[serde(default, skip_serializing_if = "CommitDetails::is_unknown")]
+    pub details: CommitDetails,
     /// The repository's default branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<String>,
@@ -52,6 +57,98 @@ pub struct Facts {
     /// Variables that override the file's.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub variables: IndexMap<String, String>,
+    /// Whether a user assumed the event: it did not happen, and nobody is notified.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_assumed: bool,
+    /// The jobs that a user asked for.
+    #[serde(default, skip_serializing_if = "JobSelection::is_all")]
+    pub jobs: JobSelection,
+}
+
+/// The jobs that a user asked for, by their names in the file or those of their variants.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSelection {
+    /// Only these jobs, with what they need; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// Of those, only these jobs and the jobs that depend on them, with what all of them need; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+}
+
+impl JobSelection {
+    /// Whether it selects all jobs.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.only.is_empty() && self.from.is_empty()
+    }
+}
+
+/// Maximum length of a recorded commit message in bytes; the rest is cut off.
+pub const MAX_MESSAGE_LEN: usize = 16 << 10;
+
+/// Maximum length of an author in bytes.
+pub const MAX_AUTHOR_LEN: usize = 500;
+
+/// What is known of a commit besides its hash.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CommitDetails {
+    /// Its message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Its author, as `Name <address>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// Whether the sources have uncommitted changes on top of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dirty: bool,
+}
+
+impl CommitDetails {
+    /// Creates the details of a commit; long texts are cut off, and control characters except line breaks are removed.
+    #[must_use]
+    pub fn new(message: &str, author: &str) -> Self {
+        let clean = |text: &str, max: usize| {
+            let mut kept = String::new();
+            for c in text.trim_end().chars().filter(|c| matches!(c, '\n' | '\t') || !is_control(*c)) {
+                if kept.len() + c.len_utf8() > max {
+                    break;
+                }
+                kept.push(c);
+            }
+            Some(kept).filter(|kept| !kept.is_empty())
+        };
+        let author = author.replace(['\n', '\t'], " ");
+        Self {
+            message: clean(message, MAX_MESSAGE_LEN),
+            author: clean(&author, MAX_AUTHOR_LEN),
+            dirty: false,
+        }
+    }
+
+    fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Reads the details from a mapping. What serde derives would also take a list of the fields' values, which the schema forbids.
+    pub(crate) fn from_mapping<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = serde_json::Map::deserialize(deserializer)?;
+        serde_json::from_value(fields.into()).map_err(D::Error::custom)
+    }
+
+    /// Returns the first line of the message.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.message.as_deref().and_then(|message| message.lines().next())
+    }
+
+    /// Whether the message asks that a push of the commit starts nothing.
+    #[must_use]
+    pub fn skips_ci(&self) -> bool {
+        let message = self.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+        ["[skip ci]", "[ci skip]"].iter().any(|marker| message.contains(marker))
+    }
 }
 
 /// A pull request (merge request).

@@ -54,6 +54,8 @@ pub enum FailureKind {
     NotApproved,
     /// A service of the job did not become ready, or ended.
     ServiceFailed,
+    /// The job asks for something that its worker does not allow.
+    NotAllowed,
     /// A secret that the job names does not exist, or the job may not use it.
     SecretUnavailable,
     /// A user canceled it.
@@ -95,6 +97,7 @@ impl FailureKind {
                 | Self::NeedsFailed
                 | Self::NotNeeded
                 | Self::NotApproved
+                | Self::NotAllowed
                 | Self::RegistryAccessDenied
                 | Self::SecretUnavailable
                 | Self::MaskingFailed

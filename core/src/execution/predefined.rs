@@ -16,12 +16,16 @@ const MAX_SLUG_LEN: usize = 63;
 const SHORT_SHA_LEN: usize = 8;
 
 /// The variables known before an execution is planned, which conditions and references may use.
-pub const EXECUTION_VARIABLES: [&str; 18] = [
+pub const EXECUTION_VARIABLES: [&str; 22] = [
     "CI",
     "CI_PIPELINE_NAME",
     "CI_PIPELINE_SOURCE",
     "CI_COMMIT_SHA",
     "CI_COMMIT_SHORT_SHA",
+    "CI_COMMIT_MESSAGE",
+    "CI_COMMIT_TITLE",
+    "CI_COMMIT_DESCRIPTION",
+    "CI_COMMIT_AUTHOR",
     "CI_COMMIT_BRANCH",
     "CI_COMMIT_TAG",
     "CI_COMMIT_REF_NAME",
@@ -79,6 +83,15 @@ pub fn execution_variables(facts: &Facts, pipeline: &str) -> IndexMap<String, St
     let commit = facts.commit.as_deref();
     set("CI_COMMIT_SHA", commit);
     set("CI_COMMIT_SHORT_SHA", commit.map(|commit| commit.get(..SHORT_SHA_LEN).unwrap_or(commit)));
+    let message = facts.details.message.as_deref();
+    set("CI_COMMIT_MESSAGE", message);
+    set("CI_COMMIT_TITLE", facts.details.title());
+    // GitLab leaves out a title of up to 100 characters.
+    let is_short = facts.details.title().is_some_and(|title| title.chars().count() <= 100);
+    let rest =
+        message.map(|message| message.split_once('\n').map_or("", |(_, rest)| rest).trim_start_matches('\n'));
+    set("CI_COMMIT_DESCRIPTION", if is_short { rest } else { message });
+    set("CI_COMMIT_AUTHOR", facts.details.author.as_deref());
     let request = facts.pull_request.as_ref();
     let branch = facts.branch.as_deref();
     let reference = facts.tag.as_deref().or(branch);

@@ -1,6 +1,7 @@
 //! Translates one job of a GitLab file, key by key.
 
 mod artifacts;
+mod checkout;
 mod context;
 mod duration;
 mod failures;

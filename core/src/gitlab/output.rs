@@ -9,11 +9,12 @@ use crate::pipeline::finding::Path;
 use crate::text::diagnostics::Diagnostic;
 
 /// Keys that jobs may take from `defaults`.
-const DEFAULTS_KEYS: [&str; 11] = [
+const DEFAULTS_KEYS: [&str; 12] = [
     "image",
     "pull_policy",
     "services",
     "cache",
+    "checkout",
     "runs_on",
     "before_script",
     "after_script",

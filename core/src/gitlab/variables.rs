@@ -27,13 +27,12 @@ const MAX_DEPTH: usize = 32;
 const MAX_STEPS: usize = 20_000;
 
 /// Variables that configure GitLab's runner and have no effect here.
-const RUNNER_VARIABLES: [&str; 8] = [
-    "GIT_STRATEGY",
-    "GIT_DEPTH",
-    "GIT_CHECKOUT",
-    "GIT_CLEAN_FLAGS",
-    "GIT_SUBMODULE_STRATEGY",
-    "GIT_LFS_SKIP_SMUDGE",
+const RUNNER_VARIABLES: [&str; 7] = [
+    "GIT_FETCH_EXTRA_FLAGS",
+    "GIT_CLONE_EXTRA_FLAGS",
+    "GIT_SUBMODULE_UPDATE_FLAGS",
+    "GIT_CLONE_PATH",
+    "GET_SOURCES_ATTEMPTS",
     "CACHE_COMPRESSION_LEVEL",
     "ARTIFACT_COMPRESSION_LEVEL",
 ];

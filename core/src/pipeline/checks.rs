@@ -1,6 +1,8 @@
 //! Validates the records of a pipeline file and converts them into the model.
 
 mod artifacts;
+mod checkout;
+mod containers;
 mod context;
 mod cron;
 mod cycles;
@@ -11,7 +13,6 @@ mod job;
 mod needs;
 mod pipeline;
 mod rules;
-mod services;
 mod stages;
 mod surroundings;
 mod triggers;

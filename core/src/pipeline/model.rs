@@ -1,14 +1,19 @@
 //! The normalized model of a checked pipeline, with `defaults` applied.
 
 mod artifacts;
+mod checkout;
+mod container;
 mod file;
+pub(crate) mod host_names;
 mod image;
 mod job;
 mod rules;
-mod surroundings;
+pub(crate) mod surroundings;
 mod triggers;
 
 pub use artifacts::{Artifacts, ArtifactsWhen, MAX_ARTIFACT_LABEL_LEN, Reports};
+pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
+pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use file::{Concurrency, Pipeline};
 pub use image::{ImageOptions, PullPolicy};
 pub use job::{Job, Resources};

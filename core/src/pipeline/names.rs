@@ -10,6 +10,10 @@ const MAX_NAME_BYTES: usize = 100;
 /// Maximum length of the name of a variable, in bytes.
 const MAX_VARIABLE_NAME_BYTES: usize = 128;
 
+/// Host names that every container has for itself.
+const LOOPBACK_NAMES: [&str; 6] =
+    ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "ip6-localnet", "ip6-allnodes"];
+
 /// Checks the name of a pipeline, a stage or a job.
 pub(crate) fn check_name(name: &str) -> Result<(), Fault> {
     let rule =
@@ -182,6 +186,17 @@ pub(crate) fn check_host(name: &str) -> Result<(), Fault> {
         && name.starts_with(edge)
         && name.ends_with(edge)
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if LOOPBACK_NAMES.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        return Err(Fault::new(
+            "bad-alias",
+            format!("is a name of the job's own container: {}", quoted(name)),
+        )
+        .help("choose another name"));
+    }
+    if name.parse::<std::net::IpAddr>().is_ok() {
+        return Err(Fault::new("bad-alias", format!("is an address, not a host name: {}", quoted(name)))
+            .help("choose a name; the address is given by the engine"));
+    }
     if good {
         return Ok(());
     }
@@ -241,4 +256,80 @@ pub(crate) fn climbs_out(path: &str) -> bool {
 pub fn is_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (1..=63).contains(&text.len()) && text.chars().all(inner)
+}
+
+/// The limits of setrlimit(2) that engines know.
+pub(crate) const ULIMITS: [&str; 15] = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// The capabilities of capabilities(7).
+const CAPABILITIES: [&str; 41] = [
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
+
+/// Whether `name` is a limit of processes, as setrlimit(2) has it in lower case.
+#[must_use]
+pub fn is_ulimit(name: &str) -> bool {
+    ULIMITS.contains(&name)
+}
+
+/// Whether `name` is a capability without the prefix `CAP_`, or `ALL`.
+#[must_use]
+pub fn is_capability(name: &str) -> bool {
+    name == "ALL" || CAPABILITIES.contains(&name)
 }

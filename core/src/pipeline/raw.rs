@@ -2,7 +2,9 @@
 //! from the same records.
 
 pub(crate) mod alternatives;
+pub(crate) mod checkout;
 pub(crate) mod collections;
+pub(crate) mod container;
 pub(crate) mod field;
 pub(crate) mod job_parts;
 pub(crate) mod needs;

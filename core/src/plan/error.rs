@@ -61,6 +61,22 @@ pub enum PlanError {
         /// The reason.
         why: String,
     },
+    /// A requested job does not exist.
+    #[error("the pipeline has no job `{job}`; its jobs are {jobs}")]
+    UnknownJob {
+        /// Its name.
+        job: String,
+        /// The names of the jobs.
+        jobs: String,
+    },
+    /// A requested job is excluded by its rules.
+    #[error("job `{job}` is excluded: {why}")]
+    Excluded {
+        /// Its name.
+        job: String,
+        /// The reason.
+        why: String,
+    },
     /// The pipeline has no job.
     #[error("the pipeline has no job")]
     Empty,

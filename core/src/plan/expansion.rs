@@ -4,7 +4,7 @@ use super::{
     error::PlanError,
     matrix::{self, MAX_JOBS},
     model::{Plan, PlannedJob, index},
-    order, references, selection,
+    order, references, requested, selection,
     size::{self, MAX_PLAN_BYTES},
 };
 use crate::execution::{facts::Facts, predefined};
@@ -39,7 +39,7 @@ impl Plan {
             return Err(PlanError::TooLarge(bytes));
         }
         let selection::Selection { pipeline: selected, excluded: left_out, paths } =
-            selection::select(pipeline, facts)?;
+            requested::restrict(selection::select(pipeline, facts)?, &facts.jobs)?;
         let pipeline = selected.as_ref();
         if pipeline.jobs.is_empty() && !left_out.is_empty() {
             return Err(PlanError::AllExcluded(left_out));
@@ -128,11 +128,14 @@ impl Plan {
             branch: facts.branch.clone(),
             tag: facts.tag.clone(),
             commit: facts.commit.clone(),
+            details: facts.details.clone(),
             default_branch: facts.default_branch.clone(),
             pull_request: facts.pull_request.clone(),
             changed,
             files,
             variables: facts.variables.clone(),
+            is_assumed: facts.is_assumed,
+            jobs: facts.jobs.clone(),
         };
         Ok((plan, decisive))
     }

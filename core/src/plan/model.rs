@@ -78,8 +78,8 @@ pub struct PlannedJob {
     pub working_dir: Option<String>,
     /// Resource limits.
     pub resources: Resources,
-    /// When the image is pulled.
-    pub pull_policy: PullPolicy,
+    /// When the image is pulled. `None`: as its worker is set up.
+    pub pull_policy: Option<PullPolicy>,
     /// The artifacts to upload.
     pub artifacts: Option<Artifacts>,
     /// When to run, given how its dependencies ended.

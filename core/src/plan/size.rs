@@ -17,6 +17,8 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
     /// Overhead of a text, and of a job, in addition to its bytes.
     const TEXT_OVERHEAD: u64 = 32;
     const JOB_OVERHEAD: u64 = 512;
+    /// The host names that an image gives to a service.
+    const MAX_IMAGE_NAMES_BYTES: u64 = 5 * (64 + TEXT_OVERHEAD);
     let overrides = &facts.variables;
     let sum = |texts: &mut dyn Iterator<Item = u64>| texts.fold(0, u64::saturating_add);
     let text = |text: &String| text.len() as u64 + TEXT_OVERHEAD;
@@ -48,8 +50,14 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
                 Some(Health::Command(command)) => text(command),
                 Some(Health::Port(_)) | None => 0,
             };
-            let parts =
-                [expanded(&service.image), pairs(&service.variables), sum(&mut texts.map(text)), health];
+            let parts = [
+                expanded(&service.image),
+                MAX_IMAGE_NAMES_BYTES,
+                pairs(&service.variables),
+                sum(&mut texts.map(text)),
+                sum(&mut service.container.texts().map(text)),
+                health,
+            ];
             sum(&mut parts.into_iter())
         };
         let cache = |cache: &Cache| {
@@ -76,6 +84,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
                 .chain(&options.outputs)
                 .map(text)),
             sum(&mut options.services.iter().map(service)),
+            sum(&mut options.container.texts().map(text)),
             sum(&mut options.caches.iter().map(cache)),
             sum(&mut environment.map(|text| expanded(text))),
             sum(&mut labels),

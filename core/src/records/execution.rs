@@ -1,6 +1,11 @@
 //! An execution as recorded.
 
-use crate::execution::{assignment::Source, discovery::Discovery, facts::Facts, status::ExecutionStatus};
+use crate::execution::{
+    assignment::Source,
+    discovery::Discovery,
+    facts::{CommitDetails, Facts},
+    status::ExecutionStatus,
+};
 use crate::pipeline::labels::Labels;
 use crate::{
     api::{ExecutionKind, ExecutionSummary, Trigger},
@@ -216,6 +221,10 @@ impl ExecutionRecord {
             repo: spec.repo.clone(),
             branch: spec.branch.clone(),
             commit: spec.commit.clone(),
+            commit_details: CommitDetails {
+                message: spec.facts.details.title().map(str::to_owned),
+                ..spec.facts.details.clone()
+            },
             status: self.state.status,
             trigger: spec.trigger,
             requested_by: spec.requested_by.clone(),
@@ -226,7 +235,7 @@ impl ExecutionRecord {
             cancel_requested: self.state.cancel_requested,
             superseded_by: self.state.superseded_by,
             timed_out: self.state.timed_out,
-            uncommitted: spec.source.has_uncommitted_changes(),
+            uncommitted: spec.facts.details.dirty,
         }
     }
 }

@@ -14,7 +14,7 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     ids::{ExecutionId, LeaseToken},
-    pipeline::{ImageOptions, Job, Pipeline, PullPolicy, Resources, Triggers, When},
+    pipeline::{ImageOptions, Job, Pipeline, Resources, Triggers, When},
     plan::{NodeIx, Plan, PlanError},
     records::{NewNode, Node, NodeBody, NodeKey},
     scheduler::{JobOutcome, MemoryNodes, StartConditions, apply_event, final_status, new_execution},
@@ -38,7 +38,7 @@ fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
         resources: Resources::default(),
         matrix: IndexMap::new(),
         image_options: ImageOptions::default(),
-        pull_policy: PullPolicy::default(),
+        pull_policy: None,
         ..Job::default()
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     client::{ApiError, exponential},
     error::disk_full_failure,
-    limits::SizeLimitExceeded,
+    policy::SizeLimitExceeded,
 };
 use backon::Retryable;
 use std::{io, time::Duration};

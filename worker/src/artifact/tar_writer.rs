@@ -1,6 +1,6 @@
 //! Sends a tar in chunks, compressed where that helps.
 
-use crate::limits::SizeLimitExceeded;
+use crate::policy::SizeLimitExceeded;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::stream::BoxStream;

@@ -1,7 +1,7 @@
 //! An HTTP(S) client without redirects and proxies, and with limits on the connection time and the size of replies.
 
 use super::{
-    error::format_causes,
+    causes::format_causes,
     trust::{self, CertificateAuthorities, TlsFailure},
 };
 use bytes::{Bytes, BytesMut};
@@ -48,6 +48,8 @@ pub struct HttpClient {
     /// Certificate authorities that are trusted in addition to the system's.
     authorities: Option<Arc<CertificateAuthorities>>,
     connect_time: Duration,
+    /// The proxy that all requests go through.
+    proxy: Option<String>,
 }
 
 impl HttpClient {
@@ -55,12 +57,17 @@ impl HttpClient {
     pub fn new(authorities: Option<CertificateAuthorities>) -> Self {
         let (plain, secure) = Default::default();
         let authorities = authorities.map(Arc::new);
-        Self { plain, secure, authorities, connect_time: MAX_CONNECT_TIME }
+        Self { plain, secure, authorities, connect_time: MAX_CONNECT_TIME, proxy: None }
     }
 
     /// Sets the connection timeout.
     pub fn with_connect_time(self, connect_time: Duration) -> Self {
         Self { connect_time, ..self }
+    }
+
+    /// Sends all requests through the proxy at this address.
+    pub fn with_proxy(self, proxy: Option<String>) -> Self {
+        Self { proxy, ..self }
     }
 
     /// Sends `request`, whose URL must be absolute, and returns the reply.
@@ -83,14 +90,19 @@ impl HttpClient {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
+        let proxy = self.proxy.as_deref().map(reqwest::Proxy::all).transpose();
+        let proxy = proxy.map_err(|error| format_causes(&error))?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls()?)
             .http1_only()
             .redirect(Policy::none())
             .no_proxy()
-            .connect_timeout(self.connect_time)
-            .build()
-            .map_err(|error| format_causes(&error))?;
+            .connect_timeout(self.connect_time);
+        let client = match proxy {
+            Some(proxy) => client.proxy(proxy),
+            None => client,
+        };
+        let client = client.build().map_err(|error| format_causes(&error))?;
         Ok(cell.get_or_init(|| client))
     }
 }

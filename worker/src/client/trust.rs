@@ -1,6 +1,6 @@
 //! Which servers a client trusts, and why it rejects one.
 
-use super::error::format_causes;
+use super::causes::format_causes;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
     client::{

@@ -83,7 +83,11 @@ if [ -s "$F/after_script" ] && [ -z "$X" ]; then
 fi
 trap '' TERM HUP QUIT USR1 USR2
 # Behind an entry point, this would kill a process between the first one and this one that waits for this one.
-[ "$$" != 1 ] && [ "$PPID" != 1 ] || kill -9 -1 2>/dev/null
+if [ "$$" = 1 ] || [ "$PPID" = 1 ]; then
+  kill -9 -1 2>/dev/null
+  # The killed reader of descriptor 3 must be gone: it could still take the worker's reply.
+  wait
+fi
 # An engine discards output that is not read soon after the exit, so wait until the worker has read everything. No other
 # process runs any more, so the last marker of this kind is true: whether the script ended by itself or was stopped.
 printf '\036tm:%s:flush:%s\036' "$N" "${T:+stopped}"

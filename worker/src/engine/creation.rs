@@ -13,8 +13,8 @@ use super::{
 use crate::store::short_hash;
 use bollard::{
     models::{
-        ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
-        MountVolumeOptions, MountVolumeOptionsDriverConfig,
+        ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType, MountVolumeOptions,
+        MountVolumeOptionsDriverConfig,
     },
     query_parameters::{AttachContainerOptions, CreateContainerOptions, StartContainerOptions},
 };
@@ -28,6 +28,8 @@ use tidemill_core::execution::{
 use tokio::{sync::OnceCell, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+/// What the mode of a network that belongs to another container starts with.
+const JOINED: &str = "container:";
 /// A disk with fewer free bytes counts as full.
 const DISK_FULL_BYTES: u64 = 1 << 20;
 
@@ -75,7 +77,7 @@ impl DockerManager {
         let user = self.container_user(image, preparation.image_options.user.as_deref()).await?;
         let owner = self.file_owner(user).await;
         let tree = tokio::select! {
-            tree = self.sources.tree_for(&preparation.source, owner) => tree,
+            tree = self.sources.checkout(preparation, owner) => tree,
             () = canceled.cancelled() => {
                 return Err(FailureReason::new(FailureKind::Canceled, "the container is not needed any more"));
             }
@@ -175,6 +177,16 @@ impl DockerManager {
             }),
             ..Default::default()
         };
+        let options = &preparation.container;
+        let mut host_config = self.host_config(preparation.resources, options, &preparation.origin);
+        let mut mounts = vec![mount];
+        mounts.append(host_config.mounts.get_or_insert_default());
+        let chosen_network = options.network.clone().or_else(|| network.map(str::to_owned));
+        if chosen_network.as_deref().is_some_and(|network| network.starts_with(JOINED)) {
+            // They belong to the network, and so to its holder.
+            (host_config.extra_hosts, host_config.dns) = (None, None);
+        }
+        let environment = self.environment(std::iter::empty(), true).into_iter();
         let image_options = &preparation.image_options;
         let body = ContainerCreateBody {
             image: Some(preparation.image.clone()),
@@ -190,12 +202,12 @@ impl DockerManager {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
+            env: Some(environment.map(|(name, value)| format!("{name}={value}")).collect()),
             host_config: Some(HostConfig {
-                log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
-                network_mode: network.map(str::to_owned).or_else(|| self.network_mode()),
-                mounts: Some(vec![mount]),
+                network_mode: chosen_network.or_else(|| self.network_mode()),
+                mounts: Some(mounts),
                 binds,
-                ..self.host_limits(preparation.resources)
+                ..host_config
             }),
             ..Default::default()
         };
@@ -219,6 +231,10 @@ impl DockerManager {
             stderr: true,
             ..Default::default()
         };
+        if let Err(reason) = self.trust_certificates(&id).await {
+            self.remove_remains(remains(id)).await;
+            return Err(reason);
+        }
         let exit = self.exits.watch(&id);
         let started = async {
             let streams = self.docker.attach_container(&id, Some(attach)).await?;
@@ -277,7 +293,11 @@ pub fn container_key(preparation: &Preparation) -> String {
         preparation.image_options,
         preparation.pull_policy,
         preparation.resources,
-        preparation.source
+        preparation.container,
+        preparation.origin.is_fork,
+        preparation.source,
+        preparation.checkout,
+        preparation.refs
     ]);
     short_hash(&[&properties.to_string()])
 }

@@ -5,7 +5,7 @@ use crate::error::disk_full_failure;
 use bollard::errors::Error as EngineError;
 use tidemill_core::{
     execution::{
-        assignment::Preparation,
+        assignment::{Preparation, Service},
         failure::{FailureKind, FailureReason},
     },
     pipeline::RegistryScope,
@@ -48,7 +48,7 @@ fn access_failure(image: &str, search: &LoginSearch, message: &str) -> FailureRe
             ),
         ),
     };
-    let problems = search.problems.iter().map(|problem| format!("; {problem}")).collect::<String>();
+    let problems = search.problems.iter().flat_map(|problem| ["; ", problem]).collect::<String>();
     FailureReason::new(
         FailureKind::RegistryAccessDenied,
         format!(
@@ -156,6 +156,25 @@ pub(crate) const fn is_not_found(error: &EngineError) -> bool {
 /// Whether the engine rejects a request as invalid.
 pub(crate) const fn is_bad_request(error: &EngineError) -> bool {
     matches!(error, EngineError::DockerResponseServerError { status_code: 400, .. })
+}
+
+/// Whether the engine answers that a container is not in the state that a request requires, such as running.
+pub(super) const fn is_conflict(error: &EngineError) -> bool {
+    matches!(error, EngineError::DockerResponseServerError { status_code: 409, .. })
+}
+
+/// Returns why the container of a service could not be started.
+pub(super) fn service_start_failure(service: &Service, error: &EngineError) -> FailureReason {
+    // Its command is the only part of the request that the engine checks at the start.
+    if is_bad_request(error) {
+        let message = format!(
+            "the service `{}` could not be started: {}; check its `command` and `entrypoint`",
+            service.alias.first().unwrap_or(&service.image),
+            describe(error)
+        );
+        return FailureReason::new(FailureKind::ServiceFailed, message);
+    }
+    engine_failure("the container of a service could not be started", error)
 }
 
 /// Returns why a container for `preparation` could not be created.

@@ -17,8 +17,12 @@ use super::{
     failures::{engine_failure, pull_failure},
     manager::DockerManager,
 };
-use bollard::{errors::Error as EngineError, query_parameters::CreateImageOptions};
-use futures_util::StreamExt;
+use crate::client::format_causes;
+use bollard::{
+    errors::Error as EngineError,
+    query_parameters::{CreateImageOptions, TagImageOptions},
+};
+use futures_util::{StreamExt, TryStreamExt};
 use pull_progress::PullProgress;
 use std::time::Instant;
 use tidemill_core::execution::{
@@ -27,6 +31,55 @@ use tidemill_core::execution::{
 };
 
 impl DockerManager {
+    /// Returns when to pull an image: as its job says, or as the worker is set up.
+    pub fn pull_policy(&self, policy: Option<PullPolicy>) -> PullPolicy {
+        policy.unwrap_or(self.settings.images.pull_policy)
+    }
+
+    /// Pulls an image from the first mirror that has it, and gives it its own name. Returns whether one had it.
+    async fn pull_from_mirrors(
+        &self,
+        image: &str,
+        platform: Option<&str>,
+        logins: &JobLogins,
+        progress: &mut impl FnMut(String),
+    ) -> bool {
+        // An image of a digest cannot be named after another registry.
+        let (name, tag) = match image.rsplit_once(':') {
+            _ if image.contains('@') => return false,
+            Some((name, tag)) if !tag.contains('/') => (name, tag),
+            _ => (image, "latest"),
+        };
+        for mirrored in self.settings.images.mirrored(name) {
+            progress(format!("Pulling {image} from {mirrored}:{tag}\n"));
+            let options = CreateImageOptions {
+                from_image: Some(format!("{mirrored}:{tag}")),
+                platform: platform.unwrap_or_default().to_owned(),
+                ..Default::default()
+            };
+            let search = self.registries.search(logins, &mirrored).await;
+            let credentials = search.login.as_ref().map(logins::Login::credentials);
+            let progress_items = self.docker.create_image(Some(options), None, credentials);
+            let pulled = progress_items.try_for_each(async |info| {
+                let error = info.error_detail.and_then(|detail| detail.message);
+                error.map_or(Ok(()), |error| Err(EngineError::DockerStreamError { error }))
+            });
+            let pulled = pulled.await;
+            let named = match pulled {
+                Ok(()) => {
+                    let options = TagImageOptions { repo: Some(name.into()), tag: Some(tag.into()) };
+                    self.docker.tag_image(&format!("{mirrored}:{tag}"), Some(options)).await
+                }
+                Err(error) => Err(error),
+            };
+            match named {
+                Ok(()) => return true,
+                Err(error) => progress(format!("{mirrored} does not have it: {}\n", format_causes(&error))),
+            }
+        }
+        false
+    }
+
     /// Ensures that the image is present, for `platform` if one is given, and returns its configuration. `progress` receives log
     /// lines while it is pulled. A login is searched only then.
     pub async fn ensure_image(
@@ -46,6 +99,12 @@ impl DockerManager {
                 other if policy == PullPolicy::Never => return Err(forbidden_pull(image, platform, other)),
                 _ => {}
             }
+        }
+        if self.pull_from_mirrors(image, platform, logins, &mut progress).await
+            && let Some(config) = self.inspect_image(image).await?
+            && platform.is_none_or(|platform| config.is_for(platform))
+        {
+            return Ok(config);
         }
         let search = self.registries.search(logins, image).await;
         for problem in &search.problems {

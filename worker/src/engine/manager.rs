@@ -13,11 +13,12 @@ use super::{
 };
 use crate::{
     error::WorkerError,
-    limits::Limits,
+    policy::{JobSettings, Limits, Permissions},
     source::{HostPolicy, SourceCache, SourceSettings},
     store::WorkerDirs,
 };
 use bollard::{Docker, container::LogOutput, errors::Error as EngineError};
+use bytes::Bytes;
 use connection::{DOCKER_SOCKET, connect, default_sockets};
 use futures_util::Stream;
 use std::{
@@ -25,7 +26,7 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -44,6 +45,10 @@ pub type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Se
 pub struct DockerManager {
     /// Provides source trees.
     pub sources: SourceCache,
+    /// What jobs may ask for.
+    pub permissions: Permissions,
+    /// What every job gets.
+    pub settings: JobSettings,
     /// The worker's logins at registries.
     pub registries: RegistrySettings,
     pub(super) docker: Docker,
@@ -62,15 +67,19 @@ pub struct DockerManager {
     /// Whether a failure suggests that the engine is down.
     may_be_down: AtomicBool,
     limits: Limits,
+    /// Files that make images trust the certificate authorities of the worker.
+    pub(super) trusting: TrustingFiles,
+    /// Whether the engine runs as root; found out when needed.
+    pub(super) has_root: OnceCell<bool>,
     /// A path on each disk to which containers write.
     pub(super) disks: OnceCell<Vec<PathBuf>>,
     /// Containers that could not be removed while the engine was down.
-    pub(super) unremoved: std::sync::Mutex<Vec<String>>,
+    pub(super) unremoved: Mutex<Vec<String>>,
     pub(super) exits: ExitRegistry,
     /// Users of images.
     pub(super) users: KnownUsers,
     /// Ids of images whose entry point does not start the command that it is given.
-    pub(super) tool_images: std::sync::Mutex<HashSet<String>>,
+    pub(super) tool_images: Mutex<HashSet<String>>,
     pub(super) isolation: OnceLock<Isolation>,
 }
 
@@ -87,7 +96,7 @@ impl DockerManager {
                     return Ok(Self {
                         exits: ExitRegistry::follow(docker.clone(), &worker),
                         users: KnownUsers::default(),
-                        tool_images: std::sync::Mutex::default(),
+                        tool_images: Mutex::default(),
                         isolation: OnceLock::new(),
                         docker,
                         sources: SourceCache::new(
@@ -105,8 +114,12 @@ impl DockerManager {
                         tasks: TaskTracker::new(),
                         may_be_down: AtomicBool::new(false),
                         limits: Limits::default(),
+                        permissions: Permissions::default(),
+                        settings: JobSettings::default(),
+                        trusting: TrustingFiles::default(),
+                        has_root: OnceCell::new(),
                         disks: OnceCell::new(),
-                        unremoved: std::sync::Mutex::default(),
+                        unremoved: Mutex::default(),
                     });
                 }
                 Err(failure) => {
@@ -176,5 +189,26 @@ impl DockerManager {
         self.tasks.wait().await;
         // The worker must not leave git processes behind.
         self.sources.wait_until_idle().await;
+    }
+}
+
+/// Maximum number of images whose files are cached.
+const MAX_CACHED_IMAGES: usize = 32;
+
+/// Tars of files, by the ids of the images that they are for.
+#[derive(Debug, Default)]
+pub(super) struct TrustingFiles(Mutex<HashMap<String, Bytes>>);
+
+impl TrustingFiles {
+    pub(super) fn get(&self, image: &str) -> Option<Bytes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(image).cloned()
+    }
+
+    pub(super) fn insert(&self, image: String, tar: Bytes) {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() >= MAX_CACHED_IMAGES {
+            cached.clear();
+        }
+        cached.insert(image, tar);
     }
 }

@@ -316,7 +316,13 @@ async fn create_standby(
     canceled: &CancellationToken,
 ) -> Result<Container, FailureReason> {
     // The progress of a pull belongs into the log of the job that needs the image, so no image is pulled ahead.
-    let image = match preparation.pull_policy {
+    if !engine.permissions.allows(&preparation.container, &preparation.origin) {
+        return Err(FailureReason::new(
+            FailureKind::NotAllowed,
+            "the job asks for more than its worker allows",
+        ));
+    }
+    let image = match engine.pull_policy(preparation.pull_policy) {
         PullPolicy::Always => None,
         PullPolicy::IfNotPresent | PullPolicy::Never => engine.inspect_image(&preparation.image).await?,
     };
@@ -328,6 +334,7 @@ async fn create_standby(
         ));
     };
     // If the holder could not be created, the container has a network of its own.
+    let network = network.filter(|_| !preparation.container.needs_own_network());
     let holder = match network {
         Some(pending) => pending.await,
         None => None,

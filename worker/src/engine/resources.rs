@@ -1,8 +1,13 @@
-//! Resource limits of containers.
+//! Resource limits of containers, and what they get beyond an ordinary one.
 
-use super::manager::DockerManager;
-use bollard::models::{HostConfig, ResourcesUlimits};
-use tidemill_core::execution::assignment::Resources;
+use super::{certificates, manager::DockerManager};
+use bollard::models::{
+    DeviceMapping, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits,
+};
+use tidemill_core::{
+    execution::assignment::{ContainerOptions, Origin, Resources},
+    pipeline::{Gpus, Ulimit},
+};
 
 /// When the machine runs out of memory, the kernel kills processes of jobs before those of the worker and the engine.
 const OOM_SCORE: i64 = 500;
@@ -23,7 +28,88 @@ const CAPABILITIES: [&str; 9] = [
 /// What `sudo` needs besides, to report to the kernel's log.
 const SUDO_CAPABILITY: &str = "AUDIT_WRITE";
 
+/// Networks that are not the engine's own, in which containers have no names.
+const SPECIAL_NETWORKS: [&str; 4] = ["none", "host", "bridge", "default"];
+
 impl DockerManager {
+    /// Returns the host configuration of a container of a job, apart from its network: its limits, what it asks for, and what
+    /// every container gets.
+    pub(super) fn host_config(
+        &self,
+        resources: Resources,
+        options: &ContainerOptions,
+        origin: &Origin,
+    ) -> HostConfig {
+        let mut config = self.host_limits(resources);
+        let settings = &self.settings;
+        if let Some(bytes) = options.shm_bytes {
+            config.shm_size = i64::try_from(bytes).ok();
+        }
+        let ulimits = config.ulimits.get_or_insert_default();
+        for (name, Ulimit { soft, hard }) in &options.ulimits {
+            ulimits.retain(|limit| limit.name.as_ref() != Some(name));
+            ulimits.push(ResourcesUlimits { name: Some(name.clone()), soft: Some(*soft), hard: Some(*hard) });
+        }
+        let mut hosts = settings.extra_hosts.clone();
+        hosts.extend(options.extra_hosts.clone());
+        let dns = if options.dns.is_empty() { &settings.dns } else { &options.dns };
+        let tmpfs = options.tmpfs.iter().map(|(path, bytes)| {
+            let size = bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
+            (path.clone(), format!("rw,nosuid,nodev,exec,mode=1777{size}"))
+        });
+        let devices = options.devices.iter().map(|device| DeviceMapping {
+            path_on_host: Some(device.host.clone()),
+            path_in_container: Some(device.container.clone()),
+            cgroup_permissions: Some(device.permissions.clone()),
+        });
+        let mounts = settings.mounts.iter().filter(|mount| mount.forks || !origin.is_fork);
+        let mounts = mounts.map(|mount| Mount {
+            typ: Some(MountType::BIND),
+            source: Some(mount.source.clone()),
+            target: Some(mount.target.clone()),
+            read_only: Some(mount.read_only),
+            ..Default::default()
+        });
+        config.cap_add.get_or_insert_default().extend(options.cap_add.iter().cloned());
+        HostConfig {
+            log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+            privileged: options.privileged.then_some(true),
+            extra_hosts: Some(hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
+            dns: Some(dns.iter().map(ToString::to_string).collect()),
+            tmpfs: Some(tmpfs.collect()),
+            devices: Some(devices.collect()),
+            device_requests: options.gpus.as_ref().map(|gpus| vec![gpu_request(gpus)]),
+            mounts: Some(mounts.collect()),
+            ..config
+        }
+    }
+
+    /// Returns the environment that the worker gives to a container: proxies, the file of certificate authorities, and the
+    /// operator's variables if it is a job's. `services` are reached without a proxy.
+    pub(super) fn environment<'a>(
+        &self,
+        services: impl Iterator<Item = &'a str>,
+        is_job: bool,
+    ) -> Vec<(String, String)> {
+        let settings = &self.settings;
+        let mut variables = settings.proxies.variables(services);
+        if settings.ca_certificates.is_some() {
+            variables.extend(
+                certificates::VARIABLES.map(|name| (name.to_owned(), certificates::BUNDLE.to_owned())),
+            );
+        }
+        if is_job {
+            variables.extend(settings.environment.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        variables
+    }
+
+    /// Returns the network of the engine that a job shares with its services, because its file or the operator chose it.
+    pub fn chosen_network<'a>(&'a self, options: &'a ContainerOptions) -> Option<&'a str> {
+        let chosen = options.network.as_deref().or(self.settings.network.as_deref());
+        chosen.filter(|name| !SPECIAL_NETWORKS.contains(name))
+    }
+
     /// Returns the host configuration that limits what processes in a container of a job may do.
     fn host_rights(&self) -> HostConfig {
         let no_new_privileges = self.limits().no_new_privileges;
@@ -66,4 +152,14 @@ impl DockerManager {
             ..self.host_rights()
         }
     }
+}
+
+/// Returns the request for GPUs, as the engine's own client makes it.
+fn gpu_request(gpus: &Gpus) -> DeviceRequest {
+    let (count, device_ids) = match gpus {
+        Gpus::All => (Some(-1), None),
+        Gpus::Count(count) => (Some(i64::from(*count)), None),
+        Gpus::Ids(ids) => (None, Some(ids.clone())),
+    };
+    DeviceRequest { count, device_ids, capabilities: Some(vec![vec!["gpu".into()]]), ..Default::default() }
 }

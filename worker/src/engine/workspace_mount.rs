@@ -107,15 +107,14 @@ impl DockerManager {
         let packing = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
             let mut builder = tar::Builder::new(SyncIoBridge::new(writer));
             builder.follow_symlinks(false);
-            match tree {
-                Some(tree) => builder.append_dir_all(".", &tree)?,
-                None => {
-                    let mut header = tar::Header::new_gnu();
-                    header.set_entry_type(tar::EntryType::Directory);
-                    header.set_mode(if user.ids().is_some() { 0o755 } else { 0o777 });
-                    header.set_size(0);
-                    builder.append_data(&mut header, "./", std::io::empty())?;
-                }
+            if let Some(tree) = tree {
+                builder.append_dir_all(".", &tree)?;
+            } else {
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(tar::EntryType::Directory);
+                header.set_mode(if user.ids().is_some() { 0o755 } else { 0o777 });
+                header.set_size(0);
+                builder.append_data(&mut header, "./", std::io::empty())?;
             }
             builder.finish()
         });

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     client::ApiClient,
-    limits::Limits,
     log::mask::SecretMask,
+    policy::Limits,
     queue::admission::{AdmissionDecision, Reservation},
 };
 use std::time::Duration;

@@ -35,8 +35,8 @@ async fn read_commit(
     reporter: &Reporter,
 ) -> Result<(), FailureReason> {
     reporter.phase("reading the commit");
-    let source = &assignment.preparation.source;
-    let result = match executor.engine.sources.discover(source, discovery).await {
+    let (source, refs) = (&assignment.preparation.source, &assignment.preparation.refs);
+    let result = match executor.engine.sources.discover(source, refs, discovery).await {
         Ok(result) => result,
         Err(error) => {
             let message = format!("the commit could not be read: {error}");
@@ -44,6 +44,10 @@ async fn read_commit(
             return Err(FailureReason::new(error.failure_kind(), message));
         }
     };
+    if result.is_skipped {
+        let line = "the commit message has [skip ci] or [ci skip]: nothing is started for this push\n";
+        reporter.log(line.as_bytes()).await;
+    }
     for mistakes in &result.diagnostics {
         reporter.log(mistakes.as_bytes()).await;
     }
@@ -51,6 +55,7 @@ async fn read_commit(
         job_id: assignment.preparation.job_id,
         lease: assignment.lease.token,
         commit: result.commit,
+        details: result.details,
         files: result.files,
         changed: result.changed_paths,
         paths: result.paths,

@@ -97,6 +97,7 @@ impl JobExecutor {
         admitted: AdmittedJob,
         started: impl FnOnce() + Send,
     ) -> Result<(), EarlyEnd> {
+        self.engine.permissions.check(&attempt.assignment)?;
         attempt.wait_for_capacity(admitted).await?;
         if let Some(discovery) = attempt.assignment.extras.discovery.clone() {
             started();

@@ -47,6 +47,10 @@ pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Pr
     reporter.phase("preparing");
     let mut slot = executor.pool.occupy(&assignment.preparation);
     let mut creation = slot.standby.take();
+    executor.engine.settings.bypass_proxies(assignment);
+    if assignment.preparation.container.needs_own_network() {
+        slot.network = None;
+    }
     if !assignment.extras.services.is_empty() {
         // The services' host names are added to the container's network, so no later job may share it.
         slot.network = None;
@@ -108,8 +112,9 @@ struct PreparationRun<'a> {
 impl PreparationRun<'_> {
     async fn run(mut self) -> Result<(Container, Environment), FailureReason> {
         let engine = &self.executor.engine;
-        let has_services = !self.assignment.extras.services.is_empty();
-        let network = if has_services { engine.job_network().await? } else { None };
+        let is_chosen = engine.chosen_network(&self.assignment.preparation.container).is_some();
+        let services = if is_chosen { 0 } else { self.assignment.extras.services.len() };
+        let network = engine.job_network(services).await?;
         let container = self.container(network.as_ref()).await?;
         // If this future is dropped, so is the container, which removes it.
         match self.environment(&container.workspace, network).await {
@@ -140,14 +145,22 @@ impl PreparationRun<'_> {
         if services.is_empty() {
             return Ok(Environment { services: None, caches, _network: None });
         }
-        let policy = assignment.preparation.pull_policy;
-        let name = network.as_ref().map(|network| network.name.as_str());
+        let inherited = assignment.preparation.pull_policy;
         for service in services {
+            let policy = executor.engine.pull_policy(service.pull_policy.or(inherited));
             let logins = JobLogins::of(assignment);
             pull_image(&executor.engine, (&service.image, None), policy, &logins, reporter).await?;
         }
-        let services = Services::start(&executor.engine, services, name, reporter).await?;
-        executor.engine.add_hosts(&workspace.container, &services.hosts()).await?;
+        let chosen = executor.engine.chosen_network(&assignment.preparation.container);
+        let name = chosen.or(network.as_ref().map(|network| network.name.as_str()));
+        let services = Services::start(&executor.engine, assignment, name, reporter).await?;
+        let hosts = services.hosts();
+        // The names are written while the services start.
+        let (named, ready) = tokio::join!(
+            executor.engine.add_hosts(&workspace.container, &hosts),
+            services.wait_until_ready(reporter)
+        );
+        named.and(ready)?;
         Ok(Environment { services: Some(services), caches, _network: network })
     }
 
@@ -183,8 +196,9 @@ impl PreparationRun<'_> {
     async fn pull(&self, preparation: &Preparation) -> Result<ImageConfig, FailureReason> {
         let platform = preparation.image_options.platform.as_deref();
         let logins = JobLogins::of(self.assignment);
-        let (image, policy) = (&preparation.image, preparation.pull_policy);
-        pull_image(&self.executor.engine, (image, platform), policy, &logins, self.reporter).await
+        let policy = self.executor.engine.pull_policy(preparation.pull_policy);
+        pull_image(&self.executor.engine, (&preparation.image, platform), policy, &logins, self.reporter)
+            .await
     }
 
     async fn create(

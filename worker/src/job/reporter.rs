@@ -3,8 +3,8 @@
 use crate::{
     client::{ApiClient, ApiError},
     job::dispatcher::Event,
-    limits::Limits,
     log::mask::{MaskStream, SecretMask},
+    policy::Limits,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{
@@ -359,7 +359,7 @@ fn next_report(shared: &ReporterState, job_id: JobId, lease: &LeaseGrant) -> (Jo
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::{FLUSH_SIZE, Pending, ReportOutcome, Reporter};
-    use crate::{client::ApiClient, job::dispatcher::Event, limits::Limits, log::mask::SecretMask};
+    use crate::{client::ApiClient, job::dispatcher::Event, log::mask::SecretMask, policy::Limits};
     use std::time::Duration;
     use tidemill_core::execution::assignment::LeaseGrant;
     use tidemill_core::{

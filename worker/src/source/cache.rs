@@ -5,10 +5,11 @@ use super::{
     discovery::{DiscoveryResult, discover},
     error::SourceErrorKind,
     git::SourceError,
-    network::HostPolicy,
+    lfs_pointer::Pointer,
+    network::{HostPolicy, Remote},
     prune::prune,
     settings::SourceSettings,
-    tree::{Tree, materialize_for},
+    tree::{Tree, TreeRequest, download_lfs, materialize_as},
 };
 use crate::client::{ApiClient, ApiError, exponential, format_causes};
 use crate::workspace::FileOwner;
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::Seek,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -27,7 +28,11 @@ use std::{
     time::Duration,
 };
 use tidemill_core::api::path;
-use tidemill_core::execution::{assignment::Source, discovery::Discovery, upload::UploadId};
+use tidemill_core::execution::{
+    assignment::{Checkout, CheckoutRefs, Preparation, Source},
+    discovery::Discovery,
+    upload::UploadId,
+};
 use tokio::{io::AsyncWriteExt, runtime::Handle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -70,15 +75,26 @@ impl SourceCache {
         let _ = self.server.set(server);
     }
 
-    /// Returns the tree of `source`, or `None` for [`Source::None`]. Dropping the future cancels the work: git and its child
-    /// processes are killed, and locks are released.
+    /// Returns the tree of `source` with the default checkout; see [`Self::checkout`].
     pub async fn tree(&self, source: &Source) -> Result<Option<Tree>, SourceError> {
-        self.tree_for(source, FileOwner::Worker).await
+        let (source, checkout, refs) = (source.clone(), Checkout::default(), CheckoutRefs::default());
+        self.check_out(source, checkout, refs, FileOwner::Worker).await
     }
 
-    /// Returns the tree of `source` whose files belong to `owner`; see [`Self::tree`].
-    pub async fn tree_for(&self, source: &Source, owner: FileOwner) -> Result<Option<Tree>, SourceError> {
-        let (this, source, runtime) = (self.clone(), source.clone(), Handle::current());
+    /// Returns the tree of a job, whose files belong to `owner`, or `None` if the workspace starts empty. Dropping the future
+    /// cancels the work: git and its child processes are killed, and locks are released.
+    pub async fn checkout(&self, job: &Preparation, owner: FileOwner) -> Result<Option<Tree>, SourceError> {
+        self.check_out(job.source.clone(), job.checkout.clone(), job.refs.clone(), owner).await
+    }
+
+    async fn check_out(
+        &self,
+        source: Source,
+        checkout: Checkout,
+        refs: CheckoutRefs,
+        owner: FileOwner,
+    ) -> Result<Option<Tree>, SourceError> {
+        let (this, runtime) = (self.clone(), Handle::current());
         let tree = self.run_blocking(move |cancel| {
             let download = |upload: &str| {
                 runtime.block_on(async {
@@ -90,7 +106,26 @@ impl SourceCache {
                     }
                 })
             };
-            materialize_for(&source, owner, &this.cache, &this.host_policy, &download)
+            let lfs = |remote: &Remote, pointers: &[Pointer], directory: &Path| {
+                runtime.block_on(async {
+                    tokio::select! {
+                        done = download_lfs(remote, pointers, directory) => done,
+                        () = cancel.cancelled() => {
+                            Err(SourceError::of(SourceErrorKind::Canceled, "the download of Git LFS was canceled"))
+                        }
+                    }
+                })
+            };
+            materialize_as(TreeRequest {
+                source: &source,
+                checkout: &checkout,
+                refs: &refs,
+                owner,
+                cache: &this.cache,
+                reach: &this.host_policy,
+                download: &download,
+                lfs: &lfs,
+            })
         });
         let tree = tree.await?;
         if tree.as_ref().is_some_and(|tree| tree.is_new) {
@@ -103,14 +138,16 @@ impl SourceCache {
     pub async fn discover(
         &self,
         source: &Source,
+        refs: &CheckoutRefs,
         request: &Discovery,
     ) -> Result<DiscoveryResult, SourceError> {
         let Source::Git { url, branch, commit, private_host } = source.clone() else {
             return Err(SourceError::new("discovery needs a git repository as source"));
         };
         let remote = self.host_policy.remote(&url, private_host)?;
-        let (cache, request) = (self.cache.clone(), request.clone());
-        self.run_blocking(move |_| discover(&remote, branch.as_deref(), &commit, &request, &cache)).await
+        let (cache, refs, request) = (self.cache.clone(), refs.clone(), request.clone());
+        self.run_blocking(move |_| discover(&remote, (branch.as_deref(), &refs), &commit, &request, &cache))
+            .await
     }
 
     /// Waits until canceled work and its git processes have ended. No new work may start afterwards.

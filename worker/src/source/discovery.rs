@@ -6,16 +6,21 @@ use super::{
     git::{
         self, SourceError,
         listing::{Paths, Records, parse_entry},
-        objects::FileReader,
+        objects::{FileReader, commit_details},
         process::ProcessLimits,
     },
-    mirror::{ObjectRepository, mirror_with_commit},
-    network::Remote,
+    mirror::{ObjectRepository, WantedRefs, mirror_with_commit},
+    network::{HostPolicy, Remote},
+    registry,
 };
 use std::{cell::RefCell, ops::ControlFlow, path::Path, time::Duration};
 use tidemill_core::execution::discovery::{
     Discovery, MAX_CHANGED_PATHS, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES,
     MAX_PATHS_BYTES, MAX_PIPELINE_FILES, PipelineFile,
+};
+use tidemill_core::execution::{
+    assignment::{CheckoutRefs, Source},
+    facts::CommitDetails,
 };
 use tidemill_core::{
     gitlab,
@@ -35,12 +40,16 @@ const READ_LIMITS: ProcessLimits<'static> = ProcessLimits {
 };
 
 /// The pipeline files and paths of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiscoveryResult {
     /// The commit's full hash.
     pub commit: String,
     /// Its pipeline files, with their includes expanded.
     pub files: Vec<PipelineFile>,
+    /// What is known of it besides its hash.
+    pub details: CommitDetails,
+    /// Whether its message asks that nothing is started; then there are no files.
+    pub is_skipped: bool,
     /// Paths that it changed, if known.
     pub changed_paths: Option<Vec<String>>,
     /// Paths of all its files, unless there are too many.
@@ -52,7 +61,7 @@ pub struct DiscoveryResult {
 /// Reads `commit` of `remote`; fetched objects stay below `cache`.
 pub fn discover(
     remote: &Remote,
-    branch: Option<&str>,
+    (branch, refs): (Option<&str>, &CheckoutRefs),
     commit: &str,
     request: &Discovery,
     cache: &Path,
@@ -60,13 +69,68 @@ pub fn discover(
     let (url, reference) = (remote.url(), request.fetch_ref.as_deref());
     let hash =
         if git::is_full_hash(commit) { commit.to_owned() } else { resolve_ref(remote, reference, commit)? };
-    let objects = mirror_with_commit(remote, branch, reference, &hash, cache)?;
+    let wanted = WantedRefs { branch, refs, reference };
+    let objects = mirror_with_commit(remote, wanted, &hash, cache)?;
     let repo = &objects.path;
     // For an annotated tag, the hash may be that of the tag object.
     let mut parse = git::at(repo);
     let commit =
         &git::run_limited(parse.args(["rev-parse", "--verify", &format!("{hash}^{{commit}}")]), READ_LIMITS)?;
     let commit = commit.trim();
+    let details = commit_details(repo, commit, READ_LIMITS)?;
+    if request.can_skip && details.skips_ci() {
+        let (commit, is_skipped) = (commit.to_owned(), true);
+        return Ok(DiscoveryResult { commit, details, is_skipped, ..DiscoveryResult::default() });
+    }
+    let collected = collect(repo, commit, request, url)?;
+    let changed = changed(&objects, remote, commit, request);
+    let paths = all_paths(repo, commit)?;
+    let CollectedFiles { files, diagnostics, .. } = collected;
+    let commit = commit.to_owned();
+    Ok(DiscoveryResult {
+        commit,
+        files,
+        details,
+        is_skipped: false,
+        changed_paths: changed,
+        paths,
+        diagnostics,
+    })
+}
+
+/// Reads the commit of `source`, a repository that was resolved on this machine; fetched objects stay below `cache`.
+pub fn read_resolved(
+    source: &Source,
+    refs: &CheckoutRefs,
+    reach: &HostPolicy,
+    cache: &Path,
+) -> Result<DiscoveryResult, SourceError> {
+    let (objects, name, commit) = match source {
+        Source::Git { url, branch, commit, private_host } => {
+            let remote = reach.remote(url, *private_host)?;
+            let wanted = WantedRefs { branch: branch.as_deref(), refs, reference: None };
+            (mirror_with_commit(&remote, wanted, commit, cache)?, url, commit)
+        }
+        Source::Snapshot { snapshot, repository, commit, .. } => {
+            let (objects, _) = registry::find(cache, snapshot, repository)?;
+            (ObjectRepository::of_snapshot(objects), repository, commit)
+        }
+        Source::None | Source::Uploaded { .. } => return Err(SourceError::new("there is no repository")),
+    };
+    let repo = &objects.path;
+    let collected = collect(repo, commit, &Discovery::default(), name)?;
+    let (details, paths) = (commit_details(repo, commit, READ_LIMITS)?, all_paths(repo, commit)?);
+    let CollectedFiles { files, diagnostics, .. } = collected;
+    let commit = commit.clone();
+    Ok(DiscoveryResult { commit, files, details, paths, diagnostics, ..DiscoveryResult::default() })
+}
+
+fn all_paths(repo: &Path, commit: &str) -> Result<Option<Vec<String>>, SourceError> {
+    paths(git::at(repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))
+}
+
+/// Reads the pipeline files of a commit.
+fn collect(repo: &Path, commit: &str, request: &Discovery, url: &str) -> Result<CollectedFiles, SourceError> {
     let folder = folder(repo, commit)?;
     let mut collected = CollectedFiles::default();
     if folder.is_too_large {
@@ -113,10 +177,7 @@ pub fn discover(
         }
         bounds.check()?;
     }
-    let changed = changed(&objects, remote, commit, request);
-    let paths = paths(git::at(repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))?;
-    let CollectedFiles { files, diagnostics, .. } = collected;
-    Ok(DiscoveryResult { commit: commit.to_owned(), files, changed_paths: changed, paths, diagnostics })
+    Ok(collected)
 }
 
 /// Files and diagnostics, both within limits.
@@ -295,7 +356,7 @@ fn changed(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{CollectedFiles, DiscoveryResult, discover};
+    use super::{CheckoutRefs, CollectedFiles, DiscoveryResult, discover};
     use crate::source::{Limits, OperationBounds, Remote, SourceErrorKind, git};
     use std::{cell::RefCell, fs, path::Path};
     use tidemill_core::execution::discovery::Discovery;
@@ -319,7 +380,8 @@ mod tests {
     }
 
     fn find(dir: &Path, cache: &Path, commit: &str, request: &Discovery) -> DiscoveryResult {
-        discover(&Remote::on_disk(dir), Some("main"), commit, request, cache).unwrap()
+        discover(&Remote::on_disk(dir), (Some("main"), &CheckoutRefs::default()), commit, request, cache)
+            .unwrap()
     }
 
     #[test]
@@ -349,8 +411,15 @@ mod tests {
         find(dir, cache.path(), &first, &Discovery::default());
         let cancel = CancellationToken::new();
         cancel.cancel();
-        let attempt =
-            || discover(&Remote::on_disk(dir), Some("main"), &first, &Discovery::default(), cache.path());
+        let attempt = || {
+            discover(
+                &Remote::on_disk(dir),
+                (Some("main"), &CheckoutRefs::default()),
+                &first,
+                &Discovery::default(),
+                cache.path(),
+            )
+        };
         let error = OperationBounds::new(Limits::default(), cancel).scope(attempt).unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::Canceled);
     }
@@ -390,7 +459,14 @@ mod tests {
         let topic =
             commit(dir, &[("src/a.rs", "2"), (".pipelines/bad.yml", "name: bad\ninclude: none.yml\n")]);
         let onto = Discovery { target_branch: Some("main".into()), ..Discovery::default() };
-        let result = discover(&Remote::on_disk(dir), Some("topic"), &topic, &onto, cache.path()).unwrap();
+        let result = discover(
+            &Remote::on_disk(dir),
+            (Some("topic"), &CheckoutRefs::default()),
+            &topic,
+            &onto,
+            cache.path(),
+        )
+        .unwrap();
         assert_eq!(result.changed_paths.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
         assert!(result.diagnostics[0].contains("none.yml"), "{:?}", result.diagnostics);
         // The commit that a ref points to, if the requested hash is empty or abbreviated.
@@ -400,7 +476,7 @@ mod tests {
                 only: vec![".pipelines/one.yml".into()],
                 ..Discovery::default()
             };
-            discover(&Remote::on_disk(dir), None, commit, &request, cache.path())
+            discover(&Remote::on_disk(dir), (None, &CheckoutRefs::default()), commit, &request, cache.path())
         };
         git_in(dir, &["branch", "main", &second, "--force"]);
         let result = resolved("", "refs/heads/main").unwrap();

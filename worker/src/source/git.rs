@@ -88,8 +88,6 @@ const NETWORK_GIT_CONFIG: [(&str, &str); 10] = [
     ("fetch.fsck.zeroPaddedDate", "ignore"),
     ("fetch.fsck.zeroPaddedFilemode", "ignore"),
 ];
-/// How many commits of history a workspace's repository has.
-pub const HISTORY_DEPTH: &str = "--depth=20";
 /// Maximum output in bytes.
 const MAX_OUTPUT: usize = 64 << 20;
 /// Maximum length of a ref name in bytes.

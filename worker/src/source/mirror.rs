@@ -12,9 +12,11 @@ use super::{
 };
 use crate::store::{FileLock, short_hash};
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
+use tidemill_core::execution::assignment::CheckoutRefs;
 
 /// The directory of mirrors, below the cache.
 pub const MIRRORS_DIR: &str = "repos";
@@ -108,24 +110,75 @@ pub fn detect_disk_full(error: SourceError, path: &Path) -> SourceError {
     error
 }
 
-/// Returns a mirror of `remote` that contains `commit`, which is fetched if needed. `reference` is a ref to try first, as the
-/// commit may be reachable from no other.
+/// The refs that are fetched together with a commit.
+#[derive(Debug, Clone, Copy)]
+pub struct WantedRefs<'a> {
+    /// The branch on which the commit is.
+    pub branch: Option<&'a str>,
+    /// Refs that the job's repository has.
+    pub refs: &'a CheckoutRefs,
+    /// A ref to try first, as the commit may be reachable from no other.
+    pub reference: Option<&'a str>,
+}
+
+impl WantedRefs<'_> {
+    fn branches(&self) -> BTreeSet<&str> {
+        let refs = [self.branch, self.refs.default_branch.as_deref(), self.refs.target_branch.as_deref()];
+        refs.into_iter().flatten().filter(|name| !name.is_empty()).collect()
+    }
+
+    fn check(&self) -> Result<(), SourceError> {
+        let names = self.branches().into_iter().chain(self.reference).chain(self.refs.tag.as_deref());
+        match names.into_iter().find(|name| !git::is_ref_name(name)) {
+            Some(name) => {
+                Err(SourceError::new(format!("`{name}` is not a valid name of a branch, tag or ref")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `mirror` has all of them, and the tag at `commit`.
+    fn are_in(&self, mirror: &ObjectRepository, commit: &str) -> bool {
+        let mut names: Vec<String> =
+            self.branches().iter().map(|name| format!("refs/heads/{name}^{{commit}}")).collect();
+        names.extend(self.refs.tag.as_ref().map(|tag| format!("refs/tags/{tag}^{{commit}}")));
+        let tag = self.refs.tag.is_some();
+        let Some(last) = names.last().cloned() else { return true };
+        let exists = |name: &str| {
+            let mut command = git::at(&mirror.path);
+            git::run(command.args(["rev-parse", "--verify", "--quiet", "--end-of-options", name])).ok()
+        };
+        names.iter().all(|name| exists(name).is_some())
+            && (!tag || exists(&last).is_some_and(|found| found.trim() == commit))
+    }
+}
+
+/// Returns a mirror of `remote` that contains `commit`, which is fetched if needed, together with the wanted refs and the tags
+/// of the repository.
 pub fn mirror_with_commit(
     remote: &Remote,
-    branch: Option<&str>,
-    reference: Option<&str>,
+    wanted: WantedRefs<'_>,
     commit: &str,
     cache: &Path,
 ) -> Result<ObjectRepository, SourceError> {
-    for name in [branch, reference].into_iter().flatten() {
-        if !git::is_ref_name(name) {
-            return Err(SourceError::new(format!("`{name}` is not a valid name of a branch, tag or ref")));
-        }
-    }
+    wanted.check()?;
+    let WantedRefs { branch, reference, .. } = wanted;
     let url = remote.url();
     let mirror = ObjectRepository::open(url, cache, MIRRORS_DIR)?;
-    if mirror.has(commit) {
+    if mirror.has(commit) && wanted.are_in(&mirror, commit) {
         return Ok(mirror.unlocked());
+    }
+    let mut refspecs: Vec<String> =
+        wanted.branches().iter().map(|name| format!("+refs/heads/{name}:refs/heads/{name}")).collect();
+    if !refspecs.is_empty() || wanted.refs.tag.is_some() {
+        refspecs.push("+refs/tags/*:refs/tags/*".to_owned());
+        let refspecs: Vec<&str> = refspecs.iter().map(String::as_str).collect();
+        let fetched = mirror.fetch(remote, &refspecs);
+        // A wanted branch may be gone, or the server: then the commit counts.
+        if mirror.has(commit) {
+            return Ok(mirror.unlocked());
+        }
+        succeeded(fetched)?;
     }
     if let Some(reference) = reference
         && succeeded(mirror.fetch(remote, &[reference]))?
@@ -168,8 +221,10 @@ pub fn upload_repository(
     cache: &Path,
     download: Download<'_>,
 ) -> Result<ObjectRepository, SourceError> {
+    let refs = CheckoutRefs::default();
+    let no_refs = WantedRefs { branch: None, refs: &refs, reference: None };
     let base = match from {
-        Some((remote, base)) => Some(mirror_with_commit(remote, None, None, base, cache).map_err(|error| {
+        Some((remote, base)) => Some(mirror_with_commit(remote, no_refs, base, cache).map_err(|error| {
             let message = format!(
                 "the uploaded sources build on commit {base} of {}, which could not be fetched: {error}; push the commit to where \
                  workers can fetch it, or run with --upload-all",

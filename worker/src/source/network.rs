@@ -133,6 +133,27 @@ impl Remote {
         &self.url
     }
 
+    /// Whether it is a directory of this machine.
+    pub(super) const fn is_on_disk(&self) -> bool {
+        self.route.is_none()
+    }
+
+    /// Returns how to send HTTP requests about this repository, as git would.
+    pub(super) fn http_access(&self) -> Result<HttpAccess, SourceError> {
+        let mut access = HttpAccess { url: self.url.clone(), credentials: None, proxy: None };
+        let Some(AllowedRoute { address, allows_private, policy: reach }) = &self.route else {
+            return Ok(access);
+        };
+        let stored = reach.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        access.credentials = stored.get(&address.origin()).cloned();
+        drop(stored);
+        if !reach.shared.policy.any_host {
+            let private = allows_private.then(|| (address.host().clone(), address.port()));
+            access.proxy = Some(reach.proxy()?.issue_credential(private));
+        }
+        Ok(access)
+    }
+
     /// Returns the lines of `git ls-remote` for the refs that match `patterns`, or for all refs.
     pub fn list_refs(&self, options: &[&str], patterns: &[&str]) -> Result<String, SourceError> {
         let mut command = git::network_command(self.url())?;
@@ -185,9 +206,26 @@ impl Remote {
         Ok(connection)
     }
 
-    #[cfg(test)]
+    /// Returns the repository in a directory of this machine.
     pub(super) fn on_disk(path: &std::path::Path) -> Self {
         Self { url: format!("file://{}", path.display()), route: None }
+    }
+}
+
+/// How to send HTTP requests about a repository.
+#[derive(Debug)]
+pub struct HttpAccess {
+    /// The repository's address.
+    pub url: String,
+    /// The credentials for its host.
+    pub credentials: Option<Credentials>,
+    proxy: Option<ProxyCredential>,
+}
+
+impl HttpAccess {
+    /// Returns the proxy that permits only hosts that may be contacted; `None`: any host may be.
+    pub fn proxy(&self) -> Option<String> {
+        self.proxy.as_ref().map(ProxyCredential::url)
     }
 }
 

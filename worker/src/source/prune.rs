@@ -19,7 +19,8 @@ const GIB: u64 = 1 << 30;
 /// Age at which the rest of an interrupted checkout, and locks without a directory, are removed.
 const LEFTOVER_AGE: Duration = Duration::from_secs(60);
 /// Suffixes of the files and directories of one entry.
-const SUFFIXES: [&str; 6] = [".git", ".gone", ".lock", ".new", ".size", ".used"];
+const SUFFIXES: [&str; 9] =
+    [".git", ".gone", ".lock", ".new.json", ".new", ".size", ".used", ".json", ".index"];
 
 /// Retention of cached sources that are not in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl CachedEntry {
         for path in [removed, self.path(".new")] {
             let _ = fs::remove_dir_all(path);
         }
-        for suffix in [".size", ".lock", ".used"] {
+        for suffix in [".json", ".new.json", ".index", ".size", ".lock", ".used"] {
             let _ = fs::remove_file(self.path(suffix));
         }
         !self.directory().exists()

@@ -19,10 +19,12 @@ use tidemill_core::execution::assignment::Source;
 
 /// How long a snapshot can be used after its last registration.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The directory of snapshots, below the cache.
+pub const SNAPSHOTS_DIR: &str = "snapshots";
 /// Length in bytes of the HMAC key from which ids are computed.
 const KEY_LEN: usize = 32;
 /// Maximum size of a record in bytes.
-const MAX_RECORD: u64 = 64 << 10;
+const MAX_RECORD: u64 = 1 << 20;
 
 /// The stored record of a snapshot.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,55 @@ struct SnapshotRecord {
     repository: String,
     /// Name of the git directory below `snapshots`.
     objects: String,
+    /// What its repository looks like.
+    details: SnapshotDetails,
+}
+
+/// What the repository of a snapshot looks like, besides its files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SnapshotDetails {
+    /// What the files of the snapshot are.
+    pub kind: SnapshotKind,
+    /// The address of its remote `origin`, without a password.
+    pub origin: Option<String>,
+    /// Its default branch.
+    pub default_branch: Option<String>,
+    /// Digest of its tags and of its default branch.
+    pub refs: String,
+    /// The directory of its LFS objects.
+    pub lfs: Option<PathBuf>,
+    /// Submodules whose files are in the snapshot.
+    pub submodules: Vec<SubmoduleDetails>,
+}
+
+/// What the files of a snapshot are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapshotKind {
+    /// The files of a commit.
+    #[default]
+    Commit,
+    /// The files on disk, in a repository with a commit.
+    WorkTree,
+    /// The files on disk, in a repository without a commit.
+    Unborn,
+    /// The files on disk, without a repository.
+    Directory,
+}
+
+/// A submodule that is checked out on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmoduleDetails {
+    /// Its path, relative to the top of the working tree.
+    pub path: PathBuf,
+    /// Its git directory below `snapshots`.
+    pub objects: String,
+    /// The branch that is checked out.
+    pub branch: Option<String>,
+    /// The commit that is checked out.
+    pub commit: String,
+    /// The address of its remote `origin`, without a password.
+    pub origin: Option<String>,
 }
 
 /// A snapshot to register.
@@ -46,6 +97,8 @@ pub struct RegisteredSnapshot<'a> {
     pub commit: &'a str,
     /// Hash of its tree, if that differs from the commit's.
     pub tree: Option<&'a str>,
+    /// What its repository looks like.
+    pub details: &'a SnapshotDetails,
 }
 
 /// Registers a snapshot below `cache` and returns its source for workers. The same snapshot has the same id.
@@ -57,11 +110,14 @@ pub fn register(cache: &Path, snapshot: RegisteredSnapshot<'_>) -> Result<Source
     DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
     let name =
         snapshot.objects.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let RegisteredSnapshot { repository, branch, commit, tree, .. } = snapshot;
+    let RegisteredSnapshot { repository, branch, commit, tree, details, .. } = snapshot;
+    let description = serde_json::to_string(details).map_err(|error| SourceError::new(error.to_string()))?;
     let key = key(&directory).map_err(failed)?;
     let mut mac =
         Hmac::<Sha256>::new_from_slice(&key).map_err(|error| SourceError::new(error.to_string()))?;
-    for part in [repository, &name, branch.unwrap_or_default(), commit, tree.unwrap_or_default()] {
+    for part in
+        [repository, &name, branch.unwrap_or_default(), commit, tree.unwrap_or_default(), &description]
+    {
         mac.update(&part.len().to_le_bytes());
         mac.update(part.as_bytes());
     }
@@ -70,7 +126,8 @@ pub fn register(cache: &Path, snapshot: RegisteredSnapshot<'_>) -> Result<Source
     if let Ok(existing) = File::options().write(true).open(&path) {
         existing.set_modified(SystemTime::now()).map_err(failed)?;
     } else {
-        let record = SnapshotRecord { repository: repository.to_owned(), objects: name };
+        let record =
+            SnapshotRecord { repository: repository.to_owned(), objects: name, details: details.clone() };
         let text = serde_json::to_vec(&record).map_err(|error| SourceError::new(error.to_string()))?;
         write(&directory, &path, &text).map_err(failed)?;
     }
@@ -83,8 +140,12 @@ pub fn register(cache: &Path, snapshot: RegisteredSnapshot<'_>) -> Result<Source
     })
 }
 
-/// Returns the git directory with the objects of a snapshot of this repository.
-pub fn find(cache: &Path, snapshot: &str, repository: &str) -> Result<PathBuf, SourceError> {
+/// Returns the git directory with the objects of a snapshot of this repository, and what the repository looks like.
+pub fn find(
+    cache: &Path,
+    snapshot: &str,
+    repository: &str,
+) -> Result<(PathBuf, SnapshotDetails), SourceError> {
     let unknown = || {
         SourceError::new(
             "this worker has no such snapshot: it has expired or belongs to another data directory; start the \
@@ -103,11 +164,11 @@ pub fn find(cache: &Path, snapshot: &str, repository: &str) -> Result<PathBuf, S
     let record: SnapshotRecord = serde_json::from_slice(&text).map_err(|_| unknown())?;
     let is_name =
         !record.objects.is_empty() && !record.objects.contains('/') && !record.objects.starts_with('.');
-    let objects = cache.join("snapshots").join(&record.objects);
+    let objects = cache.join(SNAPSHOTS_DIR).join(&record.objects);
     if record.repository != repository || !is_name || !objects.join("HEAD").is_file() {
         return Err(unknown());
     }
-    Ok(objects)
+    Ok((objects, record.details))
 }
 
 /// Removes records that were not used for `RETENTION`.
@@ -175,7 +236,7 @@ fn temporary(directory: &Path) -> io::Result<(PathBuf, PrivateFile)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{RETENTION, RegisteredSnapshot, find, prune, register, registry_directory};
+    use super::{RETENTION, RegisteredSnapshot, SnapshotDetails, find, prune, register, registry_directory};
     use std::{
         fs::{self, File},
         os::unix::fs::PermissionsExt,
@@ -188,7 +249,14 @@ mod tests {
         let objects = cache.join("snapshots/a.git");
         fs::create_dir_all(&objects).unwrap();
         fs::write(objects.join("HEAD"), "x").unwrap();
-        let handed = RegisteredSnapshot { repository, objects: &objects, branch: None, commit, tree: None };
+        let handed = RegisteredSnapshot {
+            repository,
+            objects: &objects,
+            branch: None,
+            commit,
+            tree: None,
+            details: &SnapshotDetails::default(),
+        };
         match register(cache, handed).unwrap() {
             Source::Snapshot { snapshot, .. } => snapshot,
             other => panic!("{other:?}"),
@@ -199,7 +267,7 @@ mod tests {
     fn snapshot_is_found_by_its_id_and_repository_only() {
         let (cache, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let id = id_of(cache.path(), "host/app", "c1");
-        assert_eq!(find(cache.path(), &id, "host/app").unwrap(), cache.path().join("snapshots/a.git"));
+        assert_eq!(find(cache.path(), &id, "host/app").unwrap().0, cache.path().join("snapshots/a.git"));
         assert_eq!(id, id_of(cache.path(), "host/app", "c1"), "the same snapshot has the same id");
         assert_ne!(id, id_of(cache.path(), "host/app", "c2"));
         assert_ne!(id, id_of(other.path(), "host/app", "c1"), "another data directory has other ids");

@@ -4,12 +4,33 @@ use super::{
     git::{self, SourceError},
     local,
     network::HostPolicy,
-    registry::{RegisteredSnapshot, register},
-    snapshot::open_shadow_repository,
+    registry::{RegisteredSnapshot, SnapshotDetails, SnapshotKind, register},
+    snapshot::{copy_refs, open_shadow_repository},
 };
 use std::path::Path;
 use tidemill_core::execution::assignment::Source;
 use tidemill_core::repository::{AddressError, Credentials, RepositoryAddress, canonical_name};
+
+/// The revision of a repository to run; none given: the head of its default branch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Revision<'a> {
+    /// A branch, or a tag if there is no such branch.
+    pub branch: Option<&'a str>,
+    /// A tag.
+    pub tag: Option<&'a str>,
+    /// A commit.
+    pub commit: Option<&'a str>,
+}
+
+impl Revision<'_> {
+    fn describe(&self) -> Option<String> {
+        match (self.tag, self.branch) {
+            (Some(tag), _) => Some(format!("tag `{tag}`")),
+            (None, Some(branch)) => Some(format!("branch or tag `{branch}`")),
+            (None, None) => None,
+        }
+    }
+}
 
 /// A repository with a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,12 +39,24 @@ pub struct ResolvedCommit {
     pub repo: String,
     /// The branch, if known.
     pub branch: Option<String>,
+    /// The tag, if the commit was named by one.
+    pub tag: Option<String>,
+    /// The default branch, if known.
+    pub default_branch: Option<String>,
     /// The commit's full hash.
     pub commit: String,
     /// The source for workers.
     pub source: Source,
     /// The credentials in the address, for the worker. They must not be stored.
     pub credentials: Option<(RepositoryAddress, Credentials)>,
+}
+
+/// A revision of a repository, found.
+struct FoundRevision {
+    branch: Option<String>,
+    tag: Option<String>,
+    default_branch: Option<String>,
+    commit: String,
 }
 
 /// The location of a repository, parsed from user input.
@@ -58,12 +91,10 @@ pub fn normalize_repository(text: &str) -> Result<String, SourceError> {
     }
 }
 
-/// Resolves the repository `text` at `branch` or `commit`, by default at the head of its default branch. A directory is
-/// registered below `cache` for workers of this data directory.
+/// Resolves the repository `text` at `revision`. A directory is registered below `cache` for workers of this data directory.
 pub fn resolve(
     text: &str,
-    branch: Option<&str>,
-    commit: Option<&str>,
+    revision: Revision<'_>,
     (cache, reach): (&Path, &HostPolicy),
 ) -> Result<ResolvedCommit, SourceError> {
     match parse_location(text)? {
@@ -71,7 +102,8 @@ pub fn resolve(
             if let Some(credentials) = &credentials {
                 reach.set_credentials(&address, credentials.clone());
             }
-            let (branch, commit) = resolve_remote(&address, branch, commit, reach)?;
+            let FoundRevision { branch, tag, default_branch, commit } =
+                resolve_remote(&address, revision, reach)?;
             let url = address.to_git_url();
             let source = Source::Git {
                 url: url.clone(),
@@ -79,63 +111,81 @@ pub fn resolve(
                 commit: commit.clone(),
                 private_host: false,
             };
-            let sign_in = credentials.map(|credentials| (address, credentials));
-            Ok(ResolvedCommit { repo: url, branch, commit, source, credentials: sign_in })
+            let credentials = credentials.map(|credentials| (address, credentials));
+            Ok(ResolvedCommit { repo: url, branch, tag, default_branch, commit, source, credentials })
         }
-        RepositoryLocation::Disk(path) => resolve_local(Path::new(&path), branch, commit, cache),
+        RepositoryLocation::Disk(path) => resolve_local(Path::new(&path), revision, cache),
     }
 }
 
 fn resolve_remote(
     address: &RepositoryAddress,
-    branch: Option<&str>,
-    commit: Option<&str>,
+    revision: Revision<'_>,
     reach: &HostPolicy,
-) -> Result<(Option<String>, String), SourceError> {
-    if let Some(commit) = commit {
-        if !git::is_full_hash(commit) {
-            return Err(SourceError::new(format!(
-                "`{commit}` is not a full commit hash, which a remote repository requires"
-            )));
-        }
-        return Ok((branch.map(str::to_owned), commit.to_lowercase()));
+) -> Result<FoundRevision, SourceError> {
+    let Revision { branch, tag, commit } = revision;
+    if let Some(commit) = commit
+        && !git::is_full_hash(commit)
+    {
+        return Err(SourceError::new(format!(
+            "`{commit}` is not a full commit hash, which a remote repository requires"
+        )));
     }
     let remote = reach.remote(&address.to_git_url(), false)?;
-    let refs = remote.list_refs(&["--symref"], &[])?;
-    let (mut head, mut tag, mut tip) = (None, None, None);
+    let refs = match (remote.list_refs(&["--symref"], &[]), commit) {
+        (Ok(refs), _) => refs,
+        // A commit can be fetched later, from a server that is not reachable now.
+        (Err(_), Some(_)) => String::new(),
+        (Err(error), None) => return Err(error),
+    };
+    let (mut default_branch, mut head) = (None, None);
+    let (mut of_branch, mut of_tag, mut tag_object) = (None, None, None);
+    let tag_name = tag.or(branch);
     for line in refs.lines() {
         let Some((value, name)) = line.split_once('\t') else { continue };
         if let Some(target) = value.strip_prefix("ref: refs/heads/") {
             if name == "HEAD" {
-                head = Some(target.to_owned());
+                default_branch = Some(target.to_owned());
             }
-            continue;
-        }
-        match branch {
-            Some(branch) if name == format!("refs/heads/{branch}") => tip = Some(value.to_owned()),
-            Some(branch) if name == format!("refs/tags/{branch}^{{}}") => tip = Some(value.to_owned()),
-            Some(branch) if name == format!("refs/tags/{branch}") => tag = Some(value.to_owned()),
-            None if name == "HEAD" => tip = Some(value.to_owned()),
-            _ => {}
+        } else if name == "HEAD" {
+            head = Some(value.to_owned());
+        } else if tag.is_none() && branch.is_some_and(|branch| name == format!("refs/heads/{branch}")) {
+            of_branch = Some(value.to_owned());
+        } else if tag_name.is_some_and(|tag| name == format!("refs/tags/{tag}^{{}}")) {
+            of_tag = Some(value.to_owned());
+        } else if tag_name.is_some_and(|tag| name == format!("refs/tags/{tag}")) {
+            tag_object = Some(value.to_owned());
         }
     }
-    let commit = tip.or(tag).ok_or_else(|| unknown_ref(remote.url(), branch))?;
-    Ok((branch.map(str::to_owned).or(head), commit))
+    let of_tag = of_tag.or(tag_object);
+    if let Some(commit) = commit {
+        let (branch, tag) = (branch.map(str::to_owned), tag.map(str::to_owned));
+        return Ok(FoundRevision { branch, tag, default_branch, commit: commit.to_lowercase() });
+    }
+    let unknown = || unknown_ref(remote.url(), revision);
+    match (tag_name, of_branch, of_tag) {
+        (None, ..) => {
+            let branch = default_branch.clone();
+            Ok(FoundRevision { branch, tag: None, default_branch, commit: head.ok_or_else(unknown)? })
+        }
+        (Some(name), Some(commit), _) => {
+            Ok(FoundRevision { branch: Some(name.to_owned()), tag: None, default_branch, commit })
+        }
+        (Some(name), None, Some(commit)) => {
+            Ok(FoundRevision { branch: None, tag: Some(name.to_owned()), default_branch, commit })
+        }
+        (Some(_), None, None) => Err(unknown()),
+    }
 }
 
-fn unknown_ref(repo: &str, branch: Option<&str>) -> SourceError {
-    SourceError::new(match branch {
-        Some(branch) => format!("{repo} has no branch or tag `{branch}`"),
+fn unknown_ref(repo: &str, revision: Revision<'_>) -> SourceError {
+    SourceError::new(match revision.describe() {
+        Some(name) => format!("{repo} has no {name}"),
         None => format!("{repo} has no commit yet"),
     })
 }
 
-fn resolve_local(
-    path: &Path,
-    branch: Option<&str>,
-    commit: Option<&str>,
-    cache: &Path,
-) -> Result<ResolvedCommit, SourceError> {
+fn resolve_local(path: &Path, revision: Revision<'_>, cache: &Path) -> Result<ResolvedCommit, SourceError> {
     let path = path
         .canonicalize()
         .map_err(|error| SourceError::new(format!("{} cannot be read: {error}", path.display())))?;
@@ -144,24 +194,41 @@ fn resolve_local(
     let verify =
         |name: &str| local::git(&path, &["rev-parse", "--verify", "--quiet", "--end-of-options", name]);
     let commit_of = |name: &str| verify(&format!("{name}^{{commit}}")).map(|hash| hash.trim().to_owned());
-    let (branch, commit) = match (commit, branch) {
-        (Some(commit), branch) => {
+    let head = local::git(&path, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
+    let head = head.ok().map(|name| name.trim().to_owned());
+    let Revision { branch, tag, commit } = revision;
+    let unknown = || unknown_ref(&repo, revision);
+    let (branch, tag, commit) = match (commit, tag, branch) {
+        (Some(commit), tag, branch) => {
             let full = commit_of(commit)
                 .map_err(|error| SourceError::new(format!("{repo} has no commit `{commit}`: {error}")))?;
-            (branch.map(str::to_owned), full)
+            (branch.map(str::to_owned), tag.map(str::to_owned), full)
         }
-        (None, Some(name)) => {
-            let full =
-                commit_of(&format!("refs/heads/{name}")).or_else(|_| commit_of(&format!("refs/tags/{name}")));
-            (Some(name.to_owned()), full.map_err(|_| unknown_ref(&repo, branch))?)
+        (None, Some(tag), _) => {
+            let full = commit_of(&format!("refs/tags/{tag}")).map_err(|_| unknown())?;
+            (None, Some(tag.to_owned()), full)
         }
-        (None, None) => {
-            let full = commit_of("HEAD").map_err(|_| unknown_ref(&repo, None))?;
-            let head = local::git(&path, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
-            (head.ok().map(|name| name.trim().to_owned()), full)
+        (None, None, Some(name)) => {
+            if let Ok(full) = commit_of(&format!("refs/heads/{name}")) {
+                (Some(name.to_owned()), None, full)
+            } else {
+                let full = commit_of(&format!("refs/tags/{name}")).map_err(|_| unknown())?;
+                (None, Some(name.to_owned()), full)
+            }
         }
+        (None, None, None) => (head.clone(), None, commit_of("HEAD").map_err(|_| unknown())?),
     };
     let (objects, _lock) = open_shadow_repository(&repo, Some(&common), cache)?;
+    let mut details = SnapshotDetails {
+        kind: SnapshotKind::Commit,
+        origin: Some(format!("file://{repo}")),
+        lfs: Some(common.join("lfs/objects")),
+        ..SnapshotDetails::default()
+    };
+    copy_refs(&common, &objects, branch.as_deref().or(head.as_deref()), &mut details)?;
+    // As in a clone of it, the branch that is checked out there is the default branch.
+    let is_branch = |name: &String| commit_of(&format!("refs/heads/{name}")).is_ok();
+    details.default_branch = head.filter(is_branch).or(details.default_branch);
     let name = canonical_name(&repo);
     let snapshot = RegisteredSnapshot {
         repository: &name,
@@ -169,7 +236,9 @@ fn resolve_local(
         branch: branch.as_deref(),
         commit: &commit,
         tree: None,
+        details: &details,
     };
     let source = register(cache, snapshot)?;
-    Ok(ResolvedCommit { repo, branch, commit, source, credentials: None })
+    let default_branch = details.default_branch;
+    Ok(ResolvedCommit { repo, branch, tag, default_branch, commit, source, credentials: None })
 }

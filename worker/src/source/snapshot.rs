@@ -1,17 +1,28 @@
 //! Snapshots a working tree, including uncommitted changes, as git objects outside of the user's repository.
 
+mod changes;
+mod work_tree;
+
+pub use work_tree::make_raw;
+
 use super::{
     git::{self, SourceError},
     local,
-    registry::{RegisteredSnapshot, register},
+    registry::{
+        RegisteredSnapshot, SNAPSHOTS_DIR, SnapshotDetails, SnapshotKind, SubmoduleDetails, register,
+    },
 };
 use crate::store::{FileLock, short_hash};
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 use tidemill_core::execution::assignment::Source;
 use tidemill_core::repository::{RepositoryAddress, canonical_name};
+use work_tree::WorkTreeFiles;
+
+/// Branches that are taken for the default branch where `origin` names none.
+const USUAL_DEFAULT_BRANCHES: [&str; 2] = ["main", "master"];
 
 /// The state of a directory, registered for workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +35,17 @@ pub struct Snapshot {
     pub branch: Option<String>,
     /// The commit of HEAD, or a synthetic commit of the tree if there is none.
     pub commit: String,
+    /// Whether `commit` is one of the repository, not a synthetic one.
+    pub has_commit: bool,
     /// Hash of the tree on disk.
     pub tree: String,
+    /// Hash of the tree on disk, if it differs from the commit's: other bytes are other files, changed or not.
+    pub other_tree: Option<String>,
     /// The source for workers.
     pub source: Source,
-    /// Whether the tree differs from the commit's tree.
+    /// Whether there are uncommitted changes.
     pub dirty: bool,
-    /// The URL of its `origin`, without credentials.
+    /// The URL of its `origin`, without credentials, if others can reach it.
     pub origin: Option<String>,
     /// The git directory with the commit and the tree.
     pub objects: PathBuf,
@@ -41,13 +56,21 @@ struct LocalRepository {
     common: Option<PathBuf>,
     branch: Option<String>,
     head: Option<(String, String)>,
-    origin: Option<String>,
+    /// The address of `origin` as configured, without a password.
+    remote: Option<String>,
+}
+
+impl LocalRepository {
+    /// Returns the address of `origin`, if others can reach it.
+    fn origin(&self) -> Option<String> {
+        self.remote.as_deref().and_then(network_address)
+    }
 }
 
 /// Returns the repository that contains `dir`: the URL of its `origin`, or its path.
 pub fn repository_of(dir: &Path) -> Result<String, SourceError> {
     let repository = inspect(dir)?;
-    Ok(repository.origin.unwrap_or_else(|| repository.top.to_string_lossy().into_owned()))
+    Ok(repository.origin().unwrap_or_else(|| repository.top.to_string_lossy().into_owned()))
 }
 
 /// Snapshots the repository (or plain directory) that contains `dir`. Nothing is written to it; objects and an
@@ -55,32 +78,40 @@ pub fn repository_of(dir: &Path) -> Result<String, SourceError> {
 pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
     let repository = inspect(dir)?;
     let top_name = repository.top.to_string_lossy().into_owned();
-    let (repository_dir, _lock) = open_shadow_repository(&top_name, repository.common.as_deref(), cache)?;
-    let in_work_tree = || {
-        let mut command = git::at(&repository_dir);
-        command.arg("--work-tree").arg(&repository.top).current_dir(&repository.top);
-        command.args(["-c", "core.bare=false", "-c", "advice.addEmbeddedRepo=false"]);
-        command
+    let (repository_dir, _lock) =
+        open_shadow_repository(&work_tree_name(&top_name), repository.common.as_deref(), cache)?;
+    let files = match &repository.common {
+        Some(_) => work_tree::list(&repository.top)?,
+        None => work_tree::list_directory(&repository_dir, &repository.top)?,
     };
-    git::run(in_work_tree().args(["add", "--all", "--", "."]))?;
-    let tree = git::run(in_work_tree().arg("write-tree"))?.trim_end().to_owned();
+    let tree = work_tree::write_tree(&repository_dir, &repository.top, &files)?;
+    let (submodules, has_changed_submodule) = submodules(&repository.top, &files, cache)?;
     let (commit, dirty) = match &repository.head {
-        Some((commit, head_tree)) if *head_tree == tree => (commit.clone(), false),
-        Some((commit, _)) => (commit.clone(), true),
-        None => {
-            let stamp = "1970-01-01T00:00:00Z";
-            let mut command = git::at(&repository_dir);
-            command.args(["commit-tree", "-m", "The directory as it is on disk", &tree]);
-            for role in ["AUTHOR", "COMMITTER"] {
-                command
-                    .env(format!("GIT_{role}_NAME"), "Tidemill")
-                    .env(format!("GIT_{role}_EMAIL"), "tidemill@localhost");
-                command.env(format!("GIT_{role}_DATE"), stamp);
-            }
-            (git::run(&mut command)?.trim_end().to_owned(), false)
+        Some((commit, head_tree)) => {
+            let differs = changes::differs(&repository_dir, head_tree, &tree, &files.nested)?;
+            (commit.clone(), differs || has_changed_submodule)
         }
+        None => (synthetic_commit(&repository_dir, &tree)?, false),
     };
-    let repo = repository.origin.clone().unwrap_or(top_name);
+    let other_tree =
+        Some(tree.clone()).filter(|tree| repository.head.as_ref().is_some_and(|(_, head)| head != tree));
+    let kind = match (&repository.common, &repository.head) {
+        (None, _) => SnapshotKind::Directory,
+        (Some(_), None) => SnapshotKind::Unborn,
+        (Some(_), Some(_)) => SnapshotKind::WorkTree,
+    };
+    let mut details = SnapshotDetails {
+        kind,
+        origin: repository.remote.clone(),
+        submodules,
+        lfs: repository.common.as_ref().map(|common| common.join("lfs/objects")),
+        ..SnapshotDetails::default()
+    };
+    if let Some(common) = &repository.common {
+        copy_refs(common, &repository_dir, repository.branch.as_deref(), &mut details)?;
+    }
+    let origin = repository.origin();
+    let repo = origin.clone().unwrap_or(top_name);
     let source = register(
         cache,
         RegisteredSnapshot {
@@ -88,7 +119,8 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
             objects: &repository_dir,
             branch: repository.branch.as_deref(),
             commit: &commit,
-            tree: dirty.then_some(tree.as_str()),
+            tree: other_tree.as_deref(),
+            details: &details,
         },
     )?;
     Ok(Snapshot {
@@ -96,27 +128,127 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
         top: repository.top,
         branch: repository.branch,
         commit,
+        has_commit: kind == SnapshotKind::WorkTree,
         tree,
+        other_tree,
         source,
         dirty,
-        origin: repository.origin,
+        origin,
         objects: repository_dir,
     })
 }
 
-/// Opens and locks Tidemill's own bare repository for `top`. Its alternate is the git directory `common`, so that no
+/// Creates a commit of `tree` for a directory that has none. The same tree has the same commit.
+fn synthetic_commit(repository: &Path, tree: &str) -> Result<String, SourceError> {
+    let mut command = git::at(repository);
+    command.args(["commit-tree", "-m", "The directory as it is on disk", tree]);
+    for role in ["AUTHOR", "COMMITTER"] {
+        command
+            .env(format!("GIT_{role}_NAME"), "Tidemill")
+            .env(format!("GIT_{role}_EMAIL"), "tidemill@localhost")
+            .env(format!("GIT_{role}_DATE"), "1970-01-01T00:00:00Z");
+    }
+    Ok(git::run(&mut command)?.trim_end().to_owned())
+}
+
+/// Returns the submodules that are checked out, and whether one of them has uncommitted changes or another commit than its
+/// parent records.
+fn submodules(
+    top: &Path,
+    files: &WorkTreeFiles,
+    cache: &Path,
+) -> Result<(Vec<SubmoduleDetails>, bool), SourceError> {
+    let (mut all, mut is_changed) = (Vec::new(), false);
+    for nested in &files.nested {
+        let inner = inspect(&top.join(&nested.path))?;
+        let Some((common, (commit, head_tree))) = inner.common.as_ref().zip(inner.head.as_ref()) else {
+            continue;
+        };
+        let name = work_tree_name(&inner.top.to_string_lossy());
+        let (objects, _lock) = open_shadow_repository(&name, Some(common), cache)?;
+        let mut details = SnapshotDetails::default();
+        copy_refs(common, &objects, inner.branch.as_deref(), &mut details)?;
+        let own = work_tree::list(&inner.top)?;
+        let tree = work_tree::write_tree(&objects, &inner.top, &own)?;
+        is_changed |= nested.recorded.as_ref().is_some_and(|recorded| recorded != commit)
+            || changes::differs(&objects, head_tree, &tree, &own.nested)?;
+        if nested.recorded.is_some() {
+            all.push(SubmoduleDetails {
+                path: nested.path.clone(),
+                objects: objects.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                branch: inner.branch,
+                commit: commit.clone(),
+                origin: inner.remote,
+            });
+        }
+    }
+    Ok((all, is_changed))
+}
+
+/// Copies the tags, the default branch and `branch` of the git directory `common` into Tidemill's own repository, and describes
+/// them.
+pub(super) fn copy_refs(
+    common: &Path,
+    repository: &Path,
+    branch: Option<&str>,
+    details: &mut SnapshotDetails,
+) -> Result<(), SourceError> {
+    let failed = |error: io::Error| SourceError::io("the snapshot cache cannot be written", &error);
+    // A commit is checked out as in a clone of the directory, which knows nothing of the directory's own `origin`.
+    let is_clone = details.kind == SnapshotKind::Commit;
+    let head = if is_clone { common.join("HEAD") } else { common.join("refs/remotes/origin/HEAD") };
+    let prefix = if is_clone { "ref: refs/heads/" } else { "ref: refs/remotes/origin/" };
+    let head = fs::read_to_string(head).ok();
+    let named = head.as_deref().and_then(|text| text.trim().strip_prefix(prefix)).map(str::to_owned);
+    let candidates = named.as_deref().into_iter().chain(USUAL_DEFAULT_BRANCHES);
+    let candidates: Vec<&str> = candidates.filter(|name| git::is_ref_name(name)).collect();
+    let mut command = local::command(common);
+    command.args(["for-each-ref", "--format=%(objectname) %(refname)", "refs/tags"]);
+    for name in candidates.iter().copied().chain(branch.filter(|name| git::is_ref_name(name))) {
+        command.arg(format!("refs/heads/{name}"));
+        if !is_clone {
+            command.arg(format!("refs/remotes/origin/{name}"));
+        }
+    }
+    let refs = git::run(&mut command)?;
+    let exists =
+        |name: &str| refs.lines().any(|line| line.split_once(' ').is_some_and(|(_, own)| own == name));
+    details.default_branch = candidates
+        .iter()
+        .find(|name| exists(&format!("refs/remotes/origin/{name}")) || exists(&format!("refs/heads/{name}")))
+        .map(|name| (*name).to_owned());
+    details.refs = short_hash(&[&refs]);
+    let mut lines: Vec<&str> = refs.lines().collect();
+    lines.sort_unstable_by_key(|line| line.split_once(' ').map(|(_, name)| name));
+    let packed = format!("# pack-refs with: sorted \n{}\n", lines.join("\n"));
+    let packed = if lines.is_empty() { String::new() } else { packed };
+    let path = repository.join("packed-refs");
+    if fs::read_to_string(&path).unwrap_or_default() != packed {
+        let new = repository.join("packed-refs.tidemill");
+        fs::write(&new, packed).and_then(|()| fs::rename(&new, &path)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The name of the repository for the working tree at `top`. Its files are stored unchanged; commits of the same directory
+/// are checked out from another one, with the conversions of git.
+fn work_tree_name(top: &str) -> String {
+    format!("working tree {top}")
+}
+
+/// Opens and locks Tidemill's own bare repository for `name`. Its alternate is the git directory `common`, so that no
 /// command has to run in the user's repository.
 pub(super) fn open_shadow_repository(
-    top: &str,
+    name: &str,
     common: Option<&Path>,
     cache: &Path,
 ) -> Result<(PathBuf, FileLock), SourceError> {
     let failed =
-        |error: std::io::Error| SourceError::new(format!("the snapshot cache cannot be written: {error}"));
-    let repository_dir = cache.join("snapshots").join(format!("{}.git", short_hash(&[top])));
+        |error: io::Error| SourceError::new(format!("the snapshot cache cannot be written: {error}"));
+    let repository_dir = cache.join(SNAPSHOTS_DIR).join(format!("{}.git", short_hash(&[name])));
     let lock = FileLock::wait(&repository_dir.with_extension("lock")).map_err(failed)?;
     if !repository_dir.join("HEAD").exists() {
-        git::run(git::command().args(["init", "--quiet", "--bare"]).arg(&repository_dir))?;
+        git::run(git::command().args(["init", "--quiet", "--bare", "--template="]).arg(&repository_dir))?;
     }
     if let Some(common) = common {
         let alternates = format!("{}\n", common.join("objects").display());
@@ -149,7 +281,7 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
                 return match local::repository_error(&dir, &error) {
                     Some(refused) => Err(refused),
                     None => {
-                        Ok(LocalRepository { top: dir, common: None, branch: None, head: None, origin: None })
+                        Ok(LocalRepository { top: dir, common: None, branch: None, head: None, remote: None })
                     }
                 };
             }
@@ -159,14 +291,19 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
     let line = |index: usize| lines.get(index).copied().unwrap_or_default();
     let common = PathBuf::from(line(1));
     let head = has_head.then(|| (line(2).to_owned(), line(3).to_owned()));
-    let branch = line(4).strip_prefix("refs/heads/").map(str::to_owned);
+    let branch = if has_head {
+        line(4).strip_prefix("refs/heads/").map(str::to_owned)
+    } else {
+        local::git(&dir, &["symbolic-ref", "--quiet", "--short", "HEAD"])
+            .ok()
+            .map(|name| name.trim_end().to_owned())
+    };
     let top = PathBuf::from(line(0));
-    Ok(LocalRepository { origin: origin(&common), top, common: Some(common), branch, head })
+    Ok(LocalRepository { remote: remote(&common), top, common: Some(common), branch, head })
 }
 
-/// Returns the address of `origin` without credentials, if it is a network address. Reads the file, which costs less
-/// than a git process.
-fn origin(common: &Path) -> Option<String> {
+/// Returns the address of `origin` without a password. Reads the file, which costs less than a git process.
+fn remote(common: &Path) -> Option<String> {
     let config = fs::read_to_string(common.join("config")).ok()?;
     let mut inside = false;
     for line in config.lines().map(str::trim) {
@@ -174,7 +311,8 @@ fn origin(common: &Path) -> Option<String> {
             inside = line == "[remote \"origin\"]";
         } else if inside && let Some(url) = line.strip_prefix("url") {
             let url = url.trim_start().strip_prefix('=')?.trim().trim_matches('"');
-            return network_address(url);
+            return Some(network_address(url).unwrap_or_else(|| url.to_owned()))
+                .filter(|url| !url.contains('@') || network_address(url).is_some());
         }
     }
     None

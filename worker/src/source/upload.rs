@@ -4,7 +4,7 @@
 //! other line names a commit whose parents are omitted (a shallow boundary).
 
 use super::{
-    git::{self, HISTORY_DEPTH, SourceError},
+    git::{self, SourceError},
     local,
     snapshot::Snapshot,
 };
@@ -20,6 +20,8 @@ use std::{
 use tidemill_core::execution::{assignment::Source, upload::UploadId};
 
 const HEADER_LINE: &str = "tidemill source 1";
+/// How many commits of history a complete upload has.
+const HISTORY_DEPTH: &str = "--depth=50";
 const SHALLOW_PREFIX: &str = "shallow ";
 /// The directory of recorded pack names, below the snapshot's git directory.
 const PACK_NAMES_DIR: &str = "uploads";
@@ -72,6 +74,7 @@ pub fn plan_upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceE
     if let Some(url) = url.clone()
         && base.as_ref() == Some(&snapshot.commit)
         && !snapshot.dirty
+        && snapshot.has_commit
     {
         let (branch, commit) = (snapshot.branch.clone(), snapshot.commit.clone());
         return Ok(UploadPlan::Fetch(Source::Git { url, branch, commit, private_host: false }));
@@ -83,7 +86,7 @@ pub fn plan_upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceE
         base: base.clone(),
         branch: snapshot.branch.clone(),
         commit: snapshot.commit.clone(),
-        tree: snapshot.dirty.then(|| snapshot.tree.clone()),
+        tree: snapshot.other_tree.clone(),
     };
     Ok(UploadPlan::Upload(SourcePack {
         repo: snapshot.repo.clone(),

@@ -6,7 +6,7 @@ use crate::{
         metadata_guard::{self, METADATA_ADDRESSES},
     },
     error::WorkerError,
-    limits::Limits,
+    policy::{JobSettings, Limits, Permissions},
     queue::capacity::{ResourceAmount, memory_for_jobs},
     source::{HostPolicy, SourceCache, SourceSettings},
     store::{FileLock, WorkerDirs},
@@ -41,6 +41,10 @@ pub struct WorkerConfig {
     pub sources: SourceSettings,
     /// Limits of one job.
     pub limits: Limits,
+    /// What jobs may ask for.
+    pub permissions: Permissions,
+    /// What every job gets.
+    pub jobs: JobSettings,
     /// Where the worker finds logins at registries.
     pub registries: RegistrySettings,
 }
@@ -80,6 +84,8 @@ impl Worker {
             DockerManager::connect(config.docker_host.as_deref(), store.clone(), id.to_string()).await?;
         let reach = HostPolicy::new(config.addresses.clone());
         engine.sources = SourceCache::new(store.cache(), reach, config.sources.clone());
+        engine.permissions = config.permissions.clone();
+        engine.settings = config.jobs.clone();
         engine.registries = config.registries.clone();
         let capacity = capacity(&config.capacity, &engine).await;
         let mut limits = config.limits.clone();

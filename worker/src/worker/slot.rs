@@ -222,7 +222,8 @@ impl Slots {
         let secrets = &assignment.extras.secrets;
         let is_loggable = !secrets.iter().any(|secret| assignment.job_name.contains(secret.value.trim()));
         tracing::info!(name = is_loggable.then_some(assignment.job_name.as_str()), "claimed a job");
-        let decision = match self.admission.request(&assignment.preparation.resources) {
+        let resources = self.executor.engine.limits().with_defaults(assignment.preparation.resources);
+        let decision = match self.admission.request(&resources) {
             AdmissionDecision::Impossible(shortage) => {
                 return self.decline_too_large(*assignment, receipt, &shortage);
             }

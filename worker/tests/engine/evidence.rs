@@ -1,4 +1,4 @@
-//! The `after_script`, and what is kept of a job that fails, is stopped or is killed.
+//! The `after_script`, and the artifacts, caches and test reports of a job that fails, is stopped or is killed.
 
 use super::{Bench, docker, job, kind};
 use tidemill_core::execution::{

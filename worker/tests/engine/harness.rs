@@ -18,7 +18,8 @@ use std::{
 };
 use tidemill_core::execution::{
     assignment::{
-        Assignment, ImageOptions, JobExtras, LeaseGrant, Preparation, PullPolicy, Resources, Source,
+        Assignment, CheckoutRefs, ContainerOptions, ImageOptions, JobExtras, LeaseGrant, Origin, Preparation,
+        PullPolicy, Resources, Source,
     },
     failure::FailureKind,
     test_report::{TestReport, TestsReply, TestsRequest},
@@ -29,8 +30,13 @@ use tidemill_core::{
         path,
     },
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
+    pipeline::Checkout,
 };
-use tidemill_worker::{ServerConnection, Worker, WorkerConfig, limits::Limits, source::SourceSettings};
+use tidemill_worker::{
+    ServerConnection, Worker, WorkerConfig,
+    policy::{JobSettings, Limits, Permissions},
+    source::SourceSettings,
+};
 
 #[derive(Default)]
 pub struct Server {
@@ -148,12 +154,27 @@ impl Bench {
         Self::start_with(address, 1, Limits::default(), async |_| {}).await
     }
 
+    /// Starts a worker with one slot after `change` changed its configuration.
+    pub async fn start_configured(change: impl FnOnce(&mut WorkerConfig)) -> Self {
+        Self::start_changed("127.0.0.1", 1, Limits::default(), async |_| {}, change).await
+    }
+
     /// Starts a worker with `slots` slots and these limits, on which `prepare` is called first.
     pub async fn start_with(
         address: &str,
         slots: usize,
         limits: Limits,
         prepare: impl AsyncFnOnce(&Worker),
+    ) -> Self {
+        Self::start_changed(address, slots, limits, prepare, |_| {}).await
+    }
+
+    async fn start_changed(
+        address: &str,
+        slots: usize,
+        limits: Limits,
+        prepare: impl AsyncFnOnce(&Worker),
+        change: impl FnOnce(&mut WorkerConfig),
     ) -> Self {
         let server = Arc::new(Server::default());
         let (sender, ends) = tokio::sync::mpsc::unbounded_channel();
@@ -169,7 +190,7 @@ impl Bench {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let data = tempfile::tempdir().unwrap();
-        let config = WorkerConfig {
+        let mut config = WorkerConfig {
             addresses: tidemill_core::repository::AddressPolicy::unrestricted(),
             labels: tidemill_core::pipeline::labels::Labels::new(),
             name: "test".into(),
@@ -180,7 +201,10 @@ impl Bench {
             sources: SourceSettings::default(),
             registries: tidemill_worker::RegistrySettings::default(),
             limits,
+            permissions: Permissions::default(),
+            jobs: JobSettings::default(),
         };
+        change(&mut config);
         let client = ServerConnection {
             server: format!("http://{address}"),
             token: "token".into(),
@@ -287,10 +311,14 @@ pub fn job(script: &[&str]) -> Assignment {
             execution_id: ExecutionId(uuid::Uuid::now_v7()),
             image,
             image_options: ImageOptions::default(),
-            pull_policy: PullPolicy::Never,
+            pull_policy: Some(PullPolicy::Never),
             resources: Resources::default(),
             working_dir: None,
             source: Source::None,
+            container: ContainerOptions::default(),
+            origin: Origin::default(),
+            checkout: Checkout::default(),
+            refs: CheckoutRefs::default(),
         },
         job_name: "job".into(),
         stage: "test".into(),

@@ -7,7 +7,7 @@ use std::{
 };
 use tidemill_core::execution::failure::FailureKind;
 use tidemill_core::pipeline::Health;
-use tidemill_worker::limits::Limits;
+use tidemill_worker::policy::Limits;
 
 /// Returns `None` and prints the reason if jobs cannot be isolated.
 async fn isolated(allowed: &[u16]) -> Option<Bench> {

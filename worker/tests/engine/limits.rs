@@ -7,7 +7,7 @@ use tidemill_core::execution::{
     failure::FailureKind,
 };
 use tidemill_core::pipeline::Reports;
-use tidemill_worker::{limits::Limits, source::snapshot};
+use tidemill_worker::{policy::Limits, source::snapshot};
 
 const MIB: u64 = 1 << 20;
 

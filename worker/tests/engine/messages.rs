@@ -64,7 +64,7 @@ async fn replies_of_registries_decide_whether_a_pull_is_retried() {
     ] {
         let mut pulls = job(&["true"]);
         pulls.preparation.image = format!("127.0.0.1:{port}/{image}");
-        pulls.preparation.pull_policy = PullPolicy::Always;
+        pulls.preparation.pull_policy = Some(PullPolicy::Always);
         let (end, log) = bench.run(pulls).await;
         assert_eq!(kind(&end), Some(expected), "{image}: {log}");
     }

@@ -2,7 +2,7 @@
 
 use super::{Bench, NETWORK, docker, job, jobs_of_execution, kind, network};
 use tidemill_core::ids::ExecutionId;
-use tidemill_worker::limits::Limits;
+use tidemill_worker::policy::Limits;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_of_one_execution_share_the_holder_network_sequentially() {

@@ -66,7 +66,7 @@ impl SealedRecord for SecretRecord {
     }
 
     fn description(&self) -> String {
-        let environment = self.environment.iter().map(|name| format!(" ({name})")).collect::<String>();
+        let environment = self.environment.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
         format!("secret `{}` of {}{environment}", self.name, canonical_name(&self.repo))
     }
 }

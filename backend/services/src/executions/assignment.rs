@@ -11,7 +11,7 @@ use crate::{
 use indexmap::IndexMap;
 use std::collections::HashMap;
 use tidemill_core::execution::{
-    assignment::{ArtifactSource, JobExtras, Preparation},
+    assignment::{ArtifactSource, JobExtras, Origin, Preparation},
     facts::Facts,
     predefined::{self, JobContext},
 };
@@ -22,7 +22,9 @@ const BULK_READ_THRESHOLD: usize = 16;
 
 /// Returns what a worker can prepare before it holds the lease.
 pub fn preparation(execution: &ExecutionRecord, spec: &JobSpec) -> Preparation {
-    Preparation::new(&spec.planned, &execution.spec.source, execution.spec.id, spec.id)
+    let of = &execution.spec;
+    let origin = Origin { repository: of.repo.clone(), is_fork: of.facts.is_from_fork() };
+    Preparation::new(&spec.planned, (&of.source, &of.facts), origin, of.id, spec.id)
 }
 
 /// Returns services, caches and other parts of a job next to its script.

@@ -13,6 +13,8 @@ use tidemill_core::{
 const MAX_REF_LEN: usize = 512;
 /// Maximum length of the name of the requester, in bytes.
 const MAX_REQUESTER_LEN: usize = 200;
+/// Maximum number of requested jobs.
+const MAX_JOBS: usize = 200;
 /// Maximum length of the path of a pipeline file, in bytes.
 const MAX_PATH_LEN: usize = 4_096;
 /// Maximum length of the name of an artifact, in bytes: all of its declared paths.
@@ -35,6 +37,8 @@ pub fn check_request(request: &ExecuteRequest) -> Result<()> {
     optional("default_branch", &request.default_branch, MAX_REF_LEN)?;
     optional("file", &request.file, MAX_PATH_LEN)?;
     check_requester(request.requested_by.as_deref())?;
+    check_jobs("jobs", &request.jobs)?;
+    check_jobs("from", &request.from)?;
     match &request.source {
         Source::Git { url, branch, commit, .. } => {
             check("source.url", url, MAX_ADDRESS_LEN)?;
@@ -54,6 +58,14 @@ pub fn check_request(request: &ExecuteRequest) -> Result<()> {
         Source::None => {}
     }
     Ok(())
+}
+
+/// Checks the names of requested jobs.
+pub fn check_jobs(field: &'static str, names: &[String]) -> Result<()> {
+    if names.len() > MAX_JOBS {
+        return Err(Error::Unprocessable(format!("`{field}` names more than {MAX_JOBS} jobs")));
+    }
+    names.iter().try_for_each(|name| check(field, name, MAX_REF_LEN))
 }
 
 /// Checks the claimed name of the requester.

@@ -21,7 +21,7 @@ use std::{fmt, sync::Arc};
 use tidemill_core::execution::{
     assignment::Source,
     discovery::{Discovery, DiscoveryReply, DiscoveryReport, PipelineFile},
-    facts::Facts,
+    facts::{CommitDetails, Facts},
 };
 use tidemill_core::plan::trigger;
 use tidemill_core::repository::{canonical_name, registration::ApprovalPolicy};
@@ -179,6 +179,10 @@ impl DiscoveryService {
         };
         let facts = Arc::new(Facts {
             commit: Some(report.commit),
+            details: CommitDetails::new(
+                report.details.message.as_deref().unwrap_or_default(),
+                report.details.author.as_deref().unwrap_or_default(),
+            ),
             changed: report.changed,
             files: report.paths,
             ..execution.spec.facts.clone()

@@ -131,7 +131,8 @@ impl Outbox {
         let record = self.context.cached_execution(execution).await?;
         let facts = &record.spec.facts;
         // Executions that users start manually are not announced, nor are their retries.
-        if facts.trigger == tidemill_core::api::Trigger::Manual || facts.commit.is_none() {
+        let is_manual = facts.is_assumed || facts.trigger == tidemill_core::api::Trigger::Manual;
+        if is_manual || facts.commit.is_none() {
             return Ok(());
         }
         match self.repositories.find(&canonical_name(&record.spec.repo)).await? {

@@ -235,7 +235,8 @@ fn push_start(change: Change, default_branch: Option<String>) -> DiscoveryStart 
         default_branch,
         ..Facts::default()
     };
-    DiscoveryStart { facts, discovery: Discovery { before, ..Discovery::default() }, requested_by: by }
+    let discovery = Discovery { before, can_skip: true, ..Discovery::default() };
+    DiscoveryStart { facts, discovery, requested_by: by }
 }
 
 fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {

@@ -20,6 +20,7 @@ use std::{
 use tidemill_core::execution::{
     assignment::{Assignment, Source},
     discovery::{Discovery, DiscoveryReport},
+    facts::CommitDetails,
     failure::{FailureKind, FailureReason},
 };
 use tidemill_core::{
@@ -186,6 +187,7 @@ impl Worker {
         };
         let files = self.cluster.git_server.files_at(commit, &discovery.only);
         let report = DiscoveryReport {
+            details: CommitDetails::default(),
             job_id: job,
             lease: lease.token,
             commit: files.commit.clone(),

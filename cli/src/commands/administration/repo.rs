@@ -70,7 +70,7 @@ async fn add(settings: &Settings, deployment: &Deployment, request: &RepositoryR
     crate::output::outln!("{} registered; commit statuses are {statuses}", Printable(&repository.name));
     match server_url(settings, deployment).await? {
         Some(url) => {
-            crate::output::outln!("webhook URL: {}{}", Printable(url), Printable(&reply.webhook_path))
+            crate::output::outln!("webhook URL: {}{}", Printable(url), Printable(&reply.webhook_path));
         }
         None => crate::output::outln!(
             "webhook URL: the address of your server, followed by {} (no server runs on this data directory; start one with \

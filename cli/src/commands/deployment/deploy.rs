@@ -191,6 +191,7 @@ fn save_profile(settings: &Settings, name: &str, endpoint: &str, token: &str) ->
             server: endpoint.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
             insecure_http: false,
+            ca_cert: None,
         },
     );
     profiles.save()

@@ -95,7 +95,8 @@ async fn approve_by_retry(
         return retry(settings, &args).await;
     }
     let path = path::RETRY.replace("{executionId}", &selected.id().to_string());
-    let request = RetryRequest { all: false, approve, requested_by: settings.requested_by.clone() };
+    let request =
+        RetryRequest { approve, requested_by: settings.requested_by.clone(), ..RetryRequest::default() };
     let reply: ExecuteReply = deployment.post(&selected.with_expected_repo(&path), &request).await?;
     crate::output::outln!(
         "{}: approved; runs as #{} ({})",

@@ -21,7 +21,8 @@ pub async fn logs(settings: &Settings, args: &Logs) -> Outcome {
     // Standard output contains only the log.
     crate::output::errln!("log of `{}` in {}", Printable(&job.job_name), selected.title());
     let note = |message: &str| writeln!(output::stderr(), "{message}");
-    let request = LogRequest { job: job.id, attempt: args.attempt, follow: args.follow, raw: args.raw };
+    let request =
+        LogRequest { job: job.id, attempt: args.attempt, follow: args.follow, raw: args.raw, prefix: None };
     print_log(&deployment, request, note).await?;
     deployment.close().await;
     Ok(())

@@ -86,12 +86,13 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
     writeln!(out, "repository  {}", Printable(&execution.repo))?;
     let branch =
         execution.branch.as_deref().map(|branch| format!("  ({})", Printable(branch))).unwrap_or_default();
-    writeln!(
-        out,
-        "commit      {}{}{branch}",
-        Printable(execution.commit.as_deref().unwrap_or("-")),
-        format::uncommitted(execution)
-    )?;
+    let details = &execution.commit_details;
+    let dirty = if details.dirty { "+dirty" } else { "" };
+    writeln!(out, "commit      {}{dirty}{branch}", Printable(execution.commit.as_deref().unwrap_or("-")))?;
+    if let Some(title) = details.title() {
+        let author = details.author.as_deref().map(|author| format!("  by {author}")).unwrap_or_default();
+        writeln!(out, "message     {}{}", Printable(title), Printable(&author))?;
+    }
     writeln!(out, "execution   {}", execution.id)?;
     let by =
         execution.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();

@@ -18,7 +18,8 @@ use tidemill_core::api::{ExecuteReply, RetryRequest, path};
 /// `tidemill retry`.
 pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
-    let purpose = Purpose::Retry { successful_too: args.all || !args.approve.is_empty() };
+    let purpose =
+        Purpose::Retry { successful_too: args.all || !args.approve.is_empty() || args.job.job.is_some() };
     let selected = select_job(&deployment, &args.job, purpose, args.consent).await?;
     let worker = if deployment.is_embedded() {
         let slots = workers::slots(args.slots.jobs);
@@ -29,6 +30,7 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     let path = path::RETRY.replace("{executionId}", &selected.id().to_string());
     let request = RetryRequest {
         all: args.all,
+        jobs: selected.job.clone().into_iter().collect(),
         approve: args.approve.clone(),
         requested_by: settings.requested_by.clone(),
     };

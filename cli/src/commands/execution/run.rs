@@ -2,10 +2,10 @@
 
 use super::run_sources::{RunSources, find_sources};
 use crate::{
-    args::{Run, ViewArgs, ViewFormat},
+    args::{Event, FactArgs, Run, SelectorArgs, ViewArgs, ViewFormat},
     deployment::Deployment,
     execution::{
-        LogRequest, print_log, show_result,
+        LogRequest, print_log, select, show_result,
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Failure, Outcome},
@@ -21,28 +21,47 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::path::Path;
-use tidemill_core::execution::{assignment::Preparation, facts::Facts, report::has_name};
+use tidemill_core::execution::{
+    assignment::{Origin, Preparation},
+    facts::{CommitDetails, Facts},
+    report::has_name,
+};
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
 use tidemill_core::{
-    api::{ExecuteReply, ExecuteRequest, path},
+    api::{ExecuteReply, ExecuteRequest, JobView, path},
     ids::{ExecutionId, JobId},
     plan::Plan,
 };
 use tidemill_worker::{Worker, WorkerHandle};
 use uuid::Uuid;
 
+/// Maximum number of earlier executions among which `--from` looks for one that has ended.
+const MAX_EARLIER: u32 = 50;
+
 /// `tidemill run`.
 pub async fn run(settings: &Settings, args: &Run) -> Outcome {
-    let file = file::load(&args.file, settings.is_remote())?;
-    let variables = file::variables(&args.variables.variables)?;
-    let facts = facts(args, &file, &variables);
+    let variables = file::variables(&args.variables)?;
+    // The file and the facts of another repository are those of its commit, which must be known first.
+    let resolved = match &args.repo {
+        Some(_) => Some(find_sources(settings, args).await?),
+        None => None,
+    };
+    let file = match resolved.as_ref().and_then(|sources| sources.commit_files.as_ref()) {
+        Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit)?,
+        _ => file::load(&args.file, settings.is_remote())?,
+    };
+    let facts = facts(args, resolved.as_ref(), &file, &variables);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
-    check_followed_job(args, &file, &plan)?;
+    check_followed_jobs(args, &file, &plan)?;
+    if !args.view.quiet {
+        show_left_out(&plan);
+    }
     let secrets = secrets(settings, args)?;
     check_secrets(&file, &secrets)?;
     // Do not attach to an execution that another caller started without these secrets.
-    let is_new = args.force || !secrets.is_empty();
-    let (deployment, prepared) = tokio::join!(Deployment::connect(settings), prepare(settings, args, &plan));
+    let is_new = args.force || !secrets.is_empty() || !args.selection.from.is_empty();
+    let (deployment, prepared) =
+        tokio::join!(Deployment::connect(settings), prepare(settings, args, resolved, (&plan, &facts)));
     let (deployment, (sources, worker)) = match (deployment, prepared) {
         (Ok(deployment), Ok(prepared)) => (deployment, prepared),
         (Err(failure), prepared) => {
@@ -59,7 +78,23 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
             crate::output::errln!("uploaded {} of sources", format::size(size));
         }
     }
+    let reuse = if args.selection.from.is_empty() {
+        Ok(None)
+    } else {
+        execution_to_reuse(&deployment, &sources.repo, &plan.pipeline_name).await.map(Some)
+    };
+    let reuse = match reuse {
+        Ok(reuse) => reuse,
+        Err(failure) => {
+            workers::close(worker).await;
+            return Err(failure);
+        }
+    };
     let request = ExecuteRequest {
+        jobs: facts.jobs.only,
+        from: facts.jobs.from,
+        reuse,
+        event: args.event.map(Event::trigger),
         pipeline: file.text,
         file: Some(file.name),
         repo: sources.repo,
@@ -69,6 +104,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         variables,
         requested_by: settings.requested_by.clone(),
         tag: facts.tag,
+        commit_details: CommitDetails { dirty: sources.dirty, ..facts.details },
         default_branch: facts.default_branch,
         changed: facts.changed,
         files: facts.files,
@@ -94,24 +130,39 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     outcome
 }
 
-/// Returns a usage error if the job of `--follow` is not in the plan.
-fn check_followed_job(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
-    let Some(job) = &args.follow else { return Ok(()) };
-    if plan.jobs.iter().any(|planned| planned.has_name(job)) {
-        return Ok(());
-    }
+/// Returns the newest ended execution of a pipeline.
+async fn execution_to_reuse(deployment: &Deployment, repo: &str, pipeline: &str) -> Outcome<ExecutionId> {
+    let selectors = SelectorArgs {
+        repo: Some(repo.to_owned()),
+        pipeline: Some(pipeline.to_owned()),
+        ..SelectorArgs::default()
+    };
+    let newest = select::list(deployment, &selectors, false, false, MAX_EARLIER).await?;
+    let ended = newest.iter().find(|execution| execution.status.is_terminal());
+    ended.map(|execution| execution.id).ok_or_else(|| {
+        Failure::usage(format!(
+            "--from: no execution of {} has ended, so there are no results to carry over; run it without --from first",
+            Printable(pipeline)
+        ))
+    })
+}
+
+/// Returns a usage error if a job of `--follow` is not in the plan.
+fn check_followed_jobs(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome {
+    let is_unknown = |job: &&String| !plan.jobs.iter().any(|planned| planned.has_name(job));
+    let Some(job) = args.follow.iter().find(is_unknown) else { return Ok(()) };
     let excluded = plan.left_out.iter().find(|excluded| excluded.job == *job);
     Err(Failure::usage(excluded.map_or_else(
         || format!("--follow {job}: no such job in {}", file.name),
-        |excluded| format!("--follow {job}: the job is not in the plan: its condition {}", excluded.why),
+        |excluded| format!("--follow {job}: the job is not in the plan: {}", excluded.why),
     )))
 }
 
 /// Returns a usage error for a secret whose name the pipeline file does not contain: no job would get it.
 fn check_secrets(file: &PipelineFile, secrets: &[(String, String)]) -> Outcome {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let is_named = |name: &str| file.text.split(|c| !is_word(c)).any(|word| word == name);
-    let Some((name, _)) = secrets.iter().find(|(name, _)| !is_named(name)) else { return Ok(()) };
+    let Some((name, _)) = secrets.iter().find(|(name, _)| !file.text.contains(name.as_str())) else {
+        return Ok(());
+    };
     Err(Failure::usage(format!(
         "--secret {name}: no job of {} names this secret; add it to the `secrets` of the jobs that use it",
         file.name
@@ -146,28 +197,61 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
     args.secrets.iter().map(value).collect()
 }
 
-/// Returns the facts for conditions: from git in the current directory; with `--repo`, from the arguments.
-fn facts(args: &Run, file: &PipelineFile, variables: &IndexMap<String, String>) -> Facts {
-    let facts = if args.repo.is_some() {
-        let (branch, tag, commit) = (args.branch.clone(), args.tag.clone(), args.commit.clone());
-        Facts { branch, tag, commit, ..Facts::default() }
-    } else {
-        git_facts::of_working_tree(Path::new("."), git_facts::RequiredFacts::of(&file.pipeline, &file.text))
+/// Prints the jobs that conditions exclude, and why.
+fn show_left_out(plan: &Plan) {
+    for excluded in &plan.left_out {
+        crate::output::errln!("left out: {}: {}", Printable(&excluded.job), Printable(&excluded.why));
+    }
+}
+
+/// Returns the facts for conditions: from git in the current directory, or those of another repository.
+fn facts(
+    args: &Run,
+    resolved: Option<&RunSources>,
+    file: &PipelineFile,
+    variables: &IndexMap<String, String>,
+) -> Facts {
+    let facts = match resolved {
+        Some(sources) => Facts {
+            branch: sources.branch.clone(),
+            tag: sources.tag.clone(),
+            default_branch: sources.default_branch.clone(),
+            commit: sources.commit.clone(),
+            details: sources.commit_files.as_ref().map(|commit| commit.details.clone()).unwrap_or_default(),
+            files: sources.commit_files.as_ref().and_then(|commit| commit.paths.clone()),
+            ..Facts::default()
+        },
+        None => git_facts::of_working_tree(
+            Path::new("."),
+            git_facts::RequiredFacts::of(&file.pipeline, &file.text),
+        ),
     };
-    Facts { variables: variables.clone(), ..facts }
+    let event = FactArgs { event: args.event, ..FactArgs::default() };
+    let facts = Facts { is_assumed: args.event.is_some(), ..git_facts::override_with(&event, facts) };
+    Facts { variables: variables.clone(), jobs: args.selection.selection(), ..facts }
 }
 
 /// Finds the sources. For a run on this machine, also opens a worker that creates the first containers in advance, because the
 /// engine is slow at that.
-async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSources, Option<Worker>)> {
+async fn prepare(
+    settings: &Settings,
+    args: &Run,
+    resolved: Option<RunSources>,
+    (plan, facts): (&Plan, &Facts),
+) -> Outcome<(RunSources, Option<Worker>)> {
+    let find = async {
+        match resolved {
+            Some(sources) => Ok(sources),
+            None => find_sources(settings, args).await,
+        }
+    };
     if settings.is_remote() {
-        return Ok((find_sources(settings, args).await?, None));
+        return Ok((find.await?, None));
     }
     let labels = &args.slots.labels.values;
     check_labels(plan, &workers::labels(labels))?;
     let slots = workers::slots(args.slots.jobs);
-    let (sources, worker) =
-        tokio::join!(find_sources(settings, args), workers::open(settings, slots, labels));
+    let (sources, worker) = tokio::join!(find, workers::open(settings, slots, labels));
     let (sources, worker) = match (sources, worker) {
         (Ok(sources), Ok(worker)) => (sources, worker),
         (Err(failure), Ok(worker)) => {
@@ -178,9 +262,16 @@ async fn prepare(settings: &Settings, args: &Run, plan: &Plan) -> Outcome<(RunSo
     };
     // The ids of the execution and its jobs are unknown; containers do not depend on them.
     let (execution, job) = (ExecutionId(Uuid::nil()), JobId(Uuid::nil()));
-    let first = plan.roots().take(slots).map(|root| &plan.jobs[root as usize]);
-    let first: Vec<_> =
-        first.map(|planned| Preparation::new(planned, &sources.source, execution, job)).collect();
+    let origin = Origin { repository: sources.repo.clone(), is_fork: false };
+    let is_first = |ix: &u32| {
+        let from = &args.selection.from;
+        let job = &plan.jobs[*ix as usize];
+        if from.is_empty() { job.waits_for == 0 } else { from.iter().any(|name| job.has_name(name)) }
+    };
+    let first = (0..).take(plan.jobs.len()).filter(is_first).take(slots).map(|ix| &plan.jobs[ix as usize]);
+    let first: Vec<_> = first
+        .map(|planned| Preparation::new(planned, (&sources.source, facts), origin.clone(), execution, job))
+        .collect();
     if let Some((address, credentials)) = &sources.sign_in {
         worker.set_credentials(address, credentials.clone());
     }
@@ -209,7 +300,7 @@ async fn follow(
     worker: Option<WorkerHandle>,
 ) -> Outcome {
     let is_json = args.view.format == ViewFormat::Json;
-    let view_args = ViewArgs { quiet: args.view.quiet || args.follow.is_some(), ..args.view };
+    let view_args = ViewArgs { quiet: args.view.quiet || !args.follow.is_empty(), ..args.view };
     let mut view = view::for_stdout(view_args, deployment.hints().clone());
     // What another call started is not this one's to cancel.
     let on_interrupt = if reply.attached { OnInterrupt::Detach } else { OnInterrupt::Cancel };
@@ -224,28 +315,30 @@ async fn follow(
         if is_json { crate::output::errln!("{message}") } else { view.note(&message)? }
     }
     let id = reply.execution_id;
-    let watched = match &args.follow {
-        None => watch::watch(deployment, id, &mut *view, on_interrupt).await,
-        Some(name) => {
-            let first = deployment.view(id).await?;
-            let job = first.jobs.iter().find(|job| job.job_name == *name);
-            let job = job.or_else(|| first.jobs.iter().find(|job| has_name(job, name)));
-            let job = job.map(|job| job.id).ok_or_else(|| Failure::system("the job has no record"))?;
-            let request = LogRequest { job, attempt: None, follow: true, raw: false };
+    let watched = watch::watch(deployment, id, &mut *view, on_interrupt);
+    let watched = if args.follow.is_empty() {
+        watched.await
+    } else {
+        let first = deployment.view(id).await?;
+        let is_followed = |job: &&JobView| args.follow.iter().any(|name| has_name(job, name));
+        let followed: Vec<&JobView> = first.jobs.iter().filter(is_followed).collect();
+        let with_names = followed.len() > 1;
+        let logs = followed.into_iter().map(|job| {
+            let prefix = with_names.then_some(job.job_name.as_str());
+            let request = LogRequest { job: job.id, attempt: None, follow: true, raw: false, prefix };
             // `watch` prints the outage notes.
-            let printed = print_log(deployment, request, |_| Ok(()));
-            let watched = watch::watch(deployment, id, &mut *view, on_interrupt);
-            let (watched, printed) = tokio::join!(watched, printed);
-            printed?;
-            watched
-        }
+            print_log(deployment, request, |_| Ok(()))
+        });
+        let (watched, printed) = tokio::join!(watched, futures_util::future::try_join_all(logs));
+        printed?;
+        watched
     };
     let end = async {
         if let Some(worker) = worker {
             workers::shut_down(settings, worker, &watched).await?;
         }
         let last = watched?;
-        if args.follow.is_none() {
+        if args.follow.is_empty() {
             show_result(deployment, &last, args.view).await?;
         }
         watch::exit_outcome(&last)

@@ -7,9 +7,11 @@ use crate::{
     settings::Settings,
 };
 use std::path::Path;
-use tidemill_core::execution::assignment::Source;
+use tidemill_core::execution::assignment::{CheckoutRefs, Source};
 use tidemill_core::repository::{AddressError, AddressPolicy, Credentials, RepositoryAddress};
-use tidemill_worker::source::{self, HostPolicy, ResolvedCommit, SourceError, SourcePack, UploadPlan};
+use tidemill_worker::source::{
+    self, DiscoveryResult, HostPolicy, ResolvedCommit, Revision, SourceError, SourcePack, UploadPlan,
+};
 
 /// The sources of a run, and their description in the execution's record.
 pub struct RunSources {
@@ -17,8 +19,16 @@ pub struct RunSources {
     pub repo: String,
     /// Branch, if known.
     pub branch: Option<String>,
+    /// Tag, if the commit was named by one.
+    pub tag: Option<String>,
+    /// The default branch, if known.
+    pub default_branch: Option<String>,
     /// Commit hash.
     pub commit: Option<String>,
+    /// Whether the sources have uncommitted changes.
+    pub dirty: bool,
+    /// With `--repo`: what the commit has; `None` if only workers can fetch it.
+    pub commit_files: Option<DiscoveryResult>,
     /// How workers fetch the sources.
     pub source: Source,
     /// Pack to upload before workers of a deployment can use `source`.
@@ -30,8 +40,8 @@ pub struct RunSources {
 /// Finds the sources of a run.
 pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources> {
     let cache = settings.data_dir()?.join("worker").join("cache");
-    let (repo, commit, is_tag) = (args.repo.clone(), args.commit.clone(), args.tag.is_some());
-    let branch = args.branch.clone().or_else(|| args.tag.clone());
+    let repo = args.repo.clone();
+    let (branch, tag, commit) = (args.branch.clone(), args.tag.clone(), args.commit.clone());
     let (is_remote, upload_all) = (settings.is_remote(), args.upload_all);
     if is_remote && let Some(repo) = &repo {
         check_repo_for_servers(repo)?;
@@ -41,11 +51,35 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
         Some(repo) => {
             // The user may connect to any host.
             let policy = HostPolicy::new(AddressPolicy::unrestricted());
-            let ResolvedCommit { repo, branch, commit, source, credentials: sign_in } =
-                source::resolve(&repo, branch.as_deref(), commit.as_deref(), (&cache, &policy))
-                    .map_err(|error| failure(&error))?;
-            let branch = branch.filter(|_| !is_tag);
-            Ok(RunSources { repo, branch, commit: Some(commit), source, pack: None, sign_in })
+            let revision =
+                Revision { branch: branch.as_deref(), tag: tag.as_deref(), commit: commit.as_deref() };
+            let ResolvedCommit { repo, branch, tag, default_branch, commit, source, credentials: sign_in } =
+                source::resolve(&repo, revision, (&cache, &policy)).map_err(|error| failure(&error))?;
+            let refs = CheckoutRefs {
+                tag: tag.clone(),
+                default_branch: default_branch.clone(),
+                target_branch: None,
+            };
+            let read = source::read_resolved(&source, &refs, &policy, &cache);
+            let commit_files = match read {
+                Ok(commit) => Some(commit),
+                // Workers may reach a host that this machine does not.
+                Err(_) if is_remote => None,
+                Err(error) => return Err(failure(&error)),
+            };
+            let (commit, dirty, pack) = (Some(commit), false, None);
+            Ok(RunSources {
+                repo,
+                branch,
+                tag,
+                default_branch,
+                commit,
+                dirty,
+                commit_files,
+                source,
+                pack,
+                sign_in,
+            })
         }
     });
     result.await.map_err(|error| Failure::system(error.to_string()))?
@@ -64,8 +98,20 @@ fn snapshot(cache: &Path, is_remote: bool, upload_all: bool) -> Outcome<RunSourc
     } else {
         (snapshot.source, None)
     };
-    let (repo, branch, commit) = (snapshot.repo, snapshot.branch, Some(snapshot.commit));
-    Ok(RunSources { repo, branch, commit, source, pack, sign_in: None })
+    let (repo, branch) = (snapshot.repo, snapshot.branch);
+    let commit = Some(snapshot.commit).filter(|_| snapshot.has_commit);
+    Ok(RunSources {
+        repo,
+        branch,
+        tag: None,
+        default_branch: None,
+        commit,
+        dirty: snapshot.dirty,
+        commit_files: None,
+        source,
+        pack,
+        sign_in: None,
+    })
 }
 
 /// Rejects repositories that the workers of a server cannot fetch: directories, and addresses with credentials.

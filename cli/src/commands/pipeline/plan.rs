@@ -20,7 +20,8 @@ pub fn plan(args: &PlanArgs) -> Outcome {
     let file = file::load(&args.file, true)?;
     let needs = git_facts::RequiredFacts::of(&file.pipeline, &file.text);
     let facts = git_facts::override_with(&args.facts, git_facts::of_working_tree(Path::new("."), needs));
-    let facts = Facts { variables: file::variables(&args.variables.variables)?, ..facts };
+    let facts =
+        Facts { variables: file::variables(&args.variables)?, jobs: args.selection.selection(), ..facts };
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
     let mut out = output::stdout();
     if args.format.is_json() {

@@ -113,7 +113,10 @@ impl RunningServer {
             insecure_http: false,
         };
         let slots = args.jobs.map_or_else(|| workers::slots(None), usize::from);
-        let mut config = workers::config(settings, slots, &args.labels.values, workers::machine_name())?;
+        let mut config = {
+            let file = settings.worker_file()?;
+            workers::config(settings, slots, &args.labels.values, workers::machine_name(), file)?
+        };
         config.addresses = addresses;
         embedded.check_records();
         let (shutdown, stop_workers) = (CancellationToken::new(), CancellationToken::new());

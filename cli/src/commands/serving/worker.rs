@@ -34,7 +34,8 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
     let mut interrupts = interrupts()?;
     let slots = workers::slots(args.slots.jobs);
     let name = args.name.clone().unwrap_or_else(workers::machine_name);
-    let mut config = workers::config(settings, slots, &args.slots.labels.values, name)?;
+    let mut config =
+        workers::config(settings, slots, &args.slots.labels.values, name, settings.worker_file()?)?;
     config.addresses = AddressPolicy { hosts: args.allowed.hosts.clone(), ..AddressPolicy::default() };
     config.capacity = Resources { cpus: args.cpus, memory_bytes: args.memory };
     let needs_metadata = args.notices != Notices::Off || args.block_metadata == BlockMetadata::Auto;

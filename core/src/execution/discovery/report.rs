@@ -1,5 +1,6 @@
 //! What a worker discovered at a commit.
 
+use crate::execution::facts::CommitDetails;
 use crate::{
     ids::{JobId, LeaseToken},
     pipeline::MAX_FILE_BYTES,
@@ -43,6 +44,9 @@ pub struct DiscoveryReport {
     pub lease: LeaseToken,
     /// The full hash of the commit.
     pub commit: String,
+    /// What is known of the commit.
+    #[serde(default)]
+    pub details: CommitDetails,
     /// Pipeline files, by path; at most [`MAX_PIPELINE_FILES`].
     pub files: Vec<PipelineFile>,
     /// Paths that the commit changed; absent if unknown or too many.
@@ -161,7 +165,15 @@ mod tests {
     fn report(files: Vec<PipelineFile>, paths: Option<Vec<String>>) -> DiscoveryReport {
         let commit = "a".repeat(40);
         let (job_id, lease) = (JobId(Uuid::nil()), LeaseToken(Uuid::nil()));
-        DiscoveryReport { job_id, lease, commit, files, changed: None, paths }
+        DiscoveryReport {
+            job_id,
+            lease,
+            commit,
+            details: crate::execution::facts::CommitDetails::default(),
+            files,
+            changed: None,
+            paths,
+        }
     }
 
     fn file(path: &str, bytes: usize) -> PipelineFile {

@@ -17,6 +17,9 @@ pub struct Discovery {
     /// The target branch of a pull request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_branch: Option<String>,
+    /// Whether the commit starts nothing if its message has `[skip ci]` or `[ci skip]`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_skip: bool,
     /// Only these files; empty: all below `.pipelines/`, and `.gitlab-ci.yml`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,

@@ -16,8 +16,7 @@ use crate::pipeline::yaml::tree::{MapEntry, Node};
 use crate::text::diagnostics::Location;
 
 /// GitLab variables that are often used in conditions, but have no value here.
-const UNKNOWN_VARIABLES: [&str; 4] =
-    ["CI_OPEN_MERGE_REQUESTS", "CI_COMMIT_MESSAGE", "CI_COMMIT_TITLE", "CI_COMMIT_DESCRIPTION"];
+const UNKNOWN_VARIABLES: [&str; 1] = ["CI_OPEN_MERGE_REQUESTS"];
 
 /// A rule in terms of the native language.
 #[derive(Debug, Clone, Default)]

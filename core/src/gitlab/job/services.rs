@@ -11,6 +11,9 @@ use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
+/// The variable of a service with the port that GitLab waits for.
+const HEALTH_CHECK_PORT: &str = "HEALTHCHECK_TCP_PORT";
+
 /// Returns a list of strings.
 pub(crate) fn sequence(texts: Vec<String>) -> Value {
     Value::Sequence(texts.into_iter().map(Value::String).collect())
@@ -163,6 +166,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
                 "name" => name = Some(&part.value),
                 "alias" => {
                     let aliases = values::text(&part.value).unwrap_or_default();
+                    let aliases = scope.expand(aliases).unwrap_or_else(|_| aliases.to_owned());
                     let names = aliases.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned);
                     fields.push(("alias", sequence(names.collect())));
                 }
@@ -189,10 +193,19 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
                         own.insert(name.into(), value.into());
                     }
                 }
-                "pull_policy" | "docker" | "kubernetes" => {
+                "pull_policy" => {
+                    if let Some(policy) = pull_policy(part, path, log) {
+                        fields.push(("pull_policy", policy.into()));
+                    }
+                }
+                "docker" | "kubernetes" => {
                     log.ignored(path, part, "services run with the settings of the worker's engine");
                 }
-                _ => log.unknown_key(path, part, &["name", "alias", "command", "entrypoint", "variables"]),
+                _ => log.unknown_key(
+                    path,
+                    part,
+                    &["name", "alias", "command", "entrypoint", "variables", "pull_policy"],
+                ),
             }
         }
     }
@@ -211,6 +224,15 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
     service.insert("image".into(), reference(text, node, path, scope, log)?.into());
     for (key, value) in fields {
         service.insert(key.into(), value);
+    }
+    if let Some(port) =
+        own.get(HEALTH_CHECK_PORT).and_then(Value::as_str).and_then(|port| port.parse::<u16>().ok())
+        && port > 0
+    {
+        let health: Mapping = [("port".into(), port.into())].into_iter().collect();
+        service.insert("health".into(), Value::Mapping(health));
+        // In GitLab, a service that is not ready in time is a warning.
+        service.insert("required".into(), false.into());
     }
     let mut variables: Mapping =
         scope.fixed_values().map(|(name, value)| (name.into(), value.into())).collect();

@@ -106,6 +106,7 @@ impl Job<'_> {
         if let Some((entry, path)) = self.entry("environment") {
             set("environment", services::environment(entry, &path, &self.scope, self.log));
         }
+        set("checkout", self.checkout());
         set("runs_on", self.labels());
         let exports = self.scope.exports();
         let [mut before, mut script, mut after] =

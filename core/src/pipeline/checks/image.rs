@@ -21,7 +21,7 @@ const MAX_ENTRYPOINT_WORDS: usize = 100;
 pub(crate) struct JobImage {
     pub(crate) name: String,
     pub(crate) options: ImageOptions,
-    pub(crate) pull_policy: PullPolicy,
+    pub(crate) pull_policy: Option<PullPolicy>,
 }
 
 /// Returns the image of a job, its own or that of `defaults`, after checking its own and the references of both.
@@ -90,7 +90,7 @@ pub(crate) fn image(
     JobImage {
         name: texts.first().map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
         options,
-        pull_policy: policies.into_iter().flatten().next().map(|policy| policy.0).unwrap_or_default(),
+        pull_policy: policies.into_iter().flatten().next().map(|policy| policy.0),
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use super::artifacts::{artifacts, check_artifacts};
+use super::containers::{options, services};
 use super::context::{FindingSink, MAX_TIMEOUT_S, PipelineContext, variables};
 use super::failures::{check_allow_failure, check_retry, retry, tolerated_failures};
-use super::{image, rules, services, surroundings};
+use super::{checkout, image, rules, surroundings};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Job, Resources};
 use crate::pipeline::names;
@@ -48,6 +49,10 @@ pub(crate) fn defaults(raw: &RawDefaults, findings: &mut FindingSink) {
     surroundings::caches(raw.cache.get(), &path.key("cache"), findings);
     surroundings::secrets(raw.secrets.get(), &path.key("secrets"), findings);
     surroundings::labels(raw.runs_on.get(), &path.key("runs_on"), findings);
+    options::container(raw.container.get(), &path.key("container"), findings);
+    if let Some(raw) = raw.checkout.get() {
+        checkout::checkout(raw, &path.key("checkout"), findings);
+    }
 }
 
 /// Checks a job, and returns its model.

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::checkout::checkout;
+use super::containers::options::{check_together, container};
+use super::containers::services::services;
 use super::context::{FindingSink, check_paths_inside, texts};
-use super::services::services;
 use crate::execution::{coverage, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Cache, Environment, JobOptions, MAX_SECRETS, SecretRef};
@@ -43,19 +45,28 @@ pub(crate) fn job_options<'n>(
 ) -> JobOptions {
     let lines = raw.after_script.get().or(defaults.after_script.get());
     let after_script = lines.map(|script| script.0.clone()).unwrap_or_default();
+    let inherited = Path::default().key("defaults");
+    // Findings of `defaults` were reported once already.
+    let mut discarded = FindingSink::default();
+    let checkout = match raw.checkout.get() {
+        Some(own) => checkout(own, &path.key("checkout"), findings),
+        None => defaults
+            .checkout
+            .get()
+            .map(|raw| checkout(raw, &inherited.key("checkout"), &mut discarded))
+            .unwrap_or_default(),
+    };
     let has_others = raw.services.get().or(defaults.services.get()).is_some()
         || raw.cache.get().or(defaults.cache.get()).is_some()
         || raw.secrets.get().or(defaults.secrets.get()).is_some()
         || raw.environment.get().is_some()
         || raw.coverage.get().is_some()
+        || raw.container.get().or(defaults.container.get()).is_some()
         || raw.outputs.get().is_some();
     if !has_others {
-        return JobOptions { after_script, ..JobOptions::default() };
+        return JobOptions { after_script, checkout, ..JobOptions::default() };
     }
     let names = names();
-    let inherited = Path::default().key("defaults");
-    // Findings of `defaults` were reported once already.
-    let mut discarded = FindingSink::default();
     let services = match raw.services.get() {
         own @ Some(_) => services(own, &path.key("services"), findings),
         None => services(defaults.services.get(), &inherited.key("services"), &mut discarded),
@@ -85,6 +96,14 @@ pub(crate) fn job_options<'n>(
             );
         }
     }
+    let container = match raw.container.get() {
+        own @ Some(_) => container(own, &path.key("container"), findings),
+        None => container(defaults.container.get(), &inherited.key("container"), &mut discarded),
+    };
+    let base = |is_absent| if is_absent { inherited.clone() } else { path.clone() };
+    let container_path = base(raw.container.is_absent()).key("container");
+    let services_path = base(raw.services.is_absent()).key("services");
+    check_together(&container, &services, &container_path, &services_path, findings);
     let mut with_references: Vec<(&str, Path)> = Vec::new();
     let base = if raw.services.is_absent() { &inherited } else { path };
     for (at, service) in services.iter().enumerate() {
@@ -113,6 +132,8 @@ pub(crate) fn job_options<'n>(
         environment,
         coverage: raw.coverage.get().map(|text| text.0.clone()),
         outputs: texts(raw.outputs.get()),
+        container,
+        checkout,
     }
 }
 

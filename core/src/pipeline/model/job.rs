@@ -68,9 +68,9 @@ pub struct Job {
     /// Keys and the values each takes; the job runs once for every combination. Empty: it runs once.
     #[serde(default)]
     pub matrix: IndexMap<String, Vec<String>>,
-    /// When the image is pulled.
+    /// When the image is pulled. `None`: as its worker is set up.
     #[serde(default)]
-    pub pull_policy: PullPolicy,
+    pub pull_policy: Option<PullPolicy>,
     /// Services, caches, secrets and the like.
     #[serde(default, skip_serializing_if = "JobOptions::is_empty")]
     pub surroundings: JobOptions,

@@ -5,6 +5,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::ArtifactsWhen;
+use super::checkout::Checkout;
+use super::container::ContainerOptions;
+use super::host_names::image_names;
+use super::image::PullPolicy;
+use std::collections::HashSet;
 
 /// Options of a job besides its script.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +35,16 @@ pub struct JobOptions {
     /// Globs of files with lines `NAME=value`: variables of the jobs that need this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
+    /// What it asks of its container.
+    #[serde(default, skip_serializing_if = "ContainerOptions::is_empty")]
+    pub container: ContainerOptions,
+    /// How its sources are checked out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checkout: Checkout,
+}
+
+fn is_default(checkout: &Checkout) -> bool {
+    *checkout == Checkout::default()
 }
 
 impl JobOptions {
@@ -39,7 +54,7 @@ impl JobOptions {
         *self == Self::default()
     }
 
-    /// Applies `put_in` to each text that may hold references.
+    /// Applies `put_in` to each text that may hold references, and adds the host names that images give to services.
     pub(crate) fn map_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
         let service = |service: &Service| Service { image: put_in(&service.image), ..service.clone() };
         let cache = |cache: &Cache| Cache {
@@ -49,24 +64,30 @@ impl JobOptions {
         };
         let environment =
             |to: &Environment| Environment { name: put_in(&to.name), url: to.url.as_deref().map(&put_in) };
+        let mut services: Vec<Service> = self.services.iter().map(service).collect();
+        add_image_names(&mut services);
         Self {
             after_script: self.after_script.clone(),
-            services: self.services.iter().map(service).collect(),
+            services,
             caches: self.caches.iter().map(cache).collect(),
             secrets: self.secrets.clone(),
             environment: self.environment.as_ref().map(environment),
             coverage: self.coverage.clone(),
             outputs: self.outputs.clone(),
+            container: self.container.clone(),
+            checkout: self.checkout.clone(),
         }
     }
 }
 
 /// A container that runs alongside a job, on its network, for as long as the job runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
     /// The image. May hold `${NAME}` references like the job's.
     pub image: String,
-    /// Host names under which the job reaches it; never empty once checked.
+    /// Host names under which the job and its other services reach it: those that the file gives it, and once planned those of
+    /// its image.
+    #[serde(default)]
     pub alias: Vec<String>,
     /// Its environment variables; those of the job are not passed to it.
     #[serde(default)]
@@ -77,11 +98,21 @@ pub struct Service {
     /// Overrides the entry point of the image.
     #[serde(default)]
     pub entrypoint: Option<Vec<String>>,
-    /// Readiness check. `None`: the health check of the image, or, without one, that it runs.
+    /// Readiness check. `None`: the ports that the image exposes accept connections, or its health check passes; without both,
+    /// that it runs.
     #[serde(default)]
     pub health: Option<Health>,
     /// How long the script waits for it to be ready, in seconds.
     pub ready_within_s: u64,
+    /// Whether the job fails if it ends, or is not ready in time, before the script starts. Otherwise that is a warning.
+    #[serde(default)]
+    pub required: bool,
+    /// When the image is pulled. `None`: as the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_policy: Option<PullPolicy>,
+    /// What it asks of its container.
+    #[serde(default, skip_serializing_if = "ContainerOptions::is_empty")]
+    pub container: ContainerOptions,
 }
 
 /// Readiness check of a service.
@@ -165,4 +196,44 @@ pub struct Environment {
     /// Its URL.
     #[serde(default)]
     pub url: Option<String>,
+}
+
+/// Adds to each service the host names that its image gives it, as far as no service before it has them. A name that a file
+/// gives to a service is never another one's by its image.
+pub(crate) fn add_image_names(services: &mut [Service]) {
+    let mut taken: HashSet<String> =
+        services.iter().flat_map(|service| &service.alias).map(|alias| alias.to_ascii_lowercase()).collect();
+    for service in services {
+        for name in image_names(&service.image) {
+            if taken.insert(name.clone()) {
+                service.alias.push(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Service, add_image_names};
+
+    fn service(image: &str, alias: &[&str]) -> Service {
+        Service {
+            image: image.into(),
+            alias: alias.iter().map(|&name| name.into()).collect(),
+            ..Service::default()
+        }
+    }
+
+    #[test]
+    fn alias_of_a_service_wins_over_the_image_name_of_another() {
+        let mut services = [
+            service("redis:7", &["cache"]),
+            service("bb:1", &["Redis"]),
+            service("bb:2", &[]),
+            service("bb:3", &["x"]),
+        ];
+        add_image_names(&mut services);
+        let names: Vec<Vec<String>> = services.into_iter().map(|service| service.alias).collect();
+        assert_eq!(names, [vec!["cache"], vec!["Redis", "bb"], vec![], vec!["x"]]);
+    }
 }

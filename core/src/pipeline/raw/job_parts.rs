@@ -2,6 +2,7 @@
 
 use super::alternatives::Either;
 use super::collections::{NamedValues, OneOrMany};
+use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::quantities::{Bytes, Cpus, Duration};
 use super::scalars::{
@@ -59,7 +60,7 @@ record! {
         image: Text = "image",
         /// Same as `image`, as in GitLab.
         name: Text = "name",
-        /// Host names under which the job reaches the service. Default: derived from the image name.
+        /// Host names under which the job and its other services reach the service, besides those derived from the image name.
         alias: OneOrMany<Text> = "alias",
         /// Environment variables of the service.
         variables: NamedValues<Text> = "variables",
@@ -67,10 +68,16 @@ record! {
         command: OneOrMany<Text> = "command",
         /// Overrides the entry point of the image.
         entrypoint: OneOrMany<Text> = "entrypoint",
-        /// Readiness check. Default: the health check of the image.
+        /// Readiness check. Default: the exposed ports of the image accept connections, or its health check passes.
         health: RawHealth = "health",
-        /// How long the script waits for the service to become ready. Default: 60s.
+        /// How long the script waits for the service to become ready. Default: 30s.
         ready_within: Duration = "ready_within",
+        /// Whether the job fails if the service is not ready in time or ends early. Default: true with `health`, otherwise false.
+        required: Flag = "required",
+        /// When to pull the image. Default: the job's `pull_policy`.
+        pull_policy: PullPolicyValue = "pull_policy",
+        /// What the container gets beyond an ordinary one, as far as its worker allows it.
+        container: RawContainer = "container",
     }
 }
 

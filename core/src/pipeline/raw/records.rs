@@ -1,7 +1,9 @@
 //! The records of a pipeline file, from which its JSON Schema is generated.
 
 use super::alternatives::{Either, Preprocessed};
+use super::checkout::RawCheckout;
 use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
+use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::job_parts::{
     RawAllowFailure, RawArtifacts, RawCache, RawEnvironment, RawImage, RawResources, RawRule, RawSecret,
@@ -71,12 +73,16 @@ record! {
         cache: IndexedOneOrMany<RawCache> = "cache",
         /// Secrets to make available to the job.
         secrets: IndexedOneOrMany<Either<Text, RawSecret>> = "secrets",
+        /// How to check out the sources; `false`: the workspace starts empty.
+        checkout: Either<Flag, RawCheckout> = "checkout",
         /// Environment that the job deploys to.
         environment: Either<Text, RawEnvironment> = "environment",
         /// Regular expression that extracts the test coverage, in percent, from the log.
         coverage: Text = "coverage",
         /// Files with lines `NAME=value` that the script writes: variables of the jobs that need this one.
         outputs: OneOrMany<Text> = "outputs",
+        /// What the container gets beyond an ordinary one, as far as its worker allows it.
+        container: RawContainer = "container",
         /// Labels that a worker must have to run the job.
         runs_on: NamedValues<Text> = "runs_on",
         /// Jobs that must succeed first. Default: every job of every earlier stage.
@@ -127,6 +133,10 @@ record! {
         cache: IndexedOneOrMany<RawCache> = "cache",
         /// Secrets to make available to a job.
         secrets: IndexedOneOrMany<Either<Text, RawSecret>> = "secrets",
+        /// What containers of jobs get beyond an ordinary one, as far as their worker allows it.
+        container: RawContainer = "container",
+        /// How to check out the sources; `false`: the workspaces start empty.
+        checkout: Either<Flag, RawCheckout> = "checkout",
         /// Labels that a worker must have; those of a job are added to these.
         runs_on: NamedValues<Text> = "runs_on",
         /// Whether the job is repeated if its worker is lost while its script runs. Default: true.
@@ -147,10 +157,12 @@ record! {
 #[cfg(test)]
 mod tests {
     use super::{RawDefaults, Record};
-    use crate::pipeline::raw::unknown_keys::DEFAULTS_KEYS;
+    use crate::pipeline::raw::container::RawContainer;
+    use crate::pipeline::raw::unknown_keys::{CONTAINER_KEYS, DEFAULTS_KEYS};
 
     #[test]
-    fn advice_on_unknown_keys_knows_the_keys_of_defaults() {
+    fn advice_on_unknown_keys_knows_the_keys_of_defaults_and_container() {
         assert_eq!(DEFAULTS_KEYS, RawDefaults::KEYS);
+        assert_eq!(CONTAINER_KEYS, RawContainer::KEYS);
     }
 }

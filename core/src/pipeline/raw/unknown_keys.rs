@@ -15,6 +15,8 @@ pub(crate) const DEFAULTS_KEYS: &[&str] = &[
     "services",
     "cache",
     "secrets",
+    "container",
+    "checkout",
     "runs_on",
     "interruptible",
     "retry",
@@ -52,7 +54,10 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("continue-on-error", "allow_failure"),
     ("soft_fail", "allow_failure"),
     ("runs-on", "image"),
-    ("container", "image"),
+    ("network_mode", "network"),
+    ("add_host", "extra_hosts"),
+    ("shm", "shm_size"),
+    ("capabilities", "cap_add"),
     ("timeout-minutes", "timeout"),
     ("timeout_in_minutes", "timeout"),
     ("retries", "retry"),
@@ -76,6 +81,20 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("as", "variable"),
     ("only", "rules"),
     ("except", "rules"),
+];
+
+/// The keys of `container`.
+pub(crate) const CONTAINER_KEYS: &[&str] = &[
+    "shm_size",
+    "ulimits",
+    "tmpfs",
+    "devices",
+    "gpus",
+    "cap_add",
+    "privileged",
+    "network",
+    "extra_hosts",
+    "dns",
 ];
 
 /// An unknown key of a mapping.
@@ -122,6 +141,9 @@ pub(crate) fn unknown_key(
     }
     if top_level && DEFAULTS_KEYS.contains(&key) {
         return found(finding.help(format!("put `{key}` under `defaults:` to give it to every job")));
+    }
+    if CONTAINER_KEYS.contains(&key) && known.contains(&"container") {
+        return found(finding.help(format!("it belongs in `container: {{ {key}: ... }}`")));
     }
     if matches!(key, "changes" | "exists") && known.contains(&"rules") {
         return found(finding.help(format!("it belongs in a rule: `rules: [{{ {key}: [\"src/**\"] }}]`")));

@@ -199,7 +199,7 @@ impl LoginSearch {
         match config.account(image) {
             Some(Ok(account)) => self.login = Some(Login::new(account.clone(), image, origin.to_owned())),
             Some(Err(error)) => {
-                self.problems.push(format!("{origin} cannot be used for {}: {error}", image.host))
+                self.problems.push(format!("{origin} cannot be used for {}: {error}", image.host));
             }
             None => {}
         }

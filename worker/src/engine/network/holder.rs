@@ -14,7 +14,10 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use std::{pin::Pin, sync::Arc, time::Duration};
-use tidemill_core::execution::failure::FailureReason;
+use tidemill_core::execution::{
+    assignment::{ContainerOptions, Origin, Resources},
+    failure::FailureReason,
+};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::Mutex,
@@ -101,6 +104,7 @@ impl DockerManager {
         self: &Arc<Self>,
         image: &str,
     ) -> Result<NetworkHolder, FailureReason> {
+        let names = self.host_config(Resources::default(), &ContainerOptions::default(), &Origin::default());
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             // Root, so that files that a job changed as any user can be restored.
@@ -116,6 +120,8 @@ impl DockerManager {
             host_config: Some(HostConfig {
                 log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
                 network_mode: self.network_mode(),
+                extra_hosts: names.extra_hosts,
+                dns: names.dns,
                 security_opt: Some(vec!["no-new-privileges".into()]),
                 cap_drop: Some(vec!["ALL".into()]),
                 cap_add: Some(vec!["DAC_OVERRIDE".into()]),

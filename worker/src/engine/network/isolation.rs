@@ -44,13 +44,16 @@ impl DockerManager {
         if !self.is_local {
             return Err("the engine is on another machine, whose rules cannot be set from here".into());
         }
+        if let Some(name) = &self.settings.network {
+            return Err(format!("they are in the network `{name}`, which worker.toml chooses for all jobs"));
+        }
         let version = self.docker.version().await.map_err(|error| error.to_string())?;
         let components = version.components.unwrap_or_default();
         if let Some(podman) = components.iter().find(|component| component.name.contains("Podman")) {
             return Err(format!("{} has no networks that isolate their containers; use Docker", podman.name));
         }
         let bridge_prefix = host_guard::close(allowed_ports).await?;
-        let name = self.create_network(&bridge_prefix, false).await.map_err(|reason| reason.message)?;
+        let name = self.create_network(Some(&bridge_prefix), false).await.map_err(|reason| reason.message)?;
         // The engine loads the kernel module with the first such network.
         let is_filtered = std::fs::read_to_string(BRIDGE_FILTER).is_ok_and(|value| value.trim() == "1");
         if !is_filtered {
@@ -66,7 +69,8 @@ impl DockerManager {
 
     /// Returns the network of containers that do not join the network of another; `None`: the engine's default network.
     pub(in crate::engine) fn network_mode(&self) -> Option<String> {
-        self.isolation.get().map(|isolation| isolation.jobs_network.clone())
+        let isolated = self.isolation.get().map(|isolation| isolation.jobs_network.clone());
+        isolated.or_else(|| self.settings.network.clone())
     }
 
     /// Returns a pattern of the packet filter for all bridges of isolated jobs; `None` if jobs are not isolated.
@@ -75,32 +79,38 @@ impl DockerManager {
         Some(BridgeNetwork { interface: format!("{}+", isolation.bridge_prefix) })
     }
 
-    /// Creates a network for one job and its services; `None` if jobs are not isolated.
-    pub async fn job_network(self: &Arc<Self>) -> Result<Option<JobNetwork>, FailureReason> {
-        let Some(isolation) = self.isolation.get() else { return Ok(None) };
-        let name = self.create_network(&isolation.bridge_prefix, true).await?;
+    /// Creates a network for one job and its services, in which they have host names; `None` if the engine's default network
+    /// will do: jobs are not isolated, and there is only one service, which the job reaches by its `/etc/hosts`.
+    pub async fn job_network(self: &Arc<Self>, services: usize) -> Result<Option<JobNetwork>, FailureReason> {
+        let bridge_prefix = self.isolation.get().map(|isolation| isolation.bridge_prefix.as_str());
+        if services == 0 || (services == 1 && bridge_prefix.is_none()) {
+            return Ok(None);
+        }
+        let name = self.create_network(bridge_prefix, true).await?;
         Ok(Some(JobNetwork { name, engine: self.clone() }))
     }
 
-    /// Creates a network; `allow_traffic` lets its containers reach each other.
+    /// Creates a network; `allow_traffic` lets its containers reach each other. With `bridge_prefix`, the name of its bridge on
+    /// this machine starts so.
     async fn create_network(
         &self,
-        bridge_prefix: &str,
+        bridge_prefix: Option<&str>,
         allow_traffic: bool,
     ) -> Result<String, FailureReason> {
         let id = uuid::Uuid::now_v7().simple().to_string();
         // The last digits are random. The name of an interface has at most 15 bytes.
-        let bridge = format!("{bridge_prefix}{}", id.get(id.len().saturating_sub(8)..).unwrap_or(&id));
+        let digits = id.get(id.len().saturating_sub(8)..).unwrap_or(&id);
+        let mut options = HashMap::from([(ICC.to_owned(), allow_traffic.to_string())]);
+        if let Some(prefix) = bridge_prefix {
+            options.insert(BRIDGE_NAME.to_owned(), format!("{prefix}{digits}"));
+        }
         let name = format!("tidemill-{id}");
         let request = NetworkCreateRequest {
             name: name.clone(),
             driver: Some("bridge".into()),
             // Regardless of the engine's default: this machine is closed to these bridges for IPv4 only.
             enable_ipv6: Some(false),
-            options: Some(HashMap::from([
-                (ICC.to_owned(), allow_traffic.to_string()),
-                (BRIDGE_NAME.to_owned(), bridge),
-            ])),
+            options: Some(options),
             labels: Some(self.labels()),
             ..Default::default()
         };

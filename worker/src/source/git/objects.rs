@@ -7,6 +7,7 @@ use super::{
 use crate::source::git::{self, SourceError};
 use std::path::{Path, PathBuf};
 use tidemill_core::execution::discovery::MAX_FILES_BYTES;
+use tidemill_core::execution::facts::CommitDetails;
 use tidemill_core::pipeline::MAX_FILE_BYTES;
 
 /// Maximum length of a line that describes an object; it repeats the requested path.
@@ -92,4 +93,17 @@ impl FileReader {
         };
         Ok(self.processes.insert(processes))
     }
+}
+
+/// Reads the message and the author of a commit.
+pub fn commit_details(
+    repo: &Path,
+    commit: &str,
+    limits: ProcessLimits<'_>,
+) -> Result<CommitDetails, SourceError> {
+    let mut command = git::at(repo);
+    command.args(["log", "-1", "--no-show-signature", "--format=%an <%ae>%n%B", commit, "--"]);
+    let text = git::run_limited(&mut command, limits)?;
+    let (author, message) = text.split_once('\n').unwrap_or((&text, ""));
+    Ok(CommitDetails::new(message, author))
 }

@@ -17,9 +17,11 @@ use crate::{
 use std::collections::BTreeMap;
 use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
-    api::{ExecuteReply, RetryRequest, Trigger},
+    api::{ExecuteReply, ExecuteRequest, RetryRequest, Trigger},
     ids::{ExecutionId, JobId},
     pipeline::When,
+    plan::Plan,
+    repository::canonical_name,
     scheduler::CarriedJob,
 };
 
@@ -32,6 +34,7 @@ impl PipelineExecutionService {
         key: Option<CallerKey>,
     ) -> Result<ExecuteReply> {
         request_texts::check_requester(request.requested_by.as_deref())?;
+        request_texts::check_jobs("jobs", &request.jobs)?;
         let mut old = self.context.execution(id).await?;
         if !old.state.status.is_terminal() {
             return Err(Error::Conflict(format!(
@@ -39,6 +42,9 @@ impl PipelineExecutionService {
             )));
         }
         self.source_policy.readmit(&self.context, &mut old.spec.source).await?;
+        if !request.jobs.is_empty() {
+            old.spec.facts.jobs.from.clone_from(&request.jobs);
+        }
         let plan = move || {
             let planned = plan_of(&old.spec);
             (old, planned)
@@ -56,9 +62,13 @@ impl PipelineExecutionService {
         let carried = if request.all || old.state.unplanned {
             BTreeMap::new()
         } else {
-            self.jobs_to_carry_over(id, plan.jobs.len(), !request.approve.is_empty()).await?
+            let selects_jobs = !request.approve.is_empty() || !request.jobs.is_empty();
+            let mut carried = self.jobs_to_carry_over(id, plan.jobs.len(), selects_jobs).await?;
+            let again = plan.with_dependents(&request.jobs);
+            carried.retain(|name, _| !again.contains(name.as_str()));
+            carried
         };
-        let identity = digest(&(id, request.all, &request.approve))?;
+        let identity = digest(&(id, request.all, &request.jobs, &request.approve))?;
         let key = key.map(|key| key.of_repository(&old.spec.repo)).transpose()?;
         let spec = ExecutionSpec {
             id: self.context.stores.ids.execution(),
@@ -93,11 +103,11 @@ impl PipelineExecutionService {
         &self,
         id: ExecutionId,
         jobs: usize,
-        approves: bool,
+        selects_jobs: bool,
     ) -> Result<BTreeMap<String, CarriedJob>> {
         let nodes = self.context.stores.records.all_nodes(id).await?;
         let carried = self.successful_jobs(id, &nodes).await?;
-        if carried.len() == jobs {
+        if !selects_jobs && carried.len() == jobs {
             return Err(Error::Invalid(format!(
                 "every job of execution {id} succeeded; to run them all again, retry with `all`"
             )));
@@ -105,12 +115,37 @@ impl PipelineExecutionService {
         // Jobs that were skipped without a failure would be skipped again.
         let tolerated = |node: &Node| node.state.status() == Some(JobStatus::Skipped) && node.is_tolerated();
         let is_remaining = |node: &&Node| node.spec.job.is_some() && !carried.contains_key(&node.spec.name);
-        if !approves && nodes.iter().filter(is_remaining).all(tolerated) {
+        if !selects_jobs && nodes.iter().filter(is_remaining).all(tolerated) {
             return Err(Error::Invalid(format!(
                 "the remaining jobs of execution {id} were not needed or not approved; to run one, name it under `approve`, or \
                  retry with `all`"
             )));
         }
+        Ok(carried)
+    }
+
+    /// Returns the jobs of an ended execution whose results a new execution reuses: the successful ones, except those that the request
+    /// begins with and their dependents.
+    pub(super) async fn jobs_to_reuse(
+        &self,
+        id: ExecutionId,
+        request: &ExecuteRequest,
+        plan: &Plan,
+    ) -> Result<BTreeMap<String, CarriedJob>> {
+        let old = self.context.execution(id).await?;
+        let is_same_repository = canonical_name(&old.spec.repo) == canonical_name(&request.repo);
+        if !is_same_repository || old.spec.pipeline_name != plan.pipeline_name {
+            return Err(Error::Invalid(format!(
+                "results of execution {id} cannot be reused: it is not of this repository and pipeline"
+            )));
+        }
+        if !old.state.status.is_terminal() || old.state.unplanned {
+            return Err(Error::Conflict(format!("execution {id} has not ended; wait for its end")));
+        }
+        let nodes = self.context.stores.records.all_nodes(id).await?;
+        let mut carried = self.successful_jobs(id, &nodes).await?;
+        let again = plan.with_dependents(&request.from);
+        carried.retain(|name, _| !again.contains(name.as_str()));
         Ok(carried)
     }
 

@@ -20,7 +20,7 @@ use crate::{
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
 use tidemill_core::api::{ExecuteReply, ExecuteRequest};
-use tidemill_core::execution::facts::Facts;
+use tidemill_core::execution::facts::{CommitDetails, Facts, JobSelection, PullRequest, Trigger};
 
 /// Options of an execution that the server itself starts.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,15 @@ pub struct InternalStart {
     pub facts: Facts,
     /// Whether the execution is held until a user approves it.
     pub hold: bool,
+}
+
+/// Returns the details within their limits.
+fn cleaned(details: &CommitDetails) -> CommitDetails {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    CommitDetails {
+        dirty: details.dirty,
+        ..CommitDetails::new(&text(&details.message), &text(&details.author))
+    }
 }
 
 /// Limits of a start.
@@ -56,15 +65,18 @@ impl PipelineExecutionService {
         budget::check_paths(&request)?;
         let key = key.map(|key| key.of_repository(&request.repo)).transpose()?;
         let facts = Facts {
-            trigger: request.trigger,
+            trigger: request.event.unwrap_or(request.trigger),
             branch: request.branch.clone(),
             tag: request.tag.clone(),
             commit: request.commit.clone(),
+            details: cleaned(&request.commit_details),
             default_branch: request.default_branch.clone(),
-            pull_request: None,
+            pull_request: assumed_pull_request(&request),
             changed: request.changed.clone(),
             files: request.files.clone(),
             variables: request.variables.clone(),
+            is_assumed: request.event.is_some(),
+            jobs: JobSelection { only: request.jobs.clone(), from: request.from.clone() },
         };
         let start = InternalStart { facts, hold: false, allowance: self.allowance() };
         Box::pin(self.start(request, start, key, trace)).await
@@ -114,8 +126,14 @@ impl PipelineExecutionService {
             facts: &facts,
         };
         let identity = identity.digest()?;
+        let carried = match request.reuse {
+            Some(id) => self.jobs_to_reuse(id, &request, &plan).await?,
+            None => BTreeMap::new(),
+        };
         let key = match key {
-            None if !request.force => Some(RecordedKey::of(&IdempotencyKey::Derived { request: &identity })?),
+            None if !request.force && request.reuse.is_none() => {
+                Some(RecordedKey::of(&IdempotencyKey::Derived { request: &identity })?)
+            }
             key => key,
         };
         let spec = ExecutionSpec {
@@ -156,6 +174,14 @@ impl PipelineExecutionService {
         }
         let group = Group::of(&file, &spec)?;
         let options = CreateOptions { key, request: identity, group, hold, approved: Vec::new() };
-        Box::pin(self.create(plan, spec, BTreeMap::new(), options)).await
+        Box::pin(self.create(plan, spec, carried, options)).await
     }
+}
+
+/// Returns the pull request that conditions see if a user assumes that event. It gives no rights: who may read secrets depends on
+/// what started the execution.
+fn assumed_pull_request(request: &ExecuteRequest) -> Option<PullRequest> {
+    let target_branch = request.default_branch.clone().unwrap_or_default();
+    (request.event == Some(Trigger::PullRequest))
+        .then(|| PullRequest { target_branch, ..PullRequest::default() })
 }

@@ -54,14 +54,11 @@ fn secret_target(environment: Option<&str>, name: &str) -> String {
 pub async fn rekey(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
     let mut reply = api.services.secrets.rekey().await?;
     if !reply.more {
-        let of_repositories = api.services.repositories.rekey().await?;
-        reply.renewed += of_repositories.renewed;
-        reply.more = of_repositories.more;
-        reply.unreadable.extend(of_repositories.unreadable);
-        let of_registries = api.services.registries.rekey().await?;
-        reply.renewed += of_registries.renewed;
-        reply.more |= of_registries.more;
-        reply.unreadable.extend(of_registries.unreadable);
+        for other in [api.services.repositories.rekey().await?, api.services.registries.rekey().await?] {
+            reply.renewed += other.renewed;
+            reply.more |= other.more;
+            reply.unreadable.extend(other.unreadable);
+        }
     }
     if reply.renewed > 0 {
         let target = format!("{} secrets", reply.renewed);

@@ -132,8 +132,8 @@ pub async fn newer_execution_of_group_cancels_older(subject: &StoresUnderTest) {
     assert_eq!(shown.execution.superseded_by, Some(newer));
     assert_eq!(shown.jobs[1].status, JobStatus::Canceled);
     assert!(services.jobs.report(report(&running)).await.unwrap().cancel, "the worker must stop the job");
-    // The worker reports nothing more: after the grace period the next claim ends the job.
-    subject.clock.advance(i64::try_from(CANCEL_GRACE_MS).unwrap());
+    // The worker reports nothing more: after its lease the next claim ends the job.
+    subject.clock.advance(i64::try_from(LEASE_TTL_MS).unwrap());
     assert!(claim(&services, job).await.is_none());
     let shown = view(&services, older).await;
     assert_eq!(

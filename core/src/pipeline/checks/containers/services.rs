@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::context::{FindingSink, texts, variables};
+use super::options::container;
+use crate::pipeline::checks::context::{FindingSink, texts, variables};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Health, Service};
+use crate::pipeline::model::{host_names::image_names, surroundings::add_image_names};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::{IndexedOneOrMany, OneOrMany};
@@ -13,11 +15,15 @@ use crate::pipeline::raw::job_parts::{RawHealth, RawService};
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references;
 
-const DEFAULT_READY_TIMEOUT_S: u64 = 60;
+/// As in GitLab.
+const DEFAULT_READY_TIMEOUT_S: u64 = 30;
 
 const MAX_READY_S: u64 = 3_600;
 
 const MAX_SERVICES: usize = 16;
+
+/// Maximum number of host names that a file gives to one service.
+const MAX_ALIASES: usize = 16;
 
 /// Checks services, and returns them.
 pub(crate) fn services(
@@ -31,44 +37,48 @@ pub(crate) fn services(
         findings.push(Finding::key("out-of-range", path, message).help("split the job"));
     }
     let mut services = Vec::with_capacity(items.len());
+    let mut places = Vec::with_capacity(items.len());
     let mut named: HashMap<String, Path> = HashMap::new();
     for (index, item) in items {
         let at = path.index(*index);
-        let Some((mut service, own_alias)) = service(item, &at, findings) else { continue };
-        let had_names = !service.alias.is_empty();
-        let alias_at = if own_alias { at.key("alias") } else { at };
-        service.alias.retain(|alias| {
-            let Some(first) = named.get(alias) else {
-                named.insert(alias.clone(), alias_at.clone());
-                return true;
-            };
-            if own_alias {
-                let message = format!("two services have the host name {}", quoted(alias));
-                findings.push(
-                    Finding::value("duplicate-alias", &alias_at, message)
-                        .help("give each an `alias` of its own")
-                        .related("the first one", FindingLocation::Path(first.clone(), PathPart::Value)),
-                );
-            }
-            false
-        });
-        if service.alias.is_empty() && had_names && !own_alias {
-            let message = "all host names of this service are used by other services";
+        let Some(service) = service(item, &at, findings) else { continue };
+        let alias_at = at.key("alias");
+        for alias in &service.alias {
+            let Some(first) = named.insert(alias.to_ascii_lowercase(), alias_at.clone()) else { continue };
+            let message = format!("two services have the host name {}", quoted(alias));
             findings.push(
-                Finding::value("duplicate-alias", &alias_at, message).help("give it an `alias` of its own"),
+                Finding::value("duplicate-alias", &alias_at, message)
+                    .help("give each an `alias` of its own")
+                    .related("the first one", FindingLocation::Path(first, PathPart::Value)),
             );
         }
         services.push(service);
+        places.push(at);
     }
+    check_names(&services, &places, findings);
     services
 }
 
-/// Checks one service; returns it, and whether the file sets its alias.
-fn service(
-    item: &Either<Text, RawService>,
-    path: &Path,
-    findings: &mut FindingSink,
-) -> Option<(Service, bool)> {
+/// Checks that each service has a host name.
+fn check_names(services: &[Service], places: &[Path], findings: &mut FindingSink) {
+    let mut named = services.to_vec();
+    add_image_names(&mut named);
+    for (service, at) in named.iter().zip(places) {
+        // The names that references give are known once the job is planned.
+        if !service.alias.is_empty() || service.image.contains('$') {
+            continue;
+        }
+        let (code, message) = if image_names(&service.image).is_empty() {
+            ("missing-key", "no host name can be derived from the image of this service")
+        } else {
+            ("duplicate-alias", "all host names of this service are used by other services")
+        };
+        findings.push(Finding::value(code, at, message).help("give it an `alias` of its own"));
+    }
+}
+
+/// Checks one service, and returns it.
+fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut FindingSink) -> Option<Service> {
     let none = RawService::default();
     let (raw, image, at) = match item {
         Either::Short(image) => (&none, &image.0, path.clone()),
@@ -85,18 +95,14 @@ fn service(
         }
     };
     findings.check(references::parse_references(image).and_then(|_| names::check_image(image)), || at);
-    let alias = match raw.alias.get() {
-        Some(list) => {
-            for (index, alias) in list.0.iter().enumerate() {
-                findings.check(names::check_host(&alias.0), || path.key("alias").index(index));
-            }
-            list.0.iter().map(|alias| alias.0.clone()).collect()
-        }
-        None => aliases_of(image),
-    };
-    if alias.is_empty() {
-        let message = "no host name can be derived from the image of this service";
-        findings.push(Finding::value("missing-key", path, message).help("give it an `alias`"));
+    let alias = raw.alias.get().map_or(&[][..], |list| list.0.as_slice());
+    if alias.len() > MAX_ALIASES {
+        let fault =
+            Fault::new("out-of-range", format!("has {} names; {MAX_ALIASES} is the limit", alias.len()));
+        findings.check(Err(fault), || path.key("alias"));
+    }
+    for (index, alias) in alias.iter().enumerate() {
+        findings.check(names::check_host(&alias.0), || path.key("alias").index(index));
     }
     for (key, command) in [("command", &raw.command), ("entrypoint", &raw.entrypoint)] {
         if let Some([only]) = command.get().map(|command| command.0.as_slice())
@@ -117,44 +123,19 @@ fn service(
         findings.check(Err(fault), || path.key("ready_within"));
     }
     let list = |field: &Field<OneOrMany<Text>>| field.get().map(|list| texts(Some(list)));
-    let service = Service {
+    Some(Service {
         image: image.clone(),
-        alias,
+        alias: alias.iter().map(|alias| alias.0.clone()).collect(),
         variables: variables(raw.variables.get(), || path.key("variables"), findings),
         command: list(&raw.command),
         entrypoint: list(&raw.entrypoint),
         health: raw.health.get().and_then(|health| self::health(health, &path.key("health"), findings)),
         ready_within_s,
-    };
-    Some((service, !raw.alias.is_absent()))
-}
-
-/// Host names derived from the name of an image, as in GitLab: `registry/a/b:1` is `registry__a__b` and `registry-a-b`; also the
-/// same without the registry's host, and the last part.
-fn aliases_of(image: &str) -> Vec<String> {
-    let named = image.split('@').next().unwrap_or_default();
-    let last = named.rfind('/').map_or(0, |at| at + 1);
-    let repository = named[last..].find(':').map_or(named, |at| &named[..last + at]);
-    if repository.contains('$') {
-        return Vec::new();
-    }
-    let mut parts: Vec<&str> = repository.split('/').collect();
-    let mut aliases: Vec<String> = Vec::new();
-    let mut add = |alias: String| {
-        if names::check_host(&alias).is_ok() && !aliases.contains(&alias) {
-            aliases.push(alias);
-        }
-    };
-    if parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost") {
-        parts[0] = parts[0].split(':').next().unwrap_or_default();
-        add(parts.join("-"));
-        add(parts.join("__"));
-        parts.remove(0);
-    }
-    add(parts.join("-"));
-    add(parts.join("__"));
-    add(parts.last().copied().unwrap_or_default().to_owned());
-    aliases
+        // A check that the file asks for is there to be passed.
+        required: raw.required.get().map_or(!raw.health.is_absent(), |flag| flag.0),
+        pull_policy: raw.pull_policy.get().map(|policy| policy.0),
+        container: container(raw.container.get(), &path.key("container"), findings),
+    })
 }
 
 fn health(raw: &RawHealth, path: &Path, findings: &mut FindingSink) -> Option<Health> {

@@ -16,6 +16,10 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// Processors; `None`: those of the machine.
     pub cpus: Option<f64>,
+    /// Memory of a job that requests none; `None`: as much as it may have.
+    pub default_memory_bytes: Option<u64>,
+    /// Processors of a job that requests none; `None`: as many as it may have.
+    pub default_cpus: Option<f64>,
     /// Concurrent processes and threads in each of its containers.
     pub pids: u32,
     /// Open files of each process; 0: the engine's default.
@@ -39,6 +43,8 @@ impl Default for Limits {
         Self {
             memory_bytes: None,
             cpus: None,
+            default_memory_bytes: None,
+            default_cpus: None,
             pids: 4096,
             open_files: 0,
             shm_bytes: 64 * MIB,
@@ -52,9 +58,18 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Returns what a job requests, with the defaults for what it does not.
+    pub(crate) fn with_defaults(&self, resources: Resources) -> Resources {
+        Resources {
+            memory_bytes: resources.memory_bytes.or(self.default_memory_bytes),
+            cpus: resources.cpus.or(self.default_cpus),
+        }
+    }
+
     /// Returns the limits of a container of a job that requests `resources`; the maximum for those that it does not request.
     /// Jobs that request more are not admitted.
     pub(crate) fn apply(&self, resources: Resources) -> Resources {
+        let resources = self.with_defaults(resources);
         Resources {
             memory_bytes: match (resources.memory_bytes, self.memory_bytes) {
                 (Some(requested), Some(max)) => Some(requested.min(max)),
@@ -122,6 +137,9 @@ mod tests {
         assert_eq!(limits.apply(resources(None, None)), resources(Some(2.0), Some(100)));
         assert_eq!(limits.apply(resources(Some(0.5), Some(60))), resources(Some(0.5), Some(60)));
         assert_eq!(Limits::default().apply(resources(None, Some(60))), resources(None, Some(60)));
+        let defaults = Limits { default_memory_bytes: Some(50), default_cpus: Some(1.0), ..limits };
+        assert_eq!(defaults.apply(resources(None, None)), resources(Some(1.0), Some(50)));
+        assert_eq!(defaults.apply(resources(Some(2.0), Some(60))), resources(Some(2.0), Some(60)));
         assert_eq!(format_size(3 << 30), "3 GiB");
         assert_eq!(format_size(1536 << 10), "1536 KiB");
     }

@@ -1,0 +1,14 @@
+//! The settings of `worker.toml`.
+
+use tidemill_worker::policy::{JobSettings, Limits, Permissions};
+
+/// The settings of the file, with defaults for those that it does not set.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WorkerFile {
+    /// Limits of one job.
+    pub limits: Limits,
+    /// What jobs may ask for.
+    pub permissions: Permissions,
+    /// What every job gets.
+    pub jobs: JobSettings,
+}

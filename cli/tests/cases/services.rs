@@ -1,0 +1,117 @@
+//! Cases about services.
+
+use crate::{project::Project, support::image};
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+/// Builds an image that exposes `port`, and serves `text` there after `delay` seconds.
+fn build_web_image(tag: &str, port: u16, delay: u32, text: &str) {
+    let serve = format!("sleep {delay}; mkdir /w; echo {text} >/w/index.html; exec httpd -f -p {port} -h /w");
+    let file = format!("FROM {}\nEXPOSE {port}\nCMD [\"sh\", \"-c\", \"{serve}\"]\n", image());
+    let mut build = Command::new("docker")
+        .args(["build", "-q", "-t", tag, "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    build.stdin.take().unwrap().write_all(file.as_bytes()).unwrap();
+    assert!(build.wait().unwrap().success());
+}
+
+#[test]
+fn case_everyday_29_services_of_one_image_share_a_port_and_an_exposed_port_is_awaited() {
+    let file = r#"
+talk:
+  image: IMAGE
+  services:
+    - { name: "IMAGE", alias: one, command: [sh, -c, "mkdir /w; echo one >/w/index.html; exec httpd -f -p 8080 -h /w"] }
+    - { name: "IMAGE", alias: "two,deux", command: [sh, -c, "mkdir /w; echo two >/w/index.html; exec httpd -f -p 8080 -h /w"] }
+  script:
+    - for i in $(seq 50); do wget -qO- http://one:8080/ && wget -qO- http://deux:8080/ && break; sleep 0.1; done
+    - test "$(wget -qO- http://one:8080/)" = one
+    - test "$(wget -qO- http://two:8080/)" = two
+exposed:
+  image: IMAGE
+  services: [{ name: "tidemill-test-case-29:1", alias: web, pull_policy: never }]
+  script:
+    - test "$(wget -qO- http://web:8080/)" = exposed
+    - test "$(wget -qO- http://tidemill-test-case-29:8080/)" = exposed
+"#;
+    build_web_image("tidemill-test-case-29:1", 8080, 2, "exposed");
+    Project::new(&[(".gitlab-ci.yml", file)]).run(".gitlab-ci.yml", 0);
+}
+
+#[test]
+fn case_everyday_29_health_port_of_a_slow_service_is_awaited() {
+    let file = r#"
+name: slow
+jobs:
+  talk:
+    image: "IMAGE"
+    services:
+      - image: "IMAGE"
+        alias: slow
+        command: [sh, -c, "sleep 2; mkdir /w; echo slow >/w/index.html; exec httpd -f -p 8080 -h /w"]
+        health: { port: 8080 }
+    script: ['test "$(wget -qO- http://slow:8080/)" = slow']
+"#;
+    Project::new(&[("ci.yml", file)]).run("ci.yml", 0);
+}
+
+#[test]
+fn case_real_09_services_are_awaited_know_each_other_and_keep_the_names_of_their_images() {
+    let file = r#"
+name: svc
+defaults: { image: "IMAGE", pull_policy: never }
+jobs:
+  notready:
+    services: ["tidemill-test-case-09:1"]
+    script: ['test "$(wget -qO- http://tidemill-test-case-09:5432/)" = ready']
+  between:
+    services:
+      - { image: "tidemill-test-case-09:1", alias: cache }
+      - image: "IMAGE"
+        alias: app
+        command:
+          - sh
+          - -c
+          - until wget -qO /tmp/index.html http://cache:5432/; do sleep 0.2; done; exec httpd -f -p 80 -h /tmp
+        health: { port: 80 }
+    script: ['test "$(wget -qO- http://app/)" = ready']
+  names:
+    services: [{ image: "tidemill-test-case-09:1", alias: cache }]
+    script: ["wget -qO- http://cache:5432/", "wget -qO- http://tidemill-test-case-09:5432/"]
+"#;
+    build_web_image("tidemill-test-case-09:1", 5432, 2, "ready");
+    Project::new(&[("ci.yml", file)]).run("ci.yml", 0);
+}
+
+#[test]
+fn case_gitlab_11_service_that_ends_is_a_warning_with_its_log() {
+    let file = r#"
+job:
+  image: IMAGE
+  services: [{ name: "IMAGE", alias: init, command: [sh, -c, "echo prepared; exit 3"] }]
+  script: [echo the job goes on]
+"#;
+    let project = Project::new(&[(".gitlab-ci.yml", file)]);
+    project.run(".gitlab-ci.yml", 0);
+    let log = project.log("job");
+    let (warning, script) = log.split_once("prepared\n").unwrap();
+    assert!(warning.contains("warning: the service `init` ended with exit code 3"), "{log}");
+    assert!(script.contains("the job goes on\n"), "{log}");
+    let native = r#"
+name: required
+jobs:
+  job:
+    image: "IMAGE"
+    services: [{ image: "IMAGE", alias: init, command: [sh, -c, "echo prepared"], required: true }]
+    script: [echo never]
+"#;
+    let project = Project::new(&[("ci.yml", native)]);
+    project.run("ci.yml", 1);
+    let log = project.log("job");
+    assert!(log.contains("prepared\n") && !log.contains("never\n"), "{log}");
+}

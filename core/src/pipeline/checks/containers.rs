@@ -1,0 +1,4 @@
+//! Checks what containers of jobs and services get.
+
+pub(crate) mod options;
+pub(crate) mod services;

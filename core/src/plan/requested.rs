@@ -1,0 +1,236 @@
+//! Restricts the jobs of an execution to those that a user asked for, with what they need.
+
+use super::{
+    error::{ExcludedJob, PlanError},
+    selection::Selection,
+};
+use crate::execution::facts::JobSelection;
+use crate::pipeline::{Job, Pipeline, When};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Maximum number of jobs that an error names.
+const MAX_NAMES: usize = 30;
+
+/// Removes the jobs that are neither requested nor needed by one that is.
+pub(super) fn restrict<'a>(
+    selection: Selection<'a>,
+    requested: &JobSelection,
+) -> Result<Selection<'a>, PlanError> {
+    if requested.is_all() {
+        return Ok(selection);
+    }
+    let Selection { pipeline, mut excluded, paths } = selection;
+    let graph = JobGraph::new(&pipeline);
+    let mut kept = vec![true; pipeline.jobs.len()];
+    if !requested.only.is_empty() {
+        kept = graph.with_needs(graph.find(&requested.only, &kept, &excluded)?);
+    }
+    if !requested.from.is_empty() {
+        let first = graph.find(&requested.from, &kept, &excluded)?;
+        kept = graph.with_needs(graph.with_dependents(first, &kept));
+    }
+    let mut jobs = Vec::new();
+    for (job, is_kept) in pipeline.jobs.iter().zip(kept) {
+        if is_kept {
+            jobs.push(job.clone());
+        } else {
+            excluded.push(ExcludedJob { job: job.name.clone(), why: "not requested".to_owned() });
+        }
+    }
+    let has_jobs = |stage: &&String| jobs.iter().any(|job| job.stage == **stage);
+    let stages = pipeline.stages.iter().filter(has_jobs).cloned().collect();
+    let pipeline = Pipeline { stages, jobs, ..pipeline.into_owned() };
+    Ok(Selection { pipeline: Cow::Owned(pipeline), excluded, paths })
+}
+
+/// The jobs of a pipeline and what they wait for. Jobs are positions in the file.
+struct JobGraph<'a> {
+    jobs: &'a [Job],
+    by_name: HashMap<&'a str, usize>,
+    stage_of: HashMap<&'a str, usize>,
+}
+
+impl<'a> JobGraph<'a> {
+    fn new(pipeline: &'a Pipeline) -> Self {
+        Self {
+            jobs: &pipeline.jobs,
+            by_name: pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect(),
+            stage_of: pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect(),
+        }
+    }
+
+    /// Returns the stage of a job. The position of an undeclared stage does not matter: the plan rejects it.
+    fn stage(&self, ix: usize) -> usize {
+        self.stage_of.get(self.jobs[ix].stage.as_str()).copied().unwrap_or(0)
+    }
+
+    /// Returns whether jobs of later stages wait for a job.
+    fn is_awaited(&self, ix: usize) -> bool {
+        !(self.jobs[ix].when == When::Manual && self.jobs[ix].allow_failure)
+    }
+
+    /// Marks the jobs of these names. Fails if one of them is not among `of`.
+    fn find(&self, names: &[String], of: &[bool], excluded: &[ExcludedJob]) -> Result<Vec<bool>, PlanError> {
+        let mut marked = vec![false; self.jobs.len()];
+        for name in names {
+            let base = match name.split_once(" [") {
+                Some((base, _)) if name.ends_with(']') && !self.by_name.contains_key(name.as_str()) => base,
+                _ => name.as_str(),
+            };
+            match self.by_name.get(base).filter(|ix| of[**ix]) {
+                Some(ix) => marked[*ix] = true,
+                None => return Err(self.not_found(base, of, excluded)),
+            }
+        }
+        Ok(marked)
+    }
+
+    fn not_found(&self, name: &str, of: &[bool], excluded: &[ExcludedJob]) -> PlanError {
+        if let Some(ExcludedJob { job, why }) = excluded.iter().find(|excluded| excluded.job == name) {
+            return PlanError::Excluded { job: job.clone(), why: why.clone() };
+        }
+        let known = self.jobs.iter().zip(of).filter(|(_, is_member)| **is_member);
+        let mut jobs: Vec<String> = known.map(|(job, _)| format!("`{}`", job.name)).collect();
+        let omitted = jobs.len().saturating_sub(MAX_NAMES);
+        jobs.truncate(MAX_NAMES);
+        if omitted > 0 {
+            jobs.push(format!("and {omitted} more"));
+        }
+        PlanError::UnknownJob { job: name.to_owned(), jobs: jobs.join(", ") }
+    }
+
+    /// Adds the jobs that marked ones wait for, directly or indirectly.
+    fn with_needs(&self, mut marked: Vec<bool>) -> Vec<bool> {
+        let mut pending: Vec<usize> = (0..marked.len()).filter(|ix| marked[*ix]).collect();
+        // Jobs of stages before this one are marked.
+        let mut before = 0;
+        while let Some(ix) = pending.pop() {
+            let mut mark = |need: usize| {
+                if !marked[need] {
+                    marked[need] = true;
+                    pending.push(need);
+                }
+            };
+            if let Some(needs) = &self.jobs[ix].needs {
+                needs.iter().filter_map(|need| self.by_name.get(need.as_str())).for_each(|need| mark(*need));
+            } else if self.stage(ix) > before {
+                before = self.stage(ix);
+                (0..self.jobs.len())
+                    .filter(|need| self.stage(*need) < before && self.is_awaited(*need))
+                    .for_each(mark);
+            }
+        }
+        marked
+    }
+
+    /// Adds the members of `of` that wait for marked jobs, directly or indirectly.
+    fn with_dependents(&self, mut marked: Vec<bool>, of: &[bool]) -> Vec<bool> {
+        let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); self.jobs.len()];
+        for (ix, job) in self.jobs.iter().enumerate() {
+            for need in job.needs.iter().flatten().filter_map(|need| self.by_name.get(need.as_str())) {
+                needed_by[*need].push(ix);
+            }
+        }
+        let mut pending: Vec<usize> = (0..marked.len()).filter(|ix| marked[*ix]).collect();
+        // Jobs without needs of stages after this one are marked.
+        let mut after = usize::MAX;
+        while let Some(ix) = pending.pop() {
+            let mut mark = |dependent: usize| {
+                if of[dependent] && !marked[dependent] {
+                    marked[dependent] = true;
+                    pending.push(dependent);
+                }
+            };
+            needed_by[ix].iter().for_each(|dependent| mark(*dependent));
+            if self.is_awaited(ix) && self.stage(ix) < after {
+                after = self.stage(ix);
+                (0..self.jobs.len())
+                    .filter(|dependent| {
+                        self.jobs[*dependent].needs.is_none() && self.stage(*dependent) > after
+                    })
+                    .for_each(mark);
+            }
+        }
+        marked
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::execution::facts::{Facts, JobSelection};
+    use crate::pipeline::parse;
+    use crate::plan::{Plan, PlanError};
+
+    const FILE: &str = "
+name: ci
+stages: [build, test, deploy]
+defaults: { image: i }
+jobs:
+  compile: { stage: build, script: [x] }
+  docs: { stage: build, script: [x] }
+  unit: { stage: test, needs: [compile], script: [x], matrix: { os: [a, b] } }
+  lint: { stage: test, needs: [], script: [x] }
+  try: { stage: test, script: [x], when: manual, allow_failure: true }
+  nightly: { stage: test, if: 'event == \"schedule\"', script: [x] }
+  deploy: { stage: deploy, script: [x] }
+  page: { stage: deploy, needs: [docs], script: [x] }
+";
+
+    fn plan(only: &[&str], from: &[&str]) -> Result<Plan, PlanError> {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let jobs = JobSelection { only: names(only), from: names(from) };
+        Plan::for_facts(&parse(FILE).unwrap(), &Facts { jobs, ..Facts::default() })
+    }
+
+    fn planned(only: &[&str], from: &[&str]) -> String {
+        let mut names: Vec<String> = Vec::new();
+        for job in plan(only, from).unwrap().jobs {
+            names.push(job.base_name);
+        }
+        names.sort();
+        names.dedup();
+        names.join(" ")
+    }
+
+    #[test]
+    fn requested_jobs_run_with_what_they_need() {
+        assert_eq!(planned(&["compile"], &[]), "compile");
+        assert_eq!(planned(&["unit"], &[]), "compile unit");
+        assert_eq!(planned(&["unit [os=a]"], &[]), "compile unit");
+        assert_eq!(planned(&["lint"], &[]), "lint");
+        assert_eq!(planned(&["lint", "page"], &[]), "docs lint page");
+        assert_eq!(planned(&["deploy"], &[]), "compile deploy docs lint unit");
+        assert_eq!(planned(&["try"], &[]), "compile docs try");
+    }
+
+    #[test]
+    fn jobs_from_one_on_run_with_what_they_need() {
+        assert_eq!(planned(&[], &["page"]), "docs page");
+        assert_eq!(planned(&[], &["unit"]), "compile deploy docs lint unit");
+        assert_eq!(planned(&[], &["docs"]), "compile deploy docs lint page try unit");
+        assert_eq!(planned(&["page"], &["docs"]), "docs page");
+        let plan = plan(&[], &["docs"]).unwrap();
+        let again = plan.with_dependents(&["docs".to_owned()]);
+        assert!(again.contains("deploy") && again.contains("page") && again.contains("try"), "{again:?}");
+        assert!(!again.contains("compile") && !again.contains("unit [os=a]"), "{again:?}");
+    }
+
+    #[test]
+    fn unknown_and_excluded_jobs_are_errors() {
+        let unknown = plan(&["nobody"], &[]).unwrap_err().to_string();
+        assert!(unknown.contains("no job `nobody`; its jobs are `compile`, `docs`"), "{unknown}");
+        let excluded = plan(&[], &["nightly"]).unwrap_err().to_string();
+        assert!(
+            excluded.contains("`nightly` is excluded") && excluded.contains("does not hold"),
+            "{excluded}"
+        );
+        assert!(plan(&["page"], &["unit"]).is_err());
+        let left_out = plan(&["lint"], &[]).unwrap().left_out;
+        assert!(
+            left_out.iter().any(|left| left.job == "deploy" && left.why == "not requested"),
+            "{left_out:?}"
+        );
+    }
+}
