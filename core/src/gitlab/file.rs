@@ -93,6 +93,11 @@ pub(crate) fn translate(
         workflow,
         default_image: settings.default_image.clone(),
         tags_are_labels: settings.tags_are_labels,
+        has_outputs: jobs
+            .iter()
+            .map(|job| &job.value)
+            .chain(root.get("default").map(|entry| &entry.value))
+            .any(hands_on),
     };
     let mut native = native;
     for entry in &jobs {
@@ -115,6 +120,12 @@ pub(crate) fn translate(
         top.insert("variables".into(), Value::Mapping(pairs.collect()));
     }
     native
+}
+
+/// Whether a job has a report with variables for others.
+fn hands_on(job: &Rc<Node>) -> bool {
+    let reports = job.get("artifacts").and_then(|artifacts| artifacts.value.get("reports"));
+    reports.is_some_and(|reports| reports.value.get("dotenv").is_some())
 }
 
 fn is_job(entry: &MapEntry) -> bool {

@@ -1,6 +1,7 @@
 //! Creates the plan of a pipeline.
 
 use super::{
+    due_texts::DueTexts,
     error::PlanError,
     matrix::{self, MAX_JOBS},
     model::{Plan, PlannedJob, index},
@@ -45,6 +46,7 @@ impl Plan {
             return Err(PlanError::AllExcluded(left_out));
         }
         let overrides = &facts.variables;
+        let has_outputs = pipeline.jobs.iter().any(|job| !job.surroundings.outputs.is_empty());
         let stage_of: HashMap<&str, usize> =
             pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
         let order = order::order(pipeline, &stage_of)?;
@@ -70,6 +72,22 @@ impl Plan {
                             .or_else(|| predefined.get(reference).map(String::as_str))
                             .or_else(|| predefined::is_execution_variable(reference).then_some(""))
                     })
+                };
+                let due_texts = if has_outputs {
+                    DueTexts::of(job, |text| {
+                        substitute(text, |reference| {
+                            let is_set = variables.contains_key(reference);
+                            overrides
+                                .get(reference)
+                                .map(String::as_str)
+                                .or_else(|| references::builtin(reference, &pipeline.name, &name, facts))
+                                .or_else(|| predefined.get(reference).map(String::as_str))
+                                .or_else(|| predefined::is_execution_variable(reference).then_some(""))
+                                .filter(|_| !is_set || overrides.contains_key(reference))
+                        })
+                    })
+                } else {
+                    DueTexts::default()
                 };
                 let image = expand(&job.image);
                 let artifacts = job.artifacts.clone().map(|artifacts| Artifacts {
@@ -105,6 +123,7 @@ impl Plan {
                     allow_exit_codes: job.allow_exit_codes.clone(),
                     runs_on: job.runs_on.clone(),
                     surroundings,
+                    due_texts,
                     discovery: None,
                 });
             }

@@ -12,8 +12,6 @@ use tidemill_core::execution::{
     outputs::{MAX_OUTPUT_BYTES, read},
 };
 
-/// Maximum size of one file in bytes: comments and blank lines included.
-const MAX_FILE_SIZE: u64 = 16 * MAX_OUTPUT_BYTES as u64;
 /// Maximum number of files.
 const MAX_FILES: usize = 100;
 
@@ -22,6 +20,8 @@ const MAX_FILES: usize = 100;
 struct OutputFiles {
     files: Vec<(String, Vec<u8>)>,
     has_more: bool,
+    /// Size of the files, as far as they are read.
+    bytes: usize,
 }
 
 impl OutputFiles {
@@ -35,7 +35,8 @@ impl OutputFiles {
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let mut bytes = Vec::new();
-        entry.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes)?;
+        let remaining = (MAX_OUTPUT_BYTES + 1).saturating_sub(self.bytes) as u64;
+        self.bytes += entry.take(remaining).read_to_end(&mut bytes)?;
         self.files.push((name, bytes));
         Ok(())
     }
@@ -63,10 +64,13 @@ pub async fn collect(
     if found.has_more {
         return Err(failed(format!("more than {MAX_FILES} files match")));
     }
+    if found.bytes > MAX_OUTPUT_BYTES {
+        return Err(failed(format!(
+            "the files have more than {} KiB; hand larger values on as `artifacts`",
+            MAX_OUTPUT_BYTES >> 10
+        )));
+    }
     for (name, bytes) in found.files {
-        if bytes.len() as u64 > MAX_FILE_SIZE {
-            return Err(failed(format!("`{name}` has more than {} KiB", MAX_FILE_SIZE >> 10)));
-        }
         let text = String::from_utf8(bytes).map_err(|_| failed(format!("`{name}` is not UTF-8")))?;
         read(&text, &mut outputs).map_err(|error| failed(format!("`{name}`: {error}")))?;
     }

@@ -69,13 +69,20 @@ pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> I
     variables
 }
 
-/// Returns the outputs of the jobs whose artifacts a job downloads; later jobs win. Reads only jobs that declare outputs.
-pub async fn outputs_for(
-    context: &Context,
+/// Adds outputs of other jobs to the variables of a job. As in GitLab, they win over variables of the file, but not over those of
+/// the request.
+pub fn add_outputs(
+    variables: &mut IndexMap<String, String>,
+    outputs: &IndexMap<String, String>,
     execution: &ExecutionRecord,
-    job: &PlannedJob,
-) -> Result<IndexMap<String, String>> {
-    let specs = context.specs(execution.spec.id).await?;
+) {
+    let is_free = |name: &String| !execution.spec.variables.contains_key(name);
+    let free = outputs.iter().filter(|(name, _)| is_free(name));
+    variables.extend(free.map(|(name, value)| (name.clone(), value.clone())));
+}
+
+/// Returns the jobs with outputs whose artifacts a job downloads, in order.
+pub fn output_providers(execution: &ExecutionRecord, specs: &[JobSpec], job: &PlannedJob) -> Vec<u32> {
     let named = match (&job.dependencies, job.after_stages) {
         (Some(named), _) => Some(named),
         (None, None) => Some(&job.needs_jobs),
@@ -91,7 +98,17 @@ pub async fn outputs_for(
             )
     };
     let providers = (0..).zip(specs.iter()).filter(|(ix, spec)| provides(*ix, &spec.planned));
-    let providers: Vec<u32> = providers.map(|(ix, _)| ix).collect();
+    providers.map(|(ix, _)| ix).collect()
+}
+
+/// Returns the outputs of the jobs whose artifacts a job downloads; later jobs win. Reads only jobs that declare outputs.
+pub async fn outputs_for(
+    context: &Context,
+    execution: &ExecutionRecord,
+    job: &PlannedJob,
+) -> Result<IndexMap<String, String>> {
+    let specs = context.specs(execution.spec.id).await?;
+    let providers = output_providers(execution, &specs, job);
     if providers.is_empty() {
         return Ok(IndexMap::new());
     }

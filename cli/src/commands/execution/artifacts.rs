@@ -14,11 +14,15 @@ use futures_util::TryStreamExt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, BufReader, Seek, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
-use tidemill_core::api::{ArtifactList, ArtifactView, ExecutionSummary, path};
+use tidemill_core::{
+    api::{ArtifactList, ArtifactView, ExecutionSummary, path},
+    ids::JobId,
+};
 use tidemill_worker::{
     artifact::decoded,
     workspace::{HostWorkspace, PermissionPolicy},
@@ -50,14 +54,14 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
             return Err(Failure::usage("no matching artifact; `tidemill artifacts` lists all"));
         }
         writeln!(out, "{}", selected.title())?;
-        // Files of different jobs may have the same name.
-        let by_job =
-            artifacts.iter().any(|artifact| artifact.job_execution_id != artifacts[0].job_execution_id);
-        for artifact in &artifacts {
-            let target =
-                if by_job { directory.join(directory_name(&artifact.job_name)) } else { directory.clone() };
-            fs::create_dir_all(&target)?;
-            extract(&deployment, artifact, &target, args.force).await?;
+        let targets = targets(directory, &artifacts);
+        if !args.force {
+            // Before anything is extracted; the list of a large artifact has not all files.
+            check_is_new(&targets, &artifacts)?;
+        }
+        for (target, artifact) in targets.iter().zip(&artifacts) {
+            fs::create_dir_all(target)?;
+            extract(&deployment, artifact, target, args.force).await?;
             let (job, files) = (Printable(&artifact.job_name), artifact.files.len());
             writeln!(out, "{job}: {files} file(s) in {}", Printable(&target.to_string_lossy()))?;
         }
@@ -79,6 +83,47 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
     }
     deployment.close().await;
     Ok(())
+}
+
+/// Returns the directory for the files of each artifact: one for each job if there are several, as their files may have the
+/// same names.
+fn targets(directory: &Path, artifacts: &[ArtifactView]) -> Vec<PathBuf> {
+    let by_job = artifacts.iter().any(|artifact| artifact.job_execution_id != artifacts[0].job_execution_id);
+    if !by_job {
+        return vec![directory.to_owned(); artifacts.len()];
+    }
+    let mut jobs: BTreeMap<String, JobId> = BTreeMap::new();
+    let mut target = |artifact: &ArtifactView| {
+        let id = artifact.job_execution_id;
+        let mut name = directory_name(&artifact.job_name);
+        // Different names may need the same replacement.
+        while *jobs.entry(name.to_lowercase()).or_insert(id) != id {
+            name.push('_');
+        }
+        directory.join(name)
+    };
+    artifacts.iter().map(&mut target).collect()
+}
+
+/// Fails if the extraction would overwrite a listed file.
+fn check_is_new(targets: &[PathBuf], artifacts: &[ArtifactView]) -> Outcome {
+    for (target, artifact) in targets.iter().zip(artifacts) {
+        let mut paths = artifact.files.iter().map(|file| target.join(&file.path));
+        if let Some(path) = paths.find(|path| path.symlink_metadata().is_ok()) {
+            return Err(exists(&path, &artifact.job_name));
+        }
+    }
+    Ok(())
+}
+
+/// The failure of an extraction that would overwrite the file at `path`.
+fn exists(path: &Path, job: &str) -> Failure {
+    Failure::usage(format!(
+        "{} exists already, and nothing of the artifact of `{}` was extracted; use another directory with -o, or overwrite files \
+         with --force",
+        Printable(path.to_string_lossy()),
+        Printable(job)
+    ))
 }
 
 /// Returns the name of a directory for the files of a job.
@@ -126,11 +171,7 @@ async fn extract(
         decoded(BufReader::new(file), artifact.encoding, artifact.unpacked_size)
     };
     if !overwrite && let Some(existing) = tar().and_then(|tar| target.first_existing(tar)).map_err(failed)? {
-        return Err(Failure::usage(format!(
-            "{} exists already, and nothing of the artifact of `{}` was extracted; choose an empty directory, or add --force",
-            Printable(&directory.join(existing).to_string_lossy()),
-            Printable(&artifact.job_name)
-        )));
+        return Err(exists(&directory.join(existing), &artifact.job_name));
     }
     tar().and_then(|tar| target.unpack(tar, PermissionPolicy::Permissions)).map_err(failed)
 }

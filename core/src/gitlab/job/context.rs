@@ -28,6 +28,8 @@ pub(crate) struct FileContext {
     pub(crate) excludes_pull_requests: bool,
     pub(crate) default_image: String,
     pub(crate) tags_are_labels: bool,
+    /// Whether a job hands variables to others.
+    pub(crate) has_outputs: bool,
 }
 
 /// A job that is being translated.

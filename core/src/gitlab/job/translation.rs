@@ -44,6 +44,7 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     varying.extend(file.workflow.iter().flat_map(|rule| rule.variables.keys().cloned()));
     varying.extend(set_by_rules(node));
     let scope = Scope::new(&declared, varying, Some(stage), &path.key("variables"), log);
+    let scope = scope.with_outputs(file.has_outputs);
     let mut job = Job { name, node, at, path, file, inherit, scope, log };
     let body = job.body(&variants);
     let names = file.names.get(name).cloned().unwrap_or_default();

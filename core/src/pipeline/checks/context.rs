@@ -59,6 +59,8 @@ impl FindingSink {
 pub(crate) struct PipelineContext<'a> {
     pub(crate) variables: &'a IndexMap<String, String>,
     pub(crate) defaults: &'a RawDefaults,
+    /// Whether a job hands variables to others: some texts may refer to those, whose names are not known.
+    pub(crate) has_outputs: bool,
 }
 
 /// A job's path and name, known even if the job is invalid.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::checkout::checkout;
 use super::containers::options::{check_together, container};
 use super::containers::services::services;
-use super::context::{FindingSink, check_paths_inside, texts};
+use super::context::{FindingSink, PipelineContext, check_paths_inside, texts};
 use crate::execution::{coverage, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Cache, Environment, JobOptions, MAX_SECRETS, SecretRef};
@@ -13,7 +13,7 @@ use crate::pipeline::names::{self, is_label};
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::{IndexedOneOrMany, NamedValues};
 use crate::pipeline::raw::job_parts::{RawCache, RawEnvironment, RawSecret};
-use crate::pipeline::raw::records::{RawDefaults, RawJob};
+use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references::parse_references;
 
@@ -39,10 +39,11 @@ pub(crate) fn job_options<'n>(
     name: &str,
     raw: &RawJob,
     path: &Path,
-    defaults: &RawDefaults,
+    around: &PipelineContext<'_>,
     names: impl FnOnce() -> HashSet<&'n str>,
     findings: &mut FindingSink,
 ) -> JobOptions {
+    let defaults = around.defaults;
     let lines = raw.after_script.get().or(defaults.after_script.get());
     let after_script = lines.map(|script| script.0.clone()).unwrap_or_default();
     let inherited = Path::default().key("defaults");
@@ -106,8 +107,11 @@ pub(crate) fn job_options<'n>(
     check_together(&container, &services, &container_path, &services_path, findings);
     let mut with_references: Vec<(&str, Path)> = Vec::new();
     let base = if raw.services.is_absent() { &inherited } else { path };
-    for (at, service) in services.iter().enumerate() {
-        with_references.push((&service.image, base.key("services").index(at)));
+    // An image and an address may also refer to outputs of other jobs.
+    if !around.has_outputs {
+        for (at, service) in services.iter().enumerate() {
+            with_references.push((&service.image, base.key("services").index(at)));
+        }
     }
     let base = if raw.cache.is_absent() { &inherited } else { path };
     for (at, cache) in caches.iter().enumerate() {
@@ -118,8 +122,9 @@ pub(crate) fn job_options<'n>(
     }
     if let Some(environment) = &environment {
         with_references.push((&environment.name, path.key("environment")));
-        with_references
-            .extend(environment.url.iter().map(|url| (url.as_str(), path.key("environment").key("url"))));
+        if let Some(url) = environment.url.as_ref().filter(|_| !around.has_outputs) {
+            with_references.push((url, path.key("environment").key("url")));
+        }
     }
     for (text, at) in with_references {
         check_references(name, text, &at, &names, findings);

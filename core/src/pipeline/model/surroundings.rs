@@ -54,6 +54,14 @@ impl JobOptions {
         *self == Self::default()
     }
 
+    /// Replaces the images of the services, and adds the host names that these give to them.
+    pub(crate) fn name_services(&mut self, images: impl Iterator<Item = String>) {
+        for (service, image) in self.services.iter_mut().zip(images) {
+            service.image = image;
+        }
+        add_image_names(&mut self.services);
+    }
+
     /// Applies `put_in` to each text that may hold references, and adds the host names that images give to services.
     pub(crate) fn map_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
         let service = |service: &Service| Service { image: put_in(&service.image), ..service.clone() };
