@@ -90,8 +90,8 @@ mod tests {
         assert_eq!(failure("export A=1"), OutputError::Name { line: 1, name: "export A".into() });
         assert_eq!(failure("A=1\nB=\0"), OutputError::Nul(2));
         assert_eq!(failure("=1"), OutputError::Name { line: 1, name: String::new() });
-        let many: String = (0..=MAX_OUTPUTS).map(|n| format!("V{n}=x\n")).collect();
-        assert_eq!(failure(&many), OutputError::TooMany);
+        let many: Vec<String> = (0..=MAX_OUTPUTS).map(|n| format!("V{n}=x\n")).collect();
+        assert_eq!(failure(&many.concat()), OutputError::TooMany);
         assert_eq!(failure(&format!("A={}", "x".repeat(MAX_OUTPUT_BYTES))), OutputError::TooLarge);
     }
 }

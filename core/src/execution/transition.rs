@@ -15,6 +15,9 @@ pub const CANCEL_GRACE_MS: u64 = 10_000;
 /// Time in milliseconds after its cancel at which the lease of an attempt ends, however often its worker reports: enough
 /// for the `after_script` (five minutes) and for uploading artifacts.
 pub const CANCELED_LEASE_LIMIT_MS: u64 = 600_000;
+/// Ends the message of a lost job that is not repeated.
+const NOT_REPEATED: &str = "; its script may have had effects, so it is not repeated (`interruptible: false` or an empty \
+                            `retry: when`); check them, then run `tidemill retry`";
 /// Maximum number of recorded attempts of a job; beyond it, the oldest give-backs are removed.
 pub const MAX_RECORDED_ATTEMPTS: usize = 50;
 
@@ -347,12 +350,13 @@ pub fn next_state(
             None => return Err(TransitionError::Status(state.status)),
         },
         JobEvent::ServerResumed { suspended_at, ttl_ms } => {
-            // Only the holder of this lease can have the job, and it could not report.
-            let Some(lease) = &mut next.lease else { return Err(TransitionError::Status(state.status)) };
-            if lease.is_expired(suspended_at) {
-                return Err(TransitionError::LeaseLost);
+            let renewed = state.renewed_until(ttl_ms, now);
+            match &mut next.lease {
+                Some(lease) if lease.is_expired(suspended_at) => return Err(TransitionError::LeaseLost),
+                // Only the holder of this lease can have the job, and it could not report.
+                Some(lease) => lease.expires_at = lease.expires_at.max(renewed),
+                None => return Err(TransitionError::Status(state.status)),
             }
-            lease.expires_at = lease.expires_at.max(state.renewed_until(ttl_ms, now));
         }
         JobEvent::Undeliverable => {
             if !guarded!(UndeliverableOnlyQueued, state.status == JobStatus::Queued) {
@@ -427,8 +431,7 @@ fn end_attempt(
         next.not_before = (pause_ms > 0).then(|| after(now, pause_ms));
     } else {
         if rules.retry_for.lost_is_final && reason.kind.is_infrastructure() && may_have_started {
-            let advice = "check what its script did, then run `tidemill retry`";
-            reason.message += &format!("; it is not repeated (`interruptible: false`): {advice}");
+            reason.message.push_str(NOT_REPEATED);
         }
         next.status =
             if reason.kind == FailureKind::Canceled { JobStatus::Canceled } else { JobStatus::Failed };

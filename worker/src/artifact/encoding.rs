@@ -12,6 +12,9 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 pub const UNKNOWN_ENCODING: &str =
     "it is stored in a way that this version does not know; use a newer version of Tidemill";
 
+/// The largest window of a compressed tar, as a power of two: it is the memory that reading takes, and more than writers use.
+const MAX_WINDOW_LOG: u32 = 23;
+
 /// Returns a reader of the tar that is stored as `reader` in this encoding. A compressed tar has at most `unpacked_size` bytes;
 /// the reader ends with an error after them, however much follows.
 pub fn decoded<'a>(
@@ -22,7 +25,8 @@ pub fn decoded<'a>(
     match encoding {
         ArtifactEncoding::Identity => Ok(Box::new(reader)),
         ArtifactEncoding::Zstd => {
-            let decoder = zstd::stream::read::Decoder::new(reader)?;
+            let mut decoder = zstd::stream::read::Decoder::new(reader)?;
+            decoder.window_log_max(MAX_WINDOW_LOG)?;
             Ok(Box::new(Bounded { reader: decoder, remaining: unpacked_size }))
         }
         ArtifactEncoding::Unknown => Err(io::Error::other(UNKNOWN_ENCODING)),

@@ -78,21 +78,21 @@ impl Write for ChunkWriter {
 }
 
 impl TarEncoder {
-    fn decide(beginning: Vec<u8>, mut writer: ChunkWriter) -> io::Result<Self> {
+    fn decide(beginning: &[u8], mut writer: ChunkWriter) -> io::Result<Self> {
         let helps = beginning.len() >= MIN_COMPRESSED_SIZE
-            && zstd::bulk::compress(&beginning, ZSTD_LEVEL)?.len() < beginning.len() / 10 * 9;
+            && zstd::bulk::compress(beginning, ZSTD_LEVEL)?.len() < beginning.len() / 10 * 9;
         if !helps {
-            writer.write_all(&beginning)?;
+            writer.write_all(beginning)?;
             return Ok(Self::Plain(writer));
         }
         let mut encoder = zstd::stream::write::Encoder::new(writer, ZSTD_LEVEL)?;
-        encoder.write_all(&beginning)?;
+        encoder.write_all(beginning)?;
         Ok(Self::Compressed(Box::new(encoder)))
     }
 
     fn finish(self) -> io::Result<(ChunkWriter, ArtifactEncoding)> {
         match self {
-            Self::Undecided(beginning, writer) => Self::decide(beginning, writer)?.finish(),
+            Self::Undecided(beginning, writer) => Self::decide(&beginning, writer)?.finish(),
             Self::Plain(writer) => Ok((writer, ArtifactEncoding::Identity)),
             Self::Compressed(encoder) => Ok((encoder.finish()?, ArtifactEncoding::Zstd)),
             Self::Failed => Err(io::ErrorKind::BrokenPipe.into()),
@@ -157,7 +157,7 @@ impl Write for TarWriter {
                     && let TarEncoder::Undecided(beginning, writer) =
                         std::mem::replace(&mut self.encoder, TarEncoder::Failed)
                 {
-                    self.encoder = TarEncoder::decide(beginning, writer)?;
+                    self.encoder = TarEncoder::decide(&beginning, writer)?;
                 }
             }
             TarEncoder::Plain(writer) => writer.write_all(bytes)?,

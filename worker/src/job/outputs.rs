@@ -76,6 +76,9 @@ pub async fn collect(
     }
     // Outputs are stored in the server's records, where no secret may be.
     let mask = reporter.mask();
+    if outputs.keys().any(|name| mask.contains_secret(name)) {
+        return Err(failed("the name of a variable contains a secret".to_owned()));
+    }
     if let Some((name, _)) = outputs.iter().find(|(_, value)| mask.contains_secret(value)) {
         return Err(failed(format!(
             "the value of `{name}` contains a secret; name the secret in the other job"
