@@ -310,8 +310,7 @@ pub fn next_state(
             next.not_before = None;
             next.lease = Some(Lease { token, worker, expires_at: after(now, ttl_ms) });
             next.started_at = Some(now);
-            next.exit_code = None;
-            next.outputs = IndexMap::new();
+            (next.exit_code, next.outputs) = (None, IndexMap::new());
             next.failure = None;
             next.steps = Vec::new();
             next.phase = None;
@@ -328,8 +327,7 @@ pub fn next_state(
         JobEvent::End { token, end, steps } => {
             lease_held_by(&mut next, token)?;
             merge(&mut next.steps, steps);
-            next.exit_code = end.exit_code;
-            next.outputs = end.outputs;
+            (next.exit_code, next.outputs) = (end.exit_code, end.outputs);
             let has_started = !next.steps.is_empty();
             end_attempt(&mut next, rules, end.failure, has_started, now);
         }

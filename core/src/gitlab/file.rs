@@ -82,10 +82,11 @@ pub(crate) fn translate(
         HashMap::new()
     };
     let (stages, order) = stages(root, log);
+    let names = names(&jobs, log);
+    let default = default(root, log);
     let context = FileContext {
         stages,
-        names: names(&jobs, log),
-        default: default(root, log),
+        names,
         globals,
         shared,
         excludes_pull_requests: for_pull_requests
@@ -93,11 +94,8 @@ pub(crate) fn translate(
         workflow,
         default_image: settings.default_image.clone(),
         tags_are_labels: settings.tags_are_labels,
-        has_outputs: jobs
-            .iter()
-            .map(|job| &job.value)
-            .chain(root.get("default").map(|entry| &entry.value))
-            .any(hands_on),
+        output_jobs: jobs.iter().filter(|job| job::has_outputs(&job.value, &default)).count(),
+        default,
     };
     let mut native = native;
     for entry in &jobs {
@@ -120,12 +118,6 @@ pub(crate) fn translate(
         top.insert("variables".into(), Value::Mapping(pairs.collect()));
     }
     native
-}
-
-/// Whether a job has a report with variables for others.
-fn hands_on(job: &Rc<Node>) -> bool {
-    let reports = job.get("artifacts").and_then(|artifacts| artifacts.value.get("reports"));
-    reports.is_some_and(|reports| reports.value.get("dotenv").is_some())
 }
 
 fn is_job(entry: &MapEntry) -> bool {

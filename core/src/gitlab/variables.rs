@@ -144,8 +144,16 @@ pub(crate) struct Scope {
     /// Names whose values depend on the variant of the job, or on the matching rule.
     varying: HashSet<String>,
     constants: HashMap<&'static str, String>,
-    /// Whether a job of the file hands variables to others.
-    has_outputs: bool,
+    outputs: KnownOutputs,
+}
+
+/// The variables that jobs hand to others; their names are not known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct KnownOutputs {
+    /// Whether there may be ones of other jobs.
+    pub(crate) of_others: bool,
+    /// Whether there may be ones of the job itself.
+    pub(crate) own: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -165,7 +173,8 @@ impl Scope {
     ) -> Self {
         let mut constants = HashMap::from([("CI_PROJECT_DIR", predefined::WORKSPACE_DIR.to_owned())]);
         constants.extend(stage.map(|stage| ("CI_JOB_STAGE", stage.to_owned())));
-        let mut scope = Self { values: IndexMap::new(), varying, constants, has_outputs: false };
+        let mut scope =
+            Self { values: IndexMap::new(), varying, constants, outputs: KnownOutputs::default() };
         let (mut resolved, mut steps) = (HashMap::new(), 0);
         for (name, variable) in declared {
             let mut resolver =
@@ -240,13 +249,20 @@ impl Scope {
     /// other jobs, if there are any.
     pub(crate) fn due_references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), self.has_outputs, &mut out)?;
+        self.write(&pieces(text), self.outputs.of_others, &mut out)?;
         Ok(out)
     }
 
-    /// Sets whether a job of the file hands variables to others.
-    pub(crate) fn with_outputs(self, has_outputs: bool) -> Self {
-        Self { has_outputs, ..self }
+    /// Returns a text like [`Self::references`] that is complete when the job has ended: its unknown variables may be outputs.
+    pub(crate) fn late_references(&self, text: &str) -> Result<String, String> {
+        let mut out = String::with_capacity(text.len());
+        self.write(&pieces(text), self.outputs.of_others || self.outputs.own, &mut out)?;
+        Ok(out)
+    }
+
+    /// Sets which outputs there may be.
+    pub(crate) fn with_outputs(self, outputs: KnownOutputs) -> Self {
+        Self { outputs, ..self }
     }
 
     fn write(&self, pieces: &[Piece], is_due: bool, out: &mut String) -> Result<(), String> {

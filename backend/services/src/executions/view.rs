@@ -38,8 +38,8 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
             };
             return Some(job(record.spec.id, &item, spec));
         }
-        let node = node(ix)?;
-        let NodeBody::Job(item) = &node.state.body else { return None };
+        let own = node(ix)?;
+        let NodeBody::Job(item) = &own.state.body else { return None };
         let mut job = job(record.spec.id, item, spec);
         if !spec.planned.due_texts.is_empty() {
             let providers = assignment::output_providers(record, specs, &spec.planned);
@@ -47,7 +47,7 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
             job.docker_image = planned.image;
             job.environment = planned.surroundings.environment;
         }
-        job.tolerated |= node.is_skipped_optional();
+        job.tolerated |= own.is_skipped_optional();
         if spec.planned.when == When::Manual {
             job.approval = approval(Some(ix));
         }

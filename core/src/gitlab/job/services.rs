@@ -410,7 +410,7 @@ pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mu
     let mut all = Mapping::new();
     all.insert("name".into(), reference(text, node, &path.key("name"), scope, log)?.into());
     if let Some((text, node)) = url.and_then(|node| values::text(node).map(|text| (text, node))) {
-        match scope.due_references(text) {
+        match scope.late_references(text) {
             Ok(text) => {
                 all.insert("url".into(), text.into());
             }

@@ -108,7 +108,7 @@ pub(crate) fn job_options<'n>(
     let mut with_references: Vec<(&str, Path)> = Vec::new();
     let base = if raw.services.is_absent() { &inherited } else { path };
     // An image and an address may also refer to outputs of other jobs.
-    if !around.has_outputs {
+    if !around.has_other_outputs(raw) {
         for (at, service) in services.iter().enumerate() {
             with_references.push((&service.image, base.key("services").index(at)));
         }
@@ -122,7 +122,7 @@ pub(crate) fn job_options<'n>(
     }
     if let Some(environment) = &environment {
         with_references.push((&environment.name, path.key("environment")));
-        if let Some(url) = environment.url.as_ref().filter(|_| !around.has_outputs) {
+        if let Some(url) = environment.url.as_ref().filter(|_| around.output_jobs == 0) {
             with_references.push((url, path.key("environment").key("url")));
         }
     }
