@@ -116,7 +116,7 @@ fn case_everyday_26_dotenv_report_reaches_later_jobs() {
     let project = Project::new(&[(".gitlab-ci.yml", DOTENV)]);
     let run = project.tidemill(&["run", "-f", ".gitlab-ci.yml"]);
     assert_eq!(run.code, 0, "{run:?} {}", project.log("later"));
-    let status = project.tidemill(&["status", "--format", "json"]);
+    let status = project.tidemill(&["status", "1", "--format", "json"]);
     assert!(status.stdout.contains("https://v14.example/"), "{status:?}");
 }
 
@@ -182,7 +182,7 @@ jobs:
 fn case_everyday_26_outputs_of_native_jobs_are_known_in_images_and_addresses() {
     let project = Project::new(&[("ci.yml", OUTPUTS)]);
     project.run("ci.yml", 0);
-    let status = project.tidemill(&["status", "--format", "json"]);
+    let status = project.tidemill(&["status", "1", "--format", "json"]);
     assert!(status.stdout.contains("https://native.example/page"), "{status:?}");
     let unknown = project.tidemill(&["report"]);
     assert!(unknown.stdout.contains("refers to `NOT_SET`"), "{unknown:?}");
