@@ -9,6 +9,7 @@ pub mod dispatcher;
 mod executor;
 mod image_pull;
 mod job_executor;
+mod outputs;
 mod preparation;
 mod push_access;
 pub mod reporter;

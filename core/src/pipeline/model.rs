@@ -11,7 +11,7 @@ mod rules;
 pub(crate) mod surroundings;
 mod triggers;
 
-pub use artifacts::{Artifacts, ArtifactsWhen, Reports};
+pub use artifacts::{Artifacts, ArtifactsWhen, MAX_ARTIFACT_LABEL_LEN, Reports};
 pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use file::{Concurrency, Pipeline};

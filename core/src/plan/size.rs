@@ -39,6 +39,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         .map(|job| (job.name.as_str(), name(job).saturating_mul(count(&job.matrix) as u64)))
         .collect();
     let shared = pairs(&pipeline.variables).saturating_add(pairs(overrides));
+    let has_outputs = pipeline.jobs.iter().any(|job| !job.surroundings.outputs.is_empty());
     sum(&mut pipeline.jobs.iter().map(|job| {
         let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
         let expanded =
@@ -69,11 +70,29 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         let mut labels = job.runs_on.iter().map(|(name, value)| text(name).saturating_add(text(value)));
         let mut secrets =
             options.secrets.iter().map(|one| text(&one.name).saturating_add(text(&one.variable)));
-        let reports = job.artifacts.iter().flat_map(|artifacts| &artifacts.reports.junit);
+        let reports = job.artifacts.iter().flat_map(|artifacts| {
+            let labels = artifacts.name.iter().chain(&artifacts.expose_as);
+            artifacts.reports.junit.iter().chain(&artifacts.exclude).chain(labels)
+        });
+        // The texts that may refer to outputs are kept a second time.
+        let due = if has_outputs {
+            let url = options.environment.iter().filter_map(|to| to.url.as_ref());
+            let images = options.services.iter().map(|service| &service.image).chain([&job.image]);
+            sum(&mut images.chain(url).map(|text| expanded(text)))
+        } else {
+            0
+        };
         let parts = [
             JOB_OVERHEAD,
+            due,
             sum(&mut job.rules.iter().map(|rule| pairs(&rule.variables))),
-            sum(&mut options.after_script.iter().chain(reports).chain(&options.coverage).map(text)),
+            sum(&mut options
+                .after_script
+                .iter()
+                .chain(reports)
+                .chain(&options.coverage)
+                .chain(&options.outputs)
+                .map(text)),
             sum(&mut options.services.iter().map(service)),
             sum(&mut options.container.texts().map(text)),
             sum(&mut options.caches.iter().map(cache)),

@@ -18,8 +18,8 @@ fn witness(script: &[&str], after_script: &[&str]) -> Assignment {
     witness.artifacts = Some(Artifacts {
         paths: vec!["r".into()],
         when: ArtifactsWhen::Always,
-        expire_in_s: None,
         reports: Reports { junit: vec!["t.xml".into()] },
+        ..Artifacts::default()
     });
     witness
 }
@@ -124,6 +124,32 @@ async fn job_whose_container_is_killed_keeps_evidence() {
     let end = bench.end().await;
     assert_eq!((kind(&end), end.exit_code), (Some(FailureKind::ScriptFailed), Some(137)));
     assert_eq!(stored(&bench), ["r", "r/x"]);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_leave_out_excluded_files_and_have_a_name() {
+    let mut bench = Bench::start().await;
+    let sources = tempfile::tempdir().unwrap();
+    std::fs::write(sources.path().join("source.txt"), "from the sources\n").unwrap();
+    let snapshot =
+        tidemill_worker::source::snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
+    let mut packs = job(&["mkdir dist; echo app > dist/app; echo key > dist/private.key; echo n > new"]);
+    packs.preparation.source = snapshot.source;
+    packs.artifacts = Some(Artifacts {
+        paths: vec!["dist".into()],
+        exclude: vec!["dist/*.key".into()],
+        untracked: true,
+        name: Some("app-${GREETING}${NONE}".into()),
+        ..Artifacts::default()
+    });
+    let (end, log) = bench.run(packs).await;
+    assert_eq!(kind(&end), None, "{log}");
+    let upload = bench.server.uploads.lock().unwrap().pop().unwrap();
+    let mut names: Vec<&str> = upload.files.iter().map(|file| file.path.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["dist/app", "new"], "{log}");
+    assert_eq!(upload.name.as_deref(), Some("app-it's here"));
     bench.stop().await;
 }
 

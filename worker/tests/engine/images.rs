@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 use tidemill_core::execution::{
-    assignment::{ArtifactSource, Artifacts, ArtifactsWhen, Assignment, Source},
+    assignment::{ArtifactEncoding, ArtifactSource, Artifacts, ArtifactsWhen, Assignment, Source},
     failure::FailureKind,
 };
 use tidemill_core::{ids::ArtifactId, pipeline::Reports};
@@ -89,8 +89,8 @@ pub fn declared(paths: &[&str]) -> Artifacts {
     Artifacts {
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         when: ArtifactsWhen::OnSuccess,
-        expire_in_s: None,
         reports: Reports::default(),
+        ..Artifacts::default()
     }
 }
 
@@ -104,6 +104,8 @@ pub fn stored(bench: &Bench) -> ArtifactSource {
         url: "/bytes".into(),
         sha256,
         size: bytes.len() as u64,
+        encoding: ArtifactEncoding::Identity,
+        unpacked_size: 0,
     }
 }
 

@@ -30,7 +30,22 @@ pub(crate) fn reference(
     scope: &Scope,
     log: &mut Log,
 ) -> Option<String> {
-    match scope.references(text) {
+    known(scope.references(text), (text, node), path, log)
+}
+
+/// Returns a text like [`reference`] that may also refer to outputs of other jobs.
+fn due_reference(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<String> {
+    known(scope.due_references(text), (text, node), path, log)
+}
+
+/// Returns a translated text, or reports the unknown variable in it.
+fn known(
+    translated: Result<String, String>,
+    (text, node): (&str, &Node),
+    path: &Path,
+    log: &mut Log,
+) -> Option<String> {
+    match translated {
         Ok(text) => Some(text),
         Err(unknown) if unknown == "$" => {
             log.invalid(
@@ -97,7 +112,7 @@ pub(crate) fn image(
         log.wrong_type(&path, &entry.value, "the name of an image");
         return (None, pull_policy);
     };
-    let Some(name) = reference(text, node, &path, scope, log) else { return (None, pull_policy) };
+    let Some(name) = due_reference(text, node, &path, scope, log) else { return (None, pull_policy) };
     if options.is_empty() {
         return (Some(name.into()), pull_policy);
     }
@@ -226,7 +241,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
             "it needs a privileged container, which workers do not provide",
         );
     }
-    service.insert("image".into(), reference(text, node, path, scope, log)?.into());
+    service.insert("image".into(), due_reference(text, node, path, scope, log)?.into());
     for (key, value) in fields {
         service.insert(key.into(), value);
     }
@@ -420,7 +435,7 @@ pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mu
     let mut all = Mapping::new();
     all.insert("name".into(), reference(text, node, &path.key("name"), scope, log)?.into());
     if let Some((text, node)) = url.and_then(|node| values::text(node).map(|text| (text, node))) {
-        match scope.references(text) {
+        match scope.late_references(text) {
             Ok(text) => {
                 all.insert("url".into(), text.into());
             }

@@ -64,7 +64,8 @@ pub(crate) fn image(
     let (texts, options, pull_policy) = parts(image, &at);
     for (text, at) in &texts {
         for reference in references::parse_references(text).unwrap_or_default() {
-            let known = matrix.contains_key(reference)
+            let known = around.has_other_outputs(raw)
+                || matrix.contains_key(reference)
                 || variables.contains_key(reference)
                 || around.variables.contains_key(reference)
                 || surroundings::is_predefined(reference)

@@ -97,7 +97,7 @@ pub(crate) fn job(
         let names = all.keys().chain(matrix.keys()).chain(around.variables.keys()).chain(ruled);
         names.map(String::as_str).collect()
     };
-    let surroundings = surroundings::job_options(name, raw, path, defaults, names, findings);
+    let surroundings = surroundings::job_options(name, raw, path, around, names, findings);
     let mut runs_on =
         surroundings::labels(defaults.runs_on.get(), &Path::default(), &mut FindingSink::default());
     if let own @ Some(_) = raw.runs_on.get() {

@@ -32,6 +32,9 @@ pub struct JobOptions {
     /// The pattern that extracts the test coverage from the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
+    /// Globs of files with lines `NAME=value`: variables of the jobs that need this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
     /// What it asks of its container.
     #[serde(default, skip_serializing_if = "ContainerOptions::is_empty")]
     pub container: ContainerOptions,
@@ -49,6 +52,14 @@ impl JobOptions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Replaces the images of the services, and adds the host names that these give to them.
+    pub(crate) fn name_services(&mut self, images: impl Iterator<Item = String>) {
+        for (service, image) in self.services.iter_mut().zip(images) {
+            service.image = image;
+        }
+        add_image_names(&mut self.services);
     }
 
     /// Applies `put_in` to each text that may hold references, and adds the host names that images give to services.
@@ -75,6 +86,7 @@ impl JobOptions {
             secrets: self.secrets.clone(),
             environment: self.environment.as_ref().map(environment),
             coverage: self.coverage.clone(),
+            outputs: self.outputs.clone(),
             container: self.container.clone(),
             checkout: self.checkout.clone(),
         }

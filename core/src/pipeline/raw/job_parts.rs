@@ -156,6 +156,14 @@ record! {
     struct RawArtifacts("`artifacts`") {
         /// Files, directories and globs, relative to the sources.
         paths: OneOrMany<Text> = "paths",
+        /// Files, directories and globs that are not stored although they match.
+        exclude: OneOrMany<Text> = "exclude",
+        /// Whether to store all files that are not part of the sources, too. Default: false.
+        untracked: Flag = "untracked",
+        /// Name to show. Default: the paths.
+        name: Text = "name",
+        /// Title under which to show the artifacts with the execution.
+        expose_as: Text = "expose_as",
         /// After which outcomes of the job to upload. Default: on_success.
         when: ArtifactsWhenValue = "when",
         /// How long to keep the files. Default: as long as the execution.

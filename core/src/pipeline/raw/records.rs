@@ -79,6 +79,8 @@ record! {
         environment: Either<Text, RawEnvironment> = "environment",
         /// Regular expression that extracts the test coverage, in percent, from the log.
         coverage: Text = "coverage",
+        /// Files with lines `NAME=value` that the script writes: variables of the jobs that need this one.
+        outputs: OneOrMany<Text> = "outputs",
         /// What the container gets beyond an ordinary one, as far as its worker allows it.
         container: RawContainer = "container",
         /// Labels that a worker must have to run the job.
