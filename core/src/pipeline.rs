@@ -27,7 +27,7 @@ pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, SourceFile};
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Checkout, CheckoutContent, Concurrency, ContainerOptions,
-    Device, Environment, Gpus, Health, ImageOptions, Job, JobOptions, MAX_DEPTH, MAX_SECRETS, Pipeline,
+    Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job, JobOptions, MAX_DEPTH, MAX_SECRETS, Pipeline,
     PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef,
     Service, SubmoduleLevel, Submodules, Triggers, Ulimit, When,
 };

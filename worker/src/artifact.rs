@@ -1,6 +1,7 @@
 //! Restores artifacts and caches into workspaces, and stores those of jobs.
 
 mod cache;
+mod directory;
 mod failure;
 mod hashing;
 pub(crate) mod pack;

@@ -38,6 +38,7 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         secrets: Vec::new(),
         registries: Vec::new(),
         coverage: options.coverage.clone(),
+        build: options.build.clone(),
         discovery: spec.planned.discovery.clone(),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::checkout::checkout;
+use super::containers::build::build;
 use super::containers::options::{check_together, container};
 use super::containers::services::services;
 use super::context::{FindingSink, check_paths_inside, texts};
@@ -61,6 +62,7 @@ pub(crate) fn job_options<'n>(
         || raw.secrets.get().or(defaults.secrets.get()).is_some()
         || raw.environment.get().is_some()
         || raw.coverage.get().is_some()
+        || raw.build.get().is_some()
         || raw.container.get().or(defaults.container.get()).is_some();
     if !has_others {
         return JobOptions { after_script, checkout, ..JobOptions::default() };
@@ -94,6 +96,7 @@ pub(crate) fn job_options<'n>(
             );
         }
     }
+    let build = raw.build.get().map(|raw| build(raw, &path.key("build"), &secrets, findings));
     let container = match raw.container.get() {
         own @ Some(_) => container(own, &path.key("container"), findings),
         None => container(defaults.container.get(), &inherited.key("container"), &mut discarded),
@@ -117,6 +120,9 @@ pub(crate) fn job_options<'n>(
         texts.push((&environment.name, path.key("environment")));
         texts.extend(environment.url.iter().map(|url| (url.as_str(), path.key("environment").key("url"))));
     }
+    if let Some(build) = &build {
+        texts.extend(build.templates().map(|text| (text.as_str(), path.key("build"))));
+    }
     for (text, at) in texts {
         check_references(name, text, &at, &names, findings);
     }
@@ -129,6 +135,7 @@ pub(crate) fn job_options<'n>(
         coverage: raw.coverage.get().map(|text| text.0.clone()),
         container,
         checkout,
+        build,
     }
 }
 

@@ -56,7 +56,11 @@ impl JobExecutionService {
         if lookahead > 0 {
             let next = records.upcoming(id, node.key.ix, lookahead as usize).await?;
             let specs = self.context.specs(id).await?;
-            let specs = next.iter().filter_map(|ix| specs.get(*ix as usize));
+            // A job that only builds an image has no container to prepare.
+            let specs = next
+                .iter()
+                .filter_map(|ix| specs.get(*ix as usize))
+                .filter(|spec| !spec.planned.image.is_empty());
             upcoming = specs.map(|spec| assignment::preparation(execution, spec)).collect();
         }
         Ok(JobExecuteReply::Assigned { assignment: Box::new(assignment), upcoming })
