@@ -4,11 +4,11 @@
 mod support;
 
 use std::{fs, process::Stdio};
-use support::{TestEnv, failure_kind, finish, image, job, registry::Registry, text};
+use support::{TestEnv, failure_kind, finish, image, registry::Registry, text};
 
 /// Writes a file of the repository.
 fn write(env: &TestEnv, path: &str, content: &str) {
-    let path = env.repo.join(path);
+    let path = env.repo().join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
 }
@@ -109,6 +109,6 @@ jobs:
     // Without the login.
     let nothing = registry.write_config("nothing", "{}").display().to_string();
     let shown = run(&env, &nothing, 3);
-    assert_eq!(failure_kind(&job(&env.report(), "pack")).as_deref(), Some("registry_access_denied"), "{shown}");
+    assert_eq!(failure_kind(&env.latest(), "pack"), "registry_access_denied", "{shown}");
     forget(&env.log("pack"));
 }
