@@ -8,9 +8,14 @@ use crate::{
 };
 use std::{path::Path, sync::Arc, time::Duration};
 use tidemill_core::ids::WorkerId;
+use tokio_util::sync::CancellationToken;
 
 /// Time between two cleanups.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// Time until the next cleanup if something could not be removed: a busy engine may need a while for a container.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// Maximum number of cleanups of a process that does nothing else.
+const MAX_CLEANUPS: usize = 6;
 
 /// Waits until the process of the worker `ended` of `data_dir` has ended, and removes its containers and directories.
 pub async fn clean_up(
@@ -28,22 +33,34 @@ pub async fn clean_up(
     if let Ok(Err(error)) = waited {
         tracing::debug!(%error, "the end of the worker's process could not be awaited");
     }
-    clean_up_once(Arc::new(engine), store.clone()).await;
+    let engine = Arc::new(engine);
+    for _ in 0..MAX_CLEANUPS {
+        if clean_up_once(engine.clone(), store.clone()).await {
+            break;
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
     store.remove_own();
     drop(lock);
     Ok(())
 }
 
-/// Cleans up periodically.
-pub(super) async fn clean_up_periodically(engine: Arc<DockerManager>, store: WorkerDirs) {
-    loop {
-        clean_up_once(engine.clone(), store.clone()).await;
-        tokio::time::sleep(CLEANUP_INTERVAL).await;
+/// Cleans up periodically until `stop`; a cleanup that has begun is completed.
+pub(super) async fn clean_up_periodically(
+    engine: Arc<DockerManager>,
+    store: WorkerDirs,
+    stop: CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        let all_removed = clean_up_once(engine.clone(), store.clone()).await;
+        let pause = if all_removed { CLEANUP_INTERVAL } else { RETRY_INTERVAL };
+        let _ = tokio::time::timeout(pause, stop.cancelled()).await;
     }
 }
 
-/// Removes what ended workers of the data directory left, and prunes cached sources.
-async fn clean_up_once(engine: Arc<DockerManager>, store: WorkerDirs) {
+/// Removes what ended workers of the data directory left, and prunes cached sources. Returns whether all of their containers are
+/// removed.
+async fn clean_up_once(engine: Arc<DockerManager>, store: WorkerDirs) -> bool {
     // A directory is removed after the container that mounts it.
     let all_removed = engine.remove_orphans().await;
     engine.remove_unused_volumes().await;
@@ -55,4 +72,5 @@ async fn clean_up_once(engine: Arc<DockerManager>, store: WorkerDirs) {
         engine.sources.prune();
     });
     let _ = cleaned.await;
+    all_removed
 }

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 use tidemill_core::ids::WorkerId;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// How long a stopping worker waits for the removal of its containers and directories.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -133,18 +133,26 @@ struct WorkerState {
 impl WorkerState {
     /// Runs until the slots have ended, then cleans up. Returns whether something is still being removed.
     async fn run(self, slots: Slots, lock: FileLock) -> Result<bool, WorkerError> {
-        let cleaning = tokio::spawn(clean_up_periodically(self.engine.clone(), self.store.clone()));
+        let stop = CancellationToken::new();
+        let cleaning = clean_up_periodically(self.engine.clone(), self.store.clone(), stop.clone());
+        let cleaning = AbortOnDropHandle::new(tokio::spawn(cleaning));
         let result = slots.serve().await;
         self.pool.clear();
         // Preparations are canceled by now. Their git processes must not outlive this process.
         let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.engine.sources.wait_until_idle()).await;
-        if self.skip_cleanup.load(Ordering::Relaxed) && result.is_ok() && self.engine.is_busy() {
+        let skip_cleanup = self.skip_cleanup.load(Ordering::Relaxed);
+        if skip_cleanup && result.is_ok() && self.engine.is_busy() {
             // The process keeps the lock until it exits, so that no other worker cleans up before.
             std::mem::forget(lock);
             return Ok(true);
         }
-        cleaning.abort();
+        stop.cancel();
         let removed = async {
+            if skip_cleanup {
+                drop(cleaning);
+            } else {
+                let _ = cleaning.await;
+            }
             self.engine.settle().await;
             self.engine.remove_own_network().await;
             self.engine.remove_unused_volumes().await;
