@@ -17,9 +17,8 @@ fn write(env: &TestEnv, path: &str, content: &str) {
 fn run(env: &TestEnv, config: &str, code: i32) -> String {
     let mut command = env.command(&["run"]);
     command.env("HOME", env.dir.path()).env_remove("DOCKER_AUTH_CONFIG").env("DOCKER_CONFIG", config);
-    let ended = finish(
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
-    );
+    let ended =
+        finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let shown = text(&ended.stdout) + &text(&ended.stderr);
     assert_eq!(ended.status.code(), Some(code), "{shown}");
     shown
@@ -30,10 +29,19 @@ fn forget(log: &str) {
     for line in log.lines() {
         if let Some(id) = line.strip_prefix("Built ") {
             let listed = std::process::Command::new("docker")
-                .args(["images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}", "tidemill/build"])
+                .args([
+                    "images",
+                    "--no-trunc",
+                    "--format",
+                    "{{.ID}} {{.Repository}}:{{.Tag}}",
+                    "tidemill/build",
+                ])
                 .output()
                 .unwrap();
-            for (_, name) in text(&listed.stdout).lines().filter_map(|line| line.split_once(' ')).filter(|(of, _)| *of == id)
+            for (_, name) in text(&listed.stdout)
+                .lines()
+                .filter_map(|line| line.split_once(' '))
+                .filter(|(of, _)| *of == id)
             {
                 drop(std::process::Command::new("docker").args(["rmi", name]).output());
             }

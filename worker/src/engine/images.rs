@@ -10,7 +10,6 @@ mod pull_progress;
 mod push;
 mod users;
 
-use build::BUILT_NAME;
 pub use build::{BuildFailure, BuildOrder};
 pub use config::ImageConfig;
 pub(super) use known_users::KnownUsers;

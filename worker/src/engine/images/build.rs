@@ -6,7 +6,7 @@ mod messages;
 mod progress;
 mod session;
 
-use super::{JobLogins, LoginSearch};
+use super::logins::{JobLogins, LoginSearch};
 use crate::engine::{
     failures::{engine_failure, pull_failure},
     manager::DockerManager,
@@ -107,7 +107,9 @@ impl DockerManager {
         let mut progress = BuildProgress::default();
         let mut received = BytesMut::new();
         let mut image = None;
-        while let Some(chunk) = reply.chunk().await.map_err(|error| failure(&error.without_url().to_string()))? {
+        while let Some(chunk) =
+            reply.chunk().await.map_err(|error| failure(&error.without_url().to_string()))?
+        {
             received.extend_from_slice(&chunk);
             while let Some(end) = memchr::memchr(b'\n', &received) {
                 let line = received.split_to(end + 1);
@@ -115,7 +117,10 @@ impl DockerManager {
                 let Ok(report) = serde_json::from_slice::<Report>(&line) else { continue };
                 match (report.id.as_deref(), report.aux) {
                     (Some("moby.buildkit.trace"), Some(serde_json::Value::String(trace))) => {
-                        let change = STANDARD.decode(trace).ok().and_then(|bytes| StatusResponse::decode(&*bytes).ok());
+                        let change = STANDARD
+                            .decode(trace)
+                            .ok()
+                            .and_then(|bytes| StatusResponse::decode(&*bytes).ok());
                         let lines = change.map(|change| progress.lines(change)).unwrap_or_default();
                         if !lines.is_empty() {
                             log(lines);
@@ -141,7 +146,8 @@ impl DockerManager {
     }
 
     fn build_query(&self, build: &ImageBuild, session: &str) -> Vec<(&'static str, String)> {
-        let mut args: BTreeMap<String, String> = self.settings.proxies.variables(std::iter::empty()).into_iter().collect();
+        let mut args: BTreeMap<String, String> =
+            self.settings.proxies.variables(std::iter::empty()).into_iter().collect();
         args.extend(build.args.clone());
         if build.inline_cache {
             args.insert("BUILDKIT_INLINE_CACHE".into(), "1".into());
@@ -175,6 +181,7 @@ impl DockerManager {
         let version = self.docker.version().await;
         let version = version.map_err(|error| engine_failure("its version could not be read", &error))?;
         let own = format!("{}/{}", version.os.unwrap_or_default(), version.arch.unwrap_or_default());
+        let asked = &asked.replace("/x86_64", "/amd64").replace("/aarch64", "/arm64");
         if *asked == own || asked.strip_prefix(&own).is_some_and(|rest| rest.starts_with('/')) {
             return Ok(());
         }
@@ -192,7 +199,10 @@ fn build_failure(progress: &BuildProgress, error: String) -> BuildFailure {
         let engine = EngineError::DockerStreamError { error: error.clone() };
         let reason = match engine_failure("the image could not be built", &engine) {
             full if full.kind == FailureKind::DiskFull => full,
-            _ => FailureReason::new(FailureKind::ScriptFailed, format!("the image could not be built: {error}")),
+            _ => FailureReason::new(
+                FailureKind::ScriptFailed,
+                format!("the image could not be built: {error}"),
+            ),
         };
         return reason.into();
     };
@@ -223,8 +233,14 @@ mod tests {
 
     #[test]
     fn image_of_a_step_is_the_one_that_it_looks_up_or_pulls() {
-        assert_eq!(pulled_image("[internal] load metadata for docker.io/library/a:1"), Some("docker.io/library/a:1"));
-        assert_eq!(pulled_image("[base 1/2] FROM localhost:5000/b:1@sha256:0"), Some("localhost:5000/b:1@sha256:0"));
+        assert_eq!(
+            pulled_image("[internal] load metadata for docker.io/library/a:1"),
+            Some("docker.io/library/a:1")
+        );
+        assert_eq!(
+            pulled_image("[base 1/2] FROM localhost:5000/b:1@sha256:0"),
+            Some("localhost:5000/b:1@sha256:0")
+        );
         assert_eq!(pulled_image("[2/2] RUN echo FROM x"), None);
         assert_eq!(pulled_image("importing cache manifest from a:1"), None);
     }

@@ -1,13 +1,14 @@
 //! Pushes images to registries.
 
-use super::{BUILT_NAME, JobLogins, logins};
+use super::{
+    build::BUILT_NAME,
+    logins::{self, JobLogins},
+};
 use crate::engine::{
     failures::{engine_failure, is_not_found, push_failure},
     manager::DockerManager,
 };
-use bollard::query_parameters::{
-    ListImagesOptions, PushImageOptions, RemoveImageOptions, TagImageOptions,
-};
+use bollard::query_parameters::{ListImagesOptions, PushImageOptions, RemoveImageOptions, TagImageOptions};
 use futures_util::StreamExt;
 use std::{collections::HashMap, time::Duration};
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
@@ -71,7 +72,10 @@ impl DockerManager {
         // The engine shortens the names of Docker Hub.
         let digest = digests.iter().find(|digest| digest.starts_with(&own)).or(digests.first());
         let reference = digest.and_then(|digest| bare(digest)).ok_or_else(|| {
-            FailureReason::new(FailureKind::EngineFailed, format!("the engine does not tell the digest of `{name}`"))
+            FailureReason::new(
+                FailureKind::EngineFailed,
+                format!("the engine does not tell the digest of `{name}`"),
+            )
         })?;
         progress(format!("Pushed {reference}\n"));
         Ok(reference)
@@ -84,7 +88,9 @@ impl DockerManager {
         let Ok(images) = self.docker.list_images(Some(options)).await else { return };
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         for name in images.into_iter().flat_map(|image| image.repo_tags) {
-            let id = name.strip_prefix(BUILT_NAME).and_then(|tag| uuid::Uuid::parse_str(tag.strip_prefix(':')?).ok());
+            let id = name
+                .strip_prefix(BUILT_NAME)
+                .and_then(|tag| uuid::Uuid::parse_str(tag.strip_prefix(':')?).ok());
             let Some(time) = id.and_then(|id| id.get_timestamp()) else { continue };
             if now.saturating_sub(Duration::from_secs(time.to_unix().0)) > RETENTION {
                 self.untag(&name).await;

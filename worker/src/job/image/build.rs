@@ -76,7 +76,9 @@ pub async fn build_after_script(
     started: Instant,
 ) -> Option<AttemptEnd> {
     let Attempt { assignment, reporter, signals, .. } = attempt;
-    let Some(build) = assignment.extras.build.as_ref().filter(|_| end.failure.is_none()) else { return Some(end) };
+    let Some(build) = assignment.extras.build.as_ref().filter(|_| end.failure.is_none()) else {
+        return Some(end);
+    };
     // The script's output comes first.
     if let Ok(Ok(pipe)) = tokio::time::timeout(MAX_DRAIN_TIME, &mut script.output).await {
         let (sender, receiver) = oneshot::channel();
@@ -167,12 +169,16 @@ async fn run(
                 return Err(reason);
             }
             let reason = failure.reason;
-            let line = failure.step.as_deref().and_then(|step| {
-                Some((dockerfile::line_of_step(&context.dockerfile, step)?, step))
-            });
+            let line = failure
+                .step
+                .as_deref()
+                .and_then(|step| Some((dockerfile::line_of_step(&context.dockerfile, step)?, step)));
             return Err(match line {
                 Some((line, step)) if reason.kind == FailureKind::ScriptFailed => {
-                    let message = format!("the build failed at line {line} of {}: {step}: {}", build.dockerfile, reason.message);
+                    let message = format!(
+                        "the build failed at line {line} of {}: {step}: {}",
+                        build.dockerfile, reason.message
+                    );
                     FailureReason::new(reason.kind, message)
                 }
                 _ => reason,

@@ -33,10 +33,16 @@ pub struct BuildContext {
 
 impl BuildContext {
     /// Opens the directory `context` of the workspace that consists of `layers`.
-    pub fn open(layers: &[Arc<HostWorkspace>], context: &str, dockerfile: &str) -> Result<Self, FailureReason> {
+    pub fn open(
+        layers: &[Arc<HostWorkspace>],
+        context: &str,
+        dockerfile: &str,
+    ) -> Result<Self, FailureReason> {
         let invalid = |message: String| FailureReason::new(FailureKind::ScriptFailed, message);
-        let directory = clean(context).ok_or_else(|| invalid(format!("the context `{context}` leads out of the workspace")))?;
-        let file = clean(dockerfile).ok_or_else(|| invalid(format!("the Dockerfile `{dockerfile}` is not in the context")))?;
+        let directory = clean(context)
+            .ok_or_else(|| invalid(format!("the context `{context}` leads out of the workspace")))?;
+        let file = clean(dockerfile)
+            .ok_or_else(|| invalid(format!("the Dockerfile `{dockerfile}` is not in the context")))?;
         let layers: Vec<_> =
             layers.iter().filter_map(|layer| layer.subdirectory(&directory).ok().map(Arc::new)).collect();
         if layers.is_empty() {
@@ -45,8 +51,12 @@ impl BuildContext {
                  is not a link"
             )));
         }
-        let mut context =
-            Self { layers, dockerfile_path: file.clone(), dockerfile: String::new(), ignored: Arc::default() };
+        let mut context = Self {
+            layers,
+            dockerfile_path: file.clone(),
+            dockerfile: String::new(),
+            ignored: Arc::default(),
+        };
         context.dockerfile = context.text(&file)?.ok_or_else(|| {
             invalid(format!("the context has no file `{dockerfile}`; `build: {{ dockerfile: .. }}` is relative to the context"))
         })?;
@@ -58,7 +68,9 @@ impl BuildContext {
         };
         if let Some(text) = ignore {
             let parsed = IgnoredFiles::parse(&text);
-            context.ignored = Arc::new(parsed.map_err(|error| invalid(format!("the .dockerignore is not valid: {error}")))?);
+            context.ignored = Arc::new(
+                parsed.map_err(|error| invalid(format!("the .dockerignore is not valid: {error}")))?,
+            );
         }
         Ok(context)
     }
@@ -104,7 +116,10 @@ impl BuildContext {
             );
             FailureReason::new(FailureKind::ArtifactLimit, message)
         } else {
-            FailureReason::new(FailureKind::WorkerFailed, format!("the context of the build could not be read: {error}"))
+            FailureReason::new(
+                FailureKind::WorkerFailed,
+                format!("the context of the build could not be read: {error}"),
+            )
         })
     }
 
@@ -123,7 +138,10 @@ impl BuildContext {
                 }
                 let mut names = BTreeSet::<OsString>::new();
                 for layer in &self.layers {
-                    if layer.stat(&path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory) {
+                    if layer
+                        .stat(&path)
+                        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+                    {
                         names.extend(layer.list(&path)?);
                     }
                 }
@@ -281,7 +299,10 @@ mod tests {
         let context = BuildContext::open(&[upper, lower], "./app/", "Dockerfile").unwrap();
         assert_eq!(context.dockerfile, "FROM x");
         let ignored = format!(".dockerignore={ignore}");
-        assert_eq!(packed(&context), [ignored.as_str(), "Dockerfile=FROM x", "a=new", "keep.log=k", "link=", "out=", "out/b=built"]);
+        assert_eq!(
+            packed(&context),
+            [ignored.as_str(), "Dockerfile=FROM x", "a=new", "keep.log=k", "link=", "out=", "out/b=built"]
+        );
     }
 
     #[test]
@@ -289,7 +310,13 @@ mod tests {
         let (directory, only) = layer(&[("Dockerfile", "FROM x"), ("big", &"x".repeat(1 << 20))]);
         symlink("/etc", directory.path().join("etc")).unwrap();
         let open = |context: &str, file: &str| BuildContext::open(&[only.clone()], context, file);
-        for (context, file) in [("..", "Dockerfile"), ("etc", "passwd"), ("none", "Dockerfile"), (".", "../x"), (".", "etc/passwd")] {
+        for (context, file) in [
+            ("..", "Dockerfile"),
+            ("etc", "passwd"),
+            ("none", "Dockerfile"),
+            (".", "../x"),
+            (".", "etc/passwd"),
+        ] {
             assert!(open(context, file).is_err(), "{context} {file}");
         }
         let (sender, _chunks) = mpsc::channel(100);

@@ -18,7 +18,10 @@ pub fn line_of_step(dockerfile: &str, step: &str) -> Option<usize> {
     let found = exact.or_else(|| {
         // BuildKit puts in the values of variables.
         instructions.iter().find(|instruction| {
-            instruction.text.split_once('$').is_some_and(|(before, _)| shown.starts_with(before) && before.contains(' '))
+            instruction
+                .text
+                .split_once('$')
+                .is_some_and(|(before, _)| shown.starts_with(before) && before.contains(' '))
         })
     });
     found.map(|instruction| instruction.line)

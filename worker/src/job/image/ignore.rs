@@ -41,7 +41,8 @@ impl IgnoredFiles {
             // Braces mean themselves here.
             let glob = path.join("/").replace('{', "[{]").replace('}', "[}]");
             let glob = GlobBuilder::new(&glob).literal_separator(true).backslash_escape(true).build();
-            let glob = glob.map_err(|error| format!("line {number}: `{line}` is not a pattern: {}", error.kind()))?;
+            let glob =
+                glob.map_err(|error| format!("line {number}: `{line}` is not a pattern: {}", error.kind()))?;
             patterns.push(Pattern { matcher: glob.compile_matcher(), is_exception });
         }
         Ok(Self { patterns })
@@ -54,7 +55,11 @@ impl IgnoredFiles {
             if pattern.is_exception != is_ignored {
                 continue;
             }
-            if path.ancestors().filter(|part| !part.as_os_str().is_empty()).any(|part| pattern.matcher.is_match(part)) {
+            if path
+                .ancestors()
+                .filter(|part| !part.as_os_str().is_empty())
+                .any(|part| pattern.matcher.is_match(part))
+            {
                 is_ignored = !pattern.is_exception;
             }
         }
@@ -85,7 +90,10 @@ mod tests {
         assert_eq!(left_out("# note\n**/*.md", &paths), ["a.md", "docs/a.md", "README.md"]);
         assert_eq!(left_out("/node_modules/\n", &paths), ["node_modules/x/y"]);
         assert_eq!(left_out("**/node_modules", &paths), ["node_modules/x/y", "src/node_modules/x"]);
-        assert_eq!(left_out("*\n!docs\n", &paths), ["a.md", "README.md", "node_modules/x/y", "src/node_modules/x"]);
+        assert_eq!(
+            left_out("*\n!docs\n", &paths),
+            ["a.md", "README.md", "node_modules/x/y", "src/node_modules/x"]
+        );
         assert_eq!(left_out("!docs\ndocs\n", &paths), ["docs/a.md"]);
         assert_eq!(left_out(" ./docs/*.md \r\n\r\n", &paths), ["docs/a.md"]);
     }

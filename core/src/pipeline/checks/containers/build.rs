@@ -33,7 +33,11 @@ pub(crate) fn build(
     let raw = match raw {
         Either::Short(context) => {
             findings.check(check_path(&context.0), || path.clone());
-            return ImageBuild { context: context.0.clone(), dockerfile: dockerfile(&none), ..ImageBuild::default() };
+            return ImageBuild {
+                context: context.0.clone(),
+                dockerfile: dockerfile(&none),
+                ..ImageBuild::default()
+            };
         }
         Either::Long(raw) => raw,
     };
@@ -77,8 +81,12 @@ pub(crate) fn build(
     }
     if !push && !tags.is_empty() && !matches!(raw.push, Field::Invalid) {
         findings.push(
-            Finding::key("missing-key", &path.key("tags"), "`tags` are the names to push to, and nothing is pushed")
-                .help("add `push: true`; jobs use an image that is not pushed with `image: { from: JOB }`"),
+            Finding::key(
+                "missing-key",
+                &path.key("tags"),
+                "`tags` are the names to push to, and nothing is pushed",
+            )
+            .help("add `push: true`; jobs use an image that is not pushed with `image: { from: JOB }`"),
         );
     }
     let named = texts(raw.secrets.get());

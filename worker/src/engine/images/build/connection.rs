@@ -57,8 +57,7 @@ impl EngineHttp {
         query: &[(&str, String)],
         body: Body,
     ) -> Result<Response, FailureReason> {
-        let request =
-            Request::builder().method(Method::POST).header("Content-Type", "application/x-tar");
+        let request = Request::builder().method(Method::POST).header("Content-Type", "application/x-tar");
         self.send(path, query, request, body).await
     }
 
@@ -83,7 +82,8 @@ impl EngineHttp {
 pub async fn error_text(reply: Response) -> String {
     let status = reply.status();
     let body: Bytes = read_body(reply, MAX_ERROR_BYTES).await.unwrap_or_default();
-    serde_json::from_slice::<ErrorBody>(&body).map_or_else(|_| format!("status {status}"), |error| error.message)
+    serde_json::from_slice::<ErrorBody>(&body)
+        .map_or_else(|_| format!("status {status}"), |error| error.message)
 }
 
 /// Returns the failure of a request that got no reply.

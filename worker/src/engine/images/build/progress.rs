@@ -15,8 +15,6 @@ pub struct BuildProgress {
     steps: HashMap<String, Step>,
     /// The first step that failed: its name, and the error.
     failed: Option<(String, String)>,
-    /// Number of steps whose result was cached.
-    cached: usize,
 }
 
 #[derive(Debug)]
@@ -68,13 +66,15 @@ impl BuildProgress {
             let time = seconds(step.started, vertex.completed);
             step.flush(&time, out);
             out.extend_from_slice(format!("#{number} ERROR: {}\n", vertex.error).as_bytes());
-            self.failed.get_or_insert((vertex.name, vertex.error));
+            // A build goes on without a cache that cannot be read.
+            if !vertex.name.starts_with("importing cache manifest") {
+                self.failed.get_or_insert((vertex.name, vertex.error));
+            }
         } else if vertex.completed.is_some() {
             step.has_ended = true;
             let time = seconds(step.started, vertex.completed);
             step.flush(&time, out);
             if vertex.cached {
-                self.cached += 1;
                 out.extend_from_slice(format!("#{number} CACHED\n").as_bytes());
             } else {
                 out.extend_from_slice(format!("#{number} DONE {time}s\n").as_bytes());
@@ -124,7 +124,12 @@ mod tests {
     }
 
     fn step(digest: &str) -> Vertex {
-        Vertex { digest: digest.into(), name: format!("[2/2] RUN {digest}"), started: at(1000), ..Vertex::default() }
+        Vertex {
+            digest: digest.into(),
+            name: format!("[2/2] RUN {digest}"),
+            started: at(1000),
+            ..Vertex::default()
+        }
     }
 
     fn text(progress: &mut BuildProgress, vertexes: Vec<Vertex>, logs: Vec<(&str, &str)>) -> String {
@@ -142,7 +147,10 @@ mod tests {
         let mut progress = BuildProgress::default();
         let waiting = Vertex { started: None, ..step("b") };
         assert_eq!(text(&mut progress, vec![waiting], vec![]), "");
-        assert_eq!(text(&mut progress, vec![step("a")], vec![("a", "one\ntw")]), "#1 [2/2] RUN a\n#1 0.2 one\n");
+        assert_eq!(
+            text(&mut progress, vec![step("a")], vec![("a", "one\ntw")]),
+            "#1 [2/2] RUN a\n#1 0.2 one\n"
+        );
         assert_eq!(text(&mut progress, vec![], vec![("a", "o\n")]), "#1 0.2 two\n");
         let done = Vertex { completed: at(3450), ..step("a") };
         assert_eq!(text(&mut progress, vec![done.clone(), done], vec![]), "#1 DONE 2.4s\n");

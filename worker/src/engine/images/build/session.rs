@@ -1,7 +1,7 @@
 //! The session of a build: the engine's BuildKit asks in it for logins and secrets, and reaches an SSH agent through it.
 
 use super::{
-    super::{JobLogins, RegistrySettings},
+    super::logins::{JobLogins, RegistrySettings},
     connection::EngineHttp,
     grpc::{Messages, Reply, Status, reject},
     messages::{
