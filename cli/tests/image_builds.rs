@@ -120,3 +120,69 @@ jobs:
     assert_eq!(failure_kind(&env.latest(), "pack"), "registry_access_denied", "{shown}");
     forget(&env.log("pack"));
 }
+
+#[test]
+fn build_fails_with_its_line_and_gets_secrets_and_the_files_of_its_script() {
+    let file = format!(
+        r#"
+name: builds
+jobs:
+  broken: {{ build: {{ dockerfile: Broken }} }}
+  slow: {{ timeout: 3s, build: {{ dockerfile: Slow }} }}
+  platform: {{ build: {{ platform: linux/s390x }} }}
+  absent: {{ build: {{ dockerfile: Absent }} }}
+  agent: {{ build: {{ ssh: true }} }}
+  secret:
+    secrets: [TOKEN]
+    build: {{ secrets: [TOKEN], dockerfile: Secret }}
+  script:
+    image: "{image}"
+    script: ["echo {unique} > made.txt"]
+    build: {{ dockerfile: Script }}
+"#,
+        image = image(),
+        unique = uuid::Uuid::new_v4()
+    );
+    let env = TestEnv::new(&file);
+    let from = format!("FROM {}\n", image());
+    for (name, lines) in [
+        ("Dockerfile", "RUN true\n"),
+        ("Broken", "\nRUN echo one && \\\n  exit 4\n"),
+        ("Slow", "RUN echo begun; sleep 100\n"),
+        ("Secret", "RUN --mount=type=secret,id=TOKEN cat /run/secrets/TOKEN && echo\n"),
+        ("Script", "COPY made.txt /\nRUN cat /made.txt\n"),
+    ] {
+        write(&env, name, &(from.clone() + lines));
+    }
+    let ended = finish(
+        env.command(&["run", "--secret", "TOKEN"])
+            .env("TOKEN", "grist-to-the-mill")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let view = env.latest();
+    for (name, kind, message) in [
+        ("broken", "script_failed", "at line 3 of Broken"),
+        ("slow", "timed_out", "timeout of 3 s"),
+        ("platform", "not_allowed", "linux/s390x"),
+        ("absent", "script_failed", "no file `Absent`"),
+        ("agent", "not_allowed", "ssh_agent ="),
+        ("secret", "", ""),
+        ("script", "", ""),
+    ] {
+        assert_eq!(failure_kind(&view, name), kind, "{name}: {view:#}");
+        let reason = support::job(&view, name)["failure_reason"]["message"].as_str().unwrap_or_default();
+        assert!(reason.contains(message), "{name}: {reason}");
+        forget(&env.log(name));
+    }
+    let log = env.log("secret");
+    assert!(log.contains(" [masked]\n") && !log.contains("grist"), "{log}");
+    assert!(env.log("slow").contains("begun"), "{}", env.log("slow"));
+    let forbidden = env.tidemill(&["run", "script", "--worker-config", "allow.build=false"]);
+    assert_eq!(forbidden.status.code(), Some(1), "{forbidden:?}");
+    assert_eq!(failure_kind(&env.latest(), "script"), "not_allowed");
+}
