@@ -116,7 +116,7 @@ jobs:
 
     // Without the login.
     let nothing = registry.write_config("nothing", "{}").display().to_string();
-    let shown = run(&env, &nothing, 3);
+    let shown = run(&env, &nothing, 1);
     assert_eq!(failure_kind(&env.latest(), "pack"), "registry_access_denied", "{shown}");
     forget(&env.log("pack"));
 }
