@@ -86,7 +86,7 @@ pub(crate) fn build(
                 &path.key("tags"),
                 "`tags` are the names to push to, and nothing is pushed",
             )
-            .help("add `push: true`; jobs use an image that is not pushed with `image: { from: JOB }`"),
+            .help("add `push: true`, or remove `tags`"),
         );
     }
     let named = texts(raw.secrets.get());
