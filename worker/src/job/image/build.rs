@@ -163,9 +163,7 @@ async fn run(
         Ok(image) => image,
         Err(failure) => {
             // The engine only sees a tar that ends early.
-            if let Ok(Err(reason)) = packing.await
-                && reason.kind == FailureKind::ArtifactLimit
-            {
+            if let Ok(Err(reason)) = packing.await {
                 return Err(reason);
             }
             let reason = failure.reason;

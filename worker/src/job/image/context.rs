@@ -104,7 +104,11 @@ impl BuildContext {
             builder.finish()?;
             builder.get_mut().send()
         });
-        let Err(error) = packed else { return Ok(()) };
+        let error = match packed {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => error,
+            // Without a receiver, the build has ended, which is reported.
+            _ => return Ok(()),
+        };
         let is_over = builder.get_ref().is_over;
         // What would be written on drop must not look like a complete tar.
         let _ = sender.blocking_send(Err(io::ErrorKind::Interrupted.into()));
