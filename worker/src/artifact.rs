@@ -1,6 +1,7 @@
 //! Restores artifacts and caches into workspaces, and stores those of jobs.
 
 mod cache;
+mod directory;
 mod encoding;
 mod failure;
 mod hashing;

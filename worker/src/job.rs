@@ -7,7 +7,7 @@ mod discovery;
 mod disk_watch;
 pub mod dispatcher;
 mod executor;
-mod image_pull;
+mod image;
 mod job_executor;
 mod outputs;
 mod preparation;

@@ -3,8 +3,8 @@
 use crate::execution::{discovery::Discovery, facts::Facts};
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{
-    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, ContainerOptions, ImageOptions, PullPolicy,
-    Resources, Service,
+    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, ContainerOptions, ImageBuild, ImageOptions,
+    PullPolicy, Resources, Service,
 };
 use crate::plan::PlannedJob;
 use crate::repository::credential::SourceCredential;
@@ -300,6 +300,9 @@ pub struct JobExtras {
     /// Globs of files with variables for the jobs that need this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
+    /// The image to build after the script, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<ImageBuild>,
     /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,

@@ -89,6 +89,8 @@ pub(crate) const SUPPORTED_KEYS: &[(&str, &str)] = &[
     ("default: { image: i }", "image: i"),
     ("image: i", "image: i"),
     ("services: [s]", "image: s"),
+    ("services: ['docker:27-dind']", "privileged: true"),
+    ("services: [{ name: 'r.example.org/dind:1' }]", "privileged: true"),
     ("before_script: [first]", "- first"),
     ("after_script: [last]", "- last"),
     ("cache: { paths: [kept] }", "- kept"),

@@ -31,6 +31,18 @@ pub(super) fn pull_failure(image: &str, search: &LoginSearch, error: &EngineErro
     )
 }
 
+/// Returns why an image could not be pushed.
+pub(super) fn push_failure(name: &str, search: &LoginSearch, error: &EngineError) -> FailureReason {
+    if is_access_denied(error) {
+        return access_failure(name, search, &describe(error));
+    }
+    let message = format!(
+        "the image `{name}` could not be pushed: {}; check that the engine reaches the registry",
+        describe(error)
+    );
+    FailureReason::new(FailureKind::ImagePullFailed, message)
+}
+
 /// Returns the failure of a pull that the registry denied, with what to do.
 fn access_failure(image: &str, search: &LoginSearch, message: &str) -> FailureReason {
     let registry = RegistryScope::of_image(image).host;

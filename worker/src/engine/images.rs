@@ -1,5 +1,6 @@
 //! Images of jobs: looked up and pulled.
 
+mod build;
 mod config;
 mod credential_helper;
 mod docker_config;
@@ -8,8 +9,10 @@ mod ecr;
 mod known_users;
 mod logins;
 mod pull_progress;
+mod push;
 mod users;
 
+pub use build::{BuildFailure, BuildOrder};
 pub use config::ImageConfig;
 pub(super) use known_users::KnownUsers;
 pub use logins::{JobLogins, LoginSearch, RegistrySettings};

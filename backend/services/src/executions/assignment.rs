@@ -40,6 +40,7 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         credential: None,
         coverage: options.coverage.clone(),
         outputs: options.outputs.clone(),
+        build: options.build.clone(),
         discovery: spec.planned.discovery.clone(),
     }
 }

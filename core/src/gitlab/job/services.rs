@@ -233,15 +233,19 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
         log.wrong_type(path, item, "the name of an image, or a mapping with `name`");
         return None;
     };
-    if text.contains("docker") && text.contains("dind") {
-        log.ignored_at(
+    let image = due_reference(text, node, path, scope, log)?;
+    service.insert("image".into(), image.into());
+    if is_docker_engine(scope.expand(text).as_deref().unwrap_or(text)) {
+        // As with the runners of GitLab, a worker has to allow that. A job on one that does not fails before it starts.
+        let container: Mapping = [("privileged".into(), true.into())].into_iter().collect();
+        service.insert("container".into(), Value::Mapping(container));
+        log.changed(
             path,
             node.location,
-            "a Docker engine as a service",
-            "it needs a privileged container, which workers do not provide",
+            "a Docker engine as a service is privileged: the job fails before it starts on a worker whose worker.toml has no \
+             `privileged = true` for its repository; `build` in a native file builds images without that",
         );
     }
-    service.insert("image".into(), due_reference(text, node, path, scope, log)?.into());
     for (key, value) in fields {
         service.insert(key.into(), value);
     }
@@ -262,6 +266,14 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
         service.insert("variables".into(), Value::Mapping(variables));
     }
     Some(service)
+}
+
+/// Whether an image is one with a Docker engine: the tag of a `docker` image says `dind`.
+fn is_docker_engine(image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or_default().split('@').next().unwrap_or_default();
+    let (name, tag) = name.split_once(':').unwrap_or((name, ""));
+    let has_part = |text: &str| text.split(['-', '_', '.']).any(|part| part == "dind");
+    has_part(name) || (name.contains("docker") && has_part(tag))
 }
 
 /// Translates `cache`: one, or a list.

@@ -39,6 +39,10 @@ pub(crate) fn image(
     let image = match (&raw.image, &around.defaults.image) {
         (Field::Set(image), _) | (Field::Absent, Field::Set(image)) => image,
         (Field::Absent, Field::Absent) if !raw.extends.is_absent() => return JobImage::default(),
+        // Only the image that it builds.
+        (Field::Absent, Field::Absent) if raw.build.get().is_some() && raw.script.is_absent() => {
+            return JobImage::default();
+        }
         (Field::Absent, Field::Absent) => {
             findings.push(
                 Finding::key("missing-image", path, format!("the job {} has no `image`", quoted(name)))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::checkout::checkout;
+use super::containers::build::build;
 use super::containers::options::{check_together, container};
 use super::containers::services::services;
 use super::context::{FindingSink, PipelineContext, check_paths_inside, texts};
@@ -62,6 +63,7 @@ pub(crate) fn job_options<'n>(
         || raw.secrets.get().or(defaults.secrets.get()).is_some()
         || raw.environment.get().is_some()
         || raw.coverage.get().is_some()
+        || raw.build.get().is_some()
         || raw.container.get().or(defaults.container.get()).is_some()
         || raw.outputs.get().is_some();
     if !has_others {
@@ -97,6 +99,7 @@ pub(crate) fn job_options<'n>(
             );
         }
     }
+    let build = raw.build.get().map(|raw| build(raw, &path.key("build"), &secrets, findings));
     let container = match raw.container.get() {
         own @ Some(_) => container(own, &path.key("container"), findings),
         None => container(defaults.container.get(), &inherited.key("container"), &mut discarded),
@@ -126,6 +129,9 @@ pub(crate) fn job_options<'n>(
             with_references.push((url, path.key("environment").key("url")));
         }
     }
+    if let Some(build) = &build {
+        with_references.extend(build.templates().map(|text| (text.as_str(), path.key("build"))));
+    }
     for (text, at) in with_references {
         check_references(name, text, &at, &names, findings);
     }
@@ -139,6 +145,7 @@ pub(crate) fn job_options<'n>(
         outputs: texts(raw.outputs.get()),
         container,
         checkout,
+        build,
     }
 }
 

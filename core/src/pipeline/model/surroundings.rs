@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::ArtifactsWhen;
+use super::build::ImageBuild;
 use super::checkout::Checkout;
 use super::container::ContainerOptions;
 use super::host_names::image_names;
@@ -41,6 +42,9 @@ pub struct JobOptions {
     /// How its sources are checked out.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checkout: Checkout,
+    /// The image that it builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<ImageBuild>,
 }
 
 fn is_default(checkout: &Checkout) -> bool {
@@ -89,6 +93,7 @@ impl JobOptions {
             outputs: self.outputs.clone(),
             container: self.container.clone(),
             checkout: self.checkout.clone(),
+            build: self.build.as_ref().map(|build| build.map_texts(&put_in)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The records of a pipeline file, from which its JSON Schema is generated.
 
 use super::alternatives::{Either, Preprocessed};
+use super::build::RawBuild;
 use super::checkout::RawCheckout;
 use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
 use super::container::RawContainer;
@@ -53,7 +54,9 @@ record! {
         stage: Text = "stage",
         /// Container image; `${NAME}` refers to a variable or a matrix key.
         image: Either<Text, RawImage> = "image",
-        /// Shell commands to run, in order.
+        /// Image to build from a Dockerfile, after `script` if there is one: a directory of the workspace, or a mapping.
+        build: Either<Text, RawBuild> = "build",
+        /// Shell commands to run, in order. Optional with `build`.
         script: Script = "script",
         /// Templates to extend: top-level keys that start with `.`. The job's own keys win over theirs.
         extends: Preprocessed<OneOrMany<Text>> = "extends",

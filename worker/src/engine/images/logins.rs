@@ -172,7 +172,11 @@ impl RegistrySettings {
         let configs: Vec<_> = texts.into_iter().flatten().flat_map(DockerConfig::parse).collect();
         if !configs.is_empty() {
             let services = assignment.extras.services.iter().map(|service| service.image.as_str());
-            for image in services.chain([assignment.preparation.image.as_str()]) {
+            let build =
+                assignment.extras.build.iter().flat_map(|build| build.tags.iter().chain(&build.cache_from));
+            let images =
+                services.chain([assignment.preparation.image.as_str()]).chain(build.map(String::as_str));
+            for image in images {
                 let image = RegistryScope::of_image(image);
                 let accounts = configs.iter().filter_map(|config| config.account(&image)?.as_ref().ok());
                 secrets.extend(accounts.map(|account| account.secret().to_owned()));

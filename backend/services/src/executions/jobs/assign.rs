@@ -70,7 +70,8 @@ impl JobExecutionService {
             let next = records.upcoming(id, node.key.ix, lookahead as usize).await?;
             let specs = self.context.specs(id).await?;
             let specs = next.iter().filter_map(|ix| specs.get(*ix as usize));
-            let specs = specs.filter(|spec| !spec.planned.has_due_image());
+            // A job that only builds an image has no container to prepare.
+            let specs = specs.filter(|spec| !spec.planned.has_due_image() && !spec.planned.image.is_empty());
             upcoming = specs.map(|spec| assignment::preparation(execution, spec)).collect();
         }
         Ok(JobExecuteReply::Assigned { assignment: Box::new(assignment), upcoming })
