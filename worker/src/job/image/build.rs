@@ -108,7 +108,7 @@ async fn ended(reporter: &Reporter, failure: Option<FailureReason>) -> AttemptEn
     if let Some(reason) = &failure {
         reporter.log(format!("{}\n", reason.message).as_bytes()).await;
     }
-    AttemptEnd { failure, exit_code: None }
+    AttemptEnd { failure, ..AttemptEnd::default() }
 }
 
 /// Waits until a build has to stop: when it is canceled, at the job's time limit, or when the worker stops.
