@@ -199,7 +199,7 @@ fn case_real_11_mirror_has_the_images_of_another_registry_and_of_docker_hub() {
         "\nname: mirrors\njobs:\n  hub: {{ image: \"{hub}\", script: ['true'] }}\n  own: {{ image: \"{own}\", needs: [hub], \
          script: ['true'] }}\n  pinned: {{ image: \"{pinned}\", needs: [own], script: ['true'] }}\n"
     );
-    let env = TestEnv::new(&text);
+    let mut env = TestEnv::new(&text);
     let worker = env.dir.path().join("worker.toml");
     let host = mirror.host();
     let mirrors = format!(
@@ -234,6 +234,7 @@ fn case_real_11_mirror_has_the_images_of_another_registry_and_of_docker_hub() {
     let log = env.log("own");
     assert!(log.contains(&format!("Pulling {own} from {host}/team/{name}:1\n")), "{log}");
     assert!(!registry.log()[asked..].contains(&format!("/team/{name}/manifests/1")), "{}", registry.log());
+    env.wait_until_clean();
     mirror.docker(&["rmi", &hub]);
 }
 

@@ -67,7 +67,7 @@ async fn image_with_bash_and_no_other_program_runs_scripts() {
         let (end, log) = bench.run(assignment).await;
         // The pipe's first command fails.
         assert_eq!((kind(&end), end.exit_code), (Some(FailureKind::ScriptFailed), Some(1)), "{lines}: {log}");
-        assert!(log.ends_with("$ false | true\nafter: failed\n"), "{lines}: {log}");
+        assert!(log.contains("\n$ false | true\n") && log.ends_with("\nafter: failed\n"), "{lines}: {log}");
         assert!(stored(&bench).size > 0, "{lines}");
     }
     bench.stop().await;
