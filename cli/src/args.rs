@@ -22,12 +22,13 @@ pub use execution::{
 pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
 pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, Server, WorkerArgs};
 pub use shared::{
-    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, JobArgs, ManualArgs, SelectorArgs, SlotArgs,
-    VariableArgs, ViewArgs, ViewFormat,
+    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, JobArgs, ManualArgs, SelectorArgs,
+    SlotArgs, VariableArgs, ViewArgs, ViewFormat,
 };
 
 use crate::settings::worker_file::WorkerConfigArg;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
+use std::ffi::OsStr;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 usage error or invalid file, 3 system error \
                           (engine, disk, network), 130 canceled.";
@@ -39,6 +40,23 @@ pub struct Cli {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Parses the command line. An error is a usage error or a request for help.
+    pub fn from_command_line() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&without_empty_variables(Self::command()).try_get_matches()?)
+    }
+}
+
+/// Removes environment variables from the options of which they are the default if they are empty: those count as unset.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| match arg.get_env() {
+        Some(name) if is_empty(name) => arg.env(Resettable::Reset),
+        _ => arg,
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 /// The commands.

@@ -17,6 +17,7 @@ use tidemill_core::{
         ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
     },
     ids::ExecutionId,
+    text::listed,
 };
 use tidemill_server::ConnectionLimits;
 use tidemill_server::EmbeddedConfig;
@@ -245,6 +246,17 @@ impl Deployment {
         }
     }
 
+    /// Returns the URL at which the records are served: the deployment's, or that of a server that runs beside this command.
+    pub async fn server_url(&self, settings: &Settings) -> Outcome<Option<String>> {
+        if !self.is_embedded() {
+            return Ok(Some(self.url.clone()));
+        }
+        let Some(url) = data_dir::recorded_address(settings.data_dir()?) else { return Ok(None) };
+        // A server that was killed has left its address. Another certificate than this machine's does not matter here.
+        let health = ApiClient::new(&url, "").fetch(path::HEALTH, None).await;
+        Ok(matches!(health, Ok(_) | Err(ApiError::Tls { .. })).then_some(url))
+    }
+
     /// Waits until the entity tag of an execution differs from `tag`, and returns the execution with its tag. `None`: it did not
     /// change within the wait time.
     pub async fn view_after(
@@ -286,18 +298,12 @@ pub fn find_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a 
     match matches.as_slice() {
         [only] => Ok(only),
         [] => {
-            let known: Vec<&str> = view.jobs.iter().map(|job| job.job_name.as_str()).collect();
             let name = name.unwrap_or_default();
-            let (title, choices) = (format::title(&view.execution), choices::known_names(name, &known));
-            Err(Failure::usage(format!("{title} has no job `{}`; {choices}", Printable(name))))
+            Err(choices::unknown_job(&format::title(&view.execution), [view], name))
         }
         _ => {
-            let matches: Vec<JobView> = matches.into_iter().cloned().collect();
-            Err(Failure::usage(format!("several jobs match; name one: {}", names(&matches))))
+            let names: Vec<&str> = matches.iter().map(|job| job.job_name.as_str()).collect();
+            Err(Failure::usage(format!("several jobs match; name one: {}", listed(&names))))
         }
     }
-}
-
-fn names(jobs: &[JobView]) -> String {
-    jobs.iter().map(|job| format!("`{}`", Printable(&job.job_name))).collect::<Vec<_>>().join(", ")
 }

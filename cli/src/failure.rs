@@ -30,23 +30,25 @@ pub struct Failure {
     pub exit: Exit,
     /// The message for standard error; empty if everything was printed already.
     pub message: String,
-    /// Whether the server rejected the token.
-    pub token_rejection: Option<TokenRejection>,
+    /// Why the server rejected a request, if its message needs more than the server knows.
+    pub rejection: Option<Rejection>,
 }
 
-/// Why a server rejected a token.
+/// Why a server rejected a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenRejection {
-    /// It is unknown, expired or revoked.
-    Unknown,
-    /// It lacks a scope, or is for another repository.
-    Insufficient,
+pub enum Rejection {
+    /// The token is unknown, expired or revoked.
+    UnknownToken,
+    /// The token lacks a scope, or is for another repository.
+    InsufficientToken,
+    /// The disk of the data directory is full.
+    NoSpace,
 }
 
 impl Failure {
     /// Creates a usage error, also for an invalid file.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, message: message.into(), token_rejection: None }
+        Self { exit: Exit::Usage, message: message.into(), rejection: None }
     }
 
     /// Creates the usage error of a command that needs AWS support, which this build does not have.
@@ -60,12 +62,12 @@ impl Failure {
 
     /// Creates a system error.
     pub fn system(message: impl Into<String>) -> Self {
-        Self { exit: Exit::System, message: message.into(), token_rejection: None }
+        Self { exit: Exit::System, message: message.into(), rejection: None }
     }
 
     /// Creates a failure whose message was printed already.
     pub const fn silent(exit: Exit) -> Self {
-        Self { exit, message: String::new(), token_rejection: None }
+        Self { exit, message: String::new(), rejection: None }
     }
 }
 
@@ -79,12 +81,14 @@ impl From<ApiError> for Failure {
                 Self::usage(printable(&message))
             }
             ApiError::Rejected { status: 401, message, .. } => {
-                Self { token_rejection: Some(TokenRejection::Unknown), ..Self::system(printable(&message)) }
+                Self { rejection: Some(Rejection::UnknownToken), ..Self::system(printable(&message)) }
             }
-            ApiError::Rejected { status: 403, message, .. } => Self {
-                token_rejection: Some(TokenRejection::Insufficient),
-                ..Self::system(printable(&message))
-            },
+            ApiError::Rejected { status: 403, message, .. } => {
+                Self { rejection: Some(Rejection::InsufficientToken), ..Self::system(printable(&message)) }
+            }
+            ApiError::Rejected { status: 507, .. } => {
+                Self { rejection: Some(Rejection::NoSpace), ..Self::system(printable(&error.to_string())) }
+            }
             ApiError::Address(_) | ApiError::InsecureHttp(_) => Self::usage(printable(&error.to_string())),
             other => Self::system(printable(&other.to_string())),
         }

@@ -18,14 +18,13 @@ mod view;
 mod workers;
 
 use args::{Cli, Command, LogFormat};
-use clap::Parser;
 use commands::{
     administration::{audit, dead_letters, login, registry, repo, secret, token},
     execution::{approve, artifacts, cancel, logs, open, report, retry, run, status, watch},
     pipeline::{check, import, init, plan},
     serving::{server, worker},
 };
-use failure::{Failure, Outcome};
+use failure::{Exit, Failure, Outcome};
 use output::{LogStyle, ServerLog};
 use settings::Settings;
 use std::{io::Write, process::ExitCode};
@@ -37,14 +36,21 @@ use tracing_subscriber::{
 
 fn main() -> ExitCode {
     completion::answer_shell();
-    // On a usage error, clap exits with 2.
-    let cli = Cli::parse();
+    let cli = match Cli::from_command_line() {
+        Ok(cli) => cli,
+        Err(error) => return exit_code(print_usage(&error)),
+    };
     init_logging(&cli);
     let outcome = match &cli.command {
         // Their work does not depend on who reads their output.
         Command::Server(_) | Command::Worker(_) => dispatch(&cli),
         _ => dispatch(&cli).and_then(|()| Ok(output::failed_line()?)),
     };
+    exit_code(outcome)
+}
+
+/// Reports a failure, and returns the exit code.
+fn exit_code(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -56,11 +62,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints help or a usage error.
+fn print_usage(error: &clap::Error) -> Outcome {
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    if error.use_stderr() { Err(Failure::silent(Exit::Usage)) } else { Ok(printed?) }
+}
+
 fn dispatch(cli: &Cli) -> Outcome {
     match &cli.command {
         Command::Check(args) => check::check(args),
         Command::Plan(args) => plan::plan(args),
-        Command::Init(args) => init::init(args),
         Command::Import(args) => import::import(args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -86,6 +97,10 @@ fn in_runtime(cli: &Cli) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::system(format!("cannot start threads: {error}")))?;
+    // Not a command on records: no setting of those matters to it.
+    if let Command::Init(args) = &cli.command {
+        return runtime.block_on(init::init(args));
+    }
     let settings = &Settings::resolve(cli)?;
     let outcome = runtime.block_on(async {
         match &cli.command {
@@ -128,12 +143,13 @@ fn in_runtime(cli: &Cli) -> Outcome {
     });
     // Do not wait for blocking threads that still read a file.
     runtime.shutdown_background();
-    outcome.map_err(|failure| settings.target.explain(failure))
+    outcome.map_err(|failure| settings.explain(failure))
 }
 
 /// Initializes logging to standard error: errors only, unless `TIDEMILL_LOG` sets a filter (`info`, `tidemill_worker=debug`).
 fn init_logging(cli: &Cli) {
-    let text = std::env::var(env_vars::LOG).unwrap_or_else(|_| "error".to_owned());
+    let text = std::env::var(env_vars::LOG).ok().filter(|text| !text.is_empty());
+    let text = text.unwrap_or_else(|| "error".to_owned());
     // `Targets` filters before this limit does.
     let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false);
     let filter = text.parse::<Targets>().unwrap_or_else(|error| {

@@ -7,17 +7,19 @@ use crate::{
 };
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
+use tidemill_core::text::suggestion;
 
 /// Returns the page of a command as roff text, or writes the pages of all commands if the arguments name a directory.
 pub fn page(args: &ManualArgs) -> Outcome<Vec<u8>> {
-    let mut root = Cli::command();
+    // `help` has no page, also not in commands with actions.
+    let mut root = without_help(Cli::command());
     root.build();
     let mut command = &root;
     for name in &args.command {
         let found = command.get_subcommands().find(|candidate| candidate.get_name() == name);
         command = found.ok_or_else(|| {
             let names: Vec<&str> = visible(command).map(Command::get_name).collect();
-            Failure::usage(format!("no command `{name}`; there are {}", names.join(", ")))
+            Failure::usage(format!("no command `{name}`; {}", suggestion(name, &names, "commands")))
         })?;
     }
     let Some(directory) = &args.output else { return render(command) };
@@ -31,13 +33,16 @@ pub fn page(args: &ManualArgs) -> Outcome<Vec<u8>> {
     Ok(Vec::new())
 }
 
+fn without_help(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
+}
+
 fn visible(command: &Command) -> impl Iterator<Item = &Command> {
-    command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
+    command.get_subcommands().filter(|command| !command.is_hide_set())
 }
 
 fn render(command: &Command) -> Outcome<Vec<u8>> {
     let mut text = Vec::new();
-    // `help` has no page of its own.
-    Man::new(command.clone().disable_help_subcommand(true)).render(&mut text)?;
+    Man::new(command.clone()).render(&mut text)?;
     Ok(text)
 }

@@ -5,14 +5,17 @@
 
 mod json_escape;
 mod log_filter;
+mod log_writer;
 mod sanitized_stream;
 mod server_log;
 
 pub use log_filter::LogFilter;
+pub use log_writer::{LogOutput, LogWriter};
 pub use sanitized_stream::SanitizedStream;
 pub use server_log::{LogStyle, ServerLog};
 pub use tidemill_core::text::{Printable, printable, printable_lines};
 
+use crate::args::FormatArgs;
 use json_escape::json_escaped;
 use serde::Serialize;
 use std::{
@@ -20,9 +23,6 @@ use std::{
     io::{self, IsTerminal, Write},
     sync::Mutex,
 };
-
-/// Maximum length in bytes of a line without an end that a log with a prefix holds back.
-const MAX_LINE_LEN: usize = 64 << 10;
 
 /// Returns standard output, sanitized.
 pub fn stdout() -> SanitizedStream<io::Stdout> {
@@ -32,78 +32,6 @@ pub fn stdout() -> SanitizedStream<io::Stdout> {
 /// Returns standard error, sanitized.
 pub fn stderr() -> SanitizedStream<io::Stderr> {
     SanitizedStream::new(anstream::stderr())
-}
-
-/// A writer of a job's log: filtered on a terminal, unchanged in files and pipes.
-#[derive(Debug)]
-pub struct LogWriter {
-    filter: Option<LogFilter>,
-    /// Text before each line.
-    prefix: Option<String>,
-    /// With a prefix: the bytes of a line that has not ended.
-    line: Vec<u8>,
-}
-
-impl LogWriter {
-    /// Creates a writer to standard output. `raw`: unfiltered even on a terminal. `prefix`: the name of the log, written before each
-    /// line.
-    pub fn to_stdout(raw: bool, prefix: Option<&str>) -> Self {
-        let is_filtered = !raw && io::stdout().is_terminal();
-        Self {
-            filter: is_filtered.then(|| LogFilter::new(stdout_has_colours())),
-            prefix: prefix.map(|name| format!("{} | ", Printable(name))),
-            line: Vec::new(),
-        }
-    }
-
-    /// Writes bytes of the log.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.prefix.is_none() {
-            return self.write_filtered(bytes);
-        }
-        self.line.extend_from_slice(bytes);
-        // A line without an end is not kept in memory forever.
-        let end = match self.line.iter().rposition(|byte| *byte == b'\n') {
-            Some(last) => last + 1,
-            None if self.line.len() > MAX_LINE_LEN => self.line.len(),
-            None => return Ok(()),
-        };
-        let rest = self.line.split_off(end);
-        let lines = std::mem::replace(&mut self.line, rest);
-        self.write_lines(&lines)
-    }
-
-    /// Ends the log and resets colours.
-    pub fn finish(&mut self) -> io::Result<()> {
-        let rest = std::mem::take(&mut self.line);
-        self.write_lines(&rest)?;
-        let Some(filter) = &mut self.filter else { return Ok(()) };
-        let mut out = io::stdout().lock();
-        out.write_all(filter.finish().as_bytes())?;
-        out.flush()
-    }
-
-    fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
-        let prefix = self.prefix.clone().unwrap_or_default();
-        let mut text = Vec::with_capacity(lines.len());
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            text.extend_from_slice(prefix.as_bytes());
-            text.extend_from_slice(line);
-            if !line.ends_with(b"\n") {
-                text.push(b'\n');
-            }
-        }
-        self.write_filtered(&text)
-    }
-
-    fn write_filtered(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        match &mut self.filter {
-            Some(filter) => out.write_all(filter.filter(bytes).as_bytes())?,
-            None => out.write_all(bytes)?,
-        }
-        out.flush()
-    }
 }
 
 /// Returns whether standard output shows colours.
@@ -165,6 +93,15 @@ pub(crate) use {errln, outln};
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_string_pretty(value)?;
     writeln!(stdout(), "{}", json_escaped(&text))
+}
+
+/// Prints the reply to a command as JSON, or as the line that `text` returns.
+pub fn print_reply(
+    format: FormatArgs,
+    reply: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> io::Result<()> {
+    if format.is_json() { print_json(reply) } else { writeln!(stdout(), "{}", text()) }
 }
 
 /// Prints a value as JSON on one line.

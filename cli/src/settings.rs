@@ -7,7 +7,7 @@ pub mod worker_file;
 use crate::{
     args::{Cli, Command, ConnectionArgs},
     env_vars,
-    failure::{Failure, Outcome, TokenRejection},
+    failure::{Failure, Outcome, Rejection},
     output::Printable,
     view::hint::quoted,
 };
@@ -54,27 +54,6 @@ impl Target {
             *insecure_http |= is_allowed;
         }
         self
-    }
-
-    /// Completes the message about a rejected token of this target: which one it was, and how to get another.
-    pub fn explain(&self, mut failure: Failure) -> Failure {
-        let (Some(rejection), Self::Deployment { url, token_origin, .. }) = (failure.token_rejection, self)
-        else {
-            return failure;
-        };
-        let (url, message) = (Printable(url), &failure.message);
-        failure.message = match rejection {
-            TokenRejection::Unknown => format!(
-                "{url} does not accept the token of {token_origin}: it is unknown, expired or revoked; an administrator creates one \
-                 with `tidemill token create`, and `tidemill login {url}` saves it (the file `token` in the server's data \
-                 directory has the administrator's)"
-            ),
-            TokenRejection::Insufficient => format!(
-                "{url} rejects the token of {token_origin}: {message}; an administrator creates one with `tidemill token create \
-                 --name NAME --scope SCOPE`, and `tidemill login {url}` saves it"
-            ),
-        };
-        failure
     }
 }
 
@@ -189,11 +168,42 @@ impl Settings {
             deployment_flags,
             token: flags.token.or(environment.token),
             profile: flags.profile.or(environment.profile),
-            docker_host: text_variable(env_vars::DOCKER_HOST)?,
+            docker_host: docker_host()?,
             registries: registries(),
             sources: sources.map_err(Failure::usage)?,
-            requested_by: std::env::var(env_vars::USER).ok().filter(valid_user),
+            requested_by: text_variable(env_vars::USER).ok().flatten().filter(valid_user),
         })
+    }
+
+    /// Completes the message about a rejected request: which token it was and how to get another, or which disk is full.
+    pub fn explain(&self, mut failure: Failure) -> Failure {
+        let message = &failure.message;
+        failure.message = match (failure.rejection, &self.target) {
+            (Some(Rejection::UnknownToken), Target::Deployment { url, token_origin, .. }) => {
+                let url = Printable(url);
+                format!(
+                    "{url} does not accept the token of {token_origin}: it is unknown, expired or revoked; an administrator creates \
+                     one with `tidemill token create`, and `tidemill login {url}` saves it (the file `token` in the server's data \
+                     directory has the administrator's)"
+                )
+            }
+            (Some(Rejection::InsufficientToken), Target::Deployment { url, token_origin, .. }) => {
+                let url = Printable(url);
+                format!(
+                    "{url} rejects the token of {token_origin}: {message}; an administrator creates one with `tidemill token create \
+                     --name NAME --scope SCOPE`, and `tidemill login {url}` saves it"
+                )
+            }
+            (Some(Rejection::NoSpace), Target::Local) => {
+                let directory = self.data_dir.as_deref().unwrap_or(Path::new("")).display();
+                format!(
+                    "no space is left on the disk of the data directory {directory}: free some, or choose another with --data-dir or {}",
+                    env_vars::DATA_DIR
+                )
+            }
+            _ => return failure,
+        };
+        failure
     }
 
     /// Returns the data directory: as set, or in the user's data directory (XDG Base Directory Specification).
@@ -244,6 +254,8 @@ fn registries() -> RegistrySettings {
     RegistrySettings {
         auth_config: variable(env_vars::DOCKER_AUTH_CONFIG).and_then(|text| text.into_string().ok()),
         config_file: directory.map(|directory| directory.join("config.json")),
+        #[cfg(feature = "aws")]
+        aws: None,
     }
 }
 
@@ -310,6 +322,11 @@ fn target(
 /// Returns the value of an environment variable; an empty one counts as unset.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Returns the address of the container engine that the environment sets.
+pub fn docker_host() -> Outcome<Option<String>> {
+    text_variable(env_vars::DOCKER_HOST)
 }
 
 fn text_variable(name: &str) -> Outcome<Option<String>> {

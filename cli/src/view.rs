@@ -43,6 +43,6 @@ fn is_live() -> bool {
     std::io::stdout().is_terminal()
         && !is_ci
         && !is_set(env_vars::NO_COLOR)
-        && std::env::var(env_vars::TERM).is_ok_and(|term| term != "dumb")
+        && std::env::var(env_vars::TERM).is_ok_and(|term| !matches!(term.as_str(), "" | "dumb"))
         && output::stdout_has_colours()
 }

@@ -3,7 +3,9 @@
 
 mod suite;
 mod support;
-use support::{Backend, TestEnv, text};
+use serde_json::Value;
+use std::fs;
+use support::{Backend, TestEnv, json, text};
 
 suite!(Some(Backend::Embedded));
 
@@ -51,7 +53,7 @@ jobs:
 "#,
     );
     let file = env.repo().join("../value");
-    std::fs::write(&file, "out of a file\n").unwrap();
+    fs::write(&file, "out of a file\n").unwrap();
     let from_file = format!("FROM_FILE=@{}", file.display());
     let run = |args: &[&str]| {
         let mut command = env.command(&[&["run"], args].concat());
@@ -69,9 +71,9 @@ jobs:
         assert!(!text(&output.stderr).contains("plain-value"), "{output:?}");
     }
     env.wait_until_clean();
-    for entry in std::fs::read_dir(&env.data).unwrap() {
+    for entry in fs::read_dir(&env.data).unwrap() {
         let path = entry.unwrap().path();
-        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let Ok(bytes) = fs::read(&path) else { continue };
         for value in ["said only here", "out of a file"] {
             assert!(
                 !bytes.windows(value.len()).any(|part| part == value.as_bytes()),
@@ -104,7 +106,7 @@ jobs:
         names.sort();
         names
     };
-    std::fs::write(env.repo().join("../variables"), "# a comment\n\nMODE=file\nOTHER=a=b\n").unwrap();
+    fs::write(env.repo().join("../variables"), "# a comment\n\nMODE=file\nOTHER=a=b\n").unwrap();
     let run =
         env.tidemill(&["run", "unit", "--env-file", "../variables", "-e", "MODE=flag", "--follow", "unit"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");
@@ -141,47 +143,179 @@ jobs:
 fn closed_pipe_and_full_disk_exit_with_3() {
     let env = TestEnv::new("name: many\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n");
     let binary = env!("CARGO_BIN_EXE_tidemill");
-    let script = format!("{binary} plan --format json >/dev/full; echo code $? >&2");
-    let full =
-        std::process::Command::new("bash").args(["-c", &script]).current_dir(env.repo()).output().unwrap();
-    let stderr = text(&full.stderr);
-    assert!(stderr.contains("code 3") && stderr.contains("No space left"), "{stderr}");
-    let script =
-        format!("exec 3> >(exec true); sleep 0.3; {binary} plan --format json >&3; echo code $? >&2");
-    let closed =
-        std::process::Command::new("bash").args(["-c", &script]).current_dir(env.repo()).output().unwrap();
-    let stderr = text(&closed.stderr);
-    assert_eq!(stderr.trim(), "code 3", "a closed pipe ends a command without a message");
+    assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
+    let bash = |script: &str| {
+        let mut command = env.command(&[]);
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-c", script]).current_dir(env.repo());
+        bash.envs(command.env("CI", "true").get_envs().filter_map(|(name, value)| Some((name, value?))));
+        text(&bash.output().unwrap().stderr)
+    };
+    let commands = [
+        "plan --format json",
+        "plan",
+        "check",
+        "status",
+        "status --format json",
+        "report",
+        "report --format junit",
+        "logs j",
+        "logs j --format json",
+        "artifacts",
+        "dead-letters",
+        "man run",
+        "completions bash",
+        "--help",
+        "run --force",
+        "run --force --format json",
+    ];
+    for command in commands {
+        let stderr = bash(&format!("{binary} {command} >/dev/full; echo code $? >&2"));
+        assert!(stderr.ends_with("code 3\n") && stderr.contains("No space left"), "{command}: {stderr}");
+    }
+    for command in ["plan --format json", "status", "report", "run --force"] {
+        let stderr =
+            bash(&format!("exec 3> >(exec true); sleep 0.3; {binary} {command} >&3; echo code $? >&2"));
+        assert_eq!(stderr.trim(), "code 3", "{command}: a closed pipe ends a command without a message");
+    }
+    // What a run started does not outlive it.
+    for execution in env.executions() {
+        assert!(execution["end_time"].is_string(), "{execution:#}");
+    }
 }
 
 #[test]
-fn shell_completes_executions_jobs_repositories_scopes_and_profiles() {
+fn json_output_is_one_document_or_a_document_a_line() {
+    let env = TestEnv::new(
+        "name: one\njobs:\n  j: { image: \"IMAGE\", script: [\"printf 'a\\\\nb'\"], artifacts: { paths: [source.txt] } }\n",
+    );
+    let run = env.tidemill(&["run", "--format", "json"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    assert_eq!(json(&run)["execution"]["status"], "SUCCESS");
+    for args in [
+        &["status"][..],
+        &["status", "1"],
+        &["report"],
+        &["report", "--cost"],
+        &["plan"],
+        &["artifacts"],
+        &["dead-letters"],
+        &["watch", "1"],
+        &["retry", "--all"],
+        &["cancel", "1"],
+        &["token", "list"],
+        &["repo", "list"],
+        &["secret", "list"],
+        &["registry", "list"],
+        &["audit"],
+        &["repo", "add", "https://example.org/a.git", "--provider", "gitea"],
+        &["repo", "remove", "https://example.org/a.git"],
+        &["secret", "rekey"],
+    ] {
+        let output = env.tidemill(&[args, &["--format", "json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+        json(&output);
+    }
+    let logs = env.tidemill(&["logs", "1", "j", "--format", "json"]);
+    let lines: Vec<Value> =
+        text(&logs.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["job"] == "j"), "{lines:?}");
+    let end: Vec<&Value> = lines[lines.len() - 2..].iter().map(|line| &line["line"]).collect();
+    assert_eq!(end, ["a", "b"]);
+}
+
+#[test]
+fn unknown_job_of_an_execution_suggests_the_nearest() {
+    let env = TestEnv::new(
+        "name: known\njobs:\n  compile: { image: \"IMAGE\", script: [\"true\"] }\n  lint: { image: \"IMAGE\", script: [\"true\"] }\n",
+    );
+    assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
+    for command in ["report", "logs", "cancel", "retry", "artifacts", "approve"] {
+        for args in [&[command, "complie"][..], &[command, "1", "complie"]] {
+            let output = env.tidemill(args);
+            let message = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+            assert!(message.contains("no job `complie`; did you mean `compile`?"), "{args:?}: {message}");
+        }
+    }
+    // A text in the form of an id or number names an execution.
+    for unknown in ["abcd", "77"] {
+        let message = text(&env.tidemill(&["logs", unknown]).stderr);
+        assert!(message.contains("no execution has an id") || message.contains("no run #77"), "{message}");
+    }
+    // No other error counts as an unknown execution.
+    let mut unreachable = env.command(&["logs", "abcd"]);
+    unreachable.env("TIDEMILL_SERVER", "http://127.0.0.1:1").env("TIDEMILL_TOKEN", "token");
+    let unreachable = unreachable.output().unwrap();
+    let message = text(&unreachable.stderr);
+    assert!(unreachable.status.code() == Some(3) && !message.contains("no execution"), "{message}");
+}
+
+#[test]
+fn run_of_uncommitted_work_is_marked_in_lists_and_reports() {
+    let env = TestEnv::new("name: dirty\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n");
+    let mark = |run: &str| {
+        let short = text(&env.tidemill(&["status", "--pipeline", &env.pipeline]).stdout);
+        let line = short.lines().find(|line| line.contains(&format!(" #{run} "))).unwrap().to_owned();
+        let report = text(&env.tidemill(&["report", run]).stdout);
+        let commit = report.lines().find(|line| line.starts_with("commit ")).unwrap().to_owned();
+        (line.contains("+dirty"), commit.contains("+dirty"))
+    };
+    assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
+    fs::write(env.repo().join("new.txt"), "").unwrap();
+    assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
+    assert_eq!((mark("1"), mark("2")), ((false, false), (true, true)));
+}
+
+#[test]
+fn init_proposes_an_image_of_the_engine_and_its_pipeline_runs() {
+    let env = TestEnv::new("name: first\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n");
+    fs::remove_dir_all(env.repo().join(".pipelines")).unwrap();
+    let init = env.tidemill(&["init"]);
+    let shown = text(&init.stdout);
+    assert!(init.status.code() == Some(0) && shown.contains(": on this machine\n"), "{init:?}");
+    let run = env.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+}
+
+#[test]
+fn shell_completes_every_kind_of_value() {
     let env = TestEnv::new(
         "name: known\njobs:\n  unit: { image: \"IMAGE\", script: [\"true\"] }\n  lint: { image: \"IMAGE\", script: [\"true\"] }\n",
     );
-    let complete = |words: &[&str]| {
+    // The values that each shell's script gets from this program, without their descriptions.
+    let complete = |shell: &str, words: &[&str]| {
         let mut command = env.command(&[&["--", "tidemill"], words].concat());
-        command.env("TIDEMILL_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_COMP_TYPE", "9");
+        command.env("TIDEMILL_COMPLETE", shell).env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_COMP_TYPE", "9");
         let output = command.env("_CLAP_COMPLETE_INDEX", words.len().to_string()).output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-        text(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+        let separator = match shell {
+            "zsh" => ':',
+            _ => '\t',
+        };
+        let value =
+            |line: &str| line.replace("\\:", "\u{0}").split(separator).next().unwrap().replace('\u{0}', ":");
+        text(&output.stdout).lines().map(value).collect::<Vec<_>>()
     };
-    assert!(complete(&["logs", ""]).contains(&"unit".to_owned()), "without any record");
+    assert!(complete("bash", &["logs", ""]).contains(&"unit".to_owned()), "without any record");
     assert_eq!(env.tidemill(&["run", "--quiet"]).status.code(), Some(0));
-    let logs = complete(&["logs", ""]);
-    for value in ["1", "unit", "lint"] {
-        assert!(logs.contains(&value.to_owned()), "{logs:?}");
-    }
-    assert!(complete(&["status", ""]).contains(&"1".to_owned()));
-    let jobs = complete(&["run", ""]);
-    assert!(jobs.contains(&"unit".to_owned()) && jobs.contains(&"lint".to_owned()), "{jobs:?}");
-    assert_eq!(complete(&["run", "--from", "u"]), ["unit"]);
-    assert_eq!(complete(&["status", "--pipeline", "known"]), std::slice::from_ref(&env.pipeline));
     let repo = env.repo().canonicalize().unwrap().to_string_lossy().into_owned();
-    assert_eq!(complete(&["status", "--repo", "/"]), [repo]);
-    assert_eq!(complete(&["token", "create", "--scope", "w"]), ["worker"]);
-    assert_eq!(complete(&["status", "--profile", ""]), ["local"]);
     for shell in ["bash", "zsh", "fish"] {
+        let logs = complete(shell, &["logs", ""]);
+        for value in ["1", "unit", "lint"] {
+            assert!(logs.contains(&value.to_owned()), "{shell}: {logs:?}");
+        }
+        assert!(complete(shell, &["status", ""]).contains(&"1".to_owned()), "{shell}");
+        assert!(complete(shell, &["dead-letters", ""]).contains(&"1".to_owned()), "{shell}");
+        let jobs = complete(shell, &["run", ""]);
+        assert!(jobs.contains(&"unit".to_owned()) && jobs.contains(&"lint".to_owned()), "{shell}: {jobs:?}");
+        assert_eq!(complete(shell, &["run", "--from", "u"]), ["unit"], "{shell}");
+        assert_eq!(complete(shell, &["logs", "1", "l"]), ["lint"], "{shell}");
+        let pipelines = complete(shell, &["status", "--pipeline", "known"]);
+        assert_eq!(pipelines, std::slice::from_ref(&env.pipeline), "{shell}");
+        assert_eq!(complete(shell, &["status", "--repo", "/"]), std::slice::from_ref(&repo), "{shell}");
+        assert_eq!(complete(shell, &["token", "create", "--scope", "w"]), ["worker"], "{shell}");
+        assert_eq!(complete(shell, &["status", "--profile", ""]), ["local"], "{shell}");
         let script = env.tidemill(&["completions", shell]);
         assert!(text(&script.stdout).contains("TIDEMILL_COMPLETE"), "{shell}: {script:?}");
     }

@@ -362,3 +362,35 @@ fn repo_add_beside_a_server_prints_the_address_of_the_server() {
     assert!(shown.contains("the address of your server") && shown.contains("/api/webhook/github"), "{shown}");
     assert!(!shown.contains("127.0.0.1"), "{shown}");
 }
+
+#[test]
+fn open_prints_the_page_of_a_server_and_beside_it() {
+    let mut fixture = LoginFixture::new();
+    assert_eq!(fixture.login(&["--profile", "ci"]).status.code(), Some(0));
+    let data = fixture.env.dir.path().join("server");
+    let here = |fixture: &LoginFixture, args: &[&str]| {
+        support::binary(&fixture.env, &data).args(args).output().unwrap()
+    };
+    let request = serde_json::json!({
+        "pipeline": fs::read_to_string(fixture.env.repo().join(".pipelines/ci.yml")).unwrap(),
+        "repo": fixture.env.repo().canonicalize().unwrap(), "source": { "kind": "none" },
+    });
+    let api = tidemill_worker::client::ApiClient::new(&fixture.url, &fixture.token);
+    let started = tokio::runtime::Runtime::new().unwrap().block_on(api.post::<_, serde_json::Value>(
+        tidemill_core::api::path::EXECUTE,
+        &request,
+        std::time::Duration::from_secs(60),
+    ));
+    let id = started.unwrap()["execution_id"].as_str().unwrap().to_owned();
+    let page = format!("{}/api/view/{id}", fixture.url);
+    let opened = fixture.env.tidemill(&["open", "--profile", "ci"]);
+    assert_eq!((opened.status.code(), text(&opened.stdout)), (Some(0), format!("{page}\n")), "{opened:?}");
+    let opened = fixture.env.tidemill(&["open", &id[..35], "--profile", "ci", "--format", "json"]);
+    let opened: serde_json::Value = serde_json::from_slice(&opened.stdout).unwrap();
+    assert_eq!((&opened["url"], &opened["execution"]["id"]), (&page.clone().into(), &id.clone().into()));
+    let beside = here(&fixture, &["open", "1"]);
+    assert_eq!((beside.status.code(), text(&beside.stdout)), (Some(0), format!("{page}\n")), "{beside:?}");
+    stop(fixture.server.take().unwrap());
+    let (code, stderr) = exit_and_stderr(&here(&fixture, &["open", "1"]));
+    assert!(code == 2 && stderr.contains("have no page without a server"), "{stderr}");
+}

@@ -220,3 +220,213 @@ fn usage_error_exits_with_2_and_says_what_to_do() {
     }
     insta::assert_snapshot!(all.join("\n"));
 }
+
+#[test]
+fn unknown_options_and_commands_suggest_the_nearest() {
+    for (args, expected) in [
+        (&["run", "--folow", "unit"][..], "'--follow'"),
+        (&["status", "--brnch", "main"], "'--branch'"),
+        (&["secret", "list", "--formt", "json"], "'--format'"),
+        (&["statsu"], "'status'"),
+        (&["repo", "ad", "url"], "'add'"),
+        (&["status", "--status", "sucess"], "'success'"),
+    ] {
+        let (code, shown) = tidemill_with(&[], args, |_| {});
+        assert!(
+            code == 2 && shown.contains("tip: a similar") && shown.contains(expected),
+            "{args:?}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn malformed_ids_are_explained() {
+    for (args, expected) in [
+        (&["watch", "01980000-xyz"][..], "is not an execution: name it by its run number"),
+        (&["status", "0-0-0-0-0"], "is not an execution: name it by its run number"),
+        (&["dead-letters", "x-1"], "is not an execution: name it by its run number"),
+        (&["token", "revoke", "01980000-xyz"], "no token has the name `01980000-xyz`"),
+        (&["report", "99999999999999999999999"], "execution"),
+    ] {
+        let (code, shown) = tidemill_with(&[], args, |_| {});
+        assert!(code == 2 && shown.contains(expected), "{args:?}: {shown}");
+        for internal in ["group count", "invalid length", "invalid character"] {
+            assert!(!shown.contains(internal), "{args:?}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn pipelines_are_found_from_sub_directories_and_selected_by_name() {
+    let nightly = PIPELINE.replace("name: mill", "name: nightly");
+    let files = [(".pipelines/nightly.yml", nightly.as_str())];
+    let (code, shown) = tidemill_with(&files, &["plan"], |_| {});
+    assert!(code == 2 && shown.contains("several pipeline files: "), "{shown}");
+    assert!(shown.contains("select one with -f or --pipeline"), "{shown}");
+    let (code, shown) = tidemill_with(&files, &["plan", "--pipeline", "nigtly"], |_| {});
+    assert!(code == 2 && shown.contains("did you mean `nightly`?"), "{shown}");
+    let (code, shown) = tidemill_with(&files, &["plan", "--pipeline", "nightly"], |_| {});
+    assert!(code == 0 && shown.starts_with("nightly: "), "{shown}");
+    let below = |command: &mut Command| {
+        let directory = command.get_current_dir().unwrap().join("a/b");
+        fs::create_dir_all(&directory).unwrap();
+        command.current_dir(directory);
+    };
+    let (code, shown) = tidemill_with(&[], &["plan"], below);
+    assert!(code == 0 && shown.starts_with("mill: "), "{shown}");
+    let elsewhere = |command: &mut Command| {
+        command.current_dir("/");
+    };
+    for args in [&["run"][..], &["plan"], &["check"]] {
+        let (code, shown) = tidemill_with(&[], args, elsewhere);
+        assert!(code == 2 && shown.contains("tidemill init") && shown.contains("-f"), "{args:?}: {shown}");
+    }
+}
+
+#[test]
+fn unknown_job_of_a_run_suggests_the_nearest_and_lists_few() {
+    for args in [&["run", "complie"][..], &["plan", "complie"], &["run", "--follow", "complie"]] {
+        let (code, shown) = tidemill_with(&[], args, |_| {});
+        assert!(code == 2 && shown.contains("did you mean `compile`?"), "{args:?}: {shown}");
+    }
+    let jobs = (0..500).map(|number| format!("  job-{number}: {{ image: i, script: [x] }}\n"));
+    let many = format!("name: many\njobs:\n{}", jobs.collect::<String>());
+    let (code, shown) = tidemill_with(&[("many.yml", &many)], &["run", "-f", "many.yml", "other"], |_| {});
+    assert!(code == 2 && shown.contains(" and 480 more") && shown.len() < 1_000, "{shown}");
+}
+
+#[test]
+fn empty_variables_count_as_unset() {
+    let variables = [
+        "TIDEMILL_DATA_DIR",
+        "TIDEMILL_SERVER",
+        "TIDEMILL_TOKEN",
+        "TIDEMILL_PROFILE",
+        "TIDEMILL_CA_CERT",
+        "TIDEMILL_INSECURE_HTTP",
+        "TIDEMILL_CONFIG",
+        "TIDEMILL_WORKER_CONFIG",
+        "TIDEMILL_LOG",
+        "TIDEMILL_LEASE_TTL_MS",
+        "TIDEMILL_GIT_TIMEOUT",
+        "DOCKER_HOST",
+        "DOCKER_CONFIG",
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+        "USER",
+        "CI",
+        "NO_COLOR",
+        "TERM",
+    ];
+    let (code, shown) = tidemill_with(&[], &["status"], |command| {
+        command.envs(variables.map(|name| (name, "")));
+    });
+    assert_eq!((code, shown.as_str()), (0, "no executions; `tidemill run` starts one\n"));
+    let (code, shown) = tidemill_with(&[], &["server", "--listen", "nowhere"], |command| {
+        for name in ["TIDEMILL_TLS_CERT", "TIDEMILL_RATE_LIMIT", "TIDEMILL_ALLOW_HOSTS", "TIDEMILL_CPUS"] {
+            command.env(name, "");
+        }
+    });
+    assert!(code == 2 && shown.contains("nowhere") && !shown.contains("TIDEMILL_"), "{shown}");
+}
+
+#[test]
+fn repository_of_another_user_is_refused_with_the_command_that_trusts_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let repository = dir.path().canonicalize().unwrap().join("theirs");
+    fs::create_dir_all(repository.join(".pipelines")).unwrap();
+    fs::write(repository.join(".pipelines/mill.yml"), PIPELINE).unwrap();
+    assert!(Command::new("git").args(["init", "-q"]).current_dir(&repository).status().unwrap().success());
+    // Only root can give files away; git itself tests this case with a variable.
+    let is_foreign = std::os::unix::fs::chown(&repository, Some(65_534), None).is_ok();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    command.current_dir(&repository).arg("run").env("HOME", dir.path());
+    command.env("TIDEMILL_DATA_DIR", dir.path().join("data"));
+    let done = command.env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1").output().unwrap();
+    let shown = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(2), "{shown}");
+    let remedy = format!("git config --global --add safe.directory '{}'", repository.display());
+    assert!(shown.contains(&remedy), "{shown}");
+    assert!(shown.contains("belongs to another user") && !shown.contains("dubious"), "{shown}");
+    assert!(!is_foreign || shown.contains("user id 65534"), "{shown}");
+}
+
+#[test]
+fn unusable_data_directories_are_named_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    for (path, reason) in [
+        (file.clone(), "it is not a directory"),
+        (file.join("below"), "Not a directory"),
+        ("/proc/self/tidemill".into(), "cannot be used"),
+    ] {
+        let path = path.display().to_string();
+        for args in [&["status", "--data-dir", &path][..], &["run", "--data-dir", &path]] {
+            let (code, shown) = tidemill_with(&[], args, |_| {});
+            assert!(code == 3 && shown.contains(reason) && shown.contains(&path), "{args:?}: {shown}");
+            assert!(shown.contains("choose another with --data-dir or TIDEMILL_DATA_DIR"), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn init_in_a_repository_proposes_an_image_and_a_trigger() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    assert!(
+        Command::new("git")
+            .args(["init", "-q", "-b", "trunk"])
+            .current_dir(&root)
+            .status()
+            .unwrap()
+            .success()
+    );
+    fs::write(root.join("Cargo.toml"), "").unwrap();
+    fs::create_dir(root.join("sub")).unwrap();
+    let init = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+        command.current_dir(root.join("sub")).arg("init").args(args);
+        let done = command.env("DOCKER_HOST", "unix:///no/such.sock").output().unwrap();
+        (done.status.code().unwrap(), String::from_utf8([done.stdout, done.stderr].concat()).unwrap())
+    };
+    let (code, shown) = init(&[]);
+    let path = root.join(".pipelines/ci.yml");
+    assert!(
+        code == 0 && shown.contains(&format!("created {} for a Rust repository", path.display())),
+        "{shown}"
+    );
+    assert!(shown.contains("image rust:1: not checked: no container engine answers"), "{shown}");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("branches: [\"trunk\"]") && text.contains("image: rust:1\n"), "{text}");
+    let (code, shown) = init(&[]);
+    assert!(code == 2 && shown.contains("already exists") && shown.contains("--force"), "{shown}");
+    assert_eq!(init(&["--force"]).0, 0);
+    assert_eq!(init(&["-o", "other.yml"]).0, 0);
+    assert!(root.join("sub/other.yml").exists());
+}
+
+#[test]
+fn manual_pages_of_all_commands_are_written_and_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man1").display().to_string();
+    let (code, shown) = tidemill_with(&[], &["man", "--output", &pages], |_| {});
+    assert_eq!((code, shown.as_str()), (0, ""));
+    for command in COMMANDS {
+        let page = fs::read_to_string(format!("{pages}/tidemill-{command}.1")).unwrap();
+        assert!(page.contains(".TH") && page.contains(command), "{command}: {page}");
+    }
+    // Every page that a page cites exists.
+    for entry in fs::read_dir(&pages).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap().replace('\\', "");
+        for cited in text.split_whitespace().filter_map(|word| word.split_once("(1)")).map(|(name, _)| name) {
+            assert!(fs::metadata(format!("{pages}/{cited}.1")).is_ok(), "{cited}");
+        }
+    }
+    let (code, shown) = tidemill_with(&[], &["man", "--output", &pages], |_| {});
+    assert!(code == 2 && shown.contains("--force"), "{shown}");
+    let (code, shown) = tidemill_with(&[], &["man", "secret", "set"], |_| {});
+    assert!(code == 0 && shown.contains(".TH"), "{shown}");
+    let (code, shown) = tidemill_with(&[], &["man", "sercet"], |_| {});
+    assert!(code == 2 && shown.contains("no command `sercet`; did you mean `secret`?"), "{shown}");
+}

@@ -5,14 +5,17 @@ mod support;
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Output, Stdio},
+    thread,
+    time::Duration,
 };
 use support::{
     Backend, TestEnv, failure_kind, finish, job,
-    registry::{PASSWORD, Registry, USER},
+    registry::{PASSWORD, Registry, USER, auths_of},
     text,
 };
 
@@ -185,6 +188,56 @@ fn digests_and_always_pull_with_the_login() {
 }
 
 #[test]
+fn case_real_11_mirror_has_the_images_of_another_registry_and_of_docker_hub() {
+    let (registry, mirror) = (Registry::start(), Registry::start());
+    let name = format!("mill-{}", uuid::Uuid::now_v7().simple());
+    let own = registry.push(&format!("team/{name}:1"));
+    let hub = format!("{name}:1");
+    mirror.push(&format!("library/{hub}"));
+    let pinned = format!("{}@{}", own.trim_end_matches(":1"), registry.digest(&own));
+    let text = format!(
+        "\nname: mirrors\njobs:\n  hub: {{ image: \"{hub}\", script: ['true'] }}\n  own: {{ image: \"{own}\", needs: [hub], \
+         script: ['true'] }}\n  pinned: {{ image: \"{pinned}\", needs: [own], script: ['true'] }}\n"
+    );
+    let env = TestEnv::new(&text);
+    let worker = env.dir.path().join("worker.toml");
+    let host = mirror.host();
+    let mirrors = format!(
+        "[images]\npull_policy = \"always\"\nmirrors = {{ \"docker.io\" = [\"127.0.0.1:1\", \"{host}\"], \"{}\" = [\"{host}\"] }}\n",
+        registry.host()
+    );
+    fs::write(&worker, mirrors).unwrap();
+    // One configuration has the logins of both registries.
+    let of_mirror = mirror.auths(USER, PASSWORD).replacen(r#"{"auths":{"#, ",", 1);
+    let both = registry.auths(USER, PASSWORD).trim_end_matches("}}").to_owned() + &of_mirror;
+    let variables =
+        [("DOCKER_AUTH_CONFIG", both.as_str()), ("TIDEMILL_WORKER_CONFIG", worker.to_str().unwrap())];
+    let ran = run(&env, &variables);
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    let log = env.log("hub");
+    assert!(log.contains(&format!("Pulling {hub} from {host}/library/{hub}\n")), "{log}");
+    assert!(
+        log.contains("127.0.0.1:1/library/") && log.contains("does not have it"),
+        "a mirror that is down: {log}"
+    );
+    let log = env.log("own");
+    assert!(log.contains(&format!("{host}/team/{name} does not have it")), "{log}");
+    assert!(log.contains(&format!("Pulling {own} as {USER}")), "{log}");
+    let log = env.log("pinned");
+    assert!(log.contains(&format!("Pulling {pinned} as {USER}")) && !log.contains(&host), "{log}");
+
+    // Once the mirror has it, the registry is not asked.
+    mirror.push(&format!("team/{name}:1"));
+    let asked = registry.log().len();
+    let ran = run(&env, &variables);
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    let log = env.log("own");
+    assert!(log.contains(&format!("Pulling {own} from {host}/team/{name}:1\n")), "{log}");
+    assert!(!registry.log()[asked..].contains(&format!("/team/{name}/manifests/1")), "{}", registry.log());
+    mirror.docker(&["rmi", &hub]);
+}
+
+#[test]
 fn server_error_of_a_registry_is_retried() {
     let registry = Registry::start();
     registry.push("team/app:1");
@@ -237,4 +290,52 @@ fn case_everyday_34_login_stored_on_a_server_reaches_the_workers_of_its_reposito
         .output()
         .unwrap();
     assert_eq!(text(&found.stdout), "", "the password is in these files");
+}
+
+/// Passes connections to a server, and its replies slowly.
+fn slow_proxy(server: &str, bytes_per_second: usize) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = server.to_owned();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let upstream = TcpStream::connect(&server).unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            thread::spawn(move || drop(std::io::copy(&mut from, &mut to)));
+            thread::spawn(move || {
+                let (mut upstream, mut client) = (upstream, client);
+                let mut buffer = vec![0; bytes_per_second / 20];
+                while let Ok(length @ 1..) = upstream.read(&mut buffer) {
+                    if client.write_all(&buffer[..length]).is_err() {
+                        return;
+                    }
+                    thread::sleep(Duration::from_millis(50));
+                }
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn progress_of_a_pull_is_shown_in_bytes() {
+    let registry = Registry::start();
+    // Random bytes, which no compression makes smaller.
+    let image = registry.push_with_layer("team/large:1", 8 << 20);
+    let address = slow_proxy(&registry.host(), 2 << 20);
+    let image = image.replace(&registry.host(), &address);
+    let env =
+        TestEnv::new(&format!("name: large\njobs:\n  uses: {{ image: \"{image}\", script: [\"true\"] }}\n"));
+    let run = run(&env, &[("DOCKER_AUTH_CONFIG", &auths_of(&address, USER, PASSWORD)), ("CI", "true")]);
+    let shown = text(&run.stdout);
+    registry.forget(&image);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let progress =
+        regex::Regex::new(r"job uses is pulling image \((\d+\.\d) of (\d+\.\d) MiB\): (\S+)").unwrap();
+    let said: Vec<_> = progress.captures_iter(&shown).collect();
+    assert_eq!(said.len(), 1, "{shown}");
+    let number = |index: usize| said[0][index].parse::<f64>().unwrap();
+    assert!(number(1) <= number(2) && (7.9..8.2).contains(&number(2)), "{shown}");
+    assert_eq!(&said[0][3], image);
 }

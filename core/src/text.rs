@@ -2,10 +2,10 @@
 //! hide part of the text.
 
 pub mod diagnostics;
-pub(crate) mod substitution;
+pub mod substitution;
 pub(crate) mod suggest;
 
-pub use suggest::nearest;
+pub use suggest::{listed, nearest, suggestion};
 
 use std::fmt::{self, Write};
 

@@ -4,7 +4,7 @@ use super::shared::{AccessArgs, ConnectionArgs, ConsentArgs, FormatArgs, Profile
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use tidemill_core::repository::webhook::Provider;
-use tidemill_core::{access::Scope, ids::ExecutionId, pipeline::span_s};
+use tidemill_core::{access::Scope, pipeline::span_s};
 
 /// `secret`.
 #[derive(Debug, Args)]
@@ -28,6 +28,8 @@ pub enum SecretAction {
         /// Read the value from this file
         #[arg(long, value_name = "PATH")]
         value_file: Option<PathBuf>,
+        #[command(flatten)]
+        format: FormatArgs,
     },
     /// List the names of secrets; values are never shown
     List {
@@ -42,9 +44,14 @@ pub enum SecretAction {
         name: String,
         #[command(flatten)]
         scope: SecretScope,
+        #[command(flatten)]
+        format: FormatArgs,
     },
     /// Re-encrypt all secrets with the deployment's newest key
-    Rekey,
+    Rekey {
+        #[command(flatten)]
+        format: FormatArgs,
+    },
 }
 
 /// Repository and environment of secrets.
@@ -85,6 +92,8 @@ pub enum RegistryAction {
         /// Read the password from standard input without a prompt
         #[arg(long)]
         password_stdin: bool,
+        #[command(flatten)]
+        format: FormatArgs,
     },
     /// List logins; passwords are never shown
     List {
@@ -102,6 +111,8 @@ pub enum RegistryAction {
         /// Repository of the login [default: the current one]
         #[arg(long, value_name = "URL")]
         repo: Option<String>,
+        #[command(flatten)]
+        format: FormatArgs,
     },
 }
 
@@ -129,16 +140,22 @@ pub enum RepoAction {
     Remove {
         /// URL of the repository
         url: String,
+        #[command(flatten)]
+        format: FormatArgs,
     },
     /// Reload the schedules of the default branch
     Sync {
         /// URL of the repository
         url: String,
+        #[command(flatten)]
+        format: FormatArgs,
     },
     /// Accept redeliveries of earlier webhooks
     Redeliver {
         /// URL of the repository
         url: String,
+        #[command(flatten)]
+        format: FormatArgs,
     },
 }
 
@@ -180,6 +197,8 @@ pub struct AddRepo {
     /// Its credential
     #[command(flatten)]
     pub credential: CredentialArgs,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// The credential of a repository.
@@ -227,9 +246,9 @@ pub enum ApprovalArg {
 /// `dead-letters`.
 #[derive(Debug, Args)]
 pub struct DeadLetters {
-    /// Only dead letters of these executions
-    #[arg(value_name = "ID")]
-    pub executions: Vec<ExecutionId>,
+    /// Only dead letters of these executions, by run number, id, or start of an id
+    #[arg(value_name = "EXECUTION")]
+    pub executions: Vec<String>,
     /// Only dead letters of this repository [default: the current one]
     #[arg(long, value_name = "URL")]
     pub repo: Option<String>,
@@ -272,9 +291,11 @@ pub enum TokenAction {
     },
     /// Revoke a token
     Revoke {
-        /// Id of the token
-        #[arg(value_name = "ID")]
-        id: uuid::Uuid,
+        /// Id of the token, the start of it, or its name
+        #[arg(value_name = "TOKEN")]
+        name: String,
+        #[command(flatten)]
+        format: FormatArgs,
     },
 }
 

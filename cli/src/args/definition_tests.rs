@@ -16,32 +16,16 @@ use tidemill_worker::source::SourceSettings;
 
 /// Maximum length of a line of the pages.
 const WIDTH: usize = 100;
-/// Commands that print nothing that a program would read.
-const WITHOUT_FORMAT: [&str; 18] = [
-    "logs",
-    "open",
-    "init",
-    "import",
-    "completions",
-    "man",
-    "server",
-    "worker",
-    "login",
-    "logout",
-    "deploy",
-    "destroy",
-    "secret set",
-    "secret remove",
-    "secret rekey",
-    "repo remove",
-    "repo sync",
-    "repo redeliver",
-];
-/// Further commands that print nothing that a program would read.
-const ALSO_WITHOUT_FORMAT: [&str; 4] = ["repo add", "token revoke", "registry add", "registry remove"];
+/// Commands whose output is no record: files, pages, scripts, and what a process does while it runs.
+const WITHOUT_FORMAT: [&str; 10] =
+    ["init", "import", "completions", "man", "server", "worker", "login", "logout", "deploy", "destroy"];
 
 /// Returns all visible commands by their full names, without parents of other commands.
 fn commands() -> Vec<(String, Command, Vec<Command>)> {
+    commands_of(&Cli::command())
+}
+
+fn commands_of(root: &Command) -> Vec<(String, Command, Vec<Command>)> {
     fn visit(
         name: &str,
         command: &Command,
@@ -59,7 +43,7 @@ fn commands() -> Vec<(String, Command, Vec<Command>)> {
         }
     }
     let mut all = Vec::new();
-    visit("", &Cli::command(), &[], &mut all);
+    visit("", root, &[], &mut all);
     all
 }
 
@@ -77,19 +61,68 @@ fn takes_value(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
 }
 
-#[test]
-fn short_options_have_one_meaning() {
+/// Returns the mistakes in a definition of all commands: letters with two meanings, commands without an example, and commands on
+/// executions that lack a selector or a connection option.
+fn mistakes(root: &Command) -> Vec<String> {
+    let mut mistakes = Vec::new();
     let mut long_of: BTreeMap<char, (String, String)> = BTreeMap::new();
-    for (name, command, parents) in commands() {
+    let mut on_executions = 0;
+    for (name, command, parents) in commands_of(root) {
         for arg in options(&command, &parents) {
             let (Some(short), Some(long)) = (arg.get_short(), arg.get_long()) else { continue };
             let (known, by) = long_of.entry(short).or_insert_with(|| (long.to_owned(), name.clone()));
-            assert_eq!(known, long, "-{short} is --{known} of `{by}`, but --{long} of `{name}`");
+            if known != long {
+                mistakes.push(format!("-{short} is --{known} of `{by}`, but --{long} of `{name}`"));
+            }
+        }
+        let helps = parents.iter().chain([&command]).filter_map(Command::get_after_help);
+        let examples = helps.map(ToString::to_string).collect::<String>();
+        if !examples.contains(&format!("tidemill {name}")) {
+            mistakes.push(format!("no example of `{name}`"));
+        }
+        if !command.get_arguments().any(|arg| arg.get_id() == "execution") {
+            continue;
+        }
+        on_executions += 1;
+        let selectors = ["repo", "branch", "pipeline", "file", "status"];
+        for option in selectors.iter().chain(&["server", "profile", "token", "ca-cert", "data-dir"]) {
+            if find(&command, &parents, option).is_none() {
+                mistakes.push(format!("`{name}` lacks --{option}"));
+            }
         }
     }
-    assert_eq!(long_of[&'f'].0, "file");
-    assert_eq!(long_of[&'o'].0, "output");
+    assert!(on_executions >= 9, "{on_executions} commands on executions");
+    assert_eq!((long_of[&'f'].0.as_str(), long_of[&'o'].0.as_str()), ("file", "output"));
     assert_eq!(long_of[&'j'].0, "jobs");
+    mistakes
+}
+
+#[test]
+fn definition_has_one_meaning_for_a_letter_an_example_for_each_command_and_all_selectors() {
+    assert_eq!(mistakes(&Cli::command()), Vec::<String>::new());
+}
+
+#[test]
+fn definition_with_a_mistake_is_found() {
+    let letter = Cli::command()
+        .mut_subcommand("watch", |command| command.arg(Arg::new("fast").short('o').long("fast")));
+    assert!(
+        mistakes(&letter).iter().any(|mistake| mistake.starts_with("-o is --")),
+        "{:?}",
+        mistakes(&letter)
+    );
+    let example = Cli::command().mut_subcommand("open", |command| command.after_help("Examples:"));
+    assert_eq!(mistakes(&example), ["no example of `open`"]);
+    let nested = Cli::command().mut_subcommand("secret", |command| {
+        let examples = command.get_after_help().unwrap().to_string();
+        command.after_help(examples.replace("tidemill secret rekey", ""))
+    });
+    assert_eq!(mistakes(&nested), ["no example of `secret rekey`"]);
+    for selector in ["repo", "branch", "pipeline", "file", "status"] {
+        let lacking = Cli::command()
+            .mut_subcommand("cancel", |command| command.mut_arg(selector, |arg| arg.hide(true)));
+        assert_eq!(mistakes(&lacking), [format!("`cancel` lacks --{selector}")]);
+    }
 }
 
 #[test]
@@ -111,36 +144,9 @@ fn long_options_have_the_same_letter_and_kind_in_every_command() {
 }
 
 #[test]
-fn every_command_has_an_example() {
-    for (name, command, parents) in commands() {
-        let helps = parents.iter().chain([&command]).filter_map(Command::get_after_help);
-        let examples = helps.map(ToString::to_string).collect::<String>();
-        assert!(examples.contains(&format!("tidemill {name}")), "no example of `{name}`: {examples}");
-    }
-}
-
-#[test]
-fn commands_on_executions_have_all_selectors() {
-    let mut checked = 0;
-    for (name, command, parents) in commands() {
-        if !command.get_arguments().any(|arg| arg.get_id() == "execution") {
-            continue;
-        }
-        checked += 1;
-        for selector in ["repo", "branch", "pipeline", "file", "status"] {
-            assert!(find(&command, &parents, selector).is_some(), "`{name}` lacks --{selector}");
-        }
-        for option in ["server", "profile", "token", "ca-cert", "data-dir"] {
-            assert!(find(&command, &parents, option).is_some(), "`{name}` lacks --{option}");
-        }
-    }
-    assert!(checked >= 9, "{checked} commands on executions");
-}
-
-#[test]
 fn commands_that_print_records_have_a_format() {
     for (name, command, parents) in commands() {
-        let without = WITHOUT_FORMAT.contains(&name.as_str()) || ALSO_WITHOUT_FORMAT.contains(&name.as_str());
+        let without = WITHOUT_FORMAT.contains(&name.as_str());
         let format = find(&command, &parents, "format");
         assert_eq!(format.is_none(), without, "`{name}`");
         let Some(format) = format else { continue };
@@ -178,6 +184,45 @@ fn variables_of_options_are_registered() {
             assert!(env_vars::ALL.iter().any(|(known, _)| *known == variable), "`{name}`: {variable}");
         }
     }
+}
+
+/// Returns the commands of this program in the code blocks of a page, each on one line, without comments.
+fn documented_commands(page: &str) -> Vec<String> {
+    let joined = page.replace("\\\n", " ");
+    let mut is_code = false;
+    let mut found = Vec::new();
+    for line in joined.lines().map(str::trim) {
+        if line.starts_with("```") {
+            is_code = !is_code;
+            continue;
+        }
+        let command = line.strip_prefix("$ ").unwrap_or(line);
+        if is_code && command.starts_with("tidemill ") {
+            let end = ["  #", " # ", " < ", " > ", " | "].iter().filter_map(|mark| command.find(mark)).min();
+            found.push(command[..end.unwrap_or(command.len())].trim().to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn commands_in_the_documentation_parse() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let pages = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut checked = 0;
+    for page in pages.chain([root.join("README.md"), root.join("CONTRIBUTING.md")]) {
+        if page.extension().is_none_or(|extension| extension != "md") || page.ends_with("cli.md") {
+            continue;
+        }
+        for line in documented_commands(&fs::read_to_string(&page).unwrap()) {
+            let words = shlex::split(&line).unwrap_or_else(|| panic!("{}: {line}", page.display()));
+            if let Err(error) = Cli::command().try_get_matches_from(words) {
+                panic!("{}: {line}: {error}", page.display());
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "{checked} commands");
 }
 
 #[test]
@@ -241,7 +286,7 @@ fn command_reference_is_current() {
 fn reference_of_environment_variables_is_current() {
     let mut page = String::from(
         "# Environment variables\n\n<!-- Generated by `make docs` from the registry of the variables. -->\n\nA flag \
-         overrides its variable, and a variable overrides the config file.\n\n",
+         overrides its variable, and a variable overrides the config file. An empty\nvariable counts as unset.\n\n",
     );
     let all = commands();
     for (variable, description) in env_vars::ALL {

@@ -115,8 +115,10 @@ pub struct Logs {
     #[arg(long)]
     pub follow: bool,
     /// Print the log unfiltered, with all terminal control sequences
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     pub raw: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
@@ -145,6 +147,8 @@ pub struct Open {
     /// Open the page in the browser of this machine
     #[arg(long)]
     pub browser: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
@@ -201,7 +205,7 @@ pub struct Retry {
 pub struct Artifacts {
     #[command(flatten)]
     pub job: JobArgs,
-    /// Extract the artifacts into this directory
+    /// Extract the artifacts into this directory: those of several jobs into a directory for each job
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Overwrite existing files

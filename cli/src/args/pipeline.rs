@@ -103,9 +103,9 @@ impl Event {
 /// `init`.
 #[derive(Debug, Args)]
 pub struct Init {
-    /// Path of the new file
-    #[arg(short, long, value_name = "PATH", default_value = ".pipelines/ci.yml")]
-    pub output: PathBuf,
+    /// Path of the new file [default: .pipelines/ci.yml in the root of the repository]
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
     /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,

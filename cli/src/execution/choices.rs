@@ -9,7 +9,7 @@ use crate::{
 use std::fmt::Write as _;
 use tidemill_core::{
     api::{ExecutionSummary, ExecutionView},
-    text::nearest,
+    text::suggestion,
 };
 
 /// Maximum number of executions that a message lists.
@@ -47,17 +47,20 @@ pub fn single(mut executions: Vec<ExecutionSummary>) -> Outcome<ExecutionSummary
         .ok_or_else(|| Failure::usage("no matching execution found; `tidemill status` lists executions"))
 }
 
-/// Returns the names to choose from instead of the unknown `name`: the nearest, or else all.
-pub fn known_names(name: &str, known: &[&str]) -> String {
-    if let Some(nearest) = nearest(name, known.iter().copied()) {
-        return format!("did you mean `{}`?", Printable(nearest));
+/// Returns the failure for a job that none of these executions has. `subject` is their name in the message.
+pub fn unknown_job<'a>(
+    subject: &str,
+    views: impl IntoIterator<Item = &'a ExecutionView>,
+    name: &str,
+) -> Failure {
+    let mut known: Vec<&str> = Vec::new();
+    for job in views.into_iter().flat_map(|view| &view.jobs) {
+        if !known.contains(&job.job_name.as_str()) {
+            known.push(&job.job_name);
+        }
     }
-    let names = known.iter().take(MAX_CHOICES).map(|name| format!("`{}`", Printable(name)));
-    let mut text = names.collect::<Vec<_>>().join(", ");
-    if known.len() > MAX_CHOICES {
-        let _ = write!(text, " and {} more", known.len() - MAX_CHOICES);
-    }
-    format!("it has {text}")
+    let suggestion = suggestion(name, &known, "jobs");
+    Failure::usage(format!("{subject} has no job `{}`; {suggestion}", Printable(name)))
 }
 
 /// Returns the failure for several executions that fit; it lists them.

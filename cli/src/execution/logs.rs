@@ -8,7 +8,7 @@ use crate::{
     args::{ViewArgs, ViewFormat},
     deployment::{Deployment, LONG_POLL_MS},
     failure::Outcome,
-    output::{self, LogFilter, LogWriter, Printable, printable},
+    output::{self, LogFilter, LogOutput, LogWriter, Printable, printable},
     view::{format, test_results},
 };
 use std::{io::Write, time::Instant};
@@ -39,16 +39,14 @@ pub struct LogRequest<'a> {
     pub attempt: Option<u32>,
     /// Print new output until the job ends.
     pub follow: bool,
-    /// Print unfiltered, even on a terminal.
-    pub raw: bool,
-    /// Name before each line, if several logs are printed at once.
-    pub prefix: Option<&'a str>,
+    /// The form of the output.
+    pub style: LogOutput<'a>,
 }
 
 /// Prints a job's log to standard output.
 pub async fn print_log(
     deployment: &Deployment,
-    LogRequest { job, attempt, follow, raw, prefix }: LogRequest<'_>,
+    LogRequest { job, attempt, follow, style }: LogRequest<'_>,
     mut note: impl FnMut(&str) -> std::io::Result<()>,
 ) -> Outcome {
     let base = path::JOB_LOGS.replace("{jobId}", &job.to_string());
@@ -57,7 +55,7 @@ pub async fn print_log(
     let mut interval = PollInterval::new(deployment.is_embedded());
     let mut outage = Outage::new(deployment.max_outage());
     let mut offset = 0_u64;
-    let mut log = LogWriter::to_stdout(raw, prefix);
+    let mut log = LogWriter::to_stdout(style);
     loop {
         let path = format!("{base}?offset={offset}&wait_ms={wait_ms}&limit={MAX_LOG_REPLY}{attempt}");
         let start = Instant::now();

@@ -2,7 +2,7 @@
 
 use super::{
     candidates::Candidates,
-    choices::{ambiguous, list_choices, newest_of_each_pipeline, single, single_view},
+    choices::{list_choices, newest_of_each_pipeline, single, single_view, unknown_job},
     reference::Reference,
     repository::TargetRepository,
 };
@@ -93,7 +93,7 @@ pub async fn select(
     let candidates = Candidates::new(deployment, &args.selectors, &target)?;
     let selection = Selection { candidates: &candidates, purpose, consent };
     let Some(text) = args.execution.as_deref() else {
-        return selection.newest(None).await;
+        return Ok(selection.newest(None).await?);
     };
     let found = match Reference::parse(text) {
         Some(reference) => selection.find(&reference, None).await?,
@@ -132,10 +132,10 @@ async fn select_either(
     let candidates = Candidates::new(deployment, &args.selectors, &target)?;
     let selection = Selection { candidates: &candidates, purpose, consent };
     let Some(text) = args.execution.as_deref() else {
-        return selection.newest(None).await;
+        return Ok(selection.newest(None).await?);
     };
     let Some(reference) = Reference::parse(text) else {
-        return selection.newest(Some(text)).await;
+        return Ok(selection.newest(Some(text)).await?);
     };
     let named = selection.find(&reference, Some(text)).await?;
     if let Some(selected) = named {
@@ -143,8 +143,9 @@ async fn select_either(
     }
     match selection.newest(Some(text)).await {
         Ok(selected) => Ok(selected),
-        // Its message is about a job.
-        Err(_) => Err(selection.unknown_execution(text).await),
+        // A text in the form of a reference is more likely an execution than a job.
+        Err(Unselected::NothingFits(_)) => Err(selection.unknown_execution(text).await),
+        Err(Unselected::Failed(failure)) => Err(failure),
     }
 }
 
@@ -179,13 +180,29 @@ fn check_job(view: &ExecutionView, name: &str) -> Outcome {
     if has_job(view, name) {
         return Ok(());
     }
-    let title = format::title(&view.execution);
-    let names: Vec<String> = view.jobs.iter().map(|job| format!("`{}`", Printable(&job.job_name))).collect();
-    Err(Failure::usage(format!(
-        "{title} has no job `{}`; its jobs are {}",
-        Printable(name),
-        names.join(", ")
-    )))
+    Err(unknown_job(&format::title(&view.execution), [view], name))
+}
+
+/// Why no execution was selected.
+enum Unselected {
+    /// There are no executions, or none has the job.
+    NothingFits(Failure),
+    /// The choice is ambiguous, or a request failed.
+    Failed(Failure),
+}
+
+impl From<Failure> for Unselected {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Unselected> for Failure {
+    fn from(unselected: Unselected) -> Self {
+        match unselected {
+            Unselected::NothingFits(failure) | Unselected::Failed(failure) => failure,
+        }
+    }
 }
 
 struct Selection<'a> {
@@ -244,20 +261,20 @@ impl Selection<'_> {
     }
 
     /// Returns the newest execution that fits, and has this job if it is named.
-    async fn newest(&self, job: Option<&str>) -> Outcome<Selected> {
+    async fn newest(&self, job: Option<&str>) -> Result<Selected, Unselected> {
         let view = self.choose(job).await?;
         if let Some(name) = job {
-            check_job(&view, name)?;
+            check_job(&view, name).map_err(Unselected::NothingFits)?;
         }
         Ok(Selected { view, repo: self.candidates.target.address().to_owned(), job: job.map(str::to_owned) })
     }
 
-    async fn choose(&self, job: Option<&str>) -> Outcome<ExecutionView> {
+    async fn choose(&self, job: Option<&str>) -> Result<ExecutionView, Unselected> {
         match self.purpose {
             Purpose::Read | Purpose::Retry { .. } => {}
             Purpose::Watch => {
                 if let Some(newest) = self.candidates.live().await?.into_iter().next() {
-                    return self.view(newest).await;
+                    return Ok(self.view(newest).await?);
                 }
             }
             Purpose::Cancel => {
@@ -274,14 +291,15 @@ impl Selection<'_> {
         }
         let all = self.candidates.of_repository().await?;
         if all.is_empty() {
-            return Err(self.candidates.none_found(None).await);
+            return Err(Unselected::NothingFits(self.candidates.none_found(None).await));
         }
         let newest = newest_of_each_pipeline(all);
         match self.purpose {
             Purpose::Read | Purpose::Watch => self.first_with_job(newest, job).await,
             Purpose::Cancel if newest.len() > 1 => {
                 let repo = Printable(self.candidates.target.address());
-                Err(Failure::usage(format!("no execution of {repo} is running; nothing was canceled")))
+                let message = format!("no execution of {repo} is running; nothing was canceled");
+                Err(Failure::usage(message).into())
             }
             Purpose::Cancel => self.single_with_job(newest, job).await,
             Purpose::Approve => self.ended_without_approval(newest, job).await,
@@ -299,23 +317,23 @@ impl Selection<'_> {
         self.candidates.deployment.view(execution.id).await
     }
 
-    /// Returns the first execution that has the job; otherwise the first one. There is at least one.
+    /// Returns the first execution, or the first one that has the job.
     async fn first_with_job(
         &self,
         executions: Vec<ExecutionSummary>,
         job: Option<&str>,
-    ) -> Outcome<ExecutionView> {
-        let mut first = None;
+    ) -> Result<ExecutionView, Unselected> {
+        let mut without_job = Vec::new();
         for execution in executions {
             let view = self.view(execution).await?;
             if job.is_none_or(|name| has_job(&view, name)) {
                 return Ok(view);
             }
-            first = first.or(Some(view));
+            without_job.push(view);
         }
-        match first {
-            Some(view) => Ok(view),
-            None => Err(self.candidates.none_found(None).await),
+        match job.filter(|_| !without_job.is_empty()) {
+            Some(name) => Err(self.no_such_job(&without_job, name)),
+            None => Err(self.candidates.none_found(None).await.into()),
         }
     }
 
@@ -324,21 +342,31 @@ impl Selection<'_> {
         &self,
         executions: Vec<ExecutionSummary>,
         job: Option<&str>,
-    ) -> Outcome<ExecutionView> {
+    ) -> Result<ExecutionView, Unselected> {
         let Some(name) = job.filter(|_| executions.len() > 1) else {
-            return self.view(single(executions)?).await;
+            return Ok(self.view(single(executions)?).await?);
         };
-        let mut with_job = Vec::new();
-        for execution in &executions {
-            let view = self.view(execution.clone()).await?;
-            if has_job(&view, name) {
-                with_job.push(view);
-            }
+        let (mut with_job, mut without_job) = (Vec::new(), Vec::new());
+        for execution in executions {
+            let view = self.view(execution).await?;
+            if has_job(&view, name) { &mut with_job } else { &mut without_job }.push(view);
         }
         match single_view(with_job)? {
             Some(view) => Ok(view),
-            None => Err(ambiguous(executions.iter())),
+            None => Err(self.no_such_job(&without_job, name)),
         }
+    }
+
+    fn no_such_job(&self, views: &[ExecutionView], name: &str) -> Unselected {
+        let subject = match views {
+            [only] => format::title(&only.execution),
+            _ => format!(
+                "none of {} executions of {}",
+                views.len(),
+                Printable(self.candidates.target.address())
+            ),
+        };
+        Unselected::NothingFits(unknown_job(&subject, views, name))
     }
 
     /// Returns the live execution that awaits approval, or has a job that does.
@@ -364,7 +392,7 @@ impl Selection<'_> {
         &self,
         newest: Vec<ExecutionSummary>,
         job: Option<&str>,
-    ) -> Outcome<ExecutionView> {
+    ) -> Result<ExecutionView, Unselected> {
         let mut ended = Vec::new();
         for execution in newest.iter().filter(|execution| execution.status.is_terminal()) {
             let view = self.view(execution.clone()).await?;
@@ -380,11 +408,10 @@ impl Selection<'_> {
         }
         if newest.len() > 1 {
             let repo = Printable(self.candidates.target.address());
-            return Err(Failure::usage(format!(
-                "no execution of {repo} awaits approval; nothing was approved"
-            )));
+            let message = format!("no execution of {repo} awaits approval; nothing was approved");
+            return Err(Failure::usage(message).into());
         }
-        self.view(single(newest)?).await
+        Ok(self.view(single(newest)?).await?)
     }
 
     /// Returns the failure for an argument that names no execution.

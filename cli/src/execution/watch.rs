@@ -32,6 +32,9 @@ pub enum OnInterrupt {
     Detach,
 }
 
+/// Timeout of the end of an execution that is not watched any longer.
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(15);
+
 type CancelRequest<'a> = Pin<Box<dyn Future<Output = Outcome<CancelReply>> + 'a>>;
 
 /// Shows an execution until it ends. Tolerates server outages of up to [`Deployment::max_outage`].
@@ -137,6 +140,20 @@ pub async fn watch(
 
 async fn cancel(deployment: &Deployment, id: ExecutionId) -> Outcome<CancelReply> {
     deployment.post(&path::CANCEL_EXECUTION.replace("{executionId}", &id.to_string()), &()).await
+}
+
+/// Cancels an execution of the server in this process that is not watched any longer, and waits until it has ended, within limits:
+/// without this process, nothing would run or end it.
+pub async fn cancel_abandoned(deployment: &Deployment, id: ExecutionId) {
+    let end = async {
+        cancel(deployment, id).await?;
+        while !deployment.view(id).await?.execution.status.is_terminal() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Outcome::Ok(())
+    };
+    // The failure that ended the watch is the one to report.
+    let _ = tokio::time::timeout(ABANDON_TIMEOUT, end).await;
 }
 
 /// Returns the pause before a failed call is retried. Fails if the error is permanent or the outage too long.

@@ -3,6 +3,7 @@
 use crate::{
     args::{FileArgs, VariableArgs},
     failure::{Failure, Outcome},
+    output::Printable,
 };
 use indexmap::IndexMap;
 use std::{
@@ -11,6 +12,7 @@ use std::{
 };
 use tidemill_core::gitlab;
 use tidemill_core::pipeline::{self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources};
+use tidemill_core::text::nearest;
 use tidemill_worker::source::DiscoveryResult;
 
 /// A valid pipeline file.
@@ -217,18 +219,26 @@ pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
     let files = pipeline_files()?;
     let names = || files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     if let Some(name) = &args.pipeline {
-        let matches = |path: &&PathBuf| {
-            path.file_stem().is_some_and(|stem| stem.to_string_lossy() == *name)
-                || read(path)
-                    .ok()
-                    .and_then(|text| pipeline::parse(&text).ok())
-                    .is_some_and(|pipeline| pipeline.name == *name)
-        };
-        return files
-            .iter()
-            .find(matches)
-            .cloned()
-            .ok_or_else(|| Failure::usage(format!("no pipeline `{name}` in {}", names())));
+        let mut known = Vec::new();
+        for path in &files {
+            let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            let parsed = read(path).ok().and_then(|text| pipeline::parse(&text).ok());
+            let names: Vec<String> = parsed.map(|pipeline| pipeline.name).into_iter().chain(stem).collect();
+            if names.contains(name) {
+                return Ok(path.clone());
+            }
+            known.extend(names);
+        }
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let directory = directory().unwrap_or_default();
+        return Err(Failure::usage(match nearest(name, known) {
+            Some(nearest) => format!(
+                "no pipeline `{name}` in {}; did you mean `{}`?",
+                directory.display(),
+                Printable(nearest)
+            ),
+            None => format!("no pipeline `{name}` in {}", names()),
+        }));
     }
     match files.as_slice() {
         [only] => Ok(only.clone()),

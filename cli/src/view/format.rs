@@ -10,6 +10,9 @@ use tidemill_core::{
     time::Timestamp,
 };
 
+/// Number of characters of a commit in lists.
+const SHORT_COMMIT_LEN: usize = 7;
+
 /// Returns the current time.
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -51,20 +54,23 @@ pub fn list_line(execution: &ExecutionSummary) -> String {
     let by =
         execution.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
     format!(
-        "{}  {} #{}  {}  {}  {elapsed}  {}  {}{by}",
+        "{}  {} #{}  {}  {}  {elapsed}  {} {}  {}{by}",
         execution.id,
         Printable(&execution.pipeline_name),
         execution.run_number,
         execution.status.as_str(),
         execution.created_at,
-        Printable(execution.branch.as_deref().unwrap_or("-").to_owned() + uncommitted(execution)),
+        Printable(execution.branch.as_deref().unwrap_or("-")),
+        Printable(commit(execution)),
         Printable(&execution.repo),
     )
 }
 
-/// Returns the mark of an execution of uncommitted work, to append to its branch or commit.
-pub const fn uncommitted(execution: &ExecutionSummary) -> &'static str {
-    if execution.uncommitted { " (uncommitted changes)" } else { "" }
+/// Returns the short commit of an execution; `+dirty` marks uncommitted changes on top of it.
+fn commit(execution: &ExecutionSummary) -> String {
+    let commit = execution.commit.as_deref().unwrap_or("-");
+    let short: String = commit.chars().take(SHORT_COMMIT_LEN).collect();
+    if execution.uncommitted { short + "+dirty" } else { short }
 }
 
 /// Returns the symbol and the colour of a job's status.
@@ -170,4 +176,75 @@ pub fn summary_line(view: &ExecutionView) -> (String, Style) {
     let time = if execution.end_time.is_some() { format!("in {elapsed}") } else { format!("for {elapsed}") };
     let counts = if counts.is_empty() { "no jobs".to_owned() } else { counts.join(", ") };
     (format!("{name} #{} {word} {time} ({counts})", execution.run_number), style)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{end_text, list_line, summary_line};
+    use serde_json::{Value, json};
+    use tidemill_core::api::{ExecutionSummary, ExecutionView, JobView};
+
+    const ID: &str = "01980000-0000-7000-8000-000000000001";
+
+    fn execution(more: &Value) -> Value {
+        let mut execution = json!({
+            "id": ID, "kind": "run_pipeline", "pipeline_name": "ci", "run_number": 3, "repo": "r", "branch": "main",
+            "commit": "a1b2c3d4e5f60718293a4b5c6d7e8f9001122334", "status": "RUNNING", "trigger": "manual",
+            "requested_by": null, "created_at": "1970-01-01T00:00:00Z", "start_time": null, "end_time": null,
+        });
+        for (key, value) in more.as_object().unwrap() {
+            execution[key] = value.clone();
+        }
+        execution
+    }
+
+    fn job(name: &str, status: &str) -> Value {
+        json!({
+            "id": ID, "pipeline_execution_id": ID, "stage": "a", "job_name": name, "docker_image": "i", "status": status,
+            "needs": [], "allow_failure": false, "attempt": 1, "attempts": [], "queued_at": null,
+            "start_time": "1970-01-01T00:00:00Z", "end_time": "1970-01-01T00:00:02.4Z", "exit_code": 0,
+            "failure_reason": null, "steps": [], "phase": null, "log_bytes": 0,
+        })
+    }
+
+    #[test]
+    fn list_marks_uncommitted_work_at_the_commit() {
+        let line =
+            |more: &Value| list_line(&serde_json::from_value::<ExecutionSummary>(execution(more)).unwrap());
+        assert!(line(&json!({ "uncommitted": true })).contains("  main a1b2c3d+dirty  r"));
+        assert!(line(&json!({ "uncommitted": false })).contains("  main a1b2c3d  r"));
+        assert!(line(&json!({ "commit": null, "branch": null })).contains("  - -  r"));
+    }
+
+    #[test]
+    fn summary_of_an_execution_in_any_state_is_a_sentence() {
+        let line = |more: &Value, jobs: &[Value]| {
+            let view = json!({ "execution": execution(more), "stages": ["a"], "jobs": jobs });
+            summary_line(&serde_json::from_value::<ExecutionView>(view).unwrap()).0
+        };
+        // The last job has ended, and the execution is about to.
+        let running = line(&json!({}), &[job("unit", "SUCCESS")]);
+        assert!(
+            running.starts_with("ci #3 is running for ") && running.ends_with(" (1 succeeded)"),
+            "{running}"
+        );
+        assert!(!running.contains("  ") && !running.contains(" in "), "{running}");
+        let pending = line(&json!({ "status": "PENDING" }), &[]);
+        assert!(pending.starts_with("ci #3 waits for ") && pending.ends_with(" (no jobs)"), "{pending}");
+        let ended = json!({ "status": "SUCCESS", "end_time": "1970-01-01T00:00:02.4Z" });
+        assert_eq!(line(&ended, &[job("unit", "SUCCESS")]), "ci #3 succeeded in 2.4s (1 succeeded)");
+    }
+
+    #[test]
+    fn end_of_a_job_has_a_verb_before_its_run_time() {
+        for (status, text) in [
+            ("SUCCESS", "succeeded after 2.4s"),
+            ("CANCELED", "canceled after 2.4s"),
+            ("FAILED", "failed after 2.4s: no reason recorded"),
+        ] {
+            let job: JobView = serde_json::from_value(job("make it faster", status)).unwrap();
+            assert_eq!(end_text(&job), text);
+        }
+    }
 }

@@ -31,8 +31,13 @@ impl CommandHints {
 
     /// Returns the address of an execution's page, if its deployment has one.
     pub fn page(&self, id: ExecutionId) -> Option<String> {
-        self.url.as_ref().map(|url| format!("{}/api/view/{id}", url.trim_end_matches('/')))
+        self.url.as_ref().map(|url| page_address(url, id))
     }
+}
+
+/// Returns the address of an execution's page on the server at `url`.
+pub fn page_address(url: &str, id: ExecutionId) -> String {
+    format!("{}/api/view/{id}", url.trim_end_matches('/'))
 }
 
 /// Quotes an argument for a shell, if necessary.

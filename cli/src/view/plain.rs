@@ -144,7 +144,7 @@ impl EventLog {
             let times = self.waits.entry(wait.key.clone()).or_insert(WaitTimes { began, last_line: None });
             let waited = now.since_ms(times.began);
             let is_due = match times.last_line {
-                None => !wait.key.is_usually_short() || waited >= SHORT_WAIT_MS,
+                None => !wait.is_usually_short || waited >= SHORT_WAIT_MS,
                 Some(last) => now.since_ms(last) >= REMINDER_MS,
             };
             if !is_due {
@@ -275,6 +275,50 @@ mod tests {
                 (65, "◦ job 'unit test' waits for a worker with gpu=true (for 1m05s)".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn image_pull_is_said_with_its_bytes_once_and_then_each_minute() {
+        let mut events = EventLog::new(CommandHints::default());
+        let mut lines = Vec::new();
+        for second in 0..130 {
+            let phase = match second {
+                0 => "pulling image: team/app:1".to_owned(),
+                _ => format!("pulling image ({second}.0 of 200.0 MiB): team/app:1"),
+            };
+            let running = json!({ "start_time": "1970-01-01T00:00:00Z", "attempt": 1, "phase": phase });
+            let new = events.update(&view(&job("RUNNING", &running)), Timestamp(second * 1000));
+            lines.extend(new.into_iter().map(|line| anstream::adapter::strip_str(&line).to_string()));
+        }
+        assert_eq!(
+            lines[1..],
+            [
+                "▶ unit test: started",
+                "◦ job 'unit test' is pulling image (1.0 of 200.0 MiB): team/app:1",
+                "◦ job 'unit test' is pulling image (61.0 of 200.0 MiB): team/app:1 (for 1m01s)",
+                "◦ job 'unit test' is pulling image (121.0 of 200.0 MiB): team/app:1 (for 2m01s)",
+            ]
+        );
+    }
+
+    #[test]
+    fn pull_without_known_bytes_is_said_if_it_lasts() {
+        let running = json!({
+            "start_time": "1970-01-01T00:00:00Z", "attempt": 1, "phase": "pulling image: team/app:1",
+        });
+        let lines = lines_of(&view(&job("RUNNING", &running)), 10);
+        let expected = (5, "◦ job 'unit test' is pulling image: team/app:1".to_owned());
+        assert_eq!(lines[1..], [expected]);
+    }
+
+    #[test]
+    fn name_of_a_job_is_separated_from_what_happened() {
+        let ended = json!({
+            "job_name": "make it faster", "attempt": 1, "start_time": "1970-01-01T00:00:00Z",
+            "end_time": "1970-01-01T00:00:02.4Z",
+        });
+        let lines = lines_of(&view(&job("SUCCESS", &ended)), 1);
+        assert_eq!(lines, [(0, "✓ make it faster: succeeded after 2.4s".to_owned())]);
     }
 
     #[test]

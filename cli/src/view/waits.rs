@@ -24,6 +24,8 @@ pub struct Wait {
     pub command: Option<String>,
     /// When it began, if known.
     pub since: Option<Timestamp>,
+    /// Whether it usually ends within seconds, so that it is worth a message only if it lasts.
+    pub is_usually_short: bool,
 }
 
 /// Identifies a wait.
@@ -53,11 +55,6 @@ impl WaitKey {
             Self::Image(_) | Self::Retry(..) => 3,
         }
     }
-
-    /// Whether the wait usually ends within seconds, so that it is worth a message only if it lasts.
-    pub const fn is_usually_short(&self) -> bool {
-        matches!(self, Self::Worker(_) | Self::Retry(..))
-    }
 }
 
 /// Returns what a running execution waits for, the most important first.
@@ -73,6 +70,7 @@ pub fn waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
             text: "the execution waits for approval".to_owned(),
             command: Some(hints.approve(id, None)),
             since: Some(view.execution.created_at),
+            is_usually_short: false,
         });
     }
     if let Some(other) = view.waits_for {
@@ -83,6 +81,7 @@ pub fn waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
             ),
             command: Some(hints.watch(other)),
             since: Some(view.execution.created_at),
+            is_usually_short: false,
         });
     }
     for job in &view.jobs {
@@ -101,20 +100,24 @@ fn job_wait(execution: ExecutionId, job: &JobView, hints: &CommandHints) -> Opti
             text: format!("job {name} waits for approval"),
             command: Some(hints.approve(execution, Some(&job.job_name))),
             since: None,
+            is_usually_short: false,
         }),
         JobStatus::Queued if job.not_before.is_some() => Some(Wait {
             key: WaitKey::Retry(job.id, job.attempt),
             text: format!("job {name} waits for its next attempt"),
             command: None,
             since: None,
+            is_usually_short: true,
         }),
         JobStatus::Running => {
-            let phase = job.phase.as_deref().filter(|phase| phase.starts_with(PULLING_IMAGE))?;
+            let progress = job.phase.as_deref()?.strip_prefix(PULLING_IMAGE)?;
             Some(Wait {
                 key: WaitKey::Image(job.id),
-                text: format!("job {name} is {}", printable(phase)),
+                text: format!("job {name} is {PULLING_IMAGE}{}", printable(progress)),
                 command: None,
                 since: job.start_time,
+                // Without bytes, there is nothing to say about a pull but that it lasts.
+                is_usually_short: !progress.starts_with(" ("),
             })
         }
         _ => None,
@@ -152,6 +155,7 @@ fn worker_waits(view: &ExecutionView) -> Vec<Wait> {
             text: format!("{subject} {}{more} {verb} for a worker{labels_text}", names.join(", ")),
             command: None,
             since: jobs.iter().filter_map(|job| job.queued_at).min(),
+            is_usually_short: true,
         }
     };
     queued.into_iter().map(wait).collect()

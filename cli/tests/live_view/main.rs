@@ -11,6 +11,7 @@ use server::{ExecutionServer, ID, ago, execution, job};
 use std::{process::Command, thread, time::Duration};
 use support::{Backend, TestEnv, signal};
 use terminal::Terminal;
+use unicode_width::UnicodeWidthStr;
 
 const PLAIN: &str = "name: plain\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n";
 const SIZES: [(u16, u16); 3] = [(60, 15), (80, 24), (200, 50)];
@@ -35,7 +36,7 @@ fn twelve_jobs() -> Value {
         jobs.push(job(3 + number, "test", &format!("unit [os={os}]"), status));
     }
     let mut pulling = job(8, "test", "integration", "RUNNING");
-    pulling["phase"] = json!("pulling image registry.example.org/team/database:15 (12.5 of 80.0 MiB)");
+    pulling["phase"] = json!("pulling image (12.5 of 80.0 MiB): registry.example.org/team/database:15");
     let mut gpu = job(9, "test", "train-the-model-on-all-of-the-data", "QUEUED");
     gpu["runs_on"] = json!({ "gpu": "true" });
     let mut deploy = job(10, "deploy", "deploy to production", "PENDING");
@@ -153,6 +154,55 @@ fn view_follows_the_size_of_the_terminal() {
         };
         terminal.wait_for("the view fits", fits);
     }
+}
+
+/// Jobs with names that are wide, long, or hostile.
+fn unusual_names() -> Value {
+    let long = "a-very-long-name-".repeat(12);
+    let names =
+        ["日本語のとても長いジョブの名前です", "🚀 deploy", &long, "e\u{301}tude", "tab\tand\u{1b}[2J"];
+    let statuses = ["RUNNING", "FAILED", "FAILED", "QUEUED", "PENDING"];
+    let jobs: Vec<Value> = (1..)
+        .zip(names.iter().zip(statuses))
+        .map(|(number, (name, status))| job(number, "ステージ", name, status))
+        .collect();
+    execution(&["ステージ"], &jobs)
+}
+
+#[test]
+fn unusual_names_and_tiny_terminals_keep_every_row_in_the_terminal() {
+    for (columns, rows) in [(60, 15), (20, 5), (10, 3), (5, 2), (200, 50)] {
+        let fixture = Fixture::new(unusual_names());
+        let terminal = Terminal::run(&mut fixture.watch(), columns, rows, "");
+        let screen =
+            terminal.wait_for("the view", |screen| screen.last().is_some_and(|row| row.contains('5')));
+        assert!(screen.len() < usize::from(rows).max(2), "{columns}x{rows}:\n{}", screen.join("\n"));
+        for row in &screen {
+            assert!(row.width() < usize::from(columns), "{columns}x{rows}: {row}");
+        }
+        if columns >= 60 {
+            let text = screen.join("\n");
+            for shown in ["日本語の", "deploy", "a-very-long-name", "e\u{301}tude", "ステージ"] {
+                assert!(text.contains(shown), "{shown}:\n{text}");
+            }
+        }
+        assert_eq!(terminal.scrollback(), 0, "{columns}x{rows}");
+        assert!(!terminal.written().contains("\u{1b}[2J"));
+        terminal.resize(20, 5);
+        terminal.wait_for("the view fits", |screen| {
+            screen.len() <= 4
+                && screen.last().is_some_and(|row| row.contains('5'))
+                && screen.iter().all(|row| row.width() < 20)
+        });
+    }
+}
+
+#[test]
+fn terminal_without_a_size_is_taken_for_a_usual_one() {
+    let fixture = Fixture::new(twelve_jobs());
+    let terminal = Terminal::run_without_size(&mut fixture.watch(), 80, 24);
+    let screen = terminal.wait_for("the view", totals_are_shown);
+    assert!(screen.len() < 24 && screen.iter().all(|row| row.width() < 80), "{}", screen.join("\n"));
 }
 
 #[test]

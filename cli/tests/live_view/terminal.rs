@@ -44,10 +44,19 @@ struct State {
 impl Terminal {
     /// Runs a command in a terminal of this size, on whose screen `before` was written.
     pub fn run(command: &mut Command, columns: u16, rows: u16, before: &str) -> Self {
+        Self::start(command, (columns, rows), (columns, rows), before)
+    }
+
+    /// Runs a command in a terminal of this size that does not report it.
+    pub fn run_without_size(command: &mut Command, columns: u16, rows: u16) -> Self {
+        Self::start(command, (columns, rows), (0, 0), "")
+    }
+
+    fn start(command: &mut Command, (columns, rows): (u16, u16), reported: (u16, u16), before: &str) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        set_size(&master, columns, rows);
+        set_size(&master, reported.0, reported.1);
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let open = || Stdio::from(File::options().read(true).write(true).open(&name).unwrap());
         for (name, value) in ENVIRONMENT {

@@ -75,9 +75,7 @@ impl Registry {
 
     /// Returns a configuration of Docker's client with this login.
     pub fn auths(&self, user: &str, password: &str) -> String {
-        use base64::Engine as _;
-        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, self.host())
+        auths_of(&self.host(), user, password)
     }
 
     /// Writes a `config.json` and returns its directory.
@@ -100,6 +98,27 @@ impl Registry {
         self.docker(&["push", "-q", &reference]);
         self.docker(&["rmi", &reference]);
         reference
+    }
+
+    /// Pushes the test image with a further layer of random bytes, and removes it from the engine. Returns its reference.
+    pub fn push_with_layer(&self, name: &str, bytes: usize) -> String {
+        let reference = format!("{}/{name}", self.host());
+        let file = self.dir.path().join("random");
+        let mut random = vec![0; bytes];
+        fs::File::open("/dev/urandom").unwrap().read_exact(&mut random).unwrap();
+        fs::write(&file, random).unwrap();
+        let container = self.docker(&["create", &super::image(), "true"]).trim().to_owned();
+        self.docker(&["cp", &file.display().to_string(), &format!("{container}:/random")]);
+        self.docker(&["commit", &container, &reference]);
+        self.docker(&["rm", &container]);
+        self.docker(&["push", "-q", &reference]);
+        self.docker(&["rmi", &reference]);
+        reference
+    }
+
+    /// Removes an image from the engine, once no container uses it any more.
+    pub fn forget(&self, reference: &str) {
+        wait_until(|| self.try_docker(&["rmi", "-f", reference]).status.success()).expect("image removed");
     }
 
     /// Returns the digest of a reference in the registry.
@@ -190,4 +209,11 @@ impl Drop for Registry {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Returns a configuration of Docker's client with a login at this address.
+pub fn auths_of(host: &str, user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    format!(r#"{{"auths":{{"{host}":{{"auth":"{auth}"}}}}}}"#)
 }

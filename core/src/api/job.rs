@@ -85,7 +85,8 @@ pub struct JobView {
     pub carried_from: Option<JobId>,
 }
 
-/// The [`JobView::phase`] of a job whose image is pulled, which details may follow.
+/// The [`JobView::phase`] of a job whose image is pulled; the downloaded bytes and the image follow:
+/// `pulling image (12.5 of 80.0 MiB): rust:1`.
 pub const PULLING_IMAGE: &str = "pulling image";
 
 /// The worker that requests work.

@@ -3,8 +3,8 @@
 use crate::execution::{discovery::Discovery, facts::Facts};
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{
-    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, ContainerOptions, ImageOptions, PullPolicy,
-    Resources, Service,
+    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, ContainerOptions, ImageBuild, ImageOptions,
+    PullPolicy, Resources, Service,
 };
 use crate::plan::PlannedJob;
 use crate::repository::credential::SourceCredential;
@@ -214,6 +214,26 @@ pub struct ArtifactSource {
     pub sha256: String,
     /// Size of the stored object in bytes.
     pub size: u64,
+    /// How the tar is stored.
+    #[serde(default)]
+    pub encoding: ArtifactEncoding,
+    /// Number of bytes of the tar before it was compressed.
+    #[serde(default)]
+    pub unpacked_size: u64,
+}
+
+/// How the tar of an artifact is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArtifactEncoding {
+    /// As it is.
+    #[default]
+    Identity,
+    /// Compressed with zstd.
+    Zstd,
+    /// In a way that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One attempt of a job, assigned to one worker under a lease.
@@ -277,6 +297,12 @@ pub struct JobExtras {
     /// Pattern that finds the line coverage in the script's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
+    /// Globs of files with variables for the jobs that need this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// The image to build after the script, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<ImageBuild>,
     /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,

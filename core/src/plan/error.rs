@@ -62,12 +62,12 @@ pub enum PlanError {
         why: String,
     },
     /// A requested job does not exist.
-    #[error("the pipeline has no job `{job}`; its jobs are {jobs}")]
+    #[error("the pipeline has no job `{job}`; {suggestion}")]
     UnknownJob {
         /// Its name.
         job: String,
-        /// The names of the jobs.
-        jobs: String,
+        /// The nearest name, or the names of the jobs.
+        suggestion: String,
     },
     /// A requested job is excluded by its rules.
     #[error("job `{job}` is excluded: {why}")]

@@ -6,11 +6,9 @@ use super::{
 };
 use crate::execution::facts::JobSelection;
 use crate::pipeline::{Job, Pipeline, When};
+use crate::text::suggestion;
 use std::borrow::Cow;
 use std::collections::HashMap;
-
-/// Maximum number of jobs that an error names.
-const MAX_NAMES: usize = 30;
 
 /// Removes the jobs that are neither requested nor needed by one that is.
 pub(super) fn restrict<'a>(
@@ -91,13 +89,8 @@ impl<'a> JobGraph<'a> {
             return PlanError::Excluded { job: job.clone(), why: why.clone() };
         }
         let known = self.jobs.iter().zip(of).filter(|(_, is_member)| **is_member);
-        let mut jobs: Vec<String> = known.map(|(job, _)| format!("`{}`", job.name)).collect();
-        let omitted = jobs.len().saturating_sub(MAX_NAMES);
-        jobs.truncate(MAX_NAMES);
-        if omitted > 0 {
-            jobs.push(format!("and {omitted} more"));
-        }
-        PlanError::UnknownJob { job: name.to_owned(), jobs: jobs.join(", ") }
+        let jobs: Vec<&str> = known.map(|(job, _)| job.name.as_str()).collect();
+        PlanError::UnknownJob { job: name.to_owned(), suggestion: suggestion(name, &jobs, "jobs") }
     }
 
     /// Adds the jobs that marked ones wait for, directly or indirectly.
@@ -221,6 +214,8 @@ jobs:
     fn unknown_and_excluded_jobs_are_errors() {
         let unknown = plan(&["nobody"], &[]).unwrap_err().to_string();
         assert!(unknown.contains("no job `nobody`; its jobs are `compile`, `docs`"), "{unknown}");
+        let typo = plan(&["complie"], &[]).unwrap_err().to_string();
+        assert!(typo.ends_with("no job `complie`; did you mean `compile`?"), "{typo}");
         let excluded = plan(&[], &["nightly"]).unwrap_err().to_string();
         assert!(
             excluded.contains("`nightly` is excluded") && excluded.contains("does not hold"),

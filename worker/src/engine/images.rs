@@ -1,16 +1,22 @@
 //! Images of jobs: looked up and pulled.
 
+mod build;
 mod config;
 mod credential_helper;
 mod docker_config;
+#[cfg(feature = "ecr")]
+mod ecr;
 mod known_users;
 mod logins;
 mod pull_progress;
+mod push;
 mod users;
 
+pub use build::{BuildFailure, BuildOrder};
 pub use config::ImageConfig;
 pub(super) use known_users::KnownUsers;
 pub use logins::{JobLogins, LoginSearch, RegistrySettings};
+pub use pull_progress::PullReport;
 pub(super) use users::ContainerUser;
 
 use super::{
@@ -42,7 +48,7 @@ impl DockerManager {
         image: &str,
         platform: Option<&str>,
         logins: &JobLogins,
-        progress: &mut impl FnMut(String),
+        progress: &mut impl FnMut(PullReport),
     ) -> bool {
         // An image of a digest cannot be named after another registry.
         let (name, tag) = match image.rsplit_once(':') {
@@ -51,7 +57,7 @@ impl DockerManager {
             _ => (image, "latest"),
         };
         for mirrored in self.settings.images.mirrored(name) {
-            progress(format!("Pulling {image} from {mirrored}:{tag}\n"));
+            progress(PullReport::Line(format!("Pulling {image} from {mirrored}:{tag}\n")));
             let options = CreateImageOptions {
                 from_image: Some(format!("{mirrored}:{tag}")),
                 platform: platform.unwrap_or_default().to_owned(),
@@ -60,9 +66,13 @@ impl DockerManager {
             let search = self.registries.search(logins, &mirrored).await;
             let credentials = search.login.as_ref().map(logins::Login::credentials);
             let progress_items = self.docker.create_image(Some(options), None, credentials);
-            let pulled = progress_items.try_for_each(async |info| {
-                let error = info.error_detail.and_then(|detail| detail.message);
-                error.map_or(Ok(()), |error| Err(EngineError::DockerStreamError { error }))
+            let mut reports = PullProgress::new(Instant::now());
+            let pulled = progress_items.try_for_each(|info| {
+                let error = info.error_detail.as_ref().and_then(|detail| detail.message.clone());
+                reports.reports(info, Instant::now()).into_iter().for_each(&mut *progress);
+                std::future::ready(
+                    error.map_or(Ok(()), |error| Err(EngineError::DockerStreamError { error })),
+                )
             });
             let pulled = pulled.await;
             let named = match pulled {
@@ -74,21 +84,24 @@ impl DockerManager {
             };
             match named {
                 Ok(()) => return true,
-                Err(error) => progress(format!("{mirrored} does not have it: {}\n", format_causes(&error))),
+                Err(error) => progress(PullReport::Line(format!(
+                    "{mirrored} does not have it: {}\n",
+                    format_causes(&error)
+                ))),
             }
         }
         false
     }
 
-    /// Ensures that the image is present, for `platform` if one is given, and returns its configuration. `progress` receives log
-    /// lines while it is pulled. A login is searched only then.
+    /// Ensures that the image is present, for `platform` if one is given, and returns its configuration. `progress` receives
+    /// reports while it is pulled. A login is searched only then.
     pub async fn ensure_image(
         &self,
         image: &str,
         platform: Option<&str>,
         policy: PullPolicy,
         logins: &JobLogins,
-        mut progress: impl FnMut(String),
+        mut progress: impl FnMut(PullReport),
     ) -> Result<ImageConfig, FailureReason> {
         // Before a pull in any case, only the pulled image matters.
         if policy != PullPolicy::Always {
@@ -108,12 +121,12 @@ impl DockerManager {
         }
         let search = self.registries.search(logins, image).await;
         for problem in &search.problems {
-            progress(format!("warning: {problem}\n"));
+            progress(PullReport::Line(format!("warning: {problem}\n")));
         }
-        match &search.login {
-            Some(login) => progress(format!("Pulling {image} as {} ({})\n", login.user(), login.origin)),
-            None => progress(format!("Pulling {image}\n")),
-        }
+        progress(PullReport::Line(match &search.login {
+            Some(login) => format!("Pulling {image} as {} ({})\n", login.user(), login.origin),
+            None => format!("Pulling {image}\n"),
+        }));
         let reference =
             if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
                 image.to_owned()
@@ -129,18 +142,18 @@ impl DockerManager {
         let mut pull = self.docker.create_image(Some(options), None, credentials);
         let mut reports = PullProgress::new(Instant::now());
         while let Some(progress_item) = pull.next().await {
-            let line = match progress_item {
+            let new = match progress_item {
                 Ok(info) => {
                     if let Some(error) = info.error_detail.as_ref().and_then(|detail| detail.message.clone())
                     {
                         let error = EngineError::DockerStreamError { error };
                         return Err(pull_failure(image, &search, &error));
                     }
-                    reports.line(info, Instant::now())
+                    reports.reports(info, Instant::now())
                 }
                 Err(error) => return Err(pull_failure(image, &search, &error)),
             };
-            line.into_iter().for_each(&mut progress);
+            new.into_iter().for_each(&mut progress);
         }
         let missing = |message| FailureReason::new(FailureKind::ImageUnavailable, message);
         let config = self.inspect_image(image).await?.ok_or_else(|| {

@@ -131,7 +131,9 @@ impl Attempt {
     pub async fn report_early_end(&self, end: EarlyEnd) {
         if let EarlyEnd::Failed(reason) = end {
             self.reporter.log(format!("{}\n", reason.message).as_bytes()).await;
-            self.reporter.end(AttemptEnd { failure: Some(reason), exit_code: None }).await;
+            self.reporter
+                .end(AttemptEnd { failure: Some(reason), exit_code: None, ..AttemptEnd::default() })
+                .await;
         }
     }
 

@@ -25,7 +25,7 @@ pub async fn discover(
         stopped = signals.stopped() => return Err(stopped),
         timeout = preparation_timeout(timeout_s) => return Err(timeout),
     };
-    Ok(AttemptEnd { failure, exit_code: None })
+    Ok(AttemptEnd { failure, exit_code: None, ..AttemptEnd::default() })
 }
 
 async fn read_commit(

@@ -130,7 +130,7 @@ impl RegistryService {
     }
 
     /// Returns the logins for the images of a job of `execution`, for each image the one with the longest path that covers it.
-    /// Jobs of a fork get none. Only the assignment to a worker may contain them.
+    /// A job that builds an image gets all of its repository. Jobs of a fork get none. Only the assignment to a worker may contain them.
     pub(crate) async fn for_job(
         &self,
         execution: &ExecutionRecord,
@@ -140,6 +140,16 @@ impl RegistryService {
             return Ok(Vec::new());
         }
         let repo = &execution.spec.repo;
+        if job.surroundings.build.is_some() {
+            // Only its Dockerfile says which images it is built from.
+            let prefix = format!("{}\n", canonical_name(repo));
+            let documents = self.context.stores.documents.all(RegistryRecord::KIND, &prefix).await?;
+            let mut logins = Vec::new();
+            for document in &documents {
+                logins.push(self.open(document).await?);
+            }
+            return Ok(logins);
+        }
         let services = job.surroundings.services.iter().map(|service| service.image.as_str());
         let images = services.chain([job.image.as_str()]).map(RegistryScope::of_image);
         let images: BTreeSet<RegistryScope> = images.collect();

@@ -1,9 +1,12 @@
 //! `dead-letters`: lists, retries and dismisses jobs that failed because of infrastructure errors.
 
 use crate::{
-    args::DeadLetters,
+    args::{ConsentArgs, DeadLetters, ExecutionArgs, SelectorArgs},
     deployment::{Deployment, query_encoded},
-    execution::{repository::TargetRepository, select::with_expected_repo},
+    execution::{
+        repository::TargetRepository,
+        select::{Purpose, select, with_expected_repo},
+    },
     failure::{Failure, Outcome},
     output::{self, Printable},
     settings::Settings,
@@ -31,14 +34,10 @@ pub async fn dead_letters(settings: &Settings, args: &DeadLetters) -> Outcome {
             Printable(directory)
         )));
     }
-    // The lookup by id covers all repositories; the check below rejects executions of other repositories.
+    let executions = named(&deployment, args).await?;
+    // The selection of named executions has checked their repositories.
     let repo = (!is_named && !args.all_repositories).then(|| target.address());
-    let letters = all(&deployment, &args.executions, repo).await?;
-    if is_named && !args.all_repositories {
-        for letter in &letters {
-            target.check(&letter.execution, args.retry || args.dismiss, args.consent)?;
-        }
-    }
+    let letters = all(&deployment, &executions, repo).await?;
     if args.retry {
         retry(settings, &deployment, &letters).await?;
     } else if args.dismiss {
@@ -50,6 +49,20 @@ pub async fn dead_letters(settings: &Settings, args: &DeadLetters) -> Outcome {
     }
     deployment.close().await;
     Ok(())
+}
+
+/// Returns the executions that the arguments name. Those of other repositories require --all-repositories or consent for a change.
+async fn named(deployment: &Deployment, args: &DeadLetters) -> Outcome<Vec<ExecutionId>> {
+    let is_change = args.retry || args.dismiss;
+    let purpose = if is_change { Purpose::Retry { successful_too: false } } else { Purpose::Read };
+    let consent = ConsentArgs { yes: args.consent.yes || args.all_repositories };
+    let mut executions = Vec::new();
+    for name in &args.executions {
+        let selectors = SelectorArgs { repo: args.repo.clone(), ..SelectorArgs::default() };
+        let execution = ExecutionArgs { execution: Some(name.clone()), selectors };
+        executions.push(select(deployment, &execution, purpose, consent).await?.id());
+    }
+    Ok(executions)
 }
 
 /// Returns the dead letters of `executions`, or all if it is empty, newest first.

@@ -20,7 +20,7 @@ const MAX_PASSWORD_LEN: u64 = 64 << 10;
 /// `tidemill registry`.
 pub async fn registry(settings: &Settings, args: &Registry) -> Outcome {
     match &args.action {
-        RegistryAction::Add { registry, repo, username, password_stdin } => {
+        RegistryAction::Add { registry, repo, username, password_stdin, format } => {
             let repo = repository::address(repo.as_deref())?;
             let (registry, username) = (registry.clone(), username.clone());
             let password = read_password(&username, &registry, *password_stdin)?;
@@ -28,12 +28,14 @@ pub async fn registry(settings: &Settings, args: &Registry) -> Outcome {
             let deployment = Deployment::connect(settings).await?;
             let login: RegistryView = deployment.post(path::REGISTRIES, &request).await?;
             deployment.close().await;
-            crate::output::outln!(
-                "login of `{}` at {} stored for {}",
-                Printable(&login.username),
-                Printable(&login.registry),
-                Printable(canonical_name(&login.repo))
-            );
+            output::print_reply(*format, &login, || {
+                format!(
+                    "login of `{}` at {} stored for {}",
+                    Printable(&login.username),
+                    Printable(&login.registry),
+                    Printable(canonical_name(&login.repo))
+                )
+            })?;
         }
         RegistryAction::List { repo, format } => {
             let repo = repository::address(repo.as_deref())?;
@@ -55,7 +57,7 @@ pub async fn registry(settings: &Settings, args: &Registry) -> Outcome {
                 writeln!(out, "{registry}  {username}  set {}{by}", login.updated_at)?;
             }
         }
-        RegistryAction::Remove { registry, repo } => {
+        RegistryAction::Remove { registry, repo, format } => {
             let repo = repository::address(repo.as_deref())?;
             let request = RemoveRegistryRequest { repo, registry: registry.clone() };
             let deployment = Deployment::connect(settings).await?;
@@ -64,7 +66,7 @@ pub async fn registry(settings: &Settings, args: &Registry) -> Outcome {
             if !reply.removed {
                 return Err(Failure::usage(format!("no login at `{registry}` for {}", request.repo)));
             }
-            crate::output::outln!("login at {} removed", Printable(registry));
+            output::print_reply(*format, &reply, || format!("login at {} removed", Printable(registry)))?;
         }
     }
     Ok(())

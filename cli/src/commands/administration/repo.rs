@@ -2,19 +2,19 @@
 
 use super::credential;
 use crate::{
-    args::{AddRepo, ApprovalArg, Repo, RepoAction},
+    args::{AddRepo, ApprovalArg, FormatArgs, Repo, RepoAction},
     deployment::{Deployment, query_encoded},
     failure::{Failure, Outcome},
     output::{self, Printable},
-    settings::{Settings, data_dir},
+    settings::Settings,
 };
+use serde_json::json;
 use std::{fs, io::Write, path::Path, time::Duration};
 use tidemill_core::api::{ExecuteReply, path};
 use tidemill_core::repository::registration::{
     ApprovalPolicy, CredentialView, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply,
     RepositoryList, RepositoryQuery, RepositoryReply, RepositoryRequest,
 };
-use tidemill_worker::client::{ApiClient, ApiError};
 
 /// `tidemill repo`.
 pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
@@ -24,13 +24,13 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
     };
     let deployment = Deployment::connect(settings).await?;
     match &args.action {
-        RepoAction::Add(_) => {
+        RepoAction::Add(args) => {
             if let Some(request) = request {
-                add(settings, &deployment, &request).await?;
+                add(settings, &deployment, &request, args.format).await?;
             }
         }
         RepoAction::List { format } => list(&deployment, format.is_json()).await?,
-        RepoAction::Remove { url } => {
+        RepoAction::Remove { url, format } => {
             let path = format!("{}?repo={}", path::REPOSITORIES, query_encoded(url));
             let reply: RemoveRepositoryReply = deployment.api.delete(&path).await?;
             if !reply.removed {
@@ -38,41 +38,54 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
                     "{url} is not registered; `tidemill repo list` lists repositories"
                 )));
             }
-            crate::output::outln!("{} unregistered", Printable(url));
+            output::print_reply(*format, &reply, || format!("{} unregistered", Printable(url)))?;
         }
-        RepoAction::Sync { url } => {
+        RepoAction::Sync { url, format } => {
             let timeout = Duration::from_secs(30);
             let reply: ExecuteReply =
                 deployment.api.post(path::SYNC, &RepositoryQuery { repo: url.clone() }, timeout).await?;
-            crate::output::outln!(
-                "execution {} reloads the schedules of {}",
-                reply.execution_id,
-                Printable(url)
-            );
+            output::print_reply(*format, &reply, || {
+                format!("execution {} reloads the schedules of {}", reply.execution_id, Printable(url))
+            })?;
         }
-        RepoAction::Redeliver { url } => {
+        RepoAction::Redeliver { url, format } => {
             let timeout = Duration::from_secs(30);
             let reply: RedeliveryReply =
                 deployment.api.post(path::REDELIVER, &RepositoryQuery { repo: url.clone() }, timeout).await?;
-            crate::output::outln!(
-                "earlier webhook deliveries of {} are accepted again when the provider redelivers them",
-                reply.repository
-            );
+            output::print_reply(*format, &reply, || {
+                format!(
+                    "earlier webhook deliveries of {} are accepted again when the provider redelivers them",
+                    Printable(&reply.repository)
+                )
+            })?;
         }
     }
     deployment.close().await;
     Ok(())
 }
 
-async fn add(settings: &Settings, deployment: &Deployment, request: &RepositoryRequest) -> Outcome {
+async fn add(
+    settings: &Settings,
+    deployment: &Deployment,
+    request: &RepositoryRequest,
+    format: FormatArgs,
+) -> Outcome {
     let reply: RepositoryReply = deployment.api.put_json(path::REPOSITORIES, request).await?;
     let repository = &reply.repository;
+    let webhook_url =
+        deployment.server_url(settings).await?.map(|url| format!("{url}{}", reply.webhook_path));
+    if format.is_json() {
+        return Ok(output::print_json(&json!({
+            "repository": repository,
+            "webhook_url": webhook_url,
+            "webhook_path": reply.webhook_path,
+            "webhook_secret": reply.webhook_secret,
+        }))?);
+    }
     let statuses = if repository.statuses { "written" } else { "not written" };
     crate::output::outln!("{} registered; commit statuses are {statuses}", Printable(&repository.name));
-    match server_url(settings, deployment).await? {
-        Some(url) => {
-            crate::output::outln!("webhook URL: {}{}", Printable(url), Printable(&reply.webhook_path));
-        }
+    match webhook_url {
+        Some(url) => crate::output::outln!("webhook URL: {}", Printable(url)),
         None => crate::output::outln!(
             "webhook URL: the address of your server, followed by {} (no server runs on this data directory; start one with \
              `tidemill server`)",
@@ -86,17 +99,6 @@ async fn add(settings: &Settings, deployment: &Deployment, request: &RepositoryR
         out.flush()?;
     }
     Ok(())
-}
-
-/// Returns the URL at which the repository's server answers: the deployment's, or that of a server that runs beside this command.
-async fn server_url(settings: &Settings, deployment: &Deployment) -> Outcome<Option<String>> {
-    if !deployment.is_embedded() {
-        return Ok(Some(deployment.url.clone()));
-    }
-    let Some(url) = data_dir::recorded_address(settings.data_dir()?) else { return Ok(None) };
-    // A server that was killed has left its address. Another certificate than this machine's does not matter here.
-    let health = ApiClient::new(&url, "").fetch(path::HEALTH, None).await;
-    Ok(matches!(health, Ok(_) | Err(ApiError::Tls { .. })).then_some(url))
 }
 
 async fn list(deployment: &Deployment, json: bool) -> Outcome {

@@ -17,7 +17,7 @@ use tidemill_core::repository::canonical_name;
 /// `tidemill secret`.
 pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
     match &args.action {
-        SecretAction::Set { name, scope, value_file } => {
+        SecretAction::Set { name, scope, value_file, format } => {
             let repo = repository::address(scope.repo.as_deref())?;
             let value = match value_file {
                 Some(path) => std::fs::read_to_string(path).map_err(|error| {
@@ -29,11 +29,9 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 SetSecretRequest { repo, environment: scope.environment.clone(), name: name.clone(), value };
             let deployment = Deployment::connect(settings).await?;
             let secret: SecretView = deployment.post(path::SECRETS, &request).await?;
-            crate::output::outln!(
-                "secret `{}` set for {}",
-                Printable(&secret.name),
-                Printable(scope_of(&secret))
-            );
+            output::print_reply(*format, &secret, || {
+                format!("secret `{}` set for {}", Printable(&secret.name), Printable(scope_of(&secret)))
+            })?;
             deployment.close().await;
         }
         SecretAction::List { scope, format } => {
@@ -58,7 +56,7 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             }
             deployment.close().await;
         }
-        SecretAction::Remove { name, scope } => {
+        SecretAction::Remove { name, scope, format } => {
             let environment = scope.environment.clone();
             let request = RemoveSecretRequest {
                 repo: repository::address(scope.repo.as_deref())?,
@@ -71,9 +69,9 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             if !reply.removed {
                 return Err(Failure::usage(format!("no secret `{name}` for {}", request.repo)));
             }
-            crate::output::outln!("secret `{name}` removed");
+            output::print_reply(*format, &reply, || format!("secret `{}` removed", Printable(name)))?;
         }
-        SecretAction::Rekey => {
+        SecretAction::Rekey { format } => {
             let deployment = Deployment::connect(settings).await?;
             let mut renewed = 0;
             let unreadable = loop {
@@ -84,7 +82,10 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 }
             };
             deployment.close().await;
-            crate::output::outln!("re-encrypted {renewed} secret(s) under the newest key");
+            let result = serde_json::json!({ "renewed": renewed, "unreadable": unreadable });
+            output::print_reply(*format, &result, || {
+                format!("re-encrypted {renewed} secret(s) under the newest key")
+            })?;
             for secret in &unreadable {
                 crate::output::errln!(
                     "secret {} cannot be decrypted with any key; set it again",

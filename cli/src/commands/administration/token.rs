@@ -3,7 +3,7 @@
 use crate::{
     args::{CreateToken, TokenAction, TokenArgs},
     deployment::Deployment,
-    failure::Outcome,
+    failure::{Failure, Outcome},
     output::{self, Printable},
     settings::Settings,
 };
@@ -11,7 +11,12 @@ use std::io::Write;
 use tidemill_core::{
     access::{RevokeReply, TokenList, TokenReply, TokenRequest, TokenView},
     api::path,
+    text::listed,
 };
+use uuid::Uuid;
+
+/// Minimum length of the start of an id.
+const MIN_PREFIX_LEN: usize = 4;
 
 /// `tidemill token`.
 pub async fn token(settings: &Settings, args: &TokenArgs) -> Outcome {
@@ -19,14 +24,45 @@ pub async fn token(settings: &Settings, args: &TokenArgs) -> Outcome {
     match &args.action {
         TokenAction::Create(args) => create(&deployment, args).await?,
         TokenAction::List { format } => list(&deployment, format.is_json()).await?,
-        TokenAction::Revoke { id } => {
+        TokenAction::Revoke { name, format } => {
+            let id = find(&deployment, name).await?;
             let path = path::TOKEN.replace("{tokenId}", &id.to_string());
             let reply: RevokeReply = deployment.api.delete(&path).await?;
-            crate::output::outln!("revoked {} ({id})", Printable(&reply.revoked.name));
+            output::print_reply(*format, &reply, || {
+                format!("revoked {} ({id})", Printable(&reply.revoked.name))
+            })?;
         }
     }
     deployment.close().await;
     Ok(())
+}
+
+/// Returns the id of the only token with this id, start of an id, or name.
+async fn find(deployment: &Deployment, name: &str) -> Outcome<Uuid> {
+    if let Ok(id) = name.parse() {
+        return Ok(id);
+    }
+    let list: TokenList = deployment.get(path::TOKENS).await?;
+    let prefix = name.to_ascii_lowercase();
+    let starts =
+        |token: &TokenView| prefix.len() >= MIN_PREFIX_LEN && token.id.to_string().starts_with(&prefix);
+    let found: Vec<&TokenView> =
+        list.tokens.iter().filter(|token| token.name == name || starts(token)).collect();
+    match found.as_slice() {
+        [only] => Ok(only.id),
+        [] => Err(Failure::usage(format!(
+            "no token has the name `{0}`, or an id that begins with it; `tidemill token list` lists tokens",
+            Printable(name)
+        ))),
+        _ => {
+            let ids: Vec<String> = found.iter().map(|token| token.id.to_string()).collect();
+            Err(Failure::usage(format!(
+                "several tokens match `{}`; name one by its id; nothing was revoked: {}",
+                Printable(name),
+                listed(&ids.iter().map(String::as_str).collect::<Vec<_>>())
+            )))
+        }
+    }
 }
 
 async fn create(deployment: &Deployment, args: &CreateToken) -> Outcome {

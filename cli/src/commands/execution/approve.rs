@@ -13,6 +13,7 @@ use serde_json::json;
 use tidemill_core::{
     api::{Approval, ApproveReply, ExecuteReply, ExecutionView, JobView, RetryRequest, path},
     ids::JobId,
+    text::listed,
 };
 
 /// `tidemill approve`.
@@ -62,10 +63,10 @@ fn job_to_approve<'a>(
         [] => Ok(None),
         [only] => Ok(Some(*only)),
         _ => {
-            let names = waiting.iter().map(|job| Printable(&job.job_name).to_string()).collect::<Vec<_>>();
+            let names: Vec<&str> = waiting.iter().map(|job| job.job_name.as_str()).collect();
             Err(Failure::usage(format!(
                 "several jobs of {title} await approval: {}; name one: tidemill approve JOB; nothing was approved",
-                names.join(", ")
+                listed(&names)
             )))
         }
     }

@@ -8,7 +8,7 @@ use crate::{
         select::{Purpose, select_job},
     },
     failure::Outcome,
-    output::{self, Printable},
+    output::{self, LogOutput, Printable},
     settings::Settings,
 };
 use std::io::Write;
@@ -21,8 +21,12 @@ pub async fn logs(settings: &Settings, args: &Logs) -> Outcome {
     // Standard output contains only the log.
     crate::output::errln!("log of `{}` in {}", Printable(&job.job_name), selected.title());
     let note = |message: &str| writeln!(output::stderr(), "{message}");
-    let request =
-        LogRequest { job: job.id, attempt: args.attempt, follow: args.follow, raw: args.raw, prefix: None };
+    let style = if args.format.is_json() {
+        LogOutput::JsonLines { job: &job.job_name }
+    } else {
+        LogOutput::Text { raw: args.raw, prefix: None }
+    };
+    let request = LogRequest { job: job.id, attempt: args.attempt, follow: args.follow, style };
     print_log(&deployment, request, note).await?;
     deployment.close().await;
     Ok(())

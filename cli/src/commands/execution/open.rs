@@ -5,8 +5,11 @@ use crate::{
     deployment::Deployment,
     execution::select::{Purpose, select},
     failure::{Failure, Outcome},
+    output,
     settings::Settings,
+    view::hint::page_address,
 };
+use serde_json::json;
 use std::process::{Command, Stdio};
 
 /// Programs that open an address in the user's browser, in the order in which they are tried.
@@ -14,20 +17,21 @@ const OPENERS: [&str; 2] = ["xdg-open", "open"];
 
 /// `tidemill open`.
 pub async fn open(settings: &Settings, args: &Open) -> Outcome {
-    let without_page = || {
-        Failure::usage(
-            "executions of this machine have no page without a server: start one on this data directory with \
-             `tidemill server`, and use `tidemill open` with --server, or select a server with --profile",
-        )
-    };
-    if !settings.is_remote() {
-        return Err(without_page());
-    }
     let deployment = Deployment::connect(settings).await?;
+    let Some(url) = deployment.server_url(settings).await? else {
+        return Err(Failure::usage(
+            "executions of this machine have no page without a server: start one on this data directory with \
+             `tidemill server`, or select a server with --server or --profile",
+        ));
+    };
     let selected = select(&deployment, &args.execution, Purpose::Read, ConsentArgs::default()).await?;
-    let address = deployment.hints().page(selected.id()).ok_or_else(without_page)?;
+    let address = page_address(&url, selected.id());
     deployment.close().await;
-    crate::output::outln!("{address}");
+    if args.format.is_json() {
+        output::print_json(&json!({ "execution": selected.view.execution, "url": address }))?;
+    } else {
+        crate::output::outln!("{address}");
+    }
     if args.browser { open_in_browser(&address) } else { Ok(()) }
 }
 

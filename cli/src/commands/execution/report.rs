@@ -4,10 +4,7 @@ use crate::{
     args::{ConsentArgs, Report, ReportFormat},
     commands::execution::cost,
     deployment::Deployment,
-    execution::{
-        choices,
-        select::{Purpose, select_job},
-    },
+    execution::select::{Purpose, select_job},
     failure::{Failure, Outcome},
     output::{self, Printable, printable},
     settings::Settings,
@@ -16,11 +13,12 @@ use crate::{
 };
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use std::{io::Write, time::Duration};
-use tidemill_core::api::ExecutionView;
+use tidemill_core::api::{ArtifactList, ExecutionView, path};
 use tidemill_core::execution::{
     report::{self as core, JobFilter, JobRow},
     status::JobStatus,
 };
+use tidemill_core::text::suggestion;
 
 /// `tidemill report`.
 pub async fn report(settings: &Settings, args: &Report) -> Outcome {
@@ -33,6 +31,8 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
         return Ok(());
     }
     let mut tests = deployment.tests(view.execution.id).await?;
+    let artifacts: ArtifactList =
+        deployment.get(&path::ARTIFACTS.replace("{executionId}", &view.execution.id.to_string())).await?;
     deployment.close().await;
     let selection = JobFilter { stage: args.stage.clone(), job: selected.job.clone() };
     let mut report = core::report(view, &selection, format::now());
@@ -41,6 +41,7 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     }
     tests.jobs.retain(|tests| report.jobs.iter().any(|job| job.id == tests.job_id));
     report.tests = Some(tests);
+    report.add_artifacts(artifacts.artifacts);
     let mut out = output::stdout();
     match args.format {
         ReportFormat::Human => table(&mut out, &report)?,
@@ -60,16 +61,18 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
 fn no_matching_job(view: &ExecutionView, filter: &JobFilter) -> Failure {
     let jobs: Vec<&str> = view.jobs.iter().map(|job| job.job_name.as_str()).collect();
     let stages: Vec<&str> = view.stages.iter().map(String::as_str).collect();
-    let (kind, name, known) = match (&filter.job, &filter.stage) {
-        (Some(job), _) if !view.jobs.iter().any(|known| core::has_name(known, job)) => ("job", job, jobs),
-        (_, Some(stage)) if !stages.contains(&stage.as_str()) => ("stage", stage, stages),
+    let (kind, kinds, name, known) = match (&filter.job, &filter.stage) {
+        (Some(job), _) if !view.jobs.iter().any(|known| core::has_name(known, job)) => {
+            ("job", "jobs", job, jobs)
+        }
+        (_, Some(stage)) if !stages.contains(&stage.as_str()) => ("stage", "stages", stage, stages),
         _ => return Failure::usage("no job matches both --stage and --job"),
     };
     let title = format::title(&view.execution);
     Failure::usage(format!(
         "{title} has no {kind} `{}`; {}",
         Printable(name),
-        choices::known_names(name, &known)
+        suggestion(name, &known, kinds)
     ))
 }
 
@@ -143,6 +146,13 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
         let has_failed =
             report.jobs.iter().any(|row| row.id == job.job_id && row.status == JobStatus::Failed);
         test_results::print(out, job, has_failed, usize::MAX)?;
+    }
+    if !report.exposed.is_empty() {
+        writeln!(out)?;
+    }
+    for artifact in &report.exposed {
+        let (title, job) = (Printable(&artifact.title), Printable(&artifact.job));
+        writeln!(out, "artifact       {title}  ({} file(s) of {job})", artifact.files)?;
     }
     if !report.critical_path.is_empty() {
         writeln!(out)?;

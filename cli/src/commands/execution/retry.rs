@@ -43,12 +43,18 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
             }
         };
     let mut view = view::for_stdout(args.view, deployment.hints().clone());
-    if args.view.has_progress() {
-        let retried = format!("retried as #{} ({})", reply.run_number, reply.execution_id);
-        view.note(&format!("{}: {retried}", selected.title()))?;
-    }
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
-    let watched = watch::watch(&deployment, reply.execution_id, &mut *view, OnInterrupt::Cancel).await;
+    let watched = async {
+        if args.view.has_progress() {
+            let retried = format!("retried as #{} ({})", reply.run_number, reply.execution_id);
+            view.note(&format!("{}: {retried}", selected.title()))?;
+        }
+        watch::watch(&deployment, reply.execution_id, &mut *view, OnInterrupt::Cancel).await
+    };
+    let watched = watched.await;
+    if watched.is_err() && deployment.is_embedded() {
+        watch::cancel_abandoned(&deployment, reply.execution_id).await;
+    }
     let end = async {
         if let Some(worker) = worker {
             workers::shut_down(settings, worker, &watched).await?;

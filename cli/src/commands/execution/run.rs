@@ -10,7 +10,7 @@ use crate::{
     },
     failure::{Exit, Failure, Outcome},
     interrupts::or_exit_on_interrupt,
-    output::Printable,
+    output::{LogOutput, Printable},
     pipeline::{
         file::{self, PipelineFile},
         git_facts,
@@ -28,9 +28,10 @@ use tidemill_core::execution::{
 };
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
 use tidemill_core::{
-    api::{ExecuteReply, ExecuteRequest, JobView, path},
+    api::{ExecuteReply, ExecuteRequest, ExecutionView, JobView, path},
     ids::{ExecutionId, JobId},
     plan::Plan,
+    text::suggestion,
 };
 use tidemill_worker::{Worker, WorkerHandle};
 use uuid::Uuid;
@@ -153,7 +154,10 @@ fn check_followed_jobs(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome 
     let Some(job) = args.follow.iter().find(is_unknown) else { return Ok(()) };
     let excluded = plan.left_out.iter().find(|excluded| excluded.job == *job);
     Err(Failure::usage(excluded.map_or_else(
-        || format!("--follow {job}: no such job in {}", file.name),
+        || {
+            let known: Vec<&str> = plan.jobs.iter().map(|planned| planned.name.as_str()).collect();
+            format!("--follow {job}: no such job in {}; {}", file.name, suggestion(job, &known, "jobs"))
+        },
         |excluded| format!("--follow {job}: the job is not in the plan: {}", excluded.why),
     )))
 }
@@ -299,8 +303,32 @@ async fn follow(
     reply: &ExecuteReply,
     worker: Option<WorkerHandle>,
 ) -> Outcome {
-    let is_json = args.view.format == ViewFormat::Json;
     let view_args = ViewArgs { quiet: args.view.quiet || !args.follow.is_empty(), ..args.view };
+    let watched = watch_and_follow(deployment, args, view_args, reply).await;
+    if watched.is_err() && deployment.is_embedded() && !reply.attached {
+        watch::cancel_abandoned(deployment, reply.execution_id).await;
+    }
+    let end = async {
+        if let Some(worker) = worker {
+            workers::shut_down(settings, worker, &watched).await?;
+        }
+        let last = watched?;
+        if args.follow.is_empty() {
+            show_result(deployment, &last, args.view).await?;
+        }
+        watch::exit_outcome(&last)
+    };
+    or_exit_on_interrupt(end, Exit::Canceled as i32).await?
+}
+
+/// Watches the execution, and prints the logs of `--follow` meanwhile.
+async fn watch_and_follow(
+    deployment: &Deployment,
+    args: &Run,
+    view_args: ViewArgs,
+    reply: &ExecuteReply,
+) -> Outcome<ExecutionView> {
+    let is_json = args.view.format == ViewFormat::Json;
     let mut view = view::for_stdout(view_args, deployment.hints().clone());
     // What another call started is not this one's to cancel.
     let on_interrupt = if reply.attached { OnInterrupt::Detach } else { OnInterrupt::Cancel };
@@ -316,32 +344,21 @@ async fn follow(
     }
     let id = reply.execution_id;
     let watched = watch::watch(deployment, id, &mut *view, on_interrupt);
-    let watched = if args.follow.is_empty() {
-        watched.await
-    } else {
-        let first = deployment.view(id).await?;
-        let is_followed = |job: &&JobView| args.follow.iter().any(|name| has_name(job, name));
-        let followed: Vec<&JobView> = first.jobs.iter().filter(is_followed).collect();
-        let with_names = followed.len() > 1;
-        let logs = followed.into_iter().map(|job| {
-            let prefix = with_names.then_some(job.job_name.as_str());
-            let request = LogRequest { job: job.id, attempt: None, follow: true, raw: false, prefix };
-            // `watch` prints the outage notes.
-            print_log(deployment, request, |_| Ok(()))
-        });
-        let (watched, printed) = tokio::join!(watched, futures_util::future::try_join_all(logs));
-        printed?;
-        watched
-    };
-    let end = async {
-        if let Some(worker) = worker {
-            workers::shut_down(settings, worker, &watched).await?;
-        }
-        let last = watched?;
-        if args.follow.is_empty() {
-            show_result(deployment, &last, args.view).await?;
-        }
-        watch::exit_outcome(&last)
-    };
-    or_exit_on_interrupt(end, Exit::Canceled as i32).await?
+    if args.follow.is_empty() {
+        return watched.await;
+    }
+    let first = deployment.view(id).await?;
+    let is_followed = |job: &&JobView| args.follow.iter().any(|name| has_name(job, name));
+    let followed: Vec<&JobView> = first.jobs.iter().filter(is_followed).collect();
+    let with_names = followed.len() > 1;
+    let logs = followed.into_iter().map(|job| {
+        let prefix = with_names.then_some(job.job_name.as_str());
+        let style = LogOutput::Text { raw: false, prefix };
+        let request = LogRequest { job: job.id, attempt: None, follow: true, style };
+        // `watch` prints the outage notes.
+        print_log(deployment, request, |_| Ok(()))
+    });
+    // The end of the execution ends its logs; the output's end does not wait for the execution.
+    let printed = futures_util::future::try_join_all(logs);
+    Ok(tokio::try_join!(watched, printed)?.0)
 }

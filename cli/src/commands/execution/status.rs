@@ -30,6 +30,9 @@ pub async fn status(settings: &Settings, args: &StatusArgs) -> Outcome {
         if args.format.is_json() {
             output::print_json(&executions)?;
         } else {
+            if executions.is_empty() {
+                crate::output::outln!("no executions; `tidemill run` starts one");
+            }
             let mut out = output::stdout();
             for execution in &executions {
                 writeln!(out, "{}", format::list_line(execution))?;

@@ -3,9 +3,12 @@
 use crate::{
     args::Init,
     failure::Outcome,
+    output::Printable,
     pipeline::{git_facts, new_file},
+    settings::docker_host,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use tidemill_worker::engine::local_images;
 
 /// A kind of repository: the file that identifies it, and its usual image and commands.
 struct Kind {
@@ -84,22 +87,72 @@ const KINDS: &[Kind] = &[
 
 const OTHER: Kind = Kind {
     file: "",
-    name: "any",
+    name: "",
     image: "debian:stable-slim",
     build: &["echo \"replace this with your build commands\""],
     test: &["echo \"replace this with your test commands\""],
 };
 
+/// Images for any kind of repository, in the order of preference: they have a shell and usual commands.
+const GENERAL_IMAGES: [&str; 5] = ["debian", "ubuntu", "alpine", "busybox", "tidemill-demo"];
+
 /// `tidemill init`.
-pub fn init(args: &Init) -> Outcome {
-    let kind = KINDS.iter().find(|kind| Path::new(kind.file).exists()).unwrap_or(&OTHER);
-    new_file::write(&args.output, args.force, &starter(kind, &default_branch()))?;
-    crate::output::outln!(
-        "created {} for a {} repository; next: tidemill run",
-        args.output.display(),
-        kind.name
-    );
+pub async fn init(args: &Init) -> Outcome {
+    let root = root()?;
+    let kind = KINDS.iter().find(|kind| root.join(kind.file).exists()).unwrap_or(&OTHER);
+    let path = args.output.clone().unwrap_or_else(|| root.join(".pipelines/ci.yml"));
+    let proposal = match local_images(docker_host()?.as_deref()).await {
+        Ok(images) => propose(kind, &images),
+        Err(error) => Proposal {
+            image: kind.image.to_owned(),
+            origin: format!("not checked: {}", Printable(error.to_string())),
+        },
+    };
+    new_file::write(&path, args.force, &starter(kind, &proposal.image, &default_branch()))?;
+    let repository =
+        if kind.name.is_empty() { String::new() } else { format!(" for a {} repository", kind.name) };
+    crate::output::outln!("created {}{repository}", path.display());
+    crate::output::outln!("image {}: {}", Printable(&proposal.image), proposal.origin);
+    crate::output::outln!("next: tidemill run");
     Ok(())
+}
+
+/// Returns the root of the current repository: servers look for pipelines there. Outside of repositories, the current directory.
+fn root() -> Outcome<PathBuf> {
+    let current_dir = std::env::current_dir()?;
+    let root = current_dir.ancestors().find(|directory| directory.join(".git").exists());
+    // Relative paths are easier to read.
+    Ok(root.filter(|root| *root != current_dir).map(Path::to_owned).unwrap_or_default())
+}
+
+/// An image for the jobs of a new file.
+#[derive(Debug, PartialEq, Eq)]
+struct Proposal {
+    image: String,
+    /// Where the image is.
+    origin: String,
+}
+
+/// Proposes an image that the engine has: the usual one, another version of it, or for any kind of repository a general one.
+/// Otherwise the usual one, which the first run pulls.
+fn propose(kind: &Kind, local: &[String]) -> Proposal {
+    let on_this_machine =
+        |image: &str| Proposal { image: image.to_owned(), origin: "on this machine".to_owned() };
+    if local.iter().any(|image| image == kind.image) {
+        return on_this_machine(kind.image);
+    }
+    let repository = |image: &str| image.split(':').next().unwrap_or_default().to_owned();
+    let usual = repository(kind.image);
+    let general = GENERAL_IMAGES.iter().filter(|_| kind.file.is_empty()).map(|name| (*name).to_owned());
+    for name in std::iter::once(usual).chain(general) {
+        let versions = local.iter().filter(|image| repository(image) == name);
+        // Of several versions, the one with the longest number is usually the newest.
+        if let Some(image) = versions.max_by_key(|image| (image.ends_with(":latest"), image.len(), *image)) {
+            return on_this_machine(image);
+        }
+    }
+    let origin = "not on this machine; the first run pulls it from its registry".to_owned();
+    Proposal { image: kind.image.to_owned(), origin }
 }
 
 /// Returns the default branch of the current repository, quoted for YAML; `main` if it is unknown.
@@ -109,7 +162,7 @@ fn default_branch() -> String {
     serde_json::to_string(&branch).unwrap_or(branch)
 }
 
-fn starter(kind: &Kind, branch: &str) -> String {
+fn starter(kind: &Kind, image: &str, branch: &str) -> String {
     let commands =
         |all: &[&str]| all.iter().fold(String::new(), |text, line| text + "      - " + line + "\n");
     format!(
@@ -118,7 +171,7 @@ fn starter(kind: &Kind, branch: &str) -> String {
          [{}]\n  pull_request:\n\nstages: [build, test]\n\ndefaults:\n  image: {}\n\njobs:\n  build:\n    stage: build\n    script:\n{}\n  \
          test:\n    stage: test\n    script:\n{}",
         branch,
-        kind.image,
+        image,
         commands(kind.build),
         commands(kind.test)
     )
@@ -126,16 +179,31 @@ fn starter(kind: &Kind, branch: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{KINDS, OTHER, starter};
+    use super::{KINDS, OTHER, Proposal, propose, starter};
     use tidemill_core::pipeline::parse;
 
     #[test]
     fn every_starter_file_is_valid() {
         for kind in KINDS.iter().chain([&OTHER]) {
-            assert!(
-                starter(kind, "main").contains("\non:\n  push:\n    branches: [main]\n  pull_request:\n")
-            );
-            assert!(parse(&starter(kind, "main")).is_ok(), "{}: {}", kind.name, starter(kind, "main"));
+            let text = starter(kind, kind.image, "main");
+            assert!(text.contains("\non:\n  push:\n    branches: [main]\n  pull_request:\n"));
+            assert!(text.contains(&format!("\n  image: {}\n", kind.image)), "{text}");
+            assert!(parse(&text).is_ok(), "{}: {text}", kind.name);
         }
+    }
+
+    #[test]
+    fn proposed_image_is_one_of_the_engine_if_it_has_any() {
+        let rust = &KINDS[0];
+        let of = |kind, local: &[&str]| {
+            let local: Vec<String> = local.iter().map(|name| (*name).to_owned()).collect();
+            let Proposal { image, origin } = propose(kind, &local);
+            (image, origin.starts_with("on this machine"))
+        };
+        assert_eq!(of(rust, &["debian:12", "rust:1", "rust:1.95"]), ("rust:1".into(), true));
+        assert_eq!(of(rust, &["debian:12", "rust:1.9", "rust:1.95"]), ("rust:1.95".into(), true));
+        assert_eq!(of(rust, &["debian:12", "mirror/rust:1"]), ("rust:1".into(), false));
+        assert_eq!(of(&OTHER, &["busybox:1", "alpine:3", "app:1"]), ("alpine:3".into(), true));
+        assert_eq!(of(&OTHER, &["app:1"]), ("debian:stable-slim".into(), false));
     }
 }

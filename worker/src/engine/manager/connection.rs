@@ -107,7 +107,7 @@ pub(in crate::engine) fn describe(error: &EngineError) -> String {
 
 /// Returns the sockets of Docker, rootless Docker and Podman (Docker-compatible), if they exist; Docker's always.
 pub(super) fn default_sockets() -> Vec<String> {
-    let runtime_dir = std::env::var("XDG_RUNTIME_DIR").ok().map(PathBuf::from);
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
     let names = ["docker.sock", "podman/podman.sock"];
     let of_user = runtime_dir.iter().flat_map(|directory| names.map(|name| directory.join(name)));
     let existing = of_user.chain([PathBuf::from("/run/podman/podman.sock")]).filter(|path| path.exists());
