@@ -254,6 +254,8 @@ fn registries() -> RegistrySettings {
     RegistrySettings {
         auth_config: variable(env_vars::DOCKER_AUTH_CONFIG).and_then(|text| text.into_string().ok()),
         config_file: directory.map(|directory| directory.join("config.json")),
+        #[cfg(feature = "aws")]
+        aws: None,
     }
 }
 

@@ -296,7 +296,7 @@ fn suspend(run: &Child) {
 }
 
 #[test]
-fn suspended_run_continues_its_job_instead_of_repeating_it() {
+fn case_real_13_suspended_run_continues_its_job_instead_of_repeating_it() {
     let env = TestEnv::new(&TWO_JOBS.replace("sleep 3", "sleep 5"));
     let run = env.spawn(&["run"]);
     env.wait_until_started();

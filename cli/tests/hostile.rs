@@ -69,7 +69,8 @@ fn answer(path: &str) -> (u16, Value) {
         "/api/source/upload" => json!({ "url": null }),
         "/api/job/dismiss" => json!({ "dismissed": true }),
         "/api/artifact/list" => json!({ "artifacts": [{
-            "id": ID, "job_execution_id": ID, "job_name": h, "file_path": h, "uploaded_at": AT, "size": 1,
+            "id": ID, "job_execution_id": ID, "job_name": h, "file_path": h, "name": h, "expose_as": h,
+            "uploaded_at": AT, "size": 1,
             "sha256": h, "encoding": h, "files": [{ "path": h, "size": 1 }], "expires_at": null,
         }] }),
         "/api/token" => json!({ "tokens": [token] }),

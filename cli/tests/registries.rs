@@ -188,6 +188,56 @@ fn digests_and_always_pull_with_the_login() {
 }
 
 #[test]
+fn case_real_11_mirror_has_the_images_of_another_registry_and_of_docker_hub() {
+    let (registry, mirror) = (Registry::start(), Registry::start());
+    let name = format!("mill-{}", uuid::Uuid::now_v7().simple());
+    let own = registry.push(&format!("team/{name}:1"));
+    let hub = format!("{name}:1");
+    mirror.push(&format!("library/{hub}"));
+    let pinned = format!("{}@{}", own.trim_end_matches(":1"), registry.digest(&own));
+    let text = format!(
+        "\nname: mirrors\njobs:\n  hub: {{ image: \"{hub}\", script: ['true'] }}\n  own: {{ image: \"{own}\", needs: [hub], \
+         script: ['true'] }}\n  pinned: {{ image: \"{pinned}\", needs: [own], script: ['true'] }}\n"
+    );
+    let env = TestEnv::new(&text);
+    let worker = env.dir.path().join("worker.toml");
+    let host = mirror.host();
+    let mirrors = format!(
+        "[images]\npull_policy = \"always\"\nmirrors = {{ \"docker.io\" = [\"127.0.0.1:1\", \"{host}\"], \"{}\" = [\"{host}\"] }}\n",
+        registry.host()
+    );
+    fs::write(&worker, mirrors).unwrap();
+    // One configuration has the logins of both registries.
+    let of_mirror = mirror.auths(USER, PASSWORD).replacen(r#"{"auths":{"#, ",", 1);
+    let both = registry.auths(USER, PASSWORD).trim_end_matches("}}").to_owned() + &of_mirror;
+    let variables =
+        [("DOCKER_AUTH_CONFIG", both.as_str()), ("TIDEMILL_WORKER_CONFIG", worker.to_str().unwrap())];
+    let ran = run(&env, &variables);
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    let log = env.log("hub");
+    assert!(log.contains(&format!("Pulling {hub} from {host}/library/{hub}\n")), "{log}");
+    assert!(
+        log.contains("127.0.0.1:1/library/") && log.contains("does not have it"),
+        "a mirror that is down: {log}"
+    );
+    let log = env.log("own");
+    assert!(log.contains(&format!("{host}/team/{name} does not have it")), "{log}");
+    assert!(log.contains(&format!("Pulling {own} as {USER}")), "{log}");
+    let log = env.log("pinned");
+    assert!(log.contains(&format!("Pulling {pinned} as {USER}")) && !log.contains(&host), "{log}");
+
+    // Once the mirror has it, the registry is not asked.
+    mirror.push(&format!("team/{name}:1"));
+    let asked = registry.log().len();
+    let ran = run(&env, &variables);
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    let log = env.log("own");
+    assert!(log.contains(&format!("Pulling {own} from {host}/team/{name}:1\n")), "{log}");
+    assert!(!registry.log()[asked..].contains(&format!("/team/{name}/manifests/1")), "{}", registry.log());
+    mirror.docker(&["rmi", &hub]);
+}
+
+#[test]
 fn server_error_of_a_registry_is_retried() {
     let registry = Registry::start();
     registry.push("team/app:1");

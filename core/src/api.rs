@@ -39,6 +39,7 @@ pub use secret::{
 pub use source::{SourceUploadReply, SourceUploadRequest};
 
 pub use crate::execution::{
+    assignment::ArtifactEncoding,
     attempt::{AttemptEnd, AttemptView, StepView},
     facts::Trigger,
 };

@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod facts;
 pub mod failure;
 pub mod notification;
+pub mod outputs;
 pub mod predefined;
 pub mod report;
 pub mod retry;

@@ -27,9 +27,9 @@ pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, SourceFile};
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Checkout, CheckoutContent, Concurrency, ContainerOptions,
-    Device, Environment, Gpus, Health, ImageOptions, Job, JobOptions, MAX_DEPTH, MAX_SECRETS, Pipeline,
-    PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef,
-    Service, SubmoduleLevel, Submodules, Triggers, Ulimit, When,
+    Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job, JobOptions, MAX_ARTIFACT_LABEL_LEN,
+    MAX_DEPTH, MAX_SECRETS, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule,
+    RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules, Triggers, Ulimit, When,
 };
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};
 pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};

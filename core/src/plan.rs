@@ -5,6 +5,7 @@
 //! dependents once all their dependencies have ended. The number of edges is linear in the size of the file.
 
 mod dependents;
+mod due_texts;
 mod edges;
 mod error;
 mod expansion;
@@ -17,6 +18,7 @@ mod selection;
 mod size;
 pub mod trigger;
 
+pub use due_texts::DueTexts;
 pub use error::{ExcludedJob, PlanError};
 pub use matrix::MAX_JOBS;
 pub use model::{Gate, NodeIx, Plan, PlannedJob};

@@ -1,6 +1,7 @@
 //! Repositories: addresses and names, the policy for hosts, registrations, and webhooks.
 
 mod address;
+pub mod credential;
 mod host;
 mod name;
 mod policy;

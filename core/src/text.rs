@@ -2,7 +2,7 @@
 //! hide part of the text.
 
 pub mod diagnostics;
-pub(crate) mod substitution;
+pub mod substitution;
 pub(crate) mod suggest;
 
 pub use suggest::{listed, nearest, suggestion};

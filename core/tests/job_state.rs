@@ -34,7 +34,11 @@ fn claim(n: u128) -> JobEvent {
 
 fn end(n: u128, failure: Option<FailureKind>) -> JobEvent {
     let failure = failure.map(|kind| FailureReason::new(kind, "because"));
-    JobEvent::End { token: token(n), end: AttemptEnd { failure, exit_code: Some(1) }, steps: Vec::new() }
+    JobEvent::End {
+        token: token(n),
+        end: AttemptEnd { failure, exit_code: Some(1), ..AttemptEnd::default() },
+        steps: Vec::new(),
+    }
 }
 
 fn events() -> Vec<JobEvent> {
@@ -219,7 +223,7 @@ fn script_is_retried_after_listed_exit_codes() {
     let retry_for = RetryFor { exit_codes: vec![1], ..RetryFor::default() };
     let ended = |exit_code| {
         let failure = Some(FailureReason::new(FailureKind::ScriptFailed, "because"));
-        let end = AttemptEnd { failure, exit_code: Some(exit_code) };
+        let end = AttemptEnd { failure, exit_code: Some(exit_code), ..AttemptEnd::default() };
         JobEvent::End { token: token(1), end, steps: Vec::new() }
     };
     let rules = JobRules { retry: 1, retry_for: &retry_for, seed: 7 };
@@ -254,7 +258,11 @@ fn lost_job_that_is_not_interruptible_fails_unless_it_did_not_start() {
     let once = RetryFor { lost_is_final: true, ..RetryFor::default() };
     let rules = JobRules { retry: 3, retry_for: &once, seed: 7 };
     let ended = |steps: Vec<StepView>, kind| {
-        let end = AttemptEnd { failure: Some(FailureReason::new(kind, "lost")), exit_code: None };
+        let end = AttemptEnd {
+            failure: Some(FailureReason::new(kind, "lost")),
+            exit_code: None,
+            ..AttemptEnd::default()
+        };
         JobEvent::End { token: token(1), end, steps }
     };
     let started = || vec![StepView { index: 0, exit_code: None, duration_ms: None }];

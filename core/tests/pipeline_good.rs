@@ -44,8 +44,9 @@ fn fixtures_parse_as_expected() {
 
 #[test]
 fn examples_and_reference_are_valid() {
-    let examples = yaml_files(root().join("examples"));
-    assert!(examples.len() >= 4);
+    let mut examples = yaml_files(root().join("examples"));
+    examples.extend(yaml_files(root().join(".pipelines")));
+    assert!(examples.len() >= 5);
     let reference = reference::examples();
     assert!(reference.len() >= 15, "only {} examples in the reference", reference.len());
     for (name, source) in examples.iter().chain(&reference) {

@@ -11,7 +11,7 @@ mod trust;
 
 pub(crate) use causes::format_causes;
 pub use error::ApiError;
-pub(crate) use http::{HttpClient, read_body};
+pub(crate) use http::{HttpClient, HttpError, read_body};
 pub use request::{ApiClient, ApiReply};
 pub use retry::{BackOff, exponential};
 pub use trust::{CertificateAuthorities, TlsFailure};

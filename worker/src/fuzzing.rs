@@ -7,7 +7,7 @@
 )]
 
 use crate::{
-    artifact::pack::{Packer, compile_globs},
+    artifact::{Matcher, Selection, pack::Packer},
     source::git::listing::{self, Paths, Records},
     test_reports::junit,
     workspace::{FileOwner, HostWorkspace, PermissionPolicy},
@@ -192,15 +192,15 @@ fn check_unpacked(directory: &Path, policy: PermissionPolicy, written: &mut u64)
 /// Packs a tar of an engine again as an artifact; `None` if the tar is invalid.
 fn repacked(tar: &[u8]) -> Option<Vec<u8>> {
     let (sender, mut chunks) = mpsc::channel(16);
-    let set = compile_globs(&["**".to_owned()]).expect("the pattern is valid");
+    let matcher = Matcher::of_paths(&Selection::from(&["**".to_owned()][..])).expect("the pattern is valid");
     let mut packer = Packer::new(sender, None);
-    packer.add_tar(tar, "", &set).ok()?;
+    packer.add_tar(tar, "", &matcher).ok()?;
     let packed = packer.finish().ok()?;
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.blocking_recv() {
         bytes.extend_from_slice(&chunk.ok()?);
     }
-    assert_eq!(packed.size, bytes.len() as u64, "the size of the artifact differs from the bytes sent");
+    assert_eq!(packed.sent.size, bytes.len() as u64, "the size of the artifact differs from the bytes sent");
     let entries = ::tar::Archive::new(bytes.as_slice()).entries().ok()?.count();
     assert!(
         entries >= packed.files.len(),

@@ -22,7 +22,7 @@ pub use cache::SourceCache;
 pub use discovery::{DiscoveryResult, discover, read_resolved};
 pub use error::{SourceError, SourceErrorKind};
 pub use git::variable;
-pub use network::{HostPolicy, Remote, Resolver};
+pub use network::{HostPolicy, Remote, Resolver, ssh_options};
 pub use prune::{Retention, prune};
 pub use resolve::{ResolvedCommit, Revision, normalize_repository, resolve};
 pub use settings::SourceSettings;

@@ -108,6 +108,23 @@ impl HostWorkspace {
         Ok(Self { root: rustix::fs::open(path, flags, Mode::empty())? })
     }
 
+    /// Returns the path of the first file or link in `tar` that exists already, if any.
+    pub fn first_existing(&self, tar: impl Read) -> io::Result<Option<PathBuf>> {
+        for entry in tar::Archive::new(tar).entries()? {
+            let entry = entry?;
+            let path = entry.path()?.into_owned();
+            if entry.header().entry_type().is_dir() {
+                continue;
+            }
+            match rustix::fs::statat(&self.root, &path, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => return Ok(Some(path)),
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
     /// Unpacks `tar` over the existing files, with its times, and with permissions and owners according to `keep`.
     ///
     /// Changes nothing outside of the workspace, and creates only files, directories and links. The memory used does

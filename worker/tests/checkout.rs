@@ -315,3 +315,54 @@ fn worktree_and_detached_head_are_run() {
     assert_eq!(git(&path, &["status", "--porcelain"]), "?? b.txt\n");
     assert_eq!(git(&path, &["branch", "--show-current"]), "");
 }
+
+#[test]
+fn status_is_as_clean_as_outside_with_hidden_files_and_line_endings() {
+    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let checked = |dir: &Path, expected: &str| {
+        assert_eq!(git(dir, &["status", "--porcelain"]), expected, "outside");
+        let snapshot = snapshot_of(dir, cache.path());
+        assert_eq!(snapshot.dirty, !expected.is_empty(), "{}", dir.display());
+        let path = tree(&snapshot.source, cache.path());
+        assert_eq!(git(&path, &["status", "--porcelain"]), expected, "{}", dir.display());
+        path
+    };
+    let sparse = repository(home.path(), "sparse");
+    for name in ["x", "y z"] {
+        fs::create_dir(sparse.join(name)).unwrap();
+        fs::write(sparse.join(name).join("f"), name).unwrap();
+    }
+    commit(&sparse, "directories");
+    git(&sparse, &["sparse-checkout", "set", "--cone", "x"]);
+    let path = checked(&sparse, "");
+    assert!(path.join("x/f").exists() && !path.join("y z").exists());
+    fs::write(sparse.join("a.txt"), "changed").unwrap();
+    checked(&sparse, " M a.txt\n");
+
+    let assumed = repository(home.path(), "assumed");
+    git(&assumed, &["update-index", "--assume-unchanged", "a.txt"]);
+    fs::write(assumed.join("a.txt"), "changed").unwrap();
+    let path = checked(&assumed, "");
+    assert_eq!(fs::read_to_string(path.join("a.txt")).unwrap(), "changed", "the bytes are those on disk");
+    git(&assumed, &["update-index", "--no-assume-unchanged", "a.txt"]);
+    checked(&assumed, " M a.txt\n");
+
+    let converted = repository(home.path(), "converted");
+    git(&converted, &["config", "core.autocrlf", "true"]);
+    fs::remove_file(converted.join("a.txt")).unwrap();
+    git(&converted, &["checkout", "-q", "a.txt"]);
+    let path = checked(&converted, "");
+    assert_eq!(fs::read_to_string(path.join("a.txt")).unwrap(), "one\r\n");
+}
+
+#[test]
+fn clone_of_a_directory_on_another_branch_has_its_main_branch() {
+    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = repository(home.path(), "app");
+    git(&dir, &["checkout", "-q", "-b", "topic"]);
+    commit(&dir, "topic");
+    let path = tree(&clone_of(&dir, Revision::default(), cache.path()), cache.path());
+    assert_eq!(git(&path, &["rev-parse", "--abbrev-ref", "origin/HEAD"]), "origin/topic\n");
+    assert_eq!(git(&path, &["log", "--format=%s", "origin/main..HEAD"]), "topic\n");
+    assert!(path.join(".git/packed-refs").exists());
+}

@@ -17,7 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_core::{
-    api::{ArtifactComplete, ArtifactUploadReply, ArtifactUploadRequest, Health, HealthStatus},
+    api::{
+        ArtifactComplete, ArtifactEncoding, ArtifactUploadReply, ArtifactUploadRequest, Health, HealthStatus,
+    },
     ids::{ArtifactId, JobId, LeaseToken},
 };
 use tidemill_worker::client::{ApiClient, ApiError};
@@ -210,12 +212,8 @@ async fn error_does_not_show_the_object_stores_address() {
 async fn requirement_of_checksums_is_remembered() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
-    let reply = ArtifactUploadReply {
-        artifact_id: ArtifactId(Uuid::nil()),
-        url: None,
-        headers: BTreeMap::new(),
-        encoding: "identity".into(),
-    };
+    let reply =
+        ArtifactUploadReply { artifact_id: ArtifactId(Uuid::nil()), url: None, headers: BTreeMap::new() };
     let router = Router::new().fallback(async move || Json(reply));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let api = ApiClient::new(&host, "secret");
@@ -223,6 +221,8 @@ async fn requirement_of_checksums_is_remembered() {
         job_id: JobId(Uuid::nil()),
         lease: LeaseToken(Uuid::nil()),
         file_path: "out".into(),
+        name: None,
+        expose_as: None,
         files: Vec::new(),
         expire_in_s: None,
         cache_key: None,
@@ -231,6 +231,8 @@ async fn requirement_of_checksums_is_remembered() {
             artifact_id: ArtifactId(Uuid::nil()),
             size: 0,
             sha256: String::new(),
+            encoding: ArtifactEncoding::Identity,
+            unpacked_size: 0,
         }),
     };
     api.upload(&request).await.unwrap();

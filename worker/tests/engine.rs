@@ -7,6 +7,8 @@ mod support;
 mod ends;
 #[path = "engine/evidence.rs"]
 mod evidence;
+#[path = "engine/git.rs"]
+mod git;
 #[path = "engine/harness.rs"]
 mod harness;
 #[path = "engine/isolation.rs"]
@@ -19,6 +21,7 @@ use tidemill_core::execution::{
     failure::FailureKind,
 };
 use tidemill_core::{
+    api::ArtifactEncoding,
     ids::{ArtifactId, ExecutionId},
     pipeline::{Health, Reports},
 };
@@ -38,6 +41,8 @@ mod networks;
 mod options;
 #[path = "engine/services.rs"]
 mod services;
+#[path = "engine/shells.rs"]
+mod shells;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn script_gets_sources_and_variables_and_returns_exit_code() {
@@ -121,8 +126,8 @@ async fn pass_artifact(mut bench: Bench, between: impl FnOnce(&Server)) {
     producer.artifacts = Some(Artifacts {
         paths,
         when: tidemill_core::execution::assignment::ArtifactsWhen::OnSuccess,
-        expire_in_s: None,
         reports: Reports::default(),
+        ..Artifacts::default()
     });
     let (end, log) = bench.run(producer).await;
     assert_eq!(kind(&end), None, "{end:?}");
@@ -137,6 +142,8 @@ async fn pass_artifact(mut bench: Bench, between: impl FnOnce(&Server)) {
         url: "/bytes".into(),
         sha256,
         size: stored.len() as u64,
+        encoding: ArtifactEncoding::Identity,
+        unpacked_size: 0,
     };
     consumer.needs_artifacts = vec![needed.clone()];
     between(&bench.server);
@@ -186,8 +193,13 @@ async fn failed_job_reports_reason() {
 fn job_of_silent_server() -> (Assignment, String) {
     let url = support::git_server::silent_server();
     let mut waiting = job(&["true"]);
-    waiting.preparation.source =
-        Source::Git { url: url.clone(), branch: None, commit: "12".repeat(20), private_host: true };
+    waiting.preparation.source = Source::Git {
+        url: url.clone(),
+        branch: None,
+        commit: "12".repeat(20),
+        private_host: true,
+        has_credential: false,
+    };
     (waiting, url)
 }
 
@@ -349,8 +361,8 @@ async fn test_reports_are_read_after_failure_and_masked() {
     tested.artifacts = Some(Artifacts {
         paths: Vec::new(),
         when: tidemill_core::execution::assignment::ArtifactsWhen::OnSuccess,
-        expire_in_s: None,
         reports: Reports { junit },
+        ..Artifacts::default()
     });
     let (end, log) = bench.run(tested.clone()).await;
     assert_eq!(kind(&end), Some(FailureKind::ScriptFailed), "{log}");

@@ -10,7 +10,7 @@ use std::{
 };
 use support::git_server::{GitServer, git, output, silent_server, slow_server, truncating_server};
 use tidemill_core::execution::{
-    assignment::{CheckoutRefs, Source},
+    assignment::{Preparation, Source},
     discovery::Discovery,
 };
 use tidemill_worker::{
@@ -32,7 +32,15 @@ fn source(url: &str, commit: &str) -> Source {
         branch: Some("main".into()),
         commit: commit.to_owned(),
         private_host: true,
+        has_credential: false,
     }
+}
+
+/// Returns a job with these sources.
+fn job_with(source: &Source) -> Preparation {
+    let id = || uuid::Uuid::now_v7().to_string();
+    let job = serde_json::json!({ "job_id": id(), "execution_id": id(), "image": "i", "source": source });
+    serde_json::from_value(job).unwrap()
 }
 
 fn any_commit() -> String {
@@ -98,8 +106,7 @@ async fn silent_server_fails_after_silence_limit() {
         assert_eq!(partial(cache.path()), [] as [PathBuf; 0]);
         // Listing a ref is limited as well.
         let request = Discovery { fetch_ref: Some("refs/heads/main".into()), ..Discovery::default() };
-        let error =
-            sources.discover(&source(&url, ""), &CheckoutRefs::default(), &request).await.unwrap_err();
+        let error = sources.discover(&job_with(&source(&url, "")), &request).await.unwrap_err();
         assert_eq!(error.kind(), SourceErrorKind::TimedOut, "{error}");
     }
 }
@@ -184,10 +191,7 @@ async fn server_that_stops_within_pack_leaves_nothing_and_next_fetch_succeeds() 
 
     // A killed worker also leaves locks and partial packs, which must not block the next fetch.
     let complete = truncating_server(&server.url, usize::MAX);
-    sources
-        .discover(&source(&complete, &commit), &CheckoutRefs::default(), &Discovery::default())
-        .await
-        .unwrap();
+    sources.discover(&job_with(&source(&complete, &commit)), &Discovery::default()).await.unwrap();
     let next = server.commit("next");
     let repos = fs::read_dir(cache.path().join("repos")).unwrap().flatten().map(|entry| entry.path());
     for repo in repos.filter(|path| path.extension().is_some_and(|suffix| suffix == "git")) {
@@ -296,7 +300,7 @@ async fn tree_of_ten_million_paths_is_not_read_completely() {
     );
     let from = source(&server.url, &commit);
     let request = Discovery { before: Some(commit.clone()), ..Discovery::default() };
-    let result = sources.discover(&from, &CheckoutRefs::default(), &request).await.unwrap();
+    let result = sources.discover(&job_with(&from), &request).await.unwrap();
     assert_eq!((result.paths, result.files.len()), (None, 1), "the pipeline files are still found");
     let (_, peak) = memory();
     assert!(peak.saturating_sub(before) < 64 << 20, "memory grew from {before} to {peak} bytes");
@@ -355,7 +359,7 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     let commit = output(&work, &["rev-parse", "HEAD"]);
     let sources = SourceCache::new(cache.path().to_owned(), HostPolicy::default(), SourceSettings::default());
     let from = source(&server.url, &commit);
-    let result = sources.discover(&from, &CheckoutRefs::default(), &Discovery::default()).await.unwrap();
+    let result = sources.discover(&job_with(&from), &Discovery::default()).await.unwrap();
     let bytes: usize = result.files.iter().map(|file| file.text.len()).sum();
     assert!((1 << 20..=4 << 20).contains(&bytes), "{bytes}");
     let diagnostics = result.diagnostics.concat();
@@ -373,10 +377,8 @@ async fn pipeline_files_and_includes_are_read_within_limits() {
     git(&work, &["commit", "-q", "-m", "many"]);
     git(&work, &["push", "-q", "../mill.git", "main"]);
     let commit = output(&work, &["rev-parse", "HEAD"]);
-    let result = sources
-        .discover(&source(&server.url, &commit), &CheckoutRefs::default(), &Discovery::default())
-        .await
-        .unwrap();
+    let result =
+        sources.discover(&job_with(&source(&server.url, &commit)), &Discovery::default()).await.unwrap();
     assert!(
         result.files.is_empty() && result.diagnostics[0].contains("more than 10000 entries"),
         "{:?}",

@@ -11,7 +11,7 @@ use std::{
 };
 use support::git_server::{GitServer, output};
 use tidemill_core::execution::{
-    assignment::{CheckoutRefs, Source},
+    assignment::{Preparation, Source},
     discovery::Discovery,
 };
 use tidemill_core::repository::AddressPolicy;
@@ -126,7 +126,15 @@ fn source(url: &str, commit: &str) -> Source {
         branch: Some("main".into()),
         commit: commit.to_owned(),
         private_host: true,
+        has_credential: false,
     }
+}
+
+/// Returns a job with these sources.
+fn job_with(source: &Source) -> Preparation {
+    let id = || uuid::Uuid::now_v7().to_string();
+    let job = serde_json::json!({ "job_id": id(), "execution_id": id(), "image": "i", "source": source });
+    serde_json::from_value(job).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,24 +161,16 @@ async fn hostile_repository_runs_nothing() {
             fetch_ref: Some("refs/heads/main".into()),
             ..Discovery::default()
         };
-        let result =
-            sources.discover(&source(url, &commit), &CheckoutRefs::default(), &request).await.unwrap();
+        let result = sources.discover(&job_with(&source(url, &commit)), &request).await.unwrap();
         assert_eq!((result.files.len(), result.changed_paths.unwrap().len()), (1, 4), "{url}");
         let tree = sources.tree(&source(url, &commit)).await.unwrap().unwrap();
         assert_eq!(fs::read_to_string(tree.path.join("mill.txt")).unwrap(), "armed", "{url}");
         // Missing objects are not fetched from the remote that the repository configures.
         assert!(sources.tree(&source(url, &missing)).await.is_err(), "{url}");
-        assert!(
-            sources.discover(&source(url, &missing), &CheckoutRefs::default(), &request).await.is_err(),
-            "{url}"
-        );
+        assert!(sources.discover(&job_with(&source(url, &missing)), &request).await.is_err(), "{url}");
         let at = Discovery { before: Some(missing.clone()), ..Discovery::default() };
         assert_eq!(
-            sources
-                .discover(&source(url, &commit), &CheckoutRefs::default(), &at)
-                .await
-                .unwrap()
-                .changed_paths,
+            sources.discover(&job_with(&source(url, &commit)), &at).await.unwrap().changed_paths,
             None,
             "{url}"
         );
@@ -231,6 +231,7 @@ async fn addresses_of_other_protocols_are_rejected_before_anything_runs() {
             branch: Some(branch.into()),
             commit: "12".repeat(20),
             private_host: true,
+            has_credential: false,
         };
         let error = sources.tree(&from).await.unwrap_err();
         assert!(error.to_string().contains("not a valid name of a branch"), "{branch}: {error}");

@@ -111,6 +111,7 @@ fn assignment(job_id: JobId) -> Assignment {
             origin: Origin::default(),
             checkout: Checkout::default(),
             refs: CheckoutRefs::default(),
+            credential: None,
         },
         job_name: "job".into(),
         stage: "test".into(),

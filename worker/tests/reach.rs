@@ -39,7 +39,8 @@ fn repository() -> (tempfile::TempDir, String) {
 }
 
 fn of(url: &str, commit: &str, private_host: bool) -> Source {
-    Source::Git { url: url.into(), branch: Some("main".into()), commit: commit.into(), private_host }
+    let branch = Some("main".into());
+    Source::Git { url: url.into(), branch, commit: commit.into(), private_host, has_credential: false }
 }
 
 /// Fetches the sources and returns the text of their file, or an error.
@@ -234,8 +235,16 @@ fn upload_writes_only_into_its_own_repository() {
     };
     assert!(name.parse::<UploadId>().unwrap().belongs_to(&url));
     assert!(RepositoryAddress::parse(&url).is_ok());
-    let source =
-        Source::Uploaded { upload: name, url: Some(url), private_host: true, branch, base, commit, tree };
+    let source = Source::Uploaded {
+        upload: name,
+        url: Some(url),
+        private_host: true,
+        has_credential: false,
+        branch,
+        base,
+        commit,
+        tree,
+    };
     let tree_of_upload = materialize(&source, worker.path(), &HostPolicy::default(), &|_| {
         Ok(written.file.try_clone().unwrap())
     })

@@ -216,6 +216,7 @@ fn invalid_upload_is_an_error() {
         upload: "a".repeat(96),
         url: None,
         private_host: false,
+        has_credential: false,
         base: None,
         branch: None,
         commit,

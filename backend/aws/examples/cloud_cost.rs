@@ -183,7 +183,11 @@ impl Deployment {
             let has_log = work.log_every > 0 && report % work.log_every == work.log_every - 1;
             let log = has_log.then(|| log(offset, text.as_bytes())).transpose()?;
             offset += if has_log { text.len() as u64 } else { 0 };
-            let end = (report == work.reports).then_some(AttemptEnd { failure: None, exit_code: Some(0) });
+            let end = (report == work.reports).then_some(AttemptEnd {
+                failure: None,
+                exit_code: Some(0),
+                ..AttemptEnd::default()
+            });
             let report = JobReport {
                 job_id: job,
                 lease: assignment.lease.token,

@@ -112,7 +112,7 @@ async fn slot(services: Services, execution: ExecutionId) -> Result<usize, Examp
     loop {
         match services.jobs.execute(request.clone()).await? {
             JobExecuteReply::Assigned { assignment, .. } => {
-                let end = AttemptEnd { failure: None, exit_code: Some(0) };
+                let end = AttemptEnd { failure: None, exit_code: Some(0), ..AttemptEnd::default() };
                 services
                     .jobs
                     .report(JobReport {

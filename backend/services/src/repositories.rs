@@ -1,5 +1,6 @@
 //! Registered repositories, and which sources a request may name.
 
+mod credential;
 pub(crate) mod record;
 mod rekey;
 pub(crate) mod service;

@@ -15,5 +15,7 @@ mod suite;
 
 pub use clock::ManualClock;
 pub use ports::{documents, exact_queue, listing, logs, objects, queue, queue_with_labels, records};
-pub use services::{access, caches, executions, registries, secrets, sources, sweep, test_reports};
+pub use services::{
+    access, caches, executions, registries, repositories, secrets, sources, sweep, test_reports,
+};
 pub use stores::StoresUnderTest;

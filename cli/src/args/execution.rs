@@ -205,7 +205,7 @@ pub struct Retry {
 pub struct Artifacts {
     #[command(flatten)]
     pub job: JobArgs,
-    /// Extract the artifacts into this directory
+    /// Extract the artifacts into this directory: those of several jobs into a directory for each job
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Overwrite existing files

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod everyday;
+mod evidence;
+mod gitlab;
 mod images;
 mod network;
 mod project;

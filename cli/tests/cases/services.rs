@@ -115,3 +115,40 @@ jobs:
     let log = project.log("job");
     assert!(log.contains("prepared\n") && !log.contains("never\n"), "{log}");
 }
+
+#[test]
+fn case_gitlab_31_docker_engine_as_a_service_is_privileged_where_the_worker_allows_it() {
+    let engine = format!("127.0.0.1:1/docker:dind-{}", std::process::id());
+    let file = format!(
+        r#"
+job:
+  image: IMAGE
+  services:
+    - name: "{engine}"
+      command: [sh, -c, "mkdir /w; grep CapEff /proc/self/status > /w/caps; exec httpd -f -p 80 -h /w"]
+  variables: {{ DOCKER_HOST: "tcp://docker:2375", DOCKER_TLS_CERTDIR: "" }}
+  script: [wget -qO- http://docker/caps]
+"#
+    );
+    let project = Project::new(&[(".gitlab-ci.yml", &file)]);
+    let refused = project.tidemill(&["run"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let log = project.log("job");
+    assert!(
+        log.contains("container: { privileged: true }` of the service") && !log.contains("CapEff"),
+        "{log}"
+    );
+    assert!(log.contains("`privileged = true`") && log.contains("worker.toml"), "{log}");
+    let checked = project.tidemill(&["check"]);
+    assert!(checked.stderr.contains("privileged = true") && checked.stderr.contains(":5:"), "{checked:?}");
+
+    let docker = |args: &[&str]| std::process::Command::new("docker").args(args).output().unwrap();
+    assert!(docker(&["tag", &crate::support::image(), &engine]).status.success());
+    let run = project.tidemill(&["run", "--worker-config", "allow.privileged=true"]);
+    docker(&["rmi", &engine]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let log = project.log("job");
+    let capabilities = log.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim();
+    let admin = u64::from_str_radix(capabilities, 16).unwrap() >> 21 & 1;
+    assert_eq!(admin, 1, "the service has SYS_ADMIN: {log}");
+}

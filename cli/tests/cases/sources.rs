@@ -29,7 +29,9 @@ fn add_submodule(project: &Project) {
 }
 
 fn run_clone(project: &Project, more: &[&str], code: i32) {
-    let url = format!("file://{}", project.repo().display());
+    // A shell's `$PWD/../repository` is an address, too.
+    let name = project.repo().file_name().unwrap().to_string_lossy().into_owned();
+    let url = format!("file://{}/../{name}", project.repo().display());
     let run = project.tidemill(&[&["run", "-f", "ci.yml", "--repo", &url][..], more].concat());
     assert_eq!(run.code, code, "{run:?}");
 }
@@ -46,8 +48,7 @@ fn case_everyday_08_files_of_submodules_are_there() {
 
 #[test]
 fn case_everyday_10_tags_and_main_branch_are_there() {
-    let script =
-        "\"test -e .git/refs/tags/v1.0 && test -e .git/refs/tags/v1.1 && cat .git/refs/remotes/origin/main\"";
+    let script = "\"test -e .git/refs/tags/v1.0 && test -e .git/refs/tags/v1.1 && cat .git/packed-refs .git/refs/remotes/origin/main\"";
     let project = project(script, &[]);
     for number in 1..=30 {
         project.commit(&format!("c{number}"));
@@ -59,6 +60,7 @@ fn case_everyday_10_tags_and_main_branch_are_there() {
     git(&project.repo(), &["checkout", "-q", "-b", "topic"]);
     project.commit("topic");
     project.run("ci.yml", 0);
+    run_clone(&project, &["--branch", "topic"], 0);
 }
 
 #[test]

@@ -16,8 +16,9 @@ use std::{
 use support::{TestEnv, failure_kind, has_ended, image, text};
 
 /// Source files of the examples.
-const SOURCES: [(&str, &str); 10] = [
+const SOURCES: [(&str, &str); 11] = [
     ("Cargo.lock", "version = 4\n"),
+    ("app/Dockerfile", "FROM busybox AS release\nCOPY . /app\nRUN test -e /app/main.txt\n"),
     ("app/main.txt", "an application\n"),
     ("ci/base.yml", "variables: { FROM: base }\n"),
     ("ci/rust.yml", "jobs:\n  more: { image: \"rust:1.95\", script: cargo test }\n"),
@@ -96,10 +97,10 @@ fn expected_outcome(example: &str) -> (i32, &'static str, &'static str) {
     if example.contains("\n    when: on_failure\n") {
         // The job that it needs succeeds.
         (0, "SKIPPED", "not_needed")
-    } else if example.contains("privileged: true") {
+    } else if example.contains("privileged: true") || example.contains("ssh: true") {
         // The worker of the test allows nothing.
         (1, "FAILED", "not_allowed")
-    } else if example.contains("\n    pull_policy: always\n") {
+    } else if example.contains("\n    pull_policy: always\n") || example.contains("\n      pull: true\n") {
         // The registry does not exist: a failure of the network, not of the pipeline.
         (3, "FAILED", "image_pull_failed")
     } else {

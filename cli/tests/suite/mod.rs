@@ -1,8 +1,10 @@
 //! Tests that must pass on every backend.
 
+mod evidence;
 mod job_features;
 mod secrets;
 mod test_reports;
+pub use evidence::*;
 pub use job_features::*;
 pub use secrets::*;
 pub use test_reports::*;
@@ -36,6 +38,8 @@ macro_rules! suite {
             manual_job_runs_when_approved
             unapproved_manual_job_runs_when_approved_later
             job_with_labels_waits_for_a_matching_worker
+            timed_out_and_canceled_jobs_keep_their_evidence
+            outputs_are_variables_of_jobs_that_need_the_job
         );
     };
     ($on:expr => $($name:ident)*) => {
@@ -93,6 +97,14 @@ pub fn pipeline_runs_passes_artifacts_and_is_reported(on: &Backend) {
     let out = env.dir.path().join("fetched");
     let fetched = env.on_latest(&["artifacts", "make", "--output", out.to_str().unwrap()]);
     assert_eq!(fetched.status.code(), Some(0), "{fetched:?}");
+    assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"made\x01\xff");
+    let fetch = |args: &[&str]| {
+        env.on_latest(&[&["artifacts"], args, &["--output", out.to_str().unwrap()]].concat()).status.code()
+    };
+    std::fs::write(out.join("out/bytes"), "mine").unwrap();
+    assert_eq!(fetch(&["make"]), Some(2), "no file is replaced");
+    assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"mine");
+    assert_eq!(fetch(&["make", "--force"]), Some(0));
     assert_eq!(std::fs::read(out.join("out/bytes")).unwrap(), b"made\x01\xff");
     env.wait_until_clean();
 }

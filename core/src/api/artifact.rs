@@ -1,5 +1,6 @@
 //! Artifacts: announce, complete, list.
 
+use crate::execution::assignment::ArtifactEncoding;
 use crate::{
     ids::{ArtifactId, JobId, LeaseToken},
     time::Timestamp,
@@ -15,8 +16,14 @@ pub struct ArtifactUploadRequest {
     pub job_id: JobId,
     /// The attempt's lease.
     pub lease: LeaseToken,
-    /// Its name: the declared paths, separated by commas.
+    /// The declared paths, separated by commas.
     pub file_path: String,
+    /// The name that the job gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The title under which it is shown with the execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose_as: Option<String>,
     /// Files in it with their sizes; at most 10,000 are listed.
     pub files: Vec<ArtifactFile>,
     /// Seconds after which it may be deleted.
@@ -68,6 +75,12 @@ pub struct ArtifactComplete {
     pub size: u64,
     /// Their SHA-256, in hex.
     pub sha256: String,
+    /// Their encoding.
+    #[serde(default)]
+    pub encoding: ArtifactEncoding,
+    /// Number of bytes of the tar before it was compressed.
+    #[serde(default)]
+    pub unpacked_size: u64,
 }
 
 /// One file in an artifact.
@@ -91,8 +104,6 @@ pub struct ArtifactUploadReply {
     /// Headers that the PUT must contain.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// Encoding of the tar: `identity` or `zstd`.
-    pub encoding: String,
 }
 
 /// An artifact as shown to users.
@@ -106,14 +117,23 @@ pub struct ArtifactView {
     pub job_name: String,
     /// Declared paths.
     pub file_path: String,
+    /// The name that the job gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The title under which it is shown with the execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose_as: Option<String>,
     /// When it was stored.
     pub uploaded_at: Timestamp,
     /// Size of the stored object in bytes.
     pub size: u64,
     /// SHA-256 of the stored object, in hex.
     pub sha256: String,
-    /// `identity` (a tar) or `zstd` (a tar, compressed).
-    pub encoding: String,
+    /// How the tar is stored.
+    pub encoding: ArtifactEncoding,
+    /// Number of bytes of the tar before it was compressed.
+    #[serde(default)]
+    pub unpacked_size: u64,
     /// Files in it.
     pub files: Vec<ArtifactFile>,
     /// When it may be deleted.

@@ -3,14 +3,15 @@
 use crate::execution::{discovery::Discovery, facts::Facts};
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{
-    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, ContainerOptions, ImageOptions, PullPolicy,
-    Resources, Service,
+    Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, ContainerOptions, ImageBuild, ImageOptions,
+    PullPolicy, Resources, Service,
 };
 use crate::plan::PlannedJob;
+use crate::repository::credential::SourceCredential;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// The origin of a job's sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +33,9 @@ pub enum Source {
         /// registered with this host and port, or the operator allows them.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         private_host: bool,
+        /// Whether the server has a credential for it, which comes with the assignment. Decided by the server.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        has_credential: bool,
     },
     /// A working tree on the disk of the machine that runs the jobs, passed to workers of the same data directory.
     Snapshot {
@@ -58,6 +62,9 @@ pub enum Source {
         /// Whether the host of `url` may have a private address; as in `Git`.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         private_host: bool,
+        /// Whether the server has a credential for `url`; as in `Git`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        has_credential: bool,
         /// The commit that the upload is based on.
         base: Option<String>,
         /// Branch, for the job's variables.
@@ -67,6 +74,14 @@ pub enum Source {
         /// Hash of the tree on disk, if it differs from the commit's.
         tree: Option<String>,
     },
+}
+
+impl Source {
+    /// Whether the server has a credential for the repository.
+    #[must_use]
+    pub const fn has_credential(&self) -> bool {
+        matches!(self, Self::Git { has_credential: true, .. } | Self::Uploaded { has_credential: true, .. })
+    }
 }
 
 /// What a worker can prepare for a job before it holds the lease: enough to create a standby container.
@@ -104,6 +119,10 @@ pub struct Preparation {
     /// The refs that the repository has besides its branch.
     #[serde(default)]
     pub refs: CheckoutRefs,
+    /// The credential of the repository, which a worker takes from the assignment. It is never sent with the preparation.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub credential: Option<Arc<SourceCredential>>,
 }
 
 /// Where a job comes from, which decides what it is allowed.
@@ -167,6 +186,7 @@ impl Preparation {
             origin,
             checkout: planned.surroundings.checkout.clone(),
             refs: CheckoutRefs::new(facts),
+            credential: None,
         }
     }
 }
@@ -194,6 +214,26 @@ pub struct ArtifactSource {
     pub sha256: String,
     /// Size of the stored object in bytes.
     pub size: u64,
+    /// How the tar is stored.
+    #[serde(default)]
+    pub encoding: ArtifactEncoding,
+    /// Number of bytes of the tar before it was compressed.
+    #[serde(default)]
+    pub unpacked_size: u64,
+}
+
+/// How the tar of an artifact is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArtifactEncoding {
+    /// As it is.
+    #[default]
+    Identity,
+    /// Compressed with zstd.
+    Zstd,
+    /// In a way that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One attempt of a job, assigned to one worker under a lease.
@@ -251,9 +291,18 @@ pub struct JobExtras {
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub registries: Vec<RegistryLogin>,
+    /// The credential of the job's repository. No other API reply contains it, and a worker does not store it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<SourceCredential>,
     /// Pattern that finds the line coverage in the script's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
+    /// Globs of files with variables for the jobs that need this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// The image to build after the script, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<ImageBuild>,
     /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,

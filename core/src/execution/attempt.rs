@@ -2,6 +2,7 @@
 
 use crate::execution::failure::FailureReason;
 use crate::time::Timestamp;
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,10 +35,13 @@ pub struct AttemptView {
 }
 
 /// The outcome of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptEnd {
     /// The failure; `None`: success.
     pub failure: Option<FailureReason>,
     /// Exit code of the script, if it ended.
     pub exit_code: Option<i32>,
+    /// Variables for the jobs that need this one.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub outputs: IndexMap<String, String>,
 }

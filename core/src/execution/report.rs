@@ -6,8 +6,8 @@ use crate::execution::{
     test_report::ExecutionTests,
 };
 use crate::{
-    api::{AttemptView, ExecutionSummary, ExecutionView, JobView},
-    ids::JobId,
+    api::{ArtifactView, AttemptView, ExecutionSummary, ExecutionView, JobView},
+    ids::{ArtifactId, JobId},
     time::Timestamp,
 };
 use serde::Serialize;
@@ -28,6 +28,37 @@ pub struct Report {
     /// Test results of its jobs, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tests: Option<ExecutionTests>,
+    /// The artifacts of its jobs that have a title (`expose_as`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<ExposedArtifact>,
+}
+
+/// An artifact that is shown with the execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExposedArtifact {
+    /// Its title.
+    pub title: String,
+    /// Its id.
+    pub id: ArtifactId,
+    /// The name of its job.
+    pub job: String,
+    /// Number of its files.
+    pub files: usize,
+}
+
+impl Report {
+    /// Adds those of `artifacts` that have a title and are of jobs of the report.
+    pub fn add_artifacts(&mut self, artifacts: Vec<ArtifactView>) {
+        let exposed = artifacts
+            .into_iter()
+            .filter(|artifact| self.jobs.iter().any(|job| job.name == artifact.job_name));
+        let exposed = exposed.filter_map(|artifact| {
+            let (title, id, job, files) =
+                (artifact.expose_as?, artifact.id, artifact.job_name, artifact.files.len());
+            Some(ExposedArtifact { title, id, job, files })
+        });
+        self.exposed = exposed.collect();
+    }
 }
 
 /// One job of a report.
@@ -92,6 +123,7 @@ pub fn report(view: &ExecutionView, filter: &JobFilter, now: Timestamp) -> Repor
             .collect(),
         execution: view.execution.clone(),
         tests: None,
+        exposed: Vec::new(),
     }
 }
 

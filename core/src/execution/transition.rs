@@ -7,6 +7,7 @@ use crate::execution::{
     status::JobStatus,
 };
 use crate::{guarded, guarded_by_all, ids::LeaseToken, time::Timestamp};
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 /// Time in milliseconds after which a canceled job ends if its worker does not report: the cancel shortens its lease.
@@ -63,6 +64,9 @@ pub struct JobState {
     /// Exit code of the last attempt.
     #[serde(skip_serializing_if = "is_default")]
     pub exit_code: Option<i32>,
+    /// Variables of the last attempt for the jobs that need this one.
+    #[serde(skip_serializing_if = "is_default")]
+    pub outputs: IndexMap<String, String>,
     /// Why it did not succeed.
     #[serde(skip_serializing_if = "is_default")]
     pub failure: Option<FailureReason>,
@@ -215,6 +219,7 @@ impl Default for JobState {
             started_at: None,
             ended_at: None,
             exit_code: None,
+            outputs: IndexMap::new(),
             failure: None,
             attempts: Vec::new(),
             steps: Vec::new(),
@@ -305,7 +310,7 @@ pub fn next_state(
             next.not_before = None;
             next.lease = Some(Lease { token, worker, expires_at: after(now, ttl_ms) });
             next.started_at = Some(now);
-            next.exit_code = None;
+            (next.exit_code, next.outputs) = (None, IndexMap::new());
             next.failure = None;
             next.steps = Vec::new();
             next.phase = None;
@@ -322,7 +327,7 @@ pub fn next_state(
         JobEvent::End { token, end, steps } => {
             lease_held_by(&mut next, token)?;
             merge(&mut next.steps, steps);
-            next.exit_code = end.exit_code;
+            (next.exit_code, next.outputs) = (end.exit_code, end.outputs);
             let has_started = !next.steps.is_empty();
             end_attempt(&mut next, rules, end.failure, has_started, now);
         }

@@ -82,10 +82,11 @@ pub(crate) fn translate(
         HashMap::new()
     };
     let (stages, order) = stages(root, log);
+    let names = names(&jobs, log);
+    let default = default(root, log);
     let context = FileContext {
         stages,
-        names: names(&jobs, log),
-        default: default(root, log),
+        names,
         globals,
         shared,
         excludes_pull_requests: for_pull_requests
@@ -93,6 +94,8 @@ pub(crate) fn translate(
         workflow,
         default_image: settings.default_image.clone(),
         tags_are_labels: settings.tags_are_labels,
+        output_jobs: jobs.iter().filter(|job| job::has_outputs(&job.value, &default)).count(),
+        default,
     };
     let mut native = native;
     for entry in &jobs {

@@ -11,5 +11,5 @@ pub(crate) mod services;
 mod translation;
 mod when;
 
-pub(crate) use context::FileContext;
+pub(crate) use context::{FileContext, has_outputs};
 pub(crate) use translation::{NativeJob, translate};

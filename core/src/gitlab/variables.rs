@@ -4,7 +4,6 @@
 //! GitLab expands variables in variables and in most texts; native files have literal values, and references in a few
 //! places. Values are therefore expanded here as far as the file determines them. A value that depends on the running
 //! job is exported at the start of the job's script.
-//! in front of the job's script.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -27,7 +26,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_STEPS: usize = 20_000;
 
 /// Variables that configure GitLab's runner and have no effect here.
-const RUNNER_VARIABLES: [&str; 7] = [
+const RUNNER_VARIABLES: [&str; 15] = [
     "GIT_FETCH_EXTRA_FLAGS",
     "GIT_CLONE_EXTRA_FLAGS",
     "GIT_SUBMODULE_UPDATE_FLAGS",
@@ -35,6 +34,14 @@ const RUNNER_VARIABLES: [&str; 7] = [
     "GET_SOURCES_ATTEMPTS",
     "CACHE_COMPRESSION_LEVEL",
     "ARTIFACT_COMPRESSION_LEVEL",
+    "CACHE_REQUEST_TIMEOUT",
+    "TRANSFER_METER_FREQUENCY",
+    "ARTIFACT_DOWNLOAD_ATTEMPTS",
+    "RESTORE_CACHE_ATTEMPTS",
+    "EXECUTOR_JOB_SECTION_ATTEMPTS",
+    "RUNNER_SCRIPT_TIMEOUT",
+    "RUNNER_AFTER_SCRIPT_TIMEOUT",
+    "AFTER_SCRIPT_IGNORE_ERRORS",
 ];
 
 /// A part of a text.
@@ -145,6 +152,16 @@ pub(crate) struct Scope {
     /// Names whose values depend on the variant of the job, or on the matching rule.
     varying: HashSet<String>,
     constants: HashMap<&'static str, String>,
+    outputs: KnownOutputs,
+}
+
+/// The variables that jobs hand to others; their names are not known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct KnownOutputs {
+    /// Whether there may be ones of other jobs.
+    pub(crate) of_others: bool,
+    /// Whether there may be ones of the job itself.
+    pub(crate) own: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -164,7 +181,8 @@ impl Scope {
     ) -> Self {
         let mut constants = HashMap::from([("CI_PROJECT_DIR", predefined::WORKSPACE_DIR.to_owned())]);
         constants.extend(stage.map(|stage| ("CI_JOB_STAGE", stage.to_owned())));
-        let mut scope = Self { values: IndexMap::new(), varying, constants };
+        let mut scope =
+            Self { values: IndexMap::new(), varying, constants, outputs: KnownOutputs::default() };
         let (mut resolved, mut steps) = (HashMap::new(), 0);
         for (name, variable) in declared {
             let mut resolver =
@@ -231,11 +249,31 @@ impl Scope {
     /// Returns a text with native references, or the name of the first unknown variable.
     pub(crate) fn references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), &mut out)?;
+        self.write(&pieces(text), false, &mut out)?;
         Ok(out)
     }
 
-    fn write(&self, pieces: &[Piece], out: &mut String) -> Result<(), String> {
+    /// Returns a text like [`Self::references`] that is complete when the job is due: its unknown variables may be outputs of
+    /// other jobs, if there are any.
+    pub(crate) fn due_references(&self, text: &str) -> Result<String, String> {
+        let mut out = String::with_capacity(text.len());
+        self.write(&pieces(text), self.outputs.of_others, &mut out)?;
+        Ok(out)
+    }
+
+    /// Returns a text like [`Self::references`] that is complete when the job has ended: its unknown variables may be outputs.
+    pub(crate) fn late_references(&self, text: &str) -> Result<String, String> {
+        let mut out = String::with_capacity(text.len());
+        self.write(&pieces(text), self.outputs.of_others || self.outputs.own, &mut out)?;
+        Ok(out)
+    }
+
+    /// Sets which outputs there may be.
+    pub(crate) fn with_outputs(self, outputs: KnownOutputs) -> Self {
+        Self { outputs, ..self }
+    }
+
+    fn write(&self, pieces: &[Piece], is_due: bool, out: &mut String) -> Result<(), String> {
         for piece in pieces {
             match piece {
                 Piece::Text(text) if text.contains('$') => return Err("$".to_owned()),
@@ -245,26 +283,27 @@ impl Scope {
                         // The remaining names are not variables of the file.
                         for piece in inner {
                             match piece {
-                                Piece::Name(name) => self.name(name, out)?,
+                                Piece::Name(name) => self.name(name, is_due, out)?,
                                 Piece::Text(text) if text.contains('$') => return Err("$".to_owned()),
                                 Piece::Text(text) => out.push_str(text),
                             }
                         }
                     }
                     Some(_) => push_reference(name, out),
-                    None => self.name(name, out)?,
+                    None => self.name(name, is_due, out)?,
                 },
             }
         }
         Ok(())
     }
 
-    fn name(&self, name: &str, out: &mut String) -> Result<(), String> {
+    fn name(&self, name: &str, is_due: bool, out: &mut String) -> Result<(), String> {
         if let Some(text) = self.constants.get(name) {
             out.push_str(text);
         } else if self.varying.contains(name)
             || predefined::is_execution_variable(name)
             || name == "CI_JOB_NAME"
+            || is_due
         {
             push_reference(name, out);
         } else {

@@ -1,6 +1,7 @@
 //! The normalized model of a checked pipeline, with `defaults` applied.
 
 mod artifacts;
+mod build;
 mod checkout;
 mod container;
 mod file;
@@ -11,7 +12,8 @@ mod rules;
 pub(crate) mod surroundings;
 mod triggers;
 
-pub use artifacts::{Artifacts, ArtifactsWhen, Reports};
+pub use artifacts::{Artifacts, ArtifactsWhen, MAX_ARTIFACT_LABEL_LEN, Reports};
+pub use build::ImageBuild;
 pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use file::{Concurrency, Pipeline};

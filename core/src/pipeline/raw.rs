@@ -2,6 +2,7 @@
 //! from the same records.
 
 pub(crate) mod alternatives;
+pub(crate) mod build;
 pub(crate) mod checkout;
 pub(crate) mod collections;
 pub(crate) mod container;

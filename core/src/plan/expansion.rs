@@ -1,6 +1,7 @@
 //! Creates the plan of a pipeline.
 
 use super::{
+    due_texts::DueTexts,
     error::PlanError,
     matrix::{self, MAX_JOBS},
     model::{Plan, PlannedJob, index},
@@ -8,7 +9,7 @@ use super::{
     size::{self, MAX_PLAN_BYTES},
 };
 use crate::execution::{facts::Facts, predefined};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Artifacts, Pipeline};
 use crate::text::substitution::substitute;
 use indexmap::IndexMap;
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ impl Plan {
             return Err(PlanError::AllExcluded(left_out));
         }
         let overrides = &facts.variables;
+        let has_outputs = pipeline.jobs.iter().any(|job| !job.surroundings.outputs.is_empty());
         let stage_of: HashMap<&str, usize> =
             pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
         let order = order::order(pipeline, &stage_of)?;
@@ -71,7 +73,28 @@ impl Plan {
                             .or_else(|| predefined::is_execution_variable(reference).then_some(""))
                     })
                 };
+                let due_texts = if has_outputs {
+                    DueTexts::of(job, |text| {
+                        substitute(text, |reference| {
+                            let is_set = variables.contains_key(reference);
+                            overrides
+                                .get(reference)
+                                .map(String::as_str)
+                                .or_else(|| references::builtin(reference, &pipeline.name, &name, facts))
+                                .or_else(|| predefined.get(reference).map(String::as_str))
+                                .or_else(|| predefined::is_execution_variable(reference).then_some(""))
+                                .filter(|_| !is_set || overrides.contains_key(reference))
+                        })
+                    })
+                } else {
+                    DueTexts::default()
+                };
                 let image = expand(&job.image);
+                let artifacts = job.artifacts.clone().map(|artifacts| Artifacts {
+                    name: artifacts.name.as_deref().map(expand),
+                    expose_as: artifacts.expose_as.as_deref().map(expand),
+                    ..artifacts
+                });
                 let image_options = job.image_options.map_texts(expand);
                 let surroundings = job.surroundings.map_texts(expand);
                 jobs.push(PlannedJob {
@@ -95,11 +118,12 @@ impl Plan {
                     working_dir: job.working_dir.clone(),
                     resources: job.resources,
                     pull_policy: job.pull_policy,
-                    artifacts: job.artifacts.clone(),
+                    artifacts,
                     when: job.when,
                     allow_exit_codes: job.allow_exit_codes.clone(),
                     runs_on: job.runs_on.clone(),
                     surroundings,
+                    due_texts,
                     discovery: None,
                 });
             }

@@ -1,8 +1,9 @@
 //! The plan: jobs, gates, and their dependencies.
 
-use super::error::ExcludedJob;
+use super::{due_texts::DueTexts, error::ExcludedJob};
 use crate::execution::{discovery::Discovery, retry::RetryFor};
 use crate::pipeline::{Artifacts, ImageOptions, JobOptions, PullPolicy, Resources, When};
+use crate::text::substitution::{expand, first_reference};
 use data_encoding::HEXLOWER;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,9 @@ pub struct PlannedJob {
     /// The options besides its script, with references substituted.
     #[serde(default, skip_serializing_if = "JobOptions::is_empty")]
     pub surroundings: JobOptions,
+    /// The texts that may refer to outputs of other jobs.
+    #[serde(default, skip_serializing_if = "DueTexts::is_empty")]
+    pub due_texts: DueTexts,
     /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
@@ -104,6 +108,27 @@ impl PlannedJob {
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
         self.name == name || self.base_name == name
+    }
+
+    /// Whether its image is known only when it is due.
+    #[must_use]
+    pub fn has_due_image(&self) -> bool {
+        first_reference(&self.image).is_some()
+    }
+
+    /// Puts the values of `variables`, which include outputs of other jobs, into the texts that may refer to these.
+    pub fn apply_outputs(&mut self, variables: &IndexMap<String, String>) {
+        let texts = std::mem::take(&mut self.due_texts);
+        if let Some(image) = texts.image {
+            self.image = expand(&image, variables);
+        }
+        if !texts.services.is_empty() {
+            let images = texts.services.iter().map(|image| expand(image, variables));
+            self.surroundings.name_services(images);
+        }
+        if let (Some(url), Some(environment)) = (texts.url, &mut self.surroundings.environment) {
+            environment.url = Some(expand(&url, variables));
+        }
     }
 
     /// Whether later stages do not wait for it, because its approval is optional.

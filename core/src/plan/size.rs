@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::{matrix::count, references::builtin};
 use crate::execution::facts::Facts;
-use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
+use crate::pipeline::{Cache, Health, ImageBuild, Job, Pipeline, Service};
 
 /// Maximum total size in bytes of a plan's texts. Each variant of a matrix has its own copy of the variables, the
 /// script and the names of its needs, so that without a limit, a file of a few hundred bytes could expand to gigabytes.
@@ -39,6 +39,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         .map(|job| (job.name.as_str(), name(job).saturating_mul(count(&job.matrix) as u64)))
         .collect();
     let shared = pairs(&pipeline.variables).saturating_add(pairs(overrides));
+    let has_outputs = pipeline.jobs.iter().any(|job| !job.surroundings.outputs.is_empty());
     sum(&mut pipeline.jobs.iter().map(|job| {
         let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
         let expanded =
@@ -69,12 +70,32 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         let mut labels = job.runs_on.iter().map(|(name, value)| text(name).saturating_add(text(value)));
         let mut secrets =
             options.secrets.iter().map(|one| text(&one.name).saturating_add(text(&one.variable)));
-        let reports = job.artifacts.iter().flat_map(|artifacts| &artifacts.reports.junit);
+        let reports = job.artifacts.iter().flat_map(|artifacts| {
+            let labels = artifacts.name.iter().chain(&artifacts.expose_as);
+            artifacts.reports.junit.iter().chain(&artifacts.exclude).chain(labels)
+        });
+        // The texts that may refer to outputs are kept a second time.
+        let due = if has_outputs {
+            let url = options.environment.iter().filter_map(|to| to.url.as_ref());
+            let images = options.services.iter().map(|service| &service.image).chain([&job.image]);
+            sum(&mut images.chain(url).map(|text| expanded(text)))
+        } else {
+            0
+        };
         let parts = [
             JOB_OVERHEAD,
+            due,
             sum(&mut job.rules.iter().map(|rule| pairs(&rule.variables))),
-            sum(&mut options.after_script.iter().chain(reports).chain(&options.coverage).map(text)),
+            sum(&mut options
+                .after_script
+                .iter()
+                .chain(reports)
+                .chain(&options.coverage)
+                .chain(&options.outputs)
+                .map(text)),
             sum(&mut options.services.iter().map(service)),
+            sum(&mut options.build.iter().flat_map(ImageBuild::fixed_texts).map(text)),
+            sum(&mut options.build.iter().flat_map(ImageBuild::templates).map(|text| expanded(text))),
             sum(&mut options.container.texts().map(text)),
             sum(&mut options.caches.iter().map(cache)),
             sum(&mut environment.map(|text| expanded(text))),

@@ -2,6 +2,7 @@
 
 use crate::{
     api::ArtifactFile,
+    execution::assignment::ArtifactEncoding,
     ids::{ArtifactId, ExecutionId, JobId},
     time::Timestamp,
 };
@@ -24,14 +25,23 @@ pub struct ArtifactRecord {
     pub job_name: String,
     /// Declared paths.
     pub file_path: String,
+    /// The name that the job gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The title under which it is shown with the execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose_as: Option<String>,
     /// When it was stored.
     pub uploaded_at: Timestamp,
     /// Size in bytes.
     pub size: u64,
     /// SHA-256, in hex.
     pub sha256: String,
-    /// `identity` or `zstd`.
-    pub encoding: String,
+    /// How the tar is stored.
+    pub encoding: ArtifactEncoding,
+    /// Number of bytes of the tar before it was compressed.
+    #[serde(default)]
+    pub unpacked_size: u64,
     /// Files in it.
     pub files: Vec<ArtifactFile>,
     /// When it may be deleted.

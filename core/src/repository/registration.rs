@@ -1,5 +1,6 @@
 //! Registered repositories: the settings of their webhooks, commit statuses and notifications.
 
+use crate::repository::credential::{CredentialKind, RepositoryCredential};
 use crate::repository::webhook::Provider;
 use crate::{ids::ExecutionId, time::Timestamp};
 use schemars::JsonSchema;
@@ -74,6 +75,31 @@ pub struct RepositoryRequest {
     /// The receivers of notifications; absent: unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Vec<Notify>>,
+    /// The credential with which workers fetch it; absent: unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialChange>,
+    /// Whether jobs with `checkout: { push: true }` get that credential; absent: unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_push: Option<bool>,
+}
+
+/// A change of a repository's credential.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialChange {
+    /// Replaces it.
+    Set(RepositoryCredential),
+    /// Deletes it.
+    Remove,
+}
+
+/// A credential without its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CredentialView {
+    /// Its kind.
+    pub kind: CredentialKind,
+    /// Whether jobs with `checkout: { push: true }` get it.
+    pub allow_push: bool,
 }
 
 impl fmt::Debug for RepositoryRequest {
@@ -104,6 +130,9 @@ pub struct RepositoryView {
     /// The formats of its receivers of notifications.
     #[serde(default)]
     pub notify: Vec<NotifyKind>,
+    /// The credential with which workers fetch it, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialView>,
     /// The last error with its time: of a commit status or notification that could not be sent, or of a schedule that
     /// could not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,12 @@ pub fn expand(text: &str, variables: &IndexMap<String, String>) -> String {
     substitute(text, |name| variables.get(name).map(String::as_str))
 }
 
+/// Returns the first name that `text` refers to as `${name}`.
+#[must_use]
+pub fn first_reference(text: &str) -> Option<&str> {
+    text.split_once("${").and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name)
+}
+
 /// Replaces each `${name}` for which `lookup` returns a value; others are unchanged.
 #[must_use]
 pub fn substitute<'a>(text: &str, lookup: impl Fn(&str) -> Option<&'a str>) -> String {

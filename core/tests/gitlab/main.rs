@@ -189,6 +189,29 @@ fn image_and_cache_references_use_planning_variables() {
 }
 
 #[test]
+fn images_may_refer_to_variables_of_dotenv_reports() {
+    let of = |reports: &str| {
+        format!(
+            "variables: {{ TAG: none }}\n\
+             a: {{ stage: build, image: x, script: x, artifacts: {{ paths: [a], {reports} }} }}\n\
+             b: {{ image: 'app:$TAG', services: ['db:$DB'], script: x }}\n\
+             c: {{ image: x, cache: {{ paths: [a], key: $DB }}, script: x }}"
+        )
+    };
+    assert_eq!(diagnostics(&of("untracked: true")).len(), 2, "both names are unknown");
+    let found = diagnostics(&of("reports: { dotenv: a.env }"));
+    assert!(found.len() == 1 && found[0].contains("DB"), "the key of a cache is used before: {found:?}");
+    let text = of("reports: { dotenv: a.env }").replace("key: $DB", "key: d");
+    let mut plan = Plan::for_facts(&pipeline(&text), &on_push("main")).unwrap();
+    let b = &mut plan.jobs[1];
+    assert_eq!((b.image.as_str(), b.surroundings.services[0].image.as_str()), ("app:none", "db:${DB}"));
+    let outputs = [("TAG", "3"), ("DB", "16")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    b.apply_outputs(&outputs.into_iter().collect());
+    assert_eq!((b.image.as_str(), b.surroundings.services[0].image.as_str()), ("app:3", "db:16"));
+    assert_eq!(b.surroundings.services[0].alias, ["db"]);
+}
+
+#[test]
 fn gitlab_errors_have_locations() {
     let mut all = String::new();
     for text in [

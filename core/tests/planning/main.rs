@@ -152,7 +152,7 @@ impl Run {
     fn end(&mut self, job: usize, fails: bool) {
         let token = LeaseToken(uuid::Uuid::from_u128(1));
         let failure = fails.then(|| FailureReason::new(FailureKind::ScriptFailed, "it failed"));
-        let end = AttemptEnd { failure, exit_code: Some(i32::from(fails)) };
+        let end = AttemptEnd { failure, exit_code: Some(i32::from(fails)), ..AttemptEnd::default() };
         for event in [
             JobEvent::Claim { token, worker: "w".into(), ttl_ms: 1_000 },
             JobEvent::End { token, end, steps: Vec::new() },

@@ -1,112 +1,62 @@
 //! Packs a job's declared files into a tar.
 
-use crate::{
-    policy::SizeLimitExceeded,
-    workspace::{HostWorkspace, MODE_MASK},
+use super::{
+    selection::{Matcher, compile_globs},
+    tar_writer::{BUFFER_SIZE, SentTar, TarWriter},
 };
+use crate::workspace::{HostWorkspace, MODE_MASK};
 use bytes::Bytes;
-use data_encoding::HEXLOWER;
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{FileType, Stat};
-use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
-    io::{self, BufReader, Read, Write},
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
 };
 use tempfile::NamedTempFile;
 use tidemill_core::api::ArtifactFile;
 use tokio::sync::mpsc;
 
-/// Chunk size of a tar in bytes.
-pub const BUFFER_SIZE: usize = 256 * 1024;
-
 /// Packs files into a tar, each once even if it matches several patterns.
 pub struct Packer {
-    builder: tar::Builder<ChunkWriter>,
+    builder: tar::Builder<TarWriter>,
     /// The packed files and links.
     pub files: Vec<ArtifactFile>,
     packed_paths: BTreeSet<PathBuf>,
-}
-
-/// Sends the written bytes in chunks, and hashes them.
-struct ChunkWriter {
-    chunk: Vec<u8>,
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    spool: Option<NamedTempFile>,
-    hash: Sha256,
-    size: u64,
-    max: u64,
 }
 
 /// A finished tar.
 pub struct Packed {
     /// The files and links in the tar.
     pub files: Vec<ArtifactFile>,
-    /// The tar's size in bytes.
-    pub size: u64,
-    /// The tar's SHA-256 in hex.
-    pub sha256: String,
-    /// A copy of the tar, if requested.
-    pub spool: Option<NamedTempFile>,
-}
-
-impl ChunkWriter {
-    fn send(&mut self) -> io::Result<()> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        if self.size + self.chunk.len() as u64 > self.max {
-            return Err(SizeLimitExceeded { max: self.max }.into());
-        }
-        let chunk = Bytes::from(std::mem::replace(&mut self.chunk, Vec::with_capacity(BUFFER_SIZE)));
-        self.hash.update(&chunk);
-        self.size += chunk.len() as u64;
-        if let Some(spool) = &mut self.spool {
-            spool.write_all(&chunk)?;
-        }
-        self.sender.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl Write for ChunkWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.chunk.extend_from_slice(bytes);
-        if self.chunk.len() >= BUFFER_SIZE {
-            self.send()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    /// What was sent.
+    pub sent: SentTar,
 }
 
 impl Packer {
     /// Creates a packer that sends the tar to `sender` and copies it to `spool`. It blocks.
     pub fn new(sender: mpsc::Sender<io::Result<Bytes>>, spool: Option<NamedTempFile>) -> Self {
-        let chunk = Vec::with_capacity(BUFFER_SIZE);
-        let builder = tar::Builder::new(ChunkWriter {
-            chunk,
-            sender,
-            spool,
-            hash: Sha256::new(),
-            size: 0,
-            max: u64::MAX,
-        });
+        let builder = tar::Builder::new(TarWriter::new(sender, spool));
         Self { builder, files: Vec::new(), packed_paths: BTreeSet::new() }
     }
 
     /// Limits the size of the tar to `max` bytes.
     #[must_use]
     pub fn with_max_size(mut self, max: u64) -> Self {
-        self.builder.get_mut().max = max;
+        self.builder.get_mut().set_max_size(max);
+        self
+    }
+
+    /// Compresses the tar where that helps. To be called before anything is added.
+    #[must_use]
+    pub fn with_compression(mut self, compress: bool) -> Self {
+        if compress {
+            self.builder.get_mut().enable_compression();
+        }
         self
     }
 
     /// Adds the matching files of the engine's tar of `prefix`.
-    pub fn add_tar(&mut self, reader: impl Read, prefix: &str, set: &GlobSet) -> io::Result<()> {
+    pub fn add_tar(&mut self, reader: impl Read, prefix: &str, matcher: &Matcher) -> io::Result<()> {
         let parent = Path::new(prefix).parent().unwrap_or(Path::new("")).to_owned();
         let mut archive = tar::Archive::new(reader);
         for entry in archive.entries()? {
@@ -115,12 +65,12 @@ impl Packer {
             // The workspace itself has its directory name as first component.
             let path: PathBuf =
                 if prefix.is_empty() { inside.components().skip(1).collect() } else { parent.join(&inside) };
-            let Some(name) = self.matching_name(&path, set) else { continue };
+            let kind = entry.header().entry_type();
+            let Some(name) = self.matching_name(&path, matcher, kind.is_dir()) else { continue };
             let mut header = entry.header().clone();
             header.set_mode(header.mode()? & MODE_MASK);
             header.set_uid(0);
             header.set_gid(0);
-            let kind = header.entry_type();
             if kind.is_symlink() || kind.is_hard_link() {
                 let target = entry.link_name()?.unwrap_or_default().into_owned();
                 let target = if kind.is_hard_link() { parent.join(target) } else { target };
@@ -143,7 +93,7 @@ impl Packer {
         &mut self,
         workspace: &HostWorkspace,
         prefix: &str,
-        set: &GlobSet,
+        matcher: &Matcher,
     ) -> io::Result<bool> {
         match workspace.stat(Path::new(prefix)) {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
@@ -154,14 +104,21 @@ impl Packer {
         }
         let mut pending = vec![PathBuf::from(prefix)];
         while let Some(path) = pending.pop() {
-            // The file was removed meanwhile.
-            let Ok(stat) = workspace.stat(&path) else { continue };
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let stat = match workspace.stat(&path) {
+                // The file was removed meanwhile.
+                Err(error) if is_absent(&error) => continue,
+                other => other?,
+            };
+            let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            if is_directory && matcher.skips(&path) {
+                continue;
+            }
+            if is_directory {
                 let mut names = workspace.list(&path)?;
                 names.sort_unstable_by(|a, b| b.cmp(a));
                 pending.extend(names.into_iter().map(|name| path.join(name)));
             }
-            if let Some(name) = self.matching_name(&path, set) {
+            if let Some(name) = self.matching_name(&path, matcher, is_directory) {
                 self.add_one(workspace, &path, name, &stat)?;
             }
         }
@@ -202,9 +159,8 @@ impl Packer {
     }
 
     /// Returns the name of `path` if it matches and is not packed yet.
-    fn matching_name(&self, path: &Path, set: &GlobSet) -> Option<String> {
-        let is_match = path.ancestors().any(|part| part != Path::new("") && set.is_match(part));
-        let is_match = path != Path::new("") && is_match && !self.packed_paths.contains(path);
+    fn matching_name(&self, path: &Path, matcher: &Matcher, is_directory: bool) -> Option<String> {
+        let is_match = !self.packed_paths.contains(path) && matcher.matches(path, is_directory);
         is_match.then(|| path.to_string_lossy().into_owned())
     }
 
@@ -230,10 +186,7 @@ impl Packer {
 
     /// Ends the tar and sends the rest of it.
     pub fn finish(self) -> io::Result<Packed> {
-        let mut writer = self.builder.into_inner()?;
-        writer.send()?;
-        let ChunkWriter { hash, size, spool, .. } = writer;
-        Ok(Packed { files: self.files, size, sha256: HEXLOWER.encode(&hash.finalize()), spool })
+        Ok(Packed { files: self.files, sent: self.builder.into_inner()?.finish()? })
     }
 }
 
@@ -253,16 +206,6 @@ fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
     header
 }
 
-/// Compiles `patterns` into a glob set.
-pub fn compile_globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let pattern = pattern.trim_start_matches("./").trim_end_matches('/');
-        set.add(GlobBuilder::new(pattern).literal_separator(true).build()?);
-    }
-    set.build()
-}
-
 /// Returns the components of `pattern` before the first wildcard: only this directory is searched.
 pub fn literal_prefix(pattern: &str) -> String {
     let is_literal = |part: &&str| !part.contains(['*', '?', '[', '{', '\\']);
@@ -274,14 +217,17 @@ pub fn literal_prefix(pattern: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use super::{Packer, compile_globs, literal_prefix};
+    use super::{BUFFER_SIZE, Matcher, Packer, literal_prefix};
+    use crate::artifact::Selection;
     use crate::workspace::HostWorkspace;
+    use sha2::{Digest, Sha256};
     use std::{
         ffi::OsStr,
         fs,
         io::Read,
         os::unix::{ffi::OsStrExt, fs::symlink},
     };
+    use tidemill_core::api::ArtifactEncoding;
     use tokio::sync::mpsc;
 
     #[test]
@@ -289,6 +235,10 @@ mod tests {
         assert_eq!(literal_prefix("out/mill.txt"), "out/mill.txt");
         assert_eq!(literal_prefix("./target/*/app"), "target");
         assert_eq!(literal_prefix("**/*.xml"), "");
+    }
+
+    fn matcher(paths: &[String]) -> Matcher {
+        Matcher::of_paths(&Selection::from(paths)).unwrap()
     }
 
     fn names(packer: &Packer) -> Vec<String> {
@@ -311,7 +261,7 @@ mod tests {
         let bytes = builder.into_inner().unwrap();
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let pack = |pattern: &str| {
-            let set = compile_globs(&[pattern.to_owned()]).unwrap();
+            let set = matcher(&[pattern.to_owned()]);
             let mut through_engine = Packer::new(mpsc::channel(100).0, None);
             through_engine.add_tar(&bytes[..], "out", &set).unwrap();
             let mut direct = Packer::new(mpsc::channel(100).0, None);
@@ -332,7 +282,7 @@ mod tests {
         }
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let mut packer = Packer::new(mpsc::channel(100).0, None);
-        assert!(packer.add_directory(&host, "", &compile_globs(&["out*".to_owned()]).unwrap()).unwrap());
+        assert!(packer.add_directory(&host, "", &matcher(&["out*".to_owned()])).unwrap());
         assert_eq!(names(&packer), ["out\u{fffd}", "out\u{fffd}"]);
     }
 
@@ -348,9 +298,7 @@ mod tests {
         builder.append(&header, &b"new"[..]).unwrap();
         let (sender, mut chunks) = mpsc::channel(100);
         let mut packer = Packer::new(sender, None);
-        packer
-            .add_tar(&builder.into_inner().unwrap()[..], "out", &compile_globs(&["out".to_owned()]).unwrap())
-            .unwrap();
+        packer.add_tar(&builder.into_inner().unwrap()[..], "out", &matcher(&["out".to_owned()])).unwrap();
         packer.finish().unwrap();
         let bytes = chunks.blocking_recv().unwrap().unwrap();
         let mut archive = tar::Archive::new(&bytes[..]);
@@ -368,7 +316,7 @@ mod tests {
         let host = HostWorkspace::open(workspace.path(), false).unwrap();
         let (sender, mut chunks) = mpsc::channel(100);
         let mut packer = Packer::new(sender, Some(tempfile::NamedTempFile::new().unwrap()));
-        let set = compile_globs(&["out".to_owned(), "out/*".to_owned()]).unwrap();
+        let set = matcher(&["out".to_owned(), "out/*".to_owned()]);
         assert!(packer.add_directory(&host, "out", &set).unwrap());
         assert!(
             !packer.add_directory(&host, "out/secret", &set).unwrap(),
@@ -378,10 +326,85 @@ mod tests {
         assert_eq!(names(&packer), ["out"]);
         let packed = packer.finish().unwrap();
         let bytes = chunks.blocking_recv().unwrap().unwrap();
-        assert_eq!(fs::read(packed.spool.unwrap().path()).unwrap(), bytes);
-        assert_eq!(packed.size, bytes.len() as u64);
+        assert_eq!(fs::read(packed.sent.spool.unwrap().path()).unwrap(), bytes);
+        assert_eq!(packed.sent.size, bytes.len() as u64);
         let mut archive = tar::Archive::new(&bytes[..]);
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
         assert_eq!(entry.link_name().unwrap().unwrap(), outside.path());
+    }
+
+    /// Packs one file of these bytes, and returns what was sent, with its encoding and the tar's size.
+    fn packed(bytes: &[u8]) -> (Vec<u8>, ArtifactEncoding, u64) {
+        let workspace = tempfile::tempdir().unwrap();
+        fs::write(workspace.path().join("out"), bytes).unwrap();
+        let host = HostWorkspace::open(workspace.path(), false).unwrap();
+        let (sender, mut chunks) = mpsc::channel(100);
+        let mut packer = Packer::new(sender, None).with_compression(true);
+        packer.add_directory(&host, "out", &matcher(&["out".to_owned()])).unwrap();
+        let packed = packer.finish().unwrap();
+        let mut sent = Vec::new();
+        while let Some(chunk) = chunks.blocking_recv() {
+            sent.extend(chunk.unwrap());
+        }
+        assert_eq!(packed.sent.size, sent.len() as u64);
+        (sent, packed.sent.encoding, packed.sent.unpacked_size)
+    }
+
+    #[test]
+    fn tar_is_compressed_where_that_helps() {
+        let text = b"a line of a log\n".repeat(BUFFER_SIZE / 4);
+        let (sent, encoding, size) = packed(&text);
+        assert_eq!(encoding, ArtifactEncoding::Zstd);
+        assert!(sent.len() < text.len() / 10, "{} bytes", sent.len());
+        let tar = zstd::decode_all(&sent[..]).unwrap();
+        assert_eq!((tar.len() as u64, &tar[512..512 + text.len()]), (size, &text[..]));
+        let noise = (0_u64..).flat_map(|n| Sha256::digest(n.to_be_bytes()));
+        let noise: Vec<u8> = noise.take(2 * BUFFER_SIZE).collect();
+        for bytes in [&noise[..], b"short"] {
+            let (sent, encoding, size) = packed(bytes);
+            assert_eq!((encoding, sent.len() as u64), (ArtifactEncoding::Identity, size));
+        }
+    }
+
+    #[test]
+    fn excluded_files_are_left_out_and_untracked_ones_are_packed() {
+        let (workspace, sources) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = workspace.path();
+        for path in
+            ["dist/app", "dist/a.key", "dist/deep/b.key", "dist/deep/c.map", "src/a.rs", ".git/x", "new"]
+        {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        fs::create_dir_all(sources.path().join("src")).unwrap();
+        fs::write(sources.path().join("src/a.rs"), "x").unwrap();
+        // A link of the sources leads to a directory that has such a file.
+        symlink(root, sources.path().join("dist")).unwrap();
+        fs::write(root.join("app"), "x").unwrap();
+        let host = HostWorkspace::open(root, false).unwrap();
+        let pack = |matcher: &Matcher, prefix: &str| {
+            let mut packer = Packer::new(mpsc::channel(100).0, None);
+            assert!(packer.add_directory(&host, prefix, matcher).unwrap());
+            let mut names = names(&packer);
+            names.sort();
+            names
+        };
+        let excluding = |exclude: &[&str]| {
+            let exclude = exclude.iter().map(|glob| (*glob).to_owned()).collect();
+            Selection { paths: vec!["dist".to_owned()], exclude, ..Selection::default() }
+        };
+        let paths = |exclude: &[&str]| pack(&Matcher::of_paths(&excluding(exclude)).unwrap(), "dist");
+        assert_eq!(paths(&["dist/*.key", "dist/**/*.map"]), ["dist/app", "dist/deep/b.key"]);
+        assert_eq!(paths(&["**/*.key"]), ["dist/app", "dist/deep/c.map"]);
+        assert_eq!(paths(&["./dist/deep/"]), ["dist/a.key", "dist/app"]);
+        let untracked = Selection {
+            paths: Vec::new(),
+            untracked: true,
+            sources: Some(sources.path().to_owned()),
+            ..excluding(&["dist/deep"])
+        };
+        let all = pack(&Matcher::of_untracked(&untracked).unwrap(), "");
+        assert_eq!(all, ["app", "dist/a.key", "dist/app", "new"]);
     }
 }

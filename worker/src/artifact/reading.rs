@@ -1,6 +1,9 @@
 //! Reads files of a workspace in the worker.
 
-use super::{ArtifactTransfer, MAX_QUEUED_CHUNKS, TransferError, blocking, hashing::HashingReader};
+use super::{
+    ArtifactTransfer, blocking, failure::TransferError, hashing::HashingReader, selection::Selection,
+    tar_writer::MAX_QUEUED_CHUNKS,
+};
 use crate::engine::WorkspaceMount;
 use data_encoding::HEXLOWER;
 use futures_util::stream;
@@ -22,6 +25,7 @@ impl ArtifactTransfer {
         mut state: T,
         read: fn(&mut T, &mut WorkspaceEntry<'_>) -> io::Result<()>,
     ) -> Result<(T, String), FailureReason> {
+        let selection = Selection::from(paths);
         let (sender, chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
         let chunks = stream::unfold(chunks, |mut chunks| async { Some((chunks.recv().await?, chunks)) });
         let tar = SyncIoBridge::new(StreamReader::new(Box::pin(chunks)));
@@ -32,7 +36,7 @@ impl ArtifactTransfer {
             }
             Ok(state)
         });
-        let (packed, state) = tokio::join!(self.pack(workspace, paths, sender, u64::MAX), task);
+        let (packed, state) = tokio::join!(self.pack(workspace, &selection, sender, (u64::MAX, false)), task);
         let reason = |error: TransferError| error.into_reason("the files could not be read");
         Ok((state.map_err(reason)?, packed.map_err(reason)?.1))
     }

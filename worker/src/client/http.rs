@@ -13,6 +13,7 @@ use std::{
     error::Error as _,
     fs::File,
     io::{self, Seek},
+    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -50,6 +51,8 @@ pub struct HttpClient {
     connect_time: Duration,
     /// The proxy that all requests go through.
     proxy: Option<String>,
+    /// The Unix socket that all requests go to.
+    socket: Option<PathBuf>,
 }
 
 impl HttpClient {
@@ -57,7 +60,7 @@ impl HttpClient {
     pub fn new(authorities: Option<CertificateAuthorities>) -> Self {
         let (plain, secure) = Default::default();
         let authorities = authorities.map(Arc::new);
-        Self { plain, secure, authorities, connect_time: MAX_CONNECT_TIME, proxy: None }
+        Self { plain, secure, authorities, connect_time: MAX_CONNECT_TIME, proxy: None, socket: None }
     }
 
     /// Sets the connection timeout.
@@ -68,6 +71,11 @@ impl HttpClient {
     /// Sends all requests through the proxy at this address.
     pub fn with_proxy(self, proxy: Option<String>) -> Self {
         Self { proxy, ..self }
+    }
+
+    /// Sends all requests to the Unix socket at this path.
+    pub fn with_socket(self, socket: Option<PathBuf>) -> Self {
+        Self { socket, ..self }
     }
 
     /// Sends `request`, whose URL must be absolute, and returns the reply.
@@ -98,9 +106,10 @@ impl HttpClient {
             .redirect(Policy::none())
             .no_proxy()
             .connect_timeout(self.connect_time);
-        let client = match proxy {
-            Some(proxy) => client.proxy(proxy),
-            None => client,
+        let client = match (proxy, &self.socket) {
+            (_, Some(socket)) => client.unix_socket(socket.clone()),
+            (Some(proxy), None) => client.proxy(proxy),
+            (None, None) => client,
         };
         let client = client.build().map_err(|error| format_causes(&error))?;
         Ok(cell.get_or_init(|| client))

@@ -81,6 +81,11 @@ impl Drop for ContainerRemoval {
 }
 
 impl Container {
+    /// Returns the directory of its sources on this machine; `None` if it has none.
+    pub fn sources(&self) -> Option<&Path> {
+        self.removal.tree.as_ref().map(|tree| tree.path.as_path())
+    }
+
     /// Whether the sources in the lower layer of its workspace still exist.
     pub fn has_sources(&self) -> bool {
         let Some(tree) = self.removal.tree.as_ref().filter(|_| self.workspace.is_overlay) else {

@@ -5,12 +5,12 @@ mod order;
 
 use super::{
     container::{Container, ContainerRemains, ContainerRemoval, inode},
-    failures::{creation_failure, disk_failure, start_failure},
+    failures::{creation_failure, disk_failure, is_bad_request, start_failure},
     images::ImageConfig,
     manager::DockerManager,
     workspace_mount::{WorkspaceMount, overlay_options},
 };
-use crate::store::short_hash;
+use crate::{source::Tree, store::short_hash, workspace::FileOwner};
 use bollard::{
     models::{
         ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType, MountVolumeOptions,
@@ -77,25 +77,12 @@ impl DockerManager {
         let user = self.container_user(image, preparation.image_options.user.as_deref()).await?;
         let owner = self.file_owner(user).await;
         let tree = tokio::select! {
-            tree = self.sources.checkout(preparation, owner) => tree,
+            tree = self.checkout(preparation, owner) => tree,
             () = canceled.cancelled() => {
                 return Err(FailureReason::new(FailureKind::Canceled, "the container is not needed any more"));
             }
         };
-        let tree = tree.map_err(|error| {
-            let kind = match error.failure_kind() {
-                // The message of git is not parsed: whether the disk is full or its directory is gone is read from the disk.
-                FailureKind::SourceUnavailable => match rustix::fs::statvfs(self.store.cache()) {
-                    Err(_) => FailureKind::WorkerFailed,
-                    Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES => {
-                        FailureKind::DiskFull
-                    }
-                    Ok(_) => FailureKind::SourceUnavailable,
-                },
-                other => other,
-            };
-            FailureReason::new(kind, format!("the sources could not be fetched: {error}"))
-        })?;
+        let tree = tree?;
         let tree = tree.map(Arc::new);
         let order = ContainerOrder { preparation, image, network, tree, user, owner };
         let mut overlay_error = None;
@@ -128,6 +115,29 @@ impl DockerManager {
             return Err(reason);
         }
         Ok(container)
+    }
+
+    /// Returns the sources of a job, laid out for `owner`.
+    pub async fn checkout(
+        &self,
+        preparation: &Preparation,
+        owner: FileOwner,
+    ) -> Result<Option<Tree>, FailureReason> {
+        let tree = self.sources.checkout(preparation, owner).await;
+        tree.map_err(|error| {
+            let kind = match error.failure_kind() {
+                // The message of git is not parsed: whether the disk is full or its directory is gone is read from the disk.
+                FailureKind::SourceUnavailable => match rustix::fs::statvfs(self.store.cache()) {
+                    Err(_) => FailureKind::WorkerFailed,
+                    Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES => {
+                        FailureKind::DiskFull
+                    }
+                    Ok(_) => FailureKind::SourceUnavailable,
+                },
+                other => other,
+            };
+            FailureReason::new(kind, format!("the sources could not be fetched: {error}"))
+        })
     }
 
     fn disable_overlay(&self, reason: &str) {
@@ -266,7 +276,16 @@ impl DockerManager {
                 })
             }
             Err(error) => {
-                let reason = start_failure(&preparation.image, &error);
+                let user = image_options.user.as_deref().unwrap_or(&image.user);
+                let missing = if is_bad_request(&error) {
+                    None
+                } else {
+                    Box::pin(self.missing_account(&image.id, user)).await
+                };
+                let reason = match missing {
+                    Some(missing) => FailureReason::new(FailureKind::ImageUnavailable, missing),
+                    None => start_failure(&preparation.image, &error),
+                };
                 self.remove_remains(remains(id)).await;
                 Err(reason)
             }

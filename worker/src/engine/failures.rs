@@ -31,6 +31,18 @@ pub(super) fn pull_failure(image: &str, search: &LoginSearch, error: &EngineErro
     )
 }
 
+/// Returns why an image could not be pushed.
+pub(super) fn push_failure(name: &str, search: &LoginSearch, error: &EngineError) -> FailureReason {
+    if is_access_denied(error) {
+        return access_failure(name, search, &describe(error));
+    }
+    let message = format!(
+        "the image `{name}` could not be pushed: {}; check that the engine reaches the registry",
+        describe(error)
+    );
+    FailureReason::new(FailureKind::ImagePullFailed, message)
+}
+
 /// Returns the failure of a pull that the registry denied, with what to do.
 fn access_failure(image: &str, search: &LoginSearch, message: &str) -> FailureReason {
     let registry = RegistryScope::of_image(image).host;
@@ -163,8 +175,17 @@ pub(super) const fn is_conflict(error: &EngineError) -> bool {
     matches!(error, EngineError::DockerResponseServerError { status_code: 409, .. })
 }
 
-/// Returns why the container of a service could not be started.
-pub(super) fn service_start_failure(service: &Service, error: &EngineError) -> FailureReason {
+/// Returns why the container of a service could not be started; `missing` says which user or group its image does not have.
+pub(super) fn service_start_failure(
+    service: &Service,
+    missing: Option<String>,
+    error: &EngineError,
+) -> FailureReason {
+    if let Some(missing) = missing {
+        let name = service.alias.first().unwrap_or(&service.image);
+        let message = format!("the service `{name}` could not be started: {missing}");
+        return FailureReason::new(FailureKind::ServiceFailed, message);
+    }
     // Its command is the only part of the request that the engine checks at the start.
     if is_bad_request(error) {
         let message = format!(

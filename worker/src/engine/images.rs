@@ -1,13 +1,18 @@
 //! Images of jobs: looked up and pulled.
 
+mod build;
 mod config;
 mod credential_helper;
 mod docker_config;
+#[cfg(feature = "ecr")]
+mod ecr;
 mod known_users;
 mod logins;
 mod pull_progress;
+mod push;
 mod users;
 
+pub use build::{BuildFailure, BuildOrder};
 pub use config::ImageConfig;
 pub(super) use known_users::KnownUsers;
 pub use logins::{JobLogins, LoginSearch, RegistrySettings};

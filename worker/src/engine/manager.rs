@@ -56,6 +56,10 @@ pub struct DockerManager {
     pub(super) docker: Docker,
     pub(super) store: WorkerDirs,
     pub(super) worker: String,
+    /// The engine's address, in the form of `DOCKER_HOST`.
+    pub(super) address: String,
+    /// Held while an image has the name under which it is pushed.
+    pub(super) pushing: tokio::sync::Mutex<()>,
     /// Whether the engine runs on this machine.
     pub(super) is_local: bool,
     /// Whether workspaces are created as overlays.
@@ -110,6 +114,8 @@ impl DockerManager {
                         store,
                         worker,
                         is_local,
+                        address: host,
+                        pushing: tokio::sync::Mutex::default(),
                         overlay_enabled: AtomicBool::new(is_local),
                         overlay_verified: AtomicBool::new(false),
                         workspaces: AtomicU64::new(0),
@@ -178,6 +184,11 @@ impl DockerManager {
             (LABEL_WORKER.to_owned(), self.worker.clone()),
             (LABEL_DATA.to_owned(), self.store.label()),
         ])
+    }
+
+    /// Creates a directory of this worker that is removed when it is dropped.
+    pub fn temporary_directory(&self) -> std::io::Result<tempfile::TempDir> {
+        tempfile::tempdir_in(self.store.work())
     }
 
     /// Whether background work is unfinished, such as removals.

@@ -110,6 +110,7 @@ impl DockerManager {
             image: Some(service.image.clone()),
             entrypoint: service.entrypoint.clone(),
             cmd: service.command.clone(),
+            user: service.user.clone(),
             env: Some(environment.iter().map(|(name, value)| format!("{name}={value}")).collect()),
             labels: Some(self.labels()),
             host_config: Some(HostConfig {
@@ -121,7 +122,11 @@ impl DockerManager {
             networking_config: names,
             ..Default::default()
         };
-        let created = self.docker.create_container(None::<CreateContainerOptions>, body).await;
+        let platform = service
+            .platform
+            .clone()
+            .map(|platform| CreateContainerOptions { platform, ..Default::default() });
+        let created = self.docker.create_container(platform, body).await;
         let id = created
             .map_err(|error| engine_failure("the container of a service could not be created", &error))?
             .id;
@@ -135,7 +140,11 @@ impl DockerManager {
             .map_err(|error| engine_failure("the output of a service could not be attached", &error))?
             .output;
         let started = self.docker.start_container(&id, None::<StartContainerOptions>).await;
-        started.map_err(|error| service_start_failure(service, &error))?;
+        if let Err(error) = started {
+            let user = service.user.as_deref().unwrap_or_default();
+            let missing = Box::pin(self.missing_account(&service.image, user)).await;
+            return Err(service_start_failure(service, missing, &error));
+        }
         let log = Arc::new(Mutex::new(VecDeque::new()));
         let retained = log.clone();
         let output_ended = CancellationToken::new();

@@ -76,17 +76,17 @@ pub struct Signals {
 }
 
 impl Attempt {
-    /// Starts to report on `assignment`, with its secrets and `registry_secrets` masked. The returned result is an error if its secrets cannot be masked; then the job must not
-    /// run, as its output could not be shown.
+    /// Starts to report on `assignment`, with its secrets and `other_secrets` masked. The returned result is an error if they cannot
+    /// be masked; then the job must not run, as its output could not be shown.
     pub fn start(
         api: ApiClient,
         assignment: Assignment,
-        registry_secrets: &[String],
+        other_secrets: &[String],
         limits: &Limits,
         shutdown: CancellationToken,
     ) -> (Self, Result<(), FailureReason>) {
         let (sender, events) = mpsc::unbounded_channel();
-        let (mask, masked) = match mask(&assignment, registry_secrets) {
+        let (mask, masked) = match mask(&assignment, other_secrets) {
             Ok(mask) => (mask, Ok(())),
             Err(reason) => (SecretMask::default(), Err(reason)),
         };
@@ -131,7 +131,9 @@ impl Attempt {
     pub async fn report_early_end(&self, end: EarlyEnd) {
         if let EarlyEnd::Failed(reason) = end {
             self.reporter.log(format!("{}\n", reason.message).as_bytes()).await;
-            self.reporter.end(AttemptEnd { failure: Some(reason), exit_code: None }).await;
+            self.reporter
+                .end(AttemptEnd { failure: Some(reason), exit_code: None, ..AttemptEnd::default() })
+                .await;
         }
     }
 
@@ -188,10 +190,10 @@ pub async fn preparation_timeout(timeout_s: u64) -> EarlyEnd {
     FailureReason::new(FailureKind::PreparationTimedOut, message).into()
 }
 
-/// Creates a mask for the job's secrets and those of its logins at registries.
-fn mask(assignment: &Assignment, registry_secrets: &[String]) -> Result<SecretMask, FailureReason> {
+/// Creates a mask for the job's secrets and those of its logins and credentials.
+fn mask(assignment: &Assignment, other_secrets: &[String]) -> Result<SecretMask, FailureReason> {
     let secrets = assignment.extras.secrets.iter().map(|secret| secret.value.as_str());
-    let mask = SecretMask::new(secrets.chain(registry_secrets.iter().map(String::as_str)));
+    let mask = SecretMask::new(secrets.chain(other_secrets.iter().map(String::as_str)));
     mask.map_err(|error| {
         let message = format!("the job did not start, as its secrets could not be masked: {error}");
         FailureReason::new(FailureKind::MaskingFailed, message)

@@ -4,12 +4,17 @@ use super::{
     attempt::{Attempt, LeaseLost},
     caches,
     job_executor::JobExecutor,
+    outputs,
     script_run::{FinishedScript, has_evidence},
 };
-use crate::test_reports;
-use std::time::Duration;
+use crate::{
+    artifact::{ArtifactLabels, Selection},
+    test_reports,
+};
+use std::{path::Path, time::Duration};
 use tidemill_core::api::AttemptEnd;
-use tidemill_core::execution::assignment::{Artifacts, ArtifactsWhen};
+use tidemill_core::execution::assignment::{Artifacts, ArtifactsWhen, Assignment};
+use tidemill_core::text::substitution::substitute;
 
 /// How long the reporter may take for the container's last output.
 const MAX_DRAIN_TIME: Duration = Duration::from_secs(60);
@@ -40,11 +45,26 @@ pub async fn collect(
             lost = signals.lease_lost() => return Err(lost),
         }
     }
+    if has_evidence(&end) {
+        let files = &assignment.extras.outputs;
+        let collected = tokio::select! {
+            collected = outputs::collect(artifacts, workspace, files, reporter) => collected,
+            lost = signals.lease_lost() => return Err(lost),
+        };
+        match collected {
+            Ok(outputs) => end.outputs = outputs,
+            Err(reason) => {
+                reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+                end.failure.get_or_insert(reason);
+            }
+        }
+    }
     if let Some(declared) = assignment.artifacts.as_ref().filter(|declared| applies(declared, &end)) {
         reporter.phase("collecting artifacts");
         let lease = (assignment.preparation.job_id, assignment.lease.token);
+        let (selection, labels) = selected(declared, assignment, script.container.sources());
         let collected = tokio::select! {
-            collected = artifacts.collect(workspace, declared, lease, reporter.mask()) => collected,
+            collected = artifacts.collect(workspace, &selection, &labels, lease, reporter.mask()) => collected,
             lost = signals.lease_lost() => return Err(lost),
         };
         match collected {
@@ -61,10 +81,33 @@ pub async fn collect(
     Ok(end)
 }
 
+/// Returns what `declared` selects, and its name and title with the values of the job's variables.
+fn selected(
+    declared: &Artifacts,
+    assignment: &Assignment,
+    sources: Option<&Path>,
+) -> (Selection, ArtifactLabels) {
+    let expand = |text: &String| {
+        substitute(text, |name| Some(assignment.variables.get(name).map_or("", String::as_str)))
+    };
+    let selection = Selection {
+        paths: declared.paths.clone(),
+        exclude: declared.exclude.clone(),
+        untracked: declared.untracked,
+        sources: sources.map(Path::to_owned),
+    };
+    let labels = ArtifactLabels {
+        name: declared.name.as_ref().map(expand),
+        expose_as: declared.expose_as.as_ref().map(expand),
+        expire_in_s: declared.expire_in_s,
+    };
+    (selection, labels)
+}
+
 /// Whether `declared` artifacts are collected after this end.
 fn applies(declared: &Artifacts, end: &AttemptEnd) -> bool {
     let (has_ended, succeeded) = (has_evidence(end), end.failure.is_none());
-    !declared.paths.is_empty()
+    declared.stores_files()
         && match declared.when {
             ArtifactsWhen::OnSuccess => succeeded,
             ArtifactsWhen::OnFailure => has_ended && !succeeded,

@@ -25,7 +25,7 @@ pub async fn discover(
         stopped = signals.stopped() => return Err(stopped),
         timeout = preparation_timeout(timeout_s) => return Err(timeout),
     };
-    Ok(AttemptEnd { failure, exit_code: None })
+    Ok(AttemptEnd { failure, exit_code: None, ..AttemptEnd::default() })
 }
 
 async fn read_commit(
@@ -35,8 +35,7 @@ async fn read_commit(
     reporter: &Reporter,
 ) -> Result<(), FailureReason> {
     reporter.phase("reading the commit");
-    let (source, refs) = (&assignment.preparation.source, &assignment.preparation.refs);
-    let result = match executor.engine.sources.discover(source, refs, discovery).await {
+    let result = match executor.engine.sources.discover(&assignment.preparation, discovery).await {
         Ok(result) => result,
         Err(error) => {
             let message = format!("the commit could not be read: {error}");

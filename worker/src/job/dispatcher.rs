@@ -242,7 +242,7 @@ impl Dispatcher {
 
     fn finish(&mut self, exit_code: Option<i32>, failure: Option<FailureReason>) -> Vec<Response> {
         self.has_ended = true;
-        vec![Response::Finish(AttemptEnd { failure, exit_code })]
+        vec![Response::Finish(AttemptEnd { failure, exit_code, ..AttemptEnd::default() })]
     }
 }
 

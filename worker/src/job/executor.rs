@@ -4,6 +4,7 @@ use super::{
     attempt::{AdmittedJob, Attempt, EarlyEnd},
     collection::collect,
     discovery::discover,
+    image::{build_after_script, build_only},
     job_executor::JobExecutor,
     preparation::prepare,
     reporter::ReportOutcome,
@@ -54,8 +55,9 @@ impl Executor for JobExecutor {
         started: impl FnOnce() + Send,
     ) -> ReportOutcome {
         let (api, limits) = (self.api.clone(), self.engine.limits());
-        let logins = self.engine.registries.secrets_of(&assignment);
-        let (mut attempt, masked) = Attempt::start(api, assignment, &logins, limits, shutdown);
+        let mut secrets = self.engine.registries.secrets_of(&assignment);
+        secrets.extend(assignment.preparation.credential.iter().map(|one| one.secret().to_owned()));
+        let (mut attempt, masked) = Attempt::start(api, assignment, &secrets, limits, shutdown);
         let ended = match masked {
             Ok(()) => self.run_phases(&mut attempt, admitted, started).await,
             Err(reason) => Err(EarlyEnd::Failed(reason)),
@@ -105,10 +107,22 @@ impl JobExecutor {
             attempt.reporter.end(end).await;
             return Ok(());
         }
+        let build = attempt.assignment.extras.build.clone();
+        if let Some(build) = build.filter(|_| attempt.assignment.script.is_empty()) {
+            started();
+            let end = build_only(self, attempt, &build).await?;
+            attempt.reporter.end(end).await;
+            return Ok(());
+        }
         let prepared = prepare(self, attempt).await?;
         started();
+        let job_started = prepared.started;
         let mut script = run(self, attempt, prepared).await;
-        if let Some(end) = script.end.take()
+        let mut end = script.end.take();
+        if let Some(of_script) = end.take() {
+            end = build_after_script(self, attempt, &mut script, of_script, job_started).await;
+        }
+        if let Some(end) = end
             && let Ok(end) = collect(self, attempt, &mut script, end).await
         {
             attempt.reporter.end(end).await;

@@ -3,7 +3,7 @@
 use super::{
     attempt::{Attempt, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
     caches::{self, RestoredCache},
-    image_pull::pull_image,
+    image::pull_image,
     job_executor::JobExecutor,
     reporter::Reporter,
     services::Services,
@@ -137,7 +137,7 @@ impl PreparationRun<'_> {
         for artifact in &assignment.needs_artifacts {
             executor.artifacts.restore(workspace, artifact).await?;
         }
-        if assignment.artifacts.is_some() || !caches.is_empty() {
+        if assignment.artifacts.is_some() || assignment.extras.build.is_some() || !caches.is_empty() {
             // The engine unmounts the workspace when the container exits; opened before, it can still be read.
             executor.engine.host_workspace(workspace).await;
         }
@@ -149,7 +149,8 @@ impl PreparationRun<'_> {
         for service in services {
             let policy = executor.engine.pull_policy(service.pull_policy.or(inherited));
             let logins = JobLogins::of(assignment);
-            pull_image(&executor.engine, (&service.image, None), policy, &logins, reporter).await?;
+            let image = (service.image.as_str(), service.platform.as_deref());
+            pull_image(&executor.engine, image, policy, &logins, reporter).await?;
         }
         let chosen = executor.engine.chosen_network(&assignment.preparation.container);
         let name = chosen.or(network.as_ref().map(|network| network.name.as_str()));

@@ -403,7 +403,7 @@ mod tests {
         let start = Instant::now();
         let empty = Pending::default();
         assert_eq!(empty.due(start, true, HEARTBEAT), Some(start + HEARTBEAT));
-        let end = Some(AttemptEnd { failure: None, exit_code: Some(0) });
+        let end = Some(AttemptEnd { failure: None, exit_code: Some(0), ..AttemptEnd::default() });
         assert_eq!(Pending { end, ..Default::default() }.due(start, true, HEARTBEAT), None);
         let full = Pending { log: vec![0; FLUSH_SIZE], log_since: Some(start), ..Default::default() };
         assert_eq!(full.due(start, true, HEARTBEAT), None);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tidemill_core::execution::assignment::SecretValue;
 
 /// The directory of secrets that are files: in memory, in the container only, and never in the workspace.
-const SECRETS_DIR: &str = "/dev/shm/tidemill-secrets";
+pub const SECRETS_DIR: &str = "/dev/shm/tidemill-secrets";
 
 /// A job's script with its environment.
 #[derive(Debug, Clone, Copy)]
@@ -201,8 +201,10 @@ mod tests {
         std::fs::write(&input, text).unwrap();
         // What the boot script does, without a container around it.
         let boot = format!(
-            "exec 3<\"$1\" </dev/null 2>&1\n{}F=$2 S=$3\nIFS= read -r N <&3\ncopy >\"$F/environment\"\n\
-             script step >\"$F/script\"\nO=\n[ \"$S\" = sh ] || O='-o pipefail'\nexec \"$S\" -e $O \"$F/script\" 3<&- 7>&1\n",
+            "exec 3<\"$1\" </dev/null 2>&1\n{}tm_dir=$2 tm_shell=$3\nIFS= read -r tm_nonce <&3\n\
+             copy >\"$tm_dir/environment\"\nscript step >\"$tm_dir/script\"\ntm_options=\n\
+             [ \"$tm_shell\" = sh ] || tm_options='-o pipefail'\n\
+             exec \"$tm_shell\" -e $tm_options \"$tm_dir/script\" 3<&- 7>&1\n",
             include_str!("../engine/script_files.sh")
         );
         let done = std::process::Command::new("sh")

@@ -6,6 +6,7 @@ use super::{
     dispatcher::{Dispatcher, Event, Response, StopCause},
     job_executor::JobExecutor,
     preparation::{Environment, Prepared},
+    push_access::PushAccess,
     running_script::RunningScript,
     script::JobScript,
 };
@@ -13,6 +14,7 @@ use crate::{
     engine::{Container, ContainerPool, DockerManager, OccupiedSlot, WORKSPACE_DIR},
     log::output_pipe::OutputPipe,
 };
+use indexmap::IndexMap;
 use std::{sync::Arc, time::Duration};
 use tidemill_core::api::AttemptEnd;
 use tidemill_core::execution::{
@@ -149,28 +151,43 @@ fn signal(engine: &Arc<DockerManager>, container: &str, signal: &'static str) {
 /// Returns the input of the container's boot script.
 fn script_text(assignment: &Assignment, nonce: &str) -> String {
     let mut variables = assignment.variables.clone();
-    for (name, value) in [
-        // The sources belong to the worker's user, not the container's; git must accept that.
-        ("GIT_CONFIG_COUNT", "1"),
-        ("GIT_CONFIG_KEY_0", "safe.directory"),
-        ("GIT_CONFIG_VALUE_0", "*"),
-    ] {
-        variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    let mut secrets = assignment.extras.secrets.clone();
+    // The sources belong to the worker's user, not the container's; git must accept that.
+    let mut settings = vec![("safe.directory".to_owned(), "*".to_owned())];
+    if let Some(credential) = assignment.preparation.credential.as_ref().filter(|one| one.may_push) {
+        let access = PushAccess::new(credential);
+        settings.extend(access.settings);
+        for (name, value) in access.variables {
+            variables.entry(name.to_owned()).or_insert(value);
+        }
+        secrets.extend(access.files);
     }
+    add_git_settings(&mut variables, settings);
     let directory = match assignment.preparation.working_dir.as_deref() {
         None => WORKSPACE_DIR.to_owned(),
         Some(path) if path.starts_with('/') => path.to_owned(),
         Some(path) => format!("{WORKSPACE_DIR}/{path}"),
     };
-    let extras = &assignment.extras;
     let script = JobScript {
         nonce,
         script: &assignment.script,
-        after_script: &extras.after_script,
+        after_script: &assignment.extras.after_script,
         variables: &variables,
-        secrets: &extras.secrets,
+        secrets: &secrets,
         directory: &directory,
         workspace: WORKSPACE_DIR,
     };
     script.text()
+}
+
+/// Adds settings of git to the variables, after those that the job has there.
+fn add_git_settings(variables: &mut IndexMap<String, String>, settings: Vec<(String, String)>) {
+    let known = variables.get("GIT_CONFIG_COUNT").and_then(|count| count.trim().parse::<usize>().ok());
+    let mut count = known.unwrap_or(0);
+    for (key, value) in settings {
+        variables.insert(format!("GIT_CONFIG_KEY_{count}"), key);
+        variables.insert(format!("GIT_CONFIG_VALUE_{count}"), value);
+        count += 1;
+    }
+    variables.insert("GIT_CONFIG_COUNT".to_owned(), count.to_string());
 }

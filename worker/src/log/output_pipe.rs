@@ -54,6 +54,8 @@ pub struct OutputPipe {
     after_shown: usize,
     /// The search for the coverage figure, if the job declares one.
     coverage: Option<CoverageSearch>,
+    /// Whether the last output has an unfinished line, which a command's line must not continue.
+    is_in_line: bool,
 }
 
 /// Searches the script's output for the coverage, except the `after_script`.
@@ -103,6 +105,7 @@ impl OutputPipe {
             after_script: assignment.extras.after_script.clone(),
             after_shown: 0,
             coverage: pattern.and_then(|pattern| CoverageSearch::new(pattern)),
+            is_in_line: false,
         }
     }
 
@@ -116,6 +119,7 @@ impl OutputPipe {
                         if let Some(search) = &mut self.coverage {
                             search.push(self.reporter.mask(), &bytes);
                         }
+                        self.is_in_line = bytes.last().map_or(self.is_in_line, |last| *last != b'\n');
                         self.reporter.log(&bytes).await;
                     }
                     OutputItem::ScriptStarted => progress.has_started.store(true, Ordering::Release),
@@ -151,6 +155,14 @@ impl OutputPipe {
         if let Some(search) = &mut self.coverage {
             search.begin(self.reporter.mask());
         }
+        self.show(&commands).await;
+    }
+
+    /// Adds the lines of commands to the log.
+    async fn show(&mut self, commands: &str) {
+        if std::mem::take(&mut self.is_in_line) {
+            self.reporter.log(b"\n").await;
+        }
         self.reporter.log(commands.as_bytes()).await;
     }
 
@@ -170,7 +182,7 @@ impl OutputPipe {
         }
         let Some(commands) = shown(&self.after_script, first, last) else { return };
         self.after_shown = last as usize + 1;
-        self.reporter.log(commands.as_bytes()).await;
+        self.show(&commands).await;
     }
 
     fn end_step(&mut self, exit_code: i32) {

@@ -1,6 +1,9 @@
 //! What an operator allows jobs to ask of their containers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 /// The limit of open files that any job may set.
 pub const MAX_OPEN_FILES: i64 = 1 << 20;
@@ -27,7 +30,11 @@ pub struct Allowance {
     pub privileged: bool,
     /// Networks besides `none`.
     pub networks: BTreeSet<String>,
-    /// Whether jobs of forks may ask for devices, GPUs, capabilities, privileged containers and networks, too.
+    /// Whether jobs may build images.
+    pub build: bool,
+    /// The socket of the SSH agent that builds may use.
+    pub ssh_agent: Option<PathBuf>,
+    /// Whether jobs of forks may ask for devices, GPUs, capabilities, privileged containers, networks and builds, too.
     pub forks: bool,
 }
 
@@ -48,6 +55,8 @@ impl Default for Allowance {
             cap_add: BTreeSet::new(),
             privileged: false,
             networks: BTreeSet::new(),
+            build: true,
+            ssh_agent: None,
             forks: false,
         }
     }
@@ -61,6 +70,7 @@ impl Allowance {
             ulimits: BTreeMap::new(),
             extra_hosts: false,
             dns: false,
+            build: false,
             ..Self::default()
         }
     }
@@ -75,6 +85,7 @@ impl Allowance {
             ulimits: self.ulimits.clone(),
             extra_hosts: self.extra_hosts,
             dns: self.dns,
+            build: false,
             ..Self::default()
         }
     }
@@ -96,5 +107,9 @@ impl Allowance {
         self.cap_add.extend(other.cap_add.iter().cloned());
         self.privileged |= other.privileged;
         self.networks.extend(other.networks.iter().cloned());
+        self.build |= other.build;
+        if other.ssh_agent.is_some() {
+            self.ssh_agent.clone_from(&other.ssh_agent);
+        }
     }
 }

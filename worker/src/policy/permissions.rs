@@ -2,8 +2,9 @@
 
 use super::allowance::Allowance;
 use globset::{GlobBuilder, GlobMatcher};
+use std::path::PathBuf;
 use tidemill_core::execution::{
-    assignment::{Assignment, ContainerOptions, Origin, PullPolicy},
+    assignment::{Assignment, ContainerOptions, ImageBuild, Origin, PullPolicy},
     failure::{FailureKind, FailureReason},
 };
 
@@ -49,6 +50,9 @@ impl Permissions {
             let name = service.alias.first().unwrap_or(&service.image);
             self.check_container(&service.container, origin, &format!(" of the service `{name}`"))?;
         }
+        if let Some(build) = &assignment.extras.build {
+            self.check_build(build, origin)?;
+        }
         let services = assignment.extras.services.iter().filter_map(|service| service.pull_policy);
         std::iter::once(preparation.pull_policy).flatten().chain(services).try_for_each(|policy| {
             if self.pull_policies.is_empty() || self.pull_policies.contains(&policy) {
@@ -84,7 +88,32 @@ impl Permissions {
         if options.is_empty() {
             return Ok(());
         }
-        let Some(denied) = first_denied(options, &self.allowance(origin)) else { return Ok(()) };
+        match first_denied(options, &self.allowance(origin)) {
+            Some(denied) => Err(self.denial(denied, origin, whose)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_build(&self, build: &ImageBuild, origin: &Origin) -> Result<(), FailureReason> {
+        let allowed = self.allowance(origin);
+        let (key, setting) = if !allowed.build {
+            ("build", "build = true")
+        } else if build.ssh && allowed.ssh_agent.is_none() {
+            ("build: { ssh: true }", "ssh_agent = \"/path/of/the/agents/socket\"")
+        } else {
+            return Ok(());
+        };
+        let denied = Denied { key: key.to_owned(), setting: setting.to_owned(), is_unsafe: true };
+        Err(self.denial(denied, origin, ""))
+    }
+
+    /// Returns the socket of the SSH agent that builds of `origin` may use.
+    pub fn ssh_agent(&self, origin: &Origin) -> Option<PathBuf> {
+        self.allowance(origin).ssh_agent
+    }
+
+    /// Returns the failure of a job that asks for what is not allowed.
+    fn denial(&self, denied: Denied, origin: &Origin, whose: &str) -> FailureReason {
         let Denied { key, setting, is_unsafe } = denied;
         let (repository, file) = (&origin.repository, self.file());
         let advice = if origin.is_fork && is_unsafe {
@@ -101,7 +130,7 @@ impl Permissions {
             )
         };
         let message = format!("the job asks for `{key}`{whose}, which its worker does not allow; {advice}");
-        Err(FailureReason::new(FailureKind::NotAllowed, message))
+        FailureReason::new(FailureKind::NotAllowed, message)
     }
 
     /// Returns what jobs of `origin` may ask for.

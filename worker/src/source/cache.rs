@@ -78,13 +78,14 @@ impl SourceCache {
     /// Returns the tree of `source` with the default checkout; see [`Self::checkout`].
     pub async fn tree(&self, source: &Source) -> Result<Option<Tree>, SourceError> {
         let (source, checkout, refs) = (source.clone(), Checkout::default(), CheckoutRefs::default());
-        self.check_out(source, checkout, refs, FileOwner::Worker).await
+        self.check_out(source, checkout, refs, (FileOwner::Worker, self.host_policy.clone())).await
     }
 
     /// Returns the tree of a job, whose files belong to `owner`, or `None` if the workspace starts empty. Dropping the future
     /// cancels the work: git and its child processes are killed, and locks are released.
     pub async fn checkout(&self, job: &Preparation, owner: FileOwner) -> Result<Option<Tree>, SourceError> {
-        self.check_out(job.source.clone(), job.checkout.clone(), job.refs.clone(), owner).await
+        let reach = self.host_policy.with_credential(job.credential.clone());
+        self.check_out(job.source.clone(), job.checkout.clone(), job.refs.clone(), (owner, reach)).await
     }
 
     async fn check_out(
@@ -92,7 +93,7 @@ impl SourceCache {
         source: Source,
         checkout: Checkout,
         refs: CheckoutRefs,
-        owner: FileOwner,
+        (owner, reach): (FileOwner, HostPolicy),
     ) -> Result<Option<Tree>, SourceError> {
         let (this, runtime) = (self.clone(), Handle::current());
         let tree = self.run_blocking(move |cancel| {
@@ -110,6 +111,9 @@ impl SourceCache {
                 runtime.block_on(async {
                     tokio::select! {
                         done = download_lfs(remote, pointers, directory) => done,
+                        () = tokio::time::sleep(this.settings.limits.operation) => {
+                            Err(SourceError::of(SourceErrorKind::TimedOut, "the download of Git LFS took too long"))
+                        }
                         () = cancel.cancelled() => {
                             Err(SourceError::of(SourceErrorKind::Canceled, "the download of Git LFS was canceled"))
                         }
@@ -122,7 +126,7 @@ impl SourceCache {
                 refs: &refs,
                 owner,
                 cache: &this.cache,
-                reach: &this.host_policy,
+                reach: &reach,
                 download: &download,
                 lfs: &lfs,
             })
@@ -137,15 +141,15 @@ impl SourceCache {
     /// Reads the pipeline files and paths of a commit. Dropping the future cancels the work, as for [`Self::tree`].
     pub async fn discover(
         &self,
-        source: &Source,
-        refs: &CheckoutRefs,
+        job: &Preparation,
         request: &Discovery,
     ) -> Result<DiscoveryResult, SourceError> {
-        let Source::Git { url, branch, commit, private_host } = source.clone() else {
+        let Source::Git { url, branch, commit, private_host, .. } = job.source.clone() else {
             return Err(SourceError::new("discovery needs a git repository as source"));
         };
-        let remote = self.host_policy.remote(&url, private_host)?;
-        let (cache, refs, request) = (self.cache.clone(), refs.clone(), request.clone());
+        let reach = self.host_policy.with_credential(job.credential.clone());
+        let remote = reach.remote(&url, private_host)?;
+        let (cache, refs, request) = (self.cache.clone(), job.refs.clone(), request.clone());
         self.run_blocking(move |_| discover(&remote, (branch.as_deref(), &refs), &commit, &request, &cache))
             .await
     }

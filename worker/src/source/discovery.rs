@@ -106,7 +106,7 @@ pub fn read_resolved(
     cache: &Path,
 ) -> Result<DiscoveryResult, SourceError> {
     let (objects, name, commit) = match source {
-        Source::Git { url, branch, commit, private_host } => {
+        Source::Git { url, branch, commit, private_host, .. } => {
             let remote = reach.remote(url, *private_host)?;
             let wanted = WantedRefs { branch: branch.as_deref(), refs, reference: None };
             (mirror_with_commit(&remote, wanted, commit, cache)?, url, commit)

@@ -55,6 +55,12 @@ pub fn repository_error(dir: &Path, error: &SourceError) -> Option<SourceError> 
             top.display()
         )));
     }
+    if is_bare(top) {
+        return Some(SourceError::new(format!(
+            "{0} is a repository without files (bare); to run a commit of it, use: tidemill run --repo {0}",
+            top.display()
+        )));
+    }
     Some(SourceError::new(format!(
         "git cannot read the repository {0} ({error}); if it belongs to another user whom you trust, run: git config \
          --global --add safe.directory '{0}'",

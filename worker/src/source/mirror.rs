@@ -164,7 +164,7 @@ pub fn mirror_with_commit(
     wanted.check()?;
     let WantedRefs { branch, reference, .. } = wanted;
     let url = remote.url();
-    let mirror = ObjectRepository::open(url, cache, MIRRORS_DIR)?;
+    let mirror = ObjectRepository::open(&remote.cache_name(), cache, MIRRORS_DIR)?;
     if mirror.has(commit) && wanted.are_in(&mirror, commit) {
         return Ok(mirror.unlocked());
     }
@@ -234,8 +234,8 @@ pub fn upload_repository(
         })?),
         None => None,
     };
-    let base_url = from.map_or("", |(remote, _)| remote.url());
-    let repo = ObjectRepository::open(&format!("upload {upload} on {base_url}"), cache, UPLOADS_DIR)?;
+    let base_name = from.map_or_else(String::new, |(remote, _)| remote.cache_name());
+    let repo = ObjectRepository::open(&format!("upload {upload} on {base_name}"), cache, UPLOADS_DIR)?;
     if let Some(mirror) = &base {
         let alternates = format!("{}\n", mirror.path.join("objects").display());
         fs::write(repo.path.join("objects/info/alternates"), alternates)

@@ -4,12 +4,15 @@
 //! through a proxy in this process, which checks each redirect as well; SSH and git's own protocol, which have no
 //! redirects, get the checked IP address.
 
+mod credential;
 mod proxy;
 mod resolver;
 
+pub use credential::ssh_options;
 pub use resolver::Resolver;
 
 use super::git::{self, SourceError, process::ProcessLimits};
+use credential::JobCredential;
 use proxy::{GitProxy, ProxyCredential};
 use resolver::{ConnectError, SystemResolver, permitted_addresses};
 use std::{
@@ -20,6 +23,7 @@ use std::{
 };
 use tidemill_core::repository::{
     AddressPolicy, AddressPolicyError, Credentials, HostName, RepositoryAddress, Scheme,
+    credential::SourceCredential,
 };
 
 /// Environment variables of the operator's own HTTP proxy, which then decides which hosts git may contact.
@@ -29,6 +33,8 @@ const PROXY_VARIABLES: [&str; 5] = ["http_proxy", "https_proxy", "HTTPS_PROXY", 
 #[derive(Debug, Clone)]
 pub struct HostPolicy {
     shared: Arc<HostPolicyState>,
+    /// The credential of the job that git runs for.
+    credential: Option<Arc<JobCredential>>,
 }
 
 #[derive(Debug)]
@@ -57,7 +63,29 @@ impl HostPolicy {
     #[must_use]
     pub fn with_resolver(policy: AddressPolicy, resolver: Arc<dyn Resolver>) -> Self {
         let (gate, credentials) = (OnceLock::new(), Mutex::default());
-        Self { shared: Arc::new(HostPolicyState { policy, resolver, proxy: gate, credentials }) }
+        let shared = Arc::new(HostPolicyState { policy, resolver, proxy: gate, credentials });
+        Self { shared, credential: None }
+    }
+
+    /// Returns the policy for a job that came with `credential`.
+    #[must_use]
+    pub fn with_credential(&self, credential: Option<Arc<SourceCredential>>) -> Self {
+        let credential = credential.map(|credential| Arc::new(JobCredential::new(credential)));
+        Self { shared: self.shared.clone(), credential }
+    }
+
+    /// Returns the name of the repository whose credential is used. What is fetched with it is cached for its jobs only.
+    pub(super) fn credential_scope(&self) -> Option<&str> {
+        self.credential.as_ref().map(|credential| credential.scope.as_str())
+    }
+
+    /// Returns the user and password for the host of `address`.
+    fn credentials(&self, address: &RepositoryAddress) -> Option<Credentials> {
+        let of_job = self.credential.as_ref().and_then(|credential| credential.http_credentials(address));
+        of_job.or_else(|| {
+            let by_origin = self.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+            by_origin.get(&address.origin()).cloned()
+        })
     }
 
     /// Sets the credentials for the host of `address`. They stay in memory only.
@@ -93,10 +121,7 @@ impl HostPolicy {
 
     /// Adds the credentials for this host to the environment of `command`.
     fn add_credentials(&self, address: &RepositoryAddress, command: &mut Command) {
-        let credentials_by_origin = self.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Credentials { user, password }) = credentials_by_origin.get(&address.origin()) else {
-            return;
-        };
+        let Some(Credentials { user, password }) = self.credentials(address) else { return };
         let helper = format!("credential.{}.helper", address.origin());
         // The empty helper removes the configured helpers, which could store the credentials. Only this user's
         // processes can read the environment with the values.
@@ -133,6 +158,19 @@ impl Remote {
         &self.url
     }
 
+    /// Returns the name under which it is cached: jobs that may not read the repository find nothing that was fetched with its
+    /// credential.
+    pub(super) fn cache_name(&self) -> String {
+        let credential = self.route.as_ref().and_then(|route| {
+            let credential = route.policy.credential.as_ref()?;
+            credential.applies_to(&route.address).then_some(credential)
+        });
+        match credential {
+            Some(credential) => format!("{} with the credential of {}", self.url, credential.scope),
+            None => self.url.clone(),
+        }
+    }
+
     /// Whether it is a directory of this machine.
     pub(super) const fn is_on_disk(&self) -> bool {
         self.route.is_none()
@@ -144,9 +182,7 @@ impl Remote {
         let Some(AllowedRoute { address, allows_private, policy: reach }) = &self.route else {
             return Ok(access);
         };
-        let stored = reach.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        access.credentials = stored.get(&address.origin()).cloned();
-        drop(stored);
+        access.credentials = reach.credentials(address);
         if !reach.shared.policy.any_host {
             let private = allows_private.then(|| (address.host().clone(), address.port()));
             access.proxy = Some(reach.proxy()?.issue_credential(private));
@@ -172,6 +208,8 @@ impl Remote {
         let is_http = matches!(address.scheme(), Scheme::Https | Scheme::Http);
         if is_http {
             reach.add_credentials(address, command);
+        } else if let Some(credential) = &reach.credential {
+            credential.configure_ssh(address, command)?;
         }
         if reach.shared.policy.any_host {
             return Ok(connection);

@@ -47,12 +47,28 @@ pub struct SnapshotDetails {
     pub origin: Option<String>,
     /// Its default branch.
     pub default_branch: Option<String>,
+    /// Another usual default branch that it has, for comparisons with it.
+    pub main_branch: Option<String>,
     /// Digest of its tags and of its default branch.
     pub refs: String,
     /// The directory of its LFS objects.
     pub lfs: Option<PathBuf>,
     /// Submodules whose files are in the snapshot.
     pub submodules: Vec<SubmoduleDetails>,
+    /// Settings of git that decide how files on disk differ from those of the commit.
+    pub line_endings: Vec<(String, String)>,
+    /// Files in which git does not look for changes.
+    pub hidden: HiddenFiles,
+}
+
+/// Tracked files in which git does not look for changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HiddenFiles {
+    /// Those that a sparse checkout leaves out (`skip-worktree`).
+    pub skipped: Vec<String>,
+    /// Those that the user takes for unchanged (`assume-unchanged`).
+    pub assumed: Vec<String>,
 }
 
 /// What the files of a snapshot are.

@@ -67,8 +67,16 @@ enum RepositoryLocation {
 
 fn parse_location(text: &str) -> Result<RepositoryLocation, SourceError> {
     let invalid = |error: AddressError| SourceError::new(error.to_string());
-    if let Ok(Some(path)) = tidemill_core::repository::local_path(text) {
-        return Ok(RepositoryLocation::Disk(path));
+    match tidemill_core::repository::local_path(text) {
+        Ok(Some(path)) => return Ok(RepositoryLocation::Disk(path)),
+        // Here, on the machine of the directory, `..` has one meaning.
+        Err(AddressError::DotSegment) => {
+            let path = Path::new(text.get(7..).filter(|_| !text.starts_with('/')).unwrap_or(text));
+            if let Ok(path) = path.canonicalize() {
+                return Ok(RepositoryLocation::Disk(path.to_string_lossy().into_owned()));
+            }
+        }
+        _ => {}
     }
     match RepositoryAddress::parse_with_credentials(text) {
         Ok((address, credentials)) => Ok(RepositoryLocation::Network(address, credentials)),
@@ -110,6 +118,7 @@ pub fn resolve(
                 branch: branch.clone(),
                 commit: commit.clone(),
                 private_host: false,
+                has_credential: false,
             };
             let credentials = credentials.map(|credentials| (address, credentials));
             Ok(ResolvedCommit { repo: url, branch, tag, default_branch, commit, source, credentials })

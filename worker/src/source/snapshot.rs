@@ -88,7 +88,7 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
     let (submodules, has_changed_submodule) = submodules(&repository.top, &files, cache)?;
     let (commit, dirty) = match &repository.head {
         Some((commit, head_tree)) => {
-            let differs = changes::differs(&repository_dir, head_tree, &tree, &files.nested)?;
+            let differs = changes::differs(&repository_dir, head_tree, &tree, &files)?;
             (commit.clone(), differs || has_changed_submodule)
         }
         None => (synthetic_commit(&repository_dir, &tree)?, false),
@@ -105,6 +105,9 @@ pub fn snapshot(dir: &Path, cache: &Path) -> Result<Snapshot, SourceError> {
         origin: repository.remote.clone(),
         submodules,
         lfs: repository.common.as_ref().map(|common| common.join("lfs/objects")),
+        // They matter only where the bytes on disk are not those of the commit.
+        line_endings: other_tree.as_ref().map(|_| line_endings(&repository.top)).unwrap_or_default(),
+        hidden: files.hidden.clone(),
         ..SnapshotDetails::default()
     };
     if let Some(common) = &repository.common {
@@ -171,7 +174,7 @@ fn submodules(
         let own = work_tree::list(&inner.top)?;
         let tree = work_tree::write_tree(&objects, &inner.top, &own)?;
         is_changed |= nested.recorded.as_ref().is_some_and(|recorded| recorded != commit)
-            || changes::differs(&objects, head_tree, &tree, &own.nested)?;
+            || changes::differs(&objects, head_tree, &tree, &own)?;
         if nested.recorded.is_some() {
             all.push(SubmoduleDetails {
                 path: nested.path.clone(),
@@ -217,6 +220,9 @@ pub(super) fn copy_refs(
         .iter()
         .find(|name| exists(&format!("refs/remotes/origin/{name}")) || exists(&format!("refs/heads/{name}")))
         .map(|name| (*name).to_owned());
+    let is_other = |name: &&str| Some(*name) != details.default_branch.as_deref();
+    let mut usual = USUAL_DEFAULT_BRANCHES.into_iter().filter(is_other);
+    details.main_branch = usual.find(|name| exists(&format!("refs/heads/{name}"))).map(str::to_owned);
     details.refs = short_hash(&[&refs]);
     let mut lines: Vec<&str> = refs.lines().collect();
     lines.sort_unstable_by_key(|line| line.split_once(' ').map(|(_, name)| name));
@@ -300,6 +306,17 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
     };
     let top = PathBuf::from(line(0));
     Ok(LocalRepository { remote: remote(&common), top, common: Some(common), branch, head })
+}
+
+/// Returns the user's settings of git that convert line endings.
+fn line_endings(top: &Path) -> Vec<(String, String)> {
+    let text = local::git(top, &["config", "--get-regexp", r"^core\.(autocrlf|eol)$"]).unwrap_or_default();
+    let is_known = |value: &str| matches!(value, "true" | "false" | "input" | "lf" | "crlf" | "native");
+    let setting = |line: &str| {
+        let (key, value) = line.split_once(' ')?;
+        is_known(value).then(|| (key.trim_start_matches("core.").to_owned(), value.to_owned()))
+    };
+    text.lines().filter_map(setting).collect()
 }
 
 /// Returns the address of `origin` without a password. Reads the file, which costs less than a git process.

@@ -77,12 +77,14 @@ pub fn plan_upload(snapshot: &Snapshot, all: bool) -> Result<UploadPlan, SourceE
         && snapshot.has_commit
     {
         let (branch, commit) = (snapshot.branch.clone(), snapshot.commit.clone());
-        return Ok(UploadPlan::Fetch(Source::Git { url, branch, commit, private_host: false }));
+        let (private_host, has_credential) = (false, false);
+        return Ok(UploadPlan::Fetch(Source::Git { url, branch, commit, private_host, has_credential }));
     }
     let source = Source::Uploaded {
         upload: String::new(),
         url,
         private_host: false,
+        has_credential: false,
         base: base.clone(),
         branch: snapshot.branch.clone(),
         commit: snapshot.commit.clone(),

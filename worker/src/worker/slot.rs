@@ -210,7 +210,15 @@ impl Slots {
     }
 
     async fn run_job(&self, offer: JobOffer) {
-        let JobOffer { assignment, upcoming, receipt } = offer;
+        let JobOffer { mut assignment, mut upcoming, receipt } = offer;
+        if let Some(credential) = assignment.extras.credential.take().map(Arc::new) {
+            // The next jobs of the execution have the same sources, for which the worker prepares containers.
+            let execution = assignment.preparation.execution_id;
+            let upcoming = upcoming.iter_mut().filter(|next| next.execution_id == execution);
+            for preparation in upcoming.chain([&mut assignment.preparation]) {
+                preparation.credential = Some(credential.clone());
+            }
+        }
         let job = assignment.preparation.job_id;
         if self.stop.drain.is_cancelled() {
             // The job arrived while the worker began to drain, so another worker runs it.

@@ -81,3 +81,16 @@ async fn early_container_exit_is_not_script_exit() {
     assert_eq!(kind(&bench.run(next).await.0), Some(FailureKind::EngineFailed));
     bench.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shown_command_begins_a_line_after_any_output() {
+    let mut bench = Bench::start().await;
+    let mut job = job(&["printf 'no end'", "printf '10%%\\r20%%\\r'", "echo end", "printf last"]);
+    job.extras.after_script = vec!["printf after".into()];
+    let (end, log) = bench.run(job).await;
+    assert_eq!(end.exit_code, Some(0), "{log}");
+    let expected = "$ printf 'no end'\nno end\n$ printf '10%%\\r20%%\\r'\n10%\r20%\r\n$ echo end\nend\n\
+                    $ printf last\nlast\n$ printf after\nafter";
+    assert_eq!(log, expected);
+    bench.stop().await;
+}

@@ -18,8 +18,8 @@ fn witness(script: &[&str], after_script: &[&str]) -> Assignment {
     witness.artifacts = Some(Artifacts {
         paths: vec!["r".into()],
         when: ArtifactsWhen::Always,
-        expire_in_s: None,
         reports: Reports { junit: vec!["t.xml".into()] },
+        ..Artifacts::default()
     });
     witness
 }
@@ -38,7 +38,7 @@ fn stored(bench: &Bench) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_script_runs_after_any_outcome() {
+async fn case_gitlab_02_after_script_knows_the_outcome() {
     let mut bench = Bench::start().await;
     for (script, code, status) in [("X=1; exit 3", 3, "failed"), ("X=1", 0, "success")] {
         let mut with_after_script = job(&[script]);
@@ -52,7 +52,7 @@ async fn after_script_runs_after_any_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn timed_out_job_runs_after_script_and_keeps_evidence() {
+async fn case_everyday_16_timed_out_job_runs_after_script_and_keeps_evidence() {
     let mut bench = Bench::start().await;
     // The second script and a process in the background ignore the signal.
     for script in ["sleep 600", "trap '' TERM; (while :; do sleep 1; done) & while :; do sleep 1; done"] {
@@ -68,7 +68,7 @@ async fn timed_out_job_runs_after_script_and_keeps_evidence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_after_script_does_not_count_towards_the_timeout() {
+async fn case_real_12_slow_after_script_does_not_count_towards_the_timeout() {
     let mut bench = Bench::start().await;
     for (script, code) in [("true", 0), ("exit 3", 3)] {
         let mut slow = witness(&[script], &["sleep 4; echo done"]);
@@ -101,7 +101,7 @@ async fn canceled_job_runs_after_script_and_keeps_evidence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn job_over_its_memory_keeps_evidence() {
+async fn case_real_12_job_over_its_memory_keeps_evidence() {
     let mut bench = Bench::start().await;
     // Only a child is killed, and the shell goes on to its end.
     let mut greedy = witness(&["tail /dev/zero"], &[AFTER]);
@@ -124,6 +124,32 @@ async fn job_whose_container_is_killed_keeps_evidence() {
     let end = bench.end().await;
     assert_eq!((kind(&end), end.exit_code), (Some(FailureKind::ScriptFailed), Some(137)));
     assert_eq!(stored(&bench), ["r", "r/x"]);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_leave_out_excluded_files_and_have_a_name() {
+    let mut bench = Bench::start().await;
+    let sources = tempfile::tempdir().unwrap();
+    std::fs::write(sources.path().join("source.txt"), "from the sources\n").unwrap();
+    let snapshot =
+        tidemill_worker::source::snapshot(sources.path(), &bench.data.path().join("cache")).unwrap();
+    let mut packs = job(&["mkdir dist; echo app > dist/app; echo key > dist/private.key; echo n > new"]);
+    packs.preparation.source = snapshot.source;
+    packs.artifacts = Some(Artifacts {
+        paths: vec!["dist".into()],
+        exclude: vec!["dist/*.key".into()],
+        untracked: true,
+        name: Some("app-${GREETING}${NONE}".into()),
+        ..Artifacts::default()
+    });
+    let (end, log) = bench.run(packs).await;
+    assert_eq!(kind(&end), None, "{log}");
+    let upload = bench.server.uploads.lock().unwrap().pop().unwrap();
+    let mut names: Vec<&str> = upload.files.iter().map(|file| file.path.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["dist/app", "new"], "{log}");
+    assert_eq!(upload.name.as_deref(), Some("app-it's here"));
     bench.stop().await;
 }
 

@@ -93,12 +93,7 @@ async fn upload(
 ) -> Json<ArtifactUploadReply> {
     server.uploads.lock().unwrap().push(request);
     let artifact_id = ArtifactId(uuid::Uuid::nil());
-    Json(ArtifactUploadReply {
-        artifact_id,
-        url: Some("/bytes".into()),
-        headers: BTreeMap::new(),
-        encoding: "identity".into(),
-    })
+    Json(ArtifactUploadReply { artifact_id, url: Some("/bytes".into()), headers: BTreeMap::new() })
 }
 
 impl Server {
@@ -324,6 +319,7 @@ pub fn job(script: &[&str]) -> Assignment {
             origin: Origin::default(),
             checkout: Checkout::default(),
             refs: CheckoutRefs::default(),
+            credential: None,
         },
         job_name: "job".into(),
         stage: "test".into(),

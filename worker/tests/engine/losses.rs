@@ -5,7 +5,7 @@ use tidemill_core::execution::{
     assignment::{ArtifactSource, Artifacts, ArtifactsWhen},
     failure::FailureKind,
 };
-use tidemill_core::{ids::ArtifactId, pipeline::Reports};
+use tidemill_core::{api::ArtifactEncoding, ids::ArtifactId, pipeline::Reports};
 use tidemill_worker::source::snapshot;
 
 fn is_infrastructure(kind: Option<FailureKind>) -> bool {
@@ -29,6 +29,8 @@ async fn container_lost_during_unpack_is_infrastructure_failure() {
         url: "/bytes".into(),
         sha256,
         size: bytes.len() as u64,
+        encoding: ArtifactEncoding::Identity,
+        unpacked_size: 0,
     }];
     *bench.server.artifact.lock().unwrap() = bytes;
     *bench.server.removes.lock().unwrap() = Some(bench.label());
@@ -47,8 +49,8 @@ async fn container_lost_before_collection_loses_no_artifact_silently() {
     producer.artifacts = Some(Artifacts {
         paths: vec!["out".into()],
         when: ArtifactsWhen::OnSuccess,
-        expire_in_s: None,
         reports: Reports { junit: vec!["r.xml".into()] },
+        ..Artifacts::default()
     });
     *bench.server.removes.lock().unwrap() = Some(bench.label());
     let (end, log) = bench.run(producer).await;

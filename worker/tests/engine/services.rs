@@ -1,7 +1,13 @@
 //! Readiness and names of services.
 
 use super::{Bench, docker, job, kind, service};
-use tidemill_core::execution::{assignment::Service, failure::FailureKind};
+use tidemill_core::{
+    execution::{
+        assignment::{PullPolicy, Service},
+        failure::FailureKind,
+    },
+    pipeline::Health,
+};
 
 /// Returns an image of the test image with these lines of a Dockerfile.
 fn image(name: &str, lines: &str) -> String {
@@ -92,5 +98,33 @@ async fn service_with_a_missing_program_names_it() {
     assert_eq!(kind(&end), Some(FailureKind::ServiceFailed), "{log}");
     let message = end.failure.unwrap().message;
     assert!(message.contains("the service `db`") && message.contains("no-such-program"), "{message}");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn service_runs_as_its_user_and_only_on_its_platform() {
+    let mut bench = Bench::start().await;
+    let command =
+        "mkdir /tmp/w && id -u >/tmp/w/user && id -g >/tmp/w/group && exec httpd -f -p 8080 -h /tmp/w";
+    let web = Service { user: Some("1234:4321".into()), ..service("web", command, Some(Health::Port(8080))) };
+    let mut served = job(&["wget -qO- http://web:8080/user; wget -qO- http://web:8080/group"]);
+    served.extras.services = vec![web.clone()];
+    let (end, log) = bench.run(served).await;
+    assert!(end.failure.is_none() && log.ends_with("1234\n4321\n"), "{log}");
+
+    let mut unknown = job(&["echo never"]);
+    unknown.extras.services = vec![Service { user: Some("nobody-knows".into()), ..web.clone() }];
+    let (end, log) = bench.run(unknown).await;
+    assert_eq!(kind(&end), Some(FailureKind::ServiceFailed), "{log}");
+    let message = end.failure.unwrap().message;
+    assert!(message.contains("the service `web`") && message.contains("nobody-knows"), "{message}");
+
+    let mut foreign = job(&["echo never"]);
+    let (platform, pull_policy) = (Some("linux/s390x".into()), Some(PullPolicy::Never));
+    foreign.extras.services = vec![Service { platform, pull_policy, ..web }];
+    let (end, log) = bench.run(foreign).await;
+    assert_eq!(kind(&end), Some(FailureKind::ImageUnavailable), "{log}");
+    let message = end.failure.unwrap().message;
+    assert!(message.contains("not for `linux/s390x`"), "{message}");
     bench.stop().await;
 }

@@ -1,4 +1,4 @@
-//! A local SQS: MiniStack from PyPI on its own port, stopped when dropped.
+//! A local SQS and ECR: MiniStack from PyPI on its own port, stopped when dropped.
 
 use aws_sdk_sqs::{Client, config::Credentials};
 use std::{
@@ -28,7 +28,7 @@ impl MiniStack {
             .env("GATEWAY_PORT", port.to_string())
             .env("BIND_HOST", "127.0.0.1")
             .env("AWS_ENDPOINT_URL", &endpoint)
-            .env("SERVICES", "sqs")
+            .env("SERVICES", "sqs,ecr")
             .env("TMPDIR", data.path())
             // It needs no containers and must not use the local engine.
             .env("DOCKER_HOST", "unix:///nonexistent")

@@ -120,7 +120,7 @@ async fn stored_data_contains_no_secret() {
         log: Some(log),
         phase: None,
         steps: Vec::new(),
-        end: Some(AttemptEnd { failure, exit_code: Some(1) }),
+        end: Some(AttemptEnd { failure, exit_code: Some(1), ..AttemptEnd::default() }),
     };
     services.jobs.report(report).await.unwrap();
     services.secrets.rekey().await.unwrap();

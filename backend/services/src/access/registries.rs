@@ -8,7 +8,11 @@ use crate::{
     seal::SecretSealer,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 use tidemill_core::{
     api::{
         RegistryList, RegistryView, RekeyReply, RemoveRegistryReply, RemoveRegistryRequest,
@@ -126,7 +130,7 @@ impl RegistryService {
     }
 
     /// Returns the logins for the images of a job of `execution`, for each image the one with the longest path that covers it.
-    /// Jobs of a fork get none. Only the assignment to a worker may contain them.
+    /// A job that builds an image gets all of its repository. Jobs of a fork get none. Only the assignment to a worker may contain them.
     pub(crate) async fn for_job(
         &self,
         execution: &ExecutionRecord,
@@ -136,29 +140,38 @@ impl RegistryService {
             return Ok(Vec::new());
         }
         let repo = &execution.spec.repo;
-        let services = job.surroundings.services.iter().map(|service| service.image.as_str());
-        let images = services.chain([job.image.as_str()]).map(RegistryScope::of_image);
-        let mut by_host = BTreeMap::<String, Vec<RegistryScope>>::new();
-        for image in images {
-            by_host.entry(image.host.clone()).or_default().push(image);
-        }
-        let mut logins = Vec::new();
-        for (host, images) in by_host {
-            let prefix = format!("{}\n{host}", canonical_name(repo));
+        if job.surroundings.build.is_some() {
+            // Only its Dockerfile says which images it is built from.
+            let prefix = format!("{}\n", canonical_name(repo));
             let documents = self.context.stores.documents.all(RegistryRecord::KIND, &prefix).await?;
-            let scopes = documents.iter().filter_map(|document| {
-                let (_, scope) = document.key.name.rsplit_once('\n')?;
-                Some((RegistryScope::parse(scope)?, document))
-            });
-            let scopes: Vec<_> = scopes.collect();
-            let best = images.iter().filter_map(|image| {
-                let covering = scopes.iter().filter(|(scope, _)| scope.covers(image));
-                covering.max_by_key(|(scope, _)| scope.path.len())
-            });
-            let best: BTreeMap<_, _> = best.map(|(scope, document)| (scope, *document)).collect();
-            for document in best.into_values() {
+            let mut logins = Vec::new();
+            for document in &documents {
                 logins.push(self.open(document).await?);
             }
+            return Ok(logins);
+        }
+        let services = job.surroundings.services.iter().map(|service| service.image.as_str());
+        let images = services.chain([job.image.as_str()]).map(RegistryScope::of_image);
+        let images: BTreeSet<RegistryScope> = images.collect();
+        let Some(first) = images.first() else { return Ok(Vec::new()) };
+        // One query, also for images of several registries: a repository has few logins.
+        let is_one = images.iter().all(|image| image.host == first.host);
+        let host = if is_one { first.host.as_str() } else { "" };
+        let prefix = format!("{}\n{host}", canonical_name(repo));
+        let documents = self.context.stores.documents.all(RegistryRecord::KIND, &prefix).await?;
+        let scopes = documents.iter().filter_map(|document| {
+            let (_, scope) = document.key.name.rsplit_once('\n')?;
+            Some((RegistryScope::parse(scope)?, document))
+        });
+        let scopes: Vec<_> = scopes.collect();
+        let best = images.iter().filter_map(|image| {
+            let covering = scopes.iter().filter(|(scope, _)| scope.covers(image));
+            covering.max_by_key(|(scope, _)| scope.path.len())
+        });
+        let best: BTreeMap<_, _> = best.map(|(scope, document)| (scope, *document)).collect();
+        let mut logins = Vec::new();
+        for document in best.into_values() {
+            logins.push(self.open(document).await?);
         }
         Ok(logins)
     }

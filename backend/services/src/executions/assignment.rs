@@ -37,7 +37,10 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         may_keep_caches: true,
         secrets: Vec::new(),
         registries: Vec::new(),
+        credential: None,
         coverage: options.coverage.clone(),
+        outputs: options.outputs.clone(),
+        build: options.build.clone(),
         discovery: spec.planned.discovery.clone(),
     }
 }
@@ -66,6 +69,58 @@ pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> I
     });
     variables.extend(spec.planned.variables.clone());
     variables
+}
+
+/// Adds outputs of other jobs to the variables of a job. As in GitLab, they win over variables of the file, but not over those of
+/// the request.
+pub fn add_outputs(
+    variables: &mut IndexMap<String, String>,
+    outputs: &IndexMap<String, String>,
+    execution: &ExecutionRecord,
+) {
+    let is_free = |name: &String| !execution.spec.variables.contains_key(name);
+    let free = outputs.iter().filter(|(name, _)| is_free(name));
+    variables.extend(free.map(|(name, value)| (name.clone(), value.clone())));
+}
+
+/// Returns the jobs with outputs whose artifacts a job downloads, in order.
+pub fn output_providers(execution: &ExecutionRecord, specs: &[JobSpec], job: &PlannedJob) -> Vec<u32> {
+    let named = match (&job.dependencies, job.after_stages) {
+        (Some(named), _) => Some(named),
+        (None, None) => Some(&job.needs_jobs),
+        (None, Some(_)) => None,
+    };
+    let stages = job.after_stages.unwrap_or_default() as usize;
+    let earlier = &execution.spec.stages[..stages.min(execution.spec.stages.len())];
+    let provides = |ix: u32, provider: &PlannedJob| {
+        !provider.surroundings.outputs.is_empty()
+            && named.map_or_else(
+                || earlier.contains(&provider.stage) && !provider.is_optional(),
+                |named| named.contains(&ix),
+            )
+    };
+    let providers = (0..).zip(specs.iter()).filter(|(ix, spec)| provides(*ix, &spec.planned));
+    providers.map(|(ix, _)| ix).collect()
+}
+
+/// Returns the outputs of the jobs whose artifacts a job downloads; later jobs win. Reads only jobs that declare outputs.
+pub async fn outputs_for(
+    context: &Context,
+    execution: &ExecutionRecord,
+    job: &PlannedJob,
+) -> Result<IndexMap<String, String>> {
+    let specs = context.specs(execution.spec.id).await?;
+    let providers = output_providers(execution, &specs, job);
+    if providers.is_empty() {
+        return Ok(IndexMap::new());
+    }
+    let mut nodes = context.stores.records.nodes(execution.spec.id, &providers).await?;
+    nodes.sort_by_key(|node| node.key.ix);
+    let mut outputs = IndexMap::new();
+    for node in &nodes {
+        outputs.extend(job_of(node)?.job.outputs.clone());
+    }
+    Ok(outputs)
 }
 
 /// Returns the artifacts that a job downloads: those of its `dependencies`, otherwise of its needs, otherwise of all jobs of earlier
@@ -153,5 +208,7 @@ fn source(record: ArtifactRecord) -> ArtifactSource {
         url: path::ARTIFACT_DOWNLOAD.replace("{artifactId}", &record.id.to_string()),
         sha256: record.sha256,
         size: record.size,
+        encoding: record.encoding,
+        unpacked_size: record.unpacked_size,
     }
 }

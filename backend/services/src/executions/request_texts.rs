@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use tidemill_core::execution::assignment::Source;
 use tidemill_core::{
     api::{ArtifactUploadRequest, ExecuteRequest},
+    pipeline::MAX_ARTIFACT_LABEL_LEN,
     repository::MAX_ADDRESS_LEN,
     text::{self, check_line},
 };
@@ -75,8 +76,13 @@ pub fn check_requester(requester: Option<&str>) -> Result<()> {
     }
 }
 
-/// Checks the name of an artifact. Names of files in it are not checked; clients escape them.
+/// Checks the paths, the name and the title of an artifact. Names of files in it are not checked; clients escape them.
 pub fn check_artifact(request: &ArtifactUploadRequest) -> Result<()> {
+    for (field, label) in [("name", &request.name), ("expose_as", &request.expose_as)] {
+        if let Some(text) = label {
+            check(field, text, MAX_ARTIFACT_LABEL_LEN)?;
+        }
+    }
     check("file_path", &request.file_path, MAX_ARTIFACT_LEN)
 }
 

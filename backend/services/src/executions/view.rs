@@ -1,5 +1,6 @@
 //! Converts records to the types of the API.
 
+use super::assignment;
 use crate::{
     context::job_spec::JobSpec,
     ports::{ExecutionRecord, JobRecord, Node, NodeBody},
@@ -13,6 +14,7 @@ use tidemill_core::{
     ids::ExecutionId,
     pipeline::When,
     plan::PlannedJob,
+    text::substitution::expand,
 };
 
 /// Converts an execution with its jobs; those of an unapproved execution come from its plan.
@@ -36,10 +38,16 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
             };
             return Some(job(record.spec.id, &item, spec));
         }
-        let node = node(ix)?;
-        let NodeBody::Job(item) = &node.state.body else { return None };
+        let own = node(ix)?;
+        let NodeBody::Job(item) = &own.state.body else { return None };
         let mut job = job(record.spec.id, item, spec);
-        job.tolerated |= node.is_skipped_optional();
+        if !spec.planned.due_texts.is_empty() {
+            let providers = assignment::output_providers(record, specs, &spec.planned);
+            let planned = with_outputs(record, (spec, item), providers.into_iter().filter_map(node));
+            job.docker_image = planned.image;
+            job.environment = planned.surroundings.environment;
+        }
+        job.tolerated |= own.is_skipped_optional();
         if spec.planned.when == When::Manual {
             job.approval = approval(Some(ix));
         }
@@ -54,6 +62,26 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
         waits_for: waits_for.filter(|_| !record.state.status.is_terminal()),
         jobs: jobs.collect(),
     }
+}
+
+/// Returns a job with the outputs of others in its texts, and its own ones in the address of its environment.
+fn with_outputs<'n>(
+    record: &ExecutionRecord,
+    (spec, item): (&JobSpec, &JobRecord),
+    providers: impl Iterator<Item = &'n Node>,
+) -> PlannedJob {
+    let mut variables = assignment::variables(record, spec, item.job.attempt);
+    for provider in providers {
+        if let NodeBody::Job(provider) = &provider.state.body {
+            assignment::add_outputs(&mut variables, &provider.job.outputs, record);
+        }
+    }
+    let mut planned = spec.planned.clone();
+    planned.apply_outputs(&variables);
+    if let Some(url) = planned.surroundings.environment.as_mut().and_then(|to| to.url.as_mut()) {
+        *url = expand(url, &item.job.outputs);
+    }
+    planned
 }
 
 /// Whether a gate has all its arrivals.

@@ -311,6 +311,7 @@ impl DiscoveryService {
                 branch: on_branch,
                 commit: facts.commit.clone().unwrap_or_default(),
                 private_host: true,
+                has_credential: repository.has_credential(),
             },
             trigger: facts.trigger,
             requested_by: discovering.spec.requested_by.clone(),

@@ -51,6 +51,7 @@ pub(crate) async fn start_discovery(
             commit: facts.commit.clone().unwrap_or_default(),
             // Registered repositories may be on a private host.
             private_host: true,
+            has_credential: at.has_credential(),
         },
         stages: plan.stages.clone(),
         task: ExecutionTask::DiscoverPipelines(discovery),

@@ -8,7 +8,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use tidemill_core::repository::{
     canonical_name,
-    registration::{ApprovalPolicy, NotifyKind, RepositoryView},
+    credential::CredentialKind,
+    registration::{ApprovalPolicy, CredentialView, NotifyKind, RepositoryView},
     webhook::Provider,
 };
 use tidemill_core::time::Timestamp;
@@ -68,6 +69,18 @@ pub struct Repository {
     /// Targets of notifications, with sealed URLs.
     #[serde(default)]
     pub(super) notify: Vec<StoredNotificationTarget>,
+    /// Credential with which workers fetch it.
+    #[serde(default)]
+    pub(super) credential: Option<StoredCredential>,
+}
+
+/// A credential of a repository.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StoredCredential {
+    pub(super) kind: CredentialKind,
+    pub(super) allow_push: bool,
+    /// The whole credential ([`RepositoryCredential`](tidemill_core::repository::credential::RepositoryCredential)), sealed.
+    pub(super) sealed: String,
 }
 
 /// A target of notifications.
@@ -114,6 +127,10 @@ impl Repository {
             default_branch: self.default_branch().map(str::to_owned),
             approval: self.approval,
             notify: self.notify.iter().map(|target| target.kind).collect(),
+            credential: self
+                .credential
+                .as_ref()
+                .map(|stored| CredentialView { kind: stored.kind, allow_push: stored.allow_push }),
             trouble,
             updated_at: self.updated_at,
         }

@@ -1,6 +1,7 @@
 //! Re-encryption of the secrets of repositories under the newest key.
 
 use super::{
+    credential::SEALED_AS,
     record::{DOCUMENT_KIND, Repository, parse_record, sealing_place},
     service::RepositoryService,
 };
@@ -41,6 +42,7 @@ impl RepositoryService {
         let name = of.name();
         let texts = std::iter::once(("webhook", &mut of.webhook_secret))
             .chain(of.status_token.iter_mut().map(|token| ("status", token)))
+            .chain(of.credential.iter_mut().map(|stored| (SEALED_AS, &mut stored.sealed)))
             .chain(of.notify.iter_mut().map(|target| ("notify", &mut target.sealed)));
         let mut renewed = 0;
         for (what, sealed) in texts {
@@ -54,6 +56,7 @@ impl RepositoryService {
                     let description = match what {
                         "webhook" => "the secret of webhooks",
                         "status" => "the token of commit statuses",
+                        SEALED_AS => "the credential",
                         _ => "an address of notifications",
                     };
                     unreadable.push(format!("{description} of {name}"));

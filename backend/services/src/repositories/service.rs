@@ -71,6 +71,8 @@ impl RepositoryService {
                 None => old.as_ref().map(|old| old.notify.clone()).unwrap_or_default(),
                 Some(all) => self.sealed(&name, all).await?,
             };
+            let old_credential = old.as_ref().and_then(|old| old.credential.as_ref());
+            let credential = self.updated_credential(&address, &request, old_credential).await?;
             let repository = Repository {
                 url: address.to_git_url(),
                 provider: request.provider,
@@ -87,6 +89,7 @@ impl RepositoryService {
                 webhook_secret,
                 status_token,
                 notify,
+                credential,
             };
             if self.write(&repository, version).await? {
                 self.clear_failures(&name).await?;

@@ -52,24 +52,31 @@ impl SourcePolicy {
                 }
             }
         }
-        self.readmit(context, &mut request.source).await
+        self.readmit(context, &request.repo, &mut request.source).await
     }
 
-    /// Checks sources again that were accepted before: registered repositories and the policy may have changed.
-    pub(crate) async fn readmit(&self, context: &Context, source: &mut Source) -> Result<()> {
-        let (Source::Git { url, private_host, .. } | Source::Uploaded { url: Some(url), private_host, .. }) =
-            source
+    /// Checks sources of an execution of `repo` again that were accepted before: registered repositories and the policy may have
+    /// changed.
+    pub(crate) async fn readmit(&self, context: &Context, repo: &str, source: &mut Source) -> Result<()> {
+        let (Source::Git { url, private_host, has_credential, .. }
+        | Source::Uploaded { url: Some(url), private_host, has_credential, .. }) = source
         else {
             return Ok(());
         };
-        let address = RepositoryAddress::parse(url).map_err(|error| Error::Invalid(error.to_string()))?;
+        let mut address = RepositoryAddress::parse(url).map_err(|error| Error::Invalid(error.to_string()))?;
         // Reads the repository only if the policy needs it.
-        let registered = if self.addresses.any_host {
+        let record = if self.addresses.any_host {
             None
         } else {
             record::find_repository(context, &address.canonical()).await?
         };
-        let registered = registered.and_then(|record| RepositoryAddress::parse(&record.url).ok());
+        let registered = record.as_ref().and_then(|record| RepositoryAddress::parse(&record.url).ok());
+        // The credential of a repository is for its own jobs only, and for the address that it was registered with.
+        *has_credential = record.is_some_and(|record| record.has_credential())
+            && address.canonical() == canonical_name(repo);
+        if let Some(registered) = registered.as_ref().filter(|_| *has_credential) {
+            address = registered.clone();
+        }
         let allowed = self.addresses.check(&address, registered.as_ref());
         *private_host = allowed.map_err(|refusal| Error::Invalid(refusal.to_string()))?;
         *url = address.to_git_url();

@@ -113,7 +113,10 @@ impl ArtifactService {
             uploaded_at: now,
             size: stored.size,
             sha256,
-            encoding: "identity".into(),
+            name: request.name,
+            expose_as: request.expose_as,
+            encoding: complete.encoding,
+            unpacked_size: complete.unpacked_size,
             files,
             expires_at,
         };
@@ -236,7 +239,7 @@ pub(crate) async fn has_carried_artifacts(
     planned: &PlannedJob,
     job: JobId,
 ) -> Result<bool> {
-    let declares_none = planned.artifacts.as_ref().is_none_or(|artifacts| artifacts.paths.is_empty());
+    let declares_none = planned.artifacts.as_ref().is_none_or(|artifacts| !artifacts.stores_files());
     Ok(declares_none || !context.stores.records.artifacts_of(job).await?.is_empty())
 }
 
@@ -256,7 +259,7 @@ fn reply(
     url: Option<String>,
     headers: BTreeMap<String, String>,
 ) -> ArtifactUploadReply {
-    ArtifactUploadReply { artifact_id, url, headers, encoding: "identity".into() }
+    ArtifactUploadReply { artifact_id, url, headers }
 }
 
 fn not_found(id: ArtifactId) -> Error {
@@ -277,7 +280,10 @@ fn view(record: ArtifactRecord) -> ArtifactView {
         uploaded_at: record.uploaded_at,
         size: record.size,
         sha256: record.sha256,
+        name: record.name,
+        expose_as: record.expose_as,
         encoding: record.encoding,
+        unpacked_size: record.unpacked_size,
         files: record.files,
         expires_at: record.expires_at,
     }

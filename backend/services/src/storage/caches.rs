@@ -13,7 +13,10 @@ use tidemill_core::execution::assignment::ArtifactSource;
 use tidemill_core::ids::digest::sha256_hex;
 use tidemill_core::repository::canonical_name;
 use tidemill_core::{
-    api::{ArtifactComplete, CacheHit, CacheLookupReply, CacheLookupRequest, ContentChecksum, path},
+    api::{
+        ArtifactComplete, ArtifactEncoding, CacheHit, CacheLookupReply, CacheLookupRequest, ContentChecksum,
+        path,
+    },
     ids::{ArtifactId, JobId, LeaseToken},
     time::Timestamp,
 };
@@ -77,6 +80,8 @@ impl CacheService {
                 url: address.unwrap_or_else(here),
                 sha256: stored.sha256,
                 size: stored.size,
+                encoding: ArtifactEncoding::Identity,
+                unpacked_size: 0,
             };
             return Ok(CacheLookupReply { found: Some(CacheHit { key, source }) });
         }

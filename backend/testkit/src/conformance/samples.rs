@@ -8,7 +8,7 @@ use tidemill_core::execution::{
     transition::JobState,
 };
 use tidemill_core::{
-    api::{ArtifactFile, Trigger},
+    api::{ArtifactEncoding, ArtifactFile, Trigger},
     ids::{ArtifactId, ExecutionId, JobId},
     time::Timestamp,
 };
@@ -168,7 +168,10 @@ pub fn artifact(key: NodeKey, sequence: u32, expires_at: Option<Timestamp>) -> A
         uploaded_at: START,
         size: 3,
         sha256: "00".repeat(32),
-        encoding: "zstd".to_owned(),
+        name: None,
+        expose_as: Some("a report".to_owned()),
+        encoding: ArtifactEncoding::Zstd,
+        unpacked_size: 4_000,
         files: vec![ArtifactFile { path: "out/ä".to_owned(), size: 3 }],
         expires_at,
     }

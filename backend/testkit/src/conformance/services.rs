@@ -4,6 +4,7 @@ pub mod access;
 pub mod caches;
 pub mod executions;
 pub mod registries;
+pub mod repositories;
 pub mod secrets;
 pub mod sources;
 pub mod sweep;

@@ -150,6 +150,12 @@ macro_rules! conformance_suite {
                 stored_login_is_sealed
                 login_requires_registry_name_and_password
             }
+            repositories {
+                job_gets_credential_of_its_repository
+                fork_gets_no_credential
+                stored_credential_is_sealed_and_rekeyed
+                credential_fits_address_and_lasts_until_removed
+            }
             secrets {
                 job_gets_only_secrets_that_it_names
                 missing_secret_fails_job_without_retry

@@ -38,6 +38,8 @@ pub async fn run_git_provider(cluster: Arc<Cluster>, quiet_at: i64) {
         default_branch: Some("main".into()),
         approval: Some(ApprovalPolicy::Forks),
         notify: None,
+        credential: None,
+        allow_push: None,
     };
     let registered = call_until_ok(&cluster, |server| {
         let request = request.clone();

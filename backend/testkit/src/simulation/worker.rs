@@ -25,8 +25,8 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     api::{
-        ArtifactComplete, ArtifactUploadRequest, AttemptEnd, JobExecuteReply, JobExecuteRequest, JobReport,
-        LogBytes, WorkerInfo,
+        ArtifactComplete, ArtifactEncoding, ArtifactUploadRequest, AttemptEnd, JobExecuteReply,
+        JobExecuteRequest, JobReport, LogBytes, WorkerInfo,
     },
     ids::{JobId, LeaseToken, WorkerId},
 };
@@ -226,6 +226,7 @@ impl Worker {
                 Some(FailureKind::ScriptFailed) => Some(EXIT_CODES[code]),
                 Some(_) => None,
             },
+            ..AttemptEnd::default()
         };
         if let Next::Continue | Next::Cancel =
             self.send_report(lease, report(job, lease.token, None, Some(ended))).await
@@ -270,6 +271,8 @@ impl Worker {
             job_id: job,
             lease: lease.token,
             file_path: "out".into(),
+            name: None,
+            expose_as: None,
             files: Vec::new(),
             expire_in_s: None,
             complete: None,
@@ -289,8 +292,13 @@ impl Worker {
             if put.await.is_err() {
                 continue;
             }
-            request.complete =
-                Some(ArtifactComplete { artifact_id: id, size: bytes.len() as u64, sha256: sha256.clone() });
+            request.complete = Some(ArtifactComplete {
+                artifact_id: id,
+                size: bytes.len() as u64,
+                sha256: sha256.clone(),
+                encoding: ArtifactEncoding::Identity,
+                unpacked_size: bytes.len() as u64,
+            });
             let done = self.call(|server| {
                 let request = request.clone();
                 async move { server.artifacts.upload(request).await }.boxed()

@@ -86,7 +86,7 @@ pub fn first_violation() -> Option<(Promise, usize)> {
     let mut first = FanOutModel::new();
     first.apply(JobEvent::End {
         token: token(1),
-        end: AttemptEnd { failure: None, exit_code: None },
+        end: AttemptEnd { failure: None, exit_code: None, ..AttemptEnd::default() },
         steps: Vec::new(),
     });
     let mut visited = HashSet::new();

@@ -296,5 +296,9 @@ fn event(token: LeaseToken, said: ReportState) -> JobEvent {
         ReportState::GivenBack => Some(FailureKind::GivenBack),
     };
     let failure = kind.map(|kind| FailureReason::new(kind, ""));
-    JobEvent::End { token, end: AttemptEnd { failure, exit_code: None }, steps: Vec::new() }
+    JobEvent::End {
+        token,
+        end: AttemptEnd { failure, exit_code: None, ..AttemptEnd::default() },
+        steps: Vec::new(),
+    }
 }

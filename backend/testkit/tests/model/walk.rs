@@ -28,7 +28,11 @@ fn claim(n: u128) -> JobEvent {
 
 fn end(n: u128, kind: Option<FailureKind>) -> JobEvent {
     let failure = kind.map(|kind| FailureReason::new(kind, ""));
-    JobEvent::End { token: token(n), end: AttemptEnd { failure, exit_code: None }, steps: Vec::new() }
+    JobEvent::End {
+        token: token(n),
+        end: AttemptEnd { failure, exit_code: None, ..AttemptEnd::default() },
+        steps: Vec::new(),
+    }
 }
 
 fn events() -> Vec<JobEvent> {

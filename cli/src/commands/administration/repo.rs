@@ -1,5 +1,6 @@
 //! `repo`: manages repositories whose webhooks and schedules start pipelines.
 
+use super::credential;
 use crate::{
     args::{AddRepo, ApprovalArg, FormatArgs, Repo, RepoAction},
     deployment::{Deployment, query_encoded},
@@ -11,8 +12,8 @@ use serde_json::json;
 use std::{fs, io::Write, path::Path, time::Duration};
 use tidemill_core::api::{ExecuteReply, path};
 use tidemill_core::repository::registration::{
-    ApprovalPolicy, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply, RepositoryList,
-    RepositoryQuery, RepositoryReply, RepositoryRequest,
+    ApprovalPolicy, CredentialView, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply,
+    RepositoryList, RepositoryQuery, RepositoryReply, RepositoryRequest,
 };
 
 /// `tidemill repo`.
@@ -121,9 +122,14 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
             0 => String::new(),
             number => format!(", {number} notification(s)"),
         };
+        let credential = match &repository.credential {
+            None => String::new(),
+            Some(CredentialView { kind, allow_push: false }) => format!(", {}", kind.as_str()),
+            Some(CredentialView { kind, allow_push: true }) => format!(", {} (jobs may push)", kind.as_str()),
+        };
         writeln!(
             out,
-            "{}  {}, {branch}, {statuses}, {approval}{notified}",
+            "{}  {}, {branch}, {statuses}, {approval}{notified}{credential}",
             Printable(&repository.name),
             repository.provider
         )?;
@@ -157,6 +163,8 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
             ApprovalArg::All => ApprovalPolicy::All,
         }),
         notify: (add.no_notify || !notify.is_empty()).then_some(notify),
+        credential: credential::change(add)?,
+        allow_push: add.credential.allow_push(),
     })
 }
 

@@ -24,7 +24,7 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
     let job = job_to_approve(view, selected.job.as_deref(), &selected.title())?;
     if let Some(job) = job.filter(|job| is_not_approved(job) && view.execution.end_time.is_some()) {
         let approve = vec![job.job_name.clone()];
-        return approve_by_retry(settings, deployment, &selected, approve).await;
+        return Box::pin(approve_by_retry(settings, deployment, &selected, approve)).await;
     }
     let job_path = |id: JobId| path::APPROVE_JOB.replace("{jobId}", &id.to_string());
     let (path, target) = if let Some(job) = job {

@@ -1,4 +1,4 @@
-//! `artifacts`: lists or extracts artifacts.
+//! `artifacts`: lists artifacts and their files, or extracts them.
 
 use crate::{
     args::{Artifacts, ConsentArgs},
@@ -14,12 +14,19 @@ use futures_util::TryStreamExt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     fs,
-    io::{BufReader, Seek, Write},
-    path::Path,
+    io::{self, BufReader, Seek, Write},
+    path::{Path, PathBuf},
 };
-use tidemill_core::api::{ArtifactList, ArtifactView, ExecutionSummary, path};
-use tidemill_worker::workspace::{HostWorkspace, PermissionPolicy};
+use tidemill_core::{
+    api::{ArtifactList, ArtifactView, ExecutionSummary, path},
+    ids::JobId,
+};
+use tidemill_worker::{
+    artifact::decoded,
+    workspace::{HostWorkspace, PermissionPolicy},
+};
 
 /// The output of `--format json`.
 #[derive(Serialize)]
@@ -46,22 +53,29 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
         if artifacts.is_empty() {
             return Err(Failure::usage("no matching artifact; `tidemill artifacts` lists all"));
         }
-        if !args.force {
-            check_is_new(directory, &artifacts)?;
-        }
-        fs::create_dir_all(directory)?;
         writeln!(out, "{}", selected.title())?;
-        for artifact in &artifacts {
-            extract(&deployment, artifact, directory).await?;
-            writeln!(out, "{}: {} file(s)", Printable(&artifact.job_name), artifact.files.len())?;
+        let targets = targets(directory, &artifacts);
+        if !args.force {
+            // Before anything is extracted; the list of a large artifact has not all files.
+            check_is_new(&targets, &artifacts)?;
+        }
+        for (target, artifact) in targets.iter().zip(&artifacts) {
+            fs::create_dir_all(target)?;
+            extract(&deployment, artifact, target, args.force).await?;
+            let (job, files) = (Printable(&artifact.job_name), artifact.files.len());
+            writeln!(out, "{job}: {files} file(s) in {}", Printable(&target.to_string_lossy()))?;
         }
     } else if args.format.is_json() {
         output::print_json(&Listing { execution: &selected.view.execution, artifacts: &artifacts })?;
     } else {
         writeln!(out, "{}", selected.title())?;
         for artifact in &artifacts {
-            let (job, name) = (Printable(&artifact.job_name), Printable(&artifact.file_path));
+            let name = artifact.name.as_deref().unwrap_or(&artifact.file_path);
+            let (job, name) = (Printable(&artifact.job_name), Printable(name));
             writeln!(out, "{job}  {name}  {}", format::size(artifact.size))?;
+            if let Some(title) = &artifact.expose_as {
+                writeln!(out, "  exposed as: {}", Printable(title))?;
+            }
             for file in &artifact.files {
                 writeln!(out, "  {}  {}", Printable(&file.path), format::size(file.size))?;
             }
@@ -71,19 +85,62 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
     Ok(())
 }
 
-/// Fails if the extraction would overwrite a file.
-fn check_is_new(directory: &Path, artifacts: &[ArtifactView]) -> Outcome {
-    let files = artifacts.iter().flat_map(|artifact| &artifact.files);
-    let existing = files.map(|file| directory.join(&file.path)).find(|path| path.symlink_metadata().is_ok());
-    let Some(path) = existing else { return Ok(()) };
-    Err(Failure::usage(format!(
-        "{} already exists; use another directory with -o, or overwrite files with --force",
-        Printable(path.display().to_string())
-    )))
+/// Returns the directory for the files of each artifact: one for each job if there are several, as their files may have the
+/// same names.
+fn targets(directory: &Path, artifacts: &[ArtifactView]) -> Vec<PathBuf> {
+    let by_job = artifacts.iter().any(|artifact| artifact.job_execution_id != artifacts[0].job_execution_id);
+    if !by_job {
+        return vec![directory.to_owned(); artifacts.len()];
+    }
+    let mut jobs: BTreeMap<String, JobId> = BTreeMap::new();
+    let mut target = |artifact: &ArtifactView| {
+        let id = artifact.job_execution_id;
+        let mut name = directory_name(&artifact.job_name);
+        // Different names may need the same replacement.
+        while *jobs.entry(name.to_lowercase()).or_insert(id) != id {
+            name.push('_');
+        }
+        directory.join(name)
+    };
+    artifacts.iter().map(&mut target).collect()
 }
 
-/// Downloads an artifact, verifies its hash, and extracts it. Writes nothing outside of `directory`.
-async fn extract(deployment: &Deployment, artifact: &ArtifactView, directory: &Path) -> Outcome {
+/// Fails if the extraction would overwrite a listed file.
+fn check_is_new(targets: &[PathBuf], artifacts: &[ArtifactView]) -> Outcome {
+    for (target, artifact) in targets.iter().zip(artifacts) {
+        let mut paths = artifact.files.iter().map(|file| target.join(&file.path));
+        if let Some(path) = paths.find(|path| path.symlink_metadata().is_ok()) {
+            return Err(exists(&path, &artifact.job_name));
+        }
+    }
+    Ok(())
+}
+
+/// The failure of an extraction that would overwrite the file at `path`.
+fn exists(path: &Path, job: &str) -> Failure {
+    Failure::usage(format!(
+        "{} exists already, and nothing of the artifact of `{}` was extracted; use another directory with -o, or overwrite files \
+         with --force",
+        Printable(path.to_string_lossy()),
+        Printable(job)
+    ))
+}
+
+/// Returns the name of a directory for the files of a job.
+fn directory_name(job: &str) -> String {
+    let name: String =
+        job.chars().map(|c| if matches!(c, '/' | '\\') || c.is_control() { '-' } else { c }).collect();
+    if name.starts_with('.') { format!("_{name}") } else { name }
+}
+
+/// Downloads an artifact, verifies its hash, and extracts it. Writes nothing outside of `directory`, and replaces a file only
+/// with `overwrite`.
+async fn extract(
+    deployment: &Deployment,
+    artifact: &ArtifactView,
+    directory: &Path,
+    overwrite: bool,
+) -> Outcome {
     let url = path::ARTIFACT_DOWNLOAD.replace("{artifactId}", &artifact.id.to_string());
     let mut bytes = Box::pin(deployment.api.get(&url).await?);
     let mut file = tempfile::tempfile()?;
@@ -100,14 +157,21 @@ async fn extract(deployment: &Deployment, artifact: &ArtifactView, directory: &P
             Printable(&artifact.sha256)
         )));
     }
-    file.rewind()?;
-    let extracted = HostWorkspace::directory_at(directory)
-        .and_then(|target| target.unpack(BufReader::new(file), PermissionPolicy::Permissions));
-    extracted.map_err(|error| {
+    let failed = |error: io::Error| {
         Failure::system(format!(
             "the artifact of `{}` cannot be extracted in {}: {error}",
             Printable(&artifact.job_name),
             directory.display()
         ))
-    })
+    };
+    let target = HostWorkspace::directory_at(directory).map_err(failed)?;
+    let tar = || {
+        let mut file = &file;
+        file.rewind()?;
+        decoded(BufReader::new(file), artifact.encoding, artifact.unpacked_size)
+    };
+    if !overwrite && let Some(existing) = tar().and_then(|tar| target.first_existing(tar)).map_err(failed)? {
+        return Err(exists(&directory.join(existing), &artifact.job_name));
+    }
+    tar().and_then(|tar| target.unpack(tar, PermissionPolicy::Permissions)).map_err(failed)
 }

@@ -13,11 +13,12 @@ use crate::{
 };
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use std::{io::Write, time::Duration};
+use tidemill_core::api::{ArtifactList, ExecutionView, path};
 use tidemill_core::execution::{
     report::{self as core, JobFilter, JobRow},
     status::JobStatus,
 };
-use tidemill_core::{api::ExecutionView, text::suggestion};
+use tidemill_core::text::suggestion;
 
 /// `tidemill report`.
 pub async fn report(settings: &Settings, args: &Report) -> Outcome {
@@ -30,6 +31,8 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
         return Ok(());
     }
     let mut tests = deployment.tests(view.execution.id).await?;
+    let artifacts: ArtifactList =
+        deployment.get(&path::ARTIFACTS.replace("{executionId}", &view.execution.id.to_string())).await?;
     deployment.close().await;
     let selection = JobFilter { stage: args.stage.clone(), job: selected.job.clone() };
     let mut report = core::report(view, &selection, format::now());
@@ -38,6 +41,7 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     }
     tests.jobs.retain(|tests| report.jobs.iter().any(|job| job.id == tests.job_id));
     report.tests = Some(tests);
+    report.add_artifacts(artifacts.artifacts);
     let mut out = output::stdout();
     match args.format {
         ReportFormat::Human => table(&mut out, &report)?,
@@ -142,6 +146,13 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
         let has_failed =
             report.jobs.iter().any(|row| row.id == job.job_id && row.status == JobStatus::Failed);
         test_results::print(out, job, has_failed, usize::MAX)?;
+    }
+    if !report.exposed.is_empty() {
+        writeln!(out)?;
+    }
+    for artifact in &report.exposed {
+        let (title, job) = (Printable(&artifact.title), Printable(&artifact.job));
+        writeln!(out, "artifact       {title}  ({} file(s) of {job})", artifact.files)?;
     }
     if !report.critical_path.is_empty() {
         writeln!(out)?;

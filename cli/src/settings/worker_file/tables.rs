@@ -65,6 +65,8 @@ struct AllowTable {
     cap_add: Option<Vec<String>>,
     privileged: Option<bool>,
     networks: Option<Vec<String>>,
+    build: Option<bool>,
+    ssh_agent: Option<String>,
     forks: Option<bool>,
 }
 
@@ -223,6 +225,12 @@ impl AllowTable {
                 format!("`cap_add`: there is no capability `{name}`, as capabilities(7) lists them")
             })
         });
+        let ssh_agent = match self.ssh_agent {
+            Some(path) if !path.starts_with('/') => {
+                return Err(format!("`ssh_agent`: `{path}` is not the absolute path of a socket"));
+            }
+            other => other.map(Into::into).or(base.ssh_agent.take()),
+        };
         let devices = self.devices.unwrap_or_default();
         devices.iter().try_for_each(|pattern| check_glob(pattern))?;
         Ok(Allowance {
@@ -233,6 +241,8 @@ impl AllowTable {
             cap_add: capabilities.collect::<Result<BTreeSet<_>, _>>()?,
             privileged: self.privileged.unwrap_or(false),
             networks: self.networks.unwrap_or_default().into_iter().collect(),
+            build: self.build.unwrap_or(base.build),
+            ssh_agent,
             forks: self.forks.unwrap_or(false),
             ..base
         })

@@ -7,7 +7,7 @@ use crate::execution::coverage;
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::duration;
 use crate::gitlab::values;
-use crate::gitlab::variables::Scope;
+use crate::gitlab::variables::{self, Piece, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::MapEntry;
 
@@ -81,24 +81,42 @@ pub(crate) fn artifacts(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut 
                     all.insert("reports".into(), reports);
                 }
             }
-            "exclude" => log.ignored(&path, part, "excluded files are kept as well"),
-            "untracked" if values::flag(&part.value) == Some(false) => {}
-            "untracked" => {
-                log.unsupported(
-                    &path,
-                    part,
-                    "only files under `paths` are kept",
-                    "name the files under `paths`",
-                );
+            "exclude" => {
+                let excluded = paths(&part.value, &at, scope, log);
+                if !excluded.is_empty() {
+                    all.insert("exclude".into(), sequence(excluded));
+                }
             }
-            "name" => log.ignored(&path, part, "artifacts are named after their job"),
-            "expose_as" | "public" | "access" => {
+            "untracked" => {
+                if values::flag_of(part, &path, log) == Some(true) {
+                    all.insert("untracked".into(), true.into());
+                }
+            }
+            "name" | "expose_as" => {
+                let text = values::text(&part.value).unwrap_or_default();
+                if text.trim().is_empty() {
+                    log.wrong_type(&at, &part.value, "a text");
+                } else {
+                    all.insert(part.key.as_str().into(), label(text).into());
+                }
+            }
+            "public" | "access" => {
                 log.ignored(&path, part, "everyone who can read the execution can read its artifacts");
             }
             _ => log.unknown_key(&path, part, &ARTIFACT_KEYS),
         }
     }
-    (all.contains_key("paths") || all.contains_key("reports")).then_some(Value::Mapping(all))
+    let is_complete = ["paths", "reports", "untracked"].iter().any(|key| all.contains_key(*key));
+    is_complete.then_some(Value::Mapping(all))
+}
+
+/// Translates a text that is shown: its variables are references, which the worker expands.
+fn label(text: &str) -> String {
+    let piece = |piece: Piece| match piece {
+        Piece::Text(text) => text.replace(|c: char| c.is_control(), " "),
+        Piece::Name(name) => format!("${{{name}}}"),
+    };
+    variables::pieces(text).into_iter().map(piece).collect()
 }
 
 fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
@@ -106,18 +124,36 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
     for part in values::entries(&entry.value) {
         match part.key.as_str() {
             "junit" => junit.extend(paths(&part.value, &path.key("junit"), scope, log)),
-            "dotenv" => log.unsupported(
-                path,
-                part,
-                "variables are not passed from job to job",
-                "keep the file under `artifacts: paths` and read it in the other job's script: `. ./build.env`",
-            ),
-            "accessibility" | "annotations" | "api_fuzzing" | "browser_performance" | "codequality"
-            | "container_scanning" | "coverage_fuzzing" | "coverage_report" | "cyclonedx" | "dast"
-            | "dependency_scanning" | "license_scanning" | "load_performance" | "metrics" | "performance"
-            | "repository_xray" | "requirements" | "requirements_v2" | "sast" | "secret_detection" | "terraform"
-            | "lsif" | "sbom" => {
-                log.ignored(path, part, "only JUnit reports are processed; keep the file under `artifacts: paths`");
+            // A key of its own in native files.
+            "dotenv" => {}
+            "accessibility"
+            | "annotations"
+            | "api_fuzzing"
+            | "browser_performance"
+            | "codequality"
+            | "container_scanning"
+            | "coverage_fuzzing"
+            | "coverage_report"
+            | "cyclonedx"
+            | "dast"
+            | "dependency_scanning"
+            | "license_scanning"
+            | "load_performance"
+            | "metrics"
+            | "performance"
+            | "repository_xray"
+            | "requirements"
+            | "requirements_v2"
+            | "sast"
+            | "secret_detection"
+            | "terraform"
+            | "lsif"
+            | "sbom" => {
+                log.ignored(
+                    path,
+                    part,
+                    "only JUnit reports are processed; keep the file under `artifacts: paths`",
+                );
             }
             _ => log.unknown_key(path, part, &["junit", "dotenv", "coverage_report"]),
         }
@@ -128,6 +164,14 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
     let mut all = Mapping::new();
     all.insert("junit".into(), sequence(junit));
     Some(Value::Mapping(all))
+}
+
+/// Translates the files of `reports: dotenv`, which natively are `outputs`.
+pub(crate) fn outputs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
+    let dotenv = entry.value.get("reports")?.value.get("dotenv")?;
+    let path = path.key("artifacts").key("reports").key("dotenv");
+    let files = paths(&dotenv.value, &path, scope, log);
+    (!files.is_empty()).then(|| sequence(files))
 }
 
 /// Translates `coverage`, a pattern between slashes. An invalid pattern does not affect what runs, and is omitted.

@@ -28,6 +28,15 @@ pub(crate) struct FileContext {
     pub(crate) excludes_pull_requests: bool,
     pub(crate) default_image: String,
     pub(crate) tags_are_labels: bool,
+    /// Number of jobs that hand variables to others.
+    pub(crate) output_jobs: usize,
+}
+
+/// Whether the job, with the keys that it inherits, has a report with variables for others.
+pub(crate) fn has_outputs(job: &Node, default: &HashMap<String, MapEntry>) -> bool {
+    let artifacts = job.get("artifacts").or_else(|| default.get("artifacts"));
+    let reports = artifacts.and_then(|artifacts| artifacts.value.get("reports"));
+    reports.is_some_and(|reports| reports.value.get("dotenv").is_some())
 }
 
 /// A job that is being translated.

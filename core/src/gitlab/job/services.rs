@@ -14,6 +14,9 @@ use crate::pipeline::yaml::tree::{MapEntry, Node};
 /// The variable of a service with the port that GitLab waits for.
 const HEALTH_CHECK_PORT: &str = "HEALTHCHECK_TCP_PORT";
 
+/// The variable with the key of the cache to use when a job has none under its own keys.
+const FALLBACK_KEY: &str = "CACHE_FALLBACK_KEY";
+
 /// Returns a list of strings.
 pub(crate) fn sequence(texts: Vec<String>) -> Value {
     Value::Sequence(texts.into_iter().map(Value::String).collect())
@@ -27,7 +30,22 @@ pub(crate) fn reference(
     scope: &Scope,
     log: &mut Log,
 ) -> Option<String> {
-    match scope.references(text) {
+    known(scope.references(text), (text, node), path, log)
+}
+
+/// Returns a text like [`reference`] that may also refer to outputs of other jobs.
+fn due_reference(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<String> {
+    known(scope.due_references(text), (text, node), path, log)
+}
+
+/// Returns a translated text, or reports the unknown variable in it.
+fn known(
+    translated: Result<String, String>,
+    (text, node): (&str, &Node),
+    path: &Path,
+    log: &mut Log,
+) -> Option<String> {
+    match translated {
         Ok(text) => Some(text),
         Err(unknown) if unknown == "$" => {
             log.invalid(
@@ -94,7 +112,7 @@ pub(crate) fn image(
         log.wrong_type(&path, &entry.value, "the name of an image");
         return (None, pull_policy);
     };
-    let Some(name) = reference(text, node, &path, scope, log) else { return (None, pull_policy) };
+    let Some(name) = due_reference(text, node, &path, scope, log) else { return (None, pull_policy) };
     if options.is_empty() {
         return (Some(name.into()), pull_policy);
     }
@@ -103,7 +121,7 @@ pub(crate) fn image(
     (Some(Value::Mapping(image)), pull_policy)
 }
 
-/// Translates `docker` of an image: `user` and `platform`.
+/// Translates `docker` of an image or a service: `user` and `platform`.
 fn docker_options(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Mapping {
     let mut options = Mapping::new();
     for part in values::entries(&entry.value) {
@@ -158,6 +176,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
     let mut name = Some(item);
     let mut own = Mapping::new();
     let mut fields = Vec::new();
+    let mut options = Mapping::new();
     if values::is_mapping(item) {
         name = None;
         for part in values::entries(item) {
@@ -198,13 +217,14 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
                         fields.push(("pull_policy", policy.into()));
                     }
                 }
-                "docker" | "kubernetes" => {
+                "docker" => options = docker_options(part, &at, scope, log),
+                "kubernetes" => {
                     log.ignored(path, part, "services run with the settings of the worker's engine");
                 }
                 _ => log.unknown_key(
                     path,
                     part,
-                    &["name", "alias", "command", "entrypoint", "variables", "pull_policy"],
+                    &["name", "alias", "command", "entrypoint", "variables", "pull_policy", "docker"],
                 ),
             }
         }
@@ -213,18 +233,23 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
         log.wrong_type(path, item, "the name of an image, or a mapping with `name`");
         return None;
     };
-    if text.contains("docker") && text.contains("dind") {
-        log.ignored_at(
+    let image = due_reference(text, node, path, scope, log)?;
+    service.insert("image".into(), image.into());
+    if is_docker_engine(scope.expand(text).as_deref().unwrap_or(text)) {
+        // As with the runners of GitLab, a worker has to allow that. A job on one that does not fails before it starts.
+        let container: Mapping = [("privileged".into(), true.into())].into_iter().collect();
+        service.insert("container".into(), Value::Mapping(container));
+        log.changed(
             path,
             node.location,
-            "a Docker engine as a service",
-            "it needs a privileged container, which workers do not provide",
+            "a Docker engine as a service is privileged: the job fails before it starts on a worker whose worker.toml has no \
+             `privileged = true` for its repository; `build` in a native file builds images without that",
         );
     }
-    service.insert("image".into(), reference(text, node, path, scope, log)?.into());
     for (key, value) in fields {
         service.insert(key.into(), value);
     }
+    service.extend(options);
     if let Some(port) =
         own.get(HEALTH_CHECK_PORT).and_then(Value::as_str).and_then(|port| port.parse::<u16>().ok())
         && port > 0
@@ -241,6 +266,14 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
         service.insert("variables".into(), Value::Mapping(variables));
     }
     Some(service)
+}
+
+/// Whether an image is one with a Docker engine: the tag of a `docker` image says `dind`.
+fn is_docker_engine(image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or_default().split('@').next().unwrap_or_default();
+    let (name, tag) = name.split_once(':').unwrap_or((name, ""));
+    let has_part = |text: &str| text.split(['-', '_', '.']).any(|part| part == "dind");
+    has_part(name) || (name.contains("docker") && has_part(tag))
 }
 
 /// Translates `cache`: one, or a list.
@@ -305,9 +338,28 @@ fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<M
     if let Some(part) = untracked {
         log.ignored(path, part, "only `paths` are kept");
     }
+    add_fallback_key(&mut cache, item, path, scope, log);
     // A cache without paths disables the default cache of the job.
     let keeps = cache.get("paths").and_then(Value::as_sequence).is_some_and(|paths| !paths.is_empty());
     keeps.then_some(cache)
+}
+
+/// Adds the key of the variable `CACHE_FALLBACK_KEY`, which GitLab tries after those of the cache.
+fn add_fallback_key(cache: &mut Mapping, item: &Node, path: &Path, scope: &Scope, log: &mut Log) {
+    match scope.references(&format!("${FALLBACK_KEY}")) {
+        Ok(key) if !key.is_empty() => {
+            let keys = cache.entry("fallback_keys".into()).or_insert(Value::Sequence(Vec::new()));
+            if let Some(keys) = keys.as_sequence_mut() {
+                keys.push(key.into());
+            }
+        }
+        Err(unknown) if unknown != FALLBACK_KEY => {
+            let what = format!("the variable `{FALLBACK_KEY}`");
+            let why = format!("`{unknown}` is not known before the job runs");
+            log.ignored_at(path, item.location, &what, &why);
+        }
+        _ => {}
+    }
 }
 
 fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
@@ -395,7 +447,7 @@ pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mu
     let mut all = Mapping::new();
     all.insert("name".into(), reference(text, node, &path.key("name"), scope, log)?.into());
     if let Some((text, node)) = url.and_then(|node| values::text(node).map(|text| (text, node))) {
-        match scope.references(text) {
+        match scope.late_references(text) {
             Ok(text) => {
                 all.insert("url".into(), text.into());
             }

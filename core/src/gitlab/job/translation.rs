@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use serde_yaml::{Mapping, Value};
 
-use super::context::{FileContext, Job};
+use super::context::{FileContext, Job, has_outputs};
 use super::{artifacts, duration, failures, services};
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::matrix::{self, MatrixVariants};
 use crate::gitlab::keys;
 use crate::gitlab::values;
-use crate::gitlab::variables::{self, Scope, Variables};
+use crate::gitlab::variables::{self, KnownOutputs, Scope, Variables};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_label;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
@@ -44,6 +44,8 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     varying.extend(file.workflow.iter().flat_map(|rule| rule.variables.keys().cloned()));
     varying.extend(set_by_rules(node));
     let scope = Scope::new(&declared, varying, Some(stage), &path.key("variables"), log);
+    let own = has_outputs(node, &file.default);
+    let scope = scope.with_outputs(KnownOutputs { of_others: file.output_jobs > usize::from(own), own });
     let mut job = Job { name, node, at, path, file, inherit, scope, log };
     let body = job.body(&variants);
     let names = file.names.get(name).cloned().unwrap_or_default();
@@ -122,6 +124,7 @@ impl Job<'_> {
             }
         }
         if let Some((entry, path)) = self.entry("artifacts") {
+            set("outputs", artifacts::outputs(entry, &path, &self.scope, self.log));
             set("artifacts", artifacts::artifacts(entry, &path, &self.scope, self.log));
         }
         if let Some(entry) = self.node.get("coverage") {

@@ -33,6 +33,7 @@ pub(crate) fn checkout(raw: &Either<Flag, RawCheckout>, path: &Path, findings: &
         submodules,
         lfs_pointers: raw.lfs.get().is_some_and(|lfs| !lfs.0),
         clean: raw.clean.get().is_some_and(|clean| clean.0),
+        push: raw.push.get().is_some_and(|push| push.0),
     }
 }
 

@@ -59,6 +59,15 @@ impl FindingSink {
 pub(crate) struct PipelineContext<'a> {
     pub(crate) variables: &'a IndexMap<String, String>,
     pub(crate) defaults: &'a RawDefaults,
+    /// Number of jobs that hand variables to others: some texts may refer to those, whose names are not known.
+    pub(crate) output_jobs: usize,
+}
+
+impl PipelineContext<'_> {
+    /// Whether a job other than `job` hands variables to others.
+    pub(crate) fn has_other_outputs(&self, job: &RawJob) -> bool {
+        self.output_jobs > usize::from(job.outputs.get().is_some())
+    }
 }
 
 /// A job's path and name, known even if the job is invalid.

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 
+use super::containers::options::{check_user_and_platform, spelling};
 use super::context::{FindingSink, PipelineContext};
 use super::surroundings;
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
@@ -38,6 +39,10 @@ pub(crate) fn image(
     let image = match (&raw.image, &around.defaults.image) {
         (Field::Set(image), _) | (Field::Absent, Field::Set(image)) => image,
         (Field::Absent, Field::Absent) if !raw.extends.is_absent() => return JobImage::default(),
+        // Only the image that it builds.
+        (Field::Absent, Field::Absent) if raw.build.get().is_some() && raw.script.is_absent() => {
+            return JobImage::default();
+        }
         (Field::Absent, Field::Absent) => {
             findings.push(
                 Finding::key("missing-image", path, format!("the job {} has no `image`", quoted(name)))
@@ -63,7 +68,8 @@ pub(crate) fn image(
     let (texts, options, pull_policy) = parts(image, &at);
     for (text, at) in &texts {
         for reference in references::parse_references(text).unwrap_or_default() {
-            let known = matrix.contains_key(reference)
+            let known = around.has_other_outputs(raw)
+                || matrix.contains_key(reference)
                 || variables.contains_key(reference)
                 || around.variables.contains_key(reference)
                 || surroundings::is_predefined(reference)
@@ -137,7 +143,7 @@ pub(crate) fn check_image(image: &Either<Text, RawImage>, path: &Path, findings:
         ),
         Field::Invalid => {}
     }
-    check_options(&raw.user, &raw.platform, path, findings);
+    check_user_and_platform(&raw.user, &raw.platform, path, findings);
     let words = raw.entrypoint.get().map_or(&[][..], |words| words.0.as_slice());
     if words.len() > MAX_ENTRYPOINT_WORDS {
         let fault = Fault::new("out-of-range", format!("has more than {MAX_ENTRYPOINT_WORDS} words"))
@@ -155,21 +161,6 @@ pub(crate) fn check_image(image: &Either<Text, RawImage>, path: &Path, findings:
             )
             .help("write each word as an item, as in `[sh, -c, 'exec \"$@\"', sh]`"),
         );
-    }
-}
-
-/// Checks the user and the platform of a container.
-pub(crate) fn check_options(
-    user: &Field<Text>,
-    platform: &Field<Text>,
-    path: &Path,
-    findings: &mut FindingSink,
-) {
-    if let Some(user) = user.get() {
-        findings.check(spelling(&user.0, names::check_user), || path.key("user"));
-    }
-    if let Some(platform) = platform.get() {
-        findings.check(spelling(&platform.0, names::check_platform), || path.key("platform"));
     }
 }
 
@@ -194,8 +185,4 @@ pub(crate) fn check_pull_policies(
                 ),
         );
     }
-}
-
-fn spelling(text: &str, check: impl Fn(&str) -> Result<(), Fault>) -> Result<(), Fault> {
-    references::parse_references(text).and_then(|_| check(text))
 }

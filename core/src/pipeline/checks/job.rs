@@ -97,14 +97,19 @@ pub(crate) fn job(
         let names = all.keys().chain(matrix.keys()).chain(around.variables.keys()).chain(ruled);
         names.map(String::as_str).collect()
     };
-    let surroundings = surroundings::job_options(name, raw, path, defaults, names, findings);
+    let surroundings = surroundings::job_options(name, raw, path, around, names, findings);
     let mut runs_on =
         surroundings::labels(defaults.runs_on.get(), &Path::default(), &mut FindingSink::default());
     if let own @ Some(_) = raw.runs_on.get() {
         runs_on.extend(surroundings::labels(own, &path.key("runs_on"), findings));
     }
     let lines = |script: Option<&Script>| script.map(|script| script.0.clone()).unwrap_or_default();
-    let mut script = lines(raw.before_script.get().or(defaults.before_script.get()));
+    let only_builds = raw.script.is_absent() && raw.build.get().is_some();
+    let mut script = if only_builds {
+        Vec::new()
+    } else {
+        lines(raw.before_script.get().or(defaults.before_script.get()))
+    };
     script.extend(lines(raw.script.get()));
     let (retry, mut retry_for) =
         raw.retry.get().or(defaults.retry.get()).map(|again| retry(&again.0)).unwrap_or_default();
@@ -147,6 +152,7 @@ fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut FindingSin
         Field::Invalid => {}
         // The missing template, which is reported, may have the script.
         Field::Absent if !raw.extends.is_absent() => {}
+        Field::Absent if !raw.build.is_absent() => check_build_only(raw, path, findings),
         Field::Absent => findings.push(
             Finding::key("missing-key", path, format!("the job {} has no `script`", quoted(name)))
                 .help("add `script:` with the shell lines to run"),
@@ -159,6 +165,28 @@ fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut FindingSin
                 );
             }
         }
+    }
+}
+
+/// Reports keys that have no effect on a job that only builds an image.
+fn check_build_only(raw: &RawJob, path: &Path, findings: &mut FindingSink) {
+    let keys = [
+        (!raw.before_script.is_absent(), "before_script"),
+        (!raw.after_script.is_absent(), "after_script"),
+        (!raw.services.is_absent(), "services"),
+        (!raw.cache.is_absent(), "cache"),
+        (!raw.artifacts.is_absent(), "artifacts"),
+        (!raw.container.is_absent(), "container"),
+    ];
+    for (_, key) in keys.into_iter().filter(|(is_set, _)| *is_set) {
+        findings.push(
+            Finding::key(
+                "conflicting-keys",
+                &path.key(key),
+                format!("`{key}` has no effect on a job with `build` and without `script`"),
+            )
+            .help("remove it, or add a `script`, which runs before the build"),
+        );
     }
 }
 

@@ -56,7 +56,8 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, FindingSink) {
     };
     let stage_order: HashMap<&str, usize> =
         stage_names.iter().enumerate().rev().map(|(at, stage)| (*stage, at)).collect();
-    let surroundings = PipelineContext { variables: &variables, defaults };
+    let output_jobs = known.iter().filter_map(|job| job.raw?.outputs.get()).count();
+    let surroundings = PipelineContext { variables: &variables, defaults, output_jobs };
     let mut jobs: Vec<Job> = Vec::with_capacity(known.len());
     let mut stage_of: Vec<Option<usize>> = vec![None; known.len()];
     for (at, job) in known.iter().enumerate() {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::checkout::checkout;
+use super::containers::build::build;
 use super::containers::options::{check_together, container};
 use super::containers::services::services;
-use super::context::{FindingSink, check_paths_inside, texts};
+use super::context::{FindingSink, PipelineContext, check_paths_inside, texts};
 use crate::execution::{coverage, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Cache, Environment, JobOptions, MAX_SECRETS, SecretRef};
@@ -13,7 +14,7 @@ use crate::pipeline::names::{self, is_label};
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::{IndexedOneOrMany, NamedValues};
 use crate::pipeline::raw::job_parts::{RawCache, RawEnvironment, RawSecret};
-use crate::pipeline::raw::records::{RawDefaults, RawJob};
+use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references::parse_references;
 
@@ -39,10 +40,11 @@ pub(crate) fn job_options<'n>(
     name: &str,
     raw: &RawJob,
     path: &Path,
-    defaults: &RawDefaults,
+    around: &PipelineContext<'_>,
     names: impl FnOnce() -> HashSet<&'n str>,
     findings: &mut FindingSink,
 ) -> JobOptions {
+    let defaults = around.defaults;
     let lines = raw.after_script.get().or(defaults.after_script.get());
     let after_script = lines.map(|script| script.0.clone()).unwrap_or_default();
     let inherited = Path::default().key("defaults");
@@ -61,7 +63,9 @@ pub(crate) fn job_options<'n>(
         || raw.secrets.get().or(defaults.secrets.get()).is_some()
         || raw.environment.get().is_some()
         || raw.coverage.get().is_some()
-        || raw.container.get().or(defaults.container.get()).is_some();
+        || raw.build.get().is_some()
+        || raw.container.get().or(defaults.container.get()).is_some()
+        || raw.outputs.get().is_some();
     if !has_others {
         return JobOptions { after_script, checkout, ..JobOptions::default() };
     }
@@ -80,6 +84,7 @@ pub(crate) fn job_options<'n>(
     };
     let environment =
         raw.environment.get().and_then(|raw| environment(raw, &path.key("environment"), findings));
+    check_paths_inside(raw.outputs.get(), &path.key("outputs"), findings);
     if let Some(text) = raw.coverage.get() {
         findings.check(check_pattern(&text.0), || path.key("coverage"));
     }
@@ -94,6 +99,7 @@ pub(crate) fn job_options<'n>(
             );
         }
     }
+    let build = raw.build.get().map(|raw| build(raw, &path.key("build"), &secrets, findings));
     let container = match raw.container.get() {
         own @ Some(_) => container(own, &path.key("container"), findings),
         None => container(defaults.container.get(), &inherited.key("container"), &mut discarded),
@@ -102,22 +108,31 @@ pub(crate) fn job_options<'n>(
     let container_path = base(raw.container.is_absent()).key("container");
     let services_path = base(raw.services.is_absent()).key("services");
     check_together(&container, &services, &container_path, &services_path, findings);
-    let mut texts: Vec<(&str, Path)> = Vec::new();
+    let mut with_references: Vec<(&str, Path)> = Vec::new();
     let base = if raw.services.is_absent() { &inherited } else { path };
-    for (at, service) in services.iter().enumerate() {
-        texts.push((&service.image, base.key("services").index(at)));
+    // An image and an address may also refer to outputs of other jobs.
+    if !around.has_other_outputs(raw) {
+        for (at, service) in services.iter().enumerate() {
+            with_references.push((&service.image, base.key("services").index(at)));
+        }
     }
     let base = if raw.cache.is_absent() { &inherited } else { path };
     for (at, cache) in caches.iter().enumerate() {
         let base = base.key("cache").index(at);
-        texts.push((&cache.key, base.key("key")));
-        texts.extend(cache.fallback_keys.iter().map(|key| (key.as_str(), base.key("fallback_keys"))));
+        with_references.push((&cache.key, base.key("key")));
+        with_references
+            .extend(cache.fallback_keys.iter().map(|key| (key.as_str(), base.key("fallback_keys"))));
     }
     if let Some(environment) = &environment {
-        texts.push((&environment.name, path.key("environment")));
-        texts.extend(environment.url.iter().map(|url| (url.as_str(), path.key("environment").key("url"))));
+        with_references.push((&environment.name, path.key("environment")));
+        if let Some(url) = environment.url.as_ref().filter(|_| around.output_jobs == 0) {
+            with_references.push((url, path.key("environment").key("url")));
+        }
     }
-    for (text, at) in texts {
+    if let Some(build) = &build {
+        with_references.extend(build.templates().map(|text| (text.as_str(), path.key("build"))));
+    }
+    for (text, at) in with_references {
         check_references(name, text, &at, &names, findings);
     }
     JobOptions {
@@ -127,8 +142,10 @@ pub(crate) fn job_options<'n>(
         secrets,
         environment,
         coverage: raw.coverage.get().map(|text| text.0.clone()),
+        outputs: texts(raw.outputs.get()),
         container,
         checkout,
+        build,
     }
 }
 

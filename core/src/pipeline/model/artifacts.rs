@@ -3,11 +3,26 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Maximum length in bytes of the name and the title of artifacts.
+pub const MAX_ARTIFACT_LABEL_LEN: usize = 255;
+
 /// Files that are stored after a job, for later jobs and for download.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Artifacts {
     /// Globs relative to the sources; never absolute, never climbing out.
     pub paths: Vec<String>,
+    /// Globs of files that are not stored although they match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// Whether all files that are not part of the sources are stored, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untracked: bool,
+    /// The name to show. May hold `${NAME}` references, also to variables that only a job has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A title under which they are shown with the execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose_as: Option<String>,
     /// After which outcomes of the job they are stored.
     #[serde(default)]
     pub when: ArtifactsWhen,
@@ -17,6 +32,14 @@ pub struct Artifacts {
     /// Reports that are parsed.
     #[serde(default, skip_serializing_if = "Reports::is_empty")]
     pub reports: Reports,
+}
+
+impl Artifacts {
+    /// Whether files are stored, and not only reports read.
+    #[must_use]
+    pub fn stores_files(&self) -> bool {
+        !self.paths.is_empty() || self.untracked
+    }
 }
 
 /// After which outcomes of a job its artifacts are stored.

@@ -29,6 +29,9 @@ pub struct Checkout {
     /// Whether uncommitted changes and untracked files of a working tree are left out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub clean: bool,
+    /// Whether the job may push to its repository, with the credential that the server has for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub push: bool,
 }
 
 /// What a workspace starts with.

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::artifacts::ArtifactsWhen;
+use super::build::ImageBuild;
 use super::checkout::Checkout;
 use super::container::ContainerOptions;
 use super::host_names::image_names;
@@ -32,12 +33,18 @@ pub struct JobOptions {
     /// The pattern that extracts the test coverage from the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<String>,
+    /// Globs of files with lines `NAME=value`: variables of the jobs that need this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
     /// What it asks of its container.
     #[serde(default, skip_serializing_if = "ContainerOptions::is_empty")]
     pub container: ContainerOptions,
     /// How its sources are checked out.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checkout: Checkout,
+    /// The image that it builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<ImageBuild>,
 }
 
 fn is_default(checkout: &Checkout) -> bool {
@@ -51,9 +58,22 @@ impl JobOptions {
         *self == Self::default()
     }
 
+    /// Replaces the images of the services, and adds the host names that these give to them.
+    pub(crate) fn name_services(&mut self, images: impl Iterator<Item = String>) {
+        for (service, image) in self.services.iter_mut().zip(images) {
+            service.image = image;
+        }
+        add_image_names(&mut self.services);
+    }
+
     /// Applies `put_in` to each text that may hold references, and adds the host names that images give to services.
     pub(crate) fn map_texts(&self, put_in: impl Fn(&str) -> String) -> Self {
-        let service = |service: &Service| Service { image: put_in(&service.image), ..service.clone() };
+        let service = |service: &Service| Service {
+            image: put_in(&service.image),
+            user: service.user.as_deref().map(&put_in),
+            platform: service.platform.as_deref().map(&put_in),
+            ..service.clone()
+        };
         let cache = |cache: &Cache| Cache {
             key: put_in(&cache.key),
             fallback_keys: cache.fallback_keys.iter().map(|key| put_in(key)).collect(),
@@ -70,8 +90,10 @@ impl JobOptions {
             secrets: self.secrets.clone(),
             environment: self.environment.as_ref().map(environment),
             coverage: self.coverage.clone(),
+            outputs: self.outputs.clone(),
             container: self.container.clone(),
             checkout: self.checkout.clone(),
+            build: self.build.as_ref().map(|build| build.map_texts(&put_in)),
         }
     }
 }
@@ -103,6 +125,12 @@ pub struct Service {
     /// Whether the job fails if it ends, or is not ready in time, before the script starts. Otherwise that is a warning.
     #[serde(default)]
     pub required: bool,
+    /// The user, and optionally the group, of its processes. `None`: the image's. May hold `${NAME}` references.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The variant of the image: `os/architecture` or `os/architecture/variant`. May hold `${NAME}` references.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
     /// When the image is pulled. `None`: as the job's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_policy: Option<PullPolicy>,

@@ -76,6 +76,8 @@ record! {
         clean: Flag = "clean",
         /// Whether the files are checked out; otherwise the workspace has only the repository. Default: true.
         files: Flag = "files",
+        /// Whether the job may push to its repository, with the credential that an administrator registered for it. Default: false.
+        push: Flag = "push",
     }
 }
 

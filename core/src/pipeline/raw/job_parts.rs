@@ -60,6 +60,10 @@ record! {
         image: Text = "image",
         /// Same as `image`, as in GitLab.
         name: Text = "name",
+        /// User of the container's processes, and optionally the group: a name or a number. Default: the image's.
+        user: Text = "user",
+        /// Variant of the image, such as `linux/arm64`. Default: the engine's platform.
+        platform: Text = "platform",
         /// Host names under which the job and its other services reach the service, besides those derived from the image name.
         alias: OneOrMany<Text> = "alias",
         /// Environment variables of the service.
@@ -152,6 +156,14 @@ record! {
     struct RawArtifacts("`artifacts`") {
         /// Files, directories and globs, relative to the sources.
         paths: OneOrMany<Text> = "paths",
+        /// Files, directories and globs that are not stored although they match.
+        exclude: OneOrMany<Text> = "exclude",
+        /// Whether to store all files that are not part of the sources, too. Default: false.
+        untracked: Flag = "untracked",
+        /// Name to show. Default: the paths.
+        name: Text = "name",
+        /// Title under which to show the artifacts with the execution.
+        expose_as: Text = "expose_as",
         /// After which outcomes of the job to upload. Default: on_success.
         when: ArtifactsWhenValue = "when",
         /// How long to keep the files. Default: as long as the execution.

@@ -1,6 +1,7 @@
 //! The records of a pipeline file, from which its JSON Schema is generated.
 
 use super::alternatives::{Either, Preprocessed};
+use super::build::RawBuild;
 use super::checkout::RawCheckout;
 use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
 use super::container::RawContainer;
@@ -53,7 +54,9 @@ record! {
         stage: Text = "stage",
         /// Container image; `${NAME}` refers to a variable or a matrix key.
         image: Either<Text, RawImage> = "image",
-        /// Shell commands to run, in order.
+        /// Image to build from a Dockerfile, after `script` if there is one: a directory of the workspace, or a mapping.
+        build: Either<Text, RawBuild> = "build",
+        /// Shell commands to run, in order. Optional with `build`.
         script: Script = "script",
         /// Templates to extend: top-level keys that start with `.`. The job's own keys win over theirs.
         extends: Preprocessed<OneOrMany<Text>> = "extends",
@@ -79,6 +82,8 @@ record! {
         environment: Either<Text, RawEnvironment> = "environment",
         /// Regular expression that extracts the test coverage, in percent, from the log.
         coverage: Text = "coverage",
+        /// Files with lines `NAME=value` that the script writes: variables of the jobs that need this one.
+        outputs: OneOrMany<Text> = "outputs",
         /// What the container gets beyond an ordinary one, as far as its worker allows it.
         container: RawContainer = "container",
         /// Labels that a worker must have to run the job.

@@ -28,8 +28,6 @@ pub(crate) const DEFAULTS_KEYS: &[&str] = &[
 
 /// Keys that are planned. They are errors, as a job with an ignored `parallel` would do less than it seems to.
 const UNSUPPORTED_KEYS: &[&str] = &[
-    "exclude",
-    "expose_as",
     "hooks",
     "id_tokens",
     "inherit",
@@ -40,7 +38,6 @@ const UNSUPPORTED_KEYS: &[&str] = &[
     "start_in",
     "tags",
     "trigger",
-    "untracked",
     "workflow",
 ];
 

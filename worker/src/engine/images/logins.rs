@@ -14,6 +14,10 @@ use tidemill_core::{
 /// The variable with logins in the format of Docker's configuration.
 pub const AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
 
+/// Where logins at Amazon ECR come from, in messages.
+#[cfg(feature = "ecr")]
+const ECR_ORIGIN: &str = "the worker's credentials of AWS";
+
 /// Where a worker finds logins of its own.
 #[derive(Clone, Default)]
 pub struct RegistrySettings {
@@ -21,6 +25,9 @@ pub struct RegistrySettings {
     pub auth_config: Option<String>,
     /// The file `config.json` of Docker's client. It is read for each pull, and may not exist.
     pub config_file: Option<PathBuf>,
+    /// The credentials for Amazon ECR. `None`: those of the process.
+    #[cfg(feature = "ecr")]
+    pub aws: Option<std::sync::Arc<aws_config::SdkConfig>>,
 }
 
 impl fmt::Debug for RegistrySettings {
@@ -114,8 +121,8 @@ pub struct LoginSearch {
 }
 
 impl RegistrySettings {
-    /// Searches the login for `image`: in the job's `DOCKER_AUTH_CONFIG`, on the server, in the worker's `DOCKER_AUTH_CONFIG`
-    /// and in its `config.json`. Only the worker's own configurations may name credential helpers, as these are programs.
+    /// Searches the login for `image`: in the job's `DOCKER_AUTH_CONFIG`, on the server, in the worker's `DOCKER_AUTH_CONFIG`,
+    /// in its `config.json`, and at Amazon ECR by the worker's own credentials. Only the worker's own configurations may name credential helpers, as these are programs.
     pub async fn search(&self, job: &JobLogins, image: &str) -> LoginSearch {
         let image = RegistryScope::of_image(image);
         let mut search = LoginSearch::default();
@@ -146,6 +153,14 @@ impl RegistrySettings {
                 Err(error) => search.problems.push(format!("{origin} cannot be read: {error}")),
             }
         }
+        #[cfg(feature = "ecr")]
+        if let (None, Some(registry)) = (&search.login, super::ecr::EcrRegistry::of_host(&image.host)) {
+            // Boxed, as the SDK's futures are large.
+            match Box::pin(registry.login(self.aws.as_deref())).await {
+                Ok(account) => search.login = Some(Login::new(account, &image, ECR_ORIGIN.to_owned())),
+                Err(error) => search.problems.push(error.to_string()),
+            }
+        }
         search
     }
 
@@ -157,7 +172,11 @@ impl RegistrySettings {
         let configs: Vec<_> = texts.into_iter().flatten().flat_map(DockerConfig::parse).collect();
         if !configs.is_empty() {
             let services = assignment.extras.services.iter().map(|service| service.image.as_str());
-            for image in services.chain([assignment.preparation.image.as_str()]) {
+            let build =
+                assignment.extras.build.iter().flat_map(|build| build.tags.iter().chain(&build.cache_from));
+            let images =
+                services.chain([assignment.preparation.image.as_str()]).chain(build.map(String::as_str));
+            for image in images {
                 let image = RegistryScope::of_image(image);
                 let accounts = configs.iter().filter_map(|config| config.account(&image)?.as_ref().ok());
                 secrets.extend(accounts.map(|account| account.secret().to_owned()));

@@ -10,8 +10,12 @@ use futures_util::StreamExt;
 use std::{io::Read, sync::Arc};
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
 
-/// Maximum size of the list of users of an image, as a tar.
-const MAX_USERS_BYTES: usize = 1 << 20;
+/// The list of users of an image.
+const USERS: &str = "/etc/passwd";
+/// The list of groups of an image.
+const GROUPS: &str = "/etc/group";
+/// Maximum size of a list of an image, as a tar.
+const MAX_LIST_BYTES: usize = 1 << 20;
 
 /// The user of a container's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,14 +108,37 @@ impl DockerManager {
         if known.is_some() {
             return known;
         }
-        let users = self.read_users(&image.id).await?;
+        let users = self.read_list(&image.id, USERS).await?;
         let ids = find_user(&users, name);
         self.users.insert(&image.id, name, ids);
         Some(ids)
     }
 
-    /// Returns the list of users of an image. The engine reads files only from containers, so one is created and not started.
-    async fn read_users(self: &Arc<Self>, image: &str) -> Option<String> {
+    /// Explains why the engine did not start a container of `image` as `user`: the image has no such user or group. `None` if
+    /// that is not the reason.
+    pub(in crate::engine) async fn missing_account(
+        self: &Arc<Self>,
+        image: &str,
+        user: &str,
+    ) -> Option<String> {
+        let (user, group) = user.split_once(':').unwrap_or((user, ""));
+        for (what, name, list) in [("user", user, USERS), ("group", group, GROUPS)] {
+            if name.is_empty() || name.parse::<u32>().is_ok() {
+                continue;
+            }
+            if !self.read_list(image, list).await?.lines().any(|line| line.split(':').next() == Some(name)) {
+                return Some(format!(
+                    "the image has no {what} `{name}`: its {list} does not list it; use the number of a {what}, such as \
+                     `1000`, or add the {what} to the image"
+                ));
+            }
+        }
+        None
+    }
+
+    /// Returns a list of users or groups of an image. The engine reads files only from containers, so one is created and not
+    /// started.
+    async fn read_list(self: &Arc<Self>, image: &str, path: &str) -> Option<String> {
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: Some(vec!["sh".into()]),
@@ -123,12 +150,12 @@ impl DockerManager {
             .inspect_err(|error| tracing::debug!(%error, "the users of an image are not known"))
             .ok()?
             .id;
-        let options = DownloadFromContainerOptions { path: "/etc/passwd".into() };
+        let options = DownloadFromContainerOptions { path: path.to_owned() };
         let mut stream = std::pin::pin!(self.docker.download_from_container(&id, Some(options)));
         let mut tar = Vec::new();
         while let Some(Ok(chunk)) = stream.next().await {
             tar.extend_from_slice(&chunk);
-            if tar.len() > MAX_USERS_BYTES {
+            if tar.len() > MAX_LIST_BYTES {
                 break;
             }
         }

@@ -70,7 +70,7 @@ const KEY_FILE: &str = r#"{
 "#;
 
 #[test]
-fn json_secret_masks_its_values_and_no_brackets() {
+fn case_everyday_23_json_secret_masks_its_values_and_no_brackets() {
     let mask = SecretMask::new([KEY_FILE]).unwrap();
     let other = "[\n    {\n      \"name\": \"mill\",\n      \"parts\": [\n        {\n        }\n      ]\n    },\n    null\n]\n";
     assert_eq!(mask.mask_text(other), other);

@@ -6,10 +6,16 @@ use super::{
         git::{self, SourceError, listing::Records, process::ProcessLimits},
         lfs_pointer::Pointer,
     },
-    work_tree::NestedRepository,
+    work_tree::WorkTreeFiles,
 };
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, fs, ops::ControlFlow, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    ops::ControlFlow,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
 
 /// Files larger than this that are not in LFS are compared by their bytes.
 const MAX_TEXT: usize = 16 << 20;
@@ -17,16 +23,18 @@ const MAX_TEXT: usize = 16 << 20;
 const COMPARISONS_FILE: &str = "tidemill-comparisons";
 
 /// Returns whether `tree`, the files on disk, has changes to `head`, the tree of the commit. Repositories in it are not
-/// compared.
+/// compared, and neither are files in which git does not look for changes.
 pub fn differs(
     repository: &Path,
     head: &str,
     tree: &str,
-    nested: &[NestedRepository],
+    files: &WorkTreeFiles,
 ) -> Result<bool, SourceError> {
     if head == tree {
         return Ok(false);
     }
+    let (nested, hidden) = (&files.nested, &files.hidden);
+    let hidden: HashSet<&[u8]> = hidden.skipped.iter().chain(&hidden.assumed).map(String::as_bytes).collect();
     let mut command = git::at(repository);
     command.args(["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", head, tree]);
     let mut records = Records::default();
@@ -39,6 +47,9 @@ pub fn differs(
                 description = Some(record.to_vec());
                 return ControlFlow::Continue(());
             };
+            if hidden.contains(record) {
+                return ControlFlow::Continue(());
+            }
             let path = Path::new(std::ffi::OsStr::from_bytes(record));
             if nested.iter().any(|inner| inner.recorded.is_some() && path.starts_with(&inner.path)) {
                 return ControlFlow::Continue(());

@@ -4,6 +4,7 @@
 use super::super::{
     git::{self, SourceError, listing::Records, process::ProcessLimits},
     local,
+    registry::HiddenFiles,
 };
 use std::{
     collections::HashSet,
@@ -19,6 +20,8 @@ use std::{
 const RAW_ATTRIBUTES: &str = "* -text !eol !filter !ident !working-tree-encoding\n";
 /// The list of the paths in the index, as of the last snapshot.
 const PATHS_FILE: &str = "tidemill-paths";
+/// Maximum length of all paths of hidden files.
+const MAX_HIDDEN_BYTES: usize = 256 << 10;
 /// Maximum depth of repositories in repositories.
 const MAX_NESTING: usize = 20;
 
@@ -31,6 +34,8 @@ pub struct WorkTreeFiles {
     pub nested: Vec<NestedRepository>,
     /// Submodules that are not checked out, with the commit that the index records.
     missing: Vec<(Vec<u8>, String)>,
+    /// Files of the repository itself in which git does not look for changes.
+    pub hidden: HiddenFiles,
 }
 
 /// A repository inside of the working tree of another one.
@@ -57,12 +62,13 @@ fn list_repository(
 ) -> Result<(), SourceError> {
     let directory = top.join(prefix);
     let mut command = local::command(&directory);
-    command.args(["ls-files", "-z", "-t", "--stage", "--cached", "--others", "--exclude-standard"]);
+    command.args(["ls-files", "-z", "-v", "--stage", "--cached", "--others", "--exclude-standard"]);
     let mut start = prefix.as_os_str().as_bytes().to_vec();
     if !start.is_empty() {
         start.push(b'/');
     }
     let mut nested = Vec::new();
+    let mut hidden_bytes = 0;
     let mut last = Vec::new();
     let mut records = Records::default();
     let complete = git::stream(&mut command, ProcessLimits::default(), &mut |bytes| {
@@ -89,10 +95,18 @@ fn list_repository(
                 files.paths.extend_from_slice(&start);
                 files.paths.extend_from_slice(path);
                 files.paths.push(0);
+                if depth == 0
+                    && let Ok(path) = std::str::from_utf8(path)
+                {
+                    hide(&mut files.hidden, tag, path, &mut hidden_bytes);
+                }
             }
             ControlFlow::Continue(())
         })
     })?;
+    if hidden_bytes > MAX_HIDDEN_BYTES {
+        files.hidden = HiddenFiles::default();
+    }
     if !complete {
         return Err(SourceError::new(format!("git listed an unreadable path in {}", directory.display())));
     }
@@ -112,6 +126,20 @@ fn list_repository(
         list_repository(top, &path, depth + 1, files)?;
     }
     Ok(())
+}
+
+/// Records a file that git lists with `tag` if git does not look for changes in it. Too many are not recorded; they then show as
+/// changed in a job.
+fn hide(hidden: &mut HiddenFiles, tag: &[u8], path: &str, bytes: &mut usize) {
+    let all = match tag.first() {
+        Some(b'S') => &mut hidden.skipped,
+        Some(b'a'..=b'z') => &mut hidden.assumed,
+        _ => return,
+    };
+    *bytes += path.len() + 1;
+    if *bytes <= MAX_HIDDEN_BYTES {
+        all.push(path.to_owned());
+    }
 }
 
 /// Lists the files below `top`, which is not in a repository, with the help of Tidemill's own one.

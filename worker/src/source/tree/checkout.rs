@@ -4,7 +4,7 @@ use super::super::{
     git::{self, SourceError},
     mirror::{WantedRefs, mirror_with_commit},
     network::Remote,
-    registry::{SNAPSHOTS_DIR, SnapshotKind, SubmoduleDetails},
+    registry::{HiddenFiles, SNAPSHOTS_DIR, SnapshotKind, SubmoduleDetails},
 };
 use super::{
     lfs::{LfsSource, recognize_content, replace_pointers},
@@ -17,8 +17,9 @@ use super::{
 };
 use std::{
     fs,
+    io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 use tidemill_core::execution::assignment::CheckoutRefs;
 use tidemill_core::repository::RepositoryAddress;
@@ -53,12 +54,18 @@ pub struct TreeSource<'a> {
     pub kind: SnapshotKind,
     /// The default branch.
     pub default_branch: Option<&'a str>,
+    /// Another branch of `origin` to compare with, if the request names no target branch.
+    pub main_branch: Option<&'a str>,
     /// The files.
     pub files: TreeFiles<'a>,
     /// Directories of LFS objects on this machine.
     pub lfs_directories: Vec<PathBuf>,
     /// Submodules on this machine.
     pub submodules: &'a [SubmoduleDetails],
+    /// Settings that convert line endings.
+    pub line_endings: &'a [(String, String)],
+    /// Files in which git does not look for changes.
+    pub hidden: &'a HiddenFiles,
     /// The repository that the sources come from.
     pub remote: Option<&'a Remote>,
     /// Whether the host of the repository may have a private address.
@@ -83,11 +90,12 @@ impl TreeSource<'_> {
             branch: self.branch,
             commit: self.has_commit().then_some(self.commit),
             default_branch: self.default_branch,
-            target_branch: refs.target_branch.as_deref().filter(|name| !name.is_empty()),
+            target_branch: refs.target_branch.as_deref().filter(|name| !name.is_empty()).or(self.main_branch),
             tag: refs.tag.as_deref(),
             depth: checkout.depth,
             tags: checkout.tags,
             work_tree: None,
+            line_endings: self.line_endings,
         }
     }
 
@@ -107,7 +115,12 @@ impl TreeSource<'_> {
             TreeFiles::OnDisk(tree) => {
                 let mut command = self.in_objects(into, index);
                 git::run(command.args(["read-tree", "--reset", "-u", tree]))?;
-                self.write_index(&git_dir, into, index, contents.has_attributes)?;
+                self.write_index(
+                    &git_dir,
+                    into,
+                    index,
+                    contents.has_attributes || !self.line_endings.is_empty(),
+                )?;
             }
             TreeFiles::OfCommit => {
                 git::run(in_tree(&git_dir, into).args(["read-tree", "--reset", "-u", self.commit]))?;
@@ -150,13 +163,14 @@ impl TreeSource<'_> {
         match self.files {
             TreeFiles::OnDisk(_) => {
                 let mut command = self.in_objects(into, index);
-                git::run(command.args(["read-tree", "-m", "-u", old, new]))?;
+                // The index has the old tree. With one tree, git keeps its cache of trees and skips equal directories.
+                git::run(command.args(["read-tree", "-m", "-u", new]))?;
                 if previous.commit != self.commit {
                     self.write_index(&git_dir, into, index, true)?;
                 }
             }
             TreeFiles::OfCommit => {
-                git::run(in_tree(&git_dir, into).args(["read-tree", "-m", "-u", old, new]))?;
+                git::run(in_tree(&git_dir, into).args(["read-tree", "-m", "-u", new]))?;
             }
             TreeFiles::None => {}
         }
@@ -204,7 +218,12 @@ impl TreeSource<'_> {
         }
         // A merge would refuse files that attributes convert: they differ from the commit until the index is refreshed.
         git::run(in_tree(git_dir, into).args(["read-tree", "--reset", self.commit]))?;
-        if has_attributes { refresh_index(git_dir, into) } else { Ok(()) }
+        if has_attributes {
+            refresh_index(git_dir, into)?;
+        }
+        let HiddenFiles { skipped, assumed } = self.hidden;
+        hide(git_dir, into, "--skip-worktree", skipped)?;
+        hide(git_dir, into, "--assume-unchanged", assumed)
     }
 
     fn replace_pointers(
@@ -448,6 +467,22 @@ fn refresh_index(git_dir: &Path, work_tree: &Path) -> Result<(), SourceError> {
     let mut command = in_tree(git_dir, work_tree);
     recognize_content(&mut command);
     git::run(command.args(["update-index", "-q", "--ignore-submodules", "--refresh"])).map(drop)
+}
+
+/// Marks `paths` in the index, as they are in the user's.
+fn hide(git_dir: &Path, work_tree: &Path, option: &str, paths: &[String]) -> Result<(), SourceError> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let failed = |error: io::Error| SourceError::io("the source cache cannot be written", &error);
+    let mut input = tempfile::tempfile().map_err(failed)?;
+    let list = paths.join("\0") + "\0";
+    input.write_all(list.as_bytes()).and_then(|()| input.seek(SeekFrom::Start(0))).map_err(failed)?;
+    let mut command = in_tree(git_dir, work_tree);
+    command.args(["update-index", "-z", option, "--stdin"]).stdin(Stdio::from(input));
+    // It fails for a file that is new in the user's index. The others then show as changed, as they are.
+    drop(git::run(&mut command));
+    Ok(())
 }
 
 /// Returns the size of the packs of a repository in bytes.

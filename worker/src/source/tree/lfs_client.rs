@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use data_encoding::HEXLOWER;
 use futures_util::TryStreamExt;
 use http::{Method, Request, StatusCode, header};
-use reqwest::{Body, Response};
+use reqwest::{Body, Response, Url};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, io::Write, path::Path, process::Stdio};
@@ -25,6 +25,8 @@ const BATCH: usize = 100;
 const MAX_REPLY: u64 = 4 << 20;
 /// Maximum number of headers that a reply may ask to send.
 const MAX_HEADERS: usize = 50;
+/// Maximum number of redirects of one download.
+const MAX_REDIRECTS: usize = 5;
 
 #[derive(Debug, Deserialize)]
 struct BatchReply {
@@ -35,6 +37,9 @@ struct BatchReply {
 #[derive(Debug, Deserialize)]
 struct BatchObject {
     oid: String,
+    /// Whether the action needs no other credentials than those in its headers.
+    #[serde(default)]
+    authenticated: bool,
     #[serde(default)]
     actions: BTreeMap<String, Action>,
     error: Option<ObjectError>,
@@ -79,7 +84,8 @@ pub async fn download_lfs(
                 .actions
                 .get("download")
                 .ok_or_else(|| SourceError::new(format!("the server has no download of {}", pointer.hash)))?;
-            session.download(action, pointer, directory).await?;
+            let credentials = session.credentials_for(&action.href).filter(|_| !object.authenticated);
+            session.download(action, credentials, pointer, directory).await?;
         }
     }
     Ok(())
@@ -99,6 +105,11 @@ fn endpoint(url: &str) -> Result<String, SourceError> {
     };
     let base = base.strip_suffix(".git").unwrap_or(&base);
     Ok(format!("{base}.git/info/lfs"))
+}
+
+/// Returns scheme, host and port of an address.
+fn origin(url: &str) -> Option<String> {
+    Url::parse(url).ok().map(|url| url.origin().ascii_serialization())
 }
 
 struct Session {
@@ -145,9 +156,8 @@ impl Session {
             .uri(format!("{}/objects/batch", self.endpoint))
             .header(header::ACCEPT, MEDIA_TYPE)
             .header(header::CONTENT_TYPE, MEDIA_TYPE);
-        if let Some(Credentials { user, password }) = &self.credentials {
-            let basic = STANDARD.encode(format!("{user}:{password}"));
-            request = request.header(header::AUTHORIZATION, format!("Basic {basic}"));
+        if let Some(credentials) = self.credentials_for(&self.endpoint) {
+            request = request.header(header::AUTHORIZATION, credentials);
         }
         self.send(request, Body::from(body.to_owned())).await
     }
@@ -162,23 +172,52 @@ impl Session {
         }
     }
 
+    /// Returns the header with the credentials for `url`, if it is on the host of the API.
+    fn credentials_for(&self, url: &str) -> Option<String> {
+        let Credentials { user, password } = self.credentials.as_ref()?;
+        let is_same = origin(url)? == origin(&self.endpoint)?;
+        is_same.then(|| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+    }
+
+    /// Requests the content of `action`, and follows redirects. Its headers, which may contain credentials, are sent to its own
+    /// host only.
+    async fn open(&self, action: &Action, credentials: Option<String>) -> Result<Response, SourceError> {
+        let mut url = action.href.clone();
+        let has_own = action.header.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = Request::builder().method(Method::GET).uri(&url);
+            if origin(&url) == origin(&action.href) {
+                for (name, value) in action.header.iter().take(MAX_HEADERS) {
+                    request = request.header(name, value);
+                }
+                if let Some(credentials) = credentials.as_ref().filter(|_| !has_own) {
+                    request = request.header(header::AUTHORIZATION, credentials);
+                }
+            }
+            let reply = self.send(request, Body::default()).await?;
+            if !reply.status().is_redirection() {
+                return Ok(reply);
+            }
+            let target = reply.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+            let target = target.and_then(|target| Url::parse(&url).ok()?.join(target).ok());
+            url = target
+                .ok_or_else(|| SourceError::new("the server of Git LFS redirects to an invalid address"))?
+                .into();
+        }
+        Err(SourceError::new("the server of Git LFS redirects too often"))
+    }
+
     async fn download(
         &self,
         action: &Action,
+        credentials: Option<String>,
         pointer: &Pointer,
         directory: &Path,
     ) -> Result<(), SourceError> {
-        let mut request = Request::builder().method(Method::GET).uri(&action.href);
-        for (name, value) in action.header.iter().take(MAX_HEADERS) {
-            request = request.header(name, value);
-        }
-        let reply = self.send(request, Body::default()).await?;
+        let reply = self.open(action, credentials).await?;
         if !reply.status().is_success() {
-            return Err(SourceError::new(format!(
-                "the download of {} failed ({})",
-                pointer.hash,
-                reply.status()
-            )));
+            let status = reply.status();
+            return Err(SourceError::new(format!("the download of {} failed ({status})", pointer.hash)));
         }
         let failed = |error: std::io::Error| SourceError::io("the source cache cannot be written", &error);
         let target = directory.join(pointer.object_path());

@@ -83,7 +83,10 @@ pub fn materialize_as(request: TreeRequest<'_>) -> Result<Option<Tree>, SourceEr
     if !git::is_full_hash(commit) || tree.as_ref().is_some_and(|tree| !git::is_full_hash(tree)) {
         return Err(SourceError::new(format!("`{commit}` is not a full commit hash")));
     }
-    let options = serde_json::json!([checkout, refs, owner.label()]).to_string();
+    // The right to push changes nothing in the tree.
+    let checkout_options = Checkout { push: false, ..checkout.clone() };
+    let scope = request.reach.credential_scope().filter(|_| !matches!(source, Source::Snapshot { .. }));
+    let options = serde_json::json!([checkout_options, refs, owner.label(), scope]).to_string();
     let (branch_name, tree_name) = (branch.as_deref().unwrap_or(""), tree.as_deref().unwrap_or(""));
     let key = short_hash(&[&from, branch_name, commit, tree_name, &options]);
     let home = cache.join(TREES_DIR);
@@ -142,7 +145,7 @@ fn prepare(request: TreeRequest<'_>) -> Result<PreparedSource, SourceError> {
             let objects = ObjectRepository::of_snapshot(objects);
             Ok(PreparedSource { objects, details, remote, is_work_tree, private_host: false })
         }
-        Source::Git { url, private_host, branch, commit } => {
+        Source::Git { url, private_host, branch, commit, .. } => {
             let remote = reach.remote(url, *private_host)?;
             let wanted = WantedRefs { branch: branch.as_deref(), refs, reference: None };
             let objects = mirror_with_commit(&remote, wanted, commit, cache)?;
@@ -188,9 +191,12 @@ impl PreparedSource {
             commit,
             kind: if self.is_work_tree { details.kind } else { SnapshotKind::Commit },
             default_branch: request.refs.default_branch.as_deref().or(details.default_branch.as_deref()),
+            main_branch: details.main_branch.as_deref(),
             files,
             lfs_directories,
             submodules: &details.submodules,
+            line_endings: &details.line_endings,
+            hidden: &details.hidden,
             remote: self.remote.as_ref(),
             private_host: self.private_host,
             is_on_disk: matches!(request.source, Source::Snapshot { .. }),
@@ -248,7 +254,8 @@ fn record_of(source: &TreeSource<'_>, options: &str) -> Option<TreeRecord> {
     if !source.has_commit() || source.request.owner != FileOwner::Worker {
         return None;
     }
-    let parts = [&source.objects.to_string_lossy(), kind, source.origin.unwrap_or(""), options];
+    let hidden = serde_json::to_string(source.hidden).unwrap_or_default();
+    let parts = [&source.objects.to_string_lossy(), kind, source.origin.unwrap_or(""), options, &hidden];
     Some(TreeRecord {
         family: short_hash(&parts),
         repository: source.repository_key(),

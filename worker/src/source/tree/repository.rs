@@ -34,6 +34,8 @@ pub struct RepositorySpec<'a> {
     pub tags: Option<bool>,
     /// The working tree, relative to the git directory, if the git directory is not in it.
     pub work_tree: Option<&'a str>,
+    /// Settings of `core` that convert line endings.
+    pub line_endings: &'a [(String, String)],
 }
 
 impl RepositorySpec<'_> {
@@ -49,6 +51,11 @@ impl RepositorySpec<'_> {
             git::run(git::command().args(["init", "--quiet", "--bare", "--template="]).arg(git_dir))?;
         }
         fs::write(git_dir.join("config"), self.config()).map_err(failed)?;
+        // A clone has this file, so scripts that look for refs themselves read it.
+        let packed = git_dir.join("packed-refs");
+        if !packed.exists() {
+            fs::write(packed, "# pack-refs with: peeled fully-peeled sorted \n").map_err(failed)?;
+        }
         if let Some(commit) = self.commit {
             self.fetch(git_dir, commit)?;
         }
@@ -66,6 +73,9 @@ impl RepositorySpec<'_> {
         let mut text = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
                         \tlogallrefupdates = true\n"
             .to_owned();
+        for (key, value) in self.line_endings {
+            let _ = writeln!(text, "\t{key} = {value}");
+        }
         if let Some(work_tree) = self.work_tree {
             let _ = writeln!(text, "\tworktree = {}", quoted(work_tree));
         }

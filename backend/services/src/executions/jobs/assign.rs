@@ -20,27 +20,40 @@ impl JobExecutionService {
     ) -> Result<JobExecuteReply> {
         let records = &self.context.stores.records;
         let id = node.key.execution;
-        let spec = self.context.spec(id, node.key.ix).await?;
+        let mut spec = self.context.spec(id, node.key.ix).await?;
         let mut needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
         for artifact in &mut needs_artifacts {
             // A worker's token alone does not give access to artifacts.
             artifact.url = format!("{}?job={}&lease={token}", artifact.url, spec.id);
         }
+        let mut variables = assignment::variables(execution, &spec, attempt);
+        let outputs = assignment::outputs_for(&self.context, execution, &spec.planned).await?;
+        assignment::add_outputs(&mut variables, &outputs, execution);
+        if !spec.planned.due_texts.is_empty() {
+            let has_due_url = spec.planned.due_texts.url.is_some();
+            spec.planned.apply_outputs(&variables);
+            let environment = spec.planned.surroundings.environment.as_ref();
+            if let Some(url) = environment.and_then(|to| to.url.clone()).filter(|_| has_due_url) {
+                variables.insert("CI_ENVIRONMENT_URL".to_owned(), url);
+            }
+        }
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
-        let (secrets, registries) = tokio::try_join!(
+        let (secrets, registries, credential) = tokio::try_join!(
             self.secrets.for_job(execution, &planned.name, &planned.surroundings),
-            self.registries.for_job(execution, planned)
+            self.registries.for_job(execution, planned),
+            self.repositories.credential_for_job(execution, planned)
         )?;
         let extras = JobExtras {
             secrets,
             registries,
+            credential,
             may_keep_caches: !of.facts.is_from_fork(),
             ..assignment::extras(&spec)
         };
         let assignment = Assignment {
             preparation: assignment::preparation(execution, &spec),
-            variables: assignment::variables(execution, &spec, attempt),
+            variables,
             job_name: spec.planned.name,
             stage: spec.planned.stage,
             attempt,
@@ -57,6 +70,8 @@ impl JobExecutionService {
             let next = records.upcoming(id, node.key.ix, lookahead as usize).await?;
             let specs = self.context.specs(id).await?;
             let specs = next.iter().filter_map(|ix| specs.get(*ix as usize));
+            // A job that only builds an image has no container to prepare.
+            let specs = specs.filter(|spec| !spec.planned.has_due_image() && !spec.planned.image.is_empty());
             upcoming = specs.map(|spec| assignment::preparation(execution, spec)).collect();
         }
         Ok(JobExecuteReply::Assigned { assignment: Box::new(assignment), upcoming })

@@ -11,11 +11,13 @@ use crate::{
 };
 use tidemill_core::execution::{
     failure::{FailureKind, FailureReason},
+    outputs,
     transition::{JobEvent, TransitionError},
 };
 use tidemill_core::{
     api::{AttemptEnd, JobReport, JobReportReply},
     ids::{JobId, LeaseToken},
+    pipeline::is_variable_name,
     scheduler::apply_event,
 };
 
@@ -33,6 +35,13 @@ impl JobExecutionService {
         let (report, log) =
             if is_large { self.context.compute("decompressing a log", unpack).await? } else { unpack() };
         let log = log?;
+        if let Some(end) = &report.end {
+            outputs::check(&end.outputs).map_err(|error| Error::Invalid(error.to_string()))?;
+            let is_invalid = |name: &&String| !is_variable_name(name);
+            if let Some(name) = end.outputs.keys().find(is_invalid) {
+                return Err(Error::Invalid(format!("the output `{name}` is not the name of a variable")));
+            }
+        }
         let prefetched = self.context.job(report.job_id).await?;
         let key = prefetched.key;
         let mut prefetched = Some(prefetched);
@@ -112,7 +121,7 @@ impl JobExecutionService {
         token: LeaseToken,
         reason: FailureReason,
     ) -> Result<()> {
-        let end = AttemptEnd { failure: Some(reason), exit_code: None };
+        let end = AttemptEnd { failure: Some(reason), exit_code: None, ..AttemptEnd::default() };
         let event = JobEvent::End { token, end, steps: Vec::new() };
         if let Ok(transition) = apply_event(node, item, event, self.context.now()) {
             // On a conflict, another change ended the attempt, or its next report will.
@@ -128,7 +137,7 @@ impl JobExecutionService {
         token: LeaseToken,
         reason: FailureReason,
     ) -> Result<()> {
-        let end = Some(AttemptEnd { failure: Some(reason), exit_code: None });
+        let end = Some(AttemptEnd { failure: Some(reason), exit_code: None, ..AttemptEnd::default() });
         let report = JobReport { job_id: job, lease: token, log: None, phase: None, steps: Vec::new(), end };
         self.report(report).await.map(drop)
     }

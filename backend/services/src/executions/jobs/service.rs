@@ -4,6 +4,7 @@ use crate::{
     access::{registries::RegistryService, secrets::SecretService},
     context::service_context::Context,
     error::Result,
+    repositories::service::RepositoryService,
 };
 use std::sync::Arc;
 use tidemill_core::ids::JobId;
@@ -17,11 +18,17 @@ pub struct JobExecutionService {
     pub(super) context: Arc<Context>,
     pub(super) secrets: SecretService,
     pub(super) registries: RegistryService,
+    pub(super) repositories: RepositoryService,
 }
 
 impl JobExecutionService {
-    pub(crate) fn new(context: Arc<Context>, secrets: SecretService, registries: RegistryService) -> Self {
-        Self { context, secrets, registries }
+    pub(crate) const fn new(
+        context: Arc<Context>,
+        secrets: SecretService,
+        registries: RegistryService,
+        repositories: RepositoryService,
+    ) -> Self {
+        Self { context, secrets, registries, repositories }
     }
 
     /// Returns the repository of a job's execution.

@@ -41,7 +41,8 @@ impl PipelineExecutionService {
                 "execution {id} has not ended; wait for its end, or cancel it first"
             )));
         }
-        self.source_policy.readmit(&self.context, &mut old.spec.source).await?;
+        let repo = old.spec.repo.clone();
+        self.source_policy.readmit(&self.context, &repo, &mut old.spec.source).await?;
         if !request.jobs.is_empty() {
             old.spec.facts.jobs.from.clone_from(&request.jobs);
         }

@@ -25,7 +25,7 @@ use futures_util::TryStreamExt;
 use serde::Deserialize;
 use std::io;
 use tidemill_core::{
-    api::{ArtifactUploadRequest, CacheLookupRequest},
+    api::{ArtifactEncoding, ArtifactUploadRequest, CacheLookupRequest},
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
 
@@ -107,10 +107,18 @@ pub async fn download(
     };
     let mut reply = Body::from_stream(bytes).into_response();
     let headers = reply.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(view.encoding)));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(view.size));
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", view.sha256)) {
         headers.insert(ETAG, etag);
     }
     Ok(reply)
+}
+
+const fn content_type(encoding: ArtifactEncoding) -> &'static str {
+    match encoding {
+        ArtifactEncoding::Identity => "application/x-tar",
+        ArtifactEncoding::Zstd => "application/zstd",
+        ArtifactEncoding::Unknown => "application/octet-stream",
+    }
 }

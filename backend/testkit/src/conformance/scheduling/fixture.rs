@@ -61,7 +61,7 @@ pub(super) async fn run(services: &Services, id: ExecutionId, name: &str, exit_c
     let assignment = claim(services, job(services, id, name).await.id).await;
     let assignment = assignment.unwrap_or_else(|| panic!("job `{name}` cannot be claimed"));
     let failure = (exit_code != 0).then(|| FailureReason::new(FailureKind::ScriptFailed, "because"));
-    let end = Some(AttemptEnd { failure, exit_code: Some(exit_code) });
+    let end = Some(AttemptEnd { failure, exit_code: Some(exit_code), ..AttemptEnd::default() });
     let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);
     let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
     services.jobs.report(report).await.unwrap();

@@ -11,7 +11,7 @@ use tidemill_core::execution::{
     facts::{Facts, PullRequest},
 };
 use tidemill_core::{
-    api::{ArtifactComplete, ArtifactUploadRequest, CacheLookupRequest, ExecuteRequest},
+    api::{ArtifactComplete, ArtifactEncoding, ArtifactUploadRequest, CacheLookupRequest, ExecuteRequest},
     ids::{ArtifactId, LeaseToken},
 };
 use tidemill_services::Error;
@@ -42,6 +42,8 @@ fn announcement(assignment: &Assignment, key: &str) -> ArtifactUploadRequest {
         job_id: assignment.preparation.job_id,
         lease: assignment.lease.token,
         file_path: "target".into(),
+        name: None,
+        expose_as: None,
         files: Vec::new(),
         expire_in_s: None,
         cache_key: Some(key.into()),
@@ -67,7 +69,13 @@ async fn put(
 
 fn complete(id: ArtifactId, bytes: &[u8]) -> ArtifactComplete {
     let sha256 = HEXLOWER.encode(&Sha256::digest(bytes));
-    ArtifactComplete { artifact_id: id, size: bytes.len() as u64, sha256 }
+    ArtifactComplete {
+        artifact_id: id,
+        size: bytes.len() as u64,
+        sha256,
+        encoding: ArtifactEncoding::Identity,
+        unpacked_size: bytes.len() as u64,
+    }
 }
 
 async fn store(

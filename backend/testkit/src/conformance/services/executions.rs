@@ -82,7 +82,10 @@ fn report(assignment: &Assignment) -> JobReport {
 /// Creates the report of an attempt's end.
 fn ending(assignment: &Assignment, failure: Option<FailureKind>) -> JobReport {
     let failure = failure.map(|kind| FailureReason::new(kind, "because"));
-    JobReport { end: Some(AttemptEnd { failure, exit_code: None }), ..report(assignment) }
+    JobReport {
+        end: Some(AttemptEnd { failure, exit_code: None, ..AttemptEnd::default() }),
+        ..report(assignment)
+    }
 }
 
 /// The same request from 50 clients on two servers creates one execution, with and without an idempotency key.

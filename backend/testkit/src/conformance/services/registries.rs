@@ -18,6 +18,7 @@ defaults: { image: alpine }
 jobs:
   hub: { script: x }
   private: { script: x, image: 'r.example:5000/team/app:1', services: [{ image: r.example/db, alias: db }] }
+  builds: { build: . }
 ";
 
 fn services(stores: Stores) -> Services {
@@ -65,7 +66,16 @@ pub async fn job_gets_logins_of_its_images(subject: &StoresUnderTest) {
     assert_eq!(logins_of(&claim_at(&services, id, 0).await.unwrap()), [("docker.io", "mill", "of the hub")]);
     let private = claim_at(&services, id, 1).await.unwrap();
     assert_eq!(logins_of(&private), [("r.example:5000/team", "mill", "of the team")]);
+    // Images of two registries.
+    set(&services, &repo, "r.example", "of the service").await;
+    let both = claim_at(&services, begin(&services, &repo, false).await, 1).await.unwrap();
+    let expected = [("r.example", "mill", "of the service"), ("r.example:5000/team", "mill", "of the team")];
+    assert_eq!(logins_of(&both), expected);
+    let removed = RemoveRegistryRequest { repo: repo.clone(), registry: "r.example".into() };
+    assert!(services.registries.remove(removed).await.unwrap().removed);
     assert!(!format!("{private:?}").contains("of the team"), "the debug form must not show the password");
+    let builds = claim_at(&services, id, 2).await.unwrap();
+    assert_eq!(logins_of(&builds).len(), 5, "only its Dockerfile says which images it is built from");
 
     let listed = services.registries.list(&repo).await.unwrap().registries;
     let names: Vec<_> = listed.iter().map(|one| one.registry.as_str()).collect();

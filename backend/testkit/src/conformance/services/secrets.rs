@@ -204,7 +204,7 @@ pub async fn encryption_key_is_created_once(subject: &StoresUnderTest) {
 }
 
 /// A key store with fixed keys, each of one repeated byte.
-struct FixedKeys(&'static [u8]);
+pub(super) struct FixedKeys(pub(super) &'static [u8]);
 
 #[async_trait::async_trait]
 impl KeyStore for FixedKeys {

@@ -24,7 +24,7 @@ async fn end(services: &Services, assignment: &Assignment, failure: Option<Failu
         log: None,
         phase: None,
         steps: Vec::new(),
-        end: Some(AttemptEnd { failure, exit_code: Some(0) }),
+        end: Some(AttemptEnd { failure, exit_code: Some(0), ..AttemptEnd::default() }),
     };
     services.jobs.report(report).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Checks `container`: what a container gets beyond an ordinary one.
+//! Checks `container`: what a container gets beyond an ordinary one; and the user and platform of any container.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,9 +12,10 @@ use crate::pipeline::names::{self, ULIMITS, check_host};
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::{NamedValues, OneOrMany};
 use crate::pipeline::raw::container::{RawContainer, RawUlimit};
-use crate::pipeline::raw::field::FromScalar;
+use crate::pipeline::raw::field::{Field, FromScalar};
 use crate::pipeline::raw::quantities::Bytes;
 use crate::pipeline::raw::scalars::Text;
+use crate::pipeline::references;
 
 /// Maximum number of entries of each key.
 const MAX_ENTRIES: usize = 64;
@@ -279,4 +280,24 @@ fn extra_hosts(
         all.insert(name.clone(), address.0.clone());
     }
     all
+}
+
+/// Checks the user and the platform of a container.
+pub(crate) fn check_user_and_platform(
+    user: &Field<Text>,
+    platform: &Field<Text>,
+    path: &Path,
+    findings: &mut FindingSink,
+) {
+    if let Some(user) = user.get() {
+        findings.check(spelling(&user.0, names::check_user), || path.key("user"));
+    }
+    if let Some(platform) = platform.get() {
+        findings.check(spelling(&platform.0, names::check_platform), || path.key("platform"));
+    }
+}
+
+/// Applies `check` to a text whose references are well-formed.
+pub(crate) fn spelling(text: &str, check: impl Fn(&str) -> Result<(), Fault>) -> Result<(), Fault> {
+    references::parse_references(text).and_then(|_| check(text))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::options::container;
+use super::options::{check_user_and_platform, container};
 use crate::pipeline::checks::context::{FindingSink, texts, variables};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Health, Service};
@@ -95,6 +95,7 @@ fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut FindingS
         }
     };
     findings.check(references::parse_references(image).and_then(|_| names::check_image(image)), || at);
+    check_user_and_platform(&raw.user, &raw.platform, path, findings);
     let alias = raw.alias.get().map_or(&[][..], |list| list.0.as_slice());
     if alias.len() > MAX_ALIASES {
         let fault =
@@ -133,6 +134,8 @@ fn service(item: &Either<Text, RawService>, path: &Path, findings: &mut FindingS
         ready_within_s,
         // A check that the file asks for is there to be passed.
         required: raw.required.get().map_or(!raw.health.is_absent(), |flag| flag.0),
+        user: raw.user.get().map(|user| user.0.clone()),
+        platform: raw.platform.get().map(|platform| platform.0.clone()),
         pull_policy: raw.pull_policy.get().map(|policy| policy.0),
         container: container(raw.container.get(), &path.key("container"), findings),
     })

@@ -6,7 +6,11 @@ use crate::{
 };
 use tidemill_core::{
     api::PULLING_IMAGE,
-    execution::{assignment::PullPolicy, failure::FailureReason},
+    execution::{
+        assignment::PullPolicy,
+        failure::{FailureKind, FailureReason},
+    },
+    text::substitution::first_reference,
 };
 use tokio::sync::mpsc;
 
@@ -19,6 +23,12 @@ pub async fn pull_image(
     logins: &JobLogins,
     reporter: &Reporter,
 ) -> Result<ImageConfig, FailureReason> {
+    if let Some(name) = first_reference(image) {
+        let message = format!(
+            "the image `{image}` refers to `{name}`, which is not among the `outputs` of the jobs whose artifacts this job gets"
+        );
+        return Err(FailureReason::new(FailureKind::ImageUnavailable, message));
+    }
     let (reports, mut reported) = mpsc::unbounded_channel::<PullReport>();
     let pull = async {
         let reports = reports;

@@ -1,0 +1,185 @@
+//! Private repositories on a server: the credential of the registration reaches the worker, and nothing else.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[path = "../../worker/tests/support/http_git.rs"]
+mod http_git;
+mod support;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http_git::{HttpGit, ServerOptions};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command, Output, Stdio},
+};
+use support::{TestEnv, binary, finish, git::git, stop, text};
+
+const TOKEN: &str = "token-of-the-private-repository";
+const KEY: &str = "bGluZSBvZiB0aGUgcHJpdmF0ZSBrZXk";
+
+/// A server with one worker, and a private repository, which is served over HTTP and by a program in place of `ssh`.
+struct Fixture {
+    env: TestEnv,
+    server: Option<Child>,
+    url: String,
+    token: String,
+    commit: String,
+    http: HttpGit,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let pipeline = "\nname: private\njobs:\n  look: { image: \"IMAGE\", script: ['cat hidden.txt', 'git config -l 2>&1 || true'] }\n  \
+             push: { image: \"IMAGE\", when: manual, script: ['true'], checkout: { push: true } }\n";
+        let mut env = TestEnv::new(pipeline);
+        env.logs = true;
+        env.lease_ttl_ms = 30_000;
+        let root = env.dir.path().join("served");
+        fs::create_dir(&root).unwrap();
+        git(&root, &["init", "-q", "-b", "main", "work"]);
+        fs::write(root.join("work/hidden.txt"), "content of the private repository\n").unwrap();
+        git(&root.join("work"), &["add", "-A"]);
+        git(&root.join("work"), &["commit", "-q", "-m", "one"]);
+        git(&root, &["clone", "-q", "--bare", "work", "app.git"]);
+        git(&root.join("app.git"), &["update-server-info"]);
+        let commit = git(&root.join("work"), &["rev-parse", "HEAD"]);
+        let authorization = Some(format!("Basic {}", STANDARD.encode(format!("ci:{TOKEN}"))));
+        let http = HttpGit::start(&root, |_| ServerOptions { authorization, ..ServerOptions::default() });
+        let ssh = format!(
+            "#!/bin/sh\nfor word; do case $word in -oIdentityFile=*) key=${{word#*=}};; -oUserKnownHostsFile=*) \
+             hosts=${{word#*=}};; esac; done\n[ \"$(stat -Lc %a \"$key\")\" = 600 ] && grep -q {KEY} \"$key\" && grep -q ed25519 \
+             \"$hosts\" || {{ echo 'Permission denied (publickey).' >&2; exit 255; }}\nexec git upload-pack {}\n",
+            root.join("app.git").display()
+        );
+        let bin = env.dir.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        fs::write(bin.join("ssh"), ssh).unwrap();
+        fs::set_permissions(bin.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+        let data = env.dir.path().join("server");
+        let mut server = binary(&env, &data)
+            .args(["server", "--listen", "127.0.0.1:0", "--jobs", "1"])
+            .env("PATH", path(&env))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(env.dir.path().join("server.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+        let (url, token) =
+            (url.trim_end_matches(',').to_owned(), fs::read_to_string(data.join("token")).unwrap());
+        Self { env, server: Some(server), url, token, commit, http }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = binary(&self.env, &self.env.data);
+        command.env("TIDEMILL_SERVER", &self.url).env("TIDEMILL_TOKEN", &self.token);
+        command.env("PATH", path(&self.env)).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn tidemill(&self, args: &[&str]) -> Output {
+        finish(self.command(args).spawn().unwrap())
+    }
+
+    /// Runs the pipeline at the commit of the private repository and returns the exit code and what is shown.
+    fn run(&self, repo: &str, more: &[&str]) -> (Option<i32>, String) {
+        let args = ["run", "-f", ".pipelines/ci.yml", "--repo", repo, "--branch", "main", "--force"];
+        let commit = ["--commit", self.commit.as_str()];
+        let ran = self.tidemill(&[&args[..], &commit, more].concat());
+        let logs = self.tidemill(&["logs", "look", "--repo", repo]);
+        let shown = text(&ran.stdout) + &text(&ran.stderr) + &text(&logs.stdout) + &text(&logs.stderr);
+        (ran.status.code(), shown)
+    }
+
+    fn succeeds(&self, args: &[&str]) -> String {
+        let done = self.tidemill(args);
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+        text(&done.stdout)
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            stop(server);
+        }
+    }
+}
+
+fn path(env: &TestEnv) -> String {
+    format!("{}:{}", env.dir.path().join("bin").display(), std::env::var("PATH").unwrap())
+}
+
+fn write(env: &TestEnv, name: &str, content: &str) -> String {
+    let path = env.dir.path().join(name);
+    fs::write(&path, content).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+/// Returns the files of the server and its worker that contain `secret`.
+fn stored(env: &TestEnv, secret: &str) -> String {
+    let found = Command::new("grep")
+        .args(["-rlaF", secret, "--exclude-dir=bin", "--exclude=*.key", "--exclude=*.token"])
+        .arg(env.dir.path())
+        .output()
+        .unwrap();
+    text(&found.stdout)
+}
+
+#[test]
+fn token_of_a_registration_fetches_a_private_repository_and_is_stored_nowhere() {
+    let fixture = Fixture::new();
+    let repo = fixture.http.url("app.git");
+    fixture.succeeds(&["repo", "add", &repo, "--provider", "gitea"]);
+    let (code, shown) = fixture.run(&repo, &[]);
+    assert_eq!(code, Some(1), "{shown}");
+
+    let add = ["repo", "add", &repo, "--provider", "gitea", "--credential", "env:APP_TOKEN"];
+    let user = ["--credential-user", "ci"];
+    let mut add = fixture.command(&[&add[..], &user].concat());
+    let added = finish(add.env("APP_TOKEN", TOKEN).spawn().unwrap());
+    assert_eq!(added.status.code(), Some(0), "{added:?}");
+    let listed = fixture.succeeds(&["repo", "list"]);
+    assert!(listed.contains(", token\n") && !listed.contains(TOKEN), "{listed}");
+
+    let (code, shown) = fixture.run(&repo, &[]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("\ncontent of the private repository\n") && !shown.contains(TOKEN), "{shown}");
+    let (code, shown) = fixture.run(&repo, &["push"]);
+    assert!(code != Some(0) && shown.contains("--allow-push"), "{shown}");
+    assert_eq!(stored(&fixture.env, TOKEN), "", "the token is in these files");
+
+    fixture.succeeds(&["repo", "remove", &repo]);
+    fixture.succeeds(&["repo", "add", &repo, "--provider", "gitea"]);
+    let (code, shown) = fixture.run(&repo, &[]);
+    assert_eq!(code, Some(1), "what was fetched with the credential serves nobody without it: {shown}");
+}
+
+#[test]
+fn ssh_key_of_a_registration_fetches_a_private_repository() {
+    let fixture = Fixture::new();
+    let repo = "git@git.example.org:team/app.git";
+    let key = write(
+        &fixture.env,
+        "id.key",
+        &format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{KEY}\n-----END OPENSSH PRIVATE KEY-----"),
+    );
+    let add = ["repo", "add", repo, "--provider", "gitea", "--credential", &key];
+    let refused = fixture.tidemill(&add);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(text(&refused.stderr).contains("ssh-keyscan git.example.org"), "{refused:?}");
+    let hosts = write(&fixture.env, "hosts", "git.example.org ssh-ed25519 AAAA\n");
+    fixture.succeeds(&[&add[..], &["--known-hosts", &hosts]].concat());
+    assert!(fixture.succeeds(&["repo", "list"]).contains(", SSH key\n"));
+    let (code, shown) = fixture.run(repo, &[]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("\ncontent of the private repository\n"), "{shown}");
+    assert_eq!(stored(&fixture.env, KEY), "", "the key is in these files");
+    // The same repository under another address is fetched from the registered one.
+    let (code, shown) = fixture.run("https://git.example.org/team/app", &[]);
+    assert_eq!(code, Some(0), "{shown}");
+}

@@ -1,0 +1,80 @@
+//! What is kept of jobs that do not succeed, and what they hand to others.
+
+use crate::support::{Backend, failure_kind, finish, job, text};
+
+pub fn timed_out_and_canceled_jobs_keep_their_evidence(on: &Backend) {
+    let mut env = on.test_env(
+        r#"
+name: evidence
+stages: [a]
+defaults: { image: "IMAGE" }
+jobs:
+  hang:
+    timeout: 2s
+    script: ["mkdir logs; echo traced > logs/trace.txt", "sleep 600"]
+    after_script: ['echo "after: $CI_JOB_STATUS"', "cp logs/trace.txt logs/after.txt"]
+    artifacts: { paths: [logs], when: always }
+    cache: { key: logs, paths: [logs], when: always }
+  stop:
+    script: ["mkdir logs; echo traced > logs/trace.txt; echo begun", "sleep 600"]
+    # Longer than the lease of a worker that is silent after a cancel.
+    after_script: ['echo "after: $CI_JOB_STATUS"; sleep 12', "cp logs/trace.txt logs/after.txt"]
+    artifacts: { paths: [logs], when: on_failure }
+"#,
+    );
+    let run = env.spawn(&["run"]);
+    env.wait_for("the first job ends", |view| job(view, "hang")["status"] == "FAILED");
+    env.wait_for("the second job runs", |_| env.log("stop").contains("begun\n"));
+    assert_eq!(env.on_latest(&["cancel"]).status.code(), Some(0));
+    let run = finish(run);
+    assert_eq!(run.status.code(), Some(130), "{run:?}");
+    let view = env.latest();
+    assert_eq!(failure_kind(&view, "hang"), "timed_out", "{view:#}");
+    assert_eq!(job(&view, "stop")["status"], "CANCELED", "{view:#}");
+    for (name, status) in [("hang", "failed"), ("stop", "canceled")] {
+        let log = env.log(name);
+        assert!(log.contains(&format!("after: {status}\n")), "{log}");
+        let out = env.dir.path().join(name);
+        let fetched = env.on_latest(&["artifacts", name, "--output", out.to_str().unwrap()]);
+        assert_eq!(fetched.status.code(), Some(0), "{fetched:?} {log}");
+        for file in ["trace.txt", "after.txt"] {
+            assert_eq!(text(&std::fs::read(out.join("logs").join(file)).unwrap()), "traced\n");
+        }
+    }
+    let log = env.log("hang");
+    assert!(log.contains("cache `logs`: saved"), "{log}");
+    let out = env.dir.path().join("all");
+    let fetched = env.on_latest(&["artifacts", "--output", out.to_str().unwrap()]);
+    assert_eq!(fetched.status.code(), Some(0), "{fetched:?}");
+    assert!(out.join("hang/logs/trace.txt").exists() && out.join("stop/logs/trace.txt").exists());
+    env.wait_until_clean();
+}
+
+pub fn outputs_are_variables_of_jobs_that_need_the_job(on: &Backend) {
+    let env = on.test_env(
+        r#"
+name: outputs
+stages: [a, b]
+defaults: { image: "IMAGE" }
+jobs:
+  version:
+    stage: a
+    script: ["echo VERSION=1.2.$((1 + 2)) > a.env", "echo 'WORDS=two words $HOME' > b.env"]
+    outputs: [a.env, b.env]
+  use:
+    stage: b
+    variables: { VERSION: none }
+    script: ['test "$VERSION" = 1.2.3', 'test "$WORDS" = "two words \$HOME"']
+  without: { stage: b, dependencies: [], script: ['test -z "$VERSION"'] }
+  direct: { stage: b, needs: [version], script: ['test "$VERSION" = 1.2.3'] }
+  broken: { stage: b, allow_failure: true, script: ["echo no-assignment > c.env"], outputs: c.env }
+"#,
+    );
+    let run = env.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?} {}", env.log("use"));
+    let view = env.latest();
+    assert_eq!(failure_kind(&view, "broken"), "artifact_failed", "{view:#}");
+    assert!(env.log("broken").contains("`c.env`: line 1 is not `NAME=value`"), "{}", env.log("broken"));
+    let run = env.tidemill(&["run", "--force", "-e", "VERSION=1.2.3"]);
+    assert_eq!(run.status.code(), Some(1), "a variable of the request wins in `without`: {run:?}");
+}

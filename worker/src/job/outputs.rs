@@ -1,0 +1,88 @@
+//! Reads the outputs of a job from the files that its script wrote.
+
+use super::reporter::Reporter;
+use crate::{
+    artifact::{ArtifactTransfer, reading::WorkspaceEntry},
+    engine::WorkspaceMount,
+};
+use indexmap::IndexMap;
+use std::io::{self, Read};
+use tidemill_core::execution::{
+    failure::{FailureKind, FailureReason},
+    outputs::{MAX_OUTPUT_BYTES, read},
+};
+
+/// Maximum number of files.
+const MAX_FILES: usize = 100;
+
+/// The files, each with its name.
+#[derive(Default)]
+struct OutputFiles {
+    files: Vec<(String, Vec<u8>)>,
+    has_more: bool,
+    /// Size of the files, as far as they are read.
+    bytes: usize,
+}
+
+impl OutputFiles {
+    fn read_file(&mut self, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
+        if !entry.header().entry_type().is_file() {
+            return Ok(());
+        }
+        if self.files.len() >= MAX_FILES {
+            self.has_more = true;
+            return Ok(());
+        }
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let mut bytes = Vec::new();
+        let remaining = (MAX_OUTPUT_BYTES + 1).saturating_sub(self.bytes) as u64;
+        self.bytes += entry.take(remaining).read_to_end(&mut bytes)?;
+        self.files.push((name, bytes));
+        Ok(())
+    }
+}
+
+/// Reads the outputs in the files that match `globs`. A file that is malformed, too large, or contains a secret is an error of
+/// the job.
+pub async fn collect(
+    transfer: &ArtifactTransfer,
+    workspace: &WorkspaceMount,
+    globs: &[String],
+    reporter: &Reporter,
+) -> Result<IndexMap<String, String>, FailureReason> {
+    let mut outputs = IndexMap::new();
+    if globs.is_empty() {
+        return Ok(outputs);
+    }
+    reporter.phase("reading outputs");
+    let (found, warnings) =
+        transfer.read_files(workspace, globs, OutputFiles::default(), OutputFiles::read_file).await?;
+    reporter.log(warnings.replace("artifacts:", "outputs:").as_bytes()).await;
+    let failed = |what: String| {
+        FailureReason::new(FailureKind::ArtifactFailed, format!("the outputs cannot be read: {what}"))
+    };
+    if found.has_more {
+        return Err(failed(format!("more than {MAX_FILES} files match")));
+    }
+    if found.bytes > MAX_OUTPUT_BYTES {
+        return Err(failed(format!(
+            "the files have more than {} KiB; hand larger values on as `artifacts`",
+            MAX_OUTPUT_BYTES >> 10
+        )));
+    }
+    for (name, bytes) in found.files {
+        let text = String::from_utf8(bytes).map_err(|_| failed(format!("`{name}` is not UTF-8")))?;
+        read(&text, &mut outputs).map_err(|error| failed(format!("`{name}`: {error}")))?;
+    }
+    // Outputs are stored in the server's records, where no secret may be.
+    let mask = reporter.mask();
+    if outputs.keys().any(|name| mask.contains_secret(name)) {
+        return Err(failed("the name of a variable contains a secret".to_owned()));
+    }
+    if let Some((name, _)) = outputs.iter().find(|(_, value)| mask.contains_secret(value)) {
+        return Err(failed(format!(
+            "the value of `{name}` contains a secret; name the secret in the other job"
+        )));
+    }
+    Ok(outputs)
+}
