@@ -211,7 +211,7 @@ impl Drop for Registry {
     }
 }
 
-/// Returns a configuration of Docker's client with a login at this registry.
+/// Returns a configuration of Docker's client with a login at this address.
 pub fn auths_of(host: &str, user: &str, password: &str) -> String {
     use base64::Engine as _;
     let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
