@@ -17,7 +17,7 @@ use tidemill_core::{
         ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
     },
     ids::ExecutionId,
-    text::listed,
+    text::choices::listed,
 };
 use tidemill_server::ConnectionLimits;
 use tidemill_server::EmbeddedConfig;

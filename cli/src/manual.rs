@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
-use tidemill_core::text::suggestion;
+use tidemill_core::text::choices::suggestion;
 
 /// Returns the page of a command as roff text, or writes the pages of all commands if the arguments name a directory.
 pub fn page(args: &ManualArgs) -> Outcome<Vec<u8>> {

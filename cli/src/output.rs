@@ -15,7 +15,6 @@ pub use sanitized_stream::SanitizedStream;
 pub use server_log::{LogStyle, ServerLog};
 pub use tidemill_core::text::{Printable, printable, printable_lines};
 
-use crate::args::FormatArgs;
 use json_escape::json_escaped;
 use serde::Serialize;
 use std::{
@@ -96,12 +95,8 @@ pub fn print_json(value: &impl Serialize) -> io::Result<()> {
 }
 
 /// Prints the reply to a command as JSON, or as the line that `text` returns.
-pub fn print_reply(
-    format: FormatArgs,
-    reply: &impl Serialize,
-    text: impl FnOnce() -> String,
-) -> io::Result<()> {
-    if format.is_json() { print_json(reply) } else { writeln!(stdout(), "{}", text()) }
+pub fn print_reply(is_json: bool, reply: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+    if is_json { print_json(reply) } else { writeln!(stdout(), "{}", text()) }
 }
 
 /// Prints a value as JSON on one line.

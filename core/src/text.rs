@@ -1,11 +1,12 @@
 //! Makes untrusted text safe to display: terminals interpret control characters as commands, and invisible characters
 //! hide part of the text.
 
+pub mod choices;
 pub mod diagnostics;
 pub mod substitution;
 pub(crate) mod suggest;
 
-pub use suggest::{listed, nearest, suggestion};
+pub use suggest::nearest;
 
 use std::fmt::{self, Write};
 

@@ -9,7 +9,7 @@ use crate::{
 use std::fmt::Write as _;
 use tidemill_core::{
     api::{ExecutionSummary, ExecutionView},
-    text::suggestion,
+    text::choices::suggestion,
 };
 
 /// Maximum number of executions that a message lists.

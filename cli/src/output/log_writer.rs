@@ -1,8 +1,9 @@
 //! Writes logs of jobs to standard output.
 
-use super::{LogFilter, Printable, json_escape::json_escaped, stdout_has_colours};
+use super::{json_escape::json_escaped, log_filter::LogFilter};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
+use tidemill_core::text::Printable;
 
 /// Maximum length in bytes of a line without an end that is held back.
 const MAX_LINE_LEN: usize = 64 << 10;
@@ -53,7 +54,8 @@ impl LogWriter {
             LogOutput::JsonLines { job } => (true, Form::Json(job.to_owned())),
         };
         let is_filtered = !raw && io::stdout().is_terminal();
-        let filter = is_filtered.then(|| LogFilter::new(stdout_has_colours()));
+        let has_colours = anstream::stdout().current_choice() != anstream::ColorChoice::Never;
+        let filter = is_filtered.then(|| LogFilter::new(has_colours));
         Self { filter, form, line: Vec::new() }
     }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::execution::facts::JobSelection;
 use crate::pipeline::{Job, Pipeline, When};
-use crate::text::suggestion;
+use crate::text::choices::suggestion;
 use std::borrow::Cow;
 use std::collections::HashMap;
 

@@ -1,10 +1,6 @@
 //! Suggests similar names for an unknown one.
 
-use super::Printable;
-use std::{cell::Cell, fmt::Write as _};
-
-/// Maximum number of names in a list.
-const MAX_LISTED: usize = 20;
+use std::cell::Cell;
 
 /// Returns the candidate most similar to `name`, if it is similar enough to be a typo.
 #[must_use]
@@ -29,29 +25,6 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         }
     }
     best.map(|(_, candidate)| candidate)
-}
-
-/// Returns what to write instead of the unknown `name`: the nearest of the known ones, otherwise the first of them. `kind` is what
-/// they are, in the plural.
-#[must_use]
-pub fn suggestion(name: &str, known: &[&str], kind: &str) -> String {
-    match nearest(name, known.iter().copied()) {
-        Some(nearest) => format!("did you mean `{}`?", Printable(nearest)),
-        None if known.is_empty() => format!("it has no {kind}"),
-        None => format!("its {kind} are {}", listed(known)),
-    }
-}
-
-/// Formats the first names, and the number of those that are too many to list.
-#[must_use]
-pub fn listed(names: &[&str]) -> String {
-    let shown = names.iter().take(MAX_LISTED).map(|name| format!("`{}`", Printable(name)));
-    let mut text = shown.collect::<Vec<_>>().join(", ");
-    if names.len() > MAX_LISTED {
-        // Writing to a String cannot fail.
-        let _ = write!(text, " and {} more", names.len() - MAX_LISTED);
-    }
-    text
 }
 
 /// [`nearest`] with a limit for a whole run: a file with thousands of unknown names must not take minutes.

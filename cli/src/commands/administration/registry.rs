@@ -28,7 +28,7 @@ pub async fn registry(settings: &Settings, args: &Registry) -> Outcome {
             let deployment = Deployment::connect(settings).await?;
             let login: RegistryView = deployment.post(path::REGISTRIES, &request).await?;
             deployment.close().await;
-            output::print_reply(*format, &login, || {
+            output::print_reply(format.is_json(), &login, || {
                 format!(
                     "login of `{}` at {} stored for {}",
                     Printable(&login.username),
@@ -66,7 +66,9 @@ pub async fn registry(settings: &Settings, args: &Registry) -> Outcome {
             if !reply.removed {
                 return Err(Failure::usage(format!("no login at `{registry}` for {}", request.repo)));
             }
-            output::print_reply(*format, &reply, || format!("login at {} removed", Printable(registry)))?;
+            output::print_reply(format.is_json(), &reply, || {
+                format!("login at {} removed", Printable(registry))
+            })?;
         }
     }
     Ok(())

@@ -38,13 +38,13 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
                     "{url} is not registered; `tidemill repo list` lists repositories"
                 )));
             }
-            output::print_reply(*format, &reply, || format!("{} unregistered", Printable(url)))?;
+            output::print_reply(format.is_json(), &reply, || format!("{} unregistered", Printable(url)))?;
         }
         RepoAction::Sync { url, format } => {
             let timeout = Duration::from_secs(30);
             let reply: ExecuteReply =
                 deployment.api.post(path::SYNC, &RepositoryQuery { repo: url.clone() }, timeout).await?;
-            output::print_reply(*format, &reply, || {
+            output::print_reply(format.is_json(), &reply, || {
                 format!("execution {} reloads the schedules of {}", reply.execution_id, Printable(url))
             })?;
         }
@@ -52,7 +52,7 @@ pub async fn repo(settings: &Settings, args: &Repo) -> Outcome {
             let timeout = Duration::from_secs(30);
             let reply: RedeliveryReply =
                 deployment.api.post(path::REDELIVER, &RepositoryQuery { repo: url.clone() }, timeout).await?;
-            output::print_reply(*format, &reply, || {
+            output::print_reply(format.is_json(), &reply, || {
                 format!(
                     "earlier webhook deliveries of {} are accepted again when the provider redelivers them",
                     Printable(&reply.repository)

@@ -29,7 +29,7 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 SetSecretRequest { repo, environment: scope.environment.clone(), name: name.clone(), value };
             let deployment = Deployment::connect(settings).await?;
             let secret: SecretView = deployment.post(path::SECRETS, &request).await?;
-            output::print_reply(*format, &secret, || {
+            output::print_reply(format.is_json(), &secret, || {
                 format!("secret `{}` set for {}", Printable(&secret.name), Printable(scope_of(&secret)))
             })?;
             deployment.close().await;
@@ -69,7 +69,9 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             if !reply.removed {
                 return Err(Failure::usage(format!("no secret `{name}` for {}", request.repo)));
             }
-            output::print_reply(*format, &reply, || format!("secret `{}` removed", Printable(name)))?;
+            output::print_reply(format.is_json(), &reply, || {
+                format!("secret `{}` removed", Printable(name))
+            })?;
         }
         SecretAction::Rekey { format } => {
             let deployment = Deployment::connect(settings).await?;
@@ -83,7 +85,7 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             };
             deployment.close().await;
             let result = serde_json::json!({ "renewed": renewed, "unreadable": unreadable });
-            output::print_reply(*format, &result, || {
+            output::print_reply(format.is_json(), &result, || {
                 format!("re-encrypted {renewed} secret(s) under the newest key")
             })?;
             for secret in &unreadable {

@@ -11,7 +11,7 @@ use std::io::Write;
 use tidemill_core::{
     access::{RevokeReply, TokenList, TokenReply, TokenRequest, TokenView},
     api::path,
-    text::listed,
+    text::choices::listed,
 };
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ pub async fn token(settings: &Settings, args: &TokenArgs) -> Outcome {
             let id = find(&deployment, name).await?;
             let path = path::TOKEN.replace("{tokenId}", &id.to_string());
             let reply: RevokeReply = deployment.api.delete(&path).await?;
-            output::print_reply(*format, &reply, || {
+            output::print_reply(format.is_json(), &reply, || {
                 format!("revoked {} ({id})", Printable(&reply.revoked.name))
             })?;
         }

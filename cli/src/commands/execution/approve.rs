@@ -13,7 +13,7 @@ use serde_json::json;
 use tidemill_core::{
     api::{Approval, ApproveReply, ExecuteReply, ExecutionView, JobView, RetryRequest, path},
     ids::JobId,
-    text::listed,
+    text::choices::listed,
 };
 
 /// `tidemill approve`.

@@ -18,7 +18,7 @@ use tidemill_core::execution::{
     report::{self as core, JobFilter, JobRow},
     status::JobStatus,
 };
-use tidemill_core::text::suggestion;
+use tidemill_core::text::choices::suggestion;
 
 /// `tidemill report`.
 pub async fn report(settings: &Settings, args: &Report) -> Outcome {

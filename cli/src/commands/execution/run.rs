@@ -31,7 +31,7 @@ use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, ExecutionView, JobView, path},
     ids::{ExecutionId, JobId},
     plan::Plan,
-    text::suggestion,
+    text::choices::suggestion,
 };
 use tidemill_worker::{Worker, WorkerHandle};
 use uuid::Uuid;
