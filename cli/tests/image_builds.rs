@@ -74,8 +74,8 @@ jobs:
       push: true
   use:
     stage: deploy
-    image: "{name}"
-    script: [cat /made.txt /word.txt]
+    image: "${{IMAGE_REFERENCE}}"
+    script: [cat /made.txt /word.txt, "echo in $IMAGE_REFERENCE"]
 "#,
         image = image()
     );
@@ -98,6 +98,7 @@ jobs:
     assert!(log.contains(&format!("Pushed {by_digest}\n")), "{log}");
     let used = env.log("use");
     assert!(used.contains(&format!("\n{unique}\nw-{unique}\n")), "{used}");
+    assert!(used.contains(&format!("\nin {by_digest}\n")), "{used}");
     registry.forget_images();
     let labels = {
         registry.docker(&["pull", "-q", &by_digest]);
@@ -139,6 +140,10 @@ jobs:
     image: "{image}"
     script: ["echo {unique} > made.txt"]
     build: {{ dockerfile: Script }}
+  unpushed:
+    needs: [script]
+    image: "${{IMAGE_REFERENCE}}"
+    script: ["test -e /made.txt"]
 "#,
         image = image(),
         unique = uuid::Uuid::new_v4()
@@ -173,6 +178,7 @@ jobs:
         ("agent", "not_allowed", "ssh_agent ="),
         ("secret", "", ""),
         ("script", "", ""),
+        ("unpushed", "", ""),
     ] {
         assert_eq!(failure_kind(&view, name), kind, "{name}: {view:#}");
         let reason = support::job(&view, name)["failure_reason"]["message"].as_str().unwrap_or_default();
