@@ -53,7 +53,7 @@ jobs:
 "#,
     );
     let file = env.repo().join("../value");
-    std::fs::write(&file, "out of a file\n").unwrap();
+    fs::write(&file, "out of a file\n").unwrap();
     let from_file = format!("FROM_FILE=@{}", file.display());
     let run = |args: &[&str]| {
         let mut command = env.command(&[&["run"], args].concat());
@@ -71,9 +71,9 @@ jobs:
         assert!(!text(&output.stderr).contains("plain-value"), "{output:?}");
     }
     env.wait_until_clean();
-    for entry in std::fs::read_dir(&env.data).unwrap() {
+    for entry in fs::read_dir(&env.data).unwrap() {
         let path = entry.unwrap().path();
-        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let Ok(bytes) = fs::read(&path) else { continue };
         for value in ["said only here", "out of a file"] {
             assert!(
                 !bytes.windows(value.len()).any(|part| part == value.as_bytes()),
@@ -106,7 +106,7 @@ jobs:
         names.sort();
         names
     };
-    std::fs::write(env.repo().join("../variables"), "# a comment\n\nMODE=file\nOTHER=a=b\n").unwrap();
+    fs::write(env.repo().join("../variables"), "# a comment\n\nMODE=file\nOTHER=a=b\n").unwrap();
     let run =
         env.tidemill(&["run", "unit", "--env-file", "../variables", "-e", "MODE=flag", "--follow", "unit"]);
     assert_eq!(run.status.code(), Some(0), "{run:?}");

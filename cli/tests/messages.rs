@@ -274,7 +274,9 @@ fn pipelines_are_found_from_sub_directories_and_selected_by_name() {
     };
     let (code, shown) = tidemill_with(&[], &["plan"], below);
     assert!(code == 0 && shown.starts_with("mill: "), "{shown}");
-    let elsewhere = |command: &mut Command| drop(command.current_dir("/"));
+    let elsewhere = |command: &mut Command| {
+        command.current_dir("/");
+    };
     for args in [&["run"][..], &["plan"], &["check"]] {
         let (code, shown) = tidemill_with(&[], args, elsewhere);
         assert!(code == 2 && shown.contains("tidemill init") && shown.contains("-f"), "{args:?}: {shown}");

@@ -15,7 +15,7 @@ use std::{
 };
 use support::{
     Backend, TestEnv, failure_kind, finish, job,
-    registry::{PASSWORD, Registry, USER},
+    registry::{PASSWORD, Registry, USER, auths_of},
     text,
 };
 
@@ -327,8 +327,7 @@ fn progress_of_a_pull_is_shown_in_bytes() {
     let image = image.replace(&registry.host(), &address);
     let env =
         TestEnv::new(&format!("name: large\njobs:\n  uses: {{ image: \"{image}\", script: [\"true\"] }}\n"));
-    let run =
-        run(&env, &[("DOCKER_AUTH_CONFIG", &registry.auths_of(&address, USER, PASSWORD)), ("CI", "true")]);
+    let run = run(&env, &[("DOCKER_AUTH_CONFIG", &auths_of(&address, USER, PASSWORD)), ("CI", "true")]);
     let shown = text(&run.stdout);
     registry.forget(&image);
     assert_eq!(run.status.code(), Some(0), "{run:?}");

@@ -111,7 +111,7 @@ impl Form {
             Self::Prefixed(prefix) => [prefix.as_bytes(), line].concat(),
             Self::Json(job) => {
                 let object = json!({ "job": job, "line": String::from_utf8_lossy(line) });
-                json_escaped(&object.to_string()).to_string().into_bytes()
+                json_escaped(&object.to_string()).into_bytes()
             }
         }
     }

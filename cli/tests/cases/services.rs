@@ -142,8 +142,8 @@ job:
     let checked = project.tidemill(&["check"]);
     assert!(checked.stderr.contains("privileged = true") && checked.stderr.contains(":5:"), "{checked:?}");
 
-    let docker = |args: &[&str]| std::process::Command::new("docker").args(args).output().unwrap();
-    assert!(docker(&["tag", &crate::support::image(), &engine]).status.success());
+    let docker = |args: &[&str]| Command::new("docker").args(args).output().unwrap();
+    assert!(docker(&["tag", &image(), &engine]).status.success());
     let run = project.tidemill(&["run", "--worker-config", "allow.privileged=true"]);
     docker(&["rmi", &engine]);
     assert_eq!(run.code, 0, "{run:?}");

@@ -75,14 +75,7 @@ impl Registry {
 
     /// Returns a configuration of Docker's client with this login.
     pub fn auths(&self, user: &str, password: &str) -> String {
-        self.auths_of(&self.host(), user, password)
-    }
-
-    /// Returns a configuration with a login at another address of the registry.
-    pub fn auths_of(&self, host: &str, user: &str, password: &str) -> String {
-        use base64::Engine as _;
-        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        format!(r#"{{"auths":{{"{host}":{{"auth":"{auth}"}}}}}}"#)
+        auths_of(&self.host(), user, password)
     }
 
     /// Writes a `config.json` and returns its directory.
@@ -216,4 +209,11 @@ impl Drop for Registry {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Returns a configuration of Docker's client with a login at this address.
+pub fn auths_of(host: &str, user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    format!(r#"{{"auths":{{"{host}":{{"auth":"{auth}"}}}}}}"#)
 }

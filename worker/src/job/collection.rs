@@ -1,10 +1,11 @@
 //! Third phase: saves caches, test reports and artifacts after the script.
 
+mod outputs;
+
 use super::{
     attempt::{Attempt, LeaseLost},
     caches,
     job_executor::JobExecutor,
-    outputs,
     script_run::{FinishedScript, has_evidence},
 };
 use crate::{

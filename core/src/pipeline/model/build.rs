@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// An image that a job builds from a Dockerfile, after its script if it has one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[allow(clippy::struct_excessive_bools)] // One for each key.
 pub struct ImageBuild {
     /// The directory whose files the build can copy, relative to the workspace. May hold `${NAME}` references.
     pub context: String,

@@ -135,7 +135,7 @@ impl DockerManager {
                     log(text.into_bytes());
                 }
                 if let Some(error) = report.error {
-                    return Err(build_failure(&progress, error));
+                    return Err(build_failure(&progress, &error));
                 }
             }
             if received.len() > MAX_REPORT {
@@ -194,9 +194,9 @@ impl DockerManager {
 }
 
 /// Returns why a build failed: because of an image that could not be pulled, or because of the Dockerfile.
-fn build_failure(progress: &BuildProgress, error: String) -> BuildFailure {
+fn build_failure(progress: &BuildProgress, error: &str) -> BuildFailure {
     let Some((name, message)) = progress.failed() else {
-        let engine = EngineError::DockerStreamError { error: error.clone() };
+        let engine = EngineError::DockerStreamError { error: error.to_owned() };
         let reason = match engine_failure("the image could not be built", &engine) {
             full if full.kind == FailureKind::DiskFull => full,
             _ => FailureReason::new(

@@ -313,7 +313,7 @@ mod tests {
     fn context_outside_of_the_workspace_and_over_its_limit_is_an_error() {
         let (directory, only) = layer(&[("Dockerfile", "FROM x"), ("big", &"x".repeat(1 << 20))]);
         symlink("/etc", directory.path().join("etc")).unwrap();
-        let open = |context: &str, file: &str| BuildContext::open(&[only.clone()], context, file);
+        let open = |context: &str, file: &str| BuildContext::open(std::slice::from_ref(&only), context, file);
         for (context, file) in [
             ("..", "Dockerfile"),
             ("etc", "passwd"),

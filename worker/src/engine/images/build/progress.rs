@@ -118,6 +118,7 @@ mod tests {
     use super::{BuildProgress, StatusResponse, Timestamp, Vertex};
     use crate::engine::images::build::messages::VertexLog;
 
+    #[allow(clippy::unnecessary_wraps)] // As the fields are.
     fn at(millis: i64) -> Option<Timestamp> {
         let nanos = i32::try_from(millis % 1000).unwrap_or_default() * 1_000_000;
         Some(Timestamp { seconds: millis / 1000, nanos })
