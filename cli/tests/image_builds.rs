@@ -6,6 +6,15 @@ mod support;
 use std::{fs, process::Stdio};
 use support::{TestEnv, failure_kind, finish, image, registry::Registry, text};
 
+/// Creates a repository with this pipeline, in which `REFERENCE` is the variable with the built image.
+fn repository(pipeline: &str) -> TestEnv {
+    let env = TestEnv::new(pipeline);
+    let path = env.repo().join(".pipelines/ci.yml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("REFERENCE", "IMAGE_REFERENCE")).unwrap();
+    env
+}
+
 /// Writes a file of the repository.
 fn write(env: &TestEnv, path: &str, content: &str) {
     let path = env.repo().join(path);
@@ -74,12 +83,12 @@ jobs:
       push: true
   use:
     stage: deploy
-    image: "${{IMAGE_REFERENCE}}"
-    script: [cat /made.txt /word.txt, "echo in $IMAGE_REFERENCE"]
+    image: "${{REFERENCE}}"
+    script: [cat /made.txt /word.txt, "echo in $REFERENCE"]
 "#,
         image = image()
     );
-    let env = TestEnv::new(&file);
+    let env = repository(&file);
     write(&env, ".dockerignore", "ignored.txt\n");
     write(&env, "ignored.txt", "");
     let dockerfile = format!(
@@ -142,13 +151,13 @@ jobs:
     build: {{ dockerfile: Script }}
   unpushed:
     needs: [script]
-    image: "${{IMAGE_REFERENCE}}"
+    image: "${{REFERENCE}}"
     script: ["test -e /made.txt"]
 "#,
         image = image(),
         unique = uuid::Uuid::new_v4()
     );
-    let env = TestEnv::new(&file);
+    let env = repository(&file);
     let from = format!("FROM {}\n", image());
     for (name, lines) in [
         ("Dockerfile", "RUN true\n"),

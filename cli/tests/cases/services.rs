@@ -140,7 +140,7 @@ job:
     );
     assert!(log.contains("`privileged = true`") && log.contains("worker.toml"), "{log}");
     let checked = project.tidemill(&["check"]);
-    assert!(checked.stderr.contains("privileged = true") && checked.stderr.contains(":5:"), "{checked:?}");
+    assert!(checked.stdout.contains("privileged = true") && checked.stdout.contains(":5:"), "{checked:?}");
 
     let docker = |args: &[&str]| Command::new("docker").args(args).output().unwrap();
     assert!(docker(&["tag", &image(), &engine]).status.success());
