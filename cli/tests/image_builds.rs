@@ -6,6 +6,15 @@ mod support;
 use std::{fs, process::Stdio};
 use support::{TestEnv, failure_kind, finish, image, registry::Registry, text};
 
+/// Creates a repository with this pipeline, in which `REFERENCE` is the variable with the built image.
+fn repository(pipeline: &str) -> TestEnv {
+    let env = TestEnv::new(pipeline);
+    let path = env.repo().join(".pipelines/ci.yml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("REFERENCE", "IMAGE_REFERENCE")).unwrap();
+    env
+}
+
 /// Writes a file of the repository.
 fn write(env: &TestEnv, path: &str, content: &str) {
     let path = env.repo().join(path);
@@ -74,12 +83,12 @@ jobs:
       push: true
   use:
     stage: deploy
-    image: "{name}"
-    script: [cat /made.txt /word.txt]
+    image: "${{REFERENCE}}"
+    script: [cat /made.txt /word.txt, "echo in $REFERENCE"]
 "#,
         image = image()
     );
-    let env = TestEnv::new(&file);
+    let env = repository(&file);
     write(&env, ".dockerignore", "ignored.txt\n");
     write(&env, "ignored.txt", "");
     let dockerfile = format!(
@@ -98,6 +107,7 @@ jobs:
     assert!(log.contains(&format!("Pushed {by_digest}\n")), "{log}");
     let used = env.log("use");
     assert!(used.contains(&format!("\n{unique}\nw-{unique}\n")), "{used}");
+    assert!(used.contains(&format!("\nin {by_digest}\n")), "{used}");
     registry.forget_images();
     let labels = {
         registry.docker(&["pull", "-q", &by_digest]);
@@ -139,11 +149,15 @@ jobs:
     image: "{image}"
     script: ["echo {unique} > made.txt"]
     build: {{ dockerfile: Script }}
+  unpushed:
+    needs: [script]
+    image: "${{REFERENCE}}"
+    script: ["test -e /made.txt"]
 "#,
         image = image(),
         unique = uuid::Uuid::new_v4()
     );
-    let env = TestEnv::new(&file);
+    let env = repository(&file);
     let from = format!("FROM {}\n", image());
     for (name, lines) in [
         ("Dockerfile", "RUN true\n"),
@@ -173,6 +187,7 @@ jobs:
         ("agent", "not_allowed", "ssh_agent ="),
         ("secret", "", ""),
         ("script", "", ""),
+        ("unpushed", "", ""),
     ] {
         assert_eq!(failure_kind(&view, name), kind, "{name}: {view:#}");
         let reason = support::job(&view, name)["failure_reason"]["message"].as_str().unwrap_or_default();

@@ -9,7 +9,6 @@ pub mod dispatcher;
 mod executor;
 mod image;
 mod job_executor;
-mod outputs;
 mod preparation;
 mod push_access;
 pub mod reporter;

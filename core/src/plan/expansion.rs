@@ -46,7 +46,7 @@ impl Plan {
             return Err(PlanError::AllExcluded(left_out));
         }
         let overrides = &facts.variables;
-        let has_outputs = pipeline.jobs.iter().any(|job| !job.surroundings.outputs.is_empty());
+        let has_outputs = pipeline.jobs.iter().any(|job| job.surroundings.provides_outputs());
         let stage_of: HashMap<&str, usize> =
             pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
         let order = order::order(pipeline, &stage_of)?;

@@ -39,7 +39,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         .map(|job| (job.name.as_str(), name(job).saturating_mul(count(&job.matrix) as u64)))
         .collect();
     let shared = pairs(&pipeline.variables).saturating_add(pairs(overrides));
-    let has_outputs = pipeline.jobs.iter().any(|job| !job.surroundings.outputs.is_empty());
+    let has_outputs = pipeline.jobs.iter().any(|job| job.surroundings.provides_outputs());
     sum(&mut pipeline.jobs.iter().map(|job| {
         let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
         let expanded =

@@ -1,10 +1,11 @@
 //! Third phase: saves caches, test reports and artifacts after the script.
 
+mod outputs;
+
 use super::{
     attempt::{Attempt, LeaseLost},
     caches,
     job_executor::JobExecutor,
-    outputs,
     script_run::{FinishedScript, has_evidence},
 };
 use crate::{
@@ -52,7 +53,8 @@ pub async fn collect(
             lost = signals.lease_lost() => return Err(lost),
         };
         match collected {
-            Ok(outputs) => end.outputs = outputs,
+            // Beside those about the image that the job built.
+            Ok(outputs) => end.outputs.extend(outputs),
             Err(reason) => {
                 reporter.log(format!("{}\n", reason.message).as_bytes()).await;
                 end.failure.get_or_insert(reason);

@@ -93,7 +93,7 @@ pub fn output_providers(execution: &ExecutionRecord, specs: &[JobSpec], job: &Pl
     let stages = job.after_stages.unwrap_or_default() as usize;
     let earlier = &execution.spec.stages[..stages.min(execution.spec.stages.len())];
     let provides = |ix: u32, provider: &PlannedJob| {
-        !provider.surroundings.outputs.is_empty()
+        provider.surroundings.provides_outputs()
             && named.map_or_else(
                 || earlier.contains(&provider.stage) && !provider.is_optional(),
                 |named| named.contains(&ix),

@@ -66,8 +66,13 @@ pub(crate) struct PipelineContext<'a> {
 impl PipelineContext<'_> {
     /// Whether a job other than `job` hands variables to others.
     pub(crate) fn has_other_outputs(&self, job: &RawJob) -> bool {
-        self.output_jobs > usize::from(job.outputs.get().is_some())
+        self.output_jobs > usize::from(provides_outputs(job))
     }
+}
+
+/// Whether a job hands variables to others: those that it names, or those about the image that it builds.
+pub(crate) fn provides_outputs(job: &RawJob) -> bool {
+    job.outputs.get().is_some() || job.build.get().is_some()
 }
 
 /// A job's path and name, known even if the job is invalid.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::context::{FindingSink, KnownJob, PipelineContext, variables};
+use super::context::{FindingSink, KnownJob, PipelineContext, provides_outputs, variables};
 use super::needs::needs;
 use super::stages::{IMPLICIT_STAGES, job_stage, stages, unused_stages};
 use super::{dependencies, job, triggers};
@@ -56,7 +56,7 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, FindingSink) {
     };
     let stage_order: HashMap<&str, usize> =
         stage_names.iter().enumerate().rev().map(|(at, stage)| (*stage, at)).collect();
-    let output_jobs = known.iter().filter_map(|job| job.raw?.outputs.get()).count();
+    let output_jobs = known.iter().filter(|job| job.raw.is_some_and(provides_outputs)).count();
     let surroundings = PipelineContext { variables: &variables, defaults, output_jobs };
     let mut jobs: Vec<Job> = Vec::with_capacity(known.len());
     let mut stage_of: Vec<Option<usize>> = vec![None; known.len()];

@@ -58,6 +58,12 @@ impl JobOptions {
         *self == Self::default()
     }
 
+    /// Whether the job hands variables to others: those that it names, or those about the image that it builds.
+    #[must_use]
+    pub fn provides_outputs(&self) -> bool {
+        !self.outputs.is_empty() || self.build.is_some()
+    }
+
     /// Replaces the images of the services, and adds the host names that these give to them.
     pub(crate) fn name_services(&mut self, images: impl Iterator<Item = String>) {
         for (service, image) in self.services.iter_mut().zip(images) {

@@ -93,7 +93,15 @@ impl DockerManager {
                 .and_then(|tag| uuid::Uuid::parse_str(tag.strip_prefix(':')?).ok());
             let Some(time) = id.and_then(|id| id.get_timestamp()) else { continue };
             if now.saturating_sub(Duration::from_secs(time.to_unix().0)) > RETENTION {
+                let digests = self.docker.inspect_image(&name).await.ok().and_then(|image| {
+                    // Another name means that the image is used otherwise.
+                    let is_last = image.repo_tags.is_some_and(|names| names.len() == 1);
+                    image.repo_digests.filter(|_| is_last)
+                });
                 self.untag(&name).await;
+                for digest in digests.into_iter().flatten() {
+                    self.untag(&digest).await;
+                }
             }
         }
     }

@@ -30,6 +30,14 @@ const MAX_QUEUED_CHUNKS: usize = 16;
 /// How long the reporter may take for the script's last output.
 const MAX_DRAIN_TIME: Duration = Duration::from_secs(60);
 
+/// An image that was built.
+struct BuiltImage {
+    /// Its id in the engine.
+    id: String,
+    /// Under which later jobs use it: the first name that it was pushed under, by its digest; otherwise its id.
+    reference: String,
+}
+
 /// Builds the image of an attempt without a script.
 pub async fn build_only(
     executor: &JobExecutor,
@@ -57,14 +65,14 @@ pub async fn build_only(
         }
         run(executor, assignment, reporter, build, &layers).await
     };
-    let failure = tokio::select! {
-        built = work => built.err(),
+    let built = tokio::select! {
+        built = work => built,
         end = stopped(signals, started, assignment.timeout_s) => match end {
-            EarlyEnd::Failed(reason) => Some(reason),
+            EarlyEnd::Failed(reason) => Err(reason),
             EarlyEnd::LeaseLost => return Err(EarlyEnd::LeaseLost),
         },
     };
-    Ok(ended(reporter, failure).await)
+    Ok(ended(reporter, built).await)
 }
 
 /// Builds the image of an attempt whose script has ended, if it succeeded. Returns the end; `None`: its lease is lost.
@@ -93,22 +101,31 @@ pub async fn build_after_script(
         };
         run(executor, assignment, reporter, build, &[workspace]).await
     };
-    let failure = tokio::select! {
-        built = work => built.err(),
+    let built = tokio::select! {
+        built = work => built,
         end = stopped(signals, started, assignment.timeout_s) => match end {
-            EarlyEnd::Failed(reason) => Some(reason),
+            EarlyEnd::Failed(reason) => Err(reason),
             EarlyEnd::LeaseLost => return None,
         },
     };
-    let built = ended(reporter, failure).await;
-    Some(AttemptEnd { failure: built.failure, ..end })
+    let built = ended(reporter, built).await;
+    Some(AttemptEnd { exit_code: end.exit_code, ..built })
 }
 
-async fn ended(reporter: &Reporter, failure: Option<FailureReason>) -> AttemptEnd {
-    if let Some(reason) = &failure {
-        reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+async fn ended(reporter: &Reporter, built: Result<BuiltImage, FailureReason>) -> AttemptEnd {
+    match built {
+        Ok(image) => AttemptEnd {
+            outputs: [("IMAGE_ID", image.id), ("IMAGE_REFERENCE", image.reference)]
+                .map(|(name, value)| (name.to_owned(), value))
+                .into_iter()
+                .collect(),
+            ..AttemptEnd::default()
+        },
+        Err(reason) => {
+            reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+            AttemptEnd { failure: Some(reason), ..AttemptEnd::default() }
+        }
     }
-    AttemptEnd { failure, ..AttemptEnd::default() }
 }
 
 /// Waits until a build has to stop: when it is canceled, at the job's time limit, or when the worker stops.
@@ -137,7 +154,7 @@ async fn run(
     reporter: &Reporter,
     build: &ImageBuild,
     layers: &[Arc<HostWorkspace>],
-) -> Result<(), FailureReason> {
+) -> Result<BuiltImage, FailureReason> {
     reporter.phase("building the image");
     let engine = &executor.engine;
     let (opened, own) = (layers.to_vec(), build.clone());
@@ -184,17 +201,19 @@ async fn run(
         }
     };
     reporter.log(format!("Built {image}\n").as_bytes()).await;
+    let mut pushed = None;
     if build.push {
         reporter.phase("pushing the image");
         for tag in &build.tags {
-            logged(reporter, async |lines| {
+            let reference = logged(reporter, async |lines| {
                 engine.push_image(&image, tag, &logins, |line| drop(lines.send(line.into_bytes()))).await
             })
             .await?;
+            pushed.get_or_insert(reference);
         }
     }
     engine.forget_built_images().await;
-    Ok(())
+    Ok(BuiltImage { reference: pushed.unwrap_or_else(|| image.clone()), id: image })
 }
 
 /// Runs `work`, and adds what it sends to the log.

@@ -1,9 +1,9 @@
 //! Reads the outputs of a job from the files that its script wrote.
 
-use super::reporter::Reporter;
 use crate::{
     artifact::{ArtifactTransfer, reading::WorkspaceEntry},
     engine::WorkspaceMount,
+    job::reporter::Reporter,
 };
 use indexmap::IndexMap;
 use std::io::{self, Read};
