@@ -159,11 +159,14 @@ jobs:
     );
     let env = repository(&file);
     let from = format!("FROM {}\n", image());
+    // Not from the cache of an earlier run.
+    let unique = uuid::Uuid::new_v4();
+    let secret = format!("RUN --mount=type=secret,id=TOKEN cat /run/secrets/TOKEN && echo # {unique}\n");
     for (name, lines) in [
         ("Dockerfile", "RUN true\n"),
         ("Broken", "\nRUN echo one && \\\n  exit 4\n"),
         ("Slow", "RUN echo begun; sleep 100\n"),
-        ("Secret", "RUN --mount=type=secret,id=TOKEN cat /run/secrets/TOKEN && echo\n"),
+        ("Secret", secret.as_str()),
         ("Script", "COPY made.txt /\nRUN cat /made.txt\n"),
     ] {
         write(&env, name, &(from.clone() + lines));
