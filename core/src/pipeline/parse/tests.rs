@@ -3,6 +3,8 @@
 //! serde_yaml reads YAML 1.1, the reader YAML 1.2. The newer version allows some texts that the older one rejects, such as a key of
 //! two lines in braces; these have one meaning only, and are not compared.
 
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 use serde_yaml::Value;
 
@@ -61,8 +63,20 @@ const ACCEPTED_FILES: [&str; 11] = [
     include_str!("../../../../examples/rust.yml"),
 ];
 
-/// The value that serde_yaml reads, with merge keys applied; `None` if it rejects the text.
+/// Whether an anchor may be defined twice. serde_yaml numbers anchors by how many names there are, so that the next anchor after
+/// such a pair takes the number of another one.
+fn repeats_an_anchor(source: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let mut names = HashSet::new();
+    let mut found = source.split('&').skip(1).filter_map(|rest| rest.split(|c| !is_name(c)).next());
+    found.any(|name| !name.is_empty() && !names.insert(name))
+}
+
+/// The value that serde_yaml reads, with merge keys applied; `None` if it rejects the text, or misreads anchors.
 fn value_of(source: &str) -> Option<Value> {
+    if repeats_an_anchor(source) {
+        return None;
+    }
     let mut value: Value = serde_yaml::from_str(source).ok()?;
     // A merged mapping may contain a merge key.
     for _ in 0..16 {
