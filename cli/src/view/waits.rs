@@ -116,7 +116,7 @@ fn job_wait(execution: ExecutionId, job: &JobView, hints: &CommandHints) -> Opti
                 text: format!("job {name} is {PULLING_IMAGE}{}", printable(progress)),
                 command: None,
                 since: job.start_time,
-                // Without bytes, there is nothing to say about a pull but that it lasts.
+                // Without a number of bytes, a pull is worth a message only if it lasts.
                 is_usually_short: !progress.starts_with(" ("),
             })
         }

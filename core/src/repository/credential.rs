@@ -82,7 +82,7 @@ pub enum CredentialError {
     /// The token is not usable.
     #[error("a token has {MIN_TOKEN_LEN} to {MAX_TOKEN_LEN} bytes of visible ASCII characters, on one line")]
     Token,
-    /// The key is not one.
+    /// The key is not in the form that OpenSSH writes.
     #[error(
         "this is not a private SSH key: it must begin with `-----BEGIN` and have at most {MAX_KEY_LEN} bytes"
     )]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Time until the next cleanup if something could not be removed: a busy engine may need a while for a container.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-/// Maximum number of cleanups of a process that does nothing else.
+/// Maximum number of cleanups after a worker has ended.
 const MAX_CLEANUPS: usize = 6;
 
 /// Waits until the process of the worker `ended` of `data_dir` has ended, and removes its containers and directories.

@@ -139,7 +139,7 @@ impl Slots {
     async fn run_slot(self) -> Result<(), WorkerError> {
         while let Some(offer) = self.next().await? {
             let span = job_span(&offer.assignment);
-            // In a box: a future of many kilobytes, of which each slot has one.
+            // Boxed, as the future is large and each slot has one.
             Box::pin(self.run_job(offer).instrument(span)).await;
         }
         Ok(())

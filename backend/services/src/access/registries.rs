@@ -130,7 +130,8 @@ impl RegistryService {
     }
 
     /// Returns the logins for the images of a job of `execution`, for each image the one with the longest path that covers it.
-    /// A job that builds an image gets all of its repository. Jobs of a fork get none. Only the assignment to a worker may contain them.
+    /// A job that builds an image gets all logins of its repository. Jobs of a fork get none. Only the assignment to a worker may
+    /// contain them.
     pub(crate) async fn for_job(
         &self,
         execution: &ExecutionRecord,

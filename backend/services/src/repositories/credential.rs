@@ -55,8 +55,8 @@ impl RepositoryService {
     }
 
     /// Returns the credential for a job of `execution`, if its repository has one. Jobs of a fork get none. The record is read
-    /// only if the repository had a credential when the execution started, or if the job asks to push. Only the assignment to a worker
-    /// may contain it.
+    /// only if the repository had a credential when the execution started, or if the job asks to push. Only the assignment to a
+    /// worker may contain it.
     pub(crate) async fn credential_for_job(
         &self,
         execution: &ExecutionRecord,

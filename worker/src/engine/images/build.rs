@@ -113,7 +113,7 @@ impl DockerManager {
             received.extend_from_slice(&chunk);
             while let Some(end) = memchr::memchr(b'\n', &received) {
                 let line = received.split_to(end + 1);
-                // What this version does not know is no part of the result.
+                // Reports of unknown kinds are skipped.
                 let Ok(report) = serde_json::from_slice::<Report>(&line) else { continue };
                 match (report.id.as_deref(), report.aux) {
                     (Some("moby.buildkit.trace"), Some(serde_json::Value::String(trace))) => {

@@ -122,7 +122,8 @@ pub struct LoginSearch {
 
 impl RegistrySettings {
     /// Searches the login for `image`: in the job's `DOCKER_AUTH_CONFIG`, on the server, in the worker's `DOCKER_AUTH_CONFIG`,
-    /// in its `config.json`, and at Amazon ECR by the worker's own credentials. Only the worker's own configurations may name credential helpers, as these are programs.
+    /// in its `config.json`, and at Amazon ECR by the worker's own credentials. Only the worker's own configurations may name
+    /// credential helpers, as these are programs.
     pub async fn search(&self, job: &JobLogins, image: &str) -> LoginSearch {
         let image = RegistryScope::of_image(image);
         let mut search = LoginSearch::default();

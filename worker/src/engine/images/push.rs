@@ -94,7 +94,7 @@ impl DockerManager {
             let Some(time) = id.and_then(|id| id.get_timestamp()) else { continue };
             if now.saturating_sub(Duration::from_secs(time.to_unix().0)) > RETENTION {
                 let digests = self.docker.inspect_image(&name).await.ok().and_then(|image| {
-                    // Another name means that the image is used otherwise.
+                    // An image with another name is still in use, and keeps its digests.
                     let is_last = image.repo_tags.is_some_and(|names| names.len() == 1);
                     image.repo_digests.filter(|_| is_last)
                 });

@@ -1,4 +1,4 @@
-//! What a build's result says about its Dockerfile: the line of a step, and the images that it names.
+//! Reads a Dockerfile: the line of a step that failed, and the base images.
 
 /// An instruction.
 #[derive(Debug, PartialEq, Eq)]

@@ -38,7 +38,7 @@ impl IgnoredFiles {
             if patterns.len() == MAX_PATTERNS {
                 return Err(format!("it has more than {MAX_PATTERNS} patterns"));
             }
-            // Braces mean themselves here.
+            // Braces are literal characters here.
             let glob = path.join("/").replace('{', "[{]").replace('}', "[}]");
             let glob = GlobBuilder::new(&glob).literal_separator(true).backslash_escape(true).build();
             let glob =

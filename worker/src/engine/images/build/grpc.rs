@@ -51,7 +51,7 @@ impl Messages {
     }
 }
 
-/// Returns the length of the message that `received` begins with, once it is known. A compressed message is none that was asked for.
+/// Returns the length of the message that `received` begins with, once it is known. This side accepts no compressed messages.
 fn message_length(received: &[u8]) -> Option<usize> {
     let (prefix, _) = received.split_first_chunk::<PREFIX>()?;
     let [flag, length @ ..] = *prefix;
