@@ -84,3 +84,4 @@ clean: ## remove build output, the demo's files and the demo image
 	cargo clean
 	rm -rf .demo .self-ci
 	-@scripts/demo-image remove
+	-@scripts/self-ci remove

@@ -6,15 +6,6 @@ mod support;
 use std::{fs, process::Stdio};
 use support::{TestEnv, failure_kind, finish, image, registry::Registry, text};
 
-/// Creates a repository with this pipeline, in which `REFERENCE` is the variable with the built image.
-fn repository(pipeline: &str) -> TestEnv {
-    let env = TestEnv::new(pipeline);
-    let path = env.repo().join(".pipelines/ci.yml");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(path, text.replace("REFERENCE", "IMAGE_REFERENCE")).unwrap();
-    env
-}
-
 /// Writes a file of the repository.
 fn write(env: &TestEnv, path: &str, content: &str) {
     let path = env.repo().join(path);
@@ -83,12 +74,12 @@ jobs:
       push: true
   use:
     stage: deploy
-    image: "${{REFERENCE}}"
-    script: [cat /made.txt /word.txt, "echo in $REFERENCE"]
+    image: "${{IMAGE_REFERENCE}}"
+    script: [cat /made.txt /word.txt, "echo in $IMAGE_REFERENCE"]
 "#,
         image = image()
     );
-    let env = repository(&file);
+    let env = TestEnv::new(&file);
     write(&env, ".dockerignore", "ignored.txt\n");
     write(&env, "ignored.txt", "");
     let dockerfile = format!(
@@ -151,13 +142,13 @@ jobs:
     build: {{ dockerfile: Script }}
   unpushed:
     needs: [script]
-    image: "${{REFERENCE}}"
+    image: "${{IMAGE_REFERENCE}}"
     script: ["test -e /made.txt"]
 "#,
         image = image(),
         unique = uuid::Uuid::new_v4()
     );
-    let env = repository(&file);
+    let env = TestEnv::new(&file);
     let from = format!("FROM {}\n", image());
     // Not from the cache of an earlier run.
     let unique = uuid::Uuid::new_v4();

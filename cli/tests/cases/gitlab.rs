@@ -25,7 +25,7 @@ job:
 }
 
 #[test]
-fn case_gitlab_29_after_script_runs_after_a_time_out() {
+fn case_gitlab_29_after_script_runs_after_a_timeout() {
     let file = "default: {image: \"IMAGE\"}\njob: {timeout: 2 seconds, script: [sleep 20], after_script: [\"echo cleaning up: $CI_JOB_STATUS\"]}\n";
     let project = Project::new(&[(".gitlab-ci.yml", file)]);
     project.run(".gitlab-ci.yml", 1);

@@ -49,7 +49,8 @@ impl Images {
         let tools = ["cargo", "make", "docker-entrypoint.sh", "postgres", "pg_isready"];
         let copies: String = tools.iter().flat_map(|tool| ["COPY stub.sh /bin/", tool, "\n"]).collect();
         let from = format!("FROM {}\nLABEL tidemill.test=reference\n", image());
-        let recipe = from + &copies + "CMD [\"httpd\", \"-f\", \"-p\", \"80\"]\n";
+        let user = "RUN echo postgres:x:70:70::/:/bin/sh >>/etc/passwd && echo postgres:x:70: >>/etc/group\n";
+        let recipe = from + &copies + user + "CMD [\"httpd\", \"-f\", \"-p\", \"80\"]\n";
         fs::write(context.path().join("Dockerfile"), recipe).unwrap();
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/stub.sh");
         fs::copy(here, context.path().join("stub.sh")).unwrap();

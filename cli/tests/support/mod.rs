@@ -69,6 +69,12 @@ pub fn image() -> String {
     std::env::var("TIDEMILL_TEST_IMAGE").unwrap_or_else(|_| "tidemill-demo:1".to_owned())
 }
 
+/// Replaces `IMAGE` in a pipeline file by the image of the tests, but not in names of variables such as `IMAGE_ID`.
+fn with_image(pipeline: &str) -> String {
+    const KEPT: &str = "\u{0}_";
+    pipeline.replace("IMAGE_", KEPT).replace("IMAGE", &image()).replace(KEPT, "IMAGE_")
+}
+
 impl TestEnv {
     /// Creates an environment with this pipeline, committed to a repository, on the embedded backend.
     pub fn new(pipeline: &str) -> Self {
@@ -80,7 +86,7 @@ impl TestEnv {
         let dir = tempfile::tempdir().unwrap();
         let repo = dir.path().join("repo");
         fs::create_dir_all(repo.join(".pipelines")).unwrap();
-        fs::write(repo.join(".pipelines/ci.yml"), pipeline.replace("IMAGE", &image())).unwrap();
+        fs::write(repo.join(".pipelines/ci.yml"), with_image(pipeline)).unwrap();
         fs::write(repo.join("source.txt"), "from the repository\n").unwrap();
         let data = dir.path().join("data");
         let env = Self {

@@ -12,7 +12,7 @@ mod pull_progress;
 mod push;
 mod users;
 
-pub use build::{BuildFailure, BuildOrder};
+pub use build::{BuildFailure, BuildRequest};
 pub use config::ImageConfig;
 pub(super) use known_users::KnownUsers;
 pub use logins::{JobLogins, LoginSearch, RegistrySettings};

@@ -59,7 +59,7 @@ pub struct DockerManager {
     /// The engine's address, in the form of `DOCKER_HOST`.
     pub(super) address: String,
     /// Held while an image has the name under which it is pushed.
-    pub(super) pushing: tokio::sync::Mutex<()>,
+    pub(super) pushing: Arc<tokio::sync::Mutex<()>>,
     /// Whether the engine runs on this machine.
     pub(super) is_local: bool,
     /// Whether workspaces are created as overlays.
@@ -115,7 +115,7 @@ impl DockerManager {
                         worker,
                         is_local,
                         address: host,
-                        pushing: tokio::sync::Mutex::default(),
+                        pushing: Arc::default(),
                         overlay_enabled: AtomicBool::new(is_local),
                         overlay_verified: AtomicBool::new(false),
                         workspaces: AtomicU64::new(0),

@@ -244,7 +244,7 @@ fn first_denied(options: &ContainerOptions, allowed: &Allowance) -> Option<Denie
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{Allowance, Permissions, TrustedRepositories};
-    use tidemill_core::execution::assignment::{ContainerOptions, Origin};
+    use tidemill_core::execution::assignment::{ContainerOptions, ImageBuild, Origin};
 
     fn options(json: serde_json::Value) -> ContainerOptions {
         serde_json::from_value(json).unwrap()
@@ -258,6 +258,24 @@ mod tests {
     fn denied(permissions: &Permissions, asked: serde_json::Value, origin: &Origin) -> String {
         let result = permissions.check_container(&options(asked), origin, "");
         result.err().map(|reason| reason.message).unwrap_or_default()
+    }
+
+    #[test]
+    fn builds_are_allowed_except_to_forks_and_where_they_are_switched_off() {
+        let is_allowed = |allowed: &Allowance, is_fork: bool, ssh: bool| {
+            let permissions = Permissions { all: allowed.clone(), ..Permissions::default() };
+            let build = ImageBuild { ssh, ..ImageBuild::default() };
+            permissions.check_build(&build, &origin("example.org/a", is_fork)).is_ok()
+        };
+        let default = Allowance::default();
+        assert!(is_allowed(&default, false, false));
+        assert!(!is_allowed(&default, true, false));
+        assert!(!is_allowed(&default, false, true));
+        assert!(!is_allowed(&Allowance { build: false, ..Allowance::default() }, false, false));
+        let with_agent = Allowance { ssh_agent: Some("/run/agent".into()), ..Allowance::default() };
+        assert!(is_allowed(&with_agent, false, true));
+        assert!(!is_allowed(&with_agent, true, true));
+        assert!(is_allowed(&Allowance { forks: true, ..with_agent }, true, true));
     }
 
     #[test]

@@ -65,6 +65,7 @@ async fn clean_up_once(engine: Arc<DockerManager>, store: WorkerDirs) -> bool {
     let all_removed = engine.remove_orphans().await;
     engine.remove_unused_volumes().await;
     engine.remove_unused_networks().await;
+    engine.remove_expired_builds().await;
     let cleaned = tokio::task::spawn_blocking(move || {
         if all_removed {
             store.remove_ended_workers();

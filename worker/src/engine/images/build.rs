@@ -29,12 +29,12 @@ use tidemill_core::execution::{
 };
 
 /// Maximum length of one report of the engine in bytes.
-const MAX_REPORT: usize = 16 << 20;
+const MAX_REPORT_SIZE: usize = 16 << 20;
 /// The name that built images have in the engine, with a tag for each.
 pub const BUILT_NAME: &str = "tidemill/build";
 
 /// An image to build.
-pub struct BuildOrder {
+pub struct BuildRequest {
     /// What the job asks for.
     pub build: ImageBuild,
     /// The values of its secrets, by their ids.
@@ -79,7 +79,7 @@ impl DockerManager {
     /// Builds an image from `context`, a tar, and returns its id. `log` receives output. Dropping the future cancels the build.
     pub async fn build_image<C>(
         &self,
-        order: BuildOrder,
+        order: BuildRequest,
         context: C,
         mut log: impl FnMut(Vec<u8>),
     ) -> Result<String, BuildFailure>
@@ -138,8 +138,8 @@ impl DockerManager {
                     return Err(build_failure(&progress, &error));
                 }
             }
-            if received.len() > MAX_REPORT {
-                return Err(failure("a report is too long").into());
+            if received.len() > MAX_REPORT_SIZE {
+                return Err(failure("a message of the engine is longer than 16 MiB").into());
             }
         }
         Ok(image.ok_or_else(|| failure("the build ended without an image"))?)

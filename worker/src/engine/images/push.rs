@@ -10,18 +10,56 @@ use crate::engine::{
 };
 use bollard::query_parameters::{ListImagesOptions, PushImageOptions, RemoveImageOptions, TagImageOptions};
 use futures_util::StreamExt;
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
+use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
 
 /// How long a built image is kept in the engine for the jobs that use it.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The name that an image has while it is pushed. The engine gets back what had the name before, also if the push is canceled.
+struct TemporaryName {
+    engine: Arc<DockerManager>,
+    repository: String,
+    tag: String,
+    /// The id of another image that had the name before.
+    earlier: Option<String>,
+    /// Held until the name is restored.
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl TemporaryName {
+    /// Restores the name in the background; `None` if that was done before.
+    fn restore(&mut self) -> Option<JoinHandle<()>> {
+        let turn = self.turn.take()?;
+        let (engine, repository, tag) = (self.engine.clone(), self.repository.clone(), self.tag.clone());
+        let earlier = self.earlier.take();
+        Some(self.engine.tasks.spawn(async move {
+            match earlier {
+                Some(earlier) => {
+                    if let Err(reason) = engine.tag(&earlier, &repository, &tag).await {
+                        tracing::warn!(%reason.message, repository, tag, "an image did not get its name back");
+                    }
+                }
+                None => engine.untag(&format!("{repository}:{tag}")).await,
+            }
+            drop(turn);
+        }))
+    }
+}
+
+impl Drop for TemporaryName {
+    fn drop(&mut self) {
+        drop(self.restore());
+    }
+}
 
 impl DockerManager {
     /// Pushes the image `id` as `name`, and returns the reference by its digest. `progress` receives log lines.
     ///
     /// The engine has that name only for the duration of the push, so that no later job takes the image for the registry's.
     pub async fn push_image(
-        &self,
+        self: &Arc<Self>,
         id: &str,
         name: &str,
         logins: &JobLogins,
@@ -32,13 +70,19 @@ impl DockerManager {
             _ => (name, "latest"),
         };
         // One push at a time, so that a name is not given to two images.
-        let _one = self.pushing.lock().await;
+        let turn = self.pushing.clone().lock_owned().await;
         let earlier = self.inspect_image(name).await?.map(|config| config.id);
+        let mut name = TemporaryName {
+            engine: self.clone(),
+            repository: repository.to_owned(),
+            tag: tag.to_owned(),
+            earlier: earlier.filter(|earlier| earlier != id),
+            turn: Some(turn),
+        };
         self.tag(id, repository, tag).await?;
         let pushed = self.push_tagged((repository, tag), logins, &mut progress).await;
-        match earlier.filter(|earlier| earlier != id) {
-            Some(earlier) => self.tag(&earlier, repository, tag).await?,
-            None => self.untag(&format!("{repository}:{tag}")).await,
+        if let Some(restored) = name.restore() {
+            let _ = restored.await;
         }
         pushed
     }
@@ -74,7 +118,7 @@ impl DockerManager {
         let reference = digest.and_then(|digest| bare(digest)).ok_or_else(|| {
             FailureReason::new(
                 FailureKind::EngineFailed,
-                format!("the engine does not tell the digest of `{name}`"),
+                format!("the engine did not report the digest of `{name}`"),
             )
         })?;
         progress(format!("Pushed {reference}\n"));
@@ -82,7 +126,7 @@ impl DockerManager {
     }
 
     /// Removes the names of images that were built longer than [`RETENTION`] ago.
-    pub async fn forget_built_images(&self) {
+    pub async fn remove_expired_builds(&self) {
         let filters = HashMap::from([("reference".to_owned(), vec![BUILT_NAME.to_owned()])]);
         let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
         let Ok(images) = self.docker.list_images(Some(options)).await else { return };
@@ -109,7 +153,7 @@ impl DockerManager {
     async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), FailureReason> {
         let options = TagImageOptions { repo: Some(repository.to_owned()), tag: Some(tag.to_owned()) };
         let tagged = self.docker.tag_image(image, Some(options)).await;
-        tagged.map_err(|error| engine_failure("the image could not be named", &error))
+        tagged.map_err(|error| engine_failure("the image could not be tagged", &error))
     }
 
     async fn untag(&self, name: &str) {

@@ -2,7 +2,7 @@
 
 use super::{context::BuildContext, dockerfile};
 use crate::{
-    engine::{BuildOrder, JobLogins},
+    engine::{BuildRequest, JobLogins},
     job::{
         attempt::{Attempt, EarlyEnd, Signals},
         job_executor::JobExecutor,
@@ -63,16 +63,16 @@ pub async fn build_only(
         if let Some(sources) = &sources {
             layers.push(open(&sources.path)?);
         }
-        run(executor, assignment, reporter, build, &layers).await
+        build_and_push(executor, assignment, reporter, build, &layers).await
     };
     let built = tokio::select! {
         built = work => built,
-        end = stopped(signals, started, assignment.timeout_s) => match end {
+        end = stop_reason(signals, started, assignment.timeout_s) => match end {
             EarlyEnd::Failed(reason) => Err(reason),
             EarlyEnd::LeaseLost => return Err(EarlyEnd::LeaseLost),
         },
     };
-    Ok(ended(reporter, built).await)
+    Ok(attempt_end(reporter, built).await)
 }
 
 /// Builds the image of an attempt whose script has ended, if it succeeded. Returns the end; `None`: its lease is lost.
@@ -97,22 +97,22 @@ pub async fn build_after_script(
         let Some(workspace) = executor.engine.host_workspace(&script.container.workspace).await else {
             let message = "the worker cannot read the job's workspace, as its engine is on another machine; build the image in a job \
                            without `script`, which gets its files as artifacts";
-            return Err(FailureReason::new(FailureKind::NotAllowed, message));
+            return Err(FailureReason::new(FailureKind::WorkerFailed, message));
         };
-        run(executor, assignment, reporter, build, &[workspace]).await
+        build_and_push(executor, assignment, reporter, build, &[workspace]).await
     };
     let built = tokio::select! {
         built = work => built,
-        end = stopped(signals, started, assignment.timeout_s) => match end {
+        end = stop_reason(signals, started, assignment.timeout_s) => match end {
             EarlyEnd::Failed(reason) => Err(reason),
             EarlyEnd::LeaseLost => return None,
         },
     };
-    let built = ended(reporter, built).await;
+    let built = attempt_end(reporter, built).await;
     Some(AttemptEnd { exit_code: end.exit_code, ..built })
 }
 
-async fn ended(reporter: &Reporter, built: Result<BuiltImage, FailureReason>) -> AttemptEnd {
+async fn attempt_end(reporter: &Reporter, built: Result<BuiltImage, FailureReason>) -> AttemptEnd {
     match built {
         Ok(image) => AttemptEnd {
             outputs: [("IMAGE_ID", image.id), ("IMAGE_REFERENCE", image.reference)]
@@ -129,7 +129,7 @@ async fn ended(reporter: &Reporter, built: Result<BuiltImage, FailureReason>) ->
 }
 
 /// Waits until a build has to stop: when it is canceled, at the job's time limit, or when the worker stops.
-async fn stopped(signals: &mut Signals, started: Instant, timeout_s: u64) -> EarlyEnd {
+async fn stop_reason(signals: &mut Signals, started: Instant, timeout_s: u64) -> EarlyEnd {
     tokio::select! {
         end = signals.stopped() => match end {
             EarlyEnd::Failed(reason) if reason.kind == FailureKind::Canceled => {
@@ -148,7 +148,7 @@ async fn stopped(signals: &mut Signals, started: Instant, timeout_s: u64) -> Ear
 }
 
 /// Builds the image from the workspace that consists of `layers`, and pushes it.
-async fn run(
+async fn build_and_push(
     executor: &JobExecutor,
     assignment: &Assignment,
     reporter: &Reporter,
@@ -162,7 +162,7 @@ async fn run(
     let secrets = assignment.extras.secrets.iter().filter(|secret| build.secrets.contains(&secret.variable));
     let logins = JobLogins::of(assignment);
     let base = dockerfile::base_images(&context.dockerfile);
-    let order = BuildOrder {
+    let order = BuildRequest {
         build: build.clone(),
         secrets: secrets.map(|secret| (secret.variable.clone(), secret.value.clone())).collect(),
         logins: logins.clone(),
@@ -212,7 +212,7 @@ async fn run(
             pushed.get_or_insert(reference);
         }
     }
-    engine.forget_built_images().await;
+    engine.remove_expired_builds().await;
     Ok(BuiltImage { reference: pushed.unwrap_or_else(|| image.clone()), id: image })
 }
 

@@ -15,7 +15,7 @@ use tidemill_core::execution::failure::{FailureKind, FailureReason};
 use tokio::sync::mpsc;
 
 /// Maximum size of a Dockerfile and of a `.dockerignore` in bytes.
-const MAX_TEXT: u64 = 1 << 20;
+const MAX_FILE_SIZE: u64 = 1 << 20;
 /// Size of the chunks of a tar in bytes.
 const CHUNK_SIZE: usize = 256 << 10;
 
@@ -84,8 +84,8 @@ impl BuildContext {
         };
         let (file, _) = layer.read(path).map_err(|error| invalid(error.to_string()))?;
         let mut text = Vec::new();
-        file.take(MAX_TEXT + 1).read_to_end(&mut text).map_err(|error| invalid(error.to_string()))?;
-        if text.len() as u64 > MAX_TEXT {
+        file.take(MAX_FILE_SIZE + 1).read_to_end(&mut text).map_err(|error| invalid(error.to_string()))?;
+        if text.len() as u64 > MAX_FILE_SIZE {
             return Err(invalid("it is larger than 1 MiB".to_owned()));
         }
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))

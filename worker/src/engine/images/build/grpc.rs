@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use std::future::poll_fn;
 
 /// Maximum size of a received message in bytes.
-const MAX_MESSAGE: usize = 4 << 20;
+const MAX_MESSAGE_SIZE: usize = 4 << 20;
 /// The flag of a message that is not compressed, and its length.
-const PREFIX: usize = 5;
+const PREFIX_LEN: usize = 5;
 
 /// A status of gRPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +36,11 @@ impl Messages {
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(length) = message_length(&self.received) {
-                if length > MAX_MESSAGE {
+                if length > MAX_MESSAGE_SIZE {
                     return None;
                 }
-                if self.received.len() >= PREFIX + length {
-                    self.received.advance(PREFIX);
+                if self.received.len() >= PREFIX_LEN + length {
+                    self.received.advance(PREFIX_LEN);
                     return Some(self.received.split_to(length).freeze());
                 }
             }
@@ -53,7 +53,7 @@ impl Messages {
 
 /// Returns the length of the message that `received` begins with, once it is known. This side accepts no compressed messages.
 fn message_length(received: &[u8]) -> Option<usize> {
-    let (prefix, _) = received.split_first_chunk::<PREFIX>()?;
+    let (prefix, _) = received.split_first_chunk::<PREFIX_LEN>()?;
     let [flag, length @ ..] = *prefix;
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
     Some(if flag == 0 { length } else { usize::MAX })
@@ -72,7 +72,7 @@ impl Reply {
     /// Sends a message once there is room for it.
     pub async fn send(&mut self, message: &impl prost::Message) -> Result<(), h2::Error> {
         let bytes = message.encode_to_vec();
-        let mut frame = BytesMut::with_capacity(PREFIX + bytes.len());
+        let mut frame = BytesMut::with_capacity(PREFIX_LEN + bytes.len());
         frame.put_u8(0);
         frame.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         frame.extend_from_slice(&bytes);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 /// Maximum number of steps that are shown.
 const MAX_STEPS: usize = 10_000;
 /// Maximum length of a line that is held back until it ends.
-const MAX_LINE: usize = 16 << 10;
+const MAX_LINE_LEN: usize = 16 << 10;
 
 /// Turns the changes that BuildKit reports into lines, each with the number of its step.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl BuildProgress {
             let time = seconds(step.started, log.timestamp);
             for part in log.bytes.split_inclusive(|byte| *byte == b'\n') {
                 step.line.extend_from_slice(part);
-                if part.ends_with(b"\n") || step.line.len() > MAX_LINE {
+                if part.ends_with(b"\n") || step.line.len() > MAX_LINE_LEN {
                     step.flush(&time, &mut out);
                 }
             }

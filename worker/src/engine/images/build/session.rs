@@ -27,8 +27,8 @@ const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
 const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const CHECK_AGENT: &str = "/moby.sshforward.v1.SSH/CheckAgent";
 const FORWARD_AGENT: &str = "/moby.sshforward.v1.SSH/ForwardAgent";
-/// Maximum number of questions that are answered at the same time.
-const MAX_QUESTIONS: usize = 256;
+/// Maximum number of requests that are handled at the same time.
+const MAX_CONCURRENT_REQUESTS: usize = 256;
 /// Bytes that are passed on from the SSH agent at a time.
 const CHUNK_SIZE: usize = 32 << 10;
 
@@ -85,17 +85,17 @@ impl BuildSession {
     }
 }
 
-/// Answers questions until the connection ends.
+/// Handles requests until the connection ends.
 async fn serve(connection: Upgraded, settings: Arc<SessionSettings>) {
     let Ok(mut connection) = h2::server::handshake(connection).await else { return };
     let mut answers = JoinSet::new();
     while let Some(Ok((request, respond))) = connection.accept().await {
         while answers.try_join_next().is_some() {}
-        if answers.len() < MAX_QUESTIONS {
+        if answers.len() < MAX_CONCURRENT_REQUESTS {
             let settings = settings.clone();
             answers.spawn(async move {
                 if let Err(error) = answer(request, respond, &settings).await {
-                    tracing::debug!(%error, "a question of a build could not be answered");
+                    tracing::debug!(%error, "a request of a build session failed");
                 }
             });
         }
