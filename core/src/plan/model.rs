@@ -3,7 +3,7 @@
 use super::{due_texts::DueTexts, error::ExcludedJob};
 use crate::execution::{discovery::Discovery, retry::RetryFor};
 use crate::pipeline::{Artifacts, ImageOptions, JobOptions, PullPolicy, Resources, When};
-use crate::text::substitution::{expand, first_reference};
+use crate::text::substitution::{expand_bounded, first_reference};
 use data_encoding::HEXLOWER;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -120,14 +120,14 @@ impl PlannedJob {
     pub fn apply_outputs(&mut self, variables: &IndexMap<String, String>) {
         let texts = std::mem::take(&mut self.due_texts);
         if let Some(image) = texts.image {
-            self.image = expand(&image, variables);
+            self.image = expand_bounded(&image, variables);
         }
         if !texts.services.is_empty() {
-            let images = texts.services.iter().map(|image| expand(image, variables));
+            let images = texts.services.iter().map(|image| expand_bounded(image, variables));
             self.surroundings.name_services(images);
         }
         if let (Some(url), Some(environment)) = (texts.url, &mut self.surroundings.environment) {
-            environment.url = Some(expand(&url, variables));
+            environment.url = Some(expand_bounded(&url, variables));
         }
     }
 

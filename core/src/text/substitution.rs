@@ -8,6 +8,21 @@ pub fn expand(text: &str, variables: &IndexMap<String, String>) -> String {
     substitute(text, |name| variables.get(name).map(String::as_str))
 }
 
+/// Maximum length in bytes of a text in which outputs of jobs are substituted.
+pub const MAX_EXPANDED_LEN: usize = 4096;
+
+/// Replaces each `${name}` that names a variable, or returns the text unchanged if the result would be longer than
+/// [`MAX_EXPANDED_LEN`]. A text names a variable as often as it likes, and values are not known when the file is checked.
+#[must_use]
+pub fn expand_bounded(text: &str, variables: &IndexMap<String, String>) -> String {
+    let names = text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+    let values = names.map(|name| variables.get(name).map_or(0, String::len));
+    if values.fold(text.len(), usize::saturating_add) > MAX_EXPANDED_LEN {
+        return text.to_owned();
+    }
+    expand(text, variables)
+}
+
 /// Returns the first name that `text` refers to as `${name}`.
 #[must_use]
 pub fn first_reference(text: &str) -> Option<&str> {
@@ -29,4 +44,19 @@ pub fn substitute<'a>(text: &str, lookup: impl Fn(&str) -> Option<&'a str>) -> S
         rest = &rest[end + 1..];
     }
     out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_EXPANDED_LEN, expand_bounded};
+    use indexmap::IndexMap;
+
+    #[test]
+    fn text_that_would_be_too_long_is_not_expanded() {
+        let variables: IndexMap<_, _> = [("A".to_owned(), "x".repeat(1000))].into_iter().collect();
+        assert_eq!(expand_bounded("${A}${B}", &variables), "x".repeat(1000) + "${B}");
+        let long = "${A}".repeat(5);
+        assert_eq!(expand_bounded(&long, &variables), long);
+        assert_eq!(expand_bounded(&"y".repeat(MAX_EXPANDED_LEN + 1), &variables).len(), MAX_EXPANDED_LEN + 1);
+    }
 }

@@ -13,6 +13,9 @@ use tidemill_core::execution::failure::FailureReason;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
+/// Maximum total size of files that are read, not stored, in bytes. A sparse file has any size.
+const MAX_READ_BYTES: u64 = 1 << 30;
+
 /// A file, directory or link in a workspace.
 pub type WorkspaceEntry<'a> = tar::Entry<'a, Box<dyn Read + Send>>;
 
@@ -36,7 +39,8 @@ impl ArtifactTransfer {
             }
             Ok(state)
         });
-        let (packed, state) = tokio::join!(self.pack(workspace, &selection, sender, (u64::MAX, false)), task);
+        let (packed, state) =
+            tokio::join!(self.pack(workspace, &selection, sender, (MAX_READ_BYTES, false)), task);
         let reason = |error: TransferError| error.into_reason("the files could not be read");
         Ok((state.map_err(reason)?, packed.map_err(reason)?.1))
     }

@@ -36,11 +36,14 @@ pub(super) fn push_failure(name: &str, search: &LoginSearch, error: &EngineError
     if is_access_denied(error) {
         return access_failure(name, search, &describe(error));
     }
-    let message = format!(
-        "the image `{name}` could not be pushed: {}; check that the engine reaches the registry",
-        describe(error)
-    );
-    FailureReason::new(FailureKind::ImagePullFailed, message)
+    let (kind, advice) = if is_disk_full(error) {
+        (FailureKind::DiskFull, "free space on the engine's machine and in the registry")
+    } else if is_rejected_by_registry(error) {
+        (FailureKind::ImageUnavailable, "check its name and what the registry allows")
+    } else {
+        (FailureKind::ImagePullFailed, "check that the engine reaches the registry")
+    };
+    FailureReason::new(kind, format!("the image `{name}` could not be pushed: {}; {advice}", describe(error)))
 }
 
 /// Returns the failure of a pull that the registry denied, with what to do.

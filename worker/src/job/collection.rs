@@ -49,12 +49,12 @@ pub async fn collect(
     if has_evidence(&end) {
         let files = &assignment.extras.outputs;
         let collected = tokio::select! {
-            collected = outputs::collect(artifacts, workspace, files, reporter) => collected,
+            // Those about the image that the job built are there already.
+            collected = outputs::collect(artifacts, workspace, files, &end.outputs, reporter) => collected,
             lost = signals.lease_lost() => return Err(lost),
         };
         match collected {
-            // Beside those about the image that the job built.
-            Ok(outputs) => end.outputs.extend(outputs),
+            Ok(outputs) => end.outputs = outputs,
             Err(reason) => {
                 reporter.log(format!("{}\n", reason.message).as_bytes()).await;
                 end.failure.get_or_insert(reason);

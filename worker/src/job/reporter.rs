@@ -24,6 +24,8 @@ use tokio::{
 };
 use tracing::Instrument;
 
+/// Maximum length in bytes of the message of a failure, which is part of every view of its execution.
+const MAX_MESSAGE_LEN: usize = 8 << 10;
 /// Maximum log bytes in one report, before compression.
 const MAX_REPORT_LOG: usize = 4 << 20;
 /// Maximum unsent log bytes; beyond that, the container has to wait.
@@ -221,6 +223,12 @@ impl Reporter {
         self.add_within_limit(&rest).await;
         if let Some(reason) = &mut end.failure {
             reason.message = self.shared.mask.mask_text(&reason.message);
+            if reason.message.len() > MAX_MESSAGE_LEN {
+                let is_end = |end: &usize| reason.message.is_char_boundary(*end);
+                let end = (0..=MAX_MESSAGE_LEN).rev().find(is_end).unwrap_or_default();
+                reason.message.truncate(end);
+                reason.message.push_str("...");
+            }
         }
         self.shared.lock().end = Some(end);
         self.shared.changed.notify_one();

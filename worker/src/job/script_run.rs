@@ -180,10 +180,13 @@ fn script_text(assignment: &Assignment, nonce: &str) -> String {
     script.text()
 }
 
+/// Maximum number of settings of git in a job's own variables.
+const MAX_GIT_SETTINGS: usize = 10_000;
+
 /// Adds settings of git to the variables, after those that the job has there.
 fn add_git_settings(variables: &mut IndexMap<String, String>, settings: Vec<(String, String)>) {
     let known = variables.get("GIT_CONFIG_COUNT").and_then(|count| count.trim().parse::<usize>().ok());
-    let mut count = known.unwrap_or(0);
+    let mut count = known.filter(|count| *count < MAX_GIT_SETTINGS).unwrap_or(0);
     for (key, value) in settings {
         variables.insert(format!("GIT_CONFIG_KEY_{count}"), key);
         variables.insert(format!("GIT_CONFIG_VALUE_{count}"), value);

@@ -14,7 +14,7 @@ use tidemill_core::{
     ids::ExecutionId,
     pipeline::When,
     plan::PlannedJob,
-    text::substitution::expand,
+    text::substitution::expand_bounded,
 };
 
 /// Converts an execution with its jobs; those of an unapproved execution come from its plan.
@@ -79,7 +79,7 @@ fn with_outputs<'n>(
     let mut planned = spec.planned.clone();
     planned.apply_outputs(&variables);
     if let Some(url) = planned.surroundings.environment.as_mut().and_then(|to| to.url.as_mut()) {
-        *url = expand(url, &item.job.outputs);
+        *url = expand_bounded(url, &item.job.outputs);
     }
     planned
 }

@@ -34,6 +34,8 @@ const MAX_CACHES: usize = 8;
 
 const MAX_ENVIRONMENT_BYTES: usize = 100;
 
+const MAX_URL_LEN: usize = 2048;
+
 /// Checks the options of a job; its own keys win over those of `defaults`. `names` returns the variables and matrix keys that
 /// texts may refer to.
 pub(crate) fn job_options<'n>(
@@ -338,7 +340,9 @@ fn environment(
             if let Some(url) = raw.url.get() {
                 let plain =
                     url.0.starts_with("https://") || url.0.starts_with("http://") || url.0.starts_with("${");
-                let result = if plain && !url.0.contains(char::is_whitespace) {
+                let result = if url.0.len() > MAX_URL_LEN {
+                    Err(Fault::new("bad-url", format!("is longer than {MAX_URL_LEN} bytes")))
+                } else if plain && !url.0.contains(char::is_whitespace) {
                     parse_references(&url.0).map(drop)
                 } else {
                     Err(Fault::new("bad-url", "must be an address that starts with `https://` or `http://`"))

@@ -71,8 +71,16 @@ struct Report {
     aux: Option<serde_json::Value>,
     #[serde(default)]
     error: Option<String>,
+    #[serde(default, rename = "errorDetail")]
+    detail: Option<ErrorDetail>,
     #[serde(default)]
     stream: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ErrorDetail {
+    #[serde(default)]
+    message: String,
 }
 
 impl DockerManager {
@@ -134,7 +142,7 @@ impl DockerManager {
                 if let Some(text) = report.stream {
                     log(text.into_bytes());
                 }
-                if let Some(error) = report.error {
+                if let Some(error) = report.error.or(report.detail.map(|detail| detail.message)) {
                     return Err(build_failure(&progress, &error));
                 }
             }
@@ -212,10 +220,16 @@ fn build_failure(progress: &BuildProgress, error: &str) -> BuildFailure {
         return BuildFailure { reason, step: Some(name.to_owned()) };
     }
     let reason = match engine_failure("the image could not be built", &engine) {
-        full if full.kind == FailureKind::DiskFull => full,
+        // The error of a `RUN` contains its command, which can have any text.
+        full if full.kind == FailureKind::DiskFull && !is_run(name) => full,
         _ => FailureReason::new(FailureKind::ScriptFailed, message.to_owned()),
     };
     BuildFailure { reason, step: Some(name.to_owned()) }
+}
+
+/// Whether a step runs a command.
+fn is_run(step: &str) -> bool {
+    step.split_once("] ").is_some_and(|(_, instruction)| instruction.starts_with("RUN "))
 }
 
 /// Returns the image that a step looks up or pulls.

@@ -22,7 +22,7 @@ struct TemporaryName {
     engine: Arc<DockerManager>,
     repository: String,
     tag: String,
-    /// The id of another image that had the name before.
+    /// The id of the image that had the name before.
     earlier: Option<String>,
     /// Held until the name is restored.
     turn: Option<OwnedMutexGuard<()>>,
@@ -76,7 +76,7 @@ impl DockerManager {
             engine: self.clone(),
             repository: repository.to_owned(),
             tag: tag.to_owned(),
-            earlier: earlier.filter(|earlier| earlier != id),
+            earlier,
             turn: Some(turn),
         };
         self.tag(id, repository, tag).await?;

@@ -29,6 +29,13 @@ impl OutputFiles {
         if !entry.header().entry_type().is_file() {
             return Ok(());
         }
+        // Before its bytes are read: a sparse file has any size.
+        if entry.size() > MAX_OUTPUT_BYTES as u64 {
+            return Err(io::Error::other(format!(
+                "a file has more than {} KiB; hand larger values on as `artifacts`",
+                MAX_OUTPUT_BYTES >> 10
+            )));
+        }
         if self.files.len() >= MAX_FILES {
             self.has_more = true;
             return Ok(());
@@ -42,15 +49,16 @@ impl OutputFiles {
     }
 }
 
-/// Reads the outputs in the files that match `globs`. A file that is malformed, too large, or contains a secret is an error of
+/// Reads the outputs in the files that match `globs`, and adds them to `known`. A file that is malformed, too large, or contains a secret is an error of
 /// the job.
 pub async fn collect(
     transfer: &ArtifactTransfer,
     workspace: &WorkspaceMount,
     globs: &[String],
+    known: &IndexMap<String, String>,
     reporter: &Reporter,
 ) -> Result<IndexMap<String, String>, FailureReason> {
-    let mut outputs = IndexMap::new();
+    let mut outputs = known.clone();
     if globs.is_empty() {
         return Ok(outputs);
     }
@@ -70,12 +78,15 @@ pub async fn collect(
             MAX_OUTPUT_BYTES >> 10
         )));
     }
+    let mask = reporter.mask();
     for (name, bytes) in found.files {
         let text = String::from_utf8(bytes).map_err(|_| failed(format!("`{name}` is not UTF-8")))?;
+        // Outputs are stored in the server's records, where no secret may be. One with a `=` would be split into name and value.
+        if mask.contains_secret(&text) {
+            return Err(failed(format!("`{name}` contains a secret; name the secret in the other job")));
+        }
         read(&text, &mut outputs).map_err(|error| failed(format!("`{name}`: {error}")))?;
     }
-    // Outputs are stored in the server's records, where no secret may be.
-    let mask = reporter.mask();
     if outputs.keys().any(|name| mask.contains_secret(name)) {
         return Err(failed("the name of a variable contains a secret".to_owned()));
     }

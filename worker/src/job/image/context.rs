@@ -121,7 +121,7 @@ impl BuildContext {
             FailureReason::new(FailureKind::ArtifactLimit, message)
         } else {
             FailureReason::new(
-                FailureKind::WorkerFailed,
+                FailureKind::ScriptFailed,
                 format!("the context of the build could not be read: {error}"),
             )
         })
@@ -130,6 +130,10 @@ impl BuildContext {
     fn add_all(&self, builder: &mut tar::Builder<ChunkWriter>) -> io::Result<()> {
         let mut pending = vec![PathBuf::new()];
         while let Some(path) = pending.pop() {
+            // A build that has ended is not packed for: without a file to send, nothing else would notice.
+            if builder.get_ref().sender.is_closed() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
             let is_root = path.as_os_str().is_empty();
             let Some((layer, stat)) = self.find(&path) else { continue };
             let kind = FileType::from_raw_mode(stat.st_mode);

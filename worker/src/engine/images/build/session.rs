@@ -14,7 +14,7 @@ use h2::{RecvStream, server::SendResponse};
 use http::{Method, Request};
 use prost::Message;
 use reqwest::Upgraded;
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use tidemill_core::{execution::failure::FailureReason, pipeline::RegistryScope};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -29,6 +29,8 @@ const CHECK_AGENT: &str = "/moby.sshforward.v1.SSH/CheckAgent";
 const FORWARD_AGENT: &str = "/moby.sshforward.v1.SSH/ForwardAgent";
 /// Maximum number of requests that are handled at the same time.
 const MAX_CONCURRENT_REQUESTS: usize = 256;
+/// Maximum number of images of a registry that are tried in the search of a login.
+const MAX_NAMED_IMAGES: usize = 100;
 /// Bytes that are passed on from the SSH agent at a time.
 const CHUNK_SIZE: usize = 32 << 10;
 
@@ -149,8 +151,9 @@ async fn credentials(settings: &SessionSettings, host: &str) -> CredentialsRespo
     let host = if host == "registry-1.docker.io" { "docker.io" } else { host };
     let wanted = RegistryScope::of_image(&format!("{host}/image")).host;
     let named = settings.images.iter().filter(|image| RegistryScope::of_image(image).host == wanted);
-    let images: Vec<String> = named.cloned().chain([format!("{host}/image")]).collect();
-    for image in images {
+    // A Dockerfile can name any number of images.
+    let named: BTreeSet<String> = named.take(MAX_NAMED_IMAGES).cloned().collect();
+    for image in named.into_iter().chain([format!("{host}/image")]) {
         let search = settings.registries.search(&settings.logins, &image).await;
         if let Some(login) = search.login {
             let login = login.credentials();
