@@ -146,6 +146,31 @@ fn case_everyday_26_malformed_dotenv_report_fails_its_job() {
     }
 }
 
+const SECRETS: &str = r#"
+name: secrets
+jobs:
+  value: { image: "IMAGE", script: ['echo "A=x$TOKEN" > v.env'], outputs: v.env }
+  split: { image: "IMAGE", script: ['echo "$TOKEN" > v.env'], outputs: v.env }
+  sparse: { image: "IMAGE", script: [truncate -s 1T v.env], outputs: v.env }
+defaults: { secrets: [TOKEN] }
+"#;
+
+#[test]
+fn case_everyday_26_outputs_with_a_secret_and_huge_files_fail_their_jobs() {
+    let project = Project::new(&[("ci.yml", SECRETS)]);
+    // With a `=`, as in base64: read as an output, it would be a name and a value.
+    let run = project.tidemill(&["run", "-f", "ci.yml", "--secret", "TOKEN=QUJDREVGR0hJ=="]);
+    assert_eq!(run.code, 1, "{run:?}");
+    for (job, message) in [
+        ("value", "`v.env` contains a secret"),
+        ("split", "`v.env` contains a secret"),
+        ("sparse", "more than 5 KiB"),
+    ] {
+        let log = project.log(job);
+        assert!(log.contains(message) && !log.contains("QUJDREVGR0hJ"), "{job}: {log}");
+    }
+}
+
 const REPORT: &str = r#"
 stages: [build, test]
 build: {stage: build, image: IMAGE, script: ['echo VERSION=1.2 > v.env'], artifacts: {reports: {dotenv: v.env}}}
