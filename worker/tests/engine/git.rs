@@ -39,7 +39,8 @@ fn image_with_git() -> Image {
     };
     link("git", &git);
     link("git-remote-https", "git-remote-http");
-    Image::build_in(context.path(), "FROM test\nCOPY root/ /\n")
+    let directory = Path::new(&git).parent().unwrap().display();
+    Image::build_in(context.path(), &format!("FROM test\nCOPY root/ /\nENV PATH=/bin:/usr/bin:{directory}\n"))
 }
 
 /// Creates a repository with a tag two commits ago, on a branch one commit after that of `origin`, whose default branch is `main`.
