@@ -86,7 +86,7 @@ impl TestEnv {
         let dir = tempfile::tempdir().unwrap();
         let repo = dir.path().join("repo");
         fs::create_dir_all(repo.join(".pipelines")).unwrap();
-        fs::write(repo.join(".pipelines/ci.yml"), with_image(pipeline)).unwrap();
+        fs::write(repo.join(".pipelines/ci.yml"), with_image(&pipeline)).unwrap();
         fs::write(repo.join("source.txt"), "from the repository\n").unwrap();
         let data = dir.path().join("data");
         let env = Self {
