@@ -159,7 +159,8 @@ defaults: { secrets: [TOKEN] }
 fn case_everyday_26_outputs_with_a_secret_and_huge_files_fail_their_jobs() {
     let project = Project::new(&[("ci.yml", SECRETS)]);
     // With a `=`, as in base64: read as an output, it would be a name and a value.
-    let run = project.tidemill(&["run", "-f", "ci.yml", "--secret", "TOKEN=QUJDREVGR0hJ=="]);
+    fs::write(project.repo().join("../token"), "QUJDREVGR0hJ==").unwrap();
+    let run = project.tidemill(&["run", "-f", "ci.yml", "--secret", "TOKEN=@../token"]);
     assert_eq!(run.code, 1, "{run:?}");
     for (job, message) in [
         ("value", "`v.env` contains a secret"),
