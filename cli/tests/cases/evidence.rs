@@ -151,7 +151,7 @@ name: secrets
 jobs:
   value: { image: "IMAGE", script: ['echo "A=x$TOKEN" > v.env'], outputs: v.env }
   split: { image: "IMAGE", script: ['echo "$TOKEN" > v.env'], outputs: v.env }
-  sparse: { image: "IMAGE", script: [truncate -s 1T v.env], outputs: v.env }
+  sparse: { image: "IMAGE", script: [truncate -s 1099511627776 v.env], outputs: v.env }
 defaults: { secrets: [TOKEN] }
 "#;
 
