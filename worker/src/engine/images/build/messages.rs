@@ -16,7 +16,7 @@ pub struct Timestamp {
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct StatusResponse {
     #[prost(message, repeated, tag = "1")]
-    pub vertexes: Vec<Vertex>,
+    pub vertices: Vec<Vertex>,
     #[prost(message, repeated, tag = "3")]
     pub logs: Vec<VertexLog>,
 }

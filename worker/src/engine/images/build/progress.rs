@@ -31,7 +31,7 @@ impl BuildProgress {
     /// Returns the lines that follow from a change.
     pub fn lines(&mut self, change: StatusResponse) -> Vec<u8> {
         let mut out = Vec::new();
-        for vertex in change.vertexes {
+        for vertex in change.vertices {
             self.vertex(vertex, &mut out);
         }
         for log in change.logs {
@@ -133,13 +133,13 @@ mod tests {
         }
     }
 
-    fn text(progress: &mut BuildProgress, vertexes: Vec<Vertex>, logs: Vec<(&str, &str)>) -> String {
+    fn text(progress: &mut BuildProgress, vertices: Vec<Vertex>, logs: Vec<(&str, &str)>) -> String {
         let log = |(vertex, text): (&str, &str)| VertexLog {
             vertex: vertex.into(),
             timestamp: at(1200),
             bytes: text.into(),
         };
-        let change = StatusResponse { vertexes, logs: logs.into_iter().map(log).collect() };
+        let change = StatusResponse { vertices, logs: logs.into_iter().map(log).collect() };
         String::from_utf8_lossy(&progress.lines(change)).into_owned()
     }
 
