@@ -15,7 +15,7 @@ use hint::CommandHints;
 
 pub use display::{QuietView, View};
 pub use live::LiveView;
-pub use plain::PlainView;
+pub use plain::{PlainView, WaitView};
 
 use crate::{
     args::{ViewArgs, ViewFormat},
@@ -32,6 +32,15 @@ pub fn for_stdout(args: ViewArgs, hints: CommandHints) -> Box<dyn View> {
         Box::new(LiveView::new(hints))
     } else {
         Box::new(PlainView::new(hints))
+    }
+}
+
+/// Returns the view beside followed logs, which fill standard output.
+pub fn beside_logs(args: ViewArgs, hints: CommandHints) -> Box<dyn View> {
+    if args.quiet || args.format == ViewFormat::Json {
+        Box::new(QuietView)
+    } else {
+        Box::new(WaitView::new(hints))
     }
 }
 

@@ -279,3 +279,18 @@ fn interrupt_of_a_run_that_joined_another_only_leaves() {
     assert_eq!(finish(first).status.code(), Some(130));
     assert_eq!(job(&env.latest(), "slow")["status"], "CANCELED");
 }
+
+#[test]
+fn run_that_follows_a_job_reports_what_it_waits_for_beside_the_log() {
+    let env = TestEnv::new(
+        "name: held\njobs:\n  deploy: { image: \"IMAGE\", when: manual, script: [\"echo deployed\"] }\n",
+    );
+    let mut run = env.spawn(&["run", "--follow", "deploy"]);
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("waits for approval: tidemill approve")));
+    let approved = finish(env.spawn(&["approve"]));
+    assert_eq!(approved.status.code(), Some(0), "{approved:?}");
+    let run = finish(run);
+    assert_eq!((run.status.code(), text(&run.stdout).contains("deployed\n")), (Some(0), true), "{run:?}");
+    assert!(!text(&run.stdout).contains("approval"), "{run:?}");
+}

@@ -6,7 +6,7 @@ use super::{
     hint::CommandHints,
     waits::{WaitKey, waits},
 };
-use crate::output::{self, Printable, SanitizedStream, printable_lines};
+use crate::output::{self, Printable, SanitizedStream, errln, printable_lines};
 use anstyle::{AnsiColor, Style};
 use std::{
     collections::HashMap,
@@ -69,6 +69,46 @@ impl View for PlainView {
     }
 }
 
+/// A view beside followed logs: it prints only what the execution waits for, to standard error.
+pub struct WaitView {
+    events: EventLog,
+}
+
+impl WaitView {
+    /// Creates a view that has shown nothing yet.
+    pub fn new(hints: CommandHints) -> Self {
+        Self { events: EventLog::new(hints) }
+    }
+
+    fn print_reminders(&mut self) {
+        for line in self.events.reminders(format::now()) {
+            errln!("{line}");
+        }
+    }
+}
+
+impl View for WaitView {
+    fn show(&mut self, view: &ExecutionView) -> std::io::Result<()> {
+        let _ = self.events.changes(view, format::now());
+        self.print_reminders();
+        Ok(())
+    }
+
+    fn tick(&mut self) -> std::io::Result<()> {
+        self.print_reminders();
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &ExecutionView) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn note(&mut self, message: &str) -> std::io::Result<()> {
+        errln!("{}", printable_lines(message));
+        Ok(())
+    }
+}
+
 /// Turns states of an execution into lines: each event once, and each wait once and then every minute.
 #[derive(Debug)]
 struct EventLog {
@@ -92,8 +132,15 @@ impl EventLog {
         Self { hints, jobs: HashMap::new(), waits: HashMap::new(), view: None, last_line: None }
     }
 
-    /// Returns the lines for a new state of the execution.
+    /// Returns the lines for a new state of the execution, and those about what it waits for.
     fn update(&mut self, view: &ExecutionView, now: Timestamp) -> Vec<String> {
+        let mut lines = self.changes(view, now);
+        lines.extend(self.reminders(now));
+        lines
+    }
+
+    /// Returns the lines about what changed with a new state of the execution.
+    fn changes(&mut self, view: &ExecutionView, now: Timestamp) -> Vec<String> {
         let mut lines = Vec::new();
         if self.view.is_none() {
             lines.push(format::title(&view.execution));
@@ -125,7 +172,6 @@ impl EventLog {
         }
         self.last_line.get_or_insert(now);
         self.view = Some(view.clone());
-        lines.extend(self.reminders(now));
         lines
     }
 

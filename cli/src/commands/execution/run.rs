@@ -2,7 +2,7 @@
 
 use super::run_sources::{RunSources, find_sources};
 use crate::{
-    args::{Event, FactArgs, Run, SelectorArgs, ViewArgs, ViewFormat},
+    args::{Event, FactArgs, Run, SelectorArgs, ViewFormat},
     deployment::Deployment,
     execution::{
         LogRequest, print_log, select, show_result,
@@ -303,8 +303,7 @@ async fn follow(
     reply: &ExecuteReply,
     worker: Option<WorkerHandle>,
 ) -> Outcome {
-    let view_args = ViewArgs { quiet: args.view.quiet || !args.follow.is_empty(), ..args.view };
-    let watched = watch_and_follow(deployment, args, view_args, reply).await;
+    let watched = watch_and_follow(deployment, args, reply).await;
     if watched.is_err() && deployment.is_embedded() && !reply.attached {
         watch::cancel_abandoned(deployment, reply.execution_id).await;
     }
@@ -325,11 +324,15 @@ async fn follow(
 async fn watch_and_follow(
     deployment: &Deployment,
     args: &Run,
-    view_args: ViewArgs,
     reply: &ExecuteReply,
 ) -> Outcome<ExecutionView> {
     let is_json = args.view.format == ViewFormat::Json;
-    let mut view = view::for_stdout(view_args, deployment.hints().clone());
+    let hints = deployment.hints().clone();
+    let mut view = if args.follow.is_empty() {
+        view::for_stdout(args.view, hints)
+    } else {
+        view::beside_logs(args.view, hints)
+    };
     // What another call started is not this one's to cancel.
     let on_interrupt = if reply.attached { OnInterrupt::Detach } else { OnInterrupt::Cancel };
     if reply.attached && !args.view.quiet {
