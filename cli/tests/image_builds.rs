@@ -3,8 +3,13 @@
 
 mod support;
 
-use std::{fs, process::Stdio};
-use support::{TestEnv, failure_kind, finish, image, registry::Registry, text};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::{Ipv4Addr, TcpListener},
+    process::{Command, Stdio},
+};
+use support::{TestEnv, failure_kind, finish, image, registry::Registry, signal, text, wait_until};
 
 /// Writes a file of the repository.
 fn write(env: &TestEnv, path: &str, content: &str) {
@@ -28,7 +33,7 @@ fn run(env: &TestEnv, config: &str, code: i32) -> String {
 fn forget(log: &str) {
     for line in log.lines() {
         if let Some(id) = line.strip_prefix("Built ") {
-            let listed = std::process::Command::new("docker")
+            let listed = Command::new("docker")
                 .args([
                     "images",
                     "--no-trunc",
@@ -43,7 +48,7 @@ fn forget(log: &str) {
                 .filter_map(|line| line.split_once(' '))
                 .filter(|(of, _)| *of == id)
             {
-                drop(std::process::Command::new("docker").args(["rmi", name]).output());
+                drop(Command::new("docker").args(["rmi", name]).output());
             }
         }
     }
@@ -194,4 +199,24 @@ jobs:
     let forbidden = env.tidemill(&["run", "script", "--worker-config", "allow.build=false"]);
     assert_eq!(forbidden.status.code(), Some(1), "{forbidden:?}");
     assert_eq!(failure_kind(&env.latest(), "script"), "not_allowed");
+}
+
+#[test]
+fn canceled_push_leaves_no_image_under_the_name_of_a_tag() {
+    // Accepts connections and never replies.
+    let registry = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let name = format!("{}/team/never:1", registry.local_addr().unwrap());
+    let env = TestEnv::new(&format!(
+        "name: hangs\njobs:\n  pack: {{ build: {{ context: app, tags: [\"{name}\"], push: true }} }}\n"
+    ));
+    write(&env, "app/Dockerfile", &format!("FROM {}\nLABEL tidemill.test=never\n", image()));
+    let inspect = || Command::new("docker").args(["image", "inspect", &name]).output().unwrap();
+    let mut run = env.spawn(&["run", "--follow", "pack"]);
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("Pushing ")));
+    wait_until(|| inspect().status.success()).unwrap();
+    signal(&run, "INT");
+    assert_eq!(finish(run).status.code(), Some(130));
+    wait_until(|| !inspect().status.success()).unwrap();
+    forget(&env.log("pack"));
 }
