@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::{matrix::count, references::builtin};
 use crate::execution::facts::Facts;
-use crate::pipeline::{Cache, Health, ImageBuild, Job, Pipeline, Service};
+use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
 
 /// Maximum total size in bytes of a plan's texts. Each variant of a matrix has its own copy of the variables, the
 /// script and the names of its needs, so that without a limit, a file of a few hundred bytes could expand to gigabytes.
@@ -94,8 +94,8 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
                 .chain(&options.outputs)
                 .map(text)),
             sum(&mut options.services.iter().map(service)),
-            sum(&mut options.build.iter().flat_map(ImageBuild::fixed_texts).map(text)),
-            sum(&mut options.build.iter().flat_map(ImageBuild::templates).map(|text| expanded(text))),
+            sum(&mut options.build.iter().flat_map(|build| build.fixed_texts()).map(text)),
+            sum(&mut options.build.iter().flat_map(|build| build.templates()).map(|text| expanded(text))),
             sum(&mut options.container.texts().map(text)),
             sum(&mut options.caches.iter().map(cache)),
             sum(&mut environment.map(|text| expanded(text))),

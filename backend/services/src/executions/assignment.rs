@@ -40,7 +40,7 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         credential: None,
         coverage: options.coverage.clone(),
         outputs: options.outputs.clone(),
-        build: options.build.clone(),
+        build: options.build.as_deref().cloned(),
         discovery: spec.planned.discovery.clone(),
     }
 }

@@ -147,7 +147,7 @@ pub(crate) fn job_options<'n>(
         outputs: texts(raw.outputs.get()),
         container,
         checkout,
-        build,
+        build: build.map(Box::new),
     }
 }
 

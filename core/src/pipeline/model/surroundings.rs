@@ -42,9 +42,9 @@ pub struct JobOptions {
     /// How its sources are checked out.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checkout: Checkout,
-    /// The image that it builds.
+    /// The image that it builds. In a box, as most jobs build none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub build: Option<ImageBuild>,
+    pub build: Option<Box<ImageBuild>>,
 }
 
 fn is_default(checkout: &Checkout) -> bool {
@@ -99,7 +99,7 @@ impl JobOptions {
             outputs: self.outputs.clone(),
             container: self.container.clone(),
             checkout: self.checkout.clone(),
-            build: self.build.as_ref().map(|build| build.map_texts(&put_in)),
+            build: self.build.as_ref().map(|build| Box::new(build.map_texts(&put_in))),
         }
     }
 }
