@@ -9,11 +9,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_git::{HttpGit, ServerOptions};
 use std::{
     fs,
-    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     process::{Child, Command, Output, Stdio},
 };
-use support::{TestEnv, binary, finish, git::git, stop, text};
+use support::{TestEnv, binary, finish, git::git, serve_with, stop, text};
 
 const TOKEN: &str = "token-of-the-private-repository";
 const KEY: &str = "bGluZSBvZiB0aGUgcHJpdmF0ZSBrZXk";
@@ -57,19 +56,10 @@ impl Fixture {
         fs::write(bin.join("ssh"), ssh).unwrap();
         fs::set_permissions(bin.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
         let data = env.dir.path().join("server");
-        let mut server = binary(&env, &data)
-            .args(["server", "--listen", "127.0.0.1:0", "--jobs", "1"])
-            .env("PATH", path(&env))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(env.dir.path().join("server.log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
-        let (url, token) =
-            (url.trim_end_matches(',').to_owned(), fs::read_to_string(data.join("token")).unwrap());
+        let (server, url) = serve_with(&env, &data, "1", |command| {
+            command.env("PATH", path(&env));
+        });
+        let token = fs::read_to_string(data.join("token")).unwrap();
         Self { env, server: Some(server), url, token, commit, http }
     }
 

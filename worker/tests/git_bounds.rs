@@ -8,11 +8,10 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use support::git_server::{GitServer, git, output, silent_server, slow_server, truncating_server};
-use tidemill_core::execution::{
-    assignment::{Preparation, Source},
-    discovery::Discovery,
+use support::git_server::{
+    GitServer, git, job_with, output, silent_server, slow_server, source, truncating_server,
 };
+use tidemill_core::execution::discovery::Discovery;
 use tidemill_worker::{
     source::{HostPolicy, Limits, Retention, SourceCache, SourceErrorKind, SourceSettings},
     store::FileLock,
@@ -24,23 +23,6 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 fn settings(silence: u64) -> SourceSettings {
     let limits = Limits { silence: Duration::from_secs(silence), ..Limits::default() };
     SourceSettings { limits, ..SourceSettings::default() }
-}
-
-fn source(url: &str, commit: &str) -> Source {
-    Source::Git {
-        url: url.to_owned(),
-        branch: Some("main".into()),
-        commit: commit.to_owned(),
-        private_host: true,
-        has_credential: false,
-    }
-}
-
-/// Returns a job with these sources.
-fn job_with(source: &Source) -> Preparation {
-    let id = || uuid::Uuid::now_v7().to_string();
-    let job = serde_json::json!({ "job_id": id(), "execution_id": id(), "image": "i", "source": source });
-    serde_json::from_value(job).unwrap()
 }
 
 fn any_commit() -> String {

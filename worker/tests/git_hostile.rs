@@ -9,11 +9,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
-use support::git_server::{GitServer, output};
-use tidemill_core::execution::{
-    assignment::{Preparation, Source},
-    discovery::Discovery,
-};
+use support::git_server::{GitServer, job_with, output, source};
+use tidemill_core::execution::{assignment::Source, discovery::Discovery};
 use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::source::{HostPolicy, Revision, SourceCache, SourceSettings, resolve};
 
@@ -118,23 +115,6 @@ fn arm(git_dir: &Path, directory: &Path) -> PathBuf {
 
 fn unrestricted() -> HostPolicy {
     HostPolicy::new(AddressPolicy::unrestricted())
-}
-
-fn source(url: &str, commit: &str) -> Source {
-    Source::Git {
-        url: url.to_owned(),
-        branch: Some("main".into()),
-        commit: commit.to_owned(),
-        private_host: true,
-        has_credential: false,
-    }
-}
-
-/// Returns a job with these sources.
-fn job_with(source: &Source) -> Preparation {
-    let id = || uuid::Uuid::now_v7().to_string();
-    let job = serde_json::json!({ "job_id": id(), "execution_id": id(), "image": "i", "source": source });
-    serde_json::from_value(job).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,8 +15,11 @@ pub trait View: Send {
     fn leave(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-    /// Prints a message.
-    fn note(&mut self, message: &str) -> std::io::Result<()>;
+    /// Prints a message; to standard error unless the view has a place for it.
+    fn note(&mut self, message: &str) -> std::io::Result<()> {
+        errln!("{}", printable_lines(message));
+        Ok(())
+    }
 }
 
 /// A view that shows nothing.
@@ -31,10 +34,6 @@ impl View for QuietView {
         Ok(())
     }
     fn finish(&mut self, _: &ExecutionView) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn note(&mut self, message: &str) -> std::io::Result<()> {
-        errln!("{}", printable_lines(message));
         Ok(())
     }
 }

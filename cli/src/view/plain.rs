@@ -102,11 +102,6 @@ impl View for WaitView {
     fn finish(&mut self, _: &ExecutionView) -> std::io::Result<()> {
         Ok(())
     }
-
-    fn note(&mut self, message: &str) -> std::io::Result<()> {
-        errln!("{}", printable_lines(message));
-        Ok(())
-    }
 }
 
 /// Turns states of an execution into lines: each event once, and each wait once and then every minute.

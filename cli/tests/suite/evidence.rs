@@ -1,4 +1,4 @@
-//! What is kept of jobs that do not succeed, and what they hand to others.
+//! Artifacts and reports of jobs that fail or are stopped, and outputs of jobs.
 
 use crate::support::{Backend, failure_kind, finish, job, text};
 

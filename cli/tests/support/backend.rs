@@ -139,16 +139,23 @@ pub fn binary(env: &TestEnv, data: &Path) -> Command {
 
 /// Starts a server on this data directory, waits until it listens, and returns it with its URL.
 pub fn serve(env: &TestEnv, data: &Path, workers: &str) -> (Child, String) {
-    let mut server = binary(env, data)
-        .args(["server", "--listen", "127.0.0.1:0", "--jobs", workers])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(env.log_output("server"))
-        .spawn()
-        .unwrap();
+    serve_with(env, data, workers, |_| {})
+}
+
+/// Starts a server as [`serve`] does, with what `configure` adds to its command.
+pub fn serve_with(
+    env: &TestEnv,
+    data: &Path,
+    workers: &str,
+    configure: impl FnOnce(&mut Command),
+) -> (Child, String) {
+    let mut server = binary(env, data);
+    configure(server.args(["server", "--listen", "127.0.0.1:0", "--jobs", workers]));
+    let mut server =
+        server.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(env.log_output("server")).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+    let url = line.split_whitespace().find(|word| word.contains("://")).unwrap();
     (server, url.trim_end_matches(',').to_owned())
 }
 

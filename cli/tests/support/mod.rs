@@ -12,7 +12,7 @@ mod backend;
 pub mod git;
 pub mod registry;
 
-pub use backend::{Backend, Deployment, binary, serve, stop};
+pub use backend::{Backend, Deployment, binary, serve, serve_with, stop};
 
 use serde_json::Value;
 use std::{

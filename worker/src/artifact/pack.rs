@@ -194,7 +194,8 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
+/// Returns the header of an entry, without a size.
+pub(crate) fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(stat.st_mode & MODE_MASK);

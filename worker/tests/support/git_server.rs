@@ -8,6 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use tidemill_core::execution::assignment::{Preparation, Source};
 
 pub struct GitServer {
     pub dir: tempfile::TempDir,
@@ -136,4 +137,22 @@ pub fn truncating_server(url: &str, after: usize) -> String {
         let _ = connection.set_read_timeout(Some(Duration::from_secs(300)));
         let _ = connection.read(&mut rest);
     })
+}
+
+/// Returns sources of this commit on the branch `main`.
+pub fn source(url: &str, commit: &str) -> Source {
+    Source::Git {
+        url: url.to_owned(),
+        branch: Some("main".into()),
+        commit: commit.to_owned(),
+        private_host: true,
+        has_credential: false,
+    }
+}
+
+/// Returns a job with these sources.
+pub fn job_with(source: &Source) -> Preparation {
+    let id = || uuid::Uuid::now_v7().to_string();
+    let job = serde_json::json!({ "job_id": id(), "execution_id": id(), "image": "i", "source": source });
+    serde_json::from_value(job).unwrap()
 }

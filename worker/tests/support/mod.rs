@@ -1,4 +1,4 @@
-//! Fakes of servers that several tests of the worker share.
+//! Fakes of servers, and other parts, that several tests of the worker share.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 pub mod git_server;

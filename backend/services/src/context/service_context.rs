@@ -1,6 +1,6 @@
 //! State that all services share: stores, settings, caches, and reads that return an error for missing items.
 
-use super::{backoff::Backoff, job_spec::JobSpec, lru_cache::LruCache, settings::Settings};
+use super::{backoff::Backoff, job_spec::JobSpecs, lru_cache::LruCache, settings::Settings};
 use crate::{
     Stores,
     error::{Error, Result},
@@ -35,7 +35,7 @@ pub(crate) struct Context {
     /// Backoff of items that failed.
     pub backoff: Backoff,
     /// Cache of planned jobs.
-    pub(crate) planned: Arc<LruCache<Vec<JobSpec>>>,
+    pub(crate) planned: Arc<LruCache<JobSpecs>>,
     /// Pool for CPU-bound work; without it, the caller runs the work.
     compute: OnceLock<Arc<dyn Compute>>,
     executions: LruCache<ExecutionRecord>,

@@ -2,7 +2,7 @@
 
 use crate::{
     context::{
-        job_spec::JobSpec,
+        job_spec::{JobSpec, JobSpecs},
         service_context::{Context, job_of},
     },
     error::Result,
@@ -84,7 +84,7 @@ pub fn add_outputs(
 }
 
 /// Returns the jobs with outputs whose artifacts a job downloads, in order.
-pub fn output_providers(execution: &ExecutionRecord, specs: &[JobSpec], job: &PlannedJob) -> Vec<u32> {
+pub fn output_providers(execution: &ExecutionRecord, specs: &JobSpecs, job: &PlannedJob) -> Vec<u32> {
     let named = match (&job.dependencies, job.after_stages) {
         (Some(named), _) => Some(named),
         (None, None) => Some(&job.needs_jobs),
@@ -92,15 +92,13 @@ pub fn output_providers(execution: &ExecutionRecord, specs: &[JobSpec], job: &Pl
     };
     let stages = job.after_stages.unwrap_or_default() as usize;
     let earlier = &execution.spec.stages[..stages.min(execution.spec.stages.len())];
-    let provides = |ix: u32, provider: &PlannedJob| {
-        provider.surroundings.provides_outputs()
-            && named.map_or_else(
-                || earlier.contains(&provider.stage) && !provider.is_optional(),
-                |named| named.contains(&ix),
-            )
+    let reaches = |(ix, provider): &(u32, &PlannedJob)| {
+        named.map_or_else(
+            || earlier.contains(&provider.stage) && !provider.is_optional(),
+            |named| named.contains(ix),
+        )
     };
-    let providers = (0..).zip(specs.iter()).filter(|(ix, spec)| provides(*ix, &spec.planned));
-    providers.map(|(ix, _)| ix).collect()
+    specs.output_providers().filter(reaches).map(|(ix, _)| ix).collect()
 }
 
 /// Returns the outputs of the jobs whose artifacts a job downloads; later jobs win. Reads only jobs that declare outputs.

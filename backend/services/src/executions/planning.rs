@@ -4,7 +4,7 @@
 use super::discovery_plan;
 use crate::{
     context::{
-        job_spec::{JobSpec, memory_bytes},
+        job_spec::{JobSpec, JobSpecs, memory_bytes},
         lru_cache::LruCache,
         service_context::Context,
     },
@@ -49,14 +49,14 @@ pub(crate) fn recorded_plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>
 }
 
 /// Returns the specs of the jobs of a plan.
-pub(crate) fn specs_of(execution: ExecutionId, plan: Plan) -> Vec<JobSpec> {
+pub(crate) fn specs_of(execution: ExecutionId, plan: Plan) -> JobSpecs {
     let spec = |(ix, planned)| JobSpec { id: JobId::of(execution, ix), planned };
-    (0..).zip(plan.jobs).map(spec).collect()
+    JobSpecs::new((0..).zip(plan.jobs).map(spec).collect())
 }
 
 impl Context {
     /// Returns the specs of all jobs of an execution, in order.
-    pub async fn specs(&self, id: ExecutionId) -> Result<Arc<Vec<JobSpec>>> {
+    pub async fn specs(&self, id: ExecutionId) -> Result<Arc<JobSpecs>> {
         if let Some(specs) = self.planned.get(id) {
             return Ok(specs);
         }
@@ -81,12 +81,12 @@ impl Context {
     }
 
     /// Caches the jobs of a plan.
-    pub fn cache_specs(&self, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
+    pub fn cache_specs(&self, id: ExecutionId, plan: Plan) -> Arc<JobSpecs> {
         keep_specs(&self.planned, id, plan)
     }
 }
 
-fn keep_specs(planned: &LruCache<Vec<JobSpec>>, id: ExecutionId, plan: Plan) -> Arc<Vec<JobSpec>> {
+fn keep_specs(planned: &LruCache<JobSpecs>, id: ExecutionId, plan: Plan) -> Arc<JobSpecs> {
     let specs = Arc::new(specs_of(id, plan));
     planned.put(id, specs.clone(), memory_bytes(&specs));
     specs

@@ -2,7 +2,7 @@
 
 use super::assignment;
 use crate::{
-    context::job_spec::JobSpec,
+    context::job_spec::{JobSpec, JobSpecs},
     ports::{ExecutionRecord, JobRecord, Node, NodeBody},
 };
 use tidemill_core::execution::{
@@ -18,7 +18,7 @@ use tidemill_core::{
 };
 
 /// Converts an execution with its jobs; those of an unapproved execution come from its plan.
-pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) -> ExecutionView {
+pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &JobSpecs) -> ExecutionView {
     let unplanned = record.state.unplanned;
     let node = |ix: u32| nodes.binary_search_by_key(&ix, |node| node.key.ix).ok().map(|at| &nodes[at]);
     let approval = |job: Option<u32>| {
@@ -28,7 +28,7 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &[JobSpec]) ->
         gate.is_none_or(|gate| gate.failed == 0)
             .then(|| if is_open(gate) { Approval::Given } else { Approval::Awaited })
     };
-    let jobs = (0..).zip(specs).filter_map(|(ix, spec)| {
+    let jobs = (0..).zip(specs.iter()).filter_map(|(ix, spec)| {
         if unplanned {
             let mut item = JobRecord::default();
             item.job.status = match record.state.status {

@@ -1,7 +1,7 @@
 //! The context of a build: the files of a workspace that it gets, as a tar.
 
 use super::ignore::IgnoredFiles;
-use crate::workspace::{HostWorkspace, MODE_MASK};
+use crate::{artifact::pack::header, workspace::HostWorkspace};
 use bytes::Bytes;
 use rustix::fs::{FileType, Stat};
 use std::{
@@ -171,6 +171,7 @@ fn add_one(
     stat: &Stat,
 ) -> io::Result<()> {
     match kind {
+        // As with Docker's client, files belong to root.
         FileType::Directory => {
             builder.append_data(&mut header(stat, tar::EntryType::Directory), path, io::empty())
         }
@@ -188,18 +189,6 @@ fn add_one(
         }
         _ => Ok(()),
     }
-}
-
-fn header(stat: &Stat, kind: tar::EntryType) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(stat.st_mode & MODE_MASK);
-    // As with Docker's client, files belong to root.
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
-    header.set_size(0);
-    header
 }
 
 /// Returns a relative path without `.`; `None` if it leads out.
