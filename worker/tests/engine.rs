@@ -144,6 +144,7 @@ async fn pass_artifact(mut bench: Bench, between: impl FnOnce(&Server)) {
         size: stored.len() as u64,
         encoding: ArtifactEncoding::Identity,
         unpacked_size: 0,
+        image: None,
     };
     consumer.needs_artifacts = vec![needed.clone()];
     between(&bench.server);

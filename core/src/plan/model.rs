@@ -1,7 +1,7 @@
 //! The plan: jobs, gates, and their dependencies.
 
 use super::{due_texts::DueTexts, error::ExcludedJob};
-use crate::execution::{discovery::Discovery, retry::RetryFor};
+use crate::execution::{discovery::Discovery, outputs::IMAGE_OUTPUTS, retry::RetryFor};
 use crate::pipeline::{Artifacts, ImageOptions, JobOptions, PullPolicy, Resources, When};
 use crate::text::substitution::{expand_bounded, first_reference};
 use data_encoding::HEXLOWER;
@@ -114,6 +114,13 @@ impl PlannedJob {
     #[must_use]
     pub fn has_due_image(&self) -> bool {
         first_reference(&self.image).is_some()
+    }
+
+    /// Whether it runs in an image that another job builds, or one of its services does.
+    #[must_use]
+    pub fn uses_built_image(&self) -> bool {
+        let names = |text: &String| IMAGE_OUTPUTS.iter().any(|name| text.contains(&format!("${{{name}}}")));
+        self.due_texts.image.iter().chain(&self.due_texts.services).any(names)
     }
 
     /// Puts the values of `variables`, which include outputs of other jobs, into the texts that may refer to these.

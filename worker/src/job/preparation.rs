@@ -3,7 +3,7 @@
 use super::{
     attempt::{Attempt, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
     caches::{self, RestoredCache},
-    image::pull_image,
+    image::{load_image, pull_image},
     job_executor::JobExecutor,
     reporter::Reporter,
     services::Services,
@@ -134,7 +134,7 @@ impl PreparationRun<'_> {
     ) -> Result<Environment, FailureReason> {
         let Self { executor, assignment, reporter, .. } = self;
         let caches = caches::restore(&executor.artifacts, workspace, assignment, reporter).await;
-        for artifact in &assignment.needs_artifacts {
+        for artifact in assignment.files() {
             executor.artifacts.restore(workspace, artifact).await?;
         }
         if assignment.artifacts.is_some() || assignment.extras.build.is_some() || !caches.is_empty() {
@@ -150,6 +150,7 @@ impl PreparationRun<'_> {
             let policy = executor.engine.pull_policy(service.pull_policy.or(inherited));
             let logins = JobLogins::of(assignment);
             let image = (service.image.as_str(), service.platform.as_deref());
+            load_image(executor, assignment, reporter, &service.image).await?;
             pull_image(&executor.engine, image, policy, &logins, reporter).await?;
         }
         let chosen = executor.engine.chosen_network(&assignment.preparation.container);
@@ -198,6 +199,7 @@ impl PreparationRun<'_> {
         let platform = preparation.image_options.platform.as_deref();
         let logins = JobLogins::of(self.assignment);
         let policy = self.executor.engine.pull_policy(preparation.pull_policy);
+        load_image(self.executor, self.assignment, self.reporter, &preparation.image).await?;
         pull_image(&self.executor.engine, (&preparation.image, platform), policy, &logins, self.reporter)
             .await
     }

@@ -172,6 +172,7 @@ pub fn artifact(key: NodeKey, sequence: u32, expires_at: Option<Timestamp>) -> A
         expose_as: Some("a report".to_owned()),
         encoding: ArtifactEncoding::Zstd,
         unpacked_size: 4_000,
+        image: None,
         files: vec![ArtifactFile { path: "out/ä".to_owned(), size: 3 }],
         expires_at,
     }

@@ -44,7 +44,12 @@ impl JobExecutionService {
             self.registries.for_job(execution, planned),
             self.repositories.credential_for_job(execution, planned)
         )?;
+        let shares_image = planned.surroundings.build.is_some() && {
+            let specs = self.context.specs(id).await?;
+            assignment::shares_image(execution, &specs, node.key.ix)
+        };
         let extras = JobExtras {
+            shares_image,
             secrets,
             registries,
             credential,
