@@ -30,6 +30,7 @@ pub use model::{
     Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job, JobOptions, MAX_ARTIFACT_LABEL_LEN,
     MAX_DEPTH, MAX_SECRETS, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule,
     RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules, Triggers, Ulimit, When,
+    is_docker_engine,
 };
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};
 pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};

@@ -17,7 +17,7 @@ pub use build::ImageBuild;
 pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use file::{Concurrency, Pipeline};
-pub use image::{ImageOptions, PullPolicy};
+pub use image::{ImageOptions, PullPolicy, is_docker_engine};
 pub use job::{Job, Resources};
 pub use rules::{Rule, RuleOutcome, When};
 pub use surroundings::{

@@ -48,6 +48,7 @@ pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Pr
     let mut slot = executor.pool.occupy(&assignment.preparation);
     let mut creation = slot.standby.take();
     executor.engine.settings.bypass_proxies(assignment);
+    executor.engine.permissions.connect_sidecar(assignment);
     if assignment.preparation.container.needs_own_network() {
         slot.network = None;
     }

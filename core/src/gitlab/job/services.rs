@@ -9,6 +9,7 @@ use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::is_docker_engine;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
 /// The variable of a service with the port that GitLab waits for.
@@ -243,7 +244,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
             path,
             node.location,
             "a Docker engine as a service is privileged: the job fails before it starts on a worker whose worker.toml has no \
-             `privileged = true` for its repository; `build` in a native file builds images without that",
+             `docker = \"sidecar\"` or `privileged = true` for its repository; `build` in a native file builds images without that",
         );
     }
     for (key, value) in fields {
@@ -266,14 +267,6 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
         service.insert("variables".into(), Value::Mapping(variables));
     }
     Some(service)
-}
-
-/// Whether an image is one with a Docker engine: the tag of a `docker` image says `dind`.
-fn is_docker_engine(image: &str) -> bool {
-    let name = image.rsplit('/').next().unwrap_or_default().split('@').next().unwrap_or_default();
-    let (name, tag) = name.split_once(':').unwrap_or((name, ""));
-    let has_part = |text: &str| text.split(['-', '_', '.']).any(|part| part == "dind");
-    has_part(name) || (name.contains("docker") && has_part(tag))
 }
 
 /// Translates `cache`: one, or a list.
