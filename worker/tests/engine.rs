@@ -41,6 +41,8 @@ mod networks;
 mod options;
 #[path = "engine/services.rs"]
 mod services;
+#[path = "engine/sharing.rs"]
+mod sharing;
 #[path = "engine/shells.rs"]
 mod shells;
 
