@@ -115,7 +115,9 @@ impl PreparationRun<'_> {
         let engine = &self.executor.engine;
         let is_chosen = engine.chosen_network(&self.assignment.preparation.container).is_some();
         let services = if is_chosen { 0 } else { self.assignment.extras.services.len() };
-        let network = engine.job_network(services).await?;
+        // No other job may reach a Docker engine that listens without TLS.
+        let private = engine.permissions.sidecar(self.assignment).is_some();
+        let network = engine.job_network(services, private).await?;
         let container = self.container(network.as_ref()).await?;
         // If this future is dropped, so is the container, which removes it.
         match self.environment(&container.workspace, network).await {

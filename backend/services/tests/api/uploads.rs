@@ -138,7 +138,7 @@ async fn image_that_a_job_builds_reaches_the_jobs_that_run_in_it_and_is_not_list
         "job_id": job["preparation"]["job_id"], "lease": job["lease"]["token"], "file_path": "image", "files": [],
         "image": "latest",
     });
-    assert_eq!(server.post("/api/artifact/upload", announce.clone()).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(server.post("/api/artifact/upload", announce.clone()).await.0, StatusCode::BAD_REQUEST);
     announce["image"] = json!(image);
     let (_, upload) = server.post("/api/artifact/upload", announce.clone()).await;
     let put = server.raw(Method::PUT, upload["url"].as_str().unwrap(), Some(b"bytes".to_vec())).await;
