@@ -271,7 +271,10 @@ jobs:
     assert!(used.contains(&format!("\n{unique}\n")), "{used}");
     // Only files are artifacts for users.
     let listed = env.on_latest(&["artifacts"]);
-    assert!(text(&listed.stdout).contains("made.txt") && !text(&listed.stdout).contains("sha256:"), "{listed:?}");
+    assert!(
+        text(&listed.stdout).contains("made.txt") && !text(&listed.stdout).contains("sha256:"),
+        "{listed:?}"
+    );
     forget(&packed);
 }
 
@@ -353,7 +356,8 @@ fn build_reaches_the_ssh_agent_that_the_worker_allows_only_where_it_is_mounted()
 
 /// Removes the layers that a build whose steps contain `word` left in the engine's cache.
 fn prune_cache(word: &str) {
-    let listed = Command::new("docker").args(["system", "df", "-v", "--format", "{{json .BuildCache}}"]).output();
+    let listed =
+        Command::new("docker").args(["system", "df", "-v", "--format", "{{json .BuildCache}}"]).output();
     let layers: Vec<serde_json::Value> = serde_json::from_slice(&listed.unwrap().stdout).unwrap();
     let of_build = layers.iter().filter(|layer| layer.to_string().contains(word));
     let ids: Vec<&str> = of_build.filter_map(|layer| layer["ID"].as_str()).collect();
@@ -379,7 +383,11 @@ jobs:
 "#
     ));
     let unique = uuid::Uuid::new_v4();
-    write(&env, "Dockerfile", &format!("FROM {}\nRUN echo ran-$((40 + 2))-{unique} | tee /word.txt\n", image()));
+    write(
+        &env,
+        "Dockerfile",
+        &format!("FROM {}\nRUN echo ran-$((40 + 2))-{unique} | tee /word.txt\n", image()),
+    );
     let login = registry.login().display().to_string();
     let printed = format!("ran-42-{unique}\n");
     for (job, is_run) in [("push", true), ("again", true), ("reuse", false)] {

@@ -180,7 +180,10 @@ job:
     for own in engines {
         let host = &own["HostConfig"];
         assert_eq!(host["Privileged"], true, "{own:#}");
-        assert!(host["NetworkMode"].as_str().is_some_and(|name| !["host", "bridge"].contains(&name)), "{own:#}");
+        assert!(
+            host["NetworkMode"].as_str().is_some_and(|name| !["host", "bridge"].contains(&name)),
+            "{own:#}"
+        );
         assert!(own["Env"].as_array().unwrap().contains(&"DOCKER_TLS_CERTDIR=".into()), "{own:#}");
         for key in ["Binds", "Mounts", "SecurityOpt"] {
             assert!(host[key].as_array().is_none_or(Vec::is_empty), "{key}: {own:#}");

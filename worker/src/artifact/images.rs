@@ -30,11 +30,7 @@ const RETENTION_S: u64 = 7 * 24 * 60 * 60;
 
 impl ArtifactTransfer {
     /// Stores the image with this id, compressed where that helps. Returns its stored size in bytes.
-    pub async fn store_image(
-        &self,
-        id: &str,
-        holder: (JobId, LeaseToken),
-    ) -> Result<u64, FailureReason> {
+    pub async fn store_image(&self, id: &str, holder: (JobId, LeaseToken)) -> Result<u64, FailureReason> {
         let what = "the image could not be stored for the jobs that run in it";
         let stored = with_retries(|| self.store_image_once(id, holder)).await;
         stored.map_err(|error| match error {

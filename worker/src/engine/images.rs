@@ -193,7 +193,10 @@ impl DockerManager {
 fn missing_build(id: &str, platform: Option<&str>, present: Option<ImageConfig>) -> FailureReason {
     let message = match (present, platform) {
         (Some(config), Some(platform)) => {
-            format!("the image `{id}` is for `{}`, not for `{platform}`; change `platform`", config.platform())
+            format!(
+                "the image `{id}` is for `{}`, not for `{platform}`; change `platform`",
+                config.platform()
+            )
         }
         _ => format!(
             "the engine does not have the image `{id}`, and no registry can be asked for an id; if a job built it, run that job again,              or let it `push` the image"

@@ -103,7 +103,12 @@ impl Permissions {
     }
 
     /// Checks the options of a Docker engine of the job's own: an operator may let it be privileged, and not the job.
-    fn check_sidecar(&self, options: &ContainerOptions, origin: &Origin, whose: &str) -> Result<(), FailureReason> {
+    fn check_sidecar(
+        &self,
+        options: &ContainerOptions,
+        origin: &Origin,
+        whose: &str,
+    ) -> Result<(), FailureReason> {
         let allowed = self.allowance(origin);
         if !allowed.docker_sidecar && !allowed.privileged {
             let denied = Denied {

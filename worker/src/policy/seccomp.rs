@@ -18,7 +18,10 @@ impl SeccompProfile {
             serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))?;
         let action = profile.get("defaultAction").and_then(Value::as_str);
         if !action.is_some_and(|action| action.starts_with("SCMP_ACT_")) {
-            return Err("is not a seccomp profile of Docker: it has no `defaultAction`, such as \"SCMP_ACT_ERRNO\"".to_owned());
+            return Err(
+                "is not a seccomp profile of Docker: it has no `defaultAction`, such as \"SCMP_ACT_ERRNO\""
+                    .to_owned(),
+            );
         }
         Ok(Self::Profile(profile.to_string()))
     }
@@ -42,11 +45,9 @@ mod tests {
         let profile = SeccompProfile::parse("{\n  \"defaultAction\": \"SCMP_ACT_ALLOW\"\n}").unwrap();
         assert_eq!(profile.security_option(), r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#);
         assert_eq!(SeccompProfile::Unconfined.security_option(), "seccomp=unconfined");
-        for (text, problem) in [
-            ("unconfined", "JSON"),
-            ("[]", "defaultAction"),
-            (r#"{"defaultAction": 1}"#, "defaultAction"),
-        ] {
+        for (text, problem) in
+            [("unconfined", "JSON"), ("[]", "defaultAction"), (r#"{"defaultAction": 1}"#, "defaultAction")]
+        {
             assert!(SeccompProfile::parse(text).unwrap_err().contains(problem), "{problem}");
         }
     }

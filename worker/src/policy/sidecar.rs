@@ -106,7 +106,9 @@ mod tests {
         on_host.extras.services[0].container.network = Some("host".into());
         let mut of_fork = job(&[]);
         of_fork.preparation.origin.is_fork = true;
-        for (job, key) in [(itself, "privileged"), (other, "privileged"), (on_host, "network: host"), (of_fork, "fork")] {
+        for (job, key) in
+            [(itself, "privileged"), (other, "privileged"), (on_host, "network: host"), (of_fork, "fork")]
+        {
             assert!(message(&allowed, &job).contains(key), "{key}");
         }
     }
@@ -127,12 +129,19 @@ mod tests {
             ("DOCKER_TLS_VERIFY", "1"),
             ("DOCKER_CERT_PATH", "/certs/client"),
         ];
-        let expected =
-            ["DOCKER_HOST=tcp://docker:2375", "DOCKER_TLS_CERTDIR=", "TESTCONTAINERS_HOST_OVERRIDE=docker", ""];
+        let expected = [
+            "DOCKER_HOST=tcp://docker:2375",
+            "DOCKER_TLS_CERTDIR=",
+            "TESTCONTAINERS_HOST_OVERRIDE=docker",
+            "",
+        ];
         assert_eq!(connected(&with_sidecars(), &tls), expected);
         assert_eq!(connected(&with_sidecars(), &[]), expected);
         let other = [("DOCKER_HOST", "tcp://builder.example.org:2376")];
-        assert_eq!(connected(&with_sidecars(), &other), ["DOCKER_HOST=tcp://builder.example.org:2376", "/certs"]);
+        assert_eq!(
+            connected(&with_sidecars(), &other),
+            ["DOCKER_HOST=tcp://builder.example.org:2376", "/certs"]
+        );
         assert_eq!(connected(&Permissions::default(), &[]), ["/certs"]);
     }
 }

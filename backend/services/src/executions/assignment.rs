@@ -106,9 +106,8 @@ fn downloads_from(execution: &ExecutionRecord, job: &PlannedJob, (ix, provider):
 pub fn shares_image(execution: &ExecutionRecord, specs: &JobSpecs, ix: u32) -> bool {
     let Some(spec) = specs.get(ix as usize) else { return false };
     let is_local = spec.planned.surroundings.build.as_ref().is_some_and(|build| !build.push);
-    let runs_in_it = |job: &PlannedJob| {
-        job.uses_built_image() && downloads_from(execution, job, (ix, &spec.planned))
-    };
+    let runs_in_it =
+        |job: &PlannedJob| job.uses_built_image() && downloads_from(execution, job, (ix, &spec.planned));
     is_local && specs.iter().any(|spec| runs_in_it(&spec.planned))
 }
 

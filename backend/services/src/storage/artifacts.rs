@@ -12,7 +12,8 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
     api::{
-        ArtifactComplete, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView, is_image_id, path,
+        ArtifactComplete, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView,
+        is_image_id, path,
     },
     execution::assignment::Artifacts,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
@@ -45,7 +46,9 @@ impl ArtifactService {
         if let Some(image) = &request.image
             && (request.cache_key.is_some() || !is_image_id(image))
         {
-            return Err(Error::Invalid("an image is named by its id, as in `sha256:..`, and is no cache".into()));
+            return Err(Error::Invalid(
+                "an image is named by its id, as in `sha256:..`, and is no cache".into(),
+            ));
         }
         let sum = request.sum.as_ref();
         let (artifact_id, target) = match (request.complete.clone(), request.cache_key.as_deref()) {

@@ -119,7 +119,8 @@ async fn image_that_a_job_builds_reaches_the_jobs_that_run_in_it_and_is_not_list
     let used = format!(
         "name: used\nstages: [a, b]\njobs:\n  {pack}\n  use: {{ stage: b, image: \"${{IMAGE_REFERENCE}}\", script: [x] }}\n"
     );
-    let pushed = used.replace("name: used", "name: pushed").replace("build: .", "build: { tags: [a/b], push: true }");
+    let pushed =
+        used.replace("name: used", "name: pushed").replace("build: .", "build: { tags: [a/b], push: true }");
     let unused = format!(
         "name: unused\nstages: [a, b]\njobs:\n  {pack}\n  \
          use: {{ stage: b, image: \"${{IMAGE_REFERENCE}}\", script: [x], dependencies: [] }}\n"

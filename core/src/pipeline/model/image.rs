@@ -62,10 +62,18 @@ mod tests {
 
     #[test]
     fn docker_engine_is_known_by_the_name_of_its_image() {
-        for image in ["docker:dind", "docker:27-dind", "r.example.org:5000/docker:27.1-dind-rootless", "team/dind:1", "a/docker-dind"] {
+        for image in [
+            "docker:dind",
+            "docker:27-dind",
+            "r.example.org:5000/docker:27.1-dind-rootless",
+            "team/dind:1",
+            "a/docker-dind",
+        ] {
             assert!(is_docker_engine(image), "{image}");
         }
-        for image in ["docker:27", "docker", "dind/app:1", "blinding:1", "app:dind", "postgres:17@sha256:00dind"] {
+        for image in
+            ["docker:27", "docker", "dind/app:1", "blinding:1", "app:dind", "postgres:17@sha256:00dind"]
+        {
             assert!(!is_docker_engine(image), "{image}");
         }
     }

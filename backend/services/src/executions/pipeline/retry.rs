@@ -10,7 +10,9 @@ use super::{
 use crate::{
     context::service_context::job_of,
     error::{Error, Result},
-    executions::{assignment::shares_image, budget, idempotency_keys::CallerKey, planning::plan_of, request_texts},
+    executions::{
+        assignment::shares_image, budget, idempotency_keys::CallerKey, planning::plan_of, request_texts,
+    },
     ports::{ExecutionSpec, Node},
     storage::artifacts::has_carried_artifacts,
 };
