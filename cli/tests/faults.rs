@@ -285,7 +285,7 @@ fn silent_worker_does_not_delay_a_cancel() {
     };
     signal(&worker, "TERM");
     worker.wait().unwrap();
-    support::wait_until(|| running().is_empty()).unwrap_or_else(|()| panic!("still running: {}", running()));
+    wait_until(|| running().is_empty()).unwrap_or_else(|()| panic!("still running: {}", running()));
     stop(first);
 }
 
