@@ -1,6 +1,7 @@
 //! The settings of all commands, merged from flags, environment variables and config files.
 
 pub mod data_dir;
+pub mod input;
 pub mod profiles;
 pub mod worker_file;
 

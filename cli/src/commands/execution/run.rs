@@ -9,7 +9,7 @@ use crate::{
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Failure, Outcome},
-    interrupts::or_exit_on_interrupt,
+    interrupts::{Interrupts, or_exit_on_interrupt},
     output::{LogOutput, Printable},
     pipeline::{
         file::{self, PipelineFile},
@@ -118,7 +118,8 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         }
         deployment.start(path::EXECUTE, &request, is_new).await
     };
-    let reply: ExecuteReply = match start.await {
+    let mut interrupts = Interrupts::listen()?;
+    let reply: ExecuteReply = match interrupts.during_start(start).await {
         Ok(reply) => reply,
         Err(failure) => {
             workers::close(worker).await;
@@ -126,7 +127,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         }
     };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
-    let outcome = follow(settings, &deployment, args, &reply, worker).await;
+    let outcome = follow(settings, &deployment, args, (&reply, &mut interrupts), worker).await;
     deployment.close().await;
     outcome
 }
@@ -300,10 +301,10 @@ async fn follow(
     settings: &Settings,
     deployment: &Deployment,
     args: &Run,
-    reply: &ExecuteReply,
+    (reply, interrupts): (&ExecuteReply, &mut Interrupts),
     worker: Option<WorkerHandle>,
 ) -> Outcome {
-    let watched = watch_and_follow(deployment, args, reply).await;
+    let watched = watch_and_follow(deployment, args, reply, interrupts).await;
     if watched.is_err() && deployment.is_embedded() && !reply.attached {
         watch::cancel_abandoned(deployment, reply.execution_id).await;
     }
@@ -325,6 +326,7 @@ async fn watch_and_follow(
     deployment: &Deployment,
     args: &Run,
     reply: &ExecuteReply,
+    interrupts: &mut Interrupts,
 ) -> Outcome<ExecutionView> {
     let is_json = args.view.format == ViewFormat::Json;
     let hints = deployment.hints().clone();
@@ -346,7 +348,7 @@ async fn watch_and_follow(
         if is_json { crate::output::errln!("{message}") } else { view.note(&message)? }
     }
     let id = reply.execution_id;
-    let watched = watch::watch(deployment, id, &mut *view, on_interrupt);
+    let watched = watch::watch(deployment, id, &mut *view, (interrupts, on_interrupt));
     if args.follow.is_empty() {
         return watched.await;
     }
