@@ -1,7 +1,11 @@
 //! The config file: profiles of deployments, with their tokens.
 
 use super::input;
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    output::{Printable, printable},
+    view::hint::quoted,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -86,11 +90,13 @@ impl Profiles {
     /// Returns the profile of this name.
     pub fn get(&self, name: &str) -> Outcome<&Profile> {
         let profile = self.named.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.names().collect();
+            let known: Vec<String> = self.names().map(printable).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             Failure::usage(format!(
-                "no profile `{name}` in {} (known: {known}); create it with `tidemill login URL --profile {name}`",
-                self.path.display()
+                "no profile `{}` in {} (known: {known}); create it with `tidemill login URL --profile {}`",
+                Printable(name),
+                self.path.display(),
+                quoted(name)
             ))
         })?;
         self.check_permissions()?;
@@ -144,8 +150,9 @@ impl Profiles {
         let Some(mode) = self.exposed else { return Ok(()) };
         let path = self.path.display();
         Err(Failure::usage(format!(
-            "{path} contains tokens, but other users can access it (mode {mode:04o}): run `chmod 600 {path}`, and create new \
-             tokens if another user may have read it"
+            "{path} contains tokens, but other users can access it (mode {mode:04o}): run `chmod 600 {}`, and create new tokens if \
+             another user may have read it",
+            quoted(&path.to_string())
         )))
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         git_facts,
     },
     settings::Settings,
-    view::{self, format},
+    view::{self, format, hint::quoted},
     workers,
 };
 use indexmap::IndexMap;
@@ -179,7 +179,9 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
     if let (Some(first), true) = (args.secrets.first(), settings.is_remote()) {
         let name = first.split('=').next().unwrap_or_default();
         return Err(Failure::usage(format!(
-            "--secret works only for runs on this machine; store the secret on the deployment with: tidemill secret set {name}"
+            "--secret works only for runs on this machine; store the secret on the deployment with: tidemill secret set {}{}",
+            quoted(name),
+            settings.deployment_flags
         )));
     }
     let value = |arg: &String| match arg.split_once('=') {
