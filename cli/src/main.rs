@@ -146,7 +146,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Server(args) => server::server(settings, args).await,
             Command::Worker(args) => worker::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,
-            Command::Logout(_) => login::logout(settings),
+            Command::Logout(args) => login::logout(settings, args),
             #[cfg(feature = "aws")]
             Command::Deploy(args) => commands::deployment::deploy::deploy(settings, args).await,
             #[cfg(feature = "aws")]

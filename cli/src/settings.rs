@@ -157,7 +157,9 @@ impl Settings {
             deployment_flags += &format!(" {option} {}", quoted(&path.display().to_string()));
         };
         match (&target, &data_dir, &ca_cert) {
-            (Target::Local, Some(path), _) if data.data_dir.is_some() && is_flag(path, env_vars::DATA_DIR) => {
+            (Target::Local, Some(path), _)
+                if data.data_dir.is_some() && is_flag(path, env_vars::DATA_DIR) =>
+            {
                 add_path("--data-dir", path);
             }
             (Target::Deployment { .. }, _, Some(CertificateAuthorities::File(path)))

@@ -16,9 +16,8 @@ use tidemill_worker::source::SourceSettings;
 
 /// Maximum length of a line of the pages.
 const WIDTH: usize = 100;
-/// Commands whose output is no record: files, pages, scripts, and what a process does while it runs.
-const WITHOUT_FORMAT: [&str; 10] =
-    ["init", "import", "completions", "man", "server", "worker", "login", "logout", "deploy", "destroy"];
+/// Commands whose output is no result: pages, scripts, and what a process does while it runs.
+const WITHOUT_FORMAT: [&str; 4] = ["completions", "man", "server", "worker"];
 
 /// Returns all visible commands by their full names, without parents of other commands.
 fn commands() -> Vec<(String, Command, Vec<Command>)> {

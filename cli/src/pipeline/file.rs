@@ -27,6 +27,8 @@ pub struct PipelineFile {
     pub text: String,
     /// The parsed pipeline.
     pub pipeline: Pipeline,
+    /// The format of the file itself.
+    pub format: FileFormat,
 }
 
 /// Reads and checks the file that the arguments select, and prints its warnings.
@@ -44,7 +46,7 @@ pub fn load(args: &FileArgs, is_remote: bool) -> Outcome<PipelineFile> {
             if kind != FileFormat::Native {
                 crate::output::print_error_text(&assembled.render_warnings(colour));
             }
-            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
+            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline, format: kind })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
     }
@@ -76,7 +78,8 @@ pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineF
     }
     match (selected.pop(), &args.pipeline) {
         (Some((file, Ok(pipeline))), _) => {
-            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline })
+            let format = FileFormat::of(Path::new(&file.path), false, true);
+            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline, format })
         }
         (Some((file, Err(diagnostics))), _) => {
             let lines: Vec<String> =
@@ -275,7 +278,9 @@ fn variable(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     let name = name.trim();
     if !is_variable_name(name) {
-        return Err("expected NAME=VALUE, with letters, digits and `_` in the name, which does not start with a digit");
+        return Err(
+            "expected NAME=VALUE, with letters, digits and `_` in the name, which does not start with a digit",
+        );
     }
     if value.contains('\0') {
         return Err("the value has a NUL character, which no variable can have");

@@ -213,7 +213,8 @@ impl ApiClient {
         if !reply.status().is_redirection() {
             return Ok(());
         }
-        let location = reply.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
+        let location =
+            reply.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
         let url = without_query(&self.address(url));
         Err(ApiError::Redirected { url, location: location.chars().take(MAX_DETAIL_LEN).collect() })
     }
@@ -258,7 +259,8 @@ impl ApiClient {
             let value = HeaderValue::try_from(format!("Bearer {}", self.token));
             let value = value.map_err(|_| {
                 ApiError::Settings(
-                    "the token has characters that no token has, such as a line break; copy it again".to_owned(),
+                    "the token has characters that no token has, such as a line break; copy it again"
+                        .to_owned(),
                 )
             })?;
             request = request.header(AUTHORIZATION, value);
@@ -293,7 +295,8 @@ impl ApiClient {
         if status.is_client_error() || status.is_server_error() {
             self.record_retry_after(status, reply.headers());
             let body = self.read(url, reply).await.unwrap_or_default();
-            let (url, message) = (self.display_url(&address), problem(&body, status, is_api.then_some(&self.server)));
+            let (url, message) =
+                (self.display_url(&address), problem(&body, status, is_api.then_some(&self.server)));
             return Err(ApiError::Rejected { url, status: status.as_u16(), message });
         }
         Ok(reply)

@@ -2,9 +2,7 @@
 
 use super::retry::retry;
 use crate::{
-    args::{
-        Approve, ConsentArgs, FormatArgs, JobArgs, Retry, SelectorArgs, SlotArgs, ViewArgs, ViewFormat,
-    },
+    args::{Approve, ConsentArgs, FormatArgs, JobArgs, Retry, SelectorArgs, SlotArgs, ViewArgs, ViewFormat},
     deployment::{Deployment, find_job},
     execution::select::{Purpose, Selected, is_not_approved, select_job},
     failure::{Failure, Outcome},
@@ -107,7 +105,9 @@ async fn approve_by_retry(
     let reply: ExecuteReply = deployment.post(&selected.with_expected_repo(&path), &request).await?;
     if format.is_json() {
         let execution = &selected.view.execution;
-        output::print_json(&json!({ "execution": execution, "job": job, "approved": true, "retried_as": reply }))?;
+        output::print_json(
+            &json!({ "execution": execution, "job": job, "approved": true, "retried_as": reply }),
+        )?;
     } else {
         crate::output::outln!(
             "{}: approved; runs as #{} ({})",

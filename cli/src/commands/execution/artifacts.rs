@@ -194,8 +194,11 @@ async fn extract(
     }
     let failed = |error: io::Error| {
         let name = directory.to_string_lossy();
-        let subject =
-            format!("the artifact of `{}` cannot be extracted in {}", Printable(&artifact.job_name), Printable(name));
+        let subject = format!(
+            "the artifact of `{}` cannot be extracted in {}",
+            Printable(&artifact.job_name),
+            Printable(name)
+        );
         // The system's name for a path that leads out of the directory.
         if error.kind() == ErrorKind::CrossesDevices {
             return Failure::usage(format!(

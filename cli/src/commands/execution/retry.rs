@@ -36,14 +36,13 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     };
     let path = selected.with_expected_repo(&path);
     let mut interrupts = Interrupts::listen()?;
-    let reply: ExecuteReply =
-        match interrupts.during_start(deployment.start(&path, &request, true)).await {
-            Ok(reply) => reply,
-            Err(failure) => {
-                workers::close(worker).await;
-                return Err(failure);
-            }
-        };
+    let reply: ExecuteReply = match interrupts.during_start(deployment.start(&path, &request, true)).await {
+        Ok(reply) => reply,
+        Err(failure) => {
+            workers::close(worker).await;
+            return Err(failure);
+        }
+    };
     let mut view = view::for_stdout(args.view, deployment.hints().clone());
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
     let watched = async {

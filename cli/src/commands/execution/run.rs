@@ -12,10 +12,10 @@ use crate::{
     interrupts::{Interrupts, or_exit_on_interrupt},
     output::{LogOutput, Printable},
     pipeline::{
-        file::{self, PipelineFile},
+        file::{self, FileFormat, PipelineFile},
         git_facts,
     },
-    settings::Settings,
+    settings::{Settings, input},
     view::{self, format, hint::quoted},
     workers,
 };
@@ -163,11 +163,13 @@ fn check_followed_jobs(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome 
     )))
 }
 
-/// Returns a usage error for a secret whose name the pipeline file does not contain: no job would get it.
+/// Returns a usage error for a secret that no job names: none would get it. A GitLab file takes any.
 fn check_secrets(file: &PipelineFile, secrets: &[(String, String)]) -> Outcome {
-    let Some((name, _)) = secrets.iter().find(|(name, _)| !file.text.contains(name.as_str())) else {
-        return Ok(());
+    let is_named = |name: &String| {
+        let mut named = file.pipeline.jobs.iter().flat_map(|job| &job.surroundings.secrets);
+        file.format != FileFormat::Native || named.any(|secret| secret.name == *name)
     };
+    let Some((name, _)) = secrets.iter().find(|(name, _)| !is_named(name)) else { return Ok(()) };
     Err(Failure::usage(format!(
         "--secret {name}: no job of {} names this secret; add it to the `secrets` of the jobs that use it",
         file.name
@@ -196,8 +198,8 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
                      can see values in arguments"
                 ))
             })?;
-            let value = std::fs::read_to_string(path)
-                .map_err(|error| Failure::usage(format!("--secret {name}: {path}: {error}")))?;
+            let value = input::read_file(Path::new(path), input::MAX_VALUE_LEN)
+                .map_err(|failure| Failure::usage(format!("--secret {name}: {}", failure.message)))?;
             Ok((name.to_owned(), value))
         }
     };
