@@ -108,11 +108,16 @@ fn dispatch(cli: &Cli) -> Outcome {
                     &mut text,
                 )?;
             }
-            Ok(std::io::stdout().write_all(&text)?)
+            write_page(&text)
         }
-        Command::Man(args) => Ok(std::io::stdout().write_all(&manual::page(args)?)?),
+        Command::Man(args) => write_page(&manual::page(args)?),
         _ => in_runtime(cli),
     }
+}
+
+/// Writes a page or a script, which has no untrusted text, to standard output.
+fn write_page(text: &[u8]) -> Outcome {
+    Ok(std::io::stdout().write_all(text).map_err(|error| output::output_error(&error))?)
 }
 
 fn in_runtime(cli: &Cli) -> Outcome {

@@ -11,7 +11,7 @@ mod server_log;
 
 pub use log_filter::LogFilter;
 pub use log_writer::{LogOutput, LogWriter};
-pub use sanitized_stream::SanitizedStream;
+pub use sanitized_stream::{SanitizedStream, output_error};
 pub use server_log::{LogStyle, ServerLog};
 pub use tidemill_core::text::{Printable, printable, printable_lines};
 

@@ -154,7 +154,7 @@ impl Settings {
         // What the environment sets holds for pasted commands, too.
         let is_flag = |path: &Path, name: &str| Some(path.as_os_str()) != variable(name).as_deref();
         let mut add_path = |option: &str, path: &Path| {
-            deployment_flags += &format!(" {option} {}", quoted(&path.display().to_string()));
+            deployment_flags.extend([" ", option, " ", &quoted(&path.display().to_string())]);
         };
         match (&target, &data_dir, &ca_cert) {
             (Target::Local, Some(path), _)
@@ -195,18 +195,18 @@ impl Settings {
         let message = &failure.message;
         failure.message = match (failure.rejection, &self.target) {
             (Some(Rejection::UnknownToken), Target::Deployment { url, token_origin, .. }) => {
-                let url = Printable(url);
+                let (login, url) = (quoted(url), Printable(url));
                 format!(
                     "{url} does not accept the token of {token_origin}: it is unknown, expired or revoked; an administrator creates \
-                     one with `tidemill token create`, and `tidemill login {url}` saves it (the file `token` in the server's data \
+                     one with `tidemill token create`, and `tidemill login {login}` saves it (the file `token` in the server's data \
                      directory has the administrator's)"
                 )
             }
             (Some(Rejection::InsufficientToken), Target::Deployment { url, token_origin, .. }) => {
-                let url = Printable(url);
+                let (login, url) = (quoted(url), Printable(url));
                 format!(
                     "{url} rejects the token of {token_origin}: {message}; an administrator creates one with `tidemill token create \
-                     --name NAME --scope SCOPE`, and `tidemill login {url}` saves it"
+                     --name NAME --scope SCOPE`, and `tidemill login {login}` saves it"
                 )
             }
             (Some(Rejection::NoSpace), Target::Local) => {

@@ -277,7 +277,7 @@ fn command_reference_is_current() {
     }
     page += "\n## Connection options\n\nCommands have those of these options that apply to them.\n\n";
     page.extend(shown);
-    page += "\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n| 0 | success |\n| 1 | the pipeline failed |\n| 2 | usage error or invalid file |\n| 3 | system error: engine, disk, network |\n| 130 | canceled |\n\nA command whose reader closes the pipe ends without a message, with code 3.\n";
+    page += "\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n| 0 | success |\n| 1 | the pipeline failed |\n| 2 | usage error or invalid file |\n| 3 | system error: engine, disk, network |\n| 130 | canceled |\n\nA command whose reader closes the pipe ends without a message, with code 3.\n\nWith `--format json`, a command that has no result prints its error as JSON, too:\n\n```json\n{\"error\":{\"message\":\"no profiles\",\"exit_code\":2}}\n```\n";
     check_page("cli.md", &page);
 }
 
