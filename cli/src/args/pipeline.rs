@@ -109,6 +109,8 @@ pub struct Init {
     /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// `import`.
@@ -123,4 +125,6 @@ pub struct Import {
     /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }

@@ -4,6 +4,7 @@ use crate::{
     args::{FileArgs, VariableArgs},
     failure::{Failure, Outcome},
     output::Printable,
+    settings::input,
 };
 use indexmap::IndexMap;
 use std::{
@@ -11,8 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::gitlab;
-use tidemill_core::pipeline::{self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources};
-use tidemill_core::text::nearest;
+use tidemill_core::pipeline::{
+    self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources, is_variable_name,
+};
+use tidemill_core::text::{nearest, without_byte_order_mark};
 use tidemill_worker::source::DiscoveryResult;
 
 /// A valid pipeline file.
@@ -24,6 +27,8 @@ pub struct PipelineFile {
     pub text: String,
     /// The parsed pipeline.
     pub pipeline: Pipeline,
+    /// The format of the file itself.
+    pub format: FileFormat,
 }
 
 /// Reads and checks the file that the arguments select, and prints its warnings.
@@ -41,7 +46,7 @@ pub fn load(args: &FileArgs, is_remote: bool) -> Outcome<PipelineFile> {
             if kind != FileFormat::Native {
                 crate::output::print_error_text(&assembled.render_warnings(colour));
             }
-            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
+            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline, format: kind })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
     }
@@ -73,7 +78,8 @@ pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineF
     }
     match (selected.pop(), &args.pipeline) {
         (Some((file, Ok(pipeline))), _) => {
-            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline })
+            let format = FileFormat::of(Path::new(&file.path), false, true);
+            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline, format })
         }
         (Some((file, Err(diagnostics))), _) => {
             let lines: Vec<String> =
@@ -158,14 +164,7 @@ fn repository_root(path: &Path) -> PathBuf {
 
 /// Reads a file. Fails if it is larger than the maximum size of a pipeline file.
 pub fn read(path: &Path) -> Outcome<String> {
-    let name = path.display();
-    let failed = |error: std::io::Error| Failure::usage(format!("{name} cannot be read: {error}"));
-    let length = fs::metadata(path).map_err(failed)?.len();
-    if length > MAX_FILE_BYTES as u64 {
-        return Err(Failure::usage(format!("{name} has {length} bytes; the maximum is {MAX_FILE_BYTES}")));
-    }
-    String::from_utf8(fs::read(path).map_err(failed)?)
-        .map_err(|_| Failure::usage(format!("{name} is not UTF-8 text; save it with the encoding UTF-8")))
+    input::read_file(path, MAX_FILE_BYTES as u64)
 }
 
 /// Returns all files in `.pipelines/` of the current repository; without that directory, the GitLab CI file.
@@ -252,27 +251,39 @@ pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
 
 /// Returns the variables of arguments and of the files that they name. Arguments override files, and later ones earlier ones.
 pub fn variables(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
-    let parse = |text: &str| match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE".to_owned()),
-    };
     let mut variables = IndexMap::new();
     for path in &args.env_files {
         let text = read(path)?;
-        for (number, line) in (1..).zip(text.lines()) {
+        for (number, line) in (1..).zip(without_byte_order_mark(&text).lines()) {
             if line.trim().is_empty() || line.trim_start().starts_with('#') {
                 continue;
             }
             // The message does not repeat the line: it may be part of a secret.
-            let (name, value) = parse(line)
+            let (name, value) = variable(line)
                 .map_err(|message| Failure::usage(format!("{}:{number}: {message}", path.display())))?;
-            variables.insert(name.trim().to_owned(), value);
+            variables.insert(name, value);
         }
     }
     for text in &args.variables {
-        let (name, value) =
-            parse(text).map_err(|message| Failure::usage(format!("--env `{text}`: {message}")))?;
+        let name = text.split('=').next().unwrap_or_default();
+        let (name, value) = variable(text)
+            .map_err(|message| Failure::usage(format!("--env `{}`: {message}", Printable(name))))?;
         variables.insert(name, value);
     }
     Ok(variables)
+}
+
+/// Splits `NAME=VALUE`.
+fn variable(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let name = name.trim();
+    if !is_variable_name(name) {
+        return Err(
+            "expected NAME=VALUE, with letters, digits and `_` in the name, which does not start with a digit",
+        );
+    }
+    if value.contains('\0') {
+        return Err("the value has a NUL character, which no variable can have");
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }

@@ -6,9 +6,9 @@ use crate::{
     execution::repository,
     failure::{Failure, Outcome},
     output::{self, Printable},
-    settings::Settings,
+    settings::{Settings, input},
 };
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use tidemill_core::api::{
     RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest, path,
 };
@@ -20,9 +20,7 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
         SecretAction::Set { name, scope, value_file, format } => {
             let repo = repository::address(scope.repo.as_deref())?;
             let value = match value_file {
-                Some(path) => std::fs::read_to_string(path).map_err(|error| {
-                    Failure::usage(format!("{} cannot be read as text: {error}", path.display()))
-                })?,
+                Some(path) => input::read_file(path, input::MAX_VALUE_LEN)?,
                 None => read_value(name)?,
             };
             let request =
@@ -114,10 +112,9 @@ fn scope_of(secret: &SecretView) -> String {
 fn read_value(name: &str) -> Outcome<String> {
     let stdin = std::io::stdin();
     let value = if stdin.is_terminal() {
-        rpassword::prompt_password(format!("value of {name}: "))?
+        rpassword::prompt_password(format!("value of {}: ", Printable(name)))?
     } else {
-        let mut text = String::new();
-        stdin.lock().read_to_string(&mut text)?;
+        let text = input::read(stdin.lock(), "standard input", input::MAX_VALUE_LEN)?;
         // `echo` and editors append a line end.
         text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
     };

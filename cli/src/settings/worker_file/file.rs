@@ -1,18 +1,19 @@
 //! Reads `worker.toml`, with what flags change of it.
 
 use super::{job_rules::WorkerFile, tables::FileFormat};
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    settings::input,
+};
 use serde::Deserialize;
 use std::{
-    fs,
-    io::ErrorKind,
     path::{Path, PathBuf},
     str::FromStr,
 };
 use toml::{Table, Value};
 
 /// Maximum size of the file in bytes.
-const MAX_FILE_BYTES: usize = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// A value of `--worker-config`.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,13 +77,10 @@ impl WorkerFile {
 }
 
 fn read(path: &Path) -> Outcome<String> {
-    let fail = |message: String| Failure::usage(format!("{} {message}", path.display()));
-    match fs::read_to_string(path) {
-        Ok(text) if text.len() > MAX_FILE_BYTES => Err(fail("is larger than 1 MiB".to_owned())),
-        Ok(text) => Ok(text),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(fail("does not exist".to_owned())),
-        Err(error) => Err(fail(format!("cannot be read: {error}"))),
+    if path.exists() {
+        return input::read_file(path, MAX_FILE_BYTES);
     }
+    Err(Failure::usage(format!("{} does not exist", path.display())))
 }
 
 /// Replaces values of `all` by those of `table`; tables are merged.
