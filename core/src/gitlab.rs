@@ -11,6 +11,7 @@ mod file;
 mod findings;
 mod job;
 mod keys;
+mod locate;
 mod output;
 mod settings;
 mod translation;

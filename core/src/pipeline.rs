@@ -17,7 +17,7 @@ pub(crate) mod finding;
 pub mod labels;
 mod model;
 mod names;
-mod parse;
+pub(crate) mod parse;
 mod raw;
 mod references;
 mod registry_scope;
@@ -26,9 +26,9 @@ pub(crate) mod yaml;
 pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, SourceFile};
 pub use model::{
-    Artifacts, ArtifactsWhen, Cache, CachePolicy, Checkout, CheckoutContent, Concurrency, ContainerOptions,
+    Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, Concurrency, ContainerOptions,
     Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job, JobOptions, MAX_ARTIFACT_LABEL_LEN,
-    MAX_DEPTH, MAX_SECRETS, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule,
+    MAX_DEPTH, MAX_SECRETS, Matrix, MatrixPart, Need, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule,
     RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules, Triggers, Ulimit, When,
 };
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};

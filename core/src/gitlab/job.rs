@@ -12,4 +12,4 @@ mod translation;
 mod when;
 
 pub(crate) use context::{FileContext, has_outputs};
-pub(crate) use translation::{NativeJob, translate};
+pub(crate) use translation::translate;

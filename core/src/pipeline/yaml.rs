@@ -3,6 +3,8 @@
 mod builder;
 mod input;
 pub(crate) mod limits;
+mod merge_keys;
+pub(crate) mod scalars;
 pub(crate) mod tree;
 pub(crate) mod writer;
 

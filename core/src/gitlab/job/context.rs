@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::gitlab::conditions::rules::Rule;
 use crate::gitlab::findings::Log;
+use crate::gitlab::job::matrix::MatrixVariants;
 use crate::gitlab::keys;
 use crate::gitlab::variables::{Scope, Variables};
 use crate::pipeline::finding::Path;
@@ -13,10 +14,9 @@ use crate::text::diagnostics::Location;
 
 /// The file-wide context of all jobs.
 pub(crate) struct FileContext {
-    /// Native names of the stages, by GitLab name.
-    pub(crate) stages: HashMap<String, String>,
-    /// Native names of each job, by GitLab name.
-    pub(crate) names: HashMap<String, Vec<String>>,
+    pub(crate) stages: Vec<String>,
+    /// The variants of each job.
+    pub(crate) jobs: HashMap<String, MatrixVariants>,
     /// The keys that jobs inherit.
     pub(crate) default: HashMap<String, MapEntry>,
     pub(crate) globals: Variables,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_yaml::{Mapping, Value};
 
 use super::context::{FileContext, Job, has_outputs};
-use super::{artifacts, duration, failures, services};
+use super::{artifacts, duration, failures, needs, services};
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::matrix::{self, MatrixVariants};
 use crate::gitlab::keys;
@@ -15,19 +15,13 @@ use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_label;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
-/// A native job.
-pub(crate) struct NativeJob {
-    pub(crate) name: String,
-    pub(crate) body: Mapping,
-}
-
-/// Translates a job: into several native jobs if its matrix is a list of several.
-pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> Vec<NativeJob> {
+/// Translates a job: returns its native keys, unless it starts another pipeline.
+pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> Option<Mapping> {
     let (name, node, at) = (entry.key.as_str(), &entry.value, entry.key_location);
     let path = Path::default().key(name);
     keys::check_job(entry, &path, log);
     if ["trigger", "run"].iter().any(|key| node.get(key).is_some()) && node.get("script").is_none() {
-        return Vec::new();
+        return None;
     }
     let inherit = keys::InheritedKeys::read(node, &path, log);
     let variants = matrix::read(node.get("parallel"), &path, log);
@@ -41,28 +35,21 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     }
     let stage = node.get("stage").and_then(|entry| values::text(&entry.value)).unwrap_or("test");
     let mut varying: HashSet<String> = variants.names().map(str::to_owned).collect();
-    varying.extend(file.workflow.iter().flat_map(|rule| rule.variables.keys().cloned()));
+    let of_workflow = file.workflow.iter().flat_map(|rule| rule.variables.keys().cloned());
+    varying.extend(of_workflow.filter(|name| !has_variable(node, name)));
     varying.extend(set_by_rules(node));
     let scope = Scope::new(&declared, varying, Some(stage), &path.key("variables"), log);
     let own = has_outputs(node, &file.default);
     let scope = scope.with_outputs(KnownOutputs { of_others: file.output_jobs > usize::from(own), own });
     let mut job = Job { name, node, at, path, file, inherit, scope, log };
-    let body = job.body(&variants);
-    let names = file.names.get(name).cloned().unwrap_or_default();
-    let native_jobs =
-        names.into_iter().zip(variants.matrices.iter().map(Some).chain(std::iter::repeat(None)));
-    native_jobs
-        .map(|(name, matrix)| {
-            let mut body = body.clone();
-            if let Some(matrix) = matrix {
-                let values = matrix
-                    .iter()
-                    .map(|(key, values)| (key.as_str().into(), services::sequence(values.clone())));
-                body.insert("matrix".into(), Value::Mapping(values.collect()));
-            }
-            NativeJob { name, body }
-        })
-        .collect()
+    let mut body = job.body(&variants);
+    variants.write(&mut body);
+    Some(body)
+}
+
+/// Whether the job itself declares the variable, which then wins over one of `workflow`.
+pub(crate) fn has_variable(job: &Node, name: &str) -> bool {
+    job.get("variables").is_some_and(|entry| entry.value.get(name).is_some())
 }
 
 /// Returns the variables that the job's rules may set.
@@ -89,10 +76,10 @@ impl Job<'_> {
         set(key, participation);
         let (when, optional) = self.when();
         set("when", when.map(Value::from));
-        let (needs, without_artifacts) = self.needs();
-        let dependencies = self.dependencies(needs.as_deref(), &without_artifacts);
-        set("needs", needs.map(services::sequence));
-        set("dependencies", dependencies.map(services::sequence));
+        let needs = self.needs();
+        let dependencies = self.dependencies(needs.as_deref());
+        set("needs", needs.map(|needs| needs::list(needs, true)));
+        set("dependencies", dependencies.map(|needs| needs::list(needs, false)));
         set("variables", self.variables(variants));
         if let Some((entry, path)) = self.entry("services") {
             let services = services::services(entry, &path, &self.scope, self.log);
@@ -149,8 +136,8 @@ impl Job<'_> {
             None => "test",
             Some(entry) => values::text(&entry.value).unwrap_or_default(),
         };
-        if let Some(native) = self.file.stages.get(stage) {
-            return Some(native.clone().into());
+        if self.file.stages.iter().any(|known| known == stage) {
+            return Some(stage.into());
         }
         let at = written.map_or(self.at, |entry| entry.value.location);
         let path = self.path.key("stage");
@@ -182,9 +169,6 @@ impl Job<'_> {
                 all.insert(name.into(), value.into());
             }
         }
-        if let Some(total) = variants.total {
-            all.insert("CI_NODE_TOTAL".into(), total.to_string().into());
-        }
         (!all.is_empty()).then_some(Value::Mapping(all))
     }
 
@@ -197,15 +181,14 @@ impl Job<'_> {
         let path = path.key("tags");
         let mut all = Mapping::new();
         for (text, node) in values::texts(&entry.value, &path, self.log) {
-            match self.scope.expand(text) {
-                Ok(label) if is_label(&label) => {
-                    all.insert(label.into(), "true".into());
-                }
-                _ => {
-                    let what = format!("the tag {}", quoted(text));
-                    let why = "worker labels consist of letters, digits and `_ - .`, without variables";
-                    self.log.ignored_at(&path, node.location, &what, why);
-                }
+            let Some(label) = services::reference(text, node, &path, &self.scope, self.log) else { continue };
+            let (name, value) = label.split_once('=').unwrap_or((&label, "true"));
+            if is_label(name) && is_label(value) {
+                all.insert(name.into(), value.into());
+            } else {
+                let message = format!("no worker can have the tag {} as a label", quoted(text));
+                let help = "labels are up to 128 characters without commas, and without spaces at both ends";
+                self.log.invalid_with_help(&path, node.location, message, help);
             }
         }
         (!all.is_empty()).then_some(Value::Mapping(all))

@@ -3,13 +3,14 @@
 use serde_yaml::Value;
 
 use super::context::Job;
+use super::translation::has_variable;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::only;
 use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::values;
 
 /// Maximum number of rules of a native job.
-const MAX_RULES: usize = 100;
+const MAX_RULES: usize = 2_000;
 
 impl Job<'_> {
     /// Returns the key `if` or `rules` and its value, with the conditions of the job and of `workflow`.
@@ -85,7 +86,9 @@ impl Job<'_> {
                     ..rule.clone()
                 };
                 if !combined.excludes_job() {
-                    combined.variables.clone_from(&outer.variables);
+                    // Variables of `workflow` replace global ones only.
+                    let outer = outer.variables.iter().filter(|(name, _)| !self.declares(name));
+                    combined.variables = outer.map(|(name, value)| (name.clone(), value.clone())).collect();
                     combined.variables.extend(rule.variables.clone());
                 }
                 all.push(combined);
@@ -100,6 +103,12 @@ impl Job<'_> {
             }
         }
         all
+    }
+
+    /// Whether the job itself has a variable, in its matrix too.
+    fn declares(&self, name: &str) -> bool {
+        let matrix = self.file.jobs.get(self.name);
+        has_variable(self.node, name) || matrix.is_some_and(|matrix| matrix.names().any(|key| key == name))
     }
 
     /// Returns `when`, and whether the job is then optional.
