@@ -13,6 +13,7 @@ mod job;
 mod keys;
 mod locate;
 mod output;
+mod schema;
 mod settings;
 mod translation;
 mod values;

@@ -12,6 +12,7 @@ use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::{self, FileContext};
 use crate::gitlab::keys::{self, InheritedKeys};
+use crate::gitlab::schema;
 use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
@@ -45,6 +46,7 @@ pub(crate) fn translate(
         let help = "write the values into the file";
         log.unsupported(&path, entry, "files take no inputs", help);
     }
+    schema::check_top(root, log);
     let jobs: Vec<&MapEntry> = values::entries(root).iter().filter(|entry| is_job(entry)).collect();
     for entry in &jobs {
         if !values::is_mapping(&entry.value) {
@@ -161,10 +163,17 @@ fn default(root: &Node, log: &mut Log) -> HashMap<String, MapEntry> {
             all.insert(key.to_owned(), entry.clone());
         }
     }
+    let top = all.values().cloned().collect();
+    schema::check_default(&Rc::new(Node::mapping(top, root.location)), &Path::default(), log);
     let Some(default) = root.get("default") else { return all };
     let path = Path::default().key("default");
+    schema::check_default(&default.value, &path, log);
     for entry in values::entries(&default.value) {
         let key = entry.key.as_str();
+        if all.contains_key(key) {
+            let message = format!("`{key}` is at the top of the file and under `default`");
+            log.invalid_with_help(&path.key(key), entry.key_location, message, "keep that under `default`");
+        }
         if let Some((_, why, help)) = keys::UNSUPPORTED_KEYS.iter().find(|(known, ..)| *known == key) {
             log.unsupported(&path, entry, why, help);
         } else if keys::DEFAULT_KEYS.contains(&key) {

@@ -1,12 +1,14 @@
 //! Translates one job of a GitLab file, key by key.
 
 mod artifacts;
+mod cache;
 mod checkout;
 mod context;
-mod duration;
+pub(crate) mod duration;
 mod failures;
 pub(crate) mod matrix;
 mod needs;
+mod paths;
 pub(crate) mod services;
 mod translation;
 mod when;

@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use serde_yaml::{Mapping, Value};
 
 use super::context::{FileContext, Job, has_outputs};
-use super::{artifacts, duration, failures, needs, services};
+use super::{artifacts, cache, duration, failures, needs, services};
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::matrix::{self, MatrixVariants};
 use crate::gitlab::keys;
+use crate::gitlab::schema;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, KnownOutputs, Scope, Variables};
 use crate::pipeline::finding::{Path, quoted};
@@ -20,6 +21,7 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     let (name, node, at) = (entry.key.as_str(), &entry.value, entry.key_location);
     let path = Path::default().key(name);
     keys::check_job(entry, &path, log);
+    schema::check_job(node, &path, log);
     if ["trigger", "run"].iter().any(|key| node.get(key).is_some()) && node.get("script").is_none() {
         return None;
     }
@@ -89,7 +91,7 @@ impl Job<'_> {
             );
         }
         if let Some((entry, path)) = self.entry("cache") {
-            let caches = services::caches(entry, &path, &self.scope, self.log);
+            let caches = cache::caches(entry, &path, &self.scope, self.log);
             set("cache", Some(caches).filter(|all| all.as_sequence().is_some_and(|all| !all.is_empty())));
         }
         if let Some((entry, path)) = self.entry("environment") {
