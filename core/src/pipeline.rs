@@ -24,7 +24,7 @@ mod registry_scope;
 pub(crate) mod yaml;
 
 pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
-pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, SourceFile};
+pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, RepositoryFiles, SourceFile};
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, Concurrency, ContainerOptions,
     Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job, JobOptions, MAX_ARTIFACT_LABEL_LEN,

@@ -2,6 +2,7 @@
 
 mod extends;
 mod include;
+mod inputs;
 
 pub(crate) use extends::expand;
-pub(crate) use include::read;
+pub(crate) use include::{MergedDocument, read};

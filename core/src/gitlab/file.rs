@@ -8,6 +8,7 @@ use serde_yaml::{Mapping, Value};
 use super::job::{matrix, services};
 use super::settings::TranslateOptions;
 use super::values;
+use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::{self, FileContext};
@@ -39,6 +40,7 @@ pub(crate) fn translate(
     root: &Rc<Node>,
     settings: &TranslateOptions,
     for_pull_requests: bool,
+    conditions: HashMap<String, CelExpr>,
     log: &mut Log,
 ) -> NativeFile {
     let path = Path::default();
@@ -91,6 +93,7 @@ pub(crate) fn translate(
         jobs: jobs.iter().map(|job| (job.key.clone(), variants(job))).collect(),
         globals,
         shared,
+        conditions,
         excludes_pull_requests: for_pull_requests
             && root.get("workflow").and_then(|entry| entry.value.get("rules")).is_none(),
         workflow,

@@ -11,7 +11,7 @@ use crate::pipeline::finding::{Finding, Path, keep_first};
 use crate::pipeline::yaml::tree::Node;
 use crate::pipeline::parse::{check_findings, read_tree};
 use crate::pipeline::{
-    ParsedPipeline, Pipeline, PipelineErrors, PipelineWithSources, ReadFile, SourceFile,
+    ParsedPipeline, Pipeline, PipelineErrors, PipelineWithSources, RepositoryFiles, SourceFile,
 };
 use crate::text::{
     diagnostics::{Diagnostic, Severity},
@@ -26,7 +26,7 @@ use crate::text::{
 pub fn translate(
     name: &str,
     source: &str,
-    read: &ReadFile<'_>,
+    read: &dyn RepositoryFiles,
     settings: &TranslateOptions,
 ) -> Result<PipelineWithSources, PipelineErrors> {
     let mut log = Log::default();
@@ -34,8 +34,8 @@ pub fn translate(
         let files = vec![SourceFile { name: name.to_owned(), text: String::new() }];
         return Err(PipelineErrors { diagnostics: vec![*diagnostic], files });
     }
-    let read: &ReadFile<'_> = &|path| read(path).map(|text| without_byte_order_mark(&text).to_owned());
-    let (root, files) = document::read(name, without_byte_order_mark(source), read, &mut log);
+    let document::MergedDocument { root, files, conditions } =
+        document::read(name, without_byte_order_mark(source), read, settings, &mut log);
     let rejected =
         |log: &Log, files: Vec<SourceFile>| PipelineErrors { diagnostics: diagnostics(log, &files), files };
     let Some(root) = root else {
@@ -45,9 +45,13 @@ pub fn translate(
         }
         return Err(rejected(&log, files));
     };
+    // What is missing because a file could not be included is not reported.
+    if log.has_errors() {
+        return Err(rejected(&log, files));
+    }
     let Some(root) = document::expand(&root, &mut log) else { return Err(rejected(&log, files)) };
     let for_pull_requests = files.iter().any(|file| mentions_pull_requests(&file.text));
-    let native = file::translate(&root, settings, for_pull_requests, &mut log);
+    let native = file::translate(&root, settings, for_pull_requests, conditions, &mut log);
     let is_error = |found: &Diagnostic| found.severity == Severity::Error;
     let mut found = diagnostics(&log, &files);
     if found.iter().any(is_error) {

@@ -106,6 +106,14 @@ pub(crate) fn parse_when(
     }
 }
 
+/// Returns the condition under which the first matching rule is not `never`.
+pub(crate) fn any_holds(rules: &[Rule]) -> CelExpr {
+    rules.iter().rev().fold(CelExpr::constant(false), |later, rule| {
+        let holds = rule.holds();
+        if rule.excludes_job() { holds.not().and(later) } else { holds.or(later) }
+    })
+}
+
 /// Translates a list of rules.
 pub(crate) fn read(
     node: &Rc<Node>,

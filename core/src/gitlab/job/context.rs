@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules::Rule;
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::matrix::MatrixVariants;
@@ -22,6 +23,8 @@ pub(crate) struct FileContext {
     pub(crate) globals: Variables,
     /// The top-level variables of the native file.
     pub(crate) shared: HashMap<String, String>,
+    /// The conditions of jobs that come from conditional includes.
+    pub(crate) conditions: HashMap<String, CelExpr>,
     /// The rules of `workflow`; empty if there are none.
     pub(crate) workflow: Vec<Rule>,
     /// Whether jobs without `rules` or `only` are excluded from pull requests.

@@ -8,6 +8,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::input::TextInput;
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES, deep_line};
+use super::origin::ReplacedText;
 use super::merge_keys::{duplicate_key, merge_over};
 use super::scalars::{self, ScalarType};
 use super::tree::{Kind, LINES_PER_FILE, MapEntry, Mapping, Node, Size, Tree, alias_bomb, too_deep};
@@ -21,12 +22,17 @@ pub(crate) fn build(source: &str) -> Result<Tree, Box<Finding>> {
 
 /// Like [`build`], for the file with the index `file` of several; its positions encode the index.
 pub(crate) fn build_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
-    read(source, file, Dialect::Native)
+    read(source, file, Dialect::Native, None)
 }
 
 /// Like [`build_file`], for a GitLab file: YAML 1.1 as GitLab reads it, in which lists may be tagged `!reference`.
 pub(crate) fn build_gitlab_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
-    read(source, file, Dialect::GitLab)
+    read(source, file, Dialect::GitLab, None)
+}
+
+/// Like [`build_gitlab_file`], for a text in which parts were replaced; positions are those of the original.
+pub(crate) fn build_replaced(source: &ReplacedText, file: usize) -> Result<Tree, Box<Finding>> {
+    read(&source.text, file, Dialect::GitLab, Some(source))
 }
 
 /// Whose YAML it is.
@@ -38,7 +44,12 @@ enum Dialect {
     GitLab,
 }
 
-fn read(source: &str, file: usize, dialect: Dialect) -> Result<Tree, Box<Finding>> {
+fn read(
+    source: &str,
+    file: usize,
+    dialect: Dialect,
+    replaced: Option<&ReplacedText>,
+) -> Result<Tree, Box<Finding>> {
     let lines = LineIndex::new(source);
     if let Some(location) = deep_line(&lines) {
         let line = file * LINES_PER_FILE + location.line;
@@ -46,6 +57,7 @@ fn read(source: &str, file: usize, dialect: Dialect) -> Result<Tree, Box<Finding
     }
     let mut builder = Builder {
         dialect,
+        replaced,
         first_line: file * LINES_PER_FILE,
         lines,
         stack: Vec::new(),
@@ -94,6 +106,7 @@ struct Key {
 
 struct Builder<'a> {
     dialect: Dialect,
+    replaced: Option<&'a ReplacedText>,
     first_line: usize,
     lines: LineIndex<'a>,
     stack: Vec<Frame>,
@@ -106,12 +119,22 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn location(&self, span: Span) -> Location {
+        self.original(self.location_in_text(span))
+    }
+
+    /// Returns the position in the original, with the index of the file.
+    fn original(&self, location: Location) -> Location {
+        let original = self.replaced.map_or(location, |replaced| replaced.original(location));
+        Location { line: self.first_line + original.line, ..original }
+    }
+
+    fn location_in_text(&self, span: Span) -> Location {
         let (line, column) = (span.start.line(), span.start.col() + 1);
         let lines = self.lines.count();
         if line > lines {
             // The parser adds a line break at the end of a text that lacks one, so an error there is on a line that does not exist.
             let column = self.lines.line(lines).chars().count() + 1;
-            return Location { line: self.first_line + lines, column, length: 1 };
+            return Location { line: lines, column, length: 1 };
         }
         let length = if span.end.line() == line {
             span.end.col().saturating_sub(span.start.col())
@@ -119,7 +142,7 @@ impl Builder<'_> {
             let rest = self.lines.line(line).trim_end().chars().count();
             rest.saturating_sub(span.start.col())
         };
-        Location { line: self.first_line + line, column, length }
+        Location { line, column, length }
     }
 
     /// Rejects characters that YAML does not allow: some readers stop at them, others read them as text.
@@ -137,7 +160,7 @@ impl Builder<'_> {
         let location = self.lines.location(at);
         let message =
             format!("this is not valid YAML: the character U+{:04X} is not allowed", u32::from(invalid));
-        let location = Location { line: self.first_line + location.line, ..location };
+        let location = self.original(location);
         Err(Box::new(
             Finding::error("yaml-syntax", FindingLocation::Position(Path::default(), location), message)
                 .help("remove it, or write it as an escape between double quotes"),
@@ -272,7 +295,7 @@ impl Builder<'_> {
                 return Ok(());
             }
             let length = name.chars().count() + 1;
-            let location = Location { line: self.first_line + line, column, length };
+            let location = self.original(Location { line, column, length });
             let kind = if sign == '&' { "anchor" } else { "alias" };
             let message = format!("{} is not a valid {kind} name", quoted(name));
             return Err(Box::new(
