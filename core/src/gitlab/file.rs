@@ -57,6 +57,7 @@ pub(crate) fn translate(
         }
     }
     let jobs: Vec<&MapEntry> = jobs.into_iter().filter(|entry| values::is_mapping(&entry.value)).collect();
+    schema::check_stops(&jobs, log);
     let globals = root.get("variables");
     let globals = globals.map(|entry| variables::read(&entry.value, &path.key("variables"), log));
     let globals = globals.unwrap_or_default();

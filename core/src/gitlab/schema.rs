@@ -7,7 +7,7 @@ use crate::gitlab::job::duration;
 use crate::gitlab::values::{self, is_list, is_mapping};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::scalars::ScalarType;
-use crate::pipeline::yaml::tree::{Kind, Node};
+use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 
 /// Maximum nesting depth of the lists of a script, or of rules.
 const MAX_LIST_DEPTH: usize = 10;
@@ -162,13 +162,6 @@ pub(crate) fn check_job(node: &Rc<Node>, path: &Path, log: &mut Log) {
     }
     if let Some(entry) = artifacts {
         check_artifacts(&entry.value, &path.key("artifacts"), log);
-    }
-    if let Some(retry) = node.get("retry").filter(|entry| is_mapping(&entry.value)) {
-        for key in ["max"] {
-            if let Some(entry) = retry.value.get(key).filter(|entry| values::kind(&entry.value) != ScalarType::Integer) {
-                log.wrong_type(&path.key("retry").key(key), &entry.value, "a number from 0 to 2");
-            }
-        }
     }
     for rule in node.get("rules").map(|entry| values::list(&entry.value)).unwrap_or_default() {
         delays(rule, &path.key("rules"), log);
@@ -384,5 +377,30 @@ fn cache_key(text: &str, node: &Node, path: &Path, log: &mut Log) {
     if decoded.contains('/') || decoded == "." || decoded == ".." {
         let message = format!("{} is not a key of a cache: it is a dot or two, or contains a `/`", quoted(text));
         log.invalid(path, node.location, message);
+    }
+}
+
+/// Checks that the job that stops an environment exists, and stops it.
+pub(crate) fn check_stops(jobs: &[&MapEntry], log: &mut Log) {
+    let environment = |job: &MapEntry, key: &str| {
+        let entry = job.value.get("environment")?;
+        let part = entry.value.get(key)?;
+        values::text(&part.value).map(str::to_owned)
+    };
+    for job in jobs {
+        let Some(entry) = job.value.get("environment").and_then(|entry| entry.value.get("on_stop")) else { continue };
+        let Some(name) = values::text(&entry.value) else { continue };
+        let problem = match jobs.iter().find(|job| job.key == name) {
+            None => "there is no such job",
+            Some(stop) if environment(stop, "action").as_deref() != Some("stop") => {
+                "that job has no `environment` with `action: stop`"
+            }
+            Some(stop) if environment(stop, "name") != environment(job, "name") => {
+                "that job is of another environment"
+            }
+            Some(_) => continue,
+        };
+        let path = Path::default().key(&job.key).key("environment").key("on_stop");
+        log.invalid(&path, entry.value.location, format!("{} cannot stop the environment: {problem}", quoted(name)));
     }
 }
