@@ -19,6 +19,7 @@ mod translation;
 mod values;
 mod variables;
 
+pub use document::MAX_INCLUDES;
 pub use settings::{DEFAULT_IMAGE, TranslateOptions};
 pub use translation::translate;
 

@@ -5,4 +5,5 @@ mod include;
 mod inputs;
 
 pub(crate) use extends::expand;
+pub use include::MAX_INCLUDES;
 pub(crate) use include::{MergedDocument, read};

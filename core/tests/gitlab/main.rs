@@ -4,6 +4,7 @@
 mod cases;
 mod includes;
 mod keys;
+mod keywords;
 mod robustness;
 
 use std::{collections::HashSet, fs, path::Path};

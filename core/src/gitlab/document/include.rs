@@ -20,8 +20,9 @@ use crate::pipeline::yaml::{build_gitlab_file, build_replaced};
 use crate::text::diagnostics::Location;
 use crate::text::without_byte_order_mark;
 
-/// Maximum number of included files, and depth of nested includes: GitLab's limits.
-const MAX_FILES: usize = 150;
+/// Maximum number of included files of a pipeline: GitLab's limit.
+pub const MAX_INCLUDES: usize = 150;
+/// Maximum depth of nested includes: GitLab's limit.
 const MAX_DEPTH: usize = 100;
 /// Maximum size of all files together, in bytes.
 const MAX_TOTAL_BYTES: usize = 16 << 20;
@@ -107,9 +108,9 @@ impl Loader<'_> {
         let mut merger = Merger::default();
         let path = Path::default().key("include");
         for (at, item) in values::list(&include.value).into_iter().enumerate() {
-            if at == MAX_FILES {
+            if at == MAX_INCLUDES {
                 // Further items are not reported one by one.
-                let message = format!("a file includes at most {MAX_FILES} files");
+                let message = format!("a file includes at most {MAX_INCLUDES} files");
                 self.log.invalid(&path, item.location, message);
                 break;
             }
@@ -288,8 +289,8 @@ impl Loader<'_> {
             return document.clone();
         }
         self.attempts += 1;
-        if self.attempts > MAX_FILES || self.chain.len() > MAX_DEPTH {
-            let message = format!("a pipeline includes at most {MAX_FILES} files, {MAX_DEPTH} deep");
+        if self.attempts > MAX_INCLUDES || self.chain.len() > MAX_DEPTH {
+            let message = format!("a pipeline includes at most {MAX_INCLUDES} files, {MAX_DEPTH} deep");
             self.log.invalid(path, at.location, message);
             return None;
         }

@@ -3,7 +3,7 @@
 use super::alternatives::{Either, Preprocessed};
 use super::build::RawBuild;
 use super::checkout::RawCheckout;
-use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
+use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany, StageNames};
 use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::job_parts::{
@@ -34,7 +34,7 @@ record! {
         /// Whether a newer execution of the same branch cancels the older one. Short for a `concurrency` group per branch with `cancel_superseded`.
         interruptible: Flag = "interruptible",
         /// Stages in execution order. Default: build, test, deploy.
-        stages: OneOrMany<Text> = "stages",
+        stages: StageNames = "stages",
         /// Environment variables of every job.
         variables: NamedValues<Text> = "variables",
         /// Limits which executions of this pipeline may run at the same time.
