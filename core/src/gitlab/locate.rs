@@ -69,7 +69,8 @@ fn place(
     for name in origin.unwrap_or(&own) {
         let Some(entry) = current.unwrap_or(node).get(name) else { break };
         current = Some(&entry.value);
-        location = Some(if entry.value.location.length == 0 { entry.key_location } else { entry.value.location });
+        location =
+            Some(if entry.value.location.length == 0 { entry.key_location } else { entry.value.location });
     }
     let mut current = current?;
     let segments = path.segments();
@@ -79,11 +80,12 @@ fn place(
             Segment::Key(key) => {
                 let alias = if key.as_ref() == "image" { "name" } else { key.as_ref() };
                 if let Some(entry) = current.get(key).or_else(|| current.get(alias)) {
-                    location = Some(if is_last && part == PathPart::Key || entry.value.location.length == 0 {
-                        entry.key_location
-                    } else {
-                        entry.value.location
-                    });
+                    location =
+                        Some(if is_last && part == PathPart::Key || entry.value.location.length == 0 {
+                            entry.key_location
+                        } else {
+                            entry.value.location
+                        });
                     current = &entry.value;
                 } else if let Some(item) = values::list(current).into_iter().find(|item| is_text(item, key)) {
                     // Labels of workers are a list of tags.

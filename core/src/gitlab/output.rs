@@ -28,7 +28,8 @@ const DEFAULTS_KEYS: [&str; 12] = [
 pub(crate) fn write(native: &NativeFile, name: &str, diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "# Generated from {} by Tidemill.", one_line(name));
-    let jobs: Vec<String> = native.jobs.iter().map(|job| Path::default().key(&job.name).to_string()).collect();
+    let jobs: Vec<String> =
+        native.jobs.iter().map(|job| Path::default().key(&job.name).to_string()).collect();
     let is_about = |diagnostic: &Diagnostic, path: &str| {
         diagnostic.path == path || diagnostic.path.starts_with(&format!("{path}."))
     };

@@ -74,7 +74,10 @@ const JOB: &[(&[&str], Shape)] = &[
     (&["environment"], Shape::TextOrMapping),
     (&["environment", "action"], Shape::OneOf(&["start", "stop", "prepare", "verify", "access"])),
     (&["environment", "auto_stop_in"], Shape::Duration),
-    (&["environment", "deployment_tier"], Shape::OneOf(&["production", "staging", "testing", "development", "other"])),
+    (
+        &["environment", "deployment_tier"],
+        Shape::OneOf(&["production", "staging", "testing", "development", "other"]),
+    ),
     (&["environment", "name"], Shape::Text),
     (&["environment", "on_stop"], Shape::Text),
     (&["environment", "url"], Shape::Text),
@@ -227,7 +230,8 @@ fn check_artifacts(node: &Node, path: &Path, log: &mut Log) {
         && text.chars().all(|c| is_word(c) || matches!(c, '-' | ' '))
         && text.chars().count() <= 100;
     if !is_valid {
-        let message = format!("{} is not a title of up to 100 letters, digits, `-`, `_` and spaces", quoted(text));
+        let message =
+            format!("{} is not a title of up to 100 letters, digits, `-`, `_` and spaces", quoted(text));
         log.invalid(&path.key("expose_as"), expose.value.location, message);
     }
     match node.get("paths") {
@@ -284,12 +288,20 @@ fn value(node: &Rc<Node>, shape: Shape, path: &Path, log: &mut Log) {
             (kind != ScalarType::Boolean && !is_list(node)).then_some("`true`, `false` or a list of names")
         }
         Shape::Duration => match values::text(node) {
-            Some(text) if is_text && (text.contains('$') || text == "never" || duration::seconds(text).is_some()) => None,
+            Some(text)
+                if is_text
+                    && (text.contains('$') || text == "never" || duration::seconds(text).is_some()) =>
+            {
+                None
+            }
             _ => Some("a string with a duration, such as `1h 30m`"),
         },
         Shape::OneOf(choices) => {
-            if let Some(text) = values::text(node).filter(|text| !choices.contains(text) && !text.contains('$')) {
-                let message = format!("{} takes one of {}, not {}", path.label(), choices.join(", "), quoted(text));
+            if let Some(text) =
+                values::text(node).filter(|text| !choices.contains(text) && !text.contains('$'))
+            {
+                let message =
+                    format!("{} takes one of {}, not {}", path.label(), choices.join(", "), quoted(text));
                 log.invalid(path, node.location, message);
                 return;
             }
@@ -345,7 +357,8 @@ fn script(node: &Rc<Node>, depth: usize, path: &Path, log: &mut Log) {
         Kind::Sequence(items) => items.iter().for_each(|item| script(item, depth + 1, path, log)),
         Kind::Scalar { .. } if values::kind(node) == ScalarType::Text => {}
         Kind::Scalar { .. } => {
-            let message = format!("{} takes strings; a number, a boolean and nothing are not one", path.label());
+            let message =
+                format!("{} takes strings; a number, a boolean and nothing are not one", path.label());
             log.invalid_with_help(path, node.location, message, "write it between quotes");
         }
         Kind::Mapping(_) => {
@@ -375,7 +388,8 @@ fn rules(node: &Rc<Node>, path: &Path, log: &mut Log) {
 fn cache_key(text: &str, node: &Node, path: &Path, log: &mut Log) {
     let decoded = text.replace("%2F", "/").replace("%2f", "/").replace("%2E", ".").replace("%2e", ".");
     if decoded.contains('/') || decoded == "." || decoded == ".." {
-        let message = format!("{} is not a key of a cache: it is a dot or two, or contains a `/`", quoted(text));
+        let message =
+            format!("{} is not a key of a cache: it is a dot or two, or contains a `/`", quoted(text));
         log.invalid(path, node.location, message);
     }
 }
@@ -388,7 +402,9 @@ pub(crate) fn check_stops(jobs: &[&MapEntry], log: &mut Log) {
         values::text(&part.value).map(str::to_owned)
     };
     for job in jobs {
-        let Some(entry) = job.value.get("environment").and_then(|entry| entry.value.get("on_stop")) else { continue };
+        let Some(entry) = job.value.get("environment").and_then(|entry| entry.value.get("on_stop")) else {
+            continue;
+        };
         let Some(name) = values::text(&entry.value) else { continue };
         let problem = match jobs.iter().find(|job| job.key == name) {
             None => "there is no such job",
@@ -401,6 +417,10 @@ pub(crate) fn check_stops(jobs: &[&MapEntry], log: &mut Log) {
             Some(_) => continue,
         };
         let path = Path::default().key(&job.key).key("environment").key("on_stop");
-        log.invalid(&path, entry.value.location, format!("{} cannot stop the environment: {problem}", quoted(name)));
+        log.invalid(
+            &path,
+            entry.value.location,
+            format!("{} cannot stop the environment: {problem}", quoted(name)),
+        );
     }
 }

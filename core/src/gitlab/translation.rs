@@ -8,8 +8,8 @@ use super::settings::TranslateOptions;
 use super::{document, file, locate, output};
 use crate::pipeline::diagnose::{check_size, locate_in_files, to_diagnostic};
 use crate::pipeline::finding::{Finding, Path, keep_first};
-use crate::pipeline::yaml::tree::Node;
 use crate::pipeline::parse::{check_findings, read_tree};
+use crate::pipeline::yaml::tree::Node;
 use crate::pipeline::{
     ParsedPipeline, Pipeline, PipelineErrors, PipelineWithSources, RepositoryFiles, SourceFile,
 };

@@ -36,9 +36,7 @@ pub fn parse(text: &str) -> Result<Labels, String> {
             part.split_once('=').ok_or_else(|| format!("`{part}` is not a label; write `name=value`"))?;
         for one in [name, value] {
             if !is_label(one) {
-                return Err(format!(
-                    "`{one}` is not a valid name or value of a label; {LABEL_RULE}"
-                ));
+                return Err(format!("`{one}` is not a valid name or value of a label; {LABEL_RULE}"));
             }
         }
         labels.insert(name.to_owned(), value.to_owned());

@@ -265,7 +265,8 @@ pub fn is_label(text: &str) -> bool {
 }
 
 /// What [`is_label`] allows, for messages.
-pub(crate) const LABEL_RULE: &str = "labels are 1 to 128 characters without `,` and `=`, and without spaces at both ends";
+pub(crate) const LABEL_RULE: &str =
+    "labels are 1 to 128 characters without `,` and `=`, and without spaces at both ends";
 
 /// The limits of setrlimit(2) that engines know.
 pub(crate) const ULIMITS: [&str; 15] = [

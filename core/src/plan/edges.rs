@@ -27,7 +27,9 @@ impl<'a> VariantFinder<'a> {
     fn find(&self, need: &Need) -> Vec<u32> {
         let Some(ix) = self.by_name.get(need.job.as_str()) else { return Vec::new() };
         let all = self.variants_of[*ix].iter().zip(&self.variants[*ix]);
-        all.filter(|(_, selected)| need.includes(&selected.variant.cell)).map(|(variant, _)| *variant).collect()
+        all.filter(|(_, selected)| need.includes(&selected.variant.cell))
+            .map(|(variant, _)| *variant)
+            .collect()
     }
 }
 

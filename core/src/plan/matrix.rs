@@ -16,7 +16,11 @@ pub(super) struct Variant {
 
 /// Returns an upper bound of the number of variants of a job.
 pub(crate) fn max_variants(job: &Job) -> usize {
-    if job.matrix.is_empty() { job.parallel.map_or(1, |count| count as usize) } else { job.matrix.max_count() }
+    if job.matrix.is_empty() {
+        job.parallel.map_or(1, |count| count as usize)
+    } else {
+        job.matrix.max_count()
+    }
 }
 
 /// Returns the variants of a job: one for each combination of its matrix, the last key varying fastest.
@@ -67,6 +71,8 @@ pub(crate) fn variant_name(template: Option<&str>, base: &str, cell: &Cell) -> S
                 _ => Some(cell.get(name).map_or("", String::as_str)),
             })
         }
-        None => format!("{base} [{}]", join(cell.iter().map(|(key, value)| format!("{key}={value}")).collect())),
+        None => {
+            format!("{base} [{}]", join(cell.iter().map(|(key, value)| format!("{key}={value}")).collect()))
+        }
     }
 }

@@ -118,7 +118,10 @@ impl<'a> JobGraph<'a> {
                 }
             };
             if let Some(needs) = &self.jobs[ix].needs {
-                needs.iter().filter_map(|need| self.by_name.get(need.job.as_str())).for_each(|need| mark(*need));
+                needs
+                    .iter()
+                    .filter_map(|need| self.by_name.get(need.job.as_str()))
+                    .for_each(|need| mark(*need));
             } else if self.stage(ix) > before {
                 before = self.stage(ix);
                 (0..self.jobs.len())

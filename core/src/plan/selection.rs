@@ -107,9 +107,9 @@ fn remove_excluded_needs(
     let by_name: HashMap<String, usize> =
         jobs.iter().enumerate().map(|(ix, job)| (job.name.clone(), ix)).collect();
     let is_present = |need: &Need| {
-        by_name.get(&need.job).is_some_and(|ix| {
-            variants[*ix].iter().any(|selected| need.includes(&selected.variant.cell))
-        })
+        by_name
+            .get(&need.job)
+            .is_some_and(|ix| variants[*ix].iter().any(|selected| need.includes(&selected.variant.cell)))
     };
     let why: HashMap<&str, &str> =
         excluded.iter().map(|excluded| (excluded.job.as_str(), excluded.why.as_str())).collect();
@@ -157,7 +157,8 @@ impl<'a> JobSelector<'a> {
                     Ok((job.clone(), Vec::new()))
                 }
                 Decision::In(rule) => {
-                    let selected = rule.map_or_else(|| Ok(job.clone()), |rule| self.apply(job, rule, None))?;
+                    let selected =
+                        rule.map_or_else(|| Ok(job.clone()), |rule| self.apply(job, rule, None))?;
                     let variants = all_variants(job);
                     Ok((selected, variants))
                 }

@@ -109,7 +109,12 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             pairs(&job.variables),
             job.rules
                 .iter()
-                .map(|rule| sum(&mut rule.variables.iter().map(|(key, value)| text(key).saturating_add(expanded(value)))))
+                .map(|rule| {
+                    sum(&mut rule
+                        .variables
+                        .iter()
+                        .map(|(key, value)| text(key).saturating_add(expanded(value))))
+                })
                 .max()
                 .unwrap_or(0),
             name(job).saturating_mul(2),
@@ -124,7 +129,11 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             sum(&mut job.script.iter().map(text)),
             sum(&mut artifacts.map(text)),
             sum(&mut job.needs.iter().flatten().filter_map(|need| named.get(need.job.as_str()).copied())),
-            sum(&mut job.dependencies.iter().flatten().filter_map(|need| named.get(need.job.as_str()).copied())),
+            sum(&mut job
+                .dependencies
+                .iter()
+                .flatten()
+                .filter_map(|need| named.get(need.job.as_str()).copied())),
         ];
         sum(&mut parts.into_iter()).saturating_mul(max_variants(job) as u64)
     }))

@@ -40,8 +40,13 @@ fn case_gitlab_01_variables_of_a_job_win_over_those_of_workflow() {
     let plan = plan(text, &on_push("main"));
     let targets: Vec<(&str, &str)> =
         plan.jobs.iter().map(|job| (job.base_name.as_str(), job.variables["TARGET"].as_str())).collect();
-    assert_eq!(targets, [("own", "sandbox"), ("ruled", "rule"), ("matrix", "cell"), ("shared", "production")]);
-    assert!(plan.jobs.iter().all(|job| job.variables["OTHER"] == "production" && job.variables["NEW"] == "n"));
+    assert_eq!(
+        targets,
+        [("own", "sandbox"), ("ruled", "rule"), ("matrix", "cell"), ("shared", "production")]
+    );
+    assert!(
+        plan.jobs.iter().all(|job| job.variables["OTHER"] == "production" && job.variables["NEW"] == "n")
+    );
 }
 
 #[test]
@@ -50,10 +55,7 @@ fn case_gitlab_03_rules_see_the_variables_of_a_matrix() {
                 - if: $DB == \"oracle\"\n      when: never\n    - if: $CI_COMMIT_BRANCH\n      when: manual\n      allow_failure: true\n  script: x\n";
     let plan = plan(text, &on_push("main"));
     let jobs: Vec<_> = plan.jobs.iter().map(|job| (job.name.as_str(), job.when, job.allow_failure)).collect();
-    assert_eq!(
-        jobs,
-        [("job: [postgres]", When::OnSuccess, false), ("job: [mysql]", When::Manual, true)]
-    );
+    assert_eq!(jobs, [("job: [postgres]", When::OnSuccess, false), ("job: [mysql]", When::Manual, true)]);
     assert_eq!(plan.left_out.len(), 1);
     assert_eq!(plan.left_out[0].job, "job: [oracle]");
 }
@@ -63,7 +65,10 @@ fn case_gitlab_04_need_of_a_job_that_a_rule_left_out_is_an_error() {
     let text = "default: {image: x}\nstages: [test, deploy]\ntest: {stage: test, rules: [{if: $CI_COMMIT_TAG}], script: x}\n\
                 job: {stage: deploy, needs: [test], script: x}\n";
     let error = Plan::for_facts(&pipeline(text), &on_push("main")).unwrap_err();
-    assert!(matches!(&error, PlanError::NeedExcluded { job, need, .. } if job == "job" && need == "test"), "{error}");
+    assert!(
+        matches!(&error, PlanError::NeedExcluded { job, need, .. } if job == "job" && need == "test"),
+        "{error}"
+    );
     assert_eq!(needs(&plan(text, &on_tag("v1"))).len(), 2);
     let optional = text.replace("needs: [test]", "needs: [{job: test, optional: true}]");
     assert_eq!(needs(&plan(&optional, &on_push("main"))), [("job".to_owned(), vec![])]);
@@ -76,7 +81,13 @@ fn case_gitlab_09_variants_are_numbered_and_named_as_in_gitlab() {
     let nodes: Vec<(&str, &str, &str)> = plan
         .jobs
         .iter()
-        .map(|job| (job.name.as_str(), job.variables["CI_NODE_INDEX"].as_str(), job.variables["CI_NODE_TOTAL"].as_str()))
+        .map(|job| {
+            (
+                job.name.as_str(),
+                job.variables["CI_NODE_INDEX"].as_str(),
+                job.variables["CI_NODE_TOTAL"].as_str(),
+            )
+        })
         .collect();
     assert_eq!(
         nodes,
@@ -93,7 +104,8 @@ fn case_gitlab_09_variants_are_numbered_and_named_as_in_gitlab() {
 
 #[test]
 fn case_gitlab_12_name_of_a_variable_within_another_is_a_warning_at_its_place() {
-    let text = "default: {image: x}\njob:\n  variables: {URL: \"${URL_${ENV}}\", FINE: \"${A}${B}\"}\n  script: x\n";
+    let text =
+        "default: {image: x}\njob:\n  variables: {URL: \"${URL_${ENV}}\", FINE: \"${A}${B}\"}\n  script: x\n";
     let found = found(text);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].severity, Severity::Warning);
@@ -114,7 +126,11 @@ fn case_gitlab_17_last_of_two_equal_keys_counts_with_a_warning() {
     let text = "default: {image: x}\n.a: &a {script: [a], stage: test}\nj: {script: [j], <<: *a}\nk: {<<: *a, script: [k]}\n";
     let scripts: Vec<Vec<String>> = pipeline(text).jobs.into_iter().map(|job| job.script).collect();
     assert_eq!(scripts, [["a"], ["k"]]);
-    assert!(diagnostics(text)[0].contains("`script` is replaced by the merge key"), "{:?}", diagnostics(text));
+    assert!(
+        diagnostics(text)[0].contains("`script` is replaced by the merge key"),
+        "{:?}",
+        diagnostics(text)
+    );
 }
 
 #[test]
@@ -140,14 +156,18 @@ fn case_gitlab_20_one_job_of_a_matrix_can_be_needed() {
         );
         let plan = plan(&text, &on_push("main"));
         let job = plan.jobs.last().unwrap();
-        let dependencies = job.dependencies.clone().map(|from| {
-            from.into_iter().map(|ix| plan.jobs[ix as usize].name.clone()).collect::<Vec<_>>()
-        });
+        let dependencies = job
+            .dependencies
+            .clone()
+            .map(|from| from.into_iter().map(|ix| plan.jobs[ix as usize].name.clone()).collect::<Vec<_>>());
         (job.needs.clone(), dependencies)
     };
     let one = vec!["build: [deb, a]".to_owned()];
     assert_eq!(of("needs: [\"build: [deb, a]\"]"), (one.clone(), None));
-    assert_eq!(of("needs: [\"build: [deb, a]\"], dependencies: [\"build: [deb, a]\"]"), (one.clone(), Some(one.clone())));
+    assert_eq!(
+        of("needs: [\"build: [deb, a]\"], dependencies: [\"build: [deb, a]\"]"),
+        (one.clone(), Some(one.clone()))
+    );
     assert_eq!(of("needs: [build], dependencies: [\"build: [deb, a]\"]").1, Some(one));
     let deb = "needs: [{job: build, parallel: {matrix: [{OS: deb}]}}]";
     assert_eq!(of(deb).0, ["build: [deb, a]", "build: [deb, b]"]);
@@ -155,7 +175,10 @@ fn case_gitlab_20_one_job_of_a_matrix_can_be_needed() {
     assert_eq!(of("needs: [\"build: [deb, a]\", \"build: [rpm, a]\", n]").0.len(), 5);
     let text = "default: {image: x}\nstages: [b, t]\nbuild: {stage: b, parallel: {matrix: [{OS: [deb]}]}, script: x}\nj: {stage: t, needs: [\"build: [rpm]\"], script: x}\n";
     let found = found(text);
-    assert!(found.len() == 1 && found[0].message.contains("the matrix of `build` has no variant"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].message.contains("the matrix of `build` has no variant"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -163,10 +186,15 @@ fn case_gitlab_21_job_has_more_than_a_hundred_rules() {
     let rules: String = (0..150).map(|n| format!("    - if: $CI_COMMIT_BRANCH == \"b{n}\"\n")).collect();
     let text = format!("default: {{image: x}}\njob:\n  script: [echo]\n  rules:\n{rules}");
     assert_eq!(plan(&text, &on_push("b149")).jobs.len(), 1);
-    let workflow: String =
-        (0..20).map(|n| format!("    - {{if: $CI_COMMIT_BRANCH == \"b{n}\", variables: {{A: \"{n}\"}}}}\n")).collect();
+    let workflow: String = (0..20)
+        .map(|n| format!("    - {{if: $CI_COMMIT_BRANCH == \"b{n}\", variables: {{A: \"{n}\"}}}}\n"))
+        .collect();
     let text = format!("{text}workflow:\n  rules:\n{}", workflow.replace("b19", "b149"));
-    let text = text.replacen(&rules, &rules.lines().skip(100).map(|line| format!("{line}\n")).collect::<String>(), 1);
+    let text = text.replacen(
+        &rules,
+        &rules.lines().skip(100).map(|line| format!("{line}\n")).collect::<String>(),
+        1,
+    );
     assert_eq!(plan(&text, &on_push("b149")).jobs[0].variables["A"], "19");
 }
 
@@ -178,7 +206,9 @@ fn case_gitlab_22_values_of_rules_refer_to_variables() {
     let values: Vec<(&str, &str, &str)> = plan
         .jobs
         .iter()
-        .map(|job| (job.variables["FULL"].as_str(), job.variables["NAME"].as_str(), job.variables["COST"].as_str()))
+        .map(|job| {
+            (job.variables["FULL"].as_str(), job.variables["NAME"].as_str(), job.variables["COST"].as_str())
+        })
         .collect();
     assert_eq!(values, [("main-x", "app-a", "5$"), ("main-x", "app-b", "5$")]);
 }
@@ -249,7 +279,7 @@ fn case_gitlab_28_what_gitlab_refuses_is_refused_at_its_place() {
         ("allow_failure: maybe", "maybe"),
         ("allow_failure: {exit_codes: x}", "x"),
         ("retry: 3", "3"),
-        ("retry: {max: 1, when: never_heard_of}", "never_heard_of"),
+        ("retry: {max: 1, when: never_seen}", "never_seen"),
         ("timeout: 3600", "3600"),
         ("timeout: soon", "soon"),
         ("start_in: 1 day", "start_in"),
@@ -275,8 +305,11 @@ fn case_gitlab_28_what_gitlab_refuses_is_refused_at_its_place() {
         ("extends: {a: b}", "{a: b}"),
     ] {
         let own = if job.starts_with("script") { "" } else { "script: [echo], " };
-        let text = format!("stages: [before, test]\ndefault: {{image: x}}\nother: {{stage: before, script: [echo]}}\njob: {{{own}{job}}}\n");
-        let errors: Vec<Diagnostic> = found(&text).into_iter().filter(|one| one.severity == Severity::Error).collect();
+        let text = format!(
+            "stages: [before, test]\ndefault: {{image: x}}\nother: {{stage: before, script: [echo]}}\njob: {{{own}{job}}}\n"
+        );
+        let errors: Vec<Diagnostic> =
+            found(&text).into_iter().filter(|one| one.severity == Severity::Error).collect();
         assert_eq!(errors.len(), 1, "{job}: {errors:#?}");
         assert_eq!(text_at(&text, &errors[0]), place, "{job}: {}", errors[0]);
     }
@@ -293,7 +326,8 @@ fn case_gitlab_28_what_gitlab_refuses_is_refused_at_its_place() {
         ("services: x", "x"),
     ] {
         let text = format!("{top}\njob: {{script: [echo]}}\n");
-        let errors: Vec<Diagnostic> = found(&text).into_iter().filter(|one| one.severity == Severity::Error).collect();
+        let errors: Vec<Diagnostic> =
+            found(&text).into_iter().filter(|one| one.severity == Severity::Error).collect();
         assert_eq!(errors.len(), 1, "{top}: {errors:#?}");
         assert_eq!(text_at(&text, &errors[0]), place, "{top}: {}", errors[0]);
     }
@@ -307,7 +341,9 @@ fn case_gitlab_30_tags_are_labels_whatever_their_characters() {
     let labels: Vec<String> = plan
         .jobs
         .iter()
-        .map(|job| job.runs_on.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","))
+        .map(|job| {
+            job.runs_on.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        })
         .collect();
     assert_eq!(labels, ["arch:arm64=true,big memory=true,os=linux", "x:1=true", "y=true"]);
     let unknown = "default: {image: x}\na: {tags: [$NOBODY_SETS_IT], script: x}\n";
@@ -320,7 +356,8 @@ fn case_gitlab_33_names_of_stages_and_jobs_are_those_of_the_file() {
                 first: {stage: .pre, script: x}\n\"a?b\": {stage: déploiement, needs: [\"ünit (1) 🦀\"], script: x}\n\"a-b\": {script: x, stage: .post}\n";
     assert_eq!(found(text), []);
     let plan = plan(text, &on_push("main"));
-    let jobs: Vec<(&str, &str)> = plan.jobs.iter().map(|job| (job.stage.as_str(), job.name.as_str())).collect();
+    let jobs: Vec<(&str, &str)> =
+        plan.jobs.iter().map(|job| (job.stage.as_str(), job.name.as_str())).collect();
     assert_eq!(
         jobs,
         [(".pre", "first"), ("lint & test", "ünit (1) 🦀"), ("déploiement", "a?b"), (".post", "a-b")]
@@ -351,7 +388,9 @@ fn what_the_native_checks_find_has_the_place_of_the_value() {
         ("environment: {name: a, url: 'ftp://x'}", "'ftp://x'"),
         ("needs: [later]", "later"),
     ] {
-        let text = format!("stages: [a, b]\ndefault: {{image: x}}\nlater: {{stage: b, script: [x]}}\njob: {{stage: a, script: [x], {job}}}\n");
+        let text = format!(
+            "stages: [a, b]\ndefault: {{image: x}}\nlater: {{stage: b, script: [x]}}\njob: {{stage: a, script: [x], {job}}}\n"
+        );
         let found = found(&text);
         assert!(found.iter().any(|one| text_at(&text, one) == place), "{job}: {found:#?}");
         assert!(found.iter().all(|one| !one.message.contains("native file")), "{found:#?}");

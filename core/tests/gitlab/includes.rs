@@ -51,7 +51,10 @@ fn case_gitlab_19_inputs_of_the_header_have_values() {
     assert_eq!(translated.parsed.pipeline.jobs[0].script, ["echo quick"]);
     let required = text.replace("{default: quick}", "");
     let found = errors(&required, &[]);
-    assert!(found.len() == 1 && found[0].starts_with("3:5:") && found[0].contains("`level` has no default"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].starts_with("3:5:") && found[0].contains("`level` has no default"),
+        "{found:?}"
+    );
     let unknown = text.replace("inputs.level ]]", "inputs.levle ]]");
     let found = errors(&unknown, &[]);
     assert!(found.len() == 1 && found[0].starts_with("6:22:") && found[0].contains("`level`?"), "{found:?}");
@@ -83,15 +86,23 @@ fn inputs_are_typed_and_checked() {
         ("name: a, lines: x", "3:30", "takes a list"),
     ] {
         let found = errors(&include(inputs), &files);
-        assert!(found.len() == 1 && found[0].starts_with(place) && found[0].contains(message), "{inputs}: {found:?}");
+        assert!(
+            found.len() == 1 && found[0].starts_with(place) && found[0].contains(message),
+            "{inputs}: {found:?}"
+        );
     }
     // A finding in the included file has the place in its own text.
     let found = errors(&include("name: a, count: 500, lines: [x]"), &files);
     assert!(found.len() == 1 && found[0].contains("ci/t.yml:12:13:"), "{found:?}");
     // One file twice with different inputs.
-    let twice = format!("{}{}", include("name: a, lines: [x]"), "  - {local: ci/t.yml, inputs: {name: b, lines: [y]}}\n");
+    let twice = format!(
+        "{}{}",
+        include("name: a, lines: [x]"),
+        "  - {local: ci/t.yml, inputs: {name: b, lines: [y]}}\n"
+    );
     assert_eq!(jobs(&twice, &files, &on_push("main")), ["a-job 1/1", "b-job 1/1"]);
-    let none = errors("include: {local: a.yml, inputs: {a: b}}\n", &[("a.yml", "j: {image: x, script: x}\n")]);
+    let none =
+        errors("include: {local: a.yml, inputs: {a: b}}\n", &[("a.yml", "j: {image: x, script: x}\n")]);
     assert!(none.len() == 1 && none[0].contains("declares no inputs"), "{none:?}");
 }
 
@@ -112,7 +123,10 @@ fn wildcards_include_all_matching_files() {
 #[test]
 fn conditions_of_includes_are_those_of_their_jobs() {
     let files = [
-        ("ci/tag.yml", "release: {image: x, script: x}\nmore: {image: x, script: x, rules: [{when: manual}]}\n.t: {image: x}\n"),
+        (
+            "ci/tag.yml",
+            "release: {image: x, script: x}\nmore: {image: x, script: x, rules: [{when: manual}]}\n.t: {image: x}\n",
+        ),
         ("ci/off.yml", "off: {image: x, script: x}\n"),
     ];
     let text = "include:\n  - local: ci/tag.yml\n    rules: [{if: $CI_COMMIT_BRANCH, when: never}, {if: $CI_COMMIT_TAG}]\n  \
@@ -131,7 +145,10 @@ fn case_gitlab_27_refused_include_is_one_error_without_followers() {
     let text = "variables: {KIND: base}\ninclude: ci/$KIND.yml\n";
     let found = errors(text, &[("ci/base.yml", "job: {image: x, script: x}\n")]);
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].starts_with("2:10:") && found[0].contains("`$KIND` is not known where files are included"), "{found:?}");
+    assert!(
+        found[0].starts_with("2:10:") && found[0].contains("`$KIND` is not known where files are included"),
+        "{found:?}"
+    );
     let text = "include:\n  - project: a/b\n    file: c.yml\nj: {extends: .of-c, needs: [k], script: [!reference [.of-c, script]]}\n";
     let found = errors(text, &[]);
     assert!(found.len() == 1 && found[0].starts_with("2:5:"), "{found:?}");
@@ -151,7 +168,16 @@ fn case_gitlab_32_a_hundred_and_fifty_files_are_included() {
     assert!(found.len() == 1 && found[0].contains("at most 150 files"), "{found:?}");
     // Files that include each other in a chain.
     let chain: Vec<(String, String)> = (0..90)
-        .map(|n| (format!("c{n}.yml"), if n == 89 { "j: {image: x, script: x}\n".to_owned() } else { format!("include: c{}.yml\n", n + 1) }))
+        .map(|n| {
+            (
+                format!("c{n}.yml"),
+                if n == 89 {
+                    "j: {image: x, script: x}\n".to_owned()
+                } else {
+                    format!("include: c{}.yml\n", n + 1)
+                },
+            )
+        })
         .collect();
     let chain: Vec<(&str, &str)> = chain.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     assert_eq!(jobs("include: c0.yml\n", &chain, &on_push("main")), ["j"]);

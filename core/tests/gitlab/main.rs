@@ -7,7 +7,7 @@ mod keys;
 mod keywords;
 mod robustness;
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{fs, path::Path};
 
 use tidemill_core::api::Trigger;
 use tidemill_core::execution::facts::{Facts, PullRequest};

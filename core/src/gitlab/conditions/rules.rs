@@ -203,7 +203,8 @@ fn values(declared: &Variables, path: &Path, scope: &Scope, log: &mut Log) -> In
         let value = if variable.expand {
             scope.expand(&variable.text).or_else(|_| scope.references(&variable.text))
         } else {
-            Ok(variable.text.clone()).and_then(|text| if text.contains("${") { Err("$".to_owned()) } else { Ok(text) })
+            Ok(variable.text.clone())
+                .and_then(|text| if text.contains("${") { Err("$".to_owned()) } else { Ok(text) })
         };
         let value = value.unwrap_or_else(|unknown| {
             log.unsupported_at(

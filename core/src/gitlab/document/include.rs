@@ -92,7 +92,13 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     /// Returns the document of a file, merged with its includes. `given` are its inputs, and `at` is where it is included.
-    fn parse(&mut self, text: &str, index: usize, given: Option<&MapEntry>, at: Location) -> Option<Rc<Node>> {
+    fn parse(
+        &mut self,
+        text: &str,
+        index: usize,
+        given: Option<&MapEntry>,
+        at: Location,
+    ) -> Option<Rc<Node>> {
         let root = self.tree(text, index, given, at)?;
         let Kind::Mapping(mapping) = &root.kind else {
             if !root.is_null() {
@@ -129,7 +135,8 @@ impl Loader<'_> {
         let built = match inputs::split(text) {
             None => {
                 if let Some(entry) = given.filter(|entry| !values::entries(&entry.value).is_empty()) {
-                    let message = "the included file declares no inputs: it has no header with `spec: inputs`";
+                    let message =
+                        "the included file declares no inputs: it has no header with `spec: inputs`";
                     self.log.invalid(&path, entry.key_location, message);
                     return None;
                 }

@@ -64,8 +64,14 @@ pub(crate) fn resolve(
         if !declared.iter().any(|input| input.key == entry.key) {
             let message = format!("the included file has no input {}", quoted(&entry.key));
             let names = declared.iter().map(|input| input.key.as_str());
-            let near = crate::text::suggest::nearest(&entry.key, names).map(|near| format!("did you mean `{near}`?"));
-            log.invalid_with_help(&path.key(&entry.key), entry.key_location, message, near.as_deref().unwrap_or_default());
+            let near = crate::text::suggest::nearest(&entry.key, names)
+                .map(|near| format!("did you mean `{near}`?"));
+            log.invalid_with_help(
+                &path.key(&entry.key),
+                entry.key_location,
+                message,
+                near.as_deref().unwrap_or_default(),
+            );
         }
     }
     let mut all = Inputs::new();
@@ -141,7 +147,12 @@ fn checked(input: &MapEntry, value: &Rc<Node>, path: &Path, log: &mut Log) -> Op
         match condition::compile_pattern(pattern) {
             Ok(compiled) if compiled.is_match(&text) => {}
             Ok(_) => {
-                let message = format!("{} does not match the `regex` of {}: {}", quoted(&text), quoted(&input.key), quoted(written));
+                let message = format!(
+                    "{} does not match the `regex` of {}: {}",
+                    quoted(&text),
+                    quoted(&input.key),
+                    quoted(written)
+                );
                 log.invalid(path, value.location, message);
                 return None;
             }
@@ -163,7 +174,9 @@ fn json(node: &Node) -> String {
             format!("[{}]", items.join(", "))
         }
         Kind::Mapping(mapping) => {
-            let entry = |entry: &MapEntry| format!("{}: {}", serde_json::Value::from(entry.key.as_str()), json(&entry.value));
+            let entry = |entry: &MapEntry| {
+                format!("{}: {}", serde_json::Value::from(entry.key.as_str()), json(&entry.value))
+            };
             let entries: Vec<String> = mapping.entries.iter().map(entry).collect();
             format!("{{{}}}", entries.join(", "))
         }
@@ -196,13 +209,18 @@ pub(crate) fn interpolate(
             Err(message) => {
                 let found = LineIndex::new(text).location(text.len() - rest.len() + copied.len());
                 let length = original.chars().count();
-                log.invalid(&Path::default(), Location { line: first_line + found.line, length, ..found }, message);
+                log.invalid(
+                    &Path::default(),
+                    Location { line: first_line + found.line, length, ..found },
+                    message,
+                );
                 out.replace(&original, "");
             }
         }
         rest = after;
         if out.text.len() > MAX_FILE_BYTES {
-            let message = format!("with the values of its inputs the file has more than {MAX_FILE_BYTES} bytes");
+            let message =
+                format!("with the values of its inputs the file has more than {MAX_FILE_BYTES} bytes");
             log.invalid(&Path::default(), Location { line: first_line + 1, column: 1, length: 1 }, message);
             return None;
         }
@@ -212,11 +230,7 @@ pub(crate) fn interpolate(
 }
 
 /// Returns the value of `inputs.name | function | function(1,2)`.
-fn value(
-    body: &str,
-    inputs: &Inputs,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, String> {
+fn value(body: &str, inputs: &Inputs, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut parts = body.split('|').map(str::trim);
     let access = parts.next().unwrap_or_default();
     let Some(name) = access.strip_prefix("inputs.") else {
@@ -236,8 +250,12 @@ fn value(
         value = match function {
             "expand_vars" => expand(&value, variable),
             "posix_escape" => posix_escape(&value),
-            _ => truncate(function, &value)
-                .ok_or_else(|| format!("{} is not a function: use `expand_vars`, `posix_escape` or `truncate(offset,length)`", quoted(function)))?,
+            _ => truncate(function, &value).ok_or_else(|| {
+                format!(
+                    "{} is not a function: use `expand_vars`, `posix_escape` or `truncate(offset,length)`",
+                    quoted(function)
+                )
+            })?,
         };
     }
     Ok(value)

@@ -56,7 +56,8 @@ impl MatrixVariants {
         let rest = name.strip_prefix(job)?;
         if let Some(total) = self.count {
             let (number, of) = rest.strip_prefix(' ')?.split_once('/')?;
-            let is_known = of.parse() == Ok(total) && number.parse().is_ok_and(|n: u64| (1..=total).contains(&n));
+            let is_known =
+                of.parse() == Ok(total) && number.parse().is_ok_and(|n: u64| (1..=total).contains(&n));
             return is_known.then(|| IndexMap::from([("CI_NODE_INDEX".to_owned(), vec![number.to_owned()])]));
         }
         let wanted = rest.strip_prefix(": [")?.strip_suffix(']')?;
@@ -71,7 +72,9 @@ fn find_cell(matrix: &Values, wanted: &str) -> Option<Values> {
         let mut next = Vec::new();
         for (rest, cell) in &found {
             let rest = if at == 0 { Some(*rest) } else { rest.strip_prefix(", ") };
-            for (value, rest) in values.iter().filter_map(|value| Some((value, rest?.strip_prefix(value.as_str())?))) {
+            for (value, rest) in
+                values.iter().filter_map(|value| Some((value, rest?.strip_prefix(value.as_str())?)))
+            {
                 let mut cell = cell.clone();
                 cell.insert(key.clone(), vec![value.clone()]);
                 next.push((rest, cell));

@@ -52,7 +52,8 @@ impl Need {
 
     /// Whether it includes all that `other` includes.
     fn covers(&self, other: &Self) -> bool {
-        self.job == other.job && (self.cells.is_empty() || other.cells.iter().all(|cell| self.cells.contains(cell)))
+        self.job == other.job
+            && (self.cells.is_empty() || other.cells.iter().all(|cell| self.cells.contains(cell)))
     }
 }
 

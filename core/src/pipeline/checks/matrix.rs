@@ -26,9 +26,13 @@ pub(crate) fn matrix(
 ) -> Matrix {
     if let (Some(_), false) = (raw.parallel.get(), raw.matrix.is_absent()) {
         findings.push(
-            Finding::key("conflicting-keys", &path.key("parallel"), "a job has a `matrix` or `parallel`, not both")
-                .help("add a matrix key with the numbers")
-                .related("the other one", FindingLocation::Path(path.key("matrix"), PathPart::Key)),
+            Finding::key(
+                "conflicting-keys",
+                &path.key("parallel"),
+                "a job has a `matrix` or `parallel`, not both",
+            )
+            .help("add a matrix key with the numbers")
+            .related("the other one", FindingLocation::Path(path.key("matrix"), PathPart::Key)),
         );
     }
     let matrix = raw.matrix.get().map(model).unwrap_or_default();
@@ -38,7 +42,12 @@ pub(crate) fn matrix(
             findings.push(empty(&path, "`matrix` has no values, so the job would never run"));
         }
         for part in &parts.0 {
-            check_part(part, &part.index.map_or_else(|| path.clone(), |at| path.index(at)), variables, findings);
+            check_part(
+                part,
+                &part.index.map_or_else(|| path.clone(), |at| path.index(at)),
+                variables,
+                findings,
+            );
         }
         let variants = matrix.max_count();
         if variants > MAX_VARIANTS {
@@ -66,7 +75,11 @@ pub(crate) fn model(raw: &RawMatrix) -> Matrix {
     };
     let part = |part: &RawMatrixPart| MatrixPart {
         keys: filter(&part.keys),
-        exclude: part.exclude.get().map(|all| all.0.iter().map(|(_, one)| filter(one)).collect()).unwrap_or_default(),
+        exclude: part
+            .exclude
+            .get()
+            .map(|all| all.0.iter().map(|(_, one)| filter(one)).collect())
+            .unwrap_or_default(),
         include: part
             .include
             .get()
@@ -149,7 +162,8 @@ fn variant_name(raw: &RawJob, matrix: &Matrix, path: &Path, findings: &mut Findi
     };
     for reference in &references {
         if !keys.contains(reference) && !matches!(*reference, "matrix" | "job") {
-            let message = format!("`variant_name` refers to {}, which is not a matrix key", quoted(reference));
+            let message =
+                format!("`variant_name` refers to {}, which is not a matrix key", quoted(reference));
             let help = findings.suggestions.did_you_mean(reference, keys.iter().copied());
             findings.push(Finding::value("unknown-reference", &path, message).maybe_help(help));
             return;
@@ -164,7 +178,9 @@ fn variant_name(raw: &RawJob, matrix: &Matrix, path: &Path, findings: &mut Findi
         findings.check(names::check_name(&name), || path.clone());
         if !seen.insert(name.clone()) {
             let fault = Fault::new("duplicate-job", format!("gives two variants the name {}", quoted(&name)));
-            findings.check(Err(fault.help("refer to each key of the matrix, or to `${matrix}`")), || path.clone());
+            findings.check(Err(fault.help("refer to each key of the matrix, or to `${matrix}`")), || {
+                path.clone()
+            });
             return;
         }
     }

@@ -365,10 +365,14 @@ pub(crate) fn labels(
     let entries = raw.map_or(&[][..], |entries| entries.0.as_slice());
     for (name, value) in entries {
         let fault = || Fault::new("bad-label", "cannot be a label of a worker").help(LABEL_RULE);
-        let check = |text: &str, fault: Fault| if is_label(text) { parse_references(text).map(drop) } else { Err(fault) };
+        let check = |text: &str, fault: Fault| {
+            if is_label(text) { parse_references(text).map(drop) } else { Err(fault) }
+        };
         findings.check_key(check(name, fault()), || path.key(name));
-        let fault =
-            || Fault::new("bad-label", format!("is {}, which no label can be", quoted(&value.0))).help(LABEL_RULE);
+        let fault = || {
+            Fault::new("bad-label", format!("is {}, which no label can be", quoted(&value.0)))
+                .help(LABEL_RULE)
+        };
         findings.check(check(&value.0, fault()), || path.key(name));
     }
     entries.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect()

@@ -179,7 +179,9 @@ mod tests {
     }
 
     fn cells(part: MatrixPart) -> Vec<String> {
-        let text = |cell: Cell| cell.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
+        let text = |cell: Cell| {
+            cell.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+        };
         Matrix(vec![part]).cells(100).into_iter().map(text).collect()
     }
 
@@ -195,8 +197,7 @@ mod tests {
             cells(part),
             ["os=a v=1 fast=yes", "os=a v=2 fast=yes extra=x", "os=b v=1 fast=yes", "os=c", "os=b v=2"]
         );
-        let only_included =
-            MatrixPart { include: vec![cell("os=a"), cell("os=b")], ..MatrixPart::default() };
+        let only_included = MatrixPart { include: vec![cell("os=a"), cell("os=b")], ..MatrixPart::default() };
         assert_eq!(cells(only_included), ["os=a", "os=b"]);
         assert_eq!(cells(MatrixPart { keys, exclude: vec![filter("os=a,b")], include: Vec::new() }), [""; 0]);
     }

@@ -70,7 +70,8 @@ fn read_need(node: &Node, path: &Trail<'_>, index: usize, reader: &mut Reader) -
         reader.findings.push(fault.into_finding(&path.to_path()));
     }
     let cells = raw.matrix.get().map_or(&[][..], |cells| cells.0.as_slice());
-    let values = |values: &super::collections::OneOrMany<Text>| values.0.iter().map(|value| value.0.clone()).collect();
+    let values =
+        |values: &super::collections::OneOrMany<Text>| values.0.iter().map(|value| value.0.clone()).collect();
     let need = Need {
         job: raw.job.get()?.0.clone(),
         optional: raw.optional.get().is_some_and(|flag| flag.0),

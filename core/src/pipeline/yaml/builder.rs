@@ -8,8 +8,8 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::input::TextInput;
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES, deep_line};
-use super::origin::ReplacedText;
 use super::merge_keys::{duplicate_key, merge_over};
+use super::origin::ReplacedText;
 use super::scalars::{self, ScalarType};
 use super::tree::{Kind, LINES_PER_FILE, MapEntry, Mapping, Node, Size, Tree, alias_bomb, too_deep};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
@@ -228,7 +228,11 @@ impl Builder<'_> {
                     *key = Some(Key { text: Some(text), plain, location });
                     return Ok(());
                 }
-                let text = if plain && self.dialect == Dialect::GitLab { self.resolve(text, location) } else { text };
+                let text = if plain && self.dialect == Dialect::GitLab {
+                    self.resolve(text, location)
+                } else {
+                    text
+                };
                 let kind = Kind::Scalar { text, plain };
                 let node = Node { kind, location, is_reference: false, size };
                 self.finish(Rc::new(node), anchor, span)?;
@@ -414,7 +418,8 @@ impl Builder<'_> {
                             self.findings.push(duplicate_key(&entry, first).help("keep one of the two"));
                         } else {
                             if !merged.remove(&entry.key) {
-                                let finding = duplicate_key(&entry, first).help("GitLab uses the last one, and so does this");
+                                let finding = duplicate_key(&entry, first)
+                                    .help("GitLab uses the last one, and so does this");
                                 self.findings.push(finding.warning());
                             }
                             mapping.replace(entry);

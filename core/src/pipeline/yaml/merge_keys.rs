@@ -45,10 +45,14 @@ pub(super) fn merge_over(
                 Some(own) => {
                     if !merged.contains(&inherited.key) {
                         let spot = FindingLocation::Position(Path::default(), own.key_location);
-                        let message = format!("{} is replaced by the merge key that follows", quoted(&inherited.key));
+                        let message =
+                            format!("{} is replaced by the merge key that follows", quoted(&inherited.key));
                         let finding = Finding::error("duplicate-key", spot, message)
                             .help("as in GitLab; write `<<` first to keep the own value")
-                            .related("the merge key", FindingLocation::Position(Path::default(), entry.key_location));
+                            .related(
+                                "the merge key",
+                                FindingLocation::Position(Path::default(), entry.key_location),
+                            );
                         findings.push(finding.warning());
                         merged.insert(inherited.key.clone());
                     }

@@ -67,7 +67,9 @@ pub(crate) fn resolve(text: &str) -> (ScalarType, Cow<'_, str>) {
     if patterns.date.is_match(text) {
         return plain(ScalarType::Date);
     }
-    if let Some(special) = [".inf", "+.inf", "-.inf", ".nan"].iter().position(|it| text.eq_ignore_ascii_case(it)) {
+    if let Some(special) =
+        [".inf", "+.inf", "-.inf", ".nan"].iter().position(|it| text.eq_ignore_ascii_case(it))
+    {
         let name = ["Infinity", "Infinity", "-Infinity", "NaN"].get(special).copied().unwrap_or_default();
         return (ScalarType::Text, Cow::Borrowed(name));
     }
@@ -100,7 +102,8 @@ pub(crate) fn resolve(text: &str) -> (ScalarType, Cow<'_, str>) {
 /// Returns an integer in decimal digits; `None` if it has none, or too many for another radix than 10.
 fn integer(text: &str, radix: u32) -> Option<String> {
     let negative = text.starts_with('-');
-    let digits: String = text.trim_start_matches(['+', '-']).chars().filter(|c| !matches!(c, ',' | '_')).collect();
+    let digits: String =
+        text.trim_start_matches(['+', '-']).chars().filter(|c| !matches!(c, ',' | '_')).collect();
     let digits = match radix {
         10 => digits,
         8 => digits.strip_prefix('0')?.to_owned(),

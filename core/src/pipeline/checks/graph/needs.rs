@@ -7,9 +7,9 @@ use crate::pipeline::checks::context::{FindingSink, KnownJob, job_label};
 use crate::pipeline::checks::matrix::{self, MAX_VARIANTS};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::is_match;
-use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::model::{Cell, Matrix};
 use crate::pipeline::raw::needs::RawJobNeed;
+use crate::pipeline::raw::records::RawJob;
 
 /// Checks the needs of all jobs.
 pub(crate) fn needs(
@@ -76,7 +76,12 @@ pub(crate) fn needs(
             edges[at].push(target);
             if !need.cells.is_empty() {
                 cells_of.entry(target).or_insert_with(|| cells(known[target].raw));
-                check_cells(raw, &job.path.key("needs"), cells_of.get(&target).and_then(Option::as_deref), findings);
+                check_cells(
+                    raw,
+                    &job.path.key("needs"),
+                    cells_of.get(&target).and_then(Option::as_deref),
+                    findings,
+                );
             }
             if let (Some(own), Some(theirs)) = (stage_of[at], stage_of[target])
                 && theirs > own
@@ -130,7 +135,9 @@ pub(super) fn cells(raw: Option<&RawJob>) -> Option<Vec<Cell>> {
     let matrix = match raw.matrix.get() {
         Some(raw) => matrix::model(raw),
         None if raw.matrix.is_absent() => match raw.parallel.get() {
-            Some(count) => Matrix::of([("CI_NODE_INDEX".to_owned(), (1..=count.0).map(|n| n.to_string()).collect())].into()),
+            Some(count) => Matrix::of(
+                [("CI_NODE_INDEX".to_owned(), (1..=count.0).map(|n| n.to_string()).collect())].into(),
+            ),
             None => Matrix::default(),
         },
         None => return None,
@@ -139,12 +146,7 @@ pub(super) fn cells(raw: Option<&RawJob>) -> Option<Vec<Cell>> {
 }
 
 /// Checks that the variants that `raw` names exist; `path` is that of its list.
-pub(super) fn check_cells(
-    raw: &RawJobNeed,
-    path: &Path,
-    cells: Option<&[Cell]>,
-    findings: &mut FindingSink,
-) {
+pub(super) fn check_cells(raw: &RawJobNeed, path: &Path, cells: Option<&[Cell]>, findings: &mut FindingSink) {
     let (Some(cells), name) = (cells, quoted(&raw.need.job)) else { return };
     let path = path.index(raw.index).key("matrix");
     for (at, filter) in raw.need.cells.iter().enumerate() {

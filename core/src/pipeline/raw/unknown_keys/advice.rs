@@ -92,7 +92,10 @@ pub(crate) fn unknown_key(
     }
     if top_level && key == "pipeline" && matches!(value.kind, Kind::Mapping(_)) {
         let message = "the keys of a pipeline are at the top level of the file, not under `pipeline`";
-        return found(Finding::error("unknown-key", spot, message).help("move `name`, `stages` and `jobs` to the top level"));
+        return found(
+            Finding::error("unknown-key", spot, message)
+                .help("move `name`, `stages` and `jobs` to the top level"),
+        );
     }
     let finding = Finding::error("unknown-key", spot, format!("{called} has no key {}", quoted(key)));
     if key == "image" && known == CONTAINER_KEYS {

@@ -99,12 +99,14 @@ pub(super) struct Synonym {
 
 /// Returns the advice on `key`, for a mapping with the keys `known`.
 pub(super) fn find(key: &str, known: &'static [&'static str]) -> Option<Synonym> {
-    let called = |ours: &'static str| Synonym { help: format!("it is called `{ours}` here"), key: Some(ours) };
+    let called =
+        |ours: &'static str| Synonym { help: format!("it is called `{ours}` here"), key: Some(ours) };
     let snake = snake_case(key);
     if let Some(same) = known.iter().find(|known| **known == snake) {
         return Some(called(same));
     }
-    let is_known = |(theirs, ours): &&(&str, &'static str)| (*theirs == key || *theirs == snake) && known.contains(ours);
+    let is_known =
+        |(theirs, ours): &&(&str, &'static str)| (*theirs == key || *theirs == snake) && known.contains(ours);
     if let Some((_, ours)) = SYNONYMS.iter().find(is_known) {
         return Some(called(ours));
     }
@@ -136,7 +138,8 @@ pub(crate) fn keys_written_elsewhere(path: &Path, node: &Node) -> &'static [&'st
             (false, false) => &[],
         };
     }
-    let is_job = path.depth() == 2 && matches!(path.segments().first(), Some(Segment::Key(key)) if key.as_ref() == "jobs");
+    let is_job = path.depth() == 2
+        && matches!(path.segments().first(), Some(Segment::Key(key)) if key.as_ref() == "jobs");
     match node.get("container").map(|entry| &entry.value) {
         Some(container) if is_job && (is_text(container) || container.get("image").is_some()) => &["image"],
         _ => &[],
