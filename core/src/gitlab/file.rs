@@ -45,8 +45,8 @@ pub(crate) fn translate(
 ) -> NativeFile {
     let path = Path::default();
     if let Some(entry) = root.get("spec") {
-        let help = "write the values into the file";
-        log.unsupported(&path, entry, "files take no inputs", help);
+        let help = "write a line with `---` after it";
+        log.unsupported(&path, entry, "it belongs in a header of its own", help);
     }
     schema::check_top(root, log);
     let jobs: Vec<&MapEntry> = values::entries(root).iter().filter(|entry| is_job(entry)).collect();

@@ -74,6 +74,13 @@ fn place(
     }
     let mut current = current?;
     let segments = path.segments();
+    // A mapping with only a name is written as the name.
+    if next == segments.len()
+        && let Some(name) = current.get("name")
+        && value_at(native, &segments, next).is_some_and(|text| is_text(&name.value, text))
+    {
+        return Some(name.value.location);
+    }
     for at in next..segments.len() {
         let is_last = at + 1 == segments.len();
         match segments.get(at)? {

@@ -233,7 +233,6 @@ fn gitlab_errors_have_locations() {
         "j: { image: a, script: x, secrets: {}, id_tokens: {}, hooks: {}, timeout: soon, retry: 9, parallel: 0, when: later }\n",
         "stages: [a]\n.hidden: { script: x }\n",
         "j: [x]\n",
-        "a: { image: x, script: y }\na: { image: x, script: y }\n",
         "j: {image: a, script: x\n",
         "",
     ] {

@@ -1,6 +1,7 @@
 //! Translates one job of a GitLab file into native jobs.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
@@ -207,7 +208,8 @@ impl Job<'_> {
         let path = path.key(key);
         let lines = values::texts(&entry.value, &path, self.log);
         let lines: Vec<String> = lines.into_iter().map(|(text, _)| text.to_owned()).collect();
-        if key == "script" && lines.iter().all(|line| line.trim().is_empty()) {
+        let is_blank = |item: &&Rc<Node>| values::text(item).is_some_and(|line| line.trim().is_empty());
+        if key == "script" && values::list(&entry.value).iter().all(is_blank) {
             self.log.invalid(&path, entry.value.location, "`script` has nothing to run");
         }
         lines

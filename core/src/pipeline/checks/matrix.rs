@@ -174,7 +174,7 @@ fn variant_name(raw: &RawJob, matrix: &Matrix, path: &Path, findings: &mut Findi
     }
     let mut seen = HashSet::new();
     for cell in matrix.cells(MAX_VARIANTS) {
-        let name = crate::plan::variant_name(Some(template), "", &cell);
+        let name = crate::plan::variant_name(Some(template), "job", &cell);
         findings.check(names::check_name(&name), || path.clone());
         if !seen.insert(name.clone()) {
             let fault = Fault::new("duplicate-job", format!("gives two variants the name {}", quoted(&name)));
