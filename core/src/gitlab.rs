@@ -11,12 +11,15 @@ mod file;
 mod findings;
 mod job;
 mod keys;
+mod locate;
 mod output;
+mod schema;
 mod settings;
 mod translation;
 mod values;
 mod variables;
 
+pub use document::MAX_INCLUDES;
 pub use settings::{DEFAULT_IMAGE, TranslateOptions};
 pub use translation::translate;
 

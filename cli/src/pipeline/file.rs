@@ -13,7 +13,7 @@ use std::{
 };
 use tidemill_core::gitlab;
 use tidemill_core::pipeline::{
-    self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources, is_variable_name,
+    self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources, RepositoryFiles, is_variable_name,
 };
 use tidemill_core::text::{nearest, without_byte_order_mark};
 use tidemill_worker::source::DiscoveryResult;
@@ -122,9 +122,30 @@ impl FileFormat {
 
 /// Checks a file's text with its includes, whose paths are relative to the root of its repository.
 pub fn assemble(path: &Path, text: &str, kind: FileFormat) -> Result<PipelineWithSources, PipelineErrors> {
-    let root = repository_root(path);
-    let included = |name: &str| {
-        let path = root.join(name);
+    let files = Checkout { root: repository_root(path) };
+    let name = path.display().to_string();
+    match kind {
+        FileFormat::Native => pipeline::assemble(&name, text, &|path| files.read(path)),
+        FileFormat::GitLab { tags_are_labels } => {
+            let directory = files.root.file_name().map(|name| name.to_string_lossy().into_owned());
+            let settings = gitlab::TranslateOptions::for_pipeline(directory.as_deref().unwrap_or("gitlab"));
+            let settings = gitlab::TranslateOptions { tags_are_labels, ..settings };
+            gitlab::translate(&name, text, &files, &settings)
+        }
+    }
+}
+
+/// Maximum number of directory entries that are visited to find included files.
+const MAX_LISTED_ENTRIES: usize = 100_000;
+
+/// The files of a repository on this machine.
+struct Checkout {
+    root: PathBuf,
+}
+
+impl RepositoryFiles for Checkout {
+    fn read(&self, path: &str) -> Result<String, String> {
+        let path = self.root.join(path);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {}
             Ok(_) => return Err("not a file".to_owned()),
@@ -132,20 +153,32 @@ pub fn assemble(path: &Path, text: &str, kind: FileFormat) -> Result<PipelineWit
         }
         // The checkout is untrusted: a symbolic link must not give access to files outside of the repository.
         let resolved = path.canonicalize().map_err(|error| error.to_string())?;
-        if !root.canonicalize().is_ok_and(|root| resolved.starts_with(root)) {
+        if !self.root.canonicalize().is_ok_and(|root| resolved.starts_with(root)) {
             return Err("outside of the repository".to_owned());
         }
         read(&resolved).map_err(|failure| failure.message)
-    };
-    let name = path.display().to_string();
-    match kind {
-        FileFormat::Native => pipeline::assemble(&name, text, &included),
-        FileFormat::GitLab { tags_are_labels } => {
-            let directory = root.file_name().map(|name| name.to_string_lossy().into_owned());
-            let settings = gitlab::TranslateOptions::for_pipeline(directory.as_deref().unwrap_or("gitlab"));
-            let settings = gitlab::TranslateOptions { tags_are_labels, ..settings };
-            gitlab::translate(&name, text, &included, &settings)
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
+        let mut pending = vec![directory.to_owned()];
+        let (mut files, mut visited) = (Vec::new(), 0);
+        while let Some(directory) = pending.pop() {
+            let entries = fs::read_dir(self.root.join(&directory)).map_err(|error| error.to_string())?;
+            for entry in entries.flatten() {
+                visited += 1;
+                if visited > MAX_LISTED_ENTRIES {
+                    return Err(format!("there are more than {MAX_LISTED_ENTRIES} files"));
+                }
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let path = if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() && name != ".git" => pending.push(path),
+                    Ok(kind) if kind.is_file() => files.push(path),
+                    _ => {}
+                }
+            }
         }
+        Ok(files)
     }
 }
 

@@ -32,3 +32,36 @@ fn case_gitlab_29_after_script_runs_after_a_timeout() {
     let log = project.log("job");
     assert!(log.ends_with("\ncleaning up: failed\n"), "{log}");
 }
+
+#[test]
+fn case_gitlab_33_scripts_see_the_names_of_the_file() {
+    let file = r#"
+default: { image: "IMAGE" }
+stages: ["lint & test", deploy]
+"größe (1)": { stage: "lint & test", script: ['echo "in $CI_JOB_STAGE: $CI_JOB_NAME"', 'test "$CI_JOB_STAGE" = "lint & test"'] }
+first: { stage: .pre, script: ['echo "in $CI_JOB_STAGE"'] }
+"#;
+    let project = Project::new(&[(".gitlab-ci.yml", file)]);
+    project.run(".gitlab-ci.yml", 0);
+    let log = project.log("größe (1)");
+    assert!(log.contains("\nin lint & test: größe (1)\n"), "{log}");
+    assert!(project.log("first").contains("\nin .pre\n"), "{}", project.log("first"));
+}
+
+#[test]
+fn case_gitlab_09_scripts_see_number_and_name_of_their_variant() {
+    let file = r#"
+default: { image: "IMAGE" }
+job:
+  parallel: { matrix: [{ SIDE: [left, right] }] }
+  script: ['echo "$CI_JOB_NAME: part $CI_NODE_INDEX of $CI_NODE_TOTAL"']
+next:
+  stage: deploy
+  needs: ["job: [right]"]
+  script: [echo after]
+"#;
+    let project = Project::new(&[(".gitlab-ci.yml", file)]);
+    project.run(".gitlab-ci.yml", 0);
+    let log = project.log("job: [right]");
+    assert!(log.contains("\njob: [right]: part 2 of 2\n"), "{log}");
+}

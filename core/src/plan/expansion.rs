@@ -5,7 +5,8 @@ use super::{
     error::PlanError,
     matrix::{self, MAX_JOBS},
     model::{Plan, PlannedJob, index},
-    order, references, requested, selection,
+    order, references, requested,
+    selection::{self, SelectedVariant},
     size::{self, MAX_PLAN_BYTES},
 };
 use crate::execution::{facts::Facts, predefined};
@@ -28,10 +29,8 @@ impl Plan {
     /// Like [`Self::of`], and also returns the facts without the paths that decided nothing, which give the same plan.
     /// These are recorded, because a commit may have very many paths, but a file only few globs.
     pub fn with_decisive_facts(pipeline: &Pipeline, facts: &Facts) -> Result<(Self, Facts), PlanError> {
-        let job_count = pipeline
-            .jobs
-            .iter()
-            .fold(0_usize, |job_count, job| job_count.saturating_add(matrix::count(&job.matrix)));
+        let job_count =
+            pipeline.jobs.iter().fold(0_usize, |count, job| count.saturating_add(matrix::max_variants(job)));
         if job_count > MAX_JOBS {
             return Err(PlanError::TooManyJobs(job_count));
         }
@@ -39,7 +38,7 @@ impl Plan {
         if bytes > MAX_PLAN_BYTES {
             return Err(PlanError::TooLarge(bytes));
         }
-        let selection::Selection { pipeline: selected, excluded: left_out, paths } =
+        let selection::Selection { pipeline: selected, variants, excluded: left_out, paths } =
             requested::restrict(selection::select(pipeline, facts)?, &facts.jobs)?;
         let pipeline = selected.as_ref();
         if pipeline.jobs.is_empty() && !left_out.is_empty() {
@@ -57,13 +56,15 @@ impl Plan {
         for file_ix in order {
             let job = &pipeline.jobs[file_ix];
             let stage = stage_of[job.stage.as_str()];
-            for values in matrix::combinations(&job.matrix) {
+            for SelectedVariant { variant, job: changed } in &variants[file_ix] {
                 variants_of[file_ix].push(index(jobs.len()));
+                let own = changed.as_deref().unwrap_or(job);
                 let mut variables = pipeline.variables.clone();
-                variables.extend(job.variables.clone());
-                variables.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
+                variables.extend(own.variables.clone());
+                variables.extend(variant.cell.clone());
+                variant.add_position(&mut variables);
                 variables.extend(overrides.clone());
-                let name = matrix::variant_name(&job.name, &values);
+                let name = variant.name(job);
                 let expand = |text: &str| {
                     substitute(text, |reference| {
                         let value = variables.get(reference).map(String::as_str);
@@ -97,6 +98,7 @@ impl Plan {
                 });
                 let image_options = job.image_options.map_texts(expand);
                 let surroundings = job.surroundings.map_texts(expand);
+                let runs_on = job.runs_on.iter().map(|(name, value)| (expand(name), expand(value))).collect();
                 jobs.push(PlannedJob {
                     name,
                     base_name: job.name.clone(),
@@ -111,7 +113,7 @@ impl Plan {
                     releases: Vec::new(),
                     needs_jobs: Vec::new(),
                     dependencies: None,
-                    allow_failure: job.allow_failure,
+                    allow_failure: own.allow_failure,
                     retry: job.retry,
                     retry_for: job.retry_for.clone(),
                     timeout_s: job.timeout_s,
@@ -119,9 +121,9 @@ impl Plan {
                     resources: job.resources,
                     pull_policy: job.pull_policy,
                     artifacts,
-                    when: job.when,
-                    allow_exit_codes: job.allow_exit_codes.clone(),
-                    runs_on: job.runs_on.clone(),
+                    when: own.when,
+                    allow_exit_codes: own.allow_exit_codes.clone(),
+                    runs_on,
                     surroundings,
                     due_texts,
                     discovery: None,
@@ -138,9 +140,9 @@ impl Plan {
             gates: Vec::new(),
             left_out,
         };
-        plan.join_needs(pipeline, &variants_of);
+        plan.join_needs(pipeline, &variants, &variants_of);
         plan.join_stages(&stage_of);
-        plan.resolve_dependencies(pipeline, &variants_of);
+        plan.resolve_dependencies(pipeline, &variants, &variants_of);
         let (changed, files) = paths;
         let decisive = Facts {
             trigger: facts.trigger,

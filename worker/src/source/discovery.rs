@@ -5,6 +5,7 @@ use super::{
     bounds::OperationBounds,
     git::{
         self, SourceError,
+        commit_files::CommitFiles,
         listing::{Paths, Records, parse_entry},
         objects::{FileReader, commit_details},
         process::ProcessLimits,
@@ -163,10 +164,11 @@ fn collect(repo: &Path, commit: &str, request: &Discovery, url: &str) -> Result<
     if collected.is_empty() && may_be_gitlab && folder.has_gitlab {
         match read(GITLAB_FILE) {
             Ok(text) => {
+                let files = CommitFiles { repo, commit, limits: READ_LIMITS, read: &read };
                 match gitlab::translate(
                     GITLAB_FILE,
                     &text,
-                    &read,
+                    &files,
                     &gitlab::TranslateOptions::for_pipeline(name_of(url)),
                 ) {
                     Ok(assembled) => collected.add(GITLAB_FILE, assembled.text),

@@ -106,6 +106,14 @@ pub(crate) fn parse_when(
     }
 }
 
+/// Returns the condition under which the first matching rule is not `never`.
+pub(crate) fn any_holds(rules: &[Rule]) -> CelExpr {
+    rules.iter().rev().fold(CelExpr::constant(false), |later, rule| {
+        let holds = rule.holds();
+        if rule.excludes_job() { holds.not().and(later) } else { holds.or(later) }
+    })
+}
+
 /// Translates a list of rules.
 pub(crate) fn read(
     node: &Rc<Node>,
@@ -138,14 +146,19 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
         "interruptible",
     ];
     let mut rule = Rule::default();
+    let mut never_matches = false;
     for entry in values::entries(node) {
         if entry.value.is_null() {
             continue;
         }
         match entry.key.as_str() {
             "if" => rule.condition = condition(&entry.value, path, scope, log),
-            "changes" => rule.changes = globs(entry, path, scope, log),
-            "exists" => rule.exists = globs(entry, path, scope, log),
+            "changes" | "exists" => {
+                let globs = globs(entry, path, scope, log);
+                // As in GitLab, without a path the rule matches nothing.
+                never_matches |= globs.is_empty();
+                if entry.key == "changes" { rule.changes = globs } else { rule.exists = globs }
+            }
             "when" => {
                 let allowed: &[&str] = if in_workflow {
                     &["always", "never"]
@@ -176,22 +189,29 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
             _ => log.unknown_key(path, entry, &RULE_KEYS),
         }
     }
+    if never_matches {
+        let condition = Some(CelExpr::constant(false));
+        rule = Rule { condition, changes: Vec::new(), exists: Vec::new(), ..rule };
+    }
     rule
 }
 
-/// Returns the values that a rule sets, expanded, because native files do not expand them.
+/// Returns the values that a rule sets: native ones may refer to what is known before the job runs.
 fn values(declared: &Variables, path: &Path, scope: &Scope, log: &mut Log) -> IndexMap<String, String> {
     let mut all = IndexMap::new();
     for (name, variable) in declared {
-        let value = if variable.expand { scope.expand(&variable.text) } else { Ok(variable.text.clone()) };
+        let value = if variable.expand {
+            scope.expand(&variable.text).or_else(|_| scope.references(&variable.text))
+        } else {
+            Ok(variable.text.clone())
+                .and_then(|text| if text.contains("${") { Err("$".to_owned()) } else { Ok(text) })
+        };
         let value = value.unwrap_or_else(|unknown| {
             log.unsupported_at(
                 &path.key("variables").key(name),
                 variable.location,
                 &format!("the value of `{name}`"),
-                &format!(
-                    "`{unknown}` is not known before the job runs, and values in rules are not expanded"
-                ),
+                &format!("`{unknown}` is not known before the job runs"),
                 "set it in the script",
             );
             variable.text.clone()
@@ -277,6 +297,7 @@ pub(crate) fn globs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log)
     let mut globs = Vec::new();
     for (text, node) in values::texts(paths, &path, log) {
         match scope.expand(text) {
+            Ok(glob) if glob.is_empty() => {}
             Ok(glob) => globs.push(glob),
             Err(unknown) => {
                 let (glob, _) = scope.glob(text);

@@ -9,7 +9,7 @@ use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
 
 /// Maximum number of rules of one job.
-const MAX_RULES: usize = 100;
+pub(crate) const MAX_RULES: usize = 2_000;
 
 /// Checks and returns the rules of a job; an `if` becomes the only rule.
 pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut FindingSink) -> Vec<Rule> {
