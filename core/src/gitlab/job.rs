@@ -3,7 +3,7 @@
 mod artifacts;
 mod checkout;
 mod context;
-mod duration;
+pub(crate) mod duration;
 mod failures;
 pub(crate) mod matrix;
 mod needs;

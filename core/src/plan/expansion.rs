@@ -120,6 +120,7 @@ impl Plan {
                     pull_policy: job.pull_policy,
                     artifacts,
                     when: job.when,
+                    start_in_s: job.start_in_s,
                     allow_exit_codes: job.allow_exit_codes.clone(),
                     runs_on: job.runs_on.clone(),
                     surroundings,

@@ -70,6 +70,7 @@ fn apply_rule(job: &Job, rule: &Rule) -> Job {
     if let Some(RuleOutcome::When(when)) = rule.then {
         job.when = when;
     }
+    job.start_in_s = rule.start_in_s.or(job.start_in_s);
     if let Some(allowed) = rule.allow_failure {
         job.allow_failure = allowed;
         job.allow_exit_codes.clear();

@@ -9,11 +9,15 @@ use crate::execution::predefined;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::expression;
 use crate::gitlab::findings::Log;
+use crate::gitlab::job::duration;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, Scope, Variables};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 use crate::text::diagnostics::Location;
+
+/// Maximum of `start_in` in seconds: one week.
+const MAX_START_IN_S: u64 = 7 * 86_400;
 
 /// GitLab variables that are often used in conditions, but have no value here.
 const UNKNOWN_VARIABLES: [&str; 1] = ["CI_OPEN_MERGE_REQUESTS"];
@@ -25,6 +29,8 @@ pub(crate) struct Rule {
     pub(crate) changes: Vec<String>,
     pub(crate) exists: Vec<String>,
     pub(crate) when: Option<&'static str>,
+    /// Seconds that the job waits. It is set with `when`, so that it replaces the job's own.
+    pub(crate) start_in_s: Option<u64>,
     pub(crate) allow_failure: Option<bool>,
     pub(crate) variables: IndexMap<String, String>,
 }
@@ -63,6 +69,9 @@ impl Rule {
         if let Some(when) = self.when {
             all.insert("when".into(), when.into());
         }
+        if let Some(seconds) = self.start_in_s {
+            all.insert("start_in".into(), duration::native(seconds).into());
+        }
         if let Some(allowed) = self.allow_failure {
             all.insert("allow_failure".into(), allowed.into());
         }
@@ -88,19 +97,40 @@ pub(crate) fn parse_when(
     let value = ["on_success", "on_failure", "always", "manual", "never", "delayed"]
         .into_iter()
         .find(|value| *value == text && allowed.contains(value));
-    match value {
-        Some("delayed") => {
-            log.changed(
-                &path.key("when"),
-                entry.value.location,
-                "`when: delayed` is not supported: the job waits for an approval (`tidemill approve`), not for a time",
-            );
-            Some("manual")
+    if value.is_none() {
+        let message = format!("`when` takes one of {}, not {}", allowed.join(", "), quoted(text));
+        log.invalid(&path.key("when"), entry.value.location, message);
+    }
+    value
+}
+
+/// Reads `start_in`, which `when: delayed` requires and other values exclude: a duration of at most one week. `at` is
+/// the location of a missing one.
+pub(crate) fn parse_start_in(
+    entry: Option<&MapEntry>,
+    when: Option<(&str, Location)>,
+    path: &Path,
+    log: &mut Log,
+) -> Option<u64> {
+    match (entry, when) {
+        (None, Some(("delayed", at))) => {
+            let message = "`when: delayed` requires `start_in`, such as `start_in: 30 minutes`";
+            log.invalid(&path.key("when"), at, message);
+            None
         }
-        Some(value) => Some(value),
-        None => {
-            let message = format!("`when` takes one of {}, not {}", allowed.join(", "), quoted(text));
-            log.invalid(&path.key("when"), entry.value.location, message);
+        (None, _) => None,
+        (Some(entry), Some(("delayed", _))) => {
+            let text = values::text(&entry.value).unwrap_or_default();
+            let seconds = duration::seconds(text).filter(|seconds| *seconds <= MAX_START_IN_S);
+            if seconds.is_none() {
+                let message = format!("{} is not a duration of at most one week", quoted(text));
+                log.invalid(&path.key("start_in"), entry.value.location, message);
+            }
+            seconds
+        }
+        (Some(entry), _) => {
+            let message = "`start_in` is allowed only with `when: delayed`";
+            log.invalid(&path.key("start_in"), entry.key_location, message);
             None
         }
     }
@@ -138,6 +168,8 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
         "interruptible",
     ];
     let mut rule = Rule::default();
+    let mut start_in = None;
+    let mut when_location = node.location;
     for entry in values::entries(node) {
         if entry.value.is_null() {
             continue;
@@ -152,6 +184,7 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
                 } else {
                     &["on_success", "on_failure", "always", "manual", "never", "delayed"]
                 };
+                when_location = entry.value.location;
                 rule.when = parse_when(entry, path, allowed, log);
             }
             "allow_failure" => rule.allow_failure = values::flag_of(entry, path, log),
@@ -165,7 +198,7 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
                 "a job's needs cannot depend on its rules",
                 "write two jobs, each with its own `needs` and `rules`",
             ),
-            "start_in" => log.ignored(path, entry, "a job can wait for an approval, but not for a time"),
+            "start_in" => start_in = Some(entry),
             "interruptible" | "auto_cancel" => {
                 log.ignored(
                     path,
@@ -176,6 +209,12 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
             _ => log.unknown_key(path, entry, &RULE_KEYS),
         }
     }
+    let when = rule.when.map(|when| (when, when_location));
+    let delay_s = parse_start_in(start_in, when, path, log);
+    if rule.when == Some("delayed") {
+        rule.when = Some("on_success");
+    }
+    rule.start_in_s = rule.when.filter(|when| *when != "never").map(|_| delay_s.unwrap_or(0));
     rule
 }
 

@@ -89,6 +89,7 @@ impl Job<'_> {
         set(key, participation);
         let (when, optional) = self.when();
         set("when", when.map(Value::from));
+        set("start_in", self.start_in());
         let (needs, without_artifacts) = self.needs();
         let dependencies = self.dependencies(needs.as_deref(), &without_artifacts);
         set("needs", needs.map(services::sequence));

@@ -3,6 +3,7 @@
 use serde_yaml::Value;
 
 use super::context::Job;
+use super::duration;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::only;
 use crate::gitlab::conditions::rules::{self, Rule};
@@ -34,6 +35,11 @@ impl Job<'_> {
             }
             (None, None) => vec![Rule::default()],
         };
+        let mut rules = rules;
+        if !self.is_delayed() {
+            // Nothing to override.
+            rules.iter_mut().for_each(|rule| rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0));
+        }
         let rules = if rules.is_empty() {
             vec![Rule { when: Some("never"), ..Rule::default() }]
         } else {
@@ -117,13 +123,26 @@ impl Job<'_> {
         }
         let rules_entry = self.node.get("rules").is_some();
         let optional = when == Some("manual") && !rules_entry && self.entry("allow_failure").is_none();
-        if when != Some("manual") || values::text(&entry.value) != Some("manual") {
+        if when != Some("manual") {
             self.warn_about_approval();
         } else if !optional && !self.may_fail() {
             let path = self.path.key("when");
             self.log.changed(&path, entry.value.location, MANUAL_JOB_WARNING);
         }
-        (when.filter(|when| *when != "on_success"), optional)
+        (when.filter(|when| !["on_success", "delayed"].contains(when)), optional)
+    }
+
+    /// Returns how long the job waits before it starts.
+    pub(crate) fn start_in(&mut self) -> Option<Value> {
+        let when = self.node.get("when");
+        let when = when.and_then(|entry| Some((values::text(&entry.value)?, entry.value.location)));
+        let start_in = self.node.get("start_in").filter(|entry| !entry.value.is_null());
+        let seconds = rules::parse_start_in(start_in, when, &self.path, self.log)?;
+        Some(duration::native(seconds).into())
+    }
+
+    fn is_delayed(&self) -> bool {
+        self.node.get("when").and_then(|entry| values::text(&entry.value)) == Some("delayed")
     }
 
     fn may_fail(&self) -> bool {

@@ -92,6 +92,7 @@ pub(crate) fn job(
     let (allow_failure, allow_exit_codes) =
         raw.allow_failure.get().or(defaults.allow_failure.get()).map(tolerated_failures).unwrap_or_default();
     let rules = rules::rules(raw, path, findings);
+    rules::check_start_in(raw.start_in.get(), path, findings);
     let names = || -> HashSet<&str> {
         let ruled = rules.iter().flat_map(|rule| rule.variables.keys());
         let names = all.keys().chain(matrix.keys()).chain(around.variables.keys()).chain(ruled);
@@ -123,6 +124,7 @@ pub(crate) fn job(
         script,
         rules,
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
+        start_in_s: raw.start_in.get().map(|delay| delay.0),
         needs: raw.needs.get().map(|needs| needs.0.iter().map(|need| need.job.clone()).collect()),
         dependencies: raw
             .dependencies
