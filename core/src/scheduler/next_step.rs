@@ -12,7 +12,8 @@ use crate::{
     guarded,
     pipeline::When,
     records::{
-        ApprovalClosing, DeadLetter, JobRecord, MAX_MESSAGE_DELAY_MS, Node, NodeBody, NodeKey, NodeState, Write,
+        ApprovalClosing, DeadLetter, JobRecord, MAX_MESSAGE_DELAY_MS, Node, NodeBody, NodeKey, NodeState,
+        Write,
     },
     time::Timestamp,
 };

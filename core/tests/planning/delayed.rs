@@ -42,7 +42,10 @@ fn delayed_job_is_queued_and_cannot_be_claimed_early() {
     let run = Run::new(&plan(1, vec![delayed("late", 0, 60), job("soon", 0, None)]).unwrap());
     assert_eq!(run.queued(), [0, 1]);
     let [late, soon] = [0, 1].map(|ix: usize| &run.nodes.nodes()[ix]);
-    assert_eq!((message_delay(late, Timestamp(0)), message_delay(soon, Timestamp(0))), (Some(60_000), Some(0)));
+    assert_eq!(
+        (message_delay(late, Timestamp(0)), message_delay(soon, Timestamp(0))),
+        (Some(60_000), Some(0))
+    );
     assert_eq!(message_delay(late, Timestamp(50_000)), Some(10_000));
     assert!(matches!(claimed_at(late, Timestamp(58_000)), ClaimDecision::NotClaimable(_)));
     assert!(matches!(claimed_at(late, Timestamp(60_000)), ClaimDecision::Grant(..)));

@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
 };
-use tidemill_core::execution::{status::JobStatus, transition::JobEvent};
+use tidemill_core::execution::transition::JobEvent;
 use tidemill_core::{ids::ExecutionId, scheduler::apply_event, time::Timestamp};
 
 /// Number of nodes of one read.

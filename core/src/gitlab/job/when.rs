@@ -38,7 +38,9 @@ impl Job<'_> {
         let mut rules = rules;
         if !self.is_delayed() {
             // Nothing to override.
-            rules.iter_mut().for_each(|rule| rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0));
+            rules
+                .iter_mut()
+                .for_each(|rule| rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0));
         }
         let rules = if rules.is_empty() {
             vec![Rule { when: Some("never"), ..Rule::default() }]

@@ -10,13 +10,14 @@ use crate::{
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
-use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::pipeline::labels::queue_name;
 use tidemill_core::{
     api::ExecuteReply,
     guarded,
     plan::Plan,
     scheduler::{CarriedJob, NewExecution, StartConditions, new_execution},
+    time::Timestamp,
 };
 
 /// Maximum number of attempts of a conditional write.
