@@ -65,3 +65,27 @@ next:
     let log = project.log("job: [right]");
     assert!(log.contains("\njob: [right]: part 2 of 2\n"), "{log}");
 }
+
+#[test]
+fn case_gitlab_25_delayed_job_runs_after_its_time() {
+    let file = r#"
+default: { image: "IMAGE" }
+stages: [canary, rollout]
+canary: { stage: canary, script: [date +%s > canary], artifacts: { paths: [canary] } }
+wait-then-check:
+  stage: canary
+  needs: [canary]
+  when: delayed
+  start_in: 3 seconds
+  script: [test $(( $(date +%s) - $(cat canary) )) -ge 2, touch checked]
+  artifacts: { paths: [checked] }
+rest: { stage: rollout, script: [test -e checked] }
+"#;
+    let project = Project::new(&[(".gitlab-ci.yml", file)]);
+    let checked = project.tidemill(&["check", "-f", ".gitlab-ci.yml"]);
+    assert!(!(checked.stdout + &checked.stderr).contains("warning"));
+    let run = project.run(".gitlab-ci.yml", 0);
+    let shown = run.stdout + &run.stderr;
+    assert!(shown.contains("3 succeeded"), "{shown}");
+    assert!(shown.contains("job `wait-then-check` starts in "), "{shown}");
+}

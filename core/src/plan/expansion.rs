@@ -122,6 +122,7 @@ impl Plan {
                     pull_policy: job.pull_policy,
                     artifacts,
                     when: own.when,
+                    start_in_s: own.start_in_s,
                     allow_exit_codes: own.allow_exit_codes.clone(),
                     runs_on,
                     surroundings,

@@ -86,6 +86,9 @@ pub struct PlannedJob {
     /// When to run, given how its dependencies ended.
     #[serde(default, skip_serializing_if = "When::is_default")]
     pub when: When,
+    /// How long it waits, in seconds, once its dependencies have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_in_s: Option<u64>,
     /// Exit codes of its script that are tolerated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_exit_codes: Vec<i32>,

@@ -204,6 +204,7 @@ impl<'a> JobSelector<'a> {
         if let Some(RuleOutcome::When(when)) = rule.then {
             changed.when = when;
         }
+        changed.start_in_s = rule.start_in_s.or(changed.start_in_s);
         if let Some(allowed) = rule.allow_failure {
             changed.allow_failure = allowed;
             changed.allow_exit_codes.clear();

@@ -9,6 +9,7 @@ use crate::execution::predefined;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::expression;
 use crate::gitlab::findings::Log;
+use crate::gitlab::job::duration;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, Scope, Variables};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
@@ -25,6 +26,8 @@ pub(crate) struct Rule {
     pub(crate) changes: Vec<String>,
     pub(crate) exists: Vec<String>,
     pub(crate) when: Option<&'static str>,
+    /// Seconds that the job waits. It is set with `when`, so that it replaces the job's own.
+    pub(crate) start_in_s: Option<u64>,
     pub(crate) allow_failure: Option<bool>,
     pub(crate) variables: IndexMap<String, String>,
 }
@@ -63,6 +66,9 @@ impl Rule {
         if let Some(when) = self.when {
             all.insert("when".into(), when.into());
         }
+        if let Some(seconds) = self.start_in_s {
+            all.insert("start_in".into(), duration::native(seconds).into());
+        }
         if let Some(allowed) = self.allow_failure {
             all.insert("allow_failure".into(), allowed.into());
         }
@@ -88,22 +94,17 @@ pub(crate) fn parse_when(
     let value = ["on_success", "on_failure", "always", "manual", "never", "delayed"]
         .into_iter()
         .find(|value| *value == text && allowed.contains(value));
-    match value {
-        Some("delayed") => {
-            log.changed(
-                &path.key("when"),
-                entry.value.location,
-                "`when: delayed` is not supported: the job waits for an approval (`tidemill approve`), not for a time",
-            );
-            Some("manual")
-        }
-        Some(value) => Some(value),
-        None => {
-            let message = format!("`when` takes one of {}, not {}", allowed.join(", "), quoted(text));
-            log.invalid(&path.key("when"), entry.value.location, message);
-            None
-        }
+    if value.is_none() {
+        let message = format!("`when` takes one of {}, not {}", allowed.join(", "), quoted(text));
+        log.invalid(&path.key("when"), entry.value.location, message);
     }
+    value
+}
+
+/// Returns the seconds that a job waits according to the `when` and `start_in` of the job or rule.
+pub(crate) fn start_in_s(node: &Node) -> Option<u64> {
+    let text = |key| node.get(key).and_then(|entry| values::text(&entry.value));
+    text("when").filter(|when| *when == "delayed").and_then(|_| duration::seconds(text("start_in")?))
 }
 
 /// Returns the condition under which the first matching rule is not `never`.
@@ -178,7 +179,7 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
                 "a job's needs cannot depend on its rules",
                 "write two jobs, each with its own `needs` and `rules`",
             ),
-            "start_in" => log.ignored(path, entry, "a job can wait for an approval, but not for a time"),
+            "start_in" => {}
             "interruptible" | "auto_cancel" => {
                 log.ignored(
                     path,
@@ -189,6 +190,10 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
             _ => log.unknown_key(path, entry, &RULE_KEYS),
         }
     }
+    if rule.when == Some("delayed") {
+        rule.when = Some("on_success");
+    }
+    rule.start_in_s = rule.when.filter(|when| *when != "never").map(|_| start_in_s(node).unwrap_or(0));
     if never_matches {
         let condition = Some(CelExpr::constant(false));
         rule = Rule { condition, changes: Vec::new(), exists: Vec::new(), ..rule };

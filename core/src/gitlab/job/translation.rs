@@ -79,6 +79,7 @@ impl Job<'_> {
         set(key, participation);
         let (when, optional) = self.when();
         set("when", when.map(Value::from));
+        set("start_in", self.start_in());
         let needs = self.needs();
         let dependencies = self.dependencies(needs.as_deref());
         set("needs", needs.map(|needs| needs::list(needs, true)));

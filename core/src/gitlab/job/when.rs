@@ -3,6 +3,7 @@
 use serde_yaml::Value;
 
 use super::context::Job;
+use super::duration;
 use super::translation::has_variable;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::only;
@@ -35,6 +36,13 @@ impl Job<'_> {
             }
             (None, None) => vec![Rule::default()],
         };
+        let mut rules = rules;
+        if !self.is_delayed() {
+            // Nothing to override.
+            rules
+                .iter_mut()
+                .for_each(|rule| rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0));
+        }
         let rules = self.within_workflow(rules, rules_entry.is_some());
         let rules = match self.file.conditions.get(self.name) {
             Some(condition) => within_condition(condition, rules),
@@ -126,13 +134,22 @@ impl Job<'_> {
         }
         let rules_entry = self.node.get("rules").is_some();
         let optional = when == Some("manual") && !rules_entry && self.entry("allow_failure").is_none();
-        if when != Some("manual") || values::text(&entry.value) != Some("manual") {
+        if when != Some("manual") {
             self.warn_about_approval();
         } else if !optional && !self.may_fail() {
             let path = self.path.key("when");
             self.log.changed(&path, entry.value.location, MANUAL_JOB_WARNING);
         }
-        (when.filter(|when| *when != "on_success"), optional)
+        (when.filter(|when| !["on_success", "delayed"].contains(when)), optional)
+    }
+
+    /// Returns how long the job waits before it starts.
+    pub(crate) fn start_in(&self) -> Option<Value> {
+        rules::start_in_s(self.node).map(|seconds| duration::native(seconds).into())
+    }
+
+    fn is_delayed(&self) -> bool {
+        self.node.get("when").and_then(|entry| values::text(&entry.value)) == Some("delayed")
     }
 
     fn may_fail(&self) -> bool {

@@ -90,6 +90,7 @@ pub(crate) fn job(
     let (allow_failure, allow_exit_codes) =
         raw.allow_failure.get().or(defaults.allow_failure.get()).map(tolerated_failures).unwrap_or_default();
     let rules = rules::rules(raw, path, findings);
+    rules::check_start_in(raw.start_in.get(), path, findings);
     let names = || -> HashSet<&str> {
         let ruled = rules.iter().flat_map(|rule| rule.variables.keys());
         let names = all.keys().chain(around.variables.keys()).chain(ruled);
@@ -121,6 +122,7 @@ pub(crate) fn job(
         script,
         rules,
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
+        start_in_s: raw.start_in.get().map(|delay| delay.0),
         needs: raw.needs.get().map(models),
         dependencies: raw.dependencies.get().map(models),
         variables: all,

@@ -33,6 +33,9 @@ pub struct Job {
     /// When the job runs, given how its dependencies ended.
     #[serde(default, skip_serializing_if = "When::is_default")]
     pub when: When,
+    /// How long the job waits, in seconds, once its dependencies have ended. `None`: it does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_in_s: Option<u64>,
     /// The jobs that must succeed first.
     /// `None`: every job of every earlier stage. `Some([])`: nothing, the job may start at once.
     #[serde(default)]

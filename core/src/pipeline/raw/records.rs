@@ -71,6 +71,8 @@ record! {
         rules: IndexedList<RawRule> = "rules",
         /// When to run, given how its dependencies ended. Default: on_success.
         when: RunWhenValue = "when",
+        /// How long the job waits once its dependencies have ended; at most one week. Default: it does not wait.
+        start_in: Duration = "start_in",
         /// Containers to run alongside the job.
         services: IndexedOneOrMany<Either<Text, RawService>> = "services",
         /// Files to keep between executions.
