@@ -350,7 +350,7 @@ fn texts(node: &Rc<Node>, path: &Path, log: &mut Log) {
 
 fn script(node: &Rc<Node>, depth: usize, path: &Path, log: &mut Log) {
     match &node.kind {
-        Kind::Sequence(_) if depth > MAX_LIST_DEPTH => {
+        Kind::Sequence(items) if depth > MAX_LIST_DEPTH && !items.is_empty() => {
             let message = format!("the lists of a script are nested at most {MAX_LIST_DEPTH} deep");
             log.invalid(path, node.location, message);
         }

@@ -12,6 +12,7 @@ use crate::gitlab::findings::Log;
 use crate::gitlab::job::duration;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, Scope, Variables};
+use crate::pipeline::check_inside;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 use crate::text::diagnostics::Location;
@@ -303,7 +304,12 @@ pub(crate) fn globs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log)
     for (text, node) in values::texts(paths, &path, log) {
         match scope.expand(text) {
             Ok(glob) if glob.is_empty() => {}
-            Ok(glob) => globs.push(glob),
+            Ok(glob) => match check_inside(&glob) {
+                Ok(()) => globs.push(glob),
+                Err(fault) => {
+                    log.invalid(&path, node.location, format!("{} {}", path.label(), fault.message));
+                }
+            },
             Err(unknown) => {
                 let (glob, _) = scope.glob(text);
                 log.changed(

@@ -101,13 +101,14 @@ pub(super) struct Synonym {
 pub(super) fn find(key: &str, known: &'static [&'static str]) -> Option<Synonym> {
     let called =
         |ours: &'static str| Synonym { help: format!("it is called `{ours}` here"), key: Some(ours) };
+    if let Some((_, ours)) = SYNONYMS.iter().find(|(theirs, ours)| *theirs == key && known.contains(ours)) {
+        return Some(called(ours));
+    }
     let snake = snake_case(key);
     if let Some(same) = known.iter().find(|known| **known == snake) {
         return Some(called(same));
     }
-    let is_known =
-        |(theirs, ours): &&(&str, &'static str)| (*theirs == key || *theirs == snake) && known.contains(ours);
-    if let Some((_, ours)) = SYNONYMS.iter().find(is_known) {
+    if let Some((_, ours)) = SYNONYMS.iter().find(|(theirs, ours)| *theirs == snake && known.contains(ours)) {
         return Some(called(ours));
     }
     let (_, advice) = WITHOUT_COUNTERPART.iter().find(|(theirs, _)| *theirs == key)?;
