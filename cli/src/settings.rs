@@ -154,7 +154,8 @@ impl Settings {
         // What the environment sets holds for pasted commands, too.
         let is_flag = |path: &Path, name: &str| Some(path.as_os_str()) != variable(name).as_deref();
         let mut add_path = |option: &str, path: &Path| {
-            deployment_flags.extend([" ", option, " ", &quoted(&path.display().to_string())]);
+            let path = quoted(&path.display().to_string());
+            deployment_flags.extend([" ", option, " ", path.as_str()]);
         };
         match (&target, &data_dir, &ca_cert) {
             (Target::Local, Some(path), _)

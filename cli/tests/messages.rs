@@ -160,7 +160,7 @@ fn secret_that_no_job_names_is_a_usage_error() {
         command.env("UNUSED", "value").env("DOCKER_HOST", "unix:///no/such.sock");
     });
     assert!(code == 2 && shown.contains("no job of .pipelines/mill.yml names this secret"), "{shown}");
-    let commented = PIPELINE.replace("cargo test", "cargo test # UNUSED");
+    let commented = format!("# UNUSED\n{PIPELINE}");
     let (code, shown) =
         tidemill_with(&[("a.yml", &commented)], &["run", "-f", "a.yml", "--secret", "UNUSED"], |command| {
             command.env("UNUSED", "value").env("DOCKER_HOST", "unix:///no/such.sock");

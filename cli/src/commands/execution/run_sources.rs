@@ -148,7 +148,7 @@ fn failure(error: &SourceError, cache: &Path) -> Failure {
     if error.kind() == SourceErrorKind::DiskFull {
         return Failure { rejection: Some(Rejection::NoSpace), ..Failure::system(message) };
     }
-    // Git says only in words that the disk is full, and frees what it has written.
+    // Git reports a full disk only as text, and frees what it has written.
     let free = statvfs(cache).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
     if free < LOW_SPACE {
         return Failure::system(format!(
