@@ -12,8 +12,11 @@ mod findings;
 mod job;
 mod keys;
 mod output;
+mod predefined_names;
 mod settings;
+mod shell_variables;
 mod translation;
+mod usage;
 mod values;
 mod variables;
 

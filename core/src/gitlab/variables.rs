@@ -300,11 +300,7 @@ impl Scope {
     fn name(&self, name: &str, is_due: bool, out: &mut String) -> Result<(), String> {
         if let Some(text) = self.constants.get(name) {
             out.push_str(text);
-        } else if self.varying.contains(name)
-            || predefined::is_execution_variable(name)
-            || name == "CI_JOB_NAME"
-            || is_due
-        {
+        } else if self.varying.contains(name) || predefined::is_reference(name) || is_due {
             push_reference(name, out);
         } else {
             return Err(name.to_owned());

@@ -5,7 +5,9 @@ use super::{
     error::PlanError,
     matrix::{self, MAX_JOBS},
     model::{Plan, PlannedJob, index},
-    order, references, requested, selection,
+    order,
+    references::JobReferences,
+    requested, selection,
     size::{self, MAX_PLAN_BYTES},
 };
 use crate::execution::{facts::Facts, predefined};
@@ -57,20 +59,22 @@ impl Plan {
         for file_ix in order {
             let job = &pipeline.jobs[file_ix];
             let stage = stage_of[job.stage.as_str()];
-            for values in matrix::combinations(&job.matrix) {
+            let total = matrix::count(&job.matrix);
+            for (position, values) in (1..).zip(matrix::combinations(&job.matrix)) {
                 variants_of[file_ix].push(index(jobs.len()));
-                let mut variables = pipeline.variables.clone();
+                let name = matrix::variant_name(&job.name, &values);
+                let node = (!job.matrix.is_empty()).then_some((position, total));
+                let mut variables = matrix::node_variables(node);
+                variables.extend(pipeline.variables.clone());
                 variables.extend(job.variables.clone());
                 variables.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
                 variables.extend(overrides.clone());
-                let name = matrix::variant_name(&job.name, &values);
+                let references =
+                    JobReferences::new(job, (&name, node), &pipeline.name, facts, &predefined, &variables);
                 let expand = |text: &str| {
                     substitute(text, |reference| {
                         let value = variables.get(reference).map(String::as_str);
-                        value
-                            .or_else(|| references::builtin(reference, &pipeline.name, &name, facts))
-                            .or_else(|| predefined.get(reference).map(String::as_str))
-                            .or_else(|| predefined::is_execution_variable(reference).then_some(""))
+                        value.or_else(|| references.predefined(reference))
                     })
                 };
                 let due_texts = if has_outputs {
@@ -80,9 +84,7 @@ impl Plan {
                             overrides
                                 .get(reference)
                                 .map(String::as_str)
-                                .or_else(|| references::builtin(reference, &pipeline.name, &name, facts))
-                                .or_else(|| predefined.get(reference).map(String::as_str))
-                                .or_else(|| predefined::is_execution_variable(reference).then_some(""))
+                                .or_else(|| references.predefined(reference))
                                 .filter(|_| !is_set || overrides.contains_key(reference))
                         })
                     })
@@ -98,7 +100,7 @@ impl Plan {
                 let image_options = job.image_options.map_texts(expand);
                 let surroundings = job.surroundings.map_texts(expand);
                 jobs.push(PlannedJob {
-                    name,
+                    name: name.clone(),
                     base_name: job.name.clone(),
                     stage: job.stage.clone(),
                     image,
@@ -144,6 +146,9 @@ impl Plan {
         let (changed, files) = paths;
         let decisive = Facts {
             trigger: facts.trigger,
+            repo: facts.repo.clone(),
+            registry: facts.registry.clone(),
+            schedule: facts.schedule.clone(),
             branch: facts.branch.clone(),
             tag: facts.tag.clone(),
             commit: facts.commit.clone(),

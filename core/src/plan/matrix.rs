@@ -30,6 +30,12 @@ pub(super) fn combinations(matrix: &IndexMap<String, Vec<String>>) -> Vec<Vec<(S
     combinations
 }
 
+/// Returns the variables about the position of a variant and the number of variants.
+pub(super) fn node_variables(node: Option<(usize, usize)>) -> IndexMap<String, String> {
+    let pairs = node.map(|(index, total)| [("CI_NODE_INDEX", index), ("CI_NODE_TOTAL", total)]);
+    pairs.into_iter().flatten().map(|(name, number)| (name.to_owned(), number.to_string())).collect()
+}
+
 /// Returns the name of the variant with these matrix values.
 pub(super) fn variant_name(base: &str, values: &[(String, String)]) -> String {
     if values.is_empty() {

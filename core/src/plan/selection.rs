@@ -8,8 +8,9 @@ use indexmap::IndexMap;
 use super::error::{ExcludedJob, PlanError};
 use crate::condition::{self, Condition, Context, Paths};
 use crate::execution::facts::Facts;
-use crate::execution::predefined;
+use crate::execution::predefined::{self, PlannedNames};
 use crate::pipeline::{Job, Pipeline, Rule, RuleOutcome};
+use crate::text::substitution::first_reference;
 
 /// Applies the rules: returns the pipeline with the selected jobs, without needs that refer to excluded jobs, and
 /// without empty stages.
@@ -99,6 +100,10 @@ impl<'a> JobSelector<'a> {
             return Ok(SelectionResult::In(None));
         }
         let mut variables = self.predefined.clone();
+        let environment = job.surroundings.environment.as_ref().map(|environment| environment.name.as_str());
+        let environment = environment.filter(|name| first_reference(name).is_none());
+        let names = PlannedNames { name: &job.name, stage: &job.stage, node: None, environment };
+        variables.extend(predefined::planned_variables(names));
         variables.extend(self.pipeline.variables.clone());
         variables.extend(job.variables.clone());
         variables.extend(self.facts.variables.clone());

@@ -163,12 +163,11 @@ fn collect(repo: &Path, commit: &str, request: &Discovery, url: &str) -> Result<
     if collected.is_empty() && may_be_gitlab && folder.has_gitlab {
         match read(GITLAB_FILE) {
             Ok(text) => {
-                match gitlab::translate(
-                    GITLAB_FILE,
-                    &text,
-                    &read,
-                    &gitlab::TranslateOptions::for_pipeline(name_of(url)),
-                ) {
+                let options = gitlab::TranslateOptions {
+                    external: request.external.clone(),
+                    ..gitlab::TranslateOptions::for_pipeline(name_of(url))
+                };
+                match gitlab::translate(GITLAB_FILE, &text, &read, &options) {
                     Ok(assembled) => collected.add(GITLAB_FILE, assembled.text),
                     Err(diagnostics) => collected.add_diagnostic(diagnostics.render(false)),
                 }

@@ -26,6 +26,12 @@ impl MatrixVariants {
         self.matrices.iter().flat_map(|matrix| matrix.keys()).map(String::as_str)
     }
 
+    /// Returns the number of variants in the matrices before one.
+    pub(crate) fn before(&self, index: usize) -> u64 {
+        let sizes = self.matrices.iter().take(index).map(size);
+        sizes.fold(0, u64::saturating_add)
+    }
+
     /// Returns the number of native jobs.
     pub(crate) fn jobs(&self) -> usize {
         self.matrices.len().max(1)
@@ -83,10 +89,7 @@ pub(crate) fn read(entry: Option<&MapEntry>, path: &Path, log: &mut Log) -> Matr
             }
         }
     }
-    let count = |matrix: &IndexMap<String, Vec<String>>| {
-        matrix.values().fold(1_u64, |count, values| count.saturating_mul(values.len() as u64))
-    };
-    let total = matrices.iter().fold(0_u64, |total, matrix| total.saturating_add(count(matrix)));
+    let total = matrices.iter().map(size).fold(0, u64::saturating_add);
     if total > MAX_VARIANTS || matrices.is_empty() {
         log.invalid(
             &path,
@@ -96,4 +99,9 @@ pub(crate) fn read(entry: Option<&MapEntry>, path: &Path, log: &mut Log) -> Matr
         return MatrixVariants::default();
     }
     MatrixVariants { matrices, total: Some(total) }
+}
+
+/// Returns the number of variants of a matrix.
+fn size(matrix: &IndexMap<String, Vec<String>>) -> u64 {
+    matrix.values().fold(1, |count, values| count.saturating_mul(values.len() as u64))
 }

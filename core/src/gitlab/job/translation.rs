@@ -52,8 +52,20 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     let native_jobs =
         names.into_iter().zip(variants.matrices.iter().map(Some).chain(std::iter::repeat(None)));
     native_jobs
-        .map(|(name, matrix)| {
+        .enumerate()
+        .map(|(index, (name, matrix))| {
             let mut body = body.clone();
+            let before = variants.before(index);
+            if before > 0 {
+                // A native job counts its own variants.
+                let line = format!("export CI_NODE_INDEX=$((CI_NODE_INDEX + {before}))");
+                let first = if body.contains_key("before_script") { "before_script" } else { "script" };
+                for key in [first, "after_script"] {
+                    if let Some(lines) = body.get_mut(key).and_then(Value::as_sequence_mut) {
+                        lines.insert(0, line.clone().into());
+                    }
+                }
+            }
             if let Some(matrix) = matrix {
                 let values = matrix
                     .iter()
@@ -140,6 +152,8 @@ impl Job<'_> {
             self.entry("interruptible").and_then(|(entry, _)| values::flag(&entry.value)).unwrap_or(true);
         set("interruptible", (!interruptible).then(|| false.into()));
         set("timeout", self.timeout());
+        // The variables of GitLab's settings are in every job.
+        set("secrets", Some("*".into()));
         body
     }
 
@@ -184,6 +198,14 @@ impl Job<'_> {
         }
         if let Some(total) = variants.total {
             all.insert("CI_NODE_TOTAL".into(), total.to_string().into());
+        }
+        if let Some((entry, _)) = self.entry("environment") {
+            let text = |key| entry.value.get(key).and_then(|part| values::text(&part.value));
+            // Those of the name, unless the file says others.
+            let pairs =
+                [("CI_ENVIRONMENT_ACTION", text("action")), ("CI_ENVIRONMENT_TIER", text("deployment_tier"))];
+            let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into())));
+            all.extend(pairs.filter(|(_, value): &(Value, Value)| *value != "start"));
         }
         (!all.is_empty()).then_some(Value::Mapping(all))
     }
