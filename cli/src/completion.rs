@@ -16,7 +16,11 @@ use clap_complete::{
     engine::{ArgValueCandidates, CompletionCandidate},
 };
 use std::{collections::BTreeSet, time::Duration};
-use tidemill_core::{access::Scope, api::ExecutionSummary, pipeline::Pipeline};
+use tidemill_core::{
+    access::Scope,
+    api::{ExecutionSummary, ExternalVariables},
+    pipeline::Pipeline,
+};
 
 /// The variable with which the shell asks for candidates.
 pub const VARIABLE: &str = crate::env_vars::COMPLETE;
@@ -58,7 +62,7 @@ fn files() -> Vec<Pipeline> {
     let read = |path: std::path::PathBuf| {
         let text = file::read(&path).ok()?;
         let format = FileFormat::of(&path, false, true);
-        Some(file::assemble(&path, &text, format).ok()?.parsed.pipeline)
+        Some(file::assemble(&path, &text, format, &ExternalVariables::default()).ok()?.parsed.pipeline)
     };
     file::pipeline_files().unwrap_or_default().into_iter().filter_map(read).collect()
 }

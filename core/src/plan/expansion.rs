@@ -12,7 +12,7 @@ use super::{
 };
 use crate::execution::{facts::Facts, predefined};
 use crate::pipeline::{Artifacts, Pipeline};
-use crate::text::substitution::substitute;
+use crate::text::substitution::{first_reference, substitute};
 use indexmap::IndexMap;
 use std::collections::HashMap;
 
@@ -92,6 +92,12 @@ impl Plan {
                     DueTexts::default()
                 };
                 let image = expand(&job.image);
+                let services = job.surroundings.services.iter().map(|service| expand(&service.image));
+                let mut images = services.chain([image.clone()]);
+                if !has_outputs && let Some(image) = images.find(|image| first_reference(image).is_some()) {
+                    let variable = first_reference(&image).unwrap_or_default().to_owned();
+                    return Err(PlanError::UnsetVariable { job: name, variable });
+                }
                 let artifacts = job.artifacts.clone().map(|artifacts| Artifacts {
                     name: artifacts.name.as_deref().map(expand),
                     expose_as: artifacts.expose_as.as_deref().map(expand),

@@ -23,6 +23,11 @@ pub(super) fn builtin<'a>(
     }
 }
 
+/// Whether a reference is to the registry of images, without which no image has a valid name.
+fn is_registry(reference: &str) -> bool {
+    matches!(reference, "CI_REGISTRY" | "CI_REGISTRY_IMAGE")
+}
+
 /// The values that references of one variant of a job have.
 pub(super) struct JobReferences<'a> {
     pub(super) pipeline: &'a str,
@@ -62,6 +67,6 @@ impl<'a> JobReferences<'a> {
         builtin(reference, self.pipeline, self.job, self.facts)
             .or_else(|| self.execution.get(reference).map(String::as_str))
             .or_else(|| self.planned.get(reference).map(String::as_str))
-            .or_else(|| predefined::is_reference(reference).then_some(""))
+            .or_else(|| (predefined::is_reference(reference) && !is_registry(reference)).then_some(""))
     }
 }

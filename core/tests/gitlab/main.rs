@@ -3,6 +3,7 @@
 
 mod keys;
 mod robustness;
+mod variables;
 
 use std::{collections::HashSet, fs, path::Path};
 

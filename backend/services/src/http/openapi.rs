@@ -35,6 +35,8 @@ enum Kind {
     Text,
     Id,
     Status,
+    /// `true` or `false`.
+    Flag,
     /// An integer between two bounds, inclusive.
     Number(u64, u64),
 }
@@ -128,6 +130,7 @@ impl Document {
         let required = [
             path::ARTIFACT_CONTENT,
             path::CACHE_CONTENT,
+            path::VARIABLES,
             path::SECRETS,
             path::REGISTRIES,
             path::REPOSITORIES,
@@ -136,11 +139,12 @@ impl Document {
         let in_query = query.iter().map(|(name, kind, meaning)| {
             let schema = match kind {
                 Kind::Text => json!({ "type": "string" }),
+                Kind::Flag => json!({ "type": "boolean" }),
                 Kind::Id => json!({ "type": "string", "format": "uuid" }),
                 Kind::Status => json!(status),
                 Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             };
-            json!({ "name": name, "in": "query", "required": required && *name != "cache", "description": meaning,
+            json!({ "name": name, "in": "query", "required": required && !["cache", "protected"].contains(name), "description": meaning,
                     "schema": schema })
         });
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");

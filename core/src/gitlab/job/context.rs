@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::execution::facts::ExternalVariables;
 use crate::gitlab::conditions::rules::Rule;
 use crate::gitlab::findings::Log;
 use crate::gitlab::keys;
@@ -20,6 +21,10 @@ pub(crate) struct FileContext {
     /// The keys that jobs inherit.
     pub(crate) default: HashMap<String, MapEntry>,
     pub(crate) globals: Variables,
+    /// The variables that are set outside of the file.
+    pub(crate) external: Rc<ExternalVariables>,
+    /// Whether variables that nobody sets are accepted.
+    pub(crate) accepts_unset: bool,
     /// The top-level variables of the native file.
     pub(crate) shared: HashMap<String, String>,
     /// The rules of `workflow`; empty if there are none.

@@ -39,11 +39,19 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
         let own = variables::read(&entry.value, &path.key("variables"), log);
         declared.extend(own);
     }
+    variables::apply_external(&mut declared, &file.external);
     let stage = node.get("stage").and_then(|entry| values::text(&entry.value)).unwrap_or("test");
     let mut varying: HashSet<String> = variants.names().map(str::to_owned).collect();
     varying.extend(file.workflow.iter().flat_map(|rule| rule.variables.keys().cloned()));
     varying.extend(set_by_rules(node));
-    let scope = Scope::new(&declared, varying, Some(stage), &path.key("variables"), log);
+    let scope = Scope::new(
+        &declared,
+        varying,
+        Some(stage),
+        (&file.external, file.accepts_unset),
+        &path.key("variables"),
+        log,
+    );
     let own = has_outputs(node, &file.default);
     let scope = scope.with_outputs(KnownOutputs { of_others: file.output_jobs > usize::from(own), own });
     let mut job = Job { name, node, at, path, file, inherit, scope, log };
