@@ -13,7 +13,6 @@ pub mod outputs;
 pub mod predefined;
 pub mod report;
 pub mod retry;
-pub mod slug;
 pub mod status;
 pub mod test_report;
 pub mod transition;

@@ -7,9 +7,8 @@ use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
 use crate::execution::facts::{Facts, PullRequest, Trigger};
-pub use crate::execution::slug::slug;
-use crate::execution::slug::{environment_slug, environment_tier};
 use crate::repository::{RepositoryAddress, RepositoryName, canonical_name};
+use crate::text::slug::{environment_slug, environment_tier, slug};
 
 /// The directory of a job's sources in its container.
 pub const WORKSPACE_DIR: &str = "/workspace";

@@ -441,7 +441,10 @@ impl Resolver<'_> {
             let inner = match &piece {
                 Piece::Text(_) => vec![piece],
                 Piece::Name(other) => {
-                    if let Some(text) = self.scope.constants.get(other.as_str()) {
+                    let scope = self.scope;
+                    if let Some(text) =
+                        scope.constants.get(other.as_str()).or_else(|| scope.external.values.get(other))
+                    {
                         vec![Piece::Text(text.clone())]
                     } else if self.chain.contains(other) || self.chain.len() >= MAX_DEPTH {
                         self.is_truncated = true;

@@ -64,8 +64,8 @@ fn hidden_variable_in_a_recorded_text_is_an_error_at_its_place() {
 
 #[test]
 fn image_with_a_variable_that_nobody_sets_is_an_error_with_a_way_out() {
-    let found = diagnostics("j: { image: $GROUP/a, script: x }\n");
-    let said = found.join("\n");
+    let errors = translate_with("j: { image: $GROUP/a, script: x }\n", &external(&[], &[])).unwrap_err();
+    let said = errors.render(false);
     assert!(said.contains("`GROUP`, which nobody sets") && said.contains("-e GROUP=VALUE"), "{said}");
     let found =
         diagnostics("j: { image: a, cache: { key: $CI_JOB_ID, paths: [a] }, script: x }\n").join("\n");
