@@ -12,7 +12,7 @@ use super::{
 };
 use crate::execution::{facts::Facts, predefined};
 use crate::pipeline::{Artifacts, Pipeline};
-use crate::text::substitution::{first_reference, substitute};
+use crate::text::substitution::substitute;
 use indexmap::IndexMap;
 use std::collections::HashMap;
 
@@ -92,11 +92,11 @@ impl Plan {
                     DueTexts::default()
                 };
                 let image = expand(&job.image);
-                let services = job.surroundings.services.iter().map(|service| expand(&service.image));
-                let mut images = services.chain([image.clone()]);
-                if !has_outputs && let Some(image) = images.find(|image| first_reference(image).is_some()) {
-                    let variable = first_reference(&image).unwrap_or_default().to_owned();
-                    return Err(PlanError::UnsetVariable { job: name, variable });
+                let services = job.surroundings.services.iter().map(|service| &service.image);
+                let mut images = services.chain([&job.image]).filter(|_| !has_outputs);
+                if let Some(variable) = images.find_map(|image| references.unset_registry(image, &variables))
+                {
+                    return Err(PlanError::UnsetVariable { variable: variable.to_owned(), job: name });
                 }
                 let artifacts = job.artifacts.clone().map(|artifacts| Artifacts {
                     name: artifacts.name.as_deref().map(expand),

@@ -62,6 +62,17 @@ impl<'a> JobReferences<'a> {
         references
     }
 
+    /// Returns the variable about the registry of images that `text` refers to although it is not set.
+    pub(super) fn unset_registry<'t>(
+        &self,
+        text: &'t str,
+        variables: &IndexMap<String, String>,
+    ) -> Option<&'t str> {
+        let names = text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+        let is_set = |name: &str| variables.contains_key(name) || self.predefined(name).is_some();
+        names.filter(|name| is_registry(name)).find(|name| !is_set(name))
+    }
+
     /// Returns the value of a reference that is not a variable of the file or the execution. One that does not apply is empty.
     pub(super) fn predefined(&self, reference: &str) -> Option<&str> {
         builtin(reference, self.pipeline, self.job, self.facts)

@@ -429,9 +429,12 @@ mod tests {
         let dir = repository.path();
         git_in(dir, &["init", "-q", "-b", "main"]);
         let jobs = "jobs: { j: { image: i, script: x } }\n";
-        let first = commit(dir, &[(".gitlab-ci.yml", "job: { script: x }\n"), ("src/a.rs", "1")]);
-        let result = find(dir, cache.path(), &first, &Discovery::default());
-        assert!(result.files[0].text.contains("image"), "native: {}", result.files[0].text);
+        let first =
+            commit(dir, &[(".gitlab-ci.yml", "job: { image: $GROUP/a, script: x }\n"), ("src/a.rs", "1")]);
+        let mut request = Discovery::default();
+        request.external.values.insert("GROUP".to_owned(), "tools".to_owned());
+        let result = find(dir, cache.path(), &first, &request);
+        assert!(result.files[0].text.contains("image: tools/a"), "native: {}", result.files[0].text);
         assert_eq!((result.files[0].path.as_str(), result.changed_paths), (".gitlab-ci.yml", None));
         let first_file = format!("name: one\n{jobs}");
         let second_file = "name: two\ninclude: shared/jobs.yml\n";
