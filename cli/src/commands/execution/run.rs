@@ -49,7 +49,8 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     };
     let secrets = secrets(settings, args)?;
     let deployment = Deployment::connect(settings).await?;
-    let planned = plan(settings, args, &deployment, resolved.as_ref(), (&variables, secrets.as_slice())).await;
+    let planned =
+        plan(settings, args, &deployment, resolved.as_ref(), (&variables, secrets.as_slice())).await;
     let (file, facts, plan) = match planned {
         Ok(planned) => planned,
         Err(failure) => {
