@@ -2,7 +2,7 @@
 .POSIX:
 SEEDS = 10000
 SEED_START = 1
-.PHONY: help demo test cases self-ci docs lint audit fuzz api-fuzz model sim bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test cases self-ci rootless-build-test docs lint audit fuzz api-fuzz model sim bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -18,6 +18,9 @@ cases: ## run the tests of situations that users reported, and print a table
 
 self-ci: ## run .pipelines/ci.yml: Tidemill tests itself in a Debian image; see CONTRIBUTING.md
 	@scripts/setup scripts/self-ci
+
+rootless-build-test: ## build images with Buildah in jobs without privilege; see docs/rootless-builds.md
+	@scripts/setup scripts/rootless-build-test
 
 docs:  ## write docs/cli.md and docs/environment.md from the definition of the commands
 	@UPDATE_DOCS=1 cargo test --quiet -p tidemill-cli --bin tidemill is_current
@@ -85,3 +88,4 @@ clean: ## remove build output, the demo's files and the demo image
 	rm -rf .demo .self-ci
 	-@scripts/demo-image remove
 	-@scripts/self-ci remove
+	-@scripts/rootless-build-test remove

@@ -39,3 +39,25 @@ apt_install() {
     say "failed; retrying with new package lists"
     apt_get update && apt_get install --no-install-recommends --no-remove "$@"
 }
+
+# make_debian DIRECTORY PACKAGES : creates a minimal Debian with these packages, separated by commas, by debootstrap from
+# TIDEMILL_DEBIAN_MIRROR. Its release is that of this machine, or bookworm.
+make_debian() {
+    mirror=${TIDEMILL_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+    may_be_root || die "The image is made by debootstrap, which needs root. Run this once as root, or with sudo without a password."
+    if ! have debootstrap; then
+        may_install || die "'debootstrap' is missing. Install it with the system's package manager (it is in Debian, Ubuntu, Fedora, Arch)."
+        apt_install debootstrap || die "apt-get could not install debootstrap; see its output above."
+    fi
+    suite=bookworm
+    if [ -r /etc/os-release ]; then
+        # shellcheck disable=SC1091 # not a file of this project
+        codename=$(. /etc/os-release && [ "${ID:-}" = debian ] && echo "${VERSION_CODENAME:-}") || codename=
+        suite=${codename:-$suite}
+    fi
+    as_root debootstrap --variant=minbase --include="$2" "$suite" "$1" "$mirror" >"$1.log" 2>&1 || {
+        tail -n 20 "$1.log" >&2
+        die "debootstrap failed, see above. TIDEMILL_DEBIAN_MIRROR names another mirror than $mirror."
+    }
+    as_root rm -rf "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"
+}

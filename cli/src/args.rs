@@ -29,7 +29,7 @@ pub use shared::{
 
 use crate::settings::worker_file::WorkerConfigArg;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 the pipeline failed, 2 usage error or invalid file, 3 system error \
                           (engine, disk, network), 130 canceled.";
@@ -44,6 +44,13 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// Returns whether arguments have `--format json`, also if they are invalid.
+    pub fn asks_for_json(args: impl Iterator<Item = OsString>) -> bool {
+        let options: Vec<OsString> = args.skip(1).take_while(|arg| arg != "--").collect();
+        let is_pair = |pair: &[OsString]| pair[0] == "--format" && pair[1] == "json";
+        options.iter().any(|arg| arg == "--format=json") || options.windows(2).any(is_pair)
+    }
+
     /// Parses the command line. An error is a usage error or a request for help.
     pub fn from_command_line() -> Result<Self, clap::Error> {
         Self::from_arg_matches(&without_empty_variables(Self::command()).try_get_matches()?)

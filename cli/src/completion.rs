@@ -20,6 +20,7 @@ use tidemill_core::{
     access::Scope,
     api::{ExecutionSummary, ExternalVariables},
     pipeline::Pipeline,
+    text::{is_control, is_invisible},
 };
 
 /// The variable with which the shell asks for candidates.
@@ -68,13 +69,13 @@ fn files() -> Vec<Pipeline> {
 }
 
 fn pipelines() -> Vec<CompletionCandidate> {
-    files().into_iter().map(|pipeline| CompletionCandidate::new(pipeline.name)).collect()
+    candidates(files().into_iter().map(|pipeline| pipeline.name))
 }
 
 fn jobs() -> Vec<CompletionCandidate> {
     let names: BTreeSet<String> =
         files().into_iter().flat_map(|pipeline| pipeline.jobs).map(|job| job.name).collect();
-    names.into_iter().map(CompletionCandidate::new).collect()
+    candidates(names)
 }
 
 fn scopes() -> Vec<CompletionCandidate> {
@@ -83,8 +84,7 @@ fn scopes() -> Vec<CompletionCandidate> {
 
 fn profiles() -> Vec<CompletionCandidate> {
     let Ok(profiles) = settings().and_then(|settings| settings.profiles()) else { return Vec::new() };
-    let names = profiles.names().map(str::to_owned).chain(["local".to_owned()]);
-    names.map(CompletionCandidate::new).collect()
+    candidates(profiles.names().map(str::to_owned).chain(["local".to_owned()]))
 }
 
 fn executions() -> Vec<CompletionCandidate> {
@@ -103,7 +103,31 @@ fn executions() -> Vec<CompletionCandidate> {
 fn repositories() -> Vec<CompletionCandidate> {
     let repos: BTreeSet<String> =
         list(true, MAX_LISTED).into_iter().map(|execution| execution.repo).collect();
-    repos.into_iter().map(CompletionCandidate::new).collect()
+    candidates(repos)
+}
+
+/// Returns the candidates for values, which may come from a repository or a server: the shell must not take a part of one for a
+/// command.
+fn candidates(values: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
+    let shell = std::env::var(VARIABLE).unwrap_or_default();
+    values.into_iter().filter_map(|value| quoted_for(&shell, &value)).map(CompletionCandidate::new).collect()
+}
+
+/// Quotes a value if the shell inserts it into the command line as it is. `None`: it cannot be offered.
+fn quoted_for(shell: &str, value: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:@%+,=".contains(c);
+    if value.is_empty() || value.contains(|c| is_control(c) || is_invisible(c)) {
+        return None;
+    }
+    match shell {
+        "bash" => {
+            let escaped = |c: char| [Some('\\').filter(|_| !is_plain(c)), Some(c)];
+            Some(value.chars().flat_map(escaped).flatten().collect())
+        }
+        // They quote what they insert.
+        "zsh" | "fish" | "elvish" => Some(value.to_owned()),
+        _ => value.chars().all(is_plain).then(|| value.to_owned()),
+    }
 }
 
 /// Returns the settings of a command without options.
@@ -137,4 +161,26 @@ fn list(all_repositories: bool, limit: u32) -> Vec<ExecutionSummary> {
     let listed = runtime.block_on(async { tokio::time::timeout(TIMEOUT, listed).await });
     runtime.shutdown_background();
     listed.map(Result::unwrap_or_default).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted_for;
+
+    #[test]
+    fn candidates_are_words_of_the_shell() {
+        let quoted = |shell, value| quoted_for(shell, value).unwrap_or_default();
+        assert_eq!(quoted("bash", "https://h/a.git"), "https://h/a.git");
+        assert_eq!(quoted("bash", "unit test"), "unit\\ test");
+        assert_eq!(quoted("bash", "x;$(touch y)`z`*'\""), "x\\;\\$\\(touch\\ y\\)\\`z\\`\\*\\'\\\"");
+        assert_eq!(quoted("zsh", "x; y"), "x; y");
+        assert_eq!(
+            (quoted("powershell", "x; y"), quoted("powershell", "x-y")),
+            (String::new(), "x-y".into())
+        );
+        for value in ["", "a\nb", "a\u{1b}[2J", "a\u{202e}b"] {
+            assert_eq!(quoted_for("bash", value), None, "{value:?}");
+            assert_eq!(quoted_for("zsh", value), None, "{value:?}");
+        }
+    }
 }

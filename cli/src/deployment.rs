@@ -10,7 +10,10 @@ use crate::{
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::Display,
+    time::{Duration, Instant},
+};
 use tidemill_core::execution::{assignment::Source, report::has_name, test_report::ExecutionTests};
 use tidemill_core::{
     api::{
@@ -38,6 +41,8 @@ pub const LONG_POLL_MS: u64 = 15_000;
 const POST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of attempts of a call to a remote deployment.
 const MAX_ATTEMPTS: u32 = 6;
+/// A call is not repeated after this time: each attempt may have waited long for a reply.
+const MAX_RETRY_TIME: Duration = Duration::from_secs(60);
 
 /// A deployment.
 #[derive(Debug)]
@@ -146,11 +151,17 @@ impl Deployment {
     pub async fn with_retries<T>(&self, call: impl AsyncFn() -> Result<T, ApiError>) -> Result<T, ApiError> {
         let mut back_off = BackOff::new(Duration::from_millis(250), Duration::from_secs(5));
         let mut attempts = 1;
+        let started = Instant::now();
         loop {
             match call().await {
                 // An invalid certificate does not become valid within seconds.
                 Err(error @ ApiError::Tls { .. }) => return Err(error),
-                Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS && !self.is_embedded() => {
+                Err(error)
+                    if error.is_transient()
+                        && attempts < MAX_ATTEMPTS
+                        && started.elapsed() < MAX_RETRY_TIME
+                        && !self.is_embedded() =>
+                {
                     tracing::debug!(%error, attempts, "retrying a call to the deployment");
                     tokio::time::sleep(back_off.next_delay()).await;
                     attempts += 1;

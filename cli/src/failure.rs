@@ -100,7 +100,10 @@ impl From<ApiError> for Failure {
             ApiError::Rejected { status: 507, .. } => {
                 Self { rejection: Some(Rejection::NoSpace), ..Self::system(printable(&error.to_string())) }
             }
-            ApiError::Address(_) | ApiError::InsecureHttp(_) => Self::usage(printable(&error.to_string())),
+            ApiError::Settings(_)
+            | ApiError::Redirected { .. }
+            | ApiError::Address(_)
+            | ApiError::InsecureHttp(_) => Self::usage(printable(&error.to_string())),
             other => Self::system(printable(&other.to_string())),
         }
     }

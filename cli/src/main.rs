@@ -36,9 +36,10 @@ use tracing_subscriber::{
 
 fn main() -> ExitCode {
     completion::answer_shell();
+    let is_json = Cli::asks_for_json(std::env::args_os());
     let cli = match Cli::from_command_line() {
         Ok(cli) => cli,
-        Err(error) => return exit_code(print_usage(&error)),
+        Err(error) => return exit_code(print_usage(&error, is_json), false),
     };
     init_logging(&cli);
     let outcome = match &cli.command {
@@ -46,26 +47,48 @@ fn main() -> ExitCode {
         Command::Server(_) | Command::Worker(_) => dispatch(&cli),
         _ => dispatch(&cli).and_then(|()| Ok(output::failed_line()?)),
     };
-    exit_code(outcome)
+    exit_code(outcome, is_json)
 }
 
-/// Reports a failure, and returns the exit code.
-fn exit_code(outcome: Outcome) -> ExitCode {
+/// Reports a failure, with `is_json` also as JSON on standard output, and returns the exit code.
+fn exit_code(outcome: Outcome, is_json: bool) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
                 let _ = writeln!(output::stderr(), "tidemill: {}", failure.message);
+                if is_json {
+                    print_json_error(&failure.message, failure.exit);
+                }
             }
             failure.exit.into()
         }
     }
 }
 
-/// Prints help or a usage error.
-fn print_usage(error: &clap::Error) -> Outcome {
-    let printed = error.print().and_then(|()| std::io::stdout().flush());
-    if error.use_stderr() { Err(Failure::silent(Exit::Usage)) } else { Ok(printed?) }
+/// Prints the error of a command as JSON, unless its result was printed already.
+fn print_json_error(message: &str, exit: Exit) {
+    if !output::has_document() {
+        let error = serde_json::json!({ "error": { "message": message, "exit_code": exit as u8 } });
+        // The exit code says that the command failed.
+        let _ = output::print_json_line(&error);
+    }
+}
+
+/// Prints help or a usage error, which repeats arguments: they must not control the terminal.
+fn print_usage(error: &clap::Error, is_json: bool) -> Outcome {
+    let text = error.render();
+    if !error.use_stderr() {
+        let mut out = output::stdout();
+        write!(out, "{}", text.ansi())?;
+        return Ok(out.flush()?);
+    }
+    // The text is no use without its line breaks.
+    let _ = write!(output::stderr(), "{}", text.ansi());
+    if is_json {
+        print_json_error(text.to_string().trim_end(), Exit::Usage);
+    }
+    Err(Failure::silent(Exit::Usage))
 }
 
 fn dispatch(cli: &Cli) -> Outcome {
@@ -85,11 +108,16 @@ fn dispatch(cli: &Cli) -> Outcome {
                     &mut text,
                 )?;
             }
-            Ok(std::io::stdout().write_all(&text)?)
+            write_page(&text)
         }
-        Command::Man(args) => Ok(std::io::stdout().write_all(&manual::page(args)?)?),
+        Command::Man(args) => write_page(&manual::page(args)?),
         _ => in_runtime(cli),
     }
+}
+
+/// Writes a page or a script, which has no untrusted text, to standard output.
+fn write_page(text: &[u8]) -> Outcome {
+    Ok(std::io::stdout().write_all(text).map_err(|error| output::output_error(&error))?)
 }
 
 fn in_runtime(cli: &Cli) -> Outcome {
@@ -124,7 +152,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Server(args) => server::server(settings, args).await,
             Command::Worker(args) => worker::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,
-            Command::Logout(_) => login::logout(settings),
+            Command::Logout(args) => login::logout(settings, args),
             #[cfg(feature = "aws")]
             Command::Deploy(args) => commands::deployment::deploy::deploy(settings, args).await,
             #[cfg(feature = "aws")]

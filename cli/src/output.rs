@@ -11,7 +11,7 @@ mod server_log;
 
 pub use log_filter::LogFilter;
 pub use log_writer::{LogOutput, LogWriter};
-pub use sanitized_stream::SanitizedStream;
+pub use sanitized_stream::{SanitizedStream, output_error};
 pub use server_log::{LogStyle, ServerLog};
 pub use tidemill_core::text::{Printable, printable, printable_lines};
 
@@ -20,7 +20,10 @@ use serde::Serialize;
 use std::{
     fmt,
     io::{self, IsTerminal, Write},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Returns standard output, sanitized.
@@ -88,8 +91,17 @@ macro_rules! errln {
 
 pub(crate) use {errln, outln};
 
+/// Whether a complete JSON document was printed.
+static HAS_DOCUMENT: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether a complete JSON document was printed: the result of a command, which no error follows.
+pub fn has_document() -> bool {
+    HAS_DOCUMENT.load(Ordering::Relaxed)
+}
+
 /// Prints a value as indented JSON.
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    HAS_DOCUMENT.store(true, Ordering::Relaxed);
     let text = serde_json::to_string_pretty(value)?;
     writeln!(stdout(), "{}", json_escaped(&text))
 }
@@ -101,6 +113,7 @@ pub fn print_reply(is_json: bool, reply: &impl Serialize, text: impl FnOnce() ->
 
 /// Prints a value as JSON on one line.
 pub fn print_json_line(value: &impl Serialize) -> io::Result<()> {
+    HAS_DOCUMENT.store(true, Ordering::Relaxed);
     let text = serde_json::to_string(value)?;
     writeln!(stdout(), "{}", json_escaped(&text))
 }

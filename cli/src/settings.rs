@@ -1,6 +1,7 @@
 //! The settings of all commands, merged from flags, environment variables and config files.
 
 pub mod data_dir;
+pub mod input;
 pub mod profiles;
 pub mod worker_file;
 
@@ -17,7 +18,11 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::text::check_line;
-use tidemill_worker::{RegistrySettings, client::CertificateAuthorities, source::SourceSettings};
+use tidemill_worker::{
+    RegistrySettings,
+    client::{CertificateAuthorities, check_server_address},
+    source::SourceSettings,
+};
 use worker_file::{WorkerConfigArg, WorkerFile, user_proxies};
 
 /// Maximum length of a user name in bytes that servers accept.
@@ -141,19 +146,29 @@ impl Settings {
             Some(path) => Some(std::path::absolute(path)?),
             None => xdg(env_vars::XDG_DATA_HOME, ".local/share").map(|base| base.join("tidemill")),
         };
-        let deployment_flags = match (&flags.server, &flags.profile) {
-            (Some(url), _) => format!(" --server {url}"),
-            (None, Some(name)) => format!(" --profile {name}"),
+        let mut deployment_flags = match (&flags.server, &flags.profile) {
+            (Some(url), _) => format!(" --server {}", quoted(url)),
+            (None, Some(name)) => format!(" --profile {}", quoted(name)),
             (None, None) => String::new(),
         };
-        // A directory of the environment is that of pasted commands, too.
-        let is_flag = |path: &Path| Some(path.as_os_str()) != variable(env_vars::DATA_DIR).as_deref();
-        let deployment_flags = match data_dir.as_deref().filter(|_| matches!(target, Target::Local)) {
-            Some(path) if data.data_dir.as_deref().is_some_and(is_flag) => {
-                format!("{deployment_flags} --data-dir {}", quoted(&path.display().to_string()))
-            }
-            _ => deployment_flags,
+        // What the environment sets holds for pasted commands, too.
+        let is_flag = |path: &Path, name: &str| Some(path.as_os_str()) != variable(name).as_deref();
+        let mut add_path = |option: &str, path: &Path| {
+            deployment_flags.extend([" ", option, " ", &quoted(&path.display().to_string())]);
         };
+        match (&target, &data_dir, &ca_cert) {
+            (Target::Local, Some(path), _)
+                if data.data_dir.is_some() && is_flag(path, env_vars::DATA_DIR) =>
+            {
+                add_path("--data-dir", path);
+            }
+            (Target::Deployment { .. }, _, Some(CertificateAuthorities::File(path)))
+                if is_flag(path, env_vars::CA_CERT) =>
+            {
+                add_path("--ca-cert", path);
+            }
+            _ => {}
+        }
         let valid_user = |name: &String| check_line(env_vars::USER, name, MAX_USER_LEN).is_ok();
         let sources = SourceSettings::from_variables(|name| std::env::var(name).ok());
         Ok(Self {
@@ -180,18 +195,18 @@ impl Settings {
         let message = &failure.message;
         failure.message = match (failure.rejection, &self.target) {
             (Some(Rejection::UnknownToken), Target::Deployment { url, token_origin, .. }) => {
-                let url = Printable(url);
+                let (login, url) = (quoted(url), Printable(url));
                 format!(
                     "{url} does not accept the token of {token_origin}: it is unknown, expired or revoked; an administrator creates \
-                     one with `tidemill token create`, and `tidemill login {url}` saves it (the file `token` in the server's data \
+                     one with `tidemill token create`, and `tidemill login {login}` saves it (the file `token` in the server's data \
                      directory has the administrator's)"
                 )
             }
             (Some(Rejection::InsufficientToken), Target::Deployment { url, token_origin, .. }) => {
-                let url = Printable(url);
+                let (login, url) = (quoted(url), Printable(url));
                 format!(
                     "{url} rejects the token of {token_origin}: {message}; an administrator creates one with `tidemill token create \
-                     --name NAME --scope SCOPE`, and `tidemill login {url}` saves it"
+                     --name NAME --scope SCOPE`, and `tidemill login {login}` saves it"
                 )
             }
             (Some(Rejection::NoSpace), Target::Local) => {
@@ -273,6 +288,7 @@ fn target(
         flags.server.clone().or_else(|| environment.server.clone().filter(|_| flags.profile.is_none()));
     let explicit_origin = if flags.token.is_some() { "--token" } else { env_vars::TOKEN };
     if let Some(url) = server {
+        check_server_address(&url)?;
         let (token, insecure_http, ca_cert, token_origin) = match explicit {
             Some(token) => (Some(token), false, None, explicit_origin.to_owned()),
             None => match load()?.by_url(&url)? {
@@ -285,8 +301,9 @@ fn target(
         };
         let token = token.ok_or_else(|| {
             Failure::usage(format!(
-                "{url} requires a token: use --token, set {}, or save it with `tidemill login {url}`",
-                env_vars::TOKEN
+                "{url} requires a token: use --token, set {}, or save it with `tidemill login {}`",
+                env_vars::TOKEN,
+                quoted(&url)
             ))
         })?;
         return Ok(Target::Deployment {

@@ -171,7 +171,10 @@ fn closed_pipe_and_full_disk_exit_with_3() {
     ];
     for command in commands {
         let stderr = bash(&format!("{binary} {command} >/dev/full; echo code $? >&2"));
-        assert!(stderr.ends_with("code 3\n") && stderr.contains("No space left"), "{command}: {stderr}");
+        assert!(
+            stderr.ends_with("code 3\n") && stderr.contains("the output cannot be written: No space left"),
+            "{command}: {stderr}"
+        );
     }
     for command in ["plan --format json", "status", "report", "run --force"] {
         let stderr =

@@ -17,6 +17,7 @@ use std::{
 };
 use support::{
     IGNORES_SIGTERM, TWO_JOBS, TestEnv, failure_kind, finish, has_ended, job, serve, signal, stop, text,
+    wait_until,
 };
 
 /// Starts a server on the environment's data directory.
@@ -284,7 +285,7 @@ fn silent_worker_does_not_delay_a_cancel() {
     };
     signal(&worker, "TERM");
     worker.wait().unwrap();
-    support::wait_until(|| running().is_empty()).unwrap_or_else(|()| panic!("still running: {}", running()));
+    wait_until(|| running().is_empty()).unwrap_or_else(|()| panic!("still running: {}", running()));
     stop(first);
 }
 
@@ -324,4 +325,33 @@ fn lost_job_that_is_not_interruptible_is_not_repeated() {
         stop(server);
         env.wait_until_clean();
     }
+}
+
+#[test]
+fn case_real_15_next_start_removes_the_workspace_of_a_killed_run() {
+    let file = r#"
+name: killed
+jobs:
+  big:
+    image: "IMAGE"
+    interruptible: false
+    script: ["head -c 4194304 /dev/zero > big.bin", "echo begun", "sleep 600"]
+"#;
+    let mut env = TestEnv::new(file);
+    let mut run = env.spawn(&["run"]);
+    env.wait_for("the workspace has a file", |view| {
+        job(view, "big")["log_bytes"].as_u64().unwrap() > 0 && env.log("big").contains("\nbegun\n")
+    });
+    let left = || {
+        let listed =
+            Command::new("find").arg(&env.data).args(["-name", "big.bin", "-size", "+4095k"]).output();
+        text(&listed.unwrap().stdout)
+    };
+    signal(&run, "KILL");
+    run.wait().unwrap();
+    assert!(left().ends_with("/big.bin\n"), "nothing removes it while no worker runs");
+    let (server, _) = start_server(&env, "1");
+    wait_until(|| left().is_empty()).expect("the next start removes the workspace");
+    stop(server);
+    env.wait_until_clean();
 }

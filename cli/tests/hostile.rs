@@ -290,6 +290,30 @@ fn server_text_does_not_control_the_terminal_in_the_live_view() {
 }
 
 #[test]
+fn arguments_do_not_control_the_terminal() {
+    let hostile = HostileServer::start();
+    let option = format!("--{HOSTILE}");
+    let label = format!("{HOSTILE}=");
+    for args in [
+        &[HOSTILE][..],
+        &["status", &option],
+        &["status", "--status", HOSTILE],
+        &["status", "--limit", HOSTILE],
+        &["run", "--label", HOSTILE],
+        &["run", "--worker-config", &label],
+        &["status", "--profile", HOSTILE, "--server", ""],
+        &["plan", "-e", HOSTILE],
+        &["check", HOSTILE],
+        &["man", HOSTILE],
+    ] {
+        let output = hostile.on_terminal(args);
+        assert!(!output.contains("\u{1b}[2J") && !output.contains("\u{1b}]0"), "{args:?}: {output:?}");
+        let hidden = ['\u{9b}', '\u{202e}', '\u{200b}', '\u{8}'];
+        assert!(!output.contains(hidden), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
 fn log_keeps_colours_on_a_terminal_and_all_bytes_in_a_pipe() {
     let hostile = HostileServer::start();
     let log = ["logs", ID, HOSTILE];

@@ -7,9 +7,12 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, TcpListener},
-    process::{Command, Stdio},
+    path::Path,
+    process::{Child, Command, Stdio},
 };
-use support::{TestEnv, failure_kind, finish, image, registry::Registry, signal, text, wait_until};
+use support::{
+    Backend, TestEnv, failure_kind, finish, image, job, registry::Registry, signal, text, wait_until,
+};
 
 /// Writes a file of the repository.
 fn write(env: &TestEnv, path: &str, content: &str) {
@@ -20,7 +23,13 @@ fn write(env: &TestEnv, path: &str, content: &str) {
 
 /// Runs the pipeline with this `DOCKER_CONFIG`; it must end with this exit code.
 fn run(env: &TestEnv, config: &str, code: i32) -> String {
+    run_with(env, &[], config, code)
+}
+
+/// Runs the pipeline like [`run`], with further arguments.
+fn run_with(env: &TestEnv, args: &[&str], config: &str, code: i32) -> String {
     let mut command = env.command(&["run"]);
+    command.args(args);
     command.env("HOME", env.dir.path()).env_remove("DOCKER_AUTH_CONFIG").env("DOCKER_CONFIG", config);
     let ended =
         finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
@@ -189,7 +198,7 @@ jobs:
         ("unpushed", "", ""),
     ] {
         assert_eq!(failure_kind(&view, name), kind, "{name}: {view:#}");
-        let reason = support::job(&view, name)["failure_reason"]["message"].as_str().unwrap_or_default();
+        let reason = job(&view, name)["failure_reason"]["message"].as_str().unwrap_or_default();
         assert!(reason.contains(message), "{name}: {reason}");
         forget(&env.log(name));
     }
@@ -219,4 +228,183 @@ fn canceled_push_leaves_no_image_under_the_name_of_a_tag() {
     assert_eq!(finish(run).status.code(), Some(130));
     wait_until(|| !inspect().status.success()).unwrap();
     forget(&env.log("pack"));
+}
+
+#[test]
+fn image_that_is_not_pushed_reaches_a_job_whose_engine_does_not_have_it() {
+    let unique = uuid::Uuid::new_v4();
+    let env = Backend::Server.test_env(&format!(
+        r#"
+name: shared
+stages: [build, use]
+jobs:
+  pack:
+    stage: build
+    image: "{image}"
+    script: ["echo {unique} > made.txt"]
+    artifacts: {{ paths: [made.txt] }}
+    build: .
+  check:
+    stage: use
+    when: manual
+    image: "${{IMAGE_REFERENCE}}"
+    services: [{{ image: "${{IMAGE_ID}}", alias: built, command: [sh, -c, "cat /made.txt; sleep 600"] }}]
+    script: [cmp made.txt /made.txt, cat /made.txt]
+"#,
+        image = image()
+    ));
+    write(&env, "Dockerfile", &format!("FROM {}\nCOPY made.txt /\n", image()));
+    let run = env.spawn(&["run", "--quiet"]);
+    env.wait_for("the image is built", |view| job(view, "pack")["status"] == "SUCCESS");
+    let packed = env.log("pack");
+    let id = packed.lines().find_map(|line| line.strip_prefix("Built ")).unwrap();
+    assert!(packed.contains(&format!("\nStored {id} for other workers (")), "{packed}");
+    let inspect = || Command::new("docker").args(["image", "inspect", id]).output().unwrap();
+    forget(&packed);
+    wait_until(|| !inspect().status.success()).expect("the engine forgets the image");
+    let approved = env.on_latest(&["approve"]);
+    assert_eq!(approved.status.code(), Some(0), "{approved:?}");
+    let ended = finish(run);
+    let used = env.log("check");
+    assert_eq!(ended.status.code(), Some(0), "{used}");
+    assert!(used.contains(&format!("Loading {id}, which `pack` built (")), "{used}");
+    assert!(used.contains(&format!("\n{unique}\n")), "{used}");
+    // Only files are artifacts for users.
+    let listed = env.on_latest(&["artifacts"]);
+    assert!(
+        text(&listed.stdout).contains("made.txt") && !text(&listed.stdout).contains("sha256:"),
+        "{listed:?}"
+    );
+    forget(&packed);
+}
+
+/// An SSH agent with a new key; it ends on drop.
+struct Agent {
+    process: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Agent {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("agent.sock");
+        let process =
+            Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let agent = Self { process, dir };
+        wait_until(|| socket.exists()).unwrap();
+        let key = agent.dir.path().join("key");
+        agent.run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
+        agent.run(Command::new("ssh-add").arg("-q").arg(&key));
+        agent
+    }
+
+    fn socket(&self) -> String {
+        self.dir.path().join("agent.sock").display().to_string()
+    }
+
+    /// Returns the line with which `ssh-add -l` lists the key.
+    fn key(&self) -> String {
+        self.run(Command::new("ssh-add").arg("-l")).trim().to_owned()
+    }
+
+    fn run(&self, command: &mut Command) -> String {
+        let output = command.env("SSH_AUTH_SOCK", self.socket()).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stdout)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Copies a program of this machine and its libraries below `root`, at their own paths.
+fn copy_program(name: &str, root: &Path) {
+    let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().unwrap();
+    let program = text(&found.stdout).trim().to_owned();
+    let libraries = Command::new("ldd").arg(&program).output().unwrap();
+    let libraries = text(&libraries.stdout);
+    let paths = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in paths.chain([program.as_str()]) {
+        let target = root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(path, target).unwrap();
+    }
+}
+
+#[test]
+fn build_reaches_the_ssh_agent_that_the_worker_allows_only_where_it_is_mounted() {
+    let agent = Agent::start();
+    let env = TestEnv::new("name: keys\njobs:\n  pack: { build: { ssh: true } }\n");
+    copy_program("ssh-add", &env.repo().join("root"));
+    let unique = uuid::Uuid::new_v4();
+    let dockerfile = format!(
+        "FROM {}\nCOPY root /\nRUN --mount=type=ssh ssh-add -l && echo # {unique}\nRUN ! ssh-add -l && echo # {unique}\n",
+        image()
+    );
+    write(&env, "Dockerfile", &dockerfile);
+    let allowed = format!("allow.ssh_agent={}", agent.socket());
+    let config = env.dir.path().display().to_string();
+    let shown = run_with(&env, &["--worker-config", &allowed], &config, 0);
+    let log = env.log("pack");
+    assert_eq!(log.matches(&agent.key()).count(), 1, "{log}\n{shown}");
+    forget(&log);
+}
+
+/// Removes the layers that a build whose steps contain `word` left in the engine's cache.
+fn prune_cache(word: &str) {
+    let listed =
+        Command::new("docker").args(["system", "df", "-v", "--format", "{{json .BuildCache}}"]).output();
+    let layers: Vec<serde_json::Value> = serde_json::from_slice(&listed.unwrap().stdout).unwrap();
+    let of_build = layers.iter().filter(|layer| layer.to_string().contains(word));
+    let ids: Vec<&str> = of_build.filter_map(|layer| layer["ID"].as_str()).collect();
+    assert!(!ids.is_empty(), "no layer of {word} in {layers:#?}");
+    for id in ids {
+        let filter = format!("id={id}");
+        let pruned = Command::new("docker").args(["builder", "prune", "-af", "--filter", &filter]).output();
+        assert!(pruned.unwrap().status.success());
+    }
+}
+
+#[test]
+fn build_takes_layers_from_an_image_of_a_registry_that_the_engine_does_not_have() {
+    let registry = Registry::start();
+    let name = format!("{}/team/cached:1", registry.host());
+    let env = TestEnv::new(&format!(
+        r#"
+name: cached
+jobs:
+  push: {{ build: {{ tags: ["{name}"], push: true, inline_cache: true }} }}
+  again: {{ build: . }}
+  reuse: {{ build: {{ cache_from: ["{name}"] }} }}
+"#
+    ));
+    let unique = uuid::Uuid::new_v4();
+    write(
+        &env,
+        "Dockerfile",
+        &format!("FROM {}\nRUN echo ran-$((40 + 2))-{unique} | tee /word.txt\n", image()),
+    );
+    let login = registry.login().display().to_string();
+    let printed = format!("ran-42-{unique}\n");
+    for (job, is_run) in [("push", true), ("again", true), ("reuse", false)] {
+        let shown = run_with(&env, &[job], &login, 0);
+        let log = env.log(job);
+        assert_eq!(log.contains(&printed), is_run, "{job}: {log}\n{shown}");
+        // `#5 [2/2] RUN echo ..`, and `#5 CACHED` or `#5 DONE 1.1s`.
+        let step = log.lines().find(|line| line.contains("] RUN echo ran-")).unwrap();
+        let cached = format!("\n{} CACHED\n", step.split(' ').next().unwrap());
+        assert_eq!(log.contains(&cached), !is_run, "{job}: {log}");
+        // Neither the image nor its layers stay in the engine.
+        forget(&log);
+        registry.forget_images();
+        if is_run {
+            prune_cache(&unique.to_string());
+        }
+    }
+    let log = env.log("reuse");
+    assert!(log.contains(&format!("importing cache manifest from {name}")), "{log}");
 }

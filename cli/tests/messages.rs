@@ -160,6 +160,21 @@ fn secret_that_no_job_names_is_a_usage_error() {
         command.env("UNUSED", "value").env("DOCKER_HOST", "unix:///no/such.sock");
     });
     assert!(code == 2 && shown.contains("no job of .pipelines/mill.yml names this secret"), "{shown}");
+    let commented = PIPELINE.replace("cargo test", "cargo test # UNUSED");
+    let (code, shown) =
+        tidemill_with(&[("a.yml", &commented)], &["run", "-f", "a.yml", "--secret", "UNUSED"], |command| {
+            command.env("UNUSED", "value").env("DOCKER_HOST", "unix:///no/such.sock");
+        });
+    assert!(code == 2 && shown.contains("no job of a.yml names this secret"), "{shown}");
+    let gitlab = "j: { image: i, script: [x] }\n";
+    let (code, shown) = tidemill_with(
+        &[(".gitlab-ci.yml", gitlab)],
+        &["run", "-f", ".gitlab-ci.yml", "--secret", "UNUSED"],
+        |command| {
+            command.env("UNUSED", "value").env("DOCKER_HOST", "unix:///no/such.sock");
+        },
+    );
+    assert!(code == 3 && !shown.contains("names this secret"), "{shown}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod source;
 
 pub use artifact::{
     ArtifactComplete, ArtifactFile, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView,
-    ContentChecksum, is_sha256,
+    ContentChecksum, is_image_id, is_sha256,
 };
 pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
 pub use dead_letter::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply};

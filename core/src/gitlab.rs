@@ -11,8 +11,10 @@ mod file;
 mod findings;
 mod job;
 mod keys;
+mod locate;
 mod output;
 mod predefined_names;
+mod schema;
 mod settings;
 mod shell_variables;
 mod translation;
@@ -20,6 +22,7 @@ mod usage;
 mod values;
 mod variables;
 
+pub use document::MAX_INCLUDES;
 pub use settings::{DEFAULT_IMAGE, TranslateOptions};
 pub use translation::translate;
 

@@ -17,20 +17,22 @@ pub(crate) mod finding;
 pub mod labels;
 mod model;
 mod names;
-mod parse;
+pub(crate) mod parse;
 mod raw;
 mod references;
 mod registry_scope;
 pub(crate) mod yaml;
 
 pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
-pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, SourceFile};
+pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, RepositoryFiles, SourceFile};
 pub use model::{
-    Artifacts, ArtifactsWhen, Cache, CachePolicy, Checkout, CheckoutContent, Concurrency, ContainerOptions,
-    Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job, JobOptions, MAX_ARTIFACT_LABEL_LEN,
-    MAX_DEPTH, MAX_SECRETS, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule,
-    RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules, Triggers, Ulimit, When,
+    Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, Concurrency,
+    ContainerOptions, Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job, JobOptions,
+    MAX_ARTIFACT_LABEL_LEN, MAX_DEPTH, MAX_SECRETS, Matrix, MatrixPart, Need, Pipeline, PullPolicy,
+    PullRequestTrigger, PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service,
+    SubmoduleLevel, Submodules, Triggers, Ulimit, When, is_docker_engine,
 };
+pub(crate) use names::climbs_out;
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};
 pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};
 pub use raw::quantities::{bytes, cpus, span_s};

@@ -15,6 +15,6 @@ pub use execution::{
     ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
     LabelRequirement,
 };
-pub use message::QueuedJob;
+pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
 pub use node::{ApprovalClosing, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState};
 pub use write::{ArrivalOutcome, CommitResult, Continuation, DeadLetter, KeyRecord, Write};

@@ -21,7 +21,7 @@ const TTL: u64 = 1_000;
 static ANY: RetryFor = RetryFor { kinds: Vec::new(), exit_codes: Vec::new(), lost_is_final: false };
 
 fn rules(retry: u32) -> JobRules<'static> {
-    JobRules { retry, retry_for: &ANY, seed: 7 }
+    JobRules { retry, retry_for: &ANY, start_in_ms: 0, seed: 7 }
 }
 
 fn token(n: u128) -> LeaseToken {
@@ -207,7 +207,7 @@ fn named_infrastructure_failures_get_more_attempts() {
     {
         let mut state =
             next_state(&JobState::default(), rules(2), JobEvent::Release(None), Timestamp(0)).unwrap();
-        let rules = JobRules { retry: 2, retry_for, seed: 7 };
+        let rules = JobRules { retry: 2, retry_for, start_in_ms: 0, seed: 7 };
         let mut at = 0;
         while state.status == JobStatus::Queued {
             at += 100_000;
@@ -226,7 +226,7 @@ fn script_is_retried_after_listed_exit_codes() {
         let end = AttemptEnd { failure, exit_code: Some(exit_code), ..AttemptEnd::default() };
         JobEvent::End { token: token(1), end, steps: Vec::new() }
     };
-    let rules = JobRules { retry: 1, retry_for: &retry_for, seed: 7 };
+    let rules = JobRules { retry: 1, retry_for: &retry_for, start_in_ms: 0, seed: 7 };
     for (exit_code, status) in [(1, JobStatus::Queued), (2, JobStatus::Failed)] {
         let state = next_state(&JobState::default(), rules, JobEvent::Release(None), Timestamp(0)).unwrap();
         let state = next_state(&state, rules, claim(1), Timestamp(1)).unwrap();
@@ -256,7 +256,7 @@ fn repeated_give_backs_are_bounded() {
 #[test]
 fn lost_job_that_is_not_interruptible_fails_unless_it_did_not_start() {
     let once = RetryFor { lost_is_final: true, ..RetryFor::default() };
-    let rules = JobRules { retry: 3, retry_for: &once, seed: 7 };
+    let rules = JobRules { retry: 3, retry_for: &once, start_in_ms: 0, seed: 7 };
     let ended = |steps: Vec<StepView>, kind| {
         let end = AttemptEnd {
             failure: Some(FailureReason::new(kind, "lost")),

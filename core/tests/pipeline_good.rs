@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tidemill_core::execution::facts::Facts;
-use tidemill_core::pipeline::{Pipeline, json_schema, parse, parse_with_warnings};
+use tidemill_core::pipeline::{Need, Pipeline, json_schema, parse, parse_with_warnings};
 use tidemill_core::plan::Plan;
 use tidemill_core::text::diagnostics::render_human;
 
@@ -168,9 +168,9 @@ fn literals_defaults_and_merges_are_preserved() {
     assert_eq!((unit.stage.as_str(), unit.timeout_s, unit.retry), ("test", 1200, 1));
     assert_eq!((unit.resources.cpus, unit.resources.memory_bytes), (Some(2.0), Some(1_610_612_736)));
     assert_eq!((unit.variables["A"].as_str(), unit.variables["B"].as_str()), ("default", "own"));
-    assert_eq!(unit.matrix["level"], ["0", "1"]);
+    assert_eq!(unit.matrix.0[0].keys["level"], ["0", "1"]);
     assert_eq!(pipeline.jobs[0].needs, None);
-    assert_eq!(pipeline.jobs[2].needs.as_deref(), Some(&["unit".to_owned()][..]));
+    assert_eq!(pipeline.jobs[2].needs.as_deref(), Some(&[Need::of("unit")][..]));
 
     let anchors = good("anchors", include_str!("fixtures/good/anchors.yml"));
     assert_eq!(anchors.stages, ["test"]);

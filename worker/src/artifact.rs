@@ -5,6 +5,7 @@ mod directory;
 mod encoding;
 mod failure;
 mod hashing;
+mod images;
 pub(crate) mod pack;
 pub(crate) mod reading;
 mod selection;

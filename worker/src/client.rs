@@ -1,5 +1,6 @@
 //! The worker's side of the HTTP API.
 
+mod address;
 mod api;
 mod causes;
 mod error;
@@ -9,6 +10,7 @@ mod request;
 mod retry;
 mod trust;
 
+pub use address::check_server_address;
 pub(crate) use causes::format_causes;
 pub use error::ApiError;
 pub(crate) use http::{HttpClient, HttpError, read_body};

@@ -22,6 +22,7 @@ pub use cache::SourceCache;
 pub use discovery::{DiscoveryResult, discover, read_resolved};
 pub use error::{SourceError, SourceErrorKind};
 pub use git::variable;
+pub use local::command as local_git_command;
 pub use network::{HostPolicy, Remote, Resolver, ssh_options};
 pub use prune::{Retention, prune};
 pub use resolve::{ResolvedCommit, Revision, normalize_repository, resolve};

@@ -317,6 +317,20 @@ fn worktree_and_detached_head_are_run() {
 }
 
 #[test]
+fn repository_that_git_places_elsewhere_is_refused() {
+    let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // Git's output about the second directory begins with the path of the first.
+    repository(home.path(), "app");
+    let split = repository(home.path(), "app\nlication");
+    let moved = repository(home.path(), "moved");
+    git(&moved, &["config", "core.worktree", &home.path().join("app").to_string_lossy()]);
+    for dir in [split, moved] {
+        let error = snapshot(&dir, cache.path()).unwrap_err().to_string();
+        assert!(error.contains("is not in the working tree that git reports"), "{}: {error}", dir.display());
+    }
+}
+
+#[test]
 fn status_is_as_clean_as_outside_with_hidden_files_and_line_endings() {
     let (home, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let checked = |dir: &Path, expected: &str| {

@@ -226,6 +226,7 @@ async fn requirement_of_checksums_is_remembered() {
         files: Vec::new(),
         expire_in_s: None,
         cache_key: None,
+        image: None,
         sum: None,
         complete: Some(ArtifactComplete {
             artifact_id: ArtifactId(Uuid::nil()),

@@ -41,6 +41,8 @@ mod networks;
 mod options;
 #[path = "engine/services.rs"]
 mod services;
+#[path = "engine/sharing.rs"]
+mod sharing;
 #[path = "engine/shells.rs"]
 mod shells;
 
@@ -144,6 +146,7 @@ async fn pass_artifact(mut bench: Bench, between: impl FnOnce(&Server)) {
         size: stored.len() as u64,
         encoding: ArtifactEncoding::Identity,
         unpacked_size: 0,
+        image: None,
     };
     consumer.needs_artifacts = vec![needed.clone()];
     between(&bench.server);

@@ -398,8 +398,8 @@ pub struct Audit {
     #[arg(long, value_name = "ACTION")]
     pub action: Option<String>,
     /// Maximum number of entries
-    #[arg(long, default_value_t = 50)]
-    pub limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
     #[command(flatten)]
     pub format: FormatArgs,
     #[command(flatten)]
@@ -415,6 +415,8 @@ pub struct Login {
     #[arg(long)]
     pub default: bool,
     #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
     pub profile: ProfileArgs,
     #[command(flatten)]
     pub access: AccessArgs,
@@ -423,6 +425,8 @@ pub struct Login {
 /// `logout`.
 #[derive(Debug, Args)]
 pub struct Logout {
+    #[command(flatten)]
+    pub format: FormatArgs,
     #[command(flatten)]
     pub profile: ProfileArgs,
 }

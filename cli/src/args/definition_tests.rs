@@ -16,9 +16,8 @@ use tidemill_worker::source::SourceSettings;
 
 /// Maximum length of a line of the pages.
 const WIDTH: usize = 100;
-/// Commands whose output is no record: files, pages, scripts, and what a process does while it runs.
-const WITHOUT_FORMAT: [&str; 10] =
-    ["init", "import", "completions", "man", "server", "worker", "login", "logout", "deploy", "destroy"];
+/// Commands whose output is no result: pages, scripts, and what a process does while it runs.
+const WITHOUT_FORMAT: [&str; 4] = ["completions", "man", "server", "worker"];
 
 /// Returns all visible commands by their full names, without parents of other commands.
 fn commands() -> Vec<(String, Command, Vec<Command>)> {
@@ -278,7 +277,7 @@ fn command_reference_is_current() {
     }
     page += "\n## Connection options\n\nCommands have those of these options that apply to them.\n\n";
     page.extend(shown);
-    page += "\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n| 0 | success |\n| 1 | the pipeline failed |\n| 2 | usage error or invalid file |\n| 3 | system error: engine, disk, network |\n| 130 | canceled |\n\nA command whose reader closes the pipe ends without a message, with code 3.\n";
+    page += "\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n| 0 | success |\n| 1 | the pipeline failed |\n| 2 | usage error or invalid file |\n| 3 | system error: engine, disk, network |\n| 130 | canceled |\n\nA command whose reader closes the pipe ends without a message, with code 3.\n\nWith `--format json`, a command that has no result prints its error as JSON, too:\n\n```json\n{\"error\":{\"message\":\"no profiles\",\"exit_code\":2}}\n```\n";
     check_page("cli.md", &page);
 }
 

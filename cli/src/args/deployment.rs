@@ -1,7 +1,7 @@
 //! Arguments of `deploy` and `destroy`.
 #![cfg_attr(not(feature = "aws"), allow(dead_code))]
 
-use super::shared::ConsentArgs;
+use super::shared::{ConsentArgs, FormatArgs};
 use clap::{Args, ValueEnum};
 use std::{fmt, path::PathBuf};
 
@@ -19,6 +19,8 @@ pub struct StackArgs {
     pub endpoint: Option<String>,
     #[command(flatten)]
     pub consent: ConsentArgs,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// `deploy`.

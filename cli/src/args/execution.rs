@@ -109,7 +109,7 @@ pub struct Logs {
     #[command(flatten)]
     pub job: JobArgs,
     /// Attempt number [default: the latest]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub attempt: Option<u32>,
     /// Print new output until the job ends
     #[arg(long)]

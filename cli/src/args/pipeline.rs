@@ -113,6 +113,8 @@ pub struct Init {
     /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// `import`.
@@ -127,4 +129,6 @@ pub struct Import {
     /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }

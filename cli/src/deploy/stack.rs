@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     failure::{Exit, Failure, Outcome},
-    interrupts::interrupts,
+    interrupts::Interrupts,
 };
 use aws_sdk_cloudformation::{
     error::ProvideErrorMetadata,
@@ -347,7 +347,7 @@ impl StackWatch {
 
     /// Waits until the change ends, and returns the stack if it succeeded.
     async fn until_end(mut self, account: &Account) -> Outcome<Stack> {
-        let mut interrupts = interrupts()?;
+        let mut interrupts = Interrupts::listen()?;
         loop {
             let has_started = self.show(account).await?;
             let now = find(account, &self.stack.id).await?;

@@ -5,7 +5,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::{self, Printable},
     pipeline::file,
-    view::format,
+    view::{format, hint::quoted},
 };
 use std::io::{BufRead, IsTerminal, Write as _};
 use tidemill_core::api::ExecutionSummary;
@@ -82,9 +82,9 @@ fn confirm(current: &str, execution: &ExecutionSummary) -> Outcome {
     let title = format::title(execution);
     let rejected = || {
         Failure::usage(format!(
-            "execution {} is {title}, but the current repository is {current}; nothing was changed; to change it, add --repo '{}'",
+            "execution {} is {title}, but the current repository is {current}; nothing was changed; to change it, add --repo {}",
             execution.id,
-            Printable(&execution.repo)
+            quoted(&execution.repo)
         ))
     };
     let stdin = std::io::stdin();

@@ -4,7 +4,7 @@ use super::polling::{AfterFailure, Outage, PollInterval, Reply};
 use crate::{
     deployment::Deployment,
     failure::{Exit, Failure, Outcome},
-    interrupts::interrupts,
+    interrupts::Interrupts,
     output::printable,
     view::View,
 };
@@ -42,9 +42,8 @@ pub async fn watch(
     deployment: &Deployment,
     id: ExecutionId,
     view: &mut dyn View,
-    on_interrupt: OnInterrupt,
+    (interrupts, on_interrupt): (&mut Interrupts, OnInterrupt),
 ) -> Outcome<ExecutionView> {
-    let mut interrupts = interrupts()?;
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     let mut etag: Option<String> = None;
     let mut shown: Option<ExecutionView> = None;

@@ -1,6 +1,6 @@
 //! Writes logs of jobs to standard output.
 
-use super::{json_escape::json_escaped, log_filter::LogFilter};
+use super::{json_escape::json_escaped, log_filter::LogFilter, sanitized_stream::output_error};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 use tidemill_core::text::Printable;
@@ -98,10 +98,11 @@ impl LogWriter {
     fn write_filtered(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         match &mut self.filter {
-            Some(filter) => out.write_all(filter.filter(bytes).as_bytes())?,
-            None => out.write_all(bytes)?,
+            Some(filter) => out.write_all(filter.filter(bytes).as_bytes()),
+            None => out.write_all(bytes),
         }
-        out.flush()
+        .and_then(|()| out.flush())
+        .map_err(|error| output_error(&error))
     }
 }
 

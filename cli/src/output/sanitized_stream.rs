@@ -32,12 +32,12 @@ where
             self.parser.advance(&mut self.passed, *byte);
         }
         let passed = std::mem::take(&mut self.passed.0);
-        self.stream.write_all(passed.as_bytes())?;
+        self.stream.write_all(passed.as_bytes()).map_err(|error| output_error(&error))?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
+        self.stream.flush().map_err(|error| output_error(&error))
     }
 }
 
@@ -80,6 +80,11 @@ impl Perform for AllowedText {
     fn hook(&mut self, _: &Params, _: &[u8], _: bool, _: u8) {
         self.0.push_str("\\x1bP");
     }
+}
+
+/// Adds to an error that it is about the output, for messages.
+pub fn output_error(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the output cannot be written: {error}"))
 }
 
 /// Writes a control sequence with these parameters.

@@ -4,6 +4,7 @@ use crate::{
     args::{FileArgs, VariableArgs},
     failure::{Failure, Outcome},
     output::Printable,
+    settings::input,
 };
 use indexmap::IndexMap;
 use std::{
@@ -12,8 +13,10 @@ use std::{
 };
 use tidemill_core::api::ExternalVariables;
 use tidemill_core::gitlab;
-use tidemill_core::pipeline::{self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources};
-use tidemill_core::text::nearest;
+use tidemill_core::pipeline::{
+    self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources, RepositoryFiles, is_variable_name,
+};
+use tidemill_core::text::{nearest, without_byte_order_mark};
 use tidemill_worker::source::DiscoveryResult;
 
 /// A valid pipeline file.
@@ -25,6 +28,8 @@ pub struct PipelineFile {
     pub text: String,
     /// The parsed pipeline.
     pub pipeline: Pipeline,
+    /// The format of the file itself.
+    pub format: FileFormat,
 }
 
 /// Reads and checks the file that the arguments select, and prints its warnings.
@@ -43,7 +48,7 @@ pub fn load(args: &FileArgs, is_remote: bool, external: &ExternalVariables) -> O
             if kind != FileFormat::Native {
                 crate::output::print_error_text(&assembled.render_warnings(colour));
             }
-            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
+            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline, format: kind })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
     }
@@ -75,7 +80,8 @@ pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineF
     }
     match (selected.pop(), &args.pipeline) {
         (Some((file, Ok(pipeline))), _) => {
-            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline })
+            let format = FileFormat::of(Path::new(&file.path), false, true);
+            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline, format })
         }
         (Some((file, Err(diagnostics))), _) => {
             let lines: Vec<String> =
@@ -140,26 +146,12 @@ pub fn assemble(
     kind: FileFormat,
     external: &ExternalVariables,
 ) -> Result<PipelineWithSources, PipelineErrors> {
-    let root = repository_root(path);
-    let included = |name: &str| {
-        let path = root.join(name);
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err("not a file".to_owned()),
-            Err(error) => return Err(error.to_string()),
-        }
-        // The checkout is untrusted: a symbolic link must not give access to files outside of the repository.
-        let resolved = path.canonicalize().map_err(|error| error.to_string())?;
-        if !root.canonicalize().is_ok_and(|root| resolved.starts_with(root)) {
-            return Err("outside of the repository".to_owned());
-        }
-        read(&resolved).map_err(|failure| failure.message)
-    };
+    let files = Checkout { root: repository_root(path) };
     let name = path.display().to_string();
     match kind {
-        FileFormat::Native => pipeline::assemble(&name, text, &included),
+        FileFormat::Native => pipeline::assemble(&name, text, &|path| files.read(path)),
         FileFormat::GitLab { tags_are_labels, reports_unset_variables } => {
-            let directory = root.file_name().map(|name| name.to_string_lossy().into_owned());
+            let directory = files.root.file_name().map(|name| name.to_string_lossy().into_owned());
             let settings = gitlab::TranslateOptions::for_pipeline(directory.as_deref().unwrap_or("gitlab"));
             let settings = gitlab::TranslateOptions {
                 tags_are_labels,
@@ -167,8 +159,55 @@ pub fn assemble(
                 external: external.clone(),
                 ..settings
             };
-            gitlab::translate(&name, text, &included, &settings)
+            gitlab::translate(&name, text, &files, &settings)
         }
+    }
+}
+
+/// Maximum number of directory entries that are visited to find included files.
+const MAX_LISTED_ENTRIES: usize = 100_000;
+
+/// The files of a repository on this machine.
+struct Checkout {
+    root: PathBuf,
+}
+
+impl RepositoryFiles for Checkout {
+    fn read(&self, path: &str) -> Result<String, String> {
+        let path = self.root.join(path);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => return Err("not a file".to_owned()),
+            Err(error) => return Err(error.to_string()),
+        }
+        // The checkout is untrusted: a symbolic link must not give access to files outside of the repository.
+        let resolved = path.canonicalize().map_err(|error| error.to_string())?;
+        if !self.root.canonicalize().is_ok_and(|root| resolved.starts_with(root)) {
+            return Err("outside of the repository".to_owned());
+        }
+        read(&resolved).map_err(|failure| failure.message)
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
+        let mut pending = vec![directory.to_owned()];
+        let (mut files, mut visited) = (Vec::new(), 0);
+        while let Some(directory) = pending.pop() {
+            let entries = fs::read_dir(self.root.join(&directory)).map_err(|error| error.to_string())?;
+            for entry in entries.flatten() {
+                visited += 1;
+                if visited > MAX_LISTED_ENTRIES {
+                    return Err(format!("there are more than {MAX_LISTED_ENTRIES} files"));
+                }
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let path = if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() && name != ".git" => pending.push(path),
+                    Ok(kind) if kind.is_file() => files.push(path),
+                    _ => {}
+                }
+            }
+        }
+        Ok(files)
     }
 }
 
@@ -187,14 +226,7 @@ fn repository_root(path: &Path) -> PathBuf {
 
 /// Reads a file. Fails if it is larger than the maximum size of a pipeline file.
 pub fn read(path: &Path) -> Outcome<String> {
-    let name = path.display();
-    let failed = |error: std::io::Error| Failure::usage(format!("{name} cannot be read: {error}"));
-    let length = fs::metadata(path).map_err(failed)?.len();
-    if length > MAX_FILE_BYTES as u64 {
-        return Err(Failure::usage(format!("{name} has {length} bytes; the maximum is {MAX_FILE_BYTES}")));
-    }
-    String::from_utf8(fs::read(path).map_err(failed)?)
-        .map_err(|_| Failure::usage(format!("{name} is not UTF-8 text; save it with the encoding UTF-8")))
+    input::read_file(path, MAX_FILE_BYTES as u64)
 }
 
 /// Returns all files in `.pipelines/` of the current repository; without that directory, the GitLab CI file.
@@ -281,27 +313,39 @@ pub fn find(args: &FileArgs) -> Outcome<PathBuf> {
 
 /// Returns the variables of arguments and of the files that they name. Arguments override files, and later ones earlier ones.
 pub fn variables(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
-    let parse = |text: &str| match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE".to_owned()),
-    };
     let mut variables = IndexMap::new();
     for path in &args.env_files {
         let text = read(path)?;
-        for (number, line) in (1..).zip(text.lines()) {
+        for (number, line) in (1..).zip(without_byte_order_mark(&text).lines()) {
             if line.trim().is_empty() || line.trim_start().starts_with('#') {
                 continue;
             }
             // The message does not repeat the line: it may be part of a secret.
-            let (name, value) = parse(line)
+            let (name, value) = variable(line)
                 .map_err(|message| Failure::usage(format!("{}:{number}: {message}", path.display())))?;
-            variables.insert(name.trim().to_owned(), value);
+            variables.insert(name, value);
         }
     }
     for text in &args.variables {
-        let (name, value) =
-            parse(text).map_err(|message| Failure::usage(format!("--env `{text}`: {message}")))?;
+        let name = text.split('=').next().unwrap_or_default();
+        let (name, value) = variable(text)
+            .map_err(|message| Failure::usage(format!("--env `{}`: {message}", Printable(name))))?;
         variables.insert(name, value);
     }
     Ok(variables)
+}
+
+/// Splits `NAME=VALUE`.
+fn variable(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let name = name.trim();
+    if !is_variable_name(name) {
+        return Err(
+            "expected NAME=VALUE, with letters, digits and `_` in the name, which does not start with a digit",
+        );
+    }
+    if value.contains('\0') {
+        return Err("the value has a NUL character, which no variable can have");
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }

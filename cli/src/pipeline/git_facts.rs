@@ -6,12 +6,13 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 use tidemill_core::execution::facts::{CommitDetails, Facts, PullRequest};
 use tidemill_core::{api::Trigger, pipeline::Pipeline};
+use tidemill_worker::source::local_git_command;
 
 /// Maximum number of changed files; with more, conditions on changes are true.
 const MAX_CHANGED_FILES: usize = 10_000;
@@ -49,7 +50,7 @@ impl RequiredFacts {
 /// Returns the needed facts of the repository that contains `dir`. Facts that git does not know are absent.
 pub fn of_working_tree(dir: &Path, needs: RequiredFacts) -> Facts {
     let mut facts = Facts::default();
-    let Some(top) = git(dir, &["rev-parse", "--show-toplevel"]).map(PathBuf::from) else { return facts };
+    let Some(top) = top(dir) else { return facts };
     if needs.refs || needs.changed {
         facts.branch = git(&top, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
         if facts.branch.is_none() {
@@ -146,6 +147,14 @@ fn changed(top: &Path, default_branch: Option<&str>) -> Option<Vec<String>> {
     (!changed.is_empty() && changed.len() <= MAX_CHANGED_FILES).then(|| changed.into_iter().collect())
 }
 
+/// Returns the top directory of the working tree that contains `dir`.
+fn top(dir: &Path) -> Option<PathBuf> {
+    let mut path = output(dir, &["rev-parse", "--show-toplevel"])?;
+    // A name may end with a space or a line break.
+    path.pop_if(|last| *last == b'\n');
+    Some(PathBuf::from(OsString::from_vec(path)))
+}
+
 fn git(dir: &Path, arguments: &[&str]) -> Option<String> {
     let text = String::from_utf8(output(dir, arguments)?).ok()?;
     let text = text.trim_end();
@@ -160,18 +169,6 @@ fn paths(dir: &Path, arguments: &[&str]) -> Option<BTreeSet<String>> {
 }
 
 fn output<S: AsRef<OsStr>>(dir: &Path, arguments: &[S]) -> Option<Vec<u8>> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(dir)
-        // Git must not run programs from the configuration of an untrusted repository.
-        .args(["-c", "core.quotePath=false", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"])
-        .args(["-c", "protocol.allow=never"])
-        .args(arguments)
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_NO_LAZY_FETCH", "1")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+    let output = local_git_command(dir).args(arguments).output().ok()?;
     output.status.success().then_some(output.stdout)
 }

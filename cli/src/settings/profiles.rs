@@ -1,10 +1,15 @@
 //! The config file: profiles of deployments, with their tokens.
 
-use crate::failure::{Failure, Outcome};
+use super::input;
+use crate::{
+    failure::{Failure, Outcome},
+    output::{Printable, printable},
+    view::hint::quoted,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     io::{ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -13,6 +18,8 @@ use std::{
 /// Reserved profile name of this machine.
 pub const LOCAL_PROFILE: &str = "local";
 
+/// Maximum size of the file in bytes.
+const MAX_FILE_LEN: u64 = 16 << 20;
 /// Permission bits of group and others.
 const GROUP_AND_OTHERS: u32 = 0o077;
 
@@ -59,17 +66,22 @@ impl Profiles {
     /// Reads the file at `path`; a missing file has no profiles.
     pub fn load(path: &Path) -> Outcome<Self> {
         let name = path.display();
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            // Some system users have a file as their home directory.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(Self { path: path.to_owned(), ..Self::default() });
             }
             Err(error) => return Err(Failure::usage(format!("{name} cannot be read: {error}"))),
         };
+        let text = input::read(&file, &name.to_string(), MAX_FILE_LEN)?;
         let mut profiles: Self = toml::from_str(&text).map_err(|error| {
-            Failure::usage(format!("{name} is not a valid config file: {}", error.message()))
+            // The message does not repeat the line: it may have a token.
+            let start = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = start.matches('\n').count() + 1;
+            Failure::usage(format!("{name}:{line}: not a valid config file: {}", error.message()))
         })?;
-        let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+        let mode = file.metadata()?.permissions().mode() & 0o777;
         profiles.exposed = (mode & GROUP_AND_OTHERS != 0).then_some(mode);
         path.clone_into(&mut profiles.path);
         Ok(profiles)
@@ -78,11 +90,13 @@ impl Profiles {
     /// Returns the profile of this name.
     pub fn get(&self, name: &str) -> Outcome<&Profile> {
         let profile = self.named.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.names().collect();
+            let known: Vec<String> = self.names().map(printable).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             Failure::usage(format!(
-                "no profile `{name}` in {} (known: {known}); create it with `tidemill login URL --profile {name}`",
-                self.path.display()
+                "no profile `{}` in {} (known: {known}); create it with `tidemill login URL --profile {}`",
+                Printable(name),
+                self.path.display(),
+                quoted(name)
             ))
         })?;
         self.check_permissions()?;
@@ -136,8 +150,9 @@ impl Profiles {
         let Some(mode) = self.exposed else { return Ok(()) };
         let path = self.path.display();
         Err(Failure::usage(format!(
-            "{path} contains tokens, but other users can access it (mode {mode:04o}): run `chmod 600 {path}`, and create new \
-             tokens if another user may have read it"
+            "{path} contains tokens, but other users can access it (mode {mode:04o}): run `chmod 600 {}`, and create new tokens if \
+             another user may have read it",
+            quoted(&path.to_string())
         )))
     }
 }

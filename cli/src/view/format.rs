@@ -105,6 +105,7 @@ pub fn status_text(job: &JobView) -> String {
         JobStatus::Canceled => "canceled".to_owned(),
         JobStatus::Skipped => reason(job),
         JobStatus::Running => job.phase.as_deref().map_or_else(|| "running".to_owned(), printable),
+        JobStatus::Queued if is_start_delayed(job) => start_text(job, now()),
         JobStatus::Queued if job.not_before.is_some() => format!("retrying soon: {}", reason(job)),
         JobStatus::Queued if job.runs_on.is_empty() => "waiting for a worker".to_owned(),
         JobStatus::Queued => format!("waiting for a worker with {}", Printable(queue_name(&job.runs_on))),
@@ -112,6 +113,17 @@ pub fn status_text(job: &JobView) -> String {
         JobStatus::Pending => "waiting".to_owned(),
     };
     text + &retried
+}
+
+/// Whether a job waits for the end of its `start_in`.
+pub fn is_start_delayed(job: &JobView) -> bool {
+    job.status == JobStatus::Queued && job.attempt == 0 && job.not_before.is_some()
+}
+
+/// Says when a job starts whose start is delayed.
+pub fn start_text(job: &JobView, now: Timestamp) -> String {
+    let wait_ms = job.not_before.map_or(0, |at| at.since_ms(now));
+    if wait_ms == 0 { "starts now".to_owned() } else { format!("starts in {}", duration(wait_ms)) }
 }
 
 /// Describes how a job ended, with its run time.

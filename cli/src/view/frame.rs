@@ -11,7 +11,7 @@ use anstyle::{AnsiColor, Style};
 use std::collections::BTreeMap;
 use tidemill_core::{
     api::{Approval, ExecutionView, JobView},
-    execution::status::JobStatus,
+    execution::{report::base_name, status::JobStatus},
     time::Timestamp,
 };
 use unicode_width::UnicodeWidthStr;
@@ -209,7 +209,7 @@ impl Layout {
     fn folded(&self, view: &ExecutionView, max: usize) -> Vec<String> {
         let mut groups: Vec<Group<'_>> = Vec::new();
         for job in &view.jobs {
-            let name = job.job_name.split_once(" [").map_or(job.job_name.as_str(), |(name, _)| name);
+            let name = base_name(&job.job_name);
             match groups.iter_mut().find(|group| group.name == name) {
                 Some(group) => group.jobs.push(job),
                 None => groups.push(Group { name, jobs: vec![job] }),

@@ -29,6 +29,16 @@ impl CommandHints {
         format!("tidemill approve {id}{job}{}", self.flags)
     }
 
+    /// Returns the command that prints the log of an attempt of a job.
+    pub fn attempt_log(&self, id: ExecutionId, job: &str) -> String {
+        format!("tidemill logs {id} {} --attempt N{}", quoted(job), self.flags)
+    }
+
+    /// Returns the command that runs the unsuccessful jobs of an execution again.
+    pub fn retry(&self, id: ExecutionId) -> String {
+        format!("tidemill retry {id}{}", self.flags)
+    }
+
     /// Returns the address of an execution's page, if its deployment has one.
     pub fn page(&self, id: ExecutionId) -> Option<String> {
         self.url.as_ref().map(|url| page_address(url, id))

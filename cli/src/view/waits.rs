@@ -1,5 +1,6 @@
 //! What an execution waits for.
 
+use super::format::{is_start_delayed, now, start_text};
 use super::hint::{CommandHints, quoted};
 use crate::output::{Printable, printable};
 use tidemill_core::{
@@ -41,6 +42,8 @@ pub enum WaitKey {
     Worker(Labels),
     /// For the image of a job.
     Image(JobId),
+    /// For the end of the `start_in` of a job.
+    Start(JobId),
     /// For the next attempt of a job.
     Retry(JobId, u32),
 }
@@ -52,7 +55,7 @@ impl WaitKey {
             Self::ExecutionApproval | Self::Approval(_) => 0,
             Self::Group(_) => 1,
             Self::Worker(_) => 2,
-            Self::Image(_) | Self::Retry(..) => 3,
+            Self::Image(_) | Self::Retry(..) | Self::Start(_) => 3,
         }
     }
 }
@@ -99,6 +102,13 @@ fn job_wait(execution: ExecutionId, job: &JobView, hints: &CommandHints) -> Opti
             key: WaitKey::Approval(job.id),
             text: format!("job {name} waits for approval"),
             command: Some(hints.approve(execution, Some(&job.job_name))),
+            since: None,
+            is_usually_short: false,
+        }),
+        JobStatus::Queued if is_start_delayed(job) => Some(Wait {
+            key: WaitKey::Start(job.id),
+            text: format!("job {name} {}", start_text(job, now())),
+            command: None,
             since: None,
             is_usually_short: false,
         }),

@@ -139,7 +139,7 @@ job:
 "#;
     let project = Project::new(&[(".gitlab-ci.yml", file)]);
     project.run(".gitlab-ci.yml", 0);
-    for (job, part) in [("job 1 [SIDE=left]", 1), ("job 1 [SIDE=right]", 2), ("job 2 [SIDE=top]", 3)] {
+    for (job, part) in [("job: [left]", 1), ("job: [right]", 2), ("job: [top]", 3)] {
         let log = project.log(job);
         assert!(log.contains(&format!("\npart {part} of 3\n")), "{log}");
     }
@@ -198,4 +198,61 @@ job: {script: ['echo "tag $CI_COMMIT_TAG"']}
     let run = project.tidemill(&["run", "--event", "tag"]);
     assert_eq!(run.code, 0, "{run:?}");
     assert!(project.log("job").contains("\ntag v1\n"));
+}
+
+#[test]
+fn case_gitlab_33_scripts_see_the_names_of_the_file() {
+    let file = r#"
+default: { image: "IMAGE" }
+stages: ["lint & test", deploy]
+"größe (1)": { stage: "lint & test", script: ['echo "in $CI_JOB_STAGE: $CI_JOB_NAME"', 'test "$CI_JOB_STAGE" = "lint & test"'] }
+first: { stage: .pre, script: ['echo "in $CI_JOB_STAGE"'] }
+"#;
+    let project = Project::new(&[(".gitlab-ci.yml", file)]);
+    project.run(".gitlab-ci.yml", 0);
+    let log = project.log("größe (1)");
+    assert!(log.contains("\nin lint & test: größe (1)\n"), "{log}");
+    assert!(project.log("first").contains("\nin .pre\n"), "{}", project.log("first"));
+}
+
+#[test]
+fn case_gitlab_09_scripts_see_number_and_name_of_their_variant() {
+    let file = r#"
+default: { image: "IMAGE" }
+job:
+  parallel: { matrix: [{ SIDE: [left, right] }] }
+  script: ['echo "$CI_JOB_NAME: part $CI_NODE_INDEX of $CI_NODE_TOTAL"']
+next:
+  stage: deploy
+  needs: ["job: [right]"]
+  script: [echo after]
+"#;
+    let project = Project::new(&[(".gitlab-ci.yml", file)]);
+    project.run(".gitlab-ci.yml", 0);
+    let log = project.log("job: [right]");
+    assert!(log.contains("\njob: [right]: part 2 of 2\n"), "{log}");
+}
+
+#[test]
+fn case_gitlab_25_delayed_job_runs_after_its_time() {
+    let file = r#"
+default: { image: "IMAGE" }
+stages: [canary, rollout]
+canary: { stage: canary, script: [date +%s > canary], artifacts: { paths: [canary] } }
+wait-then-check:
+  stage: canary
+  needs: [canary]
+  when: delayed
+  start_in: 3 seconds
+  script: [test $(( $(date +%s) - $(cat canary) )) -ge 2, touch checked]
+  artifacts: { paths: [checked] }
+rest: { stage: rollout, script: [test -e checked] }
+"#;
+    let project = Project::new(&[(".gitlab-ci.yml", file)]);
+    let checked = project.tidemill(&["check", "-f", ".gitlab-ci.yml"]);
+    assert!(!(checked.stdout + &checked.stderr).contains("warning"));
+    let run = project.run(".gitlab-ci.yml", 0);
+    let shown = run.stdout + &run.stderr;
+    assert!(shown.contains("3 succeeded"), "{shown}");
+    assert!(shown.contains("job `wait-then-check` starts in "), "{shown}");
 }

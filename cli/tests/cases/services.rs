@@ -1,6 +1,10 @@
 //! Cases about services.
 
-use crate::{project::Project, support::image};
+use crate::{
+    project::Project,
+    support::{engine_proxy::EngineProxy, finish, image},
+};
+use serde_json::Value;
 use std::{
     io::Write,
     process::{Command, Stdio},
@@ -138,7 +142,60 @@ job:
         log.contains("container: { privileged: true }` of the service") && !log.contains("CapEff"),
         "{log}"
     );
-    assert!(log.contains("`privileged = true`") && log.contains("worker.toml"), "{log}");
+    let remedy = "`docker = \"sidecar\"` or `privileged = true`";
+    assert!(log.contains(remedy) && log.contains("worker.toml"), "{log}");
     let checked = project.tidemill(&["check"]);
     assert!(checked.stdout.contains("privileged = true") && checked.stdout.contains(":5:"), "{checked:?}");
+}
+
+#[test]
+fn case_gitlab_31_docker_engine_of_the_jobs_own_is_asked_for_where_the_worker_allows_it() {
+    let engine = format!("tidemill-test-{}/docker:dind", std::process::id());
+    docker(&["tag", &image(), &engine]);
+    let file = format!(
+        r#"
+job:
+  image: IMAGE
+  services: [{{ name: "{engine}", alias: docker, command: [sleep, "60"] }}]
+  variables: {{ DOCKER_HOST: "tcp://docker:2376", DOCKER_TLS_CERTDIR: /certs }}
+  script: [echo "at $DOCKER_HOST"]
+"#
+    );
+    let project = Project::new(&[(".gitlab-ci.yml", &file)]);
+    let proxy = EngineProxy::start();
+    let mut run = project.command(&["run", "--worker-config", "allow.docker=sidecar"]);
+    let ended = finish(run.env("DOCKER_HOST", proxy.address()).spawn().unwrap());
+    docker(&["rmi", &engine]);
+    let log = project.log("job");
+    // An engine that may not create privileged containers says so.
+    let is_refused = log.contains("operation not permitted");
+    assert_eq!(ended.status.code(), Some(if is_refused { 3 } else { 0 }), "{log}");
+    assert!(is_refused || log.contains("\nat tcp://docker:2375\n"), "{log}");
+    assert!(!log.contains("worker.toml"), "{log}");
+
+    let created = proxy.created_containers();
+    let (engines, jobs): (Vec<&Value>, Vec<&Value>) =
+        created.iter().partition(|container| container["Image"] == engine.as_str());
+    assert!(!engines.is_empty() && !jobs.is_empty(), "{created:#?}");
+    for own in engines {
+        let host = &own["HostConfig"];
+        assert_eq!(host["Privileged"], true, "{own:#}");
+        assert!(
+            host["NetworkMode"].as_str().is_some_and(|name| !["host", "bridge"].contains(&name)),
+            "{own:#}"
+        );
+        assert!(own["Env"].as_array().unwrap().contains(&"DOCKER_TLS_CERTDIR=".into()), "{own:#}");
+        for key in ["Binds", "Mounts", "SecurityOpt"] {
+            assert!(host[key].as_array().is_none_or(Vec::is_empty), "{key}: {own:#}");
+        }
+    }
+    for job in jobs {
+        assert_ne!(job["HostConfig"]["Privileged"], true, "{job:#}");
+        assert!(!job["HostConfig"].to_string().contains("docker.sock"), "{job:#}");
+    }
+}
+
+fn docker(args: &[&str]) {
+    let output = Command::new("docker").args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {output:?}");
 }

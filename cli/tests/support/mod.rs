@@ -9,6 +9,7 @@
 )]
 
 mod backend;
+pub mod engine_proxy;
 pub mod git;
 pub mod registry;
 

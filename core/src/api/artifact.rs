@@ -32,6 +32,10 @@ pub struct ArtifactUploadRequest {
     /// Makes this a cache instead of an artifact, stored under this key for later jobs of the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_key: Option<String>,
+    /// Makes this the image with this id that the attempt built, for the jobs that run in it. It is stored beside the attempt's
+    /// artifact, and not listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Checksum of the bytes, if known before they are sent. Required by servers whose store accepts only announced
     /// bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +68,12 @@ impl ContentChecksum {
 #[must_use]
 pub fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether `text` is the id of an image: `sha256:` and a SHA-256.
+#[must_use]
+pub fn is_image_id(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(is_sha256)
 }
 
 /// The result of an upload.

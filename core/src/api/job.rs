@@ -63,7 +63,8 @@ pub struct JobView {
     pub attempts: Vec<AttemptView>,
     /// When its needs had ended.
     pub queued_at: Option<Timestamp>,
-    /// When the next attempt starts, if it is delayed after a failure that was not the job's own.
+    /// When the next attempt starts, if it is delayed: the first by `start_in`, later ones after a failure that was not
+    /// the job's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
     /// When the last attempt started.

@@ -220,6 +220,9 @@ pub struct ArtifactSource {
     /// Number of bytes of the tar before it was compressed.
     #[serde(default)]
     pub unpacked_size: u64,
+    /// For an image that the job built: its id. It is loaded into the engine instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// How the tar of an artifact is stored.
@@ -269,6 +272,13 @@ pub struct Assignment {
     pub extras: JobExtras,
 }
 
+impl Assignment {
+    /// Returns the artifacts with files to extract, and not those that are images.
+    pub fn files(&self) -> impl Iterator<Item = &ArtifactSource> {
+        self.needs_artifacts.iter().filter(|artifact| artifact.image.is_none())
+    }
+}
+
 /// The parts of an attempt besides its script.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobExtras {
@@ -303,6 +313,9 @@ pub struct JobExtras {
     /// The image to build after the script, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<ImageBuild>,
+    /// Whether another job runs in the image that it builds, which therefore must reach that job's worker.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shares_image: bool,
     /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,

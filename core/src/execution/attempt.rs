@@ -17,6 +17,16 @@ pub struct StepView {
     pub duration_ms: Option<u64>,
 }
 
+/// Replaces the commands that have changed, and adds the new ones.
+pub(super) fn merge_steps(steps: &mut Vec<StepView>, changed: Vec<StepView>) {
+    for step in changed {
+        match steps.iter_mut().find(|existing| existing.index == step.index) {
+            Some(existing) => *existing = step,
+            None => steps.push(step),
+        }
+    }
+}
+
 /// One finished attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptView {

@@ -9,6 +9,9 @@ pub const MAX_OUTPUTS: usize = 150;
 /// Maximum total size of the files with a job's outputs in bytes, as in GitLab.
 pub const MAX_OUTPUT_BYTES: usize = 5 << 10;
 
+/// The outputs of a job that builds an image: the reference under which others use it, and its id.
+pub const IMAGE_OUTPUTS: [&str; 2] = ["IMAGE_REFERENCE", "IMAGE_ID"];
+
 /// Why outputs are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutputError {

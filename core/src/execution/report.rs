@@ -127,11 +127,26 @@ pub fn report(view: &ExecutionView, filter: &JobFilter, now: Timestamp) -> Repor
     }
 }
 
+/// Returns the part of a job's name that the variants of a matrix share: without `[key=value]`, `: [value]` or ` 1/2`.
+#[must_use]
+pub fn base_name(name: &str) -> &str {
+    let values = || {
+        let (base, _) = name.strip_suffix(']')?.split_once(" [")?;
+        Some(base.strip_suffix(':').unwrap_or(base))
+    };
+    let number = || {
+        let (base, number) = name.rsplit_once(' ')?;
+        let (at, of) = number.split_once('/')?;
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+        (is_number(at) && is_number(of)).then_some(base)
+    };
+    values().or_else(number).unwrap_or(name)
+}
+
 /// Whether `name` is the name of this job, with or without its matrix values.
 #[must_use]
 pub fn has_name(job: &JobView, name: &str) -> bool {
-    job.job_name == name
-        || job.job_name.strip_prefix(name).is_some_and(|rest| rest.starts_with(" [") && rest.ends_with(']'))
+    job.job_name == name || base_name(&job.job_name) == name
 }
 
 fn matches_filter(job: &JobView, filter: &JobFilter) -> bool {

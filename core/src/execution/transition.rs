@@ -1,7 +1,7 @@
 //! The only place where a job's state changes: `step` returns the next state, or why the event is not allowed.
 
 use crate::execution::{
-    attempt::{AttemptEnd, AttemptView, StepView},
+    attempt::{AttemptEnd, AttemptView, StepView, merge_steps},
     failure::{FailureKind, FailureReason},
     retry::{MAX_IMMEDIATE_GIVE_BACKS, MAX_INFRASTRUCTURE_ATTEMPTS, RetryFor, backoff_ms},
     status::JobStatus,
@@ -85,8 +85,8 @@ pub struct JobState {
     /// Number of attempts that failed by the job's own fault.
     #[serde(skip_serializing_if = "is_default")]
     pub failed_tries: u32,
-    /// When the next attempt may start, if it is delayed; its message is held back until then. It may start earlier if
-    /// a message is delivered twice.
+    /// When the next attempt may start, if it is delayed; its message is held back until then. A repeated attempt may
+    /// start earlier if a message is delivered twice.
     #[serde(skip_serializing_if = "is_default")]
     pub not_before: Option<Timestamp>,
 }
@@ -98,6 +98,8 @@ pub struct JobRules<'a> {
     pub retry: u32,
     /// The failures that `retry` applies to.
     pub retry_for: &'a RetryFor,
+    /// How long it waits, in milliseconds, once its dependencies have ended.
+    pub start_in_ms: u64,
     /// Randomizes the delays between attempts; constant for a job.
     pub seed: u64,
 }
@@ -298,6 +300,7 @@ pub fn next_state(
                 next.status = JobStatus::Skipped;
             } else {
                 next.queued_at = Some(now);
+                next.not_before = (rules.start_in_ms > 0).then(|| after(now, rules.start_in_ms));
                 next.status = JobStatus::Queued;
             }
         }
@@ -322,11 +325,11 @@ pub fn next_state(
             if phase.is_some() {
                 next.phase = phase;
             }
-            merge(&mut next.steps, steps);
+            merge_steps(&mut next.steps, steps);
         }
         JobEvent::End { token, end, steps } => {
             lease_held_by(&mut next, token)?;
-            merge(&mut next.steps, steps);
+            merge_steps(&mut next.steps, steps);
             (next.exit_code, next.outputs) = (end.exit_code, end.outputs);
             let has_started = !next.steps.is_empty();
             end_attempt(&mut next, rules, end.failure, has_started, now);
@@ -488,13 +491,4 @@ fn lease_held_by(state: &mut JobState, token: LeaseToken) -> Result<&mut Lease, 
 
 fn after(now: Timestamp, ms: u64) -> Timestamp {
     now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX))
-}
-
-fn merge(into: &mut Vec<StepView>, changed: Vec<StepView>) {
-    for step in changed {
-        match into.iter_mut().find(|existing| existing.index == step.index) {
-            Some(existing) => *existing = step,
-            None => into.push(step),
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 mod extends;
 mod include;
+mod inputs;
 
 pub(crate) use extends::expand;
-pub(crate) use include::read;
+pub use include::MAX_INCLUDES;
+pub(crate) use include::{MergedDocument, read};

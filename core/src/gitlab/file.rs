@@ -8,10 +8,12 @@ use serde_yaml::{Mapping, Value};
 use super::job::{matrix, services};
 use super::settings::TranslateOptions;
 use super::values;
+use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::findings::Log;
-use crate::gitlab::job::{self, FileContext, NativeJob};
+use crate::gitlab::job::{self, FileContext};
 use crate::gitlab::keys::{self, InheritedKeys};
+use crate::gitlab::schema;
 use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
@@ -27,10 +29,10 @@ pub(crate) struct NativeFile {
     pub(crate) jobs: Vec<TranslatedJob>,
 }
 
-/// A native job, and the name of the GitLab job that it comes from.
+/// A native job.
 pub(crate) struct TranslatedJob {
-    pub(crate) gitlab: String,
-    pub(crate) native: NativeJob,
+    pub(crate) name: String,
+    pub(crate) body: Mapping,
 }
 
 /// Translates a document in which everything is expanded.
@@ -38,13 +40,15 @@ pub(crate) fn translate(
     root: &Rc<Node>,
     settings: &TranslateOptions,
     for_pull_requests: bool,
+    conditions: HashMap<String, CelExpr>,
     log: &mut Log,
 ) -> NativeFile {
     let path = Path::default();
     if let Some(entry) = root.get("spec") {
-        let help = "write the values into the file";
-        log.unsupported(&path, entry, "files take no inputs", help);
+        let help = "write a line with `---` after it";
+        log.unsupported(&path, entry, "it belongs in a header of its own", help);
     }
+    schema::check_top(root, log);
     let jobs: Vec<&MapEntry> = values::entries(root).iter().filter(|entry| is_job(entry)).collect();
     for entry in &jobs {
         if !values::is_mapping(&entry.value) {
@@ -53,6 +57,7 @@ pub(crate) fn translate(
         }
     }
     let jobs: Vec<&MapEntry> = jobs.into_iter().filter(|entry| values::is_mapping(&entry.value)).collect();
+    schema::check_stops(&jobs, log);
     let globals = root.get("variables");
     let globals = globals.map(|entry| variables::read(&entry.value, &path.key("variables"), log));
     let mut globals = globals.unwrap_or_default();
@@ -84,16 +89,17 @@ pub(crate) fn translate(
     } else {
         HashMap::new()
     };
-    let (stages, order) = stages(root, log);
-    let names = names(&jobs, log);
+    let stages = stages(root, log);
+    let variants = |job: &&MapEntry| matrix::read(job.value.get("parallel"), &path, &mut Log::default());
     let default = default(root, log);
     let context = FileContext {
         stages,
-        names,
+        jobs: jobs.iter().map(|job| (job.key.clone(), variants(job))).collect(),
         globals,
         external: Rc::clone(&external),
         accepts_unset: settings.reports_unset_variables,
         shared,
+        conditions,
         excludes_pull_requests: for_pull_requests
             && root.get("workflow").and_then(|entry| entry.value.get("rules")).is_none(),
         workflow,
@@ -104,17 +110,17 @@ pub(crate) fn translate(
     };
     let mut native = native;
     for entry in &jobs {
-        for native_job in job::translate(entry, &context, log) {
-            native.jobs.push(TranslatedJob { gitlab: entry.key.clone(), native: native_job });
+        if let Some(body) = job::translate(entry, &context, log) {
+            native.jobs.push(TranslatedJob { name: entry.key.clone(), body });
         }
     }
     let top = &mut native.top;
-    top.insert("name".into(), native_name(&name.unwrap_or_else(|| settings.name.clone()), "ci").into());
+    top.insert("name".into(), native_name(&name.unwrap_or_else(|| settings.name.clone())).into());
     top.insert("on".into(), triggers(for_pull_requests));
     let used: HashSet<&str> =
-        native.jobs.iter().filter_map(|job| job.native.body.get("stage").and_then(Value::as_str)).collect();
-    let order = order.into_iter().filter(|stage| used.contains(stage.as_str())).collect();
-    top.insert("stages".into(), services::sequence(order));
+        native.jobs.iter().filter_map(|job| job.body.get("stage").and_then(Value::as_str)).collect();
+    let stages = context.stages.iter().filter(|stage| used.contains(stage.as_str())).cloned().collect();
+    top.insert("stages".into(), services::sequence(stages));
     if interruptible(&jobs, &context, cancels, log) {
         top.insert("interruptible".into(), true.into());
     }
@@ -138,80 +144,24 @@ fn triggers(for_pull_requests: bool) -> Value {
     Value::Mapping(on)
 }
 
-/// Returns the native names of the stages, and their order.
-fn stages(root: &Node, log: &mut Log) -> (HashMap<String, String>, Vec<String>) {
+/// Returns the stages in order.
+fn stages(root: &Node, log: &mut Log) -> Vec<String> {
     let path = Path::default().key("stages");
     let written = root.get("stages").or_else(|| root.get("types")).filter(|entry| !entry.value.is_null());
-    let listed: Vec<String> = match written {
-        Some(entry) => {
-            values::texts(&entry.value, &path, log).into_iter().map(|(text, _)| text.to_owned()).collect()
-        }
-        None => ["build", "test", "deploy"].map(str::to_owned).to_vec(),
+    let listed: Vec<&str> = match written {
+        Some(entry) => values::texts(&entry.value, &path, log).into_iter().map(|(text, _)| text).collect(),
+        None => vec!["build", "test", "deploy"],
     };
-    let first = ".pre".to_owned();
-    let last = ".post".to_owned();
-    let mut native = HashMap::new();
-    let mut order: Vec<String> = Vec::new();
-    for stage in std::iter::once(&first).chain(&listed).chain([&last]) {
-        if native.contains_key(stage) {
-            continue;
-        }
-        let name = unique(&native_name(stage, "stage"), |name| order.iter().any(|known| known == name));
-        order.push(name.clone());
-        native.insert(stage.clone(), name);
-    }
-    (native, order)
+    let mut seen = HashSet::new();
+    let all = std::iter::once(".pre").chain(listed).chain([".post"]);
+    all.filter(|stage| seen.insert(*stage)).map(str::to_owned).collect()
 }
 
-/// Returns the native names of the jobs.
-fn names(jobs: &[&MapEntry], log: &mut Log) -> HashMap<String, Vec<String>> {
-    let mut used_names: HashSet<String> = HashSet::new();
-    let mut all = HashMap::new();
-    // Names that are unchanged take precedence.
-    let (unchanged, renamed): (Vec<&&MapEntry>, Vec<&&MapEntry>) =
-        jobs.iter().partition(|job| native_name(&job.key, "job") == job.key);
-    for job in unchanged.into_iter().chain(renamed) {
-        let count = matrix::read(job.value.get("parallel"), &Path::default(), &mut Log::default()).jobs();
-        let base = native_name(&job.key, "job");
-        let names: Vec<String> = (1..=count)
-            .map(|index| {
-                let base_name = if count == 1 { base.clone() } else { format!("{base} {index}") };
-                let name = unique(&base_name, |name| used_names.contains(name));
-                used_names.insert(name.clone());
-                name
-            })
-            .collect();
-        if names.len() > 1 || names.first() != Some(&job.key) {
-            let new_names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
-            let message = format!("the job {} is called {}", quoted(&job.key), new_names.join(", "));
-            log.changed(&Path::default().key(&job.key), job.key_location, message);
-        }
-        all.insert(job.key.clone(), names);
-    }
-    all
-}
-
-fn unique(base: &str, is_taken: impl Fn(&str) -> bool) -> String {
-    let mut name = base.to_owned();
-    let mut next = 2_u32;
-    while is_taken(&name) {
-        let end = format!(" {next}");
-        name = format!("{}{end}", &base[..base.len().min(100 - end.len())]);
-        next += 1;
-    }
-    name
-}
-
-/// Converts a name to a valid native name; `fallback` is used if no character remains.
-fn native_name(name: &str, fallback: &str) -> String {
-    let normalize = |c: char| if c.is_ascii_alphanumeric() || " _-.:/+".contains(c) { c } else { '-' };
-    let native: String = name.chars().map(normalize).collect();
-    let mut native = native.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    if native != name {
-        native = native.trim_end_matches(['-', ' ']);
-    }
-    let native: String = native.chars().take(100).collect();
-    if native.is_empty() { fallback.to_owned() } else { native.trim_end().to_owned() }
+/// Returns a name for the pipeline.
+fn native_name(name: &str) -> String {
+    let printable = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c };
+    let native: String = name.trim().chars().map(printable).take(255).collect();
+    if native.trim().is_empty() { "ci".to_owned() } else { native.trim().to_owned() }
 }
 
 /// Returns the keys that jobs inherit: from `default`, or from the top of the file in the old form.
@@ -222,10 +172,17 @@ fn default(root: &Node, log: &mut Log) -> HashMap<String, MapEntry> {
             all.insert(key.to_owned(), entry.clone());
         }
     }
+    let top = all.values().cloned().collect();
+    schema::check_default(&Rc::new(Node::mapping(top, root.location)), &Path::default(), log);
     let Some(default) = root.get("default") else { return all };
     let path = Path::default().key("default");
+    schema::check_default(&default.value, &path, log);
     for entry in values::entries(&default.value) {
         let key = entry.key.as_str();
+        if all.contains_key(key) {
+            let message = format!("`{key}` is at the top of the file and under `default`");
+            log.invalid_with_help(&path.key(key), entry.key_location, message, "keep that under `default`");
+        }
         if let Some((_, why, help)) = keys::UNSUPPORTED_KEYS.iter().find(|(known, ..)| *known == key) {
             log.unsupported(&path, entry, why, help);
         } else if keys::DEFAULT_KEYS.contains(&key) {

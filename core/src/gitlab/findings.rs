@@ -2,7 +2,7 @@
 
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
-use crate::text::diagnostics::Location;
+use crate::text::diagnostics::{Location, Severity};
 
 /// The findings so far.
 #[derive(Default)]
@@ -11,6 +11,11 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Whether there is an error.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
     /// Reports a key that has no effect; the jobs run as they would with it.
     pub(crate) fn ignored(&mut self, path: &Path, entry: &MapEntry, why: &str) {
         self.ignored_at(&path.key(&entry.key), entry.key_location, &format!("`{}`", entry.key), why);

@@ -1,15 +1,17 @@
 //! Translates one job of a GitLab file, key by key.
 
 mod artifacts;
+mod cache;
 mod checkout;
 mod context;
-mod duration;
+pub(crate) mod duration;
 mod failures;
 pub(crate) mod matrix;
 mod needs;
+mod paths;
 pub(crate) mod services;
 mod translation;
 mod when;
 
 pub(crate) use context::{FileContext, has_outputs};
-pub(crate) use translation::{NativeJob, translate};
+pub(crate) use translation::translate;

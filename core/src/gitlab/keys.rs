@@ -44,7 +44,7 @@ pub(crate) const DEFAULT_KEYS: [&str; 13] = [
 ];
 
 /// Supported keys of a job.
-pub(crate) const SUPPORTED: [&str; 25] = [
+pub(crate) const SUPPORTED: [&str; 26] = [
     "after_script",
     "allow_failure",
     "artifacts",
@@ -66,6 +66,7 @@ pub(crate) const SUPPORTED: [&str; 25] = [
     "script",
     "services",
     "stage",
+    "start_in",
     "tags",
     "timeout",
     "variables",
@@ -73,7 +74,7 @@ pub(crate) const SUPPORTED: [&str; 25] = [
 ];
 
 /// Keys of a job that are ignored, and the effect.
-pub(crate) const IGNORED_KEYS: [(&str, &str); 7] = [
+pub(crate) const IGNORED_KEYS: [(&str, &str); 6] = [
     (
         "resource_group",
         "jobs of several executions may run at the same time; `concurrency` of a native file makes executions wait",
@@ -81,7 +82,6 @@ pub(crate) const IGNORED_KEYS: [(&str, &str); 7] = [
     ("release", "no release is created; create it in the script"),
     ("pages", "nothing is published; the files are artifacts"),
     ("publish", "nothing is published; the files are artifacts"),
-    ("start_in", "a job can wait for an approval, but not for a time"),
     ("manual_confirmation", "approvals need no second confirmation"),
     ("dast_configuration", "it configures a GitLab service"),
 ];

@@ -30,7 +30,7 @@ pub(crate) fn write(native: &NativeFile, name: &str, diagnostics: &[Diagnostic])
     let mut out = String::new();
     let _ = writeln!(out, "# Generated from {} by Tidemill.", one_line(name));
     let jobs: Vec<String> =
-        native.jobs.iter().map(|job| Path::default().key(&job.gitlab).to_string()).collect();
+        native.jobs.iter().map(|job| Path::default().key(&job.name).to_string()).collect();
     let is_about = |diagnostic: &Diagnostic, path: &str| {
         diagnostic.path == path || diagnostic.path.starts_with(&format!("{path}."))
     };
@@ -47,17 +47,13 @@ pub(crate) fn write(native: &NativeFile, name: &str, diagnostics: &[Diagnostic])
         block(&"defaults".into(), &Value::Mapping(defaults.clone()), 0, &mut out);
     }
     out.push_str("\njobs:\n");
-    let mut commented_path = "";
     for (job, path) in native.jobs.iter().zip(&jobs) {
-        if commented_path != path.as_str() {
-            for diagnostic in diagnostics.iter().filter(|diagnostic| is_about(diagnostic, path)) {
-                comment(diagnostic, 1, &mut out);
-            }
+        for diagnostic in diagnostics.iter().filter(|diagnostic| is_about(diagnostic, path)) {
+            comment(diagnostic, 1, &mut out);
         }
-        commented_path = path;
-        let own = job.native.body.iter().filter(|(key, value)| defaults.get(key) != Some(value));
+        let own = job.body.iter().filter(|(key, value)| defaults.get(key) != Some(value));
         let own: Mapping = own.map(|(key, value)| (key.clone(), value.clone())).collect();
-        block(&job.native.name.as_str().into(), &Value::Mapping(own), 1, &mut out);
+        block(&job.name.as_str().into(), &Value::Mapping(own), 1, &mut out);
     }
     out
 }
@@ -70,7 +66,7 @@ fn common_values(native: &NativeFile) -> Mapping {
     }
     for key in DEFAULTS_KEYS {
         let mut values = Vec::with_capacity(native.jobs.len());
-        values.extend(native.jobs.iter().filter_map(|job| job.native.body.get(key)));
+        values.extend(native.jobs.iter().filter_map(|job| job.body.get(key)));
         if values.len() < native.jobs.len() {
             continue;
         }

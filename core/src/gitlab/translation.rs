@@ -1,15 +1,17 @@
 //! Translates a GitLab file.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use super::findings::Log;
 use super::settings::TranslateOptions;
-use super::{document, file, output, usage};
+use super::{document, file, locate, output, usage};
 use crate::pipeline::diagnose::{check_size, locate_in_files, to_diagnostic};
 use crate::pipeline::finding::{Finding, Path, keep_first};
+use crate::pipeline::parse::{check_findings, read_tree};
 use crate::pipeline::yaml::tree::Node;
 use crate::pipeline::{
-    ParsedPipeline, PipelineErrors, PipelineWithSources, ReadFile, SourceFile, parse_with_warnings,
+    ParsedPipeline, Pipeline, PipelineErrors, PipelineWithSources, RepositoryFiles, SourceFile,
 };
 use crate::text::{
     diagnostics::{Diagnostic, Severity},
@@ -24,7 +26,7 @@ use crate::text::{
 pub fn translate(
     name: &str,
     source: &str,
-    read: &ReadFile<'_>,
+    read: &dyn RepositoryFiles,
     settings: &TranslateOptions,
 ) -> Result<PipelineWithSources, PipelineErrors> {
     let mut log = Log::default();
@@ -32,8 +34,8 @@ pub fn translate(
         let files = vec![SourceFile { name: name.to_owned(), text: String::new() }];
         return Err(PipelineErrors { diagnostics: vec![*diagnostic], files });
     }
-    let read: &ReadFile<'_> = &|path| read(path).map(|text| without_byte_order_mark(&text).to_owned());
-    let (root, files) = document::read(name, without_byte_order_mark(source), read, &mut log);
+    let document::MergedDocument { root, files, conditions } =
+        document::read(name, without_byte_order_mark(source), read, settings, &mut log);
     let rejected =
         |log: &Log, files: Vec<SourceFile>| PipelineErrors { diagnostics: diagnostics(log, &files), files };
     let Some(root) = root else {
@@ -43,9 +45,13 @@ pub fn translate(
         }
         return Err(rejected(&log, files));
     };
+    // What is missing because a file could not be included is not reported.
+    if log.has_errors() {
+        return Err(rejected(&log, files));
+    }
     let Some(root) = document::expand(&root, &mut log) else { return Err(rejected(&log, files)) };
     let for_pull_requests = files.iter().any(|file| mentions_pull_requests(&file.text));
-    let native = file::translate(&root, settings, for_pull_requests, &mut log);
+    let native = file::translate(&root, settings, for_pull_requests, conditions, &mut log);
     usage::report(&root, settings, &mut log);
     let is_error = |found: &Diagnostic| found.severity == Severity::Error;
     let mut found = diagnostics(&log, &files);
@@ -53,19 +59,7 @@ pub fn translate(
         return Err(PipelineErrors { diagnostics: found, files });
     }
     let text = output::write(&native, name, &found);
-    let pipeline = match parse_with_warnings(&text) {
-        Ok(ParsedPipeline { pipeline, warnings }) => {
-            found.extend(
-                warnings.into_iter().map(|diagnostic| move_to_job(diagnostic, &native, &root, &files)),
-            );
-            Some(pipeline)
-        }
-        Err(errors) => {
-            found
-                .extend(errors.into_iter().map(|diagnostic| move_to_job(diagnostic, &native, &root, &files)));
-            None
-        }
-    };
+    let pipeline = check(&text, &root, &files, &mut found);
     sort(&mut found);
     match pipeline {
         Some(pipeline) if !found.iter().any(is_error) => {
@@ -73,6 +67,25 @@ pub fn translate(
         }
         _ => Err(PipelineErrors { diagnostics: found, files }),
     }
+}
+
+/// Checks the native text, and adds what is found, each with its location in the GitLab files.
+fn check(text: &str, root: &Rc<Node>, files: &[SourceFile], found: &mut Vec<Diagnostic>) -> Option<Pipeline> {
+    let mut tree = match read_tree(text) {
+        Ok(tree) => tree,
+        Err(diagnostics) => {
+            found.extend(diagnostics.into_iter().map(|one| Diagnostic { location: None, ..one }));
+            return None;
+        }
+    };
+    let (pipeline, findings) = check_findings(&mut tree);
+    for finding in &findings {
+        let mut diagnostic = to_diagnostic(finding, None);
+        diagnostic.location = locate::locate(finding, &tree, root);
+        diagnostic.related.clear();
+        found.push(locate_in_files(files, diagnostic));
+    }
+    pipeline
 }
 
 /// Whether a file's text mentions merge requests.
@@ -93,34 +106,11 @@ fn sort(found: &mut Vec<Diagnostic>) {
     let rank =
         |diagnostic: &Diagnostic| (diagnostic.file.is_some(), diagnostic.file.clone(), diagnostic.location);
     found.sort_by_key(rank);
-    // Findings about shared parts are reported once, not for each job.
+    // Findings about shared parts are reported once, not for each job, and one error about a value is enough.
     let mut reported = HashSet::new();
     found.retain(|diagnostic| {
-        reported.insert((
-            diagnostic.file.clone(),
-            diagnostic.location,
-            diagnostic.code.clone(),
-            diagnostic.message.clone(),
-        ))
+        let is_error = diagnostic.severity == Severity::Error && diagnostic.location.is_some();
+        let message = if is_error { String::new() } else { diagnostic.code.clone() + &diagnostic.message };
+        reported.insert((diagnostic.file.clone(), diagnostic.location, message))
     });
-}
-
-/// Moves a diagnostic of the native text to the job of the GitLab file that it concerns.
-fn move_to_job(
-    mut diagnostic: Diagnostic,
-    native: &file::NativeFile,
-    root: &Node,
-    files: &[SourceFile],
-) -> Diagnostic {
-    let is_about = |native: &str| {
-        let path = Path::default().key("jobs").key(native).to_string();
-        diagnostic.path == path
-            || diagnostic.path.starts_with(&format!("{path}."))
-            || diagnostic.path.starts_with(&format!("{path}["))
-    };
-    let job = native.jobs.iter().find(|job| is_about(&job.native.name));
-    diagnostic.location = job.and_then(|job| root.get(&job.gitlab)).map(|entry| entry.key_location);
-    diagnostic.related.clear();
-    diagnostic.message = format!("in the native file: {}", diagnostic.message);
-    locate_in_files(files, diagnostic)
 }

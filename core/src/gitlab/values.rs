@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::gitlab::findings::Log;
 use crate::pipeline::finding::Path;
+use crate::pipeline::yaml::scalars::{self, ScalarType};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 
 /// Returns the text of a scalar that is not null.
@@ -20,6 +21,19 @@ pub(crate) fn entries(node: &Node) -> &[MapEntry] {
         Kind::Mapping(mapping) => &mapping.entries,
         _ => &[],
     }
+}
+
+/// The type of a scalar; [`ScalarType::Text`] for other kinds.
+pub(crate) fn kind(node: &Node) -> ScalarType {
+    match &node.kind {
+        Kind::Scalar { text, plain: true } => scalars::resolve(text).0,
+        _ => ScalarType::Text,
+    }
+}
+
+/// Whether it is a list.
+pub(crate) fn is_list(node: &Node) -> bool {
+    matches!(node.kind, Kind::Sequence(_))
 }
 
 /// Whether it is a mapping.
@@ -56,9 +70,9 @@ pub(crate) fn texts<'a>(node: &'a Rc<Node>, path: &Path, log: &mut Log) -> Vec<(
 
 /// Returns the value of a boolean.
 pub(crate) fn flag(node: &Node) -> Option<bool> {
-    match text(node)? {
-        "true" | "True" | "TRUE" | "yes" | "on" => Some(true),
-        "false" | "False" | "FALSE" | "no" | "off" => Some(false),
+    match text(node).filter(|_| kind(node) == ScalarType::Boolean)? {
+        "true" => Some(true),
+        "false" => Some(false),
         _ => None,
     }
 }

@@ -104,8 +104,24 @@ pub(crate) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
             }
         } else if let Some(text) = values::text(&entry.value) {
             text.clone_into(&mut declared.text);
-        } else if !entry.value.is_null() {
+        } else if entry.value.is_null() {
+            log.invalid_with_help(
+                &at,
+                entry.key_location,
+                format!("the variable `{}` has no value", entry.key),
+                "write `\"\"` for an empty one",
+            );
+        } else {
             log.wrong_type(&at, &entry.value, "a string or a number");
+        }
+        if declared.expand
+            && let Some(nested) = nested_reference(&declared.text)
+        {
+            let message = format!(
+                "only the inner variable of {} is expanded: the name of a variable cannot contain another one",
+                quoted(nested)
+            );
+            log.changed(&at, declared.location, message);
         }
         all.insert(entry.key.clone(), declared);
     }
@@ -121,6 +137,19 @@ pub(crate) fn apply_external(declared: &mut Variables, external: &ExternalVariab
             variable.expand = false;
         }
     }
+}
+
+/// Returns the first reference to a variable within the name of another one, such as `${URL_${ENV}}`.
+fn nested_reference(text: &str) -> Option<&str> {
+    let starts = text.match_indices("${").map(|(at, _)| at);
+    starts.into_iter().find_map(|at| {
+        let name = &text[at + 2..];
+        let length = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
+        let end = name[length..].starts_with('$').then(|| name[length..].find('}'))??;
+        let end = length + end + 1;
+        let end = end + usize::from(name[end..].starts_with('}'));
+        Some(&text[at..at + 2 + end])
+    })
 }
 
 /// Splits a text: `$NAME` and `${NAME}` are variables, and `$$` is a `$`.

@@ -8,6 +8,7 @@ mod file;
 pub(crate) mod host_names;
 mod image;
 mod job;
+mod matrix;
 mod rules;
 pub(crate) mod surroundings;
 mod triggers;
@@ -17,8 +18,10 @@ pub use build::ImageBuild;
 pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use file::{Concurrency, Pipeline};
-pub use image::{ImageOptions, PullPolicy};
+pub use image::{ImageOptions, PullPolicy, is_docker_engine};
 pub use job::{Job, Resources};
+pub(crate) use matrix::is_match;
+pub use matrix::{Cell, CellFilter, Matrix, MatrixPart, Need};
 pub use rules::{Rule, RuleOutcome, When};
 pub use surroundings::{
     Cache, CachePolicy, Environment, Health, JobOptions, MAX_SECRETS, SecretRef, Service,

@@ -4,8 +4,14 @@ use std::borrow::Cow;
 
 use super::finding::{Fault, quoted};
 
-/// Maximum length of the name of a pipeline, stage or job, in bytes.
-const MAX_NAME_BYTES: usize = 100;
+/// Maximum length of the name of a pipeline, stage or job: GitLab's limit.
+const MAX_NAME_CHARS: usize = 255;
+
+/// Maximum length of a label's name or value.
+const MAX_LABEL_CHARS: usize = 128;
+
+/// Maximum length of the name of a secret, in bytes.
+const MAX_SECRET_NAME_BYTES: usize = 100;
 
 /// Maximum length of the name of a variable, in bytes.
 const MAX_VARIABLE_NAME_BYTES: usize = 128;
@@ -16,24 +22,20 @@ const LOOPBACK_NAMES: [&str; 6] =
 
 /// Checks the name of a pipeline, a stage or a job.
 pub(crate) fn check_name(name: &str) -> Result<(), Fault> {
-    let rule =
-        "names are 1 to 100 letters, digits, spaces and `_ - . : / +`, and start with a letter or a digit";
+    let rule = "names are 1 to 255 characters without line breaks, and without spaces at both ends";
     let bad = |what: String| Err(Fault::new("bad-name", what).help(rule));
-    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | ':' | '/' | '+');
     if name.is_empty() {
         return bad("is an empty name".to_owned());
     }
-    if name.len() > MAX_NAME_BYTES {
-        return bad(format!("is a name of {} bytes, and {MAX_NAME_BYTES} is the limit", name.len()));
+    let length = name.chars().count();
+    if length > MAX_NAME_CHARS {
+        return bad(format!("is a name of {length} characters, and {MAX_NAME_CHARS} is the limit"));
     }
-    if let Some(invalid) = name.chars().find(|c| !inner(*c)) {
-        return bad(format!("is the name {}, which holds {}", quoted(name), quoted(&invalid.to_string())));
+    if name.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        return bad(format!("is the name {}, which holds a control character", quoted(name)));
     }
-    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return bad(format!("is the name {}, which starts with a sign or a space", quoted(name)));
-    }
-    if name.ends_with(' ') {
-        return bad(format!("is the name {}, which ends with a space", quoted(name)));
+    if name.trim() != name {
+        return bad(format!("is the name {}, which starts or ends with a space", quoted(name)));
     }
     Ok(())
 }
@@ -208,7 +210,7 @@ pub(crate) fn check_host(name: &str) -> Result<(), Fault> {
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-        && name.len() <= MAX_NAME_BYTES
+        && name.len() <= MAX_SECRET_NAME_BYTES
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
 }
 
@@ -251,12 +253,20 @@ pub(crate) fn climbs_out(path: &str) -> bool {
     path.split(['/', '\\', '{', '}', ',']).any(|part| part == "..")
 }
 
-/// Whether `text` can be a label's name or value: 1 to 63 letters, digits and `_ - .`.
+/// Whether `text` can be a label's name or value: 1 to 128 characters without control characters, `,` and `=`, which separate
+/// labels, and without spaces at both ends.
 #[must_use]
 pub fn is_label(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    (1..=63).contains(&text.len()) && text.chars().all(inner)
+    let is_separator = |c: char| c.is_control() || matches!(c, ',' | '=');
+    !text.is_empty()
+        && text.chars().count() <= MAX_LABEL_CHARS
+        && text.trim() == text
+        && !text.contains(is_separator)
 }
+
+/// What [`is_label`] allows, for messages.
+pub(crate) const LABEL_RULE: &str =
+    "labels are 1 to 128 characters without `,` and `=`, and without spaces at both ends";
 
 /// The limits of setrlimit(2) that engines know.
 pub(crate) const ULIMITS: [&str; 15] = [

@@ -45,27 +45,7 @@ pub(crate) fn read_tree(source: &str) -> Result<Tree, Vec<Diagnostic>> {
 
 /// Merges templates into a document, and returns its pipeline, or all diagnostics.
 pub(crate) fn check_tree(tree: &mut Tree) -> Result<ParsedPipeline, Vec<Diagnostic>> {
-    let mut findings = std::mem::take(&mut tree.findings);
-    tree.root = tree.root.as_ref().map(|root| templates::apply(root, &mut findings));
-    let mut reader = Reader::default();
-    let raw = match &tree.root {
-        Some(root) if !root.is_null() => RawPipeline::read(root, &Trail::ROOT, &mut reader),
-        _ => {
-            keep_first(&mut findings);
-            findings.push(
-                Finding::value("empty-file", &Path::default(), "this file holds no pipeline")
-                    .help("`tidemill init` writes a starter file"),
-            );
-            return Err(findings.iter().map(|finding| to_diagnostic(finding, Some(tree))).collect());
-        }
-    };
-    findings.append(&mut reader.findings);
-    let pipeline = raw.map(|raw| {
-        let (pipeline, mut checked) = checks::pipeline(&raw);
-        findings.append(&mut checked.findings);
-        pipeline
-    });
-    keep_first(&mut findings);
+    let (pipeline, findings) = check_findings(tree);
     let mut diagnostics: Vec<Diagnostic> =
         findings.iter().map(|finding| to_diagnostic(finding, Some(tree))).collect();
     // An error under an anchor is found once for each alias.
@@ -77,6 +57,32 @@ pub(crate) fn check_tree(tree: &mut Tree) -> Result<ParsedPipeline, Vec<Diagnost
         Some(pipeline) if !failed => Ok(ParsedPipeline { pipeline, warnings: diagnostics }),
         _ => Err(diagnostics),
     }
+}
+
+/// Merges templates into a document, and returns its pipeline, which is valid only without errors, and all findings.
+pub(crate) fn check_findings(tree: &mut Tree) -> (Option<Pipeline>, Vec<Finding>) {
+    let mut findings = std::mem::take(&mut tree.findings);
+    tree.root = tree.root.as_ref().map(|root| templates::apply(root, &mut findings));
+    let mut reader = Reader::default();
+    let raw = match &tree.root {
+        Some(root) if !root.is_null() => RawPipeline::read(root, &Trail::ROOT, &mut reader),
+        _ => {
+            keep_first(&mut findings);
+            findings.push(
+                Finding::value("empty-file", &Path::default(), "this file holds no pipeline")
+                    .help("`tidemill init` writes a starter file"),
+            );
+            return (None, findings);
+        }
+    };
+    findings.append(&mut reader.findings);
+    let pipeline = raw.map(|raw| {
+        let (pipeline, mut checked) = checks::pipeline(&raw);
+        findings.append(&mut checked.findings);
+        pipeline
+    });
+    keep_first(&mut findings);
+    (pipeline, findings)
 }
 
 /// The JSON Schema of the pipeline file, for editors.

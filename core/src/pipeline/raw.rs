@@ -8,6 +8,7 @@ pub(crate) mod collections;
 pub(crate) mod container;
 pub(crate) mod field;
 pub(crate) mod job_parts;
+pub(crate) mod matrix;
 pub(crate) mod needs;
 pub(crate) mod quantities;
 pub(crate) mod records;

@@ -3,7 +3,10 @@
 mod builder;
 mod input;
 pub(crate) mod limits;
+mod merge_keys;
+pub(crate) mod origin;
+pub(crate) mod scalars;
 pub(crate) mod tree;
 pub(crate) mod writer;
 
-pub(crate) use builder::{build, build_file, build_gitlab_file};
+pub(crate) use builder::{build, build_file, build_gitlab_file, build_replaced};

@@ -1,19 +1,52 @@
 //! The edges of a plan: which nodes wait for which.
 
 use super::model::{Gate, NodeIx, Plan, index};
-use crate::pipeline::Pipeline;
-use std::collections::HashMap;
+use super::selection::SelectedVariant;
+use crate::pipeline::{Need, Pipeline};
+use std::collections::{HashMap, HashSet};
+
+/// Finds the planned variants that a need includes.
+struct VariantFinder<'a> {
+    by_name: HashMap<&'a str, usize>,
+    variants: &'a [Vec<SelectedVariant>],
+    /// For each job, by its position in the file: the indices of its variants.
+    variants_of: &'a [Vec<u32>],
+}
+
+impl<'a> VariantFinder<'a> {
+    fn new(
+        pipeline: &'a Pipeline,
+        variants: &'a [Vec<SelectedVariant>],
+        variants_of: &'a [Vec<u32>],
+    ) -> Self {
+        let by_name = pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
+        Self { by_name, variants, variants_of }
+    }
+
+    /// Returns the indices of the variants, in order; none for a job that is not in the plan.
+    fn find(&self, need: &Need) -> Vec<u32> {
+        let Some(ix) = self.by_name.get(need.job.as_str()) else { return Vec::new() };
+        let all = self.variants_of[*ix].iter().zip(&self.variants[*ix]);
+        all.filter(|(_, selected)| need.includes(&selected.variant.cell))
+            .map(|(variant, _)| *variant)
+            .collect()
+    }
+}
 
 impl Plan {
     /// Resolves `dependencies`, the jobs whose artifacts a job names, to matrix variants.
-    pub(super) fn resolve_dependencies(&mut self, pipeline: &Pipeline, variants_of: &[Vec<u32>]) {
-        let by_name: HashMap<&str, usize> =
-            pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
+    pub(super) fn resolve_dependencies(
+        &mut self,
+        pipeline: &Pipeline,
+        variants: &[Vec<SelectedVariant>],
+        variants_of: &[Vec<u32>],
+    ) {
+        let finder = VariantFinder::new(pipeline, variants, variants_of);
         for (file_ix, job) in pipeline.jobs.iter().enumerate() {
             let Some(named) = &job.dependencies else { continue };
-            let indices = named.iter().filter_map(|name| by_name.get(name.as_str()));
-            let mut from: Vec<u32> = indices.flat_map(|ix| &variants_of[*ix]).copied().collect();
+            let mut from: Vec<u32> = named.iter().flat_map(|need| finder.find(need)).collect();
             from.sort_unstable();
+            from.dedup();
             for variant in &variants_of[file_ix] {
                 self.jobs[*variant as usize].dependencies = Some(from.clone());
             }
@@ -21,16 +54,24 @@ impl Plan {
     }
 
     /// Adds the edges of jobs with `needs`; a need with several variants goes through one gate.
-    pub(super) fn join_needs(&mut self, pipeline: &Pipeline, variants_of: &[Vec<u32>]) {
-        let by_name: HashMap<&str, usize> =
-            pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
-        let mut gate_of: HashMap<usize, NodeIx> = HashMap::new();
+    pub(super) fn join_needs(
+        &mut self,
+        pipeline: &Pipeline,
+        variants: &[Vec<SelectedVariant>],
+        variants_of: &[Vec<u32>],
+    ) {
+        let finder = VariantFinder::new(pipeline, variants, variants_of);
+        let mut gate_of: HashMap<Vec<u32>, NodeIx> = HashMap::new();
         for (file_ix, job) in pipeline.jobs.iter().enumerate() {
+            let mut needed_before: HashSet<u32> = HashSet::new();
             for need in job.needs.iter().flatten() {
-                let need_ix = by_name[need.as_str()];
-                let from = match variants_of[need_ix].as_slice() {
+                let mut needed = finder.find(need);
+                // Two needs may have variants in common.
+                needed.retain(|variant| needed_before.insert(*variant));
+                let from = match needed.as_slice() {
+                    [] => continue,
                     [only] => NodeIx::Job(*only),
-                    many => *gate_of.entry(need_ix).or_insert_with(|| {
+                    many => *gate_of.entry(many.to_vec()).or_insert_with(|| {
                         let gate = self.add_gate();
                         for variant in many {
                             self.connect(NodeIx::Job(*variant), gate);
@@ -40,7 +81,7 @@ impl Plan {
                 };
                 for variant in &variants_of[file_ix] {
                     self.connect(from, NodeIx::Job(*variant));
-                    for needed in &variants_of[need_ix] {
+                    for needed in &needed {
                         let name = self.jobs[*needed as usize].name.clone();
                         let job = &mut self.jobs[*variant as usize];
                         job.needs.push(name);

@@ -3,10 +3,16 @@
 use super::{matrix::MAX_JOBS, size::MAX_PLAN_BYTES};
 use serde::{Deserialize, Serialize};
 
+/// Maximum number of rules of all jobs, those of a matrix counted for each variant if they depend on it.
+pub(super) const MAX_RULE_EVALUATIONS: usize = 1_000_000;
+
+/// Maximum length of the value of a variable, in bytes.
+pub(super) const MAX_VALUE_BYTES: usize = 32 << 10;
+
 /// A job that its rules exclude.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExcludedJob {
-    /// Its name in the file.
+    /// Its name in the file, or that of one of its variants.
     pub job: String,
     /// The reason, such as "`branch == default_branch` does not hold".
     pub why: String,
@@ -60,6 +66,30 @@ pub enum PlanError {
         condition: String,
         /// The reason.
         why: String,
+    },
+    /// A job needs one that its rules exclude.
+    #[error(
+        "job `{job}` needs `{need}`, which is not in this execution: {why}; write `{{ job: {need}, optional: true }}` \
+         under its `needs` if it may run without"
+    )]
+    NeedExcluded {
+        /// The job.
+        job: String,
+        /// Its need.
+        need: String,
+        /// Why the need is excluded.
+        why: String,
+    },
+    /// There are too many rules to evaluate.
+    #[error("the rules of all jobs and variants are {0}; the limit is {MAX_RULE_EVALUATIONS}")]
+    TooManyRules(usize),
+    /// The value of a variable of a rule is too long.
+    #[error("the value of `{variable}` in a rule of job `{job}` is longer than {MAX_VALUE_BYTES} bytes")]
+    ValueTooLong {
+        /// The job.
+        job: String,
+        /// The variable.
+        variable: String,
     },
     /// An image refers to a variable that is not set.
     #[error(

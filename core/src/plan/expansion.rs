@@ -7,7 +7,8 @@ use super::{
     model::{Plan, PlannedJob, index},
     order,
     references::JobReferences,
-    requested, selection,
+    requested,
+    selection::{self, SelectedVariant},
     size::{self, MAX_PLAN_BYTES},
 };
 use crate::execution::{facts::Facts, predefined};
@@ -30,10 +31,8 @@ impl Plan {
     /// Like [`Self::of`], and also returns the facts without the paths that decided nothing, which give the same plan.
     /// These are recorded, because a commit may have very many paths, but a file only few globs.
     pub fn with_decisive_facts(pipeline: &Pipeline, facts: &Facts) -> Result<(Self, Facts), PlanError> {
-        let job_count = pipeline
-            .jobs
-            .iter()
-            .fold(0_usize, |job_count, job| job_count.saturating_add(matrix::count(&job.matrix)));
+        let job_count =
+            pipeline.jobs.iter().fold(0_usize, |count, job| count.saturating_add(matrix::max_variants(job)));
         if job_count > MAX_JOBS {
             return Err(PlanError::TooManyJobs(job_count));
         }
@@ -41,7 +40,7 @@ impl Plan {
         if bytes > MAX_PLAN_BYTES {
             return Err(PlanError::TooLarge(bytes));
         }
-        let selection::Selection { pipeline: selected, excluded: left_out, paths } =
+        let selection::Selection { pipeline: selected, variants, excluded: left_out, paths } =
             requested::restrict(selection::select(pipeline, facts)?, &facts.jobs)?;
         let pipeline = selected.as_ref();
         if pipeline.jobs.is_empty() && !left_out.is_empty() {
@@ -59,16 +58,16 @@ impl Plan {
         for file_ix in order {
             let job = &pipeline.jobs[file_ix];
             let stage = stage_of[job.stage.as_str()];
-            let total = matrix::count(&job.matrix);
-            for (position, values) in (1..).zip(matrix::combinations(&job.matrix)) {
+            for SelectedVariant { variant, job: changed } in &variants[file_ix] {
                 variants_of[file_ix].push(index(jobs.len()));
-                let name = matrix::variant_name(&job.name, &values);
-                let node = (!job.matrix.is_empty()).then_some((position, total));
-                let mut variables = matrix::node_variables(node);
-                variables.extend(pipeline.variables.clone());
-                variables.extend(job.variables.clone());
-                variables.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
+                let own = changed.as_deref().unwrap_or(job);
+                let mut variables = pipeline.variables.clone();
+                variables.extend(own.variables.clone());
+                variables.extend(variant.cell.clone());
+                variant.add_position(&mut variables);
                 variables.extend(overrides.clone());
+                let name = variant.name(job);
+                let node = variant.position;
                 let references =
                     JobReferences::new(job, (&name, node), &pipeline.name, facts, &predefined, &variables);
                 let expand = |text: &str| {
@@ -105,6 +104,7 @@ impl Plan {
                 });
                 let image_options = job.image_options.map_texts(expand);
                 let surroundings = job.surroundings.map_texts(expand);
+                let runs_on = job.runs_on.iter().map(|(name, value)| (expand(name), expand(value))).collect();
                 jobs.push(PlannedJob {
                     name: name.clone(),
                     base_name: job.name.clone(),
@@ -119,7 +119,7 @@ impl Plan {
                     releases: Vec::new(),
                     needs_jobs: Vec::new(),
                     dependencies: None,
-                    allow_failure: job.allow_failure,
+                    allow_failure: own.allow_failure,
                     retry: job.retry,
                     retry_for: job.retry_for.clone(),
                     timeout_s: job.timeout_s,
@@ -127,9 +127,10 @@ impl Plan {
                     resources: job.resources,
                     pull_policy: job.pull_policy,
                     artifacts,
-                    when: job.when,
-                    allow_exit_codes: job.allow_exit_codes.clone(),
-                    runs_on: job.runs_on.clone(),
+                    when: own.when,
+                    start_in_s: own.start_in_s,
+                    allow_exit_codes: own.allow_exit_codes.clone(),
+                    runs_on,
                     surroundings,
                     due_texts,
                     discovery: None,
@@ -146,9 +147,9 @@ impl Plan {
             gates: Vec::new(),
             left_out,
         };
-        plan.join_needs(pipeline, &variants_of);
+        plan.join_needs(pipeline, &variants, &variants_of);
         plan.join_stages(&stage_of);
-        plan.resolve_dependencies(pipeline, &variants_of);
+        plan.resolve_dependencies(pipeline, &variants, &variants_of);
         let (changed, files) = paths;
         let decisive = Facts {
             trigger: facts.trigger,

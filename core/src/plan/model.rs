@@ -1,7 +1,7 @@
 //! The plan: jobs, gates, and their dependencies.
 
 use super::{due_texts::DueTexts, error::ExcludedJob};
-use crate::execution::{discovery::Discovery, retry::RetryFor};
+use crate::execution::{discovery::Discovery, outputs::IMAGE_OUTPUTS, retry::RetryFor};
 use crate::pipeline::{Artifacts, ImageOptions, JobOptions, PullPolicy, Resources, When};
 use crate::text::substitution::{expand_bounded, first_reference};
 use data_encoding::HEXLOWER;
@@ -86,6 +86,9 @@ pub struct PlannedJob {
     /// When to run, given how its dependencies ended.
     #[serde(default, skip_serializing_if = "When::is_default")]
     pub when: When,
+    /// How long it waits, in seconds, once its dependencies have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_in_s: Option<u64>,
     /// Exit codes of its script that are tolerated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_exit_codes: Vec<i32>,
@@ -114,6 +117,13 @@ impl PlannedJob {
     #[must_use]
     pub fn has_due_image(&self) -> bool {
         first_reference(&self.image).is_some()
+    }
+
+    /// Whether it runs in an image that another job builds, or one of its services does.
+    #[must_use]
+    pub fn uses_built_image(&self) -> bool {
+        let names = |text: &String| IMAGE_OUTPUTS.iter().any(|name| text.contains(&format!("${{{name}}}")));
+        self.due_texts.image.iter().chain(&self.due_texts.services).any(names)
     }
 
     /// Puts the values of `variables`, which include outputs of other jobs, into the texts that may refer to these.

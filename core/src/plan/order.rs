@@ -20,10 +20,10 @@ pub(super) fn order(pipeline: &Pipeline, stage_of: &HashMap<&str, usize>) -> Res
         stages.push(*stage);
         for need in job.needs.iter().flatten() {
             let need_ix = by_name
-                .get(need.as_str())
-                .ok_or_else(|| PlanError::UnknownNeed { job: job.name.clone(), need: need.clone() })?;
+                .get(need.job.as_str())
+                .ok_or_else(|| PlanError::UnknownNeed { job: job.name.clone(), need: need.job.clone() })?;
             if stage_of.get(pipeline.jobs[*need_ix].stage.as_str()).is_some_and(|later| later > stage) {
-                return Err(PlanError::NeedInLaterStage { job: job.name.clone(), need: need.clone() });
+                return Err(PlanError::NeedInLaterStage { job: job.name.clone(), need: need.job.clone() });
             }
             missing[ix] += 1;
             dependents[*need_ix].push(ix);
@@ -63,7 +63,7 @@ fn cycle(pipeline: &Pipeline, by_name: &HashMap<&str, usize>, missing: &[usize])
         visited_at.insert(current, path.len());
         path.push(pipeline.jobs[current].name.clone());
         let needs =
-            pipeline.jobs[current].needs.iter().flatten().filter_map(|need| by_name.get(need.as_str()));
+            pipeline.jobs[current].needs.iter().flatten().filter_map(|need| by_name.get(need.job.as_str()));
         match needs.copied().find(|ix| missing[*ix] > 0) {
             Some(next) => current = next,
             None => return path,

@@ -2,7 +2,7 @@
 
 use super::{
     error::{ExcludedJob, PlanError},
-    selection::Selection,
+    selection::{SelectedVariant, Selection},
 };
 use crate::execution::facts::JobSelection;
 use crate::pipeline::{Job, Pipeline, When};
@@ -18,8 +18,8 @@ pub(super) fn restrict<'a>(
     if requested.is_all() {
         return Ok(selection);
     }
-    let Selection { pipeline, mut excluded, paths } = selection;
-    let graph = JobGraph::new(&pipeline);
+    let Selection { pipeline, variants, mut excluded, paths } = selection;
+    let graph = JobGraph::new(&pipeline, &variants);
     let mut kept = vec![true; pipeline.jobs.len()];
     if !requested.only.is_empty() {
         kept = graph.with_needs(graph.find(&requested.only, &kept, &excluded)?);
@@ -29,9 +29,11 @@ pub(super) fn restrict<'a>(
         kept = graph.with_needs(graph.with_dependents(first, &kept));
     }
     let mut jobs = Vec::new();
-    for (job, is_kept) in pipeline.jobs.iter().zip(kept) {
+    let mut kept_variants = Vec::new();
+    for ((job, variants), is_kept) in pipeline.jobs.iter().zip(variants).zip(kept) {
         if is_kept {
             jobs.push(job.clone());
+            kept_variants.push(variants);
         } else {
             excluded.push(ExcludedJob { job: job.name.clone(), why: "not requested".to_owned() });
         }
@@ -39,20 +41,22 @@ pub(super) fn restrict<'a>(
     let has_jobs = |stage: &&String| jobs.iter().any(|job| job.stage == **stage);
     let stages = pipeline.stages.iter().filter(has_jobs).cloned().collect();
     let pipeline = Pipeline { stages, jobs, ..pipeline.into_owned() };
-    Ok(Selection { pipeline: Cow::Owned(pipeline), excluded, paths })
+    Ok(Selection { pipeline: Cow::Owned(pipeline), variants: kept_variants, excluded, paths })
 }
 
 /// The jobs of a pipeline and what they wait for. Jobs are positions in the file.
 struct JobGraph<'a> {
     jobs: &'a [Job],
+    variants: &'a [Vec<SelectedVariant>],
     by_name: HashMap<&'a str, usize>,
     stage_of: HashMap<&'a str, usize>,
 }
 
 impl<'a> JobGraph<'a> {
-    fn new(pipeline: &'a Pipeline) -> Self {
+    fn new(pipeline: &'a Pipeline, variants: &'a [Vec<SelectedVariant>]) -> Self {
         Self {
             jobs: &pipeline.jobs,
+            variants,
             by_name: pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect(),
             stage_of: pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect(),
         }
@@ -65,23 +69,31 @@ impl<'a> JobGraph<'a> {
 
     /// Returns whether jobs of later stages wait for a job.
     fn is_awaited(&self, ix: usize) -> bool {
-        !(self.jobs[ix].when == When::Manual && self.jobs[ix].allow_failure)
+        let is_optional = |job: &Job| job.when == When::Manual && job.allow_failure;
+        let own = |selected: &SelectedVariant| is_optional(selected.job.as_deref().unwrap_or(&self.jobs[ix]));
+        !self.variants[ix].iter().all(own)
     }
 
     /// Marks the jobs of these names. Fails if one of them is not among `of`.
     fn find(&self, names: &[String], of: &[bool], excluded: &[ExcludedJob]) -> Result<Vec<bool>, PlanError> {
         let mut marked = vec![false; self.jobs.len()];
         for name in names {
-            let base = match name.split_once(" [") {
-                Some((base, _)) if name.ends_with(']') && !self.by_name.contains_key(name.as_str()) => base,
-                _ => name.as_str(),
-            };
-            match self.by_name.get(base).filter(|ix| of[**ix]) {
-                Some(ix) => marked[*ix] = true,
-                None => return Err(self.not_found(base, of, excluded)),
+            let ix = self.by_name.get(name.as_str()).copied().or_else(|| self.job_of_variant(name));
+            match ix.filter(|ix| of[*ix]) {
+                Some(ix) => marked[ix] = true,
+                None => return Err(self.not_found(name, of, excluded)),
             }
         }
         Ok(marked)
+    }
+
+    /// Returns the job that has a variant of this name.
+    fn job_of_variant(&self, name: &str) -> Option<usize> {
+        let jobs = self.jobs.iter().zip(self.variants);
+        jobs.enumerate()
+            .filter(|(_, (job, variants))| variants.len() > 1 || !job.matrix.is_empty())
+            .find(|(_, (job, variants))| variants.iter().any(|selected| selected.variant.name(job) == name))
+            .map(|(ix, _)| ix)
     }
 
     fn not_found(&self, name: &str, of: &[bool], excluded: &[ExcludedJob]) -> PlanError {
@@ -106,7 +118,10 @@ impl<'a> JobGraph<'a> {
                 }
             };
             if let Some(needs) = &self.jobs[ix].needs {
-                needs.iter().filter_map(|need| self.by_name.get(need.as_str())).for_each(|need| mark(*need));
+                needs
+                    .iter()
+                    .filter_map(|need| self.by_name.get(need.job.as_str()))
+                    .for_each(|need| mark(*need));
             } else if self.stage(ix) > before {
                 before = self.stage(ix);
                 (0..self.jobs.len())
@@ -121,7 +136,7 @@ impl<'a> JobGraph<'a> {
     fn with_dependents(&self, mut marked: Vec<bool>, of: &[bool]) -> Vec<bool> {
         let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); self.jobs.len()];
         for (ix, job) in self.jobs.iter().enumerate() {
-            for need in job.needs.iter().flatten().filter_map(|need| self.by_name.get(need.as_str())) {
+            for need in job.needs.iter().flatten().filter_map(|need| self.by_name.get(need.job.as_str())) {
                 needed_by[*need].push(ix);
             }
         }

@@ -5,19 +5,29 @@ use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
-use super::error::{ExcludedJob, PlanError};
+use super::error::{ExcludedJob, MAX_RULE_EVALUATIONS, MAX_VALUE_BYTES, PlanError};
+use super::matrix::{self, Variant, max_variants};
+use super::references;
 use crate::condition::{self, Condition, Context, Paths};
 use crate::execution::facts::Facts;
 use crate::execution::predefined::{self, PlannedNames};
-use crate::pipeline::{Job, Pipeline, Rule, RuleOutcome};
-use crate::text::substitution::first_reference;
+use crate::pipeline::{Job, Need, Pipeline, Rule, RuleOutcome};
+use crate::text::substitution::{first_reference, substitute_bounded};
 
 /// Applies the rules: returns the pipeline with the selected jobs, without needs that refer to excluded jobs, and
 /// without empty stages.
 pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Selection<'a>, PlanError> {
     if pipeline.jobs.iter().all(|job| job.rules.is_empty()) {
         let paths = Paths::new(facts).decisive();
-        return Ok(Selection { pipeline: Cow::Borrowed(pipeline), excluded: Vec::new(), paths });
+        let variants = pipeline.jobs.iter().map(|job| all_variants(job)).collect();
+        return Ok(Selection { pipeline: Cow::Borrowed(pipeline), variants, excluded: Vec::new(), paths });
+    }
+    let evaluations = pipeline.jobs.iter().fold(0_usize, |count, job| {
+        let times = if depends_on_matrix(job) { max_variants(job) } else { 1 };
+        count.saturating_add(job.rules.len().saturating_mul(times))
+    });
+    if evaluations > MAX_RULE_EVALUATIONS {
+        return Err(PlanError::TooManyRules(evaluations));
     }
     let mut selector = JobSelector {
         pipeline,
@@ -27,22 +37,16 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
         conditions: HashMap::new(),
     };
     let mut jobs = Vec::with_capacity(pipeline.jobs.len());
-    let mut left_out = Vec::new();
+    let mut variants = Vec::with_capacity(pipeline.jobs.len());
+    let mut excluded = Vec::new();
     for job in &pipeline.jobs {
-        match selector.decide(job)? {
-            SelectionResult::Out(why) => left_out.push(ExcludedJob { job: job.name.clone(), why }),
-            SelectionResult::In(None) => jobs.push(job.clone()),
-            SelectionResult::In(Some(rule)) => jobs.push(apply_rule(job, rule)),
+        let (selected, of_job) = selector.select(job, &mut excluded)?;
+        if !of_job.is_empty() {
+            jobs.push(selected);
+            variants.push(of_job);
         }
     }
-    let excluded: HashSet<&str> = left_out.iter().map(|left| left.job.as_str()).collect();
-    if !excluded.is_empty() {
-        for job in &mut jobs {
-            for names in [&mut job.needs, &mut job.dependencies].into_iter().flatten() {
-                names.retain(|name| !excluded.contains(name.as_str()));
-            }
-        }
-    }
+    remove_excluded_needs(&mut jobs, &variants, &excluded)?;
     let used: HashSet<&str> = jobs.iter().map(|job| job.stage.as_str()).collect();
     let stages = pipeline.stages.iter().filter(|stage| used.contains(stage.as_str())).cloned().collect();
     let selected = Pipeline {
@@ -54,33 +58,78 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
         timeout_s: pipeline.timeout_s,
         jobs,
     };
-    Ok(Selection { pipeline: Cow::Owned(selected), excluded: left_out, paths: selector.paths.decisive() })
+    Ok(Selection { pipeline: Cow::Owned(selected), variants, excluded, paths: selector.paths.decisive() })
 }
 
 /// The result of a selection.
 pub(super) struct Selection<'a> {
     pub(super) pipeline: Cow<'a, Pipeline>,
+    /// The selected variants of each job of the pipeline.
+    pub(super) variants: Vec<Vec<SelectedVariant>>,
     pub(super) excluded: Vec<ExcludedJob>,
     /// The changed paths and the files that were decisive; see [`Paths::decisive`].
     pub(super) paths: (Option<Vec<String>>, Option<Vec<String>>),
 }
 
-/// Returns the job as changed by the matching rule.
-fn apply_rule(job: &Job, rule: &Rule) -> Job {
-    let mut job = job.clone();
-    if let Some(RuleOutcome::When(when)) = rule.then {
-        job.when = when;
-    }
-    if let Some(allowed) = rule.allow_failure {
-        job.allow_failure = allowed;
-        job.allow_exit_codes.clear();
-    }
-    job.variables.extend(rule.variables.clone());
-    job.rules.clear();
-    job
+/// A variant of a job that takes part.
+pub(super) struct SelectedVariant {
+    pub(super) variant: Variant,
+    /// The job as the rule that matched for this variant changes it, if others have another one.
+    pub(super) job: Option<Box<Job>>,
 }
 
-enum SelectionResult<'a> {
+fn all_variants(job: &Job) -> Vec<SelectedVariant> {
+    matrix::variants(job).into_iter().map(|variant| SelectedVariant { variant, job: None }).collect()
+}
+
+/// Whether a rule of the job refers to a key of its matrix, or to its position in it.
+fn depends_on_matrix(job: &Job) -> bool {
+    if job.rules.is_empty() || max_variants(job) <= 1 {
+        return false;
+    }
+    let texts = |rule: &Rule| {
+        let values = rule.variables.values().cloned();
+        rule.condition.clone().into_iter().chain(values).collect::<Vec<_>>()
+    };
+    let names: Vec<&str> = job.matrix.keys().chain(["CI_NODE_INDEX"]).collect();
+    job.rules.iter().flat_map(texts).any(|text| names.iter().any(|name| text.contains(name)))
+}
+
+/// Removes needs and dependencies that refer to excluded jobs. A need that is not optional is an error.
+fn remove_excluded_needs(
+    jobs: &mut [Job],
+    variants: &[Vec<SelectedVariant>],
+    excluded: &[ExcludedJob],
+) -> Result<(), PlanError> {
+    if excluded.is_empty() {
+        return Ok(());
+    }
+    let by_name: HashMap<String, usize> =
+        jobs.iter().enumerate().map(|(ix, job)| (job.name.clone(), ix)).collect();
+    let is_present = |need: &Need| {
+        by_name
+            .get(&need.job)
+            .is_some_and(|ix| variants[*ix].iter().any(|selected| need.includes(&selected.variant.cell)))
+    };
+    let why: HashMap<&str, &str> =
+        excluded.iter().map(|excluded| (excluded.job.as_str(), excluded.why.as_str())).collect();
+    for job in jobs {
+        // A name that is not that of a job is reported later.
+        let is_job = |need: &Need| why.contains_key(need.job.as_str()) || by_name.contains_key(&need.job);
+        let is_missing = |need: &&Need| !need.optional && is_job(need) && !is_present(need);
+        if let Some(missing) = job.needs.iter().flatten().find(is_missing) {
+            let reason = why.get(missing.job.as_str()).copied();
+            let why = reason.unwrap_or("its rules exclude the variants that are needed").to_owned();
+            return Err(PlanError::NeedExcluded { job: job.name.clone(), need: missing.job.clone(), why });
+        }
+        for needs in [&mut job.needs, &mut job.dependencies].into_iter().flatten() {
+            needs.retain(|need| is_present(need) || !is_job(need));
+        }
+    }
+    Ok(())
+}
+
+enum Decision<'a> {
     In(Option<&'a Rule>),
     Out(String),
 }
@@ -95,10 +144,49 @@ struct JobSelector<'a> {
 }
 
 impl<'a> JobSelector<'a> {
-    fn decide(&mut self, job: &'a Job) -> Result<SelectionResult<'a>, PlanError> {
-        if job.rules.is_empty() {
-            return Ok(SelectionResult::In(None));
+    /// Returns a job as its rules change it, and its selected variants.
+    fn select(
+        &mut self,
+        job: &'a Job,
+        excluded: &mut Vec<ExcludedJob>,
+    ) -> Result<(Job, Vec<SelectedVariant>), PlanError> {
+        if !depends_on_matrix(job) {
+            return match self.decide(job, None)? {
+                Decision::Out(why) => {
+                    excluded.push(ExcludedJob { job: job.name.clone(), why });
+                    Ok((job.clone(), Vec::new()))
+                }
+                Decision::In(rule) => {
+                    let selected =
+                        rule.map_or_else(|| Ok(job.clone()), |rule| self.apply(job, rule, None))?;
+                    let variants = all_variants(job);
+                    Ok((selected, variants))
+                }
+            };
         }
+        let mut variants = Vec::new();
+        let mut left_out = Vec::new();
+        for variant in matrix::variants(job) {
+            match self.decide(job, Some(&variant))? {
+                Decision::Out(why) => left_out.push(ExcludedJob { job: variant.name(job), why }),
+                Decision::In(rule) => {
+                    let changed = rule.map(|rule| self.apply(job, rule, Some(&variant))).transpose()?;
+                    variants.push(SelectedVariant { variant, job: changed.map(Box::new) });
+                }
+            }
+        }
+        match left_out.as_slice() {
+            [first, ..] if variants.is_empty() => {
+                excluded.push(ExcludedJob { job: job.name.clone(), why: first.why.clone() });
+            }
+            _ => excluded.extend(left_out),
+        }
+        let mut selected = job.clone();
+        selected.rules.clear();
+        Ok((selected, variants))
+    }
+
+    fn variables(&self, job: &Job, variant: Option<&Variant>) -> IndexMap<String, String> {
         let mut variables = self.predefined.clone();
         let environment = job.surroundings.environment.as_ref().map(|environment| environment.name.as_str());
         let environment = environment.filter(|name| first_reference(name).is_none());
@@ -106,19 +194,67 @@ impl<'a> JobSelector<'a> {
         variables.extend(predefined::planned_variables(names));
         variables.extend(self.pipeline.variables.clone());
         variables.extend(job.variables.clone());
+        if let Some(variant) = variant {
+            variables.extend(variant.cell.clone());
+            variant.add_position(&mut variables);
+        }
         variables.extend(self.facts.variables.clone());
+        variables
+    }
+
+    /// Returns the job as changed by the matching rule. Values of its variables may refer to variables.
+    fn apply(&self, job: &Job, rule: &Rule, variant: Option<&Variant>) -> Result<Job, PlanError> {
+        let mut changed = job.clone();
+        if let Some(RuleOutcome::When(when)) = rule.then {
+            changed.when = when;
+        }
+        changed.start_in_s = rule.start_in_s.or(changed.start_in_s);
+        if let Some(allowed) = rule.allow_failure {
+            changed.allow_failure = allowed;
+            changed.allow_exit_codes.clear();
+        }
+        changed.rules.clear();
+        if rule.variables.values().any(|value| value.contains("${")) {
+            let known = self.variables(job, variant);
+            let name = variant.map_or_else(|| job.name.clone(), |variant| variant.name(job));
+            for (variable, value) in &rule.variables {
+                let expanded = substitute_bounded(value, MAX_VALUE_BYTES, |reference| {
+                    let builtin = || references::builtin(reference, &self.pipeline.name, &name, self.facts);
+                    known
+                        .get(reference)
+                        .map(String::as_str)
+                        .or_else(builtin)
+                        .or_else(|| predefined::is_execution_variable(reference).then_some(""))
+                });
+                let expanded = expanded.ok_or_else(|| PlanError::ValueTooLong {
+                    job: job.name.clone(),
+                    variable: variable.clone(),
+                })?;
+                changed.variables.insert(variable.clone(), expanded);
+            }
+        } else {
+            changed.variables.extend(rule.variables.clone());
+        }
+        Ok(changed)
+    }
+
+    fn decide(&mut self, job: &'a Job, variant: Option<&Variant>) -> Result<Decision<'a>, PlanError> {
+        if job.rules.is_empty() {
+            return Ok(Decision::In(None));
+        }
+        let variables = self.variables(job, variant);
         for (at, rule) in job.rules.iter().enumerate() {
             if !self.holds(job, rule, &variables)? {
                 continue;
             }
             return Ok(match rule.then {
                 Some(RuleOutcome::Never) => {
-                    SelectionResult::Out(format!("rule {} excludes the job: {}", at + 1, describe(rule)))
+                    Decision::Out(format!("rule {} excludes the job: {}", at + 1, describe(rule)))
                 }
-                _ => SelectionResult::In(Some(rule)),
+                _ => Decision::In(Some(rule)),
             });
         }
-        Ok(SelectionResult::Out(match job.rules.as_slice() {
+        Ok(Decision::Out(match job.rules.as_slice() {
             [Rule { condition: Some(text), changes, exists, .. }]
                 if changes.is_empty() && exists.is_empty() =>
             {

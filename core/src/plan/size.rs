@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
-use super::{matrix::count, references::builtin};
+use super::{matrix::max_variants, references::builtin};
 use crate::execution::{facts::Facts, predefined};
 use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
 
 /// Maximum total size in bytes of a plan's texts. Each variant of a matrix has its own copy of the variables, the
 /// script and the names of its needs, so that without a limit, a file of a few hundred bytes could expand to gigabytes.
 pub const MAX_PLAN_BYTES: u64 = 64 << 20;
+
+/// Maximum length in bytes of a name that is made by a template: 255 characters.
+const MAX_NAME_BYTES: u64 = 4 * 255;
 
 /// Returns an upper bound of the size in bytes of the texts of `pipeline`'s plan, without creating it.
 pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
@@ -29,16 +32,17 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
     };
     // Each variant has one value of each matrix key, in its variables and in its name.
     let matrix_bytes = |job: &Job| {
-        sum(&mut job
-            .matrix
-            .iter()
-            .map(|(key, values)| text(key).saturating_add(values.iter().map(text).max().unwrap_or(0))))
+        sum(&mut job.matrix.keys().map(|key| {
+            let longest = job.matrix.values(key).map(str::len).max().unwrap_or(0) as u64;
+            (key.len() as u64 + longest).saturating_add(2 * TEXT_OVERHEAD)
+        }))
+        .saturating_add(if job.variant_name.is_some() { MAX_NAME_BYTES } else { 0 })
     };
     let name = |job: &Job| text(&job.name).saturating_add(matrix_bytes(job));
     let named: HashMap<&str, u64> = pipeline
         .jobs
         .iter()
-        .map(|job| (job.name.as_str(), name(job).saturating_mul(count(&job.matrix) as u64)))
+        .map(|job| (job.name.as_str(), name(job).saturating_mul(max_variants(job) as u64)))
         .collect();
     let shared = pairs(&pipeline.variables).saturating_add(pairs(overrides));
     let predefined = predefined::execution_variables(facts, &pipeline.name);
@@ -108,6 +112,16 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             sum(&mut secrets),
             shared,
             pairs(&job.variables),
+            job.rules
+                .iter()
+                .map(|rule| {
+                    sum(&mut rule
+                        .variables
+                        .iter()
+                        .map(|(key, value)| text(key).saturating_add(expanded(value))))
+                })
+                .max()
+                .unwrap_or(0),
             name(job).saturating_mul(2),
             expanded(&job.image),
             sum(&mut job.image_options.entrypoint.iter().flatten().map(text)),
@@ -119,10 +133,14 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
                 .map(|text| expanded(text))),
             sum(&mut job.script.iter().map(text)),
             sum(&mut artifacts.map(text)),
-            sum(&mut job.needs.iter().flatten().filter_map(|need| named.get(need.as_str()).copied())),
-            sum(&mut job.dependencies.iter().flatten().filter_map(|name| named.get(name.as_str()).copied())),
+            sum(&mut job.needs.iter().flatten().filter_map(|need| named.get(need.job.as_str()).copied())),
+            sum(&mut job
+                .dependencies
+                .iter()
+                .flatten()
+                .filter_map(|need| named.get(need.job.as_str()).copied())),
         ];
-        sum(&mut parts.into_iter()).saturating_mul(count(&job.matrix) as u64)
+        sum(&mut parts.into_iter()).saturating_mul(max_variants(job) as u64)
     }))
 }
 
@@ -138,7 +156,7 @@ fn references(
         let lengths =
             [&pipeline.variables, &job.variables, &facts.variables, predefined].into_iter().chain(rules);
         let lengths = lengths.filter_map(|known| known.get(name)).map(String::len);
-        let matrix_bytes = job.matrix.get(name).into_iter().flatten().map(String::len);
+        let matrix_bytes = job.matrix.values(name).map(str::len);
         let builtin_len = builtin(name, &pipeline.name, &job.name, facts).map(str::len);
         lengths.chain(matrix_bytes).chain(builtin_len).max().unwrap_or(0) as u64
     };
@@ -166,6 +184,9 @@ fn references(
 
 /// Returns the maximum number of bytes that matrix values add to a job's name.
 fn variant_bytes(job: &Job) -> u64 {
-    let longest = |values: &Vec<String>| values.iter().map(String::len).max().unwrap_or(0);
-    job.matrix.iter().map(|(key, values)| (key.len() + longest(values) + 3) as u64).sum()
+    let longest = |key: &str| job.matrix.values(key).map(str::len).max().unwrap_or(0);
+    let keys = job.matrix.keys().map(|key| (key.len() + longest(key) + 3) as u64).sum::<u64>();
+    let template = if job.variant_name.is_some() { MAX_NAME_BYTES } else { 0 };
+    let parallel = if job.parallel.is_some() { 16 } else { 0 };
+    keys.max(template) + parallel
 }

@@ -42,6 +42,9 @@ pub struct ArtifactRecord {
     /// Number of bytes of the tar before it was compressed.
     #[serde(default)]
     pub unpacked_size: u64,
+    /// For an image that the job built: its id. It is only for the jobs that run in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Files in it.
     pub files: Vec<ArtifactFile>,
     /// When it may be deleted.

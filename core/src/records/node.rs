@@ -48,6 +48,9 @@ pub struct NodeSpec {
     /// When a job runs, given how its dependencies ended.
     #[serde(skip_serializing_if = "When::is_default")]
     pub when: When,
+    /// How long a job waits, in seconds, once its dependencies have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_in_s: Option<u64>,
     /// Exit codes of a job's script that are tolerated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow_exit_codes: Vec<i32>,

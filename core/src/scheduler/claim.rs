@@ -1,7 +1,10 @@
 //! Decides a worker's claim of a job: a pure function of the records.
 
 use super::next_step::{Transition, apply_event};
-use crate::execution::{status::ExecutionStatus, transition::JobEvent};
+use crate::execution::{
+    status::ExecutionStatus,
+    transition::{JobEvent, JobState},
+};
 use crate::pipeline::labels::{Labels, matches, queue_name};
 use crate::{
     guarded,
@@ -37,6 +40,14 @@ pub enum ClaimDecision {
     NotClaimable(String),
 }
 
+/// Milliseconds before the end of its `start_in` at which a job may be claimed: the clocks of queue and servers differ.
+const CLOCK_TOLERANCE_MS: u64 = 1_000;
+
+/// Whether the first attempt of a job is claimed before its `start_in` is over. The sweep sends its message again.
+fn is_too_early(job: &JobState, now: Timestamp) -> bool {
+    job.attempt == 0 && job.not_before.is_some_and(|at| at.since_ms(now) > CLOCK_TOLERANCE_MS)
+}
+
 /// Decides a claim of the job of `node`, which requires the labels `demands`. Its execution has this state at this
 /// version.
 #[must_use]
@@ -60,6 +71,9 @@ pub fn claim(
     }
     if state.unplanned {
         return ClaimDecision::NotClaimable("the execution is not approved".into());
+    }
+    if is_too_early(&record.job, now) {
+        return ClaimDecision::NotClaimable("its `start_in` is not over".into());
     }
     let held = request.token.for_attempt(record.job.attempt);
     if record.job.is_leased_to(held) {

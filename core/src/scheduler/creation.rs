@@ -134,6 +134,7 @@ impl Layout<'_> {
             retry_for: job.retry_for.clone(),
             links,
             when: job.when,
+            start_in_s: job.start_in_s,
             allow_exit_codes: job.allow_exit_codes.clone(),
             optional,
             closing: None,

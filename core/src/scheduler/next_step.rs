@@ -11,7 +11,10 @@ use crate::execution::{
 use crate::{
     guarded,
     pipeline::When,
-    records::{ApprovalClosing, DeadLetter, JobRecord, Node, NodeBody, NodeKey, NodeState, Write},
+    records::{
+        ApprovalClosing, DeadLetter, JobRecord, MAX_MESSAGE_DELAY_MS, Node, NodeBody, NodeKey, NodeState,
+        Write,
+    },
     time::Timestamp,
 };
 
@@ -116,7 +119,13 @@ pub fn apply_event(
         JobStatus::Queued => {
             let ready_at = job.not_before.unwrap_or(now);
             let is_new = item.job.status != JobStatus::Queued;
-            (Some(ready_at.plus_ms(FIRST_RESEND_MS)), is_new.then(|| ready_at.since_ms(now)))
+            let delay_ms = ready_at.since_ms(now);
+            if delay_ms > MAX_MESSAGE_DELAY_MS {
+                // The sweep sends the message when the node is due.
+                (Some(ready_at), None)
+            } else {
+                (Some(ready_at.plus_ms(FIRST_RESEND_MS)), is_new.then_some(delay_ms))
+            }
         }
         JobStatus::Running => {
             // If its worker is cut off, the receiver of this message ends the canceled job.
@@ -150,6 +159,7 @@ fn rules(node: &Node) -> JobRules<'_> {
     JobRules {
         retry: node.spec.retry,
         retry_for: &node.spec.retry_for,
+        start_in_ms: node.spec.start_in_s.unwrap_or(0).saturating_mul(1000),
         seed: low.wrapping_add(u64::from(node.key.ix)),
     }
 }
@@ -162,12 +172,17 @@ fn apply(node: &Node, item: &JobRecord, event: JobEvent, now: Timestamp) -> Next
     }
 }
 
-/// Resends the message of a queued job, which may be lost. The interval doubles with the time that the job has been
-/// queued.
+/// Resends the message of a queued job, which may be lost, or sends that of a job whose delay was too long for a queue.
+/// The interval doubles with the time that the job has been queued.
 fn resend(node: &Node, item: &JobRecord, now: Timestamp) -> NextStep {
     let since = item.job.not_before.or(item.job.queued_at).unwrap_or(now);
+    let delay_ms = item.job.queued_at.map_or(0, |queued_at| since.since_ms(queued_at));
+    let is_unsent = delay_ms > MAX_MESSAGE_DELAY_MS;
+    if is_unsent && since > now {
+        return NextStep::Wait(since);
+    }
     let waited = i64::try_from(now.since_ms(since)).unwrap_or(MAX_RESEND_MS);
-    if waited < FIRST_RESEND_MS {
+    if waited < FIRST_RESEND_MS && !is_unsent {
         return NextStep::Wait(since.plus_ms(FIRST_RESEND_MS));
     }
     let due_at = Some(now.plus_ms(waited.clamp(FIRST_RESEND_MS, MAX_RESEND_MS)));

@@ -29,6 +29,10 @@ pub fn precompute(writes: &mut [Write], nodes: &BTreeMap<u32, Node>, room: &mut 
         let NextStep::Apply(Transition { mut writes, more: false, .. }) = next_step(&arrived, now) else {
             continue;
         };
+        if arrived.spec.start_in_s.is_some() {
+            // Its message is delayed: a step of its own sends it.
+            continue;
+        }
         if writes.len() > 1 && (writes.len() > *room || target.state.status().is_some()) {
             // A skipped job notifies its links in a separate step.
             continue;

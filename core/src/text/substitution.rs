@@ -23,6 +23,19 @@ pub fn expand_bounded(text: &str, variables: &IndexMap<String, String>) -> Strin
     expand(text, variables)
 }
 
+/// Replaces each `${name}` for which `lookup` returns a value; `None` if the result would be longer than `max` bytes.
+#[must_use]
+pub fn substitute_bounded<'a>(
+    text: &str,
+    max: usize,
+    lookup: impl Fn(&str) -> Option<&'a str>,
+) -> Option<String> {
+    let names = text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+    let bytes = names.fold(text.len(), |bytes, name| bytes.saturating_add(lookup(name).map_or(0, str::len)));
+    // The names themselves are counted, so that the limit is one for texts of usual length only.
+    (bytes <= max.saturating_add(text.len())).then(|| substitute(text, lookup))
+}
+
 /// Returns the first name that `text` refers to as `${name}`.
 #[must_use]
 pub fn first_reference(text: &str) -> Option<&str> {

@@ -1,6 +1,7 @@
 //! The plan and the scheduler over random pipelines.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod delayed;
 mod rules;
 
 use indexmap::IndexMap;
@@ -14,7 +15,7 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     ids::{ExecutionId, LeaseToken},
-    pipeline::{ImageOptions, Job, Pipeline, Resources, Triggers, When},
+    pipeline::{ImageOptions, Job, Matrix, Need, Pipeline, Resources, Triggers, When},
     plan::{NodeIx, Plan, PlanError},
     records::{NewNode, Node, NodeBody, NodeKey},
     scheduler::{JobOutcome, MemoryNodes, StartConditions, apply_event, final_status, new_execution},
@@ -27,7 +28,7 @@ fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
         stage: format!("s{stage}"),
         image: "busybox".into(),
         script: vec!["true".into()],
-        needs: needs.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+        needs: needs.map(|names| names.iter().map(|name| Need::of(name)).collect()),
         variables: IndexMap::new(),
         artifacts: None,
         allow_failure: false,
@@ -36,7 +37,9 @@ fn job(name: &str, stage: usize, needs: Option<&[&str]>) -> Job {
         timeout_s: 60,
         working_dir: None,
         resources: Resources::default(),
-        matrix: IndexMap::new(),
+        matrix: Matrix::default(),
+        parallel: None,
+        variant_name: None,
         image_options: ImageOptions::default(),
         pull_policy: None,
         ..Job::default()
@@ -59,6 +62,14 @@ fn plan(stages: usize, jobs: Vec<Job>) -> Result<Plan, PlanError> {
     Plan::new(&pipeline(stages, jobs), &IndexMap::new())
 }
 
+/// Adds a key to a job's matrix.
+fn set_key(job: &mut Job, key: &str, values: Vec<String>) {
+    if job.matrix.is_empty() {
+        job.matrix = Matrix::of(IndexMap::new());
+    }
+    job.matrix.0[0].keys.insert(key.to_owned(), values);
+}
+
 /// Random pipelines without cycles: needs name jobs of the same or an earlier stage that were generated before. The order of the
 /// file is then rotated, so that a need may come before or after its job.
 fn pipelines() -> impl Strategy<Value = Pipeline> {
@@ -79,11 +90,11 @@ fn pipelines() -> impl Strategy<Value = Pipeline> {
                 let named: BTreeSet<String> =
                     needs.iter().filter(|_| ix > 0).map(|need| format!("j{}", need.index(ix))).collect();
                 let mut job = job(&format!("j{ix}"), stage, None);
-                job.needs = (!implicit).then(|| named.into_iter().collect());
+                job.needs = (!implicit).then(|| named.iter().map(|name| Need::of(name)).collect());
                 job.allow_failure = allow_failure;
                 job.when = when;
                 if variants > 1 {
-                    job.matrix.insert("v".into(), (0..variants).map(|v| v.to_string()).collect());
+                    set_key(&mut job, "v", (0..variants).map(|v| v.to_string()).collect());
                 }
                 jobs.push(job);
             }
@@ -101,7 +112,7 @@ fn direct_needs(pipeline: &Pipeline, plan: &Plan) -> Vec<Vec<usize>> {
     let waits = |job: usize, other: usize| {
         let (job, other) = (&plan.jobs[job], &plan.jobs[other]);
         match &declared[job.base_name.as_str()].needs {
-            Some(needs) => needs.contains(&other.base_name),
+            Some(needs) => needs.iter().any(|need| need.job == other.base_name),
             None => stage(&other.stage) < stage(&job.stage) && !other.is_optional(),
         }
     };
@@ -280,8 +291,8 @@ fn large_stage_that_waits_for_large_stage_has_linear_edges() {
 fn matrix_expands_into_every_combination_with_values_in_name_and_image() {
     let mut unit = job("unit", 0, None);
     unit.image = "rust:${version}-${os}".into();
-    unit.matrix.insert("version".into(), vec!["1.90".into(), "1.95".into()]);
-    unit.matrix.insert("os".into(), vec!["slim".into()]);
+    set_key(&mut unit, "version", vec!["1.90".into(), "1.95".into()]);
+    set_key(&mut unit, "os", vec!["slim".into()]);
     let plan = plan(1, vec![unit]).unwrap();
     let variants: Vec<_> = plan.jobs.iter().map(|j| (j.name.as_str(), j.image.as_str())).collect();
     let expected = [
@@ -308,7 +319,7 @@ fn ten_thousand_chained_jobs_are_skipped_without_deep_recursion() {
 }
 
 fn variants(mut job: Job, count: usize) -> Job {
-    job.matrix.insert("k".into(), (0..count).map(|value| value.to_string()).collect());
+    set_key(&mut job, "k", (0..count).map(|value| value.to_string()).collect());
     job
 }
 
@@ -341,7 +352,7 @@ fn long_variables_and_scripts_count_for_every_variant() {
 fn overflowing_matrix_is_rejected() {
     let mut wide = job("a", 0, None);
     for key in 0..70 {
-        wide.matrix.insert(format!("k{key}"), vec!["0".into(), "1".into()]);
+        set_key(&mut wide, &format!("k{key}"), vec!["0".into(), "1".into()]);
     }
     assert_eq!(plan(1, vec![wide]).unwrap_err(), PlanError::TooManyJobs(usize::MAX));
 }

@@ -1,7 +1,7 @@
 //! Rules, conditions and references in a plan.
 
 use tidemill_core::execution::facts::Facts;
-use tidemill_core::pipeline::{Cache, Environment, Job, Rule, RuleOutcome, Service, When};
+use tidemill_core::pipeline::{Cache, Environment, Job, Need, Rule, RuleOutcome, Service, When};
 use tidemill_core::plan::{ExcludedJob, Plan, PlanError};
 
 use super::{job, pipeline, variants};
@@ -55,12 +55,15 @@ fn first_matching_rule_sets_participation() {
 }
 
 #[test]
-fn needs_on_excluded_jobs_are_removed() {
-    let jobs = vec![
-        ruled("a", 0, None, vec![rule("branch == \"main\"")]),
-        job("b", 1, Some(&["a"])),
-        job("c", 2, None),
-    ];
+fn optional_needs_on_excluded_jobs_are_removed_and_others_are_errors() {
+    let mut b = job("b", 1, Some(&["a"]));
+    let a = || ruled("a", 0, None, vec![rule("branch == \"main\"")]);
+    let error = Plan::for_facts(&pipeline(2, vec![a(), b.clone()]), &on_branch("x")).unwrap_err();
+    let PlanError::NeedExcluded { job: dependent, need, why } = &error else { panic!("{error}") };
+    assert_eq!((dependent.as_str(), need.as_str()), ("b", "a"));
+    assert!(why.contains("does not hold") && error.to_string().contains("optional: true"), "{error}");
+    b.needs = Some(vec![Need { optional: true, ..Need::of("a") }]);
+    let jobs = vec![a(), b, job("c", 2, None)];
     let plan = Plan::for_facts(&pipeline(3, jobs.clone()), &on_branch("x")).unwrap();
     assert_eq!(plan.stages, ["s1", "s2"]);
     let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
@@ -79,7 +82,7 @@ fn needs_on_excluded_jobs_are_removed() {
 #[test]
 fn artifacts_come_from_dependencies_by_default() {
     let named = |names: &[&str]| Job {
-        dependencies: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+        dependencies: Some(names.iter().map(|name| Need::of(name)).collect()),
         ..job("consumer", 1, None)
     };
     let producers =
@@ -136,7 +139,7 @@ fn references_in_job_options_are_expanded() {
         name: "review/${branch}".into(),
         url: Some("https://${branch}.example.org".into()),
     });
-    job.matrix.insert("PG".into(), vec!["16".into(), "17".into()]);
+    super::set_key(&mut job, "PG", vec!["16".into(), "17".into()]);
     let plan = Plan::for_facts(&pipeline(1, vec![job]), &on_branch("x")).unwrap();
     let options = &plan.jobs[1].surroundings;
     assert_eq!(options.services[0].image, "postgres:17");

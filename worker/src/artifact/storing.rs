@@ -70,6 +70,7 @@ impl ArtifactTransfer {
             files: Vec::new(),
             expire_in_s: labels.expire_in_s,
             cache_key: None,
+            image: None,
             sum: None,
             complete: None,
         };
@@ -138,6 +139,7 @@ impl ArtifactTransfer {
                 files: Vec::new(),
                 expire_in_s: None,
                 cache_key: Some(key.to_owned()),
+                image: None,
                 sum: None,
                 complete: None,
             };
@@ -287,7 +289,7 @@ impl ArtifactTransfer {
 
     /// Sends `chunks` to the upload URL that the server returns. Returns the request with the artifact's id, or `None`
     /// if there are no chunks.
-    async fn store(
+    pub(super) async fn store(
         &self,
         mut chunks: mpsc::Receiver<io::Result<Bytes>>,
         request: ArtifactUploadRequest,
@@ -321,7 +323,7 @@ impl ArtifactTransfer {
         Ok(Some((request, reply.artifact_id)))
     }
 
-    async fn complete(
+    pub(super) async fn complete(
         &self,
         packed: Packed,
         (mut request, artifact_id): (ArtifactUploadRequest, ArtifactId),

@@ -31,6 +31,20 @@ pub enum ApiError {
         /// The detail of the problem document.
         message: String,
     },
+    /// The request cannot be sent with these settings: the token or the certificate authorities are invalid.
+    #[error("{0}")]
+    Settings(String),
+    /// The server redirects, which its API never does.
+    #[error(
+        "{url} redirects to {location}, which is not followed, as the token would go there; if that is the right server, use its \
+         address"
+    )]
+    Redirected {
+        /// The URL of the call.
+        url: String,
+        /// Where the server redirects to.
+        location: String,
+    },
     /// The address is invalid.
     #[error("`{0}` is not a valid address; use one that starts with http:// or https://")]
     Address(String),
@@ -61,7 +75,7 @@ impl ApiError {
             // Certificates are renewed while workers run.
             Self::Unreachable { .. } | Self::Tls { .. } => true,
             Self::Rejected { status, .. } => *status >= 500 || *status == 429 || *status == 408,
-            Self::Address(_) | Self::InsecureHttp(_) => false,
+            Self::Settings(_) | Self::Redirected { .. } | Self::Address(_) | Self::InsecureHttp(_) => false,
         }
     }
 }

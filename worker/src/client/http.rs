@@ -30,6 +30,9 @@ pub enum HttpError {
     /// The URL is not an HTTP URL.
     #[error("not an HTTP address")]
     Address,
+    /// The client cannot be set up, as its certificate authorities or its proxy are invalid.
+    #[error("{0}")]
+    Settings(String),
     /// The TLS connection failed.
     #[error("{0}")]
     Tls(TlsFailure),
@@ -85,7 +88,7 @@ impl HttpClient {
             Some("https") => self.client(&self.secure, || trust::with_trust(self.authorities.as_deref())),
             _ => return Err(HttpError::Address),
         }
-        .map_err(HttpError::Connection)?;
+        .map_err(HttpError::Settings)?;
         let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Address)?;
         client.execute(request).await.map_err(connection_error)
     }
@@ -134,7 +137,10 @@ fn connection_error(error: reqwest::Error) -> HttpError {
     if let Some(failure) = TlsFailure::find(&error) {
         return HttpError::Tls(failure);
     }
-    HttpError::Connection(error.source().map_or_else(|| error.to_string(), format_causes))
+    // The first cause of a request's failure is the name of a step inside of the client.
+    let cause = error.source();
+    let cause = cause.and_then(std::error::Error::source).filter(|_| error.is_request()).or(cause);
+    HttpError::Connection(cause.map_or_else(|| error.to_string(), format_causes))
 }
 
 /// Creates a body of unknown length.

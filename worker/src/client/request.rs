@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{
     HeaderMap, Method, Request, StatusCode,
     header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_NONE_MATCH,
-        RETRY_AFTER,
+        ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
+        IF_NONE_MATCH, LOCATION, RETRY_AFTER,
     },
 };
 use reqwest::{Body, Response};
@@ -27,6 +27,8 @@ const OBJECT_STORE: &str = "the server's object store";
 const MAX_REPLY_TIME: Duration = Duration::from_secs(90);
 /// Maximum size of a complete reply in bytes, before and after decompression.
 const MAX_REPLY_SIZE: u64 = 256 << 20;
+/// Maximum length in characters of a server's text in an error.
+const MAX_DETAIL_LEN: usize = 4_000;
 /// Maximum pause for a server's `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
@@ -118,6 +120,7 @@ impl ApiClient {
             if reply.status() == StatusCode::NOT_MODIFIED {
                 return Ok(None);
             }
+            self.check_not_redirected(path, &reply)?;
             let headers = reply.headers().clone();
             let body = self.read(path, reply).await?;
             Ok(Some(ApiReply { headers, body }))
@@ -185,6 +188,7 @@ impl ApiClient {
         body: Body,
     ) -> Result<R, ApiError> {
         let reply = self.send(method, path, options, body).await?;
+        self.check_not_redirected(path, &reply)?;
         let body = self.read(path, reply).await?;
         serde_json::from_slice(&body).map_err(|error| self.invalid_reply(path, &error))
     }
@@ -203,6 +207,16 @@ impl ApiClient {
 
     fn invalid_reply(&self, url: &str, error: &dyn std::error::Error) -> ApiError {
         ApiError::unreachable(&self.address(url), format!("invalid reply: {error}"))
+    }
+
+    fn check_not_redirected(&self, url: &str, reply: &Response) -> Result<(), ApiError> {
+        if !reply.status().is_redirection() {
+            return Ok(());
+        }
+        let location =
+            reply.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
+        let url = without_query(&self.address(url));
+        Err(ApiError::Redirected { url, location: location.chars().take(MAX_DETAIL_LEN).collect() })
     }
 
     /// Reads and decompresses the body of `reply`.
@@ -242,7 +256,14 @@ impl ApiClient {
         let mut request = Request::builder().method(method).uri(&address);
         if is_api && !self.token.is_empty() {
             self.check_transport().await?;
-            request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));
+            let value = HeaderValue::try_from(format!("Bearer {}", self.token));
+            let value = value.map_err(|_| {
+                ApiError::Settings(
+                    "the token has characters that no token has, such as a line break; copy it again"
+                        .to_owned(),
+                )
+            })?;
+            request = request.header(AUTHORIZATION, value);
         }
         if options.compressed {
             request = request.header(ACCEPT_ENCODING, "zstd");
@@ -266,6 +287,7 @@ impl ApiClient {
         }
         let reply = self.http.send(request).await.map_err(|error| match error {
             HttpError::Address => ApiError::Address(self.display_url(&address)),
+            HttpError::Settings(message) => ApiError::Settings(message),
             HttpError::Tls(failure) => ApiError::Tls { url: self.display_url(&address), failure },
             error => ApiError::unreachable(&self.display_url(&address), error.to_string()),
         })?;
@@ -273,7 +295,8 @@ impl ApiClient {
         if status.is_client_error() || status.is_server_error() {
             self.record_retry_after(status, reply.headers());
             let body = self.read(url, reply).await.unwrap_or_default();
-            let (url, message) = (self.display_url(&address), problem(&body, status));
+            let (url, message) =
+                (self.display_url(&address), problem(&body, status, is_api.then_some(&self.server)));
             return Err(ApiError::Rejected { url, status: status.as_u16(), message });
         }
         Ok(reply)
@@ -295,8 +318,16 @@ fn decompress(compressed: &[u8]) -> io::Result<Bytes> {
 }
 
 /// Returns the detail of a problem document, or the text of the status.
-fn problem(body: &[u8], status: StatusCode) -> String {
+///
+/// `server`: the server of the API, unless another one replied.
+fn problem(body: &[u8], status: StatusCode, server: Option<&String>) -> String {
     let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let field = |key: &str| document.as_ref()?.get(key)?.as_str().map(str::to_owned);
-    field("detail").or_else(|| field("title")).unwrap_or_else(|| status.to_string())
+    let field = |key: &str| document.as_ref()?.get(key)?.as_str();
+    match (field("detail").or_else(|| field("title")), server) {
+        (Some(detail), _) => detail.chars().take(MAX_DETAIL_LEN).collect(),
+        (None, Some(server)) if status.is_client_error() => {
+            format!("{status}, and no reason as servers of Tidemill give one: check the address {server}")
+        }
+        _ => status.to_string(),
+    }
 }

@@ -313,7 +313,7 @@ pub fn container_key(preparation: &Preparation) -> String {
         preparation.pull_policy,
         preparation.resources,
         preparation.container,
-        preparation.origin.is_fork,
+        preparation.origin,
         preparation.source,
         preparation.checkout,
         preparation.refs

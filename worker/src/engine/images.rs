@@ -10,6 +10,7 @@ mod known_users;
 mod logins;
 mod pull_progress;
 mod push;
+mod transfer;
 mod users;
 
 pub use build::{BuildFailure, BuildRequest};
@@ -31,9 +32,12 @@ use bollard::{
 use futures_util::{StreamExt, TryStreamExt};
 use pull_progress::PullProgress;
 use std::time::Instant;
-use tidemill_core::execution::{
-    assignment::PullPolicy,
-    failure::{FailureKind, FailureReason},
+use tidemill_core::{
+    api::is_image_id,
+    execution::{
+        assignment::PullPolicy,
+        failure::{FailureKind, FailureReason},
+    },
 };
 
 impl DockerManager {
@@ -103,6 +107,12 @@ impl DockerManager {
         logins: &JobLogins,
         mut progress: impl FnMut(PullReport),
     ) -> Result<ImageConfig, FailureReason> {
+        if is_image_id(image) {
+            return match self.inspect_image(image).await? {
+                Some(config) if platform.is_none_or(|platform| config.is_for(platform)) => Ok(config),
+                present => Err(missing_build(image, platform, present)),
+            };
+        }
         // Before a pull in any case, only the pulled image matters.
         if policy != PullPolicy::Always {
             let present = self.inspect_image(image).await?;
@@ -177,6 +187,22 @@ impl DockerManager {
             Err(error) => Err(engine_failure("the image could not be looked up", &error)),
         }
     }
+}
+
+/// Returns why an image of an id, which no registry has, cannot be used.
+fn missing_build(id: &str, platform: Option<&str>, present: Option<ImageConfig>) -> FailureReason {
+    let message = match (present, platform) {
+        (Some(config), Some(platform)) => {
+            format!(
+                "the image `{id}` is for `{}`, not for `{platform}`; change `platform`",
+                config.platform()
+            )
+        }
+        _ => format!(
+            "the engine does not have the image `{id}`, and no registry can be asked for an id; if a job built it, run that job again,              or let it `push` the image"
+        ),
+    };
+    FailureReason::new(FailureKind::ImageUnavailable, message)
 }
 
 /// Returns why an image that is not `present`, or not for `platform`, cannot be used without a pull.

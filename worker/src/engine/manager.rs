@@ -60,6 +60,8 @@ pub struct DockerManager {
     pub(super) address: String,
     /// Held while an image has the name under which it is pushed.
     pub(super) pushing: Arc<tokio::sync::Mutex<()>>,
+    /// Held while an image is loaded that another worker built.
+    pub loading: tokio::sync::Mutex<()>,
     /// Whether the engine runs on this machine.
     pub(super) is_local: bool,
     /// Whether workspaces are created as overlays.
@@ -116,6 +118,7 @@ impl DockerManager {
                         is_local,
                         address: host,
                         pushing: Arc::default(),
+                        loading: tokio::sync::Mutex::default(),
                         overlay_enabled: AtomicBool::new(is_local),
                         overlay_verified: AtomicBool::new(false),
                         workspaces: AtomicU64::new(0),

@@ -50,6 +50,12 @@ impl DockerManager {
             ulimits.retain(|limit| limit.name.as_ref() != Some(name));
             ulimits.push(ResourcesUlimits { name: Some(name.clone()), soft: Some(*soft), hard: Some(*hard) });
         }
+        if options.privileged {
+            // Containers in a privileged one have rights of their own to give.
+            config.security_opt = None;
+        } else if let Some(profile) = self.permissions.seccomp(origin) {
+            config.security_opt.get_or_insert_default().push(profile.security_option());
+        }
         let mut hosts = settings.extra_hosts.clone();
         hosts.extend(options.extra_hosts.clone());
         let dns = if options.dns.is_empty() { &settings.dns } else { &options.dns };

@@ -5,6 +5,8 @@ mod context;
 mod dockerfile;
 mod ignore;
 mod pull;
+mod sharing;
 
 pub use build::{build_after_script, build_only};
 pub use pull::pull_image;
+pub use sharing::load_image;

@@ -3,7 +3,7 @@
 use super::{
     attempt::{Attempt, EarlyEnd, PREPARATION_ALLOWANCE, preparation_timeout},
     caches::{self, RestoredCache},
-    image::pull_image,
+    image::{load_image, pull_image},
     job_executor::JobExecutor,
     reporter::Reporter,
     services::Services,
@@ -48,6 +48,7 @@ pub async fn prepare(executor: &JobExecutor, attempt: &mut Attempt) -> Result<Pr
     let mut slot = executor.pool.occupy(&assignment.preparation);
     let mut creation = slot.standby.take();
     executor.engine.settings.bypass_proxies(assignment);
+    executor.engine.permissions.connect_sidecar(assignment);
     if assignment.preparation.container.needs_own_network() {
         slot.network = None;
     }
@@ -114,7 +115,9 @@ impl PreparationRun<'_> {
         let engine = &self.executor.engine;
         let is_chosen = engine.chosen_network(&self.assignment.preparation.container).is_some();
         let services = if is_chosen { 0 } else { self.assignment.extras.services.len() };
-        let network = engine.job_network(services).await?;
+        // No other job may reach a Docker engine that listens without TLS.
+        let private = engine.permissions.sidecar(self.assignment).is_some();
+        let network = engine.job_network(services, private).await?;
         let container = self.container(network.as_ref()).await?;
         // If this future is dropped, so is the container, which removes it.
         match self.environment(&container.workspace, network).await {
@@ -134,7 +137,7 @@ impl PreparationRun<'_> {
     ) -> Result<Environment, FailureReason> {
         let Self { executor, assignment, reporter, .. } = self;
         let caches = caches::restore(&executor.artifacts, workspace, assignment, reporter).await;
-        for artifact in &assignment.needs_artifacts {
+        for artifact in assignment.files() {
             executor.artifacts.restore(workspace, artifact).await?;
         }
         if assignment.artifacts.is_some() || assignment.extras.build.is_some() || !caches.is_empty() {
@@ -150,6 +153,7 @@ impl PreparationRun<'_> {
             let policy = executor.engine.pull_policy(service.pull_policy.or(inherited));
             let logins = JobLogins::of(assignment);
             let image = (service.image.as_str(), service.platform.as_deref());
+            load_image(executor, assignment, reporter, &service.image).await?;
             pull_image(&executor.engine, image, policy, &logins, reporter).await?;
         }
         let chosen = executor.engine.chosen_network(&assignment.preparation.container);
@@ -198,6 +202,7 @@ impl PreparationRun<'_> {
         let platform = preparation.image_options.platform.as_deref();
         let logins = JobLogins::of(self.assignment);
         let policy = self.executor.engine.pull_policy(preparation.pull_policy);
+        load_image(self.executor, self.assignment, self.reporter, &preparation.image).await?;
         pull_image(&self.executor.engine, (&preparation.image, platform), policy, &logins, self.reporter)
             .await
     }

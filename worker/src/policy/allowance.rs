@@ -1,5 +1,6 @@
 //! What an operator allows jobs to ask of their containers.
 
+use super::seccomp::SeccompProfile;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -28,6 +29,10 @@ pub struct Allowance {
     pub cap_add: BTreeSet<String>,
     /// Whether containers may have all rights of the machine's root.
     pub privileged: bool,
+    /// Whether a service that is a Docker engine may be privileged, although the job itself may not.
+    pub docker_sidecar: bool,
+    /// The system calls of jobs; `None`: as the engine has it. Jobs do not ask for it.
+    pub seccomp: Option<SeccompProfile>,
     /// Networks besides `none`.
     pub networks: BTreeSet<String>,
     /// Whether jobs may build images.
@@ -54,6 +59,8 @@ impl Default for Allowance {
             gpus: false,
             cap_add: BTreeSet::new(),
             privileged: false,
+            docker_sidecar: false,
+            seccomp: None,
             networks: BTreeSet::new(),
             build: true,
             ssh_agent: None,
@@ -106,8 +113,12 @@ impl Allowance {
         self.gpus |= other.gpus;
         self.cap_add.extend(other.cap_add.iter().cloned());
         self.privileged |= other.privileged;
+        self.docker_sidecar |= other.docker_sidecar;
         self.networks.extend(other.networks.iter().cloned());
         self.build |= other.build;
+        if other.seccomp.is_some() {
+            self.seccomp.clone_from(&other.seccomp);
+        }
         if other.ssh_agent.is_some() {
             self.ssh_agent.clone_from(&other.ssh_agent);
         }

@@ -1,11 +1,14 @@
 //! Decides what a job may ask of its containers.
 
-use super::allowance::Allowance;
+use super::{allowance::Allowance, seccomp::SeccompProfile};
 use globset::{GlobBuilder, GlobMatcher};
 use std::path::PathBuf;
-use tidemill_core::execution::{
-    assignment::{Assignment, ContainerOptions, ImageBuild, Origin, PullPolicy},
-    failure::{FailureKind, FailureReason},
+use tidemill_core::{
+    execution::{
+        assignment::{Assignment, ContainerOptions, ImageBuild, Origin, PullPolicy, Service},
+        failure::{FailureKind, FailureReason},
+    },
+    pipeline::is_docker_engine,
 };
 
 /// What the jobs of a worker may ask for.
@@ -48,7 +51,12 @@ impl Permissions {
         self.check_container(&preparation.container, origin, "")?;
         for service in &assignment.extras.services {
             let name = service.alias.first().unwrap_or(&service.image);
-            self.check_container(&service.container, origin, &format!(" of the service `{name}`"))?;
+            let whose = format!(" of the service `{name}`");
+            if is_sidecar(service) {
+                self.check_sidecar(&service.container, origin, &whose)?;
+            } else {
+                self.check_container(&service.container, origin, &whose)?;
+            }
         }
         if let Some(build) = &assignment.extras.build {
             self.check_build(build, origin)?;
@@ -94,6 +102,33 @@ impl Permissions {
         }
     }
 
+    /// Checks the options of a Docker engine of the job's own: an operator may let it be privileged, and not the job.
+    fn check_sidecar(
+        &self,
+        options: &ContainerOptions,
+        origin: &Origin,
+        whose: &str,
+    ) -> Result<(), FailureReason> {
+        let allowed = self.allowance(origin);
+        if !allowed.docker_sidecar && !allowed.privileged {
+            let denied = Denied {
+                key: "container: { privileged: true }".to_owned(),
+                setting: "docker = \"sidecar\"` or `privileged = true".to_owned(),
+                is_unsafe: true,
+            };
+            return Err(self.denial(denied, origin, whose));
+        }
+        // What else it asks for is not a part of that.
+        self.check_container(&ContainerOptions { privileged: false, ..options.clone() }, origin, whose)
+    }
+
+    /// Returns the service of the job that is its own Docker engine, if the worker connects jobs with theirs.
+    pub fn sidecar<'a>(&self, assignment: &'a Assignment) -> Option<&'a Service> {
+        let services = &assignment.extras.services;
+        let allowed = self.allowance(&assignment.preparation.origin);
+        services.iter().find(|service| is_sidecar(service)).filter(|_| allowed.docker_sidecar)
+    }
+
     fn check_build(&self, build: &ImageBuild, origin: &Origin) -> Result<(), FailureReason> {
         let allowed = self.allowance(origin);
         let (key, setting) = if !allowed.build {
@@ -110,6 +145,11 @@ impl Permissions {
     /// Returns the socket of the SSH agent that builds of `origin` may use.
     pub fn ssh_agent(&self, origin: &Origin) -> Option<PathBuf> {
         self.allowance(origin).ssh_agent
+    }
+
+    /// Returns which system calls the containers of jobs of `origin` may use; `None`: as the engine has it.
+    pub fn seccomp(&self, origin: &Origin) -> Option<SeccompProfile> {
+        self.allowance(origin).seccomp
     }
 
     /// Returns the failure of a job that asks for what is not allowed.
@@ -153,6 +193,11 @@ impl Permissions {
     fn file(&self) -> &str {
         self.file.as_deref().unwrap_or("the worker's worker.toml")
     }
+}
+
+/// Whether a service is a Docker engine that asks for its rights.
+fn is_sidecar(service: &Service) -> bool {
+    service.container.privileged && is_docker_engine(&service.image)
 }
 
 /// Checks a glob of repositories or devices.

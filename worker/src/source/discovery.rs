@@ -5,6 +5,7 @@ use super::{
     bounds::OperationBounds,
     git::{
         self, SourceError,
+        commit_files::CommitFiles,
         listing::{Paths, Records, parse_entry},
         objects::{FileReader, commit_details},
         process::ProcessLimits,
@@ -167,7 +168,8 @@ fn collect(repo: &Path, commit: &str, request: &Discovery, url: &str) -> Result<
                     external: request.external.clone(),
                     ..gitlab::TranslateOptions::for_pipeline(name_of(url))
                 };
-                match gitlab::translate(GITLAB_FILE, &text, &read, &options) {
+                let files = CommitFiles { repo, commit, limits: READ_LIMITS, read: &read };
+                match gitlab::translate(GITLAB_FILE, &text, &files, &options) {
                     Ok(assembled) => collected.add(GITLAB_FILE, assembled.text),
                     Err(diagnostics) => collected.add_diagnostic(diagnostics.render(false)),
                 }

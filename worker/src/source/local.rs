@@ -11,6 +11,19 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// Variables that make git use another repository than that of its directory. Git sets them for hooks.
+const REPOSITORY_VARIABLES: [&str; 9] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_GRAFT_FILE",
+    "GIT_SHALLOW_FILE",
+    "GIT_PREFIX",
+];
+
 /// Creates a git command in `dir` that runs no program which the repository configures.
 pub fn command(dir: &Path) -> Command {
     let mut command = Command::new("git");
@@ -32,7 +45,7 @@ pub fn command(dir: &Path) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    for inherited in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"] {
+    for inherited in REPOSITORY_VARIABLES {
         command.env_remove(inherited);
     }
     command
@@ -47,25 +60,31 @@ pub fn git(dir: &Path, args: &[&str]) -> Result<String, SourceError> {
 /// repository that git rejects must not count as a plain directory, which would hide the reason.
 pub fn repository_error(dir: &Path, error: &SourceError) -> Option<SourceError> {
     let top = dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok() || is_bare(dir))?;
+    let quoted = shell_quoted(top);
     // git's own message about an owner spans several lines and repeats the remedy.
     if let Some(owner) = foreign_owner(top) {
         return Some(SourceError::new(format!(
-            "the repository {0} belongs to another user ({owner}), and git could run programs that its settings name; if you \
-             trust its owner, run: git config --global --add safe.directory '{0}'",
+            "the repository {} belongs to another user ({owner}), and git could run programs that its settings name; if you \
+             trust its owner, run: git config --global --add safe.directory {quoted}",
             top.display()
         )));
     }
     if is_bare(top) {
         return Some(SourceError::new(format!(
-            "{0} is a repository without files (bare); to run a commit of it, use: tidemill run --repo {0}",
+            "{} is a repository without files (bare); to run a commit of it, use: tidemill run --repo {quoted}",
             top.display()
         )));
     }
     Some(SourceError::new(format!(
-        "git cannot read the repository {0} ({error}); if it belongs to another user whom you trust, run: git config \
-         --global --add safe.directory '{0}'",
+        "git cannot read the repository {} ({error}); if it belongs to another user whom you trust, run: git config \
+         --global --add safe.directory {quoted}",
         top.display()
     )))
+}
+
+/// Quotes a path for a shell, in a command that a message suggests.
+fn shell_quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"))
 }
 
 /// Returns the id of the user who owns the repository at `top`, unless it is the user of this process, or root.

@@ -295,6 +295,14 @@ fn inspect(dir: &Path) -> Result<LocalRepository, SourceError> {
     };
     let lines: Vec<&str> = text.lines().collect();
     let line = |index: usize| lines.get(index).copied().unwrap_or_default();
+    // A path with a line break would be read as another directory, and `core.worktree` can name one.
+    if lines.len() != if has_head { 5 } else { 2 } || !dir.starts_with(line(0)) {
+        return Err(SourceError::new(format!(
+            "the directory {} is not in the working tree that git reports for it; rename directories whose names have line \
+             breaks or are not UTF-8, and unset core.worktree in the repository's settings",
+            dir.display()
+        )));
+    }
     let common = PathBuf::from(line(1));
     let head = has_head.then(|| (line(2).to_owned(), line(3).to_owned()));
     let branch = if has_head {

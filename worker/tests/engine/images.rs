@@ -106,6 +106,7 @@ pub fn stored(bench: &Bench) -> ArtifactSource {
         size: bytes.len() as u64,
         encoding: ArtifactEncoding::Identity,
         unpacked_size: 0,
+        image: None,
     }
 }
 

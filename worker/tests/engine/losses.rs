@@ -31,6 +31,7 @@ async fn container_lost_during_unpack_is_infrastructure_failure() {
         size: bytes.len() as u64,
         encoding: ArtifactEncoding::Identity,
         unpacked_size: 0,
+        image: None,
     }];
     *bench.server.artifact.lock().unwrap() = bytes;
     *bench.server.removes.lock().unwrap() = Some(bench.label());

@@ -5,7 +5,9 @@ use tidemill_core::execution::{
     assignment::{Assignment, ContainerOptions, Origin, PullPolicy},
     failure::FailureKind,
 };
-use tidemill_worker::policy::{Allowance, HostMount, JobSettings, Permissions, Proxies, TrustedRepositories};
+use tidemill_worker::policy::{
+    Allowance, HostMount, JobSettings, Permissions, Proxies, SeccompProfile, TrustedRepositories,
+};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nOUR-OWN\n-----END CERTIFICATE-----\n";
 
@@ -229,5 +231,43 @@ async fn pull_policy_that_is_not_allowed_fails_the_job() {
     unset.preparation.pull_policy = None;
     unset.preparation.container = ContainerOptions::default();
     assert!(bench.run(unset).await.1.contains("ran\n"));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn system_calls_of_a_job_are_those_that_the_operator_chose_for_its_repository() {
+    let profile = r#"{
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["symlink", "symlinkat"], "action": "SCMP_ACT_ERRNO" }]
+    }"#;
+    let trusted = [
+        ("example.org/profile", SeccompProfile::parse(profile).unwrap()),
+        ("example.org/all", SeccompProfile::Unconfined),
+    ];
+    let trusted = trusted.map(|(repository, profile)| TrustedRepositories {
+        repositories: vec![repository.into()],
+        allowance: Allowance { seccomp: Some(profile), ..Allowance::none() },
+    });
+    let permissions = Permissions { trusted: trusted.into(), ..Permissions::default() };
+    let mut bench = Bench::start_configured(|config| config.permissions = permissions).await;
+    let script = [
+        "grep Seccomp: /proc/self/status",
+        "ln -s x /tmp/link 2>/dev/null && echo linked || true",
+        "unshare -U true 2>/dev/null && echo unshared || true",
+    ];
+    for (repository, is_fork, mode, linked, unshared) in [
+        ("example.org/other", false, "2", true, false),
+        ("example.org/profile", false, "2", false, true),
+        ("example.org/all", false, "0", true, true),
+        ("example.org/all", true, "2", true, false),
+    ] {
+        let mut asking = job(&script);
+        asking.preparation.origin = origin(repository, is_fork);
+        let (end, log) = bench.run(asking).await;
+        assert!(end.failure.is_none(), "{log}");
+        assert!(log.contains(&format!("\nSeccomp:\t{mode}\n")), "{repository}: {log}");
+        let has = |line: &str| log.lines().any(|shown| shown == line);
+        assert_eq!((has("linked"), has("unshared")), (linked, unshared), "{repository}: {log}");
+    }
     bench.stop().await;
 }

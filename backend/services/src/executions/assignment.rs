@@ -41,6 +41,7 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         coverage: options.coverage.clone(),
         outputs: options.outputs.clone(),
         build: options.build.as_deref().cloned(),
+        shares_image: false,
         discovery: spec.planned.discovery.clone(),
     }
 }
@@ -93,20 +94,29 @@ pub fn add_outputs(
 
 /// Returns the jobs with outputs whose artifacts a job downloads, in order.
 pub fn output_providers(execution: &ExecutionRecord, specs: &JobSpecs, job: &PlannedJob) -> Vec<u32> {
-    let named = match (&job.dependencies, job.after_stages) {
-        (Some(named), _) => Some(named),
-        (None, None) => Some(&job.needs_jobs),
-        (None, Some(_)) => None,
-    };
-    let stages = job.after_stages.unwrap_or_default() as usize;
-    let earlier = &execution.spec.stages[..stages.min(execution.spec.stages.len())];
-    let reaches = |(ix, provider): &(u32, &PlannedJob)| {
-        named.map_or_else(
-            || earlier.contains(&provider.stage) && !provider.is_optional(),
-            |named| named.contains(ix),
-        )
-    };
-    specs.output_providers().filter(reaches).map(|(ix, _)| ix).collect()
+    let providers = specs.output_providers().filter(|provider| downloads_from(execution, job, *provider));
+    providers.map(|(ix, _)| ix).collect()
+}
+
+/// Whether a job downloads the artifacts of the job `provider` with this index.
+fn downloads_from(execution: &ExecutionRecord, job: &PlannedJob, (ix, provider): (u32, &PlannedJob)) -> bool {
+    match (&job.dependencies, job.after_stages) {
+        (Some(named), _) => named.contains(&ix),
+        (None, None) => job.needs_jobs.contains(&ix),
+        (None, Some(stages)) => {
+            let earlier = &execution.spec.stages[..(stages as usize).min(execution.spec.stages.len())];
+            earlier.contains(&provider.stage) && !provider.is_optional()
+        }
+    }
+}
+
+/// Whether another job runs in the image that the job at `ix` builds, and gets it from no registry.
+pub fn shares_image(execution: &ExecutionRecord, specs: &JobSpecs, ix: u32) -> bool {
+    let Some(spec) = specs.get(ix as usize) else { return false };
+    let is_local = spec.planned.surroundings.build.as_ref().is_some_and(|build| !build.push);
+    let runs_in_it =
+        |job: &PlannedJob| job.uses_built_image() && downloads_from(execution, job, (ix, &spec.planned));
+    is_local && specs.iter().any(|spec| runs_in_it(&spec.planned))
 }
 
 /// Returns the outputs of the jobs whose artifacts a job downloads; later jobs win. Reads only jobs that declare outputs.
@@ -216,5 +226,6 @@ fn source(record: ArtifactRecord) -> ArtifactSource {
         size: record.size,
         encoding: record.encoding,
         unpacked_size: record.unpacked_size,
+        image: record.image,
     }
 }

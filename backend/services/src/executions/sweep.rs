@@ -3,14 +3,14 @@
 use crate::{
     context::service_context::Context,
     error::Result,
-    ports::{DueNode, NodeBody, QueuedJob},
+    ports::{DueNode, Node, NodeBody, QueuedJob},
     storage::{artifacts::ArtifactService, caches::CacheService, sources::SourceService},
 };
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
 };
-use tidemill_core::execution::{status::JobStatus, transition::JobEvent};
+use tidemill_core::execution::transition::JobEvent;
 use tidemill_core::{ids::ExecutionId, scheduler::apply_event, time::Timestamp};
 
 /// Number of nodes of one read.
@@ -174,8 +174,8 @@ impl Sweep {
             for execution in live {
                 let next = self.context.stores.records.upcoming(execution, 0, MAX_RESENT_JOBS).await?;
                 let nodes = self.context.stores.records.nodes(execution, &next).await?;
-                let queued = nodes.into_iter().filter(|node| node.state.status() == Some(JobStatus::Queued));
-                let messages: Vec<_> = queued.map(|node| QueuedJob::immediate(node.key)).collect();
+                let message = |node: &Node| QueuedJob::of(node.key, &node.state, self.context.now());
+                let messages: Vec<_> = nodes.iter().filter_map(message).collect();
                 self.context.send(execution, &messages).await?;
             }
             after = Some(last);

@@ -11,7 +11,11 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::{
-    api::{ArtifactComplete, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView, path},
+    api::{
+        ArtifactComplete, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView,
+        is_image_id, path,
+    },
+    execution::assignment::Artifacts,
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     plan::PlannedJob,
 };
@@ -39,11 +43,18 @@ impl ArtifactService {
         if request.sum.as_ref().is_some_and(|sum| !sum.is_well_formed()) {
             return Err(Error::Invalid("a SHA-256 must be 64 lower-case hex digits".into()));
         }
+        if let Some(image) = &request.image
+            && (request.cache_key.is_some() || !is_image_id(image))
+        {
+            return Err(Error::Invalid(
+                "an image is named by its id, as in `sha256:..`, and is no cache".into(),
+            ));
+        }
         let sum = request.sum.as_ref();
         let (artifact_id, target) = match (request.complete.clone(), request.cache_key.as_deref()) {
             (None, Some(key)) => self.caches.upload_target(&node, key, sum).await?,
             (None, None) => {
-                let id = own_id(&node)?;
+                let id = own_id(&node, request.image.is_some())?;
                 let target = self.context.stores.objects.upload_target(&key(request.job_id, id), sum).await?;
                 (id, target)
             }
@@ -74,7 +85,7 @@ impl ArtifactService {
         complete: ArtifactComplete,
         mut node: Node,
     ) -> Result<ArtifactId> {
-        let id = own_id(&node)?;
+        let id = own_id(&node, request.image.is_some())?;
         if complete.artifact_id != id {
             return Err(not_of_attempt(complete.artifact_id));
         }
@@ -117,6 +128,7 @@ impl ArtifactService {
             expose_as: request.expose_as,
             encoding: complete.encoding,
             unpacked_size: complete.unpacked_size,
+            image: request.image,
             files,
             expires_at,
         };
@@ -144,14 +156,14 @@ impl ArtifactService {
         if let Some(cache_key) = cache_key {
             return self.caches.put((cache_key, id), &node, bytes).await;
         }
-        if id != own_id(&node)? {
+        if id != own_id(&node, false)? && id != own_id(&node, true)? {
             return Err(not_of_attempt(id));
         }
         let max = self.context.settings.max_artifact_bytes;
         put_bounded(&self.context, &key(job, id), bytes, max).await
     }
 
-    /// Returns the artifacts of an execution, including those of carried-over jobs.
+    /// Returns the artifacts of an execution, including those of carried-over jobs, without images.
     pub async fn list(&self, execution: ExecutionId) -> Result<ArtifactList> {
         let found = self.context.execution(execution).await?;
         let records = &self.context.stores.records;
@@ -160,6 +172,7 @@ impl ArtifactService {
         for (ix, from) in found.spec.carried {
             artifacts.extend(records.artifacts_of(from).await?.into_iter().map(|record| (ix, record)));
         }
+        artifacts.retain(|(_, record)| record.image.is_none());
         artifacts.sort_by_key(|(ix, record)| (*ix, record.uploaded_at));
         Ok(ArtifactList { artifacts: artifacts.into_iter().map(|(_, record)| view(record)).collect() })
     }
@@ -233,19 +246,26 @@ impl ArtifactService {
     }
 }
 
-/// Whether the artifacts that a job declares, if any, exist, so that another execution can carry the job over.
+/// Whether the artifacts that a job declares, if any, exist, and its image if other jobs need it, so that another execution can carry
+/// the job over.
 pub(crate) async fn has_carried_artifacts(
     context: &Context,
     planned: &PlannedJob,
+    shares_image: bool,
     job: JobId,
 ) -> Result<bool> {
-    let declares_none = planned.artifacts.as_ref().is_none_or(|artifacts| !artifacts.stores_files());
-    Ok(declares_none || !context.stores.records.artifacts_of(job).await?.is_empty())
+    let stores_files = planned.artifacts.as_ref().is_some_and(Artifacts::stores_files);
+    if !stores_files && !shares_image {
+        return Ok(true);
+    }
+    let records = context.stores.records.artifacts_of(job).await?;
+    let has = |is_image: bool| records.iter().any(|record| record.image.is_some() == is_image);
+    Ok((!stores_files || has(false)) && (!shares_image || has(true)))
 }
 
-/// Returns the id of the artifact of the current attempt.
-fn own_id(node: &Node) -> Result<ArtifactId> {
-    Ok(ArtifactId::of(node.key.execution, node.key.ix, job_of(node)?.job.attempt, 0))
+/// Returns the id of the artifact of the current attempt, or of its image.
+fn own_id(node: &Node, is_image: bool) -> Result<ArtifactId> {
+    Ok(ArtifactId::of(node.key.execution, node.key.ix, job_of(node)?.job.attempt, u32::from(is_image)))
 }
 
 fn not_of_attempt(id: ArtifactId) -> Error {

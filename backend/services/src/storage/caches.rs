@@ -82,6 +82,7 @@ impl CacheService {
                 size: stored.size,
                 encoding: ArtifactEncoding::Identity,
                 unpacked_size: 0,
+                image: None,
             };
             return Ok(CacheLookupReply { found: Some(CacheHit { key, source }) });
         }

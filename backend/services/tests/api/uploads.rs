@@ -113,6 +113,71 @@ async fn job_gets_artifacts_of_jobs_that_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn image_that_a_job_builds_reaches_the_jobs_that_run_in_it_and_is_not_listed() {
+    let server = Server::start(30_000);
+    let pack = "pack: { stage: a, build: . }";
+    let used = format!(
+        "name: used\nstages: [a, b]\njobs:\n  {pack}\n  use: {{ stage: b, image: \"${{IMAGE_REFERENCE}}\", script: [x] }}\n"
+    );
+    let pushed =
+        used.replace("name: used", "name: pushed").replace("build: .", "build: { tags: [a/b], push: true }");
+    let unused = format!(
+        "name: unused\nstages: [a, b]\njobs:\n  {pack}\n  \
+         use: {{ stage: b, image: \"${{IMAGE_REFERENCE}}\", script: [x], dependencies: [] }}\n"
+    );
+    for file in [pushed, unused] {
+        server.execute(&file).await;
+        let job = server.claim().await.unwrap();
+        assert_eq!(job["extras"]["shares_image"], Value::Null, "{file}");
+    }
+
+    let id = server.execute(&used).await.1["execution_id"].as_str().unwrap().to_owned();
+    let job = server.claim().await.unwrap();
+    assert_eq!(job["extras"]["shares_image"], true);
+    let image = format!("sha256:{}", "a".repeat(64));
+    let mut announce = json!({
+        "job_id": job["preparation"]["job_id"], "lease": job["lease"]["token"], "file_path": "image", "files": [],
+        "image": "latest",
+    });
+    assert_eq!(server.post("/api/artifact/upload", announce.clone()).await.0, StatusCode::BAD_REQUEST);
+    announce["image"] = json!(image);
+    let (_, upload) = server.post("/api/artifact/upload", announce.clone()).await;
+    let put = server.raw(Method::PUT, upload["url"].as_str().unwrap(), Some(b"bytes".to_vec())).await;
+    assert_eq!(put.0, StatusCode::NO_CONTENT);
+    let sha = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
+    announce["complete"] = json!({ "artifact_id": upload["artifact_id"], "size": 5, "sha256": sha });
+    let (status, reply) = server.post("/api/artifact/upload", announce).await;
+    assert_eq!(status, StatusCode::OK, "{reply}");
+    let outputs = json!({ "IMAGE_ID": image, "IMAGE_REFERENCE": image });
+    server.report(&job, json!({ "end": { "exit_code": 0, "outputs": outputs } })).await;
+    let (_, list) = server.call(Method::GET, &format!("/api/artifact/list/{id}"), None).await;
+    assert_eq!(list["artifacts"], json!([]));
+
+    let user = server.claim().await.unwrap();
+    assert_eq!(user["preparation"]["image"], json!(image));
+    assert_eq!(user["needs_artifacts"][0]["image"], json!(image));
+    server.finish(&user, 1).await;
+    // A retry uses the stored image.
+    server.post(&format!("/api/pipeline/retry/{id}"), json!({})).await;
+    let again = server.claim().await.unwrap();
+    assert_eq!((&again["job_name"], &again["needs_artifacts"][0]["image"]), (&json!("use"), &json!(image)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_builds_an_image_again_that_was_not_stored() {
+    let server = Server::start(30_000);
+    let file = "name: built\nstages: [a, b]\njobs:\n  pack: { stage: a, build: . }\n  \
+                use: { stage: b, image: \"${IMAGE_ID}\", script: [x] }\n";
+    let id = server.execute(file).await.1["execution_id"].as_str().unwrap().to_owned();
+    for exit_code in [0, 1] {
+        let job = server.claim().await.unwrap();
+        server.finish(&job, exit_code).await;
+    }
+    server.post(&format!("/api/pipeline/retry/{id}"), json!({})).await;
+    assert_eq!(server.claim().await.unwrap()["job_name"], "pack");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn artifact_over_server_limit_is_rejected() {
     let server = Server::start_with(Settings { max_artifact_bytes: 100, ..Settings::default() });
     server.execute(DIAMOND).await;

@@ -111,6 +111,7 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
             retry_for: RetryFor::default(),
             links,
             when: tidemill_core::pipeline::When::default(),
+            start_in_s: None,
             allow_exit_codes: Vec::new(),
             optional: false,
             closing: None,
@@ -134,6 +135,7 @@ pub fn node_without_job(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewN
             retry_for: RetryFor::default(),
             links,
             when: tidemill_core::pipeline::When::default(),
+            start_in_s: None,
             allow_exit_codes: Vec::new(),
             optional: false,
             closing: None,
@@ -172,6 +174,7 @@ pub fn artifact(key: NodeKey, sequence: u32, expires_at: Option<Timestamp>) -> A
         expose_as: Some("a report".to_owned()),
         encoding: ArtifactEncoding::Zstd,
         unpacked_size: 4_000,
+        image: None,
         files: vec![ArtifactFile { path: "out/ä".to_owned(), size: 3 }],
         expires_at,
     }

@@ -267,6 +267,7 @@ impl Worker {
         let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
         let mut request = ArtifactUploadRequest {
             cache_key: None,
+            image: None,
             sum: None,
             job_id: job,
             lease: lease.token,

@@ -113,7 +113,7 @@ fn walk(state: &JobState, now: Timestamp, left: u32, events: &[JobEvent]) -> Opt
         // The longer wait lets a lease expire, and is close to the limit for canceled attempts.
         for wait in [1, 590_000] {
             let now = now.plus_ms(wait);
-            let rules = JobRules { retry: RETRIES, retry_for: &ANY, seed: 0 };
+            let rules = JobRules { retry: RETRIES, retry_for: &ANY, start_in_ms: 0, seed: 0 };
             let Ok(next) = next_state(state, rules, event.clone(), now) else { continue };
             let broken = judge(state, &next, event, now).or_else(|| walk(&next, now, left - 1, events));
             if broken.is_some() {

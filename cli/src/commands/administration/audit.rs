@@ -22,7 +22,7 @@ pub async fn audit(settings: &Settings, args: &Audit) -> Outcome {
     let mut entries: Vec<AuditEntry> = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
-        let remaining = args.limit.saturating_sub(entries.len());
+        let remaining = (args.limit as usize).saturating_sub(entries.len());
         if remaining == 0 {
             break;
         }

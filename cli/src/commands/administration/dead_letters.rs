@@ -1,7 +1,7 @@
 //! `dead-letters`: lists, retries and dismisses jobs that failed because of infrastructure errors.
 
 use crate::{
-    args::{ConsentArgs, DeadLetters, ExecutionArgs, SelectorArgs},
+    args::{ConsentArgs, DeadLetters, ExecutionArgs, FormatArgs, SelectorArgs},
     deployment::{Deployment, query_encoded},
     execution::{
         repository::TargetRepository,
@@ -12,6 +12,7 @@ use crate::{
     settings::Settings,
     view::format::title,
 };
+use serde_json::json;
 use std::{collections::BTreeMap, io::Write};
 use tidemill_core::{
     api::{DeadLetterList, DeadLetterView, DismissReply, ExecuteReply, ExecutionSummary, RetryRequest, path},
@@ -39,9 +40,9 @@ pub async fn dead_letters(settings: &Settings, args: &DeadLetters) -> Outcome {
     let repo = (!is_named && !args.all_repositories).then(|| target.address());
     let letters = all(&deployment, &executions, repo).await?;
     if args.retry {
-        retry(settings, &deployment, &letters).await?;
+        retry(settings, &deployment, &letters, args.format).await?;
     } else if args.dismiss {
-        dismiss(&deployment, &letters).await?;
+        dismiss(&deployment, &letters, args.format).await?;
     } else if args.format.is_json() {
         output::print_json(&letters)?;
     } else {
@@ -111,7 +112,13 @@ fn show(letters: &[DeadLetterView]) -> std::io::Result<()> {
     out.flush()
 }
 
-async fn retry(settings: &Settings, deployment: &Deployment, letters: &[DeadLetterView]) -> Outcome {
+async fn retry(
+    settings: &Settings,
+    deployment: &Deployment,
+    letters: &[DeadLetterView],
+    format: FormatArgs,
+) -> Outcome {
+    let mut retried = Vec::new();
     let executions: BTreeMap<ExecutionId, &ExecutionSummary> =
         letters.iter().map(|letter| (letter.execution.id, &letter.execution)).collect();
     for (id, execution) in executions {
@@ -119,22 +126,29 @@ async fn retry(settings: &Settings, deployment: &Deployment, letters: &[DeadLett
             with_expected_repo(&path::RETRY.replace("{executionId}", &id.to_string()), &execution.repo);
         let request = RetryRequest { requested_by: settings.requested_by.clone(), ..RetryRequest::default() };
         let reply: ExecuteReply = deployment.start(&path, &request, true).await?;
-        crate::output::outln!(
-            "{}: retried as #{} ({})",
-            title(execution),
-            reply.run_number,
-            reply.execution_id
-        );
+        if format.is_json() {
+            retried.push(json!({ "execution": execution, "retried_as": reply }));
+        } else {
+            crate::output::outln!(
+                "{}: retried as #{} ({})",
+                title(execution),
+                reply.run_number,
+                reply.execution_id
+            );
+        }
     }
-    Ok(())
+    if format.is_json() { Ok(output::print_json(&retried)?) } else { Ok(()) }
 }
 
-async fn dismiss(deployment: &Deployment, letters: &[DeadLetterView]) -> Outcome {
+async fn dismiss(deployment: &Deployment, letters: &[DeadLetterView], format: FormatArgs) -> Outcome {
+    let mut dismissed = Vec::new();
     for letter in letters {
         let path = path::DISMISS.replace("{jobId}", &letter.job.id.to_string());
         let path = with_expected_repo(&path, &letter.execution.repo);
         let reply: DismissReply = deployment.post(&path, &()).await?;
-        if reply.dismissed {
+        if reply.dismissed && format.is_json() {
+            dismissed.push(letter);
+        } else if reply.dismissed {
             crate::output::outln!(
                 "dismissed {} of {} ({})",
                 Printable(&letter.job.job_name),
@@ -143,5 +157,5 @@ async fn dismiss(deployment: &Deployment, letters: &[DeadLetterView]) -> Outcome
             );
         }
     }
-    Ok(())
+    if format.is_json() { Ok(output::print_json(&dismissed)?) } else { Ok(()) }
 }

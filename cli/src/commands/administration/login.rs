@@ -1,23 +1,38 @@
 //! `login` and `logout`: save and remove profiles of deployments.
 
 use crate::{
-    args::Login,
+    args::{Login, Logout},
+    env_vars,
     failure::{Failure, Outcome},
-    output::Printable,
-    settings::Settings,
+    output::{self, Printable},
     settings::profiles::{LOCAL_PROFILE, Profile},
+    settings::{Settings, input},
+    view::hint::quoted,
 };
-use std::io::{BufRead, IsTerminal};
+use serde_json::json;
+use std::io::{BufRead, IsTerminal, Read};
 use tidemill_core::api::{Health, HealthStatus, path};
-use tidemill_worker::client::{ApiClient, ApiError, CertificateAuthorities};
+use tidemill_core::text::{check_line, choices::listed, without_byte_order_mark};
+use tidemill_worker::client::{ApiClient, ApiError, CertificateAuthorities, check_server_address};
+
+/// Maximum length of the name of a profile in bytes.
+const MAX_PROFILE_NAME_LEN: usize = 200;
 
 /// `tidemill login`.
 pub async fn login(settings: &Settings, args: &Login) -> Outcome {
     let url = args.url.trim_end_matches('/').to_owned();
+    check_server_address(&url)?;
     let name = match &settings.profile {
         Some(name) => name.clone(),
         None => host(&url)?,
     };
+    check_profile_name(&name)?;
+    if args.access.token.is_some() {
+        crate::output::errln!(
+            "warning: other users of this machine can read --token in the list of processes; without it, the token is read from \
+             standard input"
+        );
+    }
     if name == LOCAL_PROFILE {
         return Err(Failure::usage(format!(
             "profile `{LOCAL_PROFILE}` is reserved for this machine: use another name with --profile"
@@ -56,36 +71,53 @@ pub async fn login(settings: &Settings, args: &Login) -> Outcome {
     if url.starts_with("http://") && !api.is_on_this_machine() {
         crate::output::errln!("warning: {url} does not use https: the token can be read in transit");
     }
-    if profiles.default.as_ref() == Some(&name) {
-        crate::output::outln!(
-            "logged in to {url}, which is now the default (--profile {LOCAL_PROFILE} selects this machine)"
-        );
-    } else {
-        crate::output::outln!("logged in to {url}; use it with --profile {name}, or TIDEMILL_PROFILE={name}");
-    }
+    let is_default = profiles.default.as_ref() == Some(&name);
+    let reply = json!({ "server": url, "profile": name, "default": is_default });
+    output::print_reply(args.format.is_json(), &reply, || {
+        if is_default {
+            return format!(
+                "logged in to {url}, which is now the default (--profile {LOCAL_PROFILE} selects this machine)"
+            );
+        }
+        let name = quoted(&name);
+        format!("logged in to {url}; use it with --profile {name}, or {}={name}", env_vars::PROFILE)
+    })?;
     Ok(())
 }
 
+/// Fails if a name of a profile cannot be shown in one line, or is no name.
+fn check_profile_name(name: &str) -> Outcome {
+    if name.is_empty() {
+        return Err(Failure::usage("the name of the profile is empty: use another one with --profile"));
+    }
+    check_line("profile", name, MAX_PROFILE_NAME_LEN).map_err(|error| Failure::usage(error.to_string()))
+}
+
 /// `tidemill logout`.
-pub fn logout(settings: &Settings) -> Outcome {
+pub fn logout(settings: &Settings, args: &Logout) -> Outcome {
     let mut profiles = settings.profiles()?;
     let names: Vec<String> = profiles.names().map(str::to_owned).collect();
+    let listed = listed(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let name = match (&settings.profile, &profiles.default, names.as_slice()) {
         (Some(name), _, _) | (None, Some(name), _) | (None, None, [name]) => name.clone(),
         (None, None, []) => return Err(Failure::usage("no profiles")),
         (None, None, _) => {
-            let all = names.join(", ");
-            return Err(Failure::usage(format!("several profiles: {all}; select one with --profile")));
+            return Err(Failure::usage(format!("several profiles: {listed}; select one with --profile")));
         }
     };
     let Some(removed) = profiles.remove(&name) else {
-        return Err(Failure::usage(format!("no profile `{name}` (known: {})", names.join(", "))));
+        let known = if names.is_empty() { "none".to_owned() } else { listed };
+        return Err(Failure::usage(format!("no profile `{}` (known: {known})", Printable(name))));
     };
     profiles.save()?;
-    crate::output::outln!(
-        "removed profile {name} with its token for {}; the token itself stays valid",
-        removed.server
-    );
+    let reply = json!({ "removed": name, "server": removed.server });
+    output::print_reply(args.format.is_json(), &reply, || {
+        format!(
+            "removed profile {} with its token for {}; the token itself stays valid",
+            Printable(&name),
+            Printable(&removed.server)
+        )
+    })?;
     Ok(())
 }
 
@@ -125,13 +157,13 @@ async fn check_health(api: &ApiClient) -> Outcome {
 fn read_token(url: &str) -> Outcome<String> {
     let stdin = std::io::stdin();
     let token = if stdin.is_terminal() {
-        rpassword::prompt_password(format!("Token for {url}: "))?
+        rpassword::prompt_password(format!("Token for {}: ", Printable(url)))?
     } else {
-        let mut line = String::new();
-        stdin.lock().read_line(&mut line)?;
-        line
+        let mut line = Vec::new();
+        stdin.lock().take(input::MAX_VALUE_LEN).read_until(b'\n', &mut line)?;
+        input::read(line.as_slice(), "the token", input::MAX_VALUE_LEN)?
     };
-    let token = token.trim().to_owned();
+    let token = without_byte_order_mark(&token).trim().to_owned();
     if token.is_empty() {
         return Err(Failure::usage("no token: enter it, pipe it to standard input, or use --token"));
     }

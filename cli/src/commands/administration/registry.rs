@@ -78,7 +78,11 @@ pub async fn registry(settings: &Settings, args: &Registry) -> Outcome {
 fn read_password(username: &str, registry: &str, from_stdin: bool) -> Outcome<String> {
     let stdin = std::io::stdin();
     let password = if stdin.is_terminal() && !from_stdin {
-        rpassword::prompt_password(format!("password of {username} at {registry}: "))?
+        rpassword::prompt_password(format!(
+            "password of {} at {}: ",
+            Printable(username),
+            Printable(registry)
+        ))?
     } else {
         let mut text = String::new();
         stdin.lock().take(MAX_PASSWORD_LEN).read_to_string(&mut text)?;

@@ -6,10 +6,10 @@ use crate::{
     deployment::{Deployment, query_encoded},
     failure::{Failure, Outcome},
     output::{self, Printable},
-    settings::Settings,
+    settings::{Settings, input},
 };
 use serde_json::json;
-use std::{fs, io::Write, path::Path, time::Duration};
+use std::{io::Write, path::Path, time::Duration};
 use tidemill_core::api::{ExecuteReply, path};
 use tidemill_core::repository::registration::{
     ApprovalPolicy, CredentialView, Notify, NotifyKind, RedeliveryReply, RemoveRepositoryReply,
@@ -170,7 +170,6 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
 
 /// Reads a text file without trailing line ends.
 fn read(path: &Path) -> Outcome<String> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("{} cannot be read as text: {error}", path.display())))?;
+    let text = input::read_file(path, input::MAX_VALUE_LEN)?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }

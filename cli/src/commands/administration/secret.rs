@@ -6,10 +6,10 @@ use crate::{
     execution::repository,
     failure::{Failure, Outcome},
     output::{self, Printable},
-    settings::Settings,
+    settings::{Settings, input},
 };
 use std::{
-    io::{IsTerminal, Read, Write},
+    io::{IsTerminal, Write},
     path::Path,
 };
 use tidemill_core::api::{
@@ -118,15 +118,13 @@ pub(super) fn last_set(secret: &SecretView) -> String {
 /// Reads the value from a file or from standard input, or prompts for it without echo.
 pub(super) fn read_value(name: &str, file: Option<&Path>) -> Outcome<String> {
     if let Some(path) = file {
-        return std::fs::read_to_string(path)
-            .map_err(|error| Failure::usage(format!("{} cannot be read as text: {error}", path.display())));
+        return input::read_file(path, input::MAX_VALUE_LEN);
     }
     let stdin = std::io::stdin();
     let value = if stdin.is_terminal() {
-        rpassword::prompt_password(format!("value of {name}: "))?
+        rpassword::prompt_password(format!("value of {}: ", Printable(name)))?
     } else {
-        let mut text = String::new();
-        stdin.lock().read_to_string(&mut text)?;
+        let text = input::read(stdin.lock(), "standard input", input::MAX_VALUE_LEN)?;
         // `echo` and editors append a line end.
         text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
     };

@@ -13,14 +13,18 @@ use crate::{
         tokens::hash,
     },
     failure::{Failure, Outcome},
+    output,
     settings::Settings,
     settings::profiles::Profile,
 };
+use serde_json::json;
 use std::fs;
 use tidemill_core::api::path;
 
 /// Stack output: URL of the API.
 const ENDPOINT_OUTPUT: &str = "Endpoint";
+/// Stack output: URL of the queue.
+const QUEUE_OUTPUT: &str = "QueueUrl";
 /// Stack output: name of the bucket.
 const BUCKET_OUTPUT: &str = "BucketName";
 
@@ -62,18 +66,27 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
     let template_url = upload(&account, args, &functions).await?;
     let to_send = parameters::settings(&values, current_values);
     let changes = ChangeSet::create(&account, name, current.is_none(), &template_url, to_send).await?;
+    let is_json = args.stack.format.is_json();
     let Some(changes) = changes else {
-        crate::output::outln!("no changes: {name} is up to date");
+        if !is_json {
+            crate::output::outln!("no changes: {name} is up to date");
+        }
+        let planned = Planned { changes: Vec::new(), is_json };
         return match &current {
-            Some(stack) => finish(settings, &account, stack, program, &NewTokens::default()).await,
-            None => Ok(()),
+            Some(stack) => {
+                finish(settings, &account, stack, program, (&NewTokens::default(), &planned)).await
+            }
+            None => planned.print(name),
         };
     };
-    for line in changes.lines() {
-        crate::output::outln!("  {line}");
+    let planned = Planned { changes: changes.lines(), is_json };
+    for line in &planned.changes {
+        // Also as JSON, the question below is about them.
+        if is_json { crate::output::errln!("  {line}") } else { crate::output::outln!("  {line}") }
     }
     if args.dry_run {
-        return changes.discard(&account).await;
+        changes.discard(&account).await?;
+        return planned.print(name);
     }
     if !args.stack.consent.yes
         && let Err(failure) = confirm(&format!("Apply these changes in {}?", account.describe()))
@@ -82,7 +95,24 @@ pub async fn deploy(settings: &Settings, args: &Deploy) -> Outcome {
         return Err(failure);
     }
     let stack = changes.execute(&account).await?;
-    finish(settings, &account, &stack, program, &tokens).await
+    finish(settings, &account, &stack, program, (&tokens, &planned)).await
+}
+
+/// What a command changes, and how it prints its result.
+struct Planned {
+    /// One line for each change.
+    changes: Vec<String>,
+    is_json: bool,
+}
+
+impl Planned {
+    /// Prints as JSON that nothing was applied.
+    fn print(&self, name: &str) -> Outcome {
+        if self.is_json {
+            output::print_json(&json!({ "name": name, "changes": self.changes, "applied": false }))?;
+        }
+        Ok(())
+    }
 }
 
 /// Returns the functions' prefix in the code bucket, which depends on their content.
@@ -157,16 +187,31 @@ async fn finish(
     account: &Account,
     stack: &Stack,
     program: Option<(Vec<u8>, String)>,
-    tokens: &NewTokens,
+    (tokens, planned): (&NewTokens, &Planned),
 ) -> Outcome {
-    let output = |name: &str| stack.outputs.get(name).cloned().unwrap_or_default();
+    let of_stack = |name: &str| stack.outputs.get(name).cloned().unwrap_or_default();
     if let Some((program, sha256)) = program {
-        code::put(account, &output(BUCKET_OUTPUT), &format!("programs/{sha256}"), program).await?;
+        code::put(account, &of_stack(BUCKET_OUTPUT), &format!("programs/{sha256}"), program).await?;
     }
-    let endpoint = output(ENDPOINT_OUTPUT);
-    crate::output::outln!("\n{} is at {endpoint}", stack.name);
+    let (endpoint, queue) = (of_stack(ENDPOINT_OUTPUT), of_stack(QUEUE_OUTPUT));
     if let Some(token) = &tokens.admin {
         save_profile(settings, &stack.name, &endpoint, token)?;
+    }
+    if planned.is_json {
+        let result = json!({
+            "name": stack.name,
+            "changes": planned.changes,
+            "applied": !planned.changes.is_empty(),
+            "endpoint": endpoint,
+            "queue_url": queue,
+            "profile": tokens.admin.as_ref().map(|_| &stack.name),
+            "admin_token": tokens.admin,
+            "worker_token": tokens.worker,
+        });
+        return Ok(output::print_json(&result)?);
+    }
+    crate::output::outln!("\n{} is at {endpoint}", stack.name);
+    if let Some(token) = &tokens.admin {
         crate::output::outln!(
             "admin token, shown only now:  {token}\n\
              saved as profile `{}`; run a pipeline with:  tidemill run --profile {}",
@@ -176,8 +221,7 @@ async fn finish(
     }
     if let Some(token) = &tokens.worker {
         crate::output::outln!(
-            "start your own worker with:  TIDEMILL_TOKEN={token} tidemill worker --server {endpoint} --queue {}",
-            output("QueueUrl")
+            "start your own worker with:  TIDEMILL_TOKEN={token} tidemill worker --server {endpoint} --queue {queue}"
         );
     }
     Ok(())

@@ -9,7 +9,9 @@ use crate::{
         stack::{Resource, find},
     },
     failure::{Failure, Outcome},
+    output::{self, errln, outln},
 };
+use serde_json::json;
 
 /// Types of the resources that contain data.
 const DATA_TYPES: [&str; 2] = ["AWS::DynamoDB::Table", "AWS::S3::Bucket"];
@@ -28,19 +30,22 @@ pub async fn destroy(args: &Destroy) -> Outcome {
         .await?
         .into_iter()
         .partition(|resource| DATA_TYPES.contains(&resource.kind.as_str()));
-    crate::output::outln!("In {}, this deletes:", account.describe());
+    let is_json = args.stack.format.is_json();
+    // Also as JSON, the question below is about these.
+    let show = |line: String| if is_json { errln!("{line}") } else { outln!("{line}") };
+    show(format!("In {}, this deletes:", account.describe()));
     for resource in &others {
-        crate::output::outln!("  {}  {}", resource.kind, resource.physical_id);
+        show(format!("  {}  {}", resource.kind, resource.physical_id));
     }
     for resource in &data_resources {
         let action = if args.all_data { "deleted with its content" } else { "kept" };
-        crate::output::outln!("  {}  {}  ({action})", resource.kind, resource.physical_id);
+        show(format!("  {}  {}  ({action})", resource.kind, resource.physical_id));
     }
     let key = data::key_parameter(name);
     let action = if args.all_data { "deleted" } else { "kept" };
-    crate::output::outln!("  AWS::SSM::Parameter  {key}  ({action}, if there are secrets)");
+    show(format!("  AWS::SSM::Parameter  {key}  ({action}, if there are secrets)"));
     if args.all_data {
-        crate::output::outln!("Records, logs, artifacts and secrets cannot be restored.");
+        show("Records, logs, artifacts and secrets cannot be restored.".to_owned());
     }
     if !args.stack.consent.yes {
         confirm_by_typing(name, "")?;
@@ -55,12 +60,19 @@ pub async fn destroy(args: &Destroy) -> Outcome {
         }
         // Delete the key last: without it, secrets in the table cannot be decrypted.
         data::delete_key(&account, &key).await?;
-        crate::output::outln!("deleted {name} and its data");
-    } else {
-        let names: Vec<&str> = data_resources.iter().map(|resource| resource.physical_id.as_str()).collect();
-        crate::output::outln!("deleted {name}; kept: {}", names.join(", "));
     }
-    crate::output::outln!(
+    let names: Vec<&str> = data_resources.iter().map(|resource| resource.physical_id.as_str()).collect();
+    if is_json {
+        let kept = if args.all_data { Vec::new() } else { names };
+        let result = json!({ "deleted": name, "kept": kept, "code_bucket": code::name(&account) });
+        return Ok(output::print_json(&result)?);
+    }
+    if args.all_data {
+        outln!("deleted {name} and its data");
+    } else {
+        outln!("deleted {name}; kept: {}", names.join(", "));
+    }
+    outln!(
         "Bucket {} contains the code of all deployments in this region; delete it after destroying the last one.",
         code::name(&account)
     );

@@ -2,7 +2,7 @@
 
 use super::retry::retry;
 use crate::{
-    args::{Approve, ConsentArgs, JobArgs, Retry, SelectorArgs, SlotArgs, ViewArgs},
+    args::{Approve, ConsentArgs, FormatArgs, JobArgs, Retry, SelectorArgs, SlotArgs, ViewArgs, ViewFormat},
     deployment::{Deployment, find_job},
     execution::select::{Purpose, Selected, is_not_approved, select_job},
     failure::{Failure, Outcome},
@@ -24,7 +24,7 @@ pub async fn approve(settings: &Settings, args: &Approve) -> Outcome {
     let job = job_to_approve(view, selected.job.as_deref(), &selected.title())?;
     if let Some(job) = job.filter(|job| is_not_approved(job) && view.execution.end_time.is_some()) {
         let approve = vec![job.job_name.clone()];
-        return Box::pin(approve_by_retry(settings, deployment, &selected, approve)).await;
+        return Box::pin(approve_by_retry(settings, deployment, &selected, (approve, args.format))).await;
     }
     let job_path = |id: JobId| path::APPROVE_JOB.replace("{jobId}", &id.to_string());
     let (path, target) = if let Some(job) = job {
@@ -77,7 +77,7 @@ async fn approve_by_retry(
     settings: &Settings,
     deployment: Deployment,
     selected: &Selected,
-    approve: Vec<String>,
+    (approve, format): (Vec<String>, FormatArgs),
 ) -> Outcome {
     if deployment.is_embedded() {
         // Without other workers, the retry must run in this process.
@@ -89,7 +89,10 @@ async fn approve_by_retry(
             all: false,
             approve,
             slots: SlotArgs::default(),
-            view: ViewArgs::default(),
+            view: ViewArgs {
+                format: if format.is_json() { ViewFormat::Json } else { ViewFormat::Human },
+                quiet: false,
+            },
             consent: ConsentArgs::default(),
             connection: crate::args::ConnectionArgs::default(),
         };
@@ -98,13 +101,21 @@ async fn approve_by_retry(
     let path = path::RETRY.replace("{executionId}", &selected.id().to_string());
     let request =
         RetryRequest { approve, requested_by: settings.requested_by.clone(), ..RetryRequest::default() };
+    let job = request.approve.first();
     let reply: ExecuteReply = deployment.post(&selected.with_expected_repo(&path), &request).await?;
-    crate::output::outln!(
-        "{}: approved; runs as #{} ({})",
-        selected.title(),
-        reply.run_number,
-        reply.execution_id
-    );
+    if format.is_json() {
+        let execution = &selected.view.execution;
+        output::print_json(
+            &json!({ "execution": execution, "job": job, "approved": true, "retried_as": reply }),
+        )?;
+    } else {
+        crate::output::outln!(
+            "{}: approved; runs as #{} ({})",
+            selected.title(),
+            reply.run_number,
+            reply.execution_id
+        );
+    }
     deployment.close().await;
     Ok(())
 }

@@ -14,9 +14,10 @@ use futures_util::TryStreamExt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs,
-    io::{self, BufReader, Seek, Write},
+    io::{self, BufReader, ErrorKind, Seek, Write},
     path::{Path, PathBuf},
 };
 use tidemill_core::{
@@ -33,6 +34,15 @@ use tidemill_worker::{
 struct Listing<'a> {
     execution: &'a ExecutionSummary,
     artifacts: &'a [ArtifactView],
+}
+
+/// The output of `--format json` with `--output`.
+#[derive(Serialize)]
+struct Extraction<'a> {
+    execution: &'a ExecutionSummary,
+    artifacts: &'a [ArtifactView],
+    /// The directory of each artifact.
+    directories: &'a [Cow<'a, str>],
 }
 
 /// `tidemill artifacts`.
@@ -53,17 +63,30 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
         if artifacts.is_empty() {
             return Err(Failure::usage("no matching artifact; `tidemill artifacts` lists all"));
         }
-        writeln!(out, "{}", selected.title())?;
+        let is_json = args.format.is_json();
+        if !is_json {
+            writeln!(out, "{}", selected.title())?;
+        }
         let targets = targets(directory, &artifacts);
         if !args.force {
             // Before anything is extracted; the list of a large artifact has not all files.
             check_is_new(&targets, &artifacts)?;
         }
         for (target, artifact) in targets.iter().zip(&artifacts) {
-            fs::create_dir_all(target)?;
+            fs::create_dir_all(target).map_err(|error| no_directory(target, &error))?;
             extract(&deployment, artifact, target, args.force).await?;
             let (job, files) = (Printable(&artifact.job_name), artifact.files.len());
-            writeln!(out, "{job}: {files} file(s) in {}", Printable(&target.to_string_lossy()))?;
+            if !is_json {
+                writeln!(out, "{job}: {files} file(s) in {}", Printable(&target.to_string_lossy()))?;
+            }
+        }
+        if is_json {
+            let directories: Vec<_> = targets.iter().map(|target| target.to_string_lossy()).collect();
+            output::print_json(&Extraction {
+                execution: &selected.view.execution,
+                artifacts: &artifacts,
+                directories: &directories,
+            })?;
         }
     } else if args.format.is_json() {
         output::print_json(&Listing { execution: &selected.view.execution, artifacts: &artifacts })?;
@@ -116,6 +139,18 @@ fn check_is_new(targets: &[PathBuf], artifacts: &[ArtifactView]) -> Outcome {
     Ok(())
 }
 
+/// The failure to create the directory of `--output`.
+fn no_directory(path: &Path, error: &io::Error) -> Failure {
+    let name = path.to_string_lossy();
+    let name = Printable(&name);
+    match error.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => Failure::usage(format!(
+            "{name} is not a directory, or in one that is none; use another directory with -o"
+        )),
+        _ => Failure::system(format!("the directory {name} cannot be created: {error}")),
+    }
+}
+
 /// The failure of an extraction that would overwrite the file at `path`.
 fn exists(path: &Path, job: &str) -> Failure {
     Failure::usage(format!(
@@ -158,11 +193,19 @@ async fn extract(
         )));
     }
     let failed = |error: io::Error| {
-        Failure::system(format!(
-            "the artifact of `{}` cannot be extracted in {}: {error}",
+        let name = directory.to_string_lossy();
+        let subject = format!(
+            "the artifact of `{}` cannot be extracted in {}",
             Printable(&artifact.job_name),
-            directory.display()
-        ))
+            Printable(name)
+        );
+        // The system's name for a path that leads out of the directory.
+        if error.kind() == ErrorKind::CrossesDevices {
+            return Failure::usage(format!(
+                "{subject}: a symbolic link in it leads out of it; use another directory with -o"
+            ));
+        }
+        Failure::system(format!("{subject}: {error}"))
     };
     let target = HostWorkspace::directory_at(directory).map_err(failed)?;
     let tar = || {

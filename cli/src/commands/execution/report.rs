@@ -9,7 +9,7 @@ use crate::{
     output::{self, Printable, printable},
     settings::Settings,
     view::format::{self, duration},
-    view::test_results,
+    view::{hint::CommandHints, test_results},
 };
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use std::{io::Write, time::Duration};
@@ -33,6 +33,7 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     let mut tests = deployment.tests(view.execution.id).await?;
     let artifacts: ArtifactList =
         deployment.get(&path::ARTIFACTS.replace("{executionId}", &view.execution.id.to_string())).await?;
+    let hints = deployment.hints().clone();
     deployment.close().await;
     let selection = JobFilter { stage: args.stage.clone(), job: selected.job.clone() };
     let mut report = core::report(view, &selection, format::now());
@@ -44,7 +45,7 @@ pub async fn report(settings: &Settings, args: &Report) -> Outcome {
     report.add_artifacts(artifacts.artifacts);
     let mut out = output::stdout();
     match args.format {
-        ReportFormat::Human => table(&mut out, &report)?,
+        ReportFormat::Human => table(&mut out, &report, &hints)?,
         ReportFormat::Json => {
             output::print_json(&report)?;
         }
@@ -76,7 +77,7 @@ fn no_matching_job(view: &ExecutionView, filter: &JobFilter) -> Failure {
     ))
 }
 
-fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
+fn table(out: &mut impl Write, report: &core::Report, hints: &CommandHints) -> std::io::Result<()> {
     let execution = &report.execution;
     writeln!(
         out,
@@ -135,12 +136,12 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
         if job.dead_letter {
             writeln!(
                 out,
-                "  dead letter: failed because of infrastructure errors; `tidemill retry {}` runs it again",
-                execution.id
+                "  dead letter: failed because of infrastructure errors; `{}` runs it again",
+                hints.retry(execution.id)
             )?;
         }
     }
-    attempts(out, report)?;
+    attempts(out, report, hints)?;
     for job in report.tests.iter().flat_map(|tests| &tests.jobs) {
         writeln!(out)?;
         let has_failed =
@@ -168,7 +169,7 @@ fn table(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
 }
 
 /// Prints earlier attempts of jobs.
-fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
+fn attempts(out: &mut impl Write, report: &core::Report, hints: &CommandHints) -> std::io::Result<()> {
     for job in report.jobs.iter().filter(|job| !job.earlier.is_empty()) {
         writeln!(out)?;
         for attempt in &job.earlier {
@@ -184,12 +185,7 @@ fn attempts(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> 
                 Printable(message)
             )?;
         }
-        writeln!(
-            out,
-            "  logs: `tidemill logs {} '{}' --attempt N`",
-            report.execution.id,
-            Printable(&job.name)
-        )?;
+        writeln!(out, "  logs: `{}`", hints.attempt_log(report.execution.id, &job.name))?;
     }
     Ok(())
 }

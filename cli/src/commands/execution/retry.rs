@@ -9,7 +9,7 @@ use crate::{
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Outcome},
-    interrupts::or_exit_on_interrupt,
+    interrupts::{Interrupts, or_exit_on_interrupt},
     settings::Settings,
     view, workers,
 };
@@ -34,14 +34,15 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
         approve: args.approve.clone(),
         requested_by: settings.requested_by.clone(),
     };
-    let reply: ExecuteReply =
-        match deployment.start(&selected.with_expected_repo(&path), &request, true).await {
-            Ok(reply) => reply,
-            Err(failure) => {
-                workers::close(worker).await;
-                return Err(failure);
-            }
-        };
+    let path = selected.with_expected_repo(&path);
+    let mut interrupts = Interrupts::listen()?;
+    let reply: ExecuteReply = match interrupts.during_start(deployment.start(&path, &request, true)).await {
+        Ok(reply) => reply,
+        Err(failure) => {
+            workers::close(worker).await;
+            return Err(failure);
+        }
+    };
     let mut view = view::for_stdout(args.view, deployment.hints().clone());
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
     let watched = async {
@@ -49,7 +50,8 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
             let retried = format!("retried as #{} ({})", reply.run_number, reply.execution_id);
             view.note(&format!("{}: {retried}", selected.title()))?;
         }
-        watch::watch(&deployment, reply.execution_id, &mut *view, OnInterrupt::Cancel).await
+        let interrupts = (&mut interrupts, OnInterrupt::Cancel);
+        watch::watch(&deployment, reply.execution_id, &mut *view, interrupts).await
     };
     let watched = watched.await;
     if watched.is_err() && deployment.is_embedded() {

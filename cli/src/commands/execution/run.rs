@@ -9,14 +9,14 @@ use crate::{
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Failure, Outcome},
-    interrupts::or_exit_on_interrupt,
+    interrupts::{Interrupts, or_exit_on_interrupt},
     output::{LogOutput, Printable},
     pipeline::{
-        file::{self, PipelineFile},
+        file::{self, FileFormat, PipelineFile},
         git_facts,
     },
-    settings::Settings,
-    view::{self, format},
+    settings::{Settings, input},
+    view::{self, format, hint::quoted},
     workers,
 };
 use indexmap::IndexMap;
@@ -114,7 +114,8 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         }
         deployment.start(path::EXECUTE, &request, is_new).await
     };
-    let reply: ExecuteReply = match start.await {
+    let mut interrupts = Interrupts::listen()?;
+    let reply: ExecuteReply = match interrupts.during_start(start).await {
         Ok(reply) => reply,
         Err(failure) => {
             workers::close(worker).await;
@@ -122,7 +123,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         }
     };
     let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
-    let outcome = follow(settings, &deployment, args, &reply, worker).await;
+    let outcome = follow(settings, &deployment, args, (&reply, &mut interrupts), worker).await;
     deployment.close().await;
     outcome
 }
@@ -193,15 +194,15 @@ fn check_followed_jobs(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome 
     )))
 }
 
-/// Returns a usage error for a secret whose name the pipeline file does not contain, unless a job gets all of them: no job would
-/// get it.
+/// Returns a usage error for a secret that no job names: none would get it. A job may get all of them.
 fn check_secrets(file: &PipelineFile, secrets: &[(String, String)]) -> Outcome {
-    if file.pipeline.jobs.iter().any(|job| job.surroundings.all_secrets) {
-        return Ok(());
-    }
-    let Some((name, _)) = secrets.iter().find(|(name, _)| !file.text.contains(name.as_str())) else {
-        return Ok(());
-    };
+    let is_named =
+        |name: &String| {
+            file.pipeline.jobs.iter().map(|job| &job.surroundings).any(|options| {
+                options.all_secrets || options.secrets.iter().any(|secret| secret.name == *name)
+            })
+        };
+    let Some((name, _)) = secrets.iter().find(|(name, _)| !is_named(name)) else { return Ok(()) };
     Err(Failure::usage(format!(
         "--secret {name}: no job of {} names this secret; add it to the `secrets` of the jobs that use it",
         file.name
@@ -213,7 +214,9 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
     if let (Some(first), true) = (args.secrets.first(), settings.is_remote()) {
         let name = first.split('=').next().unwrap_or_default();
         return Err(Failure::usage(format!(
-            "--secret works only for runs on this machine; store the secret on the deployment with: tidemill secret set {name}"
+            "--secret works only for runs on this machine; store the secret on the deployment with: tidemill secret set {}{}",
+            quoted(name),
+            settings.deployment_flags
         )));
     }
     let value = |arg: &String| match arg.split_once('=') {
@@ -228,8 +231,8 @@ fn secrets(settings: &Settings, args: &Run) -> Outcome<Vec<(String, String)>> {
                      can see values in arguments"
                 ))
             })?;
-            let value = std::fs::read_to_string(path)
-                .map_err(|error| Failure::usage(format!("--secret {name}: {path}: {error}")))?;
+            let value = input::read_file(Path::new(path), input::MAX_VALUE_LEN)
+                .map_err(|failure| Failure::usage(format!("--secret {name}: {}", failure.message)))?;
             Ok((name.to_owned(), value))
         }
     };
@@ -327,10 +330,10 @@ async fn follow(
     settings: &Settings,
     deployment: &Deployment,
     args: &Run,
-    reply: &ExecuteReply,
+    (reply, interrupts): (&ExecuteReply, &mut Interrupts),
     worker: Option<WorkerHandle>,
 ) -> Outcome {
-    let watched = watch_and_follow(deployment, args, reply).await;
+    let watched = watch_and_follow(deployment, args, reply, interrupts).await;
     if watched.is_err() && deployment.is_embedded() && !reply.attached {
         watch::cancel_abandoned(deployment, reply.execution_id).await;
     }
@@ -352,6 +355,7 @@ async fn watch_and_follow(
     deployment: &Deployment,
     args: &Run,
     reply: &ExecuteReply,
+    interrupts: &mut Interrupts,
 ) -> Outcome<ExecutionView> {
     let is_json = args.view.format == ViewFormat::Json;
     let hints = deployment.hints().clone();
@@ -373,7 +377,7 @@ async fn watch_and_follow(
         if is_json { crate::output::errln!("{message}") } else { view.note(&message)? }
     }
     let id = reply.execution_id;
-    let watched = watch::watch(deployment, id, &mut *view, on_interrupt);
+    let watched = watch::watch(deployment, id, &mut *view, (interrupts, on_interrupt));
     if args.follow.is_empty() {
         return watched.await;
     }

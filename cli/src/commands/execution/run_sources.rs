@@ -2,16 +2,22 @@
 
 use crate::{
     args::Run,
-    failure::{Failure, Outcome},
+    failure::{Failure, Outcome, Rejection},
     output,
     settings::Settings,
+    view::format,
 };
+use rustix::fs::statvfs;
 use std::path::Path;
 use tidemill_core::execution::assignment::{CheckoutRefs, Source};
 use tidemill_core::repository::{AddressError, AddressPolicy, Credentials, RepositoryAddress};
 use tidemill_worker::source::{
-    self, DiscoveryResult, HostPolicy, ResolvedCommit, Revision, SourceError, SourcePack, UploadPlan,
+    self, DiscoveryResult, HostPolicy, ResolvedCommit, Revision, SourceError, SourceErrorKind, SourcePack,
+    UploadPlan,
 };
+
+/// With fewer free bytes, the disk is the likely reason for a failure of git.
+const LOW_SPACE: u64 = 16 << 20;
 
 /// The sources of a run, and their description in the execution's record.
 pub struct RunSources {
@@ -54,7 +60,8 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
             let revision =
                 Revision { branch: branch.as_deref(), tag: tag.as_deref(), commit: commit.as_deref() };
             let ResolvedCommit { repo, branch, tag, default_branch, commit, source, credentials: sign_in } =
-                source::resolve(&repo, revision, (&cache, &policy)).map_err(|error| failure(&error))?;
+                source::resolve(&repo, revision, (&cache, &policy))
+                    .map_err(|error| failure(&error, &cache))?;
             let refs = CheckoutRefs {
                 tag: tag.clone(),
                 default_branch: default_branch.clone(),
@@ -65,7 +72,7 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
                 Ok(commit) => Some(commit),
                 // Workers may reach a host that this machine does not.
                 Err(_) if is_remote => None,
-                Err(error) => return Err(failure(&error)),
+                Err(error) => return Err(failure(&error, &cache)),
             };
             let (commit, dirty, pack) = (Some(commit), false, None);
             Ok(RunSources {
@@ -88,9 +95,9 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
 /// Takes a snapshot of the current directory.
 fn snapshot(cache: &Path, is_remote: bool, upload_all: bool) -> Outcome<RunSources> {
     let directory = std::env::current_dir()?;
-    let snapshot = source::snapshot(&directory, cache).map_err(|error| failure(&error))?;
+    let snapshot = source::snapshot(&directory, cache).map_err(|error| failure(&error, cache))?;
     let (source, pack) = if is_remote {
-        match source::plan_upload(&snapshot, upload_all).map_err(|error| failure(&error))? {
+        match source::plan_upload(&snapshot, upload_all).map_err(|error| failure(&error, cache))? {
             UploadPlan::Fetch(source) => (source, None),
             // The upload determines the source.
             UploadPlan::Upload(pack) => (Source::None, Some(pack)),
@@ -135,6 +142,20 @@ fn local_directory_error() -> Failure {
     )
 }
 
-fn failure(error: &SourceError) -> Failure {
-    Failure::usage(output::printable_lines(&error.to_string()))
+/// Converts the failure to find sources, which are kept in `cache`.
+fn failure(error: &SourceError, cache: &Path) -> Failure {
+    let message = output::printable_lines(&error.to_string());
+    if error.kind() == SourceErrorKind::DiskFull {
+        return Failure { rejection: Some(Rejection::NoSpace), ..Failure::system(message) };
+    }
+    // Git says only in words that the disk is full, and frees what it has written.
+    let free = statvfs(cache).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    if free < LOW_SPACE {
+        return Failure::system(format!(
+            "{message}; the disk of {} has only {} left",
+            cache.display(),
+            format::size(free)
+        ));
+    }
+    Failure::usage(message)
 }

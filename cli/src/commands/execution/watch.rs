@@ -9,7 +9,7 @@ use crate::{
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Outcome},
-    interrupts::or_exit_on_interrupt,
+    interrupts::{Interrupts, or_exit_on_interrupt},
     settings::Settings,
     view,
 };
@@ -22,7 +22,8 @@ pub async fn watch(settings: &Settings, args: &WatchArgs) -> Outcome {
     let selected = select(&deployment, &args.execution, purpose, args.consent).await?;
     let on_interrupt = if args.cancel { OnInterrupt::Cancel } else { OnInterrupt::Detach };
     let mut view = view::for_stdout(args.view, deployment.hints().clone());
-    let last = watch::watch(&deployment, selected.id(), &mut *view, on_interrupt).await?;
+    let interrupts = (&mut Interrupts::listen()?, on_interrupt);
+    let last = watch::watch(&deployment, selected.id(), &mut *view, interrupts).await?;
     let end = show_result(&deployment, &last, args.view);
     or_exit_on_interrupt(end, Exit::Canceled as i32).await??;
     deployment.close().await;

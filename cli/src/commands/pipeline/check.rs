@@ -10,7 +10,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 use tidemill_core::api::ExternalVariables;
 use tidemill_core::pipeline::{MAX_FILE_BYTES, SourceFile};
@@ -38,8 +38,8 @@ pub fn check(args: &Check) -> Outcome {
         };
     }
     let mut checked = Vec::with_capacity(files.len());
-    // The position in `checked` and the pipeline's name of each valid file.
-    let mut names: Vec<(usize, String)> = Vec::new();
+    // The position in `checked`, the path and the pipeline's name of each valid file.
+    let mut names: Vec<(usize, PathBuf, String)> = Vec::new();
     for path in &files {
         let (name, text) = if path.as_os_str() == "-" {
             ("standard input".to_owned(), standard_input()?)
@@ -52,8 +52,10 @@ pub fn check(args: &Check) -> Outcome {
         let (diagnostics, sources) = match file::assemble(path, &text, kind, &external) {
             Ok(assembled) => {
                 // Only pipelines of a repository's directory are started by name.
-                if path.parent().is_some_and(|directory| directory.ends_with(".pipelines")) {
-                    names.push((checked.len(), assembled.parsed.pipeline.name));
+                let directory = path.parent().filter(|directory| directory.ends_with(".pipelines"));
+                if let (Some(directory), Some(file)) = (directory, path.file_name()) {
+                    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+                    names.push((checked.len(), directory.join(file), assembled.parsed.pipeline.name));
                 }
                 (assembled.parsed.warnings, assembled.files)
             }
@@ -76,11 +78,13 @@ pub fn check(args: &Check) -> Outcome {
 
 /// Adds an error to each file whose pipeline has the name of an earlier one: run numbers, concurrency groups and `--pipeline` would
 /// confuse them.
-fn report_duplicate_names(checked: &mut [CheckedFile], names: &[(usize, String)]) {
-    for (position, (file, name)) in names.iter().enumerate() {
-        let Some((first, _)) = names[..position].iter().find(|(_, earlier)| earlier == name) else {
-            continue;
+fn report_duplicate_names(checked: &mut [CheckedFile], names: &[(usize, PathBuf, String)]) {
+    for (position, (file, path, name)) in names.iter().enumerate() {
+        // Not the same file again, nor one of another repository.
+        let is_duplicate = |(_, other, earlier): &&(usize, PathBuf, String)| {
+            earlier == name && other != path && other.parent() == path.parent()
         };
+        let Some((first, ..)) = names[..position].iter().find(is_duplicate) else { continue };
         let first = checked[*first].name.clone();
         let location = checked[*file].sources.first().and_then(|source| name_location(&source.text));
         checked[*file].diagnostics.push(Diagnostic {

@@ -3,23 +3,34 @@
 use crate::{
     args::Import,
     failure::{Failure, Outcome},
+    output::{self, Printable},
     pipeline::{
         file::{self, FileFormat},
         new_file,
     },
+    view::hint::quoted,
 };
+use serde_json::json;
 use tidemill_core::api::ExternalVariables;
 
 /// `tidemill import`.
 pub fn import(args: &Import) -> Outcome {
     let text = file::read(&args.file)?;
-    let colour = crate::output::stderr_has_colours();
+    let colour = output::stderr_has_colours();
     let format = FileFormat::of(&args.file, true, true);
     let assembled = file::assemble(&args.file, &text, format, &ExternalVariables::default())
         .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;
     new_file::write(&args.output, args.force, &assembled.text)?;
-    let name = args.output.display();
-    crate::output::print_error_text(&assembled.render_warnings(colour));
-    crate::output::outln!("created {name} from {}; next: tidemill check", args.file.display());
+    let (name, from) = (args.output.to_string_lossy(), args.file.to_string_lossy());
+    output::print_error_text(&assembled.render_warnings(colour));
+    let reply = json!({ "created": name, "from": from, "warnings": assembled.parsed.warnings });
+    output::print_reply(args.format.is_json(), &reply, || {
+        format!(
+            "created {} from {}; next: tidemill check {}",
+            Printable(&name),
+            Printable(&from),
+            quoted(&name)
+        )
+    })?;
     Ok(())
 }

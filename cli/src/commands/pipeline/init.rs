@@ -3,10 +3,12 @@
 use crate::{
     args::Init,
     failure::Outcome,
-    output::Printable,
-    pipeline::{git_facts, new_file},
+    output::{self, Printable},
+    pipeline::{file, git_facts, new_file},
     settings::docker_host,
+    view::hint::quoted,
 };
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use tidemill_worker::engine::local_images;
 
@@ -109,12 +111,30 @@ pub async fn init(args: &Init) -> Outcome {
         },
     };
     new_file::write(&path, args.force, &starter(kind, &proposal.image, &default_branch()))?;
-    let repository =
-        if kind.name.is_empty() { String::new() } else { format!(" for a {} repository", kind.name) };
-    crate::output::outln!("created {}{repository}", path.display());
-    crate::output::outln!("image {}: {}", Printable(&proposal.image), proposal.origin);
-    crate::output::outln!("next: tidemill run");
+    let name = path.to_string_lossy();
+    let kind = Some(kind.name).filter(|kind| !kind.is_empty());
+    let reply =
+        json!({ "created": name, "kind": kind, "image": proposal.image, "image_origin": proposal.origin });
+    output::print_reply(args.format.is_json(), &reply, || {
+        let kind = kind.map(|kind| format!(" for a {kind} repository")).unwrap_or_default();
+        format!(
+            "created {}{kind}\nimage {}: {}\nnext: tidemill run{}",
+            Printable(&name),
+            Printable(&proposal.image),
+            proposal.origin,
+            file_option(&path)
+        )
+    })?;
     Ok(())
+}
+
+/// Returns the option with which `run` finds the new file, unless it finds it without.
+fn file_option(path: &Path) -> String {
+    let is_only = file::pipeline_files().is_ok_and(|files| {
+        let is_path = |file: &PathBuf| file.canonicalize().ok() == path.canonicalize().ok();
+        files.len() == 1 && files.iter().all(is_path)
+    });
+    if is_only { String::new() } else { format!(" -f {}", quoted(&path.to_string_lossy())) }
 }
 
 /// Returns the root of the current repository: servers look for pipelines there. Outside of repositories, the current directory.

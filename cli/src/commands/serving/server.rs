@@ -5,7 +5,7 @@ use crate::{
     args::Server,
     deployment::embedded_config,
     failure::{Exit, Failure, Outcome},
-    interrupts::{force_exit_after, interrupts},
+    interrupts::{Interrupts, force_exit_after},
     settings::{Settings, data_dir},
     workers,
 };
@@ -37,7 +37,7 @@ const WORKERS_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// `tidemill server`.
 pub async fn server(settings: &Settings, args: &Server) -> Outcome {
-    let mut interrupts = interrupts()?;
+    let mut interrupts = Interrupts::listen()?;
     force_exit_after(FORCED_SHUTDOWN_TIMEOUT, i32::from(Exit::Canceled as u8))?;
     let started = tokio::select! {
         started = RunningServer::start(settings, args) => started,

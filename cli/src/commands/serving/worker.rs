@@ -5,7 +5,7 @@ use crate::{
     args::{BlockMetadata, Notices, WorkerArgs},
     deployment::Deployment,
     failure::{Exit, Failure, Outcome},
-    interrupts::interrupts,
+    interrupts::Interrupts,
     settings::Settings,
     workers,
 };
@@ -31,7 +31,7 @@ pub async fn worker(settings: &Settings, args: &WorkerArgs) -> Outcome {
         return Err(Failure::usage("a worker needs a server: use --server, TIDEMILL_SERVER or --profile"));
     }
     let deployment = Deployment::connect(settings).await?;
-    let mut interrupts = interrupts()?;
+    let mut interrupts = Interrupts::listen()?;
     let slots = workers::slots(args.slots.jobs);
     let name = args.name.clone().unwrap_or_else(workers::machine_name);
     let mut config =

@@ -1,18 +1,19 @@
 //! Reads `worker.toml`, with what flags change of it.
 
 use super::{job_rules::WorkerFile, tables::FileFormat};
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    settings::input,
+};
 use serde::Deserialize;
 use std::{
-    fs,
-    io::ErrorKind,
     path::{Path, PathBuf},
     str::FromStr,
 };
 use toml::{Table, Value};
 
 /// Maximum size of the file in bytes.
-const MAX_FILE_BYTES: usize = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// A value of `--worker-config`.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,13 +77,10 @@ impl WorkerFile {
 }
 
 fn read(path: &Path) -> Outcome<String> {
-    let fail = |message: String| Failure::usage(format!("{} {message}", path.display()));
-    match fs::read_to_string(path) {
-        Ok(text) if text.len() > MAX_FILE_BYTES => Err(fail("is larger than 1 MiB".to_owned())),
-        Ok(text) => Ok(text),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(fail("does not exist".to_owned())),
-        Err(error) => Err(fail(format!("cannot be read: {error}"))),
+    if path.exists() {
+        return input::read_file(path, MAX_FILE_BYTES);
     }
+    Err(Failure::usage(format!("{} does not exist", path.display())))
 }
 
 /// Replaces values of `all` by those of `table`; tables are merged.
@@ -100,7 +98,7 @@ fn merge(all: &mut Table, table: &Table) {
 mod tests {
     use super::{WorkerConfigArg, WorkerFile};
     use tidemill_core::execution::assignment::PullPolicy;
-    use tidemill_worker::policy::{Allowance, HostMount, Limits};
+    use tidemill_worker::policy::{Allowance, HostMount, Limits, Permissions, SeccompProfile};
 
     fn parse(text: &str, args: &[&str]) -> Result<WorkerFile, String> {
         let tables: Vec<_> = args
@@ -148,6 +146,25 @@ cap_add = ["cap_net_admin"]
         assert_eq!(trusted.repositories, ["example.org/team/*"]);
         assert!(trusted.allowance.privileged && !trusted.allowance.forks && !trusted.allowance.gpus);
         assert!(trusted.allowance.cap_add.contains("NET_ADMIN"), "{trusted:?}");
+    }
+
+    #[test]
+    fn profile_of_system_calls_and_docker_engines_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("profile.json");
+        std::fs::write(&path, r#"{ "defaultAction": "SCMP_ACT_ALLOW" }"#).unwrap();
+        let path = path.display();
+        let text = format!(
+            "[allow]\nseccomp = \"{path}\"\n[[trusted]]\nrepositories = [\"a\"]\nseccomp = \"unconfined\"\ndocker = \"sidecar\"\n"
+        );
+        let Permissions { all, trusted, .. } = parse(&text, &[]).unwrap().permissions;
+        assert_eq!(all.seccomp, SeccompProfile::parse(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#).ok());
+        assert!(!all.docker_sidecar);
+        let trusted = &trusted[0].allowance;
+        assert_eq!((&trusted.seccomp, trusted.docker_sidecar), (&Some(SeccompProfile::Unconfined), true));
+        assert!(!trusted.privileged);
+        let overridden = parse(&text, &["allow.seccomp=unconfined"]).unwrap().permissions.all.seccomp;
+        assert_eq!(overridden, Some(SeccompProfile::Unconfined));
     }
 
     #[test]
@@ -209,6 +226,10 @@ mirrors = { "docker.io" = ["mirror:5000"] }
             ("[[trusted]]\nrepositories = [\"[\"]\n", "not a glob"),
             ("[allow]\nulimits = { files = 1 }\n", "files"),
             ("[allow]\ncap_add = [\"ROOT\"]\n", "ROOT"),
+            ("[allow]\nseccomp = \"default\"\n", "absolute"),
+            ("[allow]\nseccomp = \"/nonexistent/profile.json\"\n", "cannot be read"),
+            ("[allow]\nseccomp = \"/proc/self/status\"\n", "not valid JSON"),
+            ("[allow]\ndocker = \"socket\"\n", "sidecar"),
             ("[jobs]\nenvironment = { \"A-B\" = \"c\" }\n", "A-B"),
             ("[jobs]\nmounts = [\"sdk:/sdk\"]\n", "absolute"),
             ("[jobs]\nmounts = [\"/sdk:/\"]\n", "target"),

@@ -16,12 +16,14 @@ use tidemill_core::{
     pipeline::{is_capability, is_ulimit, is_variable_name},
 };
 use tidemill_worker::policy::{
-    Allowance, HostMount, ImageSettings, JobSettings, Limits, Permissions, Proxies, TrustedRepositories,
-    check_glob,
+    Allowance, HostMount, ImageSettings, JobSettings, Limits, Permissions, Proxies, SeccompProfile,
+    TrustedRepositories, check_glob,
 };
 
 /// Maximum size of the file of certificate authorities.
 const MAX_CERTIFICATES_BYTES: u64 = 1 << 20;
+/// Maximum size of a profile of system calls.
+const MAX_PROFILE_BYTES: u64 = 1 << 20;
 
 /// The file's format.
 #[derive(Debug, Default, Deserialize)]
@@ -64,10 +66,20 @@ struct AllowTable {
     gpus: Option<bool>,
     cap_add: Option<Vec<String>>,
     privileged: Option<bool>,
+    docker: Option<DockerAccess>,
+    seccomp: Option<String>,
     networks: Option<Vec<String>>,
     build: Option<bool>,
     ssh_agent: Option<String>,
     forks: Option<bool>,
+}
+
+/// How jobs get a Docker engine.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DockerAccess {
+    /// As a service of their own.
+    Sidecar,
 }
 
 #[derive(Debug, Deserialize)]
@@ -231,6 +243,7 @@ impl AllowTable {
             }
             other => other.map(Into::into).or(base.ssh_agent.take()),
         };
+        let seccomp = self.seccomp.as_deref().map(seccomp).transpose()?.or(base.seccomp.take());
         let devices = self.devices.unwrap_or_default();
         devices.iter().try_for_each(|pattern| check_glob(pattern))?;
         Ok(Allowance {
@@ -240,6 +253,8 @@ impl AllowTable {
             gpus: self.gpus.unwrap_or(false),
             cap_add: capabilities.collect::<Result<BTreeSet<_>, _>>()?,
             privileged: self.privileged.unwrap_or(false),
+            docker_sidecar: matches!(self.docker, Some(DockerAccess::Sidecar)),
+            seccomp,
             networks: self.networks.unwrap_or_default().into_iter().collect(),
             build: self.build.unwrap_or(base.build),
             ssh_agent,
@@ -273,22 +288,37 @@ impl JobsTable {
     }
 }
 
-/// Reads the file of certificate authorities.
-fn certificates(path: &str) -> Result<String, String> {
-    let fail = |why: String| format!("`ca_certificates`: {path} {why}");
+/// Reads the file at `path`, which `key` names.
+fn read_file(key: &str, path: &str, max_bytes: u64) -> Result<String, String> {
+    let fail = |why: String| format!("`{key}`: {path} {why}");
     if !Path::new(path).is_absolute() {
         return Err(fail("is not an absolute path".to_owned()));
     }
     let size = std::fs::metadata(path).map_err(|error| fail(format!("cannot be read: {error}")))?.len();
-    if size > MAX_CERTIFICATES_BYTES {
-        return Err(fail("is larger than 1 MiB".to_owned()));
+    if size > max_bytes {
+        return Err(fail(format!("is larger than {} MiB", max_bytes >> 20)));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    std::fs::read_to_string(path).map_err(|error| fail(format!("cannot be read: {error}")))
+}
+
+/// Reads the profile that `seccomp` names.
+fn seccomp(value: &str) -> Result<SeccompProfile, String> {
+    if value == "unconfined" {
+        return Ok(SeccompProfile::Unconfined);
+    }
+    let text = read_file("seccomp", value, MAX_PROFILE_BYTES)?;
+    SeccompProfile::parse(&text).map_err(|why| format!("`seccomp`: {value} {why}"))
+}
+
+/// Reads the file of certificate authorities.
+fn certificates(path: &str) -> Result<String, String> {
+    let fail = |why: &str| format!("`ca_certificates`: {path} {why}");
+    let text = read_file("ca_certificates", path, MAX_CERTIFICATES_BYTES)?;
     if text.contains("PRIVATE KEY") {
-        return Err(fail("holds a private key, which every job could read".to_owned()));
+        return Err(fail("holds a private key, which every job could read"));
     }
     if !text.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(fail("holds no certificate in PEM form".to_owned()));
+        return Err(fail("holds no certificate in PEM form"));
     }
     Ok(text)
 }

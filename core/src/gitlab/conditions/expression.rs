@@ -65,6 +65,9 @@ fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
         }
         let fault_at = |message: &str| Fault { at, length: 1, message: message.to_owned() };
         let (token, length) = match sign {
+            '$' if chars.get(at + 1) == Some(&'{') => {
+                return Err(fault_at("GitLab takes `$NAME` in conditions, without braces"));
+            }
             '$' => variable(&chars[at..]).ok_or_else(|| fault_at("`$` must be followed by a name"))?,
             '"' | '\'' => {
                 let length = chars[at + 1..].iter().position(|c| *c == sign);
@@ -92,18 +95,12 @@ fn tokens(text: &str) -> Result<Vec<PlacedToken>, Fault> {
 }
 
 fn variable(chars: &[char]) -> Option<(Token, usize)> {
-    let braced = chars.get(1) == Some(&'{');
-    let start = if braced { 2 } else { 1 };
-    let name: String =
-        chars[start..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
+    let name: String = chars[1..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    let end = start + name.len();
-    if braced && chars.get(end) != Some(&'}') {
-        return None;
-    }
-    Some((Token::Variable(name), end + usize::from(braced)))
+    let end = 1 + name.len();
+    Some((Token::Variable(name), end))
 }
 
 /// Parses a pattern and its flags. A `/` within it follows a backslash, or is not followed by what may follow a

@@ -9,6 +9,7 @@ use crate::execution::predefined;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::expression;
 use crate::gitlab::findings::Log;
+use crate::gitlab::job::duration;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, Scope, Variables};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
@@ -22,6 +23,8 @@ pub(crate) struct Rule {
     pub(crate) changes: Vec<String>,
     pub(crate) exists: Vec<String>,
     pub(crate) when: Option<&'static str>,
+    /// Seconds that the job waits. It is set with `when`, so that it replaces the job's own.
+    pub(crate) start_in_s: Option<u64>,
     pub(crate) allow_failure: Option<bool>,
     pub(crate) variables: IndexMap<String, String>,
 }
@@ -60,6 +63,9 @@ impl Rule {
         if let Some(when) = self.when {
             all.insert("when".into(), when.into());
         }
+        if let Some(seconds) = self.start_in_s {
+            all.insert("start_in".into(), duration::native(seconds).into());
+        }
         if let Some(allowed) = self.allow_failure {
             all.insert("allow_failure".into(), allowed.into());
         }
@@ -85,22 +91,25 @@ pub(crate) fn parse_when(
     let value = ["on_success", "on_failure", "always", "manual", "never", "delayed"]
         .into_iter()
         .find(|value| *value == text && allowed.contains(value));
-    match value {
-        Some("delayed") => {
-            log.changed(
-                &path.key("when"),
-                entry.value.location,
-                "`when: delayed` is not supported: the job waits for an approval (`tidemill approve`), not for a time",
-            );
-            Some("manual")
-        }
-        Some(value) => Some(value),
-        None => {
-            let message = format!("`when` takes one of {}, not {}", allowed.join(", "), quoted(text));
-            log.invalid(&path.key("when"), entry.value.location, message);
-            None
-        }
+    if value.is_none() {
+        let message = format!("`when` takes one of {}, not {}", allowed.join(", "), quoted(text));
+        log.invalid(&path.key("when"), entry.value.location, message);
     }
+    value
+}
+
+/// Returns the seconds that a job waits according to the `when` and `start_in` of the job or rule.
+pub(crate) fn start_in_s(node: &Node) -> Option<u64> {
+    let text = |key| node.get(key).and_then(|entry| values::text(&entry.value));
+    text("when").filter(|when| *when == "delayed").and_then(|_| duration::seconds(text("start_in")?))
+}
+
+/// Returns the condition under which the first matching rule is not `never`.
+pub(crate) fn any_holds(rules: &[Rule]) -> CelExpr {
+    rules.iter().rev().fold(CelExpr::constant(false), |later, rule| {
+        let holds = rule.holds();
+        if rule.excludes_job() { holds.not().and(later) } else { holds.or(later) }
+    })
 }
 
 /// Translates a list of rules.
@@ -135,14 +144,19 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
         "interruptible",
     ];
     let mut rule = Rule::default();
+    let mut never_matches = false;
     for entry in values::entries(node) {
         if entry.value.is_null() {
             continue;
         }
         match entry.key.as_str() {
             "if" => rule.condition = condition(&entry.value, path, scope, log),
-            "changes" => rule.changes = globs(entry, path, scope, log),
-            "exists" => rule.exists = globs(entry, path, scope, log),
+            "changes" | "exists" => {
+                let globs = globs(entry, path, scope, log);
+                // As in GitLab, without a path the rule matches nothing.
+                never_matches |= globs.is_empty();
+                if entry.key == "changes" { rule.changes = globs } else { rule.exists = globs }
+            }
             "when" => {
                 let allowed: &[&str] = if in_workflow {
                     &["always", "never"]
@@ -162,7 +176,7 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
                 "a job's needs cannot depend on its rules",
                 "write two jobs, each with its own `needs` and `rules`",
             ),
-            "start_in" => log.ignored(path, entry, "a job can wait for an approval, but not for a time"),
+            "start_in" => {}
             "interruptible" | "auto_cancel" => {
                 log.ignored(
                     path,
@@ -173,22 +187,33 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
             _ => log.unknown_key(path, entry, &RULE_KEYS),
         }
     }
+    if rule.when == Some("delayed") {
+        rule.when = Some("on_success");
+    }
+    rule.start_in_s = rule.when.filter(|when| *when != "never").map(|_| start_in_s(node).unwrap_or(0));
+    if never_matches {
+        let condition = Some(CelExpr::constant(false));
+        rule = Rule { condition, changes: Vec::new(), exists: Vec::new(), ..rule };
+    }
     rule
 }
 
-/// Returns the values that a rule sets, expanded, because native files do not expand them.
+/// Returns the values that a rule sets: native ones may refer to what is known before the job runs.
 fn values(declared: &Variables, path: &Path, scope: &Scope, log: &mut Log) -> IndexMap<String, String> {
     let mut all = IndexMap::new();
     for (name, variable) in declared {
-        let value = if variable.expand { scope.expand(&variable.text) } else { Ok(variable.text.clone()) };
+        let value = if variable.expand {
+            scope.expand(&variable.text).or_else(|_| scope.references(&variable.text))
+        } else {
+            Ok(variable.text.clone())
+                .and_then(|text| if text.contains("${") { Err("$".to_owned()) } else { Ok(text) })
+        };
         let value = value.unwrap_or_else(|unknown| {
             log.unsupported_at(
                 &path.key("variables").key(name),
                 variable.location,
                 &format!("the value of `{name}`"),
-                &format!(
-                    "`{unknown}` is not known before the job runs, and values in rules are not expanded"
-                ),
+                &format!("`{unknown}` is not known before the job runs"),
                 "set it in the script",
             );
             variable.text.clone()
@@ -274,6 +299,7 @@ pub(crate) fn globs(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log)
     let mut globs = Vec::new();
     for (text, node) in values::texts(paths, &path, log) {
         match scope.expand(text) {
+            Ok(glob) if glob.is_empty() => {}
             Ok(glob) => globs.push(glob),
             Err(unknown) => {
                 let (glob, _) = scope.glob(text);

@@ -1,16 +1,31 @@
 //! Merges a GitLab file with the files of the same repository that it includes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use super::inputs::{self, Inputs};
+use crate::gitlab::conditions::cel::CelExpr;
+use crate::gitlab::conditions::rules;
 use crate::gitlab::findings::Log;
+use crate::gitlab::keys;
+use crate::gitlab::settings::TranslateOptions;
 use crate::gitlab::values;
-use crate::pipeline::compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, SourceFile, include_path};
+use crate::gitlab::variables::{Piece, Scope, pieces};
+use crate::pipeline::compose::include::{RepositoryFiles, SourceFile, include_path};
 use crate::pipeline::compose::merge::merge;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
-use crate::pipeline::yaml::build_gitlab_file;
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
-use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, alias_bomb};
+use crate::pipeline::yaml::tree::{Kind, LINES_PER_FILE, MapEntry, Node, Tree, alias_bomb};
+use crate::pipeline::yaml::{build_gitlab_file, build_replaced};
+use crate::text::diagnostics::Location;
+use crate::text::without_byte_order_mark;
+
+/// Maximum number of included files of a pipeline: GitLab's limit.
+pub const MAX_INCLUDES: usize = 150;
+/// Maximum depth of nested includes: GitLab's limit.
+const MAX_DEPTH: usize = 100;
+/// Maximum size of all files together, in bytes.
+const MAX_TOTAL_BYTES: usize = 16 << 20;
 
 /// Unsupported kinds of `include`, and what to do instead.
 const UNSUPPORTED_INCLUDES: [(&str, &str); 4] = [
@@ -20,53 +35,71 @@ const UNSUPPORTED_INCLUDES: [(&str, &str); 4] = [
     ("component", "it is a component of GitLab's catalogue; copy what it does into the repository"),
 ];
 
-/// Returns the document of the file `name` merged with its includes, and all these files.
+/// A file merged with its includes.
+pub(crate) struct MergedDocument {
+    /// `None` if the file has no content, or an error.
+    pub(crate) root: Option<Rc<Node>>,
+    pub(crate) files: Vec<SourceFile>,
+    /// The conditions of jobs that come from conditional includes.
+    pub(crate) conditions: HashMap<String, CelExpr>,
+}
+
+/// Reads the file `name` and the files that it includes.
 pub(crate) fn read(
     name: &str,
     text: &str,
-    read: &ReadFile<'_>,
+    files: &dyn RepositoryFiles,
+    settings: &TranslateOptions,
     log: &mut Log,
-) -> (Option<Rc<Node>>, Vec<SourceFile>) {
+) -> MergedDocument {
     let mut loader = Loader {
         files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }],
         documents: HashMap::new(),
         chain: vec![include_path(name).unwrap_or_else(|_| name.to_owned())],
         attempts: 0,
-        read,
+        bytes: text.len(),
+        conditions: HashMap::new(),
+        source: files,
+        settings,
         log,
     };
-    let root = loader.parse(text, 0);
-    if let Some(root) = &root
+    let nowhere = Location { line: 1, column: 1, length: 0 };
+    let root = loader.parse(text, 0, None, nowhere);
+    let mut merged = MergedDocument { root, files: loader.files, conditions: loader.conditions };
+    if let Some(root) = &merged.root
         && root.is_too_large()
     {
         loader.log.findings.push(*alias_bomb(root.location));
-        return (None, loader.files);
+        merged.root = None;
     }
-    (root, loader.files)
+    merged
 }
 
 struct Loader<'a> {
     files: Vec<SourceFile>,
+    /// The documents of files that are included without inputs.
     documents: HashMap<String, Option<Rc<Node>>>,
     /// The files that are being parsed, each included by the previous one.
     chain: Vec<String>,
     /// Number of files to read, including those that could not be read.
     attempts: usize,
-    read: &'a ReadFile<'a>,
+    bytes: usize,
+    conditions: HashMap<String, CelExpr>,
+    source: &'a dyn RepositoryFiles,
+    settings: &'a TranslateOptions,
     log: &'a mut Log,
 }
 
 impl Loader<'_> {
-    fn parse(&mut self, text: &str, index: usize) -> Option<Rc<Node>> {
-        let mut tree = match build_gitlab_file(text, index) {
-            Ok(tree) => tree,
-            Err(finding) => {
-                self.log.findings.push(*finding);
-                return None;
-            }
-        };
-        self.log.findings.append(&mut tree.findings);
-        let root = tree.root?;
+    /// Returns the document of a file, merged with its includes. `given` are its inputs, and `at` is where it is included.
+    fn parse(
+        &mut self,
+        text: &str,
+        index: usize,
+        given: Option<&MapEntry>,
+        at: Location,
+    ) -> Option<Rc<Node>> {
+        let root = self.tree(text, index, given, at)?;
         let Kind::Mapping(mapping) = &root.kind else {
             if !root.is_null() {
                 self.log.invalid(
@@ -78,119 +111,289 @@ impl Loader<'_> {
             return None;
         };
         let Some(include) = root.get("include") else { return Some(root) };
-        let mut base: Option<Rc<Node>> = None;
+        let mut merger = Merger::default();
         let path = Path::default().key("include");
         for (at, item) in values::list(&include.value).into_iter().enumerate() {
-            if at == MAX_FILES {
+            if at == MAX_INCLUDES {
                 // Further items are not reported one by one.
-                let message = format!("a file includes at most {MAX_FILES} files");
+                let message = format!("a file includes at most {MAX_INCLUDES} files");
                 self.log.invalid(&path, item.location, message);
                 break;
             }
-            if let Some(document) = self.item(item, &path) {
-                base = Some(base.map_or_else(|| Rc::clone(&document), |base| merge(&base, &document)));
-            }
+            self.item(item, &path, &mut merger);
         }
         let own: Vec<MapEntry> =
             mapping.entries.iter().filter(|entry| entry.key != "include").cloned().collect();
-        let own = Rc::new(Node::mapping(own, root.location));
-        Some(base.map_or_else(|| Rc::clone(&own), |base| merge(&base, &own)))
+        merger.add(&Rc::new(Node::mapping(own, root.location)), None, &path, self.log);
+        self.conditions.extend(merger.conditions);
+        merger.document
     }
 
-    fn item(&mut self, item: &Rc<Node>, path: &Path) -> Option<Rc<Node>> {
-        if let Some(text) = values::text(item) {
-            if text.contains("://") {
-                let (_, why) = UNSUPPORTED_INCLUDES[1];
-                self.log.unsupported_at(path, item.location, &quoted(text), why, "");
-                return None;
+    /// Returns the tree of a file, with the values of its inputs.
+    fn tree(&mut self, text: &str, index: usize, given: Option<&MapEntry>, at: Location) -> Option<Rc<Node>> {
+        let path = Path::default().key("include").key("inputs");
+        let built = match inputs::split(text) {
+            None => {
+                if let Some(entry) = given.filter(|entry| !values::entries(&entry.value).is_empty()) {
+                    let message =
+                        "the included file declares no inputs: it has no header with `spec: inputs`";
+                    self.log.invalid(&path, entry.key_location, message);
+                    return None;
+                }
+                build_gitlab_file(text, index)
             }
-            return self.file(text, item, path);
+            Some((header, rest)) => {
+                let header = self.built(build_gitlab_file(header, index))?;
+                let spec = header.get("spec")?;
+                let inputs: Inputs = inputs::resolve(&spec.value, given, at, &path, self.log)?;
+                let settings = self.settings;
+                let variable = |name: &str| include_variable(name, settings);
+                let first_line = index * LINES_PER_FILE;
+                let replaced = inputs::interpolate(&rest, &inputs, &variable, first_line, self.log)?;
+                build_replaced(&replaced, index)
+            }
+        };
+        self.built(built)
+    }
+
+    fn built(&mut self, built: Result<Tree, Box<Finding>>) -> Option<Rc<Node>> {
+        match built {
+            Ok(mut tree) => {
+                self.log.findings.append(&mut tree.findings);
+                tree.root
+            }
+            Err(finding) => {
+                self.log.findings.push(*finding);
+                None
+            }
         }
-        let mut local = None;
-        let entries = values::entries(item);
-        for entry in entries {
+    }
+
+    /// Adds the files of one item of `include`.
+    fn item(&mut self, item: &Rc<Node>, path: &Path, merger: &mut Merger) {
+        let mut local = values::text(item).map(|_| item);
+        let (mut given, mut condition) = (None, None);
+        for entry in values::entries(item) {
             if let Some((_, why)) = UNSUPPORTED_INCLUDES.iter().find(|(key, _)| *key == entry.key) {
                 self.log.unsupported(path, entry, why, "");
-                return None;
+                return;
             }
             match entry.key.as_str() {
                 "local" => local = Some(&entry.value),
-                "rules" => self.log.unsupported(
-                    path,
-                    entry,
-                    "includes cannot be conditional",
-                    "move the rules to the jobs of that file",
-                ),
-                "inputs" => self.log.unsupported(
-                    path,
-                    entry,
-                    "includes take no inputs",
-                    "write the values into that file",
-                ),
+                "inputs" => given = Some(entry),
+                "rules" => {
+                    // Variables of the file are not known where files are included.
+                    let scope = Scope::default();
+                    let rules = rules::read(&entry.value, &path.key("rules"), true, &scope, self.log);
+                    condition = Some((rules::any_holds(&rules), entry));
+                }
                 "file" | "ref" => {}
                 _ => self.log.unknown_key(
                     path,
                     entry,
-                    &["local", "project", "remote", "template", "component"],
+                    &["local", "project", "remote", "template", "component", "inputs", "rules"],
                 ),
             }
         }
-        if let Some((text, node)) = local.and_then(|local| values::text(local).map(|text| (text, local))) {
-            self.file(text, node, path)
-        } else {
+        let condition = match condition {
+            Some((condition, _)) if condition.as_constant() == Some(false) => return,
+            Some((condition, entry)) if condition.as_constant().is_none() => Some((condition, entry)),
+            _ => None,
+        };
+        let Some((text, node)) = local.and_then(|local| values::text(local).map(|text| (text, local))) else {
             self.log.wrong_type(path, item, "the path of a file, or a list of paths");
-            None
+            return;
+        };
+        for file in self.paths(text, node, path) {
+            if let Some(document) = self.file(&file, node, path, given) {
+                merger.add(&document, condition.clone(), path, self.log);
+            }
         }
     }
 
-    fn file(&mut self, include: &str, at: &Node, path: &Path) -> Option<Rc<Node>> {
-        let file = match include_path(include) {
-            Ok(file) => file,
-            Err((message, help)) => {
-                self.log.invalid_with_help(path, at.location, message, help);
-                return None;
+    /// Returns the paths of the files that an include names.
+    fn paths(&mut self, written: &str, node: &Node, path: &Path) -> Vec<String> {
+        let location = node.location;
+        if written.contains("://") {
+            let (_, why) = UNSUPPORTED_INCLUDES[1];
+            self.log.unsupported_at(path, location, &quoted(written), why, "");
+            return Vec::new();
+        }
+        let mut text = String::with_capacity(written.len());
+        for piece in pieces(written) {
+            match piece {
+                Piece::Text(literal) => text.push_str(&literal),
+                Piece::Name(name) => match include_variable(&name, self.settings) {
+                    Some(value) => text.push_str(&value),
+                    None => {
+                        let message = format!(
+                            "`${name}` is not known where files are included: variables of the file are not, as in GitLab"
+                        );
+                        self.log.invalid_with_help(path, location, message, "write the path itself");
+                        return Vec::new();
+                    }
+                },
             }
+        }
+        if text.contains('*') {
+            return self.matching(&text, location, path);
+        }
+        match include_path(&text) {
+            Ok(file) => vec![file],
+            Err((message, help)) => {
+                self.log.invalid_with_help(path, location, message, help);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Returns the paths of the files that a pattern matches.
+    fn matching(&mut self, pattern: &str, location: Location, path: &Path) -> Vec<String> {
+        let literal = pattern.strip_prefix("./").or_else(|| pattern.strip_prefix('/')).unwrap_or(pattern);
+        let before = literal.split('*').next().unwrap_or_default();
+        let directory = before.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let glob = globset::GlobBuilder::new(literal).literal_separator(true).build();
+        let (Ok(glob), false) = (glob, crate::pipeline::climbs_out(literal)) else {
+            self.log.invalid(path, location, format!("{} is not a pattern of files", quoted(pattern)));
+            return Vec::new();
         };
-        if self.chain.contains(&file) {
+        let matcher = glob.compile_matcher();
+        let is_yaml = |file: &String| file.ends_with(".yml") || file.ends_with(".yaml");
+        match self.source.list(directory) {
+            Ok(files) => {
+                let mut files: Vec<String> =
+                    files.into_iter().filter(|file| is_yaml(file) && matcher.is_match(file)).collect();
+                files.sort();
+                if files.is_empty() {
+                    let message = format!("{} matches no file of the repository", quoted(pattern));
+                    self.unreadable(message, location, path);
+                }
+                files
+            }
+            Err(why) => {
+                let message = format!("the files of {} cannot be listed: {why}", quoted(pattern));
+                self.unreadable(message, location, path);
+                Vec::new()
+            }
+        }
+    }
+
+    fn unreadable(&mut self, message: String, location: Location, path: &Path) {
+        let location = FindingLocation::Position(path.clone(), location);
+        self.log.findings.push(
+            Finding::error("include-unreadable", location, message)
+                .help("paths are those of the repository, from its top"),
+        );
+    }
+
+    fn file(&mut self, file: &str, at: &Node, path: &Path, given: Option<&MapEntry>) -> Option<Rc<Node>> {
+        if self.chain.iter().any(|before| before == file) {
             let message = format!("these files include each other: {} -> {file}", self.chain.join(" -> "));
             self.log.invalid(path, at.location, message);
             return None;
         }
-        if let Some(document) = self.documents.get(&file) {
+        if let (Some(document), None) = (self.documents.get(file), given) {
             return document.clone();
         }
         self.attempts += 1;
-        if self.attempts >= MAX_FILES || self.chain.len() > MAX_INCLUDE_DEPTH {
-            let message = format!(
-                "a pipeline consists of at most {MAX_FILES} files, with at most {MAX_INCLUDE_DEPTH} levels of includes"
-            );
+        if self.attempts > MAX_INCLUDES || self.chain.len() > MAX_DEPTH {
+            let message = format!("a pipeline includes at most {MAX_INCLUDES} files, {MAX_DEPTH} deep");
             self.log.invalid(path, at.location, message);
             return None;
         }
-        let text = (self.read)(&file).and_then(|text| {
+        let text = self.source.read(file).and_then(|text| {
             let fits = text.len() <= MAX_FILE_BYTES;
             if fits { Ok(text) } else { Err(format!("it has more than {MAX_FILE_BYTES} bytes")) }
         });
         let document = match text {
             Ok(text) => {
+                self.bytes += text.len();
+                if self.bytes > MAX_TOTAL_BYTES {
+                    let message = format!("all files together have more than {MAX_TOTAL_BYTES} bytes");
+                    self.log.invalid(path, at.location, message);
+                    return None;
+                }
+                let text = without_byte_order_mark(&text).to_owned();
                 let index = self.files.len();
-                self.files.push(SourceFile { name: file.clone(), text: text.clone() });
-                self.chain.push(file.clone());
-                let document = self.parse(&text, index);
+                self.files.push(SourceFile { name: file.to_owned(), text: text.clone() });
+                self.chain.push(file.to_owned());
+                let document = self.parse(&text, index, given, at.location);
                 self.chain.pop();
                 document
             }
             Err(why) => {
-                let location = FindingLocation::Position(path.clone(), at.location);
-                let message = format!("{} cannot be read: {why}", quoted(&file));
-                self.log.findings.push(
-                    Finding::error("include-unreadable", location, message)
-                        .help("paths are those of the repository, from its top"),
-                );
+                self.unreadable(format!("{} cannot be read: {why}", quoted(file)), at.location, path);
                 None
             }
         };
-        self.documents.insert(file, document.clone());
+        if given.is_none() {
+            self.documents.insert(file.to_owned(), document.clone());
+        }
         document
+    }
+}
+
+/// Returns the value of a variable that is known where files are included.
+fn include_variable(name: &str, _settings: &TranslateOptions) -> Option<String> {
+    match name {
+        "CI" => Some("true".to_owned()),
+        "CI_CONFIG_PATH" => Some(".gitlab-ci.yml".to_owned()),
+        _ => None,
+    }
+}
+
+/// Merges documents, some of which apply under a condition only.
+#[derive(Default)]
+struct Merger {
+    document: Option<Rc<Node>>,
+    /// The conditions of jobs, by name.
+    conditions: HashMap<String, CelExpr>,
+    /// The jobs and templates of conditional documents.
+    conditional: HashSet<String>,
+}
+
+impl Merger {
+    /// Lays a document over those before it.
+    fn add(
+        &mut self,
+        document: &Rc<Node>,
+        condition: Option<(CelExpr, &MapEntry)>,
+        path: &Path,
+        log: &mut Log,
+    ) {
+        if let Some((condition, rules)) = &condition {
+            for entry in values::entries(document) {
+                if keys::TOP.contains(&entry.key.as_str()) {
+                    let message = format!(
+                        "a file that is included under a condition can only have jobs here, and this one has `{}`",
+                        entry.key
+                    );
+                    let help = "move that key to a file that is always included";
+                    log.invalid_with_help(&path.key("rules"), rules.key_location, message, help);
+                    return;
+                }
+                self.conditional.insert(entry.key.clone());
+                if !entry.key.starts_with('.') {
+                    self.conditions.insert(entry.key.clone(), condition.clone());
+                }
+            }
+        }
+        let Some(base) = &self.document else {
+            self.document = Some(Rc::clone(document));
+            return;
+        };
+        for entry in values::entries(document) {
+            let is_shared = base.get(&entry.key).is_some_and(|known| !Rc::ptr_eq(&known.value, &entry.value));
+            if is_shared && self.conditional.contains(&entry.key) {
+                let message = format!(
+                    "{} is in several files, one of which is included under a condition, which is not supported",
+                    quoted(&entry.key)
+                );
+                let at = condition.as_ref().map_or(entry.key_location, |(_, rules)| rules.key_location);
+                log.invalid_with_help(path, at, message, "give it another name in one of them");
+                return;
+            }
+        }
+        self.document = Some(merge(base, document));
     }
 }

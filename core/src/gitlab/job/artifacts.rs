@@ -2,7 +2,8 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::services::{paths, sequence};
+use super::paths::paths;
+use super::services::sequence;
 use crate::execution::coverage;
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::duration;

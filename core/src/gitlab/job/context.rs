@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::execution::facts::ExternalVariables;
+use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules::Rule;
 use crate::gitlab::findings::Log;
+use crate::gitlab::job::matrix::MatrixVariants;
 use crate::gitlab::keys;
 use crate::gitlab::variables::{Scope, Variables};
 use crate::pipeline::finding::Path;
@@ -14,10 +16,9 @@ use crate::text::diagnostics::Location;
 
 /// The file-wide context of all jobs.
 pub(crate) struct FileContext {
-    /// Native names of the stages, by GitLab name.
-    pub(crate) stages: HashMap<String, String>,
-    /// Native names of each job, by GitLab name.
-    pub(crate) names: HashMap<String, Vec<String>>,
+    pub(crate) stages: Vec<String>,
+    /// The variants of each job.
+    pub(crate) jobs: HashMap<String, MatrixVariants>,
     /// The keys that jobs inherit.
     pub(crate) default: HashMap<String, MapEntry>,
     pub(crate) globals: Variables,
@@ -27,6 +28,8 @@ pub(crate) struct FileContext {
     pub(crate) accepts_unset: bool,
     /// The top-level variables of the native file.
     pub(crate) shared: HashMap<String, String>,
+    /// The conditions of jobs that come from conditional includes.
+    pub(crate) conditions: HashMap<String, CelExpr>,
     /// The rules of `workflow`; empty if there are none.
     pub(crate) workflow: Vec<Rule>,
     /// Whether jobs without `rules` or `only` are excluded from pull requests.

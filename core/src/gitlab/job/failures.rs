@@ -91,8 +91,8 @@ pub(crate) fn retry(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Valu
                     if let Some(kinds) = kinds(name) {
                         requested_kinds.extend(kinds);
                     } else {
-                        let what = quoted(name);
-                        log.ignored_at(&path, node.location, &what, "there is no such kind of failure");
+                        let message = format!("{} is not a kind of failure", quoted(name));
+                        log.invalid(&path, node.location, message);
                     }
                 }
             }

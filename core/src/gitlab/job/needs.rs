@@ -2,79 +2,160 @@
 
 use std::rc::Rc;
 
+use serde_yaml::{Mapping, Value};
+
 use super::context::Job;
+use super::matrix::{self, Values};
+use super::services::sequence;
 use crate::gitlab::values;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::Node;
 
-impl Job<'_> {
-    /// Returns the native names of the needed jobs, and of those among them whose artifacts are not requested.
-    pub(crate) fn needs(&mut self) -> (Option<Vec<String>>, Vec<String>) {
-        let mut without_artifacts = Vec::new();
-        let Some(entry) = self.node.get("needs").filter(|entry| !entry.value.is_null()) else {
-            return (None, without_artifacts);
-        };
-        let path = self.path.key("needs");
-        let mut all: Vec<String> = Vec::new();
-        for item in values::list(&entry.value) {
-            let (natives, with_artifacts) = self.need(item, &path);
-            if !with_artifacts {
-                without_artifacts.extend(natives.iter().cloned());
-            }
-            all.extend(natives.into_iter().filter(|native| !all.contains(native)).collect::<Vec<_>>());
+/// Maximum number of needs of a job: GitLab's limit.
+const MAX_NEEDS: usize = 50;
+
+/// A job that is needed, or some of its variants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Need {
+    job: String,
+    /// The values of the variants; empty for all.
+    cells: Vec<Values>,
+    optional: bool,
+    artifacts: bool,
+}
+
+impl Need {
+    /// Returns the native item of `needs`, or of `dependencies`.
+    fn into_value(self, is_need: bool) -> Value {
+        let optional = self.optional && is_need;
+        if self.cells.is_empty() && !optional {
+            return self.job.into();
         }
-        (Some(all), without_artifacts)
+        let mut all = Mapping::new();
+        all.insert("job".into(), self.job.into());
+        if optional {
+            all.insert("optional".into(), true.into());
+        }
+        if !self.cells.is_empty() {
+            let cell = |cell: Values| {
+                Value::Mapping(cell.into_iter().map(|(key, values)| (key.into(), sequence(values))).collect())
+            };
+            all.insert("matrix".into(), Value::Sequence(self.cells.into_iter().map(cell).collect()));
+        }
+        Value::Mapping(all)
     }
 
-    /// Returns the native names of the jobs whose artifacts are requested; `None`: of all dependencies.
-    pub(crate) fn dependencies(
-        &mut self,
-        needs: Option<&[String]>,
-        without_artifacts: &[String],
-    ) -> Option<Vec<String>> {
-        let is_requested = |name: &String| {
-            needs.is_none_or(|needs| needs.contains(name)) && !without_artifacts.contains(name)
-        };
+    /// Whether it is about the same variants of the same job.
+    fn is_same(&self, other: &Self) -> bool {
+        self.job == other.job && self.cells == other.cells
+    }
+
+    /// Whether it includes all that `other` includes.
+    fn covers(&self, other: &Self) -> bool {
+        self.job == other.job
+            && (self.cells.is_empty() || other.cells.iter().all(|cell| self.cells.contains(cell)))
+    }
+}
+
+/// Returns the native list.
+pub(crate) fn list(needs: Vec<Need>, is_need: bool) -> Value {
+    Value::Sequence(needs.into_iter().map(|need| need.into_value(is_need)).collect())
+}
+
+impl Job<'_> {
+    /// Returns the needed jobs.
+    pub(crate) fn needs(&mut self) -> Option<Vec<Need>> {
+        let entry = self.node.get("needs").filter(|entry| !entry.value.is_null())?;
+        let path = self.path.key("needs");
+        let items = values::list(&entry.value);
+        if items.len() > MAX_NEEDS {
+            let message = format!("a job needs at most {MAX_NEEDS} others, and this one {}", items.len());
+            self.log.invalid(&path, entry.key_location, message);
+            return Some(Vec::new());
+        }
+        let mut all: Vec<Need> = Vec::new();
+        for item in items {
+            if let Some(need) = self.need(item, &path) {
+                if all.iter().any(|known| known.is_same(&need)) {
+                    let message = format!("{} is needed twice", quoted(&need.job));
+                    self.log.invalid(&path, item.location, message);
+                } else {
+                    all.push(need);
+                }
+            }
+        }
+        Some(all)
+    }
+
+    /// Returns the jobs whose artifacts are requested; `None`: of all dependencies.
+    pub(crate) fn dependencies(&mut self, needs: Option<&[Need]>) -> Option<Vec<Need>> {
         let Some(entry) = self.node.get("dependencies").filter(|entry| !entry.value.is_null()) else {
-            let all = needs.filter(|_| !without_artifacts.is_empty())?;
-            return Some(all.iter().filter(|name| is_requested(name)).cloned().collect());
+            let needs = needs.filter(|needs| needs.iter().any(|need| !need.artifacts))?;
+            return Some(needs.iter().filter(|need| need.artifacts).cloned().collect());
         };
         let path = self.path.key("dependencies");
-        let mut dependencies: Vec<String> = Vec::new();
+        let mut dependencies: Vec<Need> = Vec::new();
         for item in values::list(&entry.value) {
             let Some(name) = values::text(item) else {
                 self.log.wrong_type(&path, item, "the names of jobs");
                 continue;
             };
-            let Some(natives) = self.file.names.get(name) else {
-                self.log.invalid(
-                    &path,
-                    item.location,
-                    format!("unknown job {} in `dependencies`", quoted(name)),
-                );
+            let Some(dependency) = self.find_job(name) else {
+                let message = format!("there is no job {} to take artifacts from", quoted(name));
+                self.log.invalid(&path, item.location, message);
                 continue;
             };
-            if needs.is_some_and(|needs| natives.iter().any(|native| !needs.contains(native))) {
-                let message =
-                    format!("the job does not need {}, but lists it under `dependencies`", quoted(name));
-                self.log.invalid(&path, item.location, message);
+            // As in GitLab, `needs: []` needs nothing, whatever the dependencies.
+            let needed = needs.map(|needs| needs.iter().find(|need| need.covers(&dependency)));
+            match needed {
+                Some(None) if needs.is_some_and(|needs| !needs.is_empty()) => {
+                    let message =
+                        format!("the job does not need {}, but lists it under `dependencies`", quoted(name));
+                    self.log.invalid(&path, item.location, message);
+                }
+                Some(None) => {}
+                Some(Some(need)) if !need.artifacts => {}
+                Some(Some(_)) | None => {
+                    if !dependencies.iter().any(|known| known.is_same(&dependency)) {
+                        dependencies.push(dependency);
+                    }
+                }
             }
-            dependencies.extend(natives.iter().filter(|name| is_requested(name)).cloned());
         }
         Some(dependencies)
     }
 
-    /// Returns the native names of a needed job, and whether its artifacts are requested.
-    pub(crate) fn need(&mut self, item: &Rc<Node>, path: &Path) -> (Vec<String>, bool) {
+    /// Returns the job of a name, or the variant of a job: `job: [value, value]` or `job 1/2`.
+    fn find_job(&self, name: &str) -> Option<Need> {
+        let found = |job: &str, cells| Need { job: job.to_owned(), cells, optional: false, artifacts: true };
+        if self.file.jobs.contains_key(name) {
+            return Some(found(name, Vec::new()));
+        }
+        let separators = name.match_indices(": [").chain(name.match_indices(' ')).map(|(at, _)| &name[..at]);
+        separators.into_iter().find_map(|job| {
+            let cell = self.file.jobs.get(job)?.find(job, name)?;
+            Some(found(job, vec![cell]))
+        })
+    }
+
+    /// Returns a needed job.
+    fn need(&mut self, item: &Rc<Node>, path: &Path) -> Option<Need> {
         let mut artifacts = true;
-        let mut need = values::text(item).map(|text| (text, item));
+        let mut written = values::text(item).map(|text| (text, item));
         let mut optional = false;
+        let mut cells = Vec::new();
         for part in values::entries(item) {
             match part.key.as_str() {
-                "job" => need = values::text(&part.value).map(|text| (text, &part.value)),
+                "job" => written = values::text(&part.value).map(|text| (text, &part.value)),
                 "optional" => optional = values::flag_of(part, path, self.log).unwrap_or(false),
                 "artifacts" => artifacts = values::flag_of(part, path, self.log).unwrap_or(true),
-                "parallel" => self.log.ignored(path, part, "all variants of the job are needed"),
+                "parallel" => {
+                    let path = path.key("parallel");
+                    match part.value.get("matrix") {
+                        Some(entry) => cells = matrix::matrices(entry, &path.key("matrix"), self.log),
+                        None => self.log.wrong_type(&path, &part.value, "a mapping with `matrix`"),
+                    }
+                }
                 "pipeline" | "project" | "ref" => {
                     if part.key != "ref" {
                         let why = "jobs of other pipelines cannot be needed";
@@ -84,7 +165,7 @@ impl Job<'_> {
                             why,
                             "remove it, and fetch the files in the job's script",
                         );
-                        return (Vec::new(), true);
+                        return None;
                     }
                 }
                 _ => self.log.unknown_key(
@@ -94,14 +175,24 @@ impl Job<'_> {
                 ),
             }
         }
-        let Some((name, node)) = need else {
+        let Some((name, node)) = written else {
             self.log.wrong_type(path, item, "the names of jobs, or mappings with `job`");
-            return (Vec::new(), true);
+            return None;
         };
-        let known = self.file.names.get(name).cloned();
-        if known.is_none() && !optional {
-            self.log.invalid(path, node.location, format!("there is no job {} to need", quoted(name)));
+        match self.find_job(name) {
+            Some(need) => {
+                let cells = if cells.is_empty() { need.cells } else { cells };
+                Some(Need { cells, optional, artifacts, ..need })
+            }
+            None if optional => None,
+            None => {
+                let message = match self.file.jobs.keys().find(|job| name.starts_with(&format!("{job}: ["))) {
+                    Some(job) => format!("the matrix of {} has no variant {}", quoted(job), quoted(name)),
+                    None => format!("there is no job {} to need", quoted(name)),
+                };
+                self.log.invalid(path, node.location, message);
+                None
+            }
         }
-        (known.unwrap_or_default(), artifacts)
     }
 }

@@ -1,6 +1,5 @@
 //! Translates `image`, `services`, `cache` and `environment`.
 
-use std::collections::HashSet;
 use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
@@ -10,13 +9,11 @@ use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::is_docker_engine;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
 /// The variable of a service with the port that GitLab waits for.
 const HEALTH_CHECK_PORT: &str = "HEALTHCHECK_TCP_PORT";
-
-/// The variable with the key of the cache to use when a job has none under its own keys.
-const FALLBACK_KEY: &str = "CACHE_FALLBACK_KEY";
 
 /// Returns a list of strings.
 pub(crate) fn sequence(texts: Vec<String>) -> Value {
@@ -265,7 +262,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
             path,
             node.location,
             "a Docker engine as a service is privileged: the job fails before it starts on a worker whose worker.toml has no \
-             `privileged = true` for its repository; `build` in a native file builds images without that",
+             `docker = \"sidecar\"` or `privileged = true` for its repository; `build` in a native file builds images without that",
         );
     }
     for (key, value) in fields {
@@ -288,155 +285,6 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
         service.insert("variables".into(), Value::Mapping(variables));
     }
     Some(service)
-}
-
-/// Whether an image is one with a Docker engine: the tag of a `docker` image says `dind`.
-fn is_docker_engine(image: &str) -> bool {
-    let name = image.rsplit('/').next().unwrap_or_default().split('@').next().unwrap_or_default();
-    let (name, tag) = name.split_once(':').unwrap_or((name, ""));
-    let has_part = |text: &str| text.split(['-', '_', '.']).any(|part| part == "dind");
-    has_part(name) || (name.contains("docker") && has_part(tag))
-}
-
-/// Translates `cache`: one, or a list.
-pub(crate) fn caches(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Value {
-    let path = path.key("cache");
-    let all = values::list(&entry.value).into_iter().filter_map(|item| cache(item, &path, scope, log));
-    Value::Sequence(all.map(Value::Mapping).collect())
-}
-
-fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<Mapping> {
-    if !values::is_mapping(item) {
-        log.wrong_type(path, item, "a mapping with `paths`, or a list of mappings");
-        return None;
-    }
-    let mut cache = Mapping::new();
-    let mut untracked = None;
-    for part in values::entries(item) {
-        if part.value.is_null() {
-            continue;
-        }
-        let at = path.key(&part.key);
-        match part.key.as_str() {
-            "key" => {
-                if let Some(key) = cache_key(part, &at, scope, log) {
-                    cache.insert("key".into(), key);
-                }
-            }
-            "paths" => {
-                cache.insert("paths".into(), sequence(paths(&part.value, &at, scope, log)));
-            }
-            "fallback_keys" => {
-                let keys = values::texts(&part.value, &at, log);
-                let keys = keys.into_iter().filter_map(|(text, node)| reference(text, node, &at, scope, log));
-                let keys: Vec<String> = keys.collect();
-                cache.insert("fallback_keys".into(), sequence(keys));
-            }
-            "policy" | "when" => {
-                let text = values::text(&part.value).unwrap_or_default();
-                match scope.expand(text) {
-                    Ok(text) => {
-                        cache.insert(part.key.as_str().into(), text.into());
-                    }
-                    Err(unknown) => {
-                        let what = format!("`{}`", part.key);
-                        let why = format!("`{unknown}` is not known before the job runs");
-                        log.unsupported_at(&at, part.value.location, &what, &why, "write the value directly");
-                    }
-                }
-            }
-            "untracked" if values::flag(&part.value) == Some(true) => untracked = Some(part),
-            "untracked" => {}
-            "unprotect" => log.ignored(path, part, "all branches share caches, except forks"),
-            _ => {
-                log.unknown_key(
-                    path,
-                    part,
-                    &["key", "paths", "fallback_keys", "policy", "when", "untracked"],
-                );
-            }
-        }
-    }
-    if let Some(part) = untracked {
-        log.ignored(path, part, "only `paths` are kept");
-    }
-    add_fallback_key(&mut cache, item, path, scope, log);
-    // A cache without paths disables the default cache of the job.
-    let keeps = cache.get("paths").and_then(Value::as_sequence).is_some_and(|paths| !paths.is_empty());
-    keeps.then_some(cache)
-}
-
-/// Adds the key of the variable `CACHE_FALLBACK_KEY`, which GitLab tries after those of the cache.
-fn add_fallback_key(cache: &mut Mapping, item: &Node, path: &Path, scope: &Scope, log: &mut Log) {
-    match scope.references(&format!("${FALLBACK_KEY}")) {
-        Ok(key) if !key.is_empty() => {
-            let keys = cache.entry("fallback_keys".into()).or_insert(Value::Sequence(Vec::new()));
-            if let Some(keys) = keys.as_sequence_mut() {
-                keys.push(key.into());
-            }
-        }
-        Err(unknown) if unknown != FALLBACK_KEY => {
-            let what = format!("the variable `{FALLBACK_KEY}`");
-            let why = format!("`{unknown}` is not known before the job runs");
-            log.ignored_at(path, item.location, &what, &why);
-        }
-        _ => {}
-    }
-}
-
-fn cache_key(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
-    if !values::is_mapping(&entry.value) {
-        let Some(text) = values::text(&entry.value) else {
-            log.wrong_type(path, &entry.value, "a string, or a mapping with `files`");
-            return None;
-        };
-        return reference(text, &entry.value, path, scope, log).map(Value::from);
-    }
-    let mut key = Mapping::new();
-    for part in values::entries(&entry.value) {
-        match part.key.as_str() {
-            "files" => {
-                key.insert("files".into(), sequence(paths(&part.value, &path.key("files"), scope, log)));
-            }
-            "files_commits" => {
-                log.changed(
-                    path,
-                    part.key_location,
-                    "`files_commits` is replaced by `files`: by content, not by commit",
-                );
-                key.insert("files".into(), sequence(paths(&part.value, &path.key("files"), scope, log)));
-            }
-            "prefix" => {
-                let text = values::text(&part.value).unwrap_or_default();
-                if let Some(prefix) = reference(text, &part.value, &path.key("prefix"), scope, log) {
-                    key.insert("prefix".into(), format!("{prefix}-").into());
-                }
-            }
-            _ => log.unknown_key(path, part, &["files", "files_commits", "prefix"]),
-        }
-    }
-    Some(Value::Mapping(key))
-}
-
-/// Translates paths and globs relative to the sources.
-pub(crate) fn paths(node: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Vec<String> {
-    let mut all = Vec::new();
-    let mut seen = HashSet::new();
-    for (text, node) in values::texts(node, path, log) {
-        let (glob, unknown) = scope.glob(text);
-        if let Some(unknown) = unknown {
-            let message = format!(
-                "`{unknown}` is not known before the job runs, so {} is replaced by {}",
-                quoted(text),
-                quoted(&glob)
-            );
-            log.changed(path, node.location, message);
-        }
-        if seen.insert(glob.clone()) {
-            all.push(glob);
-        }
-    }
-    all
 }
 
 /// Translates `environment`: a name, or a mapping.

@@ -1,33 +1,30 @@
 //! Translates one job of a GitLab file into native jobs.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
 use super::context::{FileContext, Job, has_outputs};
-use super::{artifacts, duration, failures, services};
+use super::{artifacts, cache, duration, failures, needs, services};
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::matrix::{self, MatrixVariants};
 use crate::gitlab::keys;
+use crate::gitlab::schema;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, KnownOutputs, Scope, Variables};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_label;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
-/// A native job.
-pub(crate) struct NativeJob {
-    pub(crate) name: String,
-    pub(crate) body: Mapping,
-}
-
-/// Translates a job: into several native jobs if its matrix is a list of several.
-pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> Vec<NativeJob> {
+/// Translates a job: returns its native keys, unless it starts another pipeline.
+pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> Option<Mapping> {
     let (name, node, at) = (entry.key.as_str(), &entry.value, entry.key_location);
     let path = Path::default().key(name);
     keys::check_job(entry, &path, log);
+    schema::check_job(node, &path, log);
     if ["trigger", "run"].iter().any(|key| node.get(key).is_some()) && node.get("script").is_none() {
-        return Vec::new();
+        return None;
     }
     let inherit = keys::InheritedKeys::read(node, &path, log);
     let variants = matrix::read(node.get("parallel"), &path, log);
@@ -42,7 +39,8 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     variables::apply_external(&mut declared, &file.external);
     let stage = node.get("stage").and_then(|entry| values::text(&entry.value)).unwrap_or("test");
     let mut varying: HashSet<String> = variants.names().map(str::to_owned).collect();
-    varying.extend(file.workflow.iter().flat_map(|rule| rule.variables.keys().cloned()));
+    let of_workflow = file.workflow.iter().flat_map(|rule| rule.variables.keys().cloned());
+    varying.extend(of_workflow.filter(|name| !has_variable(node, name)));
     varying.extend(set_by_rules(node));
     let scope = Scope::new(
         &declared,
@@ -55,34 +53,14 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     let own = has_outputs(node, &file.default);
     let scope = scope.with_outputs(KnownOutputs { of_others: file.output_jobs > usize::from(own), own });
     let mut job = Job { name, node, at, path, file, inherit, scope, log };
-    let body = job.body(&variants);
-    let names = file.names.get(name).cloned().unwrap_or_default();
-    let native_jobs =
-        names.into_iter().zip(variants.matrices.iter().map(Some).chain(std::iter::repeat(None)));
-    native_jobs
-        .enumerate()
-        .map(|(index, (name, matrix))| {
-            let mut body = body.clone();
-            let before = variants.before(index);
-            if before > 0 {
-                // A native job counts its own variants.
-                let line = format!("export CI_NODE_INDEX=$((CI_NODE_INDEX + {before}))");
-                let first = if body.contains_key("before_script") { "before_script" } else { "script" };
-                for key in [first, "after_script"] {
-                    if let Some(lines) = body.get_mut(key).and_then(Value::as_sequence_mut) {
-                        lines.insert(0, line.clone().into());
-                    }
-                }
-            }
-            if let Some(matrix) = matrix {
-                let values = matrix
-                    .iter()
-                    .map(|(key, values)| (key.as_str().into(), services::sequence(values.clone())));
-                body.insert("matrix".into(), Value::Mapping(values.collect()));
-            }
-            NativeJob { name, body }
-        })
-        .collect()
+    let mut body = job.body(&variants);
+    variants.write(&mut body);
+    Some(body)
+}
+
+/// Whether the job itself declares the variable, which then wins over one of `workflow`.
+pub(crate) fn has_variable(job: &Node, name: &str) -> bool {
+    job.get("variables").is_some_and(|entry| entry.value.get(name).is_some())
 }
 
 /// Returns the variables that the job's rules may set.
@@ -109,10 +87,11 @@ impl Job<'_> {
         set(key, participation);
         let (when, optional) = self.when();
         set("when", when.map(Value::from));
-        let (needs, without_artifacts) = self.needs();
-        let dependencies = self.dependencies(needs.as_deref(), &without_artifacts);
-        set("needs", needs.map(services::sequence));
-        set("dependencies", dependencies.map(services::sequence));
+        set("start_in", self.start_in());
+        let needs = self.needs();
+        let dependencies = self.dependencies(needs.as_deref());
+        set("needs", needs.map(|needs| needs::list(needs, true)));
+        set("dependencies", dependencies.map(|needs| needs::list(needs, false)));
         set("variables", self.variables(variants));
         if let Some((entry, path)) = self.entry("services") {
             let services = services::services(entry, &path, &self.scope, self.log);
@@ -122,7 +101,7 @@ impl Job<'_> {
             );
         }
         if let Some((entry, path)) = self.entry("cache") {
-            let caches = services::caches(entry, &path, &self.scope, self.log);
+            let caches = cache::caches(entry, &path, &self.scope, self.log);
             set("cache", Some(caches).filter(|all| all.as_sequence().is_some_and(|all| !all.is_empty())));
         }
         if let Some((entry, path)) = self.entry("environment") {
@@ -171,8 +150,8 @@ impl Job<'_> {
             None => "test",
             Some(entry) => values::text(&entry.value).unwrap_or_default(),
         };
-        if let Some(native) = self.file.stages.get(stage) {
-            return Some(native.clone().into());
+        if self.file.stages.iter().any(|known| known == stage) {
+            return Some(stage.into());
         }
         let at = written.map_or(self.at, |entry| entry.value.location);
         let path = self.path.key("stage");
@@ -204,9 +183,6 @@ impl Job<'_> {
                 all.insert(name.into(), value.into());
             }
         }
-        if let Some(total) = variants.total {
-            all.insert("CI_NODE_TOTAL".into(), total.to_string().into());
-        }
         if let Some((entry, _)) = self.entry("environment") {
             let text = |key| entry.value.get(key).and_then(|part| values::text(&part.value));
             // Those of the name, unless the file says others.
@@ -227,15 +203,14 @@ impl Job<'_> {
         let path = path.key("tags");
         let mut all = Mapping::new();
         for (text, node) in values::texts(&entry.value, &path, self.log) {
-            match self.scope.expand(text) {
-                Ok(label) if is_label(&label) => {
-                    all.insert(label.into(), "true".into());
-                }
-                _ => {
-                    let what = format!("the tag {}", quoted(text));
-                    let why = "worker labels consist of letters, digits and `_ - .`, without variables";
-                    self.log.ignored_at(&path, node.location, &what, why);
-                }
+            let Some(label) = services::reference(text, node, &path, &self.scope, self.log) else { continue };
+            let (name, value) = label.split_once('=').unwrap_or((&label, "true"));
+            if is_label(name) && is_label(value) {
+                all.insert(name.into(), value.into());
+            } else {
+                let message = format!("no worker can have the tag {} as a label", quoted(text));
+                let help = "labels are up to 128 characters without commas, and without spaces at both ends";
+                self.log.invalid_with_help(&path, node.location, message, help);
             }
         }
         (!all.is_empty()).then_some(Value::Mapping(all))
@@ -252,7 +227,8 @@ impl Job<'_> {
         let path = path.key(key);
         let lines = values::texts(&entry.value, &path, self.log);
         let lines: Vec<String> = lines.into_iter().map(|(text, _)| text.to_owned()).collect();
-        if key == "script" && lines.iter().all(|line| line.trim().is_empty()) {
+        let is_blank = |item: &&Rc<Node>| values::text(item).is_some_and(|line| line.trim().is_empty());
+        if key == "script" && values::list(&entry.value).iter().all(is_blank) {
             self.log.invalid(&path, entry.value.location, "`script` has nothing to run");
         }
         lines

@@ -3,13 +3,15 @@
 use serde_yaml::Value;
 
 use super::context::Job;
+use super::duration;
+use super::translation::has_variable;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::only;
 use crate::gitlab::conditions::rules::{self, Rule};
 use crate::gitlab::values;
 
 /// Maximum number of rules of a native job.
-const MAX_RULES: usize = 100;
+const MAX_RULES: usize = 2_000;
 
 impl Job<'_> {
     /// Returns the key `if` or `rules` and its value, with the conditions of the job and of `workflow`.
@@ -34,10 +36,17 @@ impl Job<'_> {
             }
             (None, None) => vec![Rule::default()],
         };
-        let rules = if rules.is_empty() {
-            vec![Rule { when: Some("never"), ..Rule::default() }]
-        } else {
-            self.within_workflow(rules, rules_entry.is_some())
+        let mut rules = rules;
+        if !self.is_delayed() {
+            // Nothing to override.
+            rules
+                .iter_mut()
+                .for_each(|rule| rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0));
+        }
+        let rules = self.within_workflow(rules, rules_entry.is_some());
+        let rules = match self.file.conditions.get(self.name) {
+            Some(condition) => within_condition(condition, rules),
+            None => rules,
         };
         match rules.as_slice() {
             [only] if only.when.is_none() && only.variables.is_empty() && only.allow_failure.is_none() => {
@@ -85,7 +94,9 @@ impl Job<'_> {
                     ..rule.clone()
                 };
                 if !combined.excludes_job() {
-                    combined.variables.clone_from(&outer.variables);
+                    // Variables of `workflow` replace global ones only.
+                    let outer = outer.variables.iter().filter(|(name, _)| !self.declares(name));
+                    combined.variables = outer.map(|(name, value)| (name.clone(), value.clone())).collect();
                     combined.variables.extend(rule.variables.clone());
                 }
                 all.push(combined);
@@ -100,6 +111,12 @@ impl Job<'_> {
             }
         }
         all
+    }
+
+    /// Whether the job itself has a variable, in its matrix too.
+    fn declares(&self, name: &str) -> bool {
+        let matrix = self.file.jobs.get(self.name);
+        has_variable(self.node, name) || matrix.is_some_and(|matrix| matrix.names().any(|key| key == name))
     }
 
     /// Returns `when`, and whether the job is then optional.
@@ -117,13 +134,22 @@ impl Job<'_> {
         }
         let rules_entry = self.node.get("rules").is_some();
         let optional = when == Some("manual") && !rules_entry && self.entry("allow_failure").is_none();
-        if when != Some("manual") || values::text(&entry.value) != Some("manual") {
+        if when != Some("manual") {
             self.warn_about_approval();
         } else if !optional && !self.may_fail() {
             let path = self.path.key("when");
             self.log.changed(&path, entry.value.location, MANUAL_JOB_WARNING);
         }
-        (when.filter(|when| *when != "on_success"), optional)
+        (when.filter(|when| !["on_success", "delayed"].contains(when)), optional)
+    }
+
+    /// Returns how long the job waits before it starts.
+    pub(crate) fn start_in(&self) -> Option<Value> {
+        rules::start_in_s(self.node).map(|seconds| duration::native(seconds).into())
+    }
+
+    fn is_delayed(&self) -> bool {
+        self.node.get("when").and_then(|entry| values::text(&entry.value)) == Some("delayed")
     }
 
     fn may_fail(&self) -> bool {
@@ -143,15 +169,22 @@ impl Job<'_> {
     }
 }
 
+/// Restricts rules to the case in which the file with the job is included.
+fn within_condition(condition: &CelExpr, rules: Vec<Rule>) -> Vec<Rule> {
+    if let [only] = rules.as_slice()
+        && only.when.is_none()
+    {
+        let holds = condition.clone().and(only.holds());
+        let only = only.clone();
+        return vec![Rule { condition: Some(holds), changes: Vec::new(), exists: Vec::new(), ..only }];
+    }
+    let none = Rule { condition: Some(condition.clone().not()), when: Some("never"), ..Rule::default() };
+    std::iter::once(none).chain(rules).collect()
+}
+
 const MANUAL_JOB_WARNING: &str = "with `when: manual` the execution does not end until this job is approved (`tidemill approve`) or the execution is canceled";
 
-/// Returns the condition under which `workflow` creates an execution: its first matching rule decides.
+/// Returns the condition under which `workflow` creates an execution.
 fn execution_condition(workflow: &[Rule]) -> CelExpr {
-    if workflow.is_empty() {
-        return CelExpr::constant(true);
-    }
-    workflow.iter().rev().fold(CelExpr::constant(false), |later, rule| {
-        let holds = rule.holds();
-        if rule.excludes_job() { holds.not().and(later) } else { holds.or(later) }
-    })
+    if workflow.is_empty() { CelExpr::constant(true) } else { rules::any_holds(workflow) }
 }

@@ -6,7 +6,7 @@ use super::containers::options::{check_user_and_platform, spelling};
 use super::context::{FindingSink, PipelineContext};
 use super::surroundings;
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
-use crate::pipeline::model::{ImageOptions, PullPolicy};
+use crate::pipeline::model::{ImageOptions, Matrix, PullPolicy};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::field::Field;
@@ -32,7 +32,7 @@ pub(crate) fn image(
     path: &Path,
     around: &PipelineContext<'_>,
     variables: &IndexMap<String, String>,
-    matrix: &IndexMap<String, Vec<String>>,
+    matrix: &Matrix,
     findings: &mut FindingSink,
 ) -> JobImage {
     check_pull_policies(&raw.image, &raw.pull_policy, path, findings);
@@ -69,7 +69,7 @@ pub(crate) fn image(
     for (text, at) in &texts {
         for reference in references::parse_references(text).unwrap_or_default() {
             let known = around.has_other_outputs(raw)
-                || matrix.contains_key(reference)
+                || matrix.keys().any(|key| key == reference)
                 || variables.contains_key(reference)
                 || around.variables.contains_key(reference)
                 || surroundings::is_predefined(reference)
@@ -78,7 +78,7 @@ pub(crate) fn image(
                 continue;
             }
             let names =
-                matrix.keys().chain(variables.keys()).chain(around.variables.keys()).map(String::as_str);
+                variables.keys().chain(around.variables.keys()).map(String::as_str).chain(matrix.keys());
             let help = findings.suggestions.did_you_mean(reference, names);
             let message = format!(
                 "the image of {} refers to {}, which is neither a matrix key nor a variable",

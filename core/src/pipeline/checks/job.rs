@@ -1,6 +1,6 @@
 //! Checks one job.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
@@ -8,19 +8,17 @@ use super::artifacts::{artifacts, check_artifacts};
 use super::containers::{options, services};
 use super::context::{FindingSink, MAX_TIMEOUT_S, PipelineContext, variables};
 use super::failures::{check_allow_failure, check_retry, retry, tolerated_failures};
-use super::{checkout, image, rules, surroundings};
-use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
-use crate::pipeline::model::{Job, Resources};
+use super::{checkout, image, matrix, rules, surroundings};
+use crate::pipeline::finding::{Fault, Finding, Path, quoted};
+use crate::pipeline::model::{Job, Need, Resources};
 use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::job_parts::RawResources;
+use crate::pipeline::raw::needs::NeedList;
 use crate::pipeline::raw::quantities::Duration;
 use crate::pipeline::raw::records::{RawDefaults, RawJob};
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::raw::script::Script;
-
-/// Maximum number of variants of one job.
-const MAX_VARIANTS: usize = 256;
 
 const DEFAULT_TIMEOUT_S: u64 = 3_600;
 
@@ -71,7 +69,7 @@ pub(crate) fn job(
     let inherited = defaults.variables.get().map_or(&[][..], |entries| entries.0.as_slice());
     all.extend(inherited.iter().map(|(name, value)| (name.clone(), value.0.clone())));
     all.extend(own);
-    let matrix = matrix(raw, path, &all, findings);
+    let matrix = matrix::matrix(raw, path, &all, findings);
     let image = image::image(name, raw, path, around, &all, &matrix, findings);
     if let Some(artifacts) = raw.artifacts.get() {
         check_artifacts(artifacts, &path.key("artifacts"), findings);
@@ -92,10 +90,11 @@ pub(crate) fn job(
     let (allow_failure, allow_exit_codes) =
         raw.allow_failure.get().or(defaults.allow_failure.get()).map(tolerated_failures).unwrap_or_default();
     let rules = rules::rules(raw, path, findings);
+    rules::check_start_in(raw.start_in.get(), path, findings);
     let names = || -> HashSet<&str> {
         let ruled = rules.iter().flat_map(|rule| rule.variables.keys());
-        let names = all.keys().chain(matrix.keys()).chain(around.variables.keys()).chain(ruled);
-        names.map(String::as_str).collect()
+        let names = all.keys().chain(around.variables.keys()).chain(ruled);
+        names.map(String::as_str).chain(matrix.keys()).collect()
     };
     let surroundings = surroundings::job_options(name, raw, path, around, names, findings);
     let mut runs_on =
@@ -123,11 +122,9 @@ pub(crate) fn job(
         script,
         rules,
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
-        needs: raw.needs.get().map(|needs| needs.0.iter().map(|need| need.job.clone()).collect()),
-        dependencies: raw
-            .dependencies
-            .get()
-            .map(|jobs| jobs.0.iter().map(|(_, job)| job.0.clone()).collect()),
+        start_in_s: raw.start_in.get().map(|delay| delay.0),
+        needs: raw.needs.get().map(models),
+        dependencies: raw.dependencies.get().map(models),
         variables: all,
         artifacts: raw.artifacts.get().or(defaults.artifacts.get()).map(artifacts),
         allow_failure,
@@ -141,10 +138,16 @@ pub(crate) fn job(
             memory_bytes: own_limits.memory_bytes.or(default_limits.memory_bytes),
         },
         matrix,
+        parallel: raw.parallel.get().map(|count| count.0),
+        variant_name: raw.variant_name.get().map(|name| name.0.clone()),
         pull_policy: image.pull_policy,
         surroundings,
         runs_on,
     }
+}
+
+fn models(list: &NeedList) -> Vec<Need> {
+    list.0.iter().map(|raw| raw.need.clone()).collect()
 }
 
 fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut FindingSink) {
@@ -188,56 +191,6 @@ fn check_build_only(raw: &RawJob, path: &Path, findings: &mut FindingSink) {
             .help("remove it, or add a `script`, which runs before the build"),
         );
     }
-}
-
-fn matrix(
-    raw: &RawJob,
-    path: &Path,
-    variables: &IndexMap<String, String>,
-    findings: &mut FindingSink,
-) -> IndexMap<String, Vec<String>> {
-    let Some(entries) = raw.matrix.get() else { return IndexMap::new() };
-    let path = path.key("matrix");
-    let mut matrix = IndexMap::with_capacity(entries.0.len());
-    for (key, values) in &entries.0 {
-        let at = path.key(key);
-        findings.check_key(names::check_variable_name(key), || at.clone());
-        if values.0.is_empty() {
-            findings.push(
-                Finding::value(
-                    "empty-matrix",
-                    &at,
-                    format!("`{key}` has no values, so the job would never run"),
-                )
-                .help("give it at least one value, or remove the key"),
-            );
-        }
-        let mut first = HashMap::new();
-        for (index, value) in values.0.iter().enumerate() {
-            if let Some(first) = first.insert(value.0.as_str(), index) {
-                let message = format!("{} is listed twice in `{key}`", quoted(&value.0));
-                findings.push(
-                    Finding::value("duplicate-value", &at.index(index), message)
-                        .help("remove one of the two: both would run the same job")
-                        .related("first here", FindingLocation::Path(at.index(first), PathPart::Value)),
-                );
-            }
-        }
-        if variables.contains_key(key) {
-            let message = format!("the matrix key `{key}` hides the variable of the same name");
-            findings
-                .push(Finding::key("hidden-variable", &at, message).warning().help("rename one of the two"));
-        }
-        matrix.insert(key.clone(), values.0.iter().map(|value| value.0.clone()).collect::<Vec<_>>());
-    }
-    let variants = matrix.values().fold(1_usize, |n, values| n.saturating_mul(values.len()));
-    if variants > MAX_VARIANTS {
-        let message = format!("this matrix has {variants} combinations, and {MAX_VARIANTS} is the limit");
-        findings.push(
-            Finding::key("matrix-too-large", &path, message).help("take fewer values, or split the job"),
-        );
-    }
-    matrix
 }
 
 fn check_limits(

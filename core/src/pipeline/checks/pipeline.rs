@@ -3,16 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use super::context::{FindingSink, KnownJob, PipelineContext, provides_outputs, variables};
-use super::needs::needs;
+use super::graph::{dependencies, needs::needs};
 use super::stages::{IMPLICIT_STAGES, job_stage, stages, unused_stages};
-use super::{dependencies, job, triggers};
+use super::{job, triggers};
 use crate::execution::facts::Facts;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, Segment, quoted};
 use crate::pipeline::model::{Job, Pipeline};
 use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::records::{RawDefaults, RawPipeline};
-use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes};
+use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes, max_variants};
 
 /// Checks the records and converts them into the model, which is valid only without errors.
 pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, FindingSink) {
@@ -168,8 +168,7 @@ fn known_jobs<'a>(raw: &'a RawPipeline, findings: &mut FindingSink) -> Vec<Known
 
 /// Rejects a pipeline that its matrices make too large.
 fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut FindingSink) {
-    let variants = |job: &Job| job.matrix.values().fold(1_usize, |n, values| n.saturating_mul(values.len()));
-    let total = pipeline.jobs.iter().fold(0_usize, |n, job| n.saturating_add(variants(job)));
+    let total = pipeline.jobs.iter().fold(0_usize, |n, job| n.saturating_add(max_variants(job)));
     if total > MAX_JOBS {
         let message = format!("this pipeline has {total} jobs, and {MAX_JOBS} is the limit");
         findings.push(

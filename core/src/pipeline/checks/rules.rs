@@ -5,11 +5,14 @@ use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted}
 use crate::pipeline::model::Rule;
 use crate::pipeline::raw::collections::OneOrMany;
 use crate::pipeline::raw::job_parts::RawRule;
+use crate::pipeline::raw::quantities::Duration;
 use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
 
 /// Maximum number of rules of one job.
-const MAX_RULES: usize = 100;
+pub(crate) const MAX_RULES: usize = 2_000;
+/// Maximum of `start_in` in seconds: one week, as in GitLab.
+const MAX_START_IN_S: u64 = 7 * 86_400;
 
 /// Checks and returns the rules of a job; an `if` becomes the only rule.
 pub(crate) fn rules(raw: &RawJob, path: &Path, findings: &mut FindingSink) -> Vec<Rule> {
@@ -72,6 +75,7 @@ fn one(raw: &RawRule, path: &Path, findings: &mut FindingSink) -> Rule {
             );
         }
     }
+    check_start_in(raw.start_in.get(), path, findings);
     let texts = |globs: Option<&OneOrMany<Text>>| {
         globs.map(|globs| globs.0.iter().map(|glob| glob.0.clone()).collect()).unwrap_or_default()
     };
@@ -80,8 +84,20 @@ fn one(raw: &RawRule, path: &Path, findings: &mut FindingSink) -> Rule {
         changes: texts(raw.changes.get()),
         exists: texts(raw.exists.get()),
         then: raw.when.get().map(|when| when.0),
+        start_in_s: raw.start_in.get().map(|delay| delay.0),
         allow_failure: raw.allow_failure.get().map(|flag| flag.0),
         variables: variables(raw.variables.get(), || path.key("variables"), findings),
+    }
+}
+
+/// Reports a `start_in` of the job or rule at `path` that is too long.
+pub(crate) fn check_start_in(delay: Option<&Duration>, path: &Path, findings: &mut FindingSink) {
+    if delay.is_some_and(|delay| delay.0 > MAX_START_IN_S) {
+        let message = "`start_in` is longer than one week";
+        findings.push(
+            Finding::value("out-of-range", &path.key("start_in"), message)
+                .help("use a schedule for what is due later"),
+        );
     }
 }
 

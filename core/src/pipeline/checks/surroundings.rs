@@ -10,7 +10,7 @@ use super::context::{FindingSink, PipelineContext, check_paths_inside, texts};
 use crate::execution::{coverage, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Cache, Environment, JobOptions, MAX_SECRETS, SecretRef};
-use crate::pipeline::names::{self, is_label};
+use crate::pipeline::names::{self, LABEL_RULE, is_label};
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::{IndexedOneOrMany, NamedValues};
 use crate::pipeline::raw::job_parts::{RawCache, RawEnvironment, RawSecret};
@@ -378,12 +378,16 @@ pub(crate) fn labels(
 ) -> BTreeMap<String, String> {
     let entries = raw.map_or(&[][..], |entries| entries.0.as_slice());
     for (name, value) in entries {
-        let rule = "labels are 1 to 63 letters, digits and `_ - .`";
-        let fault = || Fault::new("bad-label", "cannot be a label of a worker").help(rule);
-        findings.check_key(if is_label(name) { Ok(()) } else { Err(fault()) }, || path.key(name));
-        let fault =
-            || Fault::new("bad-label", format!("is {}, which no label can be", quoted(&value.0))).help(rule);
-        findings.check(if is_label(&value.0) { Ok(()) } else { Err(fault()) }, || path.key(name));
+        let fault = || Fault::new("bad-label", "cannot be a label of a worker").help(LABEL_RULE);
+        let check = |text: &str, fault: Fault| {
+            if is_label(text) { parse_references(text).map(drop) } else { Err(fault) }
+        };
+        findings.check_key(check(name, fault()), || path.key(name));
+        let fault = || {
+            Fault::new("bad-label", format!("is {}, which no label can be", quoted(&value.0)))
+                .help(LABEL_RULE)
+        };
+        findings.check(check(&value.0, fault()), || path.key(name));
     }
     entries.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect()
 }

@@ -34,6 +34,15 @@ impl ImageOptions {
     }
 }
 
+/// Whether an image is one with a Docker engine: its name says `dind`, or the tag of a `docker` image does.
+#[must_use]
+pub fn is_docker_engine(image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or_default().split('@').next().unwrap_or_default();
+    let (name, tag) = name.split_once(':').unwrap_or((name, ""));
+    let has_part = |text: &str| text.split(['-', '_', '.']).any(|part| part == "dind");
+    has_part(name) || (name.contains("docker") && has_part(tag))
+}
+
 /// When an image is pulled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -45,4 +54,27 @@ pub enum PullPolicy {
     Always,
     /// Never: the job fails when the engine does not have the image.
     Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_docker_engine;
+
+    #[test]
+    fn docker_engine_is_known_by_the_name_of_its_image() {
+        for image in [
+            "docker:dind",
+            "docker:27-dind",
+            "r.example.org:5000/docker:27.1-dind-rootless",
+            "team/dind:1",
+            "a/docker-dind",
+        ] {
+            assert!(is_docker_engine(image), "{image}");
+        }
+        for image in
+            ["docker:27", "docker", "dind/app:1", "blinding:1", "app:dind", "postgres:17@sha256:00dind"]
+        {
+            assert!(!is_docker_engine(image), "{image}");
+        }
+    }
 }

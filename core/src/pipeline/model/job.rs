@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifacts::Artifacts;
 use super::image::{ImageOptions, PullPolicy};
+use super::matrix::{Matrix, Need};
 use super::rules::{Rule, When};
 use super::surroundings::JobOptions;
 use crate::execution::retry::RetryFor;
@@ -32,13 +33,16 @@ pub struct Job {
     /// When the job runs, given how its dependencies ended.
     #[serde(default, skip_serializing_if = "When::is_default")]
     pub when: When,
-    /// The jobs that must succeed first, by their names in the file (before matrix expansion).
+    /// How long the job waits, in seconds, once its dependencies have ended. `None`: it does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_in_s: Option<u64>,
+    /// The jobs that must succeed first.
     /// `None`: every job of every earlier stage. `Some([])`: nothing, the job may start at once.
     #[serde(default)]
-    pub needs: Option<Vec<String>>,
-    /// The jobs whose artifacts it downloads, by their names in the file. `None`: all that it waits for.
+    pub needs: Option<Vec<Need>>,
+    /// The jobs whose artifacts it downloads. `None`: all that it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dependencies: Option<Vec<String>>,
+    pub dependencies: Option<Vec<Need>>,
     /// The job's own environment variables, those of `defaults` included.
     #[serde(default)]
     pub variables: IndexMap<String, String>,
@@ -65,9 +69,16 @@ pub struct Job {
     /// Limits of the container.
     #[serde(default)]
     pub resources: Resources,
-    /// Keys and the values each takes; the job runs once for every combination. Empty: it runs once.
+    /// Variables and values; the job runs once for every combination.
     #[serde(default)]
-    pub matrix: IndexMap<String, Vec<String>>,
+    pub matrix: Matrix,
+    /// How many times the job runs side by side, if it has no matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u32>,
+    /// The name of each variant; `${KEY}` refers to a matrix value, `${matrix}` to all of them. `None`: the job's name with the
+    /// keys and values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant_name: Option<String>,
     /// When the image is pulled. `None`: as its worker is set up.
     #[serde(default)]
     pub pull_policy: Option<PullPolicy>,

@@ -43,6 +43,9 @@ pub struct Rule {
     /// When the job runs if the rule matches. `None`: the job's own `when`.
     #[serde(default)]
     pub then: Option<RuleOutcome>,
+    /// Overrides the job's own, in seconds.
+    #[serde(default)]
+    pub start_in_s: Option<u64>,
     /// Overrides the job's own.
     #[serde(default)]
     pub allow_failure: Option<bool>,

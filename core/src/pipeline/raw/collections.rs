@@ -5,6 +5,7 @@ use std::rc::Rc;
 use schemars::{JsonSchema, json_schema};
 
 use super::field::{Field, Read, Reader, inline_schema};
+use super::scalars::Text;
 use super::unknown_keys;
 use crate::pipeline::finding::{Segment, Trail};
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
@@ -161,3 +162,20 @@ inline_schema!([J: JsonSchema] Jobs<J>, format!("Jobs_{}", J::schema_name()), ge
         { "type": "array", "items": { "allOf": [job, { "required": ["name"] }] }, "minItems": 1 },
     ] })
 });
+
+/// The names of stages.
+#[derive(Debug)]
+pub(crate) struct StageNames(pub(crate) Vec<Text>);
+
+impl Read for StageNames {
+    fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
+        if let Some(advice) = unknown_keys::shape_advice(&path.to_path(), node) {
+            let finding = wrong_type(node, &path.to_path(), "names of stages");
+            reader.findings.push(finding.help(advice));
+            return None;
+        }
+        OneOrMany::read(node, path, reader).map(|names| Self(names.0))
+    }
+}
+
+inline_schema!([] StageNames, "StageNames", generator => generator.subschema_for::<OneOrMany<Text>>());

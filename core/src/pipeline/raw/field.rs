@@ -186,6 +186,9 @@ pub(crate) fn read_record<T: Record>(node: &Node, path: &Trail<'_>, reader: &mut
             meant.extend(unknown.suggested_key);
         }
     }
+    if path.is_root() || node.get("container").is_some() {
+        meant.extend(unknown_keys::keys_written_elsewhere(&path.to_path(), node));
+    }
     // A misspelled `script` is one error, not also a missing `script`.
     for key in meant {
         record.mark_invalid(key);

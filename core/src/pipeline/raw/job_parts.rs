@@ -22,6 +22,8 @@ record! {
         exists: OneOrMany<Text> = "exists",
         /// When to run the job if the rule matches. Default: the job's own `when`.
         when: RuleThenValue = "when",
+        /// Overrides the `start_in` of the job.
+        start_in: Duration = "start_in",
         /// Overrides the `allow_failure` of the job.
         allow_failure: Flag = "allow_failure",
         /// Environment variables that override those of the job.

@@ -1,33 +1,38 @@
-//! `needs`: names of jobs.
+//! `needs` and `dependencies`: names of jobs.
 
 use std::rc::Rc;
 
 use schemars::json_schema;
 
 use super::field::{Field, Read, Reader, Record, inline_schema, read_record, record};
+use super::matrix::RawCells;
 use super::scalars::{Flag, Text};
 use crate::pipeline::finding::{Fault, Trail};
+use crate::pipeline::model::Need;
 use crate::pipeline::yaml::tree::{Kind, Node, wrong_type};
 
 /// Names of jobs, each with its index in the list.
 #[derive(Debug, Default)]
-pub(crate) struct NeedList(pub(crate) Vec<Need>);
+pub(crate) struct NeedList(pub(crate) Vec<RawJobNeed>);
 
+/// An item of a [`NeedList`].
 #[derive(Debug)]
-pub(crate) struct Need {
-    pub(crate) job: String,
+pub(crate) struct RawJobNeed {
+    pub(crate) need: Need,
     pub(crate) index: usize,
     /// Whether it is written as `{ job: name }`.
     pub(crate) long: bool,
 }
 
 record! {
-    /// The long form of an item of `needs`.
+    /// The long form of an item of `needs` or `dependencies`.
     struct RawNeed("an item of `needs`") {
         /// Name of the job.
         job: Text = "job",
-        /// Whether the job may be missing from the execution. Accepted for compatibility: it always may.
+        /// Whether the job may be missing from the execution. Default: false.
         optional: Flag = "optional",
+        /// The variants that are needed, by values of the job's matrix. Default: all.
+        matrix: RawCells = "matrix",
     }
 }
 
@@ -53,17 +58,29 @@ impl Read for NeedList {
     }
 }
 
-fn read_need(node: &Node, path: &Trail<'_>, index: usize, reader: &mut Reader) -> Option<Need> {
+fn read_need(node: &Node, path: &Trail<'_>, index: usize, reader: &mut Reader) -> Option<RawJobNeed> {
     if !matches!(node.kind, Kind::Mapping(_)) {
-        return Text::read(node, path, reader).map(|job| Need { job: job.0, index, long: false });
+        let job = Text::read(node, path, reader)?;
+        return Some(RawJobNeed { need: Need::of(&job.0), index, long: false });
     }
-    let need = RawNeed::read(node, path, reader)?;
-    if need.job.is_absent() {
+    let raw = RawNeed::read(node, path, reader)?;
+    if raw.job.is_absent() {
         let fault =
             Fault::new("missing-key", "has no key `job`").help("write `{ job: name }`, or only the name");
         reader.findings.push(fault.into_finding(&path.to_path()));
     }
-    need.job.get().map(|job| Need { job: job.0.clone(), index, long: true })
+    let cells = raw.matrix.get().map_or(&[][..], |cells| cells.0.as_slice());
+    let values =
+        |values: &super::collections::OneOrMany<Text>| values.0.iter().map(|value| value.0.clone()).collect();
+    let need = Need {
+        job: raw.job.get()?.0.clone(),
+        optional: raw.optional.get().is_some_and(|flag| flag.0),
+        cells: cells
+            .iter()
+            .map(|(_, cell)| cell.0.iter().map(|(key, all)| (key.clone(), values(all))).collect())
+            .collect(),
+    };
+    Some(RawJobNeed { need, index, long: true })
 }
 
 inline_schema!([] NeedList, "NeedList", generator => {

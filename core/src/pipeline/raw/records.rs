@@ -3,17 +3,18 @@
 use super::alternatives::{Either, Preprocessed};
 use super::build::RawBuild;
 use super::checkout::RawCheckout;
-use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany};
+use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOrMany, StageNames};
 use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::job_parts::{
     RawAllowFailure, RawArtifacts, RawCache, RawEnvironment, RawImage, RawResources, RawRule, RawSecret,
     RawService,
 };
+use super::matrix::RawMatrix;
 use super::needs::NeedList;
 use super::quantities::Duration;
 use super::retry::RetryPolicy;
-use super::scalars::{Flag, PullPolicyValue, RunWhenValue, Text};
+use super::scalars::{Flag, ParallelCount, PullPolicyValue, RunWhenValue, Text};
 use super::script::Script;
 use super::triggers::{RawConcurrency, RawInclude, RawTriggers};
 use crate::pipeline::finding::Trail;
@@ -33,7 +34,7 @@ record! {
         /// Whether a newer execution of the same branch cancels the older one. Short for a `concurrency` group per branch with `cancel_superseded`.
         interruptible: Flag = "interruptible",
         /// Stages in execution order. Default: build, test, deploy.
-        stages: OneOrMany<Text> = "stages",
+        stages: StageNames = "stages",
         /// Environment variables of every job.
         variables: NamedValues<Text> = "variables",
         /// Limits which executions of this pipeline may run at the same time.
@@ -70,6 +71,8 @@ record! {
         rules: IndexedList<RawRule> = "rules",
         /// When to run, given how its dependencies ended. Default: on_success.
         when: RunWhenValue = "when",
+        /// How long the job waits once its dependencies have ended; at most one week. Default: it does not wait.
+        start_in: Duration = "start_in",
         /// Containers to run alongside the job.
         services: IndexedOneOrMany<Either<Text, RawService>> = "services",
         /// Files to keep between executions.
@@ -91,7 +94,7 @@ record! {
         /// Jobs that must succeed first. Default: every job of every earlier stage.
         needs: NeedList = "needs",
         /// Jobs whose artifacts to download into the workspace. Default: all jobs that this job waits for.
-        dependencies: IndexedOneOrMany<Text> = "dependencies",
+        dependencies: NeedList = "dependencies",
         /// Environment variables of the job.
         variables: NamedValues<Text> = "variables",
         /// Files to store after the job, for later jobs and for download.
@@ -108,8 +111,12 @@ record! {
         working_dir: Text = "working_dir",
         /// Resource limits of the container.
         resources: RawResources = "resources",
-        /// Variables and their values; the job runs once for each combination.
-        matrix: NamedValues<OneOrMany<Text>> = "matrix",
+        /// Variables and their values; the job runs once for each combination. `exclude` leaves combinations out, `include` adds some.
+        matrix: RawMatrix = "matrix",
+        /// Name of each variant; `${KEY}` refers to its matrix value, `${matrix}` to all of them. Default: the job's name with the keys and values.
+        variant_name: Text = "variant_name",
+        /// How many times to run the job side by side, 1 to 256, each with its number as CI_NODE_INDEX.
+        parallel: ParallelCount = "parallel",
         /// When to pull the image. Default: if-not-present.
         pull_policy: PullPolicyValue = "pull_policy",
     }

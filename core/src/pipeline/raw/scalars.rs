@@ -23,6 +23,11 @@ pub(crate) struct Flag(pub(crate) bool);
 #[schemars(inline)]
 pub(crate) struct Retry(#[schemars(range(min = 0, max = 10))] pub(crate) u32);
 
+/// How many times a job runs side by side.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct ParallelCount(#[schemars(range(min = 1, max = 256))] pub(crate) u32);
+
 /// A kind of failure to retry after.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
@@ -142,6 +147,17 @@ impl FromScalar for Retry {
             Err(_) => {
                 Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text))))
             }
+        }
+    }
+}
+
+impl FromScalar for ParallelCount {
+    const EXPECTED: &'static str = "a number from 1 to 256";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text.parse::<u32>() {
+            Ok(count @ 1..=256) => Ok(Self(count)),
+            _ => Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)))
+                .help("a mapping of variables to values is a `matrix`")),
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Builds the tree of a document from the events of a YAML parser.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::input::TextInput;
 use super::limits::{MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES, deep_line};
+use super::merge_keys::{duplicate_key, merge_over};
+use super::origin::ReplacedText;
+use super::scalars::{self, ScalarType};
 use super::tree::{Kind, LINES_PER_FILE, MapEntry, Mapping, Node, Size, Tree, alias_bomb, too_deep};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::text::diagnostics::{LineIndex, Location};
@@ -19,22 +22,42 @@ pub(crate) fn build(source: &str) -> Result<Tree, Box<Finding>> {
 
 /// Like [`build`], for the file with the index `file` of several; its positions encode the index.
 pub(crate) fn build_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
-    read(source, file, false)
+    read(source, file, Dialect::Native, None)
 }
 
-/// Like [`build_file`], for a GitLab file, in which lists may be tagged `!reference`.
+/// Like [`build_file`], for a GitLab file: YAML 1.1 as GitLab reads it, in which lists may be tagged `!reference`.
 pub(crate) fn build_gitlab_file(source: &str, file: usize) -> Result<Tree, Box<Finding>> {
-    read(source, file, true)
+    read(source, file, Dialect::GitLab, None)
 }
 
-fn read(source: &str, file: usize, references: bool) -> Result<Tree, Box<Finding>> {
+/// Like [`build_gitlab_file`], for a text in which parts were replaced; positions are those of the original.
+pub(crate) fn build_replaced(source: &ReplacedText, file: usize) -> Result<Tree, Box<Finding>> {
+    read(&source.text, file, Dialect::GitLab, Some(source))
+}
+
+/// Whose YAML it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// YAML 1.2, in which a key occurs once.
+    Native,
+    /// YAML 1.1 as Ruby's Psych reads it: the last of several equal keys is the one that counts, merged ones included.
+    GitLab,
+}
+
+fn read(
+    source: &str,
+    file: usize,
+    dialect: Dialect,
+    replaced: Option<&ReplacedText>,
+) -> Result<Tree, Box<Finding>> {
     let lines = LineIndex::new(source);
     if let Some(location) = deep_line(&lines) {
         let line = file * LINES_PER_FILE + location.line;
         return Err(Box::new(too_deep(Location { line, ..location })));
     }
     let mut builder = Builder {
-        references,
+        dialect,
+        replaced,
         first_line: file * LINES_PER_FILE,
         lines,
         stack: Vec::new(),
@@ -63,7 +86,14 @@ struct Frame {
 
 enum Content {
     Sequence(Vec<Rc<Node>>),
-    Mapping { mapping: Mapping, merges: Vec<(Location, Rc<Node>)>, key: Option<Key> },
+    Mapping {
+        mapping: Mapping,
+        /// The merge keys of a native file, which are applied last.
+        merges: Vec<(Location, Rc<Node>)>,
+        /// The keys of a GitLab file that only a merge key has set so far.
+        merged: HashSet<String>,
+        key: Option<Key>,
+    },
 }
 
 /// A key whose value has not been read yet.
@@ -75,8 +105,8 @@ struct Key {
 }
 
 struct Builder<'a> {
-    /// Whether the tag `!reference` is allowed.
-    references: bool,
+    dialect: Dialect,
+    replaced: Option<&'a ReplacedText>,
     first_line: usize,
     lines: LineIndex<'a>,
     stack: Vec<Frame>,
@@ -89,12 +119,22 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn location(&self, span: Span) -> Location {
+        self.original(self.location_in_text(span))
+    }
+
+    /// Returns the position in the original, with the index of the file.
+    fn original(&self, location: Location) -> Location {
+        let original = self.replaced.map_or(location, |replaced| replaced.original(location));
+        Location { line: self.first_line + original.line, ..original }
+    }
+
+    fn location_in_text(&self, span: Span) -> Location {
         let (line, column) = (span.start.line(), span.start.col() + 1);
         let lines = self.lines.count();
         if line > lines {
             // The parser adds a line break at the end of a text that lacks one, so an error there is on a line that does not exist.
             let column = self.lines.line(lines).chars().count() + 1;
-            return Location { line: self.first_line + lines, column, length: 1 };
+            return Location { line: lines, column, length: 1 };
         }
         let length = if span.end.line() == line {
             span.end.col().saturating_sub(span.start.col())
@@ -102,7 +142,7 @@ impl Builder<'_> {
             let rest = self.lines.line(line).trim_end().chars().count();
             rest.saturating_sub(span.start.col())
         };
-        Location { line: self.first_line + line, column, length }
+        Location { line, column, length }
     }
 
     /// Rejects characters that YAML does not allow: some readers stop at them, others read them as text.
@@ -120,7 +160,7 @@ impl Builder<'_> {
         let location = self.lines.location(at);
         let message =
             format!("this is not valid YAML: the character U+{:04X} is not allowed", u32::from(invalid));
-        let location = Location { line: self.first_line + location.line, ..location };
+        let location = self.original(location);
         Err(Box::new(
             Finding::error("yaml-syntax", FindingLocation::Position(Path::default(), location), message)
                 .help("remove it, or write it as an escape between double quotes"),
@@ -188,13 +228,18 @@ impl Builder<'_> {
                     *key = Some(Key { text: Some(text), plain, location });
                     return Ok(());
                 }
+                let text = if plain && self.dialect == Dialect::GitLab {
+                    self.resolve(text, location)
+                } else {
+                    text
+                };
                 let kind = Kind::Scalar { text, plain };
                 let node = Node { kind, location, is_reference: false, size };
                 self.finish(Rc::new(node), anchor, span)?;
             }
             Event::SequenceStart(anchor, tag) => {
                 self.check_anchor(anchor, span)?;
-                let is_reference = self.references
+                let is_reference = self.dialect == Dialect::GitLab
                     && tag.as_deref().is_some_and(|tag| tag.handle == "!" && tag.suffix == "reference");
                 if !is_reference {
                     self.refuse_tag(tag.as_deref(), span);
@@ -207,8 +252,13 @@ impl Builder<'_> {
             Event::MappingStart(anchor, tag) => {
                 self.check_anchor(anchor, span)?;
                 self.refuse_tag(tag.as_deref(), span);
-                let mapping = Mapping::default();
-                self.open(anchor, span, Content::Mapping { mapping, merges: Vec::new(), key: None })?;
+                let content = Content::Mapping {
+                    mapping: Mapping::default(),
+                    merges: Vec::new(),
+                    merged: HashSet::new(),
+                    key: None,
+                };
+                self.open(anchor, span, content)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
             Event::Alias(anchor) => {
@@ -249,7 +299,7 @@ impl Builder<'_> {
                 return Ok(());
             }
             let length = name.chars().count() + 1;
-            let location = Location { line: self.first_line + line, column, length };
+            let location = self.original(Location { line, column, length });
             let kind = if sign == '&' { "anchor" } else { "alias" };
             let message = format!("{} is not a valid {kind} name", quoted(name));
             return Err(Box::new(
@@ -258,6 +308,17 @@ impl Builder<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Returns the text of a plain scalar of a GitLab file.
+    fn resolve(&mut self, text: String, location: Location) -> String {
+        let (kind, normal) = scalars::resolve(&text);
+        if kind == ScalarType::Date {
+            let message = format!("{} is a date without quotes, which GitLab does not read", quoted(&text));
+            let spot = FindingLocation::Position(Path::default(), location);
+            self.findings.push(Finding::error("gitlab-date", spot, message).help("write it between quotes"));
+        }
+        if normal == text.as_str() { text } else { normal.into_owned() }
     }
 
     fn refuse_tag(&mut self, tag: Option<&Tag>, span: Span) {
@@ -324,7 +385,7 @@ impl Builder<'_> {
         }
         match &mut frame.content {
             Content::Sequence(items) => items.push(node),
-            Content::Mapping { mapping, merges, key } => match key.take() {
+            Content::Mapping { mapping, merges, merged, key } => match key.take() {
                 None => {
                     let (text, plain) = match &node.kind {
                         Kind::Scalar { text, plain } => (Some(text.clone()), *plain),
@@ -341,21 +402,30 @@ impl Builder<'_> {
                         ));
                         return Ok(());
                     };
-                    if key.plain && text == "<<" {
-                        merges.push((key.location, node));
-                    } else if let Some(first) = mapping.get(&text) {
-                        let first = first.key_location;
-                        self.findings.push(
-                            Finding::error(
-                                "duplicate-key",
-                                FindingLocation::Position(Path::default(), key.location),
-                                format!("{} is written twice in this mapping", quoted(&text)),
-                            )
-                            .help("keep one of the two")
-                            .related("first written here", FindingLocation::Position(Path::default(), first)),
-                        );
+                    let entry = MapEntry { key: text, key_location: key.location, value: node };
+                    if key.plain && entry.key == "<<" {
+                        if self.dialect == Dialect::GitLab {
+                            self.merged +=
+                                merge_over(mapping, merged, &entry, &mut frame.size, &mut self.findings);
+                            if self.merged > MAX_NODES as usize {
+                                return Err(alias_bomb(key.location));
+                            }
+                        } else {
+                            merges.push((key.location, entry.value));
+                        }
+                    } else if let Some(first) = mapping.get(&entry.key) {
+                        if self.dialect == Dialect::Native {
+                            self.findings.push(duplicate_key(&entry, first).help("keep one of the two"));
+                        } else {
+                            if !merged.remove(&entry.key) {
+                                let finding = duplicate_key(&entry, first)
+                                    .help("GitLab uses the last one, and so does this");
+                                self.findings.push(finding.warning());
+                            }
+                            mapping.replace(entry);
+                        }
                     } else {
-                        mapping.push(MapEntry { key: text, key_location: key.location, value: node });
+                        mapping.push(entry);
                     }
                 }
             },

@@ -138,6 +138,17 @@ impl Mapping {
         }
         self.entries.push(entry);
     }
+
+    /// Puts an entry in the place of the one with its key, if there is one.
+    pub(crate) fn replace(&mut self, entry: MapEntry) {
+        let at = match &self.index {
+            None => self.entries.iter().position(|known| known.key == entry.key),
+            Some(index) => index.get(&entry.key).copied(),
+        };
+        if let Some(known) = at.and_then(|at| self.entries.get_mut(at)) {
+            *known = entry;
+        }
+    }
 }
 
 /// A document, and the findings about its YAML.

@@ -150,7 +150,7 @@ impl DockerManager {
         }
     }
 
-    async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), FailureReason> {
+    pub(super) async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), FailureReason> {
         let options = TagImageOptions { repo: Some(repository.to_owned()), tag: Some(tag.to_owned()) };
         let tagged = self.docker.tag_image(image, Some(options)).await;
         tagged.map_err(|error| engine_failure("the image could not be tagged", &error))

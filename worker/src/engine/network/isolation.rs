@@ -80,10 +80,15 @@ impl DockerManager {
     }
 
     /// Creates a network for one job and its services, in which they have host names; `None` if the engine's default network
-    /// will do: jobs are not isolated, and there is only one service, which the job reaches by its `/etc/hosts`.
-    pub async fn job_network(self: &Arc<Self>, services: usize) -> Result<Option<JobNetwork>, FailureReason> {
+    /// will do: neither are jobs isolated nor is this one `private`, and there is only one service, which the job reaches by its
+    /// `/etc/hosts`.
+    pub async fn job_network(
+        self: &Arc<Self>,
+        services: usize,
+        private: bool,
+    ) -> Result<Option<JobNetwork>, FailureReason> {
         let bridge_prefix = self.isolation.get().map(|isolation| isolation.bridge_prefix.as_str());
-        if services == 0 || (services == 1 && bridge_prefix.is_none()) {
+        if services == 0 || (services == 1 && bridge_prefix.is_none() && !private) {
             return Ok(None);
         }
         let name = self.create_network(bridge_prefix, true).await?;

@@ -1,6 +1,6 @@
 //! Builds the image of a job: after its script, or instead of one.
 
-use super::{context::BuildContext, dockerfile};
+use super::{context::BuildContext, dockerfile, sharing::store_image};
 use crate::{
     engine::{BuildRequest, JobLogins},
     job::{
@@ -56,7 +56,7 @@ pub async fn build_only(
         let directory = executor.engine.temporary_directory().map_err(broken)?;
         let open = |path| HostWorkspace::directory_at(path).map(Arc::new).map_err(broken);
         let own = open(directory.path())?;
-        for artifact in &assignment.needs_artifacts {
+        for artifact in assignment.files() {
             executor.artifacts.restore_into(&own, artifact).await?;
         }
         let mut layers = vec![own];
@@ -211,6 +211,9 @@ async fn build_and_push(
             .await?;
             pushed.get_or_insert(reference);
         }
+    }
+    if !build.push {
+        store_image(executor, assignment, reporter, &image).await?;
     }
     engine.remove_expired_builds().await;
     Ok(BuiltImage { reference: pushed.unwrap_or_else(|| image.clone()), id: image })

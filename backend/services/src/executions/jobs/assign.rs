@@ -85,8 +85,13 @@ impl JobExecutionService {
             self.repositories.credential_for_job(execution, planned),
             self.discovery_with_variables(execution, planned)
         )?;
+        let shares_image = planned.surroundings.build.is_some() && {
+            let specs = self.context.specs(id).await?;
+            assignment::shares_image(execution, &specs, node.key.ix)
+        };
         let extras = JobExtras {
             discovery,
+            shares_image,
             secrets,
             registries,
             credential,

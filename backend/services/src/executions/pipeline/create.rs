@@ -10,13 +10,14 @@ use crate::{
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
-use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::execution::status::ExecutionStatus;
 use tidemill_core::pipeline::labels::queue_name;
 use tidemill_core::{
     api::ExecuteReply,
     guarded,
     plan::Plan,
     scheduler::{CarriedJob, NewExecution, StartConditions, new_execution},
+    time::Timestamp,
 };
 
 /// Maximum number of attempts of a conditional write.
@@ -114,7 +115,7 @@ impl PipelineExecutionService {
                 .filter(|(_, node)| node.due_at.is_some())
                 .map(|(ix, _)| ix)
                 .collect();
-            let (create, ready, state) = record_of(&mut spec, new);
+            let (create, ready, state) = record_of(&mut spec, new, self.context.now());
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {
                 if !spec.held {
@@ -180,7 +181,11 @@ impl PipelineExecutionService {
 
 /// Returns the write that records an execution with its nodes, the jobs that can start, and its state. For a held execution, only the
 /// gates of approval and group and the end node are recorded.
-fn record_of(spec: &mut ExecutionSpec, new: NewExecution) -> (Write, Vec<QueuedJob>, ExecutionState) {
+fn record_of(
+    spec: &mut ExecutionSpec,
+    new: NewExecution,
+    now: Timestamp,
+) -> (Write, Vec<QueuedJob>, ExecutionState) {
     let NewExecution { mut nodes, approvals, group_gate } = new;
     spec.end_node = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
     if spec.deadline.is_none() && !approvals.is_empty() {
@@ -204,8 +209,7 @@ fn record_of(spec: &mut ExecutionSpec, new: NewExecution) -> (Write, Vec<QueuedJ
     };
     let execution = spec.id;
     let ready = (0..spec.jobs)
-        .filter(|ix| nodes[*ix as usize].state.status() == Some(JobStatus::Queued))
-        .map(|ix| QueuedJob::immediate(NodeKey { execution, ix }))
+        .filter_map(|ix| QueuedJob::of(NodeKey { execution, ix }, &nodes[ix as usize].state, now))
         .collect();
     let mut nodes: Vec<(u32, NewNode)> = (0..).zip(nodes).collect();
     if spec.held {

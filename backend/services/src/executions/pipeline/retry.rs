@@ -10,7 +10,9 @@ use super::{
 use crate::{
     context::service_context::job_of,
     error::{Error, Result},
-    executions::{budget, idempotency_keys::CallerKey, planning::plan_of, request_texts},
+    executions::{
+        assignment::shares_image, budget, idempotency_keys::CallerKey, planning::plan_of, request_texts,
+    },
     ports::{ExecutionSpec, Node},
     storage::artifacts::has_carried_artifacts,
 };
@@ -153,13 +155,15 @@ impl PipelineExecutionService {
     /// Returns the successful jobs of an execution whose artifacts still exist, by name.
     async fn successful_jobs(&self, id: ExecutionId, nodes: &[Node]) -> Result<BTreeMap<String, CarriedJob>> {
         let specs = self.context.specs(id).await?;
+        let execution = self.context.cached_execution(id).await?;
         let mut carried = BTreeMap::new();
         for node in nodes {
             let Ok(item) = job_of(node) else { continue };
             let Some(spec) = specs.get(node.key.ix as usize) else { continue };
             let from: JobId = item.carried_from.unwrap_or(spec.id);
+            let shares_image = shares_image(&execution, &specs, node.key.ix);
             if item.job.status != JobStatus::Success
-                || !has_carried_artifacts(&self.context, &spec.planned, from).await?
+                || !has_carried_artifacts(&self.context, &spec.planned, shares_image, from).await?
             {
                 continue;
             }

@@ -47,6 +47,7 @@ fn announcement(assignment: &Assignment, key: &str) -> ArtifactUploadRequest {
         files: Vec::new(),
         expire_in_s: None,
         cache_key: Some(key.into()),
+        image: None,
         sum: None,
         complete: None,
     }
@@ -201,6 +202,7 @@ pub async fn artifact_of_other_job_cannot_be_overwritten(subject: &StoresUnderTe
     );
     let announce = |assignment: &Assignment| ArtifactUploadRequest {
         cache_key: None,
+        image: None,
         ..announcement(assignment, "unused")
     };
     let id = services.artifacts.upload(announce(&one)).await.unwrap().artifact_id;

@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::context::{FindingSink, KnownJob, job_label};
 use super::cycles;
+use crate::pipeline::checks::context::{FindingSink, KnownJob, job_label};
+use crate::pipeline::checks::matrix::{self, MAX_VARIANTS};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted};
-use crate::pipeline::raw::needs::Need;
+use crate::pipeline::model::is_match;
+use crate::pipeline::model::{Cell, Matrix};
+use crate::pipeline::raw::needs::RawJobNeed;
+use crate::pipeline::raw::records::RawJob;
 
 /// Checks the needs of all jobs.
 pub(crate) fn needs(
@@ -21,11 +25,13 @@ pub(crate) fn needs(
         }
     }
     let mut edges: Vec<Vec<usize>> = vec![Vec::new(); known.len()];
+    let mut cells_of: HashMap<usize, Option<Vec<Cell>>> = HashMap::new();
     for (at, job) in known.iter().enumerate() {
         let Some(needs) = job.raw.and_then(|raw| raw.needs.get()) else { continue };
         let mut seen: HashMap<&str, usize> = HashMap::new();
-        for (position, need) in needs.0.iter().enumerate() {
-            let path = || need_path(&job.path, need.index, need.long);
+        for (position, raw) in needs.0.iter().enumerate() {
+            let need = &raw.need;
+            let path = || need_path(&job.path, raw.index, raw.long);
             if let Some(first) = earlier_need(&needs.0, position, &mut seen) {
                 findings.push(
                     Finding::value(
@@ -68,6 +74,15 @@ pub(crate) fn needs(
                 continue;
             }
             edges[at].push(target);
+            if !need.cells.is_empty() {
+                cells_of.entry(target).or_insert_with(|| cells(known[target].raw));
+                check_cells(
+                    raw,
+                    &job.path.key("needs"),
+                    cells_of.get(&target).and_then(Option::as_deref),
+                    findings,
+                );
+            }
             if let (Some(own), Some(theirs)) = (stage_of[at], stage_of[target])
                 && theirs > own
             {
@@ -95,14 +110,61 @@ pub(crate) fn needs(
 }
 
 /// The index of the closest earlier need with the same job. `seen` maps jobs to indexes for lists too long to search.
-fn earlier_need<'n>(needs: &'n [Need], position: usize, seen: &mut HashMap<&'n str, usize>) -> Option<usize> {
+fn earlier_need<'n>(
+    needs: &'n [RawJobNeed],
+    position: usize,
+    seen: &mut HashMap<&'n str, usize>,
+) -> Option<usize> {
     const MAX_SEARCHED: usize = 16;
-    let need = needs.get(position)?;
-    if needs.len() > MAX_SEARCHED {
-        return seen.insert(&need.job, need.index);
+    let raw = needs.get(position)?;
+    // Several needs may each name some variants of a job.
+    if !raw.need.cells.is_empty() {
+        return None;
     }
-    let earlier = needs.iter().take(position).rev().find(|earlier| earlier.job == need.job);
+    if needs.len() > MAX_SEARCHED {
+        return seen.insert(&raw.need.job, raw.index);
+    }
+    let is_same = |earlier: &&RawJobNeed| earlier.need.job == raw.need.job && earlier.need.cells.is_empty();
+    let earlier = needs.iter().take(position).rev().find(is_same);
     earlier.map(|earlier| earlier.index)
+}
+
+/// Returns the combinations of a job's matrix; `None` if they are not known.
+pub(super) fn cells(raw: Option<&RawJob>) -> Option<Vec<Cell>> {
+    let raw = raw?;
+    let matrix = match raw.matrix.get() {
+        Some(raw) => matrix::model(raw),
+        None if raw.matrix.is_absent() => match raw.parallel.get() {
+            Some(count) => Matrix::of(
+                [("CI_NODE_INDEX".to_owned(), (1..=count.0).map(|n| n.to_string()).collect())].into(),
+            ),
+            None => Matrix::default(),
+        },
+        None => return None,
+    };
+    (matrix.max_count() <= MAX_VARIANTS).then(|| matrix.cells(MAX_VARIANTS))
+}
+
+/// Checks that the variants that `raw` names exist; `path` is that of its list.
+pub(super) fn check_cells(raw: &RawJobNeed, path: &Path, cells: Option<&[Cell]>, findings: &mut FindingSink) {
+    let (Some(cells), name) = (cells, quoted(&raw.need.job)) else { return };
+    let path = path.index(raw.index).key("matrix");
+    for (at, filter) in raw.need.cells.iter().enumerate() {
+        if cells.iter().any(|cell| is_match(filter, cell)) {
+            continue;
+        }
+        let keys: Vec<&str> = cells.iter().flat_map(|cell| cell.keys()).map(String::as_str).collect();
+        let unknown = filter.keys().find(|key| !keys.contains(&key.as_str()));
+        let (message, help) = match unknown {
+            _ if keys.is_empty() => (format!("the job {name} has no `matrix`"), None),
+            Some(key) => (
+                format!("the matrix of {name} has no key {}", quoted(key)),
+                findings.suggestions.did_you_mean(key, keys.iter().copied()),
+            ),
+            None => (format!("no variant of {name} has these values"), None),
+        };
+        findings.push(Finding::value("unknown-need", &path.index(at), message).maybe_help(help));
+    }
 }
 
 fn need_path(job: &Path, index: usize, long: bool) -> Path {
@@ -117,7 +179,7 @@ fn report_cycle(cycle: &[usize], known: &[KnownJob<'_>], findings: &mut FindingS
     names.push(name(cycle[0]));
     let need_path_of = |from: usize, to: usize| {
         let needs = known[from].raw.and_then(|raw| raw.needs.get());
-        let need = needs.and_then(|needs| needs.0.iter().find(|need| need.job == name(to)));
+        let need = needs.and_then(|needs| needs.0.iter().find(|raw| raw.need.job == name(to)));
         need.map_or_else(
             || known[from].path.clone(),
             |need| need_path(&known[from].path, need.index, need.long),

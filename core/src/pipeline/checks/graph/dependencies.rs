@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::context::{FindingSink, KnownJob, job_label};
+use super::needs::{cells, check_cells};
+use crate::pipeline::checks::context::{FindingSink, KnownJob, job_label};
 use crate::pipeline::finding::{Finding, FindingLocation, PathPart, quoted};
-use crate::pipeline::raw::collections::IndexedOneOrMany;
+use crate::pipeline::raw::needs::NeedList;
 
 /// Checks `dependencies`.
 pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings: &mut FindingSink) {
@@ -16,12 +17,17 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
     }
     for (at, job) in known.iter().enumerate() {
         let Some(raw) = job.raw else { continue };
-        let Some(IndexedOneOrMany(names)) = raw.dependencies.get() else { continue };
+        let Some(NeedList(dependencies)) = raw.dependencies.get() else { continue };
         let mut seen: HashMap<&str, usize> = HashMap::new();
-        for (index, name) in names {
-            let path = job.path.key("dependencies").index(*index);
-            let name = name.0.as_str();
-            if let Some(first) = seen.insert(name, *index) {
+        for dependency in dependencies {
+            let path = job.path.key("dependencies").index(dependency.index);
+            let name = dependency.need.job.as_str();
+            if dependency.need.optional {
+                let message = "`optional` belongs in `needs`: a missing job has no artifacts";
+                findings.push(Finding::key("unknown-key", &path.key("optional"), message).help("remove it"));
+            }
+            let is_whole = dependency.need.cells.is_empty();
+            if let Some(first) = is_whole.then(|| seen.insert(name, dependency.index)).flatten() {
                 let first = job.path.key("dependencies").index(first);
                 findings.push(
                     Finding::value("duplicate-value", &path, format!("{} is named twice", quoted(name)))
@@ -37,8 +43,12 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
                 findings.push(Finding::value("unknown-dependency", &path, message).maybe_help(help));
                 continue;
             };
+            if !is_whole {
+                let cells = cells(known[target].raw);
+                check_cells(dependency, &job.path.key("dependencies"), cells.as_deref(), findings);
+            }
             let is_awaited = match raw.needs.get() {
-                Some(needs) => needs.0.iter().any(|need| need.job == name),
+                Some(needs) => needs.0.iter().any(|raw| raw.need.job == name),
                 None => matches!((stage_of[at], stage_of[target]), (Some(own), Some(theirs)) if theirs < own),
             };
             // An invalid stage is reported elsewhere.

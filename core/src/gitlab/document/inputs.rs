@@ -1,0 +1,298 @@
+//! The inputs of a file: the header that declares them, and the text with their values.
+
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+
+use crate::condition;
+use crate::gitlab::findings::Log;
+use crate::gitlab::values;
+use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
+use crate::pipeline::yaml::origin::ReplacedText;
+use crate::pipeline::yaml::scalars::ScalarType;
+use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
+use crate::text::diagnostics::{LineIndex, Location};
+
+/// Maximum number of functions that one reference applies: GitLab's limit.
+const MAX_FUNCTIONS: usize = 3;
+
+/// The values of a file's inputs, as text.
+pub(crate) type Inputs = IndexMap<String, String>;
+
+/// Splits a text into the header with `spec` and the rest, in which the header is blank lines. Without a second document there is
+/// no header.
+pub(crate) fn split(text: &str) -> Option<(&str, String)> {
+    let is_separator = |line: &str| line.trim_end() == "---" || line.starts_with("--- ");
+    let is_blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    let mut at = 0;
+    let mut has_content = false;
+    for line in text.split_inclusive('\n') {
+        if is_separator(line.trim_end_matches(['\n', '\r'])) {
+            if has_content {
+                let (header, rest) = (text.get(..at)?, text.get(at..)?);
+                let is_spec = header.lines().any(|line| line.starts_with("spec:"));
+                let blank: String = header.chars().filter(|c| *c == '\n').collect();
+                return is_spec.then(|| (header, blank + rest));
+            }
+        } else {
+            has_content |= !is_blank(line);
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// Returns the values of the inputs that the header `spec` declares: those that are `given` where the file is included, at `at`,
+/// else the defaults. `None` if one is invalid, which is reported.
+pub(crate) fn resolve(
+    spec: &Rc<Node>,
+    given: Option<&MapEntry>,
+    at: Location,
+    path: &Path,
+    log: &mut Log,
+) -> Option<Inputs> {
+    let before = log.findings.len();
+    let spec_path = Path::default().key("spec");
+    for entry in values::entries(spec).iter().filter(|entry| entry.key != "inputs") {
+        let why = "a header declares inputs only";
+        log.unsupported(&spec_path, entry, why, "");
+    }
+    let declared = spec.get("inputs").map(|entry| values::entries(&entry.value)).unwrap_or_default();
+    let given_entries = given.map(|entry| values::entries(&entry.value)).unwrap_or_default();
+    for entry in given_entries {
+        if !declared.iter().any(|input| input.key == entry.key) {
+            let message = format!("the included file has no input {}", quoted(&entry.key));
+            let names = declared.iter().map(|input| input.key.as_str());
+            let near = crate::text::suggest::nearest(&entry.key, names)
+                .map(|near| format!("did you mean `{near}`?"));
+            log.invalid_with_help(
+                &path.key(&entry.key),
+                entry.key_location,
+                message,
+                near.as_deref().unwrap_or_default(),
+            );
+        }
+    }
+    let mut all = Inputs::new();
+    for input in declared {
+        let input_path = spec_path.key("inputs").key(&input.key);
+        check_declaration(input, &input_path, log);
+        let own = given_entries.iter().find(|entry| entry.key == input.key);
+        let default = input.value.get("default");
+        let Some(value) = own.or(default) else {
+            let message = format!("the input {} has no default, and no value is given", quoted(&input.key));
+            let location = if given.is_some() || at.length > 0 { at } else { input.key_location };
+            log.invalid_with_help(path, location, message, "give it one under `inputs` of the include");
+            continue;
+        };
+        let value_path = if own.is_some() { path.key(&input.key) } else { input_path.key("default") };
+        if let Some(text) = checked(input, &value.value, &value_path, log) {
+            all.insert(input.key.clone(), text);
+        }
+    }
+    (log.findings.len() == before).then_some(all)
+}
+
+fn check_declaration(input: &MapEntry, path: &Path, log: &mut Log) {
+    const KEYS: [&str; 5] = ["default", "description", "options", "regex", "type"];
+    for entry in values::entries(&input.value) {
+        match entry.key.as_str() {
+            "rules" => log.unsupported(path, entry, "options that depend on other inputs are not known", ""),
+            key if KEYS.contains(&key) => {}
+            _ => log.unknown_key(path, entry, &KEYS),
+        }
+    }
+}
+
+fn input_type(input: &MapEntry) -> &str {
+    input.value.get("type").and_then(|entry| values::text(&entry.value)).unwrap_or("string")
+}
+
+/// Checks the value of an input, and returns it as text.
+fn checked(input: &MapEntry, value: &Rc<Node>, path: &Path, log: &mut Log) -> Option<String> {
+    let kind = values::kind(value);
+    let is_scalar = matches!(value.kind, Kind::Scalar { .. });
+    let (expected, is_valid) = match input_type(input) {
+        "string" => ("a string", is_scalar && kind == ScalarType::Text),
+        "number" => ("a number", is_scalar && matches!(kind, ScalarType::Integer | ScalarType::Float)),
+        "boolean" => ("`true` or `false`", is_scalar && kind == ScalarType::Boolean),
+        "array" => ("a list", values::is_list(value)),
+        other => {
+            let location = input.value.get("type").map_or(input.key_location, |entry| entry.value.location);
+            let message = format!("{} is not the type of an input", quoted(other));
+            log.invalid_with_help(path, location, message, "use string, number, boolean or array");
+            return None;
+        }
+    };
+    if !is_valid {
+        let message = format!("the input {} takes {expected}", quoted(&input.key));
+        log.invalid(path, value.location, message);
+        return None;
+    }
+    let text = if values::is_list(value) { json(value) } else { values::text(value)?.to_owned() };
+    if let Some(options) = input.value.get("options") {
+        let options = values::list(&options.value);
+        if !options.iter().any(|option| values::text(option) == Some(text.as_str())) {
+            let names: Vec<&str> = options.iter().filter_map(|option| values::text(option)).collect();
+            let message = format!("{} is none of the options of {}", quoted(&text), quoted(&input.key));
+            let help = format!("use one of {}", names.join(", "));
+            log.invalid_with_help(path, value.location, message, &help);
+            return None;
+        }
+    }
+    if let Some(regex) = input.value.get("regex") {
+        let written = values::text(&regex.value).unwrap_or_default();
+        let pattern = written.strip_prefix('/').and_then(|body| body.strip_suffix('/')).unwrap_or(written);
+        match condition::compile_pattern(pattern) {
+            Ok(compiled) if compiled.is_match(&text) => {}
+            Ok(_) => {
+                let message = format!(
+                    "{} does not match the `regex` of {}: {}",
+                    quoted(&text),
+                    quoted(&input.key),
+                    quoted(written)
+                );
+                log.invalid(path, value.location, message);
+                return None;
+            }
+            Err(why) => {
+                let message = format!("the `regex` of {} is not valid: {why}", quoted(&input.key));
+                log.invalid(path, regex.value.location, message);
+                return None;
+            }
+        }
+    }
+    Some(text)
+}
+
+/// Returns a value as JSON, which is YAML.
+fn json(node: &Node) -> String {
+    match &node.kind {
+        Kind::Sequence(items) => {
+            let items: Vec<String> = items.iter().map(|item| json(item)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Kind::Mapping(mapping) => {
+            let entry = |entry: &MapEntry| {
+                format!("{}: {}", serde_json::Value::from(entry.key.as_str()), json(&entry.value))
+            };
+            let entries: Vec<String> = mapping.entries.iter().map(entry).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Kind::Scalar { text, .. } => match values::kind(node) {
+            ScalarType::Text | ScalarType::Date => serde_json::Value::from(text.as_str()).to_string(),
+            ScalarType::Null => "null".to_owned(),
+            ScalarType::Boolean | ScalarType::Integer | ScalarType::Float => text.clone(),
+        },
+    }
+}
+
+/// Puts the values of inputs into a text: each `$[[ inputs.name ]]`, with functions that follow a `|`. `variable` returns the
+/// values of variables that are known. Reports what is invalid.
+pub(crate) fn interpolate(
+    text: &str,
+    inputs: &Inputs,
+    variable: &dyn Fn(&str) -> Option<String>,
+    first_line: usize,
+    log: &mut Log,
+) -> Option<ReplacedText> {
+    let before = log.findings.len();
+    let mut out = ReplacedText::default();
+    let mut rest = text;
+    while let Some((copied, after)) = rest.split_once("$[[") {
+        let Some((body, after)) = after.split_once("]]") else { break };
+        out.copy(copied);
+        let original = format!("$[[{body}]]");
+        match value(body, inputs, variable) {
+            Ok(value) => out.replace(&original, &value),
+            Err(message) => {
+                let found = LineIndex::new(text).location(text.len() - rest.len() + copied.len());
+                let length = original.chars().count();
+                log.invalid(
+                    &Path::default(),
+                    Location { line: first_line + found.line, length, ..found },
+                    message,
+                );
+                out.replace(&original, "");
+            }
+        }
+        rest = after;
+        if out.text.len() > MAX_FILE_BYTES {
+            let message =
+                format!("with the values of its inputs the file has more than {MAX_FILE_BYTES} bytes");
+            log.invalid(&Path::default(), Location { line: first_line + 1, column: 1, length: 1 }, message);
+            return None;
+        }
+    }
+    out.copy(rest);
+    (log.findings.len() == before).then_some(out)
+}
+
+/// Returns the value of `inputs.name | function | function(1,2)`.
+fn value(body: &str, inputs: &Inputs, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut parts = body.split('|').map(str::trim);
+    let access = parts.next().unwrap_or_default();
+    let Some(name) = access.strip_prefix("inputs.") else {
+        return Err(format!("{} is not an input: write `$[[ inputs.name ]]`", quoted(access)));
+    };
+    let Some(value) = inputs.get(name) else {
+        let near = crate::text::suggest::nearest(name, inputs.keys().map(String::as_str));
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        return Err(format!("the header declares no input {}{near}", quoted(name)));
+    };
+    let functions: Vec<&str> = parts.collect();
+    if functions.len() > MAX_FUNCTIONS {
+        return Err(format!("a reference to an input has at most {MAX_FUNCTIONS} functions"));
+    }
+    let mut value = value.clone();
+    for function in functions {
+        value = match function {
+            "expand_vars" => expand(&value, variable),
+            "posix_escape" => posix_escape(&value),
+            _ => truncate(function, &value).ok_or_else(|| {
+                format!(
+                    "{} is not a function: use `expand_vars`, `posix_escape` or `truncate(offset,length)`",
+                    quoted(function)
+                )
+            })?,
+        };
+    }
+    Ok(value)
+}
+
+/// Expands the variables that are known; others stay, and are expanded where GitLab's keys allow that.
+fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
+    use crate::gitlab::variables::{Piece, pieces};
+    let piece = |piece| match piece {
+        Piece::Text(text) => text,
+        Piece::Name(name) => variable(&name).unwrap_or_else(|| format!("${{{name}}}")),
+    };
+    pieces(text).into_iter().map(piece).collect()
+}
+
+fn truncate(function: &str, text: &str) -> Option<String> {
+    let arguments = function.strip_prefix("truncate(")?.strip_suffix(')')?;
+    let (offset, length) = arguments.split_once(',')?;
+    let (offset, length) = (offset.trim().parse().ok()?, length.trim().parse().ok()?);
+    Some(text.chars().skip(offset).take(length).collect())
+}
+
+/// Escapes a text for a POSIX shell.
+fn posix_escape(text: &str) -> String {
+    if text.is_empty() {
+        return "''".to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("'\n'"),
+            c if c.is_ascii_alphanumeric() || "_-.,:+/@".contains(c) || !c.is_ascii() => out.push(c),
+            c => {
+                out.push('\\');
+                out.push(c);
+            }
+        }
+    }
+    out
+}

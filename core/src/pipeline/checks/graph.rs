@@ -1,0 +1,5 @@
+//! Checks which jobs wait for which.
+
+mod cycles;
+pub(crate) mod dependencies;
+pub(crate) mod needs;

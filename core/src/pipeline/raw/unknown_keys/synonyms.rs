@@ -1,0 +1,160 @@
+//! Words of other CI systems, and the keys that mean the same here.
+
+use crate::pipeline::finding::{Path, Segment};
+use crate::pipeline::yaml::tree::{Kind, Node};
+
+/// Keys of other CI systems and their names here. The first whose name here is a key of the mapping applies.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("add_host", "extra_hosts"),
+    ("after", "needs"),
+    ("agent", "runs_on"),
+    ("agents", "runs_on"),
+    ("aliases", "alias"),
+    ("artifact", "artifacts"),
+    ("as", "variable"),
+    ("bash", "script"),
+    ("before_install", "before_script"),
+    ("caches", "cache"),
+    ("capabilities", "cap_add"),
+    ("cmd", "script"),
+    ("command", "script"),
+    ("commands", "script"),
+    ("condition", "if"),
+    ("container_image", "image"),
+    ("continue_on_error", "allow_failure"),
+    ("cpu", "cpus"),
+    ("cron", "schedule"),
+    ("cwd", "working_dir"),
+    ("default", "defaults"),
+    ("depends", "needs"),
+    ("depends_on", "needs"),
+    ("docker_image", "image"),
+    ("env", "variables"),
+    ("env", "variable"),
+    ("env_vars", "variables"),
+    ("environment_variables", "variables"),
+    ("environments", "variables"),
+    ("envs", "variables"),
+    ("except", "rules"),
+    ("exec", "script"),
+    ("expression", "cron"),
+    ("finally", "after_script"),
+    ("image_name", "image"),
+    ("install", "before_script"),
+    ("labels", "runs_on"),
+    ("max_retries", "retry"),
+    ("mem", "memory"),
+    ("merge_request", "pull_request"),
+    ("merge_requests", "pull_request"),
+    ("network_mode", "network"),
+    ("only", "rules"),
+    ("parallelism", "parallel"),
+    ("pipelines", "jobs"),
+    ("pool", "runs_on"),
+    ("post", "after_script"),
+    ("pull_requests", "pull_request"),
+    ("requires", "needs"),
+    ("restore_keys", "fallback_keys"),
+    ("retries", "retry"),
+    ("retry_count", "retry"),
+    ("run", "script"),
+    ("runs-on", "image"),
+    ("secret", "secrets"),
+    ("service", "services"),
+    ("sh", "script"),
+    ("shm", "shm_size"),
+    ("sidecars", "services"),
+    ("soft_fail", "allow_failure"),
+    ("stage", "stages"),
+    ("steps", "script"),
+    ("strategy", "matrix"),
+    ("tasks", "jobs"),
+    ("timeout_in_minutes", "timeout"),
+    ("timeout_minutes", "timeout"),
+    ("timezone", "time_zone"),
+    ("triggers", "on"),
+    ("tz", "time_zone"),
+    ("vars", "variables"),
+    ("workdir", "working_dir"),
+    ("workflows", "jobs"),
+    ("working_directory", "working_dir"),
+];
+
+/// Keys of other CI systems without a counterpart, and what to do instead.
+const WITHOUT_COUNTERPART: &[(&str, &str)] = &[
+    ("apiVersion", "remove it: a pipeline file has no version"),
+    ("orbs", "write what they do under `script`, or share jobs with `include`"),
+    ("plugins", "write what they do under `script`"),
+    ("uses", "write what the action does under `script`, or share jobs with `include`"),
+    ("version", "remove it: a pipeline file has no version"),
+    ("with", "write the values where they are used"),
+];
+
+/// The advice on a key of another CI system.
+pub(super) struct Synonym {
+    pub(super) help: String,
+    /// The key to use, if there is one.
+    pub(super) key: Option<&'static str>,
+}
+
+/// Returns the advice on `key`, for a mapping with the keys `known`.
+pub(super) fn find(key: &str, known: &'static [&'static str]) -> Option<Synonym> {
+    let called =
+        |ours: &'static str| Synonym { help: format!("it is called `{ours}` here"), key: Some(ours) };
+    let snake = snake_case(key);
+    if let Some(same) = known.iter().find(|known| **known == snake) {
+        return Some(called(same));
+    }
+    let is_known =
+        |(theirs, ours): &&(&str, &'static str)| (*theirs == key || *theirs == snake) && known.contains(ours);
+    if let Some((_, ours)) = SYNONYMS.iter().find(is_known) {
+        return Some(called(ours));
+    }
+    let (_, advice) = WITHOUT_COUNTERPART.iter().find(|(theirs, _)| *theirs == key)?;
+    Some(Synonym { help: (*advice).to_owned(), key: None })
+}
+
+/// Returns a key in the form of the keys here: `dockerImage` and `docker-image` become `docker_image`.
+fn snake_case(key: &str) -> String {
+    let mut out = String::with_capacity(key.len() + 4);
+    for c in key.chars() {
+        if c.is_ascii_uppercase() && out.ends_with(|before: char| before.is_ascii_lowercase()) {
+            out.push('_');
+        }
+        out.push(if c == '-' { '_' } else { c.to_ascii_lowercase() });
+    }
+    out
+}
+
+/// Returns the keys that a mapping lacks because they are written in the way of another CI system, which is reported.
+pub(crate) fn keys_written_elsewhere(path: &Path, node: &Node) -> &'static [&'static str] {
+    if path.depth() == 0 {
+        let has_jobs_in_stages = node.get("stages").is_some_and(|entry| holds_mappings(&entry.value));
+        let has_all_in_pipeline =
+            node.get("pipeline").is_some_and(|entry| matches!(entry.value.kind, Kind::Mapping(_)));
+        return match (has_all_in_pipeline, has_jobs_in_stages) {
+            (true, _) => &["name", "jobs", "stages"],
+            (false, true) => &["jobs"],
+            (false, false) => &[],
+        };
+    }
+    let is_job = path.depth() == 2
+        && matches!(path.segments().first(), Some(Segment::Key(key)) if key.as_ref() == "jobs");
+    match node.get("container").map(|entry| &entry.value) {
+        Some(container) if is_job && (is_text(container) || container.get("image").is_some()) => &["image"],
+        _ => &[],
+    }
+}
+
+fn is_text(node: &Node) -> bool {
+    matches!(node.kind, Kind::Scalar { .. }) && !node.is_null()
+}
+
+/// Whether it is a mapping, or a list with one.
+pub(super) fn holds_mappings(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Mapping(_) => true,
+        Kind::Sequence(items) => items.iter().any(|item| matches!(item.kind, Kind::Mapping(_))),
+        Kind::Scalar { .. } => false,
+    }
+}

@@ -1,0 +1,184 @@
+//! Included files: paths, wildcards, conditions and inputs.
+
+use std::collections::BTreeMap;
+
+use tidemill_core::execution::facts::Facts;
+use tidemill_core::gitlab::{TranslateOptions, translate};
+use tidemill_core::pipeline::{PipelineErrors, PipelineWithSources, RepositoryFiles};
+use tidemill_core::plan::Plan;
+
+use super::{on_push, on_tag};
+
+struct Files(BTreeMap<String, String>);
+
+impl RepositoryFiles for Files {
+    fn read(&self, path: &str) -> Result<String, String> {
+        self.0.get(path).cloned().ok_or_else(|| "it is not there".to_owned())
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
+        let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        Ok(self.0.keys().filter(|path| path.starts_with(&prefix)).cloned().collect())
+    }
+}
+
+fn of(text: &str, files: &[(&str, &str)]) -> Result<PipelineWithSources, PipelineErrors> {
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    translate(".gitlab-ci.yml", text, &Files(files.collect()), &TranslateOptions::for_pipeline("app"))
+}
+
+fn jobs(text: &str, files: &[(&str, &str)], facts: &Facts) -> Vec<String> {
+    let translated = of(text, files).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let plan = Plan::for_facts(&translated.parsed.pipeline, facts);
+    plan.map(|plan| plan.jobs.into_iter().map(|job| job.name).collect()).unwrap_or_default()
+}
+
+fn errors(text: &str, files: &[(&str, &str)]) -> Vec<String> {
+    match of(text, files) {
+        Ok(translated) => panic!("{}", translated.text),
+        Err(errors) => errors
+            .diagnostics
+            .iter()
+            .map(|one| format!("{}{one}", one.file.as_ref().map_or("", |_| "in ")))
+            .collect(),
+    }
+}
+
+#[test]
+fn case_gitlab_19_inputs_of_the_header_have_values() {
+    let text = "spec:\n  inputs:\n    level: {default: quick}\n---\ndefault: {image: x}\njob: {script: ['echo $[[ inputs.level ]]']}\n";
+    let translated = of(text, &[]).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    assert_eq!(translated.parsed.pipeline.jobs[0].script, ["echo quick"]);
+    let required = text.replace("{default: quick}", "");
+    let found = errors(&required, &[]);
+    assert!(
+        found.len() == 1 && found[0].starts_with("3:5:") && found[0].contains("`level` has no default"),
+        "{found:?}"
+    );
+    let unknown = text.replace("inputs.level ]]", "inputs.levle ]]");
+    let found = errors(&unknown, &[]);
+    assert!(found.len() == 1 && found[0].starts_with("6:22:") && found[0].contains("`level`?"), "{found:?}");
+}
+
+#[test]
+fn inputs_are_typed_and_checked() {
+    let template = "spec:\n  inputs:\n    name: {regex: '^[a-z]+$'}\n    stage: {default: test, options: [build, test]}\n    \
+                    count: {type: number, default: 1}\n    fails: {type: boolean, default: false}\n    \
+                    lines: {type: array, default: []}\n---\n\
+                    \"$[[ inputs.name | truncate(0,3) ]]-job\":\n  image: x\n  stage: $[[ inputs.stage ]]\n  parallel: $[[ inputs.count ]]\n  \
+                    allow_failure: $[[ inputs.fails ]]\n  script: $[[ inputs.lines ]]\n  variables: {V: \"$[[ inputs.name | expand_vars ]]\"}\n";
+    let files = [("ci/t.yml", template)];
+    let include = |inputs: &str| format!("include:\n  - local: ci/t.yml\n    inputs: {{{inputs}}}\n");
+    let good = "name: alpha, stage: build, count: 2, fails: true, lines: [a, 'b \"c\"']";
+    let translated = of(&include(good), &files).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let job = &translated.parsed.pipeline.jobs[0];
+    assert_eq!((job.name.as_str(), job.stage.as_str(), job.parallel), ("alp-job", "build", Some(2)));
+    assert!(job.allow_failure);
+    assert_eq!(job.script, ["a", "b \"c\""]);
+    for (inputs, place, message) in [
+        ("stage: build", "2:12", "`name` has no default"),
+        ("name: a, wrong: b", "3:23", "no input `wrong`"),
+        ("name: A1", "3:20", "does not match"),
+        ("name: 5", "3:20", "takes a string"),
+        ("name: a, stage: deploy", "3:30", "none of the options"),
+        ("name: a, count: many", "3:30", "takes a number"),
+        ("name: a, fails: 'true'", "3:30", "takes `true` or `false`"),
+        ("name: a, lines: x", "3:30", "takes a list"),
+    ] {
+        let found = errors(&include(inputs), &files);
+        assert!(
+            found.len() == 1 && found[0].starts_with(place) && found[0].contains(message),
+            "{inputs}: {found:?}"
+        );
+    }
+    // A finding in the included file has the place in its own text.
+    let found = errors(&include("name: a, count: 500, lines: [x]"), &files);
+    assert!(found.len() == 1 && found[0].contains("ci/t.yml:12:13:"), "{found:?}");
+    // One file twice with different inputs.
+    let twice = format!(
+        "{}{}",
+        include("name: a, lines: [x]"),
+        "  - {local: ci/t.yml, inputs: {name: b, lines: [y]}}\n"
+    );
+    assert_eq!(jobs(&twice, &files, &on_push("main")), ["a-job 1/1", "b-job 1/1"]);
+    let none =
+        errors("include: {local: a.yml, inputs: {a: b}}\n", &[("a.yml", "j: {image: x, script: x}\n")]);
+    assert!(none.len() == 1 && none[0].contains("declares no inputs"), "{none:?}");
+}
+
+#[test]
+fn wildcards_include_all_matching_files() {
+    let files = [
+        ("ci/a.yml", "a: {image: x, script: x}\n"),
+        ("ci/b.yml", "b: {image: x, script: x}\n"),
+        ("ci/deep/c.yml", "c: {image: x, script: x}\n"),
+        ("ci/note.txt", "no"),
+    ];
+    assert_eq!(jobs("include: ci/*.yml\n", &files, &on_push("main")), ["a", "b"]);
+    assert_eq!(jobs("include: /ci/**/*.yml\n", &files, &on_push("main")), ["a", "b", "c"]);
+    let found = errors("include: other/*.yml\nj: {extends: .gone}\n", &files);
+    assert!(found.len() == 1 && found[0].contains("matches no file"), "{found:?}");
+}
+
+#[test]
+fn conditions_of_includes_are_those_of_their_jobs() {
+    let files = [
+        (
+            "ci/tag.yml",
+            "release: {image: x, script: x}\nmore: {image: x, script: x, rules: [{when: manual}]}\n.t: {image: x}\n",
+        ),
+        ("ci/off.yml", "off: {image: x, script: x}\n"),
+    ];
+    let text = "include:\n  - local: ci/tag.yml\n    rules: [{if: $CI_COMMIT_BRANCH, when: never}, {if: $CI_COMMIT_TAG}]\n  \
+                - local: ci/off.yml\n    rules: [{when: never}]\nalways: {image: x, script: x}\n";
+    assert_eq!(jobs(text, &files, &on_push("main")), ["always"]);
+    assert_eq!(jobs(text, &files, &on_tag("v1")), ["release", "more", "always"]);
+    let both = format!("{text}release: {{image: y}}\n");
+    let found = errors(&both, &files);
+    assert!(found.len() == 1 && found[0].contains("`release` is in several files"), "{found:?}");
+    let other = errors(text, &[("ci/tag.yml", "variables: {A: b}\n"), ("ci/off.yml", "")]);
+    assert!(other.len() == 1 && other[0].contains("`variables`"), "{other:?}");
+}
+
+#[test]
+fn case_gitlab_27_refused_include_is_one_error_without_followers() {
+    let text = "variables: {KIND: base}\ninclude: ci/$KIND.yml\n";
+    let found = errors(text, &[("ci/base.yml", "job: {image: x, script: x}\n")]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("2:10:") && found[0].contains("`$KIND` is not known where files are included"),
+        "{found:?}"
+    );
+    let text = "include:\n  - project: a/b\n    file: c.yml\nj: {extends: .of-c, needs: [k], script: [!reference [.of-c, script]]}\n";
+    let found = errors(text, &[]);
+    assert!(found.len() == 1 && found[0].starts_with("2:5:"), "{found:?}");
+}
+
+#[test]
+fn case_gitlab_32_a_hundred_and_fifty_files_are_included() {
+    let names: Vec<(String, String)> =
+        (0..151).map(|n| (format!("ci/f{n}.yml"), format!(".x{n}: {{script: [echo]}}\n"))).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let text = |count: usize| {
+        let items: String = (0..count).map(|n| format!("  - ci/f{n}.yml\n")).collect();
+        format!("include:\n{items}job: {{image: x, script: [echo]}}\n")
+    };
+    assert_eq!(jobs(&text(150), &files, &on_push("main")), ["job"]);
+    let found = errors(&text(151), &files);
+    assert!(found.len() == 1 && found[0].contains("at most 150 files"), "{found:?}");
+    // Files that include each other in a chain.
+    let chain: Vec<(String, String)> = (0..90)
+        .map(|n| {
+            (
+                format!("c{n}.yml"),
+                if n == 89 {
+                    "j: {image: x, script: x}\n".to_owned()
+                } else {
+                    format!("include: c{}.yml\n", n + 1)
+                },
+            )
+        })
+        .collect();
+    let chain: Vec<(&str, &str)> = chain.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    assert_eq!(jobs("include: c0.yml\n", &chain, &on_push("main")), ["j"]);
+}

@@ -1,0 +1,147 @@
+//! A Docker engine of a job's own: how the job reaches it.
+
+use super::permissions::Permissions;
+use indexmap::IndexMap;
+use tidemill_core::execution::assignment::Assignment;
+
+/// The port at which a Docker engine listens without TLS.
+const PORT: u16 = 2375;
+/// The variable by which an engine's image decides whether it listens with TLS; an empty value: without.
+const TLS_DIRECTORY: &str = "DOCKER_TLS_CERTDIR";
+
+impl Permissions {
+    /// Connects a job with its Docker engine, if it has one and the worker allows it as a sidecar: they share a network and no
+    /// directory with certificates, so that the engine listens without TLS and the job's variables say where. A job whose
+    /// `DOCKER_HOST` names another engine is left as it is.
+    pub fn connect_sidecar(&self, assignment: &mut Assignment) {
+        let Some(engine) = self.sidecar(assignment) else { return };
+        let (aliases, image) = (engine.alias.clone(), engine.image.clone());
+        let Some(name) = aliases.first() else { return };
+        let variables = &mut assignment.variables;
+        if variables.get("DOCKER_HOST").is_some_and(|host| !names_one_of(host, &aliases)) {
+            return;
+        }
+        connect(variables, name);
+        let services = assignment.extras.services.iter_mut();
+        for engine in services.filter(|service| service.image == image && service.alias == aliases) {
+            engine.variables.insert(TLS_DIRECTORY.to_owned(), String::new());
+        }
+    }
+}
+
+fn connect(variables: &mut IndexMap<String, String>, engine: &str) {
+    for name in ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
+        variables.shift_remove(name);
+    }
+    variables.insert("DOCKER_HOST".to_owned(), format!("tcp://{engine}:{PORT}"));
+    variables.insert(TLS_DIRECTORY.to_owned(), String::new());
+    // Testcontainers connects to the ports that it publishes on this host.
+    variables.entry("TESTCONTAINERS_HOST_OVERRIDE".to_owned()).or_insert_with(|| engine.to_owned());
+}
+
+/// Whether an address in the form of `DOCKER_HOST` is at one of these host names.
+fn names_one_of(address: &str, names: &[String]) -> bool {
+    let host = address.strip_prefix("tcp://").and_then(|rest| rest.split([':', '/']).next());
+    host.is_some_and(|host| names.iter().any(|name| name == host))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::policy::{Allowance, Permissions};
+    use tidemill_core::execution::assignment::{Assignment, ContainerOptions, Service};
+
+    /// Returns a job with a Docker engine, and these variables.
+    fn job(variables: &[(&str, &str)]) -> Assignment {
+        let json = serde_json::json!({
+            "preparation": {
+                "job_id": uuid::Uuid::nil(),
+                "execution_id": uuid::Uuid::nil(),
+                "image": "docker:27",
+                "source": { "kind": "none" },
+                "origin": { "repository": "example.org/a" },
+            },
+            "job_name": "pack", "stage": "build", "attempt": 1,
+            "lease": { "token": uuid::Uuid::nil(), "ttl_ms": 1000 },
+            "script": ["docker build ."], "variables": {}, "timeout_s": 60,
+        });
+        let mut job: Assignment = serde_json::from_value(json).unwrap();
+        job.variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        job.extras.services = vec![Service {
+            image: "docker:27-dind".into(),
+            alias: vec!["docker".into(), "engine".into()],
+            container: ContainerOptions { privileged: true, ..ContainerOptions::default() },
+            variables: [(super::TLS_DIRECTORY.to_owned(), "/certs".to_owned())].into_iter().collect(),
+            ..Service::default()
+        }];
+        job
+    }
+
+    fn with_sidecars() -> Permissions {
+        Permissions {
+            all: Allowance { docker_sidecar: true, ..Allowance::default() },
+            ..Permissions::default()
+        }
+    }
+
+    #[test]
+    fn engine_of_a_job_is_allowed_where_the_operator_says_so_and_nothing_else_is() {
+        let message = |permissions: &Permissions, job: &Assignment| {
+            permissions.check(job).err().map(|reason| reason.message).unwrap_or_default()
+        };
+        let denied = message(&Permissions::default(), &job(&[]));
+        for part in ["of the service `docker`", "`docker = \"sidecar\"` or `privileged = true`"] {
+            assert!(denied.contains(part), "{denied}");
+        }
+        let allowed = with_sidecars();
+        assert_eq!(message(&allowed, &job(&[])), "");
+        let privileged = Allowance { privileged: true, ..Allowance::default() };
+        assert_eq!(message(&Permissions { all: privileged, ..Permissions::default() }, &job(&[])), "");
+        // The job itself, another service, and what an engine asks for besides.
+        let mut itself = job(&[]);
+        itself.preparation.container.privileged = true;
+        let mut other = job(&[]);
+        other.extras.services[0].image = "postgres:17".into();
+        let mut on_host = job(&[]);
+        on_host.extras.services[0].container.network = Some("host".into());
+        let mut of_fork = job(&[]);
+        of_fork.preparation.origin.is_fork = true;
+        for (job, key) in
+            [(itself, "privileged"), (other, "privileged"), (on_host, "network: host"), (of_fork, "fork")]
+        {
+            assert!(message(&allowed, &job).contains(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn job_reaches_its_engine_without_tls_unless_it_names_another_one() {
+        let connected = |permissions: &Permissions, variables: &[(&str, &str)]| {
+            let mut job = job(variables);
+            permissions.connect_sidecar(&mut job);
+            let mut all: Vec<String> =
+                job.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            all.push(job.extras.services[0].variables[super::TLS_DIRECTORY].clone());
+            all
+        };
+        let tls = [
+            ("DOCKER_HOST", "tcp://engine:2376"),
+            ("DOCKER_TLS_CERTDIR", "/certs"),
+            ("DOCKER_TLS_VERIFY", "1"),
+            ("DOCKER_CERT_PATH", "/certs/client"),
+        ];
+        let expected = [
+            "DOCKER_HOST=tcp://docker:2375",
+            "DOCKER_TLS_CERTDIR=",
+            "TESTCONTAINERS_HOST_OVERRIDE=docker",
+            "",
+        ];
+        assert_eq!(connected(&with_sidecars(), &tls), expected);
+        assert_eq!(connected(&with_sidecars(), &[]), expected);
+        let other = [("DOCKER_HOST", "tcp://builder.example.org:2376")];
+        assert_eq!(
+            connected(&with_sidecars(), &other),
+            ["DOCKER_HOST=tcp://builder.example.org:2376", "/certs"]
+        );
+        assert_eq!(connected(&Permissions::default(), &[]), ["/certs"]);
+    }
+}
