@@ -28,8 +28,6 @@ pub struct PipelineFile {
     pub text: String,
     /// The parsed pipeline.
     pub pipeline: Pipeline,
-    /// The format of the file itself.
-    pub format: FileFormat,
 }
 
 /// Reads and checks the file that the arguments select, and prints its warnings.
@@ -48,7 +46,7 @@ pub fn load(args: &FileArgs, is_remote: bool, external: &ExternalVariables) -> O
             if kind != FileFormat::Native {
                 crate::output::print_error_text(&assembled.render_warnings(colour));
             }
-            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline, format: kind })
+            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
     }
@@ -80,8 +78,7 @@ pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineF
     }
     match (selected.pop(), &args.pipeline) {
         (Some((file, Ok(pipeline))), _) => {
-            let format = FileFormat::of(Path::new(&file.path), false, true);
-            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline, format })
+            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline })
         }
         (Some((file, Err(diagnostics))), _) => {
             let lines: Vec<String> =

@@ -12,7 +12,7 @@ use crate::{
     interrupts::{Interrupts, or_exit_on_interrupt},
     output::{LogOutput, Printable},
     pipeline::{
-        file::{self, FileFormat, PipelineFile},
+        file::{self, PipelineFile},
         git_facts,
     },
     settings::{Settings, input},
