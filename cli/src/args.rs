@@ -11,7 +11,8 @@ mod shared;
 
 pub use administration::{
     AddRepo, ApprovalArg, Audit, CreateToken, DeadLetters, Login, Logout, Registry, RegistryAction, Repo,
-    RepoAction, Secret, SecretAction, TokenAction, TokenArgs,
+    RepoAction, Secret, SecretAction, SecretScope, TokenAction, TokenArgs, Variable, VariableAction,
+    VariableType,
 };
 #[cfg(feature = "aws")]
 pub use deployment::{ApiKind, Architecture, Role, StackArgs};
@@ -119,6 +120,11 @@ pub enum Command {
         after_help = "Examples:\n  tidemill secret set TOKEN < token\n  tidemill secret set KEY --value-file key.pem --environment production\n  tidemill secret list\n  tidemill secret remove TOKEN\n  tidemill secret rekey"
     )]
     Secret(Secret),
+    /// Manage the variables of a repository, which all its jobs get
+    #[command(
+        after_help = "Examples:\n  tidemill variable set REGION eu-central-1\n  tidemill variable set TOKEN --masked --protected < token\n  tidemill variable set KEYS --type file --value-file key.pem --environment production\n  tidemill variable list\n  tidemill variable remove REGION"
+    )]
+    Variable(Variable),
     /// Manage the logins of a repository at registries of images
     #[command(
         after_help = "Examples:\n  tidemill registry add registry.example.com --username ci --password-stdin < password\n  \
@@ -227,6 +233,7 @@ impl Command {
             Self::Cancel(args) => args.connection.clone(),
             Self::Approve(args) => args.connection.clone(),
             Self::Secret(args) => args.connection.clone(),
+            Self::Variable(args) => args.connection.clone(),
             Self::Registry(args) => args.connection.clone(),
             Self::Repo(args) => args.connection.clone(),
             Self::Retry(args) => args.connection.clone(),

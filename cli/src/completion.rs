@@ -18,7 +18,7 @@ use clap_complete::{
 use std::{collections::BTreeSet, time::Duration};
 use tidemill_core::{
     access::Scope,
-    api::ExecutionSummary,
+    api::{ExecutionSummary, ExternalVariables},
     pipeline::Pipeline,
     text::{is_control, is_invisible},
 };
@@ -63,7 +63,7 @@ fn files() -> Vec<Pipeline> {
     let read = |path: std::path::PathBuf| {
         let text = file::read(&path).ok()?;
         let format = FileFormat::of(&path, false, true);
-        Some(file::assemble(&path, &text, format).ok()?.parsed.pipeline)
+        Some(file::assemble(&path, &text, format, &ExternalVariables::default()).ok()?.parsed.pipeline)
     };
     file::pipeline_files().unwrap_or_default().into_iter().filter_map(read).collect()
 }

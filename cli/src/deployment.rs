@@ -101,6 +101,7 @@ impl Deployment {
         let token = embedded.token().to_owned();
         let shutdown = CancellationToken::new();
         let services = embedded.services().clone();
+        services.set_public_url(&url);
         let task = tokio::spawn(embedded.serve(listener, shutdown.clone()));
         Ok(Self {
             api: ApiClient::new(&url, &token),

@@ -2,6 +2,7 @@
 
 use crate::output::{printable, printable_lines};
 use std::process::ExitCode;
+use tidemill_core::plan::PlanError;
 use tidemill_worker::{EngineFailure, WorkerError, client::ApiError};
 
 /// Exit codes other than 0 for success.
@@ -46,6 +47,16 @@ pub enum Rejection {
 }
 
 impl Failure {
+    /// A pipeline that cannot be planned. `command`: the command that can try it as another event.
+    pub fn of_plan(error: &PlanError, command: &str) -> Self {
+        match error {
+            PlanError::AllExcluded(_) => Self::usage(format!(
+                "{error}; to try the file as for another event: tidemill {command} --event push (or pull_request, tag, schedule)"
+            )),
+            _ => Self::usage(error.to_string()),
+        }
+    }
+
     /// Creates a usage error, also for an invalid file.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, message: message.into(), rejection: None }

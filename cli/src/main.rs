@@ -19,7 +19,7 @@ mod workers;
 
 use args::{Cli, Command, LogFormat};
 use commands::{
-    administration::{audit, dead_letters, login, registry, repo, secret, token},
+    administration::{audit, dead_letters, login, registry, repo, secret, token, variable},
     execution::{approve, artifacts, cancel, logs, open, report, retry, run, status, watch},
     pipeline::{check, import, init, plan},
     serving::{server, worker},
@@ -142,6 +142,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Registry(args) => registry::registry(settings, args).await,
             Command::Repo(args) => repo::repo(settings, args).await,
             Command::Secret(args) => secret::secret(settings, args).await,
+            Command::Variable(args) => variable::variable(settings, args).await,
             Command::Approve(args) => Box::pin(approve::approve(settings, args)).await,
             Command::Retry(args) => retry::retry(settings, args).await,
             Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,

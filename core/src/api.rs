@@ -34,12 +34,13 @@ pub use registry::{
     RegistryList, RegistryQuery, RegistryView, RemoveRegistryReply, RemoveRegistryRequest, SetRegistryRequest,
 };
 pub use secret::{
-    RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretQuery, SecretView, SetSecretRequest,
+    RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretQuery, SecretView,
+    SetSecretRequest, VariableOptions, VariableQuery,
 };
 pub use source::{SourceUploadReply, SourceUploadRequest};
 
 pub use crate::execution::{
     assignment::ArtifactEncoding,
     attempt::{AttemptEnd, AttemptView, StepView},
-    facts::Trigger,
+    facts::{ExternalVariables, Trigger},
 };

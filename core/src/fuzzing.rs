@@ -68,8 +68,14 @@ fn is_within(source: &str, location: Location) -> bool {
 fn check_plan(plan: &Result<Plan, PlanError>) {
     let plan = match plan {
         Ok(plan) => plan,
-        // Without facts, conditions may exclude all jobs or one that is needed, and a pattern in a variable may be invalid.
-        Err(PlanError::AllExcluded(_) | PlanError::NeedExcluded { .. } | PlanError::Condition { .. }) => {
+        // Without facts, conditions may exclude all jobs or one that is needed, a pattern in a variable may be invalid, and there
+        // is no registry.
+        Err(
+            PlanError::AllExcluded(_)
+            | PlanError::NeedExcluded { .. }
+            | PlanError::Condition { .. }
+            | PlanError::UnsetVariable { .. },
+        ) => {
             return;
         }
         Err(error) => panic!("an accepted file can be planned: {error}"),

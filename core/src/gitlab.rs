@@ -13,9 +13,12 @@ mod job;
 mod keys;
 mod locate;
 mod output;
+mod predefined_names;
 mod schema;
 mod settings;
+mod shell_variables;
 mod translation;
+mod usage;
 mod values;
 mod variables;
 

@@ -322,7 +322,7 @@ async fn orphaned_volume_is_removed() {
 }
 
 fn secret(variable: &str, value: &str, file: bool) -> SecretValue {
-    SecretValue { variable: variable.into(), value: value.into(), file }
+    SecretValue { variable: variable.into(), value: value.into(), file, unmasked: false }
 }
 
 #[tokio::test]

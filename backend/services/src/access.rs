@@ -6,3 +6,4 @@ pub(crate) mod registries;
 mod resealing;
 pub(crate) mod secrets;
 pub(crate) mod tokens;
+pub(crate) mod variables;

@@ -5,6 +5,7 @@ use crate::{
     Stores,
     access::{
         audit::AuditService, registries::RegistryService, secrets::SecretService, tokens::TokenService,
+        variables::VariableService,
     },
     context::{service_context::Context, settings::Settings},
     executions::{
@@ -46,8 +47,10 @@ pub struct Services {
     pub sources: SourceService,
     /// Logins of repositories at registries of images.
     pub registries: RegistryService,
-    /// Secrets of repositories.
+    /// Secrets and variables of repositories.
     pub secrets: SecretService,
+    /// The variables of executions.
+    pub variables: VariableService,
     /// Registered repositories.
     pub repositories: RepositoryService,
     /// Webhooks of git providers.
@@ -82,7 +85,8 @@ impl Services {
         let context = Arc::new(Context::new(stores, settings, closing));
         let secrets = SecretService::new(context.clone(), seal.clone());
         let registries = RegistryService::new(context.clone(), seal.clone());
-        let pipelines = PipelineExecutionService::new(context.clone());
+        let variables = VariableService::new(secrets.clone(), registries.clone());
+        let pipelines = PipelineExecutionService::new(context.clone(), variables.clone());
         let repositories = RepositoryService::new(context.clone(), seal);
         let outbox = Outbox::new(context.clone(), repositories.clone(), Notifiers::default());
         let schedules = ScheduleService::new(context.clone(), pipelines.clone(), repositories.clone());
@@ -104,7 +108,9 @@ impl Services {
                 secrets.clone(),
                 registries.clone(),
                 repositories.clone(),
+                variables.clone(),
             ),
+            variables,
             repositories,
             schedules,
             registries,
@@ -126,7 +132,15 @@ impl Services {
     /// Replaces the notifiers.
     #[must_use]
     pub fn with_notifiers(self, notifiers: Notifiers) -> Self {
+        if let Some(url) = &notifiers.public_url {
+            self.set_public_url(url);
+        }
         Self { outbox: self.outbox.with_notifiers(notifiers), ..self }
+    }
+
+    /// Sets the address of the server that jobs get with links to their execution; only the first call has an effect.
+    pub fn set_public_url(&self, url: &str) {
+        self.pipelines.context().set_public_url(url);
     }
 
     /// Replaces the policy for sources of requests.

@@ -54,6 +54,73 @@ pub enum SecretAction {
     },
 }
 
+/// `variable`.
+#[derive(Debug, Args)]
+pub struct Variable {
+    /// The action.
+    #[command(subcommand)]
+    pub action: VariableAction,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// Actions of `variable`.
+#[derive(Debug, Subcommand)]
+pub enum VariableAction {
+    /// Create or update a variable; without VALUE, prompts for it or reads standard input
+    Set {
+        /// Name of the variable: letters, digits and `_`
+        name: String,
+        /// Value; other users of this machine can see it
+        #[arg(conflicts_with_all = ["value_file", "masked"])]
+        value: Option<String>,
+        #[command(flatten)]
+        scope: SecretScope,
+        /// Read the value from this file
+        #[arg(long, value_name = "PATH")]
+        value_file: Option<PathBuf>,
+        /// Hide the value in logs and lists; only jobs get it
+        #[arg(long)]
+        masked: bool,
+        /// Only for executions of the default branch
+        #[arg(long)]
+        protected: bool,
+        /// What the variable holds: the value, or the path of a file with it
+        #[arg(long = "type", value_enum, default_value_t = VariableType::Env)]
+        kind: VariableType,
+        /// Also for pull requests of forks
+        #[arg(long)]
+        forks: bool,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+    /// List variables; values of masked ones are not shown
+    List {
+        #[command(flatten)]
+        scope: SecretScope,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+    /// Delete a variable
+    Remove {
+        /// Name of the variable
+        name: String,
+        #[command(flatten)]
+        scope: SecretScope,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+}
+
+/// Types of variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VariableType {
+    /// The value
+    Env,
+    /// The path of a file with the value
+    File,
+}
+
 /// Repository and environment of secrets.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SecretScope {

@@ -15,6 +15,8 @@ pub struct Check {
     pub format: CheckFormat,
     #[command(flatten)]
     pub file: FileArgs,
+    #[command(flatten)]
+    pub variables: VariableArgs,
 }
 
 /// Formats of `check`.
@@ -79,8 +81,10 @@ pub struct FactArgs {
 pub enum Event {
     /// A push
     Push,
+    /// A push of the tag at the commit
+    Tag,
     /// A pull request or merge request
-    #[value(alias = "pull-request")]
+    #[value(alias = "pull-request", alias = "merge_request", alias = "merge-request")]
     PullRequest,
     /// A schedule
     Schedule,
@@ -92,7 +96,7 @@ impl Event {
     /// Returns the trigger of this event.
     pub fn trigger(self) -> Trigger {
         match self {
-            Self::Push => Trigger::Push,
+            Self::Push | Self::Tag => Trigger::Push,
             Self::PullRequest => Trigger::PullRequest,
             Self::Schedule => Trigger::Schedule,
             Self::Manual => Trigger::Manual,

@@ -8,3 +8,4 @@ pub mod registry;
 pub mod repo;
 pub mod secret;
 pub mod token;
+pub mod variable;

@@ -11,6 +11,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+use tidemill_core::api::ExternalVariables;
 use tidemill_core::gitlab;
 use tidemill_core::pipeline::{
     self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources, RepositoryFiles, is_variable_name,
@@ -27,26 +28,25 @@ pub struct PipelineFile {
     pub text: String,
     /// The parsed pipeline.
     pub pipeline: Pipeline,
-    /// The format of the file itself.
-    pub format: FileFormat,
 }
 
 /// Reads and checks the file that the arguments select, and prints its warnings.
 ///
 /// `is_remote`: the jobs run on a deployment, whose workers may have labels.
-pub fn load(args: &FileArgs, is_remote: bool) -> Outcome<PipelineFile> {
+/// `external`: the variables that are set outside of the file.
+pub fn load(args: &FileArgs, is_remote: bool, external: &ExternalVariables) -> Outcome<PipelineFile> {
     let path = find(args)?;
     let name = path.display().to_string();
     let text = read(&path)?;
     let colour = crate::output::stderr_has_colours();
     let kind = FileFormat::of(&path, args.gitlab, is_remote);
-    match assemble(&path, &text, kind) {
+    match assemble(&path, &text, kind, external) {
         Ok(assembled) => {
             // Warn on every run about unsupported features of a GitLab file.
             if kind != FileFormat::Native {
                 crate::output::print_error_text(&assembled.render_warnings(colour));
             }
-            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline, format: kind })
+            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
     }
@@ -78,8 +78,7 @@ pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineF
     }
     match (selected.pop(), &args.pipeline) {
         (Some((file, Ok(pipeline))), _) => {
-            let format = FileFormat::of(Path::new(&file.path), false, true);
-            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline, format })
+            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline })
         }
         (Some((file, Err(diagnostics))), _) => {
             let lines: Vec<String> =
@@ -108,6 +107,8 @@ pub enum FileFormat {
     GitLab {
         /// Whether `tags` become labels that a job requires of its worker.
         tags_are_labels: bool,
+        /// Whether variables that nobody sets are reported, not rejected.
+        reports_unset_variables: bool,
     },
 }
 
@@ -116,20 +117,45 @@ impl FileFormat {
     pub fn of(path: &Path, gitlab: bool, tags_are_labels: bool) -> Self {
         let is_gitlab_name =
             path.file_name().is_some_and(|name| gitlab::FILE_NAMES.iter().any(|known| name == *known));
-        if gitlab || is_gitlab_name { Self::GitLab { tags_are_labels } } else { Self::Native }
+        if gitlab || is_gitlab_name {
+            Self::GitLab { tags_are_labels, reports_unset_variables: false }
+        } else {
+            Self::Native
+        }
+    }
+
+    /// Returns the format in which variables that nobody sets are reported, not rejected.
+    pub const fn reporting_unset_variables(self) -> Self {
+        match self {
+            Self::GitLab { tags_are_labels, .. } => {
+                Self::GitLab { tags_are_labels, reports_unset_variables: true }
+            }
+            Self::Native => self,
+        }
     }
 }
 
-/// Checks a file's text with its includes, whose paths are relative to the root of its repository.
-pub fn assemble(path: &Path, text: &str, kind: FileFormat) -> Result<PipelineWithSources, PipelineErrors> {
+/// Checks a file's text with its includes, whose paths are relative to the root of its repository. `external`: the variables
+/// that are set outside of the file.
+pub fn assemble(
+    path: &Path,
+    text: &str,
+    kind: FileFormat,
+    external: &ExternalVariables,
+) -> Result<PipelineWithSources, PipelineErrors> {
     let files = Checkout { root: repository_root(path) };
     let name = path.display().to_string();
     match kind {
         FileFormat::Native => pipeline::assemble(&name, text, &|path| files.read(path)),
-        FileFormat::GitLab { tags_are_labels } => {
+        FileFormat::GitLab { tags_are_labels, reports_unset_variables } => {
             let directory = files.root.file_name().map(|name| name.to_string_lossy().into_owned());
             let settings = gitlab::TranslateOptions::for_pipeline(directory.as_deref().unwrap_or("gitlab"));
-            let settings = gitlab::TranslateOptions { tags_are_labels, ..settings };
+            let settings = gitlab::TranslateOptions {
+                tags_are_labels,
+                reports_unset_variables,
+                external: external.clone(),
+                ..settings
+            };
             gitlab::translate(&name, text, &files, &settings)
         }
     }

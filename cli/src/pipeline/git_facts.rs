@@ -1,6 +1,9 @@
 //! Facts for conditions from git: branch, tag, default branch, changed files and all files.
 
-use crate::args::FactArgs;
+use crate::{
+    args::{Event, FactArgs},
+    failure::{Failure, Outcome},
+};
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
@@ -29,14 +32,15 @@ impl RequiredFacts {
     /// Branch, tag, commit and default branch.
     pub const REFS: Self = Self { refs: true, changed: false, files: false };
 
-    /// Returns the needs of `pipeline`, whose file contains `text`.
-    pub fn of(pipeline: &Pipeline, text: &str) -> Self {
+    /// Returns the needs of `pipeline`.
+    pub fn of(pipeline: &Pipeline) -> Self {
         let rules = || pipeline.jobs.iter().flat_map(|job| &job.rules);
         let calls = |name: &str| {
             rules().filter_map(|rule| rule.condition.as_deref()).any(|condition| condition.contains(name))
         };
         Self {
-            refs: rules().next().is_some() || text.contains("${") || text.contains("CI_"),
+            // Variables of the repository may be for protected branches only.
+            refs: true,
             changed: calls("changed") || rules().any(|rule| !rule.changes.is_empty()),
             files: calls("exists") || rules().any(|rule| !rule.exists.is_empty()),
         }
@@ -75,10 +79,20 @@ fn details(top: &Path) -> CommitDetails {
     CommitDetails::new(message, author)
 }
 
-/// Overrides facts with arguments.
-pub fn override_with(args: &FactArgs, mut facts: Facts) -> Facts {
+/// Overrides facts with arguments. `dir` is a directory of the repository.
+pub fn override_with(args: &FactArgs, dir: &Path, mut facts: Facts) -> Outcome<Facts> {
     if let Some(event) = args.event {
         facts.trigger = event.trigger();
+    }
+    if args.event == Some(Event::Tag) && args.tag.is_none() {
+        let tag = facts.tag.take().or_else(|| git(dir, &["describe", "--tags", "--exact-match", "HEAD"]));
+        let Some(tag) = tag else {
+            return Err(Failure::usage(
+                "--event tag: the commit has no tag; create one with git tag, or see what would run with: tidemill plan --tag NAME",
+            ));
+        };
+        facts.tag = Some(tag);
+        facts.branch = None;
     }
     if let Some(branch) = &args.branch {
         facts.branch = Some(branch.clone());
@@ -107,7 +121,7 @@ pub fn override_with(args: &FactArgs, mut facts: Facts) -> Facts {
     if !args.changed.is_empty() {
         facts.changed = Some(args.changed.clone());
     }
-    facts
+    Ok(facts)
 }
 
 /// Returns the default branch of `origin`; otherwise `main` or `master` if it exists.

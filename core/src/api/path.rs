@@ -40,6 +40,8 @@ pub const CACHE_CONTENT: &str = "/api/cache/content/{jobId}";
 /// GET: names of a repository's secrets, [`super::SecretList`]; query [`super::SecretQuery`]. POST
 /// [`super::SetSecretRequest`]: stores one, [`super::SecretView`].
 pub const SECRETS: &str = "/api/secret";
+/// GET: the variables that an execution of a repository gets, [`super::ExternalVariables`]; query [`super::VariableQuery`].
+pub const VARIABLES: &str = "/api/pipeline/variables";
 /// POST [`super::RemoveSecretRequest`]: [`super::RemoveSecretReply`].
 pub const REMOVE_SECRET: &str = "/api/secret/remove";
 /// GET: a repository's logins at registries, [`super::RegistryList`]; query [`super::RegistryQuery`]. POST

@@ -350,6 +350,9 @@ pub struct SecretValue {
     /// Whether the variable holds the path of a file that contains the value.
     #[serde(default)]
     pub file: bool,
+    /// Whether it is shown in logs, because it is a variable of the repository that is not masked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unmasked: bool,
 }
 
 impl fmt::Debug for SecretValue {

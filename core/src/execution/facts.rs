@@ -1,5 +1,7 @@
 //! Facts of an execution that are known before it is planned, which conditions read.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
@@ -23,6 +25,33 @@ pub enum Trigger {
     Schedule,
 }
 
+/// The variables that an execution gets from its repository. Values that must not be recorded are not among them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ExternalVariables {
+    /// Those whose values may be recorded.
+    pub values: IndexMap<String, String>,
+    /// The names of the others, whose values only jobs get: masked ones, secrets, files, and those of an environment.
+    pub hidden: BTreeSet<String>,
+    /// The only registry of images for which the repository has a login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+}
+
+impl ExternalVariables {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether one of them has this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.values.contains_key(name) || self.hidden.contains(name)
+    }
+}
+
 /// Facts of an execution that are known before it is planned. They are recorded with the execution, so that a retry
 /// computes the same plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +59,15 @@ pub struct Facts {
     /// What started it.
     #[serde(default)]
     pub trigger: Trigger,
+    /// The address of its repository. Not recorded with the facts, as it is recorded with the execution.
+    #[serde(skip)]
+    pub repo: String,
+    /// The only registry of images for which the repository has a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    /// The description of the schedule that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
     /// Its branch; for a pull request, the head branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
@@ -167,6 +205,9 @@ pub struct PullRequest {
     /// Whether it is a draft.
     #[serde(default)]
     pub draft: bool,
+    /// The names of its labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 impl Facts {
@@ -174,6 +215,23 @@ impl Facts {
     #[must_use]
     pub fn with_variables(variables: IndexMap<String, String>) -> Self {
         Self { variables, ..Self::default() }
+    }
+
+    /// Adds the variables of the repository; those of the execution take precedence.
+    pub fn add_external(&mut self, external: ExternalVariables) {
+        let mut variables = external.values;
+        variables.extend(std::mem::take(&mut self.variables));
+        self.variables = variables;
+        self.registry = external.registry;
+    }
+
+    /// Whether the execution is of a protected branch: the default branch. Tags and pull requests are not protected.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.pull_request.is_none()
+            && self.tag.is_none()
+            && self.branch.is_some()
+            && self.branch == self.default_branch
     }
 
     /// Whether the commit comes from another repository.

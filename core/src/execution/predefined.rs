@@ -1,25 +1,27 @@
 //! The predefined variables of every job: Tidemill's own, and GitLab's `CI_...`, so that scripts and conditions written
-//! for GitLab keep working. `GITLAB_CI` is not set, because this is not GitLab.
+//! for GitLab keep working.
 //!
 //! As in GitLab, a variable without a value is not set: there is no `CI_COMMIT_BRANCH` for a tag or a pull request.
 
 use indexmap::IndexMap;
+use sha2::{Digest, Sha256};
 
-use crate::execution::facts::{Facts, Trigger};
-use crate::repository::RepositoryName;
+use crate::execution::facts::{Facts, PullRequest, Trigger};
+use crate::repository::{RepositoryAddress, RepositoryName, canonical_name};
+use crate::text::slug::{environment_slug, environment_tier, slug};
 
 /// The directory of a job's sources in its container.
 pub const WORKSPACE_DIR: &str = "/workspace";
 
-/// Maximum length of a slug: that of a host name label.
-const MAX_SLUG_LEN: usize = 63;
 const SHORT_SHA_LEN: usize = 8;
 
 /// The variables known before an execution is planned, which conditions and references may use.
-pub const EXECUTION_VARIABLES: [&str; 22] = [
+pub const EXECUTION_VARIABLES: [&str; 46] = [
     "CI",
+    "GITLAB_CI",
     "CI_PIPELINE_NAME",
     "CI_PIPELINE_SOURCE",
+    "CI_PIPELINE_SCHEDULE_DESCRIPTION",
     "CI_COMMIT_SHA",
     "CI_COMMIT_SHORT_SHA",
     "CI_COMMIT_MESSAGE",
@@ -30,42 +32,83 @@ pub const EXECUTION_VARIABLES: [&str; 22] = [
     "CI_COMMIT_TAG",
     "CI_COMMIT_REF_NAME",
     "CI_COMMIT_REF_SLUG",
+    "CI_COMMIT_REF_PROTECTED",
     "CI_DEFAULT_BRANCH",
+    "CI_PROJECT_ID",
+    "CI_PROJECT_NAME",
+    "CI_PROJECT_PATH",
+    "CI_PROJECT_PATH_SLUG",
+    "CI_PROJECT_NAMESPACE",
+    "CI_PROJECT_ROOT_NAMESPACE",
+    "CI_PROJECT_TITLE",
+    "CI_PROJECT_URL",
+    "CI_REPOSITORY_URL",
+    "CI_REGISTRY",
+    "CI_REGISTRY_IMAGE",
     "CI_MERGE_REQUEST_ID",
     "CI_MERGE_REQUEST_IID",
     "CI_MERGE_REQUEST_TITLE",
     "CI_MERGE_REQUEST_DRAFT",
     "CI_MERGE_REQUEST_EVENT_TYPE",
+    "CI_MERGE_REQUEST_LABELS",
+    "CI_MERGE_REQUEST_REF_PATH",
+    "CI_MERGE_REQUEST_PROJECT_ID",
+    "CI_MERGE_REQUEST_PROJECT_PATH",
+    "CI_MERGE_REQUEST_PROJECT_URL",
+    "CI_MERGE_REQUEST_SOURCE_PROJECT_ID",
+    "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH",
+    "CI_MERGE_REQUEST_SOURCE_PROJECT_URL",
     "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME",
     "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA",
+    "CI_MERGE_REQUEST_SOURCE_BRANCH_PROTECTED",
     "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
+    "CI_MERGE_REQUEST_TARGET_BRANCH_PROTECTED",
 ];
 
-/// The variables that only a job has.
-pub const JOB_VARIABLES: [&str; 17] = [
-    "CI_PIPELINE_ID",
-    "CI_PIPELINE_IID",
-    "CI_JOB_ID",
+/// The variables of a job that are known when it is planned, which its references may use.
+pub const PLANNED_VARIABLES: [&str; 9] = [
     "CI_JOB_NAME",
     "CI_JOB_NAME_SLUG",
     "CI_JOB_STAGE",
+    "CI_NODE_INDEX",
     "CI_NODE_TOTAL",
-    "CI_PROJECT_DIR",
-    "CI_PROJECT_NAME",
-    "CI_PROJECT_PATH",
-    "CI_PROJECT_PATH_SLUG",
-    "CI_PROJECT_NAMESPACE",
-    "CI_PROJECT_TITLE",
-    "CI_REPOSITORY_URL",
     "CI_ENVIRONMENT_NAME",
     "CI_ENVIRONMENT_SLUG",
+    "CI_ENVIRONMENT_TIER",
+    "CI_ENVIRONMENT_ACTION",
+];
+
+/// The variables that only a running job has.
+pub const JOB_VARIABLES: [&str; 7] = [
+    "CI_PIPELINE_ID",
+    "CI_PIPELINE_IID",
+    "CI_PIPELINE_URL",
+    "CI_JOB_ID",
+    "CI_JOB_URL",
+    "CI_PROJECT_DIR",
     "CI_ENVIRONMENT_URL",
 ];
+
+/// The variables of a running job that are not among [`job_variables`]: its worker sets its status, and its assignment has the
+/// login at its registry as a secret.
+pub const LATE_VARIABLES: [&str; 3] = ["CI_JOB_STATUS", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"];
 
 /// Whether conditions and references may use `name`.
 #[must_use]
 pub fn is_execution_variable(name: &str) -> bool {
     EXECUTION_VARIABLES.contains(&name)
+}
+
+/// Whether references in the texts of a job may use `name`.
+#[must_use]
+pub fn is_reference(name: &str) -> bool {
+    is_execution_variable(name) || PLANNED_VARIABLES.contains(&name)
+}
+
+/// Whether jobs may have a predefined variable `name`.
+#[must_use]
+pub fn is_predefined(name: &str) -> bool {
+    is_reference(name) || JOB_VARIABLES.contains(&name) || LATE_VARIABLES.contains(&name)
 }
 
 /// Returns the variables of an execution of `pipeline` that are known before it is planned.
@@ -78,8 +121,11 @@ pub fn execution_variables(facts: &Facts, pipeline: &str) -> IndexMap<String, St
         }
     };
     set("CI", Some("true"));
+    // Tools and scripts ask for it to learn that the other variables are there.
+    set("GITLAB_CI", Some("true"));
     set("CI_PIPELINE_NAME", Some(pipeline));
     set("CI_PIPELINE_SOURCE", Some(source(facts)));
+    set("CI_PIPELINE_SCHEDULE_DESCRIPTION", facts.schedule.as_deref());
     let commit = facts.commit.as_deref();
     set("CI_COMMIT_SHA", commit);
     set("CI_COMMIT_SHORT_SHA", commit.map(|commit| commit.get(..SHORT_SHA_LEN).unwrap_or(commit)));
@@ -99,19 +145,80 @@ pub fn execution_variables(facts: &Facts, pipeline: &str) -> IndexMap<String, St
     set("CI_COMMIT_TAG", facts.tag.as_deref());
     set("CI_COMMIT_REF_NAME", reference);
     set("CI_COMMIT_REF_SLUG", reference.map(slug).as_deref());
+    set("CI_COMMIT_REF_PROTECTED", Some(flag(facts.is_protected())));
     set("CI_DEFAULT_BRANCH", facts.default_branch.as_deref());
+    set_project(facts, &mut all);
     if let Some(request) = request {
-        let number = request.number.to_string();
-        set("CI_MERGE_REQUEST_ID", Some(&number));
-        set("CI_MERGE_REQUEST_IID", Some(&number));
-        set("CI_MERGE_REQUEST_TITLE", Some(&request.title));
-        set("CI_MERGE_REQUEST_DRAFT", Some(if request.draft { "true" } else { "false" }));
-        set("CI_MERGE_REQUEST_EVENT_TYPE", Some("detached"));
-        set("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", branch);
-        set("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", commit);
-        set("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", Some(&request.target_branch));
+        set_request(request, facts, &mut all);
     }
     all
+}
+
+const fn flag(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
+
+/// Sets the variables about the repository and its registry of images.
+fn set_project(facts: &Facts, all: &mut IndexMap<String, String>) {
+    if facts.repo.is_empty() {
+        return;
+    }
+    let Project { namespace, name, path, url } = Project::new(&facts.repo);
+    let root = namespace.split('/').next().unwrap_or_default().to_owned();
+    if let Some(registry) = &facts.registry {
+        // An image's name has no uppercase letters.
+        let is_host = !registry.contains('/');
+        let image = if is_host { format!("{registry}/{}", path.to_lowercase()) } else { registry.clone() };
+        all.insert("CI_REGISTRY".to_owned(), registry.split('/').next().unwrap_or_default().to_owned());
+        all.insert("CI_REGISTRY_IMAGE".to_owned(), image);
+    }
+    let id = project_id(&facts.repo).to_string();
+    let pairs = [
+        ("CI_PROJECT_ID", id),
+        ("CI_PROJECT_NAME", name.clone()),
+        ("CI_PROJECT_TITLE", name),
+        ("CI_PROJECT_NAMESPACE", namespace),
+        ("CI_PROJECT_ROOT_NAMESPACE", root),
+        ("CI_PROJECT_PATH_SLUG", slug(&path)),
+        ("CI_PROJECT_PATH", path),
+        ("CI_REPOSITORY_URL", facts.repo.clone()),
+    ];
+    all.extend(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    all.extend(url.map(|url| ("CI_PROJECT_URL".to_owned(), url)));
+}
+
+/// Sets the variables about a pull request. Those about a fork's repository are not known.
+fn set_request(request: &PullRequest, facts: &Facts, all: &mut IndexMap<String, String>) {
+    let number = request.number.to_string();
+    let is_default = facts.default_branch.as_ref() == Some(&request.target_branch);
+    let mut pairs = vec![
+        ("CI_MERGE_REQUEST_ID", number.clone()),
+        ("CI_MERGE_REQUEST_REF_PATH", format!("refs/merge-requests/{number}/head")),
+        ("CI_MERGE_REQUEST_IID", number),
+        ("CI_MERGE_REQUEST_TITLE", request.title.clone()),
+        ("CI_MERGE_REQUEST_DRAFT", flag(request.draft).to_owned()),
+        ("CI_MERGE_REQUEST_EVENT_TYPE", "detached".to_owned()),
+        ("CI_MERGE_REQUEST_SOURCE_BRANCH_PROTECTED", "false".to_owned()),
+        ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", request.target_branch.clone()),
+        ("CI_MERGE_REQUEST_TARGET_BRANCH_PROTECTED", flag(is_default).to_owned()),
+    ];
+    if !request.labels.is_empty() {
+        pairs.push(("CI_MERGE_REQUEST_LABELS", request.labels.join(",")));
+    }
+    pairs.extend(facts.branch.clone().map(|branch| ("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", branch)));
+    pairs.extend(facts.commit.clone().map(|commit| ("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", commit)));
+    for (target, source, of) in [
+        ("CI_MERGE_REQUEST_PROJECT_ID", "CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "CI_PROJECT_ID"),
+        ("CI_MERGE_REQUEST_PROJECT_PATH", "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH", "CI_PROJECT_PATH"),
+        ("CI_MERGE_REQUEST_PROJECT_URL", "CI_MERGE_REQUEST_SOURCE_PROJECT_URL", "CI_PROJECT_URL"),
+    ] {
+        let Some(value) = all.get(of) else { continue };
+        pairs.push((target, value.clone()));
+        if !request.from_fork {
+            pairs.push((source, value.clone()));
+        }
+    }
+    all.extend(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)));
 }
 
 /// Returns GitLab's name for the trigger.
@@ -125,6 +232,45 @@ fn source(facts: &Facts) -> &'static str {
     }
 }
 
+/// A job as it is planned.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlannedNames<'a> {
+    /// Its name, including matrix values.
+    pub name: &'a str,
+    /// Its stage.
+    pub stage: &'a str,
+    /// The position of the variant among those of its matrix, from 1, and their number.
+    pub node: Option<(usize, usize)>,
+    /// The name of its environment.
+    pub environment: Option<&'a str>,
+}
+
+/// Returns the variables of a job that are known when it is planned.
+#[must_use]
+pub fn planned_variables(job: PlannedNames<'_>) -> IndexMap<String, String> {
+    let mut all = IndexMap::new();
+    let mut set = |name: &str, value: &str| {
+        all.insert(name.to_owned(), value.to_owned());
+    };
+    set("CI_JOB_NAME", job.name);
+    set("CI_JOB_NAME_SLUG", &slug(job.name));
+    set("CI_JOB_STAGE", job.stage);
+    match job.node {
+        Some((index, total)) => {
+            set("CI_NODE_INDEX", &index.to_string());
+            set("CI_NODE_TOTAL", &total.to_string());
+        }
+        None => set("CI_NODE_TOTAL", "1"),
+    }
+    if let Some(name) = job.environment {
+        set("CI_ENVIRONMENT_NAME", name);
+        set("CI_ENVIRONMENT_SLUG", &environment_slug(name));
+        set("CI_ENVIRONMENT_TIER", environment_tier(name));
+        set("CI_ENVIRONMENT_ACTION", "start");
+    }
+    all
+}
+
 /// A job that is about to run.
 #[derive(Debug, Clone, Copy)]
 pub struct JobContext<'a> {
@@ -136,8 +282,8 @@ pub struct JobContext<'a> {
     pub run_number: u64,
     /// The pipeline's name.
     pub pipeline: &'a str,
-    /// The repository.
-    pub repo: &'a str,
+    /// The address of the execution's page, if the server knows its own.
+    pub url: Option<&'a str>,
     /// The job's id.
     pub job: &'a str,
     /// Its name, including matrix values.
@@ -150,10 +296,12 @@ pub struct JobContext<'a> {
     pub attempt: u32,
 }
 
-/// Returns all predefined variables of a job.
+/// Returns the predefined variables of a job, except those of its place in a matrix, which its plan has.
 #[must_use]
 pub fn job_variables(job: &JobContext<'_>) -> IndexMap<String, String> {
     let mut all = execution_variables(job.facts, job.pipeline);
+    let environment = job.environment.map(|(name, _)| name);
+    all.extend(planned_variables(PlannedNames { name: job.name, stage: job.stage, node: None, environment }));
     let mut set = |name: &str, value: &str| {
         all.insert(name.to_owned(), value.to_owned());
     };
@@ -161,7 +309,7 @@ pub fn job_variables(job: &JobContext<'_>) -> IndexMap<String, String> {
     set("TIDEMILL_EXECUTION_ID", job.execution);
     set("TIDEMILL_RUN_NUMBER", &job.run_number.to_string());
     set("TIDEMILL_PIPELINE", job.pipeline);
-    set("TIDEMILL_REPO", job.repo);
+    set("TIDEMILL_REPO", &job.facts.repo);
     set("TIDEMILL_BRANCH", job.facts.branch.as_deref().unwrap_or_default());
     set("TIDEMILL_COMMIT", job.facts.commit.as_deref().unwrap_or_default());
     set("TIDEMILL_JOB_ID", job.job);
@@ -171,27 +319,46 @@ pub fn job_variables(job: &JobContext<'_>) -> IndexMap<String, String> {
     set("CI_PIPELINE_ID", job.execution);
     set("CI_PIPELINE_IID", &job.run_number.to_string());
     set("CI_JOB_ID", job.job);
-    set("CI_JOB_NAME", job.name);
-    set("CI_JOB_NAME_SLUG", &slug(job.name));
-    set("CI_JOB_STAGE", job.stage);
-    set("CI_NODE_TOTAL", "1");
     set("CI_PROJECT_DIR", WORKSPACE_DIR);
-    let (namespace, name) = project(job.repo);
-    let path = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
-    set("CI_PROJECT_NAME", &name);
-    set("CI_PROJECT_TITLE", &name);
-    set("CI_PROJECT_NAMESPACE", &namespace);
-    set("CI_PROJECT_PATH", &path);
-    set("CI_PROJECT_PATH_SLUG", &slug(&path));
-    set("CI_REPOSITORY_URL", job.repo);
-    if let Some((name, url)) = job.environment {
-        set("CI_ENVIRONMENT_NAME", name);
-        set("CI_ENVIRONMENT_SLUG", &slug(name));
-        if let Some(url) = url {
-            set("CI_ENVIRONMENT_URL", url);
-        }
+    if let Some(url) = job.url {
+        set("CI_PIPELINE_URL", url);
+        set("CI_JOB_URL", &format!("{url}#{}", job.job));
+    }
+    if let Some((_, Some(url))) = job.environment {
+        set("CI_ENVIRONMENT_URL", url);
     }
     all
+}
+
+/// A repository in GitLab's terms.
+struct Project {
+    /// Its group; empty for a directory.
+    namespace: String,
+    name: String,
+    /// Group and name.
+    path: String,
+    /// The address of its page: that of the host and the path, as most providers have it.
+    url: Option<String>,
+}
+
+impl Project {
+    fn new(repo: &str) -> Self {
+        let (namespace, name) = project(repo);
+        let path = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
+        let host = match (RepositoryName::parse(repo), RepositoryAddress::parse(repo)) {
+            (Ok(RepositoryName::Network(of)), Ok(_)) => of.split_once('/').map(|(host, _)| host.to_owned()),
+            _ => None,
+        };
+        let url = host.map(|host| format!("https://{host}/{path}"));
+        Self { namespace, name, path, url }
+    }
+}
+
+/// Returns a positive number that stands for the repository, however its address is written.
+fn project_id(repo: &str) -> u32 {
+    let digest = Sha256::digest(canonical_name(repo).as_bytes());
+    let number = digest.iter().take(4).fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
+    (number & 0x7fff_ffff).max(1)
 }
 
 /// Returns the group and the name of a repository: those of `https://host/group/name.git` and of `host:group/name`. A
@@ -210,18 +377,11 @@ fn project(repo: &str) -> (String, String) {
     }
 }
 
-/// Returns a name in the form of a host name label: lowercase letters, digits and hyphens, at most 63.
-#[must_use]
-pub fn slug(name: &str) -> String {
-    let normalize = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let slug: String = name.chars().map(normalize).take(MAX_SLUG_LEN).collect();
-    slug.trim_matches('-').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
-        EXECUTION_VARIABLES, JOB_VARIABLES, JobContext, execution_variables, job_variables, project, slug,
+        EXECUTION_VARIABLES, JOB_VARIABLES, JobContext, PLANNED_VARIABLES, execution_variables,
+        is_predefined, job_variables, project, project_id,
     };
     use crate::execution::facts::Trigger;
     use crate::execution::facts::{Facts, PullRequest};
@@ -248,10 +408,13 @@ mod tests {
             execution_variables(&Facts { branch: None, tag: Some("v1.2".to_owned()), ..on_branch() }, "ci");
         assert_eq!((tag["CI_COMMIT_TAG"].as_str(), tag["CI_COMMIT_REF_SLUG"].as_str()), ("v1.2", "v1-2"));
         assert!(!tag.contains_key("CI_COMMIT_BRANCH"));
-        let request = PullRequest { number: 7, target_branch: "main".to_owned(), ..PullRequest::default() };
+        let labels = vec!["bug".to_owned(), "full".to_owned()];
+        let request =
+            PullRequest { number: 7, target_branch: "main".to_owned(), labels, ..PullRequest::default() };
         let facts = Facts { trigger: Trigger::PullRequest, pull_request: Some(request), ..on_branch() };
         let request = execution_variables(&facts, "ci");
         assert_eq!(request["CI_MERGE_REQUEST_IID"], "7");
+        assert_eq!(request["CI_MERGE_REQUEST_LABELS"], "bug,full");
         assert_eq!(request["CI_PIPELINE_SOURCE"], "merge_request_event");
         assert!(!request.contains_key("CI_COMMIT_BRANCH"));
         assert!(request.keys().all(|name| EXECUTION_VARIABLES.contains(&name.as_str())));
@@ -259,13 +422,14 @@ mod tests {
 
     #[test]
     fn job_has_exactly_the_listed_ci_variables() {
-        let facts = on_branch();
+        let repo = "https://git.example.org/group/sub/app.git".to_owned();
+        let facts = Facts { repo, registry: Some("registry.example.org:5000".to_owned()), ..on_branch() };
         let job = JobContext {
             facts: &facts,
             execution: "e",
             run_number: 3,
             pipeline: "ci",
-            repo: "https://git.example.org/group/sub/app.git",
+            url: Some("https://ci.example.org/api/view/e"),
             job: "j",
             name: "unit [v=1]",
             stage: "test",
@@ -273,18 +437,50 @@ mod tests {
             attempt: 1,
         };
         let all = job_variables(&job);
-        for name in JOB_VARIABLES {
+        for name in JOB_VARIABLES.into_iter().chain(PLANNED_VARIABLES).filter(|name| *name != "CI_NODE_INDEX")
+        {
             assert!(all.contains_key(name), "{name}");
         }
-        let known = |name: &str| JOB_VARIABLES.contains(&name) || EXECUTION_VARIABLES.contains(&name);
-        assert!(all.keys().all(|name| !name.starts_with("CI") || known(name)), "{all:?}");
-        assert_eq!(all["CI_PROJECT_PATH"], "group/sub/app");
-        assert_eq!(all["CI_JOB_NAME_SLUG"], "unit--v-1");
-        assert!(!all.contains_key("GITLAB_CI"));
+        assert!(all.keys().all(|name| !name.starts_with("CI") || is_predefined(name)), "{all:?}");
+        for (name, value) in [
+            ("CI_PROJECT_PATH", "group/sub/app"),
+            ("CI_PROJECT_NAMESPACE", "group/sub"),
+            ("CI_PROJECT_ROOT_NAMESPACE", "group"),
+            ("CI_PROJECT_URL", "https://git.example.org/group/sub/app"),
+            ("CI_REGISTRY", "registry.example.org:5000"),
+            ("CI_REGISTRY_IMAGE", "registry.example.org:5000/group/sub/app"),
+            ("CI_JOB_NAME_SLUG", "unit--v-1"),
+            ("CI_JOB_URL", "https://ci.example.org/api/view/e#j"),
+            ("CI_ENVIRONMENT_TIER", "development"),
+            ("CI_COMMIT_REF_PROTECTED", "false"),
+            ("GITLAB_CI", "true"),
+        ] {
+            assert_eq!(all[name], value, "{name}");
+        }
     }
 
     #[test]
-    fn projects_and_slugs_follow_from_addresses_and_names() {
+    fn project_id_is_that_of_the_repository() {
+        let id = project_id("https://git.example.org/a/b.git");
+        assert!(
+            id > 0
+                && id == project_id("git@git.example.org:a/b")
+                && id != project_id("https://git.example.org/a/c")
+        );
+    }
+
+    #[test]
+    fn only_the_default_branch_is_protected() {
+        let protected = |facts: &Facts| execution_variables(facts, "ci")["CI_COMMIT_REF_PROTECTED"].clone();
+        let main = Facts { branch: Some("main".to_owned()), ..on_branch() };
+        assert_eq!(protected(&main), "true");
+        assert_eq!(protected(&on_branch()), "false");
+        assert_eq!(protected(&Facts { tag: Some("v1".to_owned()), ..main.clone() }), "false");
+        assert_eq!(protected(&Facts { pull_request: Some(PullRequest::default()), ..main }), "false");
+    }
+
+    #[test]
+    fn projects_follow_from_addresses() {
         for (repo, namespace, name) in [
             ("https://host/a/b.git", "a", "b"),
             ("git@host:a/b/c.git", "a/b", "c"),
@@ -296,7 +492,5 @@ mod tests {
         ] {
             assert_eq!(project(repo), (namespace.to_owned(), name.to_owned()), "{repo}");
         }
-        assert_eq!(slug(&format!("-{}", "Ä".repeat(100))), "");
-        assert_eq!(slug(&"a".repeat(100)).len(), 63);
     }
 }

@@ -60,7 +60,10 @@ pub(crate) fn translate(
     schema::check_stops(&jobs, log);
     let globals = root.get("variables");
     let globals = globals.map(|entry| variables::read(&entry.value, &path.key("variables"), log));
-    let globals = globals.unwrap_or_default();
+    let mut globals = globals.unwrap_or_default();
+    let external = Rc::new(settings.external.clone());
+    variables::apply_external(&mut globals, &external);
+    let around = (&external, settings.reports_unset_variables);
     let native = NativeFile { top: Mapping::new(), jobs: Vec::new() };
     if jobs.is_empty() {
         log.invalid(
@@ -75,10 +78,10 @@ pub(crate) fn translate(
         log.invalid(&path, root.location, message);
         return native;
     }
-    let global_scope = Scope::new(&globals, HashSet::new(), None, &path.key("variables"), log);
+    let global_scope = Scope::new(&globals, HashSet::new(), None, around, &path.key("variables"), log);
     let (workflow, name, cancels) = workflow(root, &global_scope, log);
     let varying: HashSet<String> = workflow.iter().flat_map(|rule| rule.variables.keys().cloned()).collect();
-    let scope = Scope::new(&globals, varying, None, &path.key("variables"), &mut Log::default());
+    let scope = Scope::new(&globals, varying, None, around, &path.key("variables"), &mut Log::default());
     let all_shared =
         jobs.iter().all(|job| InheritedKeys::read(&job.value, &path, &mut Log::default()).all_variables());
     let shared: HashMap<String, String> = if all_shared {
@@ -93,6 +96,8 @@ pub(crate) fn translate(
         stages,
         jobs: jobs.iter().map(|job| (job.key.clone(), variants(job))).collect(),
         globals,
+        external: Rc::clone(&external),
+        accepts_unset: settings.reports_unset_variables,
         shared,
         conditions,
         excludes_pull_requests: for_pull_requests

@@ -9,7 +9,7 @@ use crate::pipeline::finding::Path;
 use crate::text::diagnostics::Diagnostic;
 
 /// Keys that jobs may take from `defaults`.
-const DEFAULTS_KEYS: [&str; 12] = [
+const DEFAULTS_KEYS: [&str; 13] = [
     "image",
     "pull_policy",
     "services",
@@ -22,6 +22,7 @@ const DEFAULTS_KEYS: [&str; 12] = [
     "retry",
     "timeout",
     "allow_failure",
+    "secrets",
 ];
 
 /// Writes the native file that was translated from the GitLab file `name`.

@@ -1,5 +1,7 @@
 //! Options of a translation.
 
+use crate::execution::facts::ExternalVariables;
+
 /// The image of jobs without `image`: the default of GitLab's own runners.
 pub const DEFAULT_IMAGE: &str = "ruby:3.1";
 
@@ -12,12 +14,22 @@ pub struct TranslateOptions {
     pub default_image: String,
     /// Whether `tags` become required labels of workers. Otherwise any worker may run the job, which is reported.
     pub tags_are_labels: bool,
+    /// Whether variables that the file uses and nobody sets are reported, as far as that can be known.
+    pub reports_unset_variables: bool,
+    /// The variables that are set outside of the file.
+    pub external: ExternalVariables,
 }
 
 impl TranslateOptions {
     /// Returns the options for a repository of this name.
     #[must_use]
     pub fn for_pipeline(name: &str) -> Self {
-        Self { name: name.to_owned(), default_image: DEFAULT_IMAGE.to_owned(), tags_are_labels: true }
+        Self {
+            name: name.to_owned(),
+            default_image: DEFAULT_IMAGE.to_owned(),
+            tags_are_labels: true,
+            reports_unset_variables: false,
+            external: ExternalVariables::default(),
+        }
     }
 }

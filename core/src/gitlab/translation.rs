@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::findings::Log;
 use super::settings::TranslateOptions;
-use super::{document, file, locate, output};
+use super::{document, file, locate, output, usage};
 use crate::pipeline::diagnose::{check_size, locate_in_files, to_diagnostic};
 use crate::pipeline::finding::{Finding, Path, keep_first};
 use crate::pipeline::parse::{check_findings, read_tree};
@@ -52,6 +52,7 @@ pub fn translate(
     let Some(root) = document::expand(&root, &mut log) else { return Err(rejected(&log, files)) };
     let for_pull_requests = files.iter().any(|file| mentions_pull_requests(&file.text));
     let native = file::translate(&root, settings, for_pull_requests, conditions, &mut log);
+    usage::report(&root, settings, &mut log);
     let is_error = |found: &Diagnostic| found.severity == Severity::Error;
     let mut found = diagnostics(&log, &files);
     if found.iter().any(is_error) {

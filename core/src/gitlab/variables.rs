@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
+use crate::execution::facts::ExternalVariables;
 use crate::execution::predefined;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
@@ -127,6 +128,17 @@ pub(crate) fn read(node: &Rc<Node>, path: &Path, log: &mut Log) -> Variables {
     all
 }
 
+/// Applies the variables that are set outside of the file, which take precedence.
+pub(crate) fn apply_external(declared: &mut Variables, external: &ExternalVariables) {
+    declared.retain(|name, _| !external.hidden.contains(name));
+    for (name, variable) in declared {
+        if let Some(value) = external.values.get(name) {
+            value.clone_into(&mut variable.text);
+            variable.expand = false;
+        }
+    }
+}
+
 /// Returns the first reference to a variable within the name of another one, such as `${URL_${ENV}}`.
 fn nested_reference(text: &str) -> Option<&str> {
     let starts = text.match_indices("${").map(|(at, _)| at);
@@ -181,6 +193,9 @@ pub(crate) struct Scope {
     /// Names whose values depend on the variant of the job, or on the matching rule.
     varying: HashSet<String>,
     constants: HashMap<&'static str, String>,
+    external: Rc<ExternalVariables>,
+    /// Whether variables that nobody sets are accepted, because they are reported elsewhere.
+    accepts_unset: bool,
     outputs: KnownOutputs,
 }
 
@@ -205,13 +220,15 @@ impl Scope {
         declared: &Variables,
         varying: HashSet<String>,
         stage: Option<&str>,
+        (external, accepts_unset): (&Rc<ExternalVariables>, bool),
         path: &Path,
         log: &mut Log,
     ) -> Self {
         let mut constants = HashMap::from([("CI_PROJECT_DIR", predefined::WORKSPACE_DIR.to_owned())]);
         constants.extend(stage.map(|stage| ("CI_JOB_STAGE", stage.to_owned())));
+        let (external, outputs) = (Rc::clone(external), KnownOutputs::default());
         let mut scope =
-            Self { values: IndexMap::new(), varying, constants, outputs: KnownOutputs::default() };
+            Self { values: IndexMap::new(), varying, constants, external, accepts_unset, outputs };
         let (mut resolved, mut steps) = (HashMap::new(), 0);
         for (name, variable) in declared {
             let mut resolver =
@@ -252,8 +269,13 @@ impl Scope {
         match self.values.get(name) {
             Some(Value::Fixed(text)) => Some(text.clone()),
             Some(Value::Runtime(_)) => None,
-            None => self.constants.get(name).cloned(),
+            None => self.constants.get(name).or_else(|| self.external.values.get(name)).cloned(),
         }
+    }
+
+    /// Whether only jobs know the value of `name`, as it is set outside of the file and must not be recorded.
+    pub(crate) fn is_hidden(&self, name: &str) -> bool {
+        !self.values.contains_key(name) && self.external.hidden.contains(name)
     }
 
     /// Returns the parts of the value of `name`, if the file sets it but only a running job knows it.
@@ -329,12 +351,17 @@ impl Scope {
     fn name(&self, name: &str, is_due: bool, out: &mut String) -> Result<(), String> {
         if let Some(text) = self.constants.get(name) {
             out.push_str(text);
-        } else if self.varying.contains(name)
-            || predefined::is_execution_variable(name)
-            || name == "CI_JOB_NAME"
-            || is_due
-        {
+        } else if let Some(text) = self.external.values.get(name) {
+            if text.contains('$') {
+                return Err("$".to_owned());
+            }
+            out.push_str(text);
+        } else if self.is_hidden(name) {
+            return Err(name.to_owned());
+        } else if self.varying.contains(name) || predefined::is_reference(name) || is_due {
             push_reference(name, out);
+        } else if self.accepts_unset && !predefined::is_predefined(name) {
+            out.push_str(&name.to_ascii_lowercase());
         } else {
             return Err(name.to_owned());
         }
@@ -443,7 +470,10 @@ impl Resolver<'_> {
             let inner = match &piece {
                 Piece::Text(_) => vec![piece],
                 Piece::Name(other) => {
-                    if let Some(text) = self.scope.constants.get(other.as_str()) {
+                    let scope = self.scope;
+                    if let Some(text) =
+                        scope.constants.get(other.as_str()).or_else(|| scope.external.values.get(other))
+                    {
                         vec![Piece::Text(text.clone())]
                     } else if self.chain.contains(other) || self.chain.len() >= MAX_DEPTH {
                         self.is_truncated = true;

@@ -91,6 +91,18 @@ pub enum PlanError {
         /// The variable.
         variable: String,
     },
+    /// An image refers to a variable that is not set.
+    #[error(
+        "the image of job `{job}` refers to `{variable}`, which is not set; set it for the repository with `tidemill variable set \
+         {variable}`, or for one run with `-e {variable}=VALUE`; `CI_REGISTRY` and `CI_REGISTRY_IMAGE` also come from `tidemill \
+         registry add`"
+    )]
+    UnsetVariable {
+        /// The job.
+        job: String,
+        /// The variable.
+        variable: String,
+    },
     /// A requested job does not exist.
     #[error("the pipeline has no job `{job}`; {suggestion}")]
     UnknownJob {

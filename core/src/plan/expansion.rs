@@ -5,7 +5,9 @@ use super::{
     error::PlanError,
     matrix::{self, MAX_JOBS},
     model::{Plan, PlannedJob, index},
-    order, references, requested,
+    order,
+    references::JobReferences,
+    requested,
     selection::{self, SelectedVariant},
     size::{self, MAX_PLAN_BYTES},
 };
@@ -65,13 +67,13 @@ impl Plan {
                 variant.add_position(&mut variables);
                 variables.extend(overrides.clone());
                 let name = variant.name(job);
+                let node = variant.position;
+                let references =
+                    JobReferences::new(job, (&name, node), &pipeline.name, facts, &predefined, &variables);
                 let expand = |text: &str| {
                     substitute(text, |reference| {
                         let value = variables.get(reference).map(String::as_str);
-                        value
-                            .or_else(|| references::builtin(reference, &pipeline.name, &name, facts))
-                            .or_else(|| predefined.get(reference).map(String::as_str))
-                            .or_else(|| predefined::is_execution_variable(reference).then_some(""))
+                        value.or_else(|| references.predefined(reference))
                     })
                 };
                 let due_texts = if has_outputs {
@@ -81,9 +83,7 @@ impl Plan {
                             overrides
                                 .get(reference)
                                 .map(String::as_str)
-                                .or_else(|| references::builtin(reference, &pipeline.name, &name, facts))
-                                .or_else(|| predefined.get(reference).map(String::as_str))
-                                .or_else(|| predefined::is_execution_variable(reference).then_some(""))
+                                .or_else(|| references.predefined(reference))
                                 .filter(|_| !is_set || overrides.contains_key(reference))
                         })
                     })
@@ -91,6 +91,12 @@ impl Plan {
                     DueTexts::default()
                 };
                 let image = expand(&job.image);
+                let services = job.surroundings.services.iter().map(|service| &service.image);
+                let mut images = services.chain([&job.image]).filter(|_| !has_outputs);
+                if let Some(variable) = images.find_map(|image| references.unset_registry(image, &variables))
+                {
+                    return Err(PlanError::UnsetVariable { variable: variable.to_owned(), job: name });
+                }
                 let artifacts = job.artifacts.clone().map(|artifacts| Artifacts {
                     name: artifacts.name.as_deref().map(expand),
                     expose_as: artifacts.expose_as.as_deref().map(expand),
@@ -100,7 +106,7 @@ impl Plan {
                 let surroundings = job.surroundings.map_texts(expand);
                 let runs_on = job.runs_on.iter().map(|(name, value)| (expand(name), expand(value))).collect();
                 jobs.push(PlannedJob {
-                    name,
+                    name: name.clone(),
                     base_name: job.name.clone(),
                     stage: job.stage.clone(),
                     image,
@@ -147,6 +153,9 @@ impl Plan {
         let (changed, files) = paths;
         let decisive = Facts {
             trigger: facts.trigger,
+            repo: facts.repo.clone(),
+            registry: facts.registry.clone(),
+            schedule: facts.schedule.clone(),
             branch: facts.branch.clone(),
             tag: facts.tag.clone(),
             commit: facts.commit.clone(),

@@ -10,9 +10,9 @@ use super::matrix::{self, Variant, max_variants};
 use super::references;
 use crate::condition::{self, Condition, Context, Paths};
 use crate::execution::facts::Facts;
-use crate::execution::predefined;
+use crate::execution::predefined::{self, PlannedNames};
 use crate::pipeline::{Job, Need, Pipeline, Rule, RuleOutcome};
-use crate::text::substitution::substitute_bounded;
+use crate::text::substitution::{first_reference, substitute_bounded};
 
 /// Applies the rules: returns the pipeline with the selected jobs, without needs that refer to excluded jobs, and
 /// without empty stages.
@@ -188,6 +188,10 @@ impl<'a> JobSelector<'a> {
 
     fn variables(&self, job: &Job, variant: Option<&Variant>) -> IndexMap<String, String> {
         let mut variables = self.predefined.clone();
+        let environment = job.surroundings.environment.as_ref().map(|environment| environment.name.as_str());
+        let environment = environment.filter(|name| first_reference(name).is_none());
+        let names = PlannedNames { name: &job.name, stage: &job.stage, node: None, environment };
+        variables.extend(predefined::planned_variables(names));
         variables.extend(self.pipeline.variables.clone());
         variables.extend(job.variables.clone());
         if let Some(variant) = variant {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 
 use super::{matrix::max_variants, references::builtin};
-use crate::execution::facts::Facts;
+use crate::execution::{facts::Facts, predefined};
 use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
 
 /// Maximum total size in bytes of a plan's texts. Each variant of a matrix has its own copy of the variables, the
@@ -20,6 +20,8 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
     /// Overhead of a text, and of a job, in addition to its bytes.
     const TEXT_OVERHEAD: u64 = 32;
     const JOB_OVERHEAD: u64 = 512;
+    /// The variables of a variant about its position.
+    const NODE_BYTES: u64 = 2 * (32 + TEXT_OVERHEAD);
     /// The host names that an image gives to a service.
     const MAX_IMAGE_NAMES_BYTES: u64 = 5 * (64 + TEXT_OVERHEAD);
     let overrides = &facts.variables;
@@ -43,11 +45,13 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         .map(|job| (job.name.as_str(), name(job).saturating_mul(max_variants(job) as u64)))
         .collect();
     let shared = pairs(&pipeline.variables).saturating_add(pairs(overrides));
+    let predefined = predefined::execution_variables(facts, &pipeline.name);
     let has_outputs = pipeline.jobs.iter().any(|job| job.surroundings.provides_outputs());
     sum(&mut pipeline.jobs.iter().map(|job| {
         let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
-        let expanded =
-            |template: &str| references(template, pipeline, job, facts).saturating_add(TEXT_OVERHEAD);
+        let expanded = |template: &str| {
+            references(template, pipeline, job, (facts, &predefined)).saturating_add(TEXT_OVERHEAD)
+        };
         let options = &job.surroundings;
         let service = |service: &Service| {
             let texts = service.command.iter().chain(&service.entrypoint).flatten().chain(&service.alias);
@@ -88,6 +92,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         };
         let parts = [
             JOB_OVERHEAD,
+            NODE_BYTES,
             due,
             sum(&mut job.rules.iter().map(|rule| pairs(&rule.variables))),
             sum(&mut options
@@ -140,19 +145,41 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
 }
 
 /// Returns an upper bound of the length of `template` with its references substituted.
-fn references(template: &str, pipeline: &Pipeline, job: &Job, facts: &Facts) -> u64 {
+fn references(
+    template: &str,
+    pipeline: &Pipeline,
+    job: &Job,
+    (facts, predefined): (&Facts, &IndexMap<String, String>),
+) -> u64 {
     let longest = |name: &str| {
         let rules = job.rules.iter().map(|rule| &rule.variables);
-        let lengths = [&pipeline.variables, &job.variables, &facts.variables].into_iter().chain(rules);
+        let lengths =
+            [&pipeline.variables, &job.variables, &facts.variables, predefined].into_iter().chain(rules);
         let lengths = lengths.filter_map(|known| known.get(name)).map(String::len);
         let matrix_bytes = job.matrix.values(name).map(str::len);
         let builtin_len = builtin(name, &pipeline.name, &job.name, facts).map(str::len);
-        // A job's name is longer by its matrix values.
-        let variant = if name == "job" { variant_bytes(job) } else { 0 };
-        lengths.chain(matrix_bytes).chain(builtin_len).max().unwrap_or(0) as u64 + variant
+        lengths.chain(matrix_bytes).chain(builtin_len).max().unwrap_or(0) as u64
     };
-    let names = template.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
-    names.map(longest).fold(template.len() as u64, u64::saturating_add)
+    let of_names = |template: &str, longest: &dyn Fn(&str) -> u64| {
+        let names =
+            template.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+        names.map(longest).fold(template.len() as u64, u64::saturating_add)
+    };
+    // A job's name is longer by its matrix values.
+    let name_bytes = job.name.len() as u64 + variant_bytes(job);
+    let with_name = |name: &str| match name {
+        "job" | "CI_JOB_NAME" | "CI_JOB_NAME_SLUG" => longest(name).max(name_bytes),
+        "CI_JOB_STAGE" => longest(name).max(job.stage.len() as u64),
+        "CI_NODE_INDEX" | "CI_NODE_TOTAL" => longest(name).max(20),
+        _ => longest(name),
+    };
+    let environment = job.surroundings.environment.as_ref();
+    let environment_bytes = || environment.map_or(0, |to| of_names(&to.name, &with_name));
+    of_names(template, &|name| match name {
+        "CI_ENVIRONMENT_NAME" => with_name(name).max(environment_bytes()),
+        "CI_ENVIRONMENT_SLUG" | "CI_ENVIRONMENT_TIER" | "CI_ENVIRONMENT_ACTION" => with_name(name).max(24),
+        _ => with_name(name),
+    })
 }
 
 /// Returns the maximum number of bytes that matrix values add to a job's name.

@@ -60,7 +60,7 @@ watch_worker
 printf '\036tm:%s:begin\036' "$tm_nonce"
 tm_code=143
 if [ -z "$tm_stop" ]; then
-  "$tm_shell" -e $tm_options "$tm_dir/script" 3<&- 7>&1 &
+  CI_JOB_STATUS=running TIDEMILL_JOB_STATUS=running "$tm_shell" -e $tm_options "$tm_dir/script" 3<&- 7>&1 &
   tm_child=$!
   wait_for_child
 fi

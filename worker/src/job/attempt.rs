@@ -192,7 +192,8 @@ pub async fn preparation_timeout(timeout_s: u64) -> EarlyEnd {
 
 /// Creates a mask for the job's secrets and those of its logins and credentials.
 fn mask(assignment: &Assignment, other_secrets: &[String]) -> Result<SecretMask, FailureReason> {
-    let secrets = assignment.extras.secrets.iter().map(|secret| secret.value.as_str());
+    let secrets = assignment.extras.secrets.iter().filter(|secret| !secret.unmasked);
+    let secrets = secrets.map(|secret| secret.value.as_str());
     let mask = SecretMask::new(secrets.chain(other_secrets.iter().map(String::as_str)));
     mask.map_err(|error| {
         let message = format!("the job did not start, as its secrets could not be masked: {error}");

@@ -26,7 +26,12 @@ pub struct PushAccess {
 impl PushAccess {
     /// Creates the access to the repository that `credential` is for. Git uses a token for this host only.
     pub fn new(credential: &SourceCredential) -> Self {
-        let file = |name: &str, value: String| SecretValue { variable: name.to_owned(), value, file: true };
+        let file = |name: &str, value: String| SecretValue {
+            variable: name.to_owned(),
+            value,
+            file: true,
+            unmasked: false,
+        };
         match &credential.credential {
             RepositoryCredential::Token { user, token } => {
                 let Ok(address) = RepositoryAddress::parse(&credential.url) else { return Self::default() };

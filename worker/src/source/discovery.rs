@@ -164,13 +164,12 @@ fn collect(repo: &Path, commit: &str, request: &Discovery, url: &str) -> Result<
     if collected.is_empty() && may_be_gitlab && folder.has_gitlab {
         match read(GITLAB_FILE) {
             Ok(text) => {
+                let options = gitlab::TranslateOptions {
+                    external: request.external.clone(),
+                    ..gitlab::TranslateOptions::for_pipeline(name_of(url))
+                };
                 let files = CommitFiles { repo, commit, limits: READ_LIMITS, read: &read };
-                match gitlab::translate(
-                    GITLAB_FILE,
-                    &text,
-                    &files,
-                    &gitlab::TranslateOptions::for_pipeline(name_of(url)),
-                ) {
+                match gitlab::translate(GITLAB_FILE, &text, &files, &options) {
                     Ok(assembled) => collected.add(GITLAB_FILE, assembled.text),
                     Err(diagnostics) => collected.add_diagnostic(diagnostics.render(false)),
                 }
@@ -432,9 +431,12 @@ mod tests {
         let dir = repository.path();
         git_in(dir, &["init", "-q", "-b", "main"]);
         let jobs = "jobs: { j: { image: i, script: x } }\n";
-        let first = commit(dir, &[(".gitlab-ci.yml", "job: { script: x }\n"), ("src/a.rs", "1")]);
-        let result = find(dir, cache.path(), &first, &Discovery::default());
-        assert!(result.files[0].text.contains("image"), "native: {}", result.files[0].text);
+        let first =
+            commit(dir, &[(".gitlab-ci.yml", "job: { image: $GROUP/a, script: x }\n"), ("src/a.rs", "1")]);
+        let mut request = Discovery::default();
+        request.external.values.insert("GROUP".to_owned(), "tools".to_owned());
+        let result = find(dir, cache.path(), &first, &request);
+        assert!(result.files[0].text.contains("image: tools/a"), "native: {}", result.files[0].text);
         assert_eq!((result.files[0].path.as_str(), result.changed_paths), (".gitlab-ci.yml", None));
         let first_file = format!("name: one\n{jobs}");
         let second_file = "name: two\ninclude: shared/jobs.yml\n";

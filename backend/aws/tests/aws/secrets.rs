@@ -69,8 +69,13 @@ async fn stored_data_contains_no_secret() {
     let (stores, _) = tidemill_aws::open(&sdk, names.clone());
     let services = Services::new(stores, Settings::default(), CancellationToken::new());
     let repo = samples::repo();
-    let request =
-        SetSecretRequest { repo: repo.clone(), environment: None, name: "TOKEN".into(), value: VALUE.into() };
+    let request = SetSecretRequest {
+        repo: repo.clone(),
+        environment: None,
+        name: "TOKEN".into(),
+        value: VALUE.into(),
+        variable: None,
+    };
     services.secrets.set(request, "ann").await.unwrap();
     let pipeline = format!(
         "name: leaky\ndefaults: {{ image: i }}\njobs:\n  uses: {{ script: {LINE}, secrets: [TOKEN] }}\n  other: {{ script: x }}\n"

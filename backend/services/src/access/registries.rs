@@ -177,6 +177,15 @@ impl RegistryService {
         Ok(logins)
     }
 
+    /// Returns the login at a registry, if there is one.
+    pub(crate) async fn login(&self, repo: &str, registry: &str) -> Result<Option<RegistryLogin>> {
+        let Some(scope) = RegistryScope::parse(registry) else { return Ok(None) };
+        match self.context.stores.documents.get(&key(repo, &scope)).await? {
+            Some(document) => self.open(&document).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn open(&self, document: &Document) -> Result<RegistryLogin> {
         let stored = read(document)?;
         let opened = self.seal.open(&document.key.name, &stored.sealed).await;

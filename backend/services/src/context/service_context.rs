@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 use tidemill_core::{
+    api::path,
     ids::{ExecutionId, JobId},
     time::Timestamp,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) planned: Arc<LruCache<JobSpecs>>,
     /// Pool for CPU-bound work; without it, the caller runs the work.
     compute: OnceLock<Arc<dyn Compute>>,
+    /// Public address of the server, if it is known.
+    public_url: OnceLock<String>,
     executions: LruCache<ExecutionRecord>,
 }
 
@@ -50,6 +53,7 @@ impl Context {
             backoff: Backoff::default(),
             planned: Arc::new(LruCache::new(PLAN_CACHE_BYTES)),
             compute: OnceLock::new(),
+            public_url: OnceLock::new(),
             executions: LruCache::new(MAX_CACHED_EXECUTION_BYTES),
         }
     }
@@ -57,6 +61,17 @@ impl Context {
     /// Runs CPU-bound work on `compute` from now on; only the first call has an effect.
     pub fn compute_on(&self, compute: Arc<dyn Compute>) {
         let _ = self.compute.set(compute);
+    }
+
+    /// Sets the public address of the server; only the first call has an effect.
+    pub fn set_public_url(&self, url: &str) {
+        let _ = self.public_url.set(url.trim_end_matches('/').to_owned());
+    }
+
+    /// Returns the address of an execution's page.
+    pub fn page_url(&self, execution: ExecutionId) -> Option<String> {
+        let page = path::VIEW.replace("{executionId}", &execution.to_string());
+        self.public_url.get().map(|base| format!("{base}{page}"))
     }
 
     /// Runs CPU-bound `work` and returns its result. `doing` names the work in errors.

@@ -47,12 +47,20 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
 }
 
 /// Returns the job's variables and the predefined ones; the job's take precedence.
-pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> IndexMap<String, String> {
+///
+/// `url`: the address of the execution's page.
+pub fn variables(
+    execution: &ExecutionRecord,
+    spec: &JobSpec,
+    attempt: u32,
+    url: Option<&str>,
+) -> IndexMap<String, String> {
     let of = &execution.spec;
     // Older records have branch and commit outside of the facts.
     let facts = Facts {
         branch: of.facts.branch.clone().or_else(|| of.branch.clone()),
         commit: of.facts.commit.clone().or_else(|| of.commit.clone()),
+        repo: of.repo.clone(),
         ..of.facts.clone()
     };
     let environment = spec.planned.surroundings.environment.as_ref();
@@ -61,7 +69,7 @@ pub fn variables(execution: &ExecutionRecord, spec: &JobSpec, attempt: u32) -> I
         execution: &of.id.to_string(),
         run_number: execution.run_number,
         pipeline: &of.pipeline_name,
-        repo: &of.repo,
+        url,
         job: &spec.id.to_string(),
         name: &spec.planned.name,
         stage: &spec.planned.stage,

@@ -31,7 +31,7 @@ pub(crate) fn plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> 
     let file = pipeline::parse(text).map_err(|_| {
         Error::Invalid(format!("this version of Tidemill rejects the pipeline file of execution {id}"))
     })?;
-    let facts = Facts { variables: spec.variables.clone(), ..spec.facts.clone() };
+    let facts = Facts { variables: spec.variables.clone(), repo: spec.repo.clone(), ..spec.facts.clone() };
     let plan = Plan::for_facts(&file, &facts).map_err(|error| Error::Invalid(error.to_string()))?;
     Ok((Some(file), plan))
 }

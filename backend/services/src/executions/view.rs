@@ -70,7 +70,7 @@ fn with_outputs<'n>(
     (spec, item): (&JobSpec, &JobRecord),
     providers: impl Iterator<Item = &'n Node>,
 ) -> PlannedJob {
-    let mut variables = assignment::variables(record, spec, item.job.attempt);
+    let mut variables = assignment::variables(record, spec, item.job.attempt, None);
     for provider in providers {
         if let NodeBody::Job(provider) = &provider.state.body {
             assignment::add_outputs(&mut variables, &provider.job.outputs, record);

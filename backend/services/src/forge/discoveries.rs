@@ -177,7 +177,8 @@ impl DiscoveryService {
             let line = format!("{} is no longer registered: nothing starts", execution.spec.repo);
             return Ok(DiscoveryReply { lines: vec![line], failed: true });
         };
-        let facts = Arc::new(Facts {
+        let mut facts = Facts {
+            repo: repository.url.clone(),
             commit: Some(report.commit),
             details: CommitDetails::new(
                 report.details.message.as_deref().unwrap_or_default(),
@@ -186,7 +187,10 @@ impl DiscoveryService {
             changed: report.changed,
             files: report.paths,
             ..execution.spec.facts.clone()
-        });
+        };
+        let external = self.pipelines.variables.of_execution(&facts).await?;
+        facts.add_external(external);
+        let facts = Arc::new(facts);
         let first = self.first_discovery(&execution).await?;
         let hold = match (repository.approval, &facts.pull_request) {
             (ApprovalPolicy::None, _) | (_, None) => false,
@@ -317,6 +321,7 @@ impl DiscoveryService {
             requested_by: discovering.spec.requested_by.clone(),
             tag: facts.tag.clone(),
             default_branch: facts.default_branch.clone(),
+            variables: facts.variables.clone(),
             ..ExecuteRequest::default()
         };
         let key = RecordedKey::of(&IdempotencyKey::Discovered { first, path })?;

@@ -47,6 +47,8 @@ struct ScheduleRecord {
     pipeline: String,
     cron: String,
     time_zone: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
     /// The time at which it could not start, if it could not; the due time is then that of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     missed: Option<Timestamp>,
@@ -260,6 +262,7 @@ impl ScheduleService {
         let parameters = DiscoveryStart {
             facts: Facts {
                 trigger: Trigger::Schedule,
+                schedule: stored.description.clone(),
                 branch: branch.clone(),
                 default_branch: branch,
                 ..Facts::default()
@@ -297,13 +300,14 @@ impl ScheduleService {
 fn records_of(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap<String, ScheduleRecord> {
     let mut records = BTreeMap::new();
     for file in found {
-        for (index, Schedule { cron, time_zone }) in file.schedules.iter().enumerate() {
+        for (index, Schedule { cron, time_zone, description }) in file.schedules.iter().enumerate() {
             let stored = ScheduleRecord {
                 repo: repo.to_owned(),
                 path: file.path.clone(),
                 pipeline: file.pipeline.clone(),
                 cron: cron.clone(),
                 time_zone: time_zone.clone(),
+                description: description.clone(),
                 missed: None,
                 by,
             };

@@ -269,6 +269,7 @@ fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>
             title: request.title,
             from_fork: request.from_fork,
             draft: request.draft,
+            labels: request.labels,
         }),
         ..Facts::default()
     };

@@ -8,10 +8,10 @@ use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, Token
 use tidemill_core::api::{
     ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
     CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, ExecuteReply, ExecuteRequest,
-    ExecutionList, ExecutionView, Health, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
-    Problem, RegistryList, RegistryView, RekeyReply, RemoveRegistryReply, RemoveRegistryRequest,
-    RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView, SetRegistryRequest,
-    SetSecretRequest, SourceUploadReply, SourceUploadRequest, path,
+    ExecutionList, ExecutionView, ExternalVariables, Health, JobExecuteReply, JobExecuteRequest, JobReport,
+    JobReportReply, Problem, RegistryList, RegistryView, RekeyReply, RemoveRegistryReply,
+    RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView,
+    SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest, path,
 };
 use tidemill_core::execution::discovery::{DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -35,6 +35,8 @@ enum Kind {
     Text,
     Id,
     Status,
+    /// `true` or `false`.
+    Flag,
     /// An integer between two bounds, inclusive.
     Number(u64, u64),
 }
@@ -69,6 +71,10 @@ const CACHE_PARAMS: QueryParameters = &[
 ];
 const REPO_HINT_PARAMS: QueryParameters =
     &[("repo", Kind::Text, "The repository, if the body does not name it")];
+const VARIABLE_PARAMS: QueryParameters = &[
+    ("repo", Kind::Text, "Repository"),
+    ("protected", Kind::Flag, "Whether the execution is of a protected branch; default false"),
+];
 const REPO_PARAMS: QueryParameters = &[("repo", Kind::Text, "Repository")];
 const LOG_PARAMS: QueryParameters = &[
     ("offset", ANY_NUMBER, "First byte; default 0"),
@@ -124,6 +130,7 @@ impl Document {
         let required = [
             path::ARTIFACT_CONTENT,
             path::CACHE_CONTENT,
+            path::VARIABLES,
             path::SECRETS,
             path::REGISTRIES,
             path::REPOSITORIES,
@@ -132,11 +139,12 @@ impl Document {
         let in_query = query.iter().map(|(name, kind, meaning)| {
             let schema = match kind {
                 Kind::Text => json!({ "type": "string" }),
+                Kind::Flag => json!({ "type": "boolean" }),
                 Kind::Id => json!({ "type": "string", "format": "uuid" }),
                 Kind::Status => json!(status),
                 Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             };
-            json!({ "name": name, "in": "query", "required": required && *name != "cache", "description": meaning,
+            json!({ "name": name, "in": "query", "required": required && !["cache", "protected"].contains(name), "description": meaning,
                     "schema": schema })
         });
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
@@ -240,12 +248,21 @@ pub fn document() -> Value {
     let (body, reply) = (of.reference::<CacheLookupRequest>(), of.reference::<CacheLookupReply>());
     of.add(path::CACHE_LOOKUP, "post", "Look up a cache", &[], Some(body), reply);
     of.add(path::CACHE_CONTENT, "get", "The bytes of a cache", CACHE_PARAMS, None, bytes());
+    let reply = of.reference::<ExternalVariables>();
+    of.add(path::VARIABLES, "get", "The variables that an execution gets", VARIABLE_PARAMS, None, reply);
     let reply = of.reference::<SecretList>();
-    of.add(path::SECRETS, "get", "Names of a repository's secrets", REPO_PARAMS, None, reply);
+    of.add(
+        path::SECRETS,
+        "get",
+        "A repository's secrets, without values, and variables",
+        REPO_PARAMS,
+        None,
+        reply,
+    );
     let (body, reply) = (of.reference::<SetSecretRequest>(), of.reference::<SecretView>());
-    of.add(path::SECRETS, "post", "Set a secret", &[], Some(body), reply);
+    of.add(path::SECRETS, "post", "Set a secret or a variable", &[], Some(body), reply);
     let (body, reply) = (of.reference::<RemoveSecretRequest>(), of.reference::<RemoveSecretReply>());
-    of.add(path::REMOVE_SECRET, "post", "Remove a secret", &[], Some(body), reply);
+    of.add(path::REMOVE_SECRET, "post", "Remove a secret or a variable", &[], Some(body), reply);
     let reply = of.reference::<RegistryList>();
     of.add(path::REGISTRIES, "get", "A repository's logins at registries", REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<SetRegistryRequest>(), of.reference::<RegistryView>());

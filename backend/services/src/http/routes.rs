@@ -76,6 +76,7 @@ routes! {
     PUT path::SOURCE_CONTENT => sources::put_content, RUN_SCOPES, Itself;
     GET path::SOURCE_DOWNLOAD => sources::download, WORKER_SCOPES, Forbidden;
     GET path::WORKER_PROGRAM => sources::worker_program, WORKER_SCOPES, Forbidden;
+    GET path::VARIABLES => secrets::variables, RUN_SCOPES, Itself;
     GET path::SECRETS => secrets::list, ADMIN_SCOPES, Itself;
     POST path::SECRETS => secrets::set, ADMIN_SCOPES, Itself;
     POST path::REMOVE_SECRET => secrets::remove, ADMIN_SCOPES, Itself;

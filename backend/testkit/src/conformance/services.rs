@@ -9,3 +9,4 @@ pub mod secrets;
 pub mod sources;
 pub mod sweep;
 pub mod test_reports;
+pub mod variables;

@@ -166,6 +166,13 @@ macro_rules! conformance_suite {
                 encryption_key_is_created_once
                 rekey_seals_secrets_with_newest_key
             }
+            variables {
+                variables_reach_every_job_and_conditions
+                hidden_variables_reach_only_workers
+                protected_variables_and_forks_are_kept_apart
+                variable_of_a_secrets_name_is_a_conflict
+                login_of_the_only_registry_is_predefined
+            }
             executions {
                 fifty_concurrent_requests_create_one_execution
                 idempotency_key_reuse_returns_409

@@ -1,14 +1,17 @@
 //! `secret`: manages the secrets of repositories.
 
 use crate::{
-    args::{Secret, SecretAction},
+    args::{Secret, SecretAction, SecretScope},
     deployment::{Deployment, query_encoded},
     execution::repository,
     failure::{Failure, Outcome},
     output::{self, Printable},
     settings::{Settings, input},
 };
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{IsTerminal, Write},
+    path::Path,
+};
 use tidemill_core::api::{
     RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest, path,
 };
@@ -19,12 +22,9 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
     match &args.action {
         SecretAction::Set { name, scope, value_file, format } => {
             let repo = repository::address(scope.repo.as_deref())?;
-            let value = match value_file {
-                Some(path) => input::read_file(path, input::MAX_VALUE_LEN)?,
-                None => read_value(name)?,
-            };
-            let request =
-                SetSecretRequest { repo, environment: scope.environment.clone(), name: name.clone(), value };
+            let value = read_value(name, value_file.as_deref())?;
+            let (name, environment) = (name.clone(), scope.environment.clone());
+            let request = SetSecretRequest { repo, environment, name, value, variable: None };
             let deployment = Deployment::connect(settings).await?;
             let secret: SecretView = deployment.post(path::SECRETS, &request).await?;
             output::print_reply(format.is_json(), &secret, || {
@@ -37,20 +37,14 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             let deployment = Deployment::connect(settings).await?;
             let path = format!("{}?repo={}", path::SECRETS, query_encoded(&repo));
             let mut list: SecretList = deployment.get(&path).await?;
-            if let Some(environment) = &scope.environment {
-                list.secrets.retain(|secret| secret.environment.as_ref() == Some(environment));
-            }
+            list.secrets.retain(|secret| secret.variable.is_none() && is_within(secret, scope));
             let mut out = output::stdout();
             if format.is_json() {
                 output::print_json(&list)?;
             }
             for secret in list.secrets.iter().filter(|_| !format.is_json()) {
-                let by = Some(secret.updated_by.as_str())
-                    .filter(|by| !by.is_empty())
-                    .map(|by| format!(" by {}", Printable(by)));
-                let by = by.unwrap_or_default();
                 let (name, scope) = (Printable(&secret.name), Printable(scope_of(secret)));
-                writeln!(out, "{name}  {scope}  set {}{by}", secret.updated_at)?;
+                writeln!(out, "{name}  {scope}  {}", last_set(secret))?;
             }
             deployment.close().await;
         }
@@ -60,6 +54,7 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
                 repo: repository::address(scope.repo.as_deref())?,
                 environment,
                 name: name.clone(),
+                is_variable: false,
             };
             let deployment = Deployment::connect(settings).await?;
             let reply: RemoveSecretReply = deployment.post(path::REMOVE_SECRET, &request).await?;
@@ -101,15 +96,30 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
 }
 
 /// Returns repository and environment of a secret as text.
-fn scope_of(secret: &SecretView) -> String {
+pub(super) fn scope_of(secret: &SecretView) -> String {
     match &secret.environment {
         Some(environment) => format!("{} ({environment})", canonical_name(&secret.repo)),
         None => canonical_name(&secret.repo),
     }
 }
 
-/// Reads the value from standard input, or prompts for it without echo.
-fn read_value(name: &str) -> Outcome<String> {
+/// Whether a secret or a variable is one of the environment that the arguments name, if they do.
+pub(super) fn is_within(secret: &SecretView, scope: &SecretScope) -> bool {
+    scope.environment.is_none() || secret.environment == scope.environment
+}
+
+/// Returns when and by whom it was set.
+pub(super) fn last_set(secret: &SecretView) -> String {
+    let by = Some(secret.updated_by.as_str()).filter(|by| !by.is_empty());
+    let by = by.map(|by| format!(" by {}", Printable(by))).unwrap_or_default();
+    format!("set {}{by}", secret.updated_at)
+}
+
+/// Reads the value from a file or from standard input, or prompts for it without echo.
+pub(super) fn read_value(name: &str, file: Option<&Path>) -> Outcome<String> {
+    if let Some(path) = file {
+        return input::read_file(path, input::MAX_VALUE_LEN);
+    }
     let stdin = std::io::stdin();
     let value = if stdin.is_terminal() {
         rpassword::prompt_password(format!("value of {}: ", Printable(name)))?

@@ -3,16 +3,16 @@
 use super::run_sources::{RunSources, find_sources};
 use crate::{
     args::{Event, FactArgs, Run, SelectorArgs, ViewFormat},
-    deployment::Deployment,
+    deployment::{Deployment, query_encoded},
     execution::{
-        LogRequest, print_log, select, show_result,
+        LogRequest, print_log, repository, select, show_result,
         watch::{self, OnInterrupt},
     },
     failure::{Exit, Failure, Outcome},
     interrupts::{Interrupts, or_exit_on_interrupt},
     output::{LogOutput, Printable},
     pipeline::{
-        file::{self, FileFormat, PipelineFile},
+        file::{self, PipelineFile},
         git_facts,
     },
     settings::{Settings, input},
@@ -23,7 +23,7 @@ use indexmap::IndexMap;
 use std::path::Path;
 use tidemill_core::execution::{
     assignment::{Origin, Preparation},
-    facts::{CommitDetails, Facts},
+    facts::{CommitDetails, ExternalVariables, Facts},
     report::has_name,
 };
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
@@ -47,29 +47,25 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         Some(_) => Some(find_sources(settings, args).await?),
         None => None,
     };
-    let file = match resolved.as_ref().and_then(|sources| sources.commit_files.as_ref()) {
-        Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit)?,
-        _ => file::load(&args.file, settings.is_remote())?,
-    };
-    let facts = facts(args, resolved.as_ref(), &file, &variables);
-    let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
-    check_followed_jobs(args, &file, &plan)?;
-    if !args.view.quiet {
-        show_left_out(&plan);
-    }
     let secrets = secrets(settings, args)?;
-    check_secrets(&file, &secrets)?;
-    // Do not attach to an execution that another caller started without these secrets.
-    let is_new = args.force || !secrets.is_empty() || !args.selection.from.is_empty();
-    let (deployment, prepared) =
-        tokio::join!(Deployment::connect(settings), prepare(settings, args, resolved, (&plan, &facts)));
-    let (deployment, (sources, worker)) = match (deployment, prepared) {
-        (Ok(deployment), Ok(prepared)) => (deployment, prepared),
-        (Err(failure), prepared) => {
-            workers::close(prepared.ok().and_then(|(_, worker)| worker)).await;
+    let deployment = Deployment::connect(settings).await?;
+    let planned =
+        plan(settings, args, &deployment, resolved.as_ref(), (&variables, secrets.as_slice())).await;
+    let (file, facts, plan) = match planned {
+        Ok(planned) => planned,
+        Err(failure) => {
+            deployment.close().await;
             return Err(failure);
         }
-        (_, Err(failure)) => return Err(failure),
+    };
+    // Do not attach to an execution that another caller started without these secrets.
+    let is_new = args.force || !secrets.is_empty() || !args.selection.from.is_empty();
+    let (sources, worker) = match prepare(settings, args, resolved, (&plan, &facts)).await {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            deployment.close().await;
+            return Err(failure);
+        }
     };
     let mut source = sources.source;
     if let Some(pack) = sources.pack {
@@ -99,7 +95,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         pipeline: file.text,
         file: Some(file.name),
         repo: sources.repo,
-        branch: sources.branch,
+        branch: sources.branch.filter(|_| args.event != Some(Event::Tag)),
         commit: sources.commit,
         source,
         variables,
@@ -130,6 +126,41 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let outcome = follow(settings, &deployment, args, (&reply, &mut interrupts), worker).await;
     deployment.close().await;
     outcome
+}
+
+/// Loads the file, and plans it as the server will. Prints the jobs that are left out.
+async fn plan(
+    settings: &Settings,
+    args: &Run,
+    deployment: &Deployment,
+    resolved: Option<&RunSources>,
+    (variables, secrets): (&IndexMap<String, String>, &[(String, String)]),
+) -> Outcome<(PipelineFile, Facts, Plan)> {
+    let repo = match resolved {
+        Some(sources) => sources.repo.clone(),
+        None => repository::address(None)?,
+    };
+    let refs = facts(args, resolved, git_facts::RequiredFacts::REFS)?;
+    let path = format!("{}?repo={}&protected={}", path::VARIABLES, query_encoded(&repo), refs.is_protected());
+    let mut external: ExternalVariables = deployment.get(&path).await?;
+    external.hidden.extend(secrets.iter().map(|(name, _)| name.clone()));
+    // What is set for this run wins.
+    external.hidden.retain(|name| !variables.contains_key(name));
+    external.values.extend(variables.clone());
+    let file = match resolved.and_then(|sources| sources.commit_files.as_ref()) {
+        Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit)?,
+        _ => file::load(&args.file, settings.is_remote(), &external)?,
+    };
+    check_secrets(&file, secrets)?;
+    let needs = git_facts::RequiredFacts::of(&file.pipeline);
+    let mut facts = Facts { repo, ..facts(args, resolved, needs)? };
+    facts.add_external(external);
+    let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "run"))?;
+    check_followed_jobs(args, &file, &plan)?;
+    if !args.view.quiet {
+        show_left_out(&plan);
+    }
+    Ok((file, facts, plan))
 }
 
 /// Returns the newest ended execution of a pipeline.
@@ -163,12 +194,14 @@ fn check_followed_jobs(args: &Run, file: &PipelineFile, plan: &Plan) -> Outcome 
     )))
 }
 
-/// Returns a usage error for a secret that no job names: none would get it. A GitLab file takes any.
+/// Returns a usage error for a secret that no job names: none would get it. A job may get all of them.
 fn check_secrets(file: &PipelineFile, secrets: &[(String, String)]) -> Outcome {
-    let is_named = |name: &String| {
-        let mut named = file.pipeline.jobs.iter().flat_map(|job| &job.surroundings.secrets);
-        file.format != FileFormat::Native || named.any(|secret| secret.name == *name)
-    };
+    let is_named =
+        |name: &String| {
+            file.pipeline.jobs.iter().map(|job| &job.surroundings).any(|options| {
+                options.all_secrets || options.secrets.iter().any(|secret| secret.name == *name)
+            })
+        };
     let Some((name, _)) = secrets.iter().find(|(name, _)| !is_named(name)) else { return Ok(()) };
     Err(Failure::usage(format!(
         "--secret {name}: no job of {} names this secret; add it to the `secrets` of the jobs that use it",
@@ -214,12 +247,7 @@ fn show_left_out(plan: &Plan) {
 }
 
 /// Returns the facts for conditions: from git in the current directory, or those of another repository.
-fn facts(
-    args: &Run,
-    resolved: Option<&RunSources>,
-    file: &PipelineFile,
-    variables: &IndexMap<String, String>,
-) -> Facts {
+fn facts(args: &Run, resolved: Option<&RunSources>, needs: git_facts::RequiredFacts) -> Outcome<Facts> {
     let facts = match resolved {
         Some(sources) => Facts {
             branch: sources.branch.clone(),
@@ -230,14 +258,11 @@ fn facts(
             files: sources.commit_files.as_ref().and_then(|commit| commit.paths.clone()),
             ..Facts::default()
         },
-        None => git_facts::of_working_tree(
-            Path::new("."),
-            git_facts::RequiredFacts::of(&file.pipeline, &file.text),
-        ),
+        None => git_facts::of_working_tree(Path::new("."), needs),
     };
     let event = FactArgs { event: args.event, ..FactArgs::default() };
-    let facts = Facts { is_assumed: args.event.is_some(), ..git_facts::override_with(&event, facts) };
-    Facts { variables: variables.clone(), jobs: args.selection.selection(), ..facts }
+    let facts = git_facts::override_with(&event, Path::new("."), facts)?;
+    Ok(Facts { is_assumed: args.event.is_some(), jobs: args.selection.selection(), ..facts })
 }
 
 /// Finds the sources. For a run on this machine, also opens a worker that creates the first containers in advance, because the

@@ -12,6 +12,7 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
 };
+use tidemill_core::api::ExternalVariables;
 use tidemill_core::pipeline::{MAX_FILE_BYTES, SourceFile};
 use tidemill_core::text::diagnostics::{Diagnostic, Location, Severity, render_files};
 
@@ -27,6 +28,8 @@ struct CheckedFile {
 
 /// `tidemill check`.
 pub fn check(args: &Check) -> Outcome {
+    let values = file::variables(&args.variables)?;
+    let external = ExternalVariables { values, ..ExternalVariables::default() };
     let mut files = args.files.clone();
     if files.is_empty() {
         files = match (&args.file.file, &args.file.pipeline) {
@@ -45,8 +48,8 @@ pub fn check(args: &Check) -> Outcome {
         };
         // Includes of standard input are relative to the current directory.
         let path = if path.as_os_str() == "-" { Path::new(&name) } else { path };
-        let kind = file::FileFormat::of(path, args.file.gitlab, true);
-        let (diagnostics, sources) = match file::assemble(path, &text, kind) {
+        let kind = file::FileFormat::of(path, args.file.gitlab, true).reporting_unset_variables();
+        let (diagnostics, sources) = match file::assemble(path, &text, kind, &external) {
             Ok(assembled) => {
                 // Only pipelines of a repository's directory are started by name.
                 let directory = path.parent().filter(|directory| directory.ends_with(".pipelines"));

@@ -11,12 +11,14 @@ use crate::{
     view::hint::quoted,
 };
 use serde_json::json;
+use tidemill_core::api::ExternalVariables;
 
 /// `tidemill import`.
 pub fn import(args: &Import) -> Outcome {
     let text = file::read(&args.file)?;
     let colour = output::stderr_has_colours();
-    let assembled = file::assemble(&args.file, &text, FileFormat::GitLab { tags_are_labels: true })
+    let format = FileFormat::of(&args.file, true, true);
+    let assembled = file::assemble(&args.file, &text, format, &ExternalVariables::default())
         .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;
     new_file::write(&args.output, args.force, &assembled.text)?;
     let (name, from) = (args.output.to_string_lossy(), args.file.to_string_lossy());

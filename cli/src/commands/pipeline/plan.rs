@@ -2,13 +2,14 @@
 
 use crate::{
     args::PlanArgs,
+    execution::repository,
     failure::{Failure, Outcome},
     output::{self, Printable},
     pipeline::file,
     pipeline::git_facts,
 };
 use std::{io::Write, path::Path};
-use tidemill_core::execution::facts::Facts;
+use tidemill_core::execution::facts::{ExternalVariables, Facts};
 use tidemill_core::{
     condition,
     pipeline::When,
@@ -17,12 +18,14 @@ use tidemill_core::{
 
 /// `tidemill plan`.
 pub fn plan(args: &PlanArgs) -> Outcome {
-    let file = file::load(&args.file, true)?;
-    let needs = git_facts::RequiredFacts::of(&file.pipeline, &file.text);
-    let facts = git_facts::override_with(&args.facts, git_facts::of_working_tree(Path::new("."), needs));
-    let facts =
-        Facts { variables: file::variables(&args.variables)?, jobs: args.selection.selection(), ..facts };
-    let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::usage(error.to_string()))?;
+    let variables = file::variables(&args.variables)?;
+    let external = ExternalVariables { values: variables.clone(), ..ExternalVariables::default() };
+    let file = file::load(&args.file, true, &external)?;
+    let (needs, here) = (git_facts::RequiredFacts::of(&file.pipeline), Path::new("."));
+    let facts = git_facts::override_with(&args.facts, here, git_facts::of_working_tree(here, needs))?;
+    let repo = repository::address(None).unwrap_or_default();
+    let facts = Facts { repo, variables, jobs: args.selection.selection(), ..facts };
+    let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "plan"))?;
     let mut out = output::stdout();
     if args.format.is_json() {
         return Ok(output::print_json(&plan)?);

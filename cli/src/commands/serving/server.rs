@@ -119,11 +119,12 @@ impl RunningServer {
         };
         config.addresses = addresses;
         embedded.check_records();
+        let url = args.public_url.clone().unwrap_or_else(|| local_url(scheme, address));
+        embedded.services().set_public_url(&url);
         let (shutdown, stop_workers) = (CancellationToken::new(), CancellationToken::new());
         let serving = tokio::spawn(
             embedded.serve_listeners(Listeners { public, tls, local_workers: own_workers }, shutdown.clone()),
         );
-        let url = args.public_url.clone().unwrap_or_else(|| local_url(scheme, address));
         if let Err(error) = data_dir::record_address(&data_dir, url.trim_end_matches('/')) {
             tracing::warn!(%error, "the server's address could not be recorded");
         }

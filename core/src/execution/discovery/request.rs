@@ -1,5 +1,6 @@
 //! What a worker must find out about a commit.
 
+use crate::execution::facts::ExternalVariables;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,4 +24,8 @@ pub struct Discovery {
     /// Only these files; empty: all below `.pipelines/`, and `.gitlab-ci.yml`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
+    /// The variables that are set outside of the files, which the translation of a GitLab file needs. Not recorded: the assignment
+    /// has those of its time.
+    #[serde(default, skip_serializing_if = "ExternalVariables::is_empty")]
+    pub external: ExternalVariables,
 }

@@ -17,9 +17,6 @@ use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 use crate::text::diagnostics::Location;
 
-/// GitLab variables that are often used in conditions, but have no value here.
-const UNKNOWN_VARIABLES: [&str; 1] = ["CI_OPEN_MERGE_REQUESTS"];
-
 /// A rule in terms of the native language.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rule {
@@ -236,7 +233,7 @@ pub(crate) fn condition(node: &Node, path: &Path, scope: &Scope, log: &mut Log) 
     };
     match expression::translate(text, scope) {
         Ok(condition) => {
-            for name in UNKNOWN_VARIABLES.into_iter().chain(predefined::JOB_VARIABLES) {
+            for name in predefined::JOB_VARIABLES.into_iter().chain(predefined::LATE_VARIABLES) {
                 if refers_to(text, name) && scope.fixed_value(name).is_none() {
                     let why = "it is not set before a job runs, so it is empty in the condition";
                     log.ignored_at(&path, node.location, &format!("`${name}`"), why);
@@ -266,7 +263,7 @@ fn refers_to(text: &str, name: &str) -> bool {
 }
 
 /// Returns the location of a part of a text, or of the whole text if it is not written literally on one line.
-fn location_within(node: &Node, text: &str, at: usize, length: usize) -> Location {
+pub(crate) fn location_within(node: &Node, text: &str, at: usize, length: usize) -> Location {
     let characters = text.chars().count();
     let before = match node.location.length.checked_sub(characters) {
         Some(0) => 0,

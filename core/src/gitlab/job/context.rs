@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::execution::facts::ExternalVariables;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules::Rule;
 use crate::gitlab::findings::Log;
@@ -21,6 +22,10 @@ pub(crate) struct FileContext {
     /// The keys that jobs inherit.
     pub(crate) default: HashMap<String, MapEntry>,
     pub(crate) globals: Variables,
+    /// The variables that are set outside of the file.
+    pub(crate) external: Rc<ExternalVariables>,
+    /// Whether variables that nobody sets are accepted.
+    pub(crate) accepts_unset: bool,
     /// The top-level variables of the native file.
     pub(crate) shared: HashMap<String, String>,
     /// The conditions of jobs that come from conditional includes.

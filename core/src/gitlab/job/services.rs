@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
+use crate::execution::predefined;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, Scope};
@@ -27,12 +28,12 @@ pub(crate) fn reference(
     scope: &Scope,
     log: &mut Log,
 ) -> Option<String> {
-    known(scope.references(text), (text, node), path, log)
+    known(scope.references(text), (text, node), path, scope, log)
 }
 
 /// Returns a text like [`reference`] that may also refer to outputs of other jobs.
 fn due_reference(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<String> {
-    known(scope.due_references(text), (text, node), path, log)
+    known(scope.due_references(text), (text, node), path, scope, log)
 }
 
 /// Returns a translated text, or reports the unknown variable in it.
@@ -40,6 +41,7 @@ fn known(
     translated: Result<String, String>,
     (text, node): (&str, &Node),
     path: &Path,
+    scope: &Scope,
     log: &mut Log,
 ) -> Option<String> {
     match translated {
@@ -52,15 +54,35 @@ fn known(
             );
             None
         }
-        Err(unknown) => {
+        Err(hidden) if scope.is_hidden(&hidden) => {
             log.invalid_with_help(
                 path,
                 node.location,
                 format!(
-                    "{} refers to `{unknown}`, which is not set in this file and not predefined",
+                    "{} refers to `{hidden}`, whose value only jobs get, and would be recorded here",
                     path.label()
                 ),
-                "set it under `variables`",
+                "use a variable that is neither masked nor a file nor of one environment",
+            );
+            None
+        }
+        Err(unknown) if predefined::is_predefined(&unknown) => {
+            log.invalid(
+                path,
+                node.location,
+                format!("{} refers to `{unknown}`, which is set only when the job runs", path.label()),
+            );
+            None
+        }
+        Err(unknown) => {
+            log.invalid_with_help(
+                path,
+                node.location,
+                format!("{} refers to `{unknown}`, which nobody sets", path.label()),
+                &format!(
+                    "set it under `variables`, for the repository with `tidemill variable set {unknown}`, or for one run with \
+                     `-e {unknown}=VALUE`"
+                ),
             );
             None
         }

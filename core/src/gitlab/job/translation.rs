@@ -36,12 +36,20 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
         let own = variables::read(&entry.value, &path.key("variables"), log);
         declared.extend(own);
     }
+    variables::apply_external(&mut declared, &file.external);
     let stage = node.get("stage").and_then(|entry| values::text(&entry.value)).unwrap_or("test");
     let mut varying: HashSet<String> = variants.names().map(str::to_owned).collect();
     let of_workflow = file.workflow.iter().flat_map(|rule| rule.variables.keys().cloned());
     varying.extend(of_workflow.filter(|name| !has_variable(node, name)));
     varying.extend(set_by_rules(node));
-    let scope = Scope::new(&declared, varying, Some(stage), &path.key("variables"), log);
+    let scope = Scope::new(
+        &declared,
+        varying,
+        Some(stage),
+        (&file.external, file.accepts_unset),
+        &path.key("variables"),
+        log,
+    );
     let own = has_outputs(node, &file.default);
     let scope = scope.with_outputs(KnownOutputs { of_others: file.output_jobs > usize::from(own), own });
     let mut job = Job { name, node, at, path, file, inherit, scope, log };
@@ -131,6 +139,8 @@ impl Job<'_> {
             self.entry("interruptible").and_then(|(entry, _)| values::flag(&entry.value)).unwrap_or(true);
         set("interruptible", (!interruptible).then(|| false.into()));
         set("timeout", self.timeout());
+        // The variables of GitLab's settings are in every job.
+        set("secrets", Some("*".into()));
         body
     }
 
@@ -172,6 +182,14 @@ impl Job<'_> {
             if !shared && !variants.names().any(|key| key == name) {
                 all.insert(name.into(), value.into());
             }
+        }
+        if let Some((entry, _)) = self.entry("environment") {
+            let text = |key| entry.value.get(key).and_then(|part| values::text(&part.value));
+            // Those of the name, unless the file says others.
+            let pairs =
+                [("CI_ENVIRONMENT_ACTION", text("action")), ("CI_ENVIRONMENT_TIER", text("deployment_tier"))];
+            let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into())));
+            all.extend(pairs.filter(|(_, value): &(Value, Value)| *value != "start"));
         }
         (!all.is_empty()).then_some(Value::Mapping(all))
     }

@@ -23,10 +23,13 @@ const PREDEFINED: [&str; 4] = ["branch", "tag", "job", "pipeline"];
 
 /// Whether `name` is a predefined reference or variable.
 pub(crate) fn is_predefined(name: &str) -> bool {
-    PREDEFINED.contains(&name) || name == "CI_JOB_NAME" || predefined::is_execution_variable(name)
+    PREDEFINED.contains(&name) || predefined::is_reference(name)
 }
 
 const DEFAULT_KEY: &str = "default";
+
+/// The item of `secrets` that stands for all secrets of the repository.
+const ALL_SECRETS: &str = "*";
 
 const MAX_KEY_BYTES: usize = 300;
 
@@ -84,6 +87,8 @@ pub(crate) fn job_options<'n>(
         own @ Some(_) => secrets(own, &path.key("secrets"), findings),
         None => secrets(defaults.secrets.get(), &inherited.key("secrets"), &mut discarded),
     };
+    let listed = raw.secrets.get().or(defaults.secrets.get());
+    let all_secrets = listed.is_some_and(|items| items.0.iter().any(|(_, item)| is_all_secrets(item)));
     let environment =
         raw.environment.get().and_then(|raw| environment(raw, &path.key("environment"), findings));
     check_paths_inside(raw.outputs.get(), &path.key("outputs"), findings);
@@ -142,6 +147,7 @@ pub(crate) fn job_options<'n>(
         services,
         caches,
         secrets,
+        all_secrets,
         environment,
         coverage: raw.coverage.get().map(|text| text.0.clone()),
         outputs: texts(raw.outputs.get()),
@@ -259,6 +265,9 @@ pub(crate) fn secrets(
     let mut secrets = Vec::with_capacity(items.len());
     for (index, item) in items {
         let at = path.index(*index);
+        if is_all_secrets(item) {
+            continue;
+        }
         let Some(secret) = secret(item, &at, findings) else { continue };
         if let Some(first) = first.insert(secret.variable.clone(), at.clone()) {
             let message = format!("two secrets use the variable `{}`", secret.variable);
@@ -271,6 +280,11 @@ pub(crate) fn secrets(
         secrets.push(secret);
     }
     secrets
+}
+
+/// Whether an item of `secrets` stands for all secrets of the repository.
+fn is_all_secrets(item: &Either<Text, RawSecret>) -> bool {
+    matches!(item, Either::Short(name) if name.0 == ALL_SECRETS)
 }
 
 fn secret(item: &Either<Text, RawSecret>, path: &Path, findings: &mut FindingSink) -> Option<SecretRef> {

@@ -14,10 +14,13 @@ use crate::pipeline::raw::records::RawPipeline;
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::raw::triggers::{RawSchedule, RawTriggers};
 use crate::pipeline::references;
-use crate::text::suggest;
+use crate::text::{check_line, suggest};
 
 /// Maximum length of the name of a concurrency group in bytes, before references are expanded.
 const MAX_GROUP_BYTES: usize = 200;
+
+/// Maximum length of the description of a schedule in bytes.
+const MAX_DESCRIPTION_LEN: usize = 255;
 
 /// Predefined references of concurrency groups, which need no variable.
 const GROUP_REFERENCES: [&str; 2] = ["branch", "pipeline"];
@@ -118,7 +121,7 @@ fn schedule_item(
     let raw = match item {
         Either::Short(cron) => {
             findings.check(cron::check(&cron.0), || path.clone());
-            return Some(Schedule { cron: cron.0.trim().to_owned(), time_zone: utc() });
+            return Some(Schedule { cron: cron.0.trim().to_owned(), time_zone: utc(), description: None });
         }
         Either::Long(raw) => raw,
     };
@@ -134,7 +137,14 @@ fn schedule_item(
     let cron = &raw.cron.get()?.0;
     findings.check(cron::check(cron), || path.key("cron"));
     let time_zone = raw.time_zone.get().map_or_else(utc, |zone| zone.0.clone());
-    Some(Schedule { cron: cron.trim().to_owned(), time_zone })
+    let description = raw.description.get().map(|text| text.0.clone());
+    if let Some(text) = &description
+        && check_line("description", text, MAX_DESCRIPTION_LEN).is_err()
+    {
+        let message = format!("a description is one line of at most {MAX_DESCRIPTION_LEN} bytes");
+        findings.push(Finding::value("out-of-range", &path.key("description"), message));
+    }
+    Some(Schedule { cron: cron.trim().to_owned(), time_zone, description })
 }
 
 /// Checks the IANA name of a time zone against the built-in database.

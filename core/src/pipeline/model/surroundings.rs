@@ -27,6 +27,9 @@ pub struct JobOptions {
     /// Secrets that are available to it; no others are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretRef>,
+    /// Whether all secrets of its repository are available to it, each in the variable of its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_secrets: bool,
     /// Where it deploys to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
@@ -94,6 +97,7 @@ impl JobOptions {
             services,
             caches: self.caches.iter().map(cache).collect(),
             secrets: self.secrets.clone(),
+            all_secrets: self.all_secrets,
             environment: self.environment.as_ref().map(environment),
             coverage: self.coverage.clone(),
             outputs: self.outputs.clone(),

@@ -24,6 +24,9 @@ pub struct Schedule {
     pub cron: String,
     /// The IANA name of the time zone that it is in.
     pub time_zone: String,
+    /// Its description, for conditions and jobs.
+    #[serde(default)]
+    pub description: Option<String>,
 }
 
 /// Which pushes start the pipeline; an empty list does not narrow.

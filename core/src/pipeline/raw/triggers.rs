@@ -48,6 +48,8 @@ record! {
         cron: Text = "cron",
         /// IANA name of the time zone. Default: UTC.
         time_zone: Text = "time_zone",
+        /// Its description, which jobs have as `CI_PIPELINE_SCHEDULE_DESCRIPTION`.
+        description: Text = "description",
     }
 }
 

@@ -164,6 +164,7 @@ fn pull_request_delivery(body: PullRequestBody) -> Result<ParsedDelivery, String
         commit,
         from_fork,
         draft: request.draft.unwrap_or(false),
+        labels: Vec::new(),
         by: user_name(body.actor),
     }));
     Ok(ParsedDelivery { default_branch, events: vec![event] })

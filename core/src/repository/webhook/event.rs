@@ -6,6 +6,9 @@ use std::{fmt, str::FromStr};
 
 /// Maximum length of a stored title, in characters.
 const MAX_TITLE_LEN: usize = 250;
+/// Maximum number of stored labels of a pull request.
+const MAX_LABELS: usize = 100;
+
 /// A git provider, which sends webhooks and receives commit statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -127,6 +130,8 @@ pub struct PullRequestUpdate {
     pub from_fork: bool,
     /// Whether it is a draft.
     pub draft: bool,
+    /// The names of its labels, if the provider reports them.
+    pub labels: Vec<String>,
     /// The user who caused it.
     pub by: Option<String>,
 }
@@ -164,6 +169,15 @@ pub(super) fn change(full_ref: &str, change: Change) -> Event {
 /// Whether a hash is all zeros, which stands for no commit.
 pub(super) fn is_zero_hash(hash: &str) -> bool {
     hash.bytes().all(|byte| byte == b'0')
+}
+
+/// Returns the names of labels, without control characters and commas, which separate them in a list.
+pub(super) fn labels(names: impl Iterator<Item = String>) -> Vec<String> {
+    names
+        .take(MAX_LABELS)
+        .map(|name| sanitize(&name).replace(',', " "))
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// Removes control characters and limits the length.

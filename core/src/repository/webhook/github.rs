@@ -1,6 +1,8 @@
 //! Webhooks of GitHub.
 
-use super::event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, change, parse_body, sanitize};
+use super::event::{
+    Change, Event, Headers, ParsedDelivery, PullRequestUpdate, change, labels, parse_body, sanitize,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -66,8 +68,14 @@ pub(super) struct Request {
     pub title: String,
     #[serde(default)]
     pub draft: Option<bool>,
+    pub labels: Option<Vec<Label>>,
     pub head: BranchEnd,
     pub base: BranchEnd,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Label {
+    pub name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -142,6 +150,7 @@ pub(super) fn pull_request_delivery(body: PullRequestBody, starting_actions: &[&
         fetch_ref: format!("refs/pull/{}/head", request.number),
         from_fork,
         draft: request.draft.unwrap_or(false),
+        labels: labels(request.labels.into_iter().flatten().filter_map(|label| label.name)),
         by: sender.and_then(|user| user.login),
     }));
     ParsedDelivery { default_branch, events: vec![event] }

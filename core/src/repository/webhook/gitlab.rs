@@ -1,7 +1,9 @@
 //! Webhooks of GitLab.
 
 use super::{
-    event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, change, parse_body, sanitize},
+    event::{
+        Change, Event, Headers, ParsedDelivery, PullRequestUpdate, change, labels, parse_body, sanitize,
+    },
     github::ignored,
 };
 use serde::Deserialize;
@@ -70,6 +72,12 @@ struct Request {
     #[serde(default)]
     work_in_progress: Option<bool>,
     source: Option<Source>,
+    labels: Option<Vec<Label>>,
+}
+
+#[derive(Deserialize)]
+struct Label {
+    title: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +133,7 @@ fn pull_request_delivery(body: PullRequestBody) -> ParsedDelivery {
         fetch_ref: format!("refs/merge-requests/{}/head", request.iid),
         from_fork,
         draft: request.draft.or(request.work_in_progress).unwrap_or(false),
+        labels: labels(request.labels.into_iter().flatten().filter_map(|label| label.title)),
         by: user.and_then(|user| user.username),
     }));
     ParsedDelivery { default_branch, events: vec![event] }

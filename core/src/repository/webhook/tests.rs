@@ -76,7 +76,7 @@ fn github_events_are_parsed() {
     assert!(matches!(push("refs/notes/x", &a, &head), Event::Ignored(_)));
     let request = |action: &str, head_repo: &str| {
         let body = format!(
-            r#"{{"action":"{action}","repository":{{}},"sender":{{"login":"jo"}},"pull_request":{{"number":7,"title":"T","draft":true,
+            r#"{{"action":"{action}","repository":{{}},"sender":{{"login":"jo"}},"pull_request":{{"number":7,"title":"T","draft":true,"labels":[{{"name":"full ci"}},{{"name":"a,b"}}],
                 "head":{{"ref":"topic","sha":"{a}","repo":{head_repo}}},"base":{{"ref":"main","sha":"{a}","repo":{{"id":1}}}}}}}}"#
         );
         read(Provider::Github, ("x-github-event", "pull_request"), &body).unwrap().remove(0)
@@ -90,6 +90,7 @@ fn github_events_are_parsed() {
         fetch_ref: "refs/pull/7/head".into(),
         from_fork: false,
         draft: true,
+        labels: vec!["full ci".into(), "a b".into()],
         by: Some("jo".into()),
     };
     assert_eq!(request("opened", r#"{"id":1}"#), Event::PullRequest(Box::new(expected.clone())));

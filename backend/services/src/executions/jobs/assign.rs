@@ -6,10 +6,49 @@ use crate::{
     executions::assignment,
     ports::{ExecutionRecord, Node},
 };
-use tidemill_core::execution::assignment::{Assignment, JobExtras, LeaseGrant};
-use tidemill_core::{api::JobExecuteReply, ids::LeaseToken};
+use tidemill_core::execution::{
+    assignment::{Assignment, JobExtras, LeaseGrant, SecretValue},
+    discovery::Discovery,
+    facts::Facts,
+};
+use tidemill_core::{api::JobExecuteReply, ids::LeaseToken, plan::PlannedJob};
 
 impl JobExecutionService {
+    /// Returns the secrets and variables of a job that only its worker gets.
+    async fn secrets_for_job(
+        &self,
+        execution: &ExecutionRecord,
+        planned: &PlannedJob,
+    ) -> Result<Vec<SecretValue>> {
+        if planned.discovery.is_some() {
+            return Ok(Vec::new());
+        }
+        let options = &planned.surroundings;
+        let mut secrets = self.secrets.for_job(execution, &planned.name, options).await?;
+        if options.all_secrets {
+            let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
+            let is_set = |name: &str| {
+                planned.variables.contains_key(name) || secrets.iter().any(|secret| secret.variable == name)
+            };
+            let login = self.variables.registry_login(&facts).await?;
+            let login: Vec<SecretValue> = login.into_iter().filter(|one| !is_set(&one.variable)).collect();
+            secrets.extend(login);
+        }
+        Ok(secrets)
+    }
+
+    /// Returns the request of a discovery with the variables that its translation of a GitLab file needs.
+    async fn discovery_with_variables(
+        &self,
+        execution: &ExecutionRecord,
+        planned: &PlannedJob,
+    ) -> Result<Option<Discovery>> {
+        let Some(discovery) = &planned.discovery else { return Ok(None) };
+        let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
+        let external = self.variables.of_execution(&facts).await?;
+        Ok(Some(Discovery { external, ..discovery.clone() }))
+    }
+
     pub(super) async fn assign(
         &self,
         node: &Node,
@@ -26,7 +65,8 @@ impl JobExecutionService {
             // A worker's token alone does not give access to artifacts.
             artifact.url = format!("{}?job={}&lease={token}", artifact.url, spec.id);
         }
-        let mut variables = assignment::variables(execution, &spec, attempt);
+        let mut variables =
+            assignment::variables(execution, &spec, attempt, self.context.page_url(id).as_deref());
         let outputs = assignment::outputs_for(&self.context, execution, &spec.planned).await?;
         assignment::add_outputs(&mut variables, &outputs, execution);
         if !spec.planned.due_texts.is_empty() {
@@ -39,16 +79,18 @@ impl JobExecutionService {
         }
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
-        let (secrets, registries, credential) = tokio::try_join!(
-            self.secrets.for_job(execution, &planned.name, &planned.surroundings),
+        let (secrets, registries, credential, discovery) = tokio::try_join!(
+            self.secrets_for_job(execution, planned),
             self.registries.for_job(execution, planned),
-            self.repositories.credential_for_job(execution, planned)
+            self.repositories.credential_for_job(execution, planned),
+            self.discovery_with_variables(execution, planned)
         )?;
         let shares_image = planned.surroundings.build.is_some() && {
             let specs = self.context.specs(id).await?;
             assignment::shares_image(execution, &specs, node.key.ix)
         };
         let extras = JobExtras {
+            discovery,
             shares_image,
             secrets,
             registries,

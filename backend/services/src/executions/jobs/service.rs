@@ -1,7 +1,7 @@
 //! The service for jobs.
 
 use crate::{
-    access::{registries::RegistryService, secrets::SecretService},
+    access::{registries::RegistryService, secrets::SecretService, variables::VariableService},
     context::service_context::Context,
     error::Result,
     repositories::service::RepositoryService,
@@ -19,6 +19,7 @@ pub struct JobExecutionService {
     pub(super) secrets: SecretService,
     pub(super) registries: RegistryService,
     pub(super) repositories: RepositoryService,
+    pub(super) variables: VariableService,
 }
 
 impl JobExecutionService {
@@ -27,8 +28,9 @@ impl JobExecutionService {
         secrets: SecretService,
         registries: RegistryService,
         repositories: RepositoryService,
+        variables: VariableService,
     ) -> Self {
-        Self { context, secrets, registries, repositories }
+        Self { context, secrets, registries, repositories, variables }
     }
 
     /// Returns the repository of a job's execution.

@@ -1,6 +1,7 @@
 //! The service for executions, and its read operations.
 
 use crate::{
+    access::variables::VariableService,
     context::{page::page_size, service_context::Context},
     error::{Error, Result},
     executions::view,
@@ -28,11 +29,13 @@ pub struct VersionedView {
 pub struct PipelineExecutionService {
     pub(super) context: Arc<Context>,
     pub(super) source_policy: Arc<SourcePolicy>,
+    /// The variables of executions.
+    pub(crate) variables: VariableService,
 }
 
 impl PipelineExecutionService {
-    pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, source_policy: Arc::default() }
+    pub(crate) fn new(context: Arc<Context>, variables: VariableService) -> Self {
+        Self { context, source_policy: Arc::default(), variables }
     }
 
     pub(crate) fn context(&self) -> &Context {

@@ -66,6 +66,9 @@ impl PipelineExecutionService {
         let key = key.map(|key| key.of_repository(&request.repo)).transpose()?;
         let facts = Facts {
             trigger: request.event.unwrap_or(request.trigger),
+            repo: request.repo.clone(),
+            registry: None,
+            schedule: None,
             branch: request.branch.clone(),
             tag: request.tag.clone(),
             commit: request.commit.clone(),
@@ -85,12 +88,16 @@ impl PipelineExecutionService {
     /// Like [`Self::execute`], with the verified facts of `start`.
     pub async fn start(
         &self,
-        request: ExecuteRequest,
+        mut request: ExecuteRequest,
         start: InternalStart,
         key: Option<RecordedKey>,
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
         let InternalStart { facts, hold, allowance } = start;
+        let mut facts = Facts { repo: request.repo.clone(), ..facts };
+        let external = self.variables.of_execution(&facts).await?;
+        facts.add_external(external);
+        request.variables.clone_from(&facts.variables);
         let plan = move || {
             let run = PlannedRun::parse(&request.pipeline, &facts);
             (request, run)

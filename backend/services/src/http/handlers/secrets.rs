@@ -9,7 +9,8 @@ use crate::{
     },
 };
 use axum::{Extension, extract::State};
-use tidemill_core::api::{RemoveSecretRequest, SecretQuery, SetSecretRequest};
+use tidemill_core::api::{RemoveSecretRequest, SecretQuery, SetSecretRequest, VariableQuery};
+use tidemill_core::execution::facts::Facts;
 
 pub async fn list(
     State(api): State<ApiState>,
@@ -20,6 +21,18 @@ pub async fn list(
     Ok(json_reply(api.services.secrets.list(&query.repo).await?))
 }
 
+pub async fn variables(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    QueryParams(query): QueryParams<VariableQuery>,
+) -> Reply {
+    caller.check_repository(&query.repo)?;
+    let branch = query.protected.then(|| "protected".to_owned());
+    let facts =
+        Facts { repo: query.repo, branch: branch.clone(), default_branch: branch, ..Facts::default() };
+    Ok(json_reply(api.services.variables.of_execution(&facts).await?))
+}
+
 pub async fn set(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -28,7 +41,8 @@ pub async fn set(
     caller.check_repository(&request.repo)?;
     let set = api.services.secrets.set(request, &caller.name).await?;
     let target = secret_target(set.environment.as_deref(), &set.name);
-    api.services.audit.record(&caller, "secret.set", target, Some(&set.repo), "done").await;
+    let action = if set.variable.is_some() { "variable.set" } else { "secret.set" };
+    api.services.audit.record(&caller, action, target, Some(&set.repo), "done").await;
     Ok(json_reply(set))
 }
 
@@ -39,9 +53,10 @@ pub async fn remove(
 ) -> Reply {
     caller.check_repository(&request.repo)?;
     let (target, repo) = (secret_target(request.environment.as_deref(), &request.name), request.repo.clone());
+    let action = if request.is_variable { "variable.remove" } else { "secret.remove" };
     let reply = api.services.secrets.remove(request).await?;
     if reply.removed {
-        api.services.audit.record(&caller, "secret.remove", target, Some(&repo), "done").await;
+        api.services.audit.record(&caller, action, target, Some(&repo), "done").await;
     }
     Ok(json_reply(reply))
 }

@@ -32,7 +32,8 @@ fn services(stores: Stores) -> Services {
 
 async fn set(services: &Services, repo: &str, environment: Option<&str>, name: &str, value: &str) {
     let (repo, environment) = (repo.to_owned(), environment.map(str::to_owned));
-    let request = SetSecretRequest { repo, environment, name: name.into(), value: value.into() };
+    let request =
+        SetSecretRequest { repo, environment, name: name.into(), value: value.into(), variable: None };
     services.secrets.set(request, "ann").await.unwrap();
 }
 
@@ -79,7 +80,8 @@ pub async fn missing_secret_fails_job_without_retry(subject: &StoresUnderTest) {
     let repo = samples::repo();
     set(&services, &repo, None, "TOKEN", "value").await;
     set(&services, &repo, None, "KEY", "value").await;
-    let request = RemoveSecretRequest { repo: repo.clone(), environment: None, name: "KEY".into() };
+    let request =
+        RemoveSecretRequest { repo: repo.clone(), environment: None, name: "KEY".into(), is_variable: false };
     assert!(services.secrets.remove(request.clone()).await.unwrap().removed);
     assert!(!services.secrets.remove(request).await.unwrap().removed);
     let id = begin(&services, &repo).await;
@@ -161,7 +163,8 @@ pub async fn secret_requires_name_and_value(subject: &StoresUnderTest) {
         ("a\nb", None, "A", "v"),
     ] {
         let (repo, environment) = (repo.to_owned(), environment.map(str::to_owned));
-        let request = SetSecretRequest { repo, environment, name: name.into(), value: value.into() };
+        let request =
+            SetSecretRequest { repo, environment, name: name.into(), value: value.into(), variable: None };
         let debug = format!("{request:?}");
         assert!(!debug.contains(value) || value.len() < 2, "{debug}");
         assert!(matches!(services.secrets.set(request, "ann").await, Err(Error::Invalid(_))), "{debug}");

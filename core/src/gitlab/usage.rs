@@ -1,0 +1,173 @@
+//! Reports the variables that a GitLab file uses and nobody sets.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use super::conditions::rules::location_within;
+use super::findings::Log;
+use super::predefined_names::is_never_set;
+use super::settings::TranslateOptions;
+use super::shell_variables::{ShellVariables, VariableUse};
+use super::values;
+use crate::execution::predefined;
+use crate::pipeline::finding::{Finding, FindingLocation, Path};
+use crate::pipeline::yaml::tree::{Kind, Node};
+use crate::text::diagnostics::Location;
+
+/// The keys with shell commands.
+const SCRIPT_KEYS: [&str; 3] = ["before_script", "script", "after_script"];
+
+/// Variables that shells, images and workers set.
+const ENVIRONMENT: [&str; 44] = [
+    "BASH",
+    "BASHPID",
+    "BASH_REMATCH",
+    "BASH_SOURCE",
+    "BASH_VERSION",
+    "DEBIAN_FRONTEND",
+    "EDITOR",
+    "EPOCHSECONDS",
+    "EUID",
+    "FUNCNAME",
+    "GID",
+    "GOBIN",
+    "GOPATH",
+    "GOROOT",
+    "HOME",
+    "HOSTNAME",
+    "IFS",
+    "JAVA_HOME",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "LINENO",
+    "LOGNAME",
+    "NODE_VERSION",
+    "OLDPWD",
+    "OPTARG",
+    "OPTIND",
+    "OSTYPE",
+    "PATH",
+    "PIPESTATUS",
+    "PPID",
+    "PS1",
+    "PS4",
+    "PWD",
+    "PYTHONPATH",
+    "RANDOM",
+    "REPLY",
+    "SECONDS",
+    "SHELL",
+    "SHLVL",
+    "TERM",
+    "TMPDIR",
+    "UID",
+    "USER",
+];
+
+/// Reports each of GitLab's predefined variables that the file uses and that is never set here, where it is first used. On
+/// request, also reports the other variables that nobody sets.
+pub(crate) fn report(root: &Rc<Node>, settings: &TranslateOptions, log: &mut Log) {
+    let mut usage = Usage::default();
+    for entry in values::entries(root).iter().filter(|entry| !entry.key.starts_with('.')) {
+        let sets_others = values::is_mapping(&entry.value) && sets_unknown_variables(&entry.value);
+        usage.visit(&entry.value, &entry.key, &Path::default().key(&entry.key), sets_others);
+    }
+    let is_set = |name: &str| usage.set.contains(name) || settings.external.contains(name);
+    let mut reported: HashSet<&str> = HashSet::new();
+    for Use { name, path, at, may_be_set } in &usage.uses {
+        if is_set(name) || !reported.insert(name) {
+            continue;
+        }
+        let place = FindingLocation::Position(path.clone(), *at);
+        if is_never_set(name) {
+            let message = format!("`${name}` is a variable of GitLab that is not set here");
+            let help = format!("if the jobs need it, set it: tidemill variable set {name}");
+            log.findings.push(Finding::error("gitlab-variable", place, message).warning().help(help));
+        } else if settings.reports_unset_variables && !may_be_set && is_listed(name) {
+            let message = format!("nothing in this file sets `${name}`");
+            let help = format!(
+                "set it for all executions with `tidemill variable set {name}`, or for one with `-e {name}=VALUE`"
+            );
+            log.findings.push(Finding::error("unset-variable", place, message).warning().help(help));
+        }
+    }
+}
+
+/// Whether a variable is listed if nothing sets it: names in lowercase are those of scripts.
+fn is_listed(name: &str) -> bool {
+    !name.contains(|c: char| c.is_ascii_lowercase())
+        && !predefined::is_predefined(name)
+        && !name.starts_with("TIDEMILL_")
+        && ENVIRONMENT.binary_search(&name).is_err()
+}
+
+/// Whether the scripts of a job read other files that may set variables.
+fn sets_unknown_variables(job: &Node) -> bool {
+    let scripts = SCRIPT_KEYS.iter().filter_map(|key| job.get(key));
+    let mut lines =
+        scripts.flat_map(|entry| values::list(&entry.value)).filter_map(|line| values::text(line));
+    lines.any(|line| ShellVariables::of(line).reads_files)
+}
+
+/// The use of a variable.
+struct Use {
+    name: String,
+    path: Path,
+    at: Location,
+    /// Whether something may set it that cannot be seen.
+    may_be_set: bool,
+}
+
+/// The variables that a file sets and uses.
+#[derive(Default)]
+struct Usage {
+    set: HashSet<String>,
+    uses: Vec<Use>,
+    /// The nodes that were visited: templates are shared by jobs.
+    visited: HashSet<*const Node>,
+}
+
+impl Usage {
+    fn visit(&mut self, node: &Rc<Node>, key: &str, path: &Path, may_be_set: bool) {
+        if !self.visited.insert(Rc::as_ptr(node)) {
+            return;
+        }
+        match &node.kind {
+            Kind::Mapping(mapping) => {
+                for entry in &mapping.entries {
+                    if key == "variables" || key == "matrix" {
+                        self.set.insert(entry.key.clone());
+                    }
+                    // The parts of a variable are not variables.
+                    let key = if key == "variables" { "value" } else { entry.key.as_str() };
+                    self.visit(&entry.value, key, &path.key(&entry.key), may_be_set);
+                }
+            }
+            Kind::Sequence(items) => items.iter().for_each(|item| self.visit(item, key, path, may_be_set)),
+            Kind::Scalar { .. } => {
+                let Some(text) = values::text(node).filter(|_| key != "description") else { return };
+                let found = if SCRIPT_KEYS.contains(&key) {
+                    ShellVariables::of(text)
+                } else {
+                    ShellVariables::of_references(text)
+                };
+                self.set.extend(found.set);
+                for VariableUse { name, at, length } in found.used {
+                    let at = location_within(node, text, at, length);
+                    self.uses.push(Use { name, path: path.clone(), at, may_be_set });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ENVIRONMENT;
+
+    #[test]
+    fn known_names_are_in_order() {
+        assert!(ENVIRONMENT.is_sorted());
+    }
+}

@@ -1,0 +1,160 @@
+//! Variables that are set outside of a file, predefined ones, and those that nobody sets.
+
+use super::{diagnostics, jobs, on_push, on_request, pipeline};
+use tidemill_core::api::ExternalVariables;
+use tidemill_core::execution::facts::Facts;
+use tidemill_core::gitlab::{TranslateOptions, translate};
+use tidemill_core::pipeline::{PipelineErrors, PipelineWithSources};
+use tidemill_core::plan::{Plan, PlanError, PlannedJob};
+
+fn external(values: &[(&str, &str)], hidden: &[&str]) -> ExternalVariables {
+    ExternalVariables {
+        values: values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        hidden: hidden.iter().map(|name| (*name).to_owned()).collect(),
+        registry: None,
+    }
+}
+
+fn translate_with(text: &str, external: &ExternalVariables) -> Result<PipelineWithSources, PipelineErrors> {
+    let options = TranslateOptions { external: external.clone(), ..TranslateOptions::for_pipeline("app") };
+    translate(".gitlab-ci.yml", text, &|_| Err("none".to_owned()), &options)
+}
+
+/// The jobs of a file with variables that are set outside of it.
+fn planned(text: &str, set: &ExternalVariables, facts: Facts) -> Vec<PlannedJob> {
+    let translated = translate_with(text, set).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let mut facts = facts;
+    facts.add_external(set.clone());
+    Plan::for_facts(&translated.parsed.pipeline, &facts).unwrap().jobs
+}
+
+#[test]
+fn external_variables_reach_images_keys_conditions_and_other_variables() {
+    let text = "
+variables: { TAG: latest, NAME: $GROUP/app, MODE: slow }
+j:
+  image: $CI_REGISTRY/$NAME:$TAG
+  services: [$GROUP/db]
+  cache: { key: $GROUP-$MODE, paths: [x] }
+  rules: [{ if: $GROUP == 'tools' && $MODE == 'fast' }]
+  script: x
+";
+    let set = external(&[("CI_REGISTRY", "r.example.org"), ("GROUP", "tools"), ("MODE", "fast")], &[]);
+    let job = planned(text, &set, on_push("main")).remove(0);
+    assert_eq!(job.image, "r.example.org/tools/app:latest");
+    assert_eq!(job.surroundings.services[0].image, "tools/db");
+    assert_eq!(job.surroundings.caches[0].key, "tools-fast");
+    assert_eq!((job.variables["MODE"].as_str(), job.variables["NAME"].as_str()), ("fast", "tools/app"));
+    assert!(job.surroundings.all_secrets);
+}
+
+#[test]
+fn hidden_variable_in_a_recorded_text_is_an_error_at_its_place() {
+    let set = external(&[], &["TOKEN"]);
+    let text = "j:\n  image: a:$TOKEN\n  script: echo $TOKEN\n";
+    let errors = translate_with(text, &set).unwrap_err();
+    let [error] = errors.diagnostics.as_slice() else { panic!("{}", errors.render(false)) };
+    assert!(error.message.contains("`TOKEN`, whose value only jobs get"), "{}", error.message);
+    assert_eq!(error.location.map(|at| (at.line, at.column)), Some((2, 10)));
+    // A value of the file is overridden when the job runs, and not before.
+    let text = "variables: { TOKEN: default, URL: x/$TOKEN }\nj: { image: a, script: x }\n";
+    let job = planned(text, &set, on_push("main")).remove(0);
+    assert!(!job.variables.contains_key("TOKEN") && job.script[0] == "export URL=\"x/${TOKEN}\"", "{job:?}");
+}
+
+#[test]
+fn image_with_a_variable_that_nobody_sets_is_an_error_with_a_way_out() {
+    let errors = translate_with("j: { image: $GROUP/a, script: x }\n", &external(&[], &[])).unwrap_err();
+    let said = errors.render(false);
+    assert!(said.contains("`GROUP`, which nobody sets") && said.contains("-e GROUP=VALUE"), "{said}");
+    let found =
+        diagnostics("j: { image: a, cache: { key: $CI_JOB_ID, paths: [a] }, script: x }\n").join("\n");
+    assert!(found.contains("`CI_JOB_ID`, which is set only when the job runs"), "{found}");
+    let plan = Plan::for_facts(&pipeline("j: { image: $CI_REGISTRY/a, script: x }\n"), &on_push("main"));
+    assert!(matches!(plan, Err(PlanError::UnsetVariable { variable, .. }) if variable == "CI_REGISTRY"));
+}
+
+#[test]
+fn predefined_variables_of_a_job_are_known_in_keys_urls_and_conditions() {
+    let text = "
+default: { image: a }
+one:
+  parallel: { matrix: [{ A: [x, y] }, { B: [z] }] }
+  cache: { key: \"$CI_JOB_NAME_SLUG-$CI_PROJECT_NAME\", paths: [x] }
+  script: x
+two:
+  environment: { name: review/$CI_COMMIT_REF_NAME, url: \"https://$CI_ENVIRONMENT_SLUG.example.org\" }
+  rules: [{ if: $CI_JOB_NAME == 'two' && $CI_PROJECT_PATH == 'group/app' && $GITLAB_CI }]
+  script: x
+";
+    let facts = Facts { repo: "https://git.example.org/group/app.git".to_owned(), ..on_push("main") };
+    let jobs = planned(text, &ExternalVariables::default(), facts);
+    let of = |name: &str| jobs.iter().find(|job| job.name == name).unwrap_or_else(|| panic!("{name}"));
+    let first = of("one 1 [A=y]");
+    assert_eq!(first.surroundings.caches[0].key, "one-1--a-y-app");
+    assert_eq!(
+        (first.variables["CI_NODE_INDEX"].as_str(), first.variables["CI_NODE_TOTAL"].as_str()),
+        ("2", "3")
+    );
+    assert_eq!(of("one 2 [B=z]").script[0], "export CI_NODE_INDEX=$((CI_NODE_INDEX + 2))");
+    let environment = of("two").surroundings.environment.clone().unwrap();
+    let url = environment.url.unwrap();
+    assert!(
+        url.starts_with("https://review-main-") && url.len() == "https://.example.org".len() + 18,
+        "{url}"
+    );
+}
+
+#[test]
+fn conditions_on_pull_requests_see_labels_and_protection() {
+    let text = "
+# merge_request
+default: { image: a }
+labels: { rules: [{ if: $CI_MERGE_REQUEST_LABELS =~ /full/ }], script: x }
+protected: { rules: [{ if: $CI_COMMIT_REF_PROTECTED == 'true' }], script: x }
+";
+    let mut request = on_request();
+    request.pull_request.as_mut().unwrap().labels = vec!["bug".to_owned(), "full".to_owned()];
+    assert_eq!(jobs(text, &request), ["labels"]);
+    assert_eq!(jobs(text, &on_push("main")), ["protected"]);
+    assert!(jobs(text, &on_push("topic")).is_empty());
+}
+
+#[test]
+fn variables_of_gitlab_that_are_never_set_are_reported_once_at_their_place() {
+    let text = "default: { image: a }\nj:\n  rules: [{ if: '$GITLAB_USER_LOGIN == \"bot\"' }]\n  script:\n    - echo \"$CI_SERVER_URL $CI_COMMIT_SHA\"\n    - echo $CI_SERVER_URL '$CI_API_V4_URL' ${CI_PAGES_URL:-none}\n    - KUBECONFIG=x; cat $KUBECONFIG\n";
+    let found: Vec<String> =
+        diagnostics(text).into_iter().filter(|one| one.contains("gitlab-variable")).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("`$GITLAB_USER_LOGIN`") && found[1].contains("`$CI_SERVER_URL`"), "{found:?}");
+}
+
+#[test]
+fn check_lists_variables_that_nobody_sets() {
+    let text = "
+variables: { A: a }
+j:
+  image: $GROUP/x
+  script:
+    - test -n \"$DEPLOY_KEY\" && echo $A $HOME $lower
+    - for X in a b; do echo $X; done
+    - echo $KNOWN ${WITH_DEFAULT:-x}
+k: { image: a, script: ['. ./env', 'echo $FROM_A_FILE'] }
+";
+    let options = TranslateOptions {
+        reports_unset_variables: true,
+        external: external(&[], &["KNOWN"]),
+        ..TranslateOptions::for_pipeline("app")
+    };
+    let translated = translate(".gitlab-ci.yml", text, &|_| Err("none".to_owned()), &options).unwrap();
+    let unset = translated.parsed.warnings.iter().filter(|one| one.code == "unset-variable");
+    let unset: Vec<_> =
+        unset.map(|one| (one.message.as_str(), one.location.map(|at| (at.line, at.column)))).collect();
+    assert_eq!(
+        unset,
+        [
+            ("nothing in this file sets `$GROUP`", Some((4, 10))),
+            ("nothing in this file sets `$DEPLOY_KEY`", Some((6, 16))),
+        ]
+    );
+}
