@@ -17,7 +17,7 @@ fn external(values: &[(&str, &str)], hidden: &[&str]) -> ExternalVariables {
 
 fn translate_with(text: &str, external: &ExternalVariables) -> Result<PipelineWithSources, PipelineErrors> {
     let options = TranslateOptions { external: external.clone(), ..TranslateOptions::for_pipeline("app") };
-    translate(".gitlab-ci.yml", text, &|_| Err("none".to_owned()), &options)
+    translate(".gitlab-ci.yml", text, &|_: &str| Err("none".to_owned()), &options)
 }
 
 /// The jobs of a file with variables that are set outside of it.
@@ -146,7 +146,7 @@ k: { image: a, script: ['. ./env', 'echo $FROM_A_FILE'] }
         external: external(&[], &["KNOWN"]),
         ..TranslateOptions::for_pipeline("app")
     };
-    let translated = translate(".gitlab-ci.yml", text, &|_| Err("none".to_owned()), &options).unwrap();
+    let translated = translate(".gitlab-ci.yml", text, &|_: &str| Err("none".to_owned()), &options).unwrap();
     let unset = translated.parsed.warnings.iter().filter(|one| one.code == "unset-variable");
     let unset: Vec<_> =
         unset.map(|one| (one.message.as_str(), one.location.map(|at| (at.line, at.column)))).collect();
