@@ -28,7 +28,8 @@ variables! {
     CONFIG = "TIDEMILL_CONFIG";
     /// Path of `worker.toml`, the limits of one job.
     WORKER_CONFIG = "TIDEMILL_WORKER_CONFIG";
-    /// Filter of the process's own log, such as `info` or `warn,tidemill_worker=debug`.
+    /// Filter of the process's own log, such as `info` or `warn,tidemill_worker=debug`. Default: `warn` for `server` and `worker`,
+    /// otherwise `error`.
     LOG = "TIDEMILL_LOG";
     /// Format of the worker's own log: `text` or `json`.
     LOG_FORMAT = "TIDEMILL_LOG_FORMAT";

@@ -175,10 +175,11 @@ fn in_runtime(cli: &Cli) -> Outcome {
     outcome.map_err(|failure| settings.explain(failure))
 }
 
-/// Initializes logging to standard error: errors only, unless `TIDEMILL_LOG` sets a filter (`info`, `tidemill_worker=debug`).
+/// Initializes logging to standard error: errors only, of a server or a worker warnings too, unless `TIDEMILL_LOG` sets a filter (`info`, `tidemill_worker=debug`).
 fn init_logging(cli: &Cli) {
     let text = std::env::var(env_vars::LOG).ok().filter(|text| !text.is_empty());
-    let text = text.unwrap_or_else(|| "error".to_owned());
+    let serves = matches!(cli.command, Command::Server(_) | Command::Worker(_));
+    let text = text.unwrap_or_else(|| if serves { "warn" } else { "error" }.to_owned());
     // `Targets` filters before this limit does.
     let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false);
     let filter = text.parse::<Targets>().unwrap_or_else(|error| {

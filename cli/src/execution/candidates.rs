@@ -56,8 +56,8 @@ impl<'a> Candidates<'a> {
         Ok(Self { deployment, selectors, target, pipeline })
     }
 
-    /// Returns the newest executions, optionally of all repositories, newest first; discoveries only if asked for, or if the selectors
-    /// name them.
+    /// Returns the newest executions, optionally of all repositories, newest first; discoveries only if they failed, if asked
+    /// for, or if the selectors name them.
     pub async fn newest(
         &self,
         all_repositories: bool,
@@ -70,7 +70,10 @@ impl<'a> Candidates<'a> {
             return self.page(conditions, limit).await;
         }
         let mut found = self.page(conditions, limit.saturating_mul(4).min(MAX_PAGE)).await?;
-        found.retain(|execution| execution.kind != ExecutionKind::DiscoverPipelines);
+        // A discovery that failed started nothing: the push is not in the list otherwise.
+        found.retain(|execution| {
+            execution.kind != ExecutionKind::DiscoverPipelines || execution.status == ExecutionStatus::Failed
+        });
         found.truncate(limit as usize);
         Ok(found)
     }

@@ -138,7 +138,8 @@ pub fn end_text(job: &JobView) -> String {
         }
         JobStatus::Failed => format!("failed{after}{attempt}: {}", reason(job)),
         JobStatus::Canceled => format!("canceled{after}{attempt}"),
-        JobStatus::Skipped => format!("skipped: {}", reason(job)),
+        // The reason begins with "skipped".
+        JobStatus::Skipped => reason(job),
         JobStatus::Running | JobStatus::Queued | JobStatus::Pending => status_text(job),
     }
 }

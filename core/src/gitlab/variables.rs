@@ -5,6 +5,8 @@
 //! places. Values are therefore expanded here as far as the file determines them. A value that depends on the running
 //! job is exported at the start of the job's script.
 
+mod pieces;
+
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -18,6 +20,9 @@ use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_variable_name;
 use crate::pipeline::yaml::tree::Node;
 use crate::text::diagnostics::Location;
+
+pub(crate) use pieces::{Piece, pieces};
+use pieces::{literal_text, nested_reference, push_reference, quote_for_shell};
 
 /// Maximum length of a value in bytes.
 const MAX_VALUE_BYTES: usize = 32 << 10;
@@ -44,15 +49,6 @@ const RUNNER_VARIABLES: [&str; 15] = [
     "RUNNER_AFTER_SCRIPT_TIMEOUT",
     "AFTER_SCRIPT_IGNORE_ERRORS",
 ];
-
-/// A part of a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// Literal text.
-    Text(String),
-    /// A reference to a variable.
-    Name(String),
-}
 
 /// A variable as declared in the file.
 #[derive(Debug, Clone)]
@@ -137,53 +133,6 @@ pub(crate) fn apply_external(declared: &mut Variables, external: &ExternalVariab
             variable.expand = false;
         }
     }
-}
-
-/// Returns the first reference to a variable within the name of another one, such as `${URL_${ENV}}`.
-fn nested_reference(text: &str) -> Option<&str> {
-    let starts = text.match_indices("${").map(|(at, _)| at);
-    starts.into_iter().find_map(|at| {
-        let name = &text[at + 2..];
-        let length = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
-        let end = name[length..].starts_with('$').then(|| name[length..].find('}'))??;
-        let end = length + end + 1;
-        let end = end + usize::from(name[end..].starts_with('}'));
-        Some(&text[at..at + 2 + end])
-    })
-}
-
-/// Splits a text: `$NAME` and `${NAME}` are variables, and `$$` is a `$`.
-pub(crate) fn pieces(text: &str) -> Vec<Piece> {
-    let mut pieces: Vec<Piece> = Vec::new();
-    let mut literal = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        literal.push_str(&rest[..at]);
-        let after = &rest[at + 1..];
-        if let Some(after) = after.strip_prefix('$') {
-            literal.push('$');
-            rest = after;
-            continue;
-        }
-        let (body, braced) = after.strip_prefix('{').map_or((after, false), |body| (body, true));
-        let length = body.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(body.len());
-        let closed = !braced || body[length..].starts_with('}');
-        if is_variable_name(&body[..length]) && closed {
-            if !literal.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(&mut literal)));
-            }
-            pieces.push(Piece::Name(body[..length].to_owned()));
-            rest = &body[length + usize::from(braced)..];
-        } else {
-            literal.push('$');
-            rest = after;
-        }
-    }
-    literal.push_str(rest);
-    if !literal.is_empty() {
-        pieces.push(Piece::Text(literal));
-    }
-    pieces
 }
 
 /// The variables of a job, as far as they are known.
@@ -400,42 +349,6 @@ impl Scope {
             })
             .collect()
     }
-}
-
-/// Appends `${name}`.
-fn push_reference(name: &str, out: &mut String) {
-    out.push_str("${");
-    out.push_str(name);
-    out.push('}');
-}
-
-fn literal_text(pieces: &[Piece]) -> Option<String> {
-    pieces
-        .iter()
-        .map(|piece| match piece {
-            Piece::Text(text) => Some(text.as_str()),
-            Piece::Name(_) => None,
-        })
-        .collect()
-}
-
-/// Returns the parts in the form for double quotes in a shell.
-fn quote_for_shell(pieces: &[Piece]) -> String {
-    let mut out = String::new();
-    for piece in pieces {
-        match piece {
-            Piece::Name(name) => push_reference(name, &mut out),
-            Piece::Text(text) => {
-                for c in text.chars() {
-                    if matches!(c, '\\' | '"' | '`' | '$') {
-                        out.push('\\');
-                    }
-                    out.push(c);
-                }
-            }
-        }
-    }
-    out
 }
 
 struct Resolver<'a> {

@@ -146,7 +146,7 @@ pub(crate) const SUPPORTED_KEYS: &[(&str, &str)] = &[
     ("j: { image: { name: i, docker: { user: '1000:1000', platform: linux/arm64 } } }", "user: 1000:1000"),
     ("image: i\nj: { inherit: { default: false, variables: false } }", "ruby:3.1"),
     ("k: { script: x }\nj: { stage: deploy, needs: [{ job: k, optional: true }] }", "optional: true"),
-    ("j: { parallel: 2 }", "CI_NODE_INDEX"),
+    ("j: { parallel: 2 }", "parallel: 2"),
     ("j: { parallel: { matrix: [{ A: [b, c] }] } }", "matrix:"),
     ("j: { retry: { max: 2, when: script_failure, exit_codes: 4 } }", "max: 2"),
     (

@@ -90,13 +90,13 @@ two:
     let facts = Facts { repo: "https://git.example.org/group/app.git".to_owned(), ..on_push("main") };
     let jobs = planned(text, &ExternalVariables::default(), facts);
     let of = |name: &str| jobs.iter().find(|job| job.name == name).unwrap_or_else(|| panic!("{name}"));
-    let first = of("one 1 [A=y]");
-    assert_eq!(first.surroundings.caches[0].key, "one-1--a-y-app");
+    let first = of("one: [y]");
+    assert_eq!(first.surroundings.caches[0].key, "one---y-app");
     assert_eq!(
         (first.variables["CI_NODE_INDEX"].as_str(), first.variables["CI_NODE_TOTAL"].as_str()),
         ("2", "3")
     );
-    assert_eq!(of("one 2 [B=z]").script[0], "export CI_NODE_INDEX=$((CI_NODE_INDEX + 2))");
+    assert_eq!(of("one: [z]").variables["CI_NODE_INDEX"], "3");
     let environment = of("two").surroundings.environment.clone().unwrap();
     let url = environment.url.unwrap();
     assert!(
@@ -157,4 +157,23 @@ k: { image: a, script: ['. ./env', 'echo $FROM_A_FILE'] }
             ("nothing in this file sets `$DEPLOY_KEY`", Some((6, 16))),
         ]
     );
+}
+
+#[test]
+fn include_paths_may_have_variables_that_are_set_outside_of_the_file() {
+    let translated = |external: &ExternalVariables| {
+        let options =
+            TranslateOptions { external: external.clone(), ..TranslateOptions::for_pipeline("app") };
+        let files = |path: &str| match path {
+            "ci/base.yml" => Ok("j: { image: a, script: x }\n".to_owned()),
+            _ => Err("no such file".to_owned()),
+        };
+        translate(".gitlab-ci.yml", "include: ci/$KIND.yml\n", &files, &options)
+    };
+    assert!(translated(&external(&[("KIND", "base")], &[])).is_ok());
+    for unknown in [external(&[], &[]), external(&[], &["KIND"])] {
+        let errors = translated(&unknown).unwrap_err().render(false);
+        assert!(errors.contains("`$KIND` is not known where files are included"), "{errors}");
+        assert!(errors.contains("tidemill variable set KIND"), "{errors}");
+    }
 }

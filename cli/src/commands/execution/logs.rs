@@ -1,4 +1,4 @@
-//! `logs`: prints a job's log.
+//! `logs`: prints a job's log; without a name, that of the only job or of the first that failed.
 
 use crate::{
     args::{ConsentArgs, Logs},
@@ -10,14 +10,20 @@ use crate::{
     failure::Outcome,
     output::{self, LogOutput, Printable},
     settings::Settings,
+    view::format,
 };
 use std::io::Write;
+use tidemill_core::{
+    api::{ExecutionView, JobView},
+    execution::status::JobStatus,
+};
 
 /// `tidemill logs`.
 pub async fn logs(settings: &Settings, args: &Logs) -> Outcome {
     let deployment = Deployment::connect(settings).await?;
     let selected = select_job(&deployment, &args.job, Purpose::Read, ConsentArgs::default()).await?;
-    let job = find_job(&selected.view, selected.job.as_deref())?;
+    let name = selected.job.as_deref().or_else(|| first_failed(&selected.view));
+    let job = find_job(&selected.view, name)?;
     // Standard output contains only the log.
     crate::output::errln!("log of `{}` in {}", Printable(&job.job_name), selected.title());
     let note = |message: &str| writeln!(output::stderr(), "{message}");
@@ -28,6 +34,16 @@ pub async fn logs(settings: &Settings, args: &Logs) -> Outcome {
     };
     let request = LogRequest { job: job.id, attempt: args.attempt, follow: args.follow, style };
     print_log(&deployment, request, note).await?;
+    if job.attempt == 0 && !args.follow {
+        let name = Printable(&job.job_name);
+        crate::output::errln!("`{name}` has no log: {}", format::status_text(job));
+    }
     deployment.close().await;
     Ok(())
+}
+
+/// Returns the name of the first job whose failure made the execution fail: its log is the one to read.
+fn first_failed(view: &ExecutionView) -> Option<&str> {
+    let counts = |job: &&JobView| job.status == JobStatus::Failed && !job.allow_failure && !job.tolerated;
+    view.jobs.iter().find(counts).map(|job| job.job_name.as_str())
 }

@@ -25,6 +25,7 @@ use tidemill_core::execution::{
     assignment::{Origin, Preparation},
     facts::{CommitDetails, ExternalVariables, Facts},
     report::has_name,
+    status::JobStatus,
 };
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
 use tidemill_core::{
@@ -344,10 +345,20 @@ async fn follow(
         let last = watched?;
         if args.follow.is_empty() {
             show_result(deployment, &last, args.view).await?;
+        } else if !args.view.quiet {
+            print_outcome(&last);
         }
         watch::exit_outcome(&last)
     };
     or_exit_on_interrupt(end, Exit::Canceled as i32).await?
+}
+
+/// Prints the jobs that failed and the summary to standard error, beside the logs of `--follow`.
+fn print_outcome(view: &ExecutionView) {
+    for job in view.jobs.iter().filter(|job| job.status == JobStatus::Failed) {
+        crate::output::errln!("{}: {}", Printable(&job.job_name), format::end_text(job));
+    }
+    crate::output::errln!("{}", format::summary_line(view).0);
 }
 
 /// Watches the execution, and prints the logs of `--follow` meanwhile.

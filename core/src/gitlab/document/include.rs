@@ -229,7 +229,10 @@ impl Loader<'_> {
                         let message = format!(
                             "`${name}` is not known where files are included: variables of the file are not, as in GitLab"
                         );
-                        self.log.invalid_with_help(path, location, message, "write the path itself");
+                        let help = format!(
+                            "write the path itself, or set the variable for the repository (`tidemill variable set {name}`) or one run (`-e`)"
+                        );
+                        self.log.invalid_with_help(path, location, message, &help);
                         return Vec::new();
                     }
                 },
@@ -333,12 +336,15 @@ impl Loader<'_> {
     }
 }
 
-/// Returns the value of a variable that is known where files are included.
-fn include_variable(name: &str, _settings: &TranslateOptions) -> Option<String> {
+/// Returns the value of a variable that is known where files are included: those that are set outside of the file.
+fn include_variable(name: &str, settings: &TranslateOptions) -> Option<String> {
+    let external = &settings.external;
     match name {
         "CI" => Some("true".to_owned()),
         "CI_CONFIG_PATH" => Some(".gitlab-ci.yml".to_owned()),
-        _ => None,
+        // Its value would be shown with the path.
+        _ if external.hidden.contains(name) => None,
+        _ => external.values.get(name).cloned(),
     }
 }
 
