@@ -104,7 +104,7 @@ fn gitlab_file_runs_unchanged() {
     ] {
         assert!(make_log.contains(&expected), "{expected}: {make_log}");
     }
-    assert!(log("use [SIZE=large]").contains("size is large of 2"), "{}", log("use [SIZE=large]"));
+    assert!(log("use: [large]").contains("size is large of 2"), "{}", log("use: [large]"));
     assert!(log("branch").contains("on main of main by web"), "{}", log("branch"));
     let (_, json, _) = tidemill(&repo, &["report", "--format", "json"]);
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();

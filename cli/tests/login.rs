@@ -149,7 +149,7 @@ fn login_saves_only_a_working_profile() {
     let (code, stderr) = exit_and_stderr(&fixture.piped(&["login", &fixture.url], "\n"));
     assert!(code == 2 && stderr.contains("no token: "), "{stderr}");
     let (code, stderr) = exit_and_stderr(&fixture.piped(&["login", "ci.example.org"], "secret\n"));
-    assert!(code == 2 && stderr.contains("expected https://"), "{stderr}");
+    assert!(code == 2 && stderr.contains("starts with http:// or https://"), "{stderr}");
     assert!(!fixture.config().exists());
     fs::write(fixture.config(), "[profiles.ci]\nserver = \"x\"\ntoken = \"secret\"\ntokn = 1\n").unwrap();
     let (code, stderr) = exit_and_stderr(&fixture.env.tidemill(&["status", "--profile", "ci"]));

@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "run",
     "check",
     "plan",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 28] = [
     "cancel",
     "approve",
     "secret",
+    "variable",
     "registry",
     "repo",
     "retry",

