@@ -2,8 +2,7 @@
 
 use crate::execution::predefined;
 
-/// GitLab's predefined variables, in order: those of its documentation of November 2024 (GitLab 17.6), and those that it
-/// documented before and after that until 2025.
+/// GitLab's predefined variables, in order: those that its documentation lists in 2024 or 2025, and earlier ones.
 pub(crate) const GITLAB_VARIABLES: [&str; 169] = [
     "CHAT_CHANNEL",
     "CHAT_INPUT",

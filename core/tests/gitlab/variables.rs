@@ -177,3 +177,21 @@ fn include_paths_may_have_variables_that_are_set_outside_of_the_file() {
         assert!(errors.contains("tidemill variable set KIND"), "{errors}");
     }
 }
+
+#[test]
+fn case_gitlab_07_conditions_see_predefined_variables_and_others_are_reported() {
+    let text = "
+default: { image: a }
+labels: { rules: [{ if: $CI_MERGE_REQUEST_LABELS =~ /full/ }], script: x }
+protected: { rules: [{ if: $CI_COMMIT_REF_PROTECTED == 'true' }], script: x }
+gitlab: { rules: [{ if: $GITLAB_CI }], script: x }
+schedule: { rules: [{ if: $CI_PIPELINE_SCHEDULE_DESCRIPTION == 'nightly' }], script: x }
+user: { rules: [{ if: $GITLAB_USER_LOGIN == 'bot', when: never }, { when: on_success }], script: x }
+";
+    let jobs = planned(text, &ExternalVariables::default(), on_push("main"));
+    let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["protected", "gitlab", "user"]);
+    let found = diagnostics(text);
+    let [only] = found.as_slice() else { panic!("{found:#?}") };
+    assert!(only.starts_with("7:") && only.contains("GITLAB_USER_LOGIN"), "{only}");
+}
