@@ -191,7 +191,9 @@ impl EventLog {
             if !is_due {
                 continue;
             }
-            let still = if times.last_line.is_some() {
+            // The text of a delayed start says the time itself.
+            let is_counted = !matches!(wait.key, WaitKey::Start(_));
+            let still = if times.last_line.is_some() && is_counted {
                 format!(" (for {})", format::duration(waited))
             } else {
                 String::new()

@@ -245,7 +245,7 @@ fn case_real_02_execution_of_another_repository_is_changed_only_with_repo_argume
             output.contains(&format!("ci #1 of {BETA}"))
                 && output.contains(ALPHA)
                 && output.contains("nothing was changed")
-                && output.contains(&format!("--repo '{BETA}'")),
+                && output.contains(&format!("--repo {BETA}")),
             "{output}"
         );
         let output = fixture.usage_error("nowhere", &[args, &["--repo", ALPHA]].concat());
