@@ -31,8 +31,11 @@ pub enum Trigger {
 pub struct ExternalVariables {
     /// Those whose values may be recorded.
     pub values: IndexMap<String, String>,
-    /// The names of the others, whose values only jobs get: masked ones, secrets, files, and those of an environment.
+    /// The names of the others, whose values only jobs get: masked ones, secrets and files.
     pub hidden: BTreeSet<String>,
+    /// The names of those that jobs of some environment get; a value of the file is that of the other jobs.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub of_environments: BTreeSet<String>,
     /// The only registry of images for which the repository has a login.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
@@ -48,7 +51,7 @@ impl ExternalVariables {
     /// Whether one of them has this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.values.contains_key(name) || self.hidden.contains(name)
+        self.values.contains_key(name) || self.hidden.contains(name) || self.of_environments.contains(name)
     }
 }
 

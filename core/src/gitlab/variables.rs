@@ -224,7 +224,9 @@ impl Scope {
 
     /// Whether only jobs know the value of `name`, as it is set outside of the file and must not be recorded.
     pub(crate) fn is_hidden(&self, name: &str) -> bool {
-        !self.values.contains_key(name) && self.external.hidden.contains(name)
+        let external = &self.external;
+        let is_set = external.hidden.contains(name) || external.of_environments.contains(name);
+        is_set && !self.values.contains_key(name)
     }
 
     /// Returns the parts of the value of `name`, if the file sets it but only a running job knows it.

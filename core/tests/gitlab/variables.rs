@@ -11,7 +11,7 @@ fn external(values: &[(&str, &str)], hidden: &[&str]) -> ExternalVariables {
     ExternalVariables {
         values: values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         hidden: hidden.iter().map(|name| (*name).to_owned()).collect(),
-        registry: None,
+        ..ExternalVariables::default()
     }
 }
 
@@ -194,4 +194,14 @@ user: { rules: [{ if: $GITLAB_USER_LOGIN == 'bot', when: never }, { when: on_suc
     let found = diagnostics(text);
     let [only] = found.as_slice() else { panic!("{found:#?}") };
     assert!(only.starts_with("7:") && only.contains("GITLAB_USER_LOGIN"), "{only}");
+}
+
+#[test]
+fn value_of_the_file_holds_where_an_environment_has_another() {
+    let set =
+        ExternalVariables { of_environments: ["PASSWORD".to_owned()].into(), ..ExternalVariables::default() };
+    let text = "variables: { PASSWORD: test }\nj: { image: a, script: x }\n";
+    assert_eq!(planned(text, &set, on_push("main"))[0].variables["PASSWORD"], "test");
+    let errors = translate_with("j: { image: a:$PASSWORD, script: x }\n", &set).unwrap_err();
+    assert!(errors.render(false).contains("whose value only jobs get"), "{}", errors.render(false));
 }

@@ -26,7 +26,9 @@ pub fn check_server_address(address: &str) -> Result<(), ApiError> {
         )));
     }
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-    if is_http && !authority.host().is_empty() { Ok(()) } else { Err(invalid()) }
+    let host = authority.host();
+    let has_valid_port = authority.as_str().len() == host.len() || authority.port_u16().is_some();
+    if is_http && !host.is_empty() && has_valid_port { Ok(()) } else { Err(invalid()) }
 }
 
 #[cfg(test)]

@@ -83,13 +83,16 @@ if [ -s "$tm_dir/after_script" ] && [ -z "$tm_final" ]; then
   tm_code=$tm_result
 fi
 trap '' TERM HUP QUIT USR1 USR2
-# Behind an entry point, this would kill a process between the first one and this one that waits for this one.
-if [ "$$" = 1 ] || [ "$PPID" = 1 ]; then
-  kill -9 -1 2>/dev/null
-fi
-# The reader of descriptor 3 must be gone: it could still take the worker's reply.
-kill -9 "$tm_reader" 2>/dev/null
-wait 2>/dev/null
+{
+  # Behind an entry point, this would kill a process between the first one and this one that waits for this one.
+  if [ "$$" = 1 ] || [ "$PPID" = 1 ]; then
+    kill -9 -1
+  fi
+  # The reader of descriptor 3 must be gone: it could still take the worker's reply.
+  kill -9 "$tm_reader"
+  wait
+  # A shell may report on any of these lines that the reader was killed.
+} 2>/dev/null
 # An engine discards output that is not read soon after the exit, so wait until the worker has read everything. No other
 # process runs any more, so the last marker of this kind is true: whether the script ended by itself or was stopped.
 printf '\036tm:%s:flush:%s\036' "$tm_nonce" "${tm_stop:+stopped}"

@@ -208,16 +208,25 @@ impl SecretService {
     pub(crate) async fn external_variables(&self, facts: &Facts) -> Result<ExternalVariables> {
         let mut external = ExternalVariables::default();
         let stored = self.stored(&facts.repo).await?;
-        let (hidden, shown): (Vec<_>, Vec<_>) = stored
-            .into_iter()
-            .filter(|(_, stored)| stored.is_for(facts))
-            .partition(|(_, stored)| stored.is_hidden());
-        external.hidden = hidden.into_iter().map(|(_, stored)| stored.name).collect();
-        for (key, stored) in shown {
-            // Which value a job gets depends on its environment.
-            if !external.hidden.contains(&stored.name) {
-                let value = self.open(&key, &stored).await?;
-                external.values.insert(stored.name, value);
+        let stored = stored.into_iter().filter(|(_, stored)| stored.is_for(facts));
+        let (of_environments, of_all): (Vec<_>, Vec<_>) =
+            stored.partition(|(_, stored)| stored.environment.is_some());
+        external.of_environments = of_environments.into_iter().map(|(_, stored)| stored.name).collect();
+        for (key, stored) in of_all {
+            // Which value a job gets may depend on its environment.
+            if stored.is_hidden() || external.of_environments.contains(&stored.name) {
+                external.hidden.insert(stored.name);
+                continue;
+            }
+            match self.open(&key, &stored).await {
+                Ok(value) => {
+                    external.values.insert(stored.name, value);
+                }
+                // Only the jobs fail that get it.
+                Err(Error::SecretUnavailable(_)) => {
+                    external.hidden.insert(stored.name);
+                }
+                Err(error) => return Err(error),
             }
         }
         let in_memory = self.in_memory.read().unwrap_or_else(PoisonError::into_inner);
@@ -263,9 +272,10 @@ impl SecretService {
             )));
         }
         let environment = options.environment.as_ref().map(|environment| environment.name.as_str());
+        let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
         let mut values = Vec::with_capacity(options.secrets.len());
         for reference in &options.secrets {
-            let value = self.value(&execution.spec.repo, environment, job, reference).await?;
+            let value = self.value(&facts, environment, job, reference).await?;
             let (variable, file) = (reference.variable.clone(), reference.file);
             values.push(SecretValue { variable, value, file, unmasked: false });
         }
@@ -322,11 +332,12 @@ impl SecretService {
 
     async fn value(
         &self,
-        repo: &str,
+        facts: &Facts,
         environment: Option<&str>,
         job: &str,
         reference: &SecretRef,
     ) -> Result<String> {
+        let repo = facts.repo.as_str();
         if let Some(value) =
             self.in_memory.read().unwrap_or_else(PoisonError::into_inner).get(&reference.name)
         {
@@ -334,8 +345,11 @@ impl SecretService {
         }
         let own = environment.map(|environment| key(repo, Some(environment), &reference.name));
         for key in own.into_iter().chain([key(repo, None, &reference.name)]) {
-            if let Some(document) = self.context.stores.documents.get(&key).await? {
-                return self.open(&key, &read(&document)?).await;
+            let document = self.context.stores.documents.get(&key).await?;
+            let stored = document.as_ref().map(read).transpose()?;
+            // A protected variable is not there for other branches, by its name neither.
+            if let Some(stored) = stored.filter(|stored| stored.is_for(facts)) {
+                return self.open(&key, &stored).await;
             }
         }
         let option = environment.map(|name| format!(" --environment {name}")).unwrap_or_default();

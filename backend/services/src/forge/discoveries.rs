@@ -321,7 +321,6 @@ impl DiscoveryService {
             requested_by: discovering.spec.requested_by.clone(),
             tag: facts.tag.clone(),
             default_branch: facts.default_branch.clone(),
-            variables: facts.variables.clone(),
             ..ExecuteRequest::default()
         };
         let key = RecordedKey::of(&IdempotencyKey::Discovered { first, path })?;

@@ -26,7 +26,12 @@ fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> S
     if route.path == path::ARTIFACT_CONTENT {
         path = format!("{path}?job={}&lease={}", ids.job, ids.lease);
     }
-    let by_name = [(path::SECRETS, "GET"), (path::REGISTRIES, "GET"), (path::REPOSITORIES, "DELETE")];
+    let by_name = [
+        (path::SECRETS, "GET"),
+        (path::VARIABLES, "GET"),
+        (path::REGISTRIES, "GET"),
+        (path::REPOSITORIES, "DELETE"),
+    ];
     if by_name.contains(&(route.path, route.method)) {
         path = format!("{path}?repo=ours");
     }
@@ -121,7 +126,8 @@ async fn operations_reject_wrong_scopes() {
         let expected: &[StatusCode] = match route.within {
             Within::Path => &[StatusCode::NOT_FOUND],
             Within::Itself
-                if route.method == "GET" && ![path::SECRETS, path::REGISTRIES].contains(&route.path) =>
+                if route.method == "GET"
+                    && ![path::SECRETS, path::VARIABLES, path::REGISTRIES].contains(&route.path) =>
             {
                 &[StatusCode::OK]
             }

@@ -171,6 +171,7 @@ macro_rules! conformance_suite {
                 hidden_variables_reach_only_workers
                 protected_variables_and_forks_are_kept_apart
                 variable_of_a_secrets_name_is_a_conflict
+                repeated_request_is_the_same_after_a_change_of_variables
                 login_of_the_only_registry_is_predefined
             }
             executions {

@@ -147,6 +147,7 @@ async fn plan(
     external.hidden.extend(secrets.iter().map(|(name, _)| name.clone()));
     // What is set for this run wins.
     external.hidden.retain(|name| !variables.contains_key(name));
+    external.of_environments.retain(|name| !variables.contains_key(name));
     external.values.extend(variables.clone());
     let file = match resolved.and_then(|sources| sources.commit_files.as_ref()) {
         Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit)?,

@@ -88,7 +88,7 @@ impl PipelineExecutionService {
     /// Like [`Self::execute`], with the verified facts of `start`.
     pub async fn start(
         &self,
-        mut request: ExecuteRequest,
+        request: ExecuteRequest,
         start: InternalStart,
         key: Option<RecordedKey>,
         trace: Option<String>,
@@ -97,7 +97,6 @@ impl PipelineExecutionService {
         let mut facts = Facts { repo: request.repo.clone(), ..facts };
         let external = self.variables.of_execution(&facts).await?;
         facts.add_external(external);
-        request.variables.clone_from(&facts.variables);
         let plan = move || {
             let run = PlannedRun::parse(&request.pipeline, &facts);
             (request, run)
@@ -126,11 +125,17 @@ impl PipelineExecutionService {
         request_texts::check_request(&request)?;
         let PlannedRun { file, plan, facts } = run;
         budget::check(&plan, budget::request_bytes(&request), allowance)?;
+        // What the repository adds may change before a caller repeats its key.
+        let own = key.as_ref().filter(|key| key.is_permanent).map(|_| Facts {
+            variables: request.variables.clone(),
+            registry: None,
+            ..facts.clone()
+        });
         let identity = RunIdentity {
             repo: &request.repo,
             source: &request.source,
             pipeline: &request.pipeline,
-            facts: &facts,
+            facts: own.as_ref().unwrap_or(&facts),
         };
         let identity = identity.digest()?;
         let carried = match request.reuse {
@@ -154,7 +159,7 @@ impl PipelineExecutionService {
             task: ExecutionTask::RunPipeline { file: request.pipeline },
             plan_digest: plan.digest(),
             held: hold,
-            variables: request.variables,
+            variables: facts.variables,
             facts: Facts { variables: IndexMap::new(), ..facts },
             trigger: request.trigger,
             requested_by: request.requested_by,
@@ -170,7 +175,9 @@ impl PipelineExecutionService {
             trace,
         };
         if hold {
-            let bytes = budget::held_bytes(&spec, &plan)?;
+            // The repository's own variables do not count against the pull request.
+            let counted = ExecutionSpec { variables: request.variables, ..spec.clone() };
+            let bytes = budget::held_bytes(&counted, &plan)?;
             *left = left.checked_sub(bytes).ok_or_else(|| {
                 Error::OverBudget(format!(
                     "it needs {bytes} bytes of storage, and {left} remain of the {} KiB for all pipelines of an unapproved pull request; \

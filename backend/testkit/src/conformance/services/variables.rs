@@ -10,7 +10,7 @@ use tidemill_core::execution::{
     facts::{Facts, PullRequest},
 };
 use tidemill_core::ids::ExecutionId;
-use tidemill_services::{Error, InternalStart, Services, Settings};
+use tidemill_services::{Caller, CallerKey, Error, InternalStart, Services, Settings};
 use tokio_util::sync::CancellationToken;
 
 const PIPELINE: &str = "
@@ -138,6 +138,31 @@ pub async fn protected_variables_and_forks_are_kept_apart(subject: &StoresUnderT
         found.sort_unstable();
         assert_eq!(found, names);
     }
+    // A job that names it as a secret gets it in no other way.
+    let by_name = "name: check\njobs:\n  j: { image: i, script: x, secrets: [LIVE_KEY] }\n";
+    for (branch, is_given) in [("main", true), ("topic", false)] {
+        let (pipeline, repo) = (by_name.to_owned(), repo.clone());
+        let request = ExecuteRequest { pipeline, repo, force: true, ..ExecuteRequest::default() };
+        let start = InternalStart { facts: on(branch), ..InternalStart::default() };
+        let id = services.pipelines.start(request, start, None, None).await.unwrap().execution_id;
+        let assignment = claim_at(&services, id, 0).await;
+        assert_eq!(assignment.is_ok_and(|of_job| hidden(&of_job).contains_key("LIVE_KEY")), is_given);
+    }
+}
+
+/// A request is the same one if the variables of its repository changed before it was repeated.
+pub async fn repeated_request_is_the_same_after_a_change_of_variables(subject: &StoresUnderTest) {
+    let services = services(subject).await;
+    let repo = samples::repo();
+    let mut ids = Vec::new();
+    for value in ["fast", "slow"] {
+        set(&services, &repo, "MODE", value, PLAIN).await;
+        let key = CallerKey::new(&Caller::internal("check"), "key").unwrap();
+        let (pipeline, repo) = (PIPELINE.to_owned(), repo.clone());
+        let request = ExecuteRequest { pipeline, repo, ..ExecuteRequest::default() };
+        ids.push(services.pipelines.execute(request, Some(key), None).await.unwrap().execution_id);
+    }
+    assert_eq!(ids[0], ids[1]);
 }
 
 /// A variable does not silently replace a secret, nor the other way round; invalid ones are rejected.
