@@ -190,7 +190,8 @@ impl Permissions {
         all
     }
 
-    fn file(&self) -> &str {
+    /// The file that decides, for messages.
+    pub(super) fn file(&self) -> &str {
         self.file.as_deref().unwrap_or("the worker's worker.toml")
     }
 }
