@@ -199,7 +199,8 @@ fn missing_build(id: &str, platform: Option<&str>, present: Option<ImageConfig>)
             )
         }
         _ => format!(
-            "the engine does not have the image `{id}`, and no registry can be asked for an id; if a job built it, run that job again,              or let it `push` the image"
+            "the engine does not have the image `{id}`, and no registry can be asked for an id; if a job built it, run that job again, \
+             or let it `push` the image"
         ),
     };
     FailureReason::new(FailureKind::ImageUnavailable, message)
