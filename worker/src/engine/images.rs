@@ -13,7 +13,7 @@ mod push;
 mod transfer;
 mod users;
 
-pub use build::{BuildFailure, BuildRequest};
+pub use build::{BUILT_NAME, BuildFailure, BuildRequest};
 pub use config::ImageConfig;
 pub(super) use known_users::KnownUsers;
 pub use logins::{JobLogins, LoginSearch, RegistrySettings};
