@@ -1,6 +1,7 @@
 //! Images of jobs: looked up and pulled.
 
 mod build;
+mod built;
 mod config;
 mod credential_helper;
 mod docker_config;
@@ -14,6 +15,7 @@ mod transfer;
 mod users;
 
 pub use build::{BUILT_NAME, BuildFailure, BuildRequest};
+pub use built::BuiltImages;
 pub use config::ImageConfig;
 pub(super) use known_users::KnownUsers;
 pub use logins::{JobLogins, LoginSearch, RegistrySettings};
