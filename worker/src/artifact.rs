@@ -5,6 +5,7 @@ mod directory;
 mod encoding;
 mod failure;
 mod hashing;
+mod image_tar;
 mod images;
 pub(crate) mod pack;
 pub(crate) mod reading;

@@ -22,7 +22,9 @@ pub use creation::{ContainerCreation, container_key};
 pub use exits::{Exit, ExitWaiter};
 pub use failures::engine_failure;
 pub(crate) use failures::{is_bad_request, is_not_found};
-pub use images::{BuildFailure, BuildRequest, ImageConfig, JobLogins, PullReport, RegistrySettings};
+pub use images::{
+    BUILT_NAME, BuildFailure, BuildRequest, BuiltImages, ImageConfig, JobLogins, PullReport, RegistrySettings,
+};
 pub use manager::{DockerManager, EngineFailure, Output, local_images};
 pub use network::{BridgeNetwork, JobNetwork, NetworkHolder, SharedHolder, metadata_guard};
 pub(crate) use pool::{ContainerPool, OccupiedSlot};

@@ -2,18 +2,19 @@
 
 use super::{
     ArtifactTransfer, blocking,
-    encoding::{UNKNOWN_ENCODING, decoded_stream},
+    encoding::{UNKNOWN_ENCODING, decoded, decoded_stream},
     failure::{TransferError, with_retries},
+    image_tar::check_image_tar,
     pack::Packed,
     tar_writer::{BUFFER_SIZE, MAX_QUEUED_CHUNKS, TarWriter},
     verify_hash,
 };
-use crate::engine::engine_failure;
+use crate::{engine::engine_failure, policy::SizeLimitExceeded};
 use bollard::errors::Error as EngineError;
 use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
-use std::io::{self, Seek as _, Write as _};
+use std::io::{self, BufReader, Seek as _, Write as _};
 use tidemill_core::{
     api::{ArtifactEncoding, ArtifactUploadRequest},
     execution::{
@@ -97,7 +98,8 @@ impl ArtifactTransfer {
         }
     }
 
-    /// Loads the image `id`, which is stored as `artifact`, into the engine, after its hash was verified.
+    /// Loads the image `id`, which is stored as `artifact`, into the engine, after its hash was verified and it was
+    /// found to give no names to images.
     pub async fn load_image(&self, id: &str, artifact: &ArtifactSource) -> Result<(), FailureReason> {
         let loaded = with_retries(|| self.load_image_once(id, artifact)).await;
         let what = format!("the image that `{}` built could not be loaded", artifact.from_job);
@@ -107,6 +109,11 @@ impl ArtifactTransfer {
     async fn load_image_once(&self, id: &str, artifact: &ArtifactSource) -> Result<(), TransferError> {
         if artifact.encoding == ArtifactEncoding::Unknown {
             return Err(TransferError::Other(UNKNOWN_ENCODING.to_owned()));
+        }
+        // The worker that stored it may have had another limit, and its record is not this worker's own.
+        let max = self.engine.limits().artifact_bytes;
+        if artifact.size.max(artifact.unpacked_size) > max {
+            return Err(TransferError::TooLarge(SizeLimitExceeded { max }));
         }
         let directory = self.engine.temporary_directory()?;
         let mut file = tempfile::tempfile_in(directory.path())?;
@@ -123,7 +130,14 @@ impl ArtifactTransfer {
             file.write_all(&chunk)?;
         }
         verify_hash(&HEXLOWER.encode(&hash.finalize()), artifact)?;
-        file.rewind()?;
+        let (encoding, unpacked_size) = (artifact.encoding, artifact.unpacked_size);
+        let checking = blocking(move || {
+            file.rewind()?;
+            check_image_tar(decoded(BufReader::new(&file), encoding, unpacked_size)?)?;
+            file.rewind()?;
+            Ok(file)
+        });
+        let file = checking.await?;
         let stored = ReaderStream::with_capacity(tokio::fs::File::from_std(file), BUFFER_SIZE);
         let tar = decoded_stream(stored.boxed(), artifact.encoding, artifact.unpacked_size);
         self.engine.load_image(id, tar).await.map_err(TransferError::Reason)

@@ -1,6 +1,7 @@
 //! Images of jobs: looked up and pulled.
 
 mod build;
+mod built;
 mod config;
 mod credential_helper;
 mod docker_config;
@@ -13,7 +14,8 @@ mod push;
 mod transfer;
 mod users;
 
-pub use build::{BuildFailure, BuildRequest};
+pub use build::{BUILT_NAME, BuildFailure, BuildRequest};
+pub use built::BuiltImages;
 pub use config::ImageConfig;
 pub(super) use known_users::KnownUsers;
 pub use logins::{JobLogins, LoginSearch, RegistrySettings};
@@ -199,7 +201,8 @@ fn missing_build(id: &str, platform: Option<&str>, present: Option<ImageConfig>)
             )
         }
         _ => format!(
-            "the engine does not have the image `{id}`, and no registry can be asked for an id; if a job built it, run that job again,              or let it `push` the image"
+            "the engine does not have the image `{id}`, and no registry can be asked for an id; if a job built it, run that job again, \
+             or let it `push` the image"
         ),
     };
     FailureReason::new(FailureKind::ImageUnavailable, message)

@@ -9,7 +9,7 @@ pub use inventory::local_images;
 
 use super::{
     exits::ExitRegistry,
-    images::{KnownUsers, RegistrySettings},
+    images::{BuiltImages, KnownUsers, RegistrySettings},
     labels::{LABEL, LABEL_DATA, LABEL_WORKER},
     network::Isolation,
 };
@@ -62,6 +62,8 @@ pub struct DockerManager {
     pub(super) pushing: Arc<tokio::sync::Mutex<()>>,
     /// Held while an image is loaded that another worker built.
     pub loading: tokio::sync::Mutex<()>,
+    /// Images that jobs built here.
+    pub built: BuiltImages,
     /// Whether the engine runs on this machine.
     pub(super) is_local: bool,
     /// Whether workspaces are created as overlays.
@@ -119,6 +121,7 @@ impl DockerManager {
                         address: host,
                         pushing: Arc::default(),
                         loading: tokio::sync::Mutex::default(),
+                        built: BuiltImages::default(),
                         overlay_enabled: AtomicBool::new(is_local),
                         overlay_verified: AtomicBool::new(false),
                         workspaces: AtomicU64::new(0),

@@ -100,6 +100,8 @@ impl JobExecutor {
         started: impl FnOnce() + Send,
     ) -> Result<(), EarlyEnd> {
         self.engine.permissions.check(&attempt.assignment)?;
+        let network = self.engine.chosen_network(&attempt.assignment.preparation.container);
+        self.engine.permissions.check_sidecar_network(&attempt.assignment, network)?;
         attempt.wait_for_capacity(admitted).await?;
         if let Some(discovery) = attempt.assignment.extras.discovery.clone() {
             started();

@@ -153,7 +153,7 @@ impl PreparationRun<'_> {
             let policy = executor.engine.pull_policy(service.pull_policy.or(inherited));
             let logins = JobLogins::of(assignment);
             let image = (service.image.as_str(), service.platform.as_deref());
-            load_image(executor, assignment, reporter, &service.image).await?;
+            load_image(executor, assignment, reporter, (&service.image, policy)).await?;
             pull_image(&executor.engine, image, policy, &logins, reporter).await?;
         }
         let chosen = executor.engine.chosen_network(&assignment.preparation.container);
@@ -202,7 +202,7 @@ impl PreparationRun<'_> {
         let platform = preparation.image_options.platform.as_deref();
         let logins = JobLogins::of(self.assignment);
         let policy = self.executor.engine.pull_policy(preparation.pull_policy);
-        load_image(self.executor, self.assignment, self.reporter, &preparation.image).await?;
+        load_image(self.executor, self.assignment, self.reporter, (&preparation.image, policy)).await?;
         pull_image(&self.executor.engine, (&preparation.image, platform), policy, &logins, self.reporter)
             .await
     }

@@ -97,6 +97,16 @@ impl Allowance {
         }
     }
 
+    /// Returns like [`Self::for_forks`] what applies to jobs of forks, of what jobs of all repositories may. Its profile of system
+    /// calls stays, as the operator may have chosen a stricter one than the engine's.
+    pub(super) fn of_all_for_forks(&self) -> Self {
+        let mut allowed = self.for_forks();
+        if let Some(SeccompProfile::Profile(_)) = &self.seccomp {
+            allowed.seccomp.clone_from(&self.seccomp);
+        }
+        allowed
+    }
+
     /// Adds what `other` allows.
     pub(super) fn extend(&mut self, other: &Self) {
         self.memory_bytes = match (self.memory_bytes, other.memory_bytes) {

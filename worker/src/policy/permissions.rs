@@ -178,7 +178,7 @@ impl Permissions {
         let of = |allowance: &Allowance| {
             if origin.is_fork { allowance.for_forks() } else { allowance.clone() }
         };
-        let mut all = of(&self.all);
+        let mut all = if origin.is_fork { self.all.of_all_for_forks() } else { self.all.clone() };
         for trusted in &self.trusted {
             // An invalid pattern matches nothing.
             let matches =
@@ -190,7 +190,8 @@ impl Permissions {
         all
     }
 
-    fn file(&self) -> &str {
+    /// The file that decides, for messages.
+    pub(super) fn file(&self) -> &str {
         self.file.as_deref().unwrap_or("the worker's worker.toml")
     }
 }
@@ -288,7 +289,7 @@ fn first_denied(options: &ContainerOptions, allowed: &Allowance) -> Option<Denie
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Allowance, Permissions, TrustedRepositories};
+    use super::{Allowance, Permissions, SeccompProfile, TrustedRepositories};
     use tidemill_core::execution::assignment::{ContainerOptions, ImageBuild, Origin};
 
     fn options(json: serde_json::Value) -> ContainerOptions {
@@ -390,6 +391,30 @@ mod tests {
         assert!(!denied(&permissions, asked(), &origin("example.org/other", true)).is_empty());
         permissions.all.forks = true;
         assert_eq!(denied(&permissions, asked(), &origin("example.org/other", true)), "");
+    }
+
+    #[test]
+    fn profile_of_all_jobs_holds_for_forks_and_nothing_laxer_does() {
+        let profile = |action: &str| SeccompProfile::Profile(format!("{{\"defaultAction\":\"{action}\"}}"));
+        let (strict, other) = (profile("SCMP_ACT_ERRNO"), profile("SCMP_ACT_ALLOW"));
+        let with =
+            |seccomp: Option<SeccompProfile>, trusted: Option<SeccompProfile>, forks: bool| Permissions {
+                all: Allowance { seccomp, ..Allowance::default() },
+                trusted: vec![TrustedRepositories {
+                    repositories: vec!["a".into()],
+                    allowance: Allowance { seccomp: trusted, forks, ..Allowance::none() },
+                }],
+                ..Permissions::default()
+            };
+        let of_fork = |permissions: &Permissions| permissions.seccomp(&origin("a", true));
+        for trusted in [None, Some(SeccompProfile::Unconfined), Some(other.clone())] {
+            assert_eq!(of_fork(&with(Some(strict.clone()), trusted.clone(), false)), Some(strict.clone()));
+            assert_eq!(of_fork(&with(Some(SeccompProfile::Unconfined), trusted.clone(), false)), None);
+            assert_eq!(of_fork(&with(None, trusted, false)), None);
+        }
+        assert_eq!(of_fork(&with(Some(strict.clone()), Some(other.clone()), true)), Some(other.clone()));
+        let own = with(Some(strict), Some(other.clone()), false).seccomp(&origin("a", false));
+        assert_eq!(own, Some(other));
     }
 
     #[test]

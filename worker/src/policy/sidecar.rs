@@ -2,7 +2,10 @@
 
 use super::permissions::Permissions;
 use indexmap::IndexMap;
-use tidemill_core::execution::assignment::Assignment;
+use tidemill_core::execution::{
+    assignment::Assignment,
+    failure::{FailureKind, FailureReason},
+};
 
 /// The port at which a Docker engine listens without TLS.
 const PORT: u16 = 2375;
@@ -26,6 +29,32 @@ impl Permissions {
         for engine in services.filter(|service| service.image == image && service.alias == aliases) {
             engine.variables.insert(TLS_DIRECTORY.to_owned(), String::new());
         }
+    }
+
+    /// Returns the failure of a job whose Docker engine would be in the network `chosen`, where other jobs reach it without TLS.
+    pub fn check_sidecar_network(
+        &self,
+        assignment: &Assignment,
+        chosen: Option<&str>,
+    ) -> Result<(), FailureReason> {
+        let (Some(engine), Some(network)) = (self.sidecar(assignment), chosen) else { return Ok(()) };
+        let (key, remedy) = if assignment.preparation.container.network.is_some() {
+            (
+                format!("`container: {{ network: {network} }}` of the job"),
+                "remove it from the job, or the service".to_owned(),
+            )
+        } else {
+            (
+                format!("`network = \"{network}\"` under `[jobs]` in {}", self.file()),
+                "remove it there, or choose another worker with `runs_on`".to_owned(),
+            )
+        };
+        let name = engine.alias.first().unwrap_or(&engine.image);
+        let message = format!(
+            "the service `{name}` is a Docker engine without TLS, and {key} would let other jobs in that network control it; \
+             {remedy}: the engine then has a network of its own"
+        );
+        Err(FailureReason::new(FailureKind::NotAllowed, message))
     }
 }
 
@@ -111,6 +140,26 @@ mod tests {
         {
             assert!(message(&allowed, &job).contains(key), "{key}");
         }
+    }
+
+    #[test]
+    fn engine_of_a_job_is_in_no_network_that_other_jobs_may_join() {
+        let message = |permissions: &Permissions, job: &Assignment, chosen| {
+            let failure = permissions.check_sidecar_network(job, chosen).err();
+            failure.map(|reason| reason.message).unwrap_or_default()
+        };
+        let allowed = with_sidecars();
+        let of_worker = message(&allowed, &job(&[]), Some("ci"));
+        assert!(of_worker.contains("`network = \"ci\"` under `[jobs]`"), "{of_worker}");
+        let mut chosen = job(&[]);
+        chosen.preparation.container.network = Some("ci".into());
+        let of_job = message(&allowed, &chosen, Some("ci"));
+        assert!(of_job.contains("`container: { network: ci }` of the job"), "{of_job}");
+        assert_eq!(message(&allowed, &job(&[]), None), "");
+        assert_eq!(message(&Permissions::default(), &job(&[]), Some("ci")), "", "no sidecar of the worker");
+        let mut other = job(&[]);
+        other.extras.services[0].image = "postgres:17".into();
+        assert_eq!(message(&allowed, &other, Some("ci")), "");
     }
 
     #[test]

@@ -228,8 +228,9 @@ impl Slots {
             return self.give_back(&assignment, receipt, reason, Duration::ZERO).await;
         }
         // The name contains the values of a matrix, which may contain secrets.
-        let secrets = &assignment.extras.secrets;
-        let is_loggable = !secrets.iter().any(|secret| assignment.job_name.contains(secret.value.trim()));
+        let mut secrets = assignment.extras.secrets.iter().map(|secret| secret.value.trim());
+        // An empty value is in every name.
+        let is_loggable = !secrets.any(|secret| !secret.is_empty() && assignment.job_name.contains(secret));
         tracing::info!(name = is_loggable.then_some(assignment.job_name.as_str()), "claimed a job");
         let resources = self.executor.engine.limits().with_defaults(assignment.preparation.resources);
         let decision = match self.admission.request(&resources) {

@@ -15,6 +15,10 @@ const MAX_REF_LEN: usize = 512;
 const MAX_REQUESTER_LEN: usize = 200;
 /// Maximum number of requested jobs.
 const MAX_JOBS: usize = 200;
+/// Maximum length of the name of a job, in bytes: 255 characters, and the values of a matrix.
+const MAX_JOB_NAME_LEN: usize = 4_096;
+/// Maximum length of the names of all requested jobs together, in bytes: executions are stored with them.
+const MAX_JOB_NAMES_LEN: usize = 100 << 10;
 /// Maximum length of the path of a pipeline file, in bytes.
 const MAX_PATH_LEN: usize = 4_096;
 /// Maximum length of the name of an artifact, in bytes: all of its declared paths.
@@ -65,7 +69,12 @@ pub fn check_jobs(field: &'static str, names: &[String]) -> Result<()> {
     if names.len() > MAX_JOBS {
         return Err(Error::Unprocessable(format!("`{field}` names more than {MAX_JOBS} jobs")));
     }
-    names.iter().try_for_each(|name| check(field, name, MAX_REF_LEN))
+    if names.iter().map(String::len).sum::<usize>() > MAX_JOB_NAMES_LEN {
+        return Err(Error::Unprocessable(format!(
+            "the names in `{field}` have more than {MAX_JOB_NAMES_LEN} bytes together"
+        )));
+    }
+    names.iter().try_for_each(|name| check(field, name, MAX_JOB_NAME_LEN))
 }
 
 /// Checks the claimed name of the requester.
@@ -100,7 +109,17 @@ pub fn sanitize_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::sanitize_name;
+    use super::{check_jobs, sanitize_name};
+
+    #[test]
+    fn job_may_have_any_name_that_its_file_may_give_it() {
+        let name = "\u{1f680}".repeat(255);
+        assert!(check_jobs("jobs", std::slice::from_ref(&name)).is_ok());
+        assert!(check_jobs("jobs", &["x".repeat(4_097)]).is_err());
+        assert!(check_jobs("jobs", &vec![name; 150]).is_err(), "too much together");
+        assert!(check_jobs("jobs", &vec!["x".repeat(500); 200]).is_ok());
+        assert!(check_jobs("jobs", &vec!["x".to_owned(); 201]).is_err());
+    }
 
     #[test]
     fn sanitize_removes_control_characters_and_truncates() {

@@ -29,6 +29,9 @@ use tidemill_worker::{
     workspace::{HostWorkspace, PermissionPolicy},
 };
 
+/// Maximum length of the name of a job's directory in bytes, before what keeps it apart from others: file systems have 255.
+const MAX_DIRECTORY_NAME_LEN: usize = 200;
+
 /// The output of `--format json`.
 #[derive(Serialize)]
 struct Listing<'a> {
@@ -165,7 +168,15 @@ fn exists(path: &Path, job: &str) -> Failure {
 fn directory_name(job: &str) -> String {
     let name: String =
         job.chars().map(|c| if matches!(c, '/' | '\\') || c.is_control() { '-' } else { c }).collect();
-    if name.starts_with('.') { format!("_{name}") } else { name }
+    let mut name = if name.starts_with('.') { format!("_{name}") } else { name };
+    if name.len() > MAX_DIRECTORY_NAME_LEN {
+        let end = (0..=MAX_DIRECTORY_NAME_LEN).rev().find(|end| name.is_char_boundary(*end));
+        name.truncate(end.unwrap_or(0));
+        // Names that begin with the same text stay apart.
+        name.push('-');
+        name.extend(HEXLOWER.encode(&Sha256::digest(job)).chars().take(16));
+    }
+    name
 }
 
 /// Downloads an artifact, verifies its hash, and extracts it. Writes nothing outside of `directory`, and replaces a file only
@@ -217,4 +228,22 @@ async fn extract(
         return Err(exists(&directory.join(existing), &artifact.job_name));
     }
     tar().and_then(|tar| target.unpack(tar, PermissionPolicy::Permissions)).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::directory_name;
+
+    #[test]
+    fn directories_of_jobs_have_names_that_file_systems_take() {
+        for (job, directory) in [("test", "test"), ("a/b\\c\n", "a-b-c-"), ("..", "_.."), (".git", "_.git")] {
+            assert_eq!(directory_name(job), directory);
+        }
+        assert_eq!(directory_name(&"x".repeat(200)), "x".repeat(200));
+        let long = |end: &str| directory_name(&format!("x{}{end}", "ä".repeat(250)));
+        let (one, two) = (long("1"), long("2"));
+        assert!(one.len() <= 255 && one.starts_with(&format!("x{}-", "ä".repeat(99))), "{one}");
+        assert_ne!(one, two);
+        assert_eq!(one, long("1"));
+    }
 }

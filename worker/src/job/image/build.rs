@@ -212,6 +212,7 @@ async fn build_and_push(
             pushed.get_or_insert(reference);
         }
     }
+    engine.built.insert(assignment.preparation.execution_id, &image);
     if !build.push {
         store_image(executor, assignment, reporter, &image).await?;
     }
