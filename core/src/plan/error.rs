@@ -91,6 +91,9 @@ pub enum PlanError {
         /// The variable.
         variable: String,
     },
+    /// The template of a job makes the name of a variant too long.
+    #[error("the `variant_name` of job `{0}` makes a name that is too long")]
+    NameTooLong(String),
     /// An image refers to a variable that is not set.
     #[error(
         "the image of job `{job}` refers to `{variable}`, which is not set; set it for the repository with `tidemill variable set \

@@ -13,6 +13,7 @@ use crate::pipeline::raw::matrix::{RawMatrix, RawMatrixPart};
 use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references::parse_references;
+use crate::plan::MAX_TEMPLATE_BYTES;
 
 /// Maximum number of variants of one job.
 pub(crate) const MAX_VARIANTS: usize = 256;
@@ -152,6 +153,12 @@ fn variant_name(raw: &RawJob, matrix: &Matrix, path: &Path, findings: &mut Findi
         findings.push(Finding::key("unused-key", &path, message).help("remove it"));
         return;
     }
+    if template.len() > MAX_TEMPLATE_BYTES {
+        let bytes = template.len();
+        let message = format!("`variant_name` has {bytes} bytes, and {MAX_TEMPLATE_BYTES} is the limit");
+        findings.push(Finding::value("bad-name", &path, message).help("refer to fewer keys"));
+        return;
+    }
     let keys: HashSet<&str> = matrix.keys().collect();
     let references = match parse_references(template) {
         Ok(references) => references,
@@ -174,7 +181,11 @@ fn variant_name(raw: &RawJob, matrix: &Matrix, path: &Path, findings: &mut Findi
     }
     let mut seen = HashSet::new();
     for cell in matrix.cells(MAX_VARIANTS) {
-        let name = crate::plan::variant_name(Some(template), "job", &cell);
+        let Some(name) = crate::plan::variant_name(Some(template), "job", &cell) else {
+            let message = "`variant_name` makes a name that is too long: 255 characters are the limit";
+            findings.push(Finding::value("bad-name", &path, message).help("refer to fewer keys"));
+            return;
+        };
         findings.check(names::check_name(&name), || path.clone());
         if !seen.insert(name.clone()) {
             let fault = Fault::new("duplicate-job", format!("gives two variants the name {}", quoted(&name)));
