@@ -75,7 +75,8 @@ fn check_plan(plan: &Result<Plan, PlanError>) {
             | PlanError::NeedExcluded { .. }
             | PlanError::Condition { .. }
             | PlanError::UnsetVariable { .. }
-            | PlanError::NameTooLong(_),
+            | PlanError::NameTooLong(_)
+            | PlanError::BadLabel { .. },
         ) => {
             return;
         }

@@ -78,7 +78,8 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             sum(&mut fixed.chain(keys))
         };
         let environment = options.environment.iter().flat_map(|to| to.url.iter().chain([&to.name]));
-        let mut labels = job.runs_on.iter().map(|(name, value)| text(name).saturating_add(text(value)));
+        let mut labels =
+            job.runs_on.iter().map(|(name, value)| expanded(name).saturating_add(expanded(value)));
         let mut secrets =
             options.secrets.iter().map(|one| text(&one.name).saturating_add(text(&one.variable)));
         let reports = job.artifacts.iter().flat_map(|artifacts| {

@@ -18,6 +18,9 @@ use crate::plan::MAX_TEMPLATE_BYTES;
 /// Maximum number of variants of one job.
 pub(crate) const MAX_VARIANTS: usize = 256;
 
+/// Maximum number of keys of a job's matrix: each combination has a value of each.
+pub(crate) const MAX_KEYS: usize = 64;
+
 /// Checks and returns the matrix of a job.
 pub(crate) fn matrix(
     raw: &RawJob,
@@ -51,7 +54,13 @@ pub(crate) fn matrix(
             );
         }
         let variants = matrix.max_count();
-        if variants > MAX_VARIANTS {
+        let keys = matrix.keys().count();
+        if keys > MAX_KEYS {
+            let message = format!("this matrix has {keys} keys, and {MAX_KEYS} is the limit");
+            findings.push(
+                Finding::key("matrix-too-large", &path, message).help("take fewer keys, or split the job"),
+            );
+        } else if variants > MAX_VARIANTS {
             let message = format!("this matrix has {variants} combinations, and {MAX_VARIANTS} is the limit");
             findings.push(
                 Finding::key("matrix-too-large", &path, message).help("take fewer values, or split the job"),
@@ -176,7 +185,7 @@ fn variant_name(raw: &RawJob, matrix: &Matrix, path: &Path, findings: &mut Findi
             return;
         }
     }
-    if matrix.max_count() > MAX_VARIANTS {
+    if matrix.max_count() > MAX_VARIANTS || keys.len() > MAX_KEYS {
         return;
     }
     let mut seen = HashSet::new();
