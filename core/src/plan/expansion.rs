@@ -66,7 +66,7 @@ impl Plan {
                 variables.extend(variant.cell.clone());
                 variant.add_position(&mut variables);
                 variables.extend(overrides.clone());
-                let name = variant.name(job)?;
+                let name = selection::name(variant, job)?;
                 let node = variant.position;
                 let references =
                     JobReferences::new(job, (&name, node), &pipeline.name, facts, &predefined, &variables);

@@ -3,8 +3,6 @@
 use crate::pipeline::{Cell, Job};
 use crate::text::substitution::substitute_bounded;
 
-use super::error::PlanError;
-
 /// Maximum number of jobs in one execution.
 pub const MAX_JOBS: usize = 10_000;
 
@@ -47,12 +45,11 @@ pub(super) fn variants(job: &Job) -> Vec<Variant> {
 }
 
 impl Variant {
-    /// Returns its name.
-    pub(super) fn name(&self, job: &Job) -> Result<String, PlanError> {
+    /// Returns its name; `None` if the template makes it too long.
+    pub(super) fn name(&self, job: &Job) -> Option<String> {
         match self.position {
-            Some((number, total)) if job.matrix.is_empty() => Ok(format!("{} {number}/{total}", job.name)),
-            _ => variant_name(job.variant_name.as_deref(), &job.name, &self.cell)
-                .ok_or_else(|| PlanError::NameTooLong(job.name.clone())),
+            Some((number, total)) if job.matrix.is_empty() => Some(format!("{} {number}/{total}", job.name)),
+            _ => variant_name(job.variant_name.as_deref(), &job.name, &self.cell),
         }
     }
 

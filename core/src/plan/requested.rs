@@ -93,7 +93,7 @@ impl<'a> JobGraph<'a> {
         jobs.enumerate()
             .filter(|(_, (job, variants))| variants.len() > 1 || !job.matrix.is_empty())
             .find(|(_, (job, variants))| {
-                variants.iter().any(|selected| selected.variant.name(job).is_ok_and(|own| own == name))
+                variants.iter().any(|selected| selected.variant.name(job).is_some_and(|own| own == name))
             })
             .map(|(ix, _)| ix)
     }

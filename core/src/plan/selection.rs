@@ -78,6 +78,11 @@ pub(super) struct SelectedVariant {
     pub(super) job: Option<Box<Job>>,
 }
 
+/// Returns the name of a variant.
+pub(super) fn name(variant: &Variant, job: &Job) -> Result<String, PlanError> {
+    variant.name(job).ok_or_else(|| PlanError::NameTooLong(job.name.clone()))
+}
+
 fn all_variants(job: &Job) -> Vec<SelectedVariant> {
     matrix::variants(job).into_iter().map(|variant| SelectedVariant { variant, job: None }).collect()
 }
@@ -168,7 +173,7 @@ impl<'a> JobSelector<'a> {
         let mut left_out = Vec::new();
         for variant in matrix::variants(job) {
             match self.decide(job, Some(&variant))? {
-                Decision::Out(why) => left_out.push(ExcludedJob { job: variant.name(job)?, why }),
+                Decision::Out(why) => left_out.push(ExcludedJob { job: name(&variant, job)?, why }),
                 Decision::In(rule) => {
                     let changed = rule.map(|rule| self.apply(job, rule, Some(&variant))).transpose()?;
                     variants.push(SelectedVariant { variant, job: changed.map(Box::new) });
@@ -216,7 +221,7 @@ impl<'a> JobSelector<'a> {
         changed.rules.clear();
         if rule.variables.values().any(|value| value.contains("${")) {
             let known = self.variables(job, variant);
-            let name = variant.map_or_else(|| Ok(job.name.clone()), |variant| variant.name(job))?;
+            let name = variant.map_or_else(|| Ok(job.name.clone()), |variant| name(variant, job))?;
             for (variable, value) in &rule.variables {
                 let expanded = substitute_bounded(value, MAX_VALUE_BYTES, |reference| {
                     let builtin = || references::builtin(reference, &self.pipeline.name, &name, self.facts);

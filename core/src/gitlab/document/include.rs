@@ -11,6 +11,7 @@ use crate::gitlab::keys;
 use crate::gitlab::settings::TranslateOptions;
 use crate::gitlab::values;
 use crate::gitlab::variables::{Piece, Scope, pieces};
+use crate::pipeline::check_inside;
 use crate::pipeline::compose::include::{RepositoryFiles, SourceFile, include_path};
 use crate::pipeline::compose::merge::merge;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
@@ -255,12 +256,10 @@ impl Loader<'_> {
         let literal = pattern.strip_prefix("./").or_else(|| pattern.strip_prefix('/')).unwrap_or(pattern);
         let before = literal.split('*').next().unwrap_or_default();
         let directory = before.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let glob = globset::GlobBuilder::new(literal).literal_separator(true).build();
-        let (Ok(glob), false) = (glob, crate::pipeline::climbs_out(literal)) else {
+        let Some(matcher) = file_matcher(literal) else {
             self.log.invalid(path, location, format!("{} is not a pattern of files", quoted(pattern)));
             return Vec::new();
         };
-        let matcher = glob.compile_matcher();
         let is_yaml = |file: &String| file.ends_with(".yml") || file.ends_with(".yaml");
         match self.source.list(directory) {
             Ok(files) => {
@@ -334,6 +333,13 @@ impl Loader<'_> {
         }
         document
     }
+}
+
+/// Returns what matches the files of a pattern; `None` if it is not one.
+fn file_matcher(pattern: &str) -> Option<globset::GlobSet> {
+    check_inside(pattern).ok()?;
+    let glob = globset::GlobBuilder::new(pattern).literal_separator(true).build().ok()?;
+    globset::GlobSetBuilder::new().add(glob).build().ok()
 }
 
 /// Returns the value of a variable that is known where files are included: those that are set outside of the file.
