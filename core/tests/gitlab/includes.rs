@@ -147,6 +147,62 @@ fn conditions_of_includes_are_those_of_their_jobs() {
 }
 
 #[test]
+fn nested_conditions_of_includes_both_hold() {
+    let files = [
+        ("outer.yml", "include: [{local: inner.yml, rules: [{if: $INNER}]}]\nouter: {image: x, script: x}\n"),
+        ("inner.yml", "inner: {image: x, script: x}\n"),
+    ];
+    let text = "include: [{local: outer.yml, rules: [{if: $OUTER}]}]\nalways: {image: x, script: x}\n";
+    let of = |names: &[&str]| {
+        let mut facts = on_push("main");
+        facts.variables.extend(names.iter().map(|name| ((*name).to_owned(), "1".to_owned())));
+        jobs(text, &files, &facts)
+    };
+    assert_eq!(of(&[]), ["always"]);
+    assert_eq!(of(&["INNER"]), ["always"]);
+    assert_eq!(of(&["OUTER"]), ["outer", "always"]);
+    assert_eq!(of(&["INNER", "OUTER"]), ["inner", "outer", "always"]);
+}
+
+#[test]
+fn file_that_is_included_twice_applies_if_one_condition_holds() {
+    let files = [
+        ("a.yml", "a: {image: x, script: x}\n.t: {image: x}\n"),
+        ("wrap.yml", "include: a.yml\nwrap: {image: x, script: x}\n"),
+    ];
+    let of = |includes: &str, names: &[&str]| {
+        let mut facts = on_push("main");
+        facts.variables.extend(names.iter().map(|name| ((*name).to_owned(), "1".to_owned())));
+        jobs(&format!("include: [{includes}]\nalways: {{image: x, script: x}}\n"), &files, &facts)
+    };
+    let (x, y, z) = (
+        "{local: a.yml, rules: [{if: $X}]}",
+        "{local: a.yml, rules: [{if: $Y}]}",
+        "{local: a.yml, rules: [{if: $Z}]}",
+    );
+    let three = format!("{x}, {y}, {z}");
+    assert_eq!(of(&three, &[]), ["always"]);
+    for name in ["X", "Y", "Z"] {
+        assert_eq!(of(&three, &[name]), ["a", "always"], "{name}");
+    }
+    for unconditional in [format!("{x}, a.yml"), format!("a.yml, {x}"), format!("{x}, a.yml, {y}")] {
+        assert_eq!(of(&unconditional, &[]), ["a", "always"], "{unconditional}");
+    }
+    let nested = format!("{{local: wrap.yml, rules: [{{if: $W}}]}}, {x}");
+    assert_eq!(of(&nested, &[]), ["always"]);
+    assert_eq!(of(&nested, &["X"]), ["a", "always"]);
+    assert_eq!(of(&nested, &["W"]), ["a", "wrap", "always"]);
+}
+
+#[test]
+fn conditions_of_includes_are_bounded() {
+    let files = [("a.yml", "a: {image: x, script: x}\n")];
+    let condition = |number: usize| format!("{{local: a.yml, rules: [{{if: $A == '{number:0>9000}'}}]}}");
+    let found = errors(&format!("include: [{}, {}]\n", condition(1), condition(2)), &files);
+    assert!(found.len() == 1 && found[0].contains("more than 16384 bytes"), "{found:?}");
+}
+
+#[test]
 fn case_gitlab_27_refused_include_is_one_error_without_followers() {
     let text = "variables: {KIND: base}\ninclude: ci/$KIND.yml\n";
     let found = errors(text, &[("ci/base.yml", "job: {image: x, script: x}\n")]);

@@ -1,6 +1,6 @@
 //! Merges a GitLab file with the files of the same repository that it includes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::inputs::{self, Inputs};
@@ -28,6 +28,9 @@ const MAX_DEPTH: usize = 100;
 /// Maximum size of all files together, in bytes.
 const MAX_TOTAL_BYTES: usize = 16 << 20;
 
+/// Maximum length of the condition of an included job, in bytes.
+const MAX_CONDITION_BYTES: usize = 16 << 10;
+
 /// Unsupported kinds of `include`, and what to do instead.
 const UNSUPPORTED_INCLUDES: [(&str, &str); 4] = [
     ("project", "it is a file of another repository; copy it into this one and include it with `local`"),
@@ -42,7 +45,7 @@ pub(crate) struct MergedDocument {
     pub(crate) root: Option<Rc<Node>>,
     pub(crate) files: Vec<SourceFile>,
     /// The conditions of jobs that come from conditional includes.
-    pub(crate) conditions: HashMap<String, CelExpr>,
+    pub(crate) conditions: HashMap<String, Rc<CelExpr>>,
 }
 
 /// Reads the file `name` and the files that it includes.
@@ -59,14 +62,18 @@ pub(crate) fn read(
         chain: vec![include_path(name).unwrap_or_else(|_| name.to_owned())],
         attempts: 0,
         bytes: text.len(),
-        conditions: HashMap::new(),
         source: files,
         settings,
         log,
     };
     let nowhere = Location { line: 1, column: 1, length: 0 };
-    let root = loader.parse(text, 0, None, nowhere);
-    let mut merged = MergedDocument { root, files: loader.files, conditions: loader.conditions };
+    let (root, mut conditions) = match loader.parse(text, 0, None, nowhere) {
+        Some(document) => (Some(document.root), document.conditions),
+        None => (None, HashMap::new()),
+    };
+    // Templates are there whatever the condition.
+    conditions.retain(|name, _| !name.starts_with('.'));
+    let mut merged = MergedDocument { root, files: loader.files, conditions };
     if let Some(root) = &merged.root
         && root.is_too_large()
     {
@@ -76,16 +83,22 @@ pub(crate) fn read(
     merged
 }
 
+/// A file merged with its includes.
+struct Document {
+    root: Rc<Node>,
+    /// The conditions of its jobs and templates that come from conditional includes.
+    conditions: HashMap<String, Rc<CelExpr>>,
+}
+
 struct Loader<'a> {
     files: Vec<SourceFile>,
     /// The documents of files that are included without inputs.
-    documents: HashMap<String, Option<Rc<Node>>>,
+    documents: HashMap<String, Option<Rc<Document>>>,
     /// The files that are being parsed, each included by the previous one.
     chain: Vec<String>,
     /// Number of files to read, including those that could not be read.
     attempts: usize,
     bytes: usize,
-    conditions: HashMap<String, CelExpr>,
     source: &'a dyn RepositoryFiles,
     settings: &'a TranslateOptions,
     log: &'a mut Log,
@@ -99,7 +112,7 @@ impl Loader<'_> {
         index: usize,
         given: Option<&MapEntry>,
         at: Location,
-    ) -> Option<Rc<Node>> {
+    ) -> Option<Document> {
         let root = self.tree(text, index, given, at)?;
         let Kind::Mapping(mapping) = &root.kind else {
             if !root.is_null() {
@@ -111,7 +124,9 @@ impl Loader<'_> {
             }
             return None;
         };
-        let Some(include) = root.get("include") else { return Some(root) };
+        let Some(include) = root.get("include") else {
+            return Some(Document { root, conditions: HashMap::new() });
+        };
         let mut merger = Merger::default();
         let path = Path::default().key("include");
         for (at, item) in values::list(&include.value).into_iter().enumerate() {
@@ -125,9 +140,9 @@ impl Loader<'_> {
         }
         let own: Vec<MapEntry> =
             mapping.entries.iter().filter(|entry| entry.key != "include").cloned().collect();
-        merger.add(&Rc::new(Node::mapping(own, root.location)), None, &path, self.log);
-        self.conditions.extend(merger.conditions);
-        merger.document
+        let own = Document { root: Rc::new(Node::mapping(own, root.location)), conditions: HashMap::new() };
+        merger.add(&own, None, &path, self.log);
+        Some(Document { root: merger.document?, conditions: merger.conditions })
     }
 
     /// Returns the tree of a file, with the values of its inputs.
@@ -151,6 +166,11 @@ impl Loader<'_> {
                 let variable = |name: &str| include_variable(name, settings);
                 let first_line = index * LINES_PER_FILE;
                 let replaced = inputs::interpolate(&rest, &inputs, &variable, first_line, self.log)?;
+                self.bytes += replaced.text.len().saturating_sub(text.len());
+                if self.bytes > MAX_TOTAL_BYTES {
+                    self.log.invalid(&path, at, too_many_bytes());
+                    return None;
+                }
                 build_replaced(&replaced, index)
             }
         };
@@ -198,7 +218,13 @@ impl Loader<'_> {
         }
         let condition = match condition {
             Some((condition, _)) if condition.as_constant() == Some(false) => return,
-            Some((condition, entry)) if condition.as_constant().is_none() => Some((condition, entry)),
+            Some((condition, entry)) if condition.as_constant().is_none() => {
+                if condition.len() > MAX_CONDITION_BYTES {
+                    self.log.invalid(&path.key("rules"), entry.key_location, too_long_condition());
+                    return;
+                }
+                Some((Rc::new(condition), entry))
+            }
             _ => None,
         };
         let Some((text, node)) = local.and_then(|local| values::text(local).map(|text| (text, local))) else {
@@ -288,7 +314,7 @@ impl Loader<'_> {
         );
     }
 
-    fn file(&mut self, file: &str, at: &Node, path: &Path, given: Option<&MapEntry>) -> Option<Rc<Node>> {
+    fn file(&mut self, file: &str, at: &Node, path: &Path, given: Option<&MapEntry>) -> Option<Rc<Document>> {
         if self.chain.iter().any(|before| before == file) {
             let message = format!("these files include each other: {} -> {file}", self.chain.join(" -> "));
             self.log.invalid(path, at.location, message);
@@ -311,15 +337,14 @@ impl Loader<'_> {
             Ok(text) => {
                 self.bytes += text.len();
                 if self.bytes > MAX_TOTAL_BYTES {
-                    let message = format!("all files together have more than {MAX_TOTAL_BYTES} bytes");
-                    self.log.invalid(path, at.location, message);
+                    self.log.invalid(path, at.location, too_many_bytes());
                     return None;
                 }
                 let text = without_byte_order_mark(&text).to_owned();
                 let index = self.files.len();
                 self.files.push(SourceFile { name: file.to_owned(), text: text.clone() });
                 self.chain.push(file.to_owned());
-                let document = self.parse(&text, index, given, at.location);
+                let document = self.parse(&text, index, given, at.location).map(Rc::new);
                 self.chain.pop();
                 document
             }
@@ -333,6 +358,10 @@ impl Loader<'_> {
         }
         document
     }
+}
+
+fn too_many_bytes() -> String {
+    format!("all files together have more than {MAX_TOTAL_BYTES} bytes")
 }
 
 /// Returns what matches the files of a pattern; `None` if it is not one.
@@ -358,23 +387,22 @@ fn include_variable(name: &str, settings: &TranslateOptions) -> Option<String> {
 #[derive(Default)]
 struct Merger {
     document: Option<Rc<Node>>,
-    /// The conditions of jobs, by name.
-    conditions: HashMap<String, CelExpr>,
-    /// The jobs and templates of conditional documents.
-    conditional: HashSet<String>,
+    /// The conditions of jobs and templates, by name.
+    conditions: HashMap<String, Rc<CelExpr>>,
 }
 
 impl Merger {
     /// Lays a document over those before it.
     fn add(
         &mut self,
-        document: &Rc<Node>,
-        condition: Option<(CelExpr, &MapEntry)>,
+        document: &Document,
+        condition: Option<(Rc<CelExpr>, &MapEntry)>,
         path: &Path,
         log: &mut Log,
     ) {
-        if let Some((condition, rules)) = &condition {
-            for entry in values::entries(document) {
+        let Document { root, conditions } = document;
+        if let Some((_, rules)) = &condition {
+            for entry in values::entries(root) {
                 if keys::TOP.contains(&entry.key.as_str()) {
                     let message = format!(
                         "a file that is included under a condition can only have jobs here, and this one has `{}`",
@@ -384,28 +412,93 @@ impl Merger {
                     log.invalid_with_help(&path.key("rules"), rules.key_location, message, help);
                     return;
                 }
-                self.conditional.insert(entry.key.clone());
-                if !entry.key.starts_with('.') {
-                    self.conditions.insert(entry.key.clone(), condition.clone());
-                }
             }
         }
-        let Some(base) = &self.document else {
-            self.document = Some(Rc::clone(document));
-            return;
-        };
-        for entry in values::entries(document) {
-            let is_shared = base.get(&entry.key).is_some_and(|known| !Rc::ptr_eq(&known.value, &entry.value));
-            if is_shared && self.conditional.contains(&entry.key) {
+        let mut joined = JoinedConditions::default();
+        for entry in values::entries(root) {
+            let at = condition.as_ref().map_or(entry.key_location, |(_, rules)| rules.key_location);
+            let inner = conditions.get(&entry.key);
+            let outer = condition.as_ref().map(|(condition, _)| condition);
+            let own = match (inner, outer) {
+                (Some(inner), Some(outer)) => joined.join(outer, inner, CelExpr::and),
+                (one, other) => Ok(one.or(other).cloned()),
+            };
+            let known = self.document.as_ref().and_then(|base| base.get(&entry.key));
+            let known_condition = self.conditions.get(&entry.key);
+            let is_shared = known.is_some_and(|known| !Rc::ptr_eq(&known.value, &entry.value));
+            let is_conditional = known_condition.is_some() || !matches!(own, Ok(None));
+            if is_shared && is_conditional {
                 let message = format!(
                     "{} is in several files, one of which is included under a condition, which is not supported",
                     quoted(&entry.key)
                 );
-                let at = condition.as_ref().map_or(entry.key_location, |(_, rules)| rules.key_location);
                 log.invalid_with_help(path, at, message, "give it another name in one of them");
                 return;
             }
+            // The same job, included twice, runs if one of the two includes applies.
+            let either = match (known, own) {
+                (None, own) => own,
+                (Some(_), Ok(own)) => match (known_condition, own) {
+                    (Some(known), Some(own)) => joined.join(known, &own, CelExpr::or),
+                    _ => Ok(None),
+                },
+                (Some(_), Err(why)) => Err(why),
+            };
+            match either {
+                Ok(Some(condition)) => {
+                    self.conditions.insert(entry.key.clone(), condition);
+                }
+                Ok(None) => {
+                    self.conditions.remove(&entry.key);
+                }
+                Err(TooLong) => {
+                    log.invalid(path, at, too_long_condition());
+                    return;
+                }
+            }
         }
-        self.document = Some(merge(base, document));
+        self.document = Some(match &self.document {
+            Some(base) => merge(base, root),
+            None => Rc::clone(root),
+        });
+    }
+}
+
+/// A condition that is longer than [`MAX_CONDITION_BYTES`].
+#[derive(Clone, Copy)]
+struct TooLong;
+
+fn too_long_condition() -> String {
+    format!("the condition of the included files has more than {MAX_CONDITION_BYTES} bytes")
+}
+
+/// Conditions of two, each made once: many jobs have the same.
+#[derive(Default)]
+struct JoinedConditions(HashMap<(*const CelExpr, *const CelExpr), JoinedCondition>);
+
+/// The two conditions, which keep their addresses taken, and theirs together.
+type JoinedCondition = (Rc<CelExpr>, Rc<CelExpr>, Result<Option<Rc<CelExpr>>, TooLong>);
+
+impl JoinedConditions {
+    /// Returns `join` of two conditions; `None` if that always holds. An addition joins two conditions in one way only.
+    fn join(
+        &mut self,
+        left: &Rc<CelExpr>,
+        right: &Rc<CelExpr>,
+        join: fn(CelExpr, CelExpr) -> CelExpr,
+    ) -> Result<Option<Rc<CelExpr>>, TooLong> {
+        if Rc::ptr_eq(left, right) || left == right {
+            return Ok(Some(Rc::clone(left)));
+        }
+        let made = self.0.entry((Rc::as_ptr(left), Rc::as_ptr(right))).or_insert_with(|| {
+            let joined = if left.len() + right.len() > MAX_CONDITION_BYTES {
+                Err(TooLong)
+            } else {
+                let joined = join(CelExpr::clone(left), CelExpr::clone(right));
+                Ok((joined.as_constant() != Some(true)).then(|| Rc::new(joined)))
+            };
+            (Rc::clone(left), Rc::clone(right), joined)
+        });
+        made.2.clone()
     }
 }
