@@ -92,12 +92,10 @@ fn depends_on_matrix(job: &Job) -> bool {
     if job.rules.is_empty() || max_variants(job) <= 1 {
         return false;
     }
-    let texts = |rule: &Rule| {
-        let values = rule.variables.values().cloned();
-        rule.condition.clone().into_iter().chain(values).collect::<Vec<_>>()
-    };
-    let names: Vec<&str> = job.matrix.keys().chain(["CI_NODE_INDEX"]).collect();
-    job.rules.iter().flat_map(texts).any(|text| names.iter().any(|name| text.contains(name)))
+    let names: HashSet<&str> = job.matrix.keys().chain(["CI_NODE_INDEX"]).collect();
+    let is_separator = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let mut texts = job.rules.iter().flat_map(|rule| rule.variables.values().chain(&rule.condition));
+    texts.any(|text| text.split(is_separator).any(|word| names.contains(word)))
 }
 
 /// Removes needs and dependencies that refer to excluded jobs. A need that is not optional is an error.

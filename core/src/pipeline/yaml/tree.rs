@@ -65,6 +65,13 @@ impl Size {
         self.bytes = self.bytes.saturating_add(child.bytes);
         self.depth = self.depth.max(child.depth + 1);
     }
+
+    /// Takes off the nodes and bytes of a value that is replaced. A count at its maximum stays: it may be more.
+    pub(crate) fn remove(&mut self, child: Self) {
+        let less = |count: u32, by: u32| if count == u32::MAX { count } else { count.saturating_sub(by) };
+        self.nodes = less(self.nodes, child.nodes);
+        self.bytes = less(self.bytes, child.bytes);
+    }
 }
 
 impl Node {
