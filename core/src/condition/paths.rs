@@ -103,3 +103,16 @@ pub(crate) fn glob(text: &str) -> Result<globset::Glob, globset::Error> {
     let pattern = if text.ends_with('/') { format!("{text}**") } else { text.to_owned() };
     globset::GlobBuilder::new(&pattern).literal_separator(true).build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_GLOB_BYTES, MAX_GLOB_DEPTH, check_size};
+
+    #[test]
+    fn globs_are_bounded() {
+        let nested = |depth: usize| "{a,".repeat(depth) + &"}".repeat(depth);
+        assert!(check_size(&nested(MAX_GLOB_DEPTH)).is_ok() && check_size(&"{a,b}".repeat(20)).is_ok());
+        assert!(check_size(&nested(MAX_GLOB_DEPTH + 1)).is_err());
+        assert!(check_size(&"a".repeat(MAX_GLOB_BYTES + 1)).is_err());
+    }
+}

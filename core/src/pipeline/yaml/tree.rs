@@ -253,3 +253,20 @@ pub(crate) fn wrong_type(node: &Node, path: &Path, expected: &str) -> Finding {
     };
     Finding::value("wrong-type", path, format!("{} takes {expected}, not {actual}", path.label()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Size;
+
+    #[test]
+    fn replaced_value_is_taken_off_unless_the_count_is_at_its_maximum() {
+        let mut size = Size::default();
+        size.add(Size::of_text("a"));
+        size.add(Size::of_text("bcd"));
+        size.remove(Size::of_text("a"));
+        assert_eq!((size.nodes, size.bytes), (1, 3));
+        let mut most = Size { bytes: u32::MAX, ..size };
+        most.remove(Size::of_text("a"));
+        assert_eq!(most.bytes, u32::MAX);
+    }
+}
