@@ -28,6 +28,6 @@ mod predicate;
 pub use error::ConditionError;
 pub use parser::{Condition, MAX_LEN, check};
 pub use paths::Paths;
-pub(crate) use paths::glob;
+pub(crate) use paths::{check_size, glob};
 pub(crate) use predicate::compile_pattern;
 pub use predicate::{Context, event};

@@ -74,7 +74,9 @@ fn check_plan(plan: &Result<Plan, PlanError>) {
             PlanError::AllExcluded(_)
             | PlanError::NeedExcluded { .. }
             | PlanError::Condition { .. }
-            | PlanError::UnsetVariable { .. },
+            | PlanError::UnsetVariable { .. }
+            | PlanError::NameTooLong(_)
+            | PlanError::BadLabel { .. },
         ) => {
             return;
         }

@@ -32,7 +32,7 @@ pub use model::{
     PullRequestTrigger, PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service,
     SubmoduleLevel, Submodules, Triggers, Ulimit, When, is_docker_engine,
 };
-pub(crate) use names::{check_inside, climbs_out};
+pub(crate) use names::{LABEL_RULE, check_inside, climbs_out};
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};
 pub use parse::{ParsedPipeline, json_schema, parse, parse_with_warnings};
 pub use raw::quantities::{bytes, cpus, span_s};

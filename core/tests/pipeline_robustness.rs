@@ -75,6 +75,15 @@ fn hostile_texts_return_at_once() {
         "- ".repeat(400_000),
         format!("name: n\n{}", keys.concat()),
         format!("name: n\njobs:\n{jobs}"),
+        format!(
+            "name: n\njobs: {{j: {{image: i, script: x, matrix: {{{}}}}}}}",
+            keys.concat().replace('\n', ", ")
+        ),
+        format!(
+            "name: n\njobs: {{j: {{image: i, script: x, matrix: {{A: [{}]}}, variant_name: '{}'}}}}",
+            "v".repeat(1000),
+            "${matrix}".repeat(55_000)
+        ),
     ] {
         let found = parse_with_warnings(&text).err();
         // At most 200 errors, 200 warnings, and how many more there are.

@@ -180,7 +180,8 @@ fn job_option_texts_count_toward_size() {
             writeln!(jobs, "  j{n}:\n    image: x\n    script: x\n    matrix: {{ K: [{values}] }}\n    <<: *shared").unwrap();
         }
         let found = parse(&format!("name: a\n.shared: &shared\n    {around}\njobs:\n{jobs}")).unwrap_err();
-        assert_eq!(found[0].code, "plan-too-large", "{}: {found:?}", &around[..20]);
+        // A long glob is an error of its own.
+        assert!(found.iter().any(|one| one.code == "plan-too-large"), "{}: {found:?}", &around[..20]);
     }
 }
 

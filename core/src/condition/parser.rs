@@ -4,7 +4,7 @@ use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, opera
 use cel::parser::Parser;
 
 use super::error::{ConditionError, quoted, syntax_fault};
-use super::paths::glob;
+use super::paths::{check_size, glob};
 use super::predicate::{Context, EVENTS, Fact, MAX_DEPTH, Predicate, Value, compile_pattern};
 use crate::text::suggest;
 
@@ -429,7 +429,9 @@ impl ConditionParser<'_> {
 
     fn globs(&self, of: &[IdedExpr]) -> Result<Vec<String>, ConditionError> {
         let read = |one: &IdedExpr| match self.text(one)? {
-            Value::Literal(text) if glob(&text).is_ok() && !text.is_empty() => Ok(text),
+            Value::Literal(text) if check_size(&text).is_ok() && glob(&text).is_ok() && !text.is_empty() => {
+                Ok(text)
+            }
             Value::Literal(text) => Err(self.fault(one, format!("{} is not a glob", quoted(&text)))),
             _ => Err(self.fault(one, "a glob must be a quoted literal")),
         };

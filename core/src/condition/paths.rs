@@ -72,9 +72,47 @@ impl<'a> Paths<'a> {
     }
 }
 
+/// Maximum length of a glob, in bytes.
+const MAX_GLOB_BYTES: usize = 1024;
+
+/// Maximum number of alternatives `{a,b}` of a glob that are within each other.
+const MAX_GLOB_DEPTH: usize = 8;
+
+/// Checks the length of a glob and the depth of its alternatives, and returns what exceeds the limit.
+pub(crate) fn check_size(glob: &str) -> Result<(), String> {
+    if glob.len() > MAX_GLOB_BYTES {
+        return Err(format!("is a glob of {} bytes, and {MAX_GLOB_BYTES} is the limit", glob.len()));
+    }
+    let mut depth = 0_usize;
+    for byte in glob.bytes() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_GLOB_DEPTH {
+            return Err(format!("is a glob with more than {MAX_GLOB_DEPTH} `{{` within each other"));
+        }
+    }
+    Ok(())
+}
+
 /// Parses a glob for files: `*` matches within a path segment, and a directory (`docs/`) stands for everything in it.
 pub(crate) fn glob(text: &str) -> Result<globset::Glob, globset::Error> {
     let text = text.strip_prefix("./").unwrap_or(text);
     let pattern = if text.ends_with('/') { format!("{text}**") } else { text.to_owned() };
     globset::GlobBuilder::new(&pattern).literal_separator(true).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_GLOB_BYTES, MAX_GLOB_DEPTH, check_size};
+
+    #[test]
+    fn globs_are_bounded() {
+        let nested = |depth: usize| "{a,".repeat(depth) + &"}".repeat(depth);
+        assert!(check_size(&nested(MAX_GLOB_DEPTH)).is_ok() && check_size(&"{a,b}".repeat(20)).is_ok());
+        assert!(check_size(&nested(MAX_GLOB_DEPTH + 1)).is_err());
+        assert!(check_size(&"a".repeat(MAX_GLOB_BYTES + 1)).is_err());
+    }
 }

@@ -1,5 +1,6 @@
 //! Merges a GitLab file and the files that it includes, and expands `extends` and `!reference`.
 
+mod conditions;
 mod extends;
 mod include;
 mod inputs;

@@ -40,7 +40,7 @@ pub(crate) fn translate(
     root: &Rc<Node>,
     settings: &TranslateOptions,
     for_pull_requests: bool,
-    conditions: HashMap<String, CelExpr>,
+    conditions: HashMap<String, Rc<CelExpr>>,
     log: &mut Log,
 ) -> NativeFile {
     let path = Path::default();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use super::conditions::rules::location_within;
+use super::conditions::rules::location_in;
 use super::findings::Log;
 use super::predefined_names::is_never_set;
 use super::settings::TranslateOptions;
@@ -74,9 +74,8 @@ pub(crate) fn report(root: &Rc<Node>, settings: &TranslateOptions, log: &mut Log
         usage.visit(&entry.value, &entry.key, &Path::default().key(&entry.key), sets_others);
     }
     let is_set = |name: &str| usage.set.contains(name) || settings.external.contains(name);
-    let mut reported: HashSet<&str> = HashSet::new();
     for Use { name, path, at, may_be_set } in &usage.uses {
-        if is_set(name) || !reported.insert(name) {
+        if is_set(name) {
             continue;
         }
         let place = FindingLocation::Position(path.clone(), *at);
@@ -123,7 +122,9 @@ struct Use {
 #[derive(Default)]
 struct Usage {
     set: HashSet<String>,
+    /// The first use of each variable.
     uses: Vec<Use>,
+    used: HashSet<String>,
     /// The nodes that were visited: templates are shared by jobs.
     visited: HashSet<*const Node>,
 }
@@ -153,8 +154,13 @@ impl Usage {
                     ShellVariables::of_references(text)
                 };
                 self.set.extend(found.set);
+                let characters = text.chars().count();
                 for VariableUse { name, at, length } in found.used {
-                    let at = location_within(node, text, at, length);
+                    // Only the first use of each is reported.
+                    if !self.used.insert(name.clone()) {
+                        continue;
+                    }
+                    let at = location_in(node, characters, at, length);
                     self.uses.push(Use { name, path: path.clone(), at, may_be_set });
                 }
             }

@@ -21,8 +21,8 @@ use crate::pipeline::is_variable_name;
 use crate::pipeline::yaml::tree::Node;
 use crate::text::diagnostics::Location;
 
-pub(crate) use pieces::{Piece, pieces};
-use pieces::{literal_text, nested_reference, push_reference, quote_for_shell};
+pub(crate) use pieces::{Piece, pieces, push_reference};
+use pieces::{literal_text, nested_reference, quote_for_shell};
 
 /// Maximum length of a value in bytes.
 const MAX_VALUE_BYTES: usize = 32 << 10;

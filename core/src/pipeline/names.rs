@@ -228,6 +228,9 @@ pub(crate) fn check_glob(glob: &str) -> Result<(), Fault> {
     if glob.is_empty() {
         return Err(Fault::new("bad-glob", "is empty"));
     }
+    if let Err(message) = crate::condition::check_size(glob) {
+        return Err(Fault::new("bad-glob", message).help("write several globs"));
+    }
     match globset::GlobBuilder::new(glob).literal_separator(true).build() {
         Ok(_) => Ok(()),
         Err(error) => Err(Fault::new("bad-glob", format!("is not a valid glob: {}", error.kind()))

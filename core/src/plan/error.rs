@@ -1,6 +1,7 @@
 //! Errors of planning.
 
 use super::{matrix::MAX_JOBS, size::MAX_PLAN_BYTES};
+use crate::pipeline::LABEL_RULE;
 use serde::{Deserialize, Serialize};
 
 /// Maximum number of rules of all jobs, those of a matrix counted for each variant if they depend on it.
@@ -91,6 +92,19 @@ pub enum PlanError {
         /// The variable.
         variable: String,
     },
+    /// The template of a job makes the name of a variant too long.
+    #[error("the `variant_name` of job `{0}` makes a name that is too long")]
+    NameTooLong(String),
+    /// The values of variables make a label that is not one.
+    #[error("`runs_on` of job `{job}` has the label {label:?} with the value {value:?}; {LABEL_RULE}")]
+    BadLabel {
+        /// The job.
+        job: String,
+        /// The name of the label.
+        label: String,
+        /// Its value, shortened if it is long.
+        value: String,
+    },
     /// An image refers to a variable that is not set.
     #[error(
         "the image of job `{job}` refers to `{variable}`, which is not set; set it for the repository with `tidemill variable set \
@@ -128,4 +142,13 @@ pub enum PlanError {
         .0.iter().map(|left| format!("`{}`: {}", left.job, left.why)).collect::<Vec<_>>().join("; ")
     )]
     AllExcluded(Vec<ExcludedJob>),
+}
+
+impl PlanError {
+    /// Returns the error about a label, with the first characters of long texts.
+    pub(super) fn bad_label(job: String, label: &str, value: &str) -> Self {
+        const MAX_SHOWN_CHARS: usize = 200;
+        let shown = |text: &str| text.chars().take(MAX_SHOWN_CHARS).collect();
+        Self::BadLabel { job, label: shown(label), value: shown(value) }
+    }
 }

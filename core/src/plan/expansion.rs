@@ -12,10 +12,10 @@ use super::{
     size::{self, MAX_PLAN_BYTES},
 };
 use crate::execution::{facts::Facts, predefined};
-use crate::pipeline::{Artifacts, Pipeline};
+use crate::pipeline::{Artifacts, Pipeline, is_label};
 use crate::text::substitution::substitute;
 use indexmap::IndexMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 impl Plan {
     /// Plans `pipeline` without any facts except `overrides`, variables that override the file's.
@@ -66,7 +66,7 @@ impl Plan {
                 variables.extend(variant.cell.clone());
                 variant.add_position(&mut variables);
                 variables.extend(overrides.clone());
-                let name = variant.name(job);
+                let name = selection::name(variant, job)?;
                 let node = variant.position;
                 let references =
                     JobReferences::new(job, (&name, node), &pipeline.name, facts, &predefined, &variables);
@@ -104,7 +104,14 @@ impl Plan {
                 });
                 let image_options = job.image_options.map_texts(expand);
                 let surroundings = job.surroundings.map_texts(expand);
-                let runs_on = job.runs_on.iter().map(|(name, value)| (expand(name), expand(value))).collect();
+                let mut runs_on = BTreeMap::new();
+                for (label, value) in &job.runs_on {
+                    let (label, value) = (expand(label), expand(value));
+                    if !is_label(&label) || !is_label(&value) {
+                        return Err(PlanError::bad_label(name, &label, &value));
+                    }
+                    runs_on.insert(label, value);
+                }
                 jobs.push(PlannedJob {
                     name: name.clone(),
                     base_name: job.name.clone(),

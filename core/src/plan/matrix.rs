@@ -1,10 +1,16 @@
 //! Expansion of a job's matrix into variants.
 
 use crate::pipeline::{Cell, Job};
-use crate::text::substitution::substitute;
+use crate::text::substitution::substitute_bounded;
 
 /// Maximum number of jobs in one execution.
 pub const MAX_JOBS: usize = 10_000;
+
+/// Maximum length of the template of the names of variants, in bytes.
+pub(crate) const MAX_TEMPLATE_BYTES: usize = 1024;
+
+/// Maximum number of bytes by which a name made by a template is longer than the template: a name has 255 characters.
+pub(crate) const MAX_NAME_BYTES: usize = 4 * 255;
 
 /// One variant of a job.
 pub(super) struct Variant {
@@ -39,10 +45,10 @@ pub(super) fn variants(job: &Job) -> Vec<Variant> {
 }
 
 impl Variant {
-    /// Returns its name.
-    pub(super) fn name(&self, job: &Job) -> String {
+    /// Returns its name; `None` if the template makes it too long.
+    pub(super) fn name(&self, job: &Job) -> Option<String> {
         match self.position {
-            Some((number, total)) if job.matrix.is_empty() => format!("{} {number}/{total}", job.name),
+            Some((number, total)) if job.matrix.is_empty() => Some(format!("{} {number}/{total}", job.name)),
             _ => variant_name(job.variant_name.as_deref(), &job.name, &self.cell),
         }
     }
@@ -56,23 +62,39 @@ impl Variant {
     }
 }
 
-/// Returns the name of the variant of the job `base` with these matrix values.
-pub(crate) fn variant_name(template: Option<&str>, base: &str, cell: &Cell) -> String {
+/// Returns the name of the variant of the job `base` with these matrix values; `None` if the template makes it too long.
+pub(crate) fn variant_name(template: Option<&str>, base: &str, cell: &Cell) -> Option<String> {
     if cell.is_empty() {
-        return base.to_owned();
+        return Some(base.to_owned());
     }
     let join = |texts: Vec<String>| texts.join(", ");
     match template {
+        Some(template) if template.len() > MAX_TEMPLATE_BYTES => None,
         Some(template) => {
             let all = join(cell.values().cloned().collect());
-            substitute(template, |name| match name {
+            substitute_bounded(template, MAX_NAME_BYTES, |name| match name {
                 "matrix" => Some(&all),
                 "job" => Some(base),
                 _ => Some(cell.get(name).map_or("", String::as_str)),
             })
         }
         None => {
-            format!("{base} [{}]", join(cell.iter().map(|(key, value)| format!("{key}={value}")).collect()))
+            let values = join(cell.iter().map(|(key, value)| format!("{key}={value}")).collect());
+            Some(format!("{base} [{values}]"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cell, MAX_NAME_BYTES, variant_name};
+
+    #[test]
+    fn template_does_not_make_a_name_too_long() {
+        let cell = Cell::from([("A".to_owned(), "x".repeat(MAX_NAME_BYTES / 2))]);
+        assert!(variant_name(Some("${A}${A}"), "job", &cell).is_some());
+        assert_eq!(variant_name(Some("${A}${A}${A}"), "job", &cell), None);
+        let short = Cell::from([("A".to_owned(), String::new())]);
+        assert_eq!(variant_name(Some("${A}".repeat(300).as_str()), "job", &short), None);
     }
 }

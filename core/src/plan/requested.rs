@@ -92,7 +92,9 @@ impl<'a> JobGraph<'a> {
         let jobs = self.jobs.iter().zip(self.variants);
         jobs.enumerate()
             .filter(|(_, (job, variants))| variants.len() > 1 || !job.matrix.is_empty())
-            .find(|(_, (job, variants))| variants.iter().any(|selected| selected.variant.name(job) == name))
+            .find(|(_, (job, variants))| {
+                variants.iter().any(|selected| selected.variant.name(job).is_some_and(|own| own == name))
+            })
             .map(|(ix, _)| ix)
     }
 

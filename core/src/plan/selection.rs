@@ -78,6 +78,11 @@ pub(super) struct SelectedVariant {
     pub(super) job: Option<Box<Job>>,
 }
 
+/// Returns the name of a variant.
+pub(super) fn name(variant: &Variant, job: &Job) -> Result<String, PlanError> {
+    variant.name(job).ok_or_else(|| PlanError::NameTooLong(job.name.clone()))
+}
+
 fn all_variants(job: &Job) -> Vec<SelectedVariant> {
     matrix::variants(job).into_iter().map(|variant| SelectedVariant { variant, job: None }).collect()
 }
@@ -87,12 +92,10 @@ fn depends_on_matrix(job: &Job) -> bool {
     if job.rules.is_empty() || max_variants(job) <= 1 {
         return false;
     }
-    let texts = |rule: &Rule| {
-        let values = rule.variables.values().cloned();
-        rule.condition.clone().into_iter().chain(values).collect::<Vec<_>>()
-    };
-    let names: Vec<&str> = job.matrix.keys().chain(["CI_NODE_INDEX"]).collect();
-    job.rules.iter().flat_map(texts).any(|text| names.iter().any(|name| text.contains(name)))
+    let names: HashSet<&str> = job.matrix.keys().chain(["CI_NODE_INDEX"]).collect();
+    let is_separator = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let mut texts = job.rules.iter().flat_map(|rule| rule.variables.values().chain(&rule.condition));
+    texts.any(|text| text.split(is_separator).any(|word| names.contains(word)))
 }
 
 /// Removes needs and dependencies that refer to excluded jobs. A need that is not optional is an error.
@@ -168,7 +171,7 @@ impl<'a> JobSelector<'a> {
         let mut left_out = Vec::new();
         for variant in matrix::variants(job) {
             match self.decide(job, Some(&variant))? {
-                Decision::Out(why) => left_out.push(ExcludedJob { job: variant.name(job), why }),
+                Decision::Out(why) => left_out.push(ExcludedJob { job: name(&variant, job)?, why }),
                 Decision::In(rule) => {
                     let changed = rule.map(|rule| self.apply(job, rule, Some(&variant))).transpose()?;
                     variants.push(SelectedVariant { variant, job: changed.map(Box::new) });
@@ -216,7 +219,7 @@ impl<'a> JobSelector<'a> {
         changed.rules.clear();
         if rule.variables.values().any(|value| value.contains("${")) {
             let known = self.variables(job, variant);
-            let name = variant.map_or_else(|| job.name.clone(), |variant| variant.name(job));
+            let name = variant.map_or_else(|| Ok(job.name.clone()), |variant| name(variant, job))?;
             for (variable, value) in &rule.variables {
                 let expanded = substitute_bounded(value, MAX_VALUE_BYTES, |reference| {
                     let builtin = || references::builtin(reference, &self.pipeline.name, &name, self.facts);

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
-use super::{matrix::max_variants, references::builtin};
+use super::{
+    matrix::{self, max_variants},
+    references::builtin,
+};
 use crate::execution::{facts::Facts, predefined};
 use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
 
@@ -12,8 +15,8 @@ use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
 /// script and the names of its needs, so that without a limit, a file of a few hundred bytes could expand to gigabytes.
 pub const MAX_PLAN_BYTES: u64 = 64 << 20;
 
-/// Maximum length in bytes of a name that is made by a template: 255 characters.
-const MAX_NAME_BYTES: u64 = 4 * 255;
+/// Maximum length in bytes of a name that is made by a template.
+const MAX_NAME_BYTES: u64 = (matrix::MAX_NAME_BYTES + matrix::MAX_TEMPLATE_BYTES) as u64;
 
 /// Returns an upper bound of the size in bytes of the texts of `pipeline`'s plan, without creating it.
 pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
@@ -75,7 +78,8 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             sum(&mut fixed.chain(keys))
         };
         let environment = options.environment.iter().flat_map(|to| to.url.iter().chain([&to.name]));
-        let mut labels = job.runs_on.iter().map(|(name, value)| text(name).saturating_add(text(value)));
+        let mut labels =
+            job.runs_on.iter().map(|(name, value)| expanded(name).saturating_add(expanded(value)));
         let mut secrets =
             options.secrets.iter().map(|one| text(&one.name).saturating_add(text(&one.variable)));
         let reports = job.artifacts.iter().flat_map(|artifacts| {

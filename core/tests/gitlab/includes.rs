@@ -118,6 +118,11 @@ fn wildcards_include_all_matching_files() {
     assert_eq!(jobs("include: /ci/**/*.yml\n", &files, &on_push("main")), ["a", "b", "c"]);
     let found = errors("include: other/*.yml\nj: {extends: .gone}\n", &files);
     assert!(found.len() == 1 && found[0].contains("matches no file"), "{found:?}");
+    for pattern in ["{a,".repeat(20) + "*" + &"}".repeat(20), "{".repeat(30) + "*", "[a-z]{a,*}".repeat(200)]
+    {
+        let found = errors(&format!("include: 'ci/{pattern}.yml'\nj: {{extends: .gone}}\n"), &files);
+        assert!(found.len() == 1 && found[0].contains("is not a pattern"), "{found:?}");
+    }
 }
 
 #[test]
@@ -138,6 +143,62 @@ fn conditions_of_includes_are_those_of_their_jobs() {
     assert!(found.len() == 1 && found[0].contains("`release` is in several files"), "{found:?}");
     let other = errors(text, &[("ci/tag.yml", "variables: {A: b}\n"), ("ci/off.yml", "")]);
     assert!(other.len() == 1 && other[0].contains("`variables`"), "{other:?}");
+}
+
+#[test]
+fn nested_conditions_of_includes_both_hold() {
+    let files = [
+        ("outer.yml", "include: [{local: inner.yml, rules: [{if: $INNER}]}]\nouter: {image: x, script: x}\n"),
+        ("inner.yml", "inner: {image: x, script: x}\n"),
+    ];
+    let text = "include: [{local: outer.yml, rules: [{if: $OUTER}]}]\nalways: {image: x, script: x}\n";
+    let of = |names: &[&str]| {
+        let mut facts = on_push("main");
+        facts.variables.extend(names.iter().map(|name| ((*name).to_owned(), "1".to_owned())));
+        jobs(text, &files, &facts)
+    };
+    assert_eq!(of(&[]), ["always"]);
+    assert_eq!(of(&["INNER"]), ["always"]);
+    assert_eq!(of(&["OUTER"]), ["outer", "always"]);
+    assert_eq!(of(&["INNER", "OUTER"]), ["inner", "outer", "always"]);
+}
+
+#[test]
+fn file_that_is_included_twice_applies_if_one_condition_holds() {
+    let files = [
+        ("a.yml", "a: {image: x, script: x}\n.t: {image: x}\n"),
+        ("wrap.yml", "include: a.yml\nwrap: {image: x, script: x}\n"),
+    ];
+    let of = |includes: &str, names: &[&str]| {
+        let mut facts = on_push("main");
+        facts.variables.extend(names.iter().map(|name| ((*name).to_owned(), "1".to_owned())));
+        jobs(&format!("include: [{includes}]\nalways: {{image: x, script: x}}\n"), &files, &facts)
+    };
+    let (x, y, z) = (
+        "{local: a.yml, rules: [{if: $X}]}",
+        "{local: a.yml, rules: [{if: $Y}]}",
+        "{local: a.yml, rules: [{if: $Z}]}",
+    );
+    let three = format!("{x}, {y}, {z}");
+    assert_eq!(of(&three, &[]), ["always"]);
+    for name in ["X", "Y", "Z"] {
+        assert_eq!(of(&three, &[name]), ["a", "always"], "{name}");
+    }
+    for unconditional in [format!("{x}, a.yml"), format!("a.yml, {x}"), format!("{x}, a.yml, {y}")] {
+        assert_eq!(of(&unconditional, &[]), ["a", "always"], "{unconditional}");
+    }
+    let nested = format!("{{local: wrap.yml, rules: [{{if: $W}}]}}, {x}");
+    assert_eq!(of(&nested, &[]), ["always"]);
+    assert_eq!(of(&nested, &["X"]), ["a", "always"]);
+    assert_eq!(of(&nested, &["W"]), ["a", "wrap", "always"]);
+}
+
+#[test]
+fn conditions_of_includes_are_bounded() {
+    let files = [("a.yml", "a: {image: x, script: x}\n")];
+    let condition = |number: usize| format!("{{local: a.yml, rules: [{{if: $A == '{number:0>9000}'}}]}}");
+    let found = errors(&format!("include: [{}, {}]\n", condition(1), condition(2)), &files);
+    assert!(found.len() == 1 && found[0].contains("more than 16384 bytes"), "{found:?}");
 }
 
 #[test]

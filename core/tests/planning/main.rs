@@ -256,6 +256,22 @@ proptest! {
 }
 
 #[test]
+fn label_is_checked_with_its_values() {
+    let mut labelled = job("a", 0, None);
+    labelled.runs_on = BTreeMap::from([("arch".to_owned(), "${ARCH}".to_owned())]);
+    let plan = |value: &str| {
+        let overrides = IndexMap::from([("ARCH".to_owned(), value.to_owned())]);
+        Plan::new(&pipeline(1, vec![labelled.clone()]), &overrides)
+    };
+    assert_eq!(plan("arm64").unwrap().jobs[0].runs_on["arch"], "arm64");
+    for value in ["a,b=c".to_owned(), String::new(), "x".repeat(5000)] {
+        let error = plan(&value).unwrap_err();
+        let PlanError::BadLabel { job, label, .. } = &error else { panic!("{error}") };
+        assert!(job == "a" && label == "arch" && error.to_string().len() < 500, "{error}");
+    }
+}
+
+#[test]
 fn cycle_is_reported_in_full() {
     let jobs = vec![
         job("a", 0, Some(&["c"])),

@@ -157,6 +157,11 @@ impl CelExpr {
         }
     }
 
+    /// Returns its length in bytes, as written in a file.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// Returns the condition as written in a file.
     pub(crate) fn into_text(self) -> String {
         self.text

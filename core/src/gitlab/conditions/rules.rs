@@ -264,7 +264,11 @@ fn refers_to(text: &str, name: &str) -> bool {
 
 /// Returns the location of a part of a text, or of the whole text if it is not written literally on one line.
 pub(crate) fn location_within(node: &Node, text: &str, at: usize, length: usize) -> Location {
-    let characters = text.chars().count();
+    location_in(node, text.chars().count(), at, length)
+}
+
+/// Like [`location_within`], for a text with this many characters.
+pub(crate) fn location_in(node: &Node, characters: usize, at: usize, length: usize) -> Location {
     let before = match node.location.length.checked_sub(characters) {
         Some(0) => 0,
         Some(2) => 1,

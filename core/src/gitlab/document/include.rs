@@ -1,8 +1,9 @@
 //! Merges a GitLab file with the files of the same repository that it includes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::conditions::{JoinedConditions, MAX_CONDITION_BYTES, TooLong, too_long_condition};
 use super::inputs::{self, Inputs};
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules;
@@ -11,6 +12,7 @@ use crate::gitlab::keys;
 use crate::gitlab::settings::TranslateOptions;
 use crate::gitlab::values;
 use crate::gitlab::variables::{Piece, Scope, pieces};
+use crate::pipeline::check_inside;
 use crate::pipeline::compose::include::{RepositoryFiles, SourceFile, include_path};
 use crate::pipeline::compose::merge::merge;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
@@ -41,7 +43,7 @@ pub(crate) struct MergedDocument {
     pub(crate) root: Option<Rc<Node>>,
     pub(crate) files: Vec<SourceFile>,
     /// The conditions of jobs that come from conditional includes.
-    pub(crate) conditions: HashMap<String, CelExpr>,
+    pub(crate) conditions: HashMap<String, Rc<CelExpr>>,
 }
 
 /// Reads the file `name` and the files that it includes.
@@ -58,14 +60,18 @@ pub(crate) fn read(
         chain: vec![include_path(name).unwrap_or_else(|_| name.to_owned())],
         attempts: 0,
         bytes: text.len(),
-        conditions: HashMap::new(),
         source: files,
         settings,
         log,
     };
     let nowhere = Location { line: 1, column: 1, length: 0 };
-    let root = loader.parse(text, 0, None, nowhere);
-    let mut merged = MergedDocument { root, files: loader.files, conditions: loader.conditions };
+    let (root, mut conditions) = match loader.parse(text, 0, None, nowhere) {
+        Some(document) => (Some(document.root), document.conditions),
+        None => (None, HashMap::new()),
+    };
+    // Templates are there whatever the condition.
+    conditions.retain(|name, _| !name.starts_with('.'));
+    let mut merged = MergedDocument { root, files: loader.files, conditions };
     if let Some(root) = &merged.root
         && root.is_too_large()
     {
@@ -75,16 +81,22 @@ pub(crate) fn read(
     merged
 }
 
+/// A file merged with its includes.
+struct Document {
+    root: Rc<Node>,
+    /// The conditions of its jobs and templates that come from conditional includes.
+    conditions: HashMap<String, Rc<CelExpr>>,
+}
+
 struct Loader<'a> {
     files: Vec<SourceFile>,
     /// The documents of files that are included without inputs.
-    documents: HashMap<String, Option<Rc<Node>>>,
+    documents: HashMap<String, Option<Rc<Document>>>,
     /// The files that are being parsed, each included by the previous one.
     chain: Vec<String>,
     /// Number of files to read, including those that could not be read.
     attempts: usize,
     bytes: usize,
-    conditions: HashMap<String, CelExpr>,
     source: &'a dyn RepositoryFiles,
     settings: &'a TranslateOptions,
     log: &'a mut Log,
@@ -98,7 +110,7 @@ impl Loader<'_> {
         index: usize,
         given: Option<&MapEntry>,
         at: Location,
-    ) -> Option<Rc<Node>> {
+    ) -> Option<Document> {
         let root = self.tree(text, index, given, at)?;
         let Kind::Mapping(mapping) = &root.kind else {
             if !root.is_null() {
@@ -110,7 +122,9 @@ impl Loader<'_> {
             }
             return None;
         };
-        let Some(include) = root.get("include") else { return Some(root) };
+        let Some(include) = root.get("include") else {
+            return Some(Document { root, conditions: HashMap::new() });
+        };
         let mut merger = Merger::default();
         let path = Path::default().key("include");
         for (at, item) in values::list(&include.value).into_iter().enumerate() {
@@ -124,9 +138,9 @@ impl Loader<'_> {
         }
         let own: Vec<MapEntry> =
             mapping.entries.iter().filter(|entry| entry.key != "include").cloned().collect();
-        merger.add(&Rc::new(Node::mapping(own, root.location)), None, &path, self.log);
-        self.conditions.extend(merger.conditions);
-        merger.document
+        let own = Document { root: Rc::new(Node::mapping(own, root.location)), conditions: HashMap::new() };
+        merger.add(&own, None, &path, self.log);
+        Some(Document { root: merger.document?, conditions: merger.conditions })
     }
 
     /// Returns the tree of a file, with the values of its inputs.
@@ -150,6 +164,11 @@ impl Loader<'_> {
                 let variable = |name: &str| include_variable(name, settings);
                 let first_line = index * LINES_PER_FILE;
                 let replaced = inputs::interpolate(&rest, &inputs, &variable, first_line, self.log)?;
+                self.bytes += replaced.text.len().saturating_sub(text.len());
+                if self.bytes > MAX_TOTAL_BYTES {
+                    self.log.invalid(&path, at, too_many_bytes());
+                    return None;
+                }
                 build_replaced(&replaced, index)
             }
         };
@@ -197,7 +216,13 @@ impl Loader<'_> {
         }
         let condition = match condition {
             Some((condition, _)) if condition.as_constant() == Some(false) => return,
-            Some((condition, entry)) if condition.as_constant().is_none() => Some((condition, entry)),
+            Some((condition, entry)) if condition.as_constant().is_none() => {
+                if condition.len() > MAX_CONDITION_BYTES {
+                    self.log.invalid(&path.key("rules"), entry.key_location, too_long_condition());
+                    return;
+                }
+                Some((Rc::new(condition), entry))
+            }
             _ => None,
         };
         let Some((text, node)) = local.and_then(|local| values::text(local).map(|text| (text, local))) else {
@@ -255,12 +280,10 @@ impl Loader<'_> {
         let literal = pattern.strip_prefix("./").or_else(|| pattern.strip_prefix('/')).unwrap_or(pattern);
         let before = literal.split('*').next().unwrap_or_default();
         let directory = before.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let glob = globset::GlobBuilder::new(literal).literal_separator(true).build();
-        let (Ok(glob), false) = (glob, crate::pipeline::climbs_out(literal)) else {
+        let Some(matcher) = file_matcher(literal) else {
             self.log.invalid(path, location, format!("{} is not a pattern of files", quoted(pattern)));
             return Vec::new();
         };
-        let matcher = glob.compile_matcher();
         let is_yaml = |file: &String| file.ends_with(".yml") || file.ends_with(".yaml");
         match self.source.list(directory) {
             Ok(files) => {
@@ -289,7 +312,7 @@ impl Loader<'_> {
         );
     }
 
-    fn file(&mut self, file: &str, at: &Node, path: &Path, given: Option<&MapEntry>) -> Option<Rc<Node>> {
+    fn file(&mut self, file: &str, at: &Node, path: &Path, given: Option<&MapEntry>) -> Option<Rc<Document>> {
         if self.chain.iter().any(|before| before == file) {
             let message = format!("these files include each other: {} -> {file}", self.chain.join(" -> "));
             self.log.invalid(path, at.location, message);
@@ -312,15 +335,14 @@ impl Loader<'_> {
             Ok(text) => {
                 self.bytes += text.len();
                 if self.bytes > MAX_TOTAL_BYTES {
-                    let message = format!("all files together have more than {MAX_TOTAL_BYTES} bytes");
-                    self.log.invalid(path, at.location, message);
+                    self.log.invalid(path, at.location, too_many_bytes());
                     return None;
                 }
                 let text = without_byte_order_mark(&text).to_owned();
                 let index = self.files.len();
                 self.files.push(SourceFile { name: file.to_owned(), text: text.clone() });
                 self.chain.push(file.to_owned());
-                let document = self.parse(&text, index, given, at.location);
+                let document = self.parse(&text, index, given, at.location).map(Rc::new);
                 self.chain.pop();
                 document
             }
@@ -334,6 +356,17 @@ impl Loader<'_> {
         }
         document
     }
+}
+
+fn too_many_bytes() -> String {
+    format!("all files together have more than {MAX_TOTAL_BYTES} bytes")
+}
+
+/// Returns what matches the files of a pattern; `None` if it is not one.
+fn file_matcher(pattern: &str) -> Option<globset::GlobSet> {
+    check_inside(pattern).ok()?;
+    let glob = globset::GlobBuilder::new(pattern).literal_separator(true).build().ok()?;
+    globset::GlobSetBuilder::new().add(glob).build().ok()
 }
 
 /// Returns the value of a variable that is known where files are included: those that are set outside of the file.
@@ -352,23 +385,22 @@ fn include_variable(name: &str, settings: &TranslateOptions) -> Option<String> {
 #[derive(Default)]
 struct Merger {
     document: Option<Rc<Node>>,
-    /// The conditions of jobs, by name.
-    conditions: HashMap<String, CelExpr>,
-    /// The jobs and templates of conditional documents.
-    conditional: HashSet<String>,
+    /// The conditions of jobs and templates, by name.
+    conditions: HashMap<String, Rc<CelExpr>>,
 }
 
 impl Merger {
     /// Lays a document over those before it.
     fn add(
         &mut self,
-        document: &Rc<Node>,
-        condition: Option<(CelExpr, &MapEntry)>,
+        document: &Document,
+        condition: Option<(Rc<CelExpr>, &MapEntry)>,
         path: &Path,
         log: &mut Log,
     ) {
-        if let Some((condition, rules)) = &condition {
-            for entry in values::entries(document) {
+        let Document { root, conditions } = document;
+        if let Some((_, rules)) = &condition {
+            for entry in values::entries(root) {
                 if keys::TOP.contains(&entry.key.as_str()) {
                     let message = format!(
                         "a file that is included under a condition can only have jobs here, and this one has `{}`",
@@ -378,28 +410,54 @@ impl Merger {
                     log.invalid_with_help(&path.key("rules"), rules.key_location, message, help);
                     return;
                 }
-                self.conditional.insert(entry.key.clone());
-                if !entry.key.starts_with('.') {
-                    self.conditions.insert(entry.key.clone(), condition.clone());
-                }
             }
         }
-        let Some(base) = &self.document else {
-            self.document = Some(Rc::clone(document));
-            return;
-        };
-        for entry in values::entries(document) {
-            let is_shared = base.get(&entry.key).is_some_and(|known| !Rc::ptr_eq(&known.value, &entry.value));
-            if is_shared && self.conditional.contains(&entry.key) {
+        let mut joined = JoinedConditions::default();
+        for entry in values::entries(root) {
+            let at = condition.as_ref().map_or(entry.key_location, |(_, rules)| rules.key_location);
+            let inner = conditions.get(&entry.key);
+            let outer = condition.as_ref().map(|(condition, _)| condition);
+            let own = match (inner, outer) {
+                (Some(inner), Some(outer)) => joined.join(outer, inner, CelExpr::and),
+                (one, other) => Ok(one.or(other).cloned()),
+            };
+            let known = self.document.as_ref().and_then(|base| base.get(&entry.key));
+            let known_condition = self.conditions.get(&entry.key);
+            let is_shared = known.is_some_and(|known| !Rc::ptr_eq(&known.value, &entry.value));
+            let is_conditional = known_condition.is_some() || !matches!(own, Ok(None));
+            if is_shared && is_conditional {
                 let message = format!(
                     "{} is in several files, one of which is included under a condition, which is not supported",
                     quoted(&entry.key)
                 );
-                let at = condition.as_ref().map_or(entry.key_location, |(_, rules)| rules.key_location);
                 log.invalid_with_help(path, at, message, "give it another name in one of them");
                 return;
             }
+            // The same job, included twice, runs if one of the two includes applies.
+            let either = match (known, own) {
+                (None, own) => own,
+                (Some(_), Ok(own)) => match (known_condition, own) {
+                    (Some(known), Some(own)) => joined.join(known, &own, CelExpr::or),
+                    _ => Ok(None),
+                },
+                (Some(_), Err(why)) => Err(why),
+            };
+            match either {
+                Ok(Some(condition)) => {
+                    self.conditions.insert(entry.key.clone(), condition);
+                }
+                Ok(None) => {
+                    self.conditions.remove(&entry.key);
+                }
+                Err(TooLong) => {
+                    log.invalid(path, at, too_long_condition());
+                    return;
+                }
+            }
         }
-        self.document = Some(merge(base, document));
+        self.document = Some(match &self.document {
+            Some(base) => merge(base, root),
+            None => Rc::clone(root),
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! The inputs of a file: the header that declares them, and the text with their values.
 
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use indexmap::IndexMap;
@@ -16,6 +17,11 @@ use crate::text::diagnostics::{LineIndex, Location};
 
 /// Maximum number of functions that one reference applies: GitLab's limit.
 const MAX_FUNCTIONS: usize = 3;
+
+/// Maximum number of findings about the inputs of a file.
+const MAX_FINDINGS: usize = 100;
+/// Maximum number of bytes that the functions of a file process.
+const MAX_PROCESSED_BYTES: usize = 64 << 20;
 
 /// The values of a file's inputs, as text.
 pub(crate) type Inputs = IndexMap<String, String>;
@@ -60,8 +66,14 @@ pub(crate) fn resolve(
     }
     let declared = spec.get("inputs").map(|entry| values::entries(&entry.value)).unwrap_or_default();
     let given_entries = given.map(|entry| values::entries(&entry.value)).unwrap_or_default();
+    let declared_names: HashSet<&str> = declared.iter().map(|input| input.key.as_str()).collect();
+    let given_values: HashMap<&str, &MapEntry> =
+        given_entries.iter().rev().map(|entry| (entry.key.as_str(), entry)).collect();
     for entry in given_entries {
-        if !declared.iter().any(|input| input.key == entry.key) {
+        if log.findings.len() - before >= MAX_FINDINGS {
+            return None;
+        }
+        if !declared_names.contains(entry.key.as_str()) {
             let message = format!("the included file has no input {}", quoted(&entry.key));
             let names = declared.iter().map(|input| input.key.as_str());
             let near = crate::text::suggest::nearest(&entry.key, names)
@@ -78,7 +90,7 @@ pub(crate) fn resolve(
     for input in declared {
         let input_path = spec_path.key("inputs").key(&input.key);
         check_declaration(input, &input_path, log);
-        let own = given_entries.iter().find(|entry| entry.key == input.key);
+        let own = given_values.get(input.key.as_str()).copied();
         let default = input.value.get("default");
         let Some(value) = own.or(default) else {
             let message = format!("the input {} has no default, and no value is given", quoted(&input.key));
@@ -199,21 +211,27 @@ pub(crate) fn interpolate(
 ) -> Option<ReplacedText> {
     let before = log.findings.len();
     let mut out = ReplacedText::default();
+    let mut lines: Option<LineIndex<'_>> = None;
+    let mut processed = 0;
     let mut rest = text;
     while let Some((copied, after)) = rest.split_once("$[[") {
         let Some((body, after)) = after.split_once("]]") else { break };
         out.copy(copied);
         let original = format!("$[[{body}]]");
-        match value(body, inputs, variable) {
+        match value(body, inputs, variable, &mut processed) {
             Ok(value) => out.replace(&original, &value),
             Err(message) => {
-                let found = LineIndex::new(text).location(text.len() - rest.len() + copied.len());
+                let lines = lines.get_or_insert_with(|| LineIndex::new(text));
+                let found = lines.location(text.len() - rest.len() + copied.len());
                 let length = original.chars().count();
                 log.invalid(
                     &Path::default(),
                     Location { line: first_line + found.line, length, ..found },
                     message,
                 );
+                if log.findings.len() - before >= MAX_FINDINGS {
+                    return None;
+                }
                 out.replace(&original, "");
             }
         }
@@ -229,8 +247,13 @@ pub(crate) fn interpolate(
     (log.findings.len() == before).then_some(out)
 }
 
-/// Returns the value of `inputs.name | function | function(1,2)`.
-fn value(body: &str, inputs: &Inputs, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+/// Returns the value of `inputs.name | function | function(1,2)`. `processed` counts the bytes that functions process.
+fn value(
+    body: &str,
+    inputs: &Inputs,
+    variable: &dyn Fn(&str) -> Option<String>,
+    processed: &mut usize,
+) -> Result<String, String> {
     let mut parts = body.split('|').map(str::trim);
     let access = parts.next().unwrap_or_default();
     let Some(name) = access.strip_prefix("inputs.") else {
@@ -247,8 +270,14 @@ fn value(body: &str, inputs: &Inputs, variable: &dyn Fn(&str) -> Option<String>)
     }
     let mut value = value.clone();
     for function in functions {
+        *processed += value.len();
+        if *processed > MAX_PROCESSED_BYTES {
+            return Err(format!("the functions of this file process more than {MAX_PROCESSED_BYTES} bytes"));
+        }
         value = match function {
-            "expand_vars" => expand(&value, variable),
+            "expand_vars" => expand(&value, variable).ok_or_else(|| {
+                format!("with its variables the input {} has more than {MAX_FILE_BYTES} bytes", quoted(name))
+            })?,
             "posix_escape" => posix_escape(&value),
             _ => truncate(function, &value).ok_or_else(|| {
                 format!(
@@ -261,14 +290,24 @@ fn value(body: &str, inputs: &Inputs, variable: &dyn Fn(&str) -> Option<String>)
     Ok(value)
 }
 
-/// Expands the variables that are known; others stay, and are expanded where GitLab's keys allow that.
-fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
-    use crate::gitlab::variables::{Piece, pieces};
-    let piece = |piece| match piece {
-        Piece::Text(text) => text,
-        Piece::Name(name) => variable(&name).unwrap_or_else(|| format!("${{{name}}}")),
-    };
-    pieces(text).into_iter().map(piece).collect()
+/// Expands the variables that are known; others stay, and are expanded where GitLab's keys allow that. `None` if the result is
+/// longer than a file can be.
+fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    use crate::gitlab::variables::{Piece, pieces, push_reference};
+    let mut out = String::new();
+    for piece in pieces(text) {
+        match piece {
+            Piece::Text(text) => out.push_str(&text),
+            Piece::Name(name) => match variable(&name) {
+                Some(value) => out.push_str(&value),
+                None => push_reference(&name, &mut out),
+            },
+        }
+        if out.len() > MAX_FILE_BYTES {
+            return None;
+        }
+    }
+    Some(out)
 }
 
 fn truncate(function: &str, text: &str) -> Option<String> {
@@ -295,4 +334,33 @@ fn posix_escape(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Inputs, MAX_FINDINGS, interpolate};
+    use crate::gitlab::findings::Log;
+
+    fn found(text: &str, value: &str, variable: &str) -> Vec<String> {
+        let mut log = Log::default();
+        let inputs = Inputs::from([("a".to_owned(), value.to_owned())]);
+        let replaced = interpolate(text, &inputs, &|_| Some(variable.to_owned()), 0, &mut log);
+        assert_eq!(replaced.is_some(), log.findings.is_empty());
+        log.findings.into_iter().map(|finding| finding.message).collect()
+    }
+
+    #[test]
+    fn values_are_bounded_while_they_are_made() {
+        let variable = "x".repeat(32 << 10);
+        assert!(found("$[[ inputs.a | expand_vars ]]", "$V", &variable).is_empty());
+        let long = found("$[[ inputs.a | expand_vars ]]", &"$V".repeat(300_000), &variable);
+        assert!(long.len() == 1 && long[0].contains("more than 1048576 bytes"), "{long:?}");
+        let often = found(&"$[[inputs.a|truncate(0,0)]]".repeat(30_000), &variable, "");
+        assert!(often.len() == MAX_FINDINGS && often[0].contains("process more than"), "{often:?}");
+    }
+
+    #[test]
+    fn findings_about_references_are_bounded() {
+        assert_eq!(found(&"$[[b]]\n".repeat(100_000), "", "").len(), MAX_FINDINGS);
+    }
 }

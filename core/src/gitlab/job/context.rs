@@ -29,7 +29,7 @@ pub(crate) struct FileContext {
     /// The top-level variables of the native file.
     pub(crate) shared: HashMap<String, String>,
     /// The conditions of jobs that come from conditional includes.
-    pub(crate) conditions: HashMap<String, CelExpr>,
+    pub(crate) conditions: HashMap<String, Rc<CelExpr>>,
     /// The rules of `workflow`; empty if there are none.
     pub(crate) workflow: Vec<Rule>,
     /// Whether jobs without `rules` or `only` are excluded from pull requests.

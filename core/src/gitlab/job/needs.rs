@@ -14,6 +14,9 @@ use crate::pipeline::yaml::tree::Node;
 /// Maximum number of needs of a job: GitLab's limit.
 const MAX_NEEDS: usize = 50;
 
+/// Maximum length of the name of a job, or of a variant, that is looked up, in bytes.
+const MAX_NAME_BYTES: usize = 2048;
+
 /// A job that is needed, or some of its variants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Need {
@@ -127,6 +130,9 @@ impl Job<'_> {
 
     /// Returns the job of a name, or the variant of a job: `job: [value, value]` or `job 1/2`.
     fn find_job(&self, name: &str) -> Option<Need> {
+        if name.len() > MAX_NAME_BYTES {
+            return None;
+        }
         let found = |job: &str, cells| Need { job: job.to_owned(), cells, optional: false, artifacts: true };
         if self.file.jobs.contains_key(name) {
             return Some(found(name, Vec::new()));
@@ -186,10 +192,13 @@ impl Job<'_> {
             }
             None if optional => None,
             None => {
-                let message = match self.file.jobs.keys().find(|job| name.starts_with(&format!("{job}: ["))) {
-                    Some(job) => format!("the matrix of {} has no variant {}", quoted(job), quoted(name)),
-                    None => format!("there is no job {} to need", quoted(name)),
-                };
+                let message =
+                    match self.file.jobs.keys().find(|job| {
+                        name.strip_prefix(job.as_str()).is_some_and(|rest| rest.starts_with(": ["))
+                    }) {
+                        Some(job) => format!("the matrix of {} has no variant {}", quoted(job), quoted(name)),
+                        None => format!("there is no job {} to need", quoted(name)),
+                    };
                 self.log.invalid(path, node.location, message);
                 None
             }

@@ -45,13 +45,17 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece> {
     pieces
 }
 
+/// Maximum length of a reference within another one, in bytes.
+const MAX_NESTED_BYTES: usize = 256;
+
 /// Returns the first reference to a variable within the name of another one, such as `${URL_${ENV}}`.
 pub(crate) fn nested_reference(text: &str) -> Option<&str> {
     let starts = text.match_indices("${").map(|(at, _)| at);
     starts.into_iter().find_map(|at| {
         let name = &text[at + 2..];
         let length = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
-        let end = name[length..].starts_with('$').then(|| name[length..].find('}'))??;
+        let mut near = name[length..].bytes().take(MAX_NESTED_BYTES);
+        let end = name[length..].starts_with('$').then(|| near.position(|byte| byte == b'}'))??;
         let end = length + end + 1;
         let end = end + usize::from(name[end..].starts_with('}'));
         Some(&text[at..at + 2 + end])
@@ -93,4 +97,16 @@ pub(crate) fn quote_for_shell(pieces: &[Piece]) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nested_reference;
+
+    #[test]
+    fn nested_reference_is_found_nearby_only() {
+        assert_eq!(nested_reference("a ${URL_${ENV}} b"), Some("${URL_${ENV}}"));
+        assert_eq!(nested_reference(&"${".repeat(350_000)), None);
+        assert_eq!(nested_reference(&format!("${{A${{{}}}", "é".repeat(200))), None);
+    }
 }

@@ -13,9 +13,13 @@ use crate::pipeline::raw::matrix::{RawMatrix, RawMatrixPart};
 use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::references::parse_references;
+use crate::plan::MAX_TEMPLATE_BYTES;
 
 /// Maximum number of variants of one job.
 pub(crate) const MAX_VARIANTS: usize = 256;
+
+/// Maximum number of keys of a job's matrix: each combination has a value of each.
+pub(crate) const MAX_KEYS: usize = 64;
 
 /// Checks and returns the matrix of a job.
 pub(crate) fn matrix(
@@ -50,7 +54,13 @@ pub(crate) fn matrix(
             );
         }
         let variants = matrix.max_count();
-        if variants > MAX_VARIANTS {
+        let keys = matrix.keys().count();
+        if keys > MAX_KEYS {
+            let message = format!("this matrix has {keys} keys, and {MAX_KEYS} is the limit");
+            findings.push(
+                Finding::key("matrix-too-large", &path, message).help("take fewer keys, or split the job"),
+            );
+        } else if variants > MAX_VARIANTS {
             let message = format!("this matrix has {variants} combinations, and {MAX_VARIANTS} is the limit");
             findings.push(
                 Finding::key("matrix-too-large", &path, message).help("take fewer values, or split the job"),
@@ -152,6 +162,12 @@ fn variant_name(raw: &RawJob, matrix: &Matrix, path: &Path, findings: &mut Findi
         findings.push(Finding::key("unused-key", &path, message).help("remove it"));
         return;
     }
+    if template.len() > MAX_TEMPLATE_BYTES {
+        let bytes = template.len();
+        let message = format!("`variant_name` has {bytes} bytes, and {MAX_TEMPLATE_BYTES} is the limit");
+        findings.push(Finding::value("bad-name", &path, message).help("refer to fewer keys"));
+        return;
+    }
     let keys: HashSet<&str> = matrix.keys().collect();
     let references = match parse_references(template) {
         Ok(references) => references,
@@ -169,12 +185,16 @@ fn variant_name(raw: &RawJob, matrix: &Matrix, path: &Path, findings: &mut Findi
             return;
         }
     }
-    if matrix.max_count() > MAX_VARIANTS {
+    if matrix.max_count() > MAX_VARIANTS || keys.len() > MAX_KEYS {
         return;
     }
     let mut seen = HashSet::new();
     for cell in matrix.cells(MAX_VARIANTS) {
-        let name = crate::plan::variant_name(Some(template), "job", &cell);
+        let Some(name) = crate::plan::variant_name(Some(template), "job", &cell) else {
+            let message = "`variant_name` makes a name that is too long: 255 characters are the limit";
+            findings.push(Finding::value("bad-name", &path, message).help("refer to fewer keys"));
+            return;
+        };
         findings.check(names::check_name(&name), || path.clone());
         if !seen.insert(name.clone()) {
             let fault = Fault::new("duplicate-job", format!("gives two variants the name {}", quoted(&name)));

@@ -6,6 +6,9 @@ use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 
 /// Merges `over` into `base`: mappings are merged key by key, other values of `over` win.
 pub(crate) fn merge(base: &Rc<Node>, over: &Rc<Node>) -> Rc<Node> {
+    if Rc::ptr_eq(base, over) {
+        return Rc::clone(base);
+    }
     let (Kind::Mapping(below), Kind::Mapping(above)) = (&base.kind, &over.kind) else {
         return Rc::clone(over);
     };

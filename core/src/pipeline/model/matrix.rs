@@ -53,14 +53,25 @@ impl MatrixPart {
     fn add_cells(&self, cells: &mut Vec<Cell>, max: usize) {
         let mut own = if self.keys.is_empty() { Vec::new() } else { vec![Cell::new()] };
         for (key, values) in &self.keys {
-            let with_value = |cell: Cell| {
-                values.iter().map(move |value| {
+            let Some((last, others)) = values.split_last() else {
+                own.clear();
+                break;
+            };
+            let mut longer = Vec::new();
+            for mut cell in own {
+                for value in others {
                     let mut cell = cell.clone();
                     cell.insert(key.clone(), value.clone());
-                    cell
-                })
-            };
-            own = own.into_iter().flat_map(with_value).take(max).collect();
+                    longer.push(cell);
+                }
+                cell.insert(key.clone(), last.clone());
+                longer.push(cell);
+                if longer.len() >= max {
+                    longer.truncate(max);
+                    break;
+                }
+            }
+            own = longer;
         }
         own.retain(|cell| !self.exclude.iter().any(|filter| is_match(filter, cell)));
         let originals = own.clone();

@@ -43,6 +43,7 @@ pub(super) fn merge_over(
                     mapping.push(inherited.clone());
                 }
                 Some(own) => {
+                    size.remove(own.value.size);
                     if !merged.contains(&inherited.key) {
                         let spot = FindingLocation::Position(Path::default(), own.key_location);
                         let message =

@@ -65,6 +65,13 @@ impl Size {
         self.bytes = self.bytes.saturating_add(child.bytes);
         self.depth = self.depth.max(child.depth + 1);
     }
+
+    /// Takes off the nodes and bytes of a value that is replaced. A count at its maximum stays: it may be more.
+    pub(crate) fn remove(&mut self, child: Self) {
+        let less = |count: u32, by: u32| if count == u32::MAX { count } else { count.saturating_sub(by) };
+        self.nodes = less(self.nodes, child.nodes);
+        self.bytes = less(self.bytes, child.bytes);
+    }
 }
 
 impl Node {
@@ -245,4 +252,21 @@ pub(crate) fn wrong_type(node: &Node, path: &Path, expected: &str) -> Finding {
         Kind::Mapping(_) => "a mapping".to_owned(),
     };
     Finding::value("wrong-type", path, format!("{} takes {expected}, not {actual}", path.label()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Size;
+
+    #[test]
+    fn replaced_value_is_taken_off_unless_the_count_is_at_its_maximum() {
+        let mut size = Size::default();
+        size.add(Size::of_text("a"));
+        size.add(Size::of_text("bcd"));
+        size.remove(Size::of_text("a"));
+        assert_eq!((size.nodes, size.bytes), (1, 3));
+        let mut most = Size { bytes: u32::MAX, ..size };
+        most.remove(Size::of_text("a"));
+        assert_eq!(most.bytes, u32::MAX);
+    }
 }

@@ -1,8 +1,8 @@
 //! Checks `dependencies`: a job must wait for each job whose artifacts it downloads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::needs::{cells, check_cells};
+use super::needs::{VariantsOf, check_cells};
 use crate::pipeline::checks::context::{FindingSink, KnownJob, job_label};
 use crate::pipeline::finding::{Finding, FindingLocation, PathPart, quoted};
 use crate::pipeline::raw::needs::NeedList;
@@ -15,9 +15,12 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
             by_name.entry(name).or_insert(at);
         }
     }
+    let mut variants_of = VariantsOf::default();
     for (at, job) in known.iter().enumerate() {
         let Some(raw) = job.raw else { continue };
         let Some(NeedList(dependencies)) = raw.dependencies.get() else { continue };
+        let needed: Option<HashSet<&str>> =
+            raw.needs.get().map(|needs| needs.0.iter().map(|raw| raw.need.job.as_str()).collect());
         let mut seen: HashMap<&str, usize> = HashMap::new();
         for dependency in dependencies {
             let path = job.path.key("dependencies").index(dependency.index);
@@ -44,11 +47,11 @@ pub(crate) fn check(known: &[KnownJob<'_>], stage_of: &[Option<usize>], findings
                 continue;
             };
             if !is_whole {
-                let cells = cells(known[target].raw);
-                check_cells(dependency, &job.path.key("dependencies"), cells.as_deref(), findings);
+                let variants = variants_of.get(target, known);
+                check_cells(dependency, &job.path.key("dependencies"), variants, findings);
             }
-            let is_awaited = match raw.needs.get() {
-                Some(needs) => needs.0.iter().any(|raw| raw.need.job == name),
+            let is_awaited = match &needed {
+                Some(needed) => needed.contains(name),
                 None => matches!((stage_of[at], stage_of[target]), (Some(own), Some(theirs)) if theirs < own),
             };
             // An invalid stage is reported elsewhere.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::cycles;
 use crate::pipeline::checks::context::{FindingSink, KnownJob, job_label};
-use crate::pipeline::checks::matrix::{self, MAX_VARIANTS};
+use crate::pipeline::checks::matrix::{self, MAX_KEYS, MAX_VARIANTS};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::is_match;
 use crate::pipeline::model::{Cell, Matrix};
@@ -25,7 +25,7 @@ pub(crate) fn needs(
         }
     }
     let mut edges: Vec<Vec<usize>> = vec![Vec::new(); known.len()];
-    let mut cells_of: HashMap<usize, Option<Vec<Cell>>> = HashMap::new();
+    let mut variants_of = VariantsOf::default();
     for (at, job) in known.iter().enumerate() {
         let Some(needs) = job.raw.and_then(|raw| raw.needs.get()) else { continue };
         let mut seen: HashMap<&str, usize> = HashMap::new();
@@ -75,13 +75,7 @@ pub(crate) fn needs(
             }
             edges[at].push(target);
             if !need.cells.is_empty() {
-                cells_of.entry(target).or_insert_with(|| cells(known[target].raw));
-                check_cells(
-                    raw,
-                    &job.path.key("needs"),
-                    cells_of.get(&target).and_then(Option::as_deref),
-                    findings,
-                );
+                check_cells(raw, &job.path.key("needs"), variants_of.get(target, known), findings);
             }
             if let (Some(own), Some(theirs)) = (stage_of[at], stage_of[target])
                 && theirs > own
@@ -129,8 +123,24 @@ fn earlier_need<'n>(
     earlier.map(|earlier| earlier.index)
 }
 
-/// Returns the combinations of a job's matrix; `None` if they are not known.
-pub(super) fn cells(raw: Option<&RawJob>) -> Option<Vec<Cell>> {
+/// The combinations of a job's matrix, and its keys.
+pub(super) struct Variants {
+    cells: Vec<Cell>,
+    keys: Vec<String>,
+}
+
+/// The variants of jobs, computed once for each.
+#[derive(Default)]
+pub(super) struct VariantsOf(HashMap<usize, Option<Variants>>);
+
+impl VariantsOf {
+    /// Returns those of the job at an index; `None` if they are not known.
+    pub(super) fn get(&mut self, at: usize, known: &[KnownJob<'_>]) -> Option<&Variants> {
+        self.0.entry(at).or_insert_with(|| variants(known.get(at)?.raw)).as_ref()
+    }
+}
+
+fn variants(raw: Option<&RawJob>) -> Option<Variants> {
     let raw = raw?;
     let matrix = match raw.matrix.get() {
         Some(raw) => matrix::model(raw),
@@ -142,24 +152,30 @@ pub(super) fn cells(raw: Option<&RawJob>) -> Option<Vec<Cell>> {
         },
         None => return None,
     };
-    (matrix.max_count() <= MAX_VARIANTS).then(|| matrix.cells(MAX_VARIANTS))
+    let keys: Vec<String> = matrix.keys().map(str::to_owned).collect();
+    let is_small = matrix.max_count() <= MAX_VARIANTS && keys.len() <= MAX_KEYS;
+    is_small.then(|| Variants { cells: matrix.cells(MAX_VARIANTS), keys })
 }
 
 /// Checks that the variants that `raw` names exist; `path` is that of its list.
-pub(super) fn check_cells(raw: &RawJobNeed, path: &Path, cells: Option<&[Cell]>, findings: &mut FindingSink) {
-    let (Some(cells), name) = (cells, quoted(&raw.need.job)) else { return };
+pub(super) fn check_cells(
+    raw: &RawJobNeed,
+    path: &Path,
+    variants: Option<&Variants>,
+    findings: &mut FindingSink,
+) {
+    let (Some(Variants { cells, keys }), name) = (variants, quoted(&raw.need.job)) else { return };
     let path = path.index(raw.index).key("matrix");
     for (at, filter) in raw.need.cells.iter().enumerate() {
         if cells.iter().any(|cell| is_match(filter, cell)) {
             continue;
         }
-        let keys: Vec<&str> = cells.iter().flat_map(|cell| cell.keys()).map(String::as_str).collect();
-        let unknown = filter.keys().find(|key| !keys.contains(&key.as_str()));
+        let unknown = filter.keys().find(|key| !keys.contains(key));
         let (message, help) = match unknown {
             _ if keys.is_empty() => (format!("the job {name} has no `matrix`"), None),
             Some(key) => (
                 format!("the matrix of {name} has no key {}", quoted(key)),
-                findings.suggestions.did_you_mean(key, keys.iter().copied()),
+                findings.suggestions.did_you_mean(key, keys.iter().map(String::as_str)),
             ),
             None => (format!("no variant of {name} has these values"), None),
         };

@@ -35,7 +35,6 @@ const UNSUPPORTED_KEYS: &[&str] = &[
     "permissions",
     "release",
     "resource_group",
-    "start_in",
     "tags",
     "trigger",
     "workflow",
