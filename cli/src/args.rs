@@ -94,7 +94,7 @@ pub enum Command {
         after_help = "Examples:\n  tidemill status\n  tidemill status 12\n  tidemill status --status failed --branch main\n  tidemill status --all-repositories --limit 50"
     )]
     Status(StatusArgs),
-    /// Print the log of a job; without a name, that of the only job or of the first that failed
+    /// Print the log of a job
     #[command(after_help = "Examples:\n  tidemill logs unit\n  tidemill logs 12 unit --follow")]
     Logs(Logs),
     /// Watch an execution until it ends

@@ -138,8 +138,11 @@ pub fn end_text(job: &JobView) -> String {
         }
         JobStatus::Failed => format!("failed{after}{attempt}: {}", reason(job)),
         JobStatus::Canceled => format!("canceled{after}{attempt}"),
-        // The reason begins with "skipped".
-        JobStatus::Skipped => reason(job),
+        JobStatus::Skipped => {
+            let reason = reason(job);
+            // The reasons of the scheduler begin with the word.
+            if reason.starts_with("skipped") { reason } else { format!("skipped: {reason}") }
+        }
         JobStatus::Running | JobStatus::Queued | JobStatus::Pending => status_text(job),
     }
 }

@@ -87,24 +87,12 @@ pub fn waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
             is_usually_short: false,
         });
     }
-    for job in view.jobs.iter().filter(|job| job.status != JobStatus::Pending || is_reached(view, job)) {
+    for job in &view.jobs {
         waits.extend(job_wait(id, job, hints));
     }
     waits.extend(worker_waits(view));
     waits.sort_by_key(|wait| wait.key.rank());
     waits
-}
-
-/// Whether the jobs that `job` depends on have ended, so that only its approval is missing. A job that names no needs follows those
-/// of the earlier stages.
-fn is_reached(view: &ExecutionView, job: &JobView) -> bool {
-    let stage = |job: &JobView| view.stages.iter().position(|stage| *stage == job.stage);
-    let comes_first = |other: &&JobView| {
-        if job.needs.is_empty() { stage(other) < stage(job) } else { job.needs.contains(&other.job_name) }
-    };
-    let has_ended = |other: &JobView| other.status.is_terminal() || other.approval == Some(Approval::Awaited);
-    let is_idle = !view.jobs.iter().any(|job| matches!(job.status, JobStatus::Queued | JobStatus::Running));
-    is_idle || view.jobs.iter().filter(comes_first).all(has_ended)
 }
 
 fn job_wait(execution: ExecutionId, job: &JobView, hints: &CommandHints) -> Option<Wait> {

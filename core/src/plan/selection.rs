@@ -19,7 +19,7 @@ use crate::text::substitution::{first_reference, substitute_bounded};
 pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Selection<'a>, PlanError> {
     if pipeline.jobs.iter().all(|job| job.rules.is_empty()) {
         let paths = Paths::new(facts).decisive();
-        let variants = pipeline.jobs.iter().map(|job| all_variants(job)).collect();
+        let variants = pipeline.jobs.iter().map(all_variants).collect();
         return Ok(Selection { pipeline: Cow::Borrowed(pipeline), variants, excluded: Vec::new(), paths });
     }
     let evaluations = pipeline.jobs.iter().fold(0_usize, |count, job| {

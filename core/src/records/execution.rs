@@ -86,7 +86,7 @@ pub enum ExecutionTask {
         file: String,
     },
     /// Discovers the pipelines of a commit and starts those whose triggers match.
-    DiscoverPipelines(Discovery),
+    DiscoverPipelines(Box<Discovery>),
 }
 
 impl ExecutionTask {

@@ -24,7 +24,7 @@ pub(crate) fn plan_of(spec: &ExecutionSpec) -> Result<(Option<Pipeline>, Plan)> 
     let text = match &spec.task {
         ExecutionTask::RunPipeline { file } => file,
         ExecutionTask::DiscoverPipelines(discovery) => {
-            return Ok((None, discovery_plan::plan(discovery.clone())));
+            return Ok((None, discovery_plan::plan((**discovery).clone())));
         }
     };
     let id = spec.id;

@@ -54,7 +54,7 @@ pub(crate) async fn start_discovery(
             has_credential: at.has_credential(),
         },
         stages: plan.stages.clone(),
-        task: ExecutionTask::DiscoverPipelines(discovery),
+        task: ExecutionTask::DiscoverPipelines(Box::new(discovery)),
         plan_digest: plan.digest(),
         held: false,
         variables: IndexMap::new(),

@@ -231,7 +231,7 @@ impl Loader<'_> {
         };
         for file in self.paths(text, node, path) {
             if let Some(document) = self.file(&file, node, path, given) {
-                merger.add(&document, condition.clone(), path, self.log);
+                merger.add(&document, condition.as_ref(), path, self.log);
             }
         }
     }
@@ -248,9 +248,8 @@ impl Loader<'_> {
         for piece in pieces(written) {
             match piece {
                 Piece::Text(literal) => text.push_str(&literal),
-                Piece::Name(name) => match include_variable(&name, self.settings) {
-                    Some(value) => text.push_str(&value),
-                    None => {
+                Piece::Name(name) => {
+                    let Some(value) = include_variable(&name, self.settings) else {
                         let message = format!(
                             "`${name}` is not known where files are included: variables of the file are not, as in GitLab"
                         );
@@ -259,8 +258,9 @@ impl Loader<'_> {
                         );
                         self.log.invalid_with_help(path, location, message, &help);
                         return Vec::new();
-                    }
-                },
+                    };
+                    text.push_str(&value);
+                }
             }
         }
         if text.contains('*') {
@@ -284,7 +284,8 @@ impl Loader<'_> {
             self.log.invalid(path, location, format!("{} is not a pattern of files", quoted(pattern)));
             return Vec::new();
         };
-        let is_yaml = |file: &String| file.ends_with(".yml") || file.ends_with(".yaml");
+        let is_yaml =
+            |file: &str| file.rsplit_once('.').is_some_and(|(_, end)| matches!(end, "yml" | "yaml"));
         match self.source.list(directory) {
             Ok(files) => {
                 let mut files: Vec<String> =
@@ -394,12 +395,12 @@ impl Merger {
     fn add(
         &mut self,
         document: &Document,
-        condition: Option<(Rc<CelExpr>, &MapEntry)>,
+        condition: Option<&(Rc<CelExpr>, &MapEntry)>,
         path: &Path,
         log: &mut Log,
     ) {
         let Document { root, conditions } = document;
-        if let Some((_, rules)) = &condition {
+        if let Some((_, rules)) = condition {
             for entry in values::entries(root) {
                 if keys::TOP.contains(&entry.key.as_str()) {
                     let message = format!(
@@ -414,9 +415,9 @@ impl Merger {
         }
         let mut joined = JoinedConditions::default();
         for entry in values::entries(root) {
-            let at = condition.as_ref().map_or(entry.key_location, |(_, rules)| rules.key_location);
+            let at = condition.map_or(entry.key_location, |(_, rules)| rules.key_location);
             let inner = conditions.get(&entry.key);
-            let outer = condition.as_ref().map(|(condition, _)| condition);
+            let outer = condition.map(|(condition, _)| condition);
             let own = match (inner, outer) {
                 (Some(inner), Some(outer)) => joined.join(outer, inner, CelExpr::and),
                 (one, other) => Ok(one.or(other).cloned()),

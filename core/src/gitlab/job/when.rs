@@ -39,9 +39,9 @@ impl Job<'_> {
         let mut rules = rules;
         if !self.is_delayed() {
             // Nothing to override.
-            rules
-                .iter_mut()
-                .for_each(|rule| rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0));
+            for rule in &mut rules {
+                rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0);
+            }
         }
         let rules = self.within_workflow(rules, rules_entry.is_some());
         let rules = match self.file.conditions.get(self.name) {
