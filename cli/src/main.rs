@@ -132,7 +132,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
     let settings = &Settings::resolve(cli)?;
     let outcome = runtime.block_on(async {
         match &cli.command {
-            Command::Run(args) => run::run(settings, args).await,
+            Command::Run(args) => Box::pin(run::run(settings, args)).await,
             Command::Report(args) => report::report(settings, args).await,
             Command::Status(args) => status::status(settings, args).await,
             Command::Logs(args) => logs::logs(settings, args).await,

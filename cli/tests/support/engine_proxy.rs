@@ -71,7 +71,7 @@ fn forward(mut client: UnixStream, mut engine: UnixStream, requests: &Mutex<Vec<
         requests.push(Vec::new());
         requests.len() - 1
     };
-    let mut buffer = [0; 64 << 10];
+    let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = client.read(&mut buffer) {
         requests.lock().unwrap()[index].extend_from_slice(&buffer[..length]);
         if engine.write_all(&buffer[..length]).is_err() {
