@@ -221,7 +221,8 @@ fn case_gitlab_32_a_hundred_and_fifty_files_are_included() {
         (0..151).map(|n| (format!("ci/f{n}.yml"), format!(".x{n}: {{script: [echo]}}\n"))).collect();
     let files: Vec<(&str, &str)> = names.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let text = |count: usize| {
-        let items: String = (0..count).map(|n| format!("  - ci/f{n}.yml\n")).collect();
+        let items: Vec<String> = (0..count).map(|n| format!("  - ci/f{n}.yml\n")).collect();
+        let items = items.concat();
         format!("include:\n{items}job: {{image: x, script: [echo]}}\n")
     };
     assert_eq!(jobs(&text(150), &files, &on_push("main")), ["job"]);
