@@ -308,6 +308,21 @@ mod tests {
     }
 
     #[test]
+    fn approval_is_asked_for_when_the_needs_have_ended() {
+        let asks = |status: &str, allow_failure: bool| {
+            let mut awaited = job("PENDING", &json!({ "approval": "awaited", "needs": ["build"] }));
+            awaited["allow_failure"] = json!(allow_failure);
+            let mut view = view(&awaited);
+            let build: ExecutionView = self::view(&job(status, &json!({ "job_name": "build" })));
+            view.jobs.extend(build.jobs);
+            lines_of(&view, 1).iter().any(|(_, line)| line.contains("tidemill approve"))
+        };
+        assert!(!asks("RUNNING", false));
+        assert!(asks("SUCCESS", false));
+        assert!(asks("RUNNING", true), "it could be skipped together with the end of its need");
+    }
+
+    #[test]
     fn wait_for_a_worker_is_said_only_if_it_lasts() {
         let queued = json!({ "queued_at": "1970-01-01T00:00:00Z", "runs_on": { "gpu": "true" } });
         let lines = lines_of(&view(&job("QUEUED", &queued)), 70);

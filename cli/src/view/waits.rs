@@ -3,6 +3,7 @@
 use super::format::{is_start_delayed, now, start_text};
 use super::hint::{CommandHints, quoted};
 use crate::output::{Printable, printable};
+use std::collections::HashSet;
 use tidemill_core::{
     api::{Approval, ExecutionView, JobView, PULLING_IMAGE},
     execution::status::JobStatus,
@@ -87,8 +88,20 @@ pub fn waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
             is_usually_short: false,
         });
     }
+    let unfinished: HashSet<&str> = view
+        .jobs
+        .iter()
+        .filter(|job| !job.status.is_terminal())
+        .map(|job| job.job_name.as_str())
+        .collect();
     for job in &view.jobs {
-        waits.extend(job_wait(id, job, hints));
+        // An approval is asked for when the job's needs have ended, and may be given earlier. That of a job that may fail can only be
+        // given earlier if nothing else is left to run by then.
+        let is_early =
+            !job.allow_failure && job.needs.iter().any(|need| unfinished.contains(need.as_str()));
+        if !(job.status == JobStatus::Pending && is_early) {
+            waits.extend(job_wait(id, job, hints));
+        }
     }
     waits.extend(worker_waits(view));
     waits.sort_by_key(|wait| wait.key.rank());
