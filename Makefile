@@ -2,7 +2,7 @@
 .POSIX:
 SEEDS = 10000
 SEED_START = 1
-.PHONY: help demo test cases self-ci rootless-build-test docs lint audit fuzz api-fuzz model sim bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test cases self-ci rootless-build-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -43,6 +43,9 @@ model: ## check the protocol's model exhaustively, with the large cases; see doc
 sim:   ## simulate the services with faults; SEEDS=100000 SEED_START=1, TRACE=1 prints every event
 	@cargo build --quiet --release -p tidemill-testkit --example simulate
 	@target/release/examples/simulate $(SEEDS) $(SEED_START)
+
+large-artifact: ## unpack an artifact of a million entries within its limits of memory and open files
+	@TIDEMILL_TEST_ENTRIES=1000000 cargo nextest run -p tidemill-worker --test many_entries --no-capture --profile patient
 
 bench: ## benchmark against the bare engine; see docs/performance.md
 	@scripts/setup bench/run
