@@ -57,10 +57,14 @@ impl PipelineExecutionService {
                 snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
             if let Some((execution, nodes)) = content {
                 let specs = self.context.specs(id).await?;
-                return Ok(VersionedView {
-                    revision,
-                    view: Some(view::execution(&execution, &nodes, &specs)),
-                });
+                let mut view = view::execution(&execution, &nodes, &specs);
+                if !execution.state.status.is_terminal() {
+                    let mut waits = self.context.place_waits(&execution.spec, &nodes).await?;
+                    for job in &mut view.jobs {
+                        job.waits_for_place = waits.remove(&job.id.ix());
+                    }
+                }
+                return Ok(VersionedView { revision, view: Some(view) });
             }
             if !hold.changed().await {
                 return Ok(VersionedView { revision, view: None });
