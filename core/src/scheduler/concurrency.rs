@@ -22,7 +22,7 @@ pub struct GroupMember {
     pub job: JobId,
     /// The limit of the group in the job's pipeline file.
     pub limit: u32,
-    /// When it requested the place.
+    /// Since when it waits or waited: its request, or the end of its `start_in`. Before that time it gets no place.
     pub since: Timestamp,
 }
 
@@ -32,7 +32,7 @@ pub struct GroupMember {
 pub struct JobGroup {
     /// The jobs that have a place.
     pub holders: Vec<GroupMember>,
-    /// The jobs that wait for one, the longest waiting first.
+    /// The jobs that wait for one, ordered by `since`.
     pub waiting: Vec<GroupMember>,
 }
 
@@ -41,12 +41,10 @@ pub struct JobGroup {
 pub enum GroupEvent<'a> {
     /// These jobs, in this order, request a place; repeating the request changes nothing.
     Request {
-        /// The jobs.
-        jobs: &'a [JobId],
+        /// The jobs, and since when each waits.
+        jobs: &'a [(JobId, Timestamp)],
         /// The limit of the group in their pipeline file.
         limit: u32,
-        /// The current time.
-        now: Timestamp,
     },
     /// These jobs have ended, or their records do not exist any more.
     Ended(&'a [JobId]),
@@ -84,6 +82,9 @@ impl JobGroup {
     #[must_use]
     pub fn recheck_at(&self, job: JobId, now: Timestamp) -> Timestamp {
         let position = self.position(job).unwrap_or(MAX_WAITING_JOBS);
+        if let Some(member) = self.waiting.get(position).filter(|member| member.since > now) {
+            return member.since;
+        }
         let factor = i64::try_from(position).unwrap_or(MAX_RECHECK_MS).saturating_add(1);
         now.plus_ms(RECHECK_MS.saturating_mul(factor).min(MAX_RECHECK_MS))
     }
@@ -95,10 +96,16 @@ impl JobGroup {
         guarded!(JobGroupLimit, self.holders.len() < lowest as usize)
     }
 
+    /// Adds a job behind those that wait longer.
+    fn add_waiting(&mut self, member: GroupMember) {
+        let at = self.waiting.partition_point(|other| other.since <= member.since);
+        self.waiting.insert(at, member);
+    }
+
     /// Gives places to the first waiting jobs, as far as there are any.
-    fn grant(&mut self) -> Vec<JobId> {
+    fn grant(&mut self, now: Timestamp) -> Vec<JobId> {
         let mut granted = Vec::new();
-        while self.waiting.first().is_some_and(|first| self.has_room(first.limit)) {
+        while self.waiting.first().is_some_and(|first| first.since <= now && self.has_room(first.limit)) {
             let member = self.waiting.remove(0);
             granted.push(member.job);
             self.holders.push(member);
@@ -109,15 +116,15 @@ impl JobGroup {
 
 /// Applies an event to a group, and gives free places to the jobs that wait longest.
 #[must_use]
-pub fn change_group(group: &JobGroup, event: GroupEvent<'_>) -> GroupChange {
+pub fn change_group(group: &JobGroup, event: GroupEvent<'_>, now: Timestamp) -> GroupChange {
     let mut group = group.clone();
     match event {
-        GroupEvent::Request { jobs, limit, now } => {
+        GroupEvent::Request { jobs, limit } => {
             let mut known: HashSet<JobId> =
                 group.holders.iter().chain(&group.waiting).map(|member| member.job).collect();
-            for job in jobs {
+            for (job, since) in jobs {
                 if group.waiting.len() < MAX_WAITING_JOBS && known.insert(*job) {
-                    group.waiting.push(GroupMember { job: *job, limit, since: now });
+                    group.add_waiting(GroupMember { job: *job, limit, since: *since });
                 }
             }
         }
@@ -127,7 +134,7 @@ pub fn change_group(group: &JobGroup, event: GroupEvent<'_>) -> GroupChange {
             group.waiting.retain(|member| !ended.contains(&member.job));
         }
     }
-    let granted = group.grant();
+    let granted = group.grant(now);
     GroupChange { group, granted }
 }
 
@@ -148,7 +155,12 @@ mod tests {
     }
 
     fn request(group: &JobGroup, jobs: &[JobId], limit: u32) -> GroupChange {
-        change_group(group, GroupEvent::Request { jobs, limit, now: NOW })
+        let jobs: Vec<(JobId, Timestamp)> = jobs.iter().map(|job| (*job, NOW)).collect();
+        change_group(group, GroupEvent::Request { jobs: &jobs, limit }, NOW)
+    }
+
+    fn end(group: &JobGroup, jobs: &[JobId]) -> GroupChange {
+        change_group(group, GroupEvent::Ended(jobs), NOW)
     }
 
     /// Visits every group that requests and ends of four jobs, with limits from 1 to 3, lead to.
@@ -172,18 +184,22 @@ mod tests {
             assert_eq!(members.iter().collect::<HashSet<_>>().len(), members.len(), "{group:?}");
             assert!(group.waiting.is_empty() || !group.holders.is_empty(), "nobody is stuck: {group:?}");
             // No waiting job could have a place.
-            assert_eq!(change_group(&group, GroupEvent::Ended(&[])), GroupChange { group: group.clone(), granted: vec![] });
+            let unchanged = GroupChange { group: group.clone(), granted: vec![] };
+            assert_eq!(end(&group, &[]), unchanged);
             for (job, limit) in jobs.iter().zip(limits) {
                 let asked = request(&group, &[*job], limit);
                 if members.contains(job) {
-                    assert_eq!(asked, GroupChange { group: group.clone(), granted: vec![] }, "repeated");
+                    assert_eq!(asked, unchanged, "the request is repeated");
                 } else {
                     // Nobody overtakes.
                     let is_first = group.waiting.is_empty();
                     assert!(asked.granted.is_empty() || (is_first && asked.granted == [*job]), "{asked:?}");
-                    assert!(asked.group.has_place(*job) || asked.group.position(*job) == Some(group.waiting.len()));
+                    assert!(
+                        asked.group.has_place(*job)
+                            || asked.group.position(*job) == Some(group.waiting.len())
+                    );
                 }
-                let ended = change_group(&group, GroupEvent::Ended(&[*job]));
+                let ended = end(&group, &[*job]);
                 assert!(!ended.group.has_place(*job) && ended.group.position(*job).is_none());
                 let mut order = ids(&group.waiting);
                 order.retain(|waiting| waiting != job);
@@ -201,9 +217,9 @@ mod tests {
         let jobs: Vec<JobId> = (0..5).map(job).collect();
         let first = request(&JobGroup::default(), &jobs, 2);
         assert_eq!(first.granted, jobs[..2]);
-        let second = change_group(&first.group, GroupEvent::Ended(&jobs[..3]));
+        let second = end(&first.group, &jobs[..3]);
         assert_eq!(second.granted, jobs[3..]);
-        let last = change_group(&second.group, GroupEvent::Ended(&jobs));
+        let last = end(&second.group, &jobs);
         assert!(last.group.is_empty() && last.granted.is_empty());
     }
 
@@ -214,11 +230,28 @@ mod tests {
         let shared = request(&JobGroup::default(), &[job(0), job(1)], 3).group;
         let waits = request(&shared, &[job(2)], 1).group;
         assert!(request(&waits, &[job(3)], 3).granted.is_empty(), "it does not overtake");
-        let one_left = change_group(&waits, GroupEvent::Ended(&[job(0)]));
+        let one_left = end(&waits, &[job(0)]);
         assert!(one_left.granted.is_empty());
-        assert_eq!(change_group(&one_left.group, GroupEvent::Ended(&[job(1)])).granted, [job(2)]);
+        assert_eq!(end(&one_left.group, &[job(1)]).granted, [job(2)]);
         // A damaged limit stops nobody for ever.
         assert_eq!(request(&JobGroup::default(), &[job(0)], 0).granted, [job(0)]);
+    }
+
+    #[test]
+    fn delayed_job_gets_no_place_before_its_time() {
+        let later = NOW.plus_ms(60_000);
+        let event = GroupEvent::Request { jobs: &[(job(0), later)], limit: 1 };
+        let delayed = change_group(&JobGroup::default(), event, NOW);
+        assert!(delayed.granted.is_empty());
+        assert_eq!(delayed.group.recheck_at(job(0), NOW), later);
+        let overtaken = request(&delayed.group, &[job(1)], 1);
+        assert_eq!(overtaken.granted, [job(1)], "the place is free until then");
+        let waits = request(&overtaken.group, &[job(2)], 1).group;
+        assert_eq!((waits.position(job(2)), waits.position(job(0))), (Some(0), Some(1)));
+        let next = change_group(&waits, GroupEvent::Ended(&[job(1), job(2)]), NOW);
+        assert!(next.granted.is_empty() && next.group.holders.is_empty());
+        assert_eq!(change_group(&next.group, event, later).granted, [job(0)]);
+        assert_eq!(next.group.recheck_at(job(0), later).since_ms(later), 30_000);
     }
 
     #[test]

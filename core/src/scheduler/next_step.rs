@@ -12,8 +12,8 @@ use crate::{
     guarded,
     pipeline::{JobConcurrency, When},
     records::{
-        ApprovalClosing, DeadLetter, JobRecord, MAX_MESSAGE_DELAY_MS, Node, NodeBody, NodeKey, NodeState,
-        Write,
+        ApprovalClosing, DeadLetter, JobRecord, MAX_MESSAGE_DELAY_MS, Node, NodeBody, NodeKey, NodeSpec,
+        NodeState, Write,
     },
     time::Timestamp,
 };
@@ -114,14 +114,15 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
     }
 }
 
-/// Returns the writes that queue the job of `node`, which has a place in its concurrency group. `None`: it does not wait for
-/// one.
+/// Returns the writes that queue the job of `node`, which has a place in its concurrency group; its `start_in` is over.
+/// `None`: it does not wait for one.
 #[must_use]
 pub fn with_place(node: &Node, now: Timestamp) -> Option<Transition> {
     let (NextStep::RequestPlace, NodeBody::Job(item)) = (next_step(node, now), &node.state.body) else {
         return None;
     };
-    apply_event(node, item, JobEvent::Release(None), now).ok()
+    let spec = NodeSpec { start_in_s: None, ..node.spec.clone() };
+    apply_event(&Node { spec, ..node.clone() }, item, JobEvent::Release(None), now).ok()
 }
 
 /// Returns the writes that apply `event` to the job `item` of `node`.

@@ -72,11 +72,10 @@ impl Context {
             let now = self.now();
             let next = match (next_step(&node, now), &unplanned) {
                 // The nodes it would release are not recorded yet, or never will be.
-                (NextStep::Apply(_) | NextStep::CloseApprovals { .. } | NextStep::RequestPlace, Some(state))
-                    if state.status.is_terminal() =>
-                {
-                    NextStep::Idle
-                }
+                (
+                    NextStep::Apply(_) | NextStep::CloseApprovals { .. } | NextStep::RequestPlace,
+                    Some(state),
+                ) if state.status.is_terminal() => NextStep::Idle,
                 (NextStep::Apply(_) | NextStep::CloseApprovals { .. } | NextStep::RequestPlace, Some(_)) => {
                     NextStep::Wait(now.plus_ms(HELD_RECHECK_INTERVAL_MS))
                 }

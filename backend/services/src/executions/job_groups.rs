@@ -17,6 +17,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId, digest::json_digest},
     pipeline::JobConcurrency,
     scheduler::{GroupChange, GroupEvent, JobGroup, Transition, change_group, with_place},
+    time::Timestamp,
 };
 
 /// Kind of the documents.
@@ -61,10 +62,13 @@ impl Context {
         execution: ExecutionId,
         nodes: Vec<Node>,
     ) -> Result<Vec<(Node, Transition)>> {
-        let mut jobs = JobsByGroup::new();
+        let now = self.now();
+        let mut jobs: BTreeMap<JobConcurrency, Vec<(JobId, Timestamp)>> = BTreeMap::new();
         for node in &nodes {
             if let (Some(group), Some(job)) = (&node.spec.concurrency, node.spec.job) {
-                jobs.entry(group.clone()).or_default().push(job);
+                let delay_ms = node.spec.start_in_s.unwrap_or(0).saturating_mul(1_000);
+                let since = now.plus_ms(i64::try_from(delay_ms).unwrap_or(i64::MAX));
+                jobs.entry(group.clone()).or_default().push((job, since));
             }
         }
         let execution = self.cached_execution(execution).await?;
@@ -73,7 +77,6 @@ impl Context {
             let group = self.request_in_group(&execution.spec, &concurrency, &jobs).await?;
             groups.insert(concurrency, group);
         }
-        let now = self.now();
         let transition = |node: Node| {
             let group = groups.get(node.spec.concurrency.as_ref()?)?;
             let job = node.spec.job?;
@@ -94,14 +97,15 @@ impl Context {
         &self,
         spec: &ExecutionSpec,
         concurrency: &JobConcurrency,
-        jobs: &[JobId],
+        requests: &[(JobId, Timestamp)],
     ) -> Result<JobGroup> {
         let key = group_key(spec, &concurrency.group)?;
-        let event = GroupEvent::Request { jobs, limit: concurrency.limit, now: self.now() };
+        let event = GroupEvent::Request { jobs: requests, limit: concurrency.limit };
         let mut change = self.change_job_group(&key, event).await?;
+        let jobs: Vec<JobId> = requests.iter().map(|(job, _)| *job).collect();
         let mut granted: BTreeSet<JobId> = change.granted.into_iter().collect();
         if jobs.iter().any(|job| !change.group.has_place(*job)) {
-            let ended = self.check_holders(&change.group, jobs).await?;
+            let ended = self.check_holders(&change.group, &jobs).await?;
             if !ended.is_empty() {
                 change = self.change_job_group(&key, GroupEvent::Ended(&ended)).await?;
                 granted.extend(change.granted);
@@ -152,7 +156,8 @@ impl Context {
         let ixs: Vec<u32> = requested.iter().map(|key| key.ix).collect();
         let mut jobs = JobsByGroup::new();
         for node in self.stores.records.nodes(execution, &ixs).await? {
-            if let (true, Some(group), Some(job)) = (has_ended(Some(&node)), node.spec.concurrency, node.spec.job)
+            if let (true, Some(group), Some(job)) =
+                (has_ended(Some(&node)), node.spec.concurrency, node.spec.job)
             {
                 jobs.entry(group).or_default().push(job);
             }
@@ -201,9 +206,10 @@ impl Context {
         let documents = &self.stores.documents;
         for _ in 0..MAX_CONFLICTS {
             let document = documents.get(key).await?;
-            let group = document.as_ref().map(|document| parse(&document.value)).transpose()?.unwrap_or_default();
+            let group =
+                document.as_ref().map(|document| parse(&document.value)).transpose()?.unwrap_or_default();
             let version = document.map(|document| document.version);
-            let change = change_group(&group, event);
+            let change = change_group(&group, event, self.now());
             if change.group == group {
                 return Ok(change);
             }
@@ -237,18 +243,20 @@ impl Context {
                 waiting.entry(group).or_default().push((node.key.ix, job));
             }
         }
-        let mut waits = BTreeMap::new();
+        let (mut waits, now) = (BTreeMap::new(), self.now());
         for (concurrency, jobs) in waiting.into_iter().take(MAX_SHOWN_GROUPS) {
             let key = group_key(spec, &concurrency.group)?;
             let Some(document) = self.stores.documents.get(&key).await? else { continue };
             let group = parse(&document.value)?;
             let holders = self.shown_holders(&group).await?;
             for (ix, job) in jobs.into_iter().filter(|(_, job)| !group.has_place(*job)) {
-                let position = group.position(job).and_then(|position| u32::try_from(position + 1).ok());
+                let position = group.position(job);
+                let member = position.and_then(|position| group.waiting.get(position));
                 let wait = PlaceWait {
                     group: concurrency.group.clone(),
                     limit: concurrency.limit,
-                    position,
+                    not_before: member.map(|member| member.since).filter(|since| *since > now),
+                    position: position.and_then(|position| u32::try_from(position + 1).ok()),
                     holders: holders.clone(),
                 };
                 waits.insert(ix, wait);

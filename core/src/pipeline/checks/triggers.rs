@@ -5,7 +5,9 @@ use indexmap::IndexMap;
 use super::context::{FindingSink, MAX_TIMEOUT_S};
 use super::cron;
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
-use crate::pipeline::model::{Concurrency, JobConcurrency, MAX_JOB_GROUP_BYTES, PullRequestTrigger, PushTrigger, Schedule, Triggers};
+use crate::pipeline::model::{
+    Concurrency, JobConcurrency, MAX_JOB_GROUP_BYTES, PullRequestTrigger, PushTrigger, Schedule, Triggers,
+};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::OneOrMany;

@@ -108,10 +108,10 @@ impl JobOptions {
             container: self.container.clone(),
             checkout: self.checkout.clone(),
             build: self.build.as_ref().map(|build| Box::new(build.map_texts(&put_in))),
-            concurrency: self.concurrency.as_ref().map(|one| JobConcurrency {
-                group: put_in(&one.group),
-                limit: one.limit,
-            }),
+            concurrency: self
+                .concurrency
+                .as_ref()
+                .map(|one| JobConcurrency { group: put_in(&one.group), limit: one.limit }),
         }
     }
 }

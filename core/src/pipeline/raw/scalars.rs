@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use super::field::FromScalar;
 use crate::execution::failure::FailureKind;
 use crate::pipeline::finding::{Fault, quoted};
-use crate::pipeline::model::{ArtifactsWhen, CachePolicy, MAX_JOB_GROUP_LIMIT, PullPolicy, RuleOutcome, When};
+use crate::pipeline::model::{
+    ArtifactsWhen, CachePolicy, MAX_JOB_GROUP_LIMIT, PullPolicy, RuleOutcome, When,
+};
 use crate::text::suggest;
 
 /// A string, number or boolean, used as it is written.

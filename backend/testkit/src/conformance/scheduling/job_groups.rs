@@ -11,7 +11,9 @@ use std::sync::{
 };
 use tidemill_core::api::{ExecuteRequest, JobView};
 use tidemill_core::execution::status::ExecutionStatus;
-use tidemill_core::execution::status::JobStatus::{Canceled, Failed, Pending, Queued, Running, Skipped, Success};
+use tidemill_core::execution::status::JobStatus::{
+    Canceled, Failed, Pending, Queued, Running, Skipped, Success,
+};
 use tidemill_core::ids::ExecutionId;
 use tidemill_core::time::Timestamp;
 use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
@@ -262,7 +264,10 @@ pub async fn conflicting_request_for_a_place_is_repeated(subject: &StoresUnderTe
     documents.conflicts.store(3, Ordering::Relaxed);
     let ids = start_all(&services, &request, 2).await;
     assert_eq!(documents.conflicts.load(Ordering::Relaxed), 0);
-    assert_eq!((statuses(&services, ids[0]).await[0], statuses(&services, ids[1]).await[0]), (Queued, Pending));
+    assert_eq!(
+        (statuses(&services, ids[0]).await[0], statuses(&services, ids[1]).await[0]),
+        (Queued, Pending)
+    );
     documents.conflicts.store(3, Ordering::Relaxed);
     run(&services, ids[0], "deploy", 0).await;
     assert_eq!(documents.conflicts.load(Ordering::Relaxed), 0);
@@ -283,7 +288,10 @@ pub async fn place_is_not_lost_if_a_process_dies(subject: &StoresUnderTest) {
     let second = start_execution(&services, &request).await;
     documents.failures.store(1, Ordering::Relaxed);
     run(&services, first, "deploy", 0).await;
-    assert_eq!((statuses(&services, first).await[0], statuses(&services, second).await[0]), (Success, Pending));
+    assert_eq!(
+        (statuses(&services, first).await[0], statuses(&services, second).await[0]),
+        (Success, Pending)
+    );
     subject.clock.advance(RECHECK_MS);
     services.sweep.run().await.unwrap();
     assert_eq!(statuses(&services, second).await[0], Queued);
