@@ -96,9 +96,6 @@ pub struct PlaceWait {
     pub group: String,
     /// How many jobs of the group run at the same time.
     pub limit: u32,
-    /// Until when its `start_in` lasts; before that time it gets no place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_before: Option<Timestamp>,
     /// Its position among the jobs that wait; 1 is the next one. Absent: the list is full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u32>,

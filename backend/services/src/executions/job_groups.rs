@@ -40,6 +40,14 @@ const MAX_SHOWN_HOLDERS: usize = 5;
 /// Jobs of one execution, by the group in which they have places or request them.
 pub(super) type JobsByGroup = BTreeMap<JobConcurrency, Vec<JobId>>;
 
+/// What a job waits for that has no place in its group.
+pub(super) enum JobWait {
+    /// For the end of its `start_in`.
+    Until(Timestamp),
+    /// For a place.
+    Place(PlaceWait),
+}
+
 /// Returns the key of a group of the repository of an execution.
 fn group_key(spec: &ExecutionSpec, group: &str) -> Result<DocumentKey> {
     // A fork must not delay jobs of the repository itself.
@@ -234,7 +242,7 @@ impl Context {
         &self,
         spec: &ExecutionSpec,
         nodes: &[Node],
-    ) -> Result<BTreeMap<u32, PlaceWait>> {
+    ) -> Result<BTreeMap<u32, JobWait>> {
         let mut waiting: BTreeMap<&JobConcurrency, Vec<(u32, JobId)>> = BTreeMap::new();
         let is_waiting =
             |node: &&Node| node.waits_for == 0 && node.state.status() == Some(JobStatus::Pending);
@@ -252,14 +260,14 @@ impl Context {
             for (ix, job) in jobs.into_iter().filter(|(_, job)| !group.has_place(*job)) {
                 let position = group.position(job);
                 let member = position.and_then(|position| group.waiting.get(position));
+                let delayed_until = member.map(|member| member.since).filter(|since| *since > now);
                 let wait = PlaceWait {
                     group: concurrency.group.clone(),
                     limit: concurrency.limit,
-                    not_before: member.map(|member| member.since).filter(|since| *since > now),
                     position: position.and_then(|position| u32::try_from(position + 1).ok()),
                     holders: holders.clone(),
                 };
-                waits.insert(ix, wait);
+                waits.insert(ix, delayed_until.map_or(JobWait::Place(wait), JobWait::Until));
             }
         }
         Ok(waits)

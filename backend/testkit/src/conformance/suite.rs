@@ -129,6 +129,7 @@ macro_rules! conformance_suite {
                 canceled_job_leaves_its_group
                 repositories_do_not_share_job_groups
                 manual_job_holds_no_place_before_approval
+                delayed_job_holds_no_place_while_it_waits
                 many_jobs_wait_for_one_place
                 conflicting_request_for_a_place_is_repeated
                 place_is_not_lost_if_a_process_dies

@@ -4,7 +4,7 @@ use crate::{
     access::variables::VariableService,
     context::{page::page_size, service_context::Context},
     error::{Error, Result},
-    executions::view,
+    executions::{job_groups::JobWait, view},
     ports::{ExecutionRecord, ExecutionSnapshot, list_cursor},
     repositories::source_policy::SourcePolicy,
 };
@@ -61,7 +61,11 @@ impl PipelineExecutionService {
                 if !execution.state.status.is_terminal() {
                     let mut waits = self.context.place_waits(&execution.spec, &nodes).await?;
                     for job in &mut view.jobs {
-                        job.waits_for_place = waits.remove(&job.id.ix());
+                        match waits.remove(&job.id.ix()) {
+                            Some(JobWait::Until(at)) => job.not_before = Some(at),
+                            Some(JobWait::Place(wait)) => job.waits_for_place = Some(wait),
+                            None => {}
+                        }
                     }
                 }
                 return Ok(VersionedView { revision, view: Some(view) });

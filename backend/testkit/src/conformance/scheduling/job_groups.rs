@@ -16,7 +16,7 @@ use tidemill_core::execution::status::JobStatus::{
 };
 use tidemill_core::ids::ExecutionId;
 use tidemill_core::time::Timestamp;
-use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
+use tidemill_services::ports::{Clock, Document, DocumentKey, Documents, NewDocument};
 use tidemill_services::{Error, Result, Services, Stores};
 
 /// Longer than any waiting job waits until it checks its group.
@@ -162,6 +162,25 @@ pub async fn manual_job_holds_no_place_before_approval(subject: &StoresUnderTest
     assert_eq!(statuses(&services, skipped).await, [Failed, Skipped, Skipped]);
     run(&services, ids[1], "deploy", 0).await;
     assert_eq!(statuses(&services, ids[0]).await, [Success, Queued, Pending]);
+}
+
+/// A job with `start_in` requests its place when that is over, so that it holds none while it waits.
+pub async fn delayed_job_holds_no_place_while_it_waits(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let repo = samples::repo();
+    let jobs = "deploy: { stage: one, start_in: 1h, concurrency: production }\n b: { stage: two }\n c: { stage: three }\n";
+    let delayed = start_execution(&services, &request(&repo, "", jobs)).await;
+    let shown = deploy_job(&services, delayed).await;
+    assert_eq!((shown.status, shown.waits_for_place), (Pending, None));
+    assert_eq!(shown.not_before, Some(subject.clock.now().plus_ms(3_600_000)));
+    let other = start_execution(&services, &deployment(&repo, "production")).await;
+    assert_eq!(statuses(&services, other).await[0], Queued);
+    subject.clock.advance(3_601_000);
+    services.sweep.run().await.unwrap();
+    assert!(deploy_job(&services, delayed).await.waits_for_place.is_some());
+    run(&services, other, "deploy", 0).await;
+    let shown = deploy_job(&services, delayed).await;
+    assert_eq!((shown.status, shown.not_before), (Queued, None), "it waits no longer");
 }
 
 /// Hundreds of jobs of one execution share a place, in the order of the plan. A cancel ends all of them.
