@@ -113,16 +113,19 @@ pub fn status_text(job: &JobView) -> String {
         JobStatus::Queued if job.runs_on.is_empty() => "waiting for a worker".to_owned(),
         JobStatus::Queued => format!("waiting for a worker with {}", Printable(queue_name(&job.runs_on))),
         JobStatus::Pending if job.approval == Some(Approval::Awaited) => "waiting for approval".to_owned(),
-        JobStatus::Pending => {
-            job.waits_for_place.as_ref().map_or_else(|| "waiting".to_owned(), |wait| place_text("waiting", wait))
-        }
+        JobStatus::Pending => job
+            .waits_for_place
+            .as_ref()
+            .map_or_else(|| "waiting".to_owned(), |wait| place_text("waiting", wait)),
     };
     text + &retried
 }
 
 /// Whether a job waits for the end of its `start_in`.
 pub fn is_start_delayed(job: &JobView) -> bool {
-    matches!(job.status, JobStatus::Queued | JobStatus::Pending) && job.attempt == 0 && job.not_before.is_some()
+    matches!(job.status, JobStatus::Queued | JobStatus::Pending)
+        && job.attempt == 0
+        && job.not_before.is_some()
 }
 
 /// Says when a job starts whose start is delayed.
@@ -138,7 +141,8 @@ pub fn place_text(verb: &str, wait: &PlaceWait) -> String {
     };
     let holders: Vec<String> = wait.holders.iter().take(MAX_HOLDERS).map(holder).collect();
     let more = if wait.holders.len() > MAX_HOLDERS { " and others" } else { "" };
-    let held = if holders.is_empty() { String::new() } else { format!(": held by {}{more}", holders.join(", ")) };
+    let held =
+        if holders.is_empty() { String::new() } else { format!(": held by {}{more}", holders.join(", ")) };
     format!("{verb} for concurrency group \"{}\"{held}", printable(&wait.group))
 }
 

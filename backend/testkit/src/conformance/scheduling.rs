@@ -22,8 +22,7 @@ pub use groups::{
 };
 pub use job_groups::{
     canceled_job_leaves_its_group, conflicting_request_for_a_place_is_repeated,
-    delayed_job_holds_no_place_while_it_waits,
-    jobs_of_group_run_one_at_a_time_in_order, limit_of_job_group_is_kept,
-    manual_job_holds_no_place_before_approval, many_jobs_wait_for_one_place,
+    delayed_job_holds_no_place_while_it_waits, jobs_of_group_run_one_at_a_time_in_order,
+    limit_of_job_group_is_kept, manual_job_holds_no_place_before_approval, many_jobs_wait_for_one_place,
     place_is_not_lost_if_a_process_dies, repositories_do_not_share_job_groups, retried_job_keeps_its_place,
 };
