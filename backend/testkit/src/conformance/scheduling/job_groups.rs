@@ -188,7 +188,9 @@ pub async fn many_jobs_wait_for_one_place(subject: &StoresUnderTest) {
     let services = services(subject.open().await);
     let repo = samples::repo();
     let jobs = "deploy: { stage: one, parallel: 200, concurrency: production }\n b: { stage: two }\n c: { stage: three }\n";
-    let id = start_execution(&services, &request(&repo, "", jobs)).await;
+    // A request may store ten times its size.
+    let top = format!("# {}", "x".repeat(10_000));
+    let id = start_execution(&services, &request(&repo, &top, jobs)).await;
     for number in 1..=3 {
         let jobs = view(&services, id).await.jobs;
         let queued: Vec<&str> =
