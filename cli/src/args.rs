@@ -11,8 +11,8 @@ mod shared;
 
 pub use administration::{
     AddRepo, ApprovalArg, Audit, CreateToken, DeadLetters, Login, Logout, Registry, RegistryAction, Repo,
-    RepoAction, Secret, SecretAction, SecretScope, TokenAction, TokenArgs, Variable, VariableAction,
-    VariableType,
+    RepoAction, Secret, SecretAction, SecretRemoveArgs, SecretScope, TokenAction, TokenArgs, Variable,
+    VariableAction, VariableType,
 };
 #[cfg(feature = "aws")]
 pub use deployment::{ApiKind, Architecture, Role, StackArgs};

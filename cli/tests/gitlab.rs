@@ -35,6 +35,7 @@ use:
     - printf 'a 10%%\nall 87.50%%\n'
   coverage: /all (\d+.\d+)%/
   resource_group: one
+  dast_configuration: { site_profile: none }
 branch:
   stage: check
   script: [echo "on $CI_COMMIT_BRANCH of $CI_DEFAULT_BRANCH by $CI_PIPELINE_SOURCE"]
@@ -90,7 +91,7 @@ fn gitlab_file_runs_unchanged() {
     let (code, stdout, stderr) = tidemill(&repo, &["run"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(
-        stderr.contains("`resource_group` is not supported") && stderr.contains(".gitlab-ci.yml:"),
+        stderr.contains("`dast_configuration` is not supported") && stderr.contains(".gitlab-ci.yml:"),
         "{stderr}"
     );
     assert!(stderr.contains("`tags` is not supported: all jobs run on this machine"), "{stderr}");
@@ -119,7 +120,7 @@ fn gitlab_file_is_checked_and_planned() {
     let (_dir, repo) = repository(FILE);
     let (code, stdout, _) = tidemill(&repo, &["check"]);
     assert_eq!(code, 0, "{stdout}");
-    assert!(stdout.contains("--> .gitlab-ci.yml:29:3"), "{stdout}");
+    assert!(stdout.contains("--> .gitlab-ci.yml:30:3"), "{stdout}");
     let (code, stdout, _) = tidemill(&repo, &["plan", "--tag", "v1"]);
     assert!(code == 0 && stdout.contains("  tagged ") && stdout.contains("left out: 1 job(s)"), "{stdout}");
     fs::write(repo.join("other.yml"), "j: { image: a, script: x, trigger: a/b }\n").unwrap();
@@ -140,7 +141,8 @@ fn imported_file_has_the_same_plan_and_is_not_overwritten() {
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(stdout.contains("created .pipelines/ci.yml"), "{stdout}");
     let text = fs::read_to_string(repo.join(".pipelines/ci.yml")).unwrap();
-    assert!(text.contains("# line 29: `resource_group` is not supported"), "{text}");
+    assert!(text.contains("# line 30: `dast_configuration` is not supported"), "{text}");
+    assert!(text.contains("concurrency: one"), "{text}");
     assert_eq!(tidemill(&repo, &["check"]).1, ".pipelines/ci.yml: no errors\n");
     let after: serde_json::Value =
         serde_json::from_str(&tidemill(&repo, &["plan", "--format", "json"]).1).unwrap();

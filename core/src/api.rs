@@ -26,8 +26,8 @@ pub use execution::{
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use job::{
-    Approval, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView, LogBytes,
-    PULLING_IMAGE, WorkerInfo,
+    Approval, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView, LogBytes,
+    PULLING_IMAGE, PlaceWait, WorkerInfo,
 };
 pub use problem::Problem;
 pub use registry::{

@@ -4,12 +4,14 @@
 //! - [`claim`]: decides a worker's claim of a job
 //! - [`apply_event`]: applies an event to a job
 //! - [`next_step`]: decides what a due node does
+//! - [`change_group`]: gives jobs places in their concurrency group
 //! - [`precompute`]: computes the steps that follow from a batch, to write them with it
 //! - [`end_step`], [`finish`], [`time_out`], [`request_cancel`]: end or cancel an execution
 //!
 //! Production code, the model and the simulation call these same functions.
 
 mod claim;
+mod concurrency;
 mod conditions;
 mod creation;
 mod end;
@@ -20,12 +22,13 @@ mod next_step;
 mod precompute;
 
 pub use claim::{ClaimDecision, ClaimRequest, claim};
+pub use concurrency::{GroupChange, GroupEvent, GroupMember, JobGroup, MAX_WAITING_JOBS, change_group};
 pub use conditions::{CarriedJob, StartConditions};
 pub use creation::{NewExecution, new_execution};
 pub use end::{EndStep, JobOutcome, NextInGroup, end_step, final_status, finish, request_cancel, time_out};
 pub use memory::MemoryNodes;
 pub use next_step::{
     APPROVAL_CLOSED, FIRST_RESEND_MS, MAX_ARRIVALS, MAX_BLOCKER_BYTES, NextStep, Transition, apply_event,
-    dead_letter_of, next_step,
+    dead_letter_of, next_step, with_place,
 };
 pub use precompute::{precompute, queued_jobs, ready_nodes};

@@ -7,6 +7,7 @@ pub(crate) mod budget;
 pub(crate) mod dead_letters;
 pub(crate) mod discovery_plan;
 pub(crate) mod idempotency_keys;
+mod job_groups;
 pub(crate) mod jobs;
 pub(crate) mod pipeline;
 mod planning;

@@ -32,21 +32,9 @@ pub enum SecretAction {
         format: FormatArgs,
     },
     /// List the names of secrets; values are never shown
-    List {
-        #[command(flatten)]
-        scope: SecretScope,
-        #[command(flatten)]
-        format: FormatArgs,
-    },
+    List(SecretListArgs),
     /// Delete a secret
-    Remove {
-        /// Name of the secret
-        name: String,
-        #[command(flatten)]
-        scope: SecretScope,
-        #[command(flatten)]
-        format: FormatArgs,
-    },
+    Remove(SecretRemoveArgs),
     /// Re-encrypt all secrets with the deployment's newest key
     Rekey {
         #[command(flatten)]
@@ -95,21 +83,29 @@ pub enum VariableAction {
         format: FormatArgs,
     },
     /// List variables; values of masked ones are not shown
-    List {
-        #[command(flatten)]
-        scope: SecretScope,
-        #[command(flatten)]
-        format: FormatArgs,
-    },
+    List(SecretListArgs),
     /// Delete a variable
-    Remove {
-        /// Name of the variable
-        name: String,
-        #[command(flatten)]
-        scope: SecretScope,
-        #[command(flatten)]
-        format: FormatArgs,
-    },
+    Remove(SecretRemoveArgs),
+}
+
+/// Which secrets or variables to list.
+#[derive(Debug, Args)]
+pub struct SecretListArgs {
+    #[command(flatten)]
+    pub scope: SecretScope,
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// Which secret or variable to delete.
+#[derive(Debug, Args)]
+pub struct SecretRemoveArgs {
+    /// Its name
+    pub name: String,
+    #[command(flatten)]
+    pub scope: SecretScope,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// Types of variables.

@@ -5,13 +5,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 use tidemill_core::pipeline::labels::queue_name;
 use tidemill_core::{
-    api::{Approval, ExecutionSummary, ExecutionView, JobView},
+    api::{Approval, ExecutionSummary, ExecutionView, GroupHolder, JobView, PlaceWait},
     text::{Printable, printable},
     time::Timestamp,
 };
 
 /// Number of characters of a commit in lists.
 const SHORT_COMMIT_LEN: usize = 7;
+
+/// Maximum number of jobs of a concurrency group that a text names.
+const MAX_HOLDERS: usize = 3;
 
 /// Returns the current time.
 pub fn now() -> Timestamp {
@@ -105,25 +108,42 @@ pub fn status_text(job: &JobView) -> String {
         JobStatus::Canceled => "canceled".to_owned(),
         JobStatus::Skipped => reason(job),
         JobStatus::Running => job.phase.as_deref().map_or_else(|| "running".to_owned(), printable),
-        JobStatus::Queued if is_start_delayed(job) => start_text(job, now()),
+        JobStatus::Queued | JobStatus::Pending if is_start_delayed(job) => start_text(job, now()),
         JobStatus::Queued if job.not_before.is_some() => format!("retrying soon: {}", reason(job)),
         JobStatus::Queued if job.runs_on.is_empty() => "waiting for a worker".to_owned(),
         JobStatus::Queued => format!("waiting for a worker with {}", Printable(queue_name(&job.runs_on))),
         JobStatus::Pending if job.approval == Some(Approval::Awaited) => "waiting for approval".to_owned(),
-        JobStatus::Pending => "waiting".to_owned(),
+        JobStatus::Pending => job
+            .waits_for_place
+            .as_ref()
+            .map_or_else(|| "waiting".to_owned(), |wait| place_text("waiting", wait)),
     };
     text + &retried
 }
 
 /// Whether a job waits for the end of its `start_in`.
 pub fn is_start_delayed(job: &JobView) -> bool {
-    job.status == JobStatus::Queued && job.attempt == 0 && job.not_before.is_some()
+    matches!(job.status, JobStatus::Queued | JobStatus::Pending)
+        && job.attempt == 0
+        && job.not_before.is_some()
 }
 
 /// Says when a job starts whose start is delayed.
 pub fn start_text(job: &JobView, now: Timestamp) -> String {
     let wait_ms = job.not_before.map_or(0, |at| at.since_ms(now));
     if wait_ms == 0 { "starts now".to_owned() } else { format!("starts in {}", duration(wait_ms)) }
+}
+
+/// Says which jobs have the places in a concurrency group that a job waits for. `verb` is a form of "wait".
+pub fn place_text(verb: &str, wait: &PlaceWait) -> String {
+    let holder = |holder: &GroupHolder| {
+        format!("execution #{} job {}", holder.run_number, printable(&holder.job_name))
+    };
+    let holders: Vec<String> = wait.holders.iter().take(MAX_HOLDERS).map(holder).collect();
+    let more = if wait.holders.len() > MAX_HOLDERS { " and others" } else { "" };
+    let held =
+        if holders.is_empty() { String::new() } else { format!(": held by {}{more}", holders.join(", ")) };
+    format!("{verb} for concurrency group \"{}\"{held}", printable(&wait.group))
 }
 
 /// Describes how a job ended, with its run time.

@@ -323,6 +323,22 @@ mod tests {
     }
 
     #[test]
+    fn wait_for_a_concurrency_group_names_the_job_that_holds_it() {
+        let other = "01980000-0000-7000-8000-000000000002";
+        let holder =
+            json!({ "execution_id": other, "run_number": 12, "pipeline_name": "ci", "job_name": "deploy" });
+        let wait = json!({ "group": "deploy-prod", "limit": 1, "position": 1, "holders": [holder] });
+        let lines = lines_of(&view(&job("PENDING", &json!({ "waits_for_place": wait }))), 70);
+        let text =
+            "◦ job 'unit test' waits for concurrency group \"deploy-prod\": held by execution #12 job deploy";
+        let command = format!("tidemill watch {other}");
+        assert_eq!(
+            lines,
+            [(0, format!("{text}: {command}")), (60, format!("{text} (for 1m00s): {command}"))]
+        );
+    }
+
+    #[test]
     fn wait_for_a_worker_is_said_only_if_it_lasts() {
         let queued = json!({ "queued_at": "1970-01-01T00:00:00Z", "runs_on": { "gpu": "true" } });
         let lines = lines_of(&view(&job("QUEUED", &queued)), 70);

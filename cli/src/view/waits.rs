@@ -1,11 +1,11 @@
 //! What an execution waits for.
 
-use super::format::{is_start_delayed, now, start_text};
+use super::format::{is_start_delayed, now, place_text, start_text};
 use super::hint::{CommandHints, quoted};
 use crate::output::{Printable, printable};
 use std::collections::HashSet;
 use tidemill_core::{
-    api::{Approval, ExecutionView, JobView, PULLING_IMAGE},
+    api::{Approval, ExecutionView, JobView, PULLING_IMAGE, PlaceWait},
     execution::status::JobStatus,
     ids::{ExecutionId, JobId},
     pipeline::labels::{Labels, queue_name},
@@ -39,6 +39,8 @@ pub enum WaitKey {
     Approval(JobId),
     /// For another execution of the concurrency group.
     Group(ExecutionId),
+    /// For a place in a concurrency group of jobs.
+    Place(String),
     /// For a worker with these labels.
     Worker(Labels),
     /// For the image of a job.
@@ -54,7 +56,7 @@ impl WaitKey {
     const fn rank(&self) -> u8 {
         match self {
             Self::ExecutionApproval | Self::Approval(_) => 0,
-            Self::Group(_) => 1,
+            Self::Group(_) | Self::Place(_) => 1,
             Self::Worker(_) => 2,
             Self::Image(_) | Self::Retry(..) | Self::Start(_) => 3,
         }
@@ -103,6 +105,7 @@ pub fn waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
             waits.extend(job_wait(id, job, hints));
         }
     }
+    waits.extend(place_waits(view, hints));
     waits.extend(worker_waits(view));
     waits.sort_by_key(|wait| wait.key.rank());
     waits
@@ -118,7 +121,7 @@ fn job_wait(execution: ExecutionId, job: &JobView, hints: &CommandHints) -> Opti
             since: None,
             is_usually_short: false,
         }),
-        JobStatus::Queued if is_start_delayed(job) => Some(Wait {
+        JobStatus::Queued | JobStatus::Pending if is_start_delayed(job) => Some(Wait {
             key: WaitKey::Start(job.id),
             text: format!("job {name} {}", start_text(job, now())),
             command: None,
@@ -147,6 +150,41 @@ fn job_wait(execution: ExecutionId, job: &JobView, hints: &CommandHints) -> Opti
     }
 }
 
+/// Returns the waits for places in concurrency groups, one for each group.
+fn place_waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
+    let mut waiting: Vec<(&PlaceWait, Vec<&JobView>)> = Vec::new();
+    for job in view.jobs.iter().filter(|job| job.status == JobStatus::Pending) {
+        let Some(wait) = &job.waits_for_place else { continue };
+        match waiting.iter_mut().find(|(other, _)| other.group == wait.group) {
+            Some((_, jobs)) => jobs.push(job),
+            None => waiting.push((wait, vec![job])),
+        }
+    }
+    let wait = |(wait, jobs): (&PlaceWait, Vec<&JobView>)| {
+        let (subject, verb) = subject_and_verb(&jobs);
+        let other = wait.holders.iter().find(|holder| holder.execution_id != view.execution.id);
+        Wait {
+            key: WaitKey::Place(wait.group.clone()),
+            text: format!("{subject} {}", place_text(verb, wait)),
+            command: other.map(|holder| hints.watch(holder.execution_id)),
+            since: None,
+            is_usually_short: false,
+        }
+    };
+    waiting.into_iter().map(wait).collect()
+}
+
+/// Returns a subject that names the first of these jobs, and its form of "wait".
+fn subject_and_verb(jobs: &[&JobView]) -> (String, &'static str) {
+    let names: Vec<String> = jobs.iter().take(MAX_NAMES).map(|job| quoted(&job.job_name)).collect();
+    let more = match jobs.len().saturating_sub(MAX_NAMES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (subject, verb) = if jobs.len() == 1 { ("job", "waits") } else { ("jobs", "wait") };
+    (format!("{subject} {}{more}", names.join(", ")), verb)
+}
+
 /// Returns the waits for workers, one for each set of labels, unless another job shows that such a worker is busy.
 fn worker_waits(view: &ExecutionView) -> Vec<Wait> {
     let mut queued: Vec<(&Labels, Vec<&JobView>)> = Vec::new();
@@ -161,13 +199,7 @@ fn worker_waits(view: &ExecutionView) -> Vec<Wait> {
     };
     queued.retain(|(labels, _)| !is_busy(labels));
     let wait = |(labels, jobs): (&Labels, Vec<&JobView>)| {
-        let names: Vec<String> = jobs.iter().take(MAX_NAMES).map(|job| quoted(&job.job_name)).collect();
-        let more = match jobs.len().saturating_sub(MAX_NAMES) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let subject = if jobs.len() == 1 { "job" } else { "jobs" };
-        let verb = if jobs.len() == 1 { "waits" } else { "wait" };
+        let (subject, verb) = subject_and_verb(&jobs);
         let labels_text = if labels.is_empty() {
             String::new()
         } else {
@@ -175,7 +207,7 @@ fn worker_waits(view: &ExecutionView) -> Vec<Wait> {
         };
         Wait {
             key: WaitKey::Worker(labels.clone()),
-            text: format!("{subject} {}{more} {verb} for a worker{labels_text}", names.join(", ")),
+            text: format!("{subject} {verb} for a worker{labels_text}"),
             command: None,
             since: jobs.iter().filter_map(|job| job.queued_at).min(),
             is_usually_short: true,

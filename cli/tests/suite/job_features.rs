@@ -158,3 +158,37 @@ jobs:
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     assert_eq!(job(&env.latest(), "here")["status"], "SUCCESS");
 }
+
+pub fn job_waits_for_the_place_of_another_execution(on: &Backend) {
+    let env = on.test_env(
+        r#"
+name: limited
+stages: [a]
+variables: { SECONDS_TO_SLEEP: "600" }
+defaults: { image: "IMAGE" }
+jobs:
+  slow: { stage: a, concurrency: "${pipeline}-production", script: ["echo begun", "sleep $SECONDS_TO_SLEEP"] }
+"#,
+    );
+    let older = env.spawn(&["run"]);
+    env.wait_until_started();
+    let newer = env.spawn(&["run", "-e", "SECONDS_TO_SLEEP=0"]);
+    let view = env.wait_for("the newer execution waits", |view| {
+        view["execution"]["run_number"] == 2 && job(view, "slow")["waits_for_place"].is_object()
+    });
+    let wait = &job(&view, "slow")["waits_for_place"];
+    assert_eq!((&wait["group"], &wait["limit"]), (&"limited-production".into(), &1.into()), "{view:#}");
+    assert_eq!(wait["holders"][0]["run_number"], 1, "{view:#}");
+    let shown = text(&env.on_latest(&["status", "2"]).stdout);
+    let waits = "waiting for concurrency group \"limited-production\": held by execution #1 job slow";
+    assert!(shown.contains(waits), "{shown}");
+    let canceled = env.on_latest(&["cancel", "1"]);
+    assert_eq!(canceled.status.code(), Some(0), "{canceled:?}");
+    let (older, newer) = (finish(older), finish(newer));
+    assert_eq!((older.status.code(), newer.status.code()), (Some(130), Some(0)), "{older:?} {newer:?}");
+    let printed = text(&newer.stdout);
+    assert!(printed.contains("job slow waits for concurrency group \"limited-production\""), "{printed}");
+    let executions = env.executions();
+    assert_eq!(executions[0]["status"], "SUCCESS", "{executions:#?}");
+    assert_eq!(executions[1]["status"], "CANCELED", "{executions:#?}");
+}

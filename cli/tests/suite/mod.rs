@@ -38,6 +38,7 @@ macro_rules! suite {
             manual_job_runs_when_approved
             unapproved_manual_job_runs_when_approved_later
             job_with_labels_waits_for_a_matching_worker
+            job_waits_for_the_place_of_another_execution
             timed_out_and_canceled_jobs_keep_their_evidence
             outputs_are_variables_of_jobs_that_need_the_job
         );

@@ -84,6 +84,36 @@ pub struct JobView {
     /// The same job of the retried execution, if it was carried over.
     #[serde(default)]
     pub carried_from: Option<JobId>,
+    /// What it waits for, if it waits for a place in its concurrency group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for_place: Option<PlaceWait>,
+}
+
+/// A job's wait for a place in its concurrency group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlaceWait {
+    /// The group.
+    pub group: String,
+    /// How many jobs of the group run at the same time.
+    pub limit: u32,
+    /// Its position among the jobs that wait; 1 is the next one. Absent: the list is full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u32>,
+    /// The first jobs that have a place, at most five.
+    pub holders: Vec<GroupHolder>,
+}
+
+/// A job that has a place in a concurrency group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupHolder {
+    /// Its execution.
+    pub execution_id: ExecutionId,
+    /// The number of that execution among those of its pipeline.
+    pub run_number: u64,
+    /// The pipeline.
+    pub pipeline_name: String,
+    /// Its name.
+    pub job_name: String,
 }
 
 /// The [`JobView::phase`] of a job whose image is pulled; the downloaded bytes and the image follow:

@@ -44,7 +44,7 @@ pub(crate) const DEFAULT_KEYS: [&str; 13] = [
 ];
 
 /// Supported keys of a job.
-pub(crate) const SUPPORTED: [&str; 26] = [
+pub(crate) const SUPPORTED: [&str; 27] = [
     "after_script",
     "allow_failure",
     "artifacts",
@@ -61,6 +61,7 @@ pub(crate) const SUPPORTED: [&str; 26] = [
     "needs",
     "only",
     "parallel",
+    "resource_group",
     "retry",
     "rules",
     "script",
@@ -74,11 +75,7 @@ pub(crate) const SUPPORTED: [&str; 26] = [
 ];
 
 /// Keys of a job that are ignored, and the effect.
-pub(crate) const IGNORED_KEYS: [(&str, &str); 6] = [
-    (
-        "resource_group",
-        "jobs of several executions may run at the same time; `concurrency` of a native file makes executions wait",
-    ),
+pub(crate) const IGNORED_KEYS: [(&str, &str); 5] = [
     ("release", "no release is created; create it in the script"),
     ("pages", "nothing is published; the files are artifacts"),
     ("publish", "nothing is published; the files are artifacts"),

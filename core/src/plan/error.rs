@@ -1,7 +1,7 @@
 //! Errors of planning.
 
 use super::{matrix::MAX_JOBS, size::MAX_PLAN_BYTES};
-use crate::pipeline::LABEL_RULE;
+use crate::pipeline::{LABEL_RULE, MAX_JOB_GROUP_BYTES};
 use serde::{Deserialize, Serialize};
 
 /// Maximum number of rules of all jobs, those of a matrix counted for each variant if they depend on it.
@@ -136,6 +136,12 @@ pub enum PlanError {
     /// The pipeline has no job.
     #[error("the pipeline has no job")]
     Empty,
+    /// The values of variables make the name of a concurrency group that is not one.
+    #[error(
+        "`concurrency` of job `{0}` makes the name of a group that is longer than {MAX_JOB_GROUP_BYTES} bytes or holds a control \
+         character; use shorter variables in it"
+    )]
+    BadGroup(String),
     /// Conditions exclude all jobs.
     #[error(
         "no job runs, because conditions (`if` or `rules`) exclude all jobs: {}",

@@ -12,7 +12,7 @@ use super::{
     size::{self, MAX_PLAN_BYTES},
 };
 use crate::execution::{facts::Facts, predefined};
-use crate::pipeline::{Artifacts, Pipeline, is_label};
+use crate::pipeline::{Artifacts, MAX_JOB_GROUP_BYTES, Pipeline, is_label};
 use crate::text::substitution::substitute;
 use indexmap::IndexMap;
 use std::collections::{BTreeMap, HashMap};
@@ -103,7 +103,14 @@ impl Plan {
                     ..artifacts
                 });
                 let image_options = job.image_options.map_texts(expand);
-                let surroundings = job.surroundings.map_texts(expand);
+                let mut surroundings = job.surroundings.map_texts(expand);
+                // A name made of variables that are not set names no group.
+                surroundings.concurrency.take_if(|one| one.group.trim().is_empty());
+                if let Some(one) = &surroundings.concurrency
+                    && (one.group.len() > MAX_JOB_GROUP_BYTES || one.group.contains(char::is_control))
+                {
+                    return Err(PlanError::BadGroup(name));
+                }
                 let mut runs_on = BTreeMap::new();
                 for (label, value) in &job.runs_on {
                     let (label, value) = (expand(label), expand(value));

@@ -112,6 +112,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             sum(&mut options.container.texts().map(text)),
             sum(&mut options.caches.iter().map(cache)),
             sum(&mut environment.map(|text| expanded(text))),
+            sum(&mut options.concurrency.iter().map(|one| expanded(&one.group).saturating_mul(2))),
             sum(&mut labels),
             sum(&mut secrets),
             shared,

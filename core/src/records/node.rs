@@ -7,7 +7,7 @@ use crate::execution::{
 };
 use crate::{
     ids::{ExecutionId, JobId},
-    pipeline::When,
+    pipeline::{JobConcurrency, When},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,9 @@ pub struct NodeSpec {
     /// The approvals that this gate closes when it opens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closing: Option<ApprovalClosing>,
+    /// The group in which a job needs a place to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<JobConcurrency>,
 }
 
 /// The approvals that a gate closes when it opens, unless they were given.

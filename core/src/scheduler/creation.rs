@@ -138,6 +138,7 @@ impl Layout<'_> {
             allow_exit_codes: job.allow_exit_codes.clone(),
             optional,
             closing: None,
+            concurrency: job.surroundings.concurrency.clone(),
         }
     }
 

@@ -93,6 +93,8 @@ mod removable {
         ScheduledTimeStartsOnce,
         /// A schedule starts nothing before its time.
         ScheduleOnlyDue,
+        /// A job gets a place in its concurrency group only if one is free.
+        JobGroupLimit,
     }
 
     impl Guard {
@@ -130,7 +132,7 @@ mod removable {
 
         /// The guards of scheduling: labels, approvals, groups, deadlines, schedules. The simulation shows what breaks
         /// without each.
-        pub const SCHEDULING: [Self; 13] = [
+        pub const SCHEDULING: [Self; 14] = [
             Self::LabelsMatch,
             Self::ApprovalWaits,
             Self::GroupWaits,
@@ -144,6 +146,7 @@ mod removable {
             Self::ApprovedIsNotCanceled,
             Self::ScheduledTimeStartsOnce,
             Self::ScheduleOnlyDue,
+            Self::JobGroupLimit,
         ];
     }
 

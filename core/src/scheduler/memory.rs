@@ -75,7 +75,7 @@ impl MemoryNodes {
     }
 
     /// Takes the next steps of each node that waits for nothing or has ended, until only workers, users or time can
-    /// advance the execution. A node whose next step needs more than the nodes (an end, approvals to close) becomes due
+    /// advance the execution. A node whose next step needs more than the nodes (an end, approvals to close, a place in a group) becomes due
     /// `now`.
     pub fn run(&mut self, now: Timestamp) {
         let can_step = |node: &&Node| {
@@ -100,6 +100,7 @@ impl MemoryNodes {
                 NextStep::CheckEnd | NextStep::CloseApprovals { .. } => {
                     node.due_at = guarded!(EmptyExecutionIsDue, Some(now), without node.due_at);
                 }
+                NextStep::RequestPlace => node.due_at = Some(now),
                 NextStep::Idle | NextStep::Wait(_) => {}
             }
         }

@@ -10,10 +10,10 @@ use crate::execution::{
 };
 use crate::{
     guarded,
-    pipeline::When,
+    pipeline::{JobConcurrency, When},
     records::{
-        ApprovalClosing, DeadLetter, JobRecord, MAX_MESSAGE_DELAY_MS, Node, NodeBody, NodeKey, NodeState,
-        Write,
+        ApprovalClosing, DeadLetter, JobRecord, MAX_MESSAGE_DELAY_MS, Node, NodeBody, NodeKey, NodeSpec,
+        NodeState, Write,
     },
     time::Timestamp,
 };
@@ -41,6 +41,9 @@ pub enum NextStep {
     Wait(Timestamp),
     /// Commit these writes, then send the job's message if one is due.
     Apply(Transition),
+    /// The job's needs have ended, and it needs a place in its concurrency group ([`super::change_group`]). With one, commit
+    /// the writes of [`with_place`].
+    RequestPlace,
     /// The node is an end node: check its execution ([`super::end_step`]).
     CheckEnd,
     /// Close the approvals that nobody gave, by opening their gates as if a need had failed; then commit the writes.
@@ -63,6 +66,8 @@ pub struct Transition {
     pub send_after: Option<u64>,
     /// Whether links are still to be notified.
     pub more: bool,
+    /// The concurrency group in which the job may have a place that is free once the writes are committed.
+    pub releases: Option<JobConcurrency>,
 }
 
 /// Returns the next step of the recorded `node` at `now`.
@@ -89,7 +94,13 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
         }
         NodeBody::Job(item) => match item.job.status {
             JobStatus::Pending if !guarded!(WaitsForAll, node.waits_for == 0) => NextStep::Idle,
-            JobStatus::Pending => apply(node, item, JobEvent::Release(blocked(node)), now),
+            JobStatus::Pending => {
+                let blocked = blocked(node);
+                if blocked.is_none() && node.spec.concurrency.is_some() {
+                    return NextStep::RequestPlace;
+                }
+                apply(node, item, JobEvent::Release(blocked), now)
+            }
             JobStatus::Queued => guarded!(QueuedStaysDue, resend(node, item, now), without NextStep::Idle),
             JobStatus::Running => match &item.job.lease {
                 Some(lease) if !lease.is_expired(now) => {
@@ -101,6 +112,17 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
             _ => NextStep::Apply(notify(node, node.state.clone(), now)),
         },
     }
+}
+
+/// Returns the writes that queue the job of `node`, which has a place in its concurrency group; its `start_in` is over.
+/// `None`: it does not wait for one.
+#[must_use]
+pub fn with_place(node: &Node, now: Timestamp) -> Option<Transition> {
+    let (NextStep::RequestPlace, NodeBody::Job(item)) = (next_step(node, now), &node.state.body) else {
+        return None;
+    };
+    let spec = NodeSpec { start_in_s: None, ..node.spec.clone() };
+    apply_event(&Node { spec, ..node.clone() }, item, JobEvent::Release(None), now).ok()
 }
 
 /// Returns the writes that apply `event` to the job `item` of `node`.
@@ -141,10 +163,13 @@ pub fn apply_event(
     if status.is_terminal() {
         let mut transition = notify(node, state, now);
         transition.writes.extend(dead_letter.map(Write::PutDeadLetter));
+        // A job that waits for others, or that they skip, has never requested a place.
+        let may_have_place = node.waits_for == 0 && status != JobStatus::Skipped;
+        transition.releases = node.spec.concurrency.clone().filter(|_| may_have_place);
         return Ok(transition);
     }
     let put = Write::PutNode { key: node.key, if_version: node.version, state, due_at };
-    Ok(Transition { writes: vec![put], send_after, more: false })
+    Ok(Transition { writes: vec![put], send_after, more: false, releases: None })
 }
 
 /// Returns the dead letter of a job; `None` if it is not one.
@@ -187,7 +212,7 @@ fn resend(node: &Node, item: &JobRecord, now: Timestamp) -> NextStep {
     }
     let due_at = Some(now.plus_ms(waited.clamp(FIRST_RESEND_MS, MAX_RESEND_MS)));
     let writes = vec![Write::SetDue { key: node.key, if_version: node.version, due_at }];
-    NextStep::Apply(Transition { writes, send_after: Some(0), more: false })
+    NextStep::Apply(Transition { writes, send_after: Some(0), more: false, releases: None })
 }
 
 /// Why a job whose dependencies have ended does not run; `None`: it runs.
@@ -274,7 +299,7 @@ fn notify(node: &Node, mut state: NodeState, now: Timestamp) -> Transition {
     let due_at = stays_due.then_some(now);
     let mut writes = vec![Write::PutNode { key: node.key, if_version: node.version, state, due_at }];
     writes.extend(arrivals);
-    Transition { writes, send_after: None, more }
+    Transition { writes, send_after: None, more, releases: None }
 }
 
 #[cfg(test)]

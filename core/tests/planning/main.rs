@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod delayed;
+mod groups;
 mod rules;
 
 use indexmap::IndexMap;

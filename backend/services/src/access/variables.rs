@@ -26,6 +26,13 @@ impl VariableService {
         Ok(ExternalVariables { registry, ..external })
     }
 
+    /// Returns the facts of a new execution with the variables that it gets from its repository.
+    pub(crate) async fn add_to(&self, mut facts: Facts) -> Result<Facts> {
+        let external = self.of_execution(&facts).await?;
+        facts.add_external(external);
+        Ok(facts)
+    }
+
     /// Returns the registry for which the repository has its only login. A fork has none.
     async fn registry(&self, facts: &Facts) -> Result<Option<String>> {
         if facts.is_from_fork() {

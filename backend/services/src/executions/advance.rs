@@ -1,5 +1,6 @@
 //! Advances an execution after one of its nodes ended: opens gates, queues and skips jobs, and ends the execution.
 
+use super::job_groups::JobsByGroup;
 use crate::{
     context::service_context::{Context, job_of},
     error::{Error, Result},
@@ -65,17 +66,17 @@ impl Context {
         let mut batch: Vec<(u32, Transition)> = Vec::new();
         let mut size = 0;
         let mut lost = Vec::new();
+        let mut waiting = Vec::new();
         let unplanned = self.unplanned_state(execution).await?;
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
             let next = match (next_step(&node, now), &unplanned) {
                 // The nodes it would release are not recorded yet, or never will be.
-                (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(state))
-                    if state.status.is_terminal() =>
-                {
-                    NextStep::Idle
-                }
-                (NextStep::Apply(_) | NextStep::CloseApprovals { .. }, Some(_)) => {
+                (
+                    NextStep::Apply(_) | NextStep::CloseApprovals { .. } | NextStep::RequestPlace,
+                    Some(state),
+                ) if state.status.is_terminal() => NextStep::Idle,
+                (NextStep::Apply(_) | NextStep::CloseApprovals { .. } | NextStep::RequestPlace, Some(_)) => {
                     NextStep::Wait(now.plus_ms(HELD_RECHECK_INTERVAL_MS))
                 }
                 (next, _) => next,
@@ -87,6 +88,10 @@ impl Context {
                 }
                 NextStep::CheckEnd => {
                     self.end_execution(&node).await?;
+                    continue;
+                }
+                NextStep::RequestPlace => {
+                    waiting.push(node);
                     continue;
                 }
                 NextStep::CloseApprovals { gates, from, transition } => {
@@ -101,7 +106,7 @@ impl Context {
                         continue;
                     }
                     let writes = vec![Write::SetDue { key: node.key, if_version: node.version, due_at }];
-                    Transition { writes, send_after: None, more: false }
+                    Transition { writes, send_after: None, more: false, releases: None }
                 }
             };
             if size + transition.writes.len() > MAX_WRITES || singly {
@@ -112,10 +117,38 @@ impl Context {
             batch.push((node.key.ix, transition));
         }
         self.flush(execution, &mut batch, &mut outcome).await?;
+        if !waiting.is_empty() {
+            Box::pin(self.step_waiting(execution, waiting, singly, &mut outcome)).await?;
+        }
         for (job, attempt) in lost {
             self.finish_log(job, attempt).await;
         }
         Ok(outcome)
+    }
+
+    /// Requests places in concurrency groups for jobs that need nothing else, and queues those that get one.
+    async fn step_waiting(
+        &self,
+        execution: ExecutionId,
+        nodes: Vec<Node>,
+        singly: bool,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let requested: Vec<NodeKey> = nodes.iter().map(|node| node.key).collect();
+        let conflicts = outcome.conflicts;
+        let mut batch = Vec::new();
+        for (node, transition) in self.request_places(execution, nodes).await? {
+            if batch.len() >= MAX_WRITES || singly {
+                self.flush(execution, &mut batch, outcome).await?;
+            }
+            batch.push((node.key.ix, transition));
+        }
+        self.flush(execution, &mut batch, outcome).await?;
+        if outcome.conflicts > conflicts {
+            // A job may have been canceled before it got its place.
+            self.release_ended(requested).await?;
+        }
+        Ok(())
     }
 
     /// Opens the gates of approvals that were not given, as failed.
@@ -178,6 +211,14 @@ impl Context {
                     transition.send_after.map(|delay_ms| QueuedJob::delayed(node, delay_ms))
                 });
                 outcome.messages.extend(sent);
+                let mut released = JobsByGroup::new();
+                for (ix, transition) in batch.iter_mut() {
+                    if let Some(group) = transition.releases.take() {
+                        released.entry(group).or_default().push(JobId::of(execution, *ix));
+                    }
+                }
+                // The jobs have ended, whatever becomes of their places.
+                Box::pin(self.release_places(execution, released)).await;
             }
             Commit::Conflict => {
                 outcome.conflicts += 1;
@@ -190,7 +231,7 @@ impl Context {
 
     /// Commits the transition of a job. Returns `Ok(None)` if another writer committed first; read the node again then.
     pub async fn commit_transition(&self, transition: Transition, node: &Node) -> Result<Option<()>> {
-        let Transition { writes, send_after, more } = transition;
+        let Transition { writes, send_after, more, releases } = transition;
         let execution = node.key.execution;
         let Commit::Done(done) = self.commit_precomputed(execution, writes).await? else { return Ok(None) };
         let own = send_after.map(|delay_ms| QueuedJob::delayed(node.key, delay_ms));
@@ -199,6 +240,10 @@ impl Context {
         let mut next = ready_nodes(&done);
         if more {
             next.push(node.key.ix);
+        }
+        if let Some(group) = releases {
+            let released = JobsByGroup::from([(group, vec![JobId::of(execution, node.key.ix)])]);
+            Box::pin(self.release_places(execution, released)).await;
         }
         // The transition is durable. If a step that follows fails here, the sweep runs it.
         if let Err(error) = Box::pin(self.advance(node.key.execution, next)).await {

@@ -118,5 +118,6 @@ pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView 
         phase: state.phase.clone(),
         log_bytes: item.log_bytes,
         carried_from: item.carried_from,
+        waits_for_place: None,
     }
 }

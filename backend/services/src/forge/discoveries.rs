@@ -177,7 +177,7 @@ impl DiscoveryService {
             let line = format!("{} is no longer registered: nothing starts", execution.spec.repo);
             return Ok(DiscoveryReply { lines: vec![line], failed: true });
         };
-        let mut facts = Facts {
+        let facts = Facts {
             repo: repository.url.clone(),
             commit: Some(report.commit),
             details: CommitDetails::new(
@@ -188,9 +188,7 @@ impl DiscoveryService {
             files: report.paths,
             ..execution.spec.facts.clone()
         };
-        let external = self.pipelines.variables.of_execution(&facts).await?;
-        facts.add_external(external);
-        let facts = Arc::new(facts);
+        let facts = Arc::new(self.pipelines.variables.add_to(facts).await?);
         let first = self.first_discovery(&execution).await?;
         let hold = match (repository.approval, &facts.pull_request) {
             (ApprovalPolicy::None, _) | (_, None) => false,

@@ -6,6 +6,36 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tidemill_services::Settings;
 
+/// The content of the artifacts, and its hash.
+const CONTENT: &[u8] = b"bytes";
+const CONTENT_SHA256: &str = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
+
+/// Returns the request that announces an artifact of a claimed job, one file.
+fn announcement(job: &Value, size: usize) -> Value {
+    json!({
+        "job_id": job["preparation"]["job_id"], "lease": job["lease"]["token"],
+        "file_path": "out", "files": [{ "path": "out", "size": size }],
+    })
+}
+
+/// Announces an artifact and uploads its content. Returns the request that completes it.
+async fn upload_content(server: &Server, announced: Value) -> Value {
+    let (_, upload) = server.post("/api/artifact/upload", announced.clone()).await;
+    let put = server.raw(Method::PUT, upload["url"].as_str().unwrap(), Some(CONTENT.to_vec())).await;
+    assert_eq!(put.0, StatusCode::NO_CONTENT);
+    let mut complete = announced;
+    let (id, size) = (&upload["artifact_id"], CONTENT.len());
+    complete["complete"] = json!({ "artifact_id": id, "size": size, "sha256": CONTENT_SHA256 });
+    complete
+}
+
+/// Uploads an artifact.
+async fn upload_artifact(server: &Server, announced: Value) {
+    let complete = upload_content(server, announced).await;
+    let (status, reply) = server.post("/api/artifact/upload", complete).await;
+    assert_eq!(status, StatusCode::OK, "{reply}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn log_bytes_are_stored_once_and_survive_restart() {
     let server = Server::start(30_000);
@@ -46,18 +76,10 @@ async fn artifact_reaches_job_that_needs_it() {
     let server = Server::start(30_000);
     server.execute(DIAMOND).await;
     let first = server.claim().await.unwrap();
-    let announce = json!({
-        "job_id": first["preparation"]["job_id"], "lease": first["lease"]["token"],
-        "file_path": "out", "files": [{ "path": "out", "size": 5 }],
-    });
-    let (_, upload) = server.post("/api/artifact/upload", announce.clone()).await;
-    let url = upload["url"].as_str().unwrap();
-    assert_eq!(server.raw(Method::PUT, url, Some(b"bytes".to_vec())).await.0, StatusCode::NO_CONTENT);
-    let sha = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
-    let mut complete = announce;
-    complete["complete"] = json!({ "artifact_id": upload["artifact_id"], "size": 5, "sha256": "00" });
-    assert_eq!(server.post("/api/artifact/upload", complete.clone()).await.0, StatusCode::CONFLICT);
-    complete["complete"]["sha256"] = json!(sha);
+    let complete = upload_content(&server, announcement(&first, CONTENT.len())).await;
+    let mut damaged = complete.clone();
+    damaged["complete"]["sha256"] = json!("00");
+    assert_eq!(server.post("/api/artifact/upload", damaged).await.0, StatusCode::CONFLICT);
     let (status, reply) = server.post("/api/artifact/upload", complete.clone()).await;
     assert_eq!(status, StatusCode::OK, "{reply}");
     server.finish(&first, 0).await;
@@ -68,9 +90,9 @@ async fn artifact_reaches_job_that_needs_it() {
     );
     let next = server.claim().await.unwrap();
     let needed = &next["needs_artifacts"][0];
-    assert_eq!((&needed["from_job"], &needed["sha256"]), (&json!("first"), &json!(sha)));
+    assert_eq!((&needed["from_job"], &needed["sha256"]), (&json!("first"), &json!(CONTENT_SHA256)));
     let (_, bytes) = server.raw(Method::GET, needed["url"].as_str().unwrap(), None).await;
-    assert_eq!(bytes, b"bytes");
+    assert_eq!(bytes, CONTENT);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,17 +109,7 @@ async fn job_gets_artifacts_of_jobs_that_it_names() {
         .await;
     for _ in 0..2 {
         let job = server.claim().await.unwrap();
-        let mut announce = json!({
-            "job_id": job["preparation"]["job_id"], "lease": job["lease"]["token"],
-            "file_path": "out", "files": [{ "path": "out", "size": 5 }],
-        });
-        let (_, upload) = server.post("/api/artifact/upload", announce.clone()).await;
-        let put = server.raw(Method::PUT, upload["url"].as_str().unwrap(), Some(b"bytes".to_vec())).await;
-        assert_eq!(put.0, StatusCode::NO_CONTENT);
-        let sha = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
-        announce["complete"] = json!({ "artifact_id": upload["artifact_id"], "size": 5, "sha256": sha });
-        let (status, reply) = server.post("/api/artifact/upload", announce).await;
-        assert_eq!(status, StatusCode::OK, "{reply}");
+        upload_artifact(&server, announcement(&job, CONTENT.len())).await;
         server.finish(&job, 0).await;
     }
     let mut downloaded = BTreeMap::new();
@@ -141,13 +153,7 @@ async fn image_that_a_job_builds_reaches_the_jobs_that_run_in_it_and_is_not_list
     });
     assert_eq!(server.post("/api/artifact/upload", announce.clone()).await.0, StatusCode::BAD_REQUEST);
     announce["image"] = json!(image);
-    let (_, upload) = server.post("/api/artifact/upload", announce.clone()).await;
-    let put = server.raw(Method::PUT, upload["url"].as_str().unwrap(), Some(b"bytes".to_vec())).await;
-    assert_eq!(put.0, StatusCode::NO_CONTENT);
-    let sha = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
-    announce["complete"] = json!({ "artifact_id": upload["artifact_id"], "size": 5, "sha256": sha });
-    let (status, reply) = server.post("/api/artifact/upload", announce).await;
-    assert_eq!(status, StatusCode::OK, "{reply}");
+    upload_artifact(&server, announce).await;
     let outputs = json!({ "IMAGE_ID": image, "IMAGE_REFERENCE": image });
     server.report(&job, json!({ "end": { "exit_code": 0, "outputs": outputs } })).await;
     let (_, list) = server.call(Method::GET, &format!("/api/artifact/list/{id}"), None).await;
@@ -182,10 +188,7 @@ async fn artifact_over_server_limit_is_rejected() {
     let server = Server::start_with(Settings { max_artifact_bytes: 100, ..Settings::default() });
     server.execute(DIAMOND).await;
     let first = server.claim().await.unwrap();
-    let announce = json!({
-        "job_id": first["preparation"]["job_id"], "lease": first["lease"]["token"],
-        "file_path": "out", "files": [{ "path": "out", "size": 101 }],
-    });
+    let announce = announcement(&first, 101);
     let (_, upload) = server.post("/api/artifact/upload", announce.clone()).await;
     let url = upload["url"].as_str().unwrap();
     assert_eq!(server.raw(Method::PUT, url, Some(vec![0; 101])).await.0, StatusCode::PAYLOAD_TOO_LARGE);

@@ -4,6 +4,7 @@ mod approvals;
 mod conditions;
 mod fixture;
 mod groups;
+mod job_groups;
 
 pub use approvals::{
     approved_execution_has_no_approval_deadline, execution_without_approval_is_canceled,
@@ -18,4 +19,10 @@ pub use conditions::{
 pub use groups::{
     canceled_group_members_keep_order, concurrent_executions_of_group_run_in_order,
     execution_after_superseding_one_waits, executions_of_group_run_in_order,
+};
+pub use job_groups::{
+    canceled_job_leaves_its_group, conflicting_request_for_a_place_is_repeated,
+    delayed_job_holds_no_place_while_it_waits, jobs_of_group_run_one_at_a_time_in_order,
+    limit_of_job_group_is_kept, manual_job_holds_no_place_before_approval, many_jobs_wait_for_one_place,
+    place_is_not_lost_if_a_process_dies, repositories_do_not_share_job_groups, retried_job_keeps_its_place,
 };

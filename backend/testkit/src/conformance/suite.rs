@@ -123,6 +123,16 @@ macro_rules! conformance_suite {
                 held_execution_records_jobs_on_approval
                 approved_execution_has_no_approval_deadline
                 job_is_assigned_only_to_worker_with_labels
+                jobs_of_group_run_one_at_a_time_in_order
+                limit_of_job_group_is_kept
+                retried_job_keeps_its_place
+                canceled_job_leaves_its_group
+                repositories_do_not_share_job_groups
+                manual_job_holds_no_place_before_approval
+                delayed_job_holds_no_place_while_it_waits
+                many_jobs_wait_for_one_place
+                conflicting_request_for_a_place_is_repeated
+                place_is_not_lost_if_a_process_dies
             }
             caches {
                 cache_is_found_by_jobs_of_its_repository

@@ -26,6 +26,8 @@ struct Kind {
     manual: bool,
     /// Whether all jobs are `on_failure`, so that none can run.
     idle: bool,
+    /// Whether some jobs are in concurrency groups.
+    limited: bool,
 }
 
 /// The key of a group whose executions run in order.
@@ -48,7 +50,12 @@ pub fn random_pipeline(rng: &mut fastrand::Rng, name: &str, keys: &str) -> Strin
     if rng.u32(..6) == 0 {
         let _ = writeln!(file, "timeout: {}s", rng.u32(20..240));
     }
-    let kind = Kind { wide: rng.u32(..200) == 0, manual: rng.u32(..4) == 0, idle: rng.u32(..40) == 0 };
+    let kind = Kind {
+        limited: rng.clone().u32(..3) == 0,
+        wide: rng.u32(..200) == 0,
+        manual: rng.u32(..4) == 0,
+        idle: rng.u32(..40) == 0,
+    };
     let stages = rng.usize(1..=3);
     let _ =
         writeln!(file, "stages: [{}]", (0..stages).map(|s| format!("s{s}")).collect::<Vec<_>>().join(", "));
@@ -103,5 +110,14 @@ fn job_keys(
     }
     if rng.u32(..8) == 0 {
         let _ = write!(file, ", runs_on: {{ {} }}", RUNS_ON_LABELS[rng.usize(..RUNS_ON_LABELS.len())]);
+    }
+    if kind.limited && !kind.wide {
+        // The other keys are the same without it.
+        match rng.clone().u32(..6) {
+            0 => *file += ", concurrency: lab",
+            1 => *file += ", concurrency: { group: lab, limit: 2 }",
+            2 => *file += ", concurrency: { group: 'lab-${branch}' }",
+            _ => {}
+        }
     }
 }

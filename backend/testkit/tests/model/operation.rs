@@ -37,7 +37,8 @@ impl Protocol {
 
     /// Commits a transition; false: it conflicted.
     fn apply(&self, state: &mut State, op: &mut Operation, ix: usize, transition: Transition) -> bool {
-        let Transition { writes, send_after, more } = transition;
+        // No job of the model is in a concurrency group.
+        let Transition { writes, send_after, more, releases: _ } = transition;
         let Some(result) = self.commit(state, op, writes) else {
             op.read = None;
             return false;
@@ -217,8 +218,8 @@ impl Protocol {
                     op.due &= !bit;
                 }
             }
-            // No job of the model is manual.
-            NextStep::CloseApprovals { .. } => unreachable!(),
+            // No job of the model is manual or in a concurrency group.
+            NextStep::CloseApprovals { .. } | NextStep::RequestPlace => unreachable!(),
             NextStep::CheckEnd => match end_step(&read.state(), None, &node, NOW) {
                 EndStep::Wait { cancel: true } if !op.canceled => {
                     (op.stage, op.at) = (OperationStage::CancelJobs, 0);

@@ -46,7 +46,7 @@ fn check(seeds: impl IntoIterator<Item = u64>) {
 static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
 /// The promises that break without the guards of scheduling, by number.
-const PROMISES: [(u32, &str); 8] = [
+const PROMISES: [(u32, &str); 9] = [
     (3, "an attempt starts only when its needs hold"),
     (4, "every execution ends"),
     (11, "no job runs before its approval, and only an execution that lacks one is canceled for that"),
@@ -55,6 +55,7 @@ const PROMISES: [(u32, &str); 8] = [
     (14, "an execution over its timeout fails, in time"),
     (15, "a job runs, or is skipped, as its `when` requires"),
     (16, "each time of a schedule starts one execution"),
+    (17, "no more jobs of a group have a place than its limit allows"),
 ];
 
 /// Seeds that detected a missing guard earlier; they are tried first, which saves time.

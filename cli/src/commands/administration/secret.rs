@@ -1,7 +1,7 @@
 //! `secret`: manages the secrets of repositories.
 
 use crate::{
-    args::{Secret, SecretAction, SecretScope},
+    args::{Secret, SecretAction, SecretRemoveArgs, SecretScope},
     deployment::{Deployment, query_encoded},
     execution::repository,
     failure::{Failure, Outcome},
@@ -25,47 +25,20 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
             let value = read_value(name, value_file.as_deref())?;
             let (name, environment) = (name.clone(), scope.environment.clone());
             let request = SetSecretRequest { repo, environment, name, value, variable: None };
-            let deployment = Deployment::connect(settings).await?;
-            let secret: SecretView = deployment.post(path::SECRETS, &request).await?;
-            output::print_reply(format.is_json(), &secret, || {
-                format!("secret `{}` set for {}", Printable(&secret.name), Printable(scope_of(&secret)))
-            })?;
-            deployment.close().await;
+            ValueKind::Secret.set(settings, &request, format.is_json()).await?;
         }
-        SecretAction::List { scope, format } => {
-            let repo = repository::address(scope.repo.as_deref())?;
-            let deployment = Deployment::connect(settings).await?;
-            let path = format!("{}?repo={}", path::SECRETS, query_encoded(&repo));
-            let mut list: SecretList = deployment.get(&path).await?;
-            list.secrets.retain(|secret| secret.variable.is_none() && is_within(secret, scope));
+        SecretAction::List(args) => {
+            let list = ValueKind::Secret.list(settings, &args.scope).await?;
             let mut out = output::stdout();
-            if format.is_json() {
+            if args.format.is_json() {
                 output::print_json(&list)?;
             }
-            for secret in list.secrets.iter().filter(|_| !format.is_json()) {
+            for secret in list.secrets.iter().filter(|_| !args.format.is_json()) {
                 let (name, scope) = (Printable(&secret.name), Printable(scope_of(secret)));
                 writeln!(out, "{name}  {scope}  {}", last_set(secret))?;
             }
-            deployment.close().await;
         }
-        SecretAction::Remove { name, scope, format } => {
-            let environment = scope.environment.clone();
-            let request = RemoveSecretRequest {
-                repo: repository::address(scope.repo.as_deref())?,
-                environment,
-                name: name.clone(),
-                is_variable: false,
-            };
-            let deployment = Deployment::connect(settings).await?;
-            let reply: RemoveSecretReply = deployment.post(path::REMOVE_SECRET, &request).await?;
-            deployment.close().await;
-            if !reply.removed {
-                return Err(Failure::usage(format!("no secret `{name}` for {}", request.repo)));
-            }
-            output::print_reply(format.is_json(), &reply, || {
-                format!("secret `{}` removed", Printable(name))
-            })?;
-        }
+        SecretAction::Remove(args) => ValueKind::Secret.remove(settings, args).await?,
         SecretAction::Rekey { format } => {
             let deployment = Deployment::connect(settings).await?;
             let mut renewed = 0;
@@ -95,6 +68,66 @@ pub async fn secret(settings: &Settings, args: &Secret) -> Outcome {
     Ok(())
 }
 
+/// What a repository stores for its jobs. Secrets and variables have the same requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ValueKind {
+    Secret,
+    Variable,
+}
+
+impl ValueKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Variable => "variable",
+        }
+    }
+
+    /// Creates or updates a secret or a variable, and prints that.
+    pub(super) async fn set(self, settings: &Settings, request: &SetSecretRequest, json: bool) -> Outcome {
+        let deployment = Deployment::connect(settings).await?;
+        let set: SecretView = deployment.post(path::SECRETS, request).await?;
+        output::print_reply(json, &set, || {
+            let (kind, name) = (self.name(), Printable(&set.name));
+            format!("{kind} `{name}` set for {}", Printable(scope_of(&set)))
+        })?;
+        deployment.close().await;
+        Ok(())
+    }
+
+    /// Returns those of a repository, or of an environment of it.
+    pub(super) async fn list(self, settings: &Settings, scope: &SecretScope) -> Outcome<SecretList> {
+        let repo = repository::address(scope.repo.as_deref())?;
+        let deployment = Deployment::connect(settings).await?;
+        let path = format!("{}?repo={}", path::SECRETS, query_encoded(&repo));
+        let mut list: SecretList = deployment.get(&path).await?;
+        deployment.close().await;
+        let is_variable = self == Self::Variable;
+        list.secrets.retain(|one| one.variable.is_some() == is_variable && is_within(one, scope));
+        Ok(list)
+    }
+
+    /// Deletes one of them, and prints that.
+    pub(super) async fn remove(self, settings: &Settings, args: &SecretRemoveArgs) -> Outcome {
+        let SecretRemoveArgs { name, scope, format } = args;
+        let request = RemoveSecretRequest {
+            repo: repository::address(scope.repo.as_deref())?,
+            environment: scope.environment.clone(),
+            name: name.clone(),
+            is_variable: self == Self::Variable,
+        };
+        let deployment = Deployment::connect(settings).await?;
+        let reply: RemoveSecretReply = deployment.post(path::REMOVE_SECRET, &request).await?;
+        deployment.close().await;
+        let kind = self.name();
+        if !reply.removed {
+            return Err(Failure::usage(format!("no {kind} `{name}` for {}", request.repo)));
+        }
+        output::print_reply(format.is_json(), &reply, || format!("{kind} `{}` removed", Printable(name)))?;
+        Ok(())
+    }
+}
+
 /// Returns repository and environment of a secret as text.
 pub(super) fn scope_of(secret: &SecretView) -> String {
     match &secret.environment {
@@ -104,7 +137,7 @@ pub(super) fn scope_of(secret: &SecretView) -> String {
 }
 
 /// Whether a secret or a variable is one of the environment that the arguments name, if they do.
-pub(super) fn is_within(secret: &SecretView, scope: &SecretScope) -> bool {
+fn is_within(secret: &SecretView, scope: &SecretScope) -> bool {
     scope.environment.is_none() || secret.environment == scope.environment
 }
 

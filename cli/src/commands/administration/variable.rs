@@ -1,18 +1,15 @@
 //! `variable`: manages the variables of repositories.
 
-use super::secret::{is_within, last_set, read_value, scope_of};
+use super::secret::{ValueKind, last_set, read_value, scope_of};
 use crate::{
     args::{Variable, VariableAction, VariableType},
-    deployment::{Deployment, query_encoded},
     execution::repository,
-    failure::{Failure, Outcome},
+    failure::Outcome,
     output::{self, Printable},
     settings::Settings,
 };
 use std::io::Write;
-use tidemill_core::api::{
-    RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest, VariableOptions, path,
-};
+use tidemill_core::api::{SecretView, SetSecretRequest, VariableOptions};
 
 /// `tidemill variable`.
 pub async fn variable(settings: &Settings, args: &Variable) -> Outcome {
@@ -27,20 +24,11 @@ pub async fn variable(settings: &Settings, args: &Variable) -> Outcome {
             let options = VariableOptions { masked: *masked, protected: *protected, file, forks: *forks };
             let (name, environment) = (name.clone(), scope.environment.clone());
             let request = SetSecretRequest { repo, environment, name, value, variable: Some(options) };
-            let deployment = Deployment::connect(settings).await?;
-            let set: SecretView = deployment.post(path::SECRETS, &request).await?;
-            output::print_reply(format.is_json(), &set, || {
-                format!("variable `{}` set for {}", Printable(&set.name), Printable(scope_of(&set)))
-            })?;
-            deployment.close().await;
+            ValueKind::Variable.set(settings, &request, format.is_json()).await?;
         }
-        VariableAction::List { scope, format } => {
-            let repo = repository::address(scope.repo.as_deref())?;
-            let deployment = Deployment::connect(settings).await?;
-            let path = format!("{}?repo={}", path::SECRETS, query_encoded(&repo));
-            let mut list: SecretList = deployment.get(&path).await?;
-            list.secrets.retain(|variable| variable.variable.is_some() && is_within(variable, scope));
-            if format.is_json() {
+        VariableAction::List(args) => {
+            let list = ValueKind::Variable.list(settings, &args.scope).await?;
+            if args.format.is_json() {
                 let json = serde_json::json!({ "variables": list.secrets });
                 output::print_json(&json)?;
             } else {
@@ -49,25 +37,8 @@ pub async fn variable(settings: &Settings, args: &Variable) -> Outcome {
                     writeln!(out, "{}", line(variable))?;
                 }
             }
-            deployment.close().await;
         }
-        VariableAction::Remove { name, scope, format } => {
-            let request = RemoveSecretRequest {
-                repo: repository::address(scope.repo.as_deref())?,
-                environment: scope.environment.clone(),
-                name: name.clone(),
-                is_variable: true,
-            };
-            let deployment = Deployment::connect(settings).await?;
-            let reply: RemoveSecretReply = deployment.post(path::REMOVE_SECRET, &request).await?;
-            deployment.close().await;
-            if !reply.removed {
-                return Err(Failure::usage(format!("no variable `{name}` for {}", request.repo)));
-            }
-            output::print_reply(format.is_json(), &reply, || {
-                format!("variable `{}` removed", Printable(name))
-            })?;
-        }
+        VariableAction::Remove(args) => ValueKind::Variable.remove(settings, args).await?,
     }
     Ok(())
 }

@@ -139,6 +139,7 @@ impl Job<'_> {
             self.entry("interruptible").and_then(|(entry, _)| values::flag(&entry.value)).unwrap_or(true);
         set("interruptible", (!interruptible).then(|| false.into()));
         set("timeout", self.timeout());
+        set("concurrency", self.concurrency());
         // The variables of GitLab's settings are in every job.
         set("secrets", Some("*".into()));
         body
@@ -214,6 +215,14 @@ impl Job<'_> {
             }
         }
         (!all.is_empty()).then_some(Value::Mapping(all))
+    }
+
+    /// Returns the group of which one job runs at a time.
+    fn concurrency(&mut self) -> Option<Value> {
+        let entry = self.node.get("resource_group")?;
+        let text = values::text(&entry.value).filter(|text| !text.trim().is_empty())?;
+        let path = self.path.key("resource_group");
+        services::reference(text, &entry.value, &path, &self.scope, self.log).map(Value::from)
     }
 
     fn lines(&mut self, key: &str) -> Vec<String> {

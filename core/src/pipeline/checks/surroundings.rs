@@ -7,6 +7,7 @@ use super::containers::build::build;
 use super::containers::options::{check_together, container};
 use super::containers::services::services;
 use super::context::{FindingSink, PipelineContext, check_paths_inside, texts};
+use super::triggers;
 use crate::execution::{coverage, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Cache, Environment, JobOptions, MAX_SECRETS, SecretRef};
@@ -70,7 +71,8 @@ pub(crate) fn job_options<'n>(
         || raw.coverage.get().is_some()
         || raw.build.get().is_some()
         || raw.container.get().or(defaults.container.get()).is_some()
-        || raw.outputs.get().is_some();
+        || raw.outputs.get().is_some()
+        || raw.concurrency.get().is_some();
     if !has_others {
         return JobOptions { after_script, checkout, ..JobOptions::default() };
     }
@@ -139,6 +141,12 @@ pub(crate) fn job_options<'n>(
     if let Some(build) = &build {
         with_references.extend(build.templates().map(|text| (text.as_str(), path.key("build"))));
     }
+    let concurrency = raw.concurrency.get();
+    let concurrency =
+        concurrency.and_then(|raw| triggers::job_concurrency(raw, &path.key("concurrency"), findings));
+    if let Some(one) = &concurrency {
+        with_references.push((&one.group, path.key("concurrency")));
+    }
     for (text, at) in with_references {
         check_references(name, text, &at, &names, findings);
     }
@@ -154,6 +162,7 @@ pub(crate) fn job_options<'n>(
         container,
         checkout,
         build: build.map(Box::new),
+        concurrency,
     }
 }
 

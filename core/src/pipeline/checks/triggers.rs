@@ -1,18 +1,20 @@
-//! Checks top-level keys: triggers, concurrency, time limit.
+//! Checks top-level keys: triggers, concurrency, time limit. Also `concurrency` of a job.
 
 use indexmap::IndexMap;
 
 use super::context::{FindingSink, MAX_TIMEOUT_S};
 use super::cron;
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
-use crate::pipeline::model::{Concurrency, PullRequestTrigger, PushTrigger, Schedule, Triggers};
+use crate::pipeline::model::{
+    Concurrency, JobConcurrency, MAX_JOB_GROUP_BYTES, PullRequestTrigger, PushTrigger, Schedule, Triggers,
+};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::OneOrMany;
 use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::records::RawPipeline;
 use crate::pipeline::raw::scalars::Text;
-use crate::pipeline::raw::triggers::{RawSchedule, RawTriggers};
+use crate::pipeline::raw::triggers::{RawJobConcurrency, RawSchedule, RawTriggers};
 use crate::pipeline::references;
 use crate::text::{check_line, suggest};
 
@@ -77,6 +79,38 @@ pub(crate) fn concurrency(
     }
     let cancel_superseded = raw.cancel_superseded.get().is_some_and(|flag| flag.0);
     Some(Concurrency { group: group.clone(), cancel_superseded })
+}
+
+/// Checks `concurrency` of a job.
+pub(crate) fn job_concurrency(
+    raw: &Either<Text, RawJobConcurrency>,
+    path: &Path,
+    findings: &mut FindingSink,
+) -> Option<JobConcurrency> {
+    let (group, limit, at) = match raw {
+        Either::Short(group) => (&group.0, None, path.clone()),
+        Either::Long(raw) => {
+            if raw.group.is_absent() {
+                findings.push(
+                    Finding::key("missing-key", path, "`concurrency` has no `group`")
+                        .help("write `{ group: production, limit: 2 }`, or only the name"),
+                );
+            }
+            (&raw.group.get()?.0, raw.limit.get(), path.key("group"))
+        }
+    };
+    let bad = |message: String| {
+        Fault::new("bad-name", message).help("write a name such as `production` or `deploy-${branch}`")
+    };
+    let result = if group.trim().is_empty() || group.len() > MAX_JOB_GROUP_BYTES {
+        Err(bad(format!("must have 1 to {MAX_JOB_GROUP_BYTES} bytes")))
+    } else if group.contains(char::is_control) {
+        Err(bad("holds a line break or another control character".to_owned()))
+    } else {
+        references::parse_references(group).map(drop)
+    };
+    findings.check(result, || at);
+    Some(JobConcurrency { group: group.clone(), limit: limit.map_or(1, |limit| limit.0) })
 }
 
 /// Checks `on`.

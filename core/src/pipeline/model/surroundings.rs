@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::artifacts::ArtifactsWhen;
 use super::build::ImageBuild;
 use super::checkout::Checkout;
+use super::concurrency::JobConcurrency;
 use super::container::ContainerOptions;
 use super::host_names::image_names;
 use super::image::PullPolicy;
@@ -48,6 +49,9 @@ pub struct JobOptions {
     /// The image that it builds. In a box, as most jobs build none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Box<ImageBuild>>,
+    /// The group of which only some jobs run at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<JobConcurrency>,
 }
 
 fn is_default(checkout: &Checkout) -> bool {
@@ -104,6 +108,10 @@ impl JobOptions {
             container: self.container.clone(),
             checkout: self.checkout.clone(),
             build: self.build.as_ref().map(|build| Box::new(build.map_texts(&put_in))),
+            concurrency: self
+                .concurrency
+                .as_ref()
+                .map(|one| JobConcurrency { group: put_in(&one.group), limit: one.limit }),
         }
     }
 }

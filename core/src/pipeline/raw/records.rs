@@ -16,7 +16,7 @@ use super::quantities::Duration;
 use super::retry::RetryPolicy;
 use super::scalars::{Flag, ParallelCount, PullPolicyValue, RunWhenValue, Text};
 use super::script::Script;
-use super::triggers::{RawConcurrency, RawInclude, RawTriggers};
+use super::triggers::{RawConcurrency, RawInclude, RawJobConcurrency, RawTriggers};
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::Node;
 
@@ -119,6 +119,8 @@ record! {
         parallel: ParallelCount = "parallel",
         /// When to pull the image. Default: if-not-present.
         pull_policy: PullPolicyValue = "pull_policy",
+        /// Group of which only some jobs run at the same time, in all executions of the repository. Default: none.
+        concurrency: Either<Text, RawJobConcurrency> = "concurrency",
     }
 }
 

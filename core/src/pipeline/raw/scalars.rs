@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use super::field::FromScalar;
 use crate::execution::failure::FailureKind;
 use crate::pipeline::finding::{Fault, quoted};
-use crate::pipeline::model::{ArtifactsWhen, CachePolicy, PullPolicy, RuleOutcome, When};
+use crate::pipeline::model::{
+    ArtifactsWhen, CachePolicy, MAX_JOB_GROUP_LIMIT, PullPolicy, RuleOutcome, When,
+};
 use crate::text::suggest;
 
 /// A string, number or boolean, used as it is written.
@@ -27,6 +29,11 @@ pub(crate) struct Retry(#[schemars(range(min = 0, max = 10))] pub(crate) u32);
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
 pub(crate) struct ParallelCount(#[schemars(range(min = 1, max = 256))] pub(crate) u32);
+
+/// How many jobs of a concurrency group run at the same time.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct GroupLimit(#[schemars(range(min = 1, max = 256))] pub(crate) u32);
 
 /// A kind of failure to retry after.
 #[derive(Debug, Clone, Copy, JsonSchema)]
@@ -158,6 +165,16 @@ impl FromScalar for ParallelCount {
             Ok(count @ 1..=256) => Ok(Self(count)),
             _ => Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)))
                 .help("a mapping of variables to values is a `matrix`")),
+        }
+    }
+}
+
+impl FromScalar for GroupLimit {
+    const EXPECTED: &'static str = "a number from 1 to 256";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text.parse::<u32>() {
+            Ok(limit @ 1..=MAX_JOB_GROUP_LIMIT) => Ok(Self(limit)),
+            _ => Err(Fault::new("wrong-type", format!("takes {}, not {}", Self::EXPECTED, quoted(text)))),
         }
     }
 }

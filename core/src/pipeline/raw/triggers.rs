@@ -3,7 +3,7 @@
 use super::alternatives::{Either, Nullable};
 use super::collections::{IndexedOneOrMany, OneOrMany};
 use super::field::{Field, Read, Reader, Record, read_record, record};
-use super::scalars::{Flag, Text};
+use super::scalars::{Flag, GroupLimit, Text};
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::Node;
 
@@ -68,5 +68,15 @@ record! {
         group: Text = "group",
         /// Whether a newer execution cancels the older ones of its group instead of waiting for them. Default: false.
         cancel_superseded: Flag = "cancel_superseded",
+    }
+}
+
+record! {
+    /// How many jobs of a group run at the same time, in all executions of the repository.
+    struct RawJobConcurrency("`concurrency` of a job") {
+        /// Name of the group. May contain references to variables, matrix keys, `${branch}` and the like.
+        group: Text = "group",
+        /// How many jobs of the group run at the same time, 1 to 256. Default: 1.
+        limit: GroupLimit = "limit",
     }
 }

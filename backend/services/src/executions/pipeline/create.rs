@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
-use tidemill_core::execution::status::ExecutionStatus;
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 use tidemill_core::pipeline::labels::queue_name;
 use tidemill_core::{
     api::ExecuteReply,
@@ -110,11 +110,12 @@ impl PipelineExecutionService {
                 let state = ExecutionState { followed_by: Some((id, gate)), ..older.state.clone() };
                 writes.push(Write::PutExecution { id: older.spec.id, if_version: older.version, state });
             }
-            let due: Vec<u32> = (spec.jobs..)
-                .zip(new.nodes.iter().skip(plan.jobs.len()))
-                .filter(|(_, node)| node.due_at.is_some())
-                .map(|(ix, _)| ix)
-                .collect();
+            // Jobs that are queued are due too, but their messages are sent below.
+            let has_step = |node: &NewNode| {
+                node.due_at.is_some() && node.state.status().is_none_or(|status| status == JobStatus::Pending)
+            };
+            let due: Vec<u32> =
+                (0..).zip(&new.nodes).filter(|(_, node)| has_step(node)).map(|(ix, _)| ix).collect();
             let (create, ready, state) = record_of(&mut spec, new, self.context.now());
             writes.insert(0, create);
             if let Commit::Done(done) = self.context.stores.records.commit(writes).await? {

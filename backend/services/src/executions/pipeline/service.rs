@@ -4,7 +4,7 @@ use crate::{
     access::variables::VariableService,
     context::{page::page_size, service_context::Context},
     error::{Error, Result},
-    executions::view,
+    executions::{job_groups::JobWait, view},
     ports::{ExecutionRecord, ExecutionSnapshot, list_cursor},
     repositories::source_policy::SourcePolicy,
 };
@@ -57,10 +57,18 @@ impl PipelineExecutionService {
                 snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
             if let Some((execution, nodes)) = content {
                 let specs = self.context.specs(id).await?;
-                return Ok(VersionedView {
-                    revision,
-                    view: Some(view::execution(&execution, &nodes, &specs)),
-                });
+                let mut view = view::execution(&execution, &nodes, &specs);
+                if !execution.state.status.is_terminal() {
+                    let mut waits = self.context.place_waits(&execution.spec, &nodes).await?;
+                    for job in &mut view.jobs {
+                        match waits.remove(&job.id.ix()) {
+                            Some(JobWait::Until(at)) => job.not_before = Some(at),
+                            Some(JobWait::Place(wait)) => job.waits_for_place = Some(wait),
+                            None => {}
+                        }
+                    }
+                }
+                return Ok(VersionedView { revision, view: Some(view) });
             }
             if !hold.changed().await {
                 return Ok(VersionedView { revision, view: None });

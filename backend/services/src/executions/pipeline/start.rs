@@ -94,9 +94,7 @@ impl PipelineExecutionService {
         trace: Option<String>,
     ) -> Result<ExecuteReply> {
         let InternalStart { facts, hold, allowance } = start;
-        let mut facts = Facts { repo: request.repo.clone(), ..facts };
-        let external = self.variables.of_execution(&facts).await?;
-        facts.add_external(external);
+        let facts = self.variables.add_to(Facts { repo: request.repo.clone(), ..facts }).await?;
         let plan = move || {
             let run = PlannedRun::parse(&request.pipeline, &facts);
             (request, run)

@@ -56,6 +56,18 @@ impl Auditor {
             self.report_violation(format!("1: {label} was {} and became {}", before.status, after.status));
         }
         let mut knowledge = self.lock();
+        if before.status != after.status
+            && let Some(group) = knowledge.place_violation(new.key, after.status)
+        {
+            drop(knowledge);
+            return self.report_violation(format!("17: {label} is one too many in group {group}"));
+        }
+        if after.status == JobStatus::Queued
+            && before.status == JobStatus::Pending
+            && new.spec.concurrency.is_some()
+        {
+            self.counts.count("job got a place in its group");
+        }
         let commits = knowledge.commits;
         if before.lease.as_ref().map(|lease| lease.token) != after.lease.as_ref().map(|lease| lease.token) {
             let spans = knowledge.leases.entry(job).or_default();

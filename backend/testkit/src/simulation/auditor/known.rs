@@ -3,13 +3,16 @@
 use super::trigger_log::TriggerLog;
 use crate::simulation::time::{SKEW_MS, to_millis};
 use std::collections::{BTreeMap, BTreeSet};
-use tidemill_core::execution::{failure::FailureKind, status::ExecutionStatus};
+use tidemill_core::execution::{
+    failure::FailureKind,
+    status::{ExecutionStatus, JobStatus},
+};
 use tidemill_core::{
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
     pipeline::{self, When},
     plan::Plan,
 };
-use tidemill_services::ports::{ExecutionRecord, ExecutionTask};
+use tidemill_services::ports::{ExecutionRecord, ExecutionTask, NodeKey};
 
 /// Time after which an execution without approval is canceled, in milliseconds.
 const APPROVAL_TIMEOUT_MS: i64 = 30 * 86_400_000;
@@ -51,6 +54,8 @@ pub type Group = (String, bool, String);
 pub struct CreatedExecution {
     /// `None`: it is a discovery.
     pub plan: Option<Plan>,
+    /// The repository, and whether the execution is of a fork.
+    pub origin: (String, bool),
     pub created_at: i64,
     pub timeout_ms: Option<i64>,
     pub group: Option<Group>,
@@ -69,6 +74,8 @@ pub struct Knowledge {
     pub executions: BTreeMap<ExecutionId, CreatedExecution>,
     /// Members of each group in the order of creation, and whether they supersede.
     pub groups: BTreeMap<Group, Vec<(ExecutionId, bool)>>,
+    /// The queued and running jobs of each group of jobs, with their limits.
+    pub places: BTreeMap<Group, BTreeMap<JobId, u32>>,
     pub executions_by_key: BTreeMap<String, ExecutionId>,
     pub run_numbers: BTreeMap<(String, String), BTreeSet<u64>>,
     pub requested_cancels: BTreeSet<ExecutionId>,
@@ -115,6 +122,7 @@ impl Knowledge {
         let violation = self.triggers.add_execution(spec, now);
         let made = CreatedExecution {
             plan,
+            origin: (spec.repo.clone(), fork),
             created_at: spec.created_at.0,
             timeout_ms,
             group,
@@ -130,6 +138,24 @@ impl Knowledge {
             return Some(format!("5: run number {} was assigned twice", record.run_number));
         }
         violation
+    }
+
+    /// Records the status of a job in its group; returns the name of the group if more jobs have a place than its limit allows.
+    pub fn place_violation(&mut self, node: NodeKey, status: JobStatus) -> Option<String> {
+        let made = self.executions.get(&node.execution)?;
+        let job = made.plan.as_ref()?.jobs.get(node.ix as usize)?;
+        let concurrency = job.surroundings.concurrency.as_ref()?;
+        let (repo, fork) = made.origin.clone();
+        let group = (repo, fork, concurrency.group.clone());
+        let places = self.places.entry(group).or_default();
+        let id = JobId::of(node.execution, node.ix);
+        if !matches!(status, JobStatus::Queued | JobStatus::Running) {
+            places.remove(&id);
+            return None;
+        }
+        places.insert(id, concurrency.limit);
+        let lowest = places.values().copied().min().unwrap_or(u32::MAX);
+        (places.len() > lowest as usize).then(|| concurrency.group.clone())
     }
 
     /// Returns why an execution is canceled now, or a violation if there is no reason.

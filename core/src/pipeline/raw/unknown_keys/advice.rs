@@ -28,17 +28,8 @@ pub(crate) const DEFAULTS_KEYS: &[&str] = &[
 ];
 
 /// Keys that are planned. They are errors, as a job with an ignored `parallel` would do less than it seems to.
-const UNSUPPORTED_KEYS: &[&str] = &[
-    "hooks",
-    "id_tokens",
-    "inherit",
-    "permissions",
-    "release",
-    "resource_group",
-    "tags",
-    "trigger",
-    "workflow",
-];
+const UNSUPPORTED_KEYS: &[&str] =
+    &["hooks", "id_tokens", "inherit", "permissions", "release", "tags", "trigger", "workflow"];
 
 /// The keys of `container`.
 pub(crate) const CONTAINER_KEYS: &[&str] = &[
@@ -83,7 +74,6 @@ pub(crate) fn unknown_key(
     if UNSUPPORTED_KEYS.contains(&key) {
         let advice = match key {
             "tags" => "remove it, and use `runs_on: { name: value }` to choose workers by their labels",
-            "resource_group" => "remove it, and use `concurrency` for the whole pipeline",
             _ => "remove it, as it would have no effect",
         };
         let message = format!("`{key}` is planned but does not work yet");
@@ -100,7 +90,7 @@ pub(crate) fn unknown_key(
     if key == "image" && known == CONTAINER_KEYS {
         return found(finding.help("`image` is a key of the job itself"));
     }
-    if !top_level && matches!(key, "include" | "concurrency") {
+    if !top_level && key == "include" {
         return found(
             finding.help(format!("`{key}` is a key of the whole pipeline: move it to the top level")),
         );
