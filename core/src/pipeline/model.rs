@@ -4,6 +4,7 @@ mod artifacts;
 mod build;
 mod checkout;
 mod container;
+mod environment;
 mod file;
 pub(crate) mod host_names;
 mod image;
@@ -17,13 +18,12 @@ pub use artifacts::{Artifacts, ArtifactsWhen, MAX_ARTIFACT_LABEL_LEN, Reports};
 pub use build::ImageBuild;
 pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
+pub use environment::{DeploymentTier, Environment, EnvironmentAction};
 pub use file::{Concurrency, Pipeline};
 pub use image::{ImageOptions, PullPolicy, is_docker_engine};
 pub use job::{Job, Resources};
 pub(crate) use matrix::is_match;
 pub use matrix::{Cell, CellFilter, Matrix, MatrixPart, Need};
 pub use rules::{Rule, RuleOutcome, When};
-pub use surroundings::{
-    Cache, CachePolicy, Environment, Health, JobOptions, MAX_SECRETS, SecretRef, Service,
-};
+pub use surroundings::{Cache, CachePolicy, Health, JobOptions, MAX_SECRETS, SecretRef, Service};
 pub use triggers::{PullRequestTrigger, PushTrigger, Schedule, Triggers};

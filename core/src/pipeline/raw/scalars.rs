@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use super::field::FromScalar;
 use crate::execution::failure::FailureKind;
 use crate::pipeline::finding::{Fault, quoted};
-use crate::pipeline::model::{ArtifactsWhen, CachePolicy, PullPolicy, RuleOutcome, When};
+use crate::pipeline::model::{
+    ArtifactsWhen, CachePolicy, DeploymentTier, EnvironmentAction, PullPolicy, RuleOutcome, When,
+};
 use crate::text::suggest;
 
 /// A string, number or boolean, used as it is written.
@@ -42,6 +44,16 @@ pub(crate) struct ExitCode(#[schemars(range(min = 1, max = 255))] pub(crate) i32
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
 pub(crate) struct ArtifactsWhenValue(pub(crate) ArtifactsWhen);
+
+/// What a job does with its environment.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct EnvironmentActionValue(pub(crate) EnvironmentAction);
+
+/// What an environment is for.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct DeploymentTierValue(pub(crate) DeploymentTier);
 
 /// When to pull an image.
 #[derive(Debug, Clone, Copy, JsonSchema)]
@@ -248,6 +260,20 @@ impl FromScalar for CachePolicyValue {
             &[("pull-push", CachePolicy::PullPush), ("pull", CachePolicy::Pull), ("push", CachePolicy::Push)],
         )
         .map(Self)
+    }
+}
+
+impl FromScalar for EnvironmentActionValue {
+    const EXPECTED: &'static str = "`start`, `stop`, `prepare`, `verify` or `access`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        choose(text, Self::EXPECTED, &EnvironmentAction::ALL).map(Self)
+    }
+}
+
+impl FromScalar for DeploymentTierValue {
+    const EXPECTED: &'static str = "`production`, `staging`, `testing`, `development` or `other`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        choose(text, Self::EXPECTED, &DeploymentTier::ALL).map(Self)
     }
 }
 
