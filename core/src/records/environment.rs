@@ -259,7 +259,11 @@ impl EnvironmentRecord {
             newest: self.deployments.first().cloned(),
             auto_stop_at: self.auto_stop_at(),
             stopped_at: self.stopped_at(),
-            stop_failure: self.stop_failure.as_ref().filter(|(job, _)| is_current(job)).map(|(_, why)| why.clone()),
+            stop_failure: self
+                .stop_failure
+                .as_ref()
+                .filter(|(job, _)| is_current(job))
+                .map(|(_, why)| why.clone()),
             deployments: if with_deployments { self.deployments.clone() } else { Vec::new() },
         }
     }

@@ -382,12 +382,7 @@ fn environment(
 }
 
 /// Checks the keys that say how an environment is stopped.
-fn check_stop_keys(
-    raw: &RawEnvironment,
-    action: EnvironmentAction,
-    path: &Path,
-    findings: &mut FindingSink,
-) {
+fn check_stop_keys(raw: &RawEnvironment, action: EnvironmentAction, path: &Path, findings: &mut FindingSink) {
     if raw.on_stop.get().is_some() && action != EnvironmentAction::Start {
         let message = format!("`on_stop` has no meaning with `action: {}`", action.name());
         findings.push(
