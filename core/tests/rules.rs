@@ -7,7 +7,7 @@ use std::{collections::HashSet, fmt::Write as _};
 use tidemill_core::execution::facts::{Facts, PullRequest};
 use tidemill_core::{
     api::Trigger,
-    pipeline::{Pipeline, When, parse},
+    pipeline::{DeploymentTier, EnvironmentAction, Pipeline, When, parse},
     plan::{Plan, PlanError},
 };
 

@@ -9,7 +9,7 @@ use tidemill_functions::{FunctionContext, telemetry};
 const NODES_LIMIT: Duration = Duration::from_secs(18);
 const SCHEDULES_LIMIT: Duration = Duration::from_secs(10);
 const ENVIRONMENTS_LIMIT: Duration = Duration::from_secs(5);
-const OUTBOX_LIMIT: Duration = Duration::from_secs(15);
+const OUTBOX_LIMIT: Duration = Duration::from_secs(13);
 const EXPIRY_LIMIT: Duration = Duration::from_secs(8);
 
 #[tokio::main(flavor = "current_thread")]
