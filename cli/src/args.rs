@@ -222,9 +222,9 @@ impl Command {
             Self::Run(args) => &args.slots.config,
             Self::Retry(args) => &args.slots.config,
             Self::Environments(args) => match &args.action {
-                Some(
-                    EnvironmentsAction::Stop { slots, .. } | EnvironmentsAction::Rollback { slots, .. },
-                ) => &slots.config,
+                Some(EnvironmentsAction::Stop { slots, .. } | EnvironmentsAction::Rollback { slots, .. }) => {
+                    &slots.config
+                }
                 _ => return &[],
             },
             Self::Worker(args) => &args.slots.config,

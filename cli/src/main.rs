@@ -20,7 +20,7 @@ mod workers;
 use args::{Cli, Command, LogFormat};
 use commands::{
     administration::{audit, dead_letters, login, registry, repo, secret, token, variable},
-    execution::{approve, artifacts, cancel, logs, open, report, retry, run, status, watch},
+    execution::{approve, artifacts, cancel, environments, logs, open, report, retry, run, status, watch},
     pipeline::{check, import, init, plan},
     serving::{server, worker},
 };

@@ -35,6 +35,8 @@ use tidemill_core::{
 const BATCH_LEN: usize = 100;
 /// Maximum number of attempts of a conditional write.
 const MAX_ATTEMPTS: u32 = 100;
+/// Interval at which the process of one command looks again at an environment that only a server stops by itself.
+const OWN_MACHINE_RECHECK_MS: i64 = 3_600_000;
 /// Who stops an environment whose time has come.
 const AUTO_STOP: &str = "auto stop";
 
@@ -55,6 +57,11 @@ impl EnvironmentService {
         audit: AuditService,
     ) -> Self {
         Self { context, pipelines, approvals, audit }
+    }
+
+    /// Replaces the service that runs jobs again.
+    pub(crate) fn with_pipelines(self, pipelines: PipelineExecutionService) -> Self {
+        Self { pipelines, ..self }
     }
 
     /// Returns a page of the environments of a repository, ordered by name; with a `name`, that one with its deployments.
@@ -236,8 +243,8 @@ impl EnvironmentService {
         Ok(specs.iter().map(|spec| &spec.planned).find(|planned| stops(planned)).map(name))
     }
 
-    /// Processes due environments: records how jobs ended whose reports could not, and stops environments whose time has come. Returns
-    /// the number of stopped ones.
+    /// Processes due environments: records how jobs ended whose reports could not, and stops environments whose time has come, except
+    /// in the process of one command, which has no worker for other jobs. Returns the number of stopped ones.
     pub async fn run(&self) -> Result<usize> {
         let now = self.context.now();
         let mut count = 0;
@@ -275,6 +282,11 @@ impl EnvironmentService {
         if record.auto_stop_at().is_none_or(|at| at > now) {
             // Moves the time at which it is due; another writer has done that.
             self.context.put_environment(&record, Some(version)).await?;
+            return Ok(false);
+        }
+        if self.pipelines.is_on_own_machine() {
+            let key = environment_key(&record.repo, &record.name);
+            self.context.postpone_if_due(&key, now, now.plus_ms(OWN_MACHINE_RECHECK_MS)).await;
             return Ok(false);
         }
         self.stop_by_itself(&record).await

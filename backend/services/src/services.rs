@@ -157,7 +157,10 @@ impl Services {
     /// Replaces the policy for sources of requests.
     #[must_use]
     pub fn with_source_policy(self, policy: SourcePolicy) -> Self {
-        Self { pipelines: self.pipelines.with_source_policy(policy), ..self }
+        let pipelines = self.pipelines.with_source_policy(policy);
+        // It runs jobs of earlier executions again, whose sources must be admitted.
+        let environments = self.environments.with_pipelines(pipelines.clone());
+        Self { pipelines, environments, ..self }
     }
 
     /// Reports the state of `disk`, which holds the stores, as part of the health.

@@ -188,7 +188,7 @@ pub struct Retry {
     #[arg(long)]
     pub all: bool,
     /// Run only JOB, also if it is manual; other jobs are carried over or left out
-    #[arg(long, requires = "job", conflicts_with_all = ["all", "approve"])]
+    #[arg(long, conflicts_with_all = ["all", "approve"])]
     pub alone: bool,
     /// Also run this unapproved manual job
     #[arg(long, value_name = "JOB")]

@@ -104,8 +104,7 @@ async fn list(settings: &Settings, repo: Option<&str>, format: FormatArgs) -> Ou
 }
 
 async fn find(deployment: &Deployment, repo: &str, name: &str) -> Outcome<EnvironmentView> {
-    let path =
-        format!("{}?repo={}&name={}", path::ENVIRONMENTS, query_encoded(repo), query_encoded(name));
+    let path = format!("{}?repo={}&name={}", path::ENVIRONMENTS, query_encoded(repo), query_encoded(name));
     let found: EnvironmentList = deployment.get(&path).await?;
     found.environments.into_iter().next().ok_or_else(|| {
         Failure::usage(format!(
@@ -192,7 +191,9 @@ fn rollback_target<'a>(environment: &'a EnvironmentView, text: Option<&str>) -> 
     let name = Printable(&environment.name);
     let Some(text) = text else {
         return environment.rollback_target().ok_or_else(|| {
-            Failure::usage(format!("environment `{name}` has no earlier successful deployment; nothing was changed"))
+            Failure::usage(format!(
+                "environment `{name}` has no earlier successful deployment; nothing was changed"
+            ))
         });
     };
     let number = text.trim_start_matches('#').parse::<u64>().ok();

@@ -8,7 +8,7 @@ use crate::{
         show_result,
         watch::{self, OnInterrupt},
     },
-    failure::{Exit, Outcome},
+    failure::{Exit, Failure, Outcome},
     interrupts::{Interrupts, or_exit_on_interrupt},
     settings::Settings,
     view, workers,
@@ -25,6 +25,11 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     let purpose =
         Purpose::Retry { successful_too: args.all || !args.approve.is_empty() || args.job.job.is_some() };
     let selected = select_job(&deployment, &args.job, purpose, args.consent).await?;
+    if args.alone && selected.job.is_none() {
+        return Err(Failure::usage(
+            "--alone needs a job: tidemill retry EXECUTION JOB --alone; nothing was started",
+        ));
+    }
     let worker = if deployment.is_embedded() {
         let slots = workers::slots(args.slots.jobs);
         Some(workers::open(settings, slots, &args.slots.labels.values).await?)
