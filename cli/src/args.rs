@@ -4,6 +4,7 @@ mod administration;
 #[cfg(test)]
 mod definition_tests;
 mod deployment;
+mod environments;
 mod execution;
 mod pipeline;
 mod serving;
@@ -17,6 +18,7 @@ pub use administration::{
 #[cfg(feature = "aws")]
 pub use deployment::{ApiKind, Architecture, Role, StackArgs};
 pub use deployment::{Deploy, Destroy};
+pub use environments::{Environments, EnvironmentsAction};
 pub use execution::{
     Approve, Artifacts, Cancel, Logs, Open, Report, ReportFormat, Retry, Run, StatusArgs, WatchArgs,
 };
@@ -141,9 +143,14 @@ pub enum Command {
     Repo(Repo),
     /// Run the unsuccessful jobs of an execution again
     #[command(
-        after_help = "Examples:\n  tidemill retry\n  tidemill retry 12 unit\n  tidemill retry 12 --all"
+        after_help = "Examples:\n  tidemill retry\n  tidemill retry 12 unit\n  tidemill retry 12 unit --alone\n  tidemill retry 12 --all"
     )]
     Retry(Retry),
+    /// Show who deployed what to which environment, stop environments, and roll back
+    #[command(
+        after_help = "Examples:\n  tidemill environments\n  tidemill environments list --format json\n  tidemill environments show production\n  tidemill environments stop production\n  tidemill environments rollback production"
+    )]
+    Environments(Environments),
     /// List, retry or dismiss jobs that failed because of infrastructure errors
     #[command(
         after_help = "Examples:\n  tidemill dead-letters\n  tidemill dead-letters --all-repositories --server https://ci.example.org --retry"
@@ -214,6 +221,12 @@ impl Command {
         let args = match self {
             Self::Run(args) => &args.slots.config,
             Self::Retry(args) => &args.slots.config,
+            Self::Environments(args) => match &args.action {
+                Some(EnvironmentsAction::Stop { slots, .. } | EnvironmentsAction::Rollback { slots, .. }) => {
+                    &slots.config
+                }
+                _ => return &[],
+            },
             Self::Worker(args) => &args.slots.config,
             Self::Server(args) => &args.config,
             _ => return &[],
@@ -237,6 +250,7 @@ impl Command {
             Self::Registry(args) => args.connection.clone(),
             Self::Repo(args) => args.connection.clone(),
             Self::Retry(args) => args.connection.clone(),
+            Self::Environments(args) => args.connection.clone(),
             Self::DeadLetters(args) => args.connection.clone(),
             Self::Artifacts(args) => args.connection.clone(),
             Self::Token(args) => args.connection.clone(),

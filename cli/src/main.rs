@@ -20,7 +20,7 @@ mod workers;
 use args::{Cli, Command, LogFormat};
 use commands::{
     administration::{audit, dead_letters, login, registry, repo, secret, token, variable},
-    execution::{approve, artifacts, cancel, logs, open, report, retry, run, status, watch},
+    execution::{approve, artifacts, cancel, environments, logs, open, report, retry, run, status, watch},
     pipeline::{check, import, init, plan},
     serving::{server, worker},
 };
@@ -145,6 +145,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Variable(args) => variable::variable(settings, args).await,
             Command::Approve(args) => Box::pin(approve::approve(settings, args)).await,
             Command::Retry(args) => retry::retry(settings, args).await,
+            Command::Environments(args) => Box::pin(environments::environments(settings, args)).await,
             Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,
             Command::Token(args) => token::token(settings, args).await,

@@ -3,6 +3,7 @@
 mod artifact;
 mod cache;
 mod dead_letter;
+mod environment;
 mod execution;
 mod header;
 mod health;
@@ -19,6 +20,10 @@ pub use artifact::{
 };
 pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
 pub use dead_letter::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply};
+pub use environment::{
+    Deployment, EnvironmentList, EnvironmentQuery, EnvironmentState, EnvironmentView, StopEnvironmentReply,
+    StopEnvironmentRequest,
+};
 pub use execution::{
     ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionSummary,
     ExecutionView, ExpectedQuery, ListQuery, RetryRequest,

@@ -27,11 +27,11 @@ pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, RepositoryFiles, SourceFile};
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, Concurrency,
-    ContainerOptions, Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job, JobConcurrency,
-    JobOptions, MAX_ARTIFACT_LABEL_LEN, MAX_DEPTH, MAX_JOB_GROUP_BYTES, MAX_JOB_GROUP_LIMIT, MAX_SECRETS,
-    Matrix, MatrixPart, Need, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources,
-    Rule, RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules, Triggers, Ulimit, When,
-    is_docker_engine,
+    ContainerOptions, DeploymentTier, Device, Environment, EnvironmentAction, Gpus, Health, ImageBuild,
+    ImageOptions, Job, JobConcurrency, JobOptions, MAX_ARTIFACT_LABEL_LEN, MAX_DEPTH, MAX_JOB_GROUP_BYTES,
+    MAX_JOB_GROUP_LIMIT, MAX_SECRETS, Matrix, MatrixPart, Need, Pipeline, PullPolicy, PullRequestTrigger,
+    PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel,
+    Submodules, Triggers, Ulimit, When, is_docker_engine,
 };
 pub(crate) use names::{LABEL_RULE, check_inside, climbs_out};
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};

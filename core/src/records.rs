@@ -5,12 +5,16 @@
 //! mutable part (state) are separate: a transition never rewrites a script.
 
 mod artifact;
+mod environment;
 mod execution;
 mod message;
 mod node;
 mod write;
 
 pub use artifact::ArtifactRecord;
+pub use environment::{
+    AutoStopExtension, EnvironmentRecord, MAX_DEPLOYMENTS, StopRequest, StopStep, UNSETTLED_RECHECK_MS,
+};
 pub use execution::{
     ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
     LabelRequirement,

@@ -7,7 +7,7 @@ use std::{collections::HashSet, fmt::Write as _};
 use tidemill_core::execution::facts::{Facts, PullRequest};
 use tidemill_core::{
     api::Trigger,
-    pipeline::{Pipeline, When, parse},
+    pipeline::{DeploymentTier, EnvironmentAction, Pipeline, When, parse},
     plan::{Plan, PlanError},
 };
 
@@ -153,6 +153,34 @@ jobs:
     let environment = around.environment.as_ref().unwrap();
     assert_eq!(environment.name, "review/topic");
     assert_eq!(environment.url.as_deref(), Some("https://topic.example.org/w"));
+}
+
+#[test]
+fn environment_says_what_the_job_does_with_it() {
+    let pipeline = pipeline(
+        r#"
+name: environments
+jobs:
+  deploy:
+    image: i
+    script: x
+    environment: { name: "review/${branch}", on_stop: stop, auto_stop_in: 1d, tier: testing }
+  stop:
+    image: app:${CI_ENVIRONMENT_ACTION}-${CI_ENVIRONMENT_TIER}
+    script: x
+    if: 'env("CI_ENVIRONMENT_ACTION") == "stop"'
+    when: manual
+    environment: { name: "review/${branch}", action: stop }
+"#,
+    );
+    let plan = Plan::for_facts(&pipeline, &on_branch("topic")).unwrap();
+    let of = |ix: usize| plan.jobs[ix].surroundings.environment.clone().unwrap();
+    let (deploy, stop) = (of(0), of(1));
+    assert_eq!((deploy.name.as_str(), stop.name.as_str()), ("review/topic", "review/topic"));
+    assert_eq!((deploy.on_stop.as_deref(), deploy.auto_stop_in_s), (Some("stop"), Some(86_400)));
+    assert_eq!((deploy.action, stop.action), (EnvironmentAction::Start, EnvironmentAction::Stop));
+    assert_eq!((deploy.tier, stop.tier), (Some(DeploymentTier::Testing), None));
+    assert_eq!(plan.jobs[1].image, "app:stop-development");
 }
 
 #[test]

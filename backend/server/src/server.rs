@@ -237,6 +237,9 @@ async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
             if let Err(error) = services.schedules.run().await {
                 tracing::warn!(%error, "starting schedules failed; the next sweep retries it");
             }
+            if let Err(error) = services.environments.run().await {
+                tracing::warn!(%error, "processing environments failed; the next sweep retries it");
+            }
             // Recreates a spent reserve when there is space, even if nothing is stored.
             health.check_disk().await;
         }

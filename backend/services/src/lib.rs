@@ -1,10 +1,11 @@
 //! Tidemill's services over ports, and the HTTP router.
 //!
-//! Layers, from the top: `http` calls `services`; below it are `forge`, `executions`, `repositories` with `storage` and `access`, and
+//! Layers, from the top: `http` calls `services`; below it are `forge`, `environments`, `executions`, `repositories` with `storage` and `access`, and
 //! `context`. All of them reach storage, queues and the network through `ports`.
 
 mod access;
 mod context;
+mod environments;
 pub mod error;
 mod executions;
 mod forge;
@@ -23,6 +24,7 @@ pub use access::{
     tokens::TokenService,
 };
 pub use context::settings::Settings;
+pub use environments::EnvironmentService;
 pub use error::{Error, ErrorReport, Result};
 pub use executions::{
     approvals::ApprovalService,

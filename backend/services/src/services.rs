@@ -8,6 +8,7 @@ use crate::{
         variables::VariableService,
     },
     context::{service_context::Context, settings::Settings},
+    environments::EnvironmentService,
     executions::{
         approvals::ApprovalService, dead_letters::DeadLetterService, jobs::service::JobExecutionService,
         pipeline::service::PipelineExecutionService, sweep::Sweep,
@@ -63,6 +64,8 @@ pub struct Services {
     pub outbox: Outbox,
     /// Approvals of executions and manual jobs.
     pub approvals: ApprovalService,
+    /// Environments.
+    pub environments: EnvironmentService,
     /// Dead letters.
     pub dead_letters: DeadLetterService,
     /// Tokens in the store.
@@ -93,6 +96,8 @@ impl Services {
         let caches = CacheService::new(context.clone());
         let artifacts = ArtifactService::new(context.clone(), caches.clone());
         let sources = SourceService::new(context.clone());
+        let approvals = ApprovalService::new(context.clone(), pipelines.clone());
+        let audit = AuditService::new(context.clone());
         Self {
             webhooks: WebhookService::new(context.clone(), pipelines.clone(), repositories.clone()),
             discoveries: DiscoveryService::new(
@@ -116,12 +121,18 @@ impl Services {
             registries,
             secrets,
             sources: sources.clone(),
-            approvals: ApprovalService::new(context.clone(), pipelines.clone()),
+            environments: EnvironmentService::new(
+                context.clone(),
+                pipelines.clone(),
+                approvals.clone(),
+                audit.clone(),
+            ),
+            approvals,
             pipelines,
             dead_letters: DeadLetterService::new(context.clone()),
             tokens: TokenService::new(context.clone()),
             test_reports: TestReportService::new(context.clone()),
-            audit: AuditService::new(context.clone()),
+            audit,
             health: HealthService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone(), caches.clone(), sources),
             caches,
@@ -146,7 +157,10 @@ impl Services {
     /// Replaces the policy for sources of requests.
     #[must_use]
     pub fn with_source_policy(self, policy: SourcePolicy) -> Self {
-        Self { pipelines: self.pipelines.with_source_policy(policy), ..self }
+        let pipelines = self.pipelines.with_source_policy(policy);
+        // It runs jobs of earlier executions again, whose sources must be admitted.
+        let environments = self.environments.with_pipelines(pipelines.clone());
+        Self { pipelines, environments, ..self }
     }
 
     /// Reports the state of `disk`, which holds the stores, as part of the health.

@@ -187,6 +187,9 @@ pub struct Retry {
     /// Also rerun successful jobs
     #[arg(long)]
     pub all: bool,
+    /// Run only JOB, also if it is manual; other jobs are carried over or left out
+    #[arg(long, conflicts_with_all = ["all", "approve"])]
+    pub alone: bool,
     /// Also run this unapproved manual job
     #[arg(long, value_name = "JOB")]
     pub approve: Vec<String>,

@@ -243,7 +243,7 @@ pub struct JobSelectionArgs {
 impl JobSelectionArgs {
     /// Returns the selection as facts of an execution.
     pub fn selection(&self) -> JobSelection {
-        JobSelection { only: self.only.clone(), from: self.from.clone() }
+        JobSelection { only: self.only.clone(), from: self.from.clone(), ..JobSelection::default() }
     }
 }
 

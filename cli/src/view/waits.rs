@@ -90,17 +90,12 @@ pub fn waits(view: &ExecutionView, hints: &CommandHints) -> Vec<Wait> {
             is_usually_short: false,
         });
     }
-    let unfinished: HashSet<&str> = view
-        .jobs
-        .iter()
-        .filter(|job| !job.status.is_terminal())
-        .map(|job| job.job_name.as_str())
-        .collect();
+    let unfinished: HashSet<&str> =
+        view.jobs.iter().filter(|job| !job.status.is_terminal()).map(|job| job.job_name.as_str()).collect();
     for job in &view.jobs {
         // An approval is asked for when the job's needs have ended, and may be given earlier. That of a job that may fail can only be
         // given earlier if nothing else is left to run by then.
-        let is_early =
-            !job.allow_failure && job.needs.iter().any(|need| unfinished.contains(need.as_str()));
+        let is_early = !job.allow_failure && job.needs.iter().any(|need| unfinished.contains(need.as_str()));
         if !(job.status == JobStatus::Pending && is_early) {
             waits.extend(job_wait(id, job, hints));
         }

@@ -192,3 +192,64 @@ jobs:
     assert_eq!(executions[0]["status"], "SUCCESS", "{executions:#?}");
     assert_eq!(executions[1]["status"], "CANCELED", "{executions:#?}");
 }
+
+pub fn environment_is_listed_rolled_back_and_stopped(on: &Backend) {
+    let mut env = on.test_env(
+        r#"
+name: deploys
+stages: [build, deploy]
+defaults: { image: "IMAGE" }
+jobs:
+  build: { stage: build, script: ['echo "version $VERSION"'] }
+  deploy:
+    stage: deploy
+    script: ['echo "deploy to $CI_ENVIRONMENT_NAME ($CI_ENVIRONMENT_ACTION)"']
+    environment: { name: live, url: "https://live.example.org", on_stop: stop }
+  stop:
+    stage: deploy
+    script: ['echo "stop $CI_ENVIRONMENT_NAME ($CI_ENVIRONMENT_ACTION)"']
+    when: manual
+    allow_failure: true
+    environment: { name: live, action: stop }
+"#,
+    );
+    let empty = env.tidemill(&["environments"]);
+    assert!(text(&empty.stdout).starts_with("no environments"), "{empty:?}");
+    for version in ["VERSION=1", "VERSION=2"] {
+        let run = env.tidemill(&["run", "-e", version, "--force"]);
+        assert_eq!(run.status.code(), Some(0), "{run:?}");
+    }
+    let shown = || env.json(&["environments", "show", "live", "--format", "json"]);
+    let before = shown();
+    let numbers = |view: &serde_json::Value| -> Vec<u64> {
+        let all = view["deployments"].as_array().unwrap();
+        all.iter().map(|one| one["run_number"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(numbers(&before), [2, 1], "{before:#}");
+    let current = &before["current"];
+    assert_eq!((&current["status"], &current["job_name"]), (&"SUCCESS".into(), &"deploy".into()));
+    let listed = text(&env.tidemill(&["environments", "list"]).stdout);
+    assert!(
+        listed.starts_with("live  available  ") && listed.contains("https://live.example.org"),
+        "{listed}"
+    );
+    let rolled_back = env.tidemill(&["environments", "rollback", "live", "--quiet"]);
+    assert_eq!(rolled_back.status.code(), Some(0), "{rolled_back:?}");
+    let after = shown();
+    assert_eq!(numbers(&after), [3, 2, 1], "{after:#}");
+    let retried = env.latest();
+    assert_eq!(retried["execution"]["retry_of"], before["deployments"][1]["execution_id"]);
+    assert!(!job(&retried, "build")["carried_from"].is_null(), "{retried:#}");
+    let stopped = env.tidemill(&["environments", "stop", "live"]);
+    assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+    let end = env
+        .wait_for("the end of the stop", |view| has_ended(view) && job(view, "stop")["status"] == "SUCCESS");
+    assert!(end["jobs"].as_array().unwrap().iter().all(|job| job["status"] == "SUCCESS"), "{end:#}");
+    assert!(env.log("stop").contains("stop live (stop)"), "{}", env.log("stop"));
+    assert_eq!(shown()["state"], "stopped");
+    let again = env.tidemill(&["environments", "stop", "live"]);
+    assert!(text(&again.stdout).contains("already stopped"), "{again:?}");
+    let unknown = env.tidemill(&["environments", "stop", "none"]);
+    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
+    env.wait_until_clean();
+}

@@ -41,6 +41,7 @@ macro_rules! suite {
             job_waits_for_the_place_of_another_execution
             timed_out_and_canceled_jobs_keep_their_evidence
             outputs_are_variables_of_jobs_that_need_the_job
+            environment_is_listed_rolled_back_and_stopped
         );
     };
     ($on:expr => $($name:ident)*) => {

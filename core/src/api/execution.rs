@@ -222,6 +222,9 @@ pub struct RetryRequest {
     /// Names of manual jobs to approve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<String>,
+    /// Runs exactly `jobs`, also if they are manual. What they need is carried over if it succeeded, and left out otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
     /// The user, as in [`ExecuteRequest::requested_by`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,

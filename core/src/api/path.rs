@@ -51,6 +51,10 @@ pub const REGISTRIES: &str = "/api/registry";
 pub const REMOVE_REGISTRY: &str = "/api/registry/remove";
 /// POST: seals secrets with the newest key; [`super::RekeyReply`].
 pub const REKEY_SECRETS: &str = "/api/secret/rekey";
+/// GET: the environments of a repository, [`super::EnvironmentList`]; query [`super::EnvironmentQuery`].
+pub const ENVIRONMENTS: &str = "/api/environment";
+/// POST [`super::StopEnvironmentRequest`]: [`super::StopEnvironmentReply`].
+pub const STOP_ENVIRONMENT: &str = "/api/environment/stop";
 /// POST: cancels one job; [`super::CancelReply`]. Query [`super::ExpectedQuery`].
 pub const CANCEL_JOB: &str = "/api/job/cancel/{jobId}";
 /// GET: raw log bytes from `offset` (query; also `attempt`, `limit`). Header `x-tidemill-log-end: true` if the reply

@@ -115,13 +115,16 @@ pub struct JobSelection {
     /// Of those, only these jobs and the jobs that depend on them, with what all of them need; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
+    /// Of those, none of these jobs or variants, although others may need them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
 }
 
 impl JobSelection {
     /// Whether it selects all jobs.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        self.only.is_empty() && self.from.is_empty()
+        self.only.is_empty() && self.from.is_empty() && self.without.is_empty()
     }
 }
 

@@ -5,6 +5,7 @@ mod cache;
 mod checkout;
 mod context;
 pub(crate) mod duration;
+mod environment;
 mod failures;
 pub(crate) mod matrix;
 mod needs;

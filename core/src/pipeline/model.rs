@@ -5,6 +5,7 @@ mod build;
 mod checkout;
 mod concurrency;
 mod container;
+mod environment;
 mod file;
 pub(crate) mod host_names;
 mod image;
@@ -19,13 +20,12 @@ pub use build::ImageBuild;
 pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
 pub use concurrency::{JobConcurrency, MAX_JOB_GROUP_BYTES, MAX_JOB_GROUP_LIMIT};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
+pub use environment::{DeploymentTier, Environment, EnvironmentAction};
 pub use file::{Concurrency, Pipeline};
 pub use image::{ImageOptions, PullPolicy, is_docker_engine};
 pub use job::{Job, Resources};
 pub(crate) use matrix::is_match;
 pub use matrix::{Cell, CellFilter, Matrix, MatrixPart, Need};
 pub use rules::{Rule, RuleOutcome, When};
-pub use surroundings::{
-    Cache, CachePolicy, Environment, Health, JobOptions, MAX_SECRETS, SecretRef, Service,
-};
+pub use surroundings::{Cache, CachePolicy, Health, JobOptions, MAX_SECRETS, SecretRef, Service};
 pub use triggers::{PullRequestTrigger, PushTrigger, Schedule, Triggers};

@@ -52,12 +52,13 @@ impl<'a> JobReferences<'a> {
         let names = PlannedNames { name, stage: &job.stage, node, environment: None };
         let planned = predefined::planned_variables(names);
         let mut references = Self { pipeline, job: name, facts, execution, planned };
-        if let Some(environment) = &job.surroundings.environment {
-            let environment = substitute(&environment.name, |reference| {
+        if let Some(own) = &job.surroundings.environment {
+            let environment = substitute(&own.name, |reference| {
                 variables.get(reference).map(String::as_str).or_else(|| references.predefined(reference))
             });
             let names = PlannedNames { environment: Some(&environment), ..names };
             references.planned = predefined::planned_variables(names);
+            own.add_variables(&mut references.planned);
         }
         references
     }

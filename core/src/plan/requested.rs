@@ -5,10 +5,10 @@ use super::{
     selection::{SelectedVariant, Selection},
 };
 use crate::execution::facts::JobSelection;
-use crate::pipeline::{Job, Pipeline, When};
+use crate::pipeline::{Job, Need, Pipeline, When};
 use crate::text::choices::suggestion;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Removes the jobs that are neither requested nor needed by one that is.
 pub(super) fn restrict<'a>(
@@ -30,18 +30,46 @@ pub(super) fn restrict<'a>(
     }
     let mut jobs = Vec::new();
     let mut kept_variants = Vec::new();
-    for ((job, variants), is_kept) in pipeline.jobs.iter().zip(variants).zip(kept) {
-        if is_kept {
+    let without: HashSet<&str> = requested.without.iter().map(String::as_str).collect();
+    for ((job, mut variants), is_kept) in pipeline.jobs.iter().zip(variants).zip(kept) {
+        let is_left_out = |selected: &SelectedVariant| {
+            without.contains(job.name.as_str())
+                || selected.variant.name(job).is_some_and(|name| without.contains(name.as_str()))
+        };
+        if !without.is_empty() {
+            variants.retain(|selected| !is_left_out(selected));
+        }
+        if is_kept && !variants.is_empty() {
             jobs.push(job.clone());
             kept_variants.push(variants);
         } else {
             excluded.push(ExcludedJob { job: job.name.clone(), why: "not requested".to_owned() });
         }
     }
+    if !without.is_empty() {
+        forget_missing(&mut jobs, &kept_variants, &pipeline.jobs);
+    }
     let has_jobs = |stage: &&String| jobs.iter().any(|job| job.stage == **stage);
     let stages = pipeline.stages.iter().filter(has_jobs).cloned().collect();
     let pipeline = Pipeline { stages, jobs, ..pipeline.into_owned() };
     Ok(Selection { pipeline: Cow::Owned(pipeline), variants: kept_variants, excluded, paths })
+}
+
+/// Removes the needs and dependencies of `jobs` for which only jobs of `all` are left that do not take part.
+fn forget_missing(jobs: &mut [Job], variants: &[Vec<SelectedVariant>], all: &[Job]) {
+    let known: HashSet<&str> = all.iter().map(|job| job.name.as_str()).collect();
+    let by_name: HashMap<String, usize> =
+        jobs.iter().enumerate().map(|(ix, job)| (job.name.clone(), ix)).collect();
+    let takes_part = |need: &Need| {
+        let of_job = by_name.get(&need.job).map(|ix| &variants[*ix]);
+        of_job.is_some_and(|of_job| of_job.iter().any(|selected| need.includes(&selected.variant.cell)))
+    };
+    for job in jobs {
+        for needs in [&mut job.needs, &mut job.dependencies].into_iter().flatten() {
+            // A name that is not that of a job is reported later.
+            needs.retain(|need| takes_part(need) || !known.contains(need.job.as_str()));
+        }
+    }
 }
 
 /// The jobs of a pipeline and what they wait for. Jobs are positions in the file.
@@ -190,7 +218,7 @@ jobs:
 
     fn plan(only: &[&str], from: &[&str]) -> Result<Plan, PlanError> {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let jobs = JobSelection { only: names(only), from: names(from) };
+        let jobs = JobSelection { only: names(only), from: names(from), without: Vec::new() };
         Plan::for_facts(&parse(FILE).unwrap(), &Facts { jobs, ..Facts::default() })
     }
 
@@ -225,6 +253,24 @@ jobs:
         let again = plan.with_dependents(&["docs".to_owned()]);
         assert!(again.contains("deploy") && again.contains("page") && again.contains("try"), "{again:?}");
         assert!(!again.contains("compile") && !again.contains("unit [os=a]"), "{again:?}");
+    }
+
+    #[test]
+    fn jobs_run_without_those_that_are_left_out() {
+        let planned = |only: &[&str], without: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let jobs = JobSelection { only: names(only), from: Vec::new(), without: names(without) };
+            let plan = Plan::for_facts(&parse(FILE).unwrap(), &Facts { jobs, ..Facts::default() }).unwrap();
+            let jobs = plan.jobs.iter().map(|job| format!("{}({})", job.name, job.needs.join(",")));
+            jobs.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(planned(&["unit"], &["compile"]), "unit [os=a]() unit [os=b]()");
+        assert_eq!(planned(&["unit"], &["unit [os=b]"]), "compile() unit [os=a](compile)");
+        assert_eq!(planned(&["deploy"], &["compile", "docs", "lint", "unit"]), "deploy()");
+        assert_eq!(
+            planned(&["deploy"], &["docs", "lint", "unit [os=a]"]),
+            "compile() unit [os=b](compile) deploy()"
+        );
     }
 
     #[test]

@@ -195,6 +195,9 @@ impl<'a> JobSelector<'a> {
         let environment = environment.filter(|name| first_reference(name).is_none());
         let names = PlannedNames { name: &job.name, stage: &job.stage, node: None, environment };
         variables.extend(predefined::planned_variables(names));
+        if let Some(environment) = &job.surroundings.environment {
+            environment.add_variables(&mut variables);
+        }
         variables.extend(self.pipeline.variables.clone());
         variables.extend(job.variables.clone());
         if let Some(variant) = variant {

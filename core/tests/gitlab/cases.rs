@@ -1,7 +1,7 @@
 //! Cases about GitLab files whose outcome the translation or the plan shows.
 
 use tidemill_core::execution::facts::Facts;
-use tidemill_core::pipeline::{PipelineErrors, When, parse};
+use tidemill_core::pipeline::{DeploymentTier, Environment, EnvironmentAction, PipelineErrors, When, parse};
 use tidemill_core::plan::{Plan, PlanError};
 use tidemill_core::text::diagnostics::{Diagnostic, Severity};
 
@@ -397,4 +397,32 @@ fn what_the_native_checks_find_has_the_place_of_the_value() {
         assert!(found.iter().any(|one| text_at(&text, one) == place), "{job}: {found:#?}");
         assert!(found.iter().all(|one| !one.message.contains("native file")), "{found:#?}");
     }
+}
+
+#[test]
+fn environments_of_gitlab_keep_action_and_stop() {
+    let text = "default: {image: x}\nvariables: {AFTER: 1 day 2 hours}\n\
+                deploy: {script: x, environment: {name: review/$CI_COMMIT_REF_SLUG, on_stop: stop, auto_stop_in: $AFTER}}\n\
+                stop: {script: x, when: manual, environment: {name: review/$CI_COMMIT_REF_SLUG, action: stop, auto_stop_in: 1 day}}\n\
+                check: {script: x, environment: {name: review/$CI_COMMIT_REF_SLUG, action: verify, on_stop: stop}}\n\
+                keep: {script: x, environment: {name: live, auto_stop_in: never, deployment_tier: production}}\n";
+    assert_eq!(found(text), []);
+    let plan = plan(text, &on_push("topic"));
+    let of = |name: &str| {
+        let job = plan.jobs.iter().find(|job| job.name == name).unwrap();
+        job.surroundings.environment.clone().unwrap()
+    };
+    let review = Environment { name: "review/topic".into(), ..Environment::default() };
+    let deploy =
+        Environment { on_stop: Some("stop".into()), auto_stop_in_s: Some(26 * 3_600), ..review.clone() };
+    assert_eq!(of("deploy"), deploy);
+    // What has no meaning with an action is left out, as GitLab ignores it.
+    assert_eq!(of("stop"), Environment { action: EnvironmentAction::Stop, ..review.clone() });
+    assert_eq!(of("check"), Environment { action: EnvironmentAction::Verify, ..review });
+    let live =
+        Environment { name: "live".into(), tier: Some(DeploymentTier::Production), ..Environment::default() };
+    assert_eq!(of("keep"), live);
+    let unknown = "j: {image: x, script: x, environment: {name: a, auto_stop_in: $CI_JOB_ID}}\n";
+    let found = found(unknown);
+    assert!(found[0].severity == Severity::Error && text_at(unknown, &found[0]) == "$CI_JOB_ID", "{found:?}");
 }

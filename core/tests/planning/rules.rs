@@ -138,6 +138,7 @@ fn references_in_job_options_are_expanded() {
     job.surroundings.environment = Some(Environment {
         name: "review/${branch}".into(),
         url: Some("https://${branch}.example.org".into()),
+        ..Environment::default()
     });
     super::set_key(&mut job, "PG", vec!["16".into(), "17".into()]);
     let plan = Plan::for_facts(&pipeline(1, vec![job]), &on_branch("x")).unwrap();

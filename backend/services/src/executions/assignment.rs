@@ -76,6 +76,9 @@ pub fn variables(
         environment: environment.map(|environment| (environment.name.as_str(), environment.url.as_deref())),
         attempt,
     });
+    if let Some(environment) = environment {
+        environment.add_variables(&mut variables);
+    }
     variables.extend(spec.planned.variables.clone());
     variables
 }

@@ -1,6 +1,7 @@
 //! Converts records to the types of the API.
 
 use super::assignment;
+pub use super::assignment::output_providers;
 use crate::{
     context::job_spec::{JobSpec, JobSpecs},
     ports::{ExecutionRecord, JobRecord, Node, NodeBody},
@@ -42,7 +43,7 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &JobSpecs) -> 
         let NodeBody::Job(item) = &own.state.body else { return None };
         let mut job = job(record.spec.id, item, spec);
         if !spec.planned.due_texts.is_empty() {
-            let providers = assignment::output_providers(record, specs, &spec.planned);
+            let providers = output_providers(record, specs, &spec.planned);
             let planned = with_outputs(record, (spec, item), providers.into_iter().filter_map(node));
             job.docker_image = planned.image;
             job.environment = planned.surroundings.environment;
@@ -65,7 +66,7 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &JobSpecs) -> 
 }
 
 /// Returns a job with the outputs of others in its texts, and its own ones in the address of its environment.
-fn with_outputs<'n>(
+pub fn with_outputs<'n>(
     record: &ExecutionRecord,
     (spec, item): (&JobSpec, &JobRecord),
     providers: impl Iterator<Item = &'n Node>,

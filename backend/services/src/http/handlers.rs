@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 mod audited;
+pub mod environments;
 pub mod executions;
 mod expected;
 pub mod jobs;

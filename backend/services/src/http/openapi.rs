@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
     ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
-    CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, ExecuteReply, ExecuteRequest,
-    ExecutionList, ExecutionView, ExternalVariables, Health, JobExecuteReply, JobExecuteRequest, JobReport,
-    JobReportReply, Problem, RegistryList, RegistryView, RekeyReply, RemoveRegistryReply,
-    RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView,
-    SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest, path,
+    CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, EnvironmentList, ExecuteReply,
+    ExecuteRequest, ExecutionList, ExecutionView, ExternalVariables, Health, JobExecuteReply,
+    JobExecuteRequest, JobReport, JobReportReply, Problem, RegistryList, RegistryView, RekeyReply,
+    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
+    SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest,
+    StopEnvironmentReply, StopEnvironmentRequest, path,
 };
 use tidemill_core::execution::discovery::{DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -75,6 +76,12 @@ const VARIABLE_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Repository"),
     ("protected", Kind::Flag, "Whether the execution is of a protected branch; default false"),
 ];
+const ENVIRONMENT_PARAMS: QueryParameters = &[
+    ("repo", Kind::Text, "Repository"),
+    ("name", Kind::Text, "Exact name; the reply then has its deployments"),
+    ("limit", PAGE_SIZE, "Page size; default 50"),
+    ("cursor", Kind::Text, "`next_cursor` of the previous page"),
+];
 const REPO_PARAMS: QueryParameters = &[("repo", Kind::Text, "Repository")];
 const LOG_PARAMS: QueryParameters = &[
     ("offset", ANY_NUMBER, "First byte; default 0"),
@@ -131,6 +138,7 @@ impl Document {
             path::ARTIFACT_CONTENT,
             path::CACHE_CONTENT,
             path::VARIABLES,
+            path::ENVIRONMENTS,
             path::SECRETS,
             path::REGISTRIES,
             path::REPOSITORIES,
@@ -144,7 +152,7 @@ impl Document {
                 Kind::Status => json!(status),
                 Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             };
-            json!({ "name": name, "in": "query", "required": required && !["cache", "protected"].contains(name), "description": meaning,
+            json!({ "name": name, "in": "query", "required": required && !["cache", "protected", "name", "limit", "cursor"].contains(name), "description": meaning,
                     "schema": schema })
         });
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
@@ -250,6 +258,10 @@ pub fn document() -> Value {
     of.add(path::CACHE_CONTENT, "get", "The bytes of a cache", CACHE_PARAMS, None, bytes());
     let reply = of.reference::<ExternalVariables>();
     of.add(path::VARIABLES, "get", "The variables that an execution gets", VARIABLE_PARAMS, None, reply);
+    let reply = of.reference::<EnvironmentList>();
+    of.add(path::ENVIRONMENTS, "get", "A repository's environments", ENVIRONMENT_PARAMS, None, reply);
+    let (body, reply) = (of.reference::<StopEnvironmentRequest>(), of.reference::<StopEnvironmentReply>());
+    of.add(path::STOP_ENVIRONMENT, "post", "Stop an environment", &[], Some(body), reply);
     let reply = of.reference::<SecretList>();
     of.add(
         path::SECRETS,

@@ -5,7 +5,8 @@ use super::{
     access,
     body_limits::max_body,
     handlers::{
-        artifacts, executions, jobs, page, registries, repositories, secrets, server, sources, tokens,
+        artifacts, environments, executions, jobs, page, registries, repositories, secrets, server, sources,
+        tokens,
     },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,
@@ -76,6 +77,8 @@ routes! {
     PUT path::SOURCE_CONTENT => sources::put_content, RUN_SCOPES, Itself;
     GET path::SOURCE_DOWNLOAD => sources::download, WORKER_SCOPES, Forbidden;
     GET path::WORKER_PROGRAM => sources::worker_program, WORKER_SCOPES, Forbidden;
+    GET path::ENVIRONMENTS => environments::list, READ_SCOPES, Itself;
+    POST path::STOP_ENVIRONMENT => environments::stop, RUN_SCOPES, Itself;
     GET path::VARIABLES => secrets::variables, RUN_SCOPES, Itself;
     GET path::SECRETS => secrets::list, ADMIN_SCOPES, Itself;
     POST path::SECRETS => secrets::set, ADMIN_SCOPES, Itself;

@@ -30,6 +30,7 @@ fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> S
         (path::SECRETS, "GET"),
         (path::VARIABLES, "GET"),
         (path::REGISTRIES, "GET"),
+        (path::ENVIRONMENTS, "GET"),
         (path::REPOSITORIES, "DELETE"),
     ];
     if by_name.contains(&(route.path, route.method)) {
@@ -58,6 +59,7 @@ fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
         }
         path::SYNC | path::REDELIVER => json!({ "repo": repo }),
         path::DISCOVERY_REPORT => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
+        path::STOP_ENVIRONMENT => json!({ "repo": repo, "name": "production" }),
         path::REMOVE_SECRET => json!({ "repo": repo, "name": "NAME" }),
         path::REGISTRIES => {
             json!({ "repo": repo, "registry": "r.example", "username": "u", "password": "p" })
@@ -127,7 +129,8 @@ async fn operations_reject_wrong_scopes() {
             Within::Path => &[StatusCode::NOT_FOUND],
             Within::Itself
                 if route.method == "GET"
-                    && ![path::SECRETS, path::VARIABLES, path::REGISTRIES].contains(&route.path) =>
+                    && ![path::SECRETS, path::VARIABLES, path::REGISTRIES, path::ENVIRONMENTS]
+                        .contains(&route.path) =>
             {
                 &[StatusCode::OK]
             }

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod conditions;
+mod environments;
 mod fixture;
 mod groups;
 mod job_groups;
@@ -15,6 +16,12 @@ pub use conditions::{
     allowed_exit_code_is_tolerated, execution_over_timeout_fails, execution_without_runnable_jobs_ends,
     job_is_assigned_only_to_worker_with_labels, job_runs_according_to_when,
     on_failure_job_without_needs_is_skipped,
+};
+pub use environments::{
+    auto_stop_without_its_job_is_tried_once, deployment_runs_again_alone, deployments_are_recorded_in_order,
+    environment_is_stopped_by_its_job, environment_is_stopped_when_its_time_has_come,
+    environments_are_listed_in_pages, fork_changes_no_environment, stop_approves_job_of_live_execution,
+    sweep_records_end_of_lost_deployment,
 };
 pub use groups::{
     canceled_group_members_keep_order, concurrent_executions_of_group_run_in_order,

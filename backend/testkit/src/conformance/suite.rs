@@ -133,6 +133,15 @@ macro_rules! conformance_suite {
                 many_jobs_wait_for_one_place
                 conflicting_request_for_a_place_is_repeated
                 place_is_not_lost_if_a_process_dies
+                deployments_are_recorded_in_order
+                sweep_records_end_of_lost_deployment
+                environment_is_stopped_by_its_job
+                stop_approves_job_of_live_execution
+                environment_is_stopped_when_its_time_has_come
+                auto_stop_without_its_job_is_tried_once
+                deployment_runs_again_alone
+                fork_changes_no_environment
+                environments_are_listed_in_pages
             }
             caches {
                 cache_is_found_by_jobs_of_its_repository

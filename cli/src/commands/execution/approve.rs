@@ -87,6 +87,7 @@ async fn approve_by_retry(
         let args = Retry {
             job,
             all: false,
+            alone: false,
             approve,
             slots: SlotArgs::default(),
             view: ViewArgs {

@@ -1,19 +1,23 @@
 //! `retry`: runs the unsuccessful jobs of an execution again.
 
 use crate::{
-    args::Retry,
+    args::{Retry, ViewArgs},
     deployment::Deployment,
     execution::{
         select::{Purpose, select_job},
         show_result,
         watch::{self, OnInterrupt},
     },
-    failure::{Exit, Outcome},
+    failure::{Exit, Failure, Outcome},
     interrupts::{Interrupts, or_exit_on_interrupt},
     settings::Settings,
     view, workers,
 };
-use tidemill_core::api::{ExecuteReply, RetryRequest, path};
+use tidemill_core::{
+    api::{ExecuteReply, RetryRequest, path},
+    ids::ExecutionId,
+};
+use tidemill_worker::Worker;
 
 /// `tidemill retry`.
 pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
@@ -21,6 +25,11 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     let purpose =
         Purpose::Retry { successful_too: args.all || !args.approve.is_empty() || args.job.job.is_some() };
     let selected = select_job(&deployment, &args.job, purpose, args.consent).await?;
+    if args.alone && selected.job.is_none() {
+        return Err(Failure::usage(
+            "--alone needs a job: tidemill retry EXECUTION JOB --alone; nothing was started",
+        ));
+    }
     let worker = if deployment.is_embedded() {
         let slots = workers::slots(args.slots.jobs);
         Some(workers::open(settings, slots, &args.slots.labels.values).await?)
@@ -30,6 +39,7 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     let path = path::RETRY.replace("{executionId}", &selected.id().to_string());
     let request = RetryRequest {
         all: args.all,
+        alone: args.alone,
         jobs: selected.job.clone().into_iter().collect(),
         approve: args.approve.clone(),
         requested_by: settings.requested_by.clone(),
@@ -43,26 +53,50 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
             return Err(failure);
         }
     };
-    let mut view = view::for_stdout(args.view, deployment.hints().clone());
-    let worker = worker.map(|worker| workers::work_for(worker, &deployment, reply.execution_id));
+    let note = format!("{}: retried as #{} ({})", selected.title(), reply.run_number, reply.execution_id);
+    let started = StartedExecution { deployment, worker, interrupts, id: reply.execution_id };
+    watch_started(settings, started, args.view, &note).await
+}
+
+/// An execution that was just started, and what runs and watches it.
+pub(super) struct StartedExecution {
+    /// Where it was started.
+    pub deployment: Deployment,
+    /// The worker of this process, if the server is in this process.
+    pub worker: Option<Worker>,
+    /// The interrupts since before the start.
+    pub interrupts: Interrupts,
+    /// Its id.
+    pub id: ExecutionId,
+}
+
+/// Runs the jobs of an execution if there is a worker, and watches it until it ends. `note` is the first line of progress.
+pub(super) async fn watch_started(
+    settings: &Settings,
+    started: StartedExecution,
+    args: ViewArgs,
+    note: &str,
+) -> Outcome {
+    let StartedExecution { deployment, worker, mut interrupts, id } = started;
+    let mut view = view::for_stdout(args, deployment.hints().clone());
+    let worker = worker.map(|worker| workers::work_for(worker, &deployment, id));
     let watched = async {
-        if args.view.has_progress() {
-            let retried = format!("retried as #{} ({})", reply.run_number, reply.execution_id);
-            view.note(&format!("{}: {retried}", selected.title()))?;
+        if args.has_progress() {
+            view.note(note)?;
         }
         let interrupts = (&mut interrupts, OnInterrupt::Cancel);
-        watch::watch(&deployment, reply.execution_id, &mut *view, interrupts).await
+        watch::watch(&deployment, id, &mut *view, interrupts).await
     };
     let watched = watched.await;
     if watched.is_err() && deployment.is_embedded() {
-        watch::cancel_abandoned(&deployment, reply.execution_id).await;
+        watch::cancel_abandoned(&deployment, id).await;
     }
     let end = async {
         if let Some(worker) = worker {
             workers::shut_down(settings, worker, &watched).await?;
         }
         let last = watched?;
-        show_result(&deployment, &last, args.view).await?;
+        show_result(&deployment, &last, args).await?;
         deployment.close().await;
         watch::exit_outcome(&last)
     };

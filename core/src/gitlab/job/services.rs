@@ -1,4 +1,4 @@
-//! Translates `image`, `services`, `cache` and `environment`.
+//! Translates `image` and `services`.
 
 use std::rc::Rc;
 
@@ -285,47 +285,4 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
         service.insert("variables".into(), Value::Mapping(variables));
     }
     Some(service)
-}
-
-/// Translates `environment`: a name, or a mapping.
-pub(crate) fn environment(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
-    let path = path.key("environment");
-    let mut name = Some(&entry.value);
-    let mut url = None;
-    if values::is_mapping(&entry.value) {
-        name = None;
-        for part in values::entries(&entry.value) {
-            match part.key.as_str() {
-                "name" => name = Some(&part.value),
-                "url" => url = Some(&part.value),
-                "action" if values::text(&part.value) == Some("start") => {}
-                "action" | "on_stop" | "auto_stop_in" | "deployment_tier" | "kubernetes" => {
-                    log.ignored(&path, part, "deployments are not tracked");
-                }
-                _ => log.unknown_key(
-                    &path,
-                    part,
-                    &["name", "url", "action", "on_stop", "auto_stop_in", "deployment_tier", "kubernetes"],
-                ),
-            }
-        }
-    }
-    let Some((text, node)) = name.and_then(|node| values::text(node).map(|text| (text, node))) else {
-        log.wrong_type(&path, &entry.value, "a name, or a mapping with `name`");
-        return None;
-    };
-    let mut all = Mapping::new();
-    all.insert("name".into(), reference(text, node, &path.key("name"), scope, log)?.into());
-    if let Some((text, node)) = url.and_then(|node| values::text(node).map(|text| (text, node))) {
-        match scope.late_references(text) {
-            Ok(text) => {
-                all.insert("url".into(), text.into());
-            }
-            Err(unknown) => {
-                let why = format!("`{unknown}` is not known before the job runs");
-                log.ignored_at(&path.key("url"), node.location, "`url`", &why);
-            }
-        }
-    }
-    Some(Value::Mapping(all))
 }

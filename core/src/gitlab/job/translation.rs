@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_yaml::{Mapping, Value};
 
 use super::context::{FileContext, Job, has_outputs};
-use super::{artifacts, cache, duration, failures, needs, services};
+use super::{artifacts, cache, duration, environment, failures, needs, services};
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::matrix::{self, MatrixVariants};
 use crate::gitlab::keys;
@@ -105,7 +105,7 @@ impl Job<'_> {
             set("cache", Some(caches).filter(|all| all.as_sequence().is_some_and(|all| !all.is_empty())));
         }
         if let Some((entry, path)) = self.entry("environment") {
-            set("environment", services::environment(entry, &path, &self.scope, self.log));
+            set("environment", environment::environment(entry, &path, &self.scope, self.log));
         }
         set("checkout", self.checkout());
         set("runs_on", self.labels());
@@ -183,14 +183,6 @@ impl Job<'_> {
             if !shared && !variants.names().any(|key| key == name) {
                 all.insert(name.into(), value.into());
             }
-        }
-        if let Some((entry, _)) = self.entry("environment") {
-            let text = |key| entry.value.get(key).and_then(|part| values::text(&part.value));
-            // Those of the name, unless the file says others.
-            let pairs =
-                [("CI_ENVIRONMENT_ACTION", text("action")), ("CI_ENVIRONMENT_TIER", text("deployment_tier"))];
-            let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into())));
-            all.extend(pairs.filter(|(_, value): &(Value, Value)| *value != "start"));
         }
         (!all.is_empty()).then_some(Value::Mapping(all))
     }

@@ -2,4 +2,5 @@
 
 mod cycles;
 pub(crate) mod dependencies;
+pub(crate) mod environments;
 pub(crate) mod needs;

@@ -10,7 +10,7 @@ use super::context::{FindingSink, PipelineContext, check_paths_inside, texts};
 use super::triggers;
 use crate::execution::{coverage, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
-use crate::pipeline::model::{Cache, Environment, JobOptions, MAX_SECRETS, SecretRef};
+use crate::pipeline::model::{Cache, Environment, EnvironmentAction, JobOptions, MAX_SECRETS, SecretRef};
 use crate::pipeline::names::{self, LABEL_RULE, is_label};
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::{IndexedOneOrMany, NamedValues};
@@ -37,6 +37,8 @@ const MAX_KEY_BYTES: usize = 300;
 const MAX_CACHES: usize = 8;
 
 const MAX_ENVIRONMENT_BYTES: usize = 100;
+/// Maximum time after which an environment is stopped, in seconds: ten years.
+const MAX_AUTO_STOP_S: u64 = 3_653 * 86_400;
 
 const MAX_URL_LEN: usize = 2048;
 
@@ -351,7 +353,7 @@ fn environment(
     match raw {
         Either::Short(name) => {
             findings.check(check(&name.0), || path.clone());
-            Some(Environment { name: name.0.clone(), url: None })
+            Some(Environment { name: name.0.clone(), ..Environment::default() })
         }
         Either::Long(raw) => {
             if raw.name.is_absent() {
@@ -374,8 +376,38 @@ fn environment(
             }
             let name = &raw.name.get()?.0;
             findings.check(check(name), || path.key("name"));
-            Some(Environment { name: name.clone(), url: raw.url.get().map(|url| url.0.clone()) })
+            let action = raw.action.get().map(|action| action.0).unwrap_or_default();
+            check_stop_keys(raw, action, path, findings);
+            Some(Environment {
+                name: name.clone(),
+                url: raw.url.get().map(|url| url.0.clone()),
+                action,
+                on_stop: raw.on_stop.get().map(|job| job.0.clone()),
+                auto_stop_in_s: raw.auto_stop_in.get().map(|duration| duration.0),
+                tier: raw.tier.get().map(|tier| tier.0),
+            })
         }
+    }
+}
+
+/// Checks the keys that say how an environment is stopped.
+fn check_stop_keys(raw: &RawEnvironment, action: EnvironmentAction, path: &Path, findings: &mut FindingSink) {
+    if raw.on_stop.get().is_some() && action != EnvironmentAction::Start {
+        let message = format!("`on_stop` has no meaning with `action: {}`", action.name());
+        findings.push(
+            Finding::key("unused-key", &path.key("on_stop"), message)
+                .help("write it in the job that deploys to the environment"),
+        );
+    }
+    let Some(duration) = raw.auto_stop_in.get() else { return };
+    let at = path.key("auto_stop_in");
+    if action == EnvironmentAction::Stop {
+        let message = "`auto_stop_in` has no meaning with `action: stop`";
+        findings.push(Finding::key("unused-key", &at, message).help("write it in the job that deploys"));
+    }
+    if !(1..=MAX_AUTO_STOP_S).contains(&duration.0) {
+        let message = "`auto_stop_in` must be from one second to ten years";
+        findings.push(Finding::value("out-of-range", &at, message).help("leave it out for `never`"));
     }
 }
 

@@ -9,6 +9,7 @@ use super::build::ImageBuild;
 use super::checkout::Checkout;
 use super::concurrency::JobConcurrency;
 use super::container::ContainerOptions;
+use super::environment::Environment;
 use super::host_names::image_names;
 use super::image::PullPolicy;
 use std::collections::HashSet;
@@ -31,7 +32,7 @@ pub struct JobOptions {
     /// Whether all secrets of its repository are available to it, each in the variable of its name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all_secrets: bool,
-    /// Where it deploys to.
+    /// Where it deploys to, or what it stops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
     /// The pattern that extracts the test coverage from the log.
@@ -92,8 +93,11 @@ impl JobOptions {
             fallback_keys: cache.fallback_keys.iter().map(|key| put_in(key)).collect(),
             ..cache.clone()
         };
-        let environment =
-            |to: &Environment| Environment { name: put_in(&to.name), url: to.url.as_deref().map(&put_in) };
+        let environment = |to: &Environment| Environment {
+            name: put_in(&to.name),
+            url: to.url.as_deref().map(&put_in),
+            ..to.clone()
+        };
         let mut services: Vec<Service> = self.services.iter().map(service).collect();
         add_image_names(&mut services);
         Self {
@@ -228,16 +232,6 @@ pub struct SecretRef {
     /// Whether the variable holds the path of a file with the value, not the value itself.
     #[serde(default)]
     pub file: bool,
-}
-
-/// An environment that a job deploys to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Environment {
-    /// Its name; chooses among the repository's secrets. May hold `${NAME}` references.
-    pub name: String,
-    /// Its URL.
-    #[serde(default)]
-    pub url: Option<String>,
 }
 
 /// Adds to each service the host names that its image gives it, as far as no service before it has them. A name that a file

@@ -6,7 +6,8 @@ use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::quantities::{Bytes, Cpus, Duration};
 use super::scalars::{
-    ArtifactsWhenValue, CachePolicyValue, ExitCode, Flag, Port, PullPolicyValue, RuleThenValue, Text,
+    ArtifactsWhenValue, CachePolicyValue, DeploymentTierValue, EnvironmentActionValue, ExitCode, Flag, Port,
+    PullPolicyValue, RuleThenValue, Text,
 };
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::Node;
@@ -136,12 +137,20 @@ record! {
 }
 
 record! {
-    /// An environment that a job deploys to.
+    /// An environment that a job deploys to, or that it stops.
     struct RawEnvironment("`environment`") {
         /// Name of the environment.
         name: Text = "name",
         /// URL of the environment.
         url: Text = "url",
+        /// What the job does with the environment: deploy to it (`start`), `stop` it, or use it without a deployment. Default: start.
+        action: EnvironmentActionValue = "action",
+        /// Job that stops the environment: it has `action: stop` and the same `name`.
+        on_stop: Text = "on_stop",
+        /// How long after the deployment to stop the environment. Default: never.
+        auto_stop_in: Duration = "auto_stop_in",
+        /// What the environment is for: `production`, `staging`, `testing`, `development` or `other`. Default: by its name.
+        tier: DeploymentTierValue = "tier",
     }
 }
 

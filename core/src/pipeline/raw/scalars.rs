@@ -6,7 +6,8 @@ use super::field::FromScalar;
 use crate::execution::failure::FailureKind;
 use crate::pipeline::finding::{Fault, quoted};
 use crate::pipeline::model::{
-    ArtifactsWhen, CachePolicy, MAX_JOB_GROUP_LIMIT, PullPolicy, RuleOutcome, When,
+    ArtifactsWhen, CachePolicy, DeploymentTier, EnvironmentAction, MAX_JOB_GROUP_LIMIT, PullPolicy,
+    RuleOutcome, When,
 };
 use crate::text::suggest;
 
@@ -49,6 +50,16 @@ pub(crate) struct ExitCode(#[schemars(range(min = 1, max = 255))] pub(crate) i32
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
 pub(crate) struct ArtifactsWhenValue(pub(crate) ArtifactsWhen);
+
+/// What a job does with its environment.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct EnvironmentActionValue(pub(crate) EnvironmentAction);
+
+/// What an environment is for.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct DeploymentTierValue(pub(crate) DeploymentTier);
 
 /// When to pull an image.
 #[derive(Debug, Clone, Copy, JsonSchema)]
@@ -265,6 +276,20 @@ impl FromScalar for CachePolicyValue {
             &[("pull-push", CachePolicy::PullPush), ("pull", CachePolicy::Pull), ("push", CachePolicy::Push)],
         )
         .map(Self)
+    }
+}
+
+impl FromScalar for EnvironmentActionValue {
+    const EXPECTED: &'static str = "`start`, `stop`, `prepare`, `verify` or `access`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        choose(text, Self::EXPECTED, &EnvironmentAction::ALL).map(Self)
+    }
+}
+
+impl FromScalar for DeploymentTierValue {
+    const EXPECTED: &'static str = "`production`, `staging`, `testing`, `development` or `other`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        choose(text, Self::EXPECTED, &DeploymentTier::ALL).map(Self)
     }
 }
 

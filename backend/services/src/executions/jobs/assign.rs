@@ -77,6 +77,7 @@ impl JobExecutionService {
                 variables.insert("CI_ENVIRONMENT_URL".to_owned(), url);
             }
         }
+        let deployed = spec.clone();
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
         let (secrets, registries, credential, discovery) = tokio::try_join!(
@@ -121,6 +122,7 @@ impl JobExecutionService {
             let specs = specs.filter(|spec| !spec.planned.has_due_image() && !spec.planned.image.is_empty());
             upcoming = specs.map(|spec| assignment::preparation(execution, spec)).collect();
         }
+        self.context.record_deployment_start(execution, &deployed, attempt).await?;
         Ok(JobExecuteReply::Assigned { assignment: Box::new(assignment), upcoming })
     }
 }

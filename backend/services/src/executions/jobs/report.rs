@@ -98,6 +98,11 @@ impl JobExecutionService {
                 if report.end.is_some() && log_bytes > 0 {
                     self.context.finish_log(report.job_id, item.job.attempt).await;
                 }
+                if report.end.is_some()
+                    && let Err(error) = self.context.record_deployment_end(key).await
+                {
+                    tracing::warn!(job = %report.job_id, %error, "cannot record the end of a deployment; the sweep does");
+                }
                 let now = self.context.now();
                 let lease_ttl_ms = item.job.renewed_until(ttl_ms, now).since_ms(now);
                 return Ok(JobReportReply { cancel, log_bytes, lease_ttl_ms });

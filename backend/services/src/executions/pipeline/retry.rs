@@ -11,21 +11,28 @@ use crate::{
     context::service_context::job_of,
     error::{Error, Result},
     executions::{
-        assignment::shares_image, budget, idempotency_keys::CallerKey, planning::plan_of, request_texts,
+        assignment::shares_image,
+        budget,
+        idempotency_keys::{CallerKey, RecordedKey},
+        planning::plan_of,
+        request_texts,
     },
-    ports::{ExecutionSpec, Node},
+    ports::{ExecutionRecord, ExecutionSpec, Node},
     storage::artifacts::has_carried_artifacts,
 };
 use std::collections::BTreeMap;
-use tidemill_core::execution::status::JobStatus;
+use tidemill_core::execution::{facts::JobSelection, status::JobStatus};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, RetryRequest, Trigger},
     ids::{ExecutionId, JobId},
-    pipeline::When,
-    plan::Plan,
+    pipeline::{Pipeline, When},
+    plan::{Plan, PlannedJob},
     repository::canonical_name,
     scheduler::CarriedJob,
 };
+
+/// Maximum number of jobs that are needed and did not succeed if a retry leaves them out: executions are stored with their names.
+const MAX_LEFT_OUT: usize = 500;
 
 impl PipelineExecutionService {
     /// Starts a new execution of the same pipeline and commit as an ended one, in which successful jobs are carried over.
@@ -34,6 +41,18 @@ impl PipelineExecutionService {
         id: ExecutionId,
         request: RetryRequest,
         key: Option<CallerKey>,
+    ) -> Result<ExecuteReply> {
+        let repo = self.repo(id).await?;
+        let key = key.map(|key| key.of_repository(&repo)).transpose()?;
+        self.retry_recorded(id, request, key).await
+    }
+
+    /// Like [`Self::retry`], with a key of any kind.
+    pub(crate) async fn retry_recorded(
+        &self,
+        id: ExecutionId,
+        request: RetryRequest,
+        key: Option<RecordedKey>,
     ) -> Result<ExecuteReply> {
         request_texts::check_requester(request.requested_by.as_deref())?;
         request_texts::check_jobs("jobs", &request.jobs)?;
@@ -45,15 +64,30 @@ impl PipelineExecutionService {
         }
         let repo = old.spec.repo.clone();
         self.source_policy.readmit(&self.context, &repo, &mut old.spec.source).await?;
-        if !request.jobs.is_empty() {
+        if request.alone {
+            if request.jobs.is_empty() || request.all {
+                return Err(Error::Invalid(
+                    "`alone` needs the names of the jobs to run under `jobs`, and no `all`".into(),
+                ));
+            }
+            old.spec.facts.jobs = JobSelection { only: request.jobs.clone(), ..JobSelection::default() };
+        } else if !request.jobs.is_empty() {
             old.spec.facts.jobs.from.clone_from(&request.jobs);
         }
-        let plan = move || {
-            let planned = plan_of(&old.spec);
-            (old, planned)
-        };
-        let (old, planned) = self.context.compute("planning an execution", plan).await?;
-        let (file, plan) = planned?;
+        let (mut old, (mut file, mut plan)) = self.plan_again(old).await?;
+        let mut alone = None;
+        if request.alone {
+            let nodes = self.context.stores.records.all_nodes(id).await?;
+            let mut carried = self.successful_jobs(id, &nodes).await?;
+            carried.retain(|name, _| {
+                plan.jobs.iter().any(|job| job.name == *name && !is_requested(job, &request))
+            });
+            old.spec.facts.jobs.without = jobs_to_leave_out(&plan, &carried, &request)?;
+            if !old.spec.facts.jobs.without.is_empty() {
+                (old, (file, plan)) = self.plan_again(old).await?;
+            }
+            alone = Some(carried);
+        }
         budget::check(&plan, old.spec.task.file_bytes() as u64, self.allowance())?;
         let is_manual =
             |name: &String| plan.jobs.iter().any(|job| job.when == When::Manual && job.has_name(name));
@@ -62,7 +96,9 @@ impl PipelineExecutionService {
                 "execution {id} has no job `{name}` that waits for an approval"
             )));
         }
-        let carried = if request.all || old.state.unplanned {
+        let carried = if let Some(carried) = alone {
+            carried
+        } else if request.all || old.state.unplanned {
             BTreeMap::new()
         } else {
             let selects_jobs = !request.approve.is_empty() || !request.jobs.is_empty();
@@ -71,8 +107,13 @@ impl PipelineExecutionService {
             carried.retain(|name, _| !again.contains(name.as_str()));
             carried
         };
-        let identity = digest(&(id, request.all, &request.jobs, &request.approve))?;
-        let key = key.map(|key| key.of_repository(&old.spec.repo)).transpose()?;
+        let identity = digest(&(id, request.all, request.alone, &request.jobs, &request.approve))?;
+        let (mut approved, requested) = (request.approve, &request.jobs);
+        if request.alone {
+            let manual = plan.jobs.iter().filter(|job| job.when == When::Manual);
+            let manual = manual.filter(|job| requested.iter().any(|name| job.has_name(name)));
+            approved.extend(manual.map(|job| job.name.clone()));
+        }
         let spec = ExecutionSpec {
             id: self.context.stores.ids.execution(),
             trigger: Trigger::Retry,
@@ -91,14 +132,26 @@ impl PipelineExecutionService {
             Some(file) => Group::of(file, &spec)?,
             None => None,
         };
+        // A part of an execution does not cancel whole ones.
+        let group = group.filter(|group| !(request.alone && group.cancel_superseded));
         // A retry counts as an approval, so the execution is not held again.
-        let options = CreateOptions { key, request: identity, group, hold: false, approved: request.approve };
+        let options = CreateOptions { key, request: identity, group, hold: false, approved };
         let reply = Box::pin(self.create(plan, spec, carried, options)).await?;
         // The jobs run again, so their dead letters need no attention.
         if let Err(error) = self.context.remove_dead_letters(id).await {
             tracing::warn!(execution = %id, %error, "cannot remove the dead letters of a retried execution; dismiss them");
         }
         Ok(reply)
+    }
+
+    /// Plans the jobs of an execution that is retried.
+    async fn plan_again(&self, old: ExecutionRecord) -> Result<(ExecutionRecord, (Option<Pipeline>, Plan))> {
+        let plan = move || {
+            let planned = plan_of(&old.spec);
+            (old, planned)
+        };
+        let (old, planned) = self.context.compute("planning an execution", plan).await?;
+        Ok((old, planned?))
     }
 
     /// Returns the jobs that a retry of an execution with `jobs` jobs carries over. Returns an error if the retry has nothing to run.
@@ -173,4 +226,25 @@ impl PipelineExecutionService {
         }
         Ok(carried)
     }
+}
+
+fn is_requested(job: &PlannedJob, request: &RetryRequest) -> bool {
+    request.jobs.iter().any(|name| job.has_name(name))
+}
+
+/// Returns the names of the jobs that a retry of some jobs alone leaves out: those that are neither requested nor carried over.
+fn jobs_to_leave_out(
+    plan: &Plan,
+    carried: &BTreeMap<String, CarriedJob>,
+    request: &RetryRequest,
+) -> Result<Vec<String>> {
+    let is_left_out = |job: &&PlannedJob| !is_requested(job, request) && !carried.contains_key(&job.name);
+    let names: Vec<String> = plan.jobs.iter().filter(is_left_out).map(|job| job.name.clone()).collect();
+    if names.len() > MAX_LEFT_OUT {
+        return Err(Error::Invalid(format!(
+            "{} jobs that are needed did not succeed, more than {MAX_LEFT_OUT}, the limit for a retry with `alone`; retry without it",
+            names.len()
+        )));
+    }
+    Ok(names)
 }

@@ -42,6 +42,11 @@ impl PipelineExecutionService {
         &self.context
     }
 
+    /// Whether this is the process of one command, which runs only the jobs of that command.
+    pub(crate) fn is_on_own_machine(&self) -> bool {
+        self.source_policy.snapshots
+    }
+
     /// Replaces the policy for sources of requests.
     pub(crate) fn with_source_policy(self, policy: SourcePolicy) -> Self {
         Self { source_policy: Arc::new(policy), ..self }

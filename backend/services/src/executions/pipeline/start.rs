@@ -79,7 +79,11 @@ impl PipelineExecutionService {
             files: request.files.clone(),
             variables: request.variables.clone(),
             is_assumed: request.event.is_some(),
-            jobs: JobSelection { only: request.jobs.clone(), from: request.from.clone() },
+            jobs: JobSelection {
+                only: request.jobs.clone(),
+                from: request.from.clone(),
+                ..JobSelection::default()
+            },
         };
         let start = InternalStart { facts, hold: false, allowance: self.allowance() };
         Box::pin(self.start(request, start, key, trace)).await

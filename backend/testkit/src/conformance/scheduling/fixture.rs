@@ -60,6 +60,11 @@ pub(super) async fn claim(services: &Services, job: JobId) -> Option<Assignment>
 pub(super) async fn run(services: &Services, id: ExecutionId, name: &str, exit_code: i32) {
     let assignment = claim(services, job(services, id, name).await.id).await;
     let assignment = assignment.unwrap_or_else(|| panic!("job `{name}` cannot be claimed"));
+    end(services, &assignment, exit_code).await;
+}
+
+/// Ends an attempt with this exit code.
+pub(super) async fn end(services: &Services, assignment: &Assignment, exit_code: i32) {
     let failure = (exit_code != 0).then(|| FailureReason::new(FailureKind::ScriptFailed, "because"));
     let end = Some(AttemptEnd { failure, exit_code: Some(exit_code), ..AttemptEnd::default() });
     let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);
