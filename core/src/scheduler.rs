@@ -4,6 +4,7 @@
 //! - [`claim`]: decides a worker's claim of a job
 //! - [`apply_event`]: applies an event to a job
 //! - [`next_step`]: decides what a due node does
+//! - [`decide`]: decides about a due job with a condition on outputs, or that needs such a job
 //! - [`precompute`]: computes the steps that follow from a batch, to write them with it
 //! - [`end_step`], [`finish`], [`time_out`], [`request_cancel`]: end or cancel an execution
 //!
@@ -12,6 +13,7 @@
 mod claim;
 mod conditions;
 mod creation;
+mod decide;
 mod end;
 mod external_gates;
 pub mod guard;
@@ -22,6 +24,7 @@ mod precompute;
 pub use claim::{ClaimDecision, ClaimRequest, claim};
 pub use conditions::{CarriedJob, StartConditions};
 pub use creation::{NewExecution, new_execution};
+pub use decide::{CONDITION_NOT_MET, condition_holds, decide, nodes_to_decide};
 pub use end::{EndStep, JobOutcome, NextInGroup, end_step, final_status, finish, request_cancel, time_out};
 pub use memory::MemoryNodes;
 pub use next_step::{

@@ -3,3 +3,4 @@
 mod cycles;
 pub(crate) mod dependencies;
 pub(crate) mod needs;
+pub(crate) mod outputs;
