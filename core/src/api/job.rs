@@ -45,7 +45,8 @@ pub struct JobView {
     pub needs: Vec<String>,
     /// Whether its failure is tolerated.
     pub allow_failure: bool,
-    /// Whether it counts as successful although it did not succeed: its exit code is tolerated, or it was not needed.
+    /// Whether it counts as successful although it did not succeed: its exit code is tolerated, it was not needed, or a
+    /// condition on outputs did not hold.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tolerated: bool,
     /// Whether it needs an approval, and has it.
@@ -84,6 +85,9 @@ pub struct JobView {
     /// The same job of the retried execution, if it was carried over.
     #[serde(default)]
     pub carried_from: Option<JobId>,
+    /// The condition on outputs that decides, when the job is due, whether it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
 }
 
 /// The [`JobView::phase`] of a job whose image is pulled; the downloaded bytes and the image follow:

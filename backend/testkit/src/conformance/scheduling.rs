@@ -4,6 +4,7 @@ mod approvals;
 mod conditions;
 mod fixture;
 mod groups;
+mod outputs;
 
 pub use approvals::{
     approved_execution_has_no_approval_deadline, execution_without_approval_is_canceled,
@@ -18,4 +19,8 @@ pub use conditions::{
 pub use groups::{
     canceled_group_members_keep_order, concurrent_executions_of_group_run_in_order,
     execution_after_superseding_one_waits, executions_of_group_run_in_order,
+};
+pub use outputs::{
+    condition_on_outputs_is_decided_when_job_is_due,
+    condition_on_outputs_precedes_approval_and_holds_in_retry,
 };

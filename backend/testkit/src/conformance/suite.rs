@@ -123,6 +123,8 @@ macro_rules! conformance_suite {
                 held_execution_records_jobs_on_approval
                 approved_execution_has_no_approval_deadline
                 job_is_assigned_only_to_worker_with_labels
+                condition_on_outputs_is_decided_when_job_is_due
+                condition_on_outputs_precedes_approval_and_holds_in_retry
             }
             caches {
                 cache_is_found_by_jobs_of_its_repository

@@ -217,8 +217,8 @@ impl Protocol {
                     op.due &= !bit;
                 }
             }
-            // No job of the model is manual.
-            NextStep::CloseApprovals { .. } => unreachable!(),
+            // No job of the model is manual, and none has a condition on outputs.
+            NextStep::CloseApprovals { .. } | NextStep::Decide { .. } => unreachable!(),
             NextStep::CheckEnd => match end_step(&read.state(), None, &node, NOW) {
                 EndStep::Wait { cancel: true } if !op.canceled => {
                     (op.stage, op.at) = (OperationStage::CancelJobs, 0);
