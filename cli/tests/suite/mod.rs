@@ -40,6 +40,7 @@ macro_rules! suite {
             job_with_labels_waits_for_a_matching_worker
             timed_out_and_canceled_jobs_keep_their_evidence
             outputs_are_variables_of_jobs_that_need_the_job
+            condition_on_outputs_decides_when_its_job_is_due
         );
     };
     ($on:expr => $($name:ident)*) => {

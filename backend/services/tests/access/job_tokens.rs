@@ -65,45 +65,40 @@ async fn job_token_ends_with_attempt_and_is_recorded_nowhere() {
     assert_eq!(ended.status, StatusCode::UNAUTHORIZED, "{}", ended.body);
 
     // An expired lease ends it before anyone notices that the worker is lost.
-    let execution = server.run("other").await;
-    let worker = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" } });
-    let token = loop {
-        let claimed = server.ok(BOOT, "POST", path::JOB_EXECUTE, worker.clone()).await;
-        if let Some(secret) = claimed["assignment"]["extras"]["secrets"].get(0) {
-            break text(&secret["value"]);
-        }
-    };
+    let server = Server::start();
+    let execution = server.run("ours").await;
+    let ids = server.upload_artifact(BOOT).await;
     let status = path::STATUS.replace("{executionId}", &execution);
-    server.ok(&token, "GET", &status, Value::Null).await;
+    server.ok(&ids.job_token, "GET", &status, Value::Null).await;
     server.clock.advance(3_600_000);
-    let expired = server.call(Some(&token), "GET", &status, Value::Null).await;
+    let expired = server.call(Some(&ids.job_token), "GET", &status, Value::Null).await;
     assert_eq!(expired.status, StatusCode::UNAUTHORIZED, "{}", expired.body);
 }
 
 #[tokio::test]
-async fn job_token_is_given_only_on_request_and_never_to_forks() {
-    for (secrets, facts, expected) in [
-        ("[]", json!({}), &[][..]),
-        ("'*'", json!({}), &["TIDEMILL_JOB_TOKEN", "CI_JOB_TOKEN"]),
-        ("{ MINE: TIDEMILL_JOB_TOKEN }", json!({}), &["MINE"]),
-        ("'*'", json!({ "pull_request": { "number": 1, "target_branch": "main", "from_fork": true } }), &[]),
+async fn job_token_is_given_only_on_request() {
+    let worker = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" } });
+    for (secrets, expected) in [
+        ("[]", &[][..]),
+        ("'*'", &["TIDEMILL_JOB_TOKEN", "CI_JOB_TOKEN"]),
+        ("[{ name: TIDEMILL_JOB_TOKEN, variable: MINE }]", &["MINE"]),
     ] {
         let server = Server::start();
+        server.services.set_public_url("https://ci.example.org/");
         let pipeline = PIPELINE.replace("secrets: [TIDEMILL_JOB_TOKEN]", &format!("secrets: {secrets}"));
-        let mut body = json!({ "pipeline": pipeline, "repo": "ours", "source": { "kind": "none" } });
-        for (name, value) in facts.as_object().unwrap() {
-            body[name] = value.clone();
-        }
+        let body = json!({ "pipeline": pipeline, "repo": "ours", "source": { "kind": "none" } });
         server.ok(BOOT, "POST", path::EXECUTE, body).await;
-        let worker = json!({ "worker": { "id": uuid::Uuid::now_v7(), "name": "w" } });
-        let claimed = server.ok(BOOT, "POST", path::JOB_EXECUTE, worker).await;
-        let given = claimed["assignment"]["extras"]["secrets"].as_array().cloned().unwrap_or_default();
+        let claimed = server.ok(BOOT, "POST", path::JOB_EXECUTE, worker.clone()).await;
+        let assignment = &claimed["assignment"];
+        let given = assignment["extras"]["secrets"].as_array().cloned().unwrap_or_default();
         let names: Vec<String> = given.iter().map(|secret| text(&secret["variable"])).collect();
         assert_eq!(names, expected, "{secrets}");
         assert!(given.iter().all(|secret| secret["unmasked"].as_bool() != Some(true)), "it is masked");
+        let address = if expected.is_empty() { Value::Null } else { json!("https://ci.example.org") };
+        assert_eq!(assignment["variables"]["TIDEMILL_SERVER"], address, "{secrets}");
     }
     let server = Server::start();
     let request = json!({ "repo": "ours", "name": "TIDEMILL_JOB_TOKEN", "value": "value" });
     let reply = server.call(Some(BOOT), "POST", path::SECRETS, request).await;
-    assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", reply.body);
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.body);
 }

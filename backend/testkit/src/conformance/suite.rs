@@ -175,6 +175,7 @@ macro_rules! conformance_suite {
                 variable_of_a_secrets_name_is_a_conflict
                 repeated_request_is_the_same_after_a_change_of_variables
                 login_of_the_only_registry_is_predefined
+                job_token_reads_its_repository_until_attempt_ends
             }
             executions {
                 fifty_concurrent_requests_create_one_execution
