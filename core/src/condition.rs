@@ -11,6 +11,7 @@
 //! | `target_branch`, `title` | string | of its pull request |
 //! | `fork`, `draft` | boolean | whether the pull request comes from another repository, is a draft |
 //! | `env("NAME")` | string | value of a variable |
+//! | `needs.JOB.outputs.NAME` | string | an output of a needed job; decided when the job is due |
 //! | `defined("NAME")` | boolean | whether the variable is set, even to the empty string |
 //! | `changed("glob", ..)` | boolean | whether a changed file matches one of the globs; true if unknown |
 //! | `exists("glob", ..)` | boolean | whether a file matches one of the globs; true if unknown |
@@ -21,13 +22,18 @@
 //! Operators: `&&`, `||`, `!`, `==`, `!=`, `in`, `+` between strings, and `condition ? a : b`.
 
 mod error;
+mod nesting;
+mod open;
+mod outputs;
 mod parser;
 mod paths;
 mod predicate;
 
 pub use error::ConditionError;
+pub use open::{Decision, OpenCondition};
+pub use outputs::OutputReference;
 pub use parser::{Condition, MAX_LEN, check};
 pub use paths::Paths;
 pub(crate) use paths::{check_size, glob};
 pub(crate) use predicate::compile_pattern;
-pub use predicate::{Context, event};
+pub use predicate::{Context, Outputs, event};

@@ -1,6 +1,7 @@
 //! Identifiers of executions, jobs, artifacts and workers.
 
 pub mod digest;
+pub mod job_token;
 
 use crate::guarded;
 use schemars::JsonSchema;

@@ -5,6 +5,7 @@
 //! dependents once all their dependencies have ended. The number of edges is linear in the size of the file.
 
 mod dependents;
+mod due_condition;
 mod due_texts;
 mod edges;
 mod error;
@@ -18,6 +19,7 @@ mod selection;
 mod size;
 pub mod trigger;
 
+pub use due_condition::{DueCondition, DueRule};
 pub use due_texts::DueTexts;
 pub use error::{ExcludedJob, PlanError};
 pub use matrix::MAX_JOBS;

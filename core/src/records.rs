@@ -20,5 +20,7 @@ pub use execution::{
     LabelRequirement,
 };
 pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
-pub use node::{ApprovalClosing, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState};
+pub use node::{
+    ApprovalClosing, DecidedBy, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,
+};
 pub use write::{ArrivalOutcome, CommitResult, Continuation, DeadLetter, KeyRecord, Write};

@@ -5,6 +5,7 @@
 //! - [`apply_event`]: applies an event to a job
 //! - [`next_step`]: decides what a due node does
 //! - [`change_group`]: gives jobs places in their concurrency group
+//! - [`decide`]: decides about a due job with a condition on outputs, or that needs such a job
 //! - [`precompute`]: computes the steps that follow from a batch, to write them with it
 //! - [`end_step`], [`finish`], [`time_out`], [`request_cancel`]: end or cancel an execution
 //!
@@ -14,6 +15,7 @@ mod claim;
 mod concurrency;
 mod conditions;
 mod creation;
+mod decide;
 mod end;
 mod external_gates;
 pub mod guard;
@@ -25,6 +27,7 @@ pub use claim::{ClaimDecision, ClaimRequest, claim};
 pub use concurrency::{GroupChange, GroupEvent, GroupMember, JobGroup, MAX_WAITING_JOBS, change_group};
 pub use conditions::{CarriedJob, StartConditions};
 pub use creation::{NewExecution, new_execution};
+pub use decide::{CONDITION_NOT_MET, condition_holds, decide, nodes_to_decide};
 pub use end::{EndStep, JobOutcome, NextInGroup, end_step, final_status, finish, request_cancel, time_out};
 pub use memory::MemoryNodes;
 pub use next_step::{

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tidemill_core::execution::facts::{Facts, PullRequest};
 use tidemill_core::{
     api::Trigger,
-    condition::{ConditionError, Context, Paths, check},
+    condition::{ConditionError, Context, Decision, Outputs, Paths, check},
 };
 
 fn facts() -> Facts {
@@ -33,7 +33,83 @@ fn holds_of(text: &str, facts: &Facts) -> Result<bool, String> {
         ("PATTERN".to_owned(), "^feature/(wave|tide)$".to_owned()),
         ("BROKEN".to_owned(), "(".to_owned()),
     ]);
-    condition.holds(&Context { facts, variables: &variables, paths: &Paths::new(facts) })
+    condition.decide(&Context { facts, variables: &variables, paths: &Paths::new(facts) }).map(|decision| {
+        match decision {
+            Decision::Known(holds) => holds,
+            Decision::Open(open) => panic!("{text}: {open:?}"),
+        }
+    })
+}
+
+/// Decides a condition with the facts of these tests, and with outputs of the job `build` if these do not.
+fn holds_when_due(text: &str, outputs: &[(&str, &str)]) -> Option<bool> {
+    let condition = check(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
+    let variables = IndexMap::from([("LEVEL".to_owned(), "Two".to_owned())]);
+    let facts = facts();
+    let context = Context { facts: &facts, variables: &variables, paths: &Paths::new(&facts) };
+    match condition.decide(&context).unwrap() {
+        Decision::Known(_) => None,
+        Decision::Open(open) => {
+            let of_build = outputs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Some(open.holds(&Outputs::from([("build".to_owned(), of_build.collect())])))
+        }
+    }
+}
+
+#[test]
+fn outputs_decide_what_facts_leave_open() {
+    let set = [("CHANGED", "true"), ("KIND", "Minor")];
+    for (text, expected) in [
+        ("needs.build.outputs.CHANGED == 'true'", Some(true)),
+        ("needs['build'].outputs['CHANGED'] != 'true'", Some(false)),
+        ("needs.build.outputs.OTHER == ''", Some(true)),
+        ("needs.other.outputs.CHANGED == ''", Some(true)),
+        ("needs.build.outputs.KIND.lowerAscii() in ['major', 'minor']", Some(true)),
+        ("'Minor' in [env('LEVEL'), needs.build.outputs.KIND]", Some(true)),
+        ("'Two' in [env('LEVEL'), needs.build.outputs.KIND]", None),
+        ("needs.build.outputs.KIND.matches('^M') && fork", Some(true)),
+        ("needs.build.outputs.KIND.matches('^M') && !fork", None),
+        ("!fork && needs.build.outputs.KIND == 'Minor'", None),
+        ("fork || needs.build.outputs.KIND == 'Minor'", None),
+        ("needs.build.outputs.KIND == 'Major' || changed('src/**')", None),
+        ("needs.build.outputs.KIND == 'Major' || changed('lib/**')", Some(false)),
+        ("branch + '-' + needs.build.outputs.KIND == 'feature/wave-Minor'", Some(true)),
+        ("(needs.build.outputs.CHANGED == 'true' ? branch : tag) == 'feature/wave'", Some(true)),
+        ("fork == (needs.build.outputs.CHANGED == 'true')", Some(true)),
+    ] {
+        assert_eq!(holds_when_due(text, &set), expected, "{text}");
+    }
+}
+
+#[test]
+fn references_to_outputs_have_their_place() {
+    let text = "fork && needs[\"unit tests\"].outputs.OK == needs.build.outputs['A']";
+    let found: Vec<(String, String, String)> = check(text)
+        .unwrap()
+        .outputs()
+        .iter()
+        .map(|of| {
+            let written = text.chars().skip(of.start).take(of.length).collect();
+            (of.job.clone(), of.output.clone(), written)
+        })
+        .collect();
+    let expected = [
+        ("unit tests", "OK", "needs[\"unit tests\"].outputs.OK"),
+        ("build", "A", "needs.build.outputs['A']"),
+    ];
+    assert_eq!(found, expected.map(|(job, output, at)| (job.to_owned(), output.to_owned(), at.to_owned())));
+    for (text, message) in [
+        ("needs.build.CHANGED == ''", "an output of a job is written `needs.JOB.outputs.NAME`"),
+        ("needs == ''", "an output of a job is written `needs.JOB.outputs.NAME`"),
+        ("needs.build.result == ''", "an output of a job is written `needs.JOB.outputs.NAME`"),
+        ("branch.matches(needs.build.outputs.A)", "an output cannot be a pattern"),
+        ("env(needs.build.outputs.A) == ''", "an output cannot be the name of a variable"),
+        ("needs.build-app.outputs.A == ''", "the operator `-` is not supported"),
+        (&vec!["needs.a.outputs.B"; 11].join(" + "), "it refers to more than 10 outputs"),
+    ] {
+        let text = if text.contains(" + ") { format!("{text} == ''") } else { text.to_owned() };
+        assert_eq!(check(&text).unwrap_err().message, message, "{text}");
+    }
 }
 
 #[test]
@@ -182,7 +258,7 @@ fn deepest_conditions_fit_small_stack() {
         let paths = Paths::new(&facts);
         for condition in conditions().iter().filter_map(|text| check(text).ok()) {
             let context = Context { facts: &facts, variables: &variables, paths: &paths };
-            assert_eq!(condition.holds(&context).map_err(|_| ()), condition.holds(&context).map_err(|_| ()));
+            assert_eq!(condition.decide(&context), condition.decide(&context));
         }
     });
     ran.unwrap().join().unwrap();
@@ -212,7 +288,7 @@ proptest! {
             Ok(condition) => {
                 let facts = Facts::default();
                 let variables = IndexMap::new();
-                let _ = condition.holds(&Context { facts: &facts, variables: &variables, paths: &Paths::new(&facts) });
+                let _ = condition.decide(&Context { facts: &facts, variables: &variables, paths: &Paths::new(&facts) });
             }
         }
     }

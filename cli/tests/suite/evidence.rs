@@ -50,6 +50,43 @@ jobs:
     env.wait_until_clean();
 }
 
+pub fn condition_on_outputs_decides_when_its_job_is_due(on: &Backend) {
+    let env = on.test_env(
+        r#"
+name: conditional
+stages: [a, b, c]
+defaults: { image: "IMAGE" }
+jobs:
+  changes: { stage: a, script: ['echo "DEPLOY=$WANTED" > v.env'], outputs: v.env }
+  deploy:
+    stage: b
+    needs: [changes]
+    if: 'event == "manual" && needs.changes.outputs.DEPLOY == "yes"'
+    script: ["echo deployed"]
+  verify: { stage: b, needs: [deploy], script: ["echo verified"] }
+  absent: { stage: b, if: 'event == "push" && needs.changes.outputs.DEPLOY == "yes"', script: ["false"] }
+  last: { stage: c, script: ["echo last"] }
+"#,
+    );
+    let plan = env.tidemill(&["plan"]);
+    let shown = text(&plan.stdout);
+    assert!(shown.contains("decided when due: if event") && shown.contains("absent"), "{shown}");
+    let run = env.tidemill(&["run", "-e", "WANTED=no"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let view = env.latest();
+    for name in ["deploy", "verify"] {
+        assert_eq!(job(&view, name)["status"], "SKIPPED", "{view:#}");
+        assert_eq!(failure_kind(&view, name), "condition_not_met", "{view:#}");
+    }
+    assert_eq!(job(&view, "last")["status"], "SUCCESS", "{view:#}");
+    let report = env.on_latest(&["report"]);
+    assert!(text(&report.stdout).contains("needs.changes.outputs.DEPLOY"), "{report:?}");
+    let run = env.tidemill(&["run", "--force", "-e", "WANTED=yes"]);
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    assert!(env.log("deploy").contains("deployed") && env.log("verify").contains("verified"));
+    env.wait_until_clean();
+}
+
 pub fn outputs_are_variables_of_jobs_that_need_the_job(on: &Backend) {
     let env = on.test_env(
         r#"

@@ -42,6 +42,7 @@ macro_rules! suite {
             timed_out_and_canceled_jobs_keep_their_evidence
             outputs_are_variables_of_jobs_that_need_the_job
             environment_is_listed_rolled_back_and_stopped
+            condition_on_outputs_decides_when_its_job_is_due
         );
     };
     ($on:expr => $($name:ident)*) => {

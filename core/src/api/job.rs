@@ -45,7 +45,8 @@ pub struct JobView {
     pub needs: Vec<String>,
     /// Whether its failure is tolerated.
     pub allow_failure: bool,
-    /// Whether it counts as successful although it did not succeed: its exit code is tolerated, or it was not needed.
+    /// Whether it counts as successful although it did not succeed: its exit code is tolerated, it was not needed, or a
+    /// condition on outputs did not hold.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tolerated: bool,
     /// Whether it needs an approval, and has it.
@@ -87,6 +88,9 @@ pub struct JobView {
     /// What it waits for, if it waits for a place in its concurrency group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for_place: Option<PlaceWait>,
+    /// The condition on outputs that decides, when the job is due, whether it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
 }
 
 /// A job's wait for a place in its concurrency group.

@@ -2,10 +2,14 @@
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 use cel::parser::Parser;
+use std::cell::RefCell;
 
 use super::error::{ConditionError, quoted, syntax_fault};
+use super::nesting::{check_nesting, comparison_depth};
+use super::open::{Decision, OpenCondition};
+use super::outputs::{MAX_OUTPUTS, OutputPath, OutputReference, output_path};
 use super::paths::{check_size, glob};
-use super::predicate::{Context, EVENTS, Fact, MAX_DEPTH, Predicate, Value, compile_pattern};
+use super::predicate::{Context, EVENTS, Fact, MAX_DEPTH, Pattern, Predicate, Source, Value};
 use crate::text::suggest;
 
 /// Maximum length of a condition in bytes.
@@ -33,28 +37,40 @@ const METHODS: [&str; 6] = ["startsWith", "endsWith", "contains", "matches", "lo
 
 /// A checked condition.
 #[derive(Debug, Clone)]
-pub struct Condition(Predicate);
+pub struct Condition {
+    predicate: Predicate,
+    outputs: Vec<OutputReference>,
+}
 
 /// Parses and checks a condition.
 ///
 /// # Errors
 /// Returns the first error.
 pub fn check(text: &str) -> Result<Condition, ConditionError> {
-    parse_on_large_stack(text).map(Condition)
+    parse_on_large_stack(text)
 }
 
 impl Condition {
-    /// Evaluates the condition in `context`.
+    /// Evaluates the condition in `context`, before any job runs. What depends on outputs stays open.
     ///
     /// # Errors
     /// Returns a message if a variable that is used as a pattern is not a valid pattern.
-    pub fn holds(&self, context: &Context<'_>) -> Result<bool, String> {
-        self.0.holds(context)
+    pub fn decide(&self, context: &Context<'_>) -> Result<Decision, String> {
+        Ok(match self.predicate.reduce(Source::Planned(*context))? {
+            Predicate::Const(holds) => Decision::Known(holds),
+            open => Decision::Open(OpenCondition(open)),
+        })
+    }
+
+    /// Returns the outputs that it refers to, in order.
+    #[must_use]
+    pub fn outputs(&self) -> &[OutputReference] {
+        &self.outputs
     }
 }
 
 /// Parses a condition.
-fn parse_on_large_stack(text: &str) -> Result<Predicate, ConditionError> {
+fn parse_on_large_stack(text: &str) -> Result<Condition, ConditionError> {
     let whole = |message: &str| ConditionError {
         start: 0,
         length: text.chars().count().max(1),
@@ -78,7 +94,7 @@ fn parse_on_large_stack(text: &str) -> Result<Predicate, ConditionError> {
     result.unwrap_or_else(|| Err(whole("the condition cannot be parsed")))
 }
 
-fn parse(text: &str) -> Result<Predicate, ConditionError> {
+fn parse(text: &str) -> Result<Condition, ConditionError> {
     let parsed = Parser::new().max_recursion_depth(MAX_DEPTH).parse_with_source_info(text);
     let (expression, source) = parsed.map_err(|errors| {
         let first = errors.errors.first();
@@ -88,41 +104,17 @@ fn parse(text: &str) -> Result<Predicate, ConditionError> {
             first.map_or("", |error| error.msg.as_str()),
         )
     })?;
-    let parser = ConditionParser { text, source };
-    parser.predicate(&expression)
-}
-
-/// Brackets and ternaries make the parser recurse before it checks the depth, so they are counted first.
-fn check_nesting(text: &str) -> Result<(), ConditionError> {
-    let (mut depth, mut ternaries) = (0_u16, 0_u16);
-    for (at, sign) in text.chars().enumerate() {
-        match sign {
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            '?' => ternaries += 1,
-            _ => {}
-        }
-        if depth > MAX_DEPTH || ternaries > MAX_DEPTH {
-            let message = format!("the condition is nested more than {MAX_DEPTH} levels deep");
-            return Err(ConditionError { start: at, length: 1, message, help: None });
-        }
-    }
-    Ok(())
-}
-
-/// Returns the nesting depth of boolean comparisons, from the left.
-fn comparison_depth(test: &Predicate) -> u16 {
-    let mut test = test;
-    let mut depth = 0;
-    loop {
-        test = match test {
-            Predicate::BoolEqual(left, _) => {
-                depth += 1;
-                left
-            }
-            Predicate::Not(inner) => inner,
-            _ => return depth,
-        };
+    let parser = ConditionParser { text, source, outputs: RefCell::default() };
+    let predicate = parser.predicate(&expression)?;
+    let outputs = parser.outputs.into_inner();
+    match outputs.get(MAX_OUTPUTS) {
+        Some(first) => Err(ConditionError {
+            start: first.start,
+            length: first.length,
+            message: format!("it refers to more than {MAX_OUTPUTS} outputs"),
+            help: Some("let a script decide, and write its result as one output".to_owned()),
+        }),
+        None => Ok(Condition { predicate, outputs }),
     }
 }
 
@@ -146,6 +138,8 @@ impl TypedExpr {
 struct ConditionParser<'a> {
     text: &'a str,
     source: SourceInfo,
+    /// The outputs that were found so far.
+    outputs: RefCell<Vec<OutputReference>>,
 }
 
 impl ConditionParser<'_> {
@@ -185,6 +179,9 @@ impl ConditionParser<'_> {
     }
 
     fn expression(&self, of: &IdedExpr) -> Result<TypedExpr, ConditionError> {
+        if let Some(path) = output_path(of) {
+            return self.output(of, &path);
+        }
         match &of.expr {
             Expr::Literal(LiteralValue::Boolean(value)) => {
                 Ok(TypedExpr::Predicate(Predicate::Const(*value.inner())))
@@ -211,6 +208,29 @@ impl ConditionParser<'_> {
                 Err(self.fault(of, "this part of CEL is not supported"))
             }
         }
+    }
+
+    /// Reads `needs.JOB.outputs.NAME`.
+    fn output(&self, of: &IdedExpr, path: &OutputPath<'_>) -> Result<TypedExpr, ConditionError> {
+        let start = self.fault(path.root, "").start;
+        let last = self.fault(path.last, "");
+        let end = last.start + last.length + path.suffix_len();
+        let at = OutputReference { job: String::new(), output: String::new(), start, length: end - start };
+        let [job, "outputs", output] = path.parts.as_slice() else {
+            let message = "an output of a job is written `needs.JOB.outputs.NAME`";
+            return Err(ConditionError {
+                help: Some(
+                    "a name with other characters is in brackets: `needs[\"unit tests\"].outputs.NAME`"
+                        .to_owned(),
+                ),
+                start,
+                length: at.length,
+                ..self.fault(of, message)
+            });
+        };
+        let (job, name) = ((*job).to_owned(), (*output).to_owned());
+        self.outputs.borrow_mut().push(OutputReference { job: job.clone(), output: name.clone(), ..at });
+        Ok(TypedExpr::Text(Value::Output { job, name }))
     }
 
     fn name(&self, of: &IdedExpr, name: &str) -> Result<TypedExpr, ConditionError> {
@@ -280,13 +300,23 @@ impl ConditionParser<'_> {
                 parts.push(self.text(right)?);
                 return Ok(TypedExpr::Text(Value::Join(parts)));
             }
-            ("env", [name]) => return Ok(TypedExpr::Text(Value::Variable(Box::new(self.text(name)?)))),
-            ("defined", [name]) => Predicate::Defined(self.text(name)?),
+            ("env", [name]) => {
+                return Ok(TypedExpr::Text(Value::Variable(Box::new(self.variable_name(name)?))));
+            }
+            ("defined", [name]) => Predicate::Defined(self.variable_name(name)?),
             ("changed", globs @ [_, ..]) => Predicate::Changed(self.globs(globs)?),
             ("exists" | "has_file", globs @ [_, ..]) => Predicate::Exists(self.globs(globs)?),
             _ => return Err(self.unknown_call(of, name)),
         };
         Ok(TypedExpr::Predicate(test))
+    }
+
+    /// Variables are known before any job runs, so that an output cannot name one.
+    fn variable_name(&self, of: &IdedExpr) -> Result<Value, ConditionError> {
+        match self.text(of)? {
+            name if name.has_output() => Err(self.fault(of, "an output cannot be the name of a variable")),
+            name => Ok(name),
+        }
     }
 
     /// Creates the error of a call: the parser reports the position of the bracket, but users expect that of the name.
@@ -308,7 +338,11 @@ impl ConditionParser<'_> {
         }
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
             let sign = name.trim_matches('_');
-            return self.fault(of, format!("the operator {} is not supported", quoted(sign)));
+            let fault = self.fault(of, format!("the operator {} is not supported", quoted(sign)));
+            let help = (sign == "-" && self.text.contains("needs.")).then(|| {
+                "put the name of a job in brackets, as in `needs[\"build-app\"].outputs.NAME`".to_owned()
+            });
+            return ConditionError { help, ..fault };
         }
         let help = if METHODS.contains(&name) {
             format!("call it on a string: `branch.{name}(..)`")
@@ -347,12 +381,15 @@ impl ConditionParser<'_> {
             ("endsWith", [affix]) => Predicate::EndsWith(text, self.text(affix)?),
             ("contains", [part]) => Predicate::Contains(text, self.text(part)?),
             ("matches", [written]) => match self.text(written)? {
-                Value::Literal(literal) => match compile_pattern(&literal) {
+                Value::Literal(literal) => match Pattern::new(&literal) {
                     Ok(pattern) => Predicate::Matches(text, pattern),
                     Err(why) => {
                         return Err(self.fault(written, format!("this is not a regular expression: {why}")));
                     }
                 },
+                value if value.has_output() => {
+                    return Err(self.fault(written, "an output cannot be a pattern"));
+                }
                 value => Predicate::MatchesValue(text, value),
             },
             _ => {

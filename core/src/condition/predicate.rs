@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use regex::{Regex, RegexBuilder};
+use std::collections::BTreeMap;
 
 use super::paths::Paths;
 use crate::execution::facts::Facts;
@@ -17,7 +18,7 @@ const MAX_PATTERN_SIZE: usize = 256 << 10;
 const MAX_TEXT_LEN: usize = 64 << 10;
 
 /// The data that a condition reads.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// The facts of the execution.
     pub facts: &'a Facts,
@@ -25,6 +26,27 @@ pub struct Context<'a> {
     pub variables: &'a IndexMap<String, String>,
     /// The paths, with earlier matches.
     pub paths: &'a Paths<'a>,
+}
+
+/// The outputs of ended jobs by the names of the jobs in the file. What is not set is the empty string.
+pub type Outputs = BTreeMap<String, IndexMap<String, String>>;
+
+/// What a condition is evaluated with.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// The facts of an execution whose jobs have not run: outputs are not known.
+    Planned(Context<'a>),
+    /// The outputs of jobs; facts and variables are literals by now.
+    Due(&'a Outputs),
+}
+
+impl<'a> Source<'a> {
+    const fn planned(self) -> Option<Context<'a>> {
+        match self {
+            Self::Planned(context) => Some(context),
+            Self::Due(_) => None,
+        }
+    }
 }
 
 /// Compiles a pattern of bounded size.
@@ -44,7 +66,7 @@ pub(crate) fn compile_pattern(text: &str) -> Result<Regex, String> {
 }
 
 /// An expression of type boolean.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Predicate {
     Const(bool),
     Fork,
@@ -62,12 +84,29 @@ pub(super) enum Predicate {
     StartsWith(Value, Value),
     EndsWith(Value, Value),
     Contains(Value, Value),
-    Matches(Value, Regex),
+    Matches(Value, Pattern),
     MatchesValue(Value, Value),
 }
 
-/// An expression of type string.
+/// A compiled pattern. Two are equal if they are written in the same way.
 #[derive(Debug, Clone)]
+pub(super) struct Pattern(Regex);
+
+impl Pattern {
+    /// Compiles a pattern of bounded size.
+    pub(super) fn new(text: &str) -> Result<Self, String> {
+        compile_pattern(text).map(Self)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+/// An expression of type string.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Literal(String),
     Fact(Fact),
@@ -76,6 +115,7 @@ pub(super) enum Value {
     Lower(Box<Value>),
     Upper(Box<Value>),
     If(Box<Predicate>, Box<Value>, Box<Value>),
+    Output { job: String, name: String },
 }
 
 /// A fact of type string.
@@ -110,64 +150,220 @@ pub fn event(facts: &Facts) -> &'static str {
 }
 
 impl Predicate {
-    pub(super) fn holds(&self, context: &Context<'_>) -> Result<bool, String> {
-        let request = context.facts.pull_request.as_ref();
+    /// Evaluates what `source` decides: returns a constant, or a predicate of outputs that are not known yet, with literals
+    /// for everything else. Both sides of such a predicate are evaluated, so that all its globs are matched.
+    pub(super) fn reduce(&self, source: Source<'_>) -> Result<Self, String> {
+        let known = source.planned();
+        let unchanged = || self.clone();
+        let fact =
+            |value: &dyn Fn(Context<'_>) -> bool| known.map_or_else(unchanged, |of| Self::Const(value(of)));
+        let texts =
+            |left: &Value, right: &Value| Ok::<_, String>((left.reduce(source)?, right.reduce(source)?));
+        let compared = |(left, right): (Value, Value),
+                        test: fn(&str, &str) -> bool,
+                        open: fn(Value, Value) -> Self| match (&left, &right) {
+            (Value::Literal(left), Value::Literal(right)) => Self::Const(test(left, right)),
+            _ => open(left, right),
+        };
         Ok(match self {
-            Self::Const(value) => *value,
-            Self::Fork => context.facts.is_from_fork(),
-            Self::Draft => request.is_some_and(|request| request.draft),
-            Self::Not(test) => !test.holds(context)?,
-            Self::And(left, right) => left.holds(context)? && right.holds(context)?,
-            Self::Or(left, right) => left.holds(context)? || right.holds(context)?,
-            Self::If(test, then, other) => if test.holds(context)? { then } else { other }.holds(context)?,
-            Self::BoolEqual(left, right) => left.holds(context)? == right.holds(context)?,
-            Self::Equal(left, right) => left.text(context)? == right.text(context)?,
-            Self::In(value, list) => {
-                let value = value.text(context)?;
-                for one in list {
-                    if one.text(context)? == value {
-                        return Ok(true);
-                    }
+            Self::Const(value) => Self::Const(*value),
+            Self::Fork => fact(&|of| of.facts.is_from_fork()),
+            Self::Draft => fact(&|of| of.facts.pull_request.as_ref().is_some_and(|request| request.draft)),
+            Self::Changed(globs) => fact(&|of| of.paths.changed(globs)),
+            Self::Exists(globs) => fact(&|of| of.paths.exists(globs)),
+            Self::Not(test) => match test.reduce(source)? {
+                Self::Const(value) => Self::Const(!value),
+                open => Self::Not(Box::new(open)),
+            },
+            Self::And(left, right) => match left.reduce(source)? {
+                Self::Const(false) => Self::Const(false),
+                Self::Const(true) => right.reduce(source)?,
+                left => match right.reduce(source)? {
+                    Self::Const(false) => Self::Const(false),
+                    Self::Const(true) => left,
+                    right => Self::And(Box::new(left), Box::new(right)),
+                },
+            },
+            Self::Or(left, right) => match left.reduce(source)? {
+                Self::Const(true) => Self::Const(true),
+                Self::Const(false) => right.reduce(source)?,
+                left => match right.reduce(source)? {
+                    Self::Const(true) => Self::Const(true),
+                    Self::Const(false) => left,
+                    right => Self::Or(Box::new(left), Box::new(right)),
+                },
+            },
+            Self::If(test, then, other) => match test.reduce(source)? {
+                Self::Const(true) => then.reduce(source)?,
+                Self::Const(false) => other.reduce(source)?,
+                test => {
+                    let (then, other) = (then.reduce(source)?, other.reduce(source)?);
+                    Self::If(Box::new(test), Box::new(then), Box::new(other))
                 }
-                false
+            },
+            Self::BoolEqual(left, right) => match (left.reduce(source)?, right.reduce(source)?) {
+                (Self::Const(left), Self::Const(right)) => Self::Const(left == right),
+                (left, right) => Self::BoolEqual(Box::new(left), Box::new(right)),
+            },
+            Self::Equal(left, right) => compared(texts(left, right)?, |a, b| a == b, Self::Equal),
+            Self::In(value, list) => value.reduce_in(list, source)?,
+            Self::Defined(name) => match (name.reduce(source)?, known) {
+                (Value::Literal(name), Some(of)) => Self::Const(of.variables.contains_key(&name)),
+                (name, _) => Self::Defined(name),
+            },
+            Self::StartsWith(text, affix) => {
+                compared(texts(text, affix)?, |text, affix| text.starts_with(affix), Self::StartsWith)
             }
-            Self::Defined(name) => context.variables.contains_key(&name.text(context)?),
-            Self::Changed(globs) => context.paths.changed(globs),
-            Self::Exists(globs) => context.paths.exists(globs),
-            Self::StartsWith(text, affix) => text.text(context)?.starts_with(&affix.text(context)?),
-            Self::EndsWith(text, affix) => text.text(context)?.ends_with(&affix.text(context)?),
-            Self::Contains(text, part) => text.text(context)?.contains(&part.text(context)?),
-            Self::Matches(text, pattern) => pattern.is_match(&text.text(context)?),
-            Self::MatchesValue(text, value) => {
-                let written = value.text(context)?;
-                let pattern = compile_pattern(&written)
-                    .map_err(|why| format!("`{}` is not a pattern: {why}", truncate(&written)))?;
-                pattern.is_match(&text.text(context)?)
+            Self::EndsWith(text, affix) => {
+                compared(texts(text, affix)?, |text, affix| text.ends_with(affix), Self::EndsWith)
             }
+            Self::Contains(text, part) => {
+                compared(texts(text, part)?, |text, part| text.contains(part), Self::Contains)
+            }
+            Self::Matches(text, pattern) => match text.reduce(source)? {
+                Value::Literal(text) => Self::Const(pattern.0.is_match(&text)),
+                text => Self::Matches(text, pattern.clone()),
+            },
+            Self::MatchesValue(text, value) => match value.reduce(source)? {
+                Value::Literal(written) => {
+                    let pattern = Pattern::new(&written)
+                        .map_err(|why| format!("`{}` is not a pattern: {why}", truncate(&written)))?;
+                    Self::Matches(text.clone(), pattern).reduce(source)?
+                }
+                // The parser takes no pattern from an output.
+                value => Self::MatchesValue(text.clone(), value),
+            },
         })
+    }
+
+    /// Calls `visit` with each text of the predicate.
+    pub(super) fn each_value(&self, visit: &mut dyn FnMut(&Value)) {
+        match self {
+            Self::Const(_) | Self::Fork | Self::Draft | Self::Changed(_) | Self::Exists(_) => {}
+            Self::Not(test) => test.each_value(visit),
+            Self::And(left, right) | Self::Or(left, right) | Self::BoolEqual(left, right) => {
+                left.each_value(visit);
+                right.each_value(visit);
+            }
+            Self::If(test, then, other) => {
+                for part in [test, then, other] {
+                    part.each_value(visit);
+                }
+            }
+            Self::Defined(text) | Self::Matches(text, _) => text.each_value(visit),
+            Self::In(text, list) => {
+                text.each_value(visit);
+                list.iter().for_each(|item| item.each_value(visit));
+            }
+            Self::Equal(left, right)
+            | Self::StartsWith(left, right)
+            | Self::EndsWith(left, right)
+            | Self::Contains(left, right)
+            | Self::MatchesValue(left, right) => {
+                left.each_value(visit);
+                right.each_value(visit);
+            }
+        }
     }
 }
 
 impl Value {
-    fn text(&self, context: &Context<'_>) -> Result<String, String> {
+    /// Like [`Predicate::reduce`].
+    fn reduce(&self, source: Source<'_>) -> Result<Self, String> {
         Ok(match self {
-            Self::Literal(text) => text.clone(),
-            Self::Fact(fact) => fact.text(context.facts).unwrap_or_default().to_owned(),
-            Self::Variable(name) => context.variables.get(&name.text(context)?).cloned().unwrap_or_default(),
-            Self::Join(parts) => {
-                let mut text = String::new();
-                for part in parts {
-                    text += &part.text(context)?;
+            Self::Literal(text) => Self::Literal(text.clone()),
+            Self::Fact(fact) => source.planned().map_or_else(
+                || self.clone(),
+                |of| Self::Literal(fact.text(of.facts).unwrap_or_default().to_owned()),
+            ),
+            Self::Variable(name) => match (name.reduce(source)?, source.planned()) {
+                (Self::Literal(name), Some(of)) => {
+                    Self::Literal(of.variables.get(&name).cloned().unwrap_or_default())
+                }
+                (name, _) => Self::Variable(Box::new(name)),
+            },
+            Self::Join(parts) => Self::join(parts, source)?,
+            Self::Lower(text) => match text.reduce(source)? {
+                Self::Literal(text) => Self::Literal(text.to_ascii_lowercase()),
+                text => Self::Lower(Box::new(text)),
+            },
+            Self::Upper(text) => match text.reduce(source)? {
+                Self::Literal(text) => Self::Literal(text.to_ascii_uppercase()),
+                text => Self::Upper(Box::new(text)),
+            },
+            Self::If(test, then, other) => match test.reduce(source)? {
+                Predicate::Const(true) => then.reduce(source)?,
+                Predicate::Const(false) => other.reduce(source)?,
+                test => {
+                    let (then, other) = (then.reduce(source)?, other.reduce(source)?);
+                    Self::If(Box::new(test), Box::new(then), Box::new(other))
+                }
+            },
+            Self::Output { job, name } => match source {
+                Source::Planned(_) => self.clone(),
+                Source::Due(outputs) => {
+                    let value = outputs.get(job).and_then(|of| of.get(name));
+                    Self::Literal(value.cloned().unwrap_or_default())
+                }
+            },
+        })
+    }
+
+    fn join(parts: &[Self], source: Source<'_>) -> Result<Self, String> {
+        let mut joined: Vec<Self> = Vec::with_capacity(parts.len());
+        for part in parts {
+            match (joined.last_mut(), part.reduce(source)?) {
+                (Some(Self::Literal(text)), Self::Literal(more)) => {
+                    *text += &more;
                     if text.len() > MAX_TEXT_LEN {
                         return Err(format!("`+` builds a string of more than {MAX_TEXT_LEN} bytes"));
                     }
                 }
-                text
+                (_, part) => joined.push(part),
             }
-            Self::Lower(text) => text.text(context)?.to_ascii_lowercase(),
-            Self::Upper(text) => text.text(context)?.to_ascii_uppercase(),
-            Self::If(test, then, other) => if test.holds(context)? { then } else { other }.text(context)?,
+        }
+        Ok(match joined.as_slice() {
+            [Self::Literal(text)] => Self::Literal(text.clone()),
+            _ => Self::Join(joined),
         })
+    }
+
+    /// Returns whether the value is one of `list`, as far as `source` decides it.
+    fn reduce_in(&self, list: &[Self], source: Source<'_>) -> Result<Predicate, String> {
+        let value = self.reduce(source)?;
+        let mut open = Vec::new();
+        for item in list {
+            match (&value, item.reduce(source)?) {
+                (Self::Literal(value), Self::Literal(item)) if *value == item => {
+                    return Ok(Predicate::Const(true));
+                }
+                (Self::Literal(_), Self::Literal(_)) => {}
+                (_, item) => open.push(item),
+            }
+        }
+        Ok(if open.is_empty() { Predicate::Const(false) } else { Predicate::In(value, open) })
+    }
+
+    /// Calls `visit` with the value and each text in it.
+    fn each_value(&self, visit: &mut dyn FnMut(&Self)) {
+        visit(self);
+        match self {
+            Self::Literal(_) | Self::Fact(_) | Self::Output { .. } => {}
+            Self::Variable(inner) | Self::Lower(inner) | Self::Upper(inner) => inner.each_value(visit),
+            Self::Join(parts) => parts.iter().for_each(|part| part.each_value(visit)),
+            Self::If(test, then, other) => {
+                test.each_value(visit);
+                then.each_value(visit);
+                other.each_value(visit);
+            }
+        }
+    }
+
+    /// Whether a part of it is an output.
+    pub(super) fn has_output(&self) -> bool {
+        let mut found = false;
+        self.each_value(&mut |value| found |= matches!(value, Self::Output { .. }));
+        found
     }
 }
 

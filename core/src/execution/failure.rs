@@ -62,6 +62,8 @@ pub enum FailureKind {
     Canceled,
     /// An internal error of Tidemill.
     Internal,
+    /// A condition on outputs of jobs did not hold, for this job or for one that it needs.
+    ConditionNotMet,
 }
 
 impl FailureKind {
@@ -97,6 +99,7 @@ impl FailureKind {
                 | Self::NeedsFailed
                 | Self::NotNeeded
                 | Self::NotApproved
+                | Self::ConditionNotMet
                 | Self::NotAllowed
                 | Self::RegistryAccessDenied
                 | Self::SecretUnavailable
@@ -104,6 +107,19 @@ impl FailureKind {
                 | Self::GivenBack
         )
     }
+
+    /// Whether a job that was skipped for this reason counts as successful.
+    #[must_use]
+    pub const fn is_tolerated_skip(self) -> bool {
+        matches!(self, Self::NotNeeded | Self::NotApproved | Self::ConditionNotMet)
+    }
+}
+
+/// Whether a job with this status and failure was skipped because a condition on outputs did not hold. Jobs that need it are
+/// skipped too; later stages run.
+#[must_use]
+pub fn is_left_out(status: JobStatus, reason: Option<&FailureReason>) -> bool {
+    status == JobStatus::Skipped && reason.is_some_and(|reason| reason.kind == FailureKind::ConditionNotMet)
 }
 
 /// Whether a job with this status and failure is a dead letter.

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
 use crate::execution::facts::{Facts, PullRequest, Trigger};
+use crate::ids::job_token::GITLAB_JOB_TOKEN;
 use crate::repository::{RepositoryAddress, RepositoryName, canonical_name};
 use crate::text::slug::{environment_slug, environment_tier, slug};
 
@@ -90,8 +91,9 @@ pub const JOB_VARIABLES: [&str; 7] = [
 ];
 
 /// The variables of a running job that are not among [`job_variables`]: its worker sets its status, and its assignment has the
-/// login at its registry as a secret.
-pub const LATE_VARIABLES: [&str; 3] = ["CI_JOB_STATUS", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"];
+/// login at its registry and its token as secrets.
+pub const LATE_VARIABLES: [&str; 4] =
+    ["CI_JOB_STATUS", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD", GITLAB_JOB_TOKEN];
 
 /// Whether conditions and references may use `name`.
 #[must_use]

@@ -258,7 +258,7 @@ impl JobState {
     }
 
     /// Whether the job counts as successful although it did not succeed: its failure is tolerated, it was not needed,
-    /// or it is optional and was not approved.
+    /// it is optional and was not approved, or a condition on outputs did not hold.
     #[must_use]
     pub fn is_tolerated(&self, allowed: AllowFailureRules<'_>) -> bool {
         let kind = self.failure.as_ref().map(|reason| reason.kind);
@@ -267,7 +267,7 @@ impl JobState {
                 let code = self.exit_code.is_some_and(|code| allowed.exit_codes.contains(&code));
                 allowed.any || (code && kind == Some(FailureKind::ScriptFailed))
             }
-            JobStatus::Skipped => matches!(kind, Some(FailureKind::NotNeeded | FailureKind::NotApproved)),
+            JobStatus::Skipped => kind.is_some_and(FailureKind::is_tolerated_skip),
             _ => false,
         }
     }
@@ -275,9 +275,9 @@ impl JobState {
     /// Whether dependents of this job may run.
     #[must_use]
     pub fn releases_dependents(&self, allowed: AllowFailureRules<'_>) -> bool {
-        let not_approved =
-            self.failure.as_ref().is_some_and(|reason| reason.kind == FailureKind::NotApproved);
-        self.status == JobStatus::Success || (self.is_tolerated(allowed) && !not_approved)
+        let kind = self.failure.as_ref().map(|reason| reason.kind);
+        let waived = matches!(kind, Some(FailureKind::NotApproved | FailureKind::ConditionNotMet));
+        self.status == JobStatus::Success || (self.is_tolerated(allowed) && !waived)
     }
 }
 

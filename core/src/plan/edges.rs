@@ -72,7 +72,7 @@ impl Plan {
                     [] => continue,
                     [only] => NodeIx::Job(*only),
                     many => *gate_of.entry(many.to_vec()).or_insert_with(|| {
-                        let gate = self.add_gate();
+                        let gate = self.add_gate(false);
                         for variant in many {
                             self.connect(NodeIx::Job(*variant), gate);
                         }
@@ -110,7 +110,7 @@ impl Plan {
             let awaited: Vec<u32> =
                 members.into_iter().filter(|ix| !self.jobs[*ix as usize].is_optional()).collect();
             if stage < last && !(awaited.is_empty() && before.is_none()) {
-                let gate = self.add_gate();
+                let gate = self.add_gate(true);
                 for ix in awaited {
                     self.connect(NodeIx::Job(ix), gate);
                 }
@@ -122,8 +122,8 @@ impl Plan {
         }
     }
 
-    fn add_gate(&mut self) -> NodeIx {
-        self.gates.push(Gate { waits_for: 0, releases: Vec::new() });
+    fn add_gate(&mut self, joins_stage: bool) -> NodeIx {
+        self.gates.push(Gate { waits_for: 0, releases: Vec::new(), joins_stage });
         NodeIx::Gate(index(self.gates.len() - 1))
     }
 

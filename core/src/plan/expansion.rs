@@ -58,7 +58,7 @@ impl Plan {
         for file_ix in order {
             let job = &pipeline.jobs[file_ix];
             let stage = stage_of[job.stage.as_str()];
-            for SelectedVariant { variant, job: changed } in &variants[file_ix] {
+            for SelectedVariant { variant, job: changed, condition } in &variants[file_ix] {
                 variants_of[file_ix].push(index(jobs.len()));
                 let own = changed.as_deref().unwrap_or(job);
                 let mut variables = pipeline.variables.clone();
@@ -148,6 +148,7 @@ impl Plan {
                     surroundings,
                     due_texts,
                     discovery: None,
+                    condition: condition.clone(),
                 });
             }
         }
@@ -164,6 +165,7 @@ impl Plan {
         plan.join_needs(pipeline, &variants, &variants_of);
         plan.join_stages(&stage_of);
         plan.resolve_dependencies(pipeline, &variants, &variants_of);
+        plan.resolve_conditions();
         let (changed, files) = paths;
         let decisive = Facts {
             trigger: facts.trigger,

@@ -1,6 +1,6 @@
 //! The plan: jobs, gates, and their dependencies.
 
-use super::{due_texts::DueTexts, error::ExcludedJob};
+use super::{due_condition::DueCondition, due_texts::DueTexts, error::ExcludedJob};
 use crate::execution::{discovery::Discovery, outputs::IMAGE_OUTPUTS, retry::RetryFor};
 use crate::pipeline::{Artifacts, ImageOptions, JobOptions, PullPolicy, Resources, When};
 use crate::text::substitution::{expand_bounded, first_reference};
@@ -104,6 +104,9 @@ pub struct PlannedJob {
     /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
+    /// What decides when it is due whether it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<DueCondition>,
 }
 
 impl PlannedJob {
@@ -155,6 +158,9 @@ pub struct Gate {
     pub waits_for: u32,
     /// The nodes that it then arrives at.
     pub releases: Vec<NodeIx>,
+    /// Whether it joins the jobs of a stage, not variants that a job needs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joins_stage: bool,
 }
 
 impl Plan {
@@ -201,9 +207,14 @@ impl Plan {
     /// else all jobs of earlier stages.
     #[must_use]
     pub fn artifact_sources(&self, job: u32) -> Vec<u32> {
+        let named = self.jobs[job as usize].dependencies.clone();
+        named.unwrap_or_else(|| self.awaited_jobs(job))
+    }
+
+    /// Returns the indices of the jobs that `job` waits for, in order: its `needs`, or all jobs of earlier stages.
+    pub(super) fn awaited_jobs(&self, job: u32) -> Vec<u32> {
         let job = &self.jobs[job as usize];
         match job.after_stages {
-            _ if job.dependencies.is_some() => job.dependencies.clone().unwrap_or_default(),
             None => job.needs_jobs.clone(),
             Some(stages) => {
                 let earlier = &self.stages[..(stages as usize).min(self.stages.len())];

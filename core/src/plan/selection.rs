@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
+use super::due_condition::{DueCondition, DueRule};
 use super::error::{ExcludedJob, MAX_RULE_EVALUATIONS, MAX_VALUE_BYTES, PlanError};
 use super::matrix::{self, Variant, max_variants};
 use super::references;
-use crate::condition::{self, Condition, Context, Paths};
+use crate::condition::{self, Condition, Context, OpenCondition, Paths};
 use crate::execution::facts::Facts;
 use crate::execution::predefined::{self, PlannedNames};
 use crate::pipeline::{Job, Need, Pipeline, Rule, RuleOutcome};
@@ -76,6 +77,8 @@ pub(super) struct SelectedVariant {
     pub(super) variant: Variant,
     /// The job as the rule that matched for this variant changes it, if others have another one.
     pub(super) job: Option<Box<Job>>,
+    /// The rules that outputs of other jobs decide.
+    pub(super) condition: Option<DueCondition>,
 }
 
 /// Returns the name of a variant.
@@ -84,7 +87,8 @@ pub(super) fn name(variant: &Variant, job: &Job) -> Result<String, PlanError> {
 }
 
 fn all_variants(job: &Job) -> Vec<SelectedVariant> {
-    matrix::variants(job).into_iter().map(|variant| SelectedVariant { variant, job: None }).collect()
+    let selected = |variant| SelectedVariant { variant, job: None, condition: None };
+    matrix::variants(job).into_iter().map(selected).collect()
 }
 
 /// Whether a rule of the job refers to a key of its matrix, or to its position in it.
@@ -134,7 +138,16 @@ fn remove_excluded_needs(
 
 enum Decision<'a> {
     In(Option<&'a Rule>),
+    /// Outputs decide; no rule changes the job.
+    WhenDue(DueCondition),
     Out(String),
+}
+
+/// Whether a rule matches, as far as facts decide it.
+enum Match {
+    No,
+    Yes,
+    Open(OpenCondition),
 }
 
 struct JobSelector<'a> {
@@ -165,6 +178,11 @@ impl<'a> JobSelector<'a> {
                     let variants = all_variants(job);
                     Ok((selected, variants))
                 }
+                Decision::WhenDue(condition) => {
+                    let mut variants = all_variants(job);
+                    variants.iter_mut().for_each(|selected| selected.condition = Some(condition.clone()));
+                    Ok((Job { rules: Vec::new(), ..job.clone() }, variants))
+                }
             };
         }
         let mut variants = Vec::new();
@@ -174,7 +192,10 @@ impl<'a> JobSelector<'a> {
                 Decision::Out(why) => left_out.push(ExcludedJob { job: name(&variant, job)?, why }),
                 Decision::In(rule) => {
                     let changed = rule.map(|rule| self.apply(job, rule, Some(&variant))).transpose()?;
-                    variants.push(SelectedVariant { variant, job: changed.map(Box::new) });
+                    variants.push(SelectedVariant { variant, job: changed.map(Box::new), condition: None });
+                }
+                Decision::WhenDue(condition) => {
+                    variants.push(SelectedVariant { variant, job: None, condition: Some(condition) });
                 }
             }
         }
@@ -249,34 +270,42 @@ impl<'a> JobSelector<'a> {
             return Ok(Decision::In(None));
         }
         let variables = self.variables(job, variant);
+        let mut open = Vec::new();
+        let mut decided = None;
         for (at, rule) in job.rules.iter().enumerate() {
-            if !self.holds(job, rule, &variables)? {
-                continue;
-            }
-            return Ok(match rule.then {
-                Some(RuleOutcome::Never) => {
-                    Decision::Out(format!("rule {} excludes the job: {}", at + 1, describe(rule)))
+            match self.matches(job, rule, &variables)? {
+                Match::No => {}
+                Match::Yes => {
+                    decided = Some((at, rule));
+                    break;
                 }
-                _ => Decision::In(Some(rule)),
-            });
-        }
-        Ok(Decision::Out(match job.rules.as_slice() {
-            [Rule { condition: Some(text), changes, exists, .. }]
-                if changes.is_empty() && exists.is_empty() =>
-            {
-                format!("`{}` does not hold", text.trim())
+                Match::Open(condition) => open.push(DueRule {
+                    text: rule.condition.clone().unwrap_or_default(),
+                    runs: rule.then != Some(RuleOutcome::Never),
+                    open: Some(condition),
+                }),
             }
-            [rule] => format!("its rule does not hold: {}", describe(rule)),
-            rules => format!("none of its {} rules holds", rules.len()),
-        }))
+        }
+        let otherwise = decided.is_some_and(|(_, rule)| rule.then != Some(RuleOutcome::Never));
+        if let Some(condition) = DueCondition::new(&job.name, open, otherwise)? {
+            return Ok(Decision::WhenDue(condition));
+        }
+        Ok(match decided {
+            Some((at, rule)) if !otherwise => {
+                Decision::Out(format!("rule {} excludes the job: {}", at + 1, describe(rule)))
+            }
+            Some((_, rule)) => Decision::In(Some(rule)),
+            None => Decision::Out(no_rule_holds(job)),
+        })
     }
 
-    fn holds(
+    fn matches(
         &mut self,
         job: &Job,
         rule: &'a Rule,
         variables: &IndexMap<String, String>,
-    ) -> Result<bool, PlanError> {
+    ) -> Result<Match, PlanError> {
+        let mut result = Match::Yes;
         if let Some(text) = &rule.condition {
             let failed =
                 |why: String| PlanError::Condition { job: job.name.clone(), condition: text.clone(), why };
@@ -285,12 +314,26 @@ impl<'a> JobSelector<'a> {
                 self.conditions.insert(text, condition);
             }
             let context = Context { facts: self.facts, variables, paths: &self.paths };
-            if !self.conditions[text.as_str()].holds(&context).map_err(failed)? {
-                return Ok(false);
+            match self.conditions[text.as_str()].decide(&context).map_err(failed)? {
+                condition::Decision::Known(true) => {}
+                condition::Decision::Known(false) => return Ok(Match::No),
+                condition::Decision::Open(open) => result = Match::Open(open),
             }
         }
-        Ok((rule.changes.is_empty() || self.paths.changed(&rule.changes))
-            && (rule.exists.is_empty() || self.paths.exists(&rule.exists)))
+        let matches = (rule.changes.is_empty() || self.paths.changed(&rule.changes))
+            && (rule.exists.is_empty() || self.paths.exists(&rule.exists));
+        Ok(if matches { result } else { Match::No })
+    }
+}
+
+/// Says why a job takes no part that none of its rules includes.
+fn no_rule_holds(job: &Job) -> String {
+    match job.rules.as_slice() {
+        [Rule { condition: Some(text), changes, exists, .. }] if changes.is_empty() && exists.is_empty() => {
+            format!("`{}` does not hold", text.trim())
+        }
+        [rule] => format!("its rule does not hold: {}", describe(rule)),
+        rules => format!("none of its {} rules holds", rules.len()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 
 use super::{
+    due_condition,
     matrix::{self, max_variants},
     references::builtin,
 };
@@ -94,8 +95,11 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         } else {
             0
         };
+        let conditions = job.rules.iter().filter_map(|rule| rule.condition.as_ref());
+        let has_open = conditions.into_iter().any(|text| text.contains("needs"));
         let parts = [
             JOB_OVERHEAD,
+            if has_open { due_condition::MAX_BYTES } else { 0 },
             NODE_BYTES,
             due,
             sum(&mut job.rules.iter().map(|rule| pairs(&rule.variables))),

@@ -64,6 +64,22 @@ pub struct NodeSpec {
     /// The group in which a job needs a place to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<JobConcurrency>,
+    /// What decides about the node when it is due, besides how its dependencies ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<DecidedBy>,
+    /// The link to the gate after the job's stage, if a condition on outputs may skip the job: the gate opens as usual then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage_gate: Option<u32>,
+}
+
+/// What decides about a node when it is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecidedBy {
+    /// A condition on outputs of the job at this index: the node itself, or the manual job behind this gate.
+    Condition(u32),
+    /// If a dependency did not succeed: whether a condition skipped it, or it failed.
+    Needs,
 }
 
 /// The approvals that a gate closes when it opens, unless they were given.

@@ -6,6 +6,7 @@
 
 use super::{
     conditions::{CarriedJob, StartConditions},
+    decide::decided_by,
     external_gates::ExternalGates,
     memory::MemoryNodes,
 };
@@ -13,7 +14,8 @@ use crate::{
     ids::{ExecutionId, JobId},
     plan::{NodeIx, Plan, PlannedJob},
     records::{
-        ApprovalClosing, ApprovalGate, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,
+        ApprovalClosing, ApprovalGate, DecidedBy, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec,
+        NodeState,
     },
     time::Timestamp,
 };
@@ -41,13 +43,15 @@ pub fn new_execution(
     now: Timestamp,
 ) -> NewExecution {
     let none = ExternalGates::empty(plan);
-    let mut nodes = Layout { plan, execution, carried, external: &none }.nodes();
-    nodes.run(now);
+    let decided = decided_by(plan);
+    let decided = decided.as_slice();
+    let mut nodes = Layout { plan, execution, carried, external: &none, decided }.nodes();
+    nodes.run_planned(plan, now);
     // Jobs that would run at once wait for the external gates, if there are any.
     let external = ExternalGates::new(plan, nodes.nodes(), conditions);
     if !external.is_empty() {
-        nodes = Layout { plan, execution, carried, external: &external }.nodes();
-        nodes.run(now);
+        nodes = Layout { plan, execution, carried, external: &external, decided }.nodes();
+        nodes.run_planned(plan, now);
     }
     NewExecution {
         nodes: nodes.into_new_nodes(),
@@ -63,6 +67,8 @@ struct Layout<'a> {
     execution: ExecutionId,
     carried: &'a BTreeMap<String, CarriedJob>,
     external: &'a ExternalGates,
+    /// What decides about each job when it is due.
+    decided: &'a [Option<DecidedBy>],
 }
 
 impl Layout<'_> {
@@ -76,20 +82,26 @@ impl Layout<'_> {
         }
         for (ix, gate) in (jobs..).zip(&plan.gates) {
             let links = gate.releases.iter().map(|node| self.target_index(*node)).collect();
-            nodes.push(self.gate(ix, links, None, gate.waits_for));
+            nodes.push(self.gate(ix, links, gate.waits_for));
         }
         for (ix, gate) in (self.first_external()..).zip(&external.gates) {
-            nodes.push(self.gate(ix, gate.links.clone(), None, gate.waits_for));
+            nodes.push(self.gate(ix, gate.links.clone(), gate.waits_for));
         }
         for (ix, needs_gate) in (external.first_needs_gate..).zip(&external.needs_gates) {
             let closing = ApprovalClosing { gates: vec![needs_gate.approval], after_failure: true };
             let waits_for = plan.jobs[needs_gate.job as usize].waits_for;
-            nodes.push(self.gate(ix, vec![needs_gate.job], Some(closing), waits_for));
+            // A condition is decided before the approval is asked for.
+            let decided_by = self.decided[needs_gate.job as usize];
+            let decided_by = decided_by.filter(|by| matches!(by, DecidedBy::Condition(_)));
+            let links = vec![needs_gate.job];
+            let spec = NodeSpec { links, closing: Some(closing), decided_by, ..NodeSpec::default() };
+            nodes.push(self.node(ix, spec, NodeBody::Gate { open: false }, waits_for));
         }
         if let Some(ix) = self.closing_gate() {
             let awaited = external.optional.iter().filter(|optional| !**optional).count();
             let closing = ApprovalClosing { gates: external.closed_at_end.clone(), after_failure: false };
-            nodes.push(self.gate(ix, Vec::new(), Some(closing), index(awaited)));
+            let spec = NodeSpec { closing: Some(closing), ..NodeSpec::default() };
+            nodes.push(self.node(ix, spec, NodeBody::Gate { open: false }, index(awaited)));
         }
         nodes.push(self.node(self.end(), NodeSpec::default(), NodeBody::End, jobs));
         MemoryNodes::new(nodes)
@@ -123,6 +135,12 @@ impl Layout<'_> {
 
     fn job_spec(&self, ix: u32, job: &PlannedJob) -> NodeSpec {
         let optional = self.external.is_optional(ix);
+        let decided_by = self.decided[ix as usize];
+        let joins_stage = |node: &&NodeIx| match node {
+            NodeIx::Gate(ix) => self.plan.gates[*ix as usize].joins_stage,
+            NodeIx::Job(_) => false,
+        };
+        let mut stage_gate = job.releases.iter().filter(joins_stage).map(|node| self.target_index(*node));
         let mut links: Vec<u32> = job.releases.iter().map(|node| self.target_index(*node)).collect();
         links.extend(self.closing_gate().filter(|_| !optional));
         links.push(self.end());
@@ -139,6 +157,8 @@ impl Layout<'_> {
             optional,
             closing: None,
             concurrency: job.surroundings.concurrency.clone(),
+            decided_by,
+            stage_gate: decided_by.and_then(|_| stage_gate.next()),
         }
     }
 
@@ -152,8 +172,8 @@ impl Layout<'_> {
         }))
     }
 
-    fn gate(&self, ix: u32, links: Vec<u32>, closing: Option<ApprovalClosing>, waits_for: u32) -> Node {
-        let spec = NodeSpec { links, closing, ..NodeSpec::default() };
+    fn gate(&self, ix: u32, links: Vec<u32>, waits_for: u32) -> Node {
+        let spec = NodeSpec { links, ..NodeSpec::default() };
         self.node(ix, spec, NodeBody::Gate { open: false }, waits_for)
     }
 

@@ -1,9 +1,11 @@
 //! The nodes of one execution in memory: computes the first steps of a new execution before it is recorded.
 
+use super::decide::{decide, nodes_to_decide};
 use super::next_step::{NextStep, next_step};
 use crate::execution::status::JobStatus;
 use crate::{
     guarded,
+    plan::Plan,
     records::{NewNode, Node, Write},
     time::Timestamp,
 };
@@ -75,7 +77,8 @@ impl MemoryNodes {
     }
 
     /// Takes the next steps of each node that waits for nothing or has ended, until only workers, users or time can
-    /// advance the execution. A node whose next step needs more than the nodes (an end, approvals to close, a place in a group) becomes due
+    /// advance the execution. A node whose next step needs more than the node (an end, approvals to close, outputs, a place in a
+    /// group) becomes due
     /// `now`.
     pub fn run(&mut self, now: Timestamp) {
         let can_step = |node: &&Node| {
@@ -84,6 +87,39 @@ impl MemoryNodes {
         };
         let ready = self.nodes.iter().filter(can_step).map(|node| node.key.ix).collect();
         self.run_from(ready, now);
+    }
+
+    /// Like [`Self::run`], and decides about jobs with conditions on outputs, which are those of `plan`.
+    pub(super) fn run_planned(&mut self, plan: &Plan, now: Timestamp) {
+        self.run(now);
+        if plan.jobs.iter().all(|job| job.condition.is_none()) {
+            return;
+        }
+        let mut undecided = self.undecided(now);
+        while let Some((ix, job)) = undecided.pop() {
+            let (Some(node), Some(planned)) = (self.nodes.get(ix as usize), plan.jobs.get(job as usize))
+            else {
+                continue;
+            };
+            let read = nodes_to_decide(planned);
+            let read: Vec<Node> =
+                read.iter().filter_map(|ix| self.nodes.get(*ix as usize)).cloned().collect();
+            if let NextStep::Apply(transition) = decide(node, planned, &read, now) {
+                let mut ready = self.apply(transition.writes);
+                ready.extend(transition.more.then_some(ix));
+                self.run_from(ready, now);
+                undecided = self.undecided(now);
+            }
+        }
+    }
+
+    /// Returns the nodes whose next step is to decide, and the jobs that they decide about.
+    fn undecided(&self, now: Timestamp) -> Vec<(u32, u32)> {
+        let of = |node: &Node| match next_step(node, now) {
+            NextStep::Decide { job } => Some((node.key.ix, job)),
+            _ => None,
+        };
+        self.nodes.iter().filter_map(of).collect()
     }
 
     /// Like [`Self::run`], for these nodes and those that follow from them.
@@ -97,7 +133,7 @@ impl MemoryNodes {
                     }
                     ready.extend(self.apply(transition.writes));
                 }
-                NextStep::CheckEnd | NextStep::CloseApprovals { .. } => {
+                NextStep::CheckEnd | NextStep::CloseApprovals { .. } | NextStep::Decide { .. } => {
                     node.due_at = guarded!(EmptyExecutionIsDue, Some(now), without node.due_at);
                 }
                 NextStep::RequestPlace => node.due_at = Some(now),

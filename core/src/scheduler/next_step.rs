@@ -4,7 +4,7 @@
 //! the arrivals that it counts. A node with work left stays due, so that the sweep finds it if a process dies midway.
 
 use crate::execution::{
-    failure::{FailureKind, FailureReason, is_dead_letter},
+    failure::{self, FailureKind, FailureReason, is_dead_letter},
     status::JobStatus,
     transition::{JobEvent, JobRules, JobState, TransitionError, next_state},
 };
@@ -12,8 +12,8 @@ use crate::{
     guarded,
     pipeline::{JobConcurrency, When},
     records::{
-        ApprovalClosing, DeadLetter, JobRecord, MAX_MESSAGE_DELAY_MS, Node, NodeBody, NodeKey, NodeSpec,
-        NodeState, Write,
+        ApprovalClosing, DeadLetter, DecidedBy, JobRecord, MAX_MESSAGE_DELAY_MS, Node, NodeBody, NodeKey,
+        NodeSpec, NodeState, Write,
     },
     time::Timestamp,
 };
@@ -44,6 +44,12 @@ pub enum NextStep {
     /// The job's needs have ended, and it needs a place in its concurrency group ([`super::change_group`]). With one, commit
     /// the writes of [`with_place`].
     RequestPlace,
+    /// A condition on outputs decides, or how the needs ended: read the nodes of [`super::nodes_to_decide`] for the job at this
+    /// index, then call [`super::decide`].
+    Decide {
+        /// The index of the job.
+        job: u32,
+    },
     /// The node is an end node: check its execution ([`super::end_step`]).
     CheckEnd,
     /// Close the approvals that nobody gave, by opening their gates as if a need had failed; then commit the writes.
@@ -79,8 +85,13 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
             if !guarded!(WaitsForAll, node.waits_for == 0) || (*open && has_notified_all(node)) {
                 return NextStep::Idle;
             }
-            let state = NodeState { notified: node.state.notified, body: NodeBody::Gate { open: true } };
-            let transition = notify(node, state, now);
+            if let Some(DecidedBy::Condition(job)) = node.spec.decided_by
+                && !*open
+                && node.failed == 0
+            {
+                return NextStep::Decide { job };
+            }
+            let transition = open_gate(node, now);
             match &node.spec.closing {
                 Some(ApprovalClosing { gates, after_failure })
                     if !*open && (!after_failure || node.failed > 0) =>
@@ -94,13 +105,10 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
         }
         NodeBody::Job(item) => match item.job.status {
             JobStatus::Pending if !guarded!(WaitsForAll, node.waits_for == 0) => NextStep::Idle,
-            JobStatus::Pending => {
-                let blocked = blocked(node);
-                if blocked.is_none() && node.spec.concurrency.is_some() {
-                    return NextStep::RequestPlace;
-                }
-                apply(node, item, JobEvent::Release(blocked), now)
-            }
+            JobStatus::Pending => match decided_job(node) {
+                Some(job) => NextStep::Decide { job },
+                None => release(node, item, blocked(node), now),
+            },
             JobStatus::Queued => guarded!(QueuedStaysDue, resend(node, item, now), without NextStep::Idle),
             JobStatus::Running => match &item.job.lease {
                 Some(lease) if !lease.is_expired(now) => {
@@ -114,15 +122,39 @@ pub fn next_step(node: &Node, now: Timestamp) -> NextStep {
     }
 }
 
-/// Returns the writes that queue the job of `node`, which has a place in its concurrency group; its `start_in` is over.
-/// `None`: it does not wait for one.
+/// Returns the step of a job that waits for nothing: it is skipped for `reason`, needs a place in its concurrency group, or is queued.
+pub(super) fn release(
+    node: &Node,
+    item: &JobRecord,
+    reason: Option<FailureReason>,
+    now: Timestamp,
+) -> NextStep {
+    if reason.is_none() && node.spec.concurrency.is_some() {
+        return NextStep::RequestPlace;
+    }
+    apply(node, item, JobEvent::Release(reason), now)
+}
+
+/// Returns the writes that queue the job of `node`, whose step was [`NextStep::RequestPlace`] and which has a place now; its
+/// `start_in` is over. `None`: the node is no job, or the job does not wait.
 #[must_use]
 pub fn with_place(node: &Node, now: Timestamp) -> Option<Transition> {
-    let (NextStep::RequestPlace, NodeBody::Job(item)) = (next_step(node, now), &node.state.body) else {
-        return None;
-    };
+    let NodeBody::Job(item) = &node.state.body else { return None };
     let spec = NodeSpec { start_in_s: None, ..node.spec.clone() };
     apply_event(&Node { spec, ..node.clone() }, item, JobEvent::Release(None), now).ok()
+}
+
+/// Returns the writes that open a gate.
+pub(super) fn open_gate(node: &Node, now: Timestamp) -> Transition {
+    notify(node, NodeState { notified: node.state.notified, body: NodeBody::Gate { open: true } }, now)
+}
+
+/// Returns the job whose condition or needs decide about a job that waits for nothing.
+fn decided_job(node: &Node) -> Option<u32> {
+    match node.spec.decided_by? {
+        DecidedBy::Condition(job) => Some(job),
+        DecidedBy::Needs => (node.failed > 0).then_some(node.key.ix),
+    }
 }
 
 /// Returns the writes that apply `event` to the job `item` of `node`.
@@ -217,14 +249,19 @@ fn resend(node: &Node, item: &JobRecord, now: Timestamp) -> NextStep {
 
 /// Why a job whose dependencies have ended does not run; `None`: it runs.
 fn blocked(node: &Node) -> Option<FailureReason> {
+    blocked_after(node, node.failed > 0)
+}
+
+/// Why a job does not run, given whether a dependency failed.
+pub(super) fn blocked_after(node: &Node, has_failed: bool) -> Option<FailureReason> {
     match node.spec.when {
         When::Always => None,
         When::OnFailure => {
-            let needed = guarded!(OnFailureNeedsFailure, node.failed > 0);
+            let needed = guarded!(OnFailureNeedsFailure, has_failed);
             (!needed).then(not_needed)
         }
         When::OnSuccess | When::Manual => {
-            let holds = guarded!(FailedNeedSkipsJob, node.failed == 0);
+            let holds = guarded!(FailedNeedSkipsJob, !has_failed);
             (!holds).then(|| needs_failed(node))
         }
     }
@@ -265,8 +302,16 @@ fn is_ok(node: &Node, body: &NodeBody) -> bool {
     }
 }
 
+/// Whether a condition on outputs skipped the job: the stages after it run.
+fn is_left_out(body: &NodeBody) -> bool {
+    match body {
+        NodeBody::Job(item) => failure::is_left_out(item.job.status, item.job.failure.as_ref()),
+        NodeBody::Gate { .. } | NodeBody::End => false,
+    }
+}
+
 /// The name of a job as recorded with the jobs that it blocks.
-fn blocker_name(name: &str) -> String {
+pub(super) fn blocker_name(name: &str) -> String {
     const ELLIPSIS: &str = "...";
     if name.len() <= MAX_BLOCKER_BYTES {
         return name.to_owned();
@@ -282,13 +327,14 @@ fn notify(node: &Node, mut state: NodeState, now: Timestamp) -> Transition {
     let from = notified(state.notified);
     let to = links.len().min(from + MAX_ARRIVALS);
     let ok = is_ok(node, &state.body);
+    let is_left_out = is_left_out(&state.body);
     let name = match &state.body {
         NodeBody::Job(_) => blocker_name(&node.spec.name),
         NodeBody::Gate { .. } | NodeBody::End => node.blocker.clone().unwrap_or_default(),
     };
     let arrivals = links.get(from..to).unwrap_or_default().iter().map(|ix| Write::Arrive {
         key: NodeKey { execution: node.key.execution, ix: *ix },
-        ok,
+        ok: ok || (is_left_out && node.spec.stage_gate == Some(*ix)),
         from: name.clone(),
         now,
         continuation: None,

@@ -3,6 +3,7 @@
 
 mod delayed;
 mod groups;
+mod outputs;
 mod rules;
 
 use indexmap::IndexMap;
@@ -162,9 +163,13 @@ impl Run {
 
     /// Runs a queued job, and applies all transitions that follow from its end.
     fn end(&mut self, job: usize, fails: bool) {
-        let token = LeaseToken(uuid::Uuid::from_u128(1));
         let failure = fails.then(|| FailureReason::new(FailureKind::ScriptFailed, "it failed"));
         let end = AttemptEnd { failure, exit_code: Some(i32::from(fails)), ..AttemptEnd::default() };
+        self.end_with(job, end);
+    }
+
+    fn end_with(&mut self, job: usize, end: AttemptEnd) {
+        let token = LeaseToken(uuid::Uuid::from_u128(1));
         for event in [
             JobEvent::Claim { token, worker: "w".into(), ttl_ms: 1_000 },
             JobEvent::End { token, end, steps: Vec::new() },

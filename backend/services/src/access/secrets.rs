@@ -23,6 +23,7 @@ use tidemill_core::{
         RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretView, SetSecretRequest,
         VariableOptions,
     },
+    ids::job_token::JOB_TOKEN,
     pipeline::{JobOptions, MAX_SECRETS, SecretRef, is_secret_name, is_variable_name},
     time::Timestamp,
 };
@@ -253,12 +254,14 @@ impl SecretService {
     }
 
     /// Returns the secrets that a job of `execution` names, and the variables of its repository that the execution does not have;
-    /// those of its environment take precedence over the repository's. Only the assignment to a worker may contain them.
+    /// those of its environment take precedence over the repository's. Only the assignment to a worker may contain them. A job can name
+    /// its own `token` like a secret.
     pub(crate) async fn for_job(
         &self,
         execution: &ExecutionRecord,
         job: &str,
         options: &JobOptions,
+        token: &str,
     ) -> Result<Vec<SecretValue>> {
         if !options.secrets.is_empty() && execution.spec.facts.is_from_fork() {
             return Err(Error::SecretUnavailable(format!(
@@ -275,7 +278,10 @@ impl SecretService {
         let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
         let mut values = Vec::with_capacity(options.secrets.len());
         for reference in &options.secrets {
-            let value = self.value(&facts, environment, job, reference).await?;
+            let value = match reference.name.as_str() {
+                JOB_TOKEN => token.to_owned(),
+                _ => self.value(&facts, environment, job, reference).await?,
+            };
             let (variable, file) = (reference.variable.clone(), reference.file);
             values.push(SecretValue { variable, value, file, unmasked: false });
         }
@@ -396,6 +402,11 @@ fn view(stored: &SecretRecord, value: Option<String>) -> SecretView {
 }
 
 fn check_name(name: &str) -> Result<()> {
+    if name == JOB_TOKEN {
+        return Err(Error::Invalid(format!(
+            "`{name}` is the token of the job that names it; use another name"
+        )));
+    }
     if is_secret_name(name) {
         return Ok(());
     }

@@ -51,7 +51,9 @@ pub(crate) fn memory_bytes(specs: &[JobSpec]) -> usize {
             job.variables.iter().map(|(name, value)| name.len() + value.len() + 64).sum::<usize>();
         let after_script = texts(&job.surroundings.after_script);
         let names = texts(&job.needs) + 4 * job.needs_jobs.len() + 3 * job.name.len() + job.image.len();
-        size_of::<JobSpec>() + texts(&job.script) + variables + after_script + names
+        // A parsed condition is much larger than its text.
+        let condition = job.condition.as_ref().map_or(0, |condition| 16 * condition.rules_bytes());
+        size_of::<JobSpec>() + texts(&job.script) + variables + after_script + names + condition
     };
     specs.iter().map(weight).sum()
 }

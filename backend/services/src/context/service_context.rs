@@ -68,6 +68,11 @@ impl Context {
         let _ = self.public_url.set(url.trim_end_matches('/').to_owned());
     }
 
+    /// Returns the public address of the server.
+    pub fn public_url(&self) -> Option<&str> {
+        self.public_url.get().map(String::as_str)
+    }
+
     /// Returns the address of an execution's page.
     pub fn page_url(&self, execution: ExecutionId) -> Option<String> {
         let page = path::VIEW.replace("{executionId}", &execution.to_string());

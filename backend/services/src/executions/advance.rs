@@ -13,9 +13,10 @@ use tidemill_core::execution::{status::JobStatus, transition::JobEvent};
 use tidemill_core::{
     guarded,
     ids::{ExecutionId, JobId},
+    plan::PlannedJob,
     scheduler::{
-        EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, Transition, apply_event, end_step,
-        finish, next_step, precompute, queued_jobs, ready_nodes, time_out,
+        EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, Transition, apply_event, decide,
+        end_step, finish, next_step, nodes_to_decide, precompute, queued_jobs, ready_nodes, time_out,
     },
 };
 
@@ -70,15 +71,19 @@ impl Context {
         let unplanned = self.unplanned_state(execution).await?;
         for node in self.stores.records.nodes(execution, due).await? {
             let now = self.now();
-            let next = match (next_step(&node, now), &unplanned) {
-                // The nodes it would release are not recorded yet, or never will be.
-                (
-                    NextStep::Apply(_) | NextStep::CloseApprovals { .. } | NextStep::RequestPlace,
-                    Some(state),
-                ) if state.status.is_terminal() => NextStep::Idle,
-                (NextStep::Apply(_) | NextStep::CloseApprovals { .. } | NextStep::RequestPlace, Some(_)) => {
-                    NextStep::Wait(now.plus_ms(HELD_RECHECK_INTERVAL_MS))
+            let step = match next_step(&node, now) {
+                // Its outcome is not recorded before the nodes of the execution are.
+                NextStep::Decide { job } if unplanned.is_none() => {
+                    let spec = self.spec(execution, job).await?;
+                    let read = self.deciding_nodes(execution, &spec.planned).await?;
+                    decide(&node, &spec.planned, &read, now)
                 }
+                step => step,
+            };
+            let next = match (step, &unplanned) {
+                // The nodes it would release are not recorded yet, or never will be.
+                (step, Some(state)) if needs_plan(&step) && state.status.is_terminal() => NextStep::Idle,
+                (step, Some(_)) if needs_plan(&step) => NextStep::Wait(now.plus_ms(HELD_RECHECK_INTERVAL_MS)),
                 (next, _) => next,
             };
             let transition = match next {
@@ -100,7 +105,7 @@ impl Context {
                     outcome.nodes.extend(gates);
                     transition
                 }
-                rest @ (NextStep::Idle | NextStep::Wait(_)) => {
+                rest @ (NextStep::Idle | NextStep::Wait(_) | NextStep::Decide { .. }) => {
                     let due_at = if let NextStep::Wait(at) = rest { Some(at) } else { None };
                     if node.due_at == due_at {
                         continue;
@@ -149,6 +154,13 @@ impl Context {
             self.release_ended(requested).await?;
         }
         Ok(())
+    }
+
+    /// Reads the nodes that decide about a job with a condition on outputs, or that needs such a job.
+    pub async fn deciding_nodes(&self, execution: ExecutionId, job: &PlannedJob) -> Result<Vec<Node>> {
+        let mut nodes = self.stores.records.nodes(execution, &nodes_to_decide(job)).await?;
+        nodes.sort_by_key(|node| node.key.ix);
+        Ok(nodes)
     }
 
     /// Opens the gates of approvals that were not given, as failed.
@@ -446,6 +458,12 @@ impl Context {
             id = before;
         }
     }
+}
+
+/// Whether a step writes to nodes that an unapproved execution does not have.
+const fn needs_plan(step: &NextStep) -> bool {
+    use NextStep::{Apply, CloseApprovals, Decide, RequestPlace};
+    matches!(step, Apply(_) | CloseApprovals { .. } | Decide { .. } | RequestPlace)
 }
 
 /// Returns the execution that this one waits for, and the gate of this one that the end of the other opens.

@@ -11,6 +11,7 @@ use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     api::ApproveReply,
     ids::{ExecutionId, JobId},
+    scheduler::condition_holds,
 };
 
 /// Service for approvals.
@@ -53,6 +54,16 @@ impl ApprovalService {
                 "job `{}` has ended; it is too late to approve it",
                 node.spec.name
             )));
+        }
+        let planned = self.context.spec(node.key.execution, node.key.ix).await?.planned;
+        if planned.condition.is_some() {
+            let read = self.context.deciding_nodes(node.key.execution, &planned).await?;
+            if condition_holds(&planned, &read) != Some(true) {
+                return Err(Error::Conflict(format!(
+                    "the condition of job `{}` is decided once the jobs that it waits for have ended; approve it then",
+                    node.spec.name
+                )));
+            }
         }
         self.approve(&execution, gate).await
     }

@@ -39,6 +39,8 @@ const JOB_BYTES: u64 = 150;
 const ENDED_BYTES: u64 = 120;
 /// Added by a job that is skipped because a need failed, without the name of the need.
 const SKIPPED_BYTES: u64 = 90;
+/// Added by a job with a condition on outputs, without the condition: what decides about it, and the link to its stage's gate.
+const DECIDED_BYTES: u64 = 150;
 /// Added by a job that is queued at once: its message and its entry in the index of due nodes.
 const QUEUED_BYTES: u64 = 190;
 /// A gate.
@@ -72,9 +74,11 @@ fn job_bytes(job: &PlannedJob, blocker: u64) -> u64 {
     let name = job.name.len() as u64;
     // Both the reason of the skip and the node contain the name of the failed need.
     let skipped = if job.waits_for > 0 { SKIPPED_BYTES + 2 * blocker } else { 0 };
+    // The reason of the skip contains the condition that decided.
+    let condition = job.condition.as_ref().map_or(0, |of| DECIDED_BYTES + of.rules_bytes() as u64);
     // The reason of an unapproved job contains its name.
     let names = if job.when == When::Manual { 2 * name } else { name };
-    JOB_BYTES + ENDED_BYTES + queued + skipped + manual + names + 4 * codes as u64 + links
+    JOB_BYTES + ENDED_BYTES + condition + queued + skipped + manual + names + 4 * codes as u64 + links
 }
 
 /// Origin of a request, which determines its budget.

@@ -14,7 +14,8 @@ use tidemill_core::{
     api::{Approval, ExecutionView, JobView},
     ids::ExecutionId,
     pipeline::When,
-    plan::PlannedJob,
+    plan::{DueCondition, PlannedJob},
+    scheduler::{condition_holds, nodes_to_decide},
     text::substitution::expand_bounded,
 };
 
@@ -49,7 +50,12 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &JobSpecs) -> 
             job.environment = planned.surroundings.environment;
         }
         job.tolerated |= own.is_skipped_optional();
-        if spec.planned.when == When::Manual {
+        // A condition is decided before the approval is asked for.
+        let is_decided = || {
+            let read = nodes_to_decide(&spec.planned).into_iter().filter_map(node).cloned();
+            condition_holds(&spec.planned, &read.collect::<Vec<_>>()) == Some(true)
+        };
+        if spec.planned.when == When::Manual && (spec.planned.condition.is_none() || is_decided()) {
             job.approval = approval(Some(ix));
         }
         Some(job)
@@ -120,5 +126,6 @@ pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView 
         log_bytes: item.log_bytes,
         carried_from: item.carried_from,
         waits_for_place: None,
+        condition: planned.condition.as_ref().map(DueCondition::describe),
     }
 }

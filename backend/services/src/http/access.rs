@@ -16,6 +16,7 @@ use axum::{
 };
 use std::{net::IpAddr, time::Instant};
 use tidemill_core::access::Scope;
+use tidemill_core::ids::job_token::JobToken;
 
 /// State of the access check of one operation.
 #[derive(Debug, Clone)]
@@ -56,7 +57,10 @@ impl ApiState {
             None => None,
             Some(token) => match access.own_token_scope(token) {
                 Some(scope) => Some(Caller::bootstrap(scope)),
-                None => services.tokens.caller(token).await?,
+                None => match JobToken::parse(token) {
+                    Some(token) => services.jobs.token_caller(&token).await?,
+                    None => services.tokens.caller(token).await?,
+                },
             },
         };
         let Some(caller) = identified else {

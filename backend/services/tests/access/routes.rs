@@ -8,7 +8,7 @@ use tidemill_core::{access::Scope, api::path};
 use tidemill_services::http::{ROUTES, Route, TokenVerifier, Within, openapi_document};
 
 /// Returns the URL of a route with ids of existing objects.
-fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> String {
+pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> String {
     let hash = "ab".repeat(32);
     let mut path = route.path.to_owned();
     for (name, value) in [
@@ -43,7 +43,7 @@ fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) -> S
 }
 
 /// Returns a body that a route accepts.
-fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
+pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
     match route.path {
         path::EXECUTE => {
             json!({ "pipeline": PIPELINE, "repo": repo, "source": { "kind": "none" }, "force": true })

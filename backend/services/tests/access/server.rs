@@ -22,7 +22,7 @@ use tower::ServiceExt;
 pub const PIPELINE: &str = "
 name: two
 jobs:
-  first: { image: i, script: [a], artifacts: { paths: [out] } }
+  first: { image: i, script: [a], artifacts: { paths: [out] }, secrets: [TIDEMILL_JOB_TOKEN] }
   last: { image: i, script: [b], needs: [first] }
 ";
 
@@ -103,7 +103,9 @@ impl Server {
         let sha256 = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
         complete["complete"] = json!({ "artifact_id": upload["artifact_id"], "size": 5, "sha256": sha256 });
         self.ok(token, "POST", path::ARTIFACT_UPLOAD, complete).await;
-        FixtureIds { job, lease, artifact: text(&upload["artifact_id"]) }
+        let secret = &assignment["extras"]["secrets"][0];
+        assert_eq!(secret["variable"], "TIDEMILL_JOB_TOKEN", "{assignment}");
+        FixtureIds { job, lease, artifact: text(&upload["artifact_id"]), job_token: text(&secret["value"]) }
     }
 
     /// Everything that calls could change, as an admin sees it.
@@ -130,6 +132,8 @@ pub struct FixtureIds {
     pub job: String,
     pub lease: String,
     pub artifact: String,
+    /// The token of the job itself.
+    pub job_token: String,
 }
 
 pub fn text(value: &Value) -> String {

@@ -6,6 +6,7 @@ mod environments;
 mod fixture;
 mod groups;
 mod job_groups;
+mod outputs;
 
 pub use approvals::{
     approved_execution_has_no_approval_deadline, execution_without_approval_is_canceled,
@@ -32,4 +33,8 @@ pub use job_groups::{
     delayed_job_holds_no_place_while_it_waits, jobs_of_group_run_one_at_a_time_in_order,
     limit_of_job_group_is_kept, manual_job_holds_no_place_before_approval, many_jobs_wait_for_one_place,
     place_is_not_lost_if_a_process_dies, repositories_do_not_share_job_groups, retried_job_keeps_its_place,
+};
+pub use outputs::{
+    condition_on_outputs_is_decided_when_job_is_due,
+    condition_on_outputs_precedes_approval_and_holds_in_retry,
 };

@@ -142,6 +142,8 @@ macro_rules! conformance_suite {
                 deployment_runs_again_alone
                 fork_changes_no_environment
                 environments_are_listed_in_pages
+                condition_on_outputs_is_decided_when_job_is_due
+                condition_on_outputs_precedes_approval_and_holds_in_retry
             }
             caches {
                 cache_is_found_by_jobs_of_its_repository
@@ -192,6 +194,7 @@ macro_rules! conformance_suite {
                 variable_of_a_secrets_name_is_a_conflict
                 repeated_request_is_the_same_after_a_change_of_variables
                 login_of_the_only_registry_is_predefined
+                job_token_reads_its_repository_until_attempt_ends
             }
             executions {
                 fifty_concurrent_requests_create_one_execution

@@ -218,8 +218,10 @@ impl Protocol {
                     op.due &= !bit;
                 }
             }
-            // No job of the model is manual or in a concurrency group.
-            NextStep::CloseApprovals { .. } | NextStep::RequestPlace => unreachable!(),
+            // No job of the model is manual, in a concurrency group, or has a condition on outputs.
+            NextStep::CloseApprovals { .. } | NextStep::RequestPlace | NextStep::Decide { .. } => {
+                unreachable!()
+            }
             NextStep::CheckEnd => match end_step(&read.state(), None, &node, NOW) {
                 EndStep::Wait { cancel: true } if !op.canceled => {
                     (op.stage, op.at) = (OperationStage::CancelJobs, 0);

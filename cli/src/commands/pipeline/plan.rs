@@ -47,6 +47,10 @@ pub fn plan(args: &PlanArgs) -> Outcome {
                 "  {name:name_width$}  {image}  {}{condition}",
                 Printable(dependencies(&plan, job))
             )?;
+            if let Some(condition) = &job.condition {
+                let text = Printable(condition.describe());
+                writeln!(out, "  {:name_width$}  decided when due: {text}", "")?;
+            }
         }
     }
     print_excluded(&mut out, &plan.left_out, &facts)

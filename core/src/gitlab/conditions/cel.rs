@@ -183,7 +183,7 @@ impl CelExpr {
 #[cfg(test)]
 mod tests {
     use super::CelExpr;
-    use crate::condition::check;
+    use crate::condition::{Decision, check};
 
     #[test]
     fn parentheses_are_minimal() {
@@ -212,7 +212,8 @@ mod tests {
                 variables: &variables,
                 paths: &crate::condition::Paths::new(&facts),
             };
-            assert_eq!(check(&condition).map(|it| it.holds(&context)), Ok(Ok(true)), "{condition}");
+            let decided = check(&condition).map(|it| it.decide(&context));
+            assert_eq!(decided, Ok(Ok(Decision::Known(true))), "{condition}");
         }
     }
 }

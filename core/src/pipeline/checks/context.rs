@@ -19,8 +19,8 @@ pub(crate) const MAX_TIMEOUT_S: u64 = 30 * 86_400;
 pub(crate) struct FindingSink {
     pub(crate) findings: Vec<Finding>,
     pub(crate) suggestions: Suggestions,
-    /// Faults of checked conditions, as jobs with shared rules have the same conditions.
-    conditions: HashMap<String, Option<condition::ConditionError>>,
+    /// Outputs in checked conditions, or their faults, as jobs with shared rules have the same conditions.
+    conditions: HashMap<String, Result<Vec<condition::OutputReference>, condition::ConditionError>>,
 }
 
 impl FindingSink {
@@ -31,11 +31,17 @@ impl FindingSink {
     /// Checks a condition, and returns its fault.
     pub(crate) fn check_condition(&mut self, text: &str) -> Option<condition::ConditionError> {
         if let Some(known) = self.conditions.get(text) {
-            return known.clone();
+            return known.clone().err();
         }
-        let fault = condition::check(text).err();
-        self.conditions.insert(text.to_owned(), fault.clone());
+        let checked = condition::check(text).map(|condition| condition.outputs().to_vec());
+        let fault = checked.clone().err();
+        self.conditions.insert(text.to_owned(), checked);
         fault
+    }
+
+    /// Returns the outputs that a checked condition refers to.
+    pub(crate) fn outputs_in(&self, text: &str) -> Vec<condition::OutputReference> {
+        self.conditions.get(text).and_then(|checked| checked.clone().ok()).unwrap_or_default()
     }
 
     /// Adds the fault of the value at `path`, if any.

@@ -4,3 +4,4 @@ mod cycles;
 pub(crate) mod dependencies;
 pub(crate) mod environments;
 pub(crate) mod needs;
+pub(crate) mod outputs;

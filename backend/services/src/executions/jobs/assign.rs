@@ -11,7 +11,17 @@ use tidemill_core::execution::{
     discovery::Discovery,
     facts::Facts,
 };
-use tidemill_core::{api::JobExecuteReply, ids::LeaseToken, plan::PlannedJob};
+use tidemill_core::{
+    api::JobExecuteReply,
+    ids::{
+        LeaseToken,
+        job_token::{GITLAB_JOB_TOKEN, JOB_TOKEN, JobToken},
+    },
+    plan::PlannedJob,
+};
+
+/// Variable of a job with a token: the address of the server, if it has a public one. The command line reads it, too.
+const SERVER: &str = "TIDEMILL_SERVER";
 
 impl JobExecutionService {
     /// Returns the secrets and variables of a job that only its worker gets.
@@ -19,20 +29,31 @@ impl JobExecutionService {
         &self,
         execution: &ExecutionRecord,
         planned: &PlannedJob,
+        token: &JobToken,
     ) -> Result<Vec<SecretValue>> {
         if planned.discovery.is_some() {
             return Ok(Vec::new());
         }
         let options = &planned.surroundings;
-        let mut secrets = self.secrets.for_job(execution, &planned.name, options).await?;
+        let token = token.expose();
+        let mut secrets = self.secrets.for_job(execution, &planned.name, options, &token).await?;
         if options.all_secrets {
             let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
             let is_set = |name: &str| {
                 planned.variables.contains_key(name) || secrets.iter().any(|secret| secret.variable == name)
             };
             let login = self.variables.registry_login(&facts).await?;
-            let login: Vec<SecretValue> = login.into_iter().filter(|one| !is_set(&one.variable)).collect();
-            secrets.extend(login);
+            // Forks get no token.
+            let tokens = [JOB_TOKEN, GITLAB_JOB_TOKEN].into_iter().filter(|_| !facts.is_from_fork());
+            let tokens = tokens.map(|variable| SecretValue {
+                variable: variable.to_owned(),
+                value: token.clone(),
+                file: false,
+                unmasked: false,
+            });
+            let added: Vec<SecretValue> =
+                login.into_iter().chain(tokens).filter(|one| !is_set(&one.variable)).collect();
+            secrets.extend(added);
         }
         Ok(secrets)
     }
@@ -80,12 +101,17 @@ impl JobExecutionService {
         let deployed = spec.clone();
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
+        let own_token = JobToken::new(spec.id, token);
         let (secrets, registries, credential, discovery) = tokio::try_join!(
-            self.secrets_for_job(execution, planned),
+            self.secrets_for_job(execution, planned, &own_token),
             self.registries.for_job(execution, planned),
             self.repositories.credential_for_job(execution, planned),
             self.discovery_with_variables(execution, planned)
         )?;
+        let has_token = secrets.iter().any(|secret| secret.value == own_token.expose());
+        if let Some(server) = self.context.public_url().filter(|_| has_token) {
+            variables.entry(SERVER.to_owned()).or_insert_with(|| server.to_owned());
+        }
         let shares_image = planned.surroundings.build.is_some() && {
             let specs = self.context.specs(id).await?;
             assignment::shares_image(execution, &specs, node.key.ix)

@@ -1,13 +1,17 @@
 //! The service for jobs.
 
 use crate::{
-    access::{registries::RegistryService, secrets::SecretService, variables::VariableService},
+    access::{
+        caller::Caller, registries::RegistryService, secrets::SecretService, variables::VariableService,
+    },
     context::service_context::Context,
     error::Result,
+    ports::NodeBody,
     repositories::service::RepositoryService,
 };
-use std::sync::Arc;
-use tidemill_core::ids::JobId;
+use std::{collections::BTreeSet, sync::Arc};
+use tidemill_core::access::Scope;
+use tidemill_core::ids::{JobId, job_token::JobToken};
 
 /// Maximum number of attempts of a conditional write to a job.
 pub(super) const MAX_ATTEMPTS: u32 = 1_000;
@@ -31,6 +35,29 @@ impl JobExecutionService {
         variables: VariableService,
     ) -> Self {
         Self { context, secrets, registries, repositories, variables }
+    }
+
+    /// Returns the caller that a job's token identifies: it may read what its repository has. `None`: the attempt has ended, or its
+    /// commit comes from a fork.
+    pub async fn token_caller(&self, token: &JobToken) -> Result<Option<Caller>> {
+        let Some(node) = self.context.stores.records.job(token.job()).await? else { return Ok(None) };
+        let NodeBody::Job(item) = &node.state.body else { return Ok(None) };
+        let now = self.context.now();
+        let lease = item.job.lease.as_ref().filter(|lease| !lease.is_expired(now));
+        if !lease.is_some_and(|lease| token.belongs_to(lease.token)) {
+            return Ok(None);
+        }
+        let execution = self.context.cached_execution(node.key.execution).await?;
+        if execution.spec.facts.is_from_fork() {
+            return Ok(None);
+        }
+        Ok(Some(Caller {
+            id: token.job().to_string().into(),
+            name: format!("job {}", node.spec.name).into(),
+            scopes: Arc::new(BTreeSet::from([Scope::Read])),
+            repo: Some(execution.spec.repo.as_str().into()),
+            from: None,
+        }))
     }
 
     /// Returns the repository of a job's execution.

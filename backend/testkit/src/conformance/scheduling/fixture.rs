@@ -58,6 +58,17 @@ pub(super) async fn claim(services: &Services, job: JobId) -> Option<Assignment>
 
 /// Runs a job that ends with this exit code.
 pub(super) async fn run(services: &Services, id: ExecutionId, name: &str, exit_code: i32) {
+    run_with_outputs(services, id, name, exit_code, &[]).await;
+}
+
+/// Runs a job that ends with this exit code and these outputs.
+pub(super) async fn run_with_outputs(
+    services: &Services,
+    id: ExecutionId,
+    name: &str,
+    exit_code: i32,
+    outputs: &[(&str, &str)],
+) {
     let assignment = claim(services, job(services, id, name).await.id).await;
     let assignment = assignment.unwrap_or_else(|| panic!("job `{name}` cannot be claimed"));
     end(services, &assignment, exit_code).await;
@@ -66,7 +77,8 @@ pub(super) async fn run(services: &Services, id: ExecutionId, name: &str, exit_c
 /// Ends an attempt with this exit code.
 pub(super) async fn end(services: &Services, assignment: &Assignment, exit_code: i32) {
     let failure = (exit_code != 0).then(|| FailureReason::new(FailureKind::ScriptFailed, "because"));
-    let end = Some(AttemptEnd { failure, exit_code: Some(exit_code), ..AttemptEnd::default() });
+    let outputs = outputs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let end = Some(AttemptEnd { failure, exit_code: Some(exit_code), outputs, ..AttemptEnd::default() });
     let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);
     let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
     services.jobs.report(report).await.unwrap();

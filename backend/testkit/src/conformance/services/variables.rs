@@ -2,14 +2,19 @@
 
 use crate::conformance::{StoresUnderTest, claims::claim_at, samples};
 use std::collections::BTreeMap;
+use tidemill_core::access::Scope;
 use tidemill_core::api::{
-    ExecuteRequest, RemoveSecretRequest, SetRegistryRequest, SetSecretRequest, VariableOptions,
+    AttemptEnd, ExecuteRequest, JobReport, RemoveSecretRequest, SetRegistryRequest, SetSecretRequest,
+    VariableOptions,
 };
 use tidemill_core::execution::{
     assignment::Assignment,
     facts::{Facts, PullRequest},
 };
-use tidemill_core::ids::ExecutionId;
+use tidemill_core::ids::{
+    ExecutionId,
+    job_token::{GITLAB_JOB_TOKEN, JOB_TOKEN, JobToken},
+};
 use tidemill_services::{Caller, CallerKey, Error, InternalStart, Services, Settings};
 use tokio_util::sync::CancellationToken;
 
@@ -46,9 +51,10 @@ async fn start(services: &Services, repo: &str, facts: Facts) -> ExecutionId {
     services.pipelines.start(request, start, None, None).await.unwrap().execution_id
 }
 
-/// What a worker gets besides variables: value, whether it is a file, and whether it is masked.
+/// What a worker gets besides variables and the job's token: value, whether it is a file, and whether it is masked.
 fn hidden(assignment: &Assignment) -> BTreeMap<&str, (&str, bool, bool)> {
-    let secrets = assignment.extras.secrets.iter();
+    let is_token = |name: &str| [JOB_TOKEN, GITLAB_JOB_TOKEN].contains(&name);
+    let secrets = assignment.extras.secrets.iter().filter(|one| !is_token(&one.variable));
     secrets.map(|one| (one.variable.as_str(), (one.value.as_str(), one.file, !one.unmasked))).collect()
 }
 
@@ -65,7 +71,7 @@ pub async fn variables_reach_every_job_and_conditions(subject: &StoresUnderTest)
             (assignment.variables["MODE"].as_str(), assignment.variables["EMPTY"].as_str()),
             ("fast", "")
         );
-        assert!(assignment.extras.secrets.is_empty());
+        assert!(hidden(&assignment).is_empty());
     }
     let listed = services.secrets.list(&repo).await.unwrap().secrets;
     let values: Vec<_> = listed.iter().map(|one| (one.name.as_str(), one.value.as_deref())).collect();
@@ -221,4 +227,37 @@ pub async fn login_of_the_only_registry_is_predefined(subject: &StoresUnderTest)
     services.registries.set(login("other.example.org"), "ann").await.unwrap();
     let id = start(&services, &repo, Facts::default()).await;
     assert!(!claim_at(&services, id, 0).await.unwrap().variables.contains_key("CI_REGISTRY"));
+}
+
+/// A job that gets all secrets gets its token, which is masked, identifies its job to the server until the attempt ends, and is
+/// for its repository. Other jobs and those of forks get none.
+pub async fn job_token_reads_its_repository_until_attempt_ends(subject: &StoresUnderTest) {
+    let services = services(subject).await;
+    let repo = samples::repo();
+    let id = start(&services, &repo, Facts::default()).await;
+    assert!(claim_at(&services, id, 0).await.unwrap().extras.secrets.is_empty());
+    let all = claim_at(&services, id, 2).await.unwrap();
+    let secrets = all.extras.secrets.as_slice();
+    let names: Vec<&str> = secrets.iter().map(|one| one.variable.as_str()).collect();
+    assert_eq!(names, [JOB_TOKEN, GITLAB_JOB_TOKEN]);
+    assert!(secrets.iter().all(|one| !one.file && !one.unmasked && one.value == secrets[0].value));
+    let token = JobToken::parse(secrets[0].value.as_bytes()).unwrap();
+    let caller = services.jobs.token_caller(&token).await.unwrap().unwrap();
+    assert_eq!((caller.repo.as_deref(), &*caller.name), (Some(repo.as_str()), "job all"));
+    assert!(caller.has_scope(Scope::Read) && caller.scopes.len() == 1);
+    let guessed = JobToken::new(token.job(), all.lease.token.for_attempt(2));
+    assert_eq!(services.jobs.token_caller(&guessed).await.unwrap(), None);
+
+    let end = Some(AttemptEnd { exit_code: Some(0), ..AttemptEnd::default() });
+    let (job_id, lease) = (all.preparation.job_id, all.lease.token);
+    let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
+    services.jobs.report(report).await.unwrap();
+    assert_eq!(services.jobs.token_caller(&token).await.unwrap(), None, "the attempt has ended");
+
+    let pull_request = Some(PullRequest { from_fork: true, ..PullRequest::default() });
+    let id = start(&services, &repo, Facts { pull_request, ..Facts::default() }).await;
+    let of_fork = claim_at(&services, id, 2).await.unwrap();
+    assert!(of_fork.extras.secrets.is_empty());
+    let derived = JobToken::new(of_fork.preparation.job_id, of_fork.lease.token);
+    assert_eq!(services.jobs.token_caller(&derived).await.unwrap(), None);
 }
