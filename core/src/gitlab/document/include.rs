@@ -13,7 +13,6 @@ use crate::gitlab::findings::Log;
 use crate::gitlab::settings::TranslateOptions;
 use crate::gitlab::values;
 use crate::gitlab::variables::{Piece, pieces};
-use crate::pipeline::check_inside;
 use crate::pipeline::compose::elsewhere::{GitSource, IncludeError};
 use crate::pipeline::compose::include::{RepositoryFiles, SourceFile, include_path};
 use crate::pipeline::compose::place::{
@@ -406,7 +405,7 @@ impl Loader<'_> {
         let literal = pattern.strip_prefix("./").or_else(|| pattern.strip_prefix('/')).unwrap_or(pattern);
         let before = literal.split('*').next().unwrap_or_default();
         let directory = before.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let Some(matcher) = file_matcher(literal) else {
+        let Some(matcher) = locations::file_matcher(literal) else {
             self.log.invalid(path, location, format!("{} is not a pattern of files", quoted(pattern)));
             return Vec::new();
         };
@@ -491,11 +490,4 @@ impl Loader<'_> {
 
 fn too_many_bytes() -> String {
     format!("all files together have more than {MAX_TOTAL_BYTES} bytes")
-}
-
-/// Returns what matches the files of a pattern; `None` if it is not one.
-fn file_matcher(pattern: &str) -> Option<globset::GlobSet> {
-    check_inside(pattern).ok()?;
-    let glob = globset::GlobBuilder::new(pattern).literal_separator(true).build().ok()?;
-    globset::GlobSetBuilder::new().add(glob).build().ok()
 }

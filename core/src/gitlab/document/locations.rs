@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use crate::pipeline::check_inside;
 use crate::pipeline::finding::quoted;
 use crate::repository::{AddressError, HostName, RepositoryAddress, Scheme};
 
@@ -102,6 +103,13 @@ pub(super) fn repository_variable(name: &str, own: &RepositoryAddress) -> Option
         "CI_PROJECT_ROOT_NAMESPACE" => path.split_once('/')?.0.to_owned(),
         _ => return None,
     })
+}
+
+/// Returns what matches the files of a pattern; `None` if it is not one.
+pub(super) fn file_matcher(pattern: &str) -> Option<globset::GlobSet> {
+    check_inside(pattern).ok()?;
+    let glob = globset::GlobBuilder::new(pattern).literal_separator(true).build().ok()?;
+    globset::GlobSetBuilder::new().add(glob).build().ok()
 }
 
 #[cfg(test)]
