@@ -80,6 +80,7 @@ impl PipelineExecutionService {
             variables: request.variables.clone(),
             is_assumed: request.event.is_some(),
             jobs: JobSelection { only: request.jobs.clone(), from: request.from.clone() },
+            includes: request.includes.clone(),
         };
         let start = InternalStart { facts, hold: false, allowance: self.allowance() };
         Box::pin(self.start(request, start, key, trace)).await
