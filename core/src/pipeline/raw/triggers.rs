@@ -1,7 +1,7 @@
 //! Top-level keys: triggers, included files, concurrency.
 
 use super::alternatives::{Either, Nullable};
-use super::collections::{IndexedList, IndexedOneOrMany, NamedValues, OneOrMany};
+use super::collections::{IndexedOneOrMany, NamedValues, OneOrMany};
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::scalars::{Flag, Text};
 use crate::pipeline::finding::Trail;
@@ -65,7 +65,7 @@ record! {
         /// Files of that repository.
         file: IndexedOneOrMany<Text> = "file",
         /// Values of the inputs that the files declare.
-        with: NamedValues<Either<Text, IndexedList<Text>>> = "with",
+        with: NamedValues<OneOrMany<Text>> = "with",
     }
 }
 
