@@ -32,6 +32,8 @@ const MAX_TOTAL_TIME: Duration = Duration::from_secs(5 * 60);
 const MAX_REPOSITORY_BYTES: u64 = 2 << 30;
 /// Maximum number of branches and tags of such a repository.
 const MAX_REFS: usize = 50_000;
+/// Maximum number of commits that are kept open, each with two git processes.
+const MAX_OPEN_COMMITS: usize = 8;
 /// Limits of reading a commit that is already fetched.
 const READ_LIMITS: ProcessLimits<'static> = ProcessLimits {
     network: false,
@@ -142,6 +144,9 @@ impl IncludeFetcher {
         let wanted = WantedRefs { branch: None, refs: &refs, reference: None };
         let objects = self.fetch(|| mirror_with_commit(&remote, wanted, commit, &self.access.cache))?;
         let reader = FileReader::new(&objects.path, commit, READ_LIMITS);
+        if commits.len() >= MAX_OPEN_COMMITS {
+            commits.clear();
+        }
         read(commits.entry(key).or_insert(OpenCommit { objects, reader }))
     }
 }

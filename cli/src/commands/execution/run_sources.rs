@@ -70,11 +70,14 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
                 default_branch: default_branch.clone(),
                 target_branch: None,
             };
-            let includes = match (RepositoryAddress::parse(&repo), &source) {
-                (Ok(address), _) => elsewhere.of_repository(Some(address), policy.clone()),
-                (Err(_), _) => elsewhere.of_working_tree(Path::new(&repo)),
+            let includes = match RepositoryAddress::parse(&repo) {
+                Ok(address) => elsewhere.of_repository(Some(address), policy.clone()),
+                Err(_) => elsewhere.of_working_tree(Path::new(&repo)),
             };
-            let includes: &dyn IncludeSources = includes.as_ref().map_or(&NoSources, |fetcher| fetcher);
+            let includes: &dyn IncludeSources = match &includes {
+                Some(fetcher) => fetcher,
+                None => &NoSources,
+            };
             let read = source::read_resolved(&source, &refs, &policy, (&cache, includes));
             let commit_files = match read {
                 Ok(commit) => Some(commit),
