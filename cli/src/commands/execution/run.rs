@@ -154,7 +154,7 @@ async fn plan(
     let file = match resolved.and_then(|sources| sources.commit_files.as_ref()) {
         Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit)?,
         _ => {
-            let elsewhere = Elsewhere::new(&args.include, settings.data_dir.as_deref());
+            let elsewhere = Elsewhere::new(&args.include, settings.data_dir().ok());
             file::load(&args.file, settings.is_remote(), &external, &elsewhere)?
         }
     };

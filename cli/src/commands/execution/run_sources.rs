@@ -54,7 +54,7 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
     if is_remote && let Some(repo) = &repo {
         check_repo_for_servers(repo)?;
     }
-    let elsewhere = Elsewhere::new(&args.include, settings.data_dir.as_deref());
+    let elsewhere = Elsewhere::new(&args.include, settings.data_dir().ok());
     let result = tokio::task::spawn_blocking(move || match repo {
         None => snapshot(&cache, is_remote, upload_all),
         Some(repo) => {
