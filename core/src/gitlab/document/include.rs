@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::inputs::{self, Inputs};
 use super::items::{IncludeItem, IncludeKind, LocatedText};
-use super::locations;
+use super::locations::{self, KnownVariables};
 use super::merger::{Document, Merger};
 use crate::execution::includes::PinnedInclude;
 use crate::gitlab::conditions::cel::CelExpr;
@@ -91,7 +91,7 @@ struct Loader<'a> {
     log: &'a mut Log,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
     /// Returns the document of a file, merged with its includes. `given` are its inputs, and `at` is where it is included.
     fn parse(
         &mut self,
@@ -149,7 +149,8 @@ impl Loader<'_> {
                 let header = self.built(build_gitlab_file(header, index))?;
                 let spec = header.get("spec")?;
                 let inputs: Inputs = inputs::resolve(&spec.value, given, at, &path, self.log)?;
-                let variable = |name: &str| self.variable(name);
+                let known = self.variables();
+                let variable = |name: &str| known.value(name);
                 let first_line = index * LINES_PER_FILE;
                 let replaced = inputs::interpolate(&rest, &inputs, &variable, first_line, self.log)?;
                 self.bytes += replaced.text.len().saturating_sub(text.len());
@@ -365,7 +366,7 @@ impl Loader<'_> {
             match piece {
                 Piece::Text(literal) => text.push_str(&literal),
                 Piece::Name(name) => {
-                    let Some(value) = self.variable(&name) else {
+                    let Some(value) = self.variables().value(&name) else {
                         let message = format!(
                             "`${name}` is not known where files are included: variables of the file are not, as in GitLab"
                         );
@@ -382,22 +383,11 @@ impl Loader<'_> {
         Some(text)
     }
 
-    /// Returns the value of a variable that is known where files are included: those that are set outside of the file. A file of
-    /// the web, which could send them anywhere, has none.
-    fn variable(&self, name: &str) -> Option<String> {
+    /// Returns the variables that are known in the file that is being parsed.
+    fn variables(&self) -> KnownVariables<'a> {
         let is_public = self.chain.last().is_some_and(|file| file.place.is_public());
-        let external = &self.settings.external;
-        match name {
-            "CI" => Some("true".to_owned()),
-            "CI_CONFIG_PATH" => Some(".gitlab-ci.yml".to_owned()),
-            // Its value would be shown with the path.
-            _ if is_public || external.hidden.contains(name) => None,
-            _ => external
-                .values
-                .get(name)
-                .cloned()
-                .or_else(|| locations::repository_variable(name, self.reader.sources().repository()?)),
-        }
+        let repository = self.reader.sources().repository();
+        KnownVariables { external: &self.settings.external, is_public, repository }
     }
 
     /// Returns the paths of the files that a pattern matches.

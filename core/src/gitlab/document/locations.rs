@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use crate::execution::facts::ExternalVariables;
 use crate::pipeline::check_inside;
 use crate::pipeline::finding::quoted;
 use crate::repository::{AddressError, HostName, RepositoryAddress, Scheme};
@@ -89,8 +90,33 @@ impl<'a> Component<'a> {
     }
 }
 
+/// The variables that are known where files are included: those that are set outside of the file.
+#[derive(Clone, Copy)]
+pub(super) struct KnownVariables<'a> {
+    pub(super) external: &'a ExternalVariables,
+    /// Whether the file comes from the web. It could send values anywhere, and has none.
+    pub(super) is_public: bool,
+    /// The address of the repository itself.
+    pub(super) repository: Option<&'a RepositoryAddress>,
+}
+
+impl KnownVariables<'_> {
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        match name {
+            "CI" => Some("true".to_owned()),
+            "CI_CONFIG_PATH" => Some(".gitlab-ci.yml".to_owned()),
+            // Its value would be shown with the path.
+            _ if self.is_public || self.external.hidden.contains(name) => None,
+            _ => {
+                let set = self.external.values.get(name).cloned();
+                set.or_else(|| repository_variable(name, self.repository?))
+            }
+        }
+    }
+}
+
 /// Returns the value of a variable about the repository itself, which is at `own`.
-pub(super) fn repository_variable(name: &str, own: &RepositoryAddress) -> Option<String> {
+fn repository_variable(name: &str, own: &RepositoryAddress) -> Option<String> {
     let path = own.path().strip_suffix(".git").unwrap_or(own.path());
     let host = own.host().to_string();
     Some(match name {
