@@ -25,8 +25,8 @@ pub use execution::{
 pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
 pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, Server, WorkerArgs};
 pub use shared::{
-    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, JobArgs, ManualArgs, SelectorArgs,
-    SlotArgs, VariableArgs, ViewArgs, ViewFormat,
+    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, IncludeArgs, JobArgs, ManualArgs,
+    SelectorArgs, SlotArgs, VariableArgs, ViewArgs, ViewFormat,
 };
 
 use crate::settings::worker_file::WorkerConfigArg;

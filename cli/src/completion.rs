@@ -7,7 +7,10 @@ use crate::{
     deployment::Deployment,
     execution::select,
     failure::Outcome,
-    pipeline::file::{self, FileFormat},
+    pipeline::{
+        elsewhere::Elsewhere,
+        file::{self, FileFormat},
+    },
     settings::{Settings, Target},
 };
 use clap::{Command, CommandFactory, Parser};
@@ -63,7 +66,12 @@ fn files() -> Vec<Pipeline> {
     let read = |path: std::path::PathBuf| {
         let text = file::read(&path).ok()?;
         let format = FileFormat::of(&path, false, true);
-        Some(file::assemble(&path, &text, format, &ExternalVariables::default()).ok()?.parsed.pipeline)
+        Some(
+            file::assemble(&path, &text, format, (&ExternalVariables::default(), &Elsewhere::offline()))
+                .ok()?
+                .parsed
+                .pipeline,
+        )
     };
     file::pipeline_files().unwrap_or_default().into_iter().filter_map(read).collect()
 }

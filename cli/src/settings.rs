@@ -342,6 +342,18 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// Returns the data directory that the environment sets, or the default one.
+pub fn default_data_dir() -> Option<PathBuf> {
+    let named = variable(env_vars::DATA_DIR).and_then(|path| std::path::absolute(path).ok());
+    named.or_else(|| xdg(env_vars::XDG_DATA_HOME, ".local/share").map(|base| base.join("tidemill")))
+}
+
+/// Returns the path of `worker.toml` that the environment sets, or the default one.
+pub fn default_worker_file() -> Option<PathBuf> {
+    let named = variable(env_vars::WORKER_CONFIG).map(PathBuf::from);
+    named.or_else(|| xdg(env_vars::XDG_CONFIG_HOME, ".config").map(|base| base.join("tidemill/worker.toml")))
+}
+
 /// Returns the address of the container engine that the environment sets.
 pub fn docker_host() -> Outcome<Option<String>> {
     text_variable(env_vars::DOCKER_HOST)

@@ -18,6 +18,7 @@ use tidemill_core::{
     api::ExecutionView,
     ids::{ExecutionId, WorkerId},
 };
+use tidemill_worker::source::SourceSettings;
 use tidemill_worker::{ServerConnection, Worker, WorkerConfig, WorkerHandle};
 
 /// Returns the number of concurrent jobs: as requested, otherwise the number of processors, at least 2.
@@ -52,7 +53,7 @@ pub fn config(
         capacity: Resources::default(),
         // The user can fetch from any host anyway. The workers of a server have a stricter policy.
         addresses: AddressPolicy::unrestricted(),
-        sources: settings.sources.clone(),
+        sources: SourceSettings { templates: file.templates, ..settings.sources.clone() },
         limits: file.limits,
         permissions: file.permissions,
         jobs: file.jobs,

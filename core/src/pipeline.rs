@@ -23,7 +23,10 @@ mod references;
 mod registry_scope;
 pub(crate) mod yaml;
 
-pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
+pub use assemble::{PipelineErrors, PipelineWithSources, assemble, assemble_from};
+pub use compose::elsewhere::{
+    GitSource, IncludeError, IncludeSources, MAX_INCLUDED_REPOSITORIES, NoSources, RepositoryRefs,
+};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, RepositoryFiles, SourceFile};
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, Concurrency,

@@ -82,21 +82,27 @@ fn file_without_include_is_unchanged() {
 }
 
 #[test]
-fn include_errors_are_located_in_their_file() {
-    let top = "name: top\ninclude:\n  - ci/a.yml\n  - ci/b.yml\n  - ci/none.yml\n  - https://example.org/x.yml\n  - ../up.yml\n  - { project: other, file: x }\n  - ci/*.yml\njobs:\n  unit: { needs: [lnit] }\n";
+fn errors_are_located_in_their_file() {
+    let top = "name: top\ninclude:\n  - ci/a.yml\njobs:\n  unit: { needs: [lnit] }\n";
     let a = "\n\njobs:\n  unit: { image: Rust, script: x }\n  lint: { image: x, scirpt: x }\n";
-    let b = "jobs:\n  other: { image: x, script: [\n";
-    let errors = of(&[("top.yml", top), ("ci/a.yml", a), ("ci/b.yml", b)]).unwrap_err();
-    insta::assert_snapshot!(errors.render(false));
+    let errors = of(&[("top.yml", top), ("ci/a.yml", a)]).unwrap_err();
     let positions: Vec<_> = errors
         .diagnostics
         .iter()
         .filter_map(|found| Some((found.file.as_deref(), found.location?.line, found.code.as_str())))
         .collect();
     assert!(positions.contains(&(Some("ci/a.yml"), 4, "bad-image")), "{positions:?}");
-    assert!(positions.contains(&(None, 11, "unknown-need")), "{positions:?}");
+    assert!(positions.contains(&(None, 5, "unknown-need")), "{positions:?}");
     let shown = errors.diagnostics.iter().find(|found| found.code == "bad-image").unwrap().to_string();
     assert!(shown.starts_with("ci/a.yml:4:"), "{shown}");
+}
+
+#[test]
+fn failed_includes_are_the_only_errors() {
+    let top = "name: top\ninclude:\n  - ci/b.yml\n  - ci/none.yml\n  - https://example.org/x.yml\n  - ../up.yml\n  - { project: other, file: x }\n  - ci/*.yml\njobs:\n  unit: { needs: [gone], extends: .gone }\n";
+    let b = "jobs:\n  other: { image: x, script: [\n";
+    let errors = of(&[("top.yml", top), ("ci/b.yml", b)]).unwrap_err();
+    insta::assert_snapshot!(errors.render(false));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::pipeline::Event;
 use super::shared::{
-    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, JobArgs, JobSelectionArgs,
+    ConnectionArgs, ConsentArgs, ExecutionArgs, FileArgs, FormatArgs, IncludeArgs, JobArgs, JobSelectionArgs,
     SelectorArgs, SlotArgs, VariableArgs, ViewArgs,
 };
 use clap::{Args, ValueEnum};
@@ -35,6 +35,8 @@ pub struct Run {
     pub event: Option<Event>,
     #[command(flatten)]
     pub variables: VariableArgs,
+    #[command(flatten)]
+    pub include: IncludeArgs,
     /// Pass a secret to jobs, from the environment (NAME) or a file (NAME=@FILE); never stored, local runs only
     #[arg(long = "secret", value_name = "NAME")]
     pub secrets: Vec<String>,

@@ -1,6 +1,6 @@
 //! Arguments of the commands that work on pipeline files.
 
-use super::shared::{FileArgs, FormatArgs, JobSelectionArgs, VariableArgs};
+use super::shared::{FileArgs, FormatArgs, IncludeArgs, JobSelectionArgs, VariableArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use tidemill_core::api::Trigger;
@@ -17,6 +17,8 @@ pub struct Check {
     pub file: FileArgs,
     #[command(flatten)]
     pub variables: VariableArgs,
+    #[command(flatten)]
+    pub include: IncludeArgs,
 }
 
 /// Formats of `check`.
@@ -41,6 +43,8 @@ pub struct PlanArgs {
     pub facts: FactArgs,
     #[command(flatten)]
     pub variables: VariableArgs,
+    #[command(flatten)]
+    pub include: IncludeArgs,
     #[command(flatten)]
     pub format: FormatArgs,
 }
@@ -129,6 +133,8 @@ pub struct Import {
     /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub include: IncludeArgs,
     #[command(flatten)]
     pub format: FormatArgs,
 }

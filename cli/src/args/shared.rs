@@ -229,6 +229,17 @@ pub struct VariableArgs {
     pub env_files: Vec<PathBuf>,
 }
 
+/// How files are included from elsewhere.
+#[derive(Debug, Clone, Default, Args)]
+pub struct IncludeArgs {
+    /// Directory of templates, for `include: template` of a GitLab file [default: that of worker.toml]
+    #[arg(long, value_name = "DIR")]
+    pub templates: Option<PathBuf>,
+    /// Include only files that were fetched before
+    #[arg(long)]
+    pub offline: bool,
+}
+
 /// Selects jobs of a pipeline.
 #[derive(Debug, Clone, Default, Args)]
 pub struct JobSelectionArgs {

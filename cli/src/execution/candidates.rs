@@ -6,11 +6,11 @@ use super::{
     repository::{TargetRepository, is_same_repository},
 };
 use crate::{
-    args::{FileArgs, SelectorArgs},
+    args::{FileArgs, IncludeArgs, SelectorArgs},
     deployment::{Deployment, query_encoded},
     failure::{Failure, Outcome},
     output::Printable,
-    pipeline::file,
+    pipeline::{elsewhere::Elsewhere, file},
 };
 use std::fmt::Write as _;
 use tidemill_core::api::{ExecutionKind, ExecutionList, ExecutionSummary, ExternalVariables, path};
@@ -50,7 +50,8 @@ impl<'a> Candidates<'a> {
             None => selectors.pipeline.clone(),
             Some(path) => {
                 let args = FileArgs { file: Some(path.clone()), ..FileArgs::default() };
-                Some(file::load(&args, true, &ExternalVariables::default())?.pipeline.name)
+                let elsewhere = Elsewhere::new(&IncludeArgs::default(), None);
+                Some(file::load(&args, true, &ExternalVariables::default(), &elsewhere)?.pipeline.name)
             }
         };
         Ok(Self { deployment, selectors, target, pipeline })

@@ -4,6 +4,7 @@ use crate::{
     args::{FileArgs, VariableArgs},
     failure::{Failure, Outcome},
     output::Printable,
+    pipeline::elsewhere::Elsewhere,
     settings::input,
 };
 use indexmap::IndexMap;
@@ -12,12 +13,14 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::api::ExternalVariables;
+use tidemill_core::execution::includes::PinnedInclude;
 use tidemill_core::gitlab;
 use tidemill_core::pipeline::{
-    self, MAX_FILE_BYTES, Pipeline, PipelineErrors, PipelineWithSources, RepositoryFiles, is_variable_name,
+    self, IncludeSources, MAX_FILE_BYTES, NoSources, Pipeline, PipelineErrors, PipelineWithSources,
+    RepositoryFiles, is_variable_name,
 };
 use tidemill_core::text::{nearest, without_byte_order_mark};
-use tidemill_worker::source::DiscoveryResult;
+use tidemill_worker::source::{DiscoveryResult, IncludeFetcher};
 
 /// A valid pipeline file.
 #[derive(Debug)]
@@ -28,25 +31,33 @@ pub struct PipelineFile {
     pub text: String,
     /// The parsed pipeline.
     pub pipeline: Pipeline,
+    /// The versions of the included files that come from elsewhere.
+    pub includes: Vec<PinnedInclude>,
 }
 
 /// Reads and checks the file that the arguments select, and prints its warnings.
 ///
 /// `is_remote`: the jobs run on a deployment, whose workers may have labels.
-/// `external`: the variables that are set outside of the file.
-pub fn load(args: &FileArgs, is_remote: bool, external: &ExternalVariables) -> Outcome<PipelineFile> {
+/// `external`: the variables that are set outside of the file. `elsewhere`: how files from elsewhere are included.
+pub fn load(
+    args: &FileArgs,
+    is_remote: bool,
+    external: &ExternalVariables,
+    elsewhere: &Elsewhere,
+) -> Outcome<PipelineFile> {
     let path = find(args)?;
     let name = path.display().to_string();
     let text = read(&path)?;
     let colour = crate::output::stderr_has_colours();
     let kind = FileFormat::of(&path, args.gitlab, is_remote);
-    match assemble(&path, &text, kind, external) {
+    match assemble(&path, &text, kind, (external, elsewhere)) {
         Ok(assembled) => {
             // Warn on every run about unsupported features of a GitLab file.
             if kind != FileFormat::Native {
                 crate::output::print_error_text(&assembled.render_warnings(colour));
             }
-            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
+            let PipelineWithSources { parsed, text, includes, .. } = assembled;
+            Ok(PipelineFile { name, text, pipeline: parsed.pipeline, includes })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
     }
@@ -78,7 +89,8 @@ pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineF
     }
     match (selected.pop(), &args.pipeline) {
         (Some((file, Ok(pipeline))), _) => {
-            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline })
+            let (name, text, includes) = (file.path.clone(), file.text.clone(), file.includes.clone());
+            Ok(PipelineFile { name, text, pipeline, includes })
         }
         (Some((file, Err(diagnostics))), _) => {
             let lines: Vec<String> =
@@ -136,17 +148,20 @@ impl FileFormat {
 }
 
 /// Checks a file's text with its includes, whose paths are relative to the root of its repository. `external`: the variables
-/// that are set outside of the file.
+/// that are set outside of the file. `elsewhere`: how files from elsewhere are included.
 pub fn assemble(
     path: &Path,
     text: &str,
     kind: FileFormat,
-    external: &ExternalVariables,
+    (external, elsewhere): (&ExternalVariables, &Elsewhere),
 ) -> Result<PipelineWithSources, PipelineErrors> {
-    let files = Checkout { root: repository_root(path) };
+    let root = repository_root(path);
+    // Most files include nothing.
+    let includes = text.contains("include").then(|| elsewhere.of_working_tree(&root)).flatten();
+    let files = Checkout { root, elsewhere: includes };
     let name = path.display().to_string();
     match kind {
-        FileFormat::Native => pipeline::assemble(&name, text, &|path| files.read(path)),
+        FileFormat::Native => pipeline::assemble_from(&name, text, &files),
         FileFormat::GitLab { tags_are_labels, reports_unset_variables } => {
             let directory = files.root.file_name().map(|name| name.to_string_lossy().into_owned());
             let settings = gitlab::TranslateOptions::for_pipeline(directory.as_deref().unwrap_or("gitlab"));
@@ -167,6 +182,7 @@ const MAX_LISTED_ENTRIES: usize = 100_000;
 /// The files of a repository on this machine.
 struct Checkout {
     root: PathBuf,
+    elsewhere: Option<IncludeFetcher>,
 }
 
 impl RepositoryFiles for Checkout {
@@ -205,6 +221,13 @@ impl RepositoryFiles for Checkout {
             }
         }
         Ok(files)
+    }
+
+    fn elsewhere(&self) -> &dyn IncludeSources {
+        match &self.elsewhere {
+            Some(fetcher) => fetcher,
+            None => &NoSources,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::job::{Approval, JobView};
 use crate::execution::{
     assignment::Source,
     facts::{CommitDetails, Trigger},
+    includes::PinnedInclude,
     status::ExecutionStatus,
 };
 use crate::{ids::ExecutionId, time::Timestamp};
@@ -69,6 +70,9 @@ pub struct ExecuteRequest {
     /// Creates another execution even if an equal one is running.
     #[serde(default)]
     pub force: bool,
+    /// The files from elsewhere that the text of the pipeline was made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<PinnedInclude>,
 }
 
 /// The created execution, or an existing one.
@@ -164,6 +168,9 @@ pub struct ExecutionView {
     pub waits_for: Option<ExecutionId>,
     /// Jobs in the plan's order.
     pub jobs: Vec<JobView>,
+    /// The files from elsewhere that its pipeline includes, with their versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<PinnedInclude>,
 }
 
 /// A page of executions, newest first.

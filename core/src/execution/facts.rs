@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
+use super::includes::PinnedInclude;
 use crate::text::is_control;
 
 /// What started an execution.
@@ -104,6 +105,9 @@ pub struct Facts {
     /// The jobs that a user asked for.
     #[serde(default, skip_serializing_if = "JobSelection::is_all")]
     pub jobs: JobSelection,
+    /// The versions of the files from elsewhere that the pipeline includes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<PinnedInclude>,
 }
 
 /// The jobs that a user asked for, by their names in the file or those of their variants.

@@ -2,6 +2,7 @@
 
 use crate::execution::{
     failure::{FailureReason, is_dead_letter},
+    includes::PinnedInclude,
     status::JobStatus,
     test_report::ExecutionTests,
 };
@@ -31,6 +32,9 @@ pub struct Report {
     /// The artifacts of its jobs that have a title (`expose_as`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<ExposedArtifact>,
+    /// The files from elsewhere that its pipeline includes, with their versions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<PinnedInclude>,
 }
 
 /// An artifact that is shown with the execution.
@@ -124,6 +128,7 @@ pub fn report(view: &ExecutionView, filter: &JobFilter, now: Timestamp) -> Repor
         execution: view.execution.clone(),
         tests: None,
         exposed: Vec::new(),
+        includes: view.includes.clone(),
     }
 }
 

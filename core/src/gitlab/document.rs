@@ -4,6 +4,9 @@ mod conditions;
 mod extends;
 mod include;
 mod inputs;
+mod items;
+mod locations;
+mod merger;
 
 pub(crate) use extends::expand;
 pub use include::MAX_INCLUDES;

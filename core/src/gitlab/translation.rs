@@ -18,8 +18,7 @@ use crate::text::{
     without_byte_order_mark,
 };
 
-/// Translates the GitLab file `name` with the files that it includes, which `read` returns by their path in the
-/// repository. The text of the result is a native file; the locations of its warnings refer to the GitLab files.
+/// Translates the GitLab file `name` with the files that it includes, which `read` returns. The text of the result is a native file; the locations of its warnings refer to the GitLab files.
 ///
 /// # Errors
 /// Returns everything that prevents the file from running as written.
@@ -34,7 +33,7 @@ pub fn translate(
         let files = vec![SourceFile { name: name.to_owned(), text: String::new() }];
         return Err(PipelineErrors { diagnostics: vec![*diagnostic], files });
     }
-    let document::MergedDocument { root, files, conditions } =
+    let document::MergedDocument { root, files, conditions, pinned } =
         document::read(name, without_byte_order_mark(source), read, settings, &mut log);
     let rejected =
         |log: &Log, files: Vec<SourceFile>| PipelineErrors { diagnostics: diagnostics(log, &files), files };
@@ -63,7 +62,8 @@ pub fn translate(
     sort(&mut found);
     match pipeline {
         Some(pipeline) if !found.iter().any(is_error) => {
-            Ok(PipelineWithSources { parsed: ParsedPipeline { pipeline, warnings: found }, text, files })
+            let parsed = ParsedPipeline { pipeline, warnings: found };
+            Ok(PipelineWithSources { parsed, text, files, includes: pinned })
         }
         _ => Err(PipelineErrors { diagnostics: found, files }),
     }

@@ -1,10 +1,12 @@
 //! Reads a pipeline file and the files that it includes.
 
-use super::compose::include::{self, ComposedDocument, ReadFile, SourceFile};
-use super::diagnose::{file_too_large, locate_in_files};
+use super::compose::include::{self, ComposedDocument, ReadFile, RepositoryFiles, SourceFile};
+use super::diagnose::{file_too_large, locate_in_files, to_diagnostic};
+use super::finding::keep_first;
 use super::parse::{ParsedPipeline, check_tree, read_tree};
 use super::yaml::limits::MAX_FILE_BYTES;
 use super::yaml::writer;
+use crate::execution::includes::PinnedInclude;
 use crate::text::{
     diagnostics::{Diagnostic, render_files},
     without_byte_order_mark,
@@ -19,6 +21,8 @@ pub struct PipelineWithSources {
     pub text: String,
     /// The file, and the files that it includes.
     pub files: Vec<SourceFile>,
+    /// The versions of the included files that come from elsewhere.
+    pub includes: Vec<PinnedInclude>,
 }
 
 /// Diagnostics of an invalid pipeline.
@@ -52,8 +56,8 @@ fn render(files: &[SourceFile], diagnostics: &[Diagnostic], color: bool) -> Stri
     render_files(&files, diagnostics, color)
 }
 
-/// Reads and checks the pipeline file `name` and the files that it includes. `read` returns a file of the repository by its path
-/// from the root.
+/// Reads and checks the pipeline file `name` and the files of its repository that it includes. `read` returns a file of the
+/// repository by its path from the root.
 ///
 /// # Errors
 /// Returns the diagnostics of all files.
@@ -62,22 +66,47 @@ pub fn assemble(
     source: &str,
     read: &ReadFile<'_>,
 ) -> Result<PipelineWithSources, PipelineErrors> {
+    assemble_from(name, source, &read)
+}
+
+/// Reads and checks the pipeline file `name` and the files that it includes, from its repository and from elsewhere.
+///
+/// # Errors
+/// Returns the diagnostics of all files. While a file cannot be included, only that is reported.
+pub fn assemble_from(
+    name: &str,
+    source: &str,
+    files: &dyn RepositoryFiles,
+) -> Result<PipelineWithSources, PipelineErrors> {
     // Positions and excerpts must not count an invisible character.
     let source = without_byte_order_mark(source);
-    let read: &ReadFile<'_> = &|path| read(path).map(|text| without_byte_order_mark(&text).to_owned());
     let itself = || vec![SourceFile { name: name.to_owned(), text: source.to_owned() }];
     let mut tree =
         read_tree(source).map_err(|found| PipelineErrors { diagnostics: found, files: itself() })?;
     if !include::is_used(&tree) {
         return match check_tree(&mut tree) {
-            Ok(parsed) => Ok(PipelineWithSources { parsed, text: source.to_owned(), files: itself() }),
+            Ok(parsed) => Ok(PipelineWithSources {
+                parsed,
+                text: source.to_owned(),
+                files: itself(),
+                includes: Vec::new(),
+            }),
             Err(found) => Err(PipelineErrors { diagnostics: found, files: itself() }),
         };
     }
-    let ComposedDocument { files, mut tree } = include::compose(name, source, tree, read);
+    let ComposedDocument { files, mut tree, pinned, is_complete } =
+        include::compose(name, source, tree, files);
     let into_files = |found: Vec<Diagnostic>| -> Vec<Diagnostic> {
         found.into_iter().map(|one| locate_in_files(&files, one)).collect()
     };
+    if !is_complete {
+        // What is missing because of that is not reported.
+        keep_first(&mut tree.findings);
+        let mut found: Vec<Diagnostic> =
+            tree.findings.iter().map(|finding| to_diagnostic(finding, None)).collect();
+        found.sort_by_key(|diagnostic| diagnostic.location);
+        return Err(PipelineErrors { diagnostics: into_files(found), files });
+    }
     let parsed = match check_tree(&mut tree) {
         Ok(ParsedPipeline { pipeline, warnings }) => {
             ParsedPipeline { pipeline, warnings: into_files(warnings) }
@@ -94,5 +123,5 @@ pub fn assemble(
         );
         return Err(PipelineErrors { diagnostics: vec![file_too_large(message)], files });
     }
-    Ok(PipelineWithSources { parsed, text, files })
+    Ok(PipelineWithSources { parsed, text, files, includes: pinned })
 }

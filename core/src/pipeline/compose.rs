@@ -1,5 +1,10 @@
 //! Composes the document of a pipeline from included files and templates.
 
+pub(crate) mod elsewhere;
 pub(crate) mod include;
+pub(crate) mod inputs;
+pub(crate) mod items;
 pub(crate) mod merge;
+pub(crate) mod place;
 pub(crate) mod templates;
+pub(crate) mod versions;

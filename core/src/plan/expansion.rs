@@ -182,6 +182,7 @@ impl Plan {
             files,
             variables: facts.variables.clone(),
             is_assumed: facts.is_assumed,
+            includes: facts.includes.clone(),
             jobs: facts.jobs.clone(),
         };
         Ok((plan, decisive))

@@ -231,6 +231,17 @@ impl RepositoryAddress {
         format!("{}://{user}{host}{port}/{}", self.scheme.as_str(), self.path)
     }
 
+    /// Returns the address of another repository of the same server. Like this one, it ends with `.git` or does not.
+    pub fn sibling(&self, path: &str) -> Result<Self, AddressError> {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        check_common(path)?;
+        let mut path = normalize_path(path)?;
+        if self.path.ends_with(".git") && !path.ends_with(".git") {
+            path.push_str(".git");
+        }
+        Ok(Self { path, ..self.clone() })
+    }
+
     /// Returns `https://host:port`, the origin that credentials apply to.
     #[must_use]
     pub fn origin(&self) -> String {

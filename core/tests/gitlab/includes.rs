@@ -212,7 +212,7 @@ fn case_gitlab_27_refused_include_is_one_error_without_followers() {
     );
     let text = "include:\n  - project: a/b\n    file: c.yml\nj: {extends: .of-c, needs: [k], script: [!reference [.of-c, script]]}\n";
     let found = errors(text, &[]);
-    assert!(found.len() == 1 && found[0].starts_with("2:5:"), "{found:?}");
+    assert!(found.len() == 1 && found[0].starts_with("2:14:"), "{found:?}");
 }
 
 #[test]

@@ -4,10 +4,11 @@ use super::{diagnostics, translate_fixture};
 
 /// Keys of GitLab's `.gitlab-ci.yml` reference that are reported, each in a file that uses it.
 pub(crate) const REPORTED_KEYS: &[(&str, &str)] = &[
-    ("https://example.com/a.yml", "include: https://example.com/a.yml"),
-    ("project", "include: { project: a/b, file: c.yml, ref: main }"),
-    ("template", "include: { template: A.yml }"),
+    ("http://example.com/a.yml", "include: http://example.com/a.yml"),
+    ("project", "include: { project: a/b, ref: main }"),
+    ("../A.yml", "include: { template: ../A.yml }"),
     ("component", "include: { component: a/b@1 }"),
+    ("integrity", "include: { local: ci/base.yml, integrity: sha256-x }"),
     ("inputs", "include: { local: ci/base.yml, inputs: { a: b } }"),
     ("spec", "spec: { inputs: { a: {} } }"),
     ("on_job_failure", "workflow: { auto_cancel: { on_job_failure: all } }"),

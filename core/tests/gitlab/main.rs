@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod cases;
+#[path = "../elsewhere/mod.rs"]
+mod elsewhere;
 mod includes;
+mod includes_elsewhere;
 mod keys;
 mod keywords;
 mod robustness;

@@ -65,6 +65,12 @@ impl OperationBounds {
         Self { limits, cancel, is_default: false }
     }
 
+    /// Returns the same bounds with other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// Whether git processes share the process group of this process.
     pub(super) const fn shares_process_group(&self) -> bool {
         self.is_default

@@ -4,9 +4,9 @@ use super::{
     bounds::OperationBounds,
     discovery::{DiscoveryResult, discover},
     error::SourceErrorKind,
-    git::SourceError,
-    lfs_pointer::Pointer,
-    network::{HostPolicy, Remote},
+    git::{SourceError, lfs_pointer::Pointer},
+    includes::{IncludeAccess, IncludeFetcher},
+    network::{GitSetUp, HostPolicy, Remote},
     prune::prune,
     settings::SourceSettings,
     tree::{Tree, TreeRequest, download_lfs, materialize_as},
@@ -33,6 +33,7 @@ use tidemill_core::execution::{
     discovery::Discovery,
     upload::UploadId,
 };
+use tidemill_core::repository::RepositoryAddress;
 use tokio::{io::AsyncWriteExt, runtime::Handle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -150,8 +151,21 @@ impl SourceCache {
         let reach = self.host_policy.with_credential(job.credential.clone());
         let remote = reach.remote(&url, private_host)?;
         let (cache, refs, request) = (self.cache.clone(), job.refs.clone(), request.clone());
-        self.run_blocking(move |_| discover(&remote, (branch.as_deref(), &refs), &commit, &request, &cache))
-            .await
+        let access = IncludeAccess {
+            // The author of a fork must not read with the repository's credential.
+            policy: if job.origin.is_fork { self.host_policy.with_credential(None) } else { reach },
+            set_up: GitSetUp::None,
+            repository: RepositoryAddress::parse(&url).ok(),
+            private_host,
+            cache: self.cache.clone(),
+            templates: self.settings.templates.clone(),
+            offline: false,
+        };
+        self.run_blocking(move |_| {
+            let elsewhere = IncludeFetcher::new(access);
+            discover(&remote, (branch.as_deref(), &refs), &commit, &request, (&cache, &elsewhere))
+        })
+        .await
     }
 
     /// Waits until canceled work and its git processes have ended. No new work may start afterwards.

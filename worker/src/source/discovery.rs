@@ -25,7 +25,7 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     gitlab,
-    pipeline::{ReadFile, assemble},
+    pipeline::{IncludeSources, PipelineWithSources, RepositoryFiles, assemble_from},
 };
 
 /// The directory of pipeline files.
@@ -59,13 +59,14 @@ pub struct DiscoveryResult {
     pub diagnostics: Vec<String>,
 }
 
-/// Reads `commit` of `remote`; fetched objects stay below `cache`.
+/// Reads `commit` of `remote`; fetched objects stay below `cache`. Files that are not of this repository are included from
+/// `elsewhere`.
 pub fn discover(
     remote: &Remote,
     (branch, refs): (Option<&str>, &CheckoutRefs),
     commit: &str,
     request: &Discovery,
-    cache: &Path,
+    (cache, elsewhere): (&Path, &dyn IncludeSources),
 ) -> Result<DiscoveryResult, SourceError> {
     let (url, reference) = (remote.url(), request.fetch_ref.as_deref());
     let hash =
@@ -83,7 +84,7 @@ pub fn discover(
         let (commit, is_skipped) = (commit.to_owned(), true);
         return Ok(DiscoveryResult { commit, details, is_skipped, ..DiscoveryResult::default() });
     }
-    let collected = collect(repo, commit, request, url)?;
+    let collected = collect(repo, commit, request, (url, elsewhere))?;
     let changed = changed(&objects, remote, commit, request);
     let paths = all_paths(repo, commit)?;
     let CollectedFiles { files, diagnostics, .. } = collected;
@@ -104,7 +105,7 @@ pub fn read_resolved(
     source: &Source,
     refs: &CheckoutRefs,
     reach: &HostPolicy,
-    cache: &Path,
+    (cache, elsewhere): (&Path, &dyn IncludeSources),
 ) -> Result<DiscoveryResult, SourceError> {
     let (objects, name, commit) = match source {
         Source::Git { url, branch, commit, private_host, .. } => {
@@ -119,7 +120,7 @@ pub fn read_resolved(
         Source::None | Source::Uploaded { .. } => return Err(SourceError::new("there is no repository")),
     };
     let repo = &objects.path;
-    let collected = collect(repo, commit, &Discovery::default(), name)?;
+    let collected = collect(repo, commit, &Discovery::default(), (name, elsewhere))?;
     let (details, paths) = (commit_details(repo, commit, READ_LIMITS)?, all_paths(repo, commit)?);
     let CollectedFiles { files, diagnostics, .. } = collected;
     let commit = commit.clone();
@@ -131,7 +132,12 @@ fn all_paths(repo: &Path, commit: &str) -> Result<Option<Vec<String>>, SourceErr
 }
 
 /// Reads the pipeline files of a commit.
-fn collect(repo: &Path, commit: &str, request: &Discovery, url: &str) -> Result<CollectedFiles, SourceError> {
+fn collect(
+    repo: &Path,
+    commit: &str,
+    request: &Discovery,
+    (url, elsewhere): (&str, &dyn IncludeSources),
+) -> Result<CollectedFiles, SourceError> {
     let folder = folder(repo, commit)?;
     let mut collected = CollectedFiles::default();
     if folder.is_too_large {
@@ -146,6 +152,7 @@ fn collect(repo: &Path, commit: &str, request: &Discovery, url: &str) -> Result<
         bounds.check().map_err(|canceled| canceled.to_string())?;
         reader.borrow_mut().read(path)
     };
+    let sources = CommitFiles { repo, commit, limits: READ_LIMITS, read: &read, elsewhere };
     let files = if request.only.is_empty() {
         folder.files
     } else {
@@ -159,7 +166,7 @@ fn collect(repo: &Path, commit: &str, request: &Discovery, url: &str) -> Result<
             .cloned()
             .collect()
     };
-    collected.collect_files(&files, &read, &bounds)?;
+    collected.collect_files(&files, &sources, &bounds)?;
     let may_be_gitlab = request.only.is_empty() || request.only.iter().any(|path| path == GITLAB_FILE);
     if collected.is_empty() && may_be_gitlab && folder.has_gitlab {
         match read(GITLAB_FILE) {
@@ -168,9 +175,8 @@ fn collect(repo: &Path, commit: &str, request: &Discovery, url: &str) -> Result<
                     external: request.external.clone(),
                     ..gitlab::TranslateOptions::for_pipeline(name_of(url))
                 };
-                let files = CommitFiles { repo, commit, limits: READ_LIMITS, read: &read };
-                match gitlab::translate(GITLAB_FILE, &text, &files, &options) {
-                    Ok(assembled) => collected.add(GITLAB_FILE, assembled.text),
+                match gitlab::translate(GITLAB_FILE, &text, &sources, &options) {
+                    Ok(assembled) => collected.add(GITLAB_FILE, assembled),
                     Err(diagnostics) => collected.add_diagnostic(diagnostics.render(false)),
                 }
             }
@@ -198,13 +204,13 @@ impl CollectedFiles {
     fn collect_files(
         &mut self,
         paths: &[String],
-        read: &ReadFile<'_>,
+        files: &dyn RepositoryFiles,
         bounds: &OperationBounds,
     ) -> Result<(), SourceError> {
         for path in paths.iter().take(MAX_PIPELINE_FILES) {
-            match read(path) {
-                Ok(text) => match assemble(path, &text, read) {
-                    Ok(assembled) => self.add(path, assembled.text),
+            match files.read(path) {
+                Ok(text) => match assemble_from(path, &text, files) {
+                    Ok(assembled) => self.add(path, assembled),
                     Err(diagnostics) => self.add_diagnostic(diagnostics.render(false)),
                 },
                 Err(error) => self.add_diagnostic(format!("{path} cannot be read: {error}\n")),
@@ -214,7 +220,8 @@ impl CollectedFiles {
         Ok(())
     }
 
-    fn add(&mut self, path: &str, text: String) {
+    fn add(&mut self, path: &str, assembled: PipelineWithSources) {
+        let PipelineWithSources { text, includes, .. } = assembled;
         // A file that is included several times counts several times.
         self.bytes = self.bytes.saturating_add(text.len());
         if self.bytes > MAX_FILES_BYTES {
@@ -222,7 +229,7 @@ impl CollectedFiles {
                 "{path}: the pipeline files of this commit have more than {MAX_FILES_BYTES} bytes in total\n"
             ));
         } else {
-            self.files.push(PipelineFile { path: path.to_owned(), text });
+            self.files.push(PipelineFile { path: path.to_owned(), text, includes });
         }
     }
 
@@ -355,145 +362,4 @@ fn changed(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::{CheckoutRefs, CollectedFiles, DiscoveryResult, discover};
-    use crate::source::{Limits, OperationBounds, Remote, SourceErrorKind, git};
-    use std::{cell::RefCell, fs, path::Path};
-    use tidemill_core::execution::discovery::Discovery;
-    use tokio_util::sync::CancellationToken;
-
-    fn git_in(dir: &Path, args: &[&str]) -> String {
-        let identity =
-            ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
-        git::run(git::command().current_dir(dir).args(identity).args(args)).unwrap().trim().to_owned()
-    }
-
-    fn commit(dir: &Path, files: &[(&str, &str)]) -> String {
-        for (path, text) in files {
-            let path = dir.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        git_in(dir, &["add", "-A"]);
-        git_in(dir, &["commit", "-q", "-m", "x"]);
-        git_in(dir, &["rev-parse", "HEAD"])
-    }
-
-    fn find(dir: &Path, cache: &Path, commit: &str, request: &Discovery) -> DiscoveryResult {
-        discover(&Remote::on_disk(dir), (Some("main"), &CheckoutRefs::default()), commit, request, cache)
-            .unwrap()
-    }
-
-    #[test]
-    fn canceled_collection_reads_no_further_file() {
-        let paths: Vec<String> = (0..5).map(|number| format!(".pipelines/{number}.yml")).collect();
-        let cancel = CancellationToken::new();
-        let bounds = OperationBounds::new(Limits::default(), cancel.clone());
-        let paths_read = RefCell::new(Vec::new());
-        let read = |path: &str| {
-            paths_read.borrow_mut().push(path.to_owned());
-            if paths_read.borrow().len() == 2 {
-                cancel.cancel();
-            }
-            Ok("name: ci\njobs: { j: { image: i, script: x } }\n".to_owned())
-        };
-        let mut collected = CollectedFiles::default();
-        let error = collected.collect_files(&paths, &read, &bounds).unwrap_err();
-        assert_eq!((error.kind(), paths_read.into_inner().len()), (SourceErrorKind::Canceled, 2));
-    }
-
-    #[test]
-    fn canceled_discovery_returns_an_error() {
-        let (repository, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let dir = repository.path();
-        git_in(dir, &["init", "-q", "-b", "main"]);
-        let first = commit(dir, &[(".pipelines/ci.yml", "name: ci\njobs: { j: { image: i, script: x } }\n")]);
-        find(dir, cache.path(), &first, &Discovery::default());
-        let cancel = CancellationToken::new();
-        cancel.cancel();
-        let attempt = || {
-            discover(
-                &Remote::on_disk(dir),
-                (Some("main"), &CheckoutRefs::default()),
-                &first,
-                &Discovery::default(),
-                cache.path(),
-            )
-        };
-        let error = OperationBounds::new(Limits::default(), cancel).scope(attempt).unwrap_err();
-        assert_eq!(error.kind(), SourceErrorKind::Canceled);
-    }
-
-    #[test]
-    fn pipeline_files_and_changes_are_found_at_commit() {
-        let (repository, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let dir = repository.path();
-        git_in(dir, &["init", "-q", "-b", "main"]);
-        let jobs = "jobs: { j: { image: i, script: x } }\n";
-        let first =
-            commit(dir, &[(".gitlab-ci.yml", "job: { image: $GROUP/a, script: x }\n"), ("src/a.rs", "1")]);
-        let mut request = Discovery::default();
-        request.external.values.insert("GROUP".to_owned(), "tools".to_owned());
-        let result = find(dir, cache.path(), &first, &request);
-        assert!(result.files[0].text.contains("image: tools/a"), "native: {}", result.files[0].text);
-        assert_eq!((result.files[0].path.as_str(), result.changed_paths), (".gitlab-ci.yml", None));
-        let first_file = format!("name: one\n{jobs}");
-        let second_file = "name: two\ninclude: shared/jobs.yml\n";
-        let second = commit(
-            dir,
-            &[
-                (".pipelines/one.yml", first_file.as_str()),
-                (".pipelines/two.yaml", second_file),
-                (".pipelines/notes.txt", "no"),
-                (".pipelines/deeper/three.yml", "no"),
-                ("shared/jobs.yml", jobs),
-                ("src/b c.rs", "1"),
-            ],
-        );
-        let since = Discovery { before: Some(first.clone()), ..Discovery::default() };
-        let result = find(dir, cache.path(), &second, &since);
-        let names: Vec<&str> = result.files.iter().map(|file| file.path.as_str()).collect();
-        assert_eq!(names, [".pipelines/one.yml", ".pipelines/two.yaml"]);
-        assert!(result.files[1].text.contains("script"), "{}", result.files[1].text);
-        assert_eq!(result.changed_paths.unwrap().len(), 6);
-        assert!(result.paths.unwrap().contains(&"src/b c.rs".to_owned()) && result.diagnostics.is_empty());
-
-        git_in(dir, &["checkout", "-q", "-b", "topic", &first]);
-        let topic =
-            commit(dir, &[("src/a.rs", "2"), (".pipelines/bad.yml", "name: bad\ninclude: none.yml\n")]);
-        let onto = Discovery { target_branch: Some("main".into()), ..Discovery::default() };
-        let result = discover(
-            &Remote::on_disk(dir),
-            (Some("topic"), &CheckoutRefs::default()),
-            &topic,
-            &onto,
-            cache.path(),
-        )
-        .unwrap();
-        assert_eq!(result.changed_paths.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
-        assert!(result.diagnostics[0].contains("none.yml"), "{:?}", result.diagnostics);
-        // The commit that a ref points to, if the requested hash is empty or abbreviated.
-        let resolved = |commit: &str, reference: &str| {
-            let request = Discovery {
-                fetch_ref: Some(reference.into()),
-                only: vec![".pipelines/one.yml".into()],
-                ..Discovery::default()
-            };
-            discover(&Remote::on_disk(dir), (None, &CheckoutRefs::default()), commit, &request, cache.path())
-        };
-        git_in(dir, &["branch", "main", &second, "--force"]);
-        let result = resolved("", "refs/heads/main").unwrap();
-        assert_eq!((&result.commit, result.files.len()), (&second, 1));
-        assert_eq!(resolved(&second[..12], "refs/heads/main").unwrap().commit, second);
-        assert!(
-            resolved(&first[..12], "refs/heads/main").is_err() && resolved("", "refs/heads/none").is_err()
-        );
-        git_in(dir, &["tag", "-a", "v1", "-m", "x", &second]);
-        let object = git_in(dir, &["rev-parse", "refs/tags/v1"]);
-        assert_ne!(object, second);
-        assert_eq!(find(dir, cache.path(), &object, &Discovery::default()).commit, second);
-        let new_branch = Discovery { before: Some("0".repeat(40)), ..Discovery::default() };
-        assert_eq!(find(dir, cache.path(), &topic, &new_branch).changed_paths, None);
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 //! with settings for network operations (see [`variable`]).
 
 pub mod commit_files;
+pub mod lfs_pointer;
 pub mod listing;
 pub mod objects;
 pub mod process;
@@ -149,16 +150,20 @@ pub fn network_command(url: &str) -> Result<Command, SourceError> {
     if let Some(file) = nonempty_variable(variable::CONFIG) {
         command.env("GIT_CONFIG_GLOBAL", file);
     }
-    let additional = nonempty_variable(variable::ALLOWED_VARIABLES)
-        .and_then(|names| names.into_string().ok())
-        .unwrap_or_default();
-    let additional: Vec<&str> =
-        additional.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    inherit(&mut command, &additional);
+    let additional = additional_variables();
+    inherit(&mut command, &additional.iter().map(String::as_str).collect::<Vec<_>>());
     let silence = OperationBounds::current().limits.silence.as_secs().max(1).to_string();
     let low_speed_limits = [("http.lowSpeedLimit", "16"), ("http.lowSpeedTime", silence.as_str())];
     configure(&mut command, &[&NETWORK_GIT_CONFIG[..], &low_speed_limits].concat());
     Ok(command)
+}
+
+/// Returns the names of the variables that the operator's credential helpers need.
+pub fn additional_variables() -> Vec<String> {
+    let names = nonempty_variable(variable::ALLOWED_VARIABLES)
+        .and_then(|names| names.into_string().ok())
+        .unwrap_or_default();
+    names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// Returns the value of `GIT_ALLOW_PROTOCOL` that git needs for `url`.

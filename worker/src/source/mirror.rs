@@ -85,7 +85,7 @@ impl ObjectRepository {
             Some(_) => None,
             None => Some(lock_exclusive(&self.path.with_extension("lock"))?),
         };
-        let mut command = git::network_command(remote.url())?;
+        let mut command = remote.network_command()?;
         let connection = remote.connect(&mut command)?;
         command.arg("--git-dir").arg(&self.path);
         command.args(["fetch", "--progress", "--force", "--no-auto-maintenance", "--", &connection.url]);

@@ -7,9 +7,11 @@
 mod credential;
 mod proxy;
 mod resolver;
+mod set_up;
 
 pub use credential::ssh_options;
 pub use resolver::Resolver;
+pub use set_up::GitSetUp;
 
 use super::git::{self, SourceError, process::ProcessLimits};
 use credential::JobCredential;
@@ -105,7 +107,18 @@ impl HostPolicy {
         Ok(Remote {
             url: address.to_git_url(),
             route: Some(AllowedRoute { address, allows_private: allowed, policy: self.clone() }),
+            set_up: GitSetUp::Operator,
+            offline: false,
         })
+    }
+
+    /// Returns how to send HTTP requests to public hosts, without credentials.
+    pub(super) fn web_access(&self, url: &str) -> Result<HttpAccess, SourceError> {
+        let mut access = HttpAccess { url: url.to_owned(), credentials: None, proxy: None };
+        if !self.shared.policy.any_host {
+            access.proxy = Some(self.proxy()?.issue_credential(None));
+        }
+        Ok(access)
     }
 
     fn proxy(&self) -> Result<&GitProxy, SourceError> {
@@ -139,6 +152,10 @@ impl HostPolicy {
 #[derive(Debug, Clone)]
 pub struct Remote {
     url: String,
+    /// Whose git settings and credentials apply, besides the credential of the job.
+    set_up: GitSetUp,
+    /// Whether the server must not be contacted.
+    offline: bool,
     /// The checked address; `None` for a repository on disk.
     route: Option<AllowedRoute>,
 }
@@ -158,6 +175,23 @@ impl Remote {
         &self.url
     }
 
+    /// Returns the repository, fetched for an include with other git settings and credentials than those of the operator. It has a
+    /// cache of its own: what was fetched with the operator's credentials is not in it.
+    #[must_use]
+    pub(super) fn for_include(self, set_up: GitSetUp, offline: bool) -> Self {
+        Self { set_up, offline, ..self }
+    }
+
+    /// Creates a git command that may contact it.
+    pub(super) fn network_command(&self) -> Result<Command, SourceError> {
+        if self.offline {
+            return Err(SourceError::new("nothing may be fetched"));
+        }
+        let mut command = git::network_command(&self.url)?;
+        self.set_up.apply(&mut command);
+        Ok(command)
+    }
+
     /// Returns the name under which it is cached: jobs that may not read the repository find nothing that was fetched with its
     /// credential.
     pub(super) fn cache_name(&self) -> String {
@@ -165,9 +199,14 @@ impl Remote {
             let credential = route.policy.credential.as_ref()?;
             credential.applies_to(&route.address).then_some(credential)
         });
-        match credential {
+        let name = match credential {
             Some(credential) => format!("{} with the credential of {}", self.url, credential.scope),
             None => self.url.clone(),
+        };
+        match self.set_up {
+            GitSetUp::Operator => name,
+            GitSetUp::None => format!("{name} for includes"),
+            GitSetUp::User => format!("{name} for includes of the user"),
         }
     }
 
@@ -192,7 +231,7 @@ impl Remote {
 
     /// Returns the lines of `git ls-remote` for the refs that match `patterns`, or for all refs.
     pub fn list_refs(&self, options: &[&str], patterns: &[&str]) -> Result<String, SourceError> {
-        let mut command = git::network_command(self.url())?;
+        let mut command = self.network_command()?;
         let connection = self.connect(&mut command)?;
         command.arg("ls-remote").args(options).args(["--", &connection.url]).args(patterns);
         git::run_limited(&mut command, ProcessLimits { network: true, ..ProcessLimits::default() })
@@ -246,7 +285,12 @@ impl Remote {
 
     /// Returns the repository in a directory of this machine.
     pub(super) fn on_disk(path: &std::path::Path) -> Self {
-        Self { url: format!("file://{}", path.display()), route: None }
+        Self {
+            url: format!("file://{}", path.display()),
+            route: None,
+            set_up: GitSetUp::Operator,
+            offline: false,
+        }
     }
 }
 
@@ -264,6 +308,11 @@ impl HttpAccess {
     /// Returns the proxy that permits only hosts that may be contacted; `None`: any host may be.
     pub fn proxy(&self) -> Option<String> {
         self.proxy.as_ref().map(ProxyCredential::url)
+    }
+
+    /// Returns why the proxy rejected a host, if it did.
+    pub fn refusal(&self) -> Option<AddressPolicyError> {
+        self.proxy.as_ref().and_then(ProxyCredential::refusal)
     }
 }
 

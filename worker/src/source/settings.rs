@@ -1,7 +1,7 @@
 //! Settings of a worker's sources: limits and retention.
 
 use super::{bounds::Limits, prune::Retention};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use tidemill_core::pipeline::{bytes, span_s};
 
 /// Settings of a worker's sources.
@@ -11,6 +11,8 @@ pub struct SourceSettings {
     pub limits: Limits,
     /// Retention of cached sources.
     pub retention: Retention,
+    /// The operator's directory of templates, for `include: template` of GitLab files.
+    pub templates: Option<PathBuf>,
 }
 
 impl SourceSettings {
@@ -31,7 +33,7 @@ impl SourceSettings {
     /// the invalid variable.
     pub fn from_variables(value: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut settings = Self::default();
-        let Self { limits, retention } = &mut settings;
+        let Self { limits, retention, .. } = &mut settings;
         for (name, _) in Self::VARIABLES {
             let Some(text) = value(name).filter(|text| !text.is_empty()) else { continue };
             let invalid = |error: String| format!("{name}: {error}");

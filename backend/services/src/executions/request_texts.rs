@@ -1,7 +1,7 @@
 //! Checks of displayed texts in requests: bounded length, and no control characters.
 
 use crate::error::{Error, Result};
-use tidemill_core::execution::assignment::Source;
+use tidemill_core::execution::{assignment::Source, includes::check_pinned};
 use tidemill_core::{
     api::{ArtifactUploadRequest, ExecuteRequest},
     pipeline::MAX_ARTIFACT_LABEL_LEN,
@@ -43,6 +43,7 @@ pub fn check_request(request: &ExecuteRequest) -> Result<()> {
     check_requester(request.requested_by.as_deref())?;
     check_jobs("jobs", &request.jobs)?;
     check_jobs("from", &request.from)?;
+    check_pinned(&request.includes).map_err(|error| Error::Unprocessable(error.to_string()))?;
     match &request.source {
         Source::Git { url, branch, commit, .. } => {
             check("source.url", url, MAX_ADDRESS_LEN)?;

@@ -68,6 +68,7 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &JobSpecs) -> 
         approval: approval(None),
         waits_for: waits_for.filter(|_| !record.state.status.is_terminal()),
         jobs: jobs.collect(),
+        includes: record.spec.facts.includes.clone(),
     }
 }
 

@@ -114,10 +114,14 @@ impl InspectedFile {
             |why: &dyn fmt::Display| FileOutcome::Reported(format!("{path}: not started: {why}"));
         let run = match trigger::check_triggers(&parsed.on, facts) {
             Err(why) => Err(not_started(&why)),
-            Ok(()) => PlannedRun::plan(parsed, facts).map_err(|why| match why {
-                PlanError::AllExcluded(_) => not_started(&why),
-                _ => FileOutcome::Invalid(vec![format!("{path}: {why}")]),
-            }),
+            Ok(()) => match PlannedRun::plan(parsed, facts) {
+                Ok(run) => {
+                    let facts = Facts { includes: file.includes.clone(), ..run.facts };
+                    Ok(PlannedRun { facts, ..run })
+                }
+                Err(why @ PlanError::AllExcluded(_)) => Err(not_started(&why)),
+                Err(why) => Err(FileOutcome::Invalid(vec![format!("{path}: {why}")])),
+            },
         };
         Ok(Self { pipeline, run })
     }
@@ -319,6 +323,7 @@ impl DiscoveryService {
             requested_by: discovering.spec.requested_by.clone(),
             tag: facts.tag.clone(),
             default_branch: facts.default_branch.clone(),
+            includes: file.includes,
             ..ExecuteRequest::default()
         };
         let key = RecordedKey::of(&IdempotencyKey::Discovered { first, path })?;

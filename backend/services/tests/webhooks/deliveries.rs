@@ -342,6 +342,39 @@ async fn retried_discovery_starts_only_missing_pipelines() {
 }
 
 #[tokio::test]
+async fn included_files_of_a_pushed_pipeline_are_recorded_and_a_retry_discovers_nothing() {
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        server.github("push", "d-1", &push("main")).await;
+        let claimed = server.claim().await.expect("a discovery job");
+        let include = json!({ "kind": "git", "url": "https://git.example/lib", "reference": "v2",
+            "commit": "c".repeat(40), "file": "ci.yml" });
+        let report = |include: &Value| {
+            json!({ "job_id": claimed.job(), "lease": claimed.lease(), "commit": COMMIT,
+                "files": [{ "path": "p/ci.yml", "text": CI, "includes": [include] }] })
+        };
+        let unpinned = json!({ "kind": "template", "name": "Go.yml", "sha256": "latest" });
+        let (status, problem) = server.call(Method::POST, path::DISCOVERY_REPORT, report(&unpinned)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+        server.ok(Method::POST, path::DISCOVERY_REPORT, report(&include)).await;
+        server.finish(&claimed, true).await;
+        let status_of = |id: &Value| path::STATUS.replace("{executionId}", id.as_str().unwrap());
+        let id = server.executions().await[1]["id"].clone();
+        let view = server.ok(Method::GET, &status_of(&id), Value::Null).await;
+        assert_eq!(view["includes"], json!([include]));
+        let job = server.claim().await.unwrap();
+        server.finish(&job, false).await;
+        let retry = path::RETRY.replace("{executionId}", id.as_str().unwrap());
+        let retried = server.ok(Method::POST, &retry, json!({})).await["execution_id"].clone();
+        let view = server.ok(Method::GET, &status_of(&retried), Value::Null).await;
+        assert_eq!(view["includes"], json!([include]));
+        let job = server.claim().await.unwrap();
+        assert_eq!(job.assignment["script"], json!(["x"]), "the recorded text runs again");
+        assert_eq!(server.pipelines().await, ["discover", "ci", "ci"]);
+    }
+}
+
+#[tokio::test]
 async fn discovery_report_requires_lease() {
     let server = Server::memory();
     server.add_repository(URL, "github", json!({})).await;

@@ -199,6 +199,7 @@ macro_rules! conformance_suite {
             executions {
                 fifty_concurrent_requests_create_one_execution
                 idempotency_key_reuse_returns_409
+                included_files_are_recorded_and_kept_by_a_retry
                 newer_execution_of_group_cancels_older
                 concurrent_executions_of_group_leave_one
                 job_losing_three_workers_is_dead_letter

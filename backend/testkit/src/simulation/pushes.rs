@@ -74,7 +74,7 @@ pub async fn run_git_provider(cluster: Arc<Cluster>, quiet_at: i64) {
 async fn push(cluster: &Arc<Cluster>, rng: &mut fastrand::Rng, cron: Option<&'static str>) {
     let on = cron.map(|cron| format!("on: {{ schedule: '{cron}' }}\n")).unwrap_or_default();
     let text = pipeline_file(rng, "nightly", &on);
-    let files = vec![PipelineFile { path: "p/n.yml".into(), text }];
+    let files = vec![PipelineFile { path: "p/n.yml".into(), text, includes: Vec::new() }];
     let commit = cluster.git_server.add_commit(Commit { is_on_default_branch: true, files, cron });
     cluster.world().record_event(format_args!("push of {commit}: {cron:?}"));
     if rng.bool() {
@@ -91,7 +91,7 @@ async fn push(cluster: &Arc<Cluster>, rng: &mut fastrand::Rng, cron: Option<&'st
 
 /// Opens a pull request from a fork.
 async fn pull(cluster: &Arc<Cluster>, number: u32, text: String) {
-    let files = vec![PipelineFile { path: "p/p.yml".into(), text }];
+    let files = vec![PipelineFile { path: "p/p.yml".into(), text, includes: Vec::new() }];
     let commit = cluster.git_server.add_commit(Commit { is_on_default_branch: false, files, cron: None });
     let body = json!({ "action": "opened", "sender": { "login": "jo" },
         "repository": { "clone_url": URL, "default_branch": "main" },

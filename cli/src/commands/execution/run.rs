@@ -12,6 +12,7 @@ use crate::{
     interrupts::{Interrupts, or_exit_on_interrupt},
     output::{LogOutput, Printable},
     pipeline::{
+        elsewhere::Elsewhere,
         file::{self, PipelineFile},
         git_facts,
     },
@@ -107,6 +108,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         changed: facts.changed,
         files: facts.files,
         force: is_new,
+        includes: file.includes,
         ..ExecuteRequest::default()
     };
     let start = async {
@@ -151,7 +153,10 @@ async fn plan(
     external.values.extend(variables.clone());
     let file = match resolved.and_then(|sources| sources.commit_files.as_ref()) {
         Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit)?,
-        _ => file::load(&args.file, settings.is_remote(), &external)?,
+        _ => {
+            let elsewhere = Elsewhere::new(&args.include, settings.data_dir().ok());
+            file::load(&args.file, settings.is_remote(), &external, &elsewhere)?
+        }
     };
     check_secrets(&file, secrets)?;
     let needs = git_facts::RequiredFacts::of(&file.pipeline);

@@ -4,12 +4,14 @@ use crate::{
     args::Run,
     failure::{Failure, Outcome, Rejection},
     output,
+    pipeline::elsewhere::Elsewhere,
     settings::Settings,
     view::format,
 };
 use rustix::fs::statvfs;
 use std::path::Path;
 use tidemill_core::execution::assignment::{CheckoutRefs, Source};
+use tidemill_core::pipeline::{IncludeSources, NoSources};
 use tidemill_core::repository::{AddressError, AddressPolicy, Credentials, RepositoryAddress};
 use tidemill_worker::source::{
     self, DiscoveryResult, HostPolicy, ResolvedCommit, Revision, SourceError, SourceErrorKind, SourcePack,
@@ -52,6 +54,7 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
     if is_remote && let Some(repo) = &repo {
         check_repo_for_servers(repo)?;
     }
+    let elsewhere = Elsewhere::new(&args.include, settings.data_dir().ok());
     let result = tokio::task::spawn_blocking(move || match repo {
         None => snapshot(&cache, is_remote, upload_all),
         Some(repo) => {
@@ -67,7 +70,15 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
                 default_branch: default_branch.clone(),
                 target_branch: None,
             };
-            let read = source::read_resolved(&source, &refs, &policy, &cache);
+            let includes = match RepositoryAddress::parse(&repo) {
+                Ok(address) => elsewhere.of_repository(Some(address), policy.clone()),
+                Err(_) => elsewhere.of_working_tree(Path::new(&repo)),
+            };
+            let includes: &dyn IncludeSources = match &includes {
+                Some(fetcher) => fetcher,
+                None => &NoSources,
+            };
+            let read = source::read_resolved(&source, &refs, &policy, (&cache, includes));
             let commit_files = match read {
                 Ok(commit) => Some(commit),
                 // Workers may reach a host that this machine does not.

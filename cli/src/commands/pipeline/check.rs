@@ -5,7 +5,7 @@ use crate::{
     args::{Check, CheckFormat},
     failure::{Exit, Failure, Outcome},
     output::{self, Printable},
-    pipeline::file,
+    pipeline::{elsewhere::Elsewhere, file},
 };
 use serde_json::{Value, json};
 use std::{
@@ -30,6 +30,7 @@ struct CheckedFile {
 pub fn check(args: &Check) -> Outcome {
     let values = file::variables(&args.variables)?;
     let external = ExternalVariables { values, ..ExternalVariables::default() };
+    let elsewhere = Elsewhere::new(&args.include, None);
     let mut files = args.files.clone();
     if files.is_empty() {
         files = match (&args.file.file, &args.file.pipeline) {
@@ -49,7 +50,7 @@ pub fn check(args: &Check) -> Outcome {
         // Includes of standard input are relative to the current directory.
         let path = if path.as_os_str() == "-" { Path::new(&name) } else { path };
         let kind = file::FileFormat::of(path, args.file.gitlab, true).reporting_unset_variables();
-        let (diagnostics, sources) = match file::assemble(path, &text, kind, &external) {
+        let (diagnostics, sources) = match file::assemble(path, &text, kind, (&external, &elsewhere)) {
             Ok(assembled) => {
                 // Only pipelines of a repository's directory are started by name.
                 let directory = path.parent().filter(|directory| directory.ends_with(".pipelines"));

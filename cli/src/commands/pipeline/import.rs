@@ -5,6 +5,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::{self, Printable},
     pipeline::{
+        elsewhere::Elsewhere,
         file::{self, FileFormat},
         new_file,
     },
@@ -18,7 +19,8 @@ pub fn import(args: &Import) -> Outcome {
     let text = file::read(&args.file)?;
     let colour = output::stderr_has_colours();
     let format = FileFormat::of(&args.file, true, true);
-    let assembled = file::assemble(&args.file, &text, format, &ExternalVariables::default())
+    let elsewhere = Elsewhere::new(&args.include, None);
+    let assembled = file::assemble(&args.file, &text, format, (&ExternalVariables::default(), &elsewhere))
         .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;
     new_file::write(&args.output, args.force, &assembled.text)?;
     let (name, from) = (args.output.to_string_lossy(), args.file.to_string_lossy());

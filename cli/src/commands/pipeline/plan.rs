@@ -5,8 +5,7 @@ use crate::{
     execution::repository,
     failure::{Failure, Outcome},
     output::{self, Printable},
-    pipeline::file,
-    pipeline::git_facts,
+    pipeline::{elsewhere::Elsewhere, file, git_facts},
 };
 use std::{io::Write, path::Path};
 use tidemill_core::execution::facts::{ExternalVariables, Facts};
@@ -20,7 +19,7 @@ use tidemill_core::{
 pub fn plan(args: &PlanArgs) -> Outcome {
     let variables = file::variables(&args.variables)?;
     let external = ExternalVariables { values: variables.clone(), ..ExternalVariables::default() };
-    let file = file::load(&args.file, true, &external)?;
+    let file = file::load(&args.file, true, &external, &Elsewhere::new(&args.include, None))?;
     let (needs, here) = (git_facts::RequiredFacts::of(&file.pipeline), Path::new("."));
     let facts = git_facts::override_with(&args.facts, here, git_facts::of_working_tree(here, needs))?;
     let repo = repository::address(None).unwrap_or_default();

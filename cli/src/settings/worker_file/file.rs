@@ -231,6 +231,7 @@ mirrors = { "docker.io" = ["mirror:5000"] }
             ("[allow]\nseccomp = \"/proc/self/status\"\n", "not valid JSON"),
             ("[allow]\ndocker = \"socket\"\n", "sidecar"),
             ("[jobs]\nenvironment = { \"A-B\" = \"c\" }\n", "A-B"),
+            ("[includes]\ntemplates = \"templates\"\n", "not an absolute path"),
             ("[jobs]\nmounts = [\"sdk:/sdk\"]\n", "absolute"),
             ("[jobs]\nmounts = [\"/sdk:/\"]\n", "target"),
             ("[jobs]\nextra_hosts = { a = \"b\" }\n", "not an IP address"),

@@ -1,5 +1,6 @@
 //! The settings of `worker.toml`.
 
+use std::path::PathBuf;
 use tidemill_worker::policy::{JobSettings, Limits, Permissions};
 
 /// The settings of the file, with defaults for those that it does not set.
@@ -11,4 +12,6 @@ pub struct WorkerFile {
     pub permissions: Permissions,
     /// What every job gets.
     pub jobs: JobSettings,
+    /// The directory of templates, for `include: template` of GitLab files.
+    pub templates: Option<PathBuf>,
 }

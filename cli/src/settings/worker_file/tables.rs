@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    path::Path,
+    path::{Path, PathBuf},
 };
 use tidemill_core::{
     execution::assignment::PullPolicy,
@@ -35,6 +35,7 @@ pub struct FileFormat {
     trusted: Vec<AllowTable>,
     jobs: JobsTable,
     images: ImagesTable,
+    includes: IncludesTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -138,6 +139,12 @@ struct ImagesTable {
     pull_policies: Vec<PullPolicy>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct IncludesTable {
+    templates: Option<PathBuf>,
+}
+
 const fn yes() -> bool {
     true
 }
@@ -145,7 +152,7 @@ const fn yes() -> bool {
 impl FileFormat {
     /// Returns the settings, or what is wrong with them.
     pub fn into_settings(self) -> Result<WorkerFile, String> {
-        let Self { no_new_privileges, limits, allow, trusted, jobs, images } = self;
+        let Self { no_new_privileges, limits, allow, trusted, jobs, images, includes } = self;
         if allow.repositories.is_some() {
             return Err(
                 "`repositories` is not a key of `[allow]`, which is for all; write `[[trusted]]`".to_owned()
@@ -162,7 +169,11 @@ impl FileFormat {
         };
         let mut limits = limits.into_limits()?;
         limits.no_new_privileges = no_new_privileges.unwrap_or(limits.no_new_privileges);
-        Ok(WorkerFile { limits, permissions, jobs: jobs.into_settings(images)? })
+        if let Some(path) = includes.templates.as_ref().filter(|path| !path.is_absolute()) {
+            return Err(format!("`templates`: {} is not an absolute path", path.display()));
+        }
+        let jobs = jobs.into_settings(images)?;
+        Ok(WorkerFile { limits, permissions, jobs, templates: includes.templates })
     }
 }
 

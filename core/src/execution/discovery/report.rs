@@ -1,6 +1,7 @@
 //! What a worker discovered at a commit.
 
 use crate::execution::facts::CommitDetails;
+use crate::execution::includes::{PinnedInclude, PinnedIncludesError, check_pinned};
 use crate::{
     ids::{JobId, LeaseToken},
     pipeline::MAX_FILE_BYTES,
@@ -33,6 +34,9 @@ pub struct PipelineFile {
     pub path: String,
     /// Its text with includes resolved; for GitLab's file, the native text that it is translated to.
     pub text: String,
+    /// The files from elsewhere that it includes, with their versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<PinnedInclude>,
 }
 
 /// The result of a discovery.
@@ -85,6 +89,14 @@ pub enum ReportError {
         /// `changed` or `paths`.
         list: &'static str,
     },
+    /// The included files of a pipeline file are not valid.
+    #[error("{path}: {error}")]
+    Includes {
+        /// The path of the pipeline file.
+        path: String,
+        /// The violation.
+        error: PinnedIncludesError,
+    },
     /// A path is not valid in a repository.
     #[error(
         "invalid path {0:?}: a path must be relative to the repository, without control characters, and at most {MAX_PATH_LEN} bytes long"
@@ -113,6 +125,8 @@ impl DiscoveryReport {
                 return Err(ReportError::FileTooLarge { path: file.path.clone(), bytes: file.text.len() });
             }
             sum = sum.saturating_add(file.text.len());
+            check_pinned(&file.includes)
+                .map_err(|error| ReportError::Includes { path: file.path.clone(), error })?;
         }
         if sum > MAX_FILES_BYTES {
             return Err(ReportError::FilesTooLarge(sum));
@@ -177,7 +191,7 @@ mod tests {
     }
 
     fn file(path: &str, bytes: usize) -> PipelineFile {
-        PipelineFile { path: path.to_owned(), text: "x".repeat(bytes) }
+        PipelineFile { path: path.to_owned(), text: "x".repeat(bytes), includes: Vec::new() }
     }
 
     #[test]

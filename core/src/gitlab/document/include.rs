@@ -1,26 +1,28 @@
-//! Merges a GitLab file with the files of the same repository that it includes.
+//! Merges a GitLab file with the files that it includes.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::conditions::{JoinedConditions, MAX_CONDITION_BYTES, TooLong, too_long_condition};
 use super::inputs::{self, Inputs};
+use super::items::{IncludeItem, IncludeKind, LocatedText};
+use super::locations::{self, KnownVariables};
+use super::merger::{Document, Merger};
+use crate::execution::includes::PinnedInclude;
 use crate::gitlab::conditions::cel::CelExpr;
-use crate::gitlab::conditions::rules;
 use crate::gitlab::findings::Log;
-use crate::gitlab::keys;
 use crate::gitlab::settings::TranslateOptions;
 use crate::gitlab::values;
-use crate::gitlab::variables::{Piece, Scope, pieces};
-use crate::pipeline::check_inside;
+use crate::gitlab::variables::{Piece, pieces};
+use crate::pipeline::compose::elsewhere::{GitSource, IncludeError};
 use crate::pipeline::compose::include::{RepositoryFiles, SourceFile, include_path};
-use crate::pipeline::compose::merge::merge;
+use crate::pipeline::compose::place::{
+    IncludeReader, IncludedFile, Place, Unreadable, Version, check_address,
+};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
-use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::tree::{Kind, LINES_PER_FILE, MapEntry, Node, Tree, alias_bomb};
 use crate::pipeline::yaml::{build_gitlab_file, build_replaced};
+use crate::repository::RepositoryAddress;
 use crate::text::diagnostics::Location;
-use crate::text::without_byte_order_mark;
 
 /// Maximum number of included files of a pipeline: GitLab's limit.
 pub const MAX_INCLUDES: usize = 150;
@@ -29,14 +31,6 @@ const MAX_DEPTH: usize = 100;
 /// Maximum size of all files together, in bytes.
 const MAX_TOTAL_BYTES: usize = 16 << 20;
 
-/// Unsupported kinds of `include`, and what to do instead.
-const UNSUPPORTED_INCLUDES: [(&str, &str); 4] = [
-    ("project", "it is a file of another repository; copy it into this one and include it with `local`"),
-    ("remote", "it is a file on the network; copy it into the repository and include it with `local`"),
-    ("template", "it comes with GitLab; copy it into the repository and include it with `local`"),
-    ("component", "it is a component of GitLab's catalogue; copy what it does into the repository"),
-];
-
 /// A file merged with its includes.
 pub(crate) struct MergedDocument {
     /// `None` if the file has no content, or an error.
@@ -44,6 +38,8 @@ pub(crate) struct MergedDocument {
     pub(crate) files: Vec<SourceFile>,
     /// The conditions of jobs that come from conditional includes.
     pub(crate) conditions: HashMap<String, Rc<CelExpr>>,
+    /// The versions of the files from elsewhere.
+    pub(crate) pinned: Vec<PinnedInclude>,
 }
 
 /// Reads the file `name` and the files that it includes.
@@ -57,10 +53,10 @@ pub(crate) fn read(
     let mut loader = Loader {
         files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }],
         documents: HashMap::new(),
-        chain: vec![include_path(name).unwrap_or_else(|_| name.to_owned())],
+        chain: vec![IncludedFile::local(include_path(name).unwrap_or_else(|_| name.to_owned()))],
         attempts: 0,
         bytes: text.len(),
-        source: files,
+        reader: IncludeReader::new(files),
         settings,
         log,
     };
@@ -71,7 +67,7 @@ pub(crate) fn read(
     };
     // Templates are there whatever the condition.
     conditions.retain(|name, _| !name.starts_with('.'));
-    let mut merged = MergedDocument { root, files: loader.files, conditions };
+    let mut merged = MergedDocument { root, files: loader.files, conditions, pinned: loader.reader.pinned };
     if let Some(root) = &merged.root
         && root.is_too_large()
     {
@@ -81,28 +77,21 @@ pub(crate) fn read(
     merged
 }
 
-/// A file merged with its includes.
-struct Document {
-    root: Rc<Node>,
-    /// The conditions of its jobs and templates that come from conditional includes.
-    conditions: HashMap<String, Rc<CelExpr>>,
-}
-
 struct Loader<'a> {
     files: Vec<SourceFile>,
     /// The documents of files that are included without inputs.
     documents: HashMap<String, Option<Rc<Document>>>,
     /// The files that are being parsed, each included by the previous one.
-    chain: Vec<String>,
+    chain: Vec<IncludedFile>,
     /// Number of files to read, including those that could not be read.
     attempts: usize,
     bytes: usize,
-    source: &'a dyn RepositoryFiles,
+    reader: IncludeReader<'a>,
     settings: &'a TranslateOptions,
     log: &'a mut Log,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
     /// Returns the document of a file, merged with its includes. `given` are its inputs, and `at` is where it is included.
     fn parse(
         &mut self,
@@ -160,8 +149,8 @@ impl Loader<'_> {
                 let header = self.built(build_gitlab_file(header, index))?;
                 let spec = header.get("spec")?;
                 let inputs: Inputs = inputs::resolve(&spec.value, given, at, &path, self.log)?;
-                let settings = self.settings;
-                let variable = |name: &str| include_variable(name, settings);
+                let known = self.variables();
+                let variable = |name: &str| known.value(name);
                 let first_line = index * LINES_PER_FILE;
                 let replaced = inputs::interpolate(&rest, &inputs, &variable, first_line, self.log)?;
                 self.bytes += replaced.text.len().saturating_sub(text.len());
@@ -190,170 +179,300 @@ impl Loader<'_> {
 
     /// Adds the files of one item of `include`.
     fn item(&mut self, item: &Rc<Node>, path: &Path, merger: &mut Merger) {
-        let mut local = values::text(item).map(|_| item);
-        let (mut given, mut condition) = (None, None);
-        for entry in values::entries(item) {
-            if let Some((_, why)) = UNSUPPORTED_INCLUDES.iter().find(|(key, _)| *key == entry.key) {
-                self.log.unsupported(path, entry, why, "");
-                return;
-            }
-            match entry.key.as_str() {
-                "local" => local = Some(&entry.value),
-                "inputs" => given = Some(entry),
-                "rules" => {
-                    // Variables of the file are not known where files are included.
-                    let scope = Scope::default();
-                    let rules = rules::read(&entry.value, &path.key("rules"), true, &scope, self.log);
-                    condition = Some((rules::any_holds(&rules), entry));
-                }
-                "file" | "ref" => {}
-                _ => self.log.unknown_key(
-                    path,
-                    entry,
-                    &["local", "project", "remote", "template", "component", "inputs", "rules"],
-                ),
-            }
-        }
-        let condition = match condition {
-            Some((condition, _)) if condition.as_constant() == Some(false) => return,
-            Some((condition, entry)) if condition.as_constant().is_none() => {
-                if condition.len() > MAX_CONDITION_BYTES {
-                    self.log.invalid(&path.key("rules"), entry.key_location, too_long_condition());
-                    return;
-                }
-                Some((Rc::new(condition), entry))
-            }
-            _ => None,
-        };
-        let Some((text, node)) = local.and_then(|local| values::text(local).map(|text| (text, local))) else {
-            self.log.wrong_type(path, item, "the path of a file, or a list of paths");
+        let Some(IncludeItem { kind, given, condition }) = IncludeItem::read(item, path, self.log) else {
             return;
         };
-        for file in self.paths(text, node, path) {
-            if let Some(document) = self.file(&file, node, path, given) {
+        let integrity = match &kind {
+            IncludeKind::Remote { integrity, .. } => integrity.clone(),
+            _ => None,
+        };
+        for (file, location) in self.files_of(&kind, path) {
+            let document = self.file(file, location, path, given, integrity.as_deref());
+            if let Some(document) = document {
                 merger.add(&document, condition.as_ref(), path, self.log);
             }
         }
     }
 
-    /// Returns the paths of the files that an include names.
-    fn paths(&mut self, written: &str, node: &Node, path: &Path) -> Vec<String> {
-        let location = node.location;
-        if written.contains("://") {
-            let (_, why) = UNSUPPORTED_INCLUDES[1];
-            self.log.unsupported_at(path, location, &quoted(written), why, "");
-            return Vec::new();
+    /// Returns the files that an item names. None of them exist for sure.
+    fn files_of(&mut self, kind: &IncludeKind<'_>, path: &Path) -> Vec<(IncludedFile, Location)> {
+        match kind {
+            IncludeKind::Local(file) => self.local(file, path),
+            IncludeKind::Project { project, reference, files } => {
+                self.project(project, reference.as_ref(), files, path)
+            }
+            IncludeKind::Remote { url, .. } => {
+                let Some(address) = self.expanded(url, path) else { return Vec::new() };
+                match locations::check_web_address(&address) {
+                    Ok(()) => vec![(IncludedFile { place: Place::Remote, path: address }, url.location)],
+                    Err((message, help)) => self.rejected(url.location, path, message, help),
+                }
+            }
+            IncludeKind::Template(name) => {
+                let Some(text) = self.expanded(name, path) else { return Vec::new() };
+                match include_path(&text) {
+                    Ok(file) => vec![(IncludedFile { place: Place::Template, path: file }, name.location)],
+                    Err((message, help)) => self.rejected(name.location, path, message, help),
+                }
+            }
+            IncludeKind::Component(address) => self.component(address, path),
         }
-        let mut text = String::with_capacity(written.len());
-        for piece in pieces(written) {
+    }
+
+    fn rejected(
+        &mut self,
+        location: Location,
+        path: &Path,
+        message: String,
+        help: &str,
+    ) -> Vec<(IncludedFile, Location)> {
+        self.log.invalid_with_help(path, location, message, help);
+        Vec::new()
+    }
+
+    /// Returns the place of the file that is being parsed.
+    fn place(&self) -> Place {
+        self.chain.last().map_or(Place::Repository, |file| file.place.clone())
+    }
+
+    /// Returns the files of the repository that the path of a `local` include names.
+    fn local(&mut self, written: &LocatedText<'_>, path: &Path) -> Vec<(IncludedFile, Location)> {
+        let location = written.location;
+        let place = self.place();
+        if !place.is_repository() {
+            let from = self.chain.last().map(IncludedFile::label).unwrap_or_default();
+            let message =
+                format!("`local` names a file of the same repository, and {} is not in one", quoted(&from));
+            let help = "include the file with `project`, `remote` or `template`";
+            return self.rejected(location, path, message, help);
+        }
+        let Some(text) = self.expanded(written, path) else { return Vec::new() };
+        let paths = if text.contains('*') {
+            self.matching(&place, &text, location, path)
+        } else {
+            match include_path(&text) {
+                Ok(file) => vec![file],
+                Err((message, help)) => return self.rejected(location, path, message, help),
+            }
+        };
+        let file = |path| (IncludedFile { place: place.clone(), path }, location);
+        paths.into_iter().map(file).collect()
+    }
+
+    /// Returns the files of another project of the same git server.
+    fn project(
+        &mut self,
+        project: &LocatedText<'_>,
+        reference: Option<&LocatedText<'_>>,
+        files: &[LocatedText<'_>],
+        path: &Path,
+    ) -> Vec<(IncludedFile, Location)> {
+        let Some(name) = self.expanded(project, path) else { return Vec::new() };
+        let reference = match reference {
+            None => None,
+            Some(written) => match self.expanded(written, path) {
+                Some(reference) => Some(reference),
+                None => return Vec::new(),
+            },
+        };
+        let own = self.reader.sources().repository();
+        let address = own.ok_or(IncludeError::NoServer).map(|own| own.sibling(&name));
+        let version = Version::Reference(reference.as_deref());
+        let Some(place) = self.git(address, &name, version, project.location, path) else {
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        for written in files {
+            let Some(text) = self.expanded(written, path) else { return Vec::new() };
+            match include_path(&text) {
+                Ok(path) => all.push((IncludedFile { place: place.clone(), path }, written.location)),
+                Err((message, help)) => return self.rejected(written.location, path, message, help),
+            }
+        }
+        all
+    }
+
+    /// Returns the file of a component.
+    fn component(&mut self, written: &LocatedText<'_>, path: &Path) -> Vec<(IncludedFile, Location)> {
+        let location = written.location;
+        let Some(text) = self.expanded(written, path) else { return Vec::new() };
+        let component = match locations::Component::parse(&text) {
+            Ok(component) => component,
+            Err((message, help)) => return self.rejected(location, path, message, help),
+        };
+        let address = component.address(self.reader.sources().repository());
+        let version = Version::Component(component.version);
+        let Some(place) = self.git(Ok(address), component.project, version, location, path) else {
+            return Vec::new();
+        };
+        let files = match self.reader.list(&place, locations::COMPONENTS_DIR) {
+            Ok(files) => files,
+            Err(error) => {
+                self.unreadable(&error, &text, location, path);
+                return Vec::new();
+            }
+        };
+        match component.files().into_iter().find(|file| files.contains(file)) {
+            Some(path) => vec![(IncludedFile { place, path }, location)],
+            None => {
+                let error = IncludeError::NoComponent(component.directory());
+                self.unreadable(&error.into(), &text, location, path);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Returns the place of a repository at a version. `name` is that of the repository, for messages.
+    fn git(
+        &mut self,
+        address: Result<Result<RepositoryAddress, crate::repository::AddressError>, IncludeError>,
+        name: &str,
+        version: Version<'_>,
+        location: Location,
+        path: &Path,
+    ) -> Option<Place> {
+        let own = self.reader.sources().repository();
+        let address = match address {
+            Ok(Ok(address)) => check_address(&address, own).map(|()| address).map_err(str::to_owned),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => {
+                self.unreadable(&error.into(), name, location, path);
+                return None;
+            }
+        };
+        let address = match address {
+            Ok(address) => address,
+            Err(message) => {
+                let message = format!("{} is not a project: {message}", quoted(name));
+                let help = "write the path of the project on its server, such as `group/project`";
+                self.rejected(location, path, message, help);
+                return None;
+            }
+        };
+        let source = GitSource { address, is_public: self.place().is_public() };
+        match self.reader.git(source, name, version) {
+            Ok(place) => Some(place),
+            Err(error) => {
+                self.unreadable(&error.into(), name, location, path);
+                None
+            }
+        }
+    }
+
+    /// Returns a text of an item with the values of its variables.
+    fn expanded(&mut self, written: &LocatedText<'_>, path: &Path) -> Option<String> {
+        let mut text = String::with_capacity(written.text.len());
+        for piece in pieces(written.text) {
             match piece {
                 Piece::Text(literal) => text.push_str(&literal),
                 Piece::Name(name) => {
-                    let Some(value) = include_variable(&name, self.settings) else {
+                    let Some(value) = self.variables().value(&name) else {
                         let message = format!(
                             "`${name}` is not known where files are included: variables of the file are not, as in GitLab"
                         );
                         let help = format!(
                             "write the path itself, or set the variable for the repository (`tidemill variable set {name}`) or one run (`-e`)"
                         );
-                        self.log.invalid_with_help(path, location, message, &help);
-                        return Vec::new();
+                        self.log.invalid_with_help(path, written.location, message, &help);
+                        return None;
                     };
                     text.push_str(&value);
                 }
             }
         }
-        if text.contains('*') {
-            return self.matching(&text, location, path);
-        }
-        match include_path(&text) {
-            Ok(file) => vec![file],
-            Err((message, help)) => {
-                self.log.invalid_with_help(path, location, message, help);
-                Vec::new()
-            }
-        }
+        Some(text)
+    }
+
+    /// Returns the variables that are known in the file that is being parsed.
+    fn variables(&self) -> KnownVariables<'a> {
+        let is_public = self.chain.last().is_some_and(|file| file.place.is_public());
+        let repository = self.reader.sources().repository();
+        KnownVariables { external: &self.settings.external, is_public, repository }
     }
 
     /// Returns the paths of the files that a pattern matches.
-    fn matching(&mut self, pattern: &str, location: Location, path: &Path) -> Vec<String> {
+    fn matching(&mut self, place: &Place, pattern: &str, location: Location, path: &Path) -> Vec<String> {
         let literal = pattern.strip_prefix("./").or_else(|| pattern.strip_prefix('/')).unwrap_or(pattern);
         let before = literal.split('*').next().unwrap_or_default();
         let directory = before.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let Some(matcher) = file_matcher(literal) else {
+        let Some(matcher) = locations::file_matcher(literal) else {
             self.log.invalid(path, location, format!("{} is not a pattern of files", quoted(pattern)));
             return Vec::new();
         };
         let is_yaml =
             |file: &str| file.rsplit_once('.').is_some_and(|(_, end)| matches!(end, "yml" | "yaml"));
-        match self.source.list(directory) {
+        match self.reader.list(place, directory) {
             Ok(files) => {
                 let mut files: Vec<String> =
                     files.into_iter().filter(|file| is_yaml(file) && matcher.is_match(file)).collect();
                 files.sort();
                 if files.is_empty() {
                     let message = format!("{} matches no file of the repository", quoted(pattern));
-                    self.unreadable(message, location, path);
+                    let location = FindingLocation::Position(path.clone(), location);
+                    let finding = Finding::error("include-unreadable", location, message);
+                    self.log.findings.push(finding.help("paths are those of the repository, from its top"));
                 }
                 files
             }
-            Err(why) => {
-                let message = format!("the files of {} cannot be listed: {why}", quoted(pattern));
-                self.unreadable(message, location, path);
+            Err(error) => {
+                self.unreadable(&error, pattern, location, path);
                 Vec::new()
             }
         }
     }
 
-    fn unreadable(&mut self, message: String, location: Location, path: &Path) {
+    fn unreadable(&mut self, error: &Unreadable, label: &str, location: Location, path: &Path) {
         let location = FindingLocation::Position(path.clone(), location);
-        self.log.findings.push(
-            Finding::error("include-unreadable", location, message)
-                .help("paths are those of the repository, from its top"),
-        );
+        self.log.findings.push(error.finding(label, location));
     }
 
-    fn file(&mut self, file: &str, at: &Node, path: &Path, given: Option<&MapEntry>) -> Option<Rc<Document>> {
-        if self.chain.iter().any(|before| before == file) {
-            let message = format!("these files include each other: {} -> {file}", self.chain.join(" -> "));
-            self.log.invalid(path, at.location, message);
+    fn file(
+        &mut self,
+        file: IncludedFile,
+        at: Location,
+        path: &Path,
+        given: Option<&MapEntry>,
+        integrity: Option<&[u8]>,
+    ) -> Option<Rc<Document>> {
+        let (key, label) = (file.key(), file.label());
+        if self.chain.iter().any(|before| before.key() == key) {
+            let chain: Vec<String> = self.chain.iter().map(IncludedFile::label).collect();
+            let message = format!("these files include each other: {} -> {label}", chain.join(" -> "));
+            self.log.invalid(path, at, message);
             return None;
         }
-        if let (Some(document), None) = (self.documents.get(file), given) {
+        // A hash is checked each time.
+        let is_shared = given.is_none() && integrity.is_none();
+        if is_shared && let Some(document) = self.documents.get(&key) {
             return document.clone();
         }
         self.attempts += 1;
         if self.attempts > MAX_INCLUDES || self.chain.len() > MAX_DEPTH {
             let message = format!("a pipeline includes at most {MAX_INCLUDES} files, {MAX_DEPTH} deep");
-            self.log.invalid(path, at.location, message);
+            self.log.invalid(path, at, message);
             return None;
         }
-        let text = self.source.read(file).and_then(|text| {
-            let fits = text.len() <= MAX_FILE_BYTES;
-            if fits { Ok(text) } else { Err(format!("it has more than {MAX_FILE_BYTES} bytes")) }
-        });
-        let document = match text {
+        let document = match self.reader.read(&file, integrity) {
             Ok(text) => {
                 self.bytes += text.len();
                 if self.bytes > MAX_TOTAL_BYTES {
-                    self.log.invalid(path, at.location, too_many_bytes());
+                    self.log.invalid(path, at, too_many_bytes());
                     return None;
                 }
-                let text = without_byte_order_mark(&text).to_owned();
                 let index = self.files.len();
-                self.files.push(SourceFile { name: file.to_owned(), text: text.clone() });
-                self.chain.push(file.to_owned());
-                let document = self.parse(&text, index, given, at.location).map(Rc::new);
+                self.files.push(SourceFile { name: label, text: text.clone() });
+                self.chain.push(file);
+                let document = self.parse(&text, index, given, at).map(Rc::new);
                 self.chain.pop();
                 document
             }
-            Err(why) => {
-                self.unreadable(format!("{} cannot be read: {why}", quoted(file)), at.location, path);
+            Err(error) => {
+                self.unreadable(&error, &label, at, path);
                 None
             }
         };
-        if given.is_none() {
-            self.documents.insert(file.to_owned(), document.clone());
+        if is_shared {
+            self.documents.insert(key, document.clone());
         }
         document
     }
@@ -361,104 +480,4 @@ impl Loader<'_> {
 
 fn too_many_bytes() -> String {
     format!("all files together have more than {MAX_TOTAL_BYTES} bytes")
-}
-
-/// Returns what matches the files of a pattern; `None` if it is not one.
-fn file_matcher(pattern: &str) -> Option<globset::GlobSet> {
-    check_inside(pattern).ok()?;
-    let glob = globset::GlobBuilder::new(pattern).literal_separator(true).build().ok()?;
-    globset::GlobSetBuilder::new().add(glob).build().ok()
-}
-
-/// Returns the value of a variable that is known where files are included: those that are set outside of the file.
-fn include_variable(name: &str, settings: &TranslateOptions) -> Option<String> {
-    let external = &settings.external;
-    match name {
-        "CI" => Some("true".to_owned()),
-        "CI_CONFIG_PATH" => Some(".gitlab-ci.yml".to_owned()),
-        // Its value would be shown with the path.
-        _ if external.hidden.contains(name) => None,
-        _ => external.values.get(name).cloned(),
-    }
-}
-
-/// Merges documents, some of which apply under a condition only.
-#[derive(Default)]
-struct Merger {
-    document: Option<Rc<Node>>,
-    /// The conditions of jobs and templates, by name.
-    conditions: HashMap<String, Rc<CelExpr>>,
-}
-
-impl Merger {
-    /// Lays a document over those before it.
-    fn add(
-        &mut self,
-        document: &Document,
-        condition: Option<&(Rc<CelExpr>, &MapEntry)>,
-        path: &Path,
-        log: &mut Log,
-    ) {
-        let Document { root, conditions } = document;
-        if let Some((_, rules)) = condition {
-            for entry in values::entries(root) {
-                if keys::TOP.contains(&entry.key.as_str()) {
-                    let message = format!(
-                        "a file that is included under a condition can only have jobs here, and this one has `{}`",
-                        entry.key
-                    );
-                    let help = "move that key to a file that is always included";
-                    log.invalid_with_help(&path.key("rules"), rules.key_location, message, help);
-                    return;
-                }
-            }
-        }
-        let mut joined = JoinedConditions::default();
-        for entry in values::entries(root) {
-            let at = condition.map_or(entry.key_location, |(_, rules)| rules.key_location);
-            let inner = conditions.get(&entry.key);
-            let outer = condition.map(|(condition, _)| condition);
-            let own = match (inner, outer) {
-                (Some(inner), Some(outer)) => joined.join(outer, inner, CelExpr::and),
-                (one, other) => Ok(one.or(other).cloned()),
-            };
-            let known = self.document.as_ref().and_then(|base| base.get(&entry.key));
-            let known_condition = self.conditions.get(&entry.key);
-            let is_shared = known.is_some_and(|known| !Rc::ptr_eq(&known.value, &entry.value));
-            let is_conditional = known_condition.is_some() || !matches!(own, Ok(None));
-            if is_shared && is_conditional {
-                let message = format!(
-                    "{} is in several files, one of which is included under a condition, which is not supported",
-                    quoted(&entry.key)
-                );
-                log.invalid_with_help(path, at, message, "give it another name in one of them");
-                return;
-            }
-            // The same job, included twice, runs if one of the two includes applies.
-            let either = match (known, own) {
-                (None, own) => own,
-                (Some(_), Ok(own)) => match (known_condition, own) {
-                    (Some(known), Some(own)) => joined.join(known, &own, CelExpr::or),
-                    _ => Ok(None),
-                },
-                (Some(_), Err(why)) => Err(why),
-            };
-            match either {
-                Ok(Some(condition)) => {
-                    self.conditions.insert(entry.key.clone(), condition);
-                }
-                Ok(None) => {
-                    self.conditions.remove(&entry.key);
-                }
-                Err(TooLong) => {
-                    log.invalid(path, at, too_long_condition());
-                    return;
-                }
-            }
-        }
-        self.document = Some(match &self.document {
-            Some(base) => merge(base, root),
-            None => Rc::clone(root),
-        });
-    }
 }

@@ -3,12 +3,17 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::elsewhere::{GitSource, IncludeError, IncludeSources, NoSources};
+use super::inputs::{self, GivenInputs};
+use super::items::{Item, ItemFiles};
 use super::merge::merge;
+use super::place::{IncludeReader, IncludedFile, Place, Version, check_address};
+use crate::execution::includes::PinnedInclude;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::names;
 use crate::pipeline::yaml::build_file;
-use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Tree};
+use crate::repository::RepositoryAddress;
 
 /// Maximum number of files of one pipeline.
 pub const MAX_FILES: usize = 50;
@@ -41,6 +46,11 @@ pub trait RepositoryFiles {
     /// # Errors
     /// Returns a message that follows "cannot be listed: ".
     fn list(&self, directory: &str) -> Result<Vec<String>, String>;
+
+    /// Returns how files from elsewhere are read.
+    fn elsewhere(&self) -> &dyn IncludeSources {
+        &NoSources
+    }
 }
 
 /// Files that can only be read.
@@ -58,6 +68,10 @@ impl<F: Fn(&str) -> Result<String, String>> RepositoryFiles for F {
 pub(crate) struct ComposedDocument {
     pub(crate) files: Vec<SourceFile>,
     pub(crate) tree: Tree,
+    /// The versions of the files from elsewhere.
+    pub(crate) pinned: Vec<PinnedInclude>,
+    /// Whether every file could be included.
+    pub(crate) is_complete: bool,
 }
 
 /// Whether a document includes files.
@@ -66,35 +80,51 @@ pub(crate) fn is_used(tree: &Tree) -> bool {
 }
 
 /// Merges the document of the file `name` over those that it includes, and returns it with all files.
-pub(crate) fn compose(name: &str, text: &str, tree: Tree, read: &ReadFile<'_>) -> ComposedDocument {
+pub(crate) fn compose(name: &str, text: &str, tree: Tree, files: &dyn RepositoryFiles) -> ComposedDocument {
     let mut loader = FileLoader {
         files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }],
         findings: Vec::new(),
         done: HashMap::new(),
-        chain: vec![name.to_owned()],
+        chain: vec![IncludedFile::local(include_path(name).unwrap_or_else(|_| name.to_owned()))],
         attempts: 0,
-        read,
+        is_complete: true,
+        reader: IncludeReader::new(files),
     };
-    let root = loader.document(tree);
-    ComposedDocument { files: loader.files, tree: Tree { root, findings: loader.findings } }
+    let root = loader.document(tree, None);
+    let FileLoader { files, findings, reader, is_complete, .. } = loader;
+    ComposedDocument { files, tree: Tree { root, findings }, pinned: reader.pinned, is_complete }
 }
 
 struct FileLoader<'a> {
     files: Vec<SourceFile>,
     findings: Vec<Finding>,
+    /// The documents of files that are included without inputs.
     done: HashMap<String, Option<Rc<Node>>>,
     /// The files being read, each included by the previous one.
-    chain: Vec<String>,
+    chain: Vec<IncludedFile>,
     /// Number of attempts to read a file, failed ones included.
     attempts: usize,
-    read: &'a ReadFile<'a>,
+    /// Whether every file could be included so far.
+    is_complete: bool,
+    reader: IncludeReader<'a>,
 }
 
 impl FileLoader<'_> {
-    /// Merges the document of a file over those that it includes.
-    fn document(&mut self, mut tree: Tree) -> Option<Rc<Node>> {
+    /// Reports why a file cannot be included.
+    fn fail(&mut self, finding: Finding) {
+        self.is_complete = false;
+        self.findings.push(finding);
+    }
+
+    /// Merges the document of a file over those that it includes. `given`: the inputs of an included file.
+    fn document(&mut self, mut tree: Tree, given: Option<GivenInputs<'_>>) -> Option<Rc<Node>> {
         self.findings.append(&mut tree.findings);
-        let root = tree.root?;
+        let mut root = tree.root?;
+        if let Some(given) = given {
+            let applied = inputs::apply(&root, given, &mut self.findings);
+            self.is_complete &= applied.is_some();
+            root = applied?;
+        }
         let Kind::Mapping(mapping) = &root.kind else {
             if !root.is_null() {
                 let spot = FindingLocation::Position(Path::default(), root.location);
@@ -120,11 +150,10 @@ impl FileLoader<'_> {
                 // The remaining files are not reported one by one.
                 let message = format!("a file includes at most {MAX_FILES} files");
                 let spot = FindingLocation::Position(path, item.location);
-                self.findings
-                    .push(Finding::error("too-many-files", spot, message).help("merge some of them"));
+                self.fail(Finding::error("too-many-files", spot, message).help("merge some of them"));
                 break;
             }
-            if let Some(document) = self.item(&path, &item) {
+            for document in self.item(&path, &item) {
                 base = Some(self.laid_over(base.as_ref(), &document));
             }
         }
@@ -148,61 +177,93 @@ impl FileLoader<'_> {
         merge(base, over)
     }
 
-    fn item(&mut self, path: &Path, item: &Node) -> Option<Rc<Node>> {
-        let wrong = |findings: &mut Vec<Finding>, spot: FindingLocation, message: String, help: &str| {
-            findings.push(Finding::error("bad-include", spot, message).help(help));
+    /// Returns the documents of one item of `include`.
+    fn item(&mut self, path: &Path, item: &Rc<Node>) -> Vec<Rc<Node>> {
+        let Item { files, with } = match Item::read(item, path) {
+            Ok(item) => item,
+            Err(finding) => {
+                self.fail(*finding);
+                return Vec::new();
+            }
         };
-        let (written, spot) = match &item.kind {
-            Kind::Scalar { text, .. } if !item.is_null() => {
-                (text, FindingLocation::Position(path.clone(), item.location))
-            }
-            Kind::Mapping(mapping) => {
-                if let Some(other) = mapping.entries.iter().find(|entry| entry.key != "local") {
-                    let spot = FindingLocation::Position(path.key(&other.key), other.key_location);
-                    let message = format!("`include` has no key {}", quoted(&other.key));
-                    let help = "only files of the same repository can be included: `include: ci/base.yml`";
-                    wrong(&mut self.findings, spot, message, help);
-                    return None;
-                }
-                match mapping.entries.first().map(|entry| (&entry.value, &entry.value.kind)) {
-                    Some((value, Kind::Scalar { text, .. })) if !value.is_null() => {
-                        (text, FindingLocation::Position(path.key("local"), value.location))
-                    }
-                    _ => {
-                        let spot = FindingLocation::Position(path.clone(), item.location);
-                        let message = "an item of `include` names no file".to_owned();
-                        wrong(&mut self.findings, spot, message, "write `include: ci/base.yml`");
-                        return None;
-                    }
+        let (place, files) = match files {
+            // A path is one of the repository that has the including file.
+            ItemFiles::Local(file) => (self.place(), vec![file]),
+            ItemFiles::Git { url, reference, files } => {
+                let reference = reference.map(|(reference, _)| reference);
+                match self.git_place(url, reference) {
+                    Some(place) => (place, files),
+                    None => return Vec::new(),
                 }
             }
-            _ => {
-                let spot = FindingLocation::Position(path.clone(), item.location);
-                let message = "`include` takes the path of a file, or a list of paths".to_owned();
-                wrong(&mut self.findings, spot, message, "write `include: ci/base.yml`");
+        };
+        let with_path = path.key("with");
+        let include = FindingLocation::Position(path.clone(), item.location);
+        let given = GivenInputs { entry: with, path: &with_path, include: &include };
+        let mut documents = Vec::new();
+        for (written, spot) in files {
+            match include_path(written) {
+                Ok(path) => {
+                    let file = IncludedFile { place: place.clone(), path };
+                    documents.extend(self.file(file, spot, given));
+                }
+                Err((message, help)) => {
+                    self.fail(Finding::error("bad-include", spot, message).help(help));
+                }
+            }
+        }
+        documents
+    }
+
+    /// Returns the place of the file that is being read.
+    fn place(&self) -> Place {
+        self.chain.last().map_or(Place::Repository, |file| file.place.clone())
+    }
+
+    fn git_place(&mut self, (url, spot): (&str, FindingLocation), reference: Option<&str>) -> Option<Place> {
+        let own = self.reader.sources().repository();
+        let address = match RepositoryAddress::parse(url) {
+            Ok(address) => check_address(&address, own).map(|()| address).map_err(str::to_owned),
+            Err(error) => Err(error.to_string()),
+        };
+        let address = match address {
+            Ok(address) => address,
+            Err(message) => {
+                let finding = Finding::error("bad-include", spot, message);
+                self.fail(finding.help("write the address as for `git clone`, without a password"));
                 return None;
             }
         };
-        match include_path(written) {
-            Ok(file) => self.file(&file, spot),
-            Err((message, help)) => {
-                wrong(&mut self.findings, spot, message, help);
+        let name = address.canonical();
+        let source = GitSource { address, is_public: self.place().is_public() };
+        match self.reader.git(source, &name, Version::Reference(reference)) {
+            Ok(place) => Some(place),
+            Err(error) => {
+                self.unreadable(error, &name, spot);
                 None
             }
         }
     }
 
-    fn file(&mut self, file: &str, spot: FindingLocation) -> Option<Rc<Node>> {
-        if let Some(start) =
-            self.chain.iter().position(|before| include_path(before).is_ok_and(|path| path == file))
-        {
-            let mut cycle: Vec<&str> = self.chain[start..].iter().map(String::as_str).collect();
-            cycle.push(file);
+    fn unreadable(&mut self, error: IncludeError, label: &str, spot: FindingLocation) {
+        self.fail(super::place::Unreadable::from(error).finding(label, spot));
+    }
+
+    fn file(
+        &mut self,
+        file: IncludedFile,
+        spot: FindingLocation,
+        given: GivenInputs<'_>,
+    ) -> Option<Rc<Node>> {
+        let key = file.key();
+        if let Some(start) = self.chain.iter().position(|before| before.key() == key) {
+            let mut cycle: Vec<String> = self.chain[start..].iter().map(IncludedFile::label).collect();
+            cycle.push(file.label());
             let message = format!("these files include each other: {}", cycle.join(" -> "));
-            self.findings.push(Finding::error("include-cycle", spot, message).help("remove one of these"));
+            self.fail(Finding::error("include-cycle", spot, message).help("remove one of these"));
             return None;
         }
-        if let Some(done) = self.done.get(file) {
+        if let (Some(done), None) = (self.done.get(&key), given.entry) {
             return done.clone();
         }
         self.attempts += 1;
@@ -214,43 +275,36 @@ impl FileLoader<'_> {
             None
         };
         if let Some(message) = rejection {
-            self.findings.push(Finding::error("too-many-files", spot, message).help("merge some of them"));
+            self.fail(Finding::error("too-many-files", spot, message).help("merge some of them"));
             return None;
         }
-        let text = match (self.read)(file) {
-            Ok(text) if text.len() > MAX_FILE_BYTES => {
-                Err(format!("it has more than {MAX_FILE_BYTES} bytes"))
-            }
-            other => other,
-        };
-        let document = match text {
-            Err(why) => {
-                let message = format!("{} cannot be read: {why}", quoted(file));
-                self.findings.push(
-                    Finding::error("include-unreadable", spot, message)
-                        .help("paths are relative to the root of the repository"),
-                );
+        let label = file.label();
+        let document = match self.reader.read(&file, None) {
+            Err(error) => {
+                self.fail(error.finding(&label, spot));
                 None
             }
             Ok(text) => {
                 let index = self.files.len();
                 let built = build_file(&text, index);
-                self.files.push(SourceFile { name: file.to_owned(), text });
+                self.files.push(SourceFile { name: label, text });
                 match built {
                     Err(finding) => {
-                        self.findings.push(*finding);
+                        self.fail(*finding);
                         None
                     }
                     Ok(tree) => {
-                        self.chain.push(file.to_owned());
-                        let document = self.document(tree);
+                        self.chain.push(file);
+                        let document = self.document(tree, Some(given));
                         self.chain.pop();
                         document
                     }
                 }
             }
         };
-        self.done.insert(file.to_owned(), document.clone());
+        if given.entry.is_none() {
+            self.done.insert(key, document.clone());
+        }
         document
     }
 }

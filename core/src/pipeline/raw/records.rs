@@ -27,7 +27,7 @@ record! {
         name: Text = "name",
         /// Events that start the pipeline, besides a manual start.
         on: RawTriggers = "on",
-        /// Files of the repository to include; the keys of this file win over theirs.
+        /// Files to include, of this or another repository; the keys of this file win over theirs.
         include: Preprocessed<IndexedOneOrMany<Either<Text, RawInclude>>> = "include",
         /// Time limit of an execution, waiting included; an execution that exceeds it is canceled. Default: no limit.
         timeout: Duration = "timeout",

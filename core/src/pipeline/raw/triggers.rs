@@ -1,7 +1,7 @@
 //! Top-level keys: triggers, included files, concurrency.
 
 use super::alternatives::{Either, Nullable};
-use super::collections::{IndexedOneOrMany, OneOrMany};
+use super::collections::{IndexedOneOrMany, NamedValues, OneOrMany};
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::scalars::{Flag, GroupLimit, Text};
 use crate::pipeline::finding::Trail;
@@ -58,6 +58,14 @@ record! {
     struct RawInclude("an item of `include`") {
         /// Path of the file in the repository.
         local: Text = "local",
+        /// Address of another git repository.
+        git: Text = "git",
+        /// Branch, tag or commit of that repository. Default: its default branch.
+        reference: Text = "ref",
+        /// Files of that repository.
+        file: IndexedOneOrMany<Text> = "file",
+        /// Values of the inputs that the files declare.
+        with: NamedValues<OneOrMany<Text>> = "with",
     }
 }
 

@@ -1,9 +1,9 @@
-//! The files of a commit, for the reader of GitLab files.
+//! The files of a commit, for the readers of pipeline files.
 
 use super::process::ProcessLimits;
-use crate::source::git;
+use crate::source::git::{self, SourceError};
 use std::path::Path;
-use tidemill_core::pipeline::{ReadFile, RepositoryFiles};
+use tidemill_core::pipeline::{IncludeSources, ReadFile, RepositoryFiles};
 
 /// The files of a commit.
 pub struct CommitFiles<'a> {
@@ -15,6 +15,8 @@ pub struct CommitFiles<'a> {
     pub limits: ProcessLimits<'a>,
     /// Reads one file.
     pub read: &'a ReadFile<'a>,
+    /// Reads files from elsewhere.
+    pub elsewhere: &'a dyn IncludeSources,
 }
 
 impl RepositoryFiles for CommitFiles<'_> {
@@ -23,12 +25,26 @@ impl RepositoryFiles for CommitFiles<'_> {
     }
 
     fn list(&self, directory: &str) -> Result<Vec<String>, String> {
-        let mut list = git::at(self.repo);
-        list.args(["ls-tree", "-r", "-z", "--full-tree", "--name-only", self.commit]);
-        if !directory.is_empty() {
-            list.args(["--", &format!("{directory}/")]);
-        }
-        let paths = git::run_limited(&mut list, self.limits).map_err(|error| error.to_string())?;
-        Ok(paths.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
+        list_files(self.repo, self.commit, directory, self.limits).map_err(|error| error.to_string())
     }
+
+    fn elsewhere(&self) -> &dyn IncludeSources {
+        self.elsewhere
+    }
+}
+
+/// Returns the paths of the files of a commit in a directory and below it; an empty path is the root.
+pub fn list_files(
+    repo: &Path,
+    commit: &str,
+    directory: &str,
+    limits: ProcessLimits<'_>,
+) -> Result<Vec<String>, SourceError> {
+    let mut list = git::at(repo);
+    list.args(["ls-tree", "-r", "-z", "--full-tree", "--name-only", commit]);
+    if !directory.is_empty() {
+        list.args(["--", &format!("{directory}/")]);
+    }
+    let paths = git::run_limited(&mut list, limits)?;
+    Ok(paths.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
 }

@@ -2,10 +2,7 @@
 //! line endings or with its content instead of a pointer of Git LFS, is unchanged. No filter of the user's machine runs.
 
 use super::{
-    super::{
-        git::{self, SourceError, listing::Records, process::ProcessLimits},
-        lfs_pointer::Pointer,
-    },
+    super::git::{self, SourceError, lfs_pointer::Pointer, listing::Records, process::ProcessLimits},
     work_tree::WorkTreeFiles,
 };
 use sha2::{Digest, Sha256};

@@ -4,8 +4,10 @@
 use super::super::{
     bounds::OperationBounds,
     error::SourceErrorKind,
-    git::{self, SourceError},
-    lfs_pointer::{MAX_POINTER, Pointer},
+    git::{
+        self, SourceError,
+        lfs_pointer::{MAX_POINTER, Pointer},
+    },
     network::Remote,
 };
 use data_encoding::HEXLOWER;

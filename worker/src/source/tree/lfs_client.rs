@@ -3,8 +3,7 @@
 use super::super::{
     bounds::OperationBounds,
     error::SourceErrorKind,
-    git::{self, SourceError},
-    lfs_pointer::Pointer,
+    git::{self, SourceError, lfs_pointer::Pointer},
     network::{HttpAccess, Remote},
 };
 use crate::client::{HttpClient, format_causes, read_body};

@@ -84,6 +84,7 @@ impl PipelineExecutionService {
                 from: request.from.clone(),
                 ..JobSelection::default()
             },
+            includes: request.includes.clone(),
         };
         let start = InternalStart { facts, hold: false, allowance: self.allowance() };
         Box::pin(self.start(request, start, key, trace)).await

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use tidemill_core::execution::{
     assignment::{Assignment, Source},
     failure::{FailureKind, FailureReason},
+    includes::PinnedInclude,
     status::{ExecutionStatus, JobStatus},
     transition::{CANCEL_GRACE_MS, CANCELED_LEASE_LIMIT_MS},
 };
@@ -119,6 +120,29 @@ pub async fn idempotency_key_reuse_returns_409(subject: &StoresUnderTest) {
     let derived = execute(&services, "3", None).await.unwrap();
     services.pipelines.cancel(derived.execution_id).await.unwrap();
     assert_ne!(execute(&services, "3", None).await.unwrap().execution_id, derived.execution_id);
+}
+
+/// The versions of included files are recorded, and a retry has the same: it includes nothing again.
+pub async fn included_files_are_recorded_and_kept_by_a_retry(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let include = |commit: &str| PinnedInclude::Git {
+        url: "https://git.example/group/lib".to_owned(),
+        reference: Some("v2".to_owned()),
+        commit: commit.to_owned(),
+        file: "ci/base.yml".to_owned(),
+    };
+    let includes = vec![
+        include(&"a".repeat(40)),
+        PinnedInclude::Remote { url: "https://h.example/a.yml".to_owned(), sha256: "b".repeat(64) },
+    ];
+    let with = |includes: Vec<PinnedInclude>| ExecuteRequest { includes, ..request("1") };
+    let first = services.pipelines.execute(with(includes.clone()), None, None).await.unwrap().execution_id;
+    assert_eq!(view(&services, first).await.includes, includes);
+    services.pipelines.cancel(first).await.unwrap();
+    let retried = services.pipelines.retry(first, RetryRequest::default(), None).await.unwrap();
+    assert_eq!(view(&services, retried.execution_id).await.includes, includes);
+    let invalid = services.pipelines.execute(with(vec![include("main")]), None, None).await;
+    assert!(matches!(invalid, Err(Error::Unprocessable(_))), "{invalid:?}");
 }
 
 /// A newer execution of a group cancels the older one, with its running job.

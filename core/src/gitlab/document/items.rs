@@ -1,0 +1,186 @@
+//! The items of `include` in a GitLab file.
+
+use std::rc::Rc;
+
+use data_encoding::BASE64;
+
+use super::conditions::{MAX_CONDITION_BYTES, too_long_condition};
+use crate::gitlab::conditions::cel::CelExpr;
+use crate::gitlab::conditions::rules;
+use crate::gitlab::findings::Log;
+use crate::gitlab::values;
+use crate::gitlab::variables::Scope;
+use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::yaml::tree::{MapEntry, Node};
+use crate::text::diagnostics::Location;
+
+/// The keys that name files; an item has one of them.
+const KINDS: [&str; 5] = ["local", "project", "remote", "template", "component"];
+/// All keys of an item.
+const KEYS: [&str; 10] =
+    ["local", "project", "remote", "template", "component", "inputs", "rules", "file", "ref", "integrity"];
+/// Length of a SHA-256 in bytes.
+const SHA256_LEN: usize = 32;
+
+/// A text of an item, and where it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LocatedText<'a> {
+    pub(super) text: &'a str,
+    pub(super) location: Location,
+}
+
+/// The files of an item.
+pub(super) enum IncludeKind<'a> {
+    Local(LocatedText<'a>),
+    Project { project: LocatedText<'a>, reference: Option<LocatedText<'a>>, files: Vec<LocatedText<'a>> },
+    Remote { url: LocatedText<'a>, integrity: Option<Vec<u8>> },
+    Template(LocatedText<'a>),
+    Component(LocatedText<'a>),
+}
+
+/// An item of `include`.
+pub(super) struct IncludeItem<'a> {
+    pub(super) kind: IncludeKind<'a>,
+    /// The values of inputs.
+    pub(super) given: Option<&'a MapEntry>,
+    /// When the files are included, with `rules`.
+    pub(super) condition: Option<(Rc<CelExpr>, &'a MapEntry)>,
+}
+
+impl<'a> IncludeItem<'a> {
+    /// Reads an item. `None` if it never applies, or is invalid, which is reported.
+    pub(super) fn read(item: &'a Rc<Node>, path: &Path, log: &mut Log) -> Option<Self> {
+        if let Some(text) = values::text(item) {
+            let text = LocatedText { text, location: item.location };
+            let kind = if text.text.contains("://") {
+                IncludeKind::Remote { url: text, integrity: None }
+            } else {
+                IncludeKind::Local(text)
+            };
+            return Some(Self { kind, given: None, condition: None });
+        }
+        let (mut given, mut condition) = (None, None);
+        let before = log.findings.len();
+        for entry in values::entries(item) {
+            match entry.key.as_str() {
+                "inputs" => given = Some(entry),
+                "rules" => {
+                    // Variables of the file are not known where files are included.
+                    let scope = Scope::default();
+                    let rules = rules::read(&entry.value, &path.key("rules"), true, &scope, log);
+                    condition = Some((rules::any_holds(&rules), entry));
+                }
+                key if KEYS.contains(&key) => {}
+                _ => log.unknown_key(path, entry, &KEYS),
+            }
+        }
+        let condition = match condition {
+            Some((condition, _)) if condition.as_constant() == Some(false) => return None,
+            Some((condition, entry)) if condition.as_constant().is_none() => {
+                if condition.len() > MAX_CONDITION_BYTES {
+                    log.invalid(&path.key("rules"), entry.key_location, too_long_condition());
+                    return None;
+                }
+                Some((Rc::new(condition), entry))
+            }
+            _ => None,
+        };
+        if log.findings.len() > before && log.has_errors() {
+            return None;
+        }
+        let kind = Self::kind(item, path, log)?;
+        Some(Self { kind, given, condition })
+    }
+
+    fn kind(item: &'a Rc<Node>, path: &Path, log: &mut Log) -> Option<IncludeKind<'a>> {
+        let mut kinds = values::entries(item).iter().filter(|entry| KINDS.contains(&entry.key.as_str()));
+        let Some(entry) = kinds.next() else {
+            log.wrong_type(path, item, "the path of a file, or a list of paths");
+            return None;
+        };
+        if let Some(other) = kinds.next() {
+            let message = format!("an item of `include` has `{}` or `{}`, not both", entry.key, other.key);
+            log.invalid(path, other.key_location, message);
+            return None;
+        }
+        let (mut file, mut reference, mut integrity) = (None, None, None);
+        for other in values::entries(item) {
+            let needs = match other.key.as_str() {
+                "file" => {
+                    file = Some(other);
+                    "project"
+                }
+                "ref" => {
+                    reference = Some(other);
+                    "project"
+                }
+                "integrity" => {
+                    integrity = Some(other);
+                    "remote"
+                }
+                _ => continue,
+            };
+            if entry.key != needs {
+                let message = format!("`{}` is a key of an include with `{needs}`", other.key);
+                log.invalid(path, other.key_location, message);
+                return None;
+            }
+        }
+        let text = located(entry, path, log)?;
+        Some(match entry.key.as_str() {
+            "local" if text.text.contains("://") => IncludeKind::Remote { url: text, integrity: None },
+            "local" => IncludeKind::Local(text),
+            "project" => {
+                let reference = match reference {
+                    Some(entry) => Some(located(entry, path, log)?),
+                    None => None,
+                };
+                let Some(file) = file.filter(|file| !values::list(&file.value).is_empty()) else {
+                    let message = "an include with `project` names no `file`".to_owned();
+                    log.invalid(path, item.location, message);
+                    return None;
+                };
+                let before = log.findings.len();
+                let files = values::texts(&file.value, &path.key("file"), log);
+                if log.findings.len() > before {
+                    return None;
+                }
+                let files =
+                    files.into_iter().map(|(text, node)| LocatedText { text, location: node.location });
+                IncludeKind::Project { project: text, reference, files: files.collect() }
+            }
+            "remote" => {
+                let integrity = match integrity {
+                    Some(entry) => Some(sha256(entry, path, log)?),
+                    None => None,
+                };
+                IncludeKind::Remote { url: text, integrity }
+            }
+            "template" => IncludeKind::Template(text),
+            _ => IncludeKind::Component(text),
+        })
+    }
+}
+
+fn located<'a>(entry: &'a MapEntry, path: &Path, log: &mut Log) -> Option<LocatedText<'a>> {
+    let Some(text) = values::text(&entry.value) else {
+        let location = if entry.value.is_null() { entry.key_location } else { entry.value.location };
+        log.invalid(&path.key(&entry.key), location, format!("`{}` takes a string", entry.key));
+        return None;
+    };
+    Some(LocatedText { text, location: entry.value.location })
+}
+
+/// Returns the hash of `integrity: sha256-...`.
+fn sha256(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Vec<u8>> {
+    let LocatedText { text, location } = located(entry, path, log)?;
+    let encoded = text.strip_prefix("sha256-").map(str::as_bytes);
+    let hash =
+        encoded.and_then(|encoded| BASE64.decode(encoded).ok()).filter(|hash| hash.len() == SHA256_LEN);
+    if hash.is_none() {
+        let message = format!("{} is not `sha256-` and a SHA-256 in Base64", quoted(text));
+        let help = "`openssl dgst -sha256 -binary FILE | base64` prints it";
+        log.invalid_with_help(&path.key("integrity"), location, message, help);
+    }
+    hash
+}

@@ -1,0 +1,101 @@
+//! Merges the documents of included files.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::conditions::{JoinedConditions, TooLong, too_long_condition};
+use crate::gitlab::conditions::cel::CelExpr;
+use crate::gitlab::findings::Log;
+use crate::gitlab::keys;
+use crate::gitlab::values;
+use crate::pipeline::compose::merge::merge;
+use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::yaml::tree::{MapEntry, Node};
+
+/// A file merged with its includes.
+pub(super) struct Document {
+    pub(super) root: Rc<Node>,
+    /// The conditions of its jobs and templates that come from conditional includes.
+    pub(super) conditions: HashMap<String, Rc<CelExpr>>,
+}
+
+/// Merges documents, some of which apply under a condition only.
+#[derive(Default)]
+pub(super) struct Merger {
+    pub(super) document: Option<Rc<Node>>,
+    /// The conditions of jobs and templates, by name.
+    pub(super) conditions: HashMap<String, Rc<CelExpr>>,
+}
+
+impl Merger {
+    /// Lays a document over those before it.
+    pub(super) fn add(
+        &mut self,
+        document: &Document,
+        condition: Option<&(Rc<CelExpr>, &MapEntry)>,
+        path: &Path,
+        log: &mut Log,
+    ) {
+        let Document { root, conditions } = document;
+        if let Some((_, rules)) = condition {
+            for entry in values::entries(root) {
+                if keys::TOP.contains(&entry.key.as_str()) {
+                    let message = format!(
+                        "a file that is included under a condition can only have jobs here, and this one has `{}`",
+                        entry.key
+                    );
+                    let help = "move that key to a file that is always included";
+                    log.invalid_with_help(&path.key("rules"), rules.key_location, message, help);
+                    return;
+                }
+            }
+        }
+        let mut joined = JoinedConditions::default();
+        for entry in values::entries(root) {
+            let at = condition.map_or(entry.key_location, |(_, rules)| rules.key_location);
+            let inner = conditions.get(&entry.key);
+            let outer = condition.map(|(condition, _)| condition);
+            let own = match (inner, outer) {
+                (Some(inner), Some(outer)) => joined.join(outer, inner, CelExpr::and),
+                (one, other) => Ok(one.or(other).cloned()),
+            };
+            let known = self.document.as_ref().and_then(|base| base.get(&entry.key));
+            let known_condition = self.conditions.get(&entry.key);
+            let is_shared = known.is_some_and(|known| !Rc::ptr_eq(&known.value, &entry.value));
+            let is_conditional = known_condition.is_some() || !matches!(own, Ok(None));
+            if is_shared && is_conditional {
+                let message = format!(
+                    "{} is in several files, one of which is included under a condition, which is not supported",
+                    quoted(&entry.key)
+                );
+                log.invalid_with_help(path, at, message, "give it another name in one of them");
+                return;
+            }
+            // The same job, included twice, runs if one of the two includes applies.
+            let either = match (known, own) {
+                (None, own) => own,
+                (Some(_), Ok(own)) => match (known_condition, own) {
+                    (Some(known), Some(own)) => joined.join(known, &own, CelExpr::or),
+                    _ => Ok(None),
+                },
+                (Some(_), Err(why)) => Err(why),
+            };
+            match either {
+                Ok(Some(condition)) => {
+                    self.conditions.insert(entry.key.clone(), condition);
+                }
+                Ok(None) => {
+                    self.conditions.remove(&entry.key);
+                }
+                Err(TooLong) => {
+                    log.invalid(path, at, too_long_condition());
+                    return;
+                }
+            }
+        }
+        self.document = Some(match &self.document {
+            Some(base) => merge(base, root),
+            None => Rc::clone(root),
+        });
+    }
+}

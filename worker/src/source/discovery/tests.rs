@@ -1,0 +1,150 @@
+#![allow(clippy::unwrap_used)]
+
+use super::{CheckoutRefs, CollectedFiles, DiscoveryResult, discover};
+use crate::source::{Limits, OperationBounds, Remote, SourceErrorKind, git};
+use std::{cell::RefCell, fs, path::Path};
+use tidemill_core::execution::discovery::Discovery;
+use tidemill_core::pipeline::NoSources;
+use tokio_util::sync::CancellationToken;
+
+fn git_in(dir: &Path, args: &[&str]) -> String {
+    let identity = ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"];
+    git::run(git::command().current_dir(dir).args(identity).args(args)).unwrap().trim().to_owned()
+}
+
+fn commit(dir: &Path, files: &[(&str, &str)]) -> String {
+    for (path, text) in files {
+        let path = dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    git_in(dir, &["add", "-A"]);
+    git_in(dir, &["commit", "-q", "-m", "x"]);
+    git_in(dir, &["rev-parse", "HEAD"])
+}
+
+fn find(dir: &Path, cache: &Path, commit: &str, request: &Discovery) -> DiscoveryResult {
+    discover(
+        &Remote::on_disk(dir),
+        (Some("main"), &CheckoutRefs::default()),
+        commit,
+        request,
+        (cache, &NoSources),
+    )
+    .unwrap()
+}
+
+#[test]
+fn canceled_collection_reads_no_further_file() {
+    let paths: Vec<String> = (0..5).map(|number| format!(".pipelines/{number}.yml")).collect();
+    let cancel = CancellationToken::new();
+    let bounds = OperationBounds::new(Limits::default(), cancel.clone());
+    let paths_read = RefCell::new(Vec::new());
+    let read = |path: &str| {
+        paths_read.borrow_mut().push(path.to_owned());
+        if paths_read.borrow().len() == 2 {
+            cancel.cancel();
+        }
+        Ok("name: ci\njobs: { j: { image: i, script: x } }\n".to_owned())
+    };
+    let mut collected = CollectedFiles::default();
+    let error = collected.collect_files(&paths, &read, &bounds).unwrap_err();
+    assert_eq!((error.kind(), paths_read.into_inner().len()), (SourceErrorKind::Canceled, 2));
+}
+
+#[test]
+fn canceled_discovery_returns_an_error() {
+    let (repository, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = repository.path();
+    git_in(dir, &["init", "-q", "-b", "main"]);
+    let first = commit(dir, &[(".pipelines/ci.yml", "name: ci\njobs: { j: { image: i, script: x } }\n")]);
+    find(dir, cache.path(), &first, &Discovery::default());
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let attempt = || {
+        discover(
+            &Remote::on_disk(dir),
+            (Some("main"), &CheckoutRefs::default()),
+            &first,
+            &Discovery::default(),
+            (cache.path(), &NoSources),
+        )
+    };
+    let error = OperationBounds::new(Limits::default(), cancel).scope(attempt).unwrap_err();
+    assert_eq!(error.kind(), SourceErrorKind::Canceled);
+}
+
+#[test]
+fn pipeline_files_and_changes_are_found_at_commit() {
+    let (repository, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = repository.path();
+    git_in(dir, &["init", "-q", "-b", "main"]);
+    let jobs = "jobs: { j: { image: i, script: x } }\n";
+    let first =
+        commit(dir, &[(".gitlab-ci.yml", "job: { image: $GROUP/a, script: x }\n"), ("src/a.rs", "1")]);
+    let mut request = Discovery::default();
+    request.external.values.insert("GROUP".to_owned(), "tools".to_owned());
+    let result = find(dir, cache.path(), &first, &request);
+    assert!(result.files[0].text.contains("image: tools/a"), "native: {}", result.files[0].text);
+    assert_eq!((result.files[0].path.as_str(), result.changed_paths), (".gitlab-ci.yml", None));
+    let first_file = format!("name: one\n{jobs}");
+    let second_file = "name: two\ninclude: shared/jobs.yml\n";
+    let second = commit(
+        dir,
+        &[
+            (".pipelines/one.yml", first_file.as_str()),
+            (".pipelines/two.yaml", second_file),
+            (".pipelines/notes.txt", "no"),
+            (".pipelines/deeper/three.yml", "no"),
+            ("shared/jobs.yml", jobs),
+            ("src/b c.rs", "1"),
+        ],
+    );
+    let since = Discovery { before: Some(first.clone()), ..Discovery::default() };
+    let result = find(dir, cache.path(), &second, &since);
+    let names: Vec<&str> = result.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(names, [".pipelines/one.yml", ".pipelines/two.yaml"]);
+    assert!(result.files[1].text.contains("script"), "{}", result.files[1].text);
+    assert_eq!(result.changed_paths.unwrap().len(), 6);
+    assert!(result.paths.unwrap().contains(&"src/b c.rs".to_owned()) && result.diagnostics.is_empty());
+
+    git_in(dir, &["checkout", "-q", "-b", "topic", &first]);
+    let topic = commit(dir, &[("src/a.rs", "2"), (".pipelines/bad.yml", "name: bad\ninclude: none.yml\n")]);
+    let onto = Discovery { target_branch: Some("main".into()), ..Discovery::default() };
+    let result = discover(
+        &Remote::on_disk(dir),
+        (Some("topic"), &CheckoutRefs::default()),
+        &topic,
+        &onto,
+        ((cache.path(), &NoSources), &NoSources),
+    )
+    .unwrap();
+    assert_eq!(result.changed_paths.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
+    assert!(result.diagnostics[0].contains("none.yml"), "{:?}", result.diagnostics);
+    // The commit that a ref points to, if the requested hash is empty or abbreviated.
+    let resolved = |commit: &str, reference: &str| {
+        let request = Discovery {
+            fetch_ref: Some(reference.into()),
+            only: vec![".pipelines/one.yml".into()],
+            ..Discovery::default()
+        };
+        discover(
+            &Remote::on_disk(dir),
+            (None, &CheckoutRefs::default()),
+            commit,
+            &request,
+            (cache.path(), &NoSources),
+        )
+    };
+    git_in(dir, &["branch", "main", &second, "--force"]);
+    let result = resolved("", "refs/heads/main").unwrap();
+    assert_eq!((&result.commit, result.files.len()), (&second, 1));
+    assert_eq!(resolved(&second[..12], "refs/heads/main").unwrap().commit, second);
+    assert!(resolved(&first[..12], "refs/heads/main").is_err() && resolved("", "refs/heads/none").is_err());
+    git_in(dir, &["tag", "-a", "v1", "-m", "x", &second]);
+    let object = git_in(dir, &["rev-parse", "refs/tags/v1"]);
+    assert_ne!(object, second);
+    assert_eq!(find(dir, cache.path(), &object, &Discovery::default()).commit, second);
+    let new_branch = Discovery { before: Some("0".repeat(40)), ..Discovery::default() };
+    assert_eq!(find(dir, cache.path(), &topic, &new_branch).changed_paths, None);
+}
