@@ -13,7 +13,7 @@ mod write;
 pub use artifact::ArtifactRecord;
 pub use execution::{
     ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
-    LabelRequirement,
+    LabelRequirement, ParentLink,
 };
 pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
 pub use node::{ApprovalClosing, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState};

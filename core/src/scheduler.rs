@@ -22,7 +22,10 @@ mod precompute;
 pub use claim::{ClaimDecision, ClaimRequest, claim};
 pub use conditions::{CarriedJob, StartConditions};
 pub use creation::{NewExecution, new_execution};
-pub use end::{EndStep, JobOutcome, NextInGroup, end_step, final_status, finish, request_cancel, time_out};
+pub use end::{
+    EndStep, JobOutcome, NextInGroup, ParentGate, end_step, ended_status, final_status, finish, open_parent_gate,
+    request_cancel, time_out,
+};
 pub use memory::MemoryNodes;
 pub use next_step::{
     APPROVAL_CLOSED, FIRST_RESEND_MS, MAX_ARRIVALS, MAX_BLOCKER_BYTES, NextStep, Transition, apply_event,

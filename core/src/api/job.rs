@@ -1,5 +1,6 @@
 //! Jobs: views for users, and requests and replies of workers.
 
+use super::execution::ChildView;
 use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},
@@ -84,6 +85,9 @@ pub struct JobView {
     /// The same job of the retried execution, if it was carried over.
     #[serde(default)]
     pub carried_from: Option<JobId>,
+    /// The execution that it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<ChildView>,
 }
 
 /// The [`JobView::phase`] of a job whose image is pulled; the downloaded bytes and the image follow:

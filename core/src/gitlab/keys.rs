@@ -44,7 +44,7 @@ pub(crate) const DEFAULT_KEYS: [&str; 13] = [
 ];
 
 /// Supported keys of a job.
-pub(crate) const SUPPORTED: [&str; 26] = [
+pub(crate) const SUPPORTED: [&str; 27] = [
     "after_script",
     "allow_failure",
     "artifacts",
@@ -69,6 +69,7 @@ pub(crate) const SUPPORTED: [&str; 26] = [
     "start_in",
     "tags",
     "timeout",
+    "trigger",
     "variables",
     "when",
 ];
@@ -87,12 +88,7 @@ pub(crate) const IGNORED_KEYS: [(&str, &str); 6] = [
 ];
 
 /// Keys of a job that cannot be ignored, and what to do instead.
-pub(crate) const UNSUPPORTED_KEYS: [(&str, &str, &str); 7] = [
-    (
-        "trigger",
-        "other pipelines cannot be started",
-        "put the jobs of that pipeline into this file with `include: local`",
-    ),
+pub(crate) const UNSUPPORTED_KEYS: [(&str, &str, &str); 6] = [
     (
         "secrets",
         "secrets cannot be read from a vault",

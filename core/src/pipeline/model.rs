@@ -3,6 +3,7 @@
 mod artifacts;
 mod build;
 mod checkout;
+mod child;
 mod container;
 mod file;
 pub(crate) mod host_names;
@@ -16,6 +17,7 @@ mod triggers;
 pub use artifacts::{Artifacts, ArtifactsWhen, MAX_ARTIFACT_LABEL_LEN, Reports};
 pub use build::ImageBuild;
 pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
+pub use child::{ChildPipeline, MAX_CHILD_DEPTH, MAX_CHILD_FILES, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use file::{Concurrency, Pipeline};
 pub use image::{ImageOptions, PullPolicy, is_docker_engine};

@@ -61,6 +61,12 @@ pub struct NodeSpec {
     /// The approvals that this gate closes when it opens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closing: Option<ApprovalClosing>,
+    /// For a job whose dependents wait for the end of a child: the gate that this end opens. It links to the dependents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child_gate: Option<u32>,
+    /// For the gate that the end of a child opens: the job that starts the child.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child_of: Option<u32>,
 }
 
 /// The approvals that a gate closes when it opens, unless they were given.
@@ -95,6 +101,9 @@ pub struct JobRecord {
     /// The attempt of that job that owns the log.
     #[serde(skip_serializing_if = "is_zero")]
     pub carried_attempt: u32,
+    /// The execution that it started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child: Option<ExecutionId>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]

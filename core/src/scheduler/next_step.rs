@@ -235,8 +235,12 @@ fn notified(notified: u32) -> usize {
 /// Whether dependents of this node may run.
 fn is_ok(node: &Node, body: &NodeBody) -> bool {
     match body {
+        // Without a success there is no child whose end opens the gate.
+        NodeBody::Job(item) if node.spec.child_gate.is_some() => item.job.status == JobStatus::Success,
         NodeBody::Job(item) => guarded!(OkNeedsSuccess, item.job.releases_dependents(node.spec.allowed())),
-        NodeBody::Gate { .. } | NodeBody::End => node.failed == 0,
+        NodeBody::Gate { .. } | NodeBody::End => {
+            node.failed == 0 || (node.spec.child_of.is_some() && node.spec.allow_failure)
+        }
     }
 }
 

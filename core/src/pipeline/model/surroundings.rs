@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::artifacts::ArtifactsWhen;
 use super::build::ImageBuild;
 use super::checkout::Checkout;
+use super::child::ChildPipeline;
 use super::container::ContainerOptions;
 use super::host_names::image_names;
 use super::image::PullPolicy;
@@ -48,6 +49,9 @@ pub struct JobOptions {
     /// The image that it builds. In a box, as most jobs build none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Box<ImageBuild>>,
+    /// The pipeline that it starts. In a box, as most jobs start none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<Box<ChildPipeline>>,
 }
 
 fn is_default(checkout: &Checkout) -> bool {
@@ -59,6 +63,12 @@ impl JobOptions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether the job waits for the end of a pipeline that it starts.
+    #[must_use]
+    pub fn waits_for_child(&self) -> bool {
+        self.child.as_ref().is_some_and(|child| child.waits)
     }
 
     /// Whether the job hands variables to others: those that it names, or those about the image that it builds.
@@ -104,6 +114,7 @@ impl JobOptions {
             container: self.container.clone(),
             checkout: self.checkout.clone(),
             build: self.build.as_ref().map(|build| Box::new(build.map_texts(&put_in))),
+            child: self.child.as_ref().map(|child| Box::new(child.map_texts(&put_in))),
         }
     }
 }
