@@ -11,7 +11,10 @@ use serde::Serialize;
 use std::{fmt, sync::Arc};
 use tidemill_core::ids::digest::json_digest;
 use tidemill_core::repository::canonical_name;
-use tidemill_core::{ids::ExecutionId, time::Timestamp};
+use tidemill_core::{
+    ids::{ExecutionId, JobId},
+    time::Timestamp,
+};
 
 /// Maximum length of a key from a caller, in bytes.
 const MAX_KEY_LEN: usize = 200;
@@ -66,6 +69,11 @@ pub(crate) enum IdempotencyKey<'a> {
         /// Unique for each request.
         id: ExecutionId,
     },
+    /// A job that starts another pipeline.
+    Child {
+        /// The job.
+        job: JobId,
+    },
 }
 
 impl IdempotencyKey<'_> {
@@ -86,6 +94,7 @@ impl IdempotencyKey<'_> {
             Self::Discovered { .. } => "discovered",
             Self::Webhook { .. } => "webhook",
             Self::Sync { .. } => "sync",
+            Self::Child { .. } => "child",
         };
         let digest =
             json_digest(self).map_err(|error| Error::storage("deriving an idempotency key", error))?;
@@ -157,7 +166,11 @@ mod tests {
     use super::{CallerKey, IdempotencyKey, MAX_KEY_LEN, RecordedKey};
     use crate::{access::caller::Caller, error::Error};
     use std::collections::BTreeSet;
-    use tidemill_core::{access::Scope, ids::ExecutionId, time::Timestamp};
+    use tidemill_core::{
+        access::Scope,
+        ids::{ExecutionId, JobId},
+        time::Timestamp,
+    };
     use uuid::Uuid;
 
     const REPO: &str = "https://git.example.org/team/app.git";
@@ -175,6 +188,7 @@ mod tests {
             IdempotencyKey::Discovered { first, path: "p/ci.yml" },
             IdempotencyKey::Webhook { repo: "r", body: "b", taken_at: Timestamp(1), epoch: 1, event: 0 },
             IdempotencyKey::Sync { id: first },
+            IdempotencyKey::Child { job: JobId::of(first, 0) },
         ]
         .iter()
         .map(|key| key.name().unwrap())

@@ -94,6 +94,7 @@ pub fn job_state(status: JobStatus) -> NodeState {
         log_bytes: 0,
         carried_from: None,
         carried_attempt: 0,
+        child: None,
     };
     NodeState { notified: 0, body: NodeBody::Job(Box::new(item)) }
 }
@@ -115,6 +116,8 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
             allow_exit_codes: Vec::new(),
             optional: false,
             closing: None,
+            child_gate: None,
+            child_of: None,
         },
         state: job_state(status),
         waits_for,
@@ -139,6 +142,8 @@ pub fn node_without_job(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewN
             allow_exit_codes: Vec::new(),
             optional: false,
             closing: None,
+            child_gate: None,
+            child_of: None,
         },
         state: NodeState { notified: 0, body },
         waits_for,

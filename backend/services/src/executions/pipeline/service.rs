@@ -57,9 +57,10 @@ impl PipelineExecutionService {
                 snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
             if let Some((execution, nodes)) = content {
                 let specs = self.context.specs(id).await?;
+                let children = self.context.children(&nodes).await?;
                 return Ok(VersionedView {
                     revision,
-                    view: Some(view::execution(&execution, &nodes, &specs)),
+                    view: Some(view::execution(&execution, &nodes, &specs, &children)),
                 });
             }
             if !hold.changed().await {
