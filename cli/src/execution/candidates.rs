@@ -170,11 +170,15 @@ impl<'a> Candidates<'a> {
         all
     }
 
-    /// Removes discovery executions, unless the selectors name them or there are no others.
+    /// Removes discovery executions, unless the selectors name them or there are no others, and children, which their parents
+    /// show.
     fn without_discoveries(&self, mut all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> {
         let is_discovery = |execution: &ExecutionSummary| execution.kind == ExecutionKind::DiscoverPipelines;
-        if self.pipeline.is_none() && !all.iter().all(is_discovery) {
-            all.retain(|execution| !is_discovery(execution));
+        if self.pipeline.is_none() {
+            all.retain(|execution| execution.parent.is_none());
+            if !all.iter().all(is_discovery) {
+                all.retain(|execution| !is_discovery(execution));
+            }
         }
         all
     }

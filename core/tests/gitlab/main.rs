@@ -6,6 +6,7 @@ mod includes;
 mod keys;
 mod keywords;
 mod robustness;
+mod triggers;
 mod variables;
 
 use std::{fs, path::Path};

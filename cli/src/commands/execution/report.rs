@@ -141,6 +141,16 @@ fn table(out: &mut impl Write, report: &core::Report, hints: &CommandHints) -> s
             )?;
         }
     }
+    let started: Vec<_> = report.jobs.iter().filter_map(|job| Some((job, job.child.as_ref()?))).collect();
+    if !started.is_empty() {
+        writeln!(out)?;
+    }
+    for (job, child) in started {
+        writeln!(out, "{} started {}", Printable(&job.name), format::child_line(child))?;
+    }
+    if let Some(parent) = &execution.parent {
+        writeln!(out, "\nstarted by job {} of {}", Printable(&parent.job_name), parent.execution_id)?;
+    }
     attempts(out, report, hints)?;
     for job in report.tests.iter().flat_map(|tests| &tests.jobs) {
         writeln!(out)?;

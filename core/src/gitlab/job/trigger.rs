@@ -142,9 +142,9 @@ impl Job<'_> {
 
     fn refuse_project(&mut self, path: &Path, node: &Node) {
         let project = values::text(node).unwrap_or_default();
-        let message = format!("pipelines of another repository ({}) cannot be started", quoted(project));
-        let help = "start a pipeline of a file in this repository with `include`, or start the other one in a script with its API";
-        self.log.invalid_with_help(path, node.location, message, help);
+        let what = format!("`trigger` of {}", quoted(project));
+        let help = "start a pipeline of a file in this repository with `include`, or the other one in a script with its API";
+        self.log.unsupported_at(path, node.location, &what, "pipelines of another repository cannot be started", help);
     }
 
     /// Reads the files of `include`.

@@ -180,11 +180,7 @@ impl PipelineExecutionService {
         let job = job.to_owned();
         let read = move || {
             let Ok(file) = pipeline::parse(&file) else { return HashSet::new() };
-            let own = file.jobs.iter().filter(|one| one.name == job).flat_map(|one| {
-                let ruled = one.rules.iter().flat_map(|rule| rule.variables.keys());
-                one.variables.keys().chain(ruled).map(String::as_str).chain(one.matrix.keys())
-            });
-            own.chain(file.variables.keys().map(String::as_str)).map(str::to_owned).collect()
+            file.variables_of(&job).map(str::to_owned).collect()
         };
         self.context.compute("parsing a pipeline file", read).await
     }
