@@ -57,7 +57,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// Returns the newest executions, optionally of all repositories, newest first; discoveries only if they failed, if asked
-    /// for, or if the selectors name them.
+    /// for, or if the selectors name them; children only in the latter two cases.
     pub async fn newest(
         &self,
         all_repositories: bool,
@@ -72,7 +72,9 @@ impl<'a> Candidates<'a> {
         let mut found = self.page(conditions, limit.saturating_mul(4).min(MAX_PAGE)).await?;
         // A discovery that failed started nothing: the push is not in the list otherwise.
         found.retain(|execution| {
-            execution.kind != ExecutionKind::DiscoverPipelines || execution.status == ExecutionStatus::Failed
+            execution.parent.is_none()
+                && (execution.kind != ExecutionKind::DiscoverPipelines
+                    || execution.status == ExecutionStatus::Failed)
         });
         found.truncate(limit as usize);
         Ok(found)

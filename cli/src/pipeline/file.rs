@@ -143,7 +143,7 @@ pub fn assemble(
     kind: FileFormat,
     external: &ExternalVariables,
 ) -> Result<PipelineWithSources, PipelineErrors> {
-    let files = Checkout { root: repository_root(path) };
+    let files = Checkout::of(path);
     let name = path.display().to_string();
     match kind {
         FileFormat::Native => pipeline::assemble(&name, text, &|path| files.read(path)),
@@ -165,8 +165,15 @@ pub fn assemble(
 const MAX_LISTED_ENTRIES: usize = 100_000;
 
 /// The files of a repository on this machine.
-struct Checkout {
+pub struct Checkout {
     root: PathBuf,
+}
+
+impl Checkout {
+    /// Returns those of the repository of the file at `path`.
+    pub fn of(path: &Path) -> Self {
+        Self { root: repository_root(path) }
+    }
 }
 
 impl RepositoryFiles for Checkout {

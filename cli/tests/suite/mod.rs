@@ -1,9 +1,11 @@
 //! Tests that must pass on every backend.
 
+mod children;
 mod evidence;
 mod job_features;
 mod secrets;
 mod test_reports;
+pub use children::*;
 pub use evidence::*;
 pub use job_features::*;
 pub use secrets::*;
@@ -40,6 +42,8 @@ macro_rules! suite {
             job_with_labels_waits_for_a_matching_worker
             timed_out_and_canceled_jobs_keep_their_evidence
             outputs_are_variables_of_jobs_that_need_the_job
+            children_of_the_sources_and_of_an_artifact_run_and_decide_the_outcome
+            cancel_of_a_run_cancels_its_child
         );
     };
     ($on:expr => $($name:ident)*) => {

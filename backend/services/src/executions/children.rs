@@ -31,6 +31,28 @@ impl Context {
         Ok(read.into_iter().flatten().map(|child| (child.spec.id, child)).collect())
     }
 
+    /// Returns the live executions below `id`; `None` if none of its jobs starts one.
+    pub async fn live_descendants(&self, id: ExecutionId) -> Result<Option<Vec<ExecutionId>>> {
+        let (mut live, mut starts_any, mut pending) = (Vec::new(), false, vec![id]);
+        while let Some(id) = pending.pop() {
+            let Ok(specs) = self.specs(id).await else { continue };
+            let starting = (0..).zip(specs.iter()).filter(|(_, spec)| spec.planned.surroundings.child.is_some());
+            let starting: Vec<u32> = starting.map(|(ix, _)| ix).collect();
+            if starting.is_empty() {
+                continue;
+            }
+            starts_any = true;
+            let nodes = self.stores.records.nodes(id, &starting).await?;
+            for (child, record) in self.children(&nodes).await? {
+                if !record.state.status.is_terminal() {
+                    live.push(child);
+                }
+                pending.push(child);
+            }
+        }
+        Ok(starts_any.then_some(live))
+    }
+
     /// Returns the gate that the end of `child` opens; `None` if there is none, or if it is open already.
     pub async fn parent_gate(&self, child: &ExecutionRecord) -> Result<Option<ParentGate>> {
         let Some(parent) = &child.spec.parent else { return Ok(None) };

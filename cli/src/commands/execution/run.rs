@@ -340,6 +340,10 @@ async fn follow(
         watch::cancel_abandoned(deployment, reply.execution_id).await;
     }
     let end = async {
+        if let (Ok(ended), Some(_)) = (&watched, &worker) {
+            // Their jobs run on the worker of this process.
+            watch::wait_for_children(deployment, ended).await?;
+        }
         if let Some(worker) = worker {
             workers::shut_down(settings, worker, &watched).await?;
         }
