@@ -117,6 +117,7 @@ macro_rules! conformance_suite {
                 job_starts_one_child_or_fails
                 depth_of_children_is_bounded
                 child_gets_variables_of_its_job
+                child_has_rights_of_its_parent
                 cancel_of_parent_cancels_children
                 retry_starts_unsuccessful_child_again
                 sweep_continues_parent_of_ended_child

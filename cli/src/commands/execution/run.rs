@@ -358,9 +358,12 @@ async fn follow(
     or_exit_on_interrupt(end, Exit::Canceled as i32).await?
 }
 
-/// Prints the jobs that failed and the summary to standard error, beside the logs of `--follow`.
+/// Prints the jobs that failed, or whose children did, and the summary to standard error, beside the logs of `--follow`.
 fn print_outcome(view: &ExecutionView) {
-    for job in view.jobs.iter().filter(|job| job.status == JobStatus::Failed) {
+    let has_failed_child = |job: &&JobView| {
+        job.child.as_ref().is_some_and(|child| child.awaited && child.status == ExecutionStatus::Failed)
+    };
+    for job in view.jobs.iter().filter(|job| job.status == JobStatus::Failed || has_failed_child(job)) {
         crate::output::errln!("{}: {}", Printable(&job.job_name), format::end_text(job));
     }
     crate::output::errln!("{}", format::summary_line(view).0);

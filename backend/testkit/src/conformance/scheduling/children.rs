@@ -6,6 +6,8 @@ use futures_util::future::join_all;
 use tidemill_core::api::{AttemptEnd, ExecuteRequest, JobReport, RetryRequest, Trigger};
 use tidemill_core::execution::{
     discovery::{ChildReply, ChildReport},
+    facts::{Facts, PullRequest},
+    failure::{FailureKind, FailureReason},
     status::{
         ExecutionStatus,
         JobStatus::{Canceled, Failed, Pending, Queued, Running, Skipped, Success},
@@ -15,7 +17,7 @@ use tidemill_core::ids::ExecutionId;
 use tidemill_core::pipeline::MAX_CHILD_DEPTH;
 use tidemill_core::records::NodeKey;
 use tidemill_core::scheduler::{ParentGate, open_parent_gate};
-use tidemill_services::{Error, Services};
+use tidemill_services::{Error, InternalStart, Services};
 
 const CHILD: &str = "name: child\njobs:\n  work: { image: i, script: x, stage: test }\n";
 
@@ -131,10 +133,7 @@ pub async fn job_starts_one_child_or_fails(subject: &StoresUnderTest) {
         let (report, reply) = report_child(server, id, "go", "name: child\njobs: {}\n").await;
         assert_eq!((reply.execution, reply.lines.len()), (None, 1), "{:?}", reply.lines);
         assert!(reply.lines[0].starts_with("child.yml: "), "{:?}", reply.lines);
-        let failure = tidemill_core::execution::failure::FailureReason::new(
-            tidemill_core::execution::failure::FailureKind::ScriptFailed,
-            "because",
-        );
+        let failure = FailureReason::new(FailureKind::ScriptFailed, "because");
         let end = Some(AttemptEnd { failure: Some(failure), exit_code: None, ..AttemptEnd::default() });
         let (job_id, lease) = (report.job_id, report.lease);
         let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
@@ -179,6 +178,30 @@ pub async fn child_gets_variables_of_its_job(subject: &StoresUnderTest) {
         let assignment = claim(server, jobs[0].id).await.unwrap();
         assert_eq!(assignment.preparation.image, format!("i:{level}"));
         assert_eq!(assignment.variables["OF"], format!("id {id}"));
+    }
+}
+
+/// A child is of the same commit and pull request as its parent, so that a fork's child has no more rights than the fork.
+pub async fn child_has_rights_of_its_parent(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    for from_fork in [false, true] {
+        let pull_request = PullRequest { from_fork, target_branch: "main".into(), ..PullRequest::default() };
+        let facts = Facts {
+            trigger: Trigger::PullRequest,
+            branch: Some("topic".into()),
+            default_branch: Some("topic".into()),
+            pull_request: Some(pull_request),
+            ..Facts::default()
+        };
+        let start = InternalStart { facts, ..InternalStart::default() };
+        let request = request(&samples::repo(), "", "wait: true");
+        let id = server.pipelines.start(request, start, None, None).await.unwrap().execution_id;
+        let child = start_child(server, id, CHILD).await;
+        let assignment = claim(server, job(server, child, "work").await.id).await.unwrap();
+        assert_eq!(assignment.preparation.origin.is_fork, from_fork);
+        assert_eq!(assignment.extras.may_keep_caches, !from_fork);
+        assert_eq!(assignment.variables["CI_COMMIT_REF_PROTECTED"], "false");
+        assert_eq!(assignment.variables["CI_PIPELINE_SOURCE"], "parent_pipeline");
     }
 }
 
