@@ -1,5 +1,6 @@
 //! Pipeline files, and facts about their repository from git.
 
+pub mod children;
 pub mod elsewhere;
 pub mod file;
 pub mod git_facts;

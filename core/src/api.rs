@@ -25,8 +25,8 @@ pub use environment::{
     StopEnvironmentRequest,
 };
 pub use execution::{
-    ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionSummary,
-    ExecutionView, ExpectedQuery, ListQuery, RetryRequest,
+    ApproveReply, CancelReply, ChildView, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList,
+    ExecutionSummary, ExecutionView, ExpectedQuery, ListQuery, ParentView, RetryRequest,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};

@@ -13,6 +13,7 @@
 
 pub mod access;
 pub mod api;
+pub mod child;
 pub mod condition;
 pub mod execution;
 #[cfg(feature = "fuzzing")]

@@ -29,9 +29,10 @@ pub use compose::elsewhere::{
 };
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, RepositoryFiles, SourceFile};
 pub use model::{
-    Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, Concurrency,
-    ContainerOptions, DeploymentTier, Device, Environment, EnvironmentAction, Gpus, Health, ImageBuild,
-    ImageOptions, Job, JobConcurrency, JobOptions, MAX_ARTIFACT_LABEL_LEN, MAX_DEPTH, MAX_JOB_GROUP_BYTES,
+    Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, ChildPipeline,
+    Concurrency, ContainerOptions, DeploymentTier, Device, Environment, EnvironmentAction, Gpus, Health,
+    ImageBuild, ImageOptions, Job, JobConcurrency, JobOptions, MAX_ARTIFACT_LABEL_LEN, MAX_CHILD_DEPTH,
+    MAX_CHILD_FILES, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_DEPTH, MAX_JOB_GROUP_BYTES,
     MAX_JOB_GROUP_LIMIT, MAX_SECRETS, Matrix, MatrixPart, Need, Pipeline, PullPolicy, PullRequestTrigger,
     PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel,
     Submodules, Triggers, Ulimit, When, is_docker_engine,

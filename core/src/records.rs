@@ -17,7 +17,7 @@ pub use environment::{
 };
 pub use execution::{
     ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
-    LabelRequirement,
+    LabelRequirement, ParentLink,
 };
 pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
 pub use node::{

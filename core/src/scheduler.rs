@@ -27,11 +27,14 @@ pub use claim::{ClaimDecision, ClaimRequest, claim};
 pub use concurrency::{GroupChange, GroupEvent, GroupMember, JobGroup, MAX_WAITING_JOBS, change_group};
 pub use conditions::{CarriedJob, StartConditions};
 pub use creation::{NewExecution, new_execution};
-pub use decide::{CONDITION_NOT_MET, condition_holds, decide, nodes_to_decide};
-pub use end::{EndStep, JobOutcome, NextInGroup, end_step, final_status, finish, request_cancel, time_out};
+pub use decide::{condition_holds, decide, nodes_to_decide};
+pub use end::{
+    EndStep, JobOutcome, NextInGroup, ParentGate, end_step, ended_status, final_status, finish,
+    open_parent_gate, request_cancel, time_out,
+};
 pub use memory::MemoryNodes;
 pub use next_step::{
-    APPROVAL_CLOSED, FIRST_RESEND_MS, MAX_ARRIVALS, MAX_BLOCKER_BYTES, NextStep, Transition, apply_event,
-    dead_letter_of, next_step, with_place,
+    APPROVAL_CLOSED, CONDITION_NOT_MET, FIRST_RESEND_MS, MAX_ARRIVALS, MAX_BLOCKER_BYTES, NextStep,
+    Transition, apply_event, dead_letter_of, next_step, with_place,
 };
 pub use precompute::{precompute, queued_jobs, ready_nodes};

@@ -4,6 +4,7 @@ mod advance;
 pub(crate) mod approvals;
 mod assignment;
 pub(crate) mod budget;
+mod children;
 pub(crate) mod dead_letters;
 pub(crate) mod deployments;
 pub(crate) mod discovery_plan;

@@ -15,7 +15,7 @@ pub use records::{
     ApprovalClosing, ApprovalGate, ArrivalOutcome, ArtifactRecord, Commit, CommitResult, Continuation,
     DeadLetter, Deadline, DueNode, ExecutionRecord, ExecutionSnapshot, ExecutionSpec, ExecutionState,
     ExecutionTask, GroupPosition, JobRecord, KeyRecord, LabelRequirement, ListFilter, NewNode, Node,
-    NodeBody, NodeKey, NodeSpec, NodeState, Records, Write, list_cursor, repository_key,
+    NodeBody, NodeKey, NodeSpec, NodeState, ParentLink, Records, Write, list_cursor, repository_key,
 };
 pub use storage::{
     ByteStream, Clock, Ids, JobQueue, Logs, Message, ObjectInfo, Objects, UploadTarget, UploadUrl,

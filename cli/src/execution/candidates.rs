@@ -58,7 +58,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// Returns the newest executions, optionally of all repositories, newest first; discoveries only if they failed, if asked
-    /// for, or if the selectors name them.
+    /// for, or if the selectors name them; children only in the latter two cases.
     pub async fn newest(
         &self,
         all_repositories: bool,
@@ -73,7 +73,9 @@ impl<'a> Candidates<'a> {
         let mut found = self.page(conditions, limit.saturating_mul(4).min(MAX_PAGE)).await?;
         // A discovery that failed started nothing: the push is not in the list otherwise.
         found.retain(|execution| {
-            execution.kind != ExecutionKind::DiscoverPipelines || execution.status == ExecutionStatus::Failed
+            execution.parent.is_none()
+                && (execution.kind != ExecutionKind::DiscoverPipelines
+                    || execution.status == ExecutionStatus::Failed)
         });
         found.truncate(limit as usize);
         Ok(found)
@@ -171,11 +173,15 @@ impl<'a> Candidates<'a> {
         all
     }
 
-    /// Removes discovery executions, unless the selectors name them or there are no others.
+    /// Removes discovery executions, unless the selectors name them or there are no others, and children, which their parents
+    /// show.
     fn without_discoveries(&self, mut all: Vec<ExecutionSummary>) -> Vec<ExecutionSummary> {
         let is_discovery = |execution: &ExecutionSummary| execution.kind == ExecutionKind::DiscoverPipelines;
-        if self.pipeline.is_none() && !all.iter().all(is_discovery) {
-            all.retain(|execution| !is_discovery(execution));
+        if self.pipeline.is_none() {
+            all.retain(|execution| execution.parent.is_none());
+            if !all.iter().all(is_discovery) {
+                all.retain(|execution| !is_discovery(execution));
+            }
         }
         all
     }

@@ -179,6 +179,24 @@ pub(super) fn pause_after_error(
     }
 }
 
+/// Waits until the executions that jobs of an ended execution started have ended, too.
+pub async fn wait_for_children(deployment: &Deployment, ended: &ExecutionView) -> Outcome {
+    const INTERVAL: Duration = Duration::from_millis(500);
+    let started = |view: &ExecutionView| -> Vec<ExecutionId> {
+        view.jobs.iter().filter_map(|job| Some(job.child.as_ref()?.execution_id)).collect()
+    };
+    let mut pending = started(ended);
+    while let Some(id) = pending.pop() {
+        let mut view = deployment.view(id).await?;
+        while !view.execution.status.is_terminal() {
+            tokio::time::sleep(INTERVAL).await;
+            view = deployment.view(id).await?;
+        }
+        pending.extend(started(&view));
+    }
+    Ok(())
+}
+
 /// Returns the outcome of a command that waited for an execution.
 pub fn exit_outcome(view: &ExecutionView) -> Outcome {
     match view.execution.status {

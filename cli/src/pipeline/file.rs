@@ -155,10 +155,8 @@ pub fn assemble(
     kind: FileFormat,
     (external, elsewhere): (&ExternalVariables, &Elsewhere),
 ) -> Result<PipelineWithSources, PipelineErrors> {
-    let root = repository_root(path);
     // Most files include nothing.
-    let includes = text.contains("include").then(|| elsewhere.of_working_tree(&root)).flatten();
-    let files = Checkout { root, elsewhere: includes };
+    let files = Checkout::of(path, text.contains("include").then_some(elsewhere));
     let name = path.display().to_string();
     match kind {
         FileFormat::Native => pipeline::assemble_from(&name, text, &files),
@@ -180,9 +178,18 @@ pub fn assemble(
 const MAX_LISTED_ENTRIES: usize = 100_000;
 
 /// The files of a repository on this machine.
-struct Checkout {
+pub struct Checkout {
     root: PathBuf,
     elsewhere: Option<IncludeFetcher>,
+}
+
+impl Checkout {
+    /// Returns those of the repository of the file at `path`, and what they may include from elsewhere.
+    pub fn of(path: &Path, elsewhere: Option<&Elsewhere>) -> Self {
+        let root = repository_root(path);
+        let elsewhere = elsewhere.and_then(|elsewhere| elsewhere.of_working_tree(&root));
+        Self { root, elsewhere }
+    }
 }
 
 impl RepositoryFiles for Checkout {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 use tidemill_core::pipeline::labels::queue_name;
 use tidemill_core::{
-    api::{Approval, ExecutionSummary, ExecutionView, GroupHolder, JobView, PlaceWait},
+    api::{Approval, ChildView, ExecutionSummary, ExecutionView, GroupHolder, JobView, PlaceWait},
     text::{Printable, printable},
     time::Timestamp,
 };
@@ -118,7 +118,19 @@ pub fn status_text(job: &JobView) -> String {
             .as_ref()
             .map_or_else(|| "waiting".to_owned(), |wait| place_text("waiting", wait)),
     };
-    text + &retried
+    text + &retried + &child_text(job)
+}
+
+/// Describes the execution that a job started; empty if it started none.
+fn child_text(job: &JobView) -> String {
+    job.child.as_ref().map(|child| format!("; {}", child_line(child))).unwrap_or_default()
+}
+
+/// Describes an execution that a job started: its name, its status, and its id.
+pub fn child_line(child: &ChildView) -> String {
+    let status = child.status.as_str().to_ascii_lowercase();
+    let name = Printable(&child.pipeline_name);
+    format!("{name} #{} {status} ({})", child.run_number, child.execution_id)
 }
 
 /// Whether a job waits for the end of its `start_in`.
@@ -150,7 +162,7 @@ pub fn place_text(verb: &str, wait: &PlaceWait) -> String {
 pub fn end_text(job: &JobView) -> String {
     let after = run_time(job, now()).map(|run_time| format!(" after {run_time}")).unwrap_or_default();
     let attempt = if job.attempt > 1 { format!(" (attempt {})", job.attempt) } else { String::new() };
-    match job.status {
+    let text = match job.status {
         JobStatus::Success if job.carried_from.is_some() => "succeeded in an earlier run".to_owned(),
         JobStatus::Success => format!("succeeded{after}{attempt}"),
         JobStatus::Failed if job.allow_failure || job.tolerated => {
@@ -163,8 +175,9 @@ pub fn end_text(job: &JobView) -> String {
             // The reasons of the scheduler begin with the word.
             if reason.starts_with("skipped") { reason } else { format!("skipped: {reason}") }
         }
-        JobStatus::Running | JobStatus::Queued | JobStatus::Pending => status_text(job),
-    }
+        JobStatus::Running | JobStatus::Queued | JobStatus::Pending => return status_text(job),
+    };
+    text + &child_text(job)
 }
 
 fn reason(job: &JobView) -> String {

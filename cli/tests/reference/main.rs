@@ -16,12 +16,17 @@ use std::{
 use support::{TestEnv, failure_kind, has_ended, image, text};
 
 /// Source files of the examples.
-const SOURCES: [(&str, &str); 11] = [
+const SOURCES: [(&str, &str); 13] = [
     ("Cargo.lock", "version = 4\n"),
     ("app/Dockerfile", "FROM busybox AS release\nCOPY . /app\nRUN test -e /app/main.txt\n"),
     ("app/main.txt", "an application\n"),
     ("ci/base.yml", "variables: { FROM: base }\n"),
+    ("ci/deploy.yml", "name: deploy\njobs: { deploy: { image: busybox, script: \"[ $REGION = eu ]\" } }\n"),
     ("ci/rust.yml", "jobs:\n  more: { image: \"rust:1.95\", script: cargo test }\n"),
+    (
+        "ci/service.yml",
+        "spec:\n  inputs:\n    region:\n---\nhello: { image: busybox, script: '[ $[[ inputs.region ]] = eu ]' }\n",
+    ),
     ("dist/app", "built before\n"),
     ("docs/index.md", "# Words\n"),
     ("mkdocs.yml", "site_name: mill\n"),

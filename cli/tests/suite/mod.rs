@@ -1,9 +1,11 @@
 //! Tests that must pass on every backend.
 
+mod children;
 mod evidence;
 mod job_features;
 mod secrets;
 mod test_reports;
+pub use children::*;
 pub use evidence::*;
 pub use job_features::*;
 pub use secrets::*;
@@ -43,6 +45,8 @@ macro_rules! suite {
             outputs_are_variables_of_jobs_that_need_the_job
             environment_is_listed_rolled_back_and_stopped
             condition_on_outputs_decides_when_its_job_is_due
+            children_of_the_sources_and_of_an_artifact_run_and_decide_the_outcome
+            cancel_of_a_run_cancels_its_child
         );
     };
     ($on:expr => $($name:ident)*) => {

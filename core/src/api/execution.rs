@@ -7,7 +7,10 @@ use crate::execution::{
     includes::PinnedInclude,
     status::ExecutionStatus,
 };
-use crate::{ids::ExecutionId, time::Timestamp};
+use crate::{
+    ids::{ExecutionId, JobId},
+    time::Timestamp,
+};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -151,6 +154,36 @@ pub struct ExecutionSummary {
     /// Whether its sources are a working tree with changes that `commit` does not have.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub uncommitted: bool,
+    /// The job that started it, if it is the child of another execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentView>,
+}
+
+/// The job that started a child execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ParentView {
+    /// The job's execution.
+    pub execution_id: ExecutionId,
+    /// The job.
+    pub job_id: JobId,
+    /// The job's name.
+    pub job_name: String,
+}
+
+/// An execution that a job started, as shown with the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChildView {
+    /// Its id.
+    pub execution_id: ExecutionId,
+    /// The pipeline's name.
+    pub pipeline_name: String,
+    /// Number within repository and pipeline, from 1.
+    pub run_number: u64,
+    /// Status.
+    pub status: ExecutionStatus,
+    /// Whether the job's dependents and its execution wait for its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaited: bool,
 }
 
 /// An execution with its jobs.

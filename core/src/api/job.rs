@@ -1,5 +1,6 @@
 //! Jobs: views for users, and requests and replies of workers.
 
+use super::execution::ChildView;
 use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},
@@ -91,6 +92,9 @@ pub struct JobView {
     /// The condition on outputs that decides, when the job is due, whether it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
+    /// The execution that it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<ChildView>,
 }
 
 /// A job's wait for a place in its concurrency group.

@@ -17,6 +17,8 @@ pub const JOB_EXECUTE: &str = "/api/job/execute";
 pub const JOB_STATUS: &str = "/api/job/status";
 /// POST [`crate::execution::discovery::DiscoveryReport`]: [`crate::execution::discovery::DiscoveryReply`]; 409 if the lease is lost.
 pub const DISCOVERY_REPORT: &str = "/api/pipeline/discovered";
+/// POST [`crate::execution::discovery::ChildReport`]: [`crate::execution::discovery::ChildReply`]; 409 if the lease is lost.
+pub const CHILD_REPORT: &str = "/api/job/child";
 /// POST: a webhook of a git provider, signed with the repository's secret, without a token;
 /// [`crate::repository::registration::WebhookReply`]. Query `repo` names the repository if the body does not.
 pub const WEBHOOK: &str = "/api/webhook/{provider}";

@@ -134,7 +134,7 @@ pub(super) enum Fact {
 }
 
 /// The possible values of `event`.
-pub(super) const EVENTS: [&str; 5] = ["push", "tag", "pull_request", "schedule", "manual"];
+pub(super) const EVENTS: [&str; 6] = ["push", "tag", "pull_request", "schedule", "manual", "parent_pipeline"];
 
 /// Returns the value of `event`: a push of a tag is a different event than a push of a branch.
 #[must_use]
@@ -144,6 +144,7 @@ pub fn event(facts: &Facts) -> &'static str {
         Trigger::Push => "push",
         Trigger::PullRequest => "pull_request",
         Trigger::Schedule => "schedule",
+        Trigger::ParentPipeline => "parent_pipeline",
         // A retry has the facts of the retried execution.
         Trigger::Manual | Trigger::Retry => "manual",
     }

@@ -1,6 +1,9 @@
 //! The assignment of a job to a worker.
 
-use crate::execution::{discovery::Discovery, facts::Facts};
+use crate::execution::{
+    discovery::{ChildRequest, Discovery},
+    facts::Facts,
+};
 use crate::ids::{ArtifactId, ExecutionId, JobId, LeaseToken};
 pub use crate::pipeline::{
     Artifacts, ArtifactsWhen, Cache, Checkout, CheckoutContent, ContainerOptions, ImageBuild, ImageOptions,
@@ -319,6 +322,9 @@ pub struct JobExtras {
     /// For a discovery job, which has no script: what to find out about the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
+    /// For a job that starts another pipeline, which has no script: that pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<Box<ChildRequest>>,
 }
 
 impl JobExtras {

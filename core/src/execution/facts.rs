@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::includes::PinnedInclude;
+use crate::ids::ExecutionId;
 use crate::text::is_control;
 
 /// What started an execution.
@@ -24,6 +25,8 @@ pub enum Trigger {
     PullRequest,
     /// A schedule.
     Schedule,
+    /// A job of another execution of the same repository.
+    ParentPipeline,
 }
 
 /// The variables that an execution gets from its repository. Values that must not be recorded are not among them.
@@ -108,6 +111,13 @@ pub struct Facts {
     /// The versions of the files from elsewhere that the pipeline includes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub includes: Vec<PinnedInclude>,
+    /// Whether `changed` has all changed paths, because the execution starts children, whose conditions may read others than
+    /// its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_all_changes: bool,
+    /// The execution whose job started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ExecutionId>,
 }
 
 /// The jobs that a user asked for, by their names in the file or those of their variants.

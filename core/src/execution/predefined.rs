@@ -229,6 +229,7 @@ fn source(facts: &Facts) -> &'static str {
         Trigger::Push => "push",
         Trigger::PullRequest => "merge_request_event",
         Trigger::Schedule => "schedule",
+        Trigger::ParentPipeline => "parent_pipeline",
         // In GitLab, users start pipelines on a web page.
         Trigger::Manual | Trigger::Retry => "web",
     }

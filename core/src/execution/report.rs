@@ -7,7 +7,7 @@ use crate::execution::{
     test_report::ExecutionTests,
 };
 use crate::{
-    api::{ArtifactView, AttemptView, ExecutionSummary, ExecutionView, JobView},
+    api::{ArtifactView, AttemptView, ChildView, ExecutionSummary, ExecutionView, JobView},
     ids::{ArtifactId, JobId},
     time::Timestamp,
 };
@@ -99,6 +99,9 @@ pub struct JobRow {
     pub failure: Option<FailureReason>,
     /// Whether it was carried over from the retried execution.
     pub carried: bool,
+    /// The execution that it started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child: Option<ChildView>,
 }
 
 /// Selects the jobs of a report; all given criteria must match.
@@ -180,6 +183,7 @@ fn job_row(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobRow {
         exit_code: job.exit_code,
         failure: job.failure_reason.clone(),
         carried: !ran_here,
+        child: job.child.clone(),
     }
 }
 

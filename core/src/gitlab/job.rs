@@ -12,6 +12,7 @@ mod needs;
 mod paths;
 pub(crate) mod services;
 mod translation;
+mod trigger;
 mod when;
 
 pub(crate) use context::{FileContext, has_outputs};

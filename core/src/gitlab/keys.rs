@@ -70,6 +70,7 @@ pub(crate) const SUPPORTED: [&str; 27] = [
     "start_in",
     "tags",
     "timeout",
+    "trigger",
     "variables",
     "when",
 ];
@@ -84,12 +85,7 @@ pub(crate) const IGNORED_KEYS: [(&str, &str); 5] = [
 ];
 
 /// Keys of a job that cannot be ignored, and what to do instead.
-pub(crate) const UNSUPPORTED_KEYS: [(&str, &str, &str); 7] = [
-    (
-        "trigger",
-        "other pipelines cannot be started",
-        "put the jobs of that pipeline into this file with `include: local`",
-    ),
+pub(crate) const UNSUPPORTED_KEYS: [(&str, &str, &str); 6] = [
     (
         "secrets",
         "secrets cannot be read from a vault",

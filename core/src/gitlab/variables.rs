@@ -210,6 +210,14 @@ impl Scope {
         })
     }
 
+    /// Returns the names of the variables whose values depend on others that the file does not set.
+    pub(crate) fn runtime_names(&self) -> impl Iterator<Item = &str> {
+        let is_runtime =
+            |name: &str, value: &Value| matches!(value, Value::Runtime(_)) && !self.varying.contains(name);
+        let names = self.values.iter().filter(move |(name, value)| is_runtime(name, value));
+        names.map(|(name, _)| name.as_str())
+    }
+
     /// Returns the value of `name`, if it is known and the same in the whole job.
     pub(crate) fn fixed_value(&self, name: &str) -> Option<String> {
         if self.varying.contains(name) {
@@ -267,6 +275,13 @@ impl Scope {
     pub(crate) fn late_references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
         self.write(&pieces(text), self.outputs.of_others || self.outputs.own, &mut out)?;
+        Ok(out)
+    }
+
+    /// Returns a text like [`Self::references`] that is complete when the job runs: its unknown variables may be set then.
+    pub(crate) fn late_job_references(&self, text: &str) -> Result<String, String> {
+        let mut out = String::with_capacity(text.len());
+        self.write(&pieces(text), true, &mut out)?;
         Ok(out)
     }
 

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod checkout;
+mod child;
 mod containers;
 mod context;
 mod cron;

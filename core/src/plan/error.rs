@@ -133,6 +133,14 @@ pub enum PlanError {
         /// The reason.
         why: String,
     },
+    /// Too many jobs start other pipelines.
+    #[error("{children} jobs of the pipeline start other pipelines; the limit is {limit} here")]
+    TooManyChildren {
+        /// The jobs, after matrix expansion.
+        children: usize,
+        /// The limit, which is lower in a child.
+        limit: usize,
+    },
     /// The pipeline has no job.
     #[error("the pipeline has no job")]
     Empty,

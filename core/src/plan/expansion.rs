@@ -12,10 +12,20 @@ use super::{
     size::{self, MAX_PLAN_BYTES},
 };
 use crate::execution::{facts::Facts, predefined};
+use crate::pipeline::{Artifacts, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, Pipeline, is_label};
 use crate::pipeline::{Artifacts, MAX_JOB_GROUP_BYTES, Pipeline, is_label};
 use crate::text::substitution::substitute;
 use indexmap::IndexMap;
 use std::collections::{BTreeMap, HashMap};
+
+/// Maximum size in bytes of the changed paths that are recorded for the conditions of children.
+const MAX_KEPT_CHANGES_BYTES: usize = 64 << 10;
+
+/// Whether the changed paths are known and may be recorded for the conditions of children.
+fn has_few_paths(changed: Option<&[String]>) -> bool {
+    changed
+        .is_some_and(|paths| paths.iter().map(|path| path.len() + 1).sum::<usize>() <= MAX_KEPT_CHANGES_BYTES)
+}
 
 impl Plan {
     /// Plans `pipeline` without any facts except `overrides`, variables that override the file's.
@@ -155,6 +165,11 @@ impl Plan {
         if jobs.is_empty() {
             return Err(PlanError::Empty);
         }
+        let children = jobs.iter().filter(|job| job.surroundings.child.is_some()).count();
+        let limit = if facts.parent.is_some() { MAX_CHILDREN_OF_CHILD } else { MAX_CHILDREN };
+        if children > limit {
+            return Err(PlanError::TooManyChildren { children, limit });
+        }
         let mut plan = Self {
             pipeline_name: pipeline.name.clone(),
             stages: pipeline.stages.clone(),
@@ -167,6 +182,8 @@ impl Plan {
         plan.resolve_dependencies(pipeline, &variants, &variants_of);
         plan.resolve_conditions();
         let (changed, files) = paths;
+        let keeps_changes = plan.starts_children() && has_few_paths(facts.changed.as_deref());
+        let changed = if keeps_changes { facts.changed.clone() } else { changed };
         let decisive = Facts {
             trigger: facts.trigger,
             repo: facts.repo.clone(),
@@ -184,6 +201,8 @@ impl Plan {
             is_assumed: facts.is_assumed,
             includes: facts.includes.clone(),
             jobs: facts.jobs.clone(),
+            has_all_changes: keeps_changes,
+            parent: facts.parent,
         };
         Ok((plan, decisive))
     }

@@ -198,6 +198,12 @@ impl Plan {
         }
     }
 
+    /// Whether a job starts another pipeline.
+    #[must_use]
+    pub fn starts_children(&self) -> bool {
+        self.jobs.iter().any(|job| job.surroundings.child.is_some())
+    }
+
     /// Returns the jobs that wait for nothing, in order.
     pub fn roots(&self) -> impl Iterator<Item = u32> + '_ {
         self.jobs.iter().enumerate().filter(|(_, job)| job.waits_for == 0).map(|(ix, _)| index(ix))

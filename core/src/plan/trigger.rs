@@ -43,7 +43,7 @@ pub fn check_triggers(on: &Triggers, facts: &Facts) -> Result<(), NotTriggered> 
         }
         Trigger::Schedule if on.schedule.is_empty() => Err(NotTriggered::NoTrigger("schedule")),
         Trigger::Schedule => Ok(()),
-        Trigger::Manual | Trigger::Retry => Err(NotTriggered::ManualEvent),
+        Trigger::Manual | Trigger::Retry | Trigger::ParentPipeline => Err(NotTriggered::ManualEvent),
     }
 }
 

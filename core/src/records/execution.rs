@@ -8,7 +8,7 @@ use crate::execution::{
 };
 use crate::pipeline::labels::Labels;
 use crate::{
-    api::{ExecutionKind, ExecutionSummary, Trigger},
+    api::{ExecutionKind, ExecutionSummary, ParentView, Trigger},
     ids::{ExecutionId, JobId},
     time::Timestamp,
 };
@@ -74,6 +74,33 @@ pub struct ExecutionSpec {
     /// The trace that it belongs to, as a `traceparent` header value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The job that started it, if it is a child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentLink>,
+}
+
+/// The job that started a child execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentLink {
+    /// The job's execution.
+    pub execution: ExecutionId,
+    /// The job's index there.
+    pub job: u32,
+    /// The job's name.
+    pub name: String,
+    /// The gate there that the end of the child opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<u32>,
+    /// The depth of the child: 1 if its parent has none.
+    pub depth: u32,
+}
+
+impl ParentLink {
+    /// Returns the id of the job.
+    #[must_use]
+    pub fn job_id(&self) -> JobId {
+        JobId::of(self.execution, self.job)
+    }
 }
 
 /// What an execution does.
@@ -236,6 +263,11 @@ impl ExecutionRecord {
             superseded_by: self.state.superseded_by,
             timed_out: self.state.timed_out,
             uncommitted: spec.facts.details.dirty,
+            parent: spec.parent.as_ref().map(|parent| ParentView {
+                execution_id: parent.execution,
+                job_id: parent.job_id(),
+                job_name: parent.name.clone(),
+            }),
         }
     }
 }

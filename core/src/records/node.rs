@@ -70,6 +70,12 @@ pub struct NodeSpec {
     /// The link to the gate after the job's stage, if a condition on outputs may skip the job: the gate opens as usual then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage_gate: Option<u32>,
+    /// For a job whose dependents wait for the end of a child: the gate that this end opens. It links to the dependents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child_gate: Option<u32>,
+    /// For the gate that the end of a child opens: the job that starts the child.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child_of: Option<u32>,
 }
 
 /// What decides about a node when it is due.
@@ -114,6 +120,9 @@ pub struct JobRecord {
     /// The attempt of that job that owns the log.
     #[serde(skip_serializing_if = "is_zero")]
     pub carried_attempt: u32,
+    /// The execution that it started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child: Option<ExecutionId>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "required by serde")]

@@ -1,7 +1,7 @@
 //! The conditions that a new execution starts with.
 
 use crate::execution::transition::JobState;
-use crate::ids::JobId;
+use crate::ids::{ExecutionId, JobId};
 
 /// A job that already succeeded in the retried execution.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct CarriedJob {
     pub log_bytes: u64,
     /// Its state in the retried execution.
     pub state: JobState,
+    /// The execution that it started.
+    pub child: Option<ExecutionId>,
 }
 
 /// What must end or be given before any job of an execution runs, in addition to the jobs' needs.

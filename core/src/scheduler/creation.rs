@@ -44,13 +44,19 @@ pub fn new_execution(
 ) -> NewExecution {
     let none = ExternalGates::empty(plan);
     let decided = decided_by(plan);
-    let decided = decided.as_slice();
-    let mut nodes = Layout { plan, execution, carried, external: &none, decided }.nodes();
+    let waiting: Vec<u32> = (0..)
+        .zip(&plan.jobs)
+        .filter(|(_, job)| job.surroundings.waits_for_child())
+        .map(|(ix, _)| ix)
+        .collect();
+    let layout =
+        |external| Layout { plan, execution, carried, external, decided: &decided, waiting: &waiting };
+    let mut nodes = layout(&none).nodes();
     nodes.run_planned(plan, now);
     // Jobs that would run at once wait for the external gates, if there are any.
     let external = ExternalGates::new(plan, nodes.nodes(), conditions);
     if !external.is_empty() {
-        nodes = Layout { plan, execution, carried, external: &external, decided }.nodes();
+        nodes = layout(&external).nodes();
         nodes.run_planned(plan, now);
     }
     NewExecution {
@@ -61,7 +67,7 @@ pub fn new_execution(
 }
 
 /// The node indices of an execution, in order: jobs, gates of the plan, external gates, gates in front of manual jobs,
-/// the gate that closes approvals at the end, the end node.
+/// two gates for each job that waits for its child, the gate that closes approvals at the end, the end node.
 struct Layout<'a> {
     plan: &'a Plan,
     execution: ExecutionId,
@@ -69,6 +75,8 @@ struct Layout<'a> {
     external: &'a ExternalGates,
     /// What decides about each job when it is due.
     decided: &'a [Option<DecidedBy>],
+    /// The jobs that wait for their children, in order.
+    waiting: &'a [u32],
 }
 
 impl Layout<'_> {
@@ -97,13 +105,18 @@ impl Layout<'_> {
             let spec = NodeSpec { links, closing: Some(closing), decided_by, ..NodeSpec::default() };
             nodes.push(self.node(ix, spec, NodeBody::Gate { open: false }, waits_for));
         }
+        for (ix, job) in (self.first_child_gate()..).step_by(2).zip(self.waiting) {
+            self.add_child_gates(ix, *job, &mut nodes);
+        }
         if let Some(ix) = self.closing_gate() {
-            let awaited = external.optional.iter().filter(|optional| !**optional).count();
+            let children = self.waiting.iter().filter(|job| !external.is_optional(**job)).count();
+            let awaited = external.optional.iter().filter(|optional| !**optional).count() + children;
             let closing = ApprovalClosing { gates: external.closed_at_end.clone(), after_failure: false };
             let spec = NodeSpec { closing: Some(closing), ..NodeSpec::default() };
             nodes.push(self.node(ix, spec, NodeBody::Gate { open: false }, index(awaited)));
         }
-        nodes.push(self.node(self.end(), NodeSpec::default(), NodeBody::End, jobs));
+        let ends = jobs + index(self.waiting.len());
+        nodes.push(self.node(self.end(), NodeSpec::default(), NodeBody::End, ends));
         MemoryNodes::new(nodes)
     }
 
@@ -114,15 +127,44 @@ impl Layout<'_> {
 
     /// Index of the gate that closes the optional approvals once everything else has ended.
     fn closing_gate(&self) -> Option<u32> {
-        let external = self.external;
-        let position = external.first_needs_gate + index(external.needs_gates.len());
-        (!external.closed_at_end.is_empty()).then_some(position)
+        (!self.external.closed_at_end.is_empty()).then_some(self.after_child_gates())
     }
 
     fn end(&self) -> u32 {
-        let external = self.external;
-        let position = external.first_needs_gate + index(external.needs_gates.len());
-        self.closing_gate().map_or(position, |gate| gate + 1)
+        self.closing_gate().map_or(self.after_child_gates(), |gate| gate + 1)
+    }
+
+    /// Index of the first gate of a job that waits for its child.
+    fn first_child_gate(&self) -> u32 {
+        self.external.first_needs_gate + index(self.external.needs_gates.len())
+    }
+
+    fn after_child_gates(&self) -> u32 {
+        self.first_child_gate() + 2 * index(self.waiting.len())
+    }
+
+    /// Adds the two gates of a job that waits for its child. The first one receives the end of the job: if it did not succeed,
+    /// there is no child, and the gate opens the second one as failed. The second one opens with the end of the child as well,
+    /// and links to the job's dependents.
+    fn add_child_gates(&self, ix: u32, job: u32, nodes: &mut Vec<Node>) {
+        let (planned, gate) = (&self.plan.jobs[job as usize], ix + 1);
+        let closing = ApprovalClosing { gates: vec![gate], after_failure: true };
+        let links = vec![gate];
+        let spec = NodeSpec { links, closing: Some(closing), ..NodeSpec::default() };
+        nodes.push(self.node(ix, spec, NodeBody::Gate { open: false }, 1));
+        let mut links: Vec<u32> = planned.releases.iter().map(|node| self.target_index(*node)).collect();
+        links.extend(self.closing_gate().filter(|_| !self.external.is_optional(job)));
+        links.push(self.end());
+        let spec = NodeSpec {
+            links,
+            allow_failure: planned.allow_failure,
+            stage_gate: self.stage_gate(job),
+            child_of: Some(job),
+            ..NodeSpec::default()
+        };
+        // The child of a carried-over job has ended.
+        let waits_for = if self.carried.contains_key(&planned.name) { 1 } else { 2 };
+        nodes.push(self.node(gate, spec, NodeBody::Gate { open: false }, waits_for));
     }
 
     /// Index of the node that receives the arrivals for a node of the plan.
@@ -133,15 +175,25 @@ impl Layout<'_> {
         }
     }
 
-    fn job_spec(&self, ix: u32, job: &PlannedJob) -> NodeSpec {
-        let optional = self.external.is_optional(ix);
-        let decided_by = self.decided[ix as usize];
+    /// The link to the gate after the stage of a job that a condition on outputs may skip.
+    fn stage_gate(&self, ix: u32) -> Option<u32> {
+        self.decided[ix as usize]?;
         let joins_stage = |node: &&NodeIx| match node {
             NodeIx::Gate(ix) => self.plan.gates[*ix as usize].joins_stage,
             NodeIx::Job(_) => false,
         };
-        let mut stage_gate = job.releases.iter().filter(joins_stage).map(|node| self.target_index(*node));
-        let mut links: Vec<u32> = job.releases.iter().map(|node| self.target_index(*node)).collect();
+        let node = self.plan.jobs[ix as usize].releases.iter().find(joins_stage)?;
+        Some(self.target_index(*node))
+    }
+
+    fn job_spec(&self, ix: u32, job: &PlannedJob) -> NodeSpec {
+        let optional = self.external.is_optional(ix);
+        let decided_by = self.decided[ix as usize];
+        let waiting = self.waiting.binary_search(&ix).ok().map(|at| self.first_child_gate() + 2 * index(at));
+        let mut links: Vec<u32> = match waiting {
+            Some(first) => vec![first],
+            None => job.releases.iter().map(|node| self.target_index(*node)).collect(),
+        };
         links.extend(self.closing_gate().filter(|_| !optional));
         links.push(self.end());
         NodeSpec {
@@ -158,7 +210,9 @@ impl Layout<'_> {
             closing: None,
             concurrency: job.surroundings.concurrency.clone(),
             decided_by,
-            stage_gate: decided_by.and_then(|_| stage_gate.next()),
+            stage_gate: self.stage_gate(ix).filter(|_| waiting.is_none()),
+            child_gate: waiting.map(|first| first + 1),
+            child_of: None,
         }
     }
 
@@ -169,6 +223,7 @@ impl Layout<'_> {
             log_bytes: carried_job.map_or(0, |carried_job| carried_job.log_bytes),
             carried_from: carried_job.map(|carried_job| carried_job.from),
             carried_attempt: carried_job.map_or(0, |carried_job| carried_job.attempt),
+            child: carried_job.and_then(|carried_job| carried_job.child),
         }))
     }
 

@@ -2,16 +2,15 @@
 //!
 //! The outcome is the same however often it is computed, because nodes that have ended do not change.
 
-use super::next_step::{APPROVAL_CLOSED, NextStep, blocked_after, blocker_name, open_gate, release};
+use super::next_step::{
+    APPROVAL_CLOSED, CONDITION_NOT_MET, NextStep, blocked_after, blocker_name, open_gate, release,
+};
 use crate::condition::Outputs;
 use crate::execution::failure::{FailureKind, FailureReason, is_left_out};
 use crate::pipeline::When;
 use crate::plan::{DueRule, Plan, PlannedJob};
 use crate::records::{DecidedBy, Node, NodeBody};
 use crate::time::Timestamp;
-
-/// Origin of the end of an approval for a job that its condition skips. No job has this name.
-pub const CONDITION_NOT_MET: &str = "(condition)";
 
 /// Maximum number of characters of a condition in the reason of a skip.
 const MAX_SHOWN: usize = 200;
@@ -88,9 +87,7 @@ pub fn decide(node: &Node, job: &PlannedJob, nodes: &[Node], now: Timestamp) -> 
 fn outcomes<'a>(node: &Node, job: &PlannedJob, nodes: &'a [Node]) -> (bool, Option<&'a str>) {
     if job.after_stages.is_some() {
         // A stage has failed if its gate arrived as failed; skips by conditions are none.
-        let closed = [CONDITION_NOT_MET, APPROVAL_CLOSED];
-        let is_failure = node.blocker.as_deref().is_some_and(|from| !closed.contains(&from));
-        return (node.failed > 0 && is_failure, None);
+        return (node.failed > 0 && !is_closed(node), None);
     }
     let (mut failed, mut left_out) = (false, None);
     for need in job.needs_jobs.iter().filter_map(|ix| find(nodes, *ix)) {
@@ -101,7 +98,14 @@ fn outcomes<'a>(node: &Node, job: &PlannedJob, nodes: &'a [Node]) -> (bool, Opti
             failed |= !item.job.releases_dependents(need.spec.allowed());
         }
     }
+    // If all needs succeeded, it was the child of one that did not.
+    failed |= left_out.is_none() && node.failed > 0 && !is_closed(node);
     (failed, left_out)
+}
+
+/// Whether the first failed arrival at a node was no failure, but a condition that skipped a job or the end of an approval.
+fn is_closed(node: &Node) -> bool {
+    node.blocker.as_deref().is_none_or(|from| [CONDITION_NOT_MET, APPROVAL_CLOSED].contains(&from))
 }
 
 fn not_met(job: &PlannedJob, rule: Option<&DueRule>) -> FailureReason {

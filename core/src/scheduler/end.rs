@@ -50,6 +50,65 @@ pub fn end_step(
     EndStep::Finish
 }
 
+/// Returns the status of an execution with these nodes, all of whose jobs have ended.
+#[must_use]
+pub fn ended_status(execution: &ExecutionRecord, nodes: &[Node]) -> ExecutionStatus {
+    let status_of =
+        |ix: u32| nodes.iter().find(|node| node.key.ix == ix).and_then(|node| node.state.status());
+    let outcome = |node: &Node| match &node.state.body {
+        NodeBody::Job(item) => Some(JobOutcome { status: item.job.status, tolerated: node.is_tolerated() }),
+        NodeBody::Gate { .. } => {
+            // The child of a job that succeeded did not.
+            let job = node.spec.child_of.filter(|_| node.failed > 0)?;
+            (status_of(job) == Some(JobStatus::Success))
+                .then_some(JobOutcome { status: JobStatus::Failed, tolerated: node.spec.allow_failure })
+        }
+        NodeBody::End => None,
+    };
+    let outcomes: Vec<JobOutcome> = nodes.iter().filter_map(outcome).collect();
+    // An unapproved execution has no recorded jobs; without a cancel it ends when it has nothing to run.
+    let ended = if execution.state.unplanned && execution.state.cancel_requested {
+        ExecutionStatus::Canceled
+    } else {
+        final_status(&outcomes, execution.state.cancel_requested)
+    };
+    match ended {
+        // A timeout needs attention, unlike a deliberate cancel.
+        ExecutionStatus::Canceled if guarded!(TimeoutFailsExecution, execution.state.timed_out, without false) => {
+            ExecutionStatus::Failed
+        }
+        status => status,
+    }
+}
+
+/// The gate of a parent that waits for the end of a child.
+#[derive(Debug, Clone)]
+pub struct ParentGate {
+    /// The gate.
+    pub gate: NodeKey,
+    /// The key that is taken when the gate is opened, so that it opens once.
+    pub key: String,
+    /// The name of the job that started the child.
+    pub job: String,
+}
+
+/// Returns the writes that open the gate of the parent of a child that ends with `status`; they belong to the batch of
+/// [`finish`].
+#[must_use]
+pub fn open_parent_gate(gate: ParentGate, status: ExecutionStatus, now: Timestamp) -> [Write; 2] {
+    let record = KeyRecord { execution: gate.gate.execution, request: String::new() };
+    [
+        Write::PutKey { key: gate.key, if_execution: None, record },
+        Write::Arrive {
+            key: gate.gate,
+            ok: status == ExecutionStatus::Success,
+            from: gate.job,
+            now,
+            continuation: None,
+        },
+    ]
+}
+
 /// The effect of the end of an execution on the next one in its concurrency group.
 #[derive(Debug, Clone)]
 pub enum NextInGroup {
@@ -74,24 +133,7 @@ pub fn finish(
     next: NextInGroup,
     now: Timestamp,
 ) -> Vec<Write> {
-    let outcome = |node: &Node| match &node.state.body {
-        NodeBody::Job(item) => Some(JobOutcome { status: item.job.status, tolerated: node.is_tolerated() }),
-        NodeBody::Gate { .. } | NodeBody::End => None,
-    };
-    let outcomes: Vec<JobOutcome> = nodes.iter().filter_map(outcome).collect();
-    // An unapproved execution has no recorded jobs; without a cancel it ends when it has nothing to run.
-    let ended = if execution.state.unplanned && execution.state.cancel_requested {
-        ExecutionStatus::Canceled
-    } else {
-        final_status(&outcomes, execution.state.cancel_requested)
-    };
-    let status = match ended {
-        // A timeout needs attention, unlike a deliberate cancel.
-        ExecutionStatus::Canceled if guarded!(TimeoutFailsExecution, execution.state.timed_out, without false) => {
-            ExecutionStatus::Failed
-        }
-        status => status,
-    };
+    let status = ended_status(execution, nodes);
     let state = ExecutionState { status, end_time: Some(now), ..execution.state.clone() };
     let put = Write::PutExecution { id: execution.spec.id, if_version: execution.version, state };
     let mut writes = vec![put, Write::SetDue { key: end.key, if_version: end.version, due_at: None }];

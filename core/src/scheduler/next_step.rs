@@ -31,6 +31,8 @@ pub const MAX_BLOCKER_BYTES: usize = 64;
 
 /// The origin recorded when a gate opens without an approval. No job has this name.
 pub const APPROVAL_CLOSED: &str = "(nobody)";
+/// Origin of the end of an approval, or of the gates of a child, for a job that its condition skips. No job has this name.
+pub const CONDITION_NOT_MET: &str = "(condition)";
 
 /// The next step of a due node.
 #[derive(Debug, Clone)]
@@ -297,16 +299,23 @@ fn notified(notified: u32) -> usize {
 /// Whether dependents of this node may run.
 fn is_ok(node: &Node, body: &NodeBody) -> bool {
     match body {
+        // Without a success there is no child whose end opens the gate.
+        NodeBody::Job(item) if node.spec.child_gate.is_some() => item.job.status == JobStatus::Success,
         NodeBody::Job(item) => guarded!(OkNeedsSuccess, item.job.releases_dependents(node.spec.allowed())),
-        NodeBody::Gate { .. } | NodeBody::End => node.failed == 0,
+        NodeBody::Gate { .. } | NodeBody::End => {
+            node.failed == 0 || (node.spec.child_of.is_some() && node.spec.allow_failure)
+        }
     }
 }
 
-/// Whether a condition on outputs skipped the job: the stages after it run.
-fn is_left_out(body: &NodeBody) -> bool {
+/// Whether a condition on outputs skipped the job, or the one whose child the gate awaits: the stages after it run.
+fn is_left_out(node: &Node, body: &NodeBody) -> bool {
     match body {
         NodeBody::Job(item) => failure::is_left_out(item.job.status, item.job.failure.as_ref()),
-        NodeBody::Gate { .. } | NodeBody::End => false,
+        NodeBody::Gate { .. } => {
+            node.spec.child_of.is_some() && node.blocker.as_deref() == Some(CONDITION_NOT_MET)
+        }
+        NodeBody::End => false,
     }
 }
 
@@ -327,8 +336,10 @@ fn notify(node: &Node, mut state: NodeState, now: Timestamp) -> Transition {
     let from = notified(state.notified);
     let to = links.len().min(from + MAX_ARRIVALS);
     let ok = is_ok(node, &state.body);
-    let is_left_out = is_left_out(&state.body);
+    let is_left_out = is_left_out(node, &state.body);
     let name = match &state.body {
+        // The gates of its child pass this on.
+        NodeBody::Job(_) if is_left_out && node.spec.child_gate.is_some() => CONDITION_NOT_MET.to_owned(),
         NodeBody::Job(_) => blocker_name(&node.spec.name),
         NodeBody::Gate { .. } | NodeBody::End => node.blocker.clone().unwrap_or_default(),
     };

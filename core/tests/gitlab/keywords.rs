@@ -35,7 +35,6 @@ fn documentation_lists_every_keyword_of_gitlab() {
         ("inputs", "{a: b}"),
         ("run", "[{name: a}]"),
         ("secrets", "{A: {vault: b}}"),
-        ("trigger", "a/b"),
         ("after_script", "[x]"),
         ("before_script", "[x]"),
         ("cache", "{paths: [a]}"),

@@ -9,6 +9,7 @@ mod includes_elsewhere;
 mod keys;
 mod keywords;
 mod robustness;
+mod triggers;
 mod variables;
 
 use std::{fs, path::Path};

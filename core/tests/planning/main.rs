@@ -1,6 +1,7 @@
 //! The plan and the scheduler over random pipelines.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod children;
 mod delayed;
 mod groups;
 mod outputs;

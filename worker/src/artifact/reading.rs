@@ -1,15 +1,20 @@
 //! Reads files of a workspace in the worker.
 
 use super::{
-    ArtifactTransfer, blocking, failure::TransferError, hashing::HashingReader, selection::Selection,
-    tar_writer::MAX_QUEUED_CHUNKS,
+    ArtifactTransfer, blocking,
+    encoding::decoded,
+    failure::{TransferError, with_retries},
+    hashing::HashingReader,
+    selection::Selection,
+    tar_writer::{BUFFER_SIZE, MAX_QUEUED_CHUNKS},
+    verify_hash,
 };
 use crate::engine::WorkspaceMount;
 use data_encoding::HEXLOWER;
 use futures_util::stream;
 use sha2::{Digest, Sha256};
-use std::io::{self, Read};
-use tidemill_core::execution::failure::FailureReason;
+use std::io::{self, BufReader, Read};
+use tidemill_core::execution::{assignment::ArtifactSource, failure::FailureReason};
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
@@ -45,6 +50,43 @@ impl ArtifactTransfer {
         Ok((state.map_err(reason)?, packed.map_err(reason)?.1))
     }
 
+    /// Returns the text of the file at `path` in `artifact`, which has at most `max` bytes; `None` if it has no such file.
+    pub async fn read_file(
+        &self,
+        artifact: &ArtifactSource,
+        path: &str,
+        max: u64,
+    ) -> Result<Option<String>, FailureReason> {
+        let read = with_retries(|| self.read_file_once(artifact, path, max)).await;
+        let what = format!("{path} in the artifact of `{}` could not be read", artifact.from_job);
+        read.map_err(|error| error.into_reason(&what))
+    }
+
+    async fn read_file_once(
+        &self,
+        artifact: &ArtifactSource,
+        path: &str,
+        max: u64,
+    ) -> Result<Option<String>, TransferError> {
+        let bytes = SyncIoBridge::new(StreamReader::new(self.bytes(artifact).await?));
+        let (encoding, unpacked_size) = (artifact.encoding, artifact.unpacked_size);
+        let path = path.to_owned();
+        let task = blocking(move || {
+            let mut bytes = HashingReader { bytes, hash: Sha256::new() };
+            let stored = BufReader::with_capacity(BUFFER_SIZE, &mut bytes);
+            let mut tar = decoded(stored, encoding, unpacked_size)?;
+            let found = find_file(&mut tar, &path, max)?;
+            // The hash includes the bytes after the file.
+            io::copy(&mut tar, &mut io::sink())?;
+            drop(tar);
+            io::copy(&mut bytes, &mut io::sink())?;
+            Ok((found, HEXLOWER.encode(&bytes.hash.finalize())))
+        });
+        let (found, actual) = task.await?;
+        verify_hash(&actual, artifact)?;
+        Ok(found)
+    }
+
     /// Computes a hash of the names and contents of the files that match `paths`, independent of their times and owners.
     pub async fn hash_of_files(
         &self,
@@ -63,6 +105,26 @@ impl ArtifactTransfer {
     }
 }
 
+/// Returns the text of a file in a tar.
+fn find_file(tar: impl Read, path: &str, max: u64) -> io::Result<Option<String>> {
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries()? {
+        let entry = entry?;
+        let name = entry.path_bytes().into_owned();
+        let name = name.strip_prefix(b"./").unwrap_or(&name);
+        if name != path.as_bytes() || !entry.header().entry_type().is_file() {
+            continue;
+        }
+        if entry.size() > max {
+            return Err(io::Error::other(format!("it has {} bytes; the limit is {max}", entry.size())));
+        }
+        let mut content = Vec::new();
+        entry.take(max).read_to_end(&mut content)?;
+        return Ok(Some(String::from_utf8_lossy(&content).into_owned()));
+    }
+    Ok(None)
+}
+
 fn hash_file(files: &mut Vec<(Vec<u8>, [u8; 32])>, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
     if entry.header().entry_type().is_file() {
         let name = entry.path_bytes().into_owned();
@@ -71,4 +133,24 @@ fn hash_file(files: &mut Vec<(Vec<u8>, [u8; 32])>, entry: &mut WorkspaceEntry<'_
         files.push((name, reader.hash.finalize().into()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::find_file;
+
+    #[test]
+    fn file_in_a_tar_is_found_by_its_path_and_within_its_limit() {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, text) in [("other/child.yml", "no"), ("out/child.yml", "name: c\n")] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+        }
+        let bytes = tar.into_inner().unwrap();
+        assert_eq!(find_file(&bytes[..], "out/child.yml", 100).unwrap().as_deref(), Some("name: c\n"));
+        assert_eq!(find_file(&bytes[..], "child.yml", 100).unwrap(), None);
+        assert!(find_file(&bytes[..], "out/child.yml", 3).unwrap_err().to_string().contains("limit"));
+    }
 }

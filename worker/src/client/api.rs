@@ -15,7 +15,7 @@ use tidemill_core::api::{
     ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply, CacheLookupRequest, JobExecuteReply,
     JobExecuteRequest, JobReport, JobReportReply, path,
 };
-use tidemill_core::execution::discovery::{DiscoveryReply, DiscoveryReport};
+use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::test_report::{TestsReply, TestsRequest};
 
 const MAX_REDIRECTS: u32 = 4;
@@ -35,6 +35,11 @@ impl ApiClient {
     /// Reports the result of a discovery.
     pub async fn report_discovery(&self, report: &DiscoveryReport) -> Result<DiscoveryReply, ApiError> {
         retry(|| self.post(path::DISCOVERY_REPORT, report, Duration::from_secs(60))).await
+    }
+
+    /// Reports the pipeline that a job starts.
+    pub async fn start_child(&self, report: &ChildReport) -> Result<ChildReply, ApiError> {
+        retry(|| self.post(path::CHILD_REPORT, report, Duration::from_secs(60))).await
     }
 
     /// Looks up a cache by its keys.

@@ -1,4 +1,5 @@
-//! Discovery: an attempt that reads the pipeline files of a commit for the server instead of running a script.
+//! Attempts that read pipeline files for the server instead of running a script: those of a commit (discovery), and those that a
+//! job starts.
 
 use super::{
     attempt::{Attempt, EarlyEnd, preparation_timeout},
@@ -8,9 +9,10 @@ use super::{
 use tidemill_core::api::AttemptEnd;
 use tidemill_core::execution::{
     assignment::Assignment,
-    discovery::{Discovery, DiscoveryReport},
+    discovery::{ChildReport, ChildRequest, Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},
 };
+use tidemill_core::pipeline::MAX_FILE_BYTES;
 
 /// Reads the attempt's commit and reports its pipeline files to the server.
 pub async fn discover(
@@ -72,6 +74,94 @@ async fn read_commit(
     }
     if reply.failed || !result.diagnostics.is_empty() {
         let message = "a pipeline file has errors; see the log";
+        return Err(FailureReason::new(FailureKind::ScriptFailed, message));
+    }
+    Ok(())
+}
+
+/// Reads the pipeline that the attempt's job starts, and lets the server start it.
+pub async fn start_child(
+    executor: &JobExecutor,
+    attempt: &mut Attempt,
+    request: &ChildRequest,
+) -> Result<AttemptEnd, EarlyEnd> {
+    let Attempt { assignment, reporter, signals, .. } = attempt;
+    let timeout_s = assignment.timeout_s;
+    let failure = tokio::select! {
+        read = read_and_start(executor, assignment, request, reporter) => read.err(),
+        stopped = signals.stopped() => return Err(stopped),
+        timeout = preparation_timeout(timeout_s) => return Err(timeout),
+    };
+    Ok(AttemptEnd { failure, exit_code: None, ..AttemptEnd::default() })
+}
+
+async fn read_and_start(
+    executor: &JobExecutor,
+    assignment: &Assignment,
+    request: &ChildRequest,
+    reporter: &Reporter,
+) -> Result<(), FailureReason> {
+    reporter.phase("reading the pipeline");
+    let failed = async |reason: FailureReason| {
+        reporter.log(format!("{}\n", reason.message).as_bytes()).await;
+        reason
+    };
+    let path = request.pipeline.files.first().cloned().unwrap_or_default();
+    let mut artifact = None;
+    if let Some(job) = &request.pipeline.artifact_of {
+        for source in assignment.files() {
+            let read = executor.artifacts.read_file(source, &path, MAX_FILE_BYTES as u64).await;
+            artifact = match read {
+                Ok(text) => text,
+                Err(reason) => return Err(failed(reason).await),
+            };
+            if artifact.is_some() {
+                break;
+            }
+        }
+        if artifact.is_none() {
+            let message = format!(
+                "no artifact of `{job}` has the file {path}; list it under `artifacts` of `{job}`, and let this job wait for it"
+            );
+            return Err(failed(FailureReason::new(FailureKind::ArtifactFailed, message)).await);
+        }
+    }
+    let sources = &executor.engine.sources;
+    let read = match sources.read_child(&assignment.preparation, request.clone(), artifact).await {
+        Ok(read) => read,
+        Err(error) => {
+            let message = format!("the sources could not be read: {error}");
+            return Err(failed(FailureReason::new(error.failure_kind(), message)).await);
+        }
+    };
+    reporter.log(read.warnings.as_bytes()).await;
+    let text = match read.text {
+        Ok(text) => text,
+        Err(diagnostics) => {
+            reporter.log(diagnostics.as_bytes()).await;
+            let message = "the pipeline file has errors; see the log";
+            return Err(FailureReason::new(FailureKind::ScriptFailed, message));
+        }
+    };
+    let report = ChildReport {
+        job_id: assignment.preparation.job_id,
+        lease: assignment.lease.token,
+        path,
+        text,
+        paths: read.paths,
+    };
+    let reply = match executor.api.start_child(&report).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            let message = format!("the pipeline could not be reported to the server: {error}");
+            return Err(failed(FailureReason::new(FailureKind::Internal, message)).await);
+        }
+    };
+    for line in &reply.lines {
+        reporter.log(format!("{line}\n").as_bytes()).await;
+    }
+    if reply.execution.is_none() {
+        let message = reply.lines.first().map_or("the pipeline was not started", String::as_str);
         return Err(FailureReason::new(FailureKind::ScriptFailed, message));
     }
     Ok(())

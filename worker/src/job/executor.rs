@@ -3,7 +3,7 @@
 use super::{
     attempt::{AdmittedJob, Attempt, EarlyEnd},
     collection::collect,
-    discovery::discover,
+    discovery::{discover, start_child},
     image::{build_after_script, build_only},
     job_executor::JobExecutor,
     preparation::prepare,
@@ -106,6 +106,12 @@ impl JobExecutor {
         if let Some(discovery) = attempt.assignment.extras.discovery.clone() {
             started();
             let end = discover(self, attempt, &discovery).await?;
+            attempt.reporter.end(end).await;
+            return Ok(());
+        }
+        if let Some(child) = attempt.assignment.extras.child.clone() {
+            started();
+            let end = start_child(self, attempt, &child).await?;
             attempt.reporter.end(end).await;
             return Ok(());
         }

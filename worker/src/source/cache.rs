@@ -4,12 +4,16 @@ use super::{
     bounds::OperationBounds,
     discovery::{DiscoveryResult, discover},
     error::SourceErrorKind,
-    git::{SourceError, lfs_pointer::Pointer},
+    git::{
+        SourceError,
+        child::{ChildFiles, read_child_files},
+        lfs_pointer::Pointer,
+    },
     includes::{IncludeAccess, IncludeFetcher},
     network::{GitSetUp, HostPolicy, Remote},
     prune::prune,
     settings::SourceSettings,
-    tree::{Tree, TreeRequest, download_lfs, materialize_as},
+    tree::{Tree, TreeRequest, download_lfs, materialize_as, source_objects},
 };
 use crate::client::{ApiClient, ApiError, exponential, format_causes};
 use crate::workspace::FileOwner;
@@ -30,7 +34,7 @@ use std::{
 use tidemill_core::api::path;
 use tidemill_core::execution::{
     assignment::{Checkout, CheckoutRefs, Preparation, Source},
-    discovery::Discovery,
+    discovery::{ChildRequest, Discovery},
     upload::UploadId,
 };
 use tidemill_core::repository::RepositoryAddress;
@@ -98,16 +102,7 @@ impl SourceCache {
     ) -> Result<Option<Tree>, SourceError> {
         let (this, runtime) = (self.clone(), Handle::current());
         let tree = self.run_blocking(move |cancel| {
-            let download = |upload: &str| {
-                runtime.block_on(async {
-                    tokio::select! {
-                        file = this.download(upload) => file,
-                        () = cancel.cancelled() => {
-                            Err(SourceError::of(SourceErrorKind::Canceled, "the download of the upload was canceled"))
-                        }
-                    }
-                })
-            };
+            let download = |upload: &str| this.download_within(&runtime, &cancel, upload);
             let lfs = |remote: &Remote, pointers: &[Pointer], directory: &Path| {
                 runtime.block_on(async {
                     tokio::select! {
@@ -151,19 +146,65 @@ impl SourceCache {
         let reach = self.host_policy.with_credential(job.credential.clone());
         let remote = reach.remote(&url, private_host)?;
         let (cache, refs, request) = (self.cache.clone(), job.refs.clone(), request.clone());
-        let access = IncludeAccess {
+        let access = self.include_access(job, reach);
+        self.run_blocking(move |_| {
+            let elsewhere = IncludeFetcher::new(access);
+            discover(&remote, (branch.as_deref(), &refs), &commit, &request, (&cache, &elsewhere))
+        })
+        .await
+    }
+
+    /// Returns what pipeline files of the job's sources may include from elsewhere; `reach` has the repository's credential.
+    fn include_access(&self, job: &Preparation, reach: HostPolicy) -> IncludeAccess {
+        let (repository, private_host) = match &job.source {
+            Source::Git { url, private_host, .. } => (RepositoryAddress::parse(url).ok(), *private_host),
+            Source::Snapshot { repository, .. } => (RepositoryAddress::parse(repository).ok(), false),
+            Source::None | Source::Uploaded { .. } => (None, false),
+        };
+        IncludeAccess {
             // The author of a fork must not read with the repository's credential.
             policy: if job.origin.is_fork { self.host_policy.with_credential(None) } else { reach },
             set_up: GitSetUp::None,
-            repository: RepositoryAddress::parse(&url).ok(),
+            repository,
             private_host,
             cache: self.cache.clone(),
             templates: self.settings.templates.clone(),
             offline: false,
-        };
-        self.run_blocking(move |_| {
+        }
+    }
+
+    /// Reads the files of the pipeline that a job starts; `artifact` is the text of the file if it is one of a job's artifacts.
+    /// Dropping the future cancels the work, as for [`Self::tree`].
+    pub async fn read_child(
+        &self,
+        job: &Preparation,
+        request: ChildRequest,
+        artifact: Option<String>,
+    ) -> Result<ChildFiles, SourceError> {
+        let (this, runtime, job) = (self.clone(), Handle::current(), job.clone());
+        let reach = self.host_policy.with_credential(job.credential.clone());
+        let access = self.include_access(&job, reach.clone());
+        self.run_blocking(move |cancel| {
             let elsewhere = IncludeFetcher::new(access);
-            discover(&remote, (branch.as_deref(), &refs), &commit, &request, (&cache, &elsewhere))
+            let (commit, tree) = match &job.source {
+                Source::None => return read_child_files(None, &request, artifact.as_deref(), &elsewhere),
+                Source::Git { commit, .. } => (commit, None),
+                Source::Snapshot { commit, tree, .. } | Source::Uploaded { commit, tree, .. } => {
+                    (commit, tree.as_ref())
+                }
+            };
+            let objects = source_objects(TreeRequest {
+                source: &job.source,
+                checkout: &job.checkout,
+                refs: &job.refs,
+                owner: FileOwner::Worker,
+                cache: &this.cache,
+                reach: &reach,
+                download: &|upload| this.download_within(&runtime, &cancel, upload),
+                lfs: &|_, _, _| Err(SourceError::new("pipeline files are not files of Git LFS")),
+            })?;
+            let sources = (objects.path.as_path(), tree.unwrap_or(commit).as_str());
+            read_child_files(Some(sources), &request, artifact.as_deref(), &elsewhere)
         })
         .await
     }
@@ -198,6 +239,23 @@ impl SourceCache {
         let _cancel_on_drop = cancel.clone().drop_guard();
         let task = self.tasks.spawn_blocking(move || bounds.scope(|| work(cancel)));
         task.await.map_err(|error| SourceError::new(error.to_string()))?
+    }
+
+    /// Downloads an upload from a thread that may block.
+    fn download_within(
+        &self,
+        runtime: &Handle,
+        cancel: &CancellationToken,
+        upload: &str,
+    ) -> Result<File, SourceError> {
+        runtime.block_on(async {
+            tokio::select! {
+                file = self.download(upload) => file,
+                () = cancel.cancelled() => {
+                    Err(SourceError::of(SourceErrorKind::Canceled, "the download of the upload was canceled"))
+                }
+            }
+        })
     }
 
     /// Downloads an upload to an unnamed file.

@@ -5,19 +5,18 @@ use super::{
     bounds::OperationBounds,
     git::{
         self, SourceError,
-        commit_files::CommitFiles,
-        listing::{Paths, Records, parse_entry},
+        commit_files::{CommitFiles, READ_LIMITS, all_paths, paths},
+        listing::{Records, parse_entry},
         objects::{FileReader, commit_details},
-        process::ProcessLimits,
     },
     mirror::{ObjectRepository, WantedRefs, mirror_with_commit},
     network::{HostPolicy, Remote},
     registry,
 };
-use std::{cell::RefCell, ops::ControlFlow, path::Path, time::Duration};
+use std::{cell::RefCell, ops::ControlFlow, path::Path};
 use tidemill_core::execution::discovery::{
-    Discovery, MAX_CHANGED_PATHS, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES,
-    MAX_PATHS_BYTES, MAX_PIPELINE_FILES, PipelineFile,
+    Discovery, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES, MAX_PIPELINE_FILES,
+    PipelineFile,
 };
 use tidemill_core::execution::{
     assignment::{CheckoutRefs, Source},
@@ -32,13 +31,6 @@ use tidemill_core::{
 const PIPELINES_DIR: &str = ".pipelines";
 /// The GitLab pipeline file, which is read if that directory has no pipelines.
 const GITLAB_FILE: &str = ".gitlab-ci.yml";
-/// Limits of reading a commit that is already fetched.
-const READ_LIMITS: ProcessLimits<'static> = ProcessLimits {
-    network: false,
-    timeout: Some(Duration::from_secs(60)),
-    memory_bytes: Some(512 << 20),
-    directory_limit: None,
-};
 
 /// The pipeline files and paths of a commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,10 +117,6 @@ pub fn read_resolved(
     let CollectedFiles { files, diagnostics, .. } = collected;
     let commit = commit.clone();
     Ok(DiscoveryResult { commit, files, details, paths, diagnostics, ..DiscoveryResult::default() })
-}
-
-fn all_paths(repo: &Path, commit: &str) -> Result<Option<Vec<String>>, SourceError> {
-    paths(git::at(repo).args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]))
 }
 
 /// Reads the pipeline files of a commit.
@@ -278,13 +266,6 @@ fn folder(repo: &Path, commit: &str) -> Result<PipelineFolder, SourceError> {
         return Ok(PipelineFolder { is_too_large: true, ..PipelineFolder::default() });
     }
     Ok(folder)
-}
-
-/// Returns the NUL-terminated paths that `list` prints, or `None` if there are more than may be reported.
-fn paths(list: &mut std::process::Command) -> Result<Option<Vec<String>>, SourceError> {
-    let mut paths = Paths::new(MAX_CHANGED_PATHS, MAX_PATHS_BYTES);
-    git::stream(list, READ_LIMITS, &mut |piece| paths.push(piece))?;
-    Ok(paths.into_paths())
 }
 
 /// Returns the last segment of a repository's address.

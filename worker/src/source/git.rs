@@ -5,6 +5,7 @@
 //! one that a command needs. System and user configuration is not read; the operator may name a file
 //! with settings for network operations (see [`variable`]).
 
+pub mod child;
 pub mod commit_files;
 pub mod lfs_pointer;
 pub mod listing;

@@ -9,7 +9,11 @@ mod web;
 use super::{
     bounds::{Limits, OperationBounds},
     error::SourceErrorKind,
-    git::{self, SourceError, commit_files::list_files, objects::FileReader, process::ProcessLimits},
+    git::{
+        self, SourceError,
+        commit_files::{READ_LIMITS, list_files},
+        objects::FileReader,
+    },
     mirror::{ObjectRepository, WantedRefs, mirror_with_commit},
     network::{GitSetUp, HostPolicy, Remote},
 };
@@ -34,13 +38,6 @@ const MAX_REPOSITORY_BYTES: u64 = 2 << 30;
 const MAX_REFS: usize = 50_000;
 /// Maximum number of commits that are kept open, each with two git processes.
 const MAX_OPEN_COMMITS: usize = 8;
-/// Limits of reading a commit that is already fetched.
-const READ_LIMITS: ProcessLimits<'static> = ProcessLimits {
-    network: false,
-    timeout: Some(Duration::from_secs(60)),
-    memory_bytes: Some(512 << 20),
-    directory_limit: None,
-};
 
 /// What included files from elsewhere may be read with.
 #[derive(Debug, Clone)]

@@ -12,5 +12,5 @@ mod submodule_location;
 mod submodules;
 
 pub use lfs_client::download_lfs;
-pub use materialize::{TREES_DIR, Tree, materialize, materialize_as};
+pub use materialize::{TREES_DIR, Tree, materialize, materialize_as, source_objects};
 pub use request::TreeRequest;

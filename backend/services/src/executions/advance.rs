@@ -1,5 +1,6 @@
 //! Advances an execution after one of its nodes ended: opens gates, queues and skips jobs, and ends the execution.
 
+use super::children::gate_key;
 use super::job_groups::JobsByGroup;
 use crate::{
     context::service_context::{Context, job_of},
@@ -15,8 +16,9 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     plan::PlannedJob,
     scheduler::{
-        EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, Transition, apply_event, decide,
-        end_step, finish, next_step, nodes_to_decide, precompute, queued_jobs, ready_nodes, time_out,
+        EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, ParentGate, Transition, apply_event,
+        decide, end_step, ended_status, finish, next_step, nodes_to_decide, open_parent_gate, precompute,
+        queued_jobs, ready_nodes, time_out,
     },
 };
 
@@ -173,8 +175,8 @@ impl Context {
 
     /// Opens the gate of an approval, as given or as expired. Returns false if it was open already.
     pub async fn open_gate(&self, gate: NodeKey, ok: bool, from: &str) -> Result<bool> {
-        let NodeKey { execution, ix } = gate;
-        let key = format!("approve:{execution}:{ix}");
+        let execution = gate.execution;
+        let key = gate_key(gate);
         for _ in 0..MAX_ATTEMPTS {
             if self.stores.records.key(&key).await?.is_some() {
                 return Ok(false);
@@ -322,7 +324,10 @@ impl Context {
             let mut outcome = Outcome::default();
             let mut batch = Vec::new();
             let mut size = 0;
-            for node in self.stores.records.all_nodes(execution).await? {
+            let nodes = self.stores.records.all_nodes(execution).await?;
+            // A child that is started after this changes its job, which is then a conflict.
+            Box::pin(self.cancel_children(execution, &nodes)).await?;
+            for node in nodes {
                 let Ok(item) = job_of(&node) else { continue };
                 let Ok(transition) = apply_event(&node, item, JobEvent::Cancel, self.now()) else { continue };
                 if singly || size + transition.writes.len() > MAX_WRITES.max(MAX_ARRIVALS + 1) {
@@ -383,12 +388,25 @@ impl Context {
             let next = self.next_of_group(&execution).await?;
             let starts = execution.state.followed_by.filter(|_| matches!(next, NextInGroup::Start));
             let nodes = self.stores.records.all_nodes(id).await?;
-            let writes = finish(&execution, &node, &nodes, next, self.now());
+            if execution.state.cancel_requested {
+                // The cancel may have been interrupted before it reached the children for which no job waits.
+                Box::pin(self.cancel_children(id, &nodes)).await?;
+            }
+            let parent = self.parent_gate(&execution).await?;
+            let mut writes = finish(&execution, &node, &nodes, next, self.now());
+            if let Some(gate) = parent.clone() {
+                writes.extend(open_parent_gate(gate, ended_status(&execution, &nodes), self.now()));
+            }
             if let Commit::Done(_) = self.stores.records.commit(writes).await? {
                 if let Some((next, gate)) = starts
                     && let Err(error) = Box::pin(self.advance(next, vec![gate])).await
                 {
                     tracing::warn!(execution = %next, %error, "cannot start the next execution of the group; the sweep does");
+                }
+                if let Some(ParentGate { gate, .. }) = parent
+                    && let Err(error) = Box::pin(self.advance(gate.execution, vec![gate.ix])).await
+                {
+                    tracing::warn!(execution = %gate.execution, %error, "cannot advance the parent of an ended execution; the sweep does");
                 }
                 return Ok(());
             }

@@ -43,6 +43,7 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         build: options.build.as_deref().cloned(),
         shares_image: false,
         discovery: spec.planned.discovery.clone(),
+        child: None,
     }
 }
 

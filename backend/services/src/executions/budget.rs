@@ -70,6 +70,7 @@ fn job_bytes(job: &PlannedJob, blocker: u64) -> u64 {
     // It also has a link to the end node, and perhaps to a gate that closes approvals.
     let links = LINK_BYTES * (job.releases.len() as u64 + 2);
     let manual = if job.when == When::Manual { 2 * GATE_BYTES } else { 0 };
+    let child = if job.surroundings.waits_for_child() { 2 * GATE_BYTES } else { 0 };
     let queued = if job.waits_for == 0 && job.when != When::Manual { QUEUED_BYTES } else { 0 };
     let name = job.name.len() as u64;
     // Both the reason of the skip and the node contain the name of the failed need.
@@ -78,7 +79,7 @@ fn job_bytes(job: &PlannedJob, blocker: u64) -> u64 {
     let condition = job.condition.as_ref().map_or(0, |of| DECIDED_BYTES + of.rules_bytes() as u64);
     // The reason of an unapproved job contains its name.
     let names = if job.when == When::Manual { 2 * name } else { name };
-    JOB_BYTES + ENDED_BYTES + condition + queued + skipped + manual + names + 4 * codes as u64 + links
+    JOB_BYTES + ENDED_BYTES + condition + queued + skipped + manual + child + names + 4 * codes as u64 + links
 }
 
 /// Origin of a request, which determines its budget.

@@ -80,6 +80,11 @@ pub(crate) enum IdempotencyKey<'a> {
         /// The number of the request among those of the environment.
         number: u32,
     },
+    /// A job that starts another pipeline.
+    Child {
+        /// The job.
+        job: JobId,
+    },
 }
 
 impl IdempotencyKey<'_> {
@@ -101,6 +106,7 @@ impl IdempotencyKey<'_> {
             Self::Webhook { .. } => "webhook",
             Self::Sync { .. } => "sync",
             Self::EnvironmentStop { .. } => "environment-stop",
+            Self::Child { .. } => "child",
         };
         let digest =
             json_digest(self).map_err(|error| Error::storage("deriving an idempotency key", error))?;
@@ -200,6 +206,7 @@ mod tests {
                 deployment: JobId::of(first, 0),
                 number: 1,
             },
+            IdempotencyKey::Child { job: JobId::of(first, 0) },
         ]
         .iter()
         .map(|key| key.name().unwrap())

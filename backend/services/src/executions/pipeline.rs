@@ -1,6 +1,7 @@
 //! Starts, shows, cancels and retries executions.
 
 mod cancel;
+mod child;
 pub(crate) mod create;
 mod group;
 mod hold;

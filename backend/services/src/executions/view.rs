@@ -6,12 +6,13 @@ use crate::{
     context::job_spec::{JobSpec, JobSpecs},
     ports::{ExecutionRecord, JobRecord, Node, NodeBody},
 };
+use std::collections::HashMap;
 use tidemill_core::execution::{
     status::{ExecutionStatus, JobStatus},
     transition::AllowFailureRules,
 };
 use tidemill_core::{
-    api::{Approval, ExecutionView, JobView},
+    api::{Approval, ChildView, ExecutionView, JobView},
     ids::ExecutionId,
     pipeline::When,
     plan::{DueCondition, PlannedJob},
@@ -20,7 +21,12 @@ use tidemill_core::{
 };
 
 /// Converts an execution with its jobs; those of an unapproved execution come from its plan.
-pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &JobSpecs) -> ExecutionView {
+pub fn execution(
+    record: &ExecutionRecord,
+    nodes: &[Node],
+    specs: &JobSpecs,
+    children: &HashMap<ExecutionId, ExecutionRecord>,
+) -> ExecutionView {
     let unplanned = record.state.unplanned;
     let node = |ix: u32| nodes.binary_search_by_key(&ix, |node| node.key.ix).ok().map(|at| &nodes[at]);
     let approval = |job: Option<u32>| {
@@ -49,6 +55,8 @@ pub fn execution(record: &ExecutionRecord, nodes: &[Node], specs: &JobSpecs) -> 
             job.docker_image = planned.image;
             job.environment = planned.surroundings.environment;
         }
+        let awaited = spec.planned.surroundings.waits_for_child();
+        job.child = item.child.and_then(|id| children.get(&id)).map(|of| child(of, awaited));
         job.tolerated |= own.is_skipped_optional();
         // A condition is decided before the approval is asked for.
         let is_decided = || {
@@ -128,5 +136,17 @@ pub fn job(execution: ExecutionId, item: &JobRecord, spec: &JobSpec) -> JobView 
         carried_from: item.carried_from,
         waits_for_place: None,
         condition: planned.condition.as_ref().map(DueCondition::describe),
+        child: None,
+    }
+}
+
+/// Converts the execution that a job started.
+fn child(record: &ExecutionRecord, awaited: bool) -> ChildView {
+    ChildView {
+        execution_id: record.spec.id,
+        pipeline_name: record.spec.pipeline_name.clone(),
+        run_number: record.run_number,
+        status: record.state.status,
+        awaited,
     }
 }

@@ -12,7 +12,11 @@ use crate::{
     executions::{
         budget,
         idempotency_keys::{IdempotencyKey, RecordedKey},
-        pipeline::{planned::PlannedRun, service::PipelineExecutionService, start::StartLimits},
+        pipeline::{
+            planned::PlannedRun,
+            service::PipelineExecutionService,
+            start::{StartLimits, StartOrigin},
+        },
     },
     ports::{ExecutionRecord, ExecutionTask},
     repositories::{record::Repository, service::RepositoryService},
@@ -329,7 +333,9 @@ impl DiscoveryService {
         let key = RecordedKey::of(&IdempotencyKey::Discovered { first, path })?;
         let limits =
             StartLimits { hold, allowance: budget::StorageBudget::Push, remaining_bytes: &mut start.left };
-        match Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), None)).await {
+        match Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), StartOrigin::default()))
+            .await
+        {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 // If this fails, the worker repeats its report, which announces the execution again.
                 self.outbox.announce(execution_id, repository).await?;

@@ -71,10 +71,12 @@ pub(crate) async fn start_discovery(
         group: None,
         deadline: None,
         trace: None,
+        parent: None,
     };
     // The key alone identifies the request, so the execution found under it always matches.
     let key = RecordedKey::of(&key)?;
     let request = key.name.clone();
-    let options = CreateOptions { request, key: Some(key), group: None, hold: false, approved: Vec::new() };
+    let (group, approved) = (None, Vec::new());
+    let options = CreateOptions { request, key: Some(key), group, hold: false, approved, is_child: false };
     Box::pin(pipelines.create(plan, spec, BTreeMap::new(), options)).await
 }

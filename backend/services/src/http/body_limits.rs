@@ -20,6 +20,7 @@ pub fn max_body(route: &Route) -> usize {
         | path::JOB_STATUS
         | path::JOB_TESTS
         | path::DISCOVERY_REPORT
+        | path::CHILD_REPORT
         | path::ARTIFACT_UPLOAD => MAX_LARGE_BODY,
         path::SECRETS => MAX_SECRET_BODY,
         _ => MAX_SMALL_BODY,

@@ -14,7 +14,7 @@ use tidemill_core::api::{
     SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest,
     StopEnvironmentReply, StopEnvironmentRequest, path,
 };
-use tidemill_core::execution::discovery::{DiscoveryReply, DiscoveryReport};
+use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
     cost::Usage,
     status::ExecutionStatus,
@@ -249,6 +249,8 @@ pub fn document() -> Value {
     of.add(path::JOB_EXECUTE, "post", "Claim a job", &[], Some(body), reply);
     let (body, reply) = (of.reference::<JobReport>(), of.reference::<JobReportReply>());
     of.add(path::JOB_STATUS, "post", "Report on an attempt", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<ChildReport>(), of.reference::<ChildReply>());
+    of.add(path::CHILD_REPORT, "post", "Start the pipeline of a job", &[], Some(body), reply);
     let (body, reply) = (of.reference::<TestsRequest>(), of.reference::<TestsReply>());
     of.add(path::JOB_TESTS, "post", "Report the test results of an attempt", &[], Some(body), reply);
     let reply = of.reference::<CancelReply>();

@@ -62,6 +62,7 @@ routes! {
     POST path::APPROVE_JOB => jobs::approve, RUN_SCOPES, Path;
     POST path::JOB_EXECUTE => jobs::execute, WORKER_SCOPES, Forbidden;
     POST path::JOB_STATUS => jobs::report, WORKER_SCOPES, Forbidden;
+    POST path::CHILD_REPORT => jobs::start_child, WORKER_SCOPES, Forbidden;
     POST path::JOB_TESTS => jobs::report_tests, WORKER_SCOPES, Forbidden;
     POST path::CANCEL_JOB => jobs::cancel, RUN_SCOPES, Path;
     GET path::JOB_LOGS => jobs::logs, READ_SCOPES, Path;

@@ -6,7 +6,7 @@ use tidemill_core::execution::cost::Usage;
 pub use tidemill_core::records::{
     ApprovalClosing, ApprovalGate, ArrivalOutcome, ArtifactRecord, CommitResult, Continuation, DeadLetter,
     Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition, JobRecord,
-    KeyRecord, LabelRequirement, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState, Write,
+    KeyRecord, LabelRequirement, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState, ParentLink, Write,
 };
 use tidemill_core::{
     api::ListQuery,

@@ -58,6 +58,9 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
             json!({ "url": format!("https://git.example.org/{repo}"), "provider": "github" })
         }
         path::SYNC | path::REDELIVER => json!({ "repo": repo }),
+        path::CHILD_REPORT => {
+            json!({ "job_id": ids.job, "lease": ids.lease, "path": "a.yml", "text": "" })
+        }
         path::DISCOVERY_REPORT => json!({ "job_id": ids.job, "lease": ids.lease, "commit": "", "files": [] }),
         path::STOP_ENVIRONMENT => json!({ "repo": repo, "name": "production" }),
         path::REMOVE_SECRET => json!({ "repo": repo, "name": "NAME" }),

@@ -94,6 +94,7 @@ pub fn job_state(status: JobStatus) -> NodeState {
         log_bytes: 0,
         carried_from: None,
         carried_attempt: 0,
+        child: None,
     };
     NodeState { notified: 0, body: NodeBody::Job(Box::new(item)) }
 }
@@ -116,6 +117,8 @@ pub fn job(name: &str, status: JobStatus, waits_for: u32, links: Vec<u32>) -> Ne
             optional: false,
             closing: None,
             concurrency: None,
+            child_gate: None,
+            child_of: None,
         },
         state: job_state(status),
         waits_for,
@@ -141,6 +144,8 @@ pub fn node_without_job(body: NodeBody, waits_for: u32, links: Vec<u32>) -> NewN
             optional: false,
             closing: None,
             concurrency: None,
+            child_gate: None,
+            child_of: None,
         },
         state: NodeState { notified: 0, body },
         waits_for,

@@ -113,6 +113,14 @@ macro_rules! conformance_suite {
                 optional_manual_job_blocks_no_other_job
                 execution_without_approval_is_canceled
                 execution_over_timeout_fails
+                parent_waits_for_child_and_takes_its_outcome
+                job_starts_one_child_or_fails
+                depth_of_children_is_bounded
+                child_gets_variables_of_its_job
+                child_has_rights_of_its_parent
+                cancel_of_parent_cancels_children
+                retry_starts_unsuccessful_child_again
+                sweep_continues_parent_of_ended_child
                 executions_of_group_run_in_order
                 concurrent_executions_of_group_run_in_order
                 execution_after_superseding_one_waits

@@ -135,6 +135,7 @@ impl PlanShape {
             group: None,
             deadline: None,
             trace: None,
+            parent: None,
         };
         let specs = nodes.into_iter().map(|node| node.spec).collect();
         (Self { plan, specs, spec }, cells)
@@ -190,6 +191,7 @@ impl Cell {
                 log_bytes: 0,
                 carried_from: None,
                 carried_attempt: 0,
+                child: None,
             })),
         };
         let due_at = match self.due {

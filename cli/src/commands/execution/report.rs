@@ -144,6 +144,7 @@ fn table(out: &mut impl Write, report: &core::Report, hints: &CommandHints) -> s
             )?;
         }
     }
+    children(out, report)?;
     attempts(out, report, hints)?;
     for job in report.tests.iter().flat_map(|tests| &tests.jobs) {
         writeln!(out)?;
@@ -167,6 +168,19 @@ fn table(out: &mut impl Write, report: &core::Report, hints: &CommandHints) -> s
             duration(report.critical_path_ms),
             duration(report.duration_ms)
         )?;
+    }
+    Ok(())
+}
+
+/// Prints the executions that jobs started, and the job that started this one.
+fn children(out: &mut impl Write, report: &core::Report) -> std::io::Result<()> {
+    let started = report.jobs.iter().filter_map(|job| Some((job, job.child.as_ref()?)));
+    for (at, (job, child)) in started.enumerate() {
+        let separator = if at == 0 { "\n" } else { "" };
+        writeln!(out, "{separator}{} started {}", Printable(&job.name), format::child_line(child))?;
+    }
+    if let Some(parent) = &report.execution.parent {
+        writeln!(out, "\nstarted by job {} of {}", Printable(&parent.job_name), parent.execution_id)?;
     }
     Ok(())
 }

@@ -345,6 +345,10 @@ async fn follow(
         watch::cancel_abandoned(deployment, reply.execution_id).await;
     }
     let end = async {
+        if let (Ok(ended), Some(_)) = (&watched, &worker) {
+            // Their jobs run on the worker of this process.
+            watch::wait_for_children(deployment, ended).await?;
+        }
         if let Some(worker) = worker {
             workers::shut_down(settings, worker, &watched).await?;
         }
@@ -359,9 +363,12 @@ async fn follow(
     or_exit_on_interrupt(end, Exit::Canceled as i32).await?
 }
 
-/// Prints the jobs that failed and the summary to standard error, beside the logs of `--follow`.
+/// Prints the jobs that failed, or whose children did, and the summary to standard error, beside the logs of `--follow`.
 fn print_outcome(view: &ExecutionView) {
-    for job in view.jobs.iter().filter(|job| job.status == JobStatus::Failed) {
+    let has_failed_child = |job: &&JobView| {
+        job.child.as_ref().is_some_and(|child| child.awaited && child.status == ExecutionStatus::Failed)
+    };
+    for job in view.jobs.iter().filter(|job| job.status == JobStatus::Failed || has_failed_child(job)) {
         crate::output::errln!("{}: {}", Printable(&job.job_name), format::end_text(job));
     }
     crate::output::errln!("{}", format::summary_line(view).0);

@@ -5,7 +5,11 @@ use crate::{
     args::{Check, CheckFormat},
     failure::{Exit, Failure, Outcome},
     output::{self, Printable},
-    pipeline::{elsewhere::Elsewhere, file},
+    pipeline::{
+        children::{self, CheckedChild},
+        elsewhere::Elsewhere,
+        file,
+    },
 };
 use serde_json::{Value, json};
 use std::{
@@ -50,6 +54,7 @@ pub fn check(args: &Check) -> Outcome {
         // Includes of standard input are relative to the current directory.
         let path = if path.as_os_str() == "-" { Path::new(&name) } else { path };
         let kind = file::FileFormat::of(path, args.file.gitlab, true).reporting_unset_variables();
+        let mut children = Vec::new();
         let (diagnostics, sources) = match file::assemble(path, &text, kind, (&external, &elsewhere)) {
             Ok(assembled) => {
                 // Only pipelines of a repository's directory are started by name.
@@ -58,11 +63,18 @@ pub fn check(args: &Check) -> Outcome {
                     let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
                     names.push((checked.len(), directory.join(file), assembled.parsed.pipeline.name));
                 }
+                children = children::check(path, &assembled.parsed.pipeline, (&external, &elsewhere));
                 (assembled.parsed.warnings, assembled.files)
             }
             Err(errors) => (errors.diagnostics, errors.files),
         };
         checked.push(CheckedFile { name, sources, diagnostics });
+        for CheckedChild { name, sources, diagnostics } in children {
+            // A file that several others start is checked once.
+            if !checked.iter().any(|file| file.name == name) {
+                checked.push(CheckedFile { name, sources, diagnostics });
+            }
+        }
     }
     report_duplicate_names(&mut checked, &names);
     let has_errors = checked

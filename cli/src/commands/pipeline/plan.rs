@@ -40,7 +40,10 @@ pub fn plan(args: &PlanArgs) -> Outcome {
                 When::Always => ", always",
                 When::Manual => ", when approved",
             };
-            let (name, image) = (Printable(&job.name), Printable(&job.image));
+            let child = job.surroundings.child.as_ref();
+            let image =
+                child.map_or_else(|| job.image.clone(), |child| format!("starts {}", child.files.join(", ")));
+            let (name, image) = (Printable(&job.name), Printable(&image));
             writeln!(
                 out,
                 "  {name:name_width$}  {image}  {}{condition}",

@@ -132,21 +132,27 @@ impl DiscoveryReport {
             return Err(ReportError::FilesTooLarge(sum));
         }
         for (list, paths) in [("changed", &self.changed), ("paths", &self.paths)] {
-            let Some(paths) = paths else { continue };
-            let bytes = paths.iter().fold(0_usize, |sum, path| sum.saturating_add(path.len()));
-            if paths.len() > MAX_CHANGED_PATHS || bytes > MAX_PATHS_BYTES {
-                return Err(ReportError::TooManyPaths { list });
-            }
-            if let Some(path) = paths.iter().find(|path| path.len() > MAX_PATH_LEN) {
-                return Err(ReportError::Path(path.chars().take(80).collect()));
-            }
+            check_paths(list, paths.as_deref())?;
         }
         Ok(())
     }
 }
 
+/// Checks the limits of a list of paths.
+pub(super) fn check_paths(list: &'static str, paths: Option<&[String]>) -> Result<(), ReportError> {
+    let paths = paths.unwrap_or_default();
+    let bytes = paths.iter().fold(0_usize, |sum, path| sum.saturating_add(path.len()));
+    if paths.len() > MAX_CHANGED_PATHS || bytes > MAX_PATHS_BYTES {
+        return Err(ReportError::TooManyPaths { list });
+    }
+    match paths.iter().find(|path| path.len() > MAX_PATH_LEN) {
+        Some(path) => Err(ReportError::Path(path.chars().take(80).collect())),
+        None => Ok(()),
+    }
+}
+
 /// Checks the path of a pipeline file.
-fn check_path(path: &str) -> Result<(), ReportError> {
+pub(super) fn check_path(path: &str) -> Result<(), ReportError> {
     let is_path = !path.is_empty()
         && path.len() <= MAX_PATH_LEN
         && !path.starts_with('/')

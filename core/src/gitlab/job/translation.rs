@@ -17,13 +17,13 @@ use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_label;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
 
-/// Translates a job: returns its native keys, unless it starts another pipeline.
+/// Translates a job: returns its native keys, unless it has steps instead of a script.
 pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> Option<Mapping> {
     let (name, node, at) = (entry.key.as_str(), &entry.value, entry.key_location);
     let path = Path::default().key(name);
     keys::check_job(entry, &path, log);
     schema::check_job(node, &path, log);
-    if ["trigger", "run"].iter().any(|key| node.get(key).is_some()) && node.get("script").is_none() {
+    if node.get("run").is_some() && node.get("script").is_none() {
         return None;
     }
     let inherit = keys::InheritedKeys::read(node, &path, log);
@@ -53,7 +53,11 @@ pub(crate) fn translate(entry: &MapEntry, file: &FileContext, log: &mut Log) -> 
     let own = has_outputs(node, &file.default);
     let scope = scope.with_outputs(KnownOutputs { of_others: file.output_jobs > usize::from(own), own });
     let mut job = Job { name, node, at, path, file, inherit, scope, log };
-    let mut body = job.body(&variants);
+    let trigger = node.get("trigger").filter(|entry| !entry.value.is_null());
+    let mut body = match trigger {
+        Some(entry) => job.trigger_body(entry, &variants),
+        None => job.body(&variants),
+    };
     variants.write(&mut body);
     Some(body)
 }
@@ -145,7 +149,7 @@ impl Job<'_> {
         body
     }
 
-    fn stage(&mut self) -> Option<Value> {
+    pub(super) fn stage(&mut self) -> Option<Value> {
         let written = self.node.get("stage");
         let stage = match written {
             None => "test",
@@ -176,7 +180,7 @@ impl Job<'_> {
     }
 
     /// Returns the variables that differ from the top-level ones of the native file.
-    fn variables(&mut self, variants: &MatrixVariants) -> Option<Value> {
+    pub(super) fn variables(&mut self, variants: &MatrixVariants) -> Option<Value> {
         let mut all = Mapping::new();
         for (name, value) in self.scope.fixed_values() {
             let shared = self.file.shared.get(name).is_some_and(|shared| shared == value);

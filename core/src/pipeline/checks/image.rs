@@ -36,6 +36,10 @@ pub(crate) fn image(
     findings: &mut FindingSink,
 ) -> JobImage {
     check_pull_policies(&raw.image, &raw.pull_policy, path, findings);
+    if !raw.pipeline.is_absent() {
+        // It has no container.
+        return JobImage::default();
+    }
     let image = match (&raw.image, &around.defaults.image) {
         (Field::Set(image), _) | (Field::Absent, Field::Set(image)) => image,
         (Field::Absent, Field::Absent) if !raw.extends.is_absent() => return JobImage::default(),

@@ -8,7 +8,7 @@ use super::artifacts::{artifacts, check_artifacts};
 use super::containers::{options, services};
 use super::context::{FindingSink, MAX_TIMEOUT_S, PipelineContext, variables};
 use super::failures::{check_allow_failure, check_retry, retry, tolerated_failures};
-use super::{checkout, image, matrix, rules, surroundings};
+use super::{checkout, child, image, matrix, rules, surroundings};
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
 use crate::pipeline::model::{Job, Need, Resources};
 use crate::pipeline::names;
@@ -103,13 +103,14 @@ pub(crate) fn job(
         runs_on.extend(surroundings::labels(own, &path.key("runs_on"), findings));
     }
     let lines = |script: Option<&Script>| script.map(|script| script.0.clone()).unwrap_or_default();
+    let starts_child = surroundings.child.is_some();
     let only_builds = raw.script.is_absent() && raw.build.get().is_some();
-    let mut script = if only_builds {
+    let mut script = if only_builds || starts_child {
         Vec::new()
     } else {
         lines(raw.before_script.get().or(defaults.before_script.get()))
     };
-    script.extend(lines(raw.script.get()));
+    script.extend(lines(raw.script.get()).into_iter().filter(|_| !starts_child));
     let (retry, mut retry_for) =
         raw.retry.get().or(defaults.retry.get()).map(|again| retry(&again.0)).unwrap_or_default();
     retry_for.lost_is_final |=
@@ -126,7 +127,7 @@ pub(crate) fn job(
         needs: raw.needs.get().map(models),
         dependencies: raw.dependencies.get().map(models),
         variables: all,
-        artifacts: raw.artifacts.get().or(defaults.artifacts.get()).map(artifacts),
+        artifacts: raw.artifacts.get().or(defaults.artifacts.get()).filter(|_| !starts_child).map(artifacts),
         allow_failure,
         allow_exit_codes,
         retry,
@@ -153,6 +154,7 @@ fn models(list: &NeedList) -> Vec<Need> {
 fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut FindingSink) {
     match &raw.script {
         Field::Invalid => {}
+        _ if !raw.pipeline.is_absent() => child::check_other_keys(raw, path, findings),
         // The missing template, which is reported, may have the script.
         Field::Absent if !raw.extends.is_absent() => {}
         Field::Absent if !raw.build.is_absent() => check_build_only(raw, path, findings),

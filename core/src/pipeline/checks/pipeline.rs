@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::context::{FindingSink, KnownJob, PipelineContext, provides_outputs, variables};
 use super::graph::{dependencies, environments, needs::needs, outputs};
 use super::stages::{IMPLICIT_STAGES, job_stage, stages, unused_stages};
-use super::{job, triggers};
+use super::{child, job, triggers};
 use crate::execution::facts::Facts;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, Segment, quoted};
 use crate::pipeline::model::{Job, Pipeline};
@@ -81,6 +81,7 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, FindingSink) {
     dependencies::check(&known, &stage_of, &mut findings);
     environments::check(&known, &mut findings);
     outputs::check(&known, &jobs, &stage_of, &mut findings);
+    child::check_all(&known, &mut findings);
     let used: HashSet<usize> = stage_of.iter().copied().flatten().collect();
     // An invalid job, or one of an unknown stage, may belong to a stage that seems unused.
     let all_placed = stage_of.iter().all(Option::is_some) && !known.is_empty();

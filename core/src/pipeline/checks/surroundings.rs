@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::checkout::checkout;
+use super::child;
 use super::containers::build::build;
 use super::containers::options::{check_together, container};
 use super::containers::services::services;
@@ -52,6 +53,14 @@ pub(crate) fn job_options<'n>(
     names: impl FnOnce() -> HashSet<&'n str>,
     findings: &mut FindingSink,
 ) -> JobOptions {
+    if let Some(raw) = raw.pipeline.get() {
+        let child = child::child(raw, &path.key("pipeline"), findings);
+        let names = names();
+        for text in child.templates() {
+            check_references(name, text, &path.key("pipeline"), &names, findings);
+        }
+        return JobOptions { child: Some(Box::new(child)), ..JobOptions::default() };
+    }
     let defaults = around.defaults;
     let lines = raw.after_script.get().or(defaults.after_script.get());
     let after_script = lines.map(|script| script.0.clone()).unwrap_or_default();
@@ -165,6 +174,7 @@ pub(crate) fn job_options<'n>(
         checkout,
         build: build.map(Box::new),
         concurrency,
+        child: None,
     }
 }
 

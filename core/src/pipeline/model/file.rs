@@ -41,6 +41,15 @@ pub struct Concurrency {
 }
 
 impl Pipeline {
+    /// Returns the names of the variables that the file sets for a job, for all of its variants.
+    pub fn variables_of(&self, job: &str) -> impl Iterator<Item = &str> {
+        let own = self.jobs.iter().filter(move |one| one.name == job).flat_map(|one| {
+            let ruled = one.rules.iter().flat_map(|rule| rule.variables.keys());
+            one.variables.keys().chain(ruled).map(String::as_str).chain(one.matrix.keys())
+        });
+        own.chain(self.variables.keys().map(String::as_str))
+    }
+
     /// The concurrency group of one execution, its references expanded; `overrides` win over the pipeline's variables.
     #[must_use]
     pub fn group(&self, branch: Option<&str>, overrides: &IndexMap<String, String>) -> Option<String> {

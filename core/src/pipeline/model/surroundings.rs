@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::artifacts::ArtifactsWhen;
 use super::build::ImageBuild;
 use super::checkout::Checkout;
+use super::child::ChildPipeline;
 use super::concurrency::JobConcurrency;
 use super::container::ContainerOptions;
 use super::environment::Environment;
@@ -53,6 +54,9 @@ pub struct JobOptions {
     /// The group of which only some jobs run at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<JobConcurrency>,
+    /// The pipeline that it starts. In a box, as most jobs start none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<Box<ChildPipeline>>,
 }
 
 fn is_default(checkout: &Checkout) -> bool {
@@ -64,6 +68,12 @@ impl JobOptions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether the job waits for the end of a pipeline that it starts.
+    #[must_use]
+    pub fn waits_for_child(&self) -> bool {
+        self.child.as_ref().is_some_and(|child| child.waits)
     }
 
     /// Whether the job hands variables to others: those that it names, or those about the image that it builds.
@@ -116,6 +126,7 @@ impl JobOptions {
                 .concurrency
                 .as_ref()
                 .map(|one| JobConcurrency { group: put_in(&one.group), limit: one.limit }),
+            child: self.child.as_ref().map(|child| Box::new(child.map_texts(&put_in))),
         }
     }
 }

@@ -6,8 +6,8 @@ use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::quantities::{Bytes, Cpus, Duration};
 use super::scalars::{
-    ArtifactsWhenValue, CachePolicyValue, DeploymentTierValue, EnvironmentActionValue, ExitCode, Flag, Port,
-    PullPolicyValue, RuleThenValue, Text,
+    ArtifactsWhenValue, CachePolicyValue, DeploymentTierValue, EnvironmentActionValue, ExitCode, Flag,
+    ForwardValue, Port, PullPolicyValue, RuleThenValue, Text,
 };
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::Node;
@@ -159,6 +159,26 @@ record! {
     struct RawReports("`reports`") {
         /// Globs of JUnit XML files, relative to the sources.
         junit: OneOrMany<Text> = "junit",
+    }
+}
+
+record! {
+    /// A pipeline that a job starts.
+    struct RawChild("`pipeline`") {
+        /// Path of the pipeline file in the sources, or in the artifacts of `artifact_of`; with `gitlab`, one or more.
+        file: OneOrMany<Text> = "file",
+        /// Whether the files are GitLab's. Default: whether the file is named `.gitlab-ci.yml`.
+        gitlab: Flag = "gitlab",
+        /// Job whose artifacts have the file. Default: the file is in the sources.
+        artifact_of: Text = "artifact_of",
+        /// Whether the jobs that wait for this job, and the execution, wait for the end of the child and depend on its outcome. Default: true.
+        wait: Flag = "wait",
+        /// Whose variables the child gets: `job` for those that this file sets for the job, `run` for those that the execution was started with. Default: job.
+        forward: OneOrMany<ForwardValue> = "forward",
+        /// Variables of the child, which win over those of its file.
+        variables: NamedValues<Text> = "variables",
+        /// Inputs of the GitLab files, as their `spec` declares them.
+        inputs: NamedValues<Text> = "inputs",
     }
 }
 

@@ -7,8 +7,8 @@ use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOr
 use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::job_parts::{
-    RawAllowFailure, RawArtifacts, RawCache, RawEnvironment, RawImage, RawResources, RawRule, RawSecret,
-    RawService,
+    RawAllowFailure, RawArtifacts, RawCache, RawChild, RawEnvironment, RawImage, RawResources, RawRule,
+    RawSecret, RawService,
 };
 use super::matrix::RawMatrix;
 use super::needs::NeedList;
@@ -57,6 +57,8 @@ record! {
         image: Either<Text, RawImage> = "image",
         /// Image to build from a Dockerfile, after `script` if there is one: a directory of the workspace, or a mapping.
         build: Either<Text, RawBuild> = "build",
+        /// Pipeline to start instead of running a script: the path of its file, or a mapping.
+        pipeline: Either<Text, RawChild> = "pipeline",
         /// Shell commands to run, in order. Optional with `build`.
         script: Script = "script",
         /// Templates to extend: top-level keys that start with `.`. The job's own keys win over theirs.

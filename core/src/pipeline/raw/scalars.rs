@@ -81,6 +81,18 @@ pub(crate) struct RuleThenValue(#[schemars(schema_with = "rule_run_schema")] pub
 #[schemars(inline)]
 pub(crate) struct CachePolicyValue(pub(crate) CachePolicy);
 
+/// Whose variables a child pipeline gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forward {
+    Job,
+    Run,
+}
+
+/// Whose variables a child pipeline gets.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct ForwardValue(#[schemars(schema_with = "forward_schema")] pub(crate) Forward);
+
 /// A TCP port.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(inline)]
@@ -121,6 +133,10 @@ const RETRY_KINDS: [(&str, FailureKind); 17] = [
 
 fn retry_kind_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "string", "enum": RETRY_KINDS.map(|(name, _)| name) })
+}
+
+fn forward_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": ["job", "run"] })
 }
 
 fn text_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -290,6 +306,13 @@ impl FromScalar for DeploymentTierValue {
     const EXPECTED: &'static str = "`production`, `staging`, `testing`, `development` or `other`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         choose(text, Self::EXPECTED, &DeploymentTier::ALL).map(Self)
+    }
+}
+
+impl FromScalar for ForwardValue {
+    const EXPECTED: &'static str = "`job` or `run`";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        choose(text, Self::EXPECTED, &[("job", Forward::Job), ("run", Forward::Run)]).map(Self)
     }
 }
 

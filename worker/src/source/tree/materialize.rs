@@ -105,6 +105,11 @@ pub fn materialize_as(request: TreeRequest<'_>) -> Result<Option<Tree>, SourceEr
     Ok(Some(Tree { path: target, is_new, _in_use: in_use }))
 }
 
+/// Returns the repository with the sources, after fetching what it lacks.
+pub fn source_objects(request: TreeRequest<'_>) -> Result<ObjectRepository, SourceError> {
+    prepare(request).map(|prepared| prepared.objects)
+}
+
 /// The repository with the objects of a tree, and what is known of it.
 struct PreparedSource {
     objects: ObjectRepository,

@@ -7,8 +7,8 @@ use crate::{
     ports::{ExecutionRecord, Node},
 };
 use tidemill_core::execution::{
-    assignment::{Assignment, JobExtras, LeaseGrant, SecretValue},
-    discovery::Discovery,
+    assignment::{ArtifactSource, Assignment, JobExtras, LeaseGrant, SecretValue},
+    discovery::{ChildRequest, Discovery},
     facts::Facts,
 };
 use tidemill_core::{
@@ -31,7 +31,7 @@ impl JobExecutionService {
         planned: &PlannedJob,
         token: &JobToken,
     ) -> Result<Vec<SecretValue>> {
-        if planned.discovery.is_some() {
+        if planned.discovery.is_some() || planned.surroundings.child.is_some() {
             return Ok(Vec::new());
         }
         let options = &planned.surroundings;
@@ -70,6 +70,20 @@ impl JobExecutionService {
         Ok(Some(Discovery { external, ..discovery.clone() }))
     }
 
+    /// Returns the pipeline that a job starts, with the variables that the translation of a GitLab file needs.
+    async fn child_with_variables(
+        &self,
+        execution: &ExecutionRecord,
+        planned: &PlannedJob,
+    ) -> Result<Option<Box<ChildRequest>>> {
+        let Some(pipeline) = planned.surroundings.child.as_deref().cloned() else { return Ok(None) };
+        let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
+        let external =
+            if pipeline.is_gitlab { self.variables.of_execution(&facts).await? } else { Default::default() };
+        let name = format!("{}: {}", execution.spec.pipeline_name, planned.base_name);
+        Ok(Some(Box::new(ChildRequest { pipeline, name, external })))
+    }
+
     pub(super) async fn assign(
         &self,
         node: &Node,
@@ -82,6 +96,15 @@ impl JobExecutionService {
         let id = node.key.execution;
         let mut spec = self.context.spec(id, node.key.ix).await?;
         let mut needs_artifacts = assignment::artifacts_for(&self.context, execution, &spec.planned).await?;
+        let artifact_of = spec.planned.surroundings.child.as_ref().map(|child| child.artifact_of.clone());
+        if let Some(artifact_of) = artifact_of {
+            let specs = self.context.specs(id).await?;
+            let is_of = |name: &str, artifact: &ArtifactSource| {
+                specs.iter().any(|spec| spec.planned.name == artifact.from_job && spec.planned.has_name(name))
+            };
+            needs_artifacts
+                .retain(|artifact| artifact_of.as_deref().is_some_and(|name| is_of(name, artifact)));
+        }
         for artifact in &mut needs_artifacts {
             // A worker's token alone does not give access to artifacts.
             artifact.url = format!("{}?job={}&lease={token}", artifact.url, spec.id);
@@ -102,11 +125,12 @@ impl JobExecutionService {
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
         let own_token = JobToken::new(spec.id, token);
-        let (secrets, registries, credential, discovery) = tokio::try_join!(
+        let (secrets, registries, credential, discovery, child) = tokio::try_join!(
             self.secrets_for_job(execution, planned, &own_token),
             self.registries.for_job(execution, planned),
             self.repositories.credential_for_job(execution, planned),
-            self.discovery_with_variables(execution, planned)
+            self.discovery_with_variables(execution, planned),
+            self.child_with_variables(execution, planned)
         )?;
         let has_token = secrets.iter().any(|secret| secret.value == own_token.expose());
         if let Some(server) = self.context.public_url().filter(|_| has_token) {
@@ -118,6 +142,7 @@ impl JobExecutionService {
         };
         let extras = JobExtras {
             discovery,
+            child,
             shares_image,
             secrets,
             registries,

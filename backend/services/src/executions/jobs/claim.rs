@@ -4,7 +4,7 @@ use super::service::{JobExecutionService, MAX_ATTEMPTS};
 use crate::{
     context::service_context::job_of,
     error::{Error, Result},
-    ports::Node,
+    ports::{Message, Node},
 };
 use std::time::Duration;
 use tidemill_core::execution::failure::{FailureKind, FailureReason};
@@ -18,11 +18,21 @@ use uuid::Uuid;
 
 /// A received message whose receiver died becomes visible again after this time.
 const VISIBILITY_TIMEOUT_MS: u64 = 10_000;
+/// How often a worker that runs only one execution is offered the jobs of its children.
+const CHILD_POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Maximum number of upcoming jobs in a reply.
 const MAX_LOOKAHEAD: u32 = 32;
 /// Number of consecutive failed assignments (some minutes, as the pauses grow) after which they fail the attempt, so that a job that
 /// cannot be assigned ends.
 const MAX_FAILED_ASSIGNMENTS: u32 = 10;
+
+/// What the queue had for a worker.
+enum ReceivedMessage {
+    Message(Message),
+    /// Nothing yet; children may be started meanwhile.
+    PollAgain,
+    Nothing,
+}
 
 /// Outcome of a claim.
 enum ClaimOutcome {
@@ -96,10 +106,16 @@ impl JobExecutionService {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let received = tokio::select! {
-                received = queue.receive(request.execution_id, &request.labels, VISIBILITY_TIMEOUT_MS, left) => received?,
-                () = self.context.shutdown.cancelled() => None,
+                received = self.receive(&request, left) => received?,
+                () = self.context.shutdown.cancelled() => ReceivedMessage::Nothing,
             };
-            let Some(message) = received else { return Ok(ClaimOutcome::Nothing("no job is ready".into())) };
+            let message = match received {
+                ReceivedMessage::Message(message) => message,
+                ReceivedMessage::PollAgain if !left.is_zero() => continue,
+                ReceivedMessage::PollAgain | ReceivedMessage::Nothing => {
+                    return Ok(ClaimOutcome::Nothing("no job is ready".into()));
+                }
+            };
             let node = self.context.node(message.node).await;
             let claimed = match node {
                 Ok(node) => self.claim(node, &request).await,
@@ -124,6 +140,30 @@ impl JobExecutionService {
                 }
             }
         }
+    }
+
+    /// Receives a message, of one execution and those below it if the worker wants only these.
+    async fn receive(&self, request: &JobExecuteRequest, left: Duration) -> Result<ReceivedMessage> {
+        let (queue, labels) = (&self.context.stores.queue, &request.labels);
+        let only = request.execution_id;
+        let below = match only {
+            Some(id) => self.context.live_descendants(id).await?,
+            None => None,
+        };
+        for child in below.iter().flatten() {
+            let received = queue.receive(Some(*child), labels, VISIBILITY_TIMEOUT_MS, Duration::ZERO).await?;
+            if let Some(message) = received {
+                return Ok(ReceivedMessage::Message(message));
+            }
+        }
+        // Others may be started meanwhile.
+        let wait = if below.is_some() { left.min(CHILD_POLL_INTERVAL) } else { left };
+        let received = queue.receive(only, labels, VISIBILITY_TIMEOUT_MS, wait).await?;
+        Ok(match received {
+            Some(message) => ReceivedMessage::Message(message),
+            None if below.is_some() => ReceivedMessage::PollAgain,
+            None => ReceivedMessage::Nothing,
+        })
     }
 
     async fn claim(&self, prefetched: Node, request: &JobExecuteRequest) -> Result<ClaimOutcome> {

@@ -47,6 +47,8 @@ pub(crate) struct CreateOptions {
     pub hold: bool,
     /// Names of manual jobs that are approved from the start.
     pub approved: Vec<String>,
+    /// Whether the job that the spec names as parent starts it.
+    pub is_child: bool,
 }
 
 impl PipelineExecutionService {
@@ -57,7 +59,7 @@ impl PipelineExecutionService {
         carried: BTreeMap<String, CarriedJob>,
         options: CreateOptions,
     ) -> Result<ExecuteReply> {
-        let CreateOptions { key, request, group, hold, approved } = options;
+        let CreateOptions { key, request, group, hold, approved, is_child } = options;
         spec.jobs = u32::try_from(plan.jobs.len()).unwrap_or(u32::MAX);
         spec.carried = (0..spec.jobs)
             .zip(&plan.jobs)
@@ -83,6 +85,9 @@ impl PipelineExecutionService {
                 let record = KeyRecord { execution: id, request: request.clone() };
                 writes.push(Write::PutKey { key: key.name.clone(), if_execution, record });
             }
+            if let Some(parent) = spec.parent.as_ref().filter(|_| is_child) {
+                writes.push(self.context.record_child(parent, id).await?);
+            }
             let mut superseded = None;
             let mut older = None;
             if let Some(group) = &group {
@@ -90,7 +95,7 @@ impl PipelineExecutionService {
                 if group.cancel_superseded {
                     superseded = newest.filter(|newest| !newest.state.cancel_requested);
                     if let Some(newest) = &superseded {
-                        writes.extend(self.cancel_writes(newest, Some(id)).await?);
+                        writes.extend(self.context.cancel_writes(newest, Some(id)).await?);
                     }
                 } else {
                     older = newest;
@@ -139,7 +144,7 @@ impl PipelineExecutionService {
                     tracing::warn!(execution = %id, %error, "cannot advance the execution; the sweep does");
                 }
                 if let Some(older) = superseded
-                    && let Err(error) = Box::pin(self.cancel_jobs_of(&older)).await
+                    && let Err(error) = Box::pin(self.context.cancel_jobs_of(&older)).await
                 {
                     tracing::warn!(execution = %older.spec.id, %error, "cannot cancel the jobs of the superseded execution; the sweep does");
                 }

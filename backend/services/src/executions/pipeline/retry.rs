@@ -17,11 +17,14 @@ use crate::{
         planning::plan_of,
         request_texts,
     },
-    ports::{ExecutionRecord, ExecutionSpec, Node},
+    ports::{ExecutionRecord, ExecutionSpec, Node, ParentLink},
     storage::artifacts::has_carried_artifacts,
 };
 use std::collections::BTreeMap;
-use tidemill_core::execution::{facts::JobSelection, status::JobStatus};
+use tidemill_core::execution::{
+    facts::JobSelection,
+    status::{ExecutionStatus, JobStatus},
+};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, RetryRequest, Trigger},
     ids::{ExecutionId, JobId},
@@ -125,6 +128,8 @@ impl PipelineExecutionService {
             approvals: Vec::new(),
             demands: required_labels(&plan),
             group: None,
+            // No job waits for a retry of a child.
+            parent: old.spec.parent.map(|parent| ParentLink { gate: None, ..parent }),
             deadline: file.as_ref().and_then(|file| timeout(file, self.context.now())),
             ..old.spec
         };
@@ -135,7 +140,8 @@ impl PipelineExecutionService {
         // A part of an execution does not cancel whole ones.
         let group = group.filter(|group| !(request.alone && group.cancel_superseded));
         // A retry counts as an approval, so the execution is not held again.
-        let options = CreateOptions { key, request: identity, group, hold: false, approved };
+        let group = self.group_of_child(group, spec.parent.as_ref()).await?;
+        let options = CreateOptions { key, request: identity, group, hold: false, approved, is_child: false };
         let reply = Box::pin(self.create(plan, spec, carried, options)).await?;
         // The jobs run again, so their dead letters need no attention.
         if let Err(error) = self.context.remove_dead_letters(id).await {
@@ -209,19 +215,27 @@ impl PipelineExecutionService {
     async fn successful_jobs(&self, id: ExecutionId, nodes: &[Node]) -> Result<BTreeMap<String, CarriedJob>> {
         let specs = self.context.specs(id).await?;
         let execution = self.context.cached_execution(id).await?;
+        let children = self.context.children(nodes).await?;
         let mut carried = BTreeMap::new();
         for node in nodes {
             let Ok(item) = job_of(node) else { continue };
             let Some(spec) = specs.get(node.key.ix as usize) else { continue };
             let from: JobId = item.carried_from.unwrap_or(spec.id);
             let shares_image = shares_image(&execution, &specs, node.key.ix);
+            let has_failed_child = spec.planned.surroundings.waits_for_child()
+                && item
+                    .child
+                    .and_then(|id| children.get(&id))
+                    .is_none_or(|child| child.state.status != ExecutionStatus::Success);
             if item.job.status != JobStatus::Success
+                || has_failed_child
                 || !has_carried_artifacts(&self.context, &spec.planned, shares_image, from).await?
             {
                 continue;
             }
             let attempt = if item.carried_from.is_some() { item.carried_attempt } else { item.job.attempt };
-            let job = CarriedJob { from, attempt, log_bytes: item.log_bytes, state: item.job.clone() };
+            let (log_bytes, state) = (item.log_bytes, item.job.clone());
+            let job = CarriedJob { from, attempt, log_bytes, state, child: item.child };
             carried.insert(node.spec.name.clone(), job);
         }
         Ok(carried)

@@ -62,7 +62,8 @@ impl PipelineExecutionService {
                 snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
             if let Some((execution, nodes)) = content {
                 let specs = self.context.specs(id).await?;
-                let mut view = view::execution(&execution, &nodes, &specs);
+                let children = self.context.children(&nodes).await?;
+                let mut view = view::execution(&execution, &nodes, &specs, &children);
                 if !execution.state.status.is_terminal() {
                     let mut waits = self.context.place_waits(&execution.spec, &nodes).await?;
                     for job in &mut view.jobs {

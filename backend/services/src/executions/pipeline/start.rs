@@ -15,7 +15,7 @@ use crate::{
         idempotency_keys::{CallerKey, IdempotencyKey, RecordedKey},
         request_texts,
     },
-    ports::{ExecutionSpec, ExecutionTask},
+    ports::{ExecutionSpec, ExecutionTask, ParentLink},
 };
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
@@ -40,6 +40,15 @@ fn cleaned(details: &CommitDetails) -> CommitDetails {
         dirty: details.dirty,
         ..CommitDetails::new(&text(&details.message), &text(&details.author))
     }
+}
+
+/// Where an execution comes from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StartOrigin {
+    /// The trace that it belongs to.
+    pub trace: Option<String>,
+    /// The job that starts it.
+    pub parent: Option<ParentLink>,
 }
 
 /// Limits of a start.
@@ -85,6 +94,7 @@ impl PipelineExecutionService {
                 ..JobSelection::default()
             },
             includes: request.includes.clone(),
+            ..Facts::default()
         };
         let start = InternalStart { facts, hold: false, allowance: self.allowance() };
         Box::pin(self.start(request, start, key, trace)).await
@@ -107,7 +117,8 @@ impl PipelineExecutionService {
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
         let run = run?;
         let limits = StartLimits { hold, allowance, remaining_bytes: &mut { u64::MAX } };
-        Box::pin(self.start_planned(request, run, limits, key, trace)).await
+        let origin = StartOrigin { trace, parent: None };
+        Box::pin(self.start_planned(request, run, limits, key, origin)).await
     }
 
     /// Returns the budget of a caller.
@@ -122,8 +133,9 @@ impl PipelineExecutionService {
         run: PlannedRun,
         limits: StartLimits<'_>,
         key: Option<RecordedKey>,
-        trace: Option<String>,
+        origin: StartOrigin,
     ) -> Result<ExecuteReply> {
+        let StartOrigin { trace, parent } = origin;
         let StartLimits { hold, allowance, remaining_bytes: left } = limits;
         request_texts::check_request(&request)?;
         let PlannedRun { file, plan, facts } = run;
@@ -176,6 +188,7 @@ impl PipelineExecutionService {
             group: None,
             deadline: timeout(&file, self.context.now()),
             trace,
+            parent,
         };
         if hold {
             // The repository's own variables do not count against the pull request.
@@ -189,8 +202,10 @@ impl PipelineExecutionService {
                 ))
             })?;
         }
-        let group = Group::of(&file, &spec)?;
-        let options = CreateOptions { key, request: identity, group, hold, approved: Vec::new() };
+        let group = self.group_of_child(Group::of(&file, &spec)?, spec.parent.as_ref()).await?;
+        let is_child = spec.parent.is_some();
+        let approved = Vec::new();
+        let options = CreateOptions { key, request: identity, group, hold, approved, is_child };
         Box::pin(self.create(plan, spec, carried, options)).await
     }
 }

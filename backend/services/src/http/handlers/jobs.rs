@@ -13,7 +13,7 @@ use axum::{Extension, extract::State, http::header::CONTENT_TYPE, response::Into
 use serde::Deserialize;
 use tidemill_core::{
     api::{DeadLetterQuery, ExpectedQuery, JobExecuteRequest, JobReport, LOG_END, LOG_NEXT},
-    execution::test_report::TestsRequest,
+    execution::{discovery::ChildReport, test_report::TestsRequest},
     ids::JobId,
 };
 
@@ -23,6 +23,10 @@ pub async fn execute(State(api): State<ApiState>, JsonBody(request): JsonBody<Jo
 
 pub async fn report(State(api): State<ApiState>, JsonBody(report): JsonBody<JobReport>) -> Reply {
     Ok(json_reply(api.services.jobs.report(report).await?))
+}
+
+pub async fn start_child(State(api): State<ApiState>, JsonBody(report): JsonBody<ChildReport>) -> Reply {
+    Ok(json_reply(api.services.pipelines.start_child(report).await?))
 }
 
 pub async fn report_tests(State(api): State<ApiState>, JsonBody(request): JsonBody<TestsRequest>) -> Reply {

@@ -1,0 +1,131 @@
+//! Executions that jobs of others started: their view with the job, their cancel with the parent, and the gate that their end
+//! opens.
+
+use crate::{
+    context::service_context::{Context, job_of},
+    error::{Error, Result},
+    ports::{Commit, ExecutionRecord, JobRecord, Node, NodeBody, NodeKey, NodeState, ParentLink, Write},
+};
+use futures_util::future::try_join_all;
+use std::collections::HashMap;
+use tidemill_core::execution::status::JobStatus;
+use tidemill_core::{
+    api::CancelReply,
+    ids::ExecutionId,
+    scheduler::{ParentGate, request_cancel},
+};
+
+/// Maximum number of attempts of a conditional write.
+const MAX_ATTEMPTS: u32 = 100;
+
+/// Returns the key that is taken when a gate is opened from outside the plan, so that it opens once.
+pub(crate) fn gate_key(gate: NodeKey) -> String {
+    format!("approve:{}:{}", gate.execution, gate.ix)
+}
+
+impl Context {
+    /// Returns the executions that these jobs started, as far as they are recorded.
+    pub async fn children(&self, nodes: &[Node]) -> Result<HashMap<ExecutionId, ExecutionRecord>> {
+        let ids = nodes.iter().filter_map(|node| job_of(node).ok()?.child);
+        let read = try_join_all(ids.map(|id| self.stores.records.execution(id))).await?;
+        Ok(read.into_iter().flatten().map(|child| (child.spec.id, child)).collect())
+    }
+
+    /// Returns the live executions below `id`; `None` if none of its jobs starts one.
+    pub async fn live_descendants(&self, id: ExecutionId) -> Result<Option<Vec<ExecutionId>>> {
+        let (mut live, mut starts_any, mut pending) = (Vec::new(), false, vec![id]);
+        while let Some(id) = pending.pop() {
+            let Ok(specs) = self.specs(id).await else { continue };
+            let starting =
+                (0..).zip(specs.iter()).filter(|(_, spec)| spec.planned.surroundings.child.is_some());
+            let starting: Vec<u32> = starting.map(|(ix, _)| ix).collect();
+            if starting.is_empty() {
+                continue;
+            }
+            starts_any = true;
+            let nodes = self.stores.records.nodes(id, &starting).await?;
+            for (child, record) in self.children(&nodes).await? {
+                if !record.state.status.is_terminal() {
+                    live.push(child);
+                }
+                pending.push(child);
+            }
+        }
+        Ok(starts_any.then_some(live))
+    }
+
+    /// Returns the gate that the end of `child` opens; `None` if there is none, or if it is open already.
+    pub async fn parent_gate(&self, child: &ExecutionRecord) -> Result<Option<ParentGate>> {
+        let Some(parent) = &child.spec.parent else { return Ok(None) };
+        let Some(ix) = parent.gate else { return Ok(None) };
+        let gate = NodeKey { execution: parent.execution, ix };
+        let key = gate_key(gate);
+        let is_open = self.stores.records.key(&key).await?.is_some();
+        if is_open || self.stores.records.execution_state(parent.execution).await?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(ParentGate { gate, key, job: parent.name.clone() }))
+    }
+
+    /// Returns the write that records the child in the job that starts it. Conflict: the job was changed, for example by a
+    /// cancel.
+    pub async fn record_child(&self, parent: &ParentLink, child: ExecutionId) -> Result<Write> {
+        let key = NodeKey { execution: parent.execution, ix: parent.job };
+        let node = self.node(key).await?;
+        let item = job_of(&node)?;
+        if item.job.status != JobStatus::Running || item.job.cancel_requested {
+            return Err(Error::Conflict(format!(
+                "job `{}` has ended or was canceled; it starts no pipeline",
+                parent.name
+            )));
+        }
+        let body = NodeBody::Job(Box::new(JobRecord { child: Some(child), ..item.clone() }));
+        let state = NodeState { notified: node.state.notified, body };
+        Ok(Write::PutNode { key, if_version: node.version, state, due_at: node.due_at })
+    }
+
+    /// Cancels the executions that these jobs of `parent` started.
+    pub async fn cancel_children(&self, parent: ExecutionId, nodes: &[Node]) -> Result<()> {
+        for (id, child) in self.children(nodes).await? {
+            let is_own = child.spec.parent.as_ref().is_some_and(|link| link.execution == parent);
+            if is_own && !child.state.status.is_terminal() {
+                Box::pin(self.cancel_execution(id)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cancels an execution and its children. After this returns, none of their attempts starts.
+    pub async fn cancel_execution(&self, id: ExecutionId) -> Result<CancelReply> {
+        for _ in 0..MAX_ATTEMPTS {
+            let execution = self.execution(id).await?;
+            let state = &execution.state;
+            if state.status.is_terminal() {
+                return Ok(CancelReply { canceled: false, status: state.status.as_str().into() });
+            }
+            let first = !state.cancel_requested;
+            if first {
+                let writes = self.cancel_writes(&execution, None).await?;
+                if let Commit::Conflict = self.stores.records.commit(writes.into()).await? {
+                    continue;
+                }
+            }
+            self.cancel_jobs_of(&execution).await?;
+            let status = self.execution(id).await?.state.status;
+            return Ok(CancelReply { canceled: first, status: status.as_str().into() });
+        }
+        Err(Error::Conflict(format!("execution {id} changes too fast to be canceled; try again")))
+    }
+
+    /// Returns the writes that request the cancel of a live execution.
+    pub async fn cancel_writes(&self, of: &ExecutionRecord, by: Option<ExecutionId>) -> Result<[Write; 2]> {
+        let end = self.node(NodeKey { execution: of.spec.id, ix: of.spec.end_node }).await?;
+        Ok(request_cancel(of, &end, by, self.now()))
+    }
+
+    /// Cancels the jobs of an execution whose cancel is recorded.
+    pub async fn cancel_jobs_of(&self, of: &ExecutionRecord) -> Result<()> {
+        self.cancel_jobs(of.spec.id).await?;
+        self.advance(of.spec.id, vec![of.spec.end_node]).await
+    }
+}

@@ -1,0 +1,256 @@
+//! Starts the pipeline of a job: its execution is a child of the job's.
+
+use super::{
+    group::Group,
+    planned::PlannedRun,
+    service::PipelineExecutionService,
+    start::{StartLimits, StartOrigin},
+};
+use crate::{
+    context::{job_spec::JobSpec, service_context::job_of},
+    error::{Error, Result},
+    executions::{
+        assignment, budget,
+        idempotency_keys::{IdempotencyKey, RecordedKey},
+    },
+    ports::{ExecutionRecord, ExecutionSpec, ExecutionTask, Node, ParentLink},
+};
+use indexmap::IndexMap;
+use std::collections::HashSet;
+use tidemill_core::{
+    api::{ExecuteReply, ExecuteRequest, Trigger},
+    execution::{
+        discovery::{ChildReply, ChildReport},
+        facts::{Facts, JobSelection},
+    },
+    pipeline::{self, ChildPipeline, MAX_CHILD_DEPTH},
+    text::substitution::substitute_bounded,
+};
+
+/// Maximum length of the value of a variable of a child, in bytes.
+const MAX_VALUE_LEN: usize = 32 << 10;
+/// Maximum number of lines about the errors of a file.
+const MAX_LINES: usize = 20;
+/// Maximum length of a line of a reply, in characters.
+const MAX_LINE_CHARS: usize = 600;
+
+impl PipelineExecutionService {
+    /// Starts the pipeline that the worker of a job read. Idempotent: a job starts one child, in whichever attempt.
+    pub async fn start_child(&self, report: ChildReport) -> Result<ChildReply> {
+        let node = self.context.job(report.job_id).await?;
+        let item = job_of(&node)?;
+        if !item.job.is_leased_to(report.lease) {
+            return Err(Error::LeaseLost(format!(
+                "the lease of job {} is not valid; another worker may have the job",
+                report.job_id
+            )));
+        }
+        report.validate().map_err(|error| Error::Invalid(error.to_string()))?;
+        let parent = self.context.execution(node.key.execution).await?;
+        let spec = self.context.spec(node.key.execution, node.key.ix).await?;
+        let Some(child) = spec.planned.surroundings.child.clone() else {
+            return Err(Error::Conflict(format!("job {} starts no pipeline", report.job_id)));
+        };
+        if let Some(id) = item.child {
+            let child = self.context.execution(id).await?;
+            return Ok(started(&report.path, &child.spec.pipeline_name, child.run_number, id, true));
+        }
+        let link = link(&parent, &node);
+        if link.depth > MAX_CHILD_DEPTH {
+            return Ok(failed(vec![format!(
+                "{}: not started: a child pipeline is at most {MAX_CHILD_DEPTH} levels below the first one",
+                report.path
+            )]));
+        }
+        let variables = match self.child_variables(&parent, &spec, &child, item.job.attempt).await? {
+            Ok(variables) => variables,
+            Err(line) => return Ok(failed(vec![format!("{}: not started: {line}", report.path)])),
+        };
+        let path = report.path.clone();
+        match Box::pin(self.start_child_file(&parent, report, variables, link)).await {
+            Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
+                Ok(started(&path, &pipeline_name, run_number, execution_id, attached))
+            }
+            Err(Error::InvalidPipeline(diagnostics)) => Ok(failed(
+                diagnostics
+                    .iter()
+                    .map(|one| format!("{path}: {}", one["message"].as_str().unwrap_or_default()))
+                    .collect(),
+            )),
+            Err(
+                Error::Invalid(why)
+                | Error::Unprocessable(why)
+                | Error::OverBudget(why)
+                | Error::KeyReused(why)
+                | Error::Conflict(why),
+            ) => Ok(failed(vec![format!("{path}: not started: {why}")])),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn start_child_file(
+        &self,
+        parent: &ExecutionRecord,
+        report: ChildReport,
+        variables: IndexMap<String, String>,
+        link: ParentLink,
+    ) -> Result<ExecuteReply> {
+        let key = RecordedKey::of(&IdempotencyKey::Child { job: report.job_id })?;
+        let of = &parent.spec;
+        let facts = &of.facts;
+        let mut facts = Facts {
+            trigger: Trigger::ParentPipeline,
+            repo: of.repo.clone(),
+            changed: facts.changed.clone().filter(|_| facts.has_all_changes),
+            files: report.paths,
+            variables: variables.clone(),
+            jobs: JobSelection::default(),
+            parent: Some(of.id),
+            ..facts.clone()
+        };
+        // A child has the rights of its parent: they follow from the branch and the pull request, which are the same.
+        let external = self.variables.of_execution(&facts).await?;
+        facts.add_external(external);
+        let request = ExecuteRequest {
+            pipeline: report.text,
+            file: Some(report.path),
+            repo: of.repo.clone(),
+            branch: of.branch.clone(),
+            commit: of.commit.clone(),
+            source: of.source.clone(),
+            variables,
+            trigger: Trigger::ParentPipeline,
+            requested_by: of.requested_by.clone(),
+            tag: facts.tag.clone(),
+            default_branch: facts.default_branch.clone(),
+            ..ExecuteRequest::default()
+        };
+        let plan = move || {
+            let run = PlannedRun::parse(&request.pipeline, &facts);
+            (request, run)
+        };
+        let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
+        let allowance = match self.allowance() {
+            budget::StorageBudget::OwnMachine => budget::StorageBudget::OwnMachine,
+            _ => budget::StorageBudget::Push,
+        };
+        let limits = StartLimits { hold: false, allowance, remaining_bytes: &mut { u64::MAX } };
+        let origin = StartOrigin { trace: of.trace.clone(), parent: Some(link) };
+        Box::pin(self.start_planned(request, run?, limits, Some(key), origin)).await
+    }
+
+    /// Returns the variables that a child gets: those that the file sets for the job, those of the request, and those that the
+    /// job names for the child, as the job says. The inner error says why there are none.
+    async fn child_variables(
+        &self,
+        parent: &ExecutionRecord,
+        spec: &JobSpec,
+        child: &ChildPipeline,
+        attempt: u32,
+    ) -> Result<Result<IndexMap<String, String>, String>> {
+        let mut variables = IndexMap::new();
+        if child.forwards_run {
+            variables.extend(parent.spec.variables.clone());
+        }
+        if child.forwards_job {
+            let declared = self.declared_variables(&parent.spec, &spec.planned.base_name).await?;
+            let of_job = spec.planned.variables.iter().filter(|(name, _)| declared.contains(*name));
+            variables.extend(of_job.map(|(name, value)| (name.clone(), value.clone())));
+        }
+        if child.variables.is_empty() {
+            return Ok(Ok(variables));
+        }
+        let url = self.context.page_url(parent.spec.id);
+        let mut known = assignment::variables(parent, spec, attempt, url.as_deref());
+        let outputs = assignment::outputs_for(&self.context, parent, &spec.planned).await?;
+        assignment::add_outputs(&mut known, &outputs, parent);
+        for (name, template) in &child.variables {
+            // As in GitLab, a variable that nobody sets is empty.
+            let lookup = |name: &str| Some(known.get(name).map_or("", String::as_str));
+            match substitute_bounded(template, MAX_VALUE_LEN, lookup) {
+                Some(value) => {
+                    variables.insert(name.clone(), value);
+                }
+                None => return Ok(Err(format!("the value of its variable `{name}` is too long"))),
+            }
+        }
+        Ok(Ok(variables))
+    }
+
+    /// Returns the names of the variables that the file of an execution sets for a job.
+    async fn declared_variables(&self, of: &ExecutionSpec, job: &str) -> Result<HashSet<String>> {
+        let ExecutionTask::RunPipeline { file } = of.task.clone() else { return Ok(HashSet::new()) };
+        let job = job.to_owned();
+        let read = move || {
+            let Ok(file) = pipeline::parse(&file) else { return HashSet::new() };
+            file.variables_of(&job).map(str::to_owned).collect()
+        };
+        self.context.compute("parsing a pipeline file", read).await
+    }
+
+    /// Returns the concurrency group of a child, unless an execution above it has the same one: the child is a part of that
+    /// execution, which holds the group.
+    pub(super) async fn group_of_child(
+        &self,
+        group: Option<Group>,
+        parent: Option<&ParentLink>,
+    ) -> Result<Option<Group>> {
+        let Some(group) = group else { return Ok(None) };
+        let mut above = parent.map(|parent| parent.execution);
+        while let Some(id) = above {
+            let ancestor = self.context.cached_execution(id).await?;
+            let own = {
+                let ancestor = ancestor.clone();
+                let read = move || match &ancestor.spec.task {
+                    ExecutionTask::RunPipeline { file } => {
+                        pipeline::parse(file).ok().map(|file| Group::of(&file, &ancestor.spec))
+                    }
+                    ExecutionTask::DiscoverPipelines(_) => None,
+                };
+                self.context.compute("parsing a pipeline file", read).await?
+            };
+            if own.transpose()?.flatten().is_some_and(|own| own.key == group.key) {
+                return Ok(None);
+            }
+            above = ancestor.spec.parent.as_ref().map(|parent| parent.execution);
+        }
+        Ok(Some(group))
+    }
+}
+
+/// Returns the link from the child of a job to the job.
+fn link(parent: &ExecutionRecord, node: &Node) -> ParentLink {
+    ParentLink {
+        execution: node.key.execution,
+        job: node.key.ix,
+        name: node.spec.name.clone(),
+        gate: node.spec.child_gate,
+        depth: parent.spec.parent.as_ref().map_or(0, |above| above.depth) + 1,
+    }
+}
+
+fn started(
+    path: &str,
+    name: &str,
+    run_number: u64,
+    id: tidemill_core::ids::ExecutionId,
+    attached: bool,
+) -> ChildReply {
+    let outcome = if attached { "started before" } else { "started" };
+    ChildReply { lines: vec![format!("{path}: {outcome}: {name} {run_number} ({id})")], execution: Some(id) }
+}
+
+fn failed(mut lines: Vec<String>) -> ChildReply {
+    let more = lines.len().saturating_sub(MAX_LINES);
+    lines.truncate(MAX_LINES);
+    for line in &mut lines {
+        if let Some((end, _)) = line.char_indices().nth(MAX_LINE_CHARS) {
+            line.truncate(end);
+            line.push_str("...");
+        }
+    }
+    if more > 0 {
+        lines.push(format!("and {more} more errors"));
+    }
+    ChildReply { lines, execution: None }
+}

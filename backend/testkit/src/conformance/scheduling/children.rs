@@ -1,0 +1,285 @@
+//! Checks of executions that jobs of others start.
+
+use super::fixture::{claim, job, run, services, start_execution, statuses, view};
+use crate::conformance::{StoresUnderTest, samples};
+use futures_util::future::join_all;
+use tidemill_core::api::{AttemptEnd, ExecuteRequest, JobReport, RetryRequest, Trigger};
+use tidemill_core::execution::{
+    discovery::{ChildReply, ChildReport},
+    facts::{Facts, PullRequest},
+    failure::{FailureKind, FailureReason},
+    status::{
+        ExecutionStatus,
+        JobStatus::{Canceled, Failed, Pending, Queued, Running, Skipped, Success},
+    },
+};
+use tidemill_core::ids::ExecutionId;
+use tidemill_core::pipeline::MAX_CHILD_DEPTH;
+use tidemill_core::records::NodeKey;
+use tidemill_core::scheduler::{ParentGate, open_parent_gate};
+use tidemill_services::{Error, InternalStart, Services};
+
+const CHILD: &str = "name: child\njobs:\n  work: { image: i, script: x, stage: test }\n";
+
+/// Creates a request whose job `go` starts a pipeline with the keys `pipeline`, before a job `after`.
+fn request(repo: &str, job: &str, pipeline: &str) -> ExecuteRequest {
+    let text = format!(
+        "name: parent\nvariables: {{ LEVEL: '1' }}\nstages: [one, two]\njobs:\n  go: {{ stage: one, {job}pipeline: {{ file: child.yml, {pipeline} }} }}\n  \
+         after: {{ stage: two, image: i, script: x }}\n"
+    );
+    ExecuteRequest {
+        pipeline: text,
+        repo: repo.into(),
+        branch: Some("main".into()),
+        force: true,
+        ..ExecuteRequest::default()
+    }
+}
+
+/// Claims the job `name` of an execution, as a worker does, and reports the pipeline that it starts.
+async fn report_child(
+    server: &Services,
+    id: ExecutionId,
+    name: &str,
+    text: &str,
+) -> (ChildReport, ChildReply) {
+    let assignment = claim(server, job(server, id, name).await.id).await.unwrap();
+    assert_eq!(assignment.extras.child.as_ref().unwrap().pipeline.files, ["child.yml"]);
+    assert!(assignment.extras.secrets.is_empty());
+    let report = ChildReport {
+        job_id: assignment.preparation.job_id,
+        lease: assignment.lease.token,
+        path: "child.yml".into(),
+        text: text.into(),
+        paths: None,
+    };
+    let reply = server.pipelines.start_child(report.clone()).await.unwrap();
+    (report, reply)
+}
+
+/// Ends the job that reported a pipeline.
+async fn end(server: &Services, report: &ChildReport) {
+    let end = Some(AttemptEnd { failure: None, exit_code: None, ..AttemptEnd::default() });
+    let (job_id, lease) = (report.job_id, report.lease);
+    let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
+    server.jobs.report(report).await.unwrap();
+}
+
+/// Starts the child of the job `go`, which then ends.
+async fn start_child(server: &Services, id: ExecutionId, text: &str) -> ExecutionId {
+    let (report, reply) = report_child(server, id, "go", text).await;
+    let child = reply.execution.unwrap_or_else(|| panic!("{:?}", reply.lines));
+    end(server, &report).await;
+    child
+}
+
+/// The jobs after one that waits for its child start when the child has ended, and the outcome of the child is that of the
+/// parent.
+pub async fn parent_waits_for_child_and_takes_its_outcome(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let repo = samples::repo();
+    for exit_code in [0, 1] {
+        let id = start_execution(server, &request(&repo, "", "wait: true")).await;
+        let child = start_child(server, id, CHILD).await;
+        assert_eq!(statuses(server, id).await, [Success, Pending], "the child has not ended");
+        let shown = job(server, id, "go").await.child.unwrap();
+        assert_eq!(
+            (shown.execution_id, shown.status, shown.awaited),
+            (child, ExecutionStatus::Pending, true)
+        );
+        let of_child = view(server, child).await.execution;
+        let parent = of_child.parent.unwrap();
+        assert_eq!((parent.execution_id, parent.job_name.as_str()), (id, "go"));
+        assert_eq!((of_child.trigger, of_child.branch.as_deref()), (Trigger::ParentPipeline, Some("main")));
+        run(server, child, "work", exit_code).await;
+        if exit_code == 0 {
+            assert_eq!(statuses(server, id).await, [Success, Queued]);
+            run(server, id, "after", 0).await;
+            assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
+        } else {
+            assert_eq!(statuses(server, id).await, [Success, Skipped]);
+            let reason = job(server, id, "after").await.failure_reason.unwrap().message;
+            assert_eq!(reason, "skipped: `go` did not succeed");
+            assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Failed);
+        }
+    }
+    // A failure of the child is tolerated like one of the job.
+    let id = start_execution(server, &request(&repo, "allow_failure: true, ", "wait: true")).await;
+    let child = start_child(server, id, CHILD).await;
+    run(server, child, "work", 1).await;
+    run(server, id, "after", 0).await;
+    assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
+    // Without `wait`, the child ends by itself.
+    let id = start_execution(server, &request(&repo, "", "wait: false")).await;
+    let child = start_child(server, id, CHILD).await;
+    run(server, id, "after", 0).await;
+    assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
+    run(server, child, "work", 1).await;
+    assert_eq!(view(server, child).await.execution.status, ExecutionStatus::Failed);
+}
+
+/// A job starts one child, however often and in whichever attempt it is reported; without a child the job fails, and its gate
+/// opens.
+pub async fn job_starts_one_child_or_fails(subject: &StoresUnderTest) {
+    let servers = [services(subject.open().await), services(subject.open().await)];
+    let server = &servers[0];
+    let repo = samples::repo();
+    let id = start_execution(server, &request(&repo, "", "wait: true")).await;
+    let (report, first) = report_child(server, id, "go", CHILD).await;
+    let again = (0..6).map(|n| servers[n % 2].pipelines.start_child(report.clone()));
+    for reply in join_all(again).await {
+        assert_eq!(reply.unwrap().execution, first.execution);
+    }
+    let other = ChildReport { text: CHILD.replace("child", "other"), ..report.clone() };
+    assert_eq!(server.pipelines.start_child(other).await.unwrap().execution, first.execution);
+    end(server, &report).await;
+    let late = server.pipelines.start_child(report).await;
+    assert!(matches!(late, Err(Error::LeaseLost(_))), "{late:?}");
+
+    for allowed in ["", "allow_failure: true, "] {
+        let id = start_execution(server, &request(&repo, allowed, "wait: true")).await;
+        let (report, reply) = report_child(server, id, "go", "name: child\njobs: {}\n").await;
+        assert_eq!((reply.execution, reply.lines.len()), (None, 1), "{:?}", reply.lines);
+        assert!(reply.lines[0].starts_with("child.yml: "), "{:?}", reply.lines);
+        let failure = FailureReason::new(FailureKind::ScriptFailed, "because");
+        let end = Some(AttemptEnd { failure: Some(failure), exit_code: None, ..AttemptEnd::default() });
+        let (job_id, lease) = (report.job_id, report.lease);
+        let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
+        server.jobs.report(report).await.unwrap();
+        if allowed.is_empty() {
+            assert_eq!(statuses(server, id).await, [Failed, Skipped]);
+            assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Failed);
+        } else {
+            assert_eq!(statuses(server, id).await, [Failed, Queued]);
+            run(server, id, "after", 0).await;
+            assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Success);
+        }
+    }
+}
+
+/// A child that starts itself ends at the maximum depth.
+pub async fn depth_of_children_is_bounded(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let request = request(&samples::repo(), "", "wait: true");
+    let mut id = start_execution(server, &request).await;
+    for _ in 0..MAX_CHILD_DEPTH {
+        id = start_child(server, id, &request.pipeline).await;
+    }
+    let (_, reply) = report_child(server, id, "go", &request.pipeline).await;
+    assert_eq!(reply.execution, None);
+    assert!(reply.lines[0].contains("at most 3 levels"), "{:?}", reply.lines);
+}
+
+/// A child gets the variables of its job, and those that the job names for it.
+pub async fn child_gets_variables_of_its_job(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let repo = samples::repo();
+    let text = "name: child\njobs:\n  work: { image: \"i:${LEVEL}\", script: x, stage: test }\n  \
+                never: { image: i, script: x, stage: test, if: 'event != \"parent_pipeline\"' }\n"
+        .replace("jobs:", "variables: { LEVEL: '0', OF: '' }\njobs:");
+    for (forward, level) in [("[job]", "1"), ("[]", "0"), ("[run]", "0")] {
+        let keys = format!("wait: true, forward: {forward}, variables: {{ OF: 'id ${{CI_PIPELINE_ID}}' }}");
+        let id = start_execution(server, &request(&repo, "", &keys)).await;
+        let child = start_child(server, id, &text).await;
+        let jobs = view(server, child).await.jobs;
+        assert_eq!(jobs.len(), 1, "the conditions of the child see how it was started");
+        let assignment = claim(server, jobs[0].id).await.unwrap();
+        assert_eq!(assignment.preparation.image, format!("i:{level}"));
+        assert_eq!(assignment.variables["OF"], format!("id {id}"));
+    }
+}
+
+/// A child is of the same commit and pull request as its parent, so that a fork's child has no more rights than the fork.
+pub async fn child_has_rights_of_its_parent(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    for from_fork in [false, true] {
+        let pull_request = PullRequest { from_fork, target_branch: "main".into(), ..PullRequest::default() };
+        let facts = Facts {
+            trigger: Trigger::PullRequest,
+            branch: Some("topic".into()),
+            default_branch: Some("topic".into()),
+            pull_request: Some(pull_request),
+            ..Facts::default()
+        };
+        let start = InternalStart { facts, ..InternalStart::default() };
+        let request = request(&samples::repo(), "", "wait: true");
+        let id = server.pipelines.start(request, start, None, None).await.unwrap().execution_id;
+        let child = start_child(server, id, CHILD).await;
+        let assignment = claim(server, job(server, child, "work").await.id).await.unwrap();
+        assert_eq!(assignment.preparation.origin.is_fork, from_fork);
+        assert_eq!(assignment.extras.may_keep_caches, !from_fork);
+        assert_eq!(assignment.variables["CI_COMMIT_REF_PROTECTED"], "false");
+        assert_eq!(assignment.variables["CI_PIPELINE_SOURCE"], "parent_pipeline");
+    }
+}
+
+/// A cancel of the parent cancels its children and theirs, whether or not a job waits for them.
+pub async fn cancel_of_parent_cancels_children(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    for keys in ["wait: true", "wait: false"] {
+        let request = request(&samples::repo(), "", keys);
+        let id = start_execution(server, &request).await;
+        let child = start_child(server, id, &request.pipeline).await;
+        let grandchild = start_child(server, child, CHILD).await;
+        assert!(server.pipelines.cancel(id).await.unwrap().canceled);
+        for id in [id, child, grandchild] {
+            assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Canceled, "{keys}");
+        }
+        assert_eq!(statuses(server, grandchild).await, [Canceled]);
+        // A canceled job starts nothing.
+        let id = start_execution(server, &request).await;
+        let assignment = claim(server, job(server, id, "go").await.id).await.unwrap();
+        server.pipelines.cancel(id).await.unwrap();
+        let report = ChildReport {
+            job_id: assignment.preparation.job_id,
+            lease: assignment.lease.token,
+            path: "child.yml".into(),
+            text: CHILD.into(),
+            paths: None,
+        };
+        assert_eq!(server.pipelines.start_child(report).await.unwrap().execution, None);
+        assert_eq!(job(server, id, "go").await.status, Running);
+    }
+}
+
+/// A retry runs the child of a job again that did not succeed, and carries over one that did.
+pub async fn retry_starts_unsuccessful_child_again(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let request = request(&samples::repo(), "", "wait: true");
+    let id = start_execution(server, &request).await;
+    let child = start_child(server, id, CHILD).await;
+    run(server, child, "work", 1).await;
+    let retried = server.pipelines.retry(id, RetryRequest::default(), None).await.unwrap().execution_id;
+    assert_eq!(statuses(server, retried).await, [Queued, Pending]);
+    let second = start_child(server, retried, CHILD).await;
+    assert_ne!(second, child);
+    run(server, second, "work", 0).await;
+    run(server, retried, "after", 1).await;
+    let third = server.pipelines.retry(retried, RetryRequest::default(), None).await.unwrap().execution_id;
+    assert_eq!(statuses(server, third).await, [Success, Queued], "the child succeeded");
+    assert_eq!(job(server, third, "go").await.child.unwrap().execution_id, second);
+    run(server, third, "after", 0).await;
+    assert_eq!(view(server, third).await.execution.status, ExecutionStatus::Success);
+    // A retry of the child by itself has no effect on the parent.
+    let alone = server.pipelines.retry(child, RetryRequest::default(), None).await.unwrap().execution_id;
+    run(server, alone, "work", 0).await;
+    assert_eq!(view(server, alone).await.execution.status, ExecutionStatus::Success);
+    assert_eq!(view(server, id).await.execution.status, ExecutionStatus::Failed);
+}
+
+/// If a server dies after the end of a child is recorded, the sweep continues the parent.
+pub async fn sweep_continues_parent_of_ended_child(subject: &StoresUnderTest) {
+    let stores = subject.open().await;
+    let server = &services(stores.clone());
+    let id = start_execution(server, &request(&samples::repo(), "", "wait: true")).await;
+    start_child(server, id, CHILD).await;
+    let nodes = stores.records.all_nodes(id).await.unwrap();
+    let gate = nodes.iter().find(|node| node.spec.child_of.is_some()).unwrap().key;
+    let NodeKey { execution, ix } = gate;
+    let parent = ParentGate { gate, key: format!("approve:{execution}:{ix}"), job: "go".into() };
+    let writes = open_parent_gate(parent, ExecutionStatus::Success, stores.clock.now());
+    stores.records.commit(writes.into()).await.unwrap();
+    assert_eq!(statuses(server, id).await, [Success, Pending]);
+    server.sweep.run().await.unwrap();
+    assert_eq!(statuses(server, id).await, [Success, Queued]);
+}

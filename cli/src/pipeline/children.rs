@@ -1,0 +1,84 @@
+//! The child pipelines of a file, as far as their files are in the repository.
+
+use super::{elsewhere::Elsewhere, file::Checkout};
+use std::path::Path;
+use tidemill_core::api::ExternalVariables;
+use tidemill_core::child::{ChildError, read_child};
+use tidemill_core::gitlab::TranslateOptions;
+use tidemill_core::pipeline::{ChildPipeline, MAX_CHILD_DEPTH, Pipeline, SourceFile};
+use tidemill_core::text::diagnostics::{Diagnostic, Severity};
+
+/// Maximum number of child pipelines that are checked for one file.
+const MAX_CHECKED: usize = 200;
+
+/// A checked child pipeline.
+pub struct CheckedChild {
+    /// Path of its file, or of the first one.
+    pub name: String,
+    /// Its files and their includes.
+    pub sources: Vec<SourceFile>,
+    /// Errors and warnings.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Checks the pipelines that the jobs of `pipeline`, the file at `path`, start, and those that they start. Files that a job makes,
+/// or whose paths have references, are not known.
+pub fn check(
+    path: &Path,
+    pipeline: &Pipeline,
+    (external, elsewhere): (&ExternalVariables, &Elsewhere),
+) -> Vec<CheckedChild> {
+    let starts_any = pipeline.jobs.iter().any(|job| job.surroundings.child.is_some());
+    let files = Checkout::of(path, starts_any.then_some(elsewhere));
+    let mut seen: Vec<ChildPipeline> = Vec::new();
+    let mut checked = Vec::new();
+    let mut pending = vec![(pipeline.clone(), 1)];
+    while let Some((pipeline, depth)) = pending.pop() {
+        for job in &pipeline.jobs {
+            let Some(child) = job.surroundings.child.as_deref() else { continue };
+            let is_known = child.artifact_of.is_none() && !child.files.iter().any(|file| file.contains("${"));
+            let is_new = !seen.iter().any(|one| one.files == child.files && one.inputs == child.inputs);
+            if !is_known || !is_new || seen.len() >= MAX_CHECKED {
+                continue;
+            }
+            seen.push(child.clone());
+            let mut external = external.clone();
+            external.values.extend(pipeline.variables.clone());
+            external.values.extend(job.variables.clone());
+            external.values.extend(child.variables.clone());
+            let options = TranslateOptions {
+                external,
+                reports_unset_variables: true,
+                ..TranslateOptions::for_pipeline(&format!("{}: {}", pipeline.name, job.name))
+            };
+            let name = child.files.first().cloned().unwrap_or_default();
+            let (sources, diagnostics) = match read_child(child, None, &files, &options) {
+                Ok(read) => {
+                    if depth < MAX_CHILD_DEPTH {
+                        pending.push((read.parsed.pipeline, depth + 1));
+                    }
+                    (read.files, read.parsed.warnings)
+                }
+                Err(ChildError::Invalid(errors)) => (errors.files, errors.diagnostics),
+                Err(ChildError::Unreadable { path, why }) => {
+                    (Vec::new(), vec![unreadable(&job.name, &path, &why)])
+                }
+            };
+            checked.push(CheckedChild { name, sources, diagnostics });
+        }
+    }
+    checked
+}
+
+fn unreadable(job: &str, path: &str, why: &str) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        code: "unreadable-child".to_owned(),
+        message: format!("{path}, which the job `{job}` starts, cannot be read: {why}"),
+        path: format!("jobs.{job}.pipeline"),
+        location: None,
+        file: None,
+        help: Some("write its path from the root of the repository".to_owned()),
+        related: Vec::new(),
+    }
+}

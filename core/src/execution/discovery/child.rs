@@ -1,0 +1,60 @@
+//! What a worker reads for a job that starts another pipeline, and what it reports.
+
+use super::report::{ReportError, check_path, check_paths};
+use crate::execution::facts::ExternalVariables;
+use crate::ids::{ExecutionId, JobId, LeaseToken};
+use crate::pipeline::{ChildPipeline, MAX_FILE_BYTES};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The pipeline that a job starts, for its worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChildRequest {
+    /// The pipeline, with references substituted.
+    pub pipeline: ChildPipeline,
+    /// The name of the pipeline of a GitLab file that has none.
+    pub name: String,
+    /// The variables that are set outside of the files, which the translation of a GitLab file needs.
+    #[serde(default, skip_serializing_if = "ExternalVariables::is_empty")]
+    pub external: ExternalVariables,
+}
+
+/// The pipeline that a worker read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChildReport {
+    /// The job that starts it.
+    pub job_id: JobId,
+    /// The job's lease.
+    pub lease: LeaseToken,
+    /// Path of the file, or of the first one.
+    pub path: String,
+    /// The native text, with includes resolved.
+    pub text: String,
+    /// Paths of all files of the sources; absent if there are too many.
+    #[serde(default)]
+    pub paths: Option<Vec<String>>,
+}
+
+impl ChildReport {
+    /// Checks the limits and the form of the report.
+    ///
+    /// # Errors
+    /// Returns the first violation.
+    pub fn validate(&self) -> Result<(), ReportError> {
+        check_path(&self.path)?;
+        if self.text.len() > MAX_FILE_BYTES {
+            return Err(ReportError::FileTooLarge { path: self.path.clone(), bytes: self.text.len() });
+        }
+        check_paths("paths", self.paths.as_deref())
+    }
+}
+
+/// The reply to a report of a child.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChildReply {
+    /// Lines for the job's log: what was started, or why nothing was.
+    pub lines: Vec<String>,
+    /// The started execution; absent: nothing was started, and the job fails.
+    #[serde(default)]
+    pub execution: Option<ExecutionId>,
+}

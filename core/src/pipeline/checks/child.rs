@@ -1,0 +1,167 @@
+//! Checks `pipeline`: a pipeline that a job starts.
+
+use std::collections::HashSet;
+
+use super::context::{FindingSink, KnownJob, texts, variables};
+use crate::pipeline::finding::{Fault, Finding, Path, quoted};
+use crate::pipeline::model::{ChildPipeline, MAX_CHILD_FILES, MAX_CHILDREN};
+use crate::pipeline::names;
+use crate::pipeline::raw::alternatives::Either;
+use crate::pipeline::raw::collections::NamedValues;
+use crate::pipeline::raw::job_parts::RawChild;
+use crate::pipeline::raw::records::RawJob;
+use crate::pipeline::raw::scalars::{Forward, Text};
+use crate::pipeline::references;
+
+/// The name of GitLab's pipeline file.
+const GITLAB_FILE: &str = ".gitlab-ci.yml";
+
+/// Maximum length of a path, in bytes.
+const MAX_PATH_BYTES: usize = 4096;
+
+/// Maximum number of variables, and of inputs.
+const MAX_VALUES: usize = 100;
+
+/// Checks the pipeline that a job starts, and returns it.
+pub(crate) fn child(raw: &Either<Text, RawChild>, path: &Path, findings: &mut FindingSink) -> ChildPipeline {
+    let raw = match raw {
+        Either::Short(file) => {
+            findings.check(check_file(&file.0), || path.clone());
+            return ChildPipeline {
+                files: vec![file.0.clone()],
+                is_gitlab: is_gitlab_name(&file.0),
+                waits: true,
+                forwards_job: true,
+                ..ChildPipeline::default()
+            };
+        }
+        Either::Long(raw) => raw,
+    };
+    let files = texts(raw.file.get());
+    if raw.file.is_absent() {
+        findings.push(
+            Finding::key("missing-key", path, "`pipeline` has no `file`")
+                .help("add `file:` with the path of the pipeline file to start"),
+        );
+    }
+    for (index, file) in files.iter().enumerate() {
+        findings.check(check_file(file), || path.key("file").index(index));
+    }
+    let is_gitlab =
+        raw.gitlab.get().map_or_else(|| files.iter().any(|file| is_gitlab_name(file)), |flag| flag.0);
+    let artifact_of = raw.artifact_of.get().map(|job| job.0.clone());
+    let limit = if !is_gitlab || artifact_of.is_some() { 1 } else { MAX_CHILD_FILES };
+    if files.len() > limit {
+        let message = format!("`file` has {} paths, and {limit} is the limit here", files.len());
+        let help = "several files are for GitLab files of the sources; a native file can `include` others";
+        findings.push(Finding::value("out-of-range", &path.key("file"), message).help(help));
+    }
+    if !is_gitlab && !raw.inputs.is_absent() {
+        let message = "`inputs` are those of a GitLab file, and this file is a native one";
+        findings.push(
+            Finding::key("conflicting-keys", &path.key("inputs"), message)
+                .help("use `variables`, or add `gitlab: true` if the file is GitLab's"),
+        );
+    }
+    for (entries, key) in [(&raw.variables, "variables"), (&raw.inputs, "inputs")] {
+        check_values(entries.get(), &path.key(key), findings);
+    }
+    let forward: Vec<Forward> = raw
+        .forward
+        .get()
+        .map_or_else(|| vec![Forward::Job], |list| list.0.iter().map(|value| value.0).collect());
+    let inputs = raw.inputs.get().map_or(&[][..], |entries| entries.0.as_slice());
+    ChildPipeline {
+        files,
+        is_gitlab,
+        artifact_of,
+        waits: raw.wait.get().is_none_or(|flag| flag.0),
+        forwards_job: forward.contains(&Forward::Job),
+        forwards_run: forward.contains(&Forward::Run),
+        variables: variables(raw.variables.get(), || path.key("variables"), findings),
+        inputs: inputs.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
+    }
+}
+
+fn is_gitlab_name(path: &str) -> bool {
+    path.rsplit('/').next() == Some(GITLAB_FILE)
+}
+
+fn check_file(path: &str) -> Result<(), Fault> {
+    if path.is_empty() || path.len() > MAX_PATH_BYTES || path.contains(char::is_control) {
+        return Err(Fault::new("bad-path", "is not the path of a file"));
+    }
+    if path.starts_with(['/', '~']) || names::climbs_out(path) {
+        return Err(Fault::new("path-outside", format!("leads out of the sources: {}", quoted(path)))
+            .help("write it relative to the sources, without `..`"));
+    }
+    references::parse_references(path).map(drop)
+}
+
+fn check_values(entries: Option<&NamedValues<Text>>, path: &Path, findings: &mut FindingSink) {
+    let entries = entries.map_or(&[][..], |entries| entries.0.as_slice());
+    if entries.len() > MAX_VALUES {
+        let message =
+            format!("{} has {} entries, and {MAX_VALUES} is the limit", path.label(), entries.len());
+        findings.push(Finding::value("out-of-range", path, message).help("pass a file instead"));
+    }
+    for (name, value) in entries {
+        findings.check(references::parse_references(&value.0).map(drop), || path.key(name));
+    }
+}
+
+/// Reports keys that have no effect on a job that starts a pipeline.
+pub(crate) fn check_other_keys(raw: &RawJob, path: &Path, findings: &mut FindingSink) {
+    let keys = [
+        (!raw.script.is_absent(), "script"),
+        (!raw.before_script.is_absent(), "before_script"),
+        (!raw.after_script.is_absent(), "after_script"),
+        (!raw.image.is_absent(), "image"),
+        (!raw.build.is_absent(), "build"),
+        (!raw.services.is_absent(), "services"),
+        (!raw.cache.is_absent(), "cache"),
+        (!raw.secrets.is_absent(), "secrets"),
+        (!raw.checkout.is_absent(), "checkout"),
+        (!raw.environment.is_absent(), "environment"),
+        (!raw.coverage.is_absent(), "coverage"),
+        (!raw.outputs.is_absent(), "outputs"),
+        (!raw.container.is_absent(), "container"),
+        (!raw.artifacts.is_absent(), "artifacts"),
+        (!raw.working_dir.is_absent(), "working_dir"),
+        (!raw.resources.is_absent(), "resources"),
+        (!raw.pull_policy.is_absent(), "pull_policy"),
+    ];
+    for (_, key) in keys.into_iter().filter(|(is_set, _)| *is_set) {
+        let message = format!("`{key}` has no effect on a job with `pipeline`, which has no container");
+        findings.push(
+            Finding::key("conflicting-keys", &path.key(key), message)
+                .help("remove it, or put it into a job of its own that this one needs"),
+        );
+    }
+}
+
+/// Checks that the jobs exist whose artifacts have files of pipelines, and the number of jobs that start one.
+pub(crate) fn check_all(known: &[KnownJob<'_>], findings: &mut FindingSink) {
+    let names: HashSet<&str> = known.iter().filter_map(|job| job.name).collect();
+    let mut starting = 0;
+    for job in known {
+        let Some(child) = job.raw.and_then(|raw| raw.pipeline.get()) else { continue };
+        starting += 1;
+        if starting == MAX_CHILDREN + 1 {
+            let message = format!("more than {MAX_CHILDREN} jobs of this pipeline start another one");
+            findings.push(
+                Finding::key("too-many-jobs", &job.path.key("pipeline"), message)
+                    .help("let some of them start a pipeline that starts others"),
+            );
+        }
+        let Either::Long(child) = child else { continue };
+        let Some(from) = child.artifact_of.get().map(|job| job.0.as_str()) else { continue };
+        if !names.contains(from) || job.name == Some(from) {
+            let others = names.iter().copied().filter(|name| Some(*name) != job.name);
+            let help = findings.suggestions.did_you_mean(from, others);
+            let message = format!("there is no job {} whose artifacts could have the file", quoted(from));
+            let path = job.path.key("pipeline").key("artifact_of");
+            findings.push(Finding::value("unknown-dependency", &path, message).maybe_help(help));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Jobs that start other pipelines.
+
+use super::{Run, job, pipeline, plan};
+use indexmap::IndexMap;
+use std::collections::BTreeMap;
+use tidemill_core::execution::facts::Facts;
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::ids::ExecutionId;
+use tidemill_core::pipeline::{ChildPipeline, Job, MAX_CHILDREN_OF_CHILD};
+use tidemill_core::plan::{Plan, PlanError};
+use tidemill_core::records::{Node, NodeKey, Write};
+use tidemill_core::scheduler::{
+    CarriedJob, NextStep, ParentGate, StartConditions, new_execution, next_step, open_parent_gate,
+};
+
+fn starting(name: &str, stage: usize, waits: bool) -> Job {
+    let child = ChildPipeline { files: vec!["child.yml".to_owned()], waits, ..ChildPipeline::default() };
+    let mut job = Job { image: String::new(), script: Vec::new(), ..job(name, stage, None) };
+    job.surroundings.child = Some(Box::new(child));
+    job
+}
+
+fn gate(run: &Run) -> &Node {
+    run.nodes.nodes().iter().find(|node| node.spec.child_of.is_some()).unwrap()
+}
+
+/// Applies the end of the child.
+fn end_child(run: &mut Run, status: ExecutionStatus) {
+    let parent = ParentGate { gate: gate(run).key, key: "k".to_owned(), job: "go".to_owned() };
+    let ready = run.nodes.apply(open_parent_gate(parent, status, run.now).into());
+    run.nodes.run_from(ready, run.now);
+}
+
+fn status(run: &Run, ix: usize) -> JobStatus {
+    run.nodes.nodes()[ix].state.status().unwrap()
+}
+
+#[test]
+fn dependents_and_end_wait_for_the_child() {
+    let jobs = || vec![starting("go", 0, true), job("after", 1, None), job("aside", 0, None)];
+    let plan = plan(2, jobs()).unwrap();
+    let (go, aside, after) = (0, 1, 2);
+    assert_eq!(plan.jobs[after].name, "after");
+    for (status_of_child, expected) in
+        [(ExecutionStatus::Success, JobStatus::Queued), (ExecutionStatus::Failed, JobStatus::Skipped)]
+    {
+        let mut run = Run::new(&plan);
+        run.end(go, false);
+        run.end(aside, false);
+        assert_eq!(status(&run, after), JobStatus::Pending);
+        assert!(!run.has_ended());
+        end_child(&mut run, status_of_child);
+        assert_eq!(status(&run, after), expected);
+        if expected == JobStatus::Queued {
+            run.end(after, false);
+        }
+        assert!(run.has_ended());
+    }
+    // The child may end before the job that started it.
+    let mut run = Run::new(&plan);
+    run.end(aside, false);
+    end_child(&mut run, ExecutionStatus::Success);
+    assert_eq!(status(&run, after), JobStatus::Pending);
+    run.end(go, false);
+    assert_eq!(status(&run, after), JobStatus::Queued);
+}
+
+#[test]
+fn gate_of_a_job_without_child_is_closed_and_tolerates_what_the_job_tolerates() {
+    for allow_failure in [false, true] {
+        let go = Job { allow_failure, ..starting("go", 0, true) };
+        let mut run = Run::new(&plan(2, vec![go, job("after", 1, None)]).unwrap());
+        run.end(0, true);
+        let gate = gate(&run).key.ix;
+        let before = &run.nodes.nodes()[gate as usize - 1];
+        let NextStep::CloseApprovals { gates, from, transition } = next_step(before, run.now) else {
+            panic!("the gate stays closed: {before:?}")
+        };
+        assert_eq!((gates.as_slice(), from.as_str()), ([gate].as_slice(), "go"));
+        let key = NodeKey { execution: before.key.execution, ix: gate };
+        let closing = Write::Arrive { key, ok: false, from, now: run.now, continuation: None };
+        let mut writes = vec![closing];
+        writes.extend(transition.writes);
+        let ready = run.nodes.apply(writes);
+        run.nodes.run_from(ready, run.now);
+        let expected = if allow_failure { JobStatus::Queued } else { JobStatus::Skipped };
+        assert_eq!(status(&run, 1), expected);
+    }
+}
+
+#[test]
+fn child_of_a_carried_job_has_ended() {
+    let plan = plan(2, vec![starting("go", 0, true), job("after", 1, None)]).unwrap();
+    let mut run = Run::new(&plan);
+    run.end(0, false);
+    let tidemill_core::records::NodeBody::Job(item) = &run.nodes.nodes()[0].state.body else { panic!() };
+    let id = ExecutionId(uuid::Uuid::from_u128(7));
+    let from = tidemill_core::ids::JobId::of(id, 0);
+    let carried = CarriedJob { from, attempt: 1, log_bytes: 0, state: item.job.clone(), child: Some(id) };
+    let carried = BTreeMap::from([("go".to_owned(), carried)]);
+    let new = new_execution(&plan, id, &carried, StartConditions::default(), run.now);
+    assert_eq!(new.nodes[1].state.status(), Some(JobStatus::Queued));
+}
+
+#[test]
+fn job_that_does_not_wait_has_no_gates() {
+    let run = Run::new(&plan(2, vec![starting("go", 0, false), job("after", 1, None)]).unwrap());
+    assert!(run.nodes.nodes().iter().all(|node| node.spec.child_of.is_none()));
+}
+
+#[test]
+fn number_of_children_is_bounded_and_lower_in_a_child() {
+    let many =
+        |count: usize| pipeline(1, (0..count).map(|at| starting(&format!("go{at}"), 0, true)).collect());
+    let of_child = Facts { parent: Some(ExecutionId(uuid::Uuid::nil())), ..Facts::default() };
+    assert!(Plan::for_facts(&many(MAX_CHILDREN_OF_CHILD), &of_child).is_ok());
+    let children = MAX_CHILDREN_OF_CHILD + 1;
+    assert!(Plan::new(&many(children), &IndexMap::new()).is_ok());
+    assert_eq!(
+        Plan::for_facts(&many(children), &of_child).unwrap_err(),
+        PlanError::TooManyChildren { children, limit: MAX_CHILDREN_OF_CHILD }
+    );
+}
+
+#[test]
+fn changed_paths_are_kept_for_the_conditions_of_children() {
+    let changed = Some(vec!["docs/a.md".to_owned()]);
+    let facts = Facts { changed: changed.clone(), ..Facts::default() };
+    let kept = |jobs| Plan::with_decisive_facts(&pipeline(1, jobs), &facts).unwrap().1;
+    let with_child = kept(vec![starting("go", 0, true)]);
+    assert_eq!((with_child.changed, with_child.has_all_changes), (changed, true));
+    let without = kept(vec![job("a", 0, None)]);
+    assert!(!without.has_all_changes && without.changed != facts.changed);
+}

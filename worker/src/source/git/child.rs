@@ -1,0 +1,80 @@
+//! Reads the files of a pipeline that a job starts, from the sources or from an artifact of another job.
+
+use super::{
+    commit_files::{CommitFiles, READ_LIMITS, all_paths},
+    objects::FileReader,
+};
+use crate::source::{bounds::OperationBounds, git::SourceError};
+use std::{cell::RefCell, path::Path};
+use tidemill_core::child::{ChildError, read_child};
+use tidemill_core::execution::discovery::ChildRequest;
+use tidemill_core::gitlab::TranslateOptions;
+use tidemill_core::pipeline::{IncludeSources, RepositoryFiles};
+
+/// What was read for a job that starts a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildFiles {
+    /// The native text; otherwise the rendered diagnostics.
+    pub text: Result<String, String>,
+    /// Rendered warnings; empty if there are none.
+    pub warnings: String,
+    /// Paths of all files of the sources, unless there are too many.
+    pub paths: Option<Vec<String>>,
+}
+
+/// Reads the files of a pipeline. `sources` are a repository and a commit or tree in it; `artifact` is the text of the file if it
+/// is one of a job's artifacts. `elsewhere` reads what the files include from elsewhere.
+pub fn read_child_files(
+    sources: Option<(&Path, &str)>,
+    request: &ChildRequest,
+    artifact: Option<&str>,
+    elsewhere: &dyn IncludeSources,
+) -> Result<ChildFiles, SourceError> {
+    let options = TranslateOptions {
+        external: request.external.clone(),
+        ..TranslateOptions::for_pipeline(&request.name)
+    };
+    let bounds = OperationBounds::current();
+    let result = match sources {
+        Some((repo, commit)) => {
+            let reader = RefCell::new(FileReader::new(repo, commit, READ_LIMITS));
+            let read = |path: &str| {
+                bounds.check().map_err(|canceled| canceled.to_string())?;
+                reader.borrow_mut().read(path)
+            };
+            let files = CommitFiles { repo, commit, limits: READ_LIMITS, read: &read, elsewhere };
+            read_child(&request.pipeline, artifact, &files, &options)
+        }
+        None => read_child(&request.pipeline, artifact, &NoSources(elsewhere), &options),
+    };
+    bounds.check()?;
+    let paths = match sources {
+        Some((repo, commit)) => all_paths(repo, commit)?,
+        None => Some(Vec::new()),
+    };
+    let (text, warnings) = match result {
+        Ok(assembled) => (Ok(assembled.text.clone()), assembled.render_warnings(false)),
+        Err(ChildError::Unreadable { path, why }) => {
+            (Err(format!("{path} cannot be read: {why}\n")), String::new())
+        }
+        Err(ChildError::Invalid(errors)) => (Err(errors.render(false)), String::new()),
+    };
+    Ok(ChildFiles { text, warnings, paths })
+}
+
+/// The files of a job without sources.
+struct NoSources<'a>(&'a dyn IncludeSources);
+
+impl RepositoryFiles for NoSources<'_> {
+    fn read(&self, _: &str) -> Result<String, String> {
+        Err("the execution has no sources".to_owned())
+    }
+
+    fn list(&self, _: &str) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    fn elsewhere(&self) -> &dyn IncludeSources {
+        self.0
+    }
+}
