@@ -14,6 +14,7 @@ mod checks;
 pub(crate) mod compose;
 pub(crate) mod diagnose;
 pub(crate) mod finding;
+mod inputs;
 pub mod labels;
 mod model;
 mod names;
@@ -25,12 +26,14 @@ pub(crate) mod yaml;
 
 pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, RepositoryFiles, SourceFile};
+pub use inputs::InputError;
 pub use model::{
-    Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, Concurrency,
-    ContainerOptions, Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job, JobOptions,
-    MAX_ARTIFACT_LABEL_LEN, MAX_DEPTH, MAX_SECRETS, Matrix, MatrixPart, Need, Pipeline, PullPolicy,
+    Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent,
+    CommentTrigger, Concurrency, ContainerOptions, Device, Environment, Gpus, Health, ImageBuild,
+    ImageOptions, Input, InputKind, Job, JobOptions, MAX_ARTIFACT_LABEL_LEN, MAX_DEPTH, MAX_INPUT_LEN,
+    MAX_SECRETS, Matrix, MatrixPart, Need, Pipeline, PullPolicy,
     PullRequestTrigger, PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service,
-    SubmoduleLevel, Submodules, Triggers, Ulimit, When, is_docker_engine,
+    SubmoduleLevel, Submodules, TagTrigger, Triggers, Ulimit, UpstreamStatus, UpstreamTrigger, MergeGroupTrigger, When, is_docker_engine,
 };
 pub(crate) use names::{LABEL_RULE, check_inside, climbs_out};
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};

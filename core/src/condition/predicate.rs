@@ -6,6 +6,8 @@ use regex::{Regex, RegexBuilder};
 use super::paths::Paths;
 use crate::execution::facts::Facts;
 use crate::execution::facts::Trigger;
+use crate::execution::status::ExecutionStatus;
+use crate::repository::webhook::PullRequestAction;
 
 /// Maximum nesting depth of a condition.
 pub(super) const MAX_DEPTH: u16 = 32;
@@ -91,10 +93,25 @@ pub(super) enum Fact {
     CommitAuthor,
     TargetBranch,
     Title,
+    Action,
+    Comment,
+    CommentAuthor,
+    Upstream,
+    UpstreamStatus,
 }
 
 /// The possible values of `event`.
-pub(super) const EVENTS: [&str; 5] = ["push", "tag", "pull_request", "schedule", "manual"];
+pub(super) const EVENTS: [&str; 9] = [
+    "push",
+    "tag",
+    "pull_request",
+    "schedule",
+    "manual",
+    "merge_group",
+    "release",
+    "comment",
+    "pipeline",
+];
 
 /// Returns the value of `event`: a push of a tag is a different event than a push of a branch.
 #[must_use]
@@ -106,6 +123,22 @@ pub fn event(facts: &Facts) -> &'static str {
         Trigger::Schedule => "schedule",
         // A retry has the facts of the retried execution.
         Trigger::Manual | Trigger::Retry => "manual",
+        Trigger::MergeGroup => "merge_group",
+        Trigger::Release => "release",
+        Trigger::Comment => "comment",
+        Trigger::Pipeline => "pipeline",
+    }
+}
+
+/// The possible values of `upstream_status`.
+pub(super) const UPSTREAM_STATUSES: [&str; 3] = ["success", "failed", "canceled"];
+
+const fn upstream_status(status: ExecutionStatus) -> &'static str {
+    match status {
+        ExecutionStatus::Success => "success",
+        ExecutionStatus::Failed => "failed",
+        ExecutionStatus::Canceled => "canceled",
+        ExecutionStatus::Pending | ExecutionStatus::Running => "",
     }
 }
 
@@ -180,11 +213,18 @@ impl Fact {
             Self::Event => Some(event(facts)),
             Self::Commit => facts.commit.as_deref(),
             Self::DefaultBranch => facts.default_branch.as_deref(),
-            Self::TargetBranch => request.map(|request| request.target_branch.as_str()),
+            Self::TargetBranch => {
+                request.map(|request| request.target_branch.as_str()).or(facts.merge_target.as_deref())
+            }
             Self::Title => request.map(|request| request.title.as_str()),
             Self::CommitMessage => facts.details.message.as_deref(),
             Self::CommitTitle => facts.details.title(),
             Self::CommitAuthor => facts.details.author.as_deref(),
+            Self::Action => request.and_then(|request| request.action).map(PullRequestAction::as_str),
+            Self::Comment => facts.comment.as_ref().map(|comment| comment.text.as_str()),
+            Self::CommentAuthor => facts.comment.as_ref().map(|comment| comment.author.as_str()),
+            Self::Upstream => facts.upstream.as_ref().map(|upstream| upstream.pipeline.as_str()),
+            Self::UpstreamStatus => facts.upstream.as_ref().map(|upstream| upstream_status(upstream.status)),
         }
     }
 }

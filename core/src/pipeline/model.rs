@@ -7,6 +7,7 @@ mod container;
 mod file;
 pub(crate) mod host_names;
 mod image;
+mod inputs;
 mod job;
 mod matrix;
 mod rules;
@@ -19,6 +20,7 @@ pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodu
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use file::{Concurrency, Pipeline};
 pub use image::{ImageOptions, PullPolicy, is_docker_engine};
+pub use inputs::{Input, InputKind, MAX_INPUT_LEN};
 pub use job::{Job, Resources};
 pub(crate) use matrix::is_match;
 pub use matrix::{Cell, CellFilter, Matrix, MatrixPart, Need};
@@ -26,4 +28,7 @@ pub use rules::{Rule, RuleOutcome, When};
 pub use surroundings::{
     Cache, CachePolicy, Environment, Health, JobOptions, MAX_SECRETS, SecretRef, Service,
 };
-pub use triggers::{PullRequestTrigger, PushTrigger, Schedule, Triggers};
+pub use triggers::{
+    CommentTrigger, MergeGroupTrigger, PullRequestTrigger, PushTrigger, Schedule, TagTrigger, Triggers,
+    UpstreamStatus, UpstreamTrigger,
+};

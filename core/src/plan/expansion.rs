@@ -174,6 +174,10 @@ impl Plan {
             variables: facts.variables.clone(),
             is_assumed: facts.is_assumed,
             jobs: facts.jobs.clone(),
+            merge_target: facts.merge_target.clone(),
+            comment: facts.comment.clone(),
+            upstream: facts.upstream.clone(),
+            inputs: facts.inputs.clone(),
         };
         Ok((plan, decisive))
     }

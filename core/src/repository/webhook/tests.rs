@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{Change, Event, Provider, PullRequestUpdate, WebhookError, json_body, sign};
+use super::{
+    Change, Event, Provider, PullRequestAction, PullRequestUpdate, WebhookError, json_body, sign,
+};
 use proptest::prelude::*;
 use std::collections::HashMap;
 
@@ -92,13 +94,19 @@ fn github_events_are_parsed() {
         draft: true,
         labels: vec!["full ci".into(), "a b".into()],
         by: Some("jo".into()),
+        action: PullRequestAction::Opened,
     };
     assert_eq!(request("opened", r#"{"id":1}"#), Event::PullRequest(Box::new(expected.clone())));
     for (repo, branch) in [(r#"{"id":2,"owner":{"login":"eve"}}"#, "eve:topic"), ("null", "fork:topic")] {
-        let expected = PullRequestUpdate { from_fork: true, branch: branch.into(), ..expected.clone() };
+        let expected = PullRequestUpdate {
+            from_fork: true,
+            branch: branch.into(),
+            action: PullRequestAction::Synchronized,
+            ..expected.clone()
+        };
         assert_eq!(request("synchronize", repo), Event::PullRequest(Box::new(expected)));
     }
-    assert!(matches!(request("labeled", r#"{"id":1}"#), Event::Ignored(_)));
+    assert!(matches!(request("assigned", r#"{"id":1}"#), Event::Ignored(_)));
 }
 
 #[test]
@@ -141,7 +149,7 @@ proptest! {
             r#"\{"(ref|push|pull_request|object_attributes|pullrequest|repository)": ?[\{\["0-9a-z,:\]\}]{0,60}\}"#
                 .prop_map(String::into_bytes),
         ],
-        event in "push|pull_request|Push Hook|Merge Request Hook|repo:push|pullrequest:created|[ -~]{0,20}",
+        event in "push|pull_request|merge_group|release|issue_comment|Push Hook|Merge Request Hook|Note Hook|Release Hook|repo:push|pullrequest:created|pullrequest:comment_created|[ -~]{0,20}",
         signature in "(sha256=)?[0-9a-zA-Zä]{0,70}",
         form in any::<bool>(),
     ) {
