@@ -16,6 +16,7 @@ use clap_complete::{
     engine::{ArgValueCandidates, CompletionCandidate},
 };
 use std::{collections::BTreeSet, time::Duration};
+use indexmap::IndexMap;
 use tidemill_core::{
     access::Scope,
     api::{ExecutionSummary, ExternalVariables},
@@ -63,7 +64,7 @@ fn files() -> Vec<Pipeline> {
     let read = |path: std::path::PathBuf| {
         let text = file::read(&path).ok()?;
         let format = FileFormat::of(&path, false, true);
-        Some(file::assemble(&path, &text, format, &ExternalVariables::default()).ok()?.parsed.pipeline)
+        Some(file::assemble(&path, &text, format, (&ExternalVariables::default(), &IndexMap::new())).ok()?.parsed.pipeline)
     };
     file::pipeline_files().unwrap_or_default().into_iter().filter_map(read).collect()
 }

@@ -21,7 +21,7 @@ pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
 pub use dead_letter::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply};
 pub use execution::{
     ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionSummary,
-    ExecutionView, ExpectedQuery, ListQuery, RetryRequest,
+    ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest, ListQuery, RetryRequest,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};

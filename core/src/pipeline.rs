@@ -26,7 +26,7 @@ pub(crate) mod yaml;
 
 pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, RepositoryFiles, SourceFile};
-pub use inputs::InputError;
+pub use inputs::{InputError, set_inputs};
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent,
     CommentTrigger, Concurrency, ContainerOptions, Device, Environment, Gpus, Health, ImageBuild,

@@ -13,6 +13,7 @@ use crate::{
     pipeline::file,
 };
 use std::fmt::Write as _;
+use indexmap::IndexMap;
 use tidemill_core::api::{ExecutionKind, ExecutionList, ExecutionSummary, ExternalVariables, path};
 use tidemill_core::execution::status::ExecutionStatus;
 
@@ -50,7 +51,7 @@ impl<'a> Candidates<'a> {
             None => selectors.pipeline.clone(),
             Some(path) => {
                 let args = FileArgs { file: Some(path.clone()), ..FileArgs::default() };
-                Some(file::load(&args, true, &ExternalVariables::default())?.pipeline.name)
+                Some(file::load(&args, true, &ExternalVariables::default(), &IndexMap::new())?.pipeline.name)
             }
         };
         Ok(Self { deployment, selectors, target, pipeline })

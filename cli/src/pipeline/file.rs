@@ -28,32 +28,52 @@ pub struct PipelineFile {
     pub text: String,
     /// The parsed pipeline.
     pub pipeline: Pipeline,
+    /// Values of inputs for the server; those of a GitLab file are part of its text.
+    pub inputs: IndexMap<String, String>,
+}
+
+impl PipelineFile {
+    /// Returns the values of all inputs for an execution. Fails if one is missing or invalid.
+    pub fn input_values(&self, is_manual: bool) -> Outcome<IndexMap<String, String>> {
+        let values = self.pipeline.on.input_values(&self.inputs, is_manual);
+        values.map_err(|error| Failure::usage(format!("{}: {}", self.name, Printable(error))))
+    }
 }
 
 /// Reads and checks the file that the arguments select, and prints its warnings.
 ///
 /// `is_remote`: the jobs run on a deployment, whose workers may have labels.
-/// `external`: the variables that are set outside of the file.
-pub fn load(args: &FileArgs, is_remote: bool, external: &ExternalVariables) -> Outcome<PipelineFile> {
+/// `external`, `inputs`: the variables and inputs that are set outside of the file.
+pub fn load(
+    args: &FileArgs,
+    is_remote: bool,
+    external: &ExternalVariables,
+    inputs: &IndexMap<String, String>,
+) -> Outcome<PipelineFile> {
     let path = find(args)?;
     let name = path.display().to_string();
     let text = read(&path)?;
     let colour = crate::output::stderr_has_colours();
     let kind = FileFormat::of(&path, args.gitlab, is_remote);
-    match assemble(&path, &text, kind, external) {
+    match assemble(&path, &text, kind, (external, inputs)) {
         Ok(assembled) => {
             // Warn on every run about unsupported features of a GitLab file.
             if kind != FileFormat::Native {
                 crate::output::print_error_text(&assembled.render_warnings(colour));
             }
-            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline })
+            let inputs = if kind == FileFormat::Native { inputs.clone() } else { IndexMap::new() };
+            Ok(PipelineFile { name, text: assembled.text, pipeline: assembled.parsed.pipeline, inputs })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
     }
 }
 
 /// Returns the pipeline of a commit that the arguments select: by name, or the only one.
-pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineFile> {
+pub fn of_commit(
+    args: &FileArgs,
+    commit: &DiscoveryResult,
+    inputs: &IndexMap<String, String>,
+) -> Outcome<PipelineFile> {
     let names = || commit.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>().join(", ");
     let stem = |path: &str| Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let mut selected = Vec::new();
@@ -78,7 +98,15 @@ pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineF
     }
     match (selected.pop(), &args.pipeline) {
         (Some((file, Ok(pipeline))), _) => {
-            Ok(PipelineFile { name: file.path.clone(), text: file.text.clone(), pipeline })
+            let is_gitlab = gitlab::FILE_NAMES.contains(&file.path.as_str());
+            if let Some(name) = inputs.keys().next().filter(|_| is_gitlab) {
+                return Err(Failure::usage(format!(
+                    "--input {}: the inputs of a GitLab file are set where it is read; run it in a checkout, without --repo",
+                    Printable(name)
+                )));
+            }
+            let (name, text, inputs) = (file.path.clone(), file.text.clone(), inputs.clone());
+            Ok(PipelineFile { name, text, pipeline, inputs })
         }
         (Some((file, Err(diagnostics))), _) => {
             let lines: Vec<String> =
@@ -136,12 +164,12 @@ impl FileFormat {
 }
 
 /// Checks a file's text with its includes, whose paths are relative to the root of its repository. `external`: the variables
-/// that are set outside of the file.
+/// and inputs that are set outside of the file; native files take inputs later.
 pub fn assemble(
     path: &Path,
     text: &str,
     kind: FileFormat,
-    external: &ExternalVariables,
+    (external, inputs): (&ExternalVariables, &IndexMap<String, String>),
 ) -> Result<PipelineWithSources, PipelineErrors> {
     let files = Checkout { root: repository_root(path) };
     let name = path.display().to_string();
@@ -154,6 +182,7 @@ pub fn assemble(
                 tags_are_labels,
                 reports_unset_variables,
                 external: external.clone(),
+                inputs: inputs.clone(),
                 ..settings
             };
             gitlab::translate(&name, text, &files, &settings)
@@ -330,6 +359,17 @@ pub fn variables(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
         variables.insert(name, value);
     }
     Ok(variables)
+}
+
+/// Returns the values of inputs of arguments; later ones override earlier ones.
+pub fn inputs(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
+    let pair = |text: &String| {
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("--input `{}`: expected NAME=VALUE", Printable(text)))
+        })?;
+        Ok((name.trim().to_owned(), value.to_owned()))
+    };
+    args.inputs.iter().map(pair).collect()
 }
 
 /// Splits `NAME=VALUE`.

@@ -3,6 +3,7 @@
 use super::finding::quoted;
 use super::model::{CommentTrigger, Input, InputKind, Triggers};
 use crate::condition::compile_pattern;
+use crate::execution::facts::Facts;
 use crate::text::choices::suggestion;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
@@ -112,6 +113,12 @@ impl Triggers {
             "additionalProperties": false,
         })
     }
+}
+
+/// Sets the values of inputs, and their variables, which win over all others.
+pub fn set_inputs(facts: &mut Facts, values: IndexMap<String, String>) {
+    facts.variables.extend(values.iter().map(|(name, value)| (Input::variable(name), value.clone())));
+    facts.inputs = values;
 }
 
 fn schema(input: &Input) -> Value {

@@ -236,6 +236,7 @@ impl ExecutionRecord {
             superseded_by: self.state.superseded_by,
             timed_out: self.state.timed_out,
             uncommitted: spec.facts.details.dirty,
+            inputs: spec.facts.inputs.clone(),
         }
     }
 }

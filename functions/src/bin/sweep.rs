@@ -8,7 +8,8 @@ use tidemill_functions::{FunctionContext, telemetry};
 /// Time limit of each step; their sum is less than the function's timeout.
 const NODES_LIMIT: Duration = Duration::from_secs(18);
 const SCHEDULES_LIMIT: Duration = Duration::from_secs(10);
-const OUTBOX_LIMIT: Duration = Duration::from_secs(15);
+const FOLLOW_UPS_LIMIT: Duration = Duration::from_secs(5);
+const OUTBOX_LIMIT: Duration = Duration::from_secs(12);
 const EXPIRY_LIMIT: Duration = Duration::from_secs(8);
 
 #[tokio::main(flavor = "current_thread")]
@@ -23,18 +24,23 @@ async fn main() -> Result<(), Error> {
         let scheduled =
             step("schedules", SCHEDULES_LIMIT, wiring.meter.request(Box::pin(services.schedules.run())))
                 .await;
+        let followed =
+            step("follow-ups", FOLLOW_UPS_LIMIT, wiring.meter.request(Box::pin(services.follow_ups.run())))
+                .await;
         let notified =
             step("outbox", OUTBOX_LIMIT, wiring.meter.request(Box::pin(services.outbox.run()))).await;
         let removed =
             step("expired", EXPIRY_LIMIT, wiring.meter.request(Box::pin(services.sweep.expire()))).await;
-        for (step, number) in [("nodes", &overdue), ("schedules", &scheduled), ("expired", &removed)] {
+        let steps =
+            [("nodes", &overdue), ("schedules", &scheduled), ("follow-ups", &followed), ("expired", &removed)];
+        for (step, number) in steps {
             if let Ok(number @ 1..) = number {
                 tracing::info!(step, number, "done");
             }
         }
         let done = json!({ "overdue": overdue.as_ref().ok() });
         // The invocation fails if a step failed, which raises the function's alarm.
-        overdue.and(scheduled).and(notified).and(removed)?;
+        overdue.and(scheduled).and(followed).and(notified).and(removed)?;
         Ok::<Value, Error>(done)
     }))
     .await

@@ -61,6 +61,11 @@ pub(crate) enum IdempotencyKey<'a> {
         /// Index of the event in the body.
         event: usize,
     },
+    /// The end of an execution that other pipelines follow.
+    After {
+        /// The ended execution.
+        execution: ExecutionId,
+    },
     /// A requested discovery of a default branch.
     Sync {
         /// Unique for each request.
@@ -86,6 +91,7 @@ impl IdempotencyKey<'_> {
             Self::Discovered { .. } => "discovered",
             Self::Webhook { .. } => "webhook",
             Self::Sync { .. } => "sync",
+            Self::After { .. } => "after",
         };
         let digest =
             json_digest(self).map_err(|error| Error::storage("deriving an idempotency key", error))?;
@@ -175,6 +181,7 @@ mod tests {
             IdempotencyKey::Discovered { first, path: "p/ci.yml" },
             IdempotencyKey::Webhook { repo: "r", body: "b", taken_at: Timestamp(1), epoch: 1, event: 0 },
             IdempotencyKey::Sync { id: first },
+            IdempotencyKey::After { execution: first },
         ]
         .iter()
         .map(|key| key.name().unwrap())

@@ -2,6 +2,7 @@
 
 use super::{
     discovery_start::{DiscoveryStart, start_discovery},
+    follow_ups::{self, FollowUpService},
     held_executions,
     outbox::Outbox,
     schedules::{DiscoveredPipeline, ScheduleService},
@@ -50,6 +51,7 @@ pub struct DiscoveryService {
     repositories: RepositoryService,
     schedules: ScheduleService,
     outbox: Outbox,
+    follow_ups: FollowUpService,
 }
 
 /// State of starting the pipelines of one discovery.
@@ -63,6 +65,8 @@ struct StartContext<'a> {
     hold: bool,
     /// Remaining bytes for held executions.
     left: u64,
+    /// The executions with the names of their pipelines.
+    started: Vec<(ExecutionId, String)>,
 }
 
 /// Truncates the lines of a reply, whose size an untrusted commit determines.
@@ -96,6 +100,8 @@ enum FileOutcome {
 /// A parsed file: the pipeline in it, and whether it starts.
 struct InspectedFile {
     pipeline: DiscoveredPipeline,
+    /// The pipelines that this one follows.
+    follows: Vec<String>,
     /// The planned run to start, or the reason why there is none.
     run: Result<PlannedRun, FileOutcome>,
 }
@@ -112,14 +118,21 @@ impl InspectedFile {
         };
         let not_started =
             |why: &dyn fmt::Display| FileOutcome::Reported(format!("{path}: not started: {why}"));
-        let run = match trigger::check_triggers(&parsed.on, facts) {
+        let follows = parsed.on.pipeline.as_ref().map(|on| on.names.clone()).unwrap_or_default();
+        let inputs = trigger::check_triggers(&parsed.on, facts)
+            .and_then(|()| trigger::event_inputs(&parsed.on, facts));
+        let run = match inputs {
             Err(why) => Err(not_started(&why)),
-            Ok(()) => PlannedRun::plan(parsed, facts).map_err(|why| match why {
-                PlanError::AllExcluded(_) => not_started(&why),
-                _ => FileOutcome::Invalid(vec![format!("{path}: {why}")]),
-            }),
+            Ok(inputs) => {
+                let mut facts = facts.clone();
+                pipeline::set_inputs(&mut facts, inputs);
+                PlannedRun::plan(parsed, &facts).map_err(|why| match why {
+                    PlanError::AllExcluded(_) => not_started(&why),
+                    _ => FileOutcome::Invalid(vec![format!("{path}: {why}")]),
+                })
+            }
         };
-        Ok(Self { pipeline, run })
+        Ok(Self { pipeline, follows, run })
     }
 }
 
@@ -130,8 +143,9 @@ impl DiscoveryService {
         repositories: RepositoryService,
         schedules: ScheduleService,
         outbox: Outbox,
+        follow_ups: FollowUpService,
     ) -> Self {
-        Self { context, pipelines, repositories, schedules, outbox }
+        Self { context, pipelines, repositories, schedules, outbox, follow_ups }
     }
 
     /// Starts a discovery of the schedules on the default branch of a repository.
@@ -204,10 +218,14 @@ impl DiscoveryService {
             first,
             hold,
             left: 0,
+            started: Vec::new(),
         };
         let mut too_many = None;
         if hold {
-            self.cancel_older(&execution).await?;
+            // Only new commits make others obsolete.
+            if facts.trigger == Trigger::PullRequest {
+                self.cancel_older(&execution).await?;
+            }
             too_many = held_executions::limit_reached(&self.context, &execution).await?;
             start.left = if too_many.is_some() { 0 } else { budget::MAX_HELD_BYTES };
         }
@@ -220,6 +238,7 @@ impl DiscoveryService {
             reply.lines.push("there is no pipeline file at this commit".into());
         }
         let mut found = Vec::new();
+        let mut followers: Vec<(String, Vec<String>)> = Vec::new();
         let mut failure = None;
         for file in report.files {
             let facts_of_file = facts.clone();
@@ -230,7 +249,8 @@ impl DiscoveryService {
             let (file, inspected) = self.context.compute("parsing a pipeline file", inspect).await?;
             let outcome = match inspected {
                 Err(lines) => FileOutcome::Invalid(lines),
-                Ok(InspectedFile { pipeline, run }) => {
+                Ok(InspectedFile { pipeline, follows, run }) => {
+                    followers.push((pipeline.path.clone(), follows));
                     found.push(pipeline);
                     let path = file.path.clone();
                     let started = match run {
@@ -262,6 +282,7 @@ impl DiscoveryService {
         if let Some(error) = failure {
             return Err(error);
         }
+        self.follow(&start, discovery, &followers, &mut reply.lines).await?;
         truncate_lines(&mut reply.lines);
         if reply.failed && facts.trigger != Trigger::Manual {
             // Otherwise no commit status would show the errors of the files.
@@ -274,6 +295,34 @@ impl DiscoveryService {
             reply.lines.extend(self.schedules.register(&name, execution.spec.id, &found, keep).await?);
         }
         Ok(reply)
+    }
+
+    /// Records which started executions are followed by pipelines in other files. If this is cut off, the worker repeats its report.
+    async fn follow(
+        &self,
+        start: &StartContext<'_>,
+        discovery: &Discovery,
+        followers: &[(String, Vec<String>)],
+        lines: &mut Vec<String>,
+    ) -> Result<()> {
+        for (execution, name) in &start.started {
+            let files: Vec<String> = followers
+                .iter()
+                .filter(|(_, follows)| follows.contains(name))
+                .map(|(path, _)| path.clone())
+                .collect();
+            if files.is_empty() {
+                continue;
+            }
+            if follow_ups::depth(start.facts) >= follow_ups::MAX_DEPTH {
+                let max = follow_ups::MAX_DEPTH;
+                lines.push(format!("nothing follows {name}: at most {max} executions follow each other"));
+                continue;
+            }
+            let discovery = Discovery { only: files, can_skip: false, ..discovery.clone() };
+            self.follow_ups.follow(*execution, discovery).await?;
+        }
+        Ok(())
     }
 
     /// Cancels unapproved executions of earlier commits of the same pull request, which are obsolete.
@@ -330,6 +379,7 @@ impl DiscoveryService {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 // If this fails, the worker repeats its report, which announces the execution again.
                 self.outbox.announce(execution_id, repository).await?;
+                start.started.push((execution_id, pipeline_name.clone()));
                 let held = if hold { "; it waits for an approval" } else { "" };
                 let outcome = if attached { "started before" } else { "started" };
                 let line = format!("{path}: {outcome}: {pipeline_name} {run_number} ({execution_id}){held}");

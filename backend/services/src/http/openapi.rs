@@ -8,8 +8,8 @@ use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, Token
 use tidemill_core::api::{
     ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
     CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, ExecuteReply, ExecuteRequest,
-    ExecutionList, ExecutionView, ExternalVariables, Health, JobExecuteReply, JobExecuteRequest, JobReport,
-    JobReportReply, Problem, RegistryList, RegistryView, RekeyReply, RemoveRegistryReply,
+    ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest, JobExecuteReply,
+    JobExecuteRequest, JobReport, JobReportReply, Problem, RegistryList, RegistryView, RekeyReply, RemoveRegistryReply,
     RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView,
     SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest, path,
 };
@@ -223,6 +223,8 @@ pub fn document() -> Value {
     });
     reply["links"] = links();
     of.add(path::EXECUTE, "post", "Start an execution", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<InputsRequest>(), of.reference::<InputsReply>());
+    of.add(path::INPUTS, "post", "The inputs of a pipeline file", &[], Some(body), reply);
     let reply = of.reference::<ExecutionView>();
     of.add(path::STATUS, "get", "An execution with its jobs", WAIT_PARAMS, None, reply);
     let reply = of.reference::<ExecutionList>();

@@ -29,6 +29,7 @@ struct CheckedFile {
 /// `tidemill check`.
 pub fn check(args: &Check) -> Outcome {
     let values = file::variables(&args.variables)?;
+    let inputs = file::inputs(&args.variables)?;
     let external = ExternalVariables { values, ..ExternalVariables::default() };
     let mut files = args.files.clone();
     if files.is_empty() {
@@ -49,7 +50,7 @@ pub fn check(args: &Check) -> Outcome {
         // Includes of standard input are relative to the current directory.
         let path = if path.as_os_str() == "-" { Path::new(&name) } else { path };
         let kind = file::FileFormat::of(path, args.file.gitlab, true).reporting_unset_variables();
-        let (diagnostics, sources) = match file::assemble(path, &text, kind, &external) {
+        let (diagnostics, sources) = match file::assemble(path, &text, kind, (&external, &inputs)) {
             Ok(assembled) => {
                 // Only pipelines of a repository's directory are started by name.
                 let directory = path.parent().filter(|directory| directory.ends_with(".pipelines"));

@@ -11,6 +11,7 @@ use crate::{
     view::hint::quoted,
 };
 use serde_json::json;
+use indexmap::IndexMap;
 use tidemill_core::api::ExternalVariables;
 
 /// `tidemill import`.
@@ -18,7 +19,7 @@ pub fn import(args: &Import) -> Outcome {
     let text = file::read(&args.file)?;
     let colour = output::stderr_has_colours();
     let format = FileFormat::of(&args.file, true, true);
-    let assembled = file::assemble(&args.file, &text, format, &ExternalVariables::default())
+    let assembled = file::assemble(&args.file, &text, format, (&ExternalVariables::default(), &IndexMap::new()))
         .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;
     new_file::write(&args.output, args.force, &assembled.text)?;
     let (name, from) = (args.output.to_string_lossy(), args.file.to_string_lossy());

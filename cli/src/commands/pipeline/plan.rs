@@ -9,10 +9,10 @@ use crate::{
     pipeline::git_facts,
 };
 use std::{io::Write, path::Path};
-use tidemill_core::execution::facts::{ExternalVariables, Facts};
+use tidemill_core::execution::facts::{ExternalVariables, Facts, Trigger};
 use tidemill_core::{
     condition,
-    pipeline::When,
+    pipeline::{When, set_inputs},
     plan::{ExcludedJob, Plan, PlannedJob},
 };
 
@@ -20,11 +20,13 @@ use tidemill_core::{
 pub fn plan(args: &PlanArgs) -> Outcome {
     let variables = file::variables(&args.variables)?;
     let external = ExternalVariables { values: variables.clone(), ..ExternalVariables::default() };
-    let file = file::load(&args.file, true, &external)?;
+    let inputs = file::inputs(&args.variables)?;
+    let file = file::load(&args.file, true, &external, &inputs)?;
     let (needs, here) = (git_facts::RequiredFacts::of(&file.pipeline), Path::new("."));
     let facts = git_facts::override_with(&args.facts, here, git_facts::of_working_tree(here, needs))?;
     let repo = repository::address(None).unwrap_or_default();
-    let facts = Facts { repo, variables, jobs: args.selection.selection(), ..facts };
+    let mut facts = Facts { repo, variables, jobs: args.selection.selection(), ..facts };
+    set_inputs(&mut facts, file.input_values(facts.trigger == Trigger::Manual)?);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "plan"))?;
     let mut out = output::stdout();
     if args.format.is_json() {
