@@ -15,8 +15,8 @@ use clap_complete::{
     CompleteEnv,
     engine::{ArgValueCandidates, CompletionCandidate},
 };
-use std::{collections::BTreeSet, time::Duration};
 use indexmap::IndexMap;
+use std::{collections::BTreeSet, time::Duration};
 use tidemill_core::{
     access::Scope,
     api::{ExecutionSummary, ExternalVariables},
@@ -64,7 +64,12 @@ fn files() -> Vec<Pipeline> {
     let read = |path: std::path::PathBuf| {
         let text = file::read(&path).ok()?;
         let format = FileFormat::of(&path, false, true);
-        Some(file::assemble(&path, &text, format, (&ExternalVariables::default(), &IndexMap::new())).ok()?.parsed.pipeline)
+        Some(
+            file::assemble(&path, &text, format, (&ExternalVariables::default(), &IndexMap::new()))
+                .ok()?
+                .parsed
+                .pipeline,
+        )
     };
     file::pipeline_files().unwrap_or_default().into_iter().filter_map(read).collect()
 }

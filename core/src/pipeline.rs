@@ -31,9 +31,9 @@ pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent,
     CommentTrigger, Concurrency, ContainerOptions, Device, Environment, Gpus, Health, ImageBuild,
     ImageOptions, Input, InputKind, Job, JobOptions, MAX_ARTIFACT_LABEL_LEN, MAX_DEPTH, MAX_INPUT_LEN,
-    MAX_SECRETS, Matrix, MatrixPart, Need, Pipeline, PullPolicy,
-    PullRequestTrigger, PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service,
-    SubmoduleLevel, Submodules, TagTrigger, Triggers, Ulimit, UpstreamStatus, UpstreamTrigger, MergeGroupTrigger, When, is_docker_engine,
+    MAX_SECRETS, Matrix, MatrixPart, MergeGroupTrigger, Need, Pipeline, PullPolicy, PullRequestTrigger,
+    PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel,
+    Submodules, TagTrigger, Triggers, Ulimit, UpstreamStatus, UpstreamTrigger, When, is_docker_engine,
 };
 pub(crate) use names::{LABEL_RULE, check_inside, climbs_out};
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};

@@ -12,8 +12,8 @@ use crate::{
     output::Printable,
     pipeline::file,
 };
-use std::fmt::Write as _;
 use indexmap::IndexMap;
+use std::fmt::Write as _;
 use tidemill_core::api::{ExecutionKind, ExecutionList, ExecutionSummary, ExternalVariables, path};
 use tidemill_core::execution::status::ExecutionStatus;
 

@@ -101,17 +101,8 @@ pub(super) enum Fact {
 }
 
 /// The possible values of `event`.
-pub(super) const EVENTS: [&str; 9] = [
-    "push",
-    "tag",
-    "pull_request",
-    "schedule",
-    "manual",
-    "merge_group",
-    "release",
-    "comment",
-    "pipeline",
-];
+pub(super) const EVENTS: [&str; 9] =
+    ["push", "tag", "pull_request", "schedule", "manual", "merge_group", "release", "comment", "pipeline"];
 
 /// Returns the value of `event`: a push of a tag is a different event than a push of a branch.
 #[must_use]

@@ -191,10 +191,7 @@ jobs: { a: { image: i, script: [x] } }
     fn values_are_checked_by_type_and_defaults_fill_the_rest() {
         let all = values(&[("version", "v2"), ("env", "prod")]).unwrap();
         let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (&**name, &**value)).collect();
-        assert_eq!(
-            all,
-            [("env", "prod"), ("count", "2"), ("dry", "true"), ("version", "v2"), ("why", "")]
-        );
+        assert_eq!(all, [("env", "prod"), ("count", "2"), ("dry", "true"), ("version", "v2"), ("why", "")]);
         for (given, message) in [
             (vec![], "the input `version` (string) has no default and needs a value"),
             (vec![("version", "2")], "the input `version` takes a text that matches `^v[0-9]+$`, not `2`"),

@@ -50,7 +50,9 @@ impl fmt::Display for NotTriggered {
             Self::NameMismatch { what, name } => write!(f, "no glob of its `on` matches the {what} {name}"),
             Self::NoMatchingPath => f.write_str("no changed file matches its `paths`"),
             Self::ManualEvent => f.write_str("a manual event starts a pipeline only by its name"),
-            Self::PatternMismatch { what } => write!(f, "the `pattern` of its `on` does not match the {what}"),
+            Self::PatternMismatch { what } => {
+                write!(f, "the `pattern` of its `on` does not match the {what}")
+            }
             Self::OtherAction(action) => write!(f, "its `types` do not have `{}`", action.as_str()),
             Self::MissingLabel(label) => write!(f, "the pull request has no label `{label}`"),
             Self::OtherPipeline(name) => write!(f, "it does not follow the pipeline {name}"),
@@ -67,9 +69,9 @@ impl fmt::Display for NotTriggered {
 pub fn check_triggers(on: &Triggers, facts: &Facts) -> Result<(), NotTriggered> {
     match facts.trigger {
         Trigger::Push => match (&on.tag, &facts.tag) {
-            (Some(trigger), Some(name)) => tag(trigger, name).or_else(|other| {
-                on.push.as_ref().map_or(Err(other), |on| push(on, facts))
-            }),
+            (Some(trigger), Some(name)) => {
+                tag(trigger, name).or_else(|other| on.push.as_ref().map_or(Err(other), |on| push(on, facts)))
+            }
             (None, Some(_)) if on.push.is_none() => Err(NotTriggered::NoTrigger("tag")),
             _ => push(on.push.as_ref().ok_or(NotTriggered::NoTrigger("push"))?, facts),
         },

@@ -31,8 +31,12 @@ async fn main() -> Result<(), Error> {
             step("outbox", OUTBOX_LIMIT, wiring.meter.request(Box::pin(services.outbox.run()))).await;
         let removed =
             step("expired", EXPIRY_LIMIT, wiring.meter.request(Box::pin(services.sweep.expire()))).await;
-        let steps =
-            [("nodes", &overdue), ("schedules", &scheduled), ("follow-ups", &followed), ("expired", &removed)];
+        let steps = [
+            ("nodes", &overdue),
+            ("schedules", &scheduled),
+            ("follow-ups", &followed),
+            ("expired", &removed),
+        ];
         for (step, number) in steps {
             if let Ok(number @ 1..) = number {
                 tracing::info!(step, number, "done");

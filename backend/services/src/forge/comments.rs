@@ -64,8 +64,8 @@ pub(super) async fn record(context: &Context, of: &Repository, request: &PullReq
         draft: request.draft,
         labels: request.labels,
     };
-    let value = serde_json::to_string(&known)
-        .map_err(|error| Error::storage("writing a pull request", error))?;
+    let value =
+        serde_json::to_string(&known).map_err(|error| Error::storage("writing a pull request", error))?;
     let documents = &context.stores.documents;
     let key = key(of, request.number);
     let version = documents.get(&key).await?.map(|existing| existing.version);

@@ -61,8 +61,8 @@ impl FollowUpService {
     /// Records that the pipelines in some files follow an execution. Idempotent.
     pub(crate) async fn follow(&self, execution: ExecutionId, discovery: Discovery) -> Result<()> {
         let record = FollowUpRecord { discovery };
-        let value = serde_json::to_string(&record)
-            .map_err(|error| Error::storage("writing a follow-up", error))?;
+        let value =
+            serde_json::to_string(&record).map_err(|error| Error::storage("writing a follow-up", error))?;
         let new = NewDocument {
             key: DocumentKey::new(DOCUMENT_KIND, execution.to_string()),
             value,
@@ -169,8 +169,7 @@ impl FollowUpService {
             requested_by: spec.requested_by.clone(),
         };
         let key = IdempotencyKey::After { execution: spec.id };
-        let reply =
-            discovery_start::start_discovery(&self.pipelines, &self.context, at, start, key).await?;
+        let reply = discovery_start::start_discovery(&self.pipelines, &self.context, at, start, key).await?;
         Ok(!reply.attached)
     }
 }

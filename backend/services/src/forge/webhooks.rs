@@ -22,7 +22,8 @@ use tidemill_core::repository::{
     canonical_name,
     registration::WebhookReply,
     webhook::{
-        Change, Event, Headers, MergeGroup, Provider, PullRequestComment, PullRequestUpdate, Release, json_body,
+        Change, Event, Headers, MergeGroup, Provider, PullRequestComment, PullRequestUpdate, Release,
+        json_body,
     },
 };
 use tidemill_core::{api::Trigger, time::Timestamp};

@@ -9,9 +9,10 @@ use tidemill_core::api::{
     ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
     CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, ExecuteReply, ExecuteRequest,
     ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest, JobExecuteReply,
-    JobExecuteRequest, JobReport, JobReportReply, Problem, RegistryList, RegistryView, RekeyReply, RemoveRegistryReply,
-    RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest, SecretList, SecretView,
-    SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest, path,
+    JobExecuteRequest, JobReport, JobReportReply, Problem, RegistryList, RegistryView, RekeyReply,
+    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
+    SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest,
+    path,
 };
 use tidemill_core::execution::discovery::{DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{

@@ -10,8 +10,8 @@ use crate::{
     },
     view::hint::quoted,
 };
-use serde_json::json;
 use indexmap::IndexMap;
+use serde_json::json;
 use tidemill_core::api::ExternalVariables;
 
 /// `tidemill import`.
@@ -19,8 +19,9 @@ pub fn import(args: &Import) -> Outcome {
     let text = file::read(&args.file)?;
     let colour = output::stderr_has_colours();
     let format = FileFormat::of(&args.file, true, true);
-    let assembled = file::assemble(&args.file, &text, format, (&ExternalVariables::default(), &IndexMap::new()))
-        .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;
+    let assembled =
+        file::assemble(&args.file, &text, format, (&ExternalVariables::default(), &IndexMap::new()))
+            .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;
     new_file::write(&args.output, args.force, &assembled.text)?;
     let (name, from) = (args.output.to_string_lossy(), args.file.to_string_lossy());
     output::print_error_text(&assembled.render_warnings(colour));

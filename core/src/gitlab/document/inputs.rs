@@ -9,10 +9,10 @@ use crate::condition;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::yaml::build_gitlab_file;
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::origin::ReplacedText;
 use crate::pipeline::yaml::scalars::ScalarType;
-use crate::pipeline::yaml::build_gitlab_file;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Size};
 use crate::text::diagnostics::{LineIndex, Location};
 

@@ -44,7 +44,8 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, FindingSink) {
     for input in on.all_inputs() {
         let variable = Input::variable(&input.name);
         if variables.contains_key(&variable) {
-            let message = format!("{} is the variable of the input {}", quoted(&variable), quoted(&input.name));
+            let message =
+                format!("{} is the variable of the input {}", quoted(&variable), quoted(&input.name));
             let finding = Finding::key("conflicting-keys", &root.key("variables").key(&variable), message);
             findings.push(finding.help("remove it, and give the input a `default`"));
         }

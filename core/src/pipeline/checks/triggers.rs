@@ -105,16 +105,21 @@ pub(crate) fn triggers(raw: &RawTriggers, name: &str, findings: &mut FindingSink
         PullRequestTrigger {
             branches: globs(&at.key("branches"), &pull_request.0.branches, false),
             paths: globs(&at.key("paths"), &pull_request.0.paths, true),
-            types: pull_request.0.types.get().map_or_else(Vec::new, |types| types.0.iter().map(|of| of.0).collect()),
+            types: pull_request
+                .0
+                .types
+                .get()
+                .map_or_else(Vec::new, |types| types.0.iter().map(|of| of.0).collect()),
             labels: texts(pull_request.0.labels.get()),
         }
     });
     let merge_group = raw.merge_group.get().map(|group| MergeGroupTrigger {
         branches: globs(&path.key("merge_group").key("branches"), &group.0.branches, false),
     });
-    let branches = raw.pipeline.get().map(|pipeline| {
-        globs(&path.key("pipeline").key("branches"), &pipeline.branches, false)
-    });
+    let branches = raw
+        .pipeline
+        .get()
+        .map(|pipeline| globs(&path.key("pipeline").key("branches"), &pipeline.branches, false));
     let schedule = raw.schedule.get().map_or(&[][..], |items| items.0.as_slice());
     let at = path.key("schedule");
     let schedule = schedule

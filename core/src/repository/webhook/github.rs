@@ -2,8 +2,8 @@
 
 use super::action::PullRequestAction;
 use super::event::{
-    Change, Event, Headers, MergeGroup, ParsedDelivery, PullRequestComment, PullRequestUpdate, Release, change,
-    comment_text, labels, parse_body, sanitize,
+    Change, Event, Headers, MergeGroup, ParsedDelivery, PullRequestComment, PullRequestUpdate, Release,
+    change, comment_text, labels, parse_body, sanitize,
 };
 use serde::Deserialize;
 

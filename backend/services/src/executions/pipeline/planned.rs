@@ -24,7 +24,8 @@ impl PlannedRun {
     pub fn parse(text: &str, mut facts: Facts, inputs: &IndexMap<String, String>) -> Result<Self> {
         let file = parse_pipeline(text)?;
         let is_manual = facts.trigger == Trigger::Manual;
-        let values = file.on.input_values(inputs, is_manual).map_err(|error| Error::Invalid(error.to_string()))?;
+        let values =
+            file.on.input_values(inputs, is_manual).map_err(|error| Error::Invalid(error.to_string()))?;
         pipeline::set_inputs(&mut facts, values);
         Self::plan(file, &facts).map_err(|error| Error::Invalid(error.to_string()))
     }

@@ -26,7 +26,11 @@ pub(super) fn pattern(text: &str, path: &Path, findings: &mut FindingSink) -> Op
 }
 
 /// Checks `tag` or `release`.
-pub(super) fn tag(raw: Option<&Nullable<RawTag>>, path: &Path, findings: &mut FindingSink) -> Option<TagTrigger> {
+pub(super) fn tag(
+    raw: Option<&Nullable<RawTag>>,
+    path: &Path,
+    findings: &mut FindingSink,
+) -> Option<TagTrigger> {
     let written = raw?.0.pattern.get().map(|text| text.0.clone());
     if let Some(text) = &written {
         pattern(text, &path.key("pattern"), findings);
@@ -57,8 +61,9 @@ pub(super) fn comment(
     }
     let groups: Vec<String> = compiled.capture_names().flatten().map(str::to_owned).collect();
     for name in &groups {
-        let fault = check_name(name).map_err(|fault| {
-            Fault { message: format!("has a group {}, which {}", quoted(name), fault.message), ..fault }
+        let fault = check_name(name).map_err(|fault| Fault {
+            message: format!("has a group {}, which {}", quoted(name), fault.message),
+            ..fault
         });
         findings.check(fault, || at.clone());
     }

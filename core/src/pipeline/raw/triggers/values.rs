@@ -24,8 +24,7 @@ pub(crate) struct StatusOfUpstream(pub(crate) UpstreamStatus);
 pub(crate) struct InputType(pub(crate) InputKind);
 
 impl FromScalar for PullRequestType {
-    const EXPECTED: &'static str =
-        "`opened`, `reopened`, `synchronized`, `ready_for_review`, `labeled`, `unlabeled`, `closed` or `merged`";
+    const EXPECTED: &'static str = "`opened`, `reopened`, `synchronized`, `ready_for_review`, `labeled`, `unlabeled`, `closed` or `merged`";
     fn from_text(text: &str) -> Result<Self, Fault> {
         choose(text, Self::EXPECTED, &PullRequestAction::ALL).map(Self).map_err(|fault| match text {
             "synchronize" => fault.help("it is called `synchronized` here"),
