@@ -18,7 +18,7 @@ use crate::{
     ports::{ExecutionRecord, ExecutionTask},
     repositories::{record::Repository, service::RepositoryService},
 };
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 use tidemill_core::execution::{
     assignment::Source,
     discovery::{Discovery, DiscoveryReply, DiscoveryReport, PipelineFile},
@@ -100,8 +100,6 @@ enum FileOutcome {
 /// A parsed file: the pipeline in it, and whether it starts.
 struct InspectedFile {
     pipeline: DiscoveredPipeline,
-    /// The pipelines that this one follows.
-    follows: Vec<String>,
     /// The planned run to start, or the reason why there is none.
     run: Result<PlannedRun, FileOutcome>,
 }
@@ -115,10 +113,10 @@ impl InspectedFile {
             path: path.clone(),
             pipeline: parsed.name.clone(),
             schedules: parsed.on.schedule.clone(),
+            follows: parsed.on.pipeline.as_ref().map(|on| on.names.clone()).unwrap_or_default(),
         };
         let not_started =
             |why: &dyn fmt::Display| FileOutcome::Reported(format!("{path}: not started: {why}"));
-        let follows = parsed.on.pipeline.as_ref().map(|on| on.names.clone()).unwrap_or_default();
         let inputs = trigger::check_triggers(&parsed.on, facts)
             .and_then(|()| trigger::event_inputs(&parsed.on, facts));
         let run = match inputs {
@@ -132,7 +130,7 @@ impl InspectedFile {
                 })
             }
         };
-        Ok(Self { pipeline, follows, run })
+        Ok(Self { pipeline, run })
     }
 }
 
@@ -238,9 +236,10 @@ impl DiscoveryService {
             reply.lines.push("there is no pipeline file at this commit".into());
         }
         let mut found = Vec::new();
-        let mut followers: Vec<(String, Vec<String>)> = Vec::new();
+        let mut followed = BTreeSet::new();
         let mut failure = None;
         for file in report.files {
+            let is_start = discovery.start_only.is_empty() || discovery.start_only.contains(&file.path);
             let facts_of_file = facts.clone();
             let inspect = move || {
                 let inspected = InspectedFile::inspect(&file, &facts_of_file);
@@ -248,9 +247,14 @@ impl DiscoveryService {
             };
             let (file, inspected) = self.context.compute("parsing a pipeline file", inspect).await?;
             let outcome = match inspected {
+                // Only its triggers matter.
+                inspected if !is_start => {
+                    followed.extend(inspected.into_iter().flat_map(|of| of.pipeline.follows));
+                    continue;
+                }
                 Err(lines) => FileOutcome::Invalid(lines),
-                Ok(InspectedFile { pipeline, follows, run }) => {
-                    followers.push((pipeline.path.clone(), follows));
+                Ok(InspectedFile { pipeline, run }) => {
+                    followed.extend(pipeline.follows.iter().cloned());
                     found.push(pipeline);
                     let path = file.path.clone();
                     let started = match run {
@@ -282,7 +286,7 @@ impl DiscoveryService {
         if let Some(error) = failure {
             return Err(error);
         }
-        self.follow(&start, discovery, &followers, &mut reply.lines).await?;
+        self.follow(&start, discovery, &followed, &mut reply.lines).await?;
         truncate_lines(&mut reply.lines);
         if reply.failed && facts.trigger != Trigger::Manual {
             // Otherwise no commit status would show the errors of the files.
@@ -302,16 +306,11 @@ impl DiscoveryService {
         &self,
         start: &StartContext<'_>,
         discovery: &Discovery,
-        followers: &[(String, Vec<String>)],
+        followed: &BTreeSet<String>,
         lines: &mut Vec<String>,
     ) -> Result<()> {
         for (execution, name) in &start.started {
-            let files: Vec<String> = followers
-                .iter()
-                .filter(|(_, follows)| follows.contains(name))
-                .map(|(path, _)| path.clone())
-                .collect();
-            if files.is_empty() {
+            if !followed.contains(name) {
                 continue;
             }
             if follow_ups::depth(start.facts) >= follow_ups::MAX_DEPTH {
@@ -319,7 +318,7 @@ impl DiscoveryService {
                 lines.push(format!("nothing follows {name}: at most {max} executions follow each other"));
                 continue;
             }
-            let discovery = Discovery { only: files, can_skip: false, ..discovery.clone() };
+            let discovery = Discovery { start_only: Vec::new(), can_skip: false, ..discovery.clone() };
             self.follow_ups.follow(*execution, discovery).await?;
         }
         Ok(())

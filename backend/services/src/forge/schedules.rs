@@ -36,6 +36,8 @@ pub(crate) struct DiscoveredPipeline {
     pub path: String,
     pub pipeline: String,
     pub schedules: Vec<Schedule>,
+    /// The pipelines that it follows.
+    pub follows: Vec<String>,
 }
 
 /// The stored record of a schedule; the due time of its document is its next time.
@@ -49,6 +51,9 @@ struct ScheduleRecord {
     time_zone: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
+    /// Paths of the other files whose pipelines follow some pipeline.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    followers: Vec<String>,
     /// The time at which it could not start, if it could not; the due time is then that of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     missed: Option<Timestamp>,
@@ -269,7 +274,8 @@ impl ScheduleService {
             },
             discovery: Discovery {
                 fetch_ref: Some(fetch_ref),
-                only: vec![stored.path.clone()],
+                only: [&[stored.path.clone()], &*stored.followers].concat(),
+                start_only: if stored.followers.is_empty() { Vec::new() } else { vec![stored.path.clone()] },
                 ..Discovery::default()
             },
             requested_by: Some(format!("schedule {}", stored.cron)),
@@ -300,6 +306,9 @@ impl ScheduleService {
 fn records_of(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap<String, ScheduleRecord> {
     let mut records = BTreeMap::new();
     for file in found {
+        let is_follower = |other: &&DiscoveredPipeline| other.path != file.path && !other.follows.is_empty();
+        let followers: Vec<String> =
+            found.iter().filter(is_follower).map(|other| other.path.clone()).collect();
         for (index, Schedule { cron, time_zone, description }) in file.schedules.iter().enumerate() {
             let stored = ScheduleRecord {
                 repo: repo.to_owned(),
@@ -308,6 +317,7 @@ fn records_of(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTre
                 cron: cron.clone(),
                 time_zone: time_zone.clone(),
                 description: description.clone(),
+                followers: followers.clone(),
                 missed: None,
                 by,
             };
