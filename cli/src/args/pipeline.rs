@@ -73,6 +73,9 @@ pub struct FactArgs {
     /// Assume that the pull request is a draft
     #[arg(long)]
     pub draft: bool,
+    /// Assume this comment on the pull request
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
 }
 
 /// Events that start executions.

@@ -10,7 +10,7 @@ use std::{
     os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
-use tidemill_core::execution::facts::{CommitDetails, Facts, PullRequest};
+use tidemill_core::execution::facts::{Comment, CommitDetails, Facts, PullRequest};
 use tidemill_core::{api::Trigger, pipeline::Pipeline};
 use tidemill_worker::source::local_git_command;
 
@@ -104,6 +104,13 @@ pub fn override_with(args: &FactArgs, dir: &Path, mut facts: Facts) -> Outcome<F
         // Tags imply a push, unless --event is set.
         if args.event.is_none() {
             facts.trigger = Trigger::Push;
+        }
+    }
+    if let Some(text) = &args.comment {
+        facts.comment = Some(Box::new(Comment { text: text.clone(), author: String::new() }));
+        // Comments imply their event, as tags do.
+        if args.event.is_none() {
+            facts.trigger = Trigger::Comment;
         }
     }
     if let Some(branch) = &args.default_branch {

@@ -13,7 +13,7 @@ use tidemill_core::execution::facts::{ExternalVariables, Facts, Trigger};
 use tidemill_core::{
     condition,
     pipeline::{When, set_inputs},
-    plan::{ExcludedJob, Plan, PlannedJob},
+    plan::{ExcludedJob, Plan, PlannedJob, trigger::event_inputs},
 };
 
 /// `tidemill plan`.
@@ -26,7 +26,14 @@ pub fn plan(args: &PlanArgs) -> Outcome {
     let facts = git_facts::override_with(&args.facts, here, git_facts::of_working_tree(here, needs))?;
     let repo = repository::address(None).unwrap_or_default();
     let mut facts = Facts { repo, variables, jobs: args.selection.selection(), ..facts };
-    set_inputs(&mut facts, file.input_values(facts.trigger == Trigger::Manual)?);
+    let inputs = if facts.comment.is_some() {
+        event_inputs(&file.pipeline.on, &facts).map_err(|why| {
+            Failure::usage(format!("--comment does not start {}: {}", file.name, Printable(why)))
+        })?
+    } else {
+        file.input_values(facts.trigger == Trigger::Manual)?
+    };
+    set_inputs(&mut facts, inputs);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "plan"))?;
     let mut out = output::stdout();
     if args.format.is_json() {
