@@ -289,7 +289,7 @@ fn comments_have_their_author_and_what_is_known_of_rights() {
 
     let gitlab = |kind: &str, action: serde_json::Value| {
         json!({ "object_kind": "note", "user": { "username": "jo" }, "project": repository,
-            "object_attributes": { "note": "/run", "noteable_type": kind, "action": action },
+            "object_attributes": { "note": "/run", "action": action },
             "merge_request": (kind == "MergeRequest").then(|| json!({ "iid": 7, "title": "T", "source_branch": "t",
                 "target_branch": "main", "source_project_id": 2, "target_project_id": 1, "last_commit": { "id": a } })) })
     };
