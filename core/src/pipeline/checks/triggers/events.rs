@@ -1,7 +1,6 @@
 //! Checks triggers with patterns, and those of other pipelines.
 
 use super::super::context::{FindingSink, texts};
-use super::inputs::check_name;
 use crate::condition::compile_pattern;
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
 use crate::pipeline::model::{CommentTrigger, TagTrigger, UpstreamTrigger};
@@ -61,7 +60,7 @@ pub(super) fn comment(
     }
     let groups: Vec<String> = compiled.capture_names().flatten().map(str::to_owned).collect();
     for name in &groups {
-        let fault = check_name(name).map_err(|fault| Fault {
+        let fault = names::check_input_name(name).map_err(|fault| Fault {
             message: format!("has a group {}, which {}", quoted(name), fault.message),
             ..fault
         });

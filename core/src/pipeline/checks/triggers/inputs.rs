@@ -2,7 +2,7 @@
 
 use super::super::context::{FindingSink, check_description, texts};
 use super::events::pattern;
-use crate::pipeline::finding::{Fault, Finding, Path, quoted};
+use crate::pipeline::finding::{Finding, Path, quoted};
 use crate::pipeline::model::{Input, InputKind};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Nullable;
@@ -13,19 +13,6 @@ use std::collections::HashSet;
 const MAX_INPUTS: usize = 50;
 /// Maximum number of options of a choice.
 const MAX_OPTIONS: usize = 100;
-/// Maximum length of the name of an input, in bytes.
-const MAX_NAME_LEN: usize = 100;
-
-/// Checks the name of an input, of which the name of a variable is made.
-pub(super) fn check_name(name: &str) -> Result<(), Fault> {
-    if name.len() > MAX_NAME_LEN || names::check_variable_name(name).is_err() {
-        let message = format!(
-            "is not the name of an input: it has up to {MAX_NAME_LEN} letters, digits and `_`, and begins with no digit"
-        );
-        return Err(Fault::new("bad-name", message));
-    }
-    Ok(())
-}
 
 /// Checks `inputs` at `path`.
 pub(super) fn inputs(
@@ -42,7 +29,7 @@ pub(super) fn inputs(
     let mut all = Vec::with_capacity(entries.len());
     for (name, raw) in entries {
         let at = path.key(name);
-        findings.check_key(check_name(name), || at.clone());
+        findings.check_key(names::check_input_name(name), || at.clone());
         let variable = Input::variable(name);
         if !variables.insert(variable.clone()) {
             let message = format!("another input has the variable {}, too", quoted(&variable));
