@@ -36,7 +36,7 @@ impl PipelineFile {
     /// Returns the values of all inputs for an execution. Fails if one is missing or invalid.
     pub fn input_values(&self, is_manual: bool) -> Outcome<IndexMap<String, String>> {
         let values = self.pipeline.on.input_values(&self.inputs, is_manual);
-        values.map_err(|error| Failure::usage(format!("{}: {}", self.name, Printable(error))))
+        values.map_err(|error| Failure::usage(format!("{}: {}", self.name, Printable(error.to_string()))))
     }
 }
 
@@ -363,7 +363,7 @@ pub fn variables(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
 
 /// Returns the values of inputs of arguments; later ones override earlier ones.
 pub fn inputs(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
-    let pair = |text: &String| {
+    let pair = |text: &String| -> Outcome<(String, String)> {
         let (name, value) = text
             .split_once('=')
             .ok_or_else(|| Failure::usage(format!("--input `{}`: expected NAME=VALUE", Printable(text))))?;

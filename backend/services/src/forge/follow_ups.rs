@@ -111,7 +111,7 @@ impl FollowUpService {
         if document.due_at.is_none_or(|at| at > now) {
             return Ok(false);
         }
-        let execution = match key.name.parse().ok() {
+        let execution = match key.name.parse::<ExecutionId>().ok() {
             Some(id) => self.context.stores.records.execution(id).await?,
             None => None,
         };

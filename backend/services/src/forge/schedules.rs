@@ -274,7 +274,7 @@ impl ScheduleService {
             },
             discovery: Discovery {
                 fetch_ref: Some(fetch_ref),
-                only: [&[stored.path.clone()], &*stored.followers].concat(),
+                only: std::iter::once(&stored.path).chain(&stored.followers).cloned().collect(),
                 start_only: if stored.followers.is_empty() { Vec::new() } else { vec![stored.path.clone()] },
                 ..Discovery::default()
             },

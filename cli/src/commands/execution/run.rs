@@ -160,7 +160,8 @@ async fn plan(
     let needs = git_facts::RequiredFacts::of(&file.pipeline);
     let mut facts = Facts { repo, ..facts(args, resolved, needs)? };
     facts.add_external(external);
-    set_inputs(&mut facts, file.input_values(facts.trigger == Trigger::Manual)?);
+    let values = file.input_values(facts.trigger == Trigger::Manual)?;
+    set_inputs(&mut facts, values);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "run"))?;
     check_followed_jobs(args, &file, &plan)?;
     if !args.view.quiet {

@@ -28,7 +28,7 @@ pub fn plan(args: &PlanArgs) -> Outcome {
     let mut facts = Facts { repo, variables, jobs: args.selection.selection(), ..facts };
     let inputs = if facts.comment.is_some() {
         event_inputs(&file.pipeline.on, &facts).map_err(|why| {
-            Failure::usage(format!("--comment does not start {}: {}", file.name, Printable(why)))
+            Failure::usage(format!("--comment does not start {}: {}", file.name, Printable(why.to_string())))
         })?
     } else {
         file.input_values(facts.trigger == Trigger::Manual)?
