@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use indexmap::IndexMap;
+
 use super::context::{FindingSink, KnownJob, PipelineContext, provides_outputs, variables};
 use super::graph::{dependencies, needs::needs};
 use super::stages::{IMPLICIT_STAGES, job_stage, stages, unused_stages};
@@ -41,6 +43,7 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, FindingSink) {
     }
     let on = raw.on.get().map(|on| triggers::triggers(on, &name, &mut findings)).unwrap_or_default();
     let mut variables = variables(raw.variables.get(), || root.key("variables"), &mut findings);
+    let mut inputs = IndexMap::new();
     for input in on.all_inputs() {
         let variable = Input::variable(&input.name);
         if variables.contains_key(&variable) {
@@ -49,8 +52,9 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, FindingSink) {
             let finding = Finding::key("conflicting-keys", &root.key("variables").key(&variable), message);
             findings.push(finding.help("remove it, and give the input a `default`"));
         }
-        variables.insert(variable, input.default.unwrap_or_default());
+        inputs.insert(variable, input.default.unwrap_or_default());
     }
+    variables.extend(inputs);
     let concurrency = triggers::concurrency(raw, &variables, &mut findings);
     let timeout_s = triggers::timeout(raw, &mut findings);
     let written_stages = stages(raw, &mut findings);

@@ -26,7 +26,7 @@ record! {
         release: Nullable<RawTag> = "release",
         /// Start when a merge queue asks for the checks of a group.
         merge_group: Nullable<RawMergeGroup> = "merge_group",
-        /// Start on a comment on a pull request by somebody with rights.
+        /// Start on a comment on a pull request by a user with rights.
         comment: RawComment = "comment",
         /// Start when an execution of another pipeline of the repository ends.
         pipeline: RawUpstream = "pipeline",
