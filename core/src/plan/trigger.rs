@@ -3,9 +3,7 @@
 use crate::condition::compile_pattern;
 use crate::execution::facts::{Facts, PullRequest, Trigger};
 use crate::execution::status::ExecutionStatus;
-use crate::pipeline::{
-    InputError, PullRequestTrigger, PushTrigger, TagTrigger, Triggers, UpstreamStatus, UpstreamTrigger,
-};
+use crate::pipeline::{InputError, PullRequestTrigger, PushTrigger, TagTrigger, Triggers, UpstreamTrigger};
 use crate::repository::webhook::PullRequestAction;
 use indexmap::IndexMap;
 use std::fmt;
@@ -128,12 +126,7 @@ fn upstream(on: &UpstreamTrigger, facts: &Facts) -> Result<(), NotTriggered> {
     if !on.names.contains(&ended.pipeline) {
         return Err(NotTriggered::OtherPipeline(ended.pipeline.clone()));
     }
-    let fits = match on.status {
-        UpstreamStatus::Success => ended.status == ExecutionStatus::Success,
-        UpstreamStatus::Failed => ended.status == ExecutionStatus::Failed,
-        UpstreamStatus::Any => true,
-    };
-    if !fits {
+    if !on.status.includes(ended.status) {
         return Err(NotTriggered::OtherStatus(ended.status));
     }
     match &facts.branch {

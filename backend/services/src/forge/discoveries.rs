@@ -2,7 +2,7 @@
 
 use super::{
     discovery_start::{DiscoveryStart, start_discovery},
-    follow_ups::{self, FollowUpService},
+    follow_ups::{self, FollowUpRecord, FollowUpService},
     held_executions,
     outbox::Outbox,
     schedules::{DiscoveredPipeline, ScheduleService},
@@ -18,7 +18,7 @@ use crate::{
     ports::{ExecutionRecord, ExecutionTask},
     repositories::{record::Repository, service::RepositoryService},
 };
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 use tidemill_core::execution::{
     assignment::Source,
     discovery::{Discovery, DiscoveryReply, DiscoveryReport, PipelineFile},
@@ -30,7 +30,7 @@ use tidemill_core::text::diagnostics::{Diagnostic, Severity};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger},
     ids::ExecutionId,
-    pipeline::{self, Pipeline},
+    pipeline::{self, Pipeline, UpstreamStatus, UpstreamTrigger},
     plan::PlanError,
 };
 
@@ -113,7 +113,7 @@ impl InspectedFile {
             path: path.clone(),
             pipeline: parsed.name.clone(),
             schedules: parsed.on.schedule.clone(),
-            follows: parsed.on.pipeline.as_ref().map(|on| on.names.clone()).unwrap_or_default(),
+            follows: parsed.on.pipeline.clone(),
         };
         let not_started =
             |why: &dyn fmt::Display| FileOutcome::Reported(format!("{path}: not started: {why}"));
@@ -236,7 +236,7 @@ impl DiscoveryService {
             reply.lines.push("there is no pipeline file at this commit".into());
         }
         let mut found = Vec::new();
-        let mut followed = BTreeSet::new();
+        let mut followers = Vec::new();
         let mut failure = None;
         for file in report.files {
             let is_start = discovery.start_only.is_empty() || discovery.start_only.contains(&file.path);
@@ -249,12 +249,12 @@ impl DiscoveryService {
             let outcome = match inspected {
                 // Only its triggers matter.
                 inspected if !is_start => {
-                    followed.extend(inspected.into_iter().flat_map(|of| of.pipeline.follows));
+                    followers.extend(inspected.ok().and_then(|of| of.pipeline.follows));
                     continue;
                 }
                 Err(lines) => FileOutcome::Invalid(lines),
                 Ok(InspectedFile { pipeline, run }) => {
-                    followed.extend(pipeline.follows.iter().cloned());
+                    followers.extend(pipeline.follows.clone());
                     found.push(pipeline);
                     let path = file.path.clone();
                     let started = match run {
@@ -286,7 +286,7 @@ impl DiscoveryService {
         if let Some(error) = failure {
             return Err(error);
         }
-        self.follow(&start, discovery, &followed, &mut reply.lines).await?;
+        self.follow(&start, discovery, &followers, &mut reply.lines).await?;
         truncate_lines(&mut reply.lines);
         if reply.failed && facts.trigger != Trigger::Manual {
             // Otherwise no commit status would show the errors of the files.
@@ -306,11 +306,13 @@ impl DiscoveryService {
         &self,
         start: &StartContext<'_>,
         discovery: &Discovery,
-        followed: &BTreeSet<String>,
+        followers: &[UpstreamTrigger],
         lines: &mut Vec<String>,
     ) -> Result<()> {
         for (execution, name) in &start.started {
-            if !followed.contains(name) {
+            let following = followers.iter().filter(|on| on.names.contains(name));
+            let statuses: Vec<UpstreamStatus> = following.map(|on| on.status).collect();
+            if statuses.is_empty() {
                 continue;
             }
             if follow_ups::depth(start.facts) >= follow_ups::MAX_DEPTH {
@@ -319,7 +321,7 @@ impl DiscoveryService {
                 continue;
             }
             let discovery = Discovery { start_only: Vec::new(), can_skip: false, ..discovery.clone() };
-            self.follow_ups.follow(*execution, discovery).await?;
+            self.follow_ups.follow(*execution, FollowUpRecord { discovery, statuses }).await?;
         }
         Ok(())
     }

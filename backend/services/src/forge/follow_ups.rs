@@ -17,7 +17,9 @@ use tidemill_core::execution::{
     discovery::Discovery,
     facts::{Facts, PullRequest, Upstream},
 };
-use tidemill_core::{api::Trigger, ids::ExecutionId, repository::canonical_name, time::Timestamp};
+use tidemill_core::{
+    api::Trigger, ids::ExecutionId, pipeline::UpstreamStatus, repository::canonical_name, time::Timestamp,
+};
 
 const DOCUMENT_KIND: &str = "follow-up";
 const BATCH_LEN: usize = 500;
@@ -39,9 +41,11 @@ pub struct FollowUpService {
 
 /// The stored record of a followed execution, named by the execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct FollowUpRecord {
+pub(crate) struct FollowUpRecord {
     /// How to find the files of the following pipelines.
-    discovery: Discovery,
+    pub discovery: Discovery,
+    /// The ends after which one of them starts.
+    pub statuses: Vec<UpstreamStatus>,
 }
 
 /// Returns the number of executions that ended before this one and led to it.
@@ -59,8 +63,7 @@ impl FollowUpService {
     }
 
     /// Records that the pipelines in some files follow an execution. Idempotent.
-    pub(crate) async fn follow(&self, execution: ExecutionId, discovery: Discovery) -> Result<()> {
-        let record = FollowUpRecord { discovery };
+    pub(crate) async fn follow(&self, execution: ExecutionId, record: FollowUpRecord) -> Result<()> {
         let value =
             serde_json::to_string(&record).map_err(|error| Error::storage("writing a follow-up", error))?;
         let new = NewDocument {
@@ -76,7 +79,7 @@ impl FollowUpService {
     pub async fn follow_retry(&self, retry: ExecutionId, of: ExecutionId) -> Result<()> {
         let key = DocumentKey::new(DOCUMENT_KIND, of.to_string());
         match self.context.stores.documents.get(&key).await? {
-            Some(document) => self.follow(retry, read(&document)?.discovery).await,
+            Some(document) => self.follow(retry, read(&document)?).await,
             None => Ok(()),
         }
     }
@@ -129,8 +132,12 @@ impl FollowUpService {
             expires_at: Some(now.plus_ms(RETENTION_MS)),
         };
         let mut started = false;
-        if execution.state.status.is_terminal() {
-            started = self.start(&execution, &repository, read(&document)?.discovery).await?;
+        let status = execution.state.status;
+        if status.is_terminal() {
+            let FollowUpRecord { discovery, statuses } = read(&document)?;
+            if statuses.iter().any(|of| of.includes(status)) {
+                started = self.start(&execution, &repository, discovery).await?;
+            }
         } else {
             let age = now.since_ms(execution.spec.created_at);
             let wait = (age / 10).clamp(MIN_INTERVAL_MS, MAX_INTERVAL_MS);

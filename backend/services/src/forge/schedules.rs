@@ -12,7 +12,13 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::execution::{discovery::Discovery, facts::Facts};
 use tidemill_core::time::cron::next_after;
-use tidemill_core::{api::Trigger, guarded, ids::ExecutionId, pipeline::Schedule, time::Timestamp};
+use tidemill_core::{
+    api::Trigger,
+    guarded,
+    ids::ExecutionId,
+    pipeline::{Schedule, UpstreamTrigger},
+    time::Timestamp,
+};
 
 const DOCUMENT_KIND: &str = "schedule";
 /// Kind of the documents with the newest discovery that reported schedules, one for each repository.
@@ -37,7 +43,7 @@ pub(crate) struct DiscoveredPipeline {
     pub pipeline: String,
     pub schedules: Vec<Schedule>,
     /// The pipelines that it follows.
-    pub follows: Vec<String>,
+    pub follows: Option<UpstreamTrigger>,
 }
 
 /// The stored record of a schedule; the due time of its document is its next time.
@@ -306,7 +312,7 @@ impl ScheduleService {
 fn records_of(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap<String, ScheduleRecord> {
     let mut records = BTreeMap::new();
     for file in found {
-        let is_follower = |other: &&DiscoveredPipeline| other.path != file.path && !other.follows.is_empty();
+        let is_follower = |other: &&DiscoveredPipeline| other.path != file.path && other.follows.is_some();
         let followers: Vec<String> =
             found.iter().filter(is_follower).map(|other| other.path.clone()).collect();
         for (index, Schedule { cron, time_zone, description }) in file.schedules.iter().enumerate() {

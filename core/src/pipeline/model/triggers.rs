@@ -1,6 +1,7 @@
 //! Events that start a pipeline.
 
 use super::inputs::Input;
+use crate::execution::status::ExecutionStatus;
 use crate::repository::webhook::PullRequestAction;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -130,4 +131,16 @@ pub enum UpstreamStatus {
     Failed,
     /// In any way; also canceled.
     Any,
+}
+
+impl UpstreamStatus {
+    /// Whether an execution that ended with this status starts the other one.
+    #[must_use]
+    pub fn includes(self, status: ExecutionStatus) -> bool {
+        match self {
+            Self::Success => status == ExecutionStatus::Success,
+            Self::Failed => status == ExecutionStatus::Failed,
+            Self::Any => status.is_terminal(),
+        }
+    }
 }
