@@ -80,6 +80,10 @@ impl PipelineExecutionService {
             variables: request.variables.clone(),
             is_assumed: request.event.is_some(),
             jobs: JobSelection { only: request.jobs.clone(), from: request.from.clone() },
+            merge_target: request
+                .default_branch
+                .clone()
+                .filter(|_| request.event == Some(Trigger::MergeGroup)),
             ..Facts::default()
         };
         let start = InternalStart { facts, hold: false, allowance: self.allowance() };
