@@ -18,6 +18,7 @@ use clap_complete::{
     CompleteEnv,
     engine::{ArgValueCandidates, CompletionCandidate},
 };
+use indexmap::IndexMap;
 use std::{collections::BTreeSet, time::Duration};
 use tidemill_core::{
     access::Scope,
@@ -66,12 +67,9 @@ fn files() -> Vec<Pipeline> {
     let read = |path: std::path::PathBuf| {
         let text = file::read(&path).ok()?;
         let format = FileFormat::of(&path, false, true);
-        Some(
-            file::assemble(&path, &text, format, (&ExternalVariables::default(), &Elsewhere::offline()))
-                .ok()?
-                .parsed
-                .pipeline,
-        )
+        let context = FileContext { elsewhere: Elsewhere::offline(), ..FileContext::default() };
+        let assembled = file::assemble(&path, &text, format, &context).ok()?;
+        Some(assembled.parsed.pipeline)
     };
     file::pipeline_files().unwrap_or_default().into_iter().filter_map(read).collect()
 }

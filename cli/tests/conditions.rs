@@ -114,3 +114,50 @@ fn include_outside_of_the_repository_is_rejected() {
     assert_eq!(code, 2);
     assert!(text.contains("outside of the repository"), "{text}");
 }
+
+#[test]
+fn inputs_are_checked_and_reach_the_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join(".pipelines")).unwrap();
+    let file = "name: ship\non:\n  comment: { pattern: \"^/ship (?P<env>[a-z]+)$\" }\n  manual: { inputs: { env: { type: choice, options: [dev, prod] } } }\n\
+                jobs: { ship: { image: \"app:${INPUT_ENV}\", script: [x], if: 'event == \"manual\" || comment.contains(\"ship\")' } }\n";
+    fs::write(dir.path().join(".pipelines/ship.yml"), file).unwrap();
+    let plan = |args: &[&str]| tidemill(dir.path(), &[&["plan"], args].concat());
+    for args in [&["--input", "env=prod"][..], &["--comment", "/ship prod"]] {
+        let (code, text) = plan(args);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("app:prod"), "{args:?}: {text}");
+    }
+    for (args, message) in [
+        (
+            &[][..],
+            "the input `env` (choice) has no default and needs a value: give it with `--input env=VALUE`",
+        ),
+        (&["--input", "env=prd"], "the input `env` takes one of `dev`, `prod`, not `prd`"),
+        (&["--input", "enw=dev"], "the pipeline has no input `enw`; did you mean `env`?"),
+        (&["--input", "env"], "--input `env`: expected NAME=VALUE"),
+        (&["--comment", "ship it"], "the `pattern` of its `on` does not match the comment"),
+        (&["--comment", "/ship prd"], "the input `env` takes one of `dev`, `prod`, not `prd`"),
+    ] {
+        let (code, text) = plan(args);
+        assert_eq!(code, 2, "{args:?}: {text}");
+        assert!(text.contains(message), "{args:?}: {text}");
+    }
+    for event in ["merge_group", "release", "comment", "pipeline"] {
+        let (_, text) = plan(&["--event", event, "--tag", "v1"]);
+        assert!(text.contains(&format!("event {event}")) || text.contains("no job runs"), "{event}: {text}");
+    }
+}
+
+#[test]
+fn inputs_of_a_gitlab_file_are_given_with_the_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = "spec:\n  inputs:\n    env: { options: [dev, prod] }\n---\nship: { image: \"app:$[[ inputs.env ]]\", script: [x] }\n";
+    fs::write(dir.path().join(".gitlab-ci.yml"), file).unwrap();
+    let (code, text) = tidemill(dir.path(), &["plan", "--input", "env=prod"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("app:prod"), "{text}");
+    let (code, text) = tidemill(dir.path(), &["check"]);
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("`--input env=VALUE`"), "{text}");
+}

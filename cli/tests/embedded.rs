@@ -140,6 +140,29 @@ jobs:
 }
 
 #[test]
+fn inputs_of_a_run_reach_its_jobs_and_its_retry() {
+    let env = TestEnv::new(
+        r#"
+name: ship
+on: { manual: { inputs: { env: { type: choice, options: [dev, prod] }, dry: { type: boolean, default: true } } } }
+jobs:
+  ship: { image: "IMAGE", script: ['echo "to $INPUT_ENV, dry $INPUT_DRY"', "[ $TIDEMILL_RUN_NUMBER = 2 ]"] }
+"#,
+    );
+    let missing = env.tidemill(&["run"]);
+    assert_eq!(missing.status.code(), Some(2), "{missing:?}");
+    assert!(text(&missing.stderr).contains("give it with `--input env=VALUE`"), "{missing:?}");
+    assert!(env.executions().is_empty(), "nothing starts without the input");
+    let run = env.tidemill(&["run", "--input", "env=prod", "--input", "dry=false"]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert_eq!(env.tidemill(&["retry"]).status.code(), Some(0));
+    assert!(env.log("ship").contains("to prod, dry false"));
+    let report = json(&env.tidemill(&["report", "--format", "json"]));
+    assert_eq!(report["execution"]["inputs"], serde_json::json!({ "env": "prod", "dry": "false" }));
+    assert!(text(&env.tidemill(&["report"]).stdout).contains("inputs      env=prod  dry=false"));
+}
+
+#[test]
 fn closed_pipe_and_full_disk_exit_with_3() {
     let env = TestEnv::new("name: many\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n");
     let binary = env!("CARGO_BIN_EXE_tidemill");

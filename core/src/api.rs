@@ -26,7 +26,8 @@ pub use environment::{
 };
 pub use execution::{
     ApproveReply, CancelReply, ChildView, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList,
-    ExecutionSummary, ExecutionView, ExpectedQuery, ListQuery, ParentView, RetryRequest,
+    ExecutionSummary, ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest, ListQuery,
+    ParentView, RetryRequest,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};

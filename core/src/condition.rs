@@ -7,8 +7,11 @@
 //! | name | type | meaning |
 //! | --- | --- | --- |
 //! | `branch`, `tag`, `commit`, `default_branch` | string | of the execution |
-//! | `event` | string | `push`, `tag`, `pull_request`, `schedule` or `manual` |
+//! | `event` | string | `push`, `tag`, `pull_request`, `schedule`, `manual`, `merge_group`, `release`, `comment` or `pipeline` |
 //! | `target_branch`, `title` | string | of its pull request |
+//! | `action` | string | what happened to its pull request, such as `opened` |
+//! | `comment`, `comment_author` | string | of the comment that started it |
+//! | `upstream`, `upstream_status` | string | name of the pipeline whose end started it, and how it ended |
 //! | `fork`, `draft` | boolean | whether the pull request comes from another repository, is a draft |
 //! | `env("NAME")` | string | value of a variable |
 //! | `needs.JOB.outputs.NAME` | string | an output of a needed job; decided when the job is due |

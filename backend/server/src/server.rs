@@ -212,7 +212,7 @@ impl EmbeddedServer {
     }
 }
 
-/// Runs the sweep and the schedules until `stop` is canceled. A running sweep is then aborted, which is safe: each of its
+/// Runs the sweep, the schedules and what follows ended executions until `stop` is canceled. A running sweep is then aborted, which is safe: each of its
 /// writes is atomic.
 async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
     let health = &services.health;
@@ -239,6 +239,9 @@ async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
             }
             if let Err(error) = services.environments.run().await {
                 tracing::warn!(%error, "processing environments failed; the next sweep retries it");
+            }
+            if let Err(error) = services.follow_ups.run().await {
+                tracing::warn!(%error, "starting pipelines that follow others failed; the next sweep retries it");
             }
             // Recreates a spent reserve when there is space, even if nothing is stored.
             health.check_disk().await;

@@ -15,6 +15,7 @@ use crate::{
     },
     forge::{
         discoveries::DiscoveryService,
+        follow_ups::FollowUpService,
         outbox::{Notifiers, Outbox},
         schedules::ScheduleService,
         webhooks::WebhookService,
@@ -60,6 +61,8 @@ pub struct Services {
     pub discoveries: DiscoveryService,
     /// Schedules of pipelines.
     pub schedules: ScheduleService,
+    /// Pipelines that follow others.
+    pub follow_ups: FollowUpService,
     /// Commit statuses and notifications to deliver.
     pub outbox: Outbox,
     /// Approvals of executions and manual jobs.
@@ -93,6 +96,7 @@ impl Services {
         let repositories = RepositoryService::new(context.clone(), seal);
         let outbox = Outbox::new(context.clone(), repositories.clone(), Notifiers::default());
         let schedules = ScheduleService::new(context.clone(), pipelines.clone(), repositories.clone());
+        let follow_ups = FollowUpService::new(context.clone(), pipelines.clone(), repositories.clone());
         let caches = CacheService::new(context.clone());
         let artifacts = ArtifactService::new(context.clone(), caches.clone());
         let sources = SourceService::new(context.clone());
@@ -106,7 +110,9 @@ impl Services {
                 repositories.clone(),
                 schedules.clone(),
                 outbox.clone(),
+                follow_ups.clone(),
             ),
+            follow_ups,
             outbox,
             jobs: JobExecutionService::new(
                 context.clone(),

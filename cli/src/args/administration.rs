@@ -245,6 +245,10 @@ pub struct AddRepo {
     /// Pull requests that require approval [default: forks]
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,
+    /// People whose comments on pull requests start pipelines, by their names (Bitbucket: account ids); an empty value resets them
+    /// [default: those whom the provider reports as members]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub comment_authors: Option<Vec<String>>,
     /// File with the URL of a chat webhook to notify of failures and recoveries
     #[arg(long, value_name = "PATH")]
     pub notify_chat_file: Vec<PathBuf>,

@@ -77,6 +77,9 @@ pub struct FactArgs {
     /// Assume that the pull request is a draft
     #[arg(long)]
     pub draft: bool,
+    /// Assume this comment on the pull request
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
 }
 
 /// Events that start executions.
@@ -94,9 +97,23 @@ pub enum Event {
     Schedule,
     /// A user
     Manual,
+    /// A group of a merge queue
+    #[value(alias = "merge-group")]
+    MergeGroup,
+    /// A release at the tag of the commit
+    Release,
+    /// A comment on a pull request or merge request
+    Comment,
+    /// The end of an execution of another pipeline
+    Pipeline,
 }
 
 impl Event {
+    /// Whether it is an event of a tag.
+    pub fn is_of_tag(self) -> bool {
+        matches!(self, Self::Tag | Self::Release)
+    }
+
     /// Returns the trigger of this event.
     pub fn trigger(self) -> Trigger {
         match self {
@@ -104,6 +121,10 @@ impl Event {
             Self::PullRequest => Trigger::PullRequest,
             Self::Schedule => Trigger::Schedule,
             Self::Manual => Trigger::Manual,
+            Self::MergeGroup => Trigger::MergeGroup,
+            Self::Release => Trigger::Release,
+            Self::Comment => Trigger::Comment,
+            Self::Pipeline => Trigger::Pipeline,
         }
     }
 }

@@ -227,6 +227,9 @@ pub struct VariableArgs {
     /// Set the variables of a file, one NAME=VALUE a line; --env overrides them
     #[arg(long = "env-file", value_name = "PATH")]
     pub env_files: Vec<PathBuf>,
+    /// Set an input of the pipeline (`on: manual: inputs`, in GitLab files `spec: inputs`); may be repeated
+    #[arg(long = "input", value_name = "NAME=VALUE")]
+    pub inputs: Vec<String>,
 }
 
 /// How files are included from elsewhere.

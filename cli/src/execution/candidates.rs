@@ -12,6 +12,7 @@ use crate::{
     output::Printable,
     pipeline::{elsewhere::Elsewhere, file},
 };
+use indexmap::IndexMap;
 use std::fmt::Write as _;
 use tidemill_core::api::{ExecutionKind, ExecutionList, ExecutionSummary, ExternalVariables, path};
 use tidemill_core::execution::status::ExecutionStatus;
@@ -51,7 +52,8 @@ impl<'a> Candidates<'a> {
             Some(path) => {
                 let args = FileArgs { file: Some(path.clone()), ..FileArgs::default() };
                 let elsewhere = Elsewhere::new(&IncludeArgs::default(), None);
-                Some(file::load(&args, true, &ExternalVariables::default(), &elsewhere)?.pipeline.name)
+                let context = FileContext { elsewhere, ..FileContext::default() };
+                Some(file::load(&args, true, &context)?.pipeline.name)
             }
         };
         Ok(Self { deployment, selectors, target, pipeline })

@@ -1,8 +1,7 @@
 //! The child pipelines of a file, as far as their files are in the repository.
 
-use super::{elsewhere::Elsewhere, file::Checkout};
+use super::file::{Checkout, FileContext};
 use std::path::Path;
-use tidemill_core::api::ExternalVariables;
 use tidemill_core::child::{ChildError, read_child};
 use tidemill_core::gitlab::TranslateOptions;
 use tidemill_core::pipeline::{ChildPipeline, MAX_CHILD_DEPTH, Pipeline, SourceFile};
@@ -23,13 +22,9 @@ pub struct CheckedChild {
 
 /// Checks the pipelines that the jobs of `pipeline`, the file at `path`, start, and those that they start. Files that a job makes,
 /// or whose paths have references, are not known.
-pub fn check(
-    path: &Path,
-    pipeline: &Pipeline,
-    (external, elsewhere): (&ExternalVariables, &Elsewhere),
-) -> Vec<CheckedChild> {
+pub fn check(path: &Path, pipeline: &Pipeline, context: &FileContext) -> Vec<CheckedChild> {
     let starts_any = pipeline.jobs.iter().any(|job| job.surroundings.child.is_some());
-    let files = Checkout::of(path, starts_any.then_some(elsewhere));
+    let files = Checkout::of(path, starts_any.then_some(&context.elsewhere));
     let mut seen: Vec<ChildPipeline> = Vec::new();
     let mut checked = Vec::new();
     let mut pending = vec![(pipeline.clone(), 1)];
@@ -42,7 +37,7 @@ pub fn check(
                 continue;
             }
             seen.push(child.clone());
-            let mut external = external.clone();
+            let mut external = context.external.clone();
             external.values.extend(pipeline.variables.clone());
             external.values.extend(job.variables.clone());
             external.values.extend(child.variables.clone());

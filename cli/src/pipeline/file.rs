@@ -33,38 +33,64 @@ pub struct PipelineFile {
     pub pipeline: Pipeline,
     /// The versions of the included files that come from elsewhere.
     pub includes: Vec<PinnedInclude>,
+    /// Values of inputs for the server; those of a GitLab file are part of its text.
+    pub inputs: IndexMap<String, String>,
+}
+
+impl PipelineFile {
+    /// Returns the values of all inputs for an execution. Fails if one is missing or invalid.
+    pub fn input_values(&self, is_manual: bool) -> Outcome<IndexMap<String, String>> {
+        let values = self.pipeline.on.input_values(&self.inputs, is_manual);
+        values.map_err(|error| Failure::usage(format!("{}: {}", self.name, Printable(error.to_string()))))
+    }
+}
+
+/// What is set outside of a pipeline file.
+#[derive(Debug, Clone, Default)]
+pub struct FileContext {
+    /// Variables.
+    pub external: ExternalVariables,
+    /// Values of inputs.
+    pub inputs: IndexMap<String, String>,
+    /// How files from elsewhere are included.
+    pub elsewhere: Elsewhere,
 }
 
 /// Reads and checks the file that the arguments select, and prints its warnings.
 ///
 /// `is_remote`: the jobs run on a deployment, whose workers may have labels.
-/// `external`: the variables that are set outside of the file. `elsewhere`: how files from elsewhere are included.
+/// `context`: what is set outside of the file.
 pub fn load(
     args: &FileArgs,
     is_remote: bool,
     external: &ExternalVariables,
-    elsewhere: &Elsewhere,
+    context: &FileContext,
 ) -> Outcome<PipelineFile> {
     let path = find(args)?;
     let name = path.display().to_string();
     let text = read(&path)?;
     let colour = crate::output::stderr_has_colours();
     let kind = FileFormat::of(&path, args.gitlab, is_remote);
-    match assemble(&path, &text, kind, (external, elsewhere)) {
+    match assemble(&path, &text, kind, context) {
         Ok(assembled) => {
             // Warn on every run about unsupported features of a GitLab file.
             if kind != FileFormat::Native {
                 crate::output::print_error_text(&assembled.render_warnings(colour));
             }
+            let inputs = if kind == FileFormat::Native { context.inputs.clone() } else { IndexMap::new() };
             let PipelineWithSources { parsed, text, includes, .. } = assembled;
-            Ok(PipelineFile { name, text, pipeline: parsed.pipeline, includes })
+            Ok(PipelineFile { name, text, pipeline: parsed.pipeline, includes, inputs })
         }
         Err(errors) => Err(Failure::usage(errors.render(colour).trim_end().to_owned())),
     }
 }
 
 /// Returns the pipeline of a commit that the arguments select: by name, or the only one.
-pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineFile> {
+pub fn of_commit(
+    args: &FileArgs,
+    commit: &DiscoveryResult,
+    inputs: &IndexMap<String, String>,
+) -> Outcome<PipelineFile> {
     let names = || commit.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>().join(", ");
     let stem = |path: &str| Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let mut selected = Vec::new();
@@ -89,8 +115,16 @@ pub fn of_commit(args: &FileArgs, commit: &DiscoveryResult) -> Outcome<PipelineF
     }
     match (selected.pop(), &args.pipeline) {
         (Some((file, Ok(pipeline))), _) => {
-            let (name, text, includes) = (file.path.clone(), file.text.clone(), file.includes.clone());
-            Ok(PipelineFile { name, text, pipeline, includes })
+            let is_gitlab = gitlab::FILE_NAMES.contains(&file.path.as_str());
+            if let Some(name) = inputs.keys().next().filter(|_| is_gitlab) {
+                return Err(Failure::usage(format!(
+                    "--input {}: the inputs of a GitLab file are set where it is read; run it in a checkout, without --repo",
+                    Printable(name)
+                )));
+            }
+            let (name, text) = (file.path.clone(), file.text.clone());
+            let (includes, inputs) = (file.includes.clone(), inputs.clone());
+            Ok(PipelineFile { name, text, pipeline, includes, inputs })
         }
         (Some((file, Err(diagnostics))), _) => {
             let lines: Vec<String> =
@@ -147,16 +181,16 @@ impl FileFormat {
     }
 }
 
-/// Checks a file's text with its includes, whose paths are relative to the root of its repository. `external`: the variables
-/// that are set outside of the file. `elsewhere`: how files from elsewhere are included.
+/// Checks a file's text with its includes, whose paths are relative to the root of its repository. Native files
+/// take inputs later.
 pub fn assemble(
     path: &Path,
     text: &str,
     kind: FileFormat,
-    (external, elsewhere): (&ExternalVariables, &Elsewhere),
+    context: &FileContext,
 ) -> Result<PipelineWithSources, PipelineErrors> {
     // Most files include nothing.
-    let files = Checkout::of(path, text.contains("include").then_some(elsewhere));
+    let files = Checkout::of(path, text.contains("include").then_some(&context.elsewhere));
     let name = path.display().to_string();
     match kind {
         FileFormat::Native => pipeline::assemble_from(&name, text, &files),
@@ -166,7 +200,8 @@ pub fn assemble(
             let settings = gitlab::TranslateOptions {
                 tags_are_labels,
                 reports_unset_variables,
-                external: external.clone(),
+                external: context.external.clone(),
+                inputs: context.inputs.clone(),
                 ..settings
             };
             gitlab::translate(&name, text, &files, &settings)
@@ -360,6 +395,17 @@ pub fn variables(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
         variables.insert(name, value);
     }
     Ok(variables)
+}
+
+/// Returns the values of inputs of arguments; later ones override earlier ones.
+pub fn inputs(args: &VariableArgs) -> Outcome<IndexMap<String, String>> {
+    let pair = |text: &String| -> Outcome<(String, String)> {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("--input `{}`: expected NAME=VALUE", Printable(text))))?;
+        Ok((name.trim().to_owned(), value.to_owned()))
+    };
+    args.inputs.iter().map(pair).collect()
 }
 
 /// Splits `NAME=VALUE`.

@@ -10,7 +10,7 @@ use std::{
     os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
-use tidemill_core::execution::facts::{CommitDetails, Facts, PullRequest};
+use tidemill_core::execution::facts::{Comment, CommitDetails, Facts, PullRequest};
 use tidemill_core::{api::Trigger, pipeline::Pipeline};
 use tidemill_worker::source::local_git_command;
 
@@ -84,11 +84,11 @@ pub fn override_with(args: &FactArgs, dir: &Path, mut facts: Facts) -> Outcome<F
     if let Some(event) = args.event {
         facts.trigger = event.trigger();
     }
-    if args.event == Some(Event::Tag) && args.tag.is_none() {
+    if args.event.is_some_and(Event::is_of_tag) && args.tag.is_none() {
         let tag = facts.tag.take().or_else(|| git(dir, &["describe", "--tags", "--exact-match", "HEAD"]));
         let Some(tag) = tag else {
             return Err(Failure::usage(
-                "--event tag: the commit has no tag; create one with git tag, or see what would run with: tidemill plan --tag NAME",
+                "--event tag and release: the commit has no tag; create one with git tag, or see what would run with: tidemill plan --tag NAME",
             ));
         };
         facts.tag = Some(tag);
@@ -106,10 +106,17 @@ pub fn override_with(args: &FactArgs, dir: &Path, mut facts: Facts) -> Outcome<F
             facts.trigger = Trigger::Push;
         }
     }
+    if let Some(text) = &args.comment {
+        facts.comment = Some(Box::new(Comment { text: text.clone(), author: String::new() }));
+        // Comments imply their event, as tags do.
+        if args.event.is_none() {
+            facts.trigger = Trigger::Comment;
+        }
+    }
     if let Some(branch) = &args.default_branch {
         facts.default_branch = Some(branch.clone());
     }
-    if facts.trigger == Trigger::PullRequest {
+    if matches!(facts.trigger, Trigger::PullRequest | Trigger::Comment) {
         let target = args.target_branch.clone().or_else(|| facts.default_branch.clone());
         facts.pull_request = Some(PullRequest {
             target_branch: target.unwrap_or_default(),
@@ -117,6 +124,9 @@ pub fn override_with(args: &FactArgs, dir: &Path, mut facts: Facts) -> Outcome<F
             draft: args.draft,
             ..PullRequest::default()
         });
+    }
+    if facts.trigger == Trigger::MergeGroup {
+        facts.merge_target = args.target_branch.clone().or_else(|| facts.default_branch.clone());
     }
     if !args.changed.is_empty() {
         facts.changed = Some(args.changed.clone());

@@ -76,6 +76,49 @@ pub struct ExecuteRequest {
     /// The files from elsewhere that the text of the pipeline was made from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub includes: Vec<PinnedInclude>,
+    /// The values of the pipeline's inputs; those without one have their default.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub inputs: IndexMap<String, InputValue>,
+}
+
+/// The value of an input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum InputValue {
+    /// A boolean.
+    Boolean(bool),
+    /// A number.
+    Number(serde_json::Number),
+    /// A text; also a number or a boolean as text.
+    Text(String),
+}
+
+impl InputValue {
+    /// Returns the value as text.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Boolean(value) => value.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+/// Asks for the inputs of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InputsRequest {
+    /// The pipeline file's text.
+    pub pipeline: String,
+}
+
+/// The inputs of a pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InputsReply {
+    /// The pipeline's name.
+    pub pipeline_name: String,
+    /// A JSON Schema of [`ExecuteRequest::inputs`], from which a form can be made.
+    pub schema: serde_json::Value,
 }
 
 /// The created execution, or an existing one.
@@ -157,6 +200,9 @@ pub struct ExecutionSummary {
     /// The job that started it, if it is the child of another execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentView>,
+    /// The values of the pipeline's inputs.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub inputs: IndexMap<String, String>,
 }
 
 /// The job that started a child execution.

@@ -2,6 +2,8 @@
 
 /// POST [`super::ExecuteRequest`]: 201 [`super::ExecuteReply`]; 200 if an equal one is running.
 pub const EXECUTE: &str = "/api/pipeline/execute";
+/// POST [`super::InputsRequest`]: the inputs of a pipeline file, [`super::InputsReply`].
+pub const INPUTS: &str = "/api/pipeline/inputs";
 /// GET: [`super::ExecutionView`]. Query `wait_ms` with `If-None-Match` holds the reply until a change or until the time
 /// has passed (then 304).
 pub const STATUS: &str = "/api/pipeline/status/{executionId}";

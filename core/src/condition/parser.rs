@@ -9,7 +9,10 @@ use super::nesting::{check_nesting, comparison_depth};
 use super::open::{Decision, OpenCondition};
 use super::outputs::{MAX_OUTPUTS, OutputPath, OutputReference, output_path};
 use super::paths::{check_size, glob};
-use super::predicate::{Context, EVENTS, Fact, MAX_DEPTH, Pattern, Predicate, Source, Value};
+use super::predicate::{
+    Context, EVENTS, Fact, MAX_DEPTH, Pattern, Predicate, Source, UPSTREAM_STATUSES, Value, compile_pattern,
+};
+use crate::repository::webhook::PullRequestAction;
 use crate::text::suggest;
 
 /// Maximum length of a condition in bytes.
@@ -19,7 +22,7 @@ pub const MAX_LEN: usize = 2_000;
 /// allocated.
 const STACK_BYTES: usize = 64 << 20;
 
-const TEXT_FACTS: [(&str, Fact); 10] = [
+const TEXT_FACTS: [(&str, Fact); 15] = [
     ("branch", Fact::Branch),
     ("tag", Fact::Tag),
     ("event", Fact::Event),
@@ -30,6 +33,11 @@ const TEXT_FACTS: [(&str, Fact); 10] = [
     ("commit_message", Fact::CommitMessage),
     ("commit_title", Fact::CommitTitle),
     ("commit_author", Fact::CommitAuthor),
+    ("action", Fact::Action),
+    ("comment", Fact::Comment),
+    ("comment_author", Fact::CommentAuthor),
+    ("upstream", Fact::Upstream),
+    ("upstream_status", Fact::UpstreamStatus),
 ];
 const BOOL_FACTS: [&str; 2] = ["fork", "draft"];
 const FUNCTIONS: [&str; 4] = ["env", "defined", "changed", "exists"];
@@ -276,7 +284,7 @@ impl ConditionParser<'_> {
                 match self.expression(list)? {
                     TypedExpr::List(items) => {
                         for item in &items {
-                            self.check_event(value_at, &value, item)?;
+                            self.check_value(value_at, &value, item)?;
                         }
                         Predicate::In(value, items)
                     }
@@ -411,8 +419,8 @@ impl ConditionParser<'_> {
                 Ok(Predicate::BoolEqual(Box::new(a), Box::new(b)))
             }
             (TypedExpr::Text(a), TypedExpr::Text(b)) => {
-                self.check_event(right, &a, &b)?;
-                self.check_event(left, &b, &a)?;
+                self.check_value(right, &a, &b)?;
+                self.check_value(left, &b, &a)?;
                 Ok(Predicate::Equal(a, b))
             }
             (a, b) => {
@@ -424,18 +432,25 @@ impl ConditionParser<'_> {
         }
     }
 
-    /// A condition on an event that does not exist would never hold.
-    fn check_event(&self, at: &IdedExpr, value: &Value, other: &Value) -> Result<(), ConditionError> {
-        let (Value::Fact(Fact::Event), Value::Literal(event)) = (value, other) else { return Ok(()) };
-        if EVENTS.contains(&event.as_str()) {
+    /// A condition on an event, an action or a status that does not exist would never hold.
+    fn check_value(&self, at: &IdedExpr, value: &Value, other: &Value) -> Result<(), ConditionError> {
+        let (Value::Fact(fact), Value::Literal(text)) = (value, other) else { return Ok(()) };
+        let (what, known) = match fact {
+            Fact::Event => ("event", EVENTS.to_vec()),
+            Fact::Action => ("action", PullRequestAction::ALL.map(|(name, _)| name).to_vec()),
+            Fact::UpstreamStatus => ("status", UPSTREAM_STATUSES.to_vec()),
+            _ => return Ok(()),
+        };
+        // Without an action or a status, the value is the empty string.
+        if known.contains(&text.as_str()) || text.is_empty() && *fact != Fact::Event {
             return Ok(());
         }
-        let help = match (event.as_str(), suggest::nearest(event, EVENTS)) {
+        let help = match (text.as_str(), suggest::nearest(text, known.iter().copied())) {
             ("merge_request" | "merge_request_event", _) => "it is called `pull_request` here".to_owned(),
             (_, Some(near)) => format!("did you mean `{near}`?"),
-            _ => format!("the events are {}", EVENTS.join(", ")),
+            _ => format!("the {what}{} are {}", if what == "status" { "es" } else { "s" }, known.join(", ")),
         };
-        Err(ConditionError { help: Some(help), ..self.fault(at, format!("unknown event {}", quoted(event))) })
+        Err(ConditionError { help: Some(help), ..self.fault(at, format!("unknown {what} {}", quoted(text))) })
     }
 
     fn choice(

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use super::paths::Paths;
 use crate::execution::facts::Facts;
 use crate::execution::facts::Trigger;
+use crate::execution::status::ExecutionStatus;
+use crate::repository::webhook::PullRequestAction;
 
 /// Maximum nesting depth of a condition.
 pub(super) const MAX_DEPTH: u16 = 32;
@@ -131,10 +133,26 @@ pub(super) enum Fact {
     CommitAuthor,
     TargetBranch,
     Title,
+    Action,
+    Comment,
+    CommentAuthor,
+    Upstream,
+    UpstreamStatus,
 }
 
 /// The possible values of `event`.
-pub(super) const EVENTS: [&str; 6] = ["push", "tag", "pull_request", "schedule", "manual", "parent_pipeline"];
+pub(super) const EVENTS: [&str; 10] = [
+    "push",
+    "tag",
+    "pull_request",
+    "schedule",
+    "manual",
+    "parent_pipeline",
+    "merge_group",
+    "release",
+    "comment",
+    "pipeline",
+];
 
 /// Returns the value of `event`: a push of a tag is a different event than a push of a branch.
 #[must_use]
@@ -147,6 +165,22 @@ pub fn event(facts: &Facts) -> &'static str {
         Trigger::ParentPipeline => "parent_pipeline",
         // A retry has the facts of the retried execution.
         Trigger::Manual | Trigger::Retry => "manual",
+        Trigger::MergeGroup => "merge_group",
+        Trigger::Release => "release",
+        Trigger::Comment => "comment",
+        Trigger::Pipeline => "pipeline",
+    }
+}
+
+/// The possible values of `upstream_status`.
+pub(super) const UPSTREAM_STATUSES: [&str; 3] = ["success", "failed", "canceled"];
+
+const fn upstream_status(status: ExecutionStatus) -> &'static str {
+    match status {
+        ExecutionStatus::Success => "success",
+        ExecutionStatus::Failed => "failed",
+        ExecutionStatus::Canceled => "canceled",
+        ExecutionStatus::Pending | ExecutionStatus::Running => "",
     }
 }
 
@@ -377,11 +411,18 @@ impl Fact {
             Self::Event => Some(event(facts)),
             Self::Commit => facts.commit.as_deref(),
             Self::DefaultBranch => facts.default_branch.as_deref(),
-            Self::TargetBranch => request.map(|request| request.target_branch.as_str()),
+            Self::TargetBranch => {
+                request.map(|request| request.target_branch.as_str()).or(facts.merge_target.as_deref())
+            }
             Self::Title => request.map(|request| request.title.as_str()),
             Self::CommitMessage => facts.details.message.as_deref(),
             Self::CommitTitle => facts.details.title(),
             Self::CommitAuthor => facts.details.author.as_deref(),
+            Self::Action => request.and_then(|request| request.action).map(PullRequestAction::as_str),
+            Self::Comment => facts.comment.as_ref().map(|comment| comment.text.as_str()),
+            Self::CommentAuthor => facts.comment.as_ref().map(|comment| comment.author.as_str()),
+            Self::Upstream => facts.upstream.as_ref().map(|upstream| upstream.pipeline.as_str()),
+            Self::UpstreamStatus => facts.upstream.as_ref().map(|upstream| upstream_status(upstream.status)),
         }
     }
 }

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::includes::PinnedInclude;
+use super::status::ExecutionStatus;
 use crate::ids::ExecutionId;
+use crate::repository::webhook::PullRequestAction;
 use crate::text::is_control;
 
 /// What started an execution.
@@ -27,6 +29,14 @@ pub enum Trigger {
     Schedule,
     /// A job of another execution of the same repository.
     ParentPipeline,
+    /// A group of a merge queue (webhook).
+    MergeGroup,
+    /// A published release (webhook).
+    Release,
+    /// A comment on a pull request (webhook).
+    Comment,
+    /// The end of an execution of another pipeline.
+    Pipeline,
 }
 
 /// The variables that an execution gets from its repository. Values that must not be recorded are not among them.
@@ -118,6 +128,41 @@ pub struct Facts {
     /// The execution whose job started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ExecutionId>,
+    /// The branch that the group of a merge queue would be merged into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge_target: Option<String>,
+    /// The comment that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Box<Comment>>,
+    /// The execution whose end started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Box<Upstream>>,
+    /// The values of the pipeline's inputs; their variables are among `variables`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub inputs: IndexMap<String, String>,
+}
+
+/// A comment on a pull request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comment {
+    /// Its text, which its author chose freely.
+    pub text: String,
+    /// Its author, as the provider identifies them.
+    #[serde(default)]
+    pub author: String,
+}
+
+/// An ended execution that started another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Its id.
+    pub execution: ExecutionId,
+    /// The name of its pipeline.
+    pub pipeline: String,
+    /// How it ended.
+    pub status: ExecutionStatus,
+    /// Number of executions before this one that started each other by their ends.
+    pub depth: u32,
 }
 
 /// The jobs that a user asked for, by their names in the file or those of their variants.
@@ -228,6 +273,9 @@ pub struct PullRequest {
     /// The names of its labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// What happened to it, if that started the execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<PullRequestAction>,
 }
 
 impl Facts {

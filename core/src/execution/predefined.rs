@@ -226,8 +226,10 @@ fn set_request(request: &PullRequest, facts: &Facts, all: &mut IndexMap<String, 
 /// Returns GitLab's name for the trigger.
 fn source(facts: &Facts) -> &'static str {
     match facts.trigger {
-        Trigger::Push => "push",
-        Trigger::PullRequest => "merge_request_event",
+        // The queue pushes a branch, and the release a tag.
+        Trigger::Push | Trigger::MergeGroup | Trigger::Release => "push",
+        Trigger::PullRequest | Trigger::Comment => "merge_request_event",
+        Trigger::Pipeline => "pipeline",
         Trigger::Schedule => "schedule",
         Trigger::ParentPipeline => "parent_pipeline",
         // In GitLab, users start pipelines on a web page.

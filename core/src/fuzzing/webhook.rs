@@ -1,6 +1,8 @@
 //! Properties of the webhook parser for arbitrary bodies.
 
-use crate::repository::webhook::{Event, MAX_EVENTS, ParsedDelivery, Provider, json_body, sign};
+use crate::repository::webhook::{
+    Event, MAX_COMMENT_LEN, MAX_EVENTS, ParsedDelivery, Provider, PullRequestUpdate, json_body, sign,
+};
 
 /// Upper bound of the length of any text in an event, in characters.
 const MAX_TEXT: usize = 300;
@@ -57,18 +59,37 @@ fn check_bounds(delivery: &ParsedDelivery) {
                 change.before.iter().for_each(|before| check_commit(before));
                 change.by.iter().for_each(|by| check_text(by));
             }
-            Event::PullRequest(request) => {
-                check_name(&request.branch);
-                check_name(&request.target_branch);
-                check_commit(&request.commit);
-                check_text(&request.title);
-                request.by.iter().for_each(|by| check_text(by));
-                assert!(request.fetch_ref.starts_with("refs/"), "{}", request.fetch_ref);
+            Event::PullRequest(request) => check_request(request),
+            Event::MergeGroup(group) => {
+                check_name(&group.branch);
+                check_name(&group.target_branch);
+                check_commit(&group.commit);
+                group.before.iter().for_each(|before| check_commit(before));
+                group.by.iter().for_each(|by| check_text(by));
+            }
+            Event::Release(release) => {
+                check_name(&release.tag);
+                release.commit.iter().for_each(|commit| check_commit(commit));
+                release.by.iter().for_each(|by| check_text(by));
+            }
+            Event::Comment(comment) => {
+                comment.request.iter().for_each(check_request);
+                assert!(comment.text.len() <= MAX_COMMENT_LEN, "{}", comment.text.len());
+                comment.by.iter().chain([&comment.author]).for_each(|by| check_text(by));
             }
             Event::Deleted(text) | Event::Ignored(text) => check_text(text),
             Event::Ping => {}
         }
     }
+}
+
+fn check_request(request: &PullRequestUpdate) {
+    check_name(&request.branch);
+    check_name(&request.target_branch);
+    check_commit(&request.commit);
+    check_text(&request.title);
+    request.by.iter().for_each(|by| check_text(by));
+    assert!(request.fetch_ref.starts_with("refs/"), "{}", request.fetch_ref);
 }
 
 /// Checks a branch or tag name: it is no option of a command, no range, no refspec.

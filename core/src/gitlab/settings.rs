@@ -1,6 +1,7 @@
 //! Options of a translation.
 
 use crate::execution::facts::ExternalVariables;
+use indexmap::IndexMap;
 
 /// The image of jobs without `image`: the default of GitLab's own runners.
 pub const DEFAULT_IMAGE: &str = "ruby:3.1";
@@ -18,6 +19,8 @@ pub struct TranslateOptions {
     pub reports_unset_variables: bool,
     /// The variables that are set outside of the file.
     pub external: ExternalVariables,
+    /// The values of the inputs that the file's own header declares.
+    pub inputs: IndexMap<String, String>,
 }
 
 impl TranslateOptions {
@@ -30,6 +33,7 @@ impl TranslateOptions {
             tags_are_labels: true,
             reports_unset_variables: false,
             external: ExternalVariables::default(),
+            inputs: IndexMap::new(),
         }
     }
 }

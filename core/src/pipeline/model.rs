@@ -10,6 +10,7 @@ mod environment;
 mod file;
 pub(crate) mod host_names;
 mod image;
+mod inputs;
 mod job;
 mod matrix;
 mod rules;
@@ -25,9 +26,13 @@ pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use environment::{DeploymentTier, Environment, EnvironmentAction};
 pub use file::{Concurrency, Pipeline};
 pub use image::{ImageOptions, PullPolicy, is_docker_engine};
+pub use inputs::{Input, InputKind, MAX_INPUT_LEN};
 pub use job::{Job, Resources};
 pub(crate) use matrix::is_match;
 pub use matrix::{Cell, CellFilter, Matrix, MatrixPart, Need};
 pub use rules::{Rule, RuleOutcome, When};
 pub use surroundings::{Cache, CachePolicy, Health, JobOptions, MAX_SECRETS, SecretRef, Service};
-pub use triggers::{PullRequestTrigger, PushTrigger, Schedule, Triggers};
+pub use triggers::{
+    CommentTrigger, MergeGroupTrigger, PullRequestTrigger, PushTrigger, Schedule, TagTrigger, Triggers,
+    UpstreamStatus, UpstreamTrigger,
+};

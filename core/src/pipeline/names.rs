@@ -59,6 +59,18 @@ pub(crate) fn check_variable_name(name: &str) -> Result<(), Fault> {
         .help("use letters, digits and `_`, not starting with a digit, at most 128 in all"))
 }
 
+/// Checks the name of an input, of which the name of a variable is made.
+pub(crate) fn check_input_name(name: &str) -> Result<(), Fault> {
+    const MAX_LEN: usize = 100;
+    if name.len() > MAX_LEN || check_variable_name(name).is_err() {
+        let message = format!(
+            "is not the name of an input: it has up to {MAX_LEN} letters, digits and `_`, and begins with no digit"
+        );
+        return Err(Fault::new("bad-name", message));
+    }
+    Ok(())
+}
+
 /// Checks an image reference; its `${NAME}` references may have any value.
 pub(crate) fn check_image(image: &str) -> Result<(), Fault> {
     let bad = |why: &str| {

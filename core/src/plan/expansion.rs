@@ -203,6 +203,10 @@ impl Plan {
             jobs: facts.jobs.clone(),
             has_all_changes: keeps_changes,
             parent: facts.parent,
+            merge_target: facts.merge_target.clone(),
+            comment: facts.comment.clone(),
+            upstream: facts.upstream.clone(),
+            inputs: facts.inputs.clone(),
         };
         Ok((plan, decisive))
     }

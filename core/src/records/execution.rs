@@ -268,6 +268,7 @@ impl ExecutionRecord {
                 job_id: parent.job_id(),
                 job_name: parent.name.clone(),
             }),
+            inputs: spec.facts.inputs.clone(),
         }
     }
 }

@@ -81,6 +81,10 @@ pub struct RepositoryRequest {
     /// Whether jobs with `checkout: { push: true }` get that credential; absent: unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_push: Option<bool>,
+    /// The people whose comments on pull requests start pipelines; empty: those whom the provider reports as members; absent:
+    /// unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment_authors: Option<Vec<String>>,
 }
 
 /// A change of a repository's credential.
@@ -139,6 +143,9 @@ pub struct RepositoryView {
     pub trouble: Option<String>,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// The people whose comments on pull requests start pipelines; empty: those whom the provider reports as members.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comment_authors: Vec<String>,
 }
 
 /// The reply to a registration.

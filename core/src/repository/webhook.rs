@@ -1,5 +1,6 @@
 //! Webhooks of git providers: verified, and parsed into events.
 
+mod action;
 mod bitbucket;
 mod delivery;
 mod event;
@@ -10,6 +11,10 @@ mod signature;
 #[cfg(test)]
 mod tests;
 
+pub use action::PullRequestAction;
 pub use delivery::{MAX_BODY_BYTES, MAX_EVENTS, json_body};
-pub use event::{Change, Event, Headers, ParsedDelivery, Provider, PullRequestUpdate, WebhookError};
+pub use event::{
+    Change, Event, Headers, MAX_COMMENT_LEN, MergeGroup, ParsedDelivery, Provider, PullRequestComment,
+    PullRequestUpdate, Release, WebhookError,
+};
 pub use signature::sign;

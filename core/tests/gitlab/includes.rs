@@ -45,6 +45,38 @@ fn errors(text: &str, files: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
+fn inputs_of_the_file_itself_are_given_for_a_run() {
+    let text = "spec:\n  inputs:\n    env: {options: [dev, prod]}\n    count: {type: number, default: 1}\n    list: {type: array, default: []}\n---\n\
+                default: {image: x}\njob: {script: ['echo $[[ inputs.env ]] $[[ inputs.count ]] $[[ inputs.list ]]']}\n";
+    let run = |text: &str, given: &[(&str, &str)]| {
+        let inputs = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let options = TranslateOptions { inputs, ..TranslateOptions::for_pipeline("app") };
+        translate(".gitlab-ci.yml", text, &Files(BTreeMap::new()), &options)
+    };
+    let scripts = |given: &[(&str, &str)]| {
+        let translated = run(text, given).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+        translated.parsed.pipeline.jobs[0].script.clone()
+    };
+    assert_eq!(scripts(&[("env", "prod")]), ["echo prod 1 []"]);
+    assert_eq!(scripts(&[("env", "dev"), ("count", "7"), ("list", "[a, 2]")]), ["echo dev 7 [\"a\", 2]"]);
+    for (given, location, message) in [
+        (&[][..], "3:5:", "`env` has no default"),
+        (&[("env", "prd")], "3:5:", "`prd` is none of the options of `env`"),
+        (&[("env", "dev"), ("count", "many")], "4:5:", "`count` takes a number"),
+        (&[("env", "dev"), ("list", "x")], "5:5:", "`list` takes a list"),
+        (&[("env", "dev"), ("enw", "dev")], "2:3:", "the file has no input `enw`"),
+    ] {
+        let errors = run(text, given).expect_err(message).diagnostics;
+        let found = errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(found.len() == 1 && found[0].contains(message), "{given:?}: {found:?}");
+        assert!(found[0].starts_with(location), "{given:?}: {found:?}");
+    }
+    let without = "job: {image: x, script: [x]}\n";
+    let errors = run(without, &[("env", "dev")]).expect_err("it has no inputs").render(false);
+    assert!(errors.contains("the file declares no inputs"), "{errors}");
+}
+
+#[test]
 fn case_gitlab_19_inputs_of_the_header_have_values() {
     let text = "spec:\n  inputs:\n    level: {default: quick}\n---\ndefault: {image: x}\njob: {script: ['echo $[[ inputs.level ]]']}\n";
     let translated = of(text, &[]).unwrap_or_else(|errors| panic!("{}", errors.render(false)));

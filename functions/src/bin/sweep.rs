@@ -9,7 +9,8 @@ use tidemill_functions::{FunctionContext, telemetry};
 const NODES_LIMIT: Duration = Duration::from_secs(18);
 const SCHEDULES_LIMIT: Duration = Duration::from_secs(10);
 const ENVIRONMENTS_LIMIT: Duration = Duration::from_secs(5);
-const OUTBOX_LIMIT: Duration = Duration::from_secs(13);
+const FOLLOW_UPS_LIMIT: Duration = Duration::from_secs(5);
+const OUTBOX_LIMIT: Duration = Duration::from_secs(8);
 const EXPIRY_LIMIT: Duration = Duration::from_secs(8);
 
 #[tokio::main(flavor = "current_thread")]
@@ -26,6 +27,9 @@ async fn main() -> Result<(), Error> {
                 .await;
         let environments = wiring.meter.request(Box::pin(services.environments.run()));
         let stopped = step("environments", ENVIRONMENTS_LIMIT, environments).await;
+        let followed =
+            step("follow-ups", FOLLOW_UPS_LIMIT, wiring.meter.request(Box::pin(services.follow_ups.run())))
+                .await;
         let notified =
             step("outbox", OUTBOX_LIMIT, wiring.meter.request(Box::pin(services.outbox.run()))).await;
         let removed =
@@ -34,6 +38,7 @@ async fn main() -> Result<(), Error> {
             ("nodes", &overdue),
             ("schedules", &scheduled),
             ("environments", &stopped),
+            ("follow-ups", &followed),
             ("expired", &removed),
         ];
         for (step, number) in steps {
@@ -43,7 +48,7 @@ async fn main() -> Result<(), Error> {
         }
         let done = json!({ "overdue": overdue.as_ref().ok() });
         // The invocation fails if a step failed, which raises the function's alarm.
-        overdue.and(scheduled).and(stopped).and(notified).and(removed)?;
+        overdue.and(scheduled).and(stopped).and(followed).and(notified).and(removed)?;
         Ok::<Value, Error>(done)
     }))
     .await

@@ -10,7 +10,7 @@ use crate::{
 use tidemill_core::execution::discovery::MAX_PATH_LEN;
 use tidemill_core::scheduler::MAX_BLOCKER_BYTES;
 use tidemill_core::{
-    api::ExecuteRequest,
+    api::{ExecuteRequest, InputValue},
     pipeline::When,
     plan::{Plan, PlannedJob},
 };
@@ -163,9 +163,11 @@ pub fn request_bytes(request: &ExecuteRequest) -> u64 {
     let paths = [&request.changed, &request.files].into_iter().flatten().flatten();
     let paths: usize = paths.map(|path| path.len() + 3).sum();
     let variables: usize = request.variables.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
+    let input = |(name, value): (&String, &InputValue)| name.len() + value.to_text().len() + 6;
+    let inputs: usize = request.inputs.iter().map(input).sum();
     let texts = [&request.file, &request.branch, &request.commit, &request.requested_by, &request.tag];
     let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-    (request.pipeline.len() + request.repo.len() + paths + variables + texts) as u64
+    (request.pipeline.len() + request.repo.len() + paths + variables + inputs + texts) as u64
 }
 
 /// Returns an error if the lists of paths are too long.

@@ -64,6 +64,11 @@ pub(crate) enum IdempotencyKey<'a> {
         /// Index of the event in the body.
         event: usize,
     },
+    /// The end of an execution that other pipelines follow.
+    After {
+        /// The ended execution.
+        execution: ExecutionId,
+    },
     /// A requested discovery of a default branch.
     Sync {
         /// Unique for each request.
@@ -107,6 +112,7 @@ impl IdempotencyKey<'_> {
             Self::Sync { .. } => "sync",
             Self::EnvironmentStop { .. } => "environment-stop",
             Self::Child { .. } => "child",
+            Self::After { .. } => "after",
         };
         let digest =
             json_digest(self).map_err(|error| Error::storage("deriving an idempotency key", error))?;
@@ -207,6 +213,7 @@ mod tests {
                 number: 1,
             },
             IdempotencyKey::Child { job: JobId::of(first, 0) },
+            IdempotencyKey::After { execution: first },
         ]
         .iter()
         .map(|key| key.name().unwrap())

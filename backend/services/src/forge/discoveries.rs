@@ -2,6 +2,7 @@
 
 use super::{
     discovery_start::{DiscoveryStart, start_discovery},
+    follow_ups::{self, FollowUpRecord, FollowUpService},
     held_executions,
     outbox::Outbox,
     schedules::{DiscoveredPipeline, ScheduleService},
@@ -33,7 +34,7 @@ use tidemill_core::text::diagnostics::{Diagnostic, Severity};
 use tidemill_core::{
     api::{ExecuteReply, ExecuteRequest, Trigger},
     ids::ExecutionId,
-    pipeline::{self, Pipeline},
+    pipeline::{self, Pipeline, UpstreamStatus, UpstreamTrigger},
     plan::PlanError,
 };
 
@@ -54,6 +55,7 @@ pub struct DiscoveryService {
     repositories: RepositoryService,
     schedules: ScheduleService,
     outbox: Outbox,
+    follow_ups: FollowUpService,
 }
 
 /// State of starting the pipelines of one discovery.
@@ -67,6 +69,8 @@ struct StartContext<'a> {
     hold: bool,
     /// Remaining bytes for held executions.
     left: u64,
+    /// The executions with the names of their pipelines.
+    started: Vec<(ExecutionId, String)>,
 }
 
 /// Truncates the lines of a reply, whose size an untrusted commit determines.
@@ -113,19 +117,22 @@ impl InspectedFile {
             path: path.clone(),
             pipeline: parsed.name.clone(),
             schedules: parsed.on.schedule.clone(),
+            follows: parsed.on.pipeline.clone(),
         };
         let not_started =
             |why: &dyn fmt::Display| FileOutcome::Reported(format!("{path}: not started: {why}"));
-        let run = match trigger::check_triggers(&parsed.on, facts) {
+        let inputs = trigger::check_triggers(&parsed.on, facts)
+            .and_then(|()| trigger::event_inputs(&parsed.on, facts));
+        let run = match inputs {
             Err(why) => Err(not_started(&why)),
-            Ok(()) => match PlannedRun::plan(parsed, facts) {
-                Ok(run) => {
-                    let facts = Facts { includes: file.includes.clone(), ..run.facts };
-                    Ok(PlannedRun { facts, ..run })
-                }
-                Err(why @ PlanError::AllExcluded(_)) => Err(not_started(&why)),
-                Err(why) => Err(FileOutcome::Invalid(vec![format!("{path}: {why}")])),
-            },
+            Ok(inputs) => {
+                let mut facts = Facts { includes: file.includes.clone(), ..facts.clone() };
+                pipeline::set_inputs(&mut facts, inputs);
+                PlannedRun::plan(parsed, &facts).map_err(|why| match why {
+                    PlanError::AllExcluded(_) => not_started(&why),
+                    _ => FileOutcome::Invalid(vec![format!("{path}: {why}")]),
+                })
+            }
         };
         Ok(Self { pipeline, run })
     }
@@ -138,8 +145,9 @@ impl DiscoveryService {
         repositories: RepositoryService,
         schedules: ScheduleService,
         outbox: Outbox,
+        follow_ups: FollowUpService,
     ) -> Self {
-        Self { context, pipelines, repositories, schedules, outbox }
+        Self { context, pipelines, repositories, schedules, outbox, follow_ups }
     }
 
     /// Starts a discovery of the schedules on the default branch of a repository.
@@ -210,10 +218,14 @@ impl DiscoveryService {
             first,
             hold,
             left: 0,
+            started: Vec::new(),
         };
         let mut too_many = None;
         if hold {
-            self.cancel_older(&execution).await?;
+            // Only new commits make others obsolete.
+            if facts.trigger == Trigger::PullRequest {
+                self.cancel_older(&execution).await?;
+            }
             too_many = held_executions::limit_reached(&self.context, &execution).await?;
             start.left = if too_many.is_some() { 0 } else { budget::MAX_HELD_BYTES };
         }
@@ -226,8 +238,10 @@ impl DiscoveryService {
             reply.lines.push("there is no pipeline file at this commit".into());
         }
         let mut found = Vec::new();
+        let mut followers = Vec::new();
         let mut failure = None;
         for file in report.files {
+            let is_start = discovery.start_only.is_empty() || discovery.start_only.contains(&file.path);
             let facts_of_file = facts.clone();
             let inspect = move || {
                 let inspected = InspectedFile::inspect(&file, &facts_of_file);
@@ -235,8 +249,14 @@ impl DiscoveryService {
             };
             let (file, inspected) = self.context.compute("parsing a pipeline file", inspect).await?;
             let outcome = match inspected {
+                // Only its triggers matter.
+                inspected if !is_start => {
+                    followers.extend(inspected.ok().and_then(|of| of.pipeline.follows));
+                    continue;
+                }
                 Err(lines) => FileOutcome::Invalid(lines),
                 Ok(InspectedFile { pipeline, run }) => {
+                    followers.extend(pipeline.follows.clone());
                     found.push(pipeline);
                     let path = file.path.clone();
                     let started = match run {
@@ -268,6 +288,7 @@ impl DiscoveryService {
         if let Some(error) = failure {
             return Err(error);
         }
+        self.follow(&start, discovery, &followers, &mut reply.lines).await?;
         truncate_lines(&mut reply.lines);
         if reply.failed && facts.trigger != Trigger::Manual {
             // Otherwise no commit status would show the errors of the files.
@@ -280,6 +301,31 @@ impl DiscoveryService {
             reply.lines.extend(self.schedules.register(&name, execution.spec.id, &found, keep).await?);
         }
         Ok(reply)
+    }
+
+    /// Records which started executions are followed by pipelines in other files. If this is cut off, the worker repeats its report.
+    async fn follow(
+        &self,
+        start: &StartContext<'_>,
+        discovery: &Discovery,
+        followers: &[UpstreamTrigger],
+        lines: &mut Vec<String>,
+    ) -> Result<()> {
+        for (execution, name) in &start.started {
+            let following = followers.iter().filter(|on| on.names.contains(name));
+            let statuses: Vec<UpstreamStatus> = following.map(|on| on.status).collect();
+            if statuses.is_empty() {
+                continue;
+            }
+            if follow_ups::depth(start.facts) >= follow_ups::MAX_DEPTH {
+                let max = follow_ups::MAX_DEPTH;
+                lines.push(format!("nothing follows {name}: at most {max} executions follow each other"));
+                continue;
+            }
+            let discovery = Discovery { start_only: Vec::new(), can_skip: false, ..discovery.clone() };
+            self.follow_ups.follow(*execution, FollowUpRecord { discovery, statuses }).await?;
+        }
+        Ok(())
     }
 
     /// Cancels unapproved executions of earlier commits of the same pull request, which are obsolete.
@@ -339,6 +385,7 @@ impl DiscoveryService {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 // If this fails, the worker repeats its report, which announces the execution again.
                 self.outbox.announce(execution_id, repository).await?;
+                start.started.push((execution_id, pipeline_name.clone()));
                 let held = if hold { "; it waits for an approval" } else { "" };
                 let outcome = if attached { "started before" } else { "started" };
                 let line = format!("{path}: {outcome}: {pipeline_name} {run_number} ({execution_id}){held}");

@@ -292,7 +292,8 @@ impl Outbox {
     /// notification is not written twice.
     async fn write_notifications(&self, execution: &ExecutionRecord, repository: &Repository) -> Result<()> {
         let spec = &execution.spec;
-        if repository.notification_targets() == 0 || spec.facts.pull_request.is_some() {
+        let of_request = spec.facts.pull_request.is_some() || spec.facts.merge_target.is_some();
+        if repository.notification_targets() == 0 || of_request {
             return Ok(());
         }
         let branch = spec.facts.tag.clone().or_else(|| spec.branch.clone());

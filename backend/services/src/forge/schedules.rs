@@ -12,7 +12,13 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use tidemill_core::execution::{discovery::Discovery, facts::Facts};
 use tidemill_core::time::cron::next_after;
-use tidemill_core::{api::Trigger, guarded, ids::ExecutionId, pipeline::Schedule, time::Timestamp};
+use tidemill_core::{
+    api::Trigger,
+    guarded,
+    ids::ExecutionId,
+    pipeline::{Schedule, UpstreamTrigger},
+    time::Timestamp,
+};
 
 const DOCUMENT_KIND: &str = "schedule";
 /// Kind of the documents with the newest discovery that reported schedules, one for each repository.
@@ -36,6 +42,8 @@ pub(crate) struct DiscoveredPipeline {
     pub path: String,
     pub pipeline: String,
     pub schedules: Vec<Schedule>,
+    /// The pipelines that it follows.
+    pub follows: Option<UpstreamTrigger>,
 }
 
 /// The stored record of a schedule; the due time of its document is its next time.
@@ -49,6 +57,9 @@ struct ScheduleRecord {
     time_zone: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
+    /// Paths of the other files whose pipelines follow some pipeline.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    followers: Vec<String>,
     /// The time at which it could not start, if it could not; the due time is then that of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     missed: Option<Timestamp>,
@@ -269,7 +280,8 @@ impl ScheduleService {
             },
             discovery: Discovery {
                 fetch_ref: Some(fetch_ref),
-                only: vec![stored.path.clone()],
+                only: std::iter::once(&stored.path).chain(&stored.followers).cloned().collect(),
+                start_only: if stored.followers.is_empty() { Vec::new() } else { vec![stored.path.clone()] },
                 ..Discovery::default()
             },
             requested_by: Some(format!("schedule {}", stored.cron)),
@@ -300,6 +312,9 @@ impl ScheduleService {
 fn records_of(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTreeMap<String, ScheduleRecord> {
     let mut records = BTreeMap::new();
     for file in found {
+        let is_follower = |other: &&DiscoveredPipeline| other.path != file.path && other.follows.is_some();
+        let followers: Vec<String> =
+            found.iter().filter(is_follower).map(|other| other.path.clone()).collect();
         for (index, Schedule { cron, time_zone, description }) in file.schedules.iter().enumerate() {
             let stored = ScheduleRecord {
                 repo: repo.to_owned(),
@@ -308,6 +323,7 @@ fn records_of(repo: &str, by: ExecutionId, found: &[DiscoveredPipeline]) -> BTre
                 cron: cron.clone(),
                 time_zone: time_zone.clone(),
                 description: description.clone(),
+                followers: followers.clone(),
                 missed: None,
                 by,
             };

@@ -1,6 +1,9 @@
 //! Receives webhooks of git providers.
 
-use super::discovery_start::{self, DiscoveryStart};
+use super::{
+    comments,
+    discovery_start::{self, DiscoveryStart},
+};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
@@ -12,13 +15,16 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidemill_core::execution::{
     discovery::Discovery,
-    facts::{Facts, PullRequest},
+    facts::{Comment, Facts, PullRequest},
 };
 use tidemill_core::ids::digest::sha256_hex;
 use tidemill_core::repository::{
     canonical_name,
     registration::WebhookReply,
-    webhook::{Change, Event, Headers, Provider, PullRequestUpdate, json_body},
+    webhook::{
+        Change, Event, Headers, MergeGroup, Provider, PullRequestComment, PullRequestUpdate, Release,
+        json_body,
+    },
 };
 use tidemill_core::{api::Trigger, time::Timestamp};
 
@@ -120,7 +126,23 @@ impl WebhookService {
                 Event::Push(change) => starts.push((event, push_start(change, default_branch.clone()))),
                 Event::Tag(change) => starts.push((event, tag_start(change, default_branch.clone()))),
                 Event::PullRequest(request) => {
+                    comments::record(&self.context, &repository, &request).await?;
                     starts.push((event, pull_request_start(*request, default_branch.clone())));
+                }
+                Event::MergeGroup(group) => {
+                    starts.push((event, merge_group_start(group, default_branch.clone())));
+                }
+                Event::Release(release) => {
+                    starts.push((event, release_start(release, default_branch.clone())));
+                }
+                Event::Comment(comment) => {
+                    match self.comment_start(&repository, *comment, default_branch.clone()).await? {
+                        Ok(start) => starts.push((event, *start)),
+                        Err(why) => {
+                            tracing::info!(repository = name, why, "a comment starts nothing");
+                            reply.lines.push(format!("nothing starts: {why}"));
+                        }
+                    }
                 }
                 Event::Deleted(what) => reply.lines.push(format!("{what} was deleted: nothing starts")),
                 Event::Ping => reply.lines.push(format!("the webhook of {name} works")),
@@ -148,6 +170,33 @@ impl WebhookService {
             }
         }
         Ok(reply)
+    }
+
+    /// Returns what a comment starts, or the reason why it starts nothing.
+    async fn comment_start(
+        &self,
+        repository: &Repository,
+        comment: PullRequestComment,
+        default_branch: Option<String>,
+    ) -> Result<Result<Box<DiscoveryStart>, String>> {
+        if let Err(why) = comments::check_author(repository, &comment) {
+            return Ok(Err(why));
+        }
+        let Some(request) = comments::pull_request(&self.context, repository, &comment).await? else {
+            return Ok(Err(format!(
+                "pull request {} is not known; the webhook needs the events of pull requests, and one of this",
+                comment.number
+            )));
+        };
+        let PullRequestComment { text, author, by, .. } = comment;
+        let mut start = pull_request_start(PullRequestUpdate { by, ..request }, default_branch);
+        start.facts.trigger = Trigger::Comment;
+        start.facts.commit = start.facts.commit.filter(|commit| !commit.is_empty());
+        start.facts.comment = Some(Box::new(Comment { text, author }));
+        if let Some(request) = &mut start.facts.pull_request {
+            request.action = None;
+        }
+        Ok(Ok(Box::new(start)))
     }
 
     /// Returns the repository of a delivery, if the signature is valid. An unregistered repository, one of another provider, and a missing
@@ -252,6 +301,31 @@ fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
     DiscoveryStart { facts, discovery: Discovery { fetch_ref, ..Discovery::default() }, requested_by: by }
 }
 
+fn release_start(release: Release, default_branch: Option<String>) -> DiscoveryStart {
+    let Release { tag, commit, by } = release;
+    // Without a commit, it is the one that the tag points to.
+    let change = Change { name: tag, commit: commit.unwrap_or_default(), before: None, by };
+    let mut start = tag_start(change, default_branch);
+    start.facts.trigger = Trigger::Release;
+    start.facts.commit = start.facts.commit.filter(|commit| !commit.is_empty());
+    start
+}
+
+fn merge_group_start(group: MergeGroup, default_branch: Option<String>) -> DiscoveryStart {
+    let MergeGroup { branch, target_branch, commit, before, by } = group;
+    let fetch_ref = Some(format!("refs/heads/{branch}"));
+    let facts = Facts {
+        trigger: Trigger::MergeGroup,
+        branch: Some(branch),
+        commit: Some(commit),
+        default_branch,
+        merge_target: Some(target_branch),
+        ..Facts::default()
+    };
+    let discovery = Discovery { fetch_ref, before, ..Discovery::default() };
+    DiscoveryStart { facts, discovery, requested_by: by }
+}
+
 fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>) -> DiscoveryStart {
     let discovery = Discovery {
         fetch_ref: Some(request.fetch_ref),
@@ -270,6 +344,7 @@ fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>
             from_fork: request.from_fork,
             draft: request.draft,
             labels: request.labels,
+            action: Some(request.action),
         }),
         ..Facts::default()
     };

@@ -17,6 +17,7 @@ pub fn max_body(route: &Route) -> usize {
         // The caller has no token; the webhook handler bounds its body itself.
         _ if route.need.is_empty() => 0,
         path::EXECUTE
+        | path::INPUTS
         | path::JOB_STATUS
         | path::JOB_TESTS
         | path::DISCOVERY_REPORT

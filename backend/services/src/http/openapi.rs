@@ -8,11 +8,11 @@ use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, Token
 use tidemill_core::api::{
     ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
     CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, EnvironmentList, ExecuteReply,
-    ExecuteRequest, ExecutionList, ExecutionView, ExternalVariables, Health, JobExecuteReply,
-    JobExecuteRequest, JobReport, JobReportReply, Problem, RegistryList, RegistryView, RekeyReply,
-    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
-    SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest,
-    StopEnvironmentReply, StopEnvironmentRequest, path,
+    ExecuteRequest, ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest,
+    JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, Problem, RegistryList, RegistryView,
+    RekeyReply, RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest,
+    RetryRequest, SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply,
+    SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -231,6 +231,8 @@ pub fn document() -> Value {
     });
     reply["links"] = links();
     of.add(path::EXECUTE, "post", "Start an execution", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<InputsRequest>(), of.reference::<InputsReply>());
+    of.add(path::INPUTS, "post", "The inputs of a pipeline file", &[], Some(body), reply);
     let reply = of.reference::<ExecutionView>();
     of.add(path::STATUS, "get", "An execution with its jobs", WAIT_PARAMS, None, reply);
     let reply = of.reference::<ExecutionList>();

@@ -52,6 +52,7 @@ macro_rules! routes {
 // To add an operation, add a line here, one in openapi.rs, and one in the table of docs/security.md.
 routes! {
     POST path::EXECUTE => executions::execute, RUN_SCOPES, Itself;
+    POST path::INPUTS => executions::inputs, RUN_SCOPES, None;
     GET path::STATUS => executions::status, READ_SCOPES, Path;
     GET path::EXECUTIONS => executions::list, READ_SCOPES, Itself;
     GET path::USAGE => executions::usage, READ_SCOPES, Path;

@@ -72,6 +72,9 @@ pub struct Repository {
     /// Credential with which workers fetch it.
     #[serde(default)]
     pub(super) credential: Option<StoredCredential>,
+    /// Whose comments start pipelines; empty: those of people whom the provider reports as members.
+    #[serde(default)]
+    pub comment_authors: Vec<String>,
 }
 
 /// A credential of a repository.
@@ -133,6 +136,7 @@ impl Repository {
                 .map(|stored| CredentialView { kind: stored.kind, allow_push: stored.allow_push }),
             trouble,
             updated_at: self.updated_at,
+            comment_authors: self.comment_authors.clone(),
         }
     }
 }

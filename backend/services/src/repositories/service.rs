@@ -26,6 +26,8 @@ const MAX_URL_LEN: usize = 400;
 const MAX_SECRET_LEN: usize = 1_000;
 const MIN_SECRET_LEN: usize = 16;
 const MAX_NOTIFICATION_TARGETS: usize = 10;
+const MAX_COMMENT_AUTHORS: usize = 100;
+const MAX_AUTHOR_LEN: usize = 100;
 
 /// Service for registered repositories.
 #[derive(Debug, Clone)]
@@ -73,6 +75,8 @@ impl RepositoryService {
             };
             let old_credential = old.as_ref().and_then(|old| old.credential.as_ref());
             let credential = self.updated_credential(&address, &request, old_credential).await?;
+            let old_authors = || old.as_ref().map(|old| old.comment_authors.clone());
+            let comment_authors = request.comment_authors.clone().or_else(old_authors).unwrap_or_default();
             let repository = Repository {
                 url: address.to_git_url(),
                 provider: request.provider,
@@ -90,6 +94,7 @@ impl RepositoryService {
                 status_token,
                 notify,
                 credential,
+                comment_authors,
             };
             if self.write(&repository, version).await? {
                 self.clear_failures(&name).await?;
@@ -294,6 +299,12 @@ fn check(request: &RepositoryRequest) -> Result<()> {
     let is_branch = |name: &str| is_text(name, 250) && !name.starts_with('-');
     if request.default_branch.as_deref().is_some_and(|name| !name.is_empty() && !is_branch(name)) {
         return invalid("the default branch is not a valid branch name".into());
+    }
+    let authors = request.comment_authors.as_deref().unwrap_or_default();
+    if authors.len() > MAX_COMMENT_AUTHORS || !authors.iter().all(|author| is_text(author, MAX_AUTHOR_LEN)) {
+        return invalid(format!(
+            "at most {MAX_COMMENT_AUTHORS} names of up to {MAX_AUTHOR_LEN} bytes without spaces can start pipelines by comments"
+        ));
     }
     let notify = request.notify.as_deref().unwrap_or_default();
     if notify.len() > MAX_NOTIFICATION_TARGETS {

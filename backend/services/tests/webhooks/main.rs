@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod deliveries;
+mod events;
 mod examples;
 mod keys;
 mod outbox;

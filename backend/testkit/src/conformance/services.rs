@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod caches;
+pub mod events;
 pub mod executions;
 pub mod registries;
 pub mod repositories;

@@ -213,6 +213,11 @@ macro_rules! conformance_suite {
                 job_losing_three_workers_is_dead_letter
                 heartbeat_is_written_only_when_renewal_is_due
             }
+            events {
+                comment_needs_rights
+                pipeline_follows_another_once
+                inputs_are_recorded_and_kept_by_a_retry
+            }
             access {
                 token_is_valid_until_expiry_or_revocation
                 audit_log_is_listed_newest_first

@@ -39,6 +39,7 @@ pub async fn run_sweeps(cluster: Arc<Cluster>) {
         world.sleep(wait_ms).await;
         drop(cluster.call(|server| async move { server.sweep.run().await }.boxed()).await);
         drop(cluster.call(|server| async move { server.schedules.run().await }.boxed()).await);
+        drop(cluster.call(|server| async move { server.follow_ups.run().await }.boxed()).await);
     }
 }
 

@@ -40,6 +40,7 @@ pub async fn run_git_provider(cluster: Arc<Cluster>, quiet_at: i64) {
         notify: None,
         credential: None,
         allow_push: None,
+        comment_authors: None,
     };
     let registered = call_until_ok(&cluster, |server| {
         let request = request.clone();

@@ -122,6 +122,10 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
             0 => String::new(),
             number => format!(", {number} notification(s)"),
         };
+        let comments = match repository.comment_authors.as_slice() {
+            [] => String::new(),
+            names => format!(", comments of {}", Printable(names.join(", "))),
+        };
         let credential = match &repository.credential {
             None => String::new(),
             Some(CredentialView { kind, allow_push: false }) => format!(", {}", kind.as_str()),
@@ -129,7 +133,7 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
         };
         writeln!(
             out,
-            "{}  {}, {branch}, {statuses}, {approval}{notified}{credential}",
+            "{}  {}, {branch}, {statuses}, {approval}{notified}{credential}{comments}",
             Printable(&repository.name),
             repository.provider
         )?;
@@ -165,6 +169,10 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
         notify: (add.no_notify || !notify.is_empty()).then_some(notify),
         credential: credential::change(add)?,
         allow_push: add.credential.allow_push(),
+        comment_authors: add
+            .comment_authors
+            .as_ref()
+            .map(|names| names.iter().filter(|name| !name.is_empty()).cloned().collect()),
     })
 }
 

@@ -97,6 +97,10 @@ fn table(out: &mut impl Write, report: &core::Report, hints: &CommandHints) -> s
         let author = details.author.as_deref().map(|author| format!("  by {author}")).unwrap_or_default();
         writeln!(out, "message     {}{}", Printable(title), Printable(&author))?;
     }
+    if !execution.inputs.is_empty() {
+        let inputs = execution.inputs.iter().map(|(name, value)| format!("{name}={value}"));
+        writeln!(out, "inputs      {}", Printable(inputs.collect::<Vec<_>>().join("  ")))?;
+    }
     writeln!(out, "execution   {}", execution.id)?;
     let by =
         execution.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();

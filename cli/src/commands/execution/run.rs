@@ -30,8 +30,9 @@ use tidemill_core::execution::{
 };
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
 use tidemill_core::{
-    api::{ExecuteReply, ExecuteRequest, ExecutionView, JobView, path},
+    api::{ExecuteReply, ExecuteRequest, ExecutionView, InputValue, JobView, Trigger, path},
     ids::{ExecutionId, JobId},
+    pipeline::set_inputs,
     plan::Plan,
     text::choices::suggestion,
 };
@@ -44,6 +45,7 @@ const MAX_EARLIER: u32 = 50;
 /// `tidemill run`.
 pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let variables = file::variables(&args.variables)?;
+    let inputs = file::inputs(&args.variables)?;
     // The file and the facts of another repository are those of its commit, which must be known first.
     let resolved = match &args.repo {
         Some(_) => Some(find_sources(settings, args).await?),
@@ -52,7 +54,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     let secrets = secrets(settings, args)?;
     let deployment = Deployment::connect(settings).await?;
     let planned =
-        plan(settings, args, &deployment, resolved.as_ref(), (&variables, secrets.as_slice())).await;
+        plan(settings, args, &deployment, resolved.as_ref(), (&variables, &inputs, secrets.as_slice())).await;
     let (file, facts, plan) = match planned {
         Ok(planned) => planned,
         Err(failure) => {
@@ -97,7 +99,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         pipeline: file.text,
         file: Some(file.name),
         repo: sources.repo,
-        branch: sources.branch.filter(|_| args.event != Some(Event::Tag)),
+        branch: sources.branch.filter(|_| !args.event.is_some_and(Event::is_of_tag)),
         commit: sources.commit,
         source,
         variables,
@@ -109,6 +111,7 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
         files: facts.files,
         force: is_new,
         includes: file.includes,
+        inputs: file.inputs.into_iter().map(|(name, value)| (name, InputValue::Text(value))).collect(),
         ..ExecuteRequest::default()
     };
     let start = async {
@@ -137,7 +140,7 @@ async fn plan(
     args: &Run,
     deployment: &Deployment,
     resolved: Option<&RunSources>,
-    (variables, secrets): (&IndexMap<String, String>, &[(String, String)]),
+    (variables, inputs, secrets): (&IndexMap<String, String>, &IndexMap<String, String>, &[(String, String)]),
 ) -> Outcome<(PipelineFile, Facts, Plan)> {
     let repo = match resolved {
         Some(sources) => sources.repo.clone(),
@@ -152,16 +155,19 @@ async fn plan(
     external.of_environments.retain(|name| !variables.contains_key(name));
     external.values.extend(variables.clone());
     let file = match resolved.and_then(|sources| sources.commit_files.as_ref()) {
-        Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit)?,
+        Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit, inputs)?,
         _ => {
             let elsewhere = Elsewhere::new(&args.include, settings.data_dir().ok());
-            file::load(&args.file, settings.is_remote(), &external, &elsewhere)?
+            let given = FileContext { external: external.clone(), inputs: inputs.clone(), elsewhere };
+            file::load(&args.file, settings.is_remote(), &given)?
         }
     };
     check_secrets(&file, secrets)?;
     let needs = git_facts::RequiredFacts::of(&file.pipeline);
     let mut facts = Facts { repo, ..facts(args, resolved, needs)? };
     facts.add_external(external);
+    let values = file.input_values(facts.trigger == Trigger::Manual)?;
+    set_inputs(&mut facts, values);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "run"))?;
     check_followed_jobs(args, &file, &plan)?;
     if !args.view.quiet {

@@ -8,7 +8,7 @@ use crate::{
     pipeline::{
         children::{self, CheckedChild},
         elsewhere::Elsewhere,
-        file,
+        file::{self, FileContext},
     },
 };
 use serde_json::{Value, json};
@@ -33,8 +33,11 @@ struct CheckedFile {
 /// `tidemill check`.
 pub fn check(args: &Check) -> Outcome {
     let values = file::variables(&args.variables)?;
-    let external = ExternalVariables { values, ..ExternalVariables::default() };
-    let elsewhere = Elsewhere::new(&args.include, None);
+    let context = FileContext {
+        external: ExternalVariables { values, ..ExternalVariables::default() },
+        inputs: file::inputs(&args.variables)?,
+        elsewhere: Elsewhere::new(&args.include, None),
+    };
     let mut files = args.files.clone();
     if files.is_empty() {
         files = match (&args.file.file, &args.file.pipeline) {
@@ -55,7 +58,7 @@ pub fn check(args: &Check) -> Outcome {
         let path = if path.as_os_str() == "-" { Path::new(&name) } else { path };
         let kind = file::FileFormat::of(path, args.file.gitlab, true).reporting_unset_variables();
         let mut children = Vec::new();
-        let (diagnostics, sources) = match file::assemble(path, &text, kind, (&external, &elsewhere)) {
+        let (diagnostics, sources) = match file::assemble(path, &text, kind, &context) {
             Ok(assembled) => {
                 // Only pipelines of a repository's directory are started by name.
                 let directory = path.parent().filter(|directory| directory.ends_with(".pipelines"));
@@ -63,7 +66,7 @@ pub fn check(args: &Check) -> Outcome {
                     let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
                     names.push((checked.len(), directory.join(file), assembled.parsed.pipeline.name));
                 }
-                children = children::check(path, &assembled.parsed.pipeline, (&external, &elsewhere));
+                children = children::check(path, &assembled.parsed.pipeline, &context);
                 (assembled.parsed.warnings, assembled.files)
             }
             Err(errors) => (errors.diagnostics, errors.files),

@@ -11,6 +11,7 @@ use crate::{
     },
     view::hint::quoted,
 };
+use indexmap::IndexMap;
 use serde_json::json;
 use tidemill_core::api::ExternalVariables;
 
@@ -19,8 +20,8 @@ pub fn import(args: &Import) -> Outcome {
     let text = file::read(&args.file)?;
     let colour = output::stderr_has_colours();
     let format = FileFormat::of(&args.file, true, true);
-    let elsewhere = Elsewhere::new(&args.include, None);
-    let assembled = file::assemble(&args.file, &text, format, (&ExternalVariables::default(), &elsewhere))
+    let context = FileContext { elsewhere: Elsewhere::new(&args.include, None), ..FileContext::default() };
+    let assembled = file::assemble(&args.file, &text, format, &context)
         .map_err(|errors| Failure::usage(errors.render(colour).trim_end().to_owned()))?;
     new_file::write(&args.output, args.force, &assembled.text)?;
     let (name, from) = (args.output.to_string_lossy(), args.file.to_string_lossy());

@@ -5,25 +5,42 @@ use crate::{
     execution::repository,
     failure::{Failure, Outcome},
     output::{self, Printable},
-    pipeline::{elsewhere::Elsewhere, file, git_facts},
+    pipeline::{
+        elsewhere::Elsewhere,
+        file::{self, FileContext},
+        git_facts,
+    },
 };
 use std::{io::Write, path::Path};
-use tidemill_core::execution::facts::{ExternalVariables, Facts};
+use tidemill_core::execution::facts::{ExternalVariables, Facts, Trigger};
 use tidemill_core::{
     condition,
-    pipeline::When,
-    plan::{ExcludedJob, Plan, PlannedJob},
+    pipeline::{When, set_inputs},
+    plan::{ExcludedJob, Plan, PlannedJob, trigger::event_inputs},
 };
 
 /// `tidemill plan`.
 pub fn plan(args: &PlanArgs) -> Outcome {
     let variables = file::variables(&args.variables)?;
     let external = ExternalVariables { values: variables.clone(), ..ExternalVariables::default() };
-    let file = file::load(&args.file, true, &external, &Elsewhere::new(&args.include, None))?;
+    let context = FileContext {
+        external,
+        inputs: file::inputs(&args.variables)?,
+        elsewhere: Elsewhere::new(&args.include, None),
+    };
+    let file = file::load(&args.file, true, &context)?;
     let (needs, here) = (git_facts::RequiredFacts::of(&file.pipeline), Path::new("."));
     let facts = git_facts::override_with(&args.facts, here, git_facts::of_working_tree(here, needs))?;
     let repo = repository::address(None).unwrap_or_default();
-    let facts = Facts { repo, variables, jobs: args.selection.selection(), ..facts };
+    let mut facts = Facts { repo, variables, jobs: args.selection.selection(), ..facts };
+    let inputs = if facts.comment.is_some() {
+        event_inputs(&file.pipeline.on, &facts).map_err(|why| {
+            Failure::usage(format!("--comment does not start {}: {}", file.name, Printable(why.to_string())))
+        })?
+    } else {
+        file.input_values(facts.trigger == Trigger::Manual)?
+    };
+    set_inputs(&mut facts, inputs);
     let plan = Plan::for_facts(&file.pipeline, &facts).map_err(|error| Failure::of_plan(&error, "plan"))?;
     let mut out = output::stdout();
     if args.format.is_json() {

@@ -28,4 +28,7 @@ pub struct Discovery {
     /// has those of its time.
     #[serde(default, skip_serializing_if = "ExternalVariables::is_empty")]
     pub external: ExternalVariables,
+    /// Only the pipelines in these files start, and others are read for what follows them; empty: all whose triggers match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub start_only: Vec<String>,
 }

@@ -135,7 +135,14 @@ impl<'a> Loader<'a> {
     /// Returns the tree of a file, with the values of its inputs.
     fn tree(&mut self, text: &str, index: usize, given: Option<&MapEntry>, at: Location) -> Option<Rc<Node>> {
         let path = Path::default().key("include").key("inputs");
+        // The inputs of the file itself are given where it is run.
+        let of_run = if index == 0 { Some(&self.settings.inputs).filter(|of| !of.is_empty()) } else { None };
         let built = match inputs::split(text) {
+            None if of_run.is_some() => {
+                let message = "the file declares no inputs: it has no header with `spec: inputs`";
+                self.log.invalid(&path, Location { line: 1, column: 1, length: 1 }, message);
+                return None;
+            }
             None => {
                 if let Some(entry) = given.filter(|entry| !values::entries(&entry.value).is_empty()) {
                     let message =
@@ -148,6 +155,8 @@ impl<'a> Loader<'a> {
             Some((header, rest)) => {
                 let header = self.built(build_gitlab_file(header, index))?;
                 let spec = header.get("spec")?;
+                let of_run = of_run.map(|values| inputs::of_run(&spec.value, values));
+                let given = given.or(of_run.as_ref());
                 let inputs: Inputs = inputs::resolve(&spec.value, given, at, &path, self.log)?;
                 let known = self.variables();
                 let variable = |name: &str| known.value(name);

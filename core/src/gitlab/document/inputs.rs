@@ -9,10 +9,11 @@ use crate::condition;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::yaml::build_gitlab_file;
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::origin::ReplacedText;
 use crate::pipeline::yaml::scalars::ScalarType;
-use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
+use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Size};
 use crate::text::diagnostics::{LineIndex, Location};
 
 /// Maximum number of functions that one reference applies: GitLab's limit.
@@ -74,7 +75,8 @@ pub(crate) fn resolve(
             return None;
         }
         if !declared_names.contains(entry.key.as_str()) {
-            let message = format!("the included file has no input {}", quoted(&entry.key));
+            let file = if at.length == 0 { "file" } else { "included file" };
+            let message = format!("the {file} has no input {}", quoted(&entry.key));
             let names = declared.iter().map(|input| input.key.as_str());
             let near = crate::text::suggest::nearest(&entry.key, names)
                 .map(|near| format!("did you mean `{near}`?"));
@@ -94,8 +96,12 @@ pub(crate) fn resolve(
         let default = input.value.get("default");
         let Some(value) = own.or(default) else {
             let message = format!("the input {} has no default, and no value is given", quoted(&input.key));
-            let location = if given.is_some() || at.length > 0 { at } else { input.key_location };
-            log.invalid_with_help(path, location, message, "give it one under `inputs` of the include");
+            if at.length == 0 {
+                let help = format!("give it one when you run the file: `--input {}=VALUE`", input.key);
+                log.invalid_with_help(&input_path, input.key_location, message, &help);
+            } else {
+                log.invalid_with_help(path, at, message, "give it one under `inputs` of the include");
+            }
             continue;
         };
         let value_path = if own.is_some() { path.key(&input.key) } else { input_path.key("default") };
@@ -104,6 +110,30 @@ pub(crate) fn resolve(
         }
     }
     (log.findings.len() == before).then_some(all)
+}
+
+/// Returns the values that are given when a file is run as if an include gave them, each with the type that the header declares:
+/// `"1"` for a string, `1` for a number. They have the positions of their declarations.
+pub(crate) fn of_run(spec: &Rc<Node>, given: &IndexMap<String, String>) -> MapEntry {
+    let declared = spec.get("inputs").map(|entry| values::entries(&entry.value)).unwrap_or_default();
+    let entry = |(name, text): (&String, &String)| {
+        let declaration = declared.iter().find(|input| input.key == *name);
+        let location = declaration.map_or(spec.location, |input| input.key_location);
+        let is_text = declaration.is_none_or(|input| input_type(input) == "string");
+        let parsed = if is_text { None } else { build_gitlab_file(text, 0).ok().and_then(|tree| tree.root) };
+        let value = match parsed {
+            Some(node) if values::is_list(&node) => node,
+            _ => {
+                let size = Size::of_text(text);
+                let kind = Kind::Scalar { text: text.clone(), plain: !is_text };
+                Rc::new(Node { kind, location, is_reference: false, size })
+            }
+        };
+        MapEntry { key: name.clone(), key_location: location, value }
+    };
+    let entries = given.iter().map(entry).collect();
+    let value = Rc::new(Node::mapping(entries, spec.location));
+    MapEntry { key: "inputs".to_owned(), key_location: spec.location, value }
 }
 
 fn check_declaration(input: &MapEntry, path: &Path, log: &mut Log) {

@@ -10,7 +10,7 @@ use crate::pipeline::names;
 use crate::pipeline::raw::collections::{NamedValues, OneOrMany};
 use crate::pipeline::raw::records::{RawDefaults, RawJob};
 use crate::pipeline::raw::scalars::Text;
-use crate::text::suggest::Suggestions;
+use crate::text::{check_line, suggest::Suggestions};
 
 pub(crate) const MAX_TIMEOUT_S: u64 = 30 * 86_400;
 
@@ -113,6 +113,15 @@ pub(crate) fn variables(
         variables.insert(name.clone(), value.0.clone());
     }
     variables
+}
+
+/// Checks the `description` of what is at a path.
+pub(crate) fn check_description(text: Option<&str>, of: &Path, findings: &mut FindingSink) {
+    const MAX_LEN: usize = 255;
+    if text.is_some_and(|text| check_line("description", text, MAX_LEN).is_err()) {
+        let message = format!("a description is one line of at most {MAX_LEN} bytes");
+        findings.push(Finding::value("out-of-range", &of.key("description"), message));
+    }
 }
 
 /// Checks globs of files that must lie within the sources.

@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use indexmap::IndexMap;
+
 use super::context::{FindingSink, KnownJob, PipelineContext, provides_outputs, variables};
 use super::graph::{dependencies, environments, needs::needs, outputs};
 use super::stages::{IMPLICIT_STAGES, job_stage, stages, unused_stages};
 use super::{child, job, triggers};
 use crate::execution::facts::Facts;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, Segment, quoted};
-use crate::pipeline::model::{Job, Pipeline};
+use crate::pipeline::model::{Input, Job, Pipeline};
 use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::records::{RawDefaults, RawPipeline};
@@ -39,8 +41,20 @@ pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, FindingSink) {
                 .help("`tidemill check`, `plan` and `run` read them, and send one text to a server"),
         );
     }
-    let on = raw.on.get().map(|on| triggers::triggers(on, &mut findings)).unwrap_or_default();
-    let variables = variables(raw.variables.get(), || root.key("variables"), &mut findings);
+    let on = raw.on.get().map(|on| triggers::triggers(on, &name, &mut findings)).unwrap_or_default();
+    let mut variables = variables(raw.variables.get(), || root.key("variables"), &mut findings);
+    let mut inputs = IndexMap::new();
+    for input in on.all_inputs() {
+        let variable = Input::variable(&input.name);
+        if variables.contains_key(&variable) {
+            let message =
+                format!("{} is the variable of the input {}", quoted(&variable), quoted(&input.name));
+            let finding = Finding::key("conflicting-keys", &root.key("variables").key(&variable), message);
+            findings.push(finding.help("remove it, and give the input a `default`"));
+        }
+        inputs.insert(variable, input.default.unwrap_or_default());
+    }
+    variables.extend(inputs);
     let concurrency = triggers::concurrency(raw, &variables, &mut findings);
     let timeout_s = triggers::timeout(raw, &mut findings);
     let written_stages = stages(raw, &mut findings);

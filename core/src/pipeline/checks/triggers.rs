@@ -1,12 +1,16 @@
 //! Checks top-level keys: triggers, concurrency, time limit. Also `concurrency` of a job.
 
+mod events;
+mod inputs;
+
 use indexmap::IndexMap;
 
-use super::context::{FindingSink, MAX_TIMEOUT_S};
+use super::context::{FindingSink, MAX_TIMEOUT_S, check_description, texts};
 use super::cron;
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{
-    Concurrency, JobConcurrency, MAX_JOB_GROUP_BYTES, PullRequestTrigger, PushTrigger, Schedule, Triggers,
+    Concurrency, JobConcurrency, MAX_JOB_GROUP_BYTES, MergeGroupTrigger, PullRequestTrigger, PushTrigger,
+    Schedule, Triggers,
 };
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
@@ -16,13 +20,10 @@ use crate::pipeline::raw::records::RawPipeline;
 use crate::pipeline::raw::scalars::Text;
 use crate::pipeline::raw::triggers::{RawJobConcurrency, RawSchedule, RawTriggers};
 use crate::pipeline::references;
-use crate::text::{check_line, suggest};
+use crate::text::suggest;
 
 /// Maximum length of the name of a concurrency group in bytes, before references are expanded.
 const MAX_GROUP_BYTES: usize = 200;
-
-/// Maximum length of the description of a schedule in bytes.
-const MAX_DESCRIPTION_LEN: usize = 255;
 
 /// Predefined references of concurrency groups, which need no variable.
 const GROUP_REFERENCES: [&str; 2] = ["branch", "pipeline"];
@@ -114,7 +115,7 @@ pub(crate) fn job_concurrency(
 }
 
 /// Checks `on`.
-pub(crate) fn triggers(raw: &RawTriggers, findings: &mut FindingSink) -> Triggers {
+pub(crate) fn triggers(raw: &RawTriggers, name: &str, findings: &mut FindingSink) -> Triggers {
     let path = Path::default().key("on");
     let mut globs = |at: &Path, field: &Field<OneOrMany<Text>>, inside: bool| -> Vec<String> {
         let items = field.get().map_or(&[][..], |items| items.0.as_slice());
@@ -137,13 +138,39 @@ pub(crate) fn triggers(raw: &RawTriggers, findings: &mut FindingSink) -> Trigger
         PullRequestTrigger {
             branches: globs(&at.key("branches"), &pull_request.0.branches, false),
             paths: globs(&at.key("paths"), &pull_request.0.paths, true),
+            types: pull_request
+                .0
+                .types
+                .get()
+                .map_or_else(Vec::new, |types| types.0.iter().map(|of| of.0).collect()),
+            labels: texts(pull_request.0.labels.get()),
         }
     });
+    let merge_group = raw.merge_group.get().map(|group| MergeGroupTrigger {
+        branches: globs(&path.key("merge_group").key("branches"), &group.0.branches, false),
+    });
+    let branches = raw
+        .pipeline
+        .get()
+        .map(|pipeline| globs(&path.key("pipeline").key("branches"), &pipeline.branches, false));
     let schedule = raw.schedule.get().map_or(&[][..], |items| items.0.as_slice());
     let at = path.key("schedule");
-    let schedule =
-        schedule.iter().filter_map(|(index, item)| schedule_item(item, &at.index(*index), findings));
-    Triggers { push, pull_request, schedule: schedule.collect() }
+    let schedule = schedule
+        .iter()
+        .filter_map(|(index, item)| schedule_item(item, &at.index(*index), findings))
+        .collect();
+    let inputs = inputs::inputs(raw.manual.get(), &path.key("manual").key("inputs"), findings);
+    Triggers {
+        push,
+        pull_request,
+        schedule,
+        tag: events::tag(raw.tag.get(), &path.key("tag"), findings),
+        release: events::tag(raw.release.get(), &path.key("release"), findings),
+        merge_group,
+        comment: events::comment(raw.comment.get(), &path.key("comment"), findings),
+        pipeline: events::upstream(raw.pipeline.get(), branches, name, findings),
+        inputs,
+    }
 }
 
 fn schedule_item(
@@ -172,12 +199,7 @@ fn schedule_item(
     findings.check(cron::check(cron), || path.key("cron"));
     let time_zone = raw.time_zone.get().map_or_else(utc, |zone| zone.0.clone());
     let description = raw.description.get().map(|text| text.0.clone());
-    if let Some(text) = &description
-        && check_line("description", text, MAX_DESCRIPTION_LEN).is_err()
-    {
-        let message = format!("a description is one line of at most {MAX_DESCRIPTION_LEN} bytes");
-        findings.push(Finding::value("out-of-range", &path.key("description"), message));
-    }
+    check_description(description.as_deref(), path, findings);
     Some(Schedule { cron: cron.trim().to_owned(), time_zone, description })
 }
 

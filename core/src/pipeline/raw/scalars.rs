@@ -327,7 +327,7 @@ impl FromScalar for Port {
 }
 
 /// Returns the choice whose name is `text`.
-fn choose<T: Copy>(text: &str, expected: &str, choices: &[(&str, T)]) -> Result<T, Fault> {
+pub(super) fn choose<T: Copy>(text: &str, expected: &str, choices: &[(&str, T)]) -> Result<T, Fault> {
     if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
         return Ok(*value);
     }

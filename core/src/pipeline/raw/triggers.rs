@@ -1,11 +1,15 @@
 //! Top-level keys: triggers, included files, concurrency.
 
+mod values;
+
 use super::alternatives::{Either, Nullable};
 use super::collections::{IndexedOneOrMany, NamedValues, OneOrMany};
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::scalars::{Flag, GroupLimit, Text};
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::Node;
+
+pub(crate) use values::{InputType, PullRequestType, StatusOfUpstream};
 
 record! {
     /// Events that start the pipeline, besides a manual start.
@@ -16,6 +20,78 @@ record! {
         pull_request: Nullable<RawPullRequest> = "pull_request",
         /// Start on a schedule: cron expressions with five fields, in UTC unless a time zone is given.
         schedule: IndexedOneOrMany<Either<Text, RawSchedule>> = "schedule",
+        /// Start when a tag is pushed, besides the tags of `push`.
+        tag: Nullable<RawTag> = "tag",
+        /// Start when a release is published, at its tag.
+        release: Nullable<RawTag> = "release",
+        /// Start when a merge queue asks for the checks of a group.
+        merge_group: Nullable<RawMergeGroup> = "merge_group",
+        /// Start on a comment on a pull request by a user with rights.
+        comment: RawComment = "comment",
+        /// Start when an execution of another pipeline of the repository ends.
+        pipeline: RawUpstream = "pipeline",
+        /// What a user gives when starting it.
+        manual: Nullable<RawManual> = "manual",
+    }
+}
+
+record! {
+    /// Which tags or releases start the pipeline.
+    struct RawTag("this trigger") {
+        /// Regular expression that a part of the tag's name must match. Default: any name.
+        pattern: Text = "pattern",
+    }
+}
+
+record! {
+    /// Which groups of a merge queue start the pipeline.
+    struct RawMergeGroup("`merge_group`") {
+        /// Globs of target branch names.
+        branches: OneOrMany<Text> = "branches",
+    }
+}
+
+record! {
+    /// Which comments start the pipeline.
+    struct RawComment("`comment`") {
+        /// Regular expression that a part of the comment must match; its named groups are inputs.
+        pattern: Text = "pattern",
+    }
+}
+
+record! {
+    /// After which executions the pipeline starts.
+    struct RawUpstream("`pipeline`") {
+        /// Names of pipelines of the repository.
+        name: OneOrMany<Text> = "name",
+        /// How they must end. Default: success.
+        status: StatusOfUpstream = "status",
+        /// Globs of their branches.
+        branches: OneOrMany<Text> = "branches",
+    }
+}
+
+record! {
+    /// What a user gives when starting the pipeline.
+    struct RawManual("`manual`") {
+        /// Inputs by name; jobs have them as variables such as `INPUT_NAME`.
+        inputs: NamedValues<Nullable<RawInput>> = "inputs",
+    }
+}
+
+record! {
+    /// An input of the pipeline.
+    struct RawInput("an input") {
+        /// Type of its value. Default: string.
+        kind: InputType = "type",
+        /// What it means.
+        description: Text = "description",
+        /// Its value if none is given; without it, a user must give one.
+        default: Text = "default",
+        /// Possible values of a choice.
+        options: OneOrMany<Text> = "options",
+        /// Regular expression that a part of a string must match.
+        pattern: Text = "pattern",
     }
 }
 
@@ -38,6 +114,10 @@ record! {
         branches: OneOrMany<Text> = "branches",
         /// Globs of changed files.
         paths: OneOrMany<Text> = "paths",
+        /// What happens to the pull request. Default: opened, reopened, synchronized, ready_for_review.
+        types: OneOrMany<PullRequestType> = "types",
+        /// Labels that it must have, all of them.
+        labels: OneOrMany<Text> = "labels",
     }
 }
 

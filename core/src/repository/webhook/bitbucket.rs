@@ -1,7 +1,11 @@
 //! Webhooks of Bitbucket Cloud.
 
 use super::{
-    event::{Change, Event, Headers, ParsedDelivery, PullRequestUpdate, change, parse_body, sanitize},
+    action::PullRequestAction,
+    event::{
+        Change, Event, Headers, ParsedDelivery, PullRequestComment, PullRequestUpdate, change, comment_text,
+        parse_body, sanitize,
+    },
     github::ignored,
 };
 use serde::Deserialize;
@@ -67,6 +71,8 @@ struct Target {
 struct User {
     nickname: Option<String>,
     display_name: Option<String>,
+    /// Unlike the names, nobody else can take it.
+    account_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -113,7 +119,9 @@ pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery,
     match headers("x-event-key").ok_or("there is no header X-Event-Key")? {
         "diagnostics:ping" => Ok(ParsedDelivery { default_branch: None, events: vec![Event::Ping] }),
         "repo:push" => Ok(push_delivery(parse_body(body)?)),
-        "pullrequest:created" | "pullrequest:updated" => pull_request_delivery(parse_body(body)?),
+        "pullrequest:created" => pull_request_delivery(parse_body(body)?, PullRequestAction::Opened),
+        "pullrequest:updated" => pull_request_delivery(parse_body(body)?, PullRequestAction::Synchronized),
+        "pullrequest:comment_created" => comment_delivery(parse_body(body)?),
         other => {
             parse_body::<serde::de::IgnoredAny>(body)?;
             Ok(ignored(format!("the event `{}` starts nothing", sanitize(other))))
@@ -144,18 +152,35 @@ fn push_delivery(body: PushBody) -> ParsedDelivery {
     ParsedDelivery { default_branch: body.repository.mainbranch.map(|branch| branch.name), events }
 }
 
-fn pull_request_delivery(body: PullRequestBody) -> Result<ParsedDelivery, String> {
-    let request = body.pullrequest;
-    let default_branch = body.repository.mainbranch.map(|branch| branch.name);
+fn pull_request_delivery(body: PullRequestBody, action: PullRequestAction) -> Result<ParsedDelivery, String> {
+    let PullRequestBody { pullrequest, actor, repository } = body;
+    let default_branch = repository.mainbranch.map(|branch| branch.name);
+    Ok(match update(pullrequest, action, actor)? {
+        Some(request) => {
+            ParsedDelivery { default_branch, events: vec![Event::PullRequest(Box::new(request))] }
+        }
+        None => ParsedDelivery { default_branch, ..of_fork() },
+    })
+}
+
+/// Bitbucket Cloud has no ref in the target repository that points to the commit.
+fn of_fork() -> ParsedDelivery {
+    ignored("Bitbucket shows the commits of forks' pull requests in the fork only".to_owned())
+}
+
+/// Returns the pull request; `None` if it comes from a fork.
+fn update(
+    request: Request,
+    action: PullRequestAction,
+    by: Option<User>,
+) -> Result<Option<PullRequestUpdate>, String> {
     let name = |end: &BranchEnd| end.repository.as_ref().and_then(|repo| repo.full_name.clone());
     let from_fork = name(&request.source).is_none() || name(&request.source) != name(&request.destination);
     if from_fork {
-        // Bitbucket Cloud has no ref in the target repository that points to the commit.
-        let why = "Bitbucket shows the commits of forks' pull requests in the fork only".to_owned();
-        return Ok(ParsedDelivery { default_branch, ..ignored(why) });
+        return Ok(None);
     }
     let commit = request.source.commit.ok_or("the pull request has no commit")?.hash;
-    let event = Event::PullRequest(Box::new(PullRequestUpdate {
+    Ok(Some(PullRequestUpdate {
         number: request.id,
         title: sanitize(&request.title),
         target_branch: request.destination.branch.name,
@@ -165,7 +190,47 @@ fn pull_request_delivery(body: PullRequestBody) -> Result<ParsedDelivery, String
         from_fork,
         draft: request.draft.unwrap_or(false),
         labels: Vec::new(),
-        by: user_name(body.actor),
+        by: user_name(by),
+        action,
+    }))
+}
+
+#[derive(Deserialize)]
+struct CommentBody {
+    pullrequest: Request,
+    comment: Comment,
+    actor: Option<User>,
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct Comment {
+    content: Content,
+    user: Option<User>,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    raw: String,
+}
+
+fn comment_delivery(body: CommentBody) -> Result<ParsedDelivery, String> {
+    let CommentBody { pullrequest, comment, actor, repository } = body;
+    let default_branch = repository.mainbranch.map(|branch| branch.name);
+    let text = match comment_text(&comment.content.raw) {
+        Ok(text) => text,
+        Err(why) => return Ok(ParsedDelivery { default_branch, ..ignored(why) }),
+    };
+    let Some(request) = update(pullrequest, PullRequestAction::default(), None)? else {
+        return Ok(ParsedDelivery { default_branch, ..of_fork() });
+    };
+    let event = Event::Comment(Box::new(PullRequestComment {
+        number: request.number,
+        request: Some(request),
+        text,
+        author: comment.user.and_then(|user| user.account_id).unwrap_or_default(),
+        may_write: None,
+        by: user_name(actor),
     }));
     Ok(ParsedDelivery { default_branch, events: vec![event] })
 }

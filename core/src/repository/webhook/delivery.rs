@@ -2,7 +2,7 @@
 
 use super::{
     bitbucket,
-    event::{Event, Headers, ParsedDelivery, Provider, WebhookError, sanitize},
+    event::{Event, Headers, ParsedDelivery, Provider, PullRequestUpdate, WebhookError, sanitize},
     gitea, github, gitlab, signature,
 };
 use crate::repository::{RepositoryAddress, RepositoryName};
@@ -118,13 +118,26 @@ fn validate(event: &Event) -> Result<(), String> {
             validate_commit(&change.commit)?;
             change.before.as_deref().map_or(Ok(()), validate_commit)
         }
-        Event::PullRequest(request) => {
-            validate_name(&request.target_branch)?;
-            validate_name(&request.branch)?;
-            validate_commit(&request.commit)
+        Event::PullRequest(request) => validate_request(request),
+        Event::MergeGroup(group) => {
+            validate_name(&group.target_branch)?;
+            validate_name(&group.branch)?;
+            validate_commit(&group.commit)?;
+            group.before.as_deref().map_or(Ok(()), validate_commit)
         }
+        Event::Release(release) => {
+            validate_name(&release.tag)?;
+            release.commit.as_deref().map_or(Ok(()), validate_commit)
+        }
+        Event::Comment(comment) => comment.request.as_ref().map_or(Ok(()), validate_request),
         Event::Deleted(_) | Event::Ping | Event::Ignored(_) => Ok(()),
     }
+}
+
+fn validate_request(request: &PullRequestUpdate) -> Result<(), String> {
+    validate_name(&request.target_branch)?;
+    validate_name(&request.branch)?;
+    validate_commit(&request.commit)
 }
 
 /// Truncates texts that are only displayed, and removes control characters from them.
@@ -133,6 +146,12 @@ fn sanitize_event(event: &mut Event) {
     match event {
         Event::Push(change) | Event::Tag(change) => shorten(&mut change.by),
         Event::PullRequest(request) => shorten(&mut request.by),
+        Event::MergeGroup(group) => shorten(&mut group.by),
+        Event::Release(release) => shorten(&mut release.by),
+        Event::Comment(comment) => {
+            shorten(&mut comment.by);
+            comment.author = sanitize(&comment.author);
+        }
         Event::Deleted(text) | Event::Ignored(text) => *text = sanitize(text),
         Event::Ping => {}
     }

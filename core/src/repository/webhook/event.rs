@@ -1,5 +1,6 @@
 //! The events of a delivery, independent of the provider.
 
+use super::action::PullRequestAction;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{fmt, str::FromStr};
@@ -8,6 +9,8 @@ use std::{fmt, str::FromStr};
 const MAX_TITLE_LEN: usize = 250;
 /// Maximum number of stored labels of a pull request.
 const MAX_LABELS: usize = 100;
+/// Maximum length of a comment that can start something, in bytes.
+pub const MAX_COMMENT_LEN: usize = 4 << 10;
 
 /// A git provider, which sends webhooks and receives commit statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -88,8 +91,14 @@ pub enum Event {
     Push(Change),
     /// A tag was created or moved.
     Tag(Change),
-    /// A pull request (merge request) was opened or has new commits.
+    /// A pull request (merge request) was opened, has new commits, or changed in another way.
     PullRequest(Box<PullRequestUpdate>),
+    /// A merge queue asks whether a group of pull requests may be merged.
+    MergeGroup(MergeGroup),
+    /// A release was published.
+    Release(Release),
+    /// A pull request has a new comment.
+    Comment(Box<PullRequestComment>),
     /// A branch or tag was deleted.
     Deleted(String),
     /// The provider tests the webhook.
@@ -132,6 +141,51 @@ pub struct PullRequestUpdate {
     pub draft: bool,
     /// The names of its labels, if the provider reports them.
     pub labels: Vec<String>,
+    /// The user who caused it.
+    pub by: Option<String>,
+    /// What happened to it.
+    pub action: PullRequestAction,
+}
+
+/// A group of pull requests in a merge queue, at the commit that merges them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MergeGroup {
+    /// The temporary branch of the queue.
+    pub branch: String,
+    /// The branch that the group would be merged into.
+    pub target_branch: String,
+    /// Its commit.
+    pub commit: String,
+    /// The commit that it is based on.
+    pub before: Option<String>,
+    /// The user who caused it.
+    pub by: Option<String>,
+}
+
+/// A published release.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Release {
+    /// Its tag.
+    pub tag: String,
+    /// The commit of the tag, if the provider reports it.
+    pub commit: Option<String>,
+    /// The user who caused it.
+    pub by: Option<String>,
+}
+
+/// A new comment on a pull request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PullRequestComment {
+    /// The number of the pull request.
+    pub number: u64,
+    /// The pull request, if the provider describes it.
+    pub request: Option<PullRequestUpdate>,
+    /// Its text, which anybody may have written: bounded, and without control characters other than line breaks and tabs.
+    pub text: String,
+    /// What identifies its author at the provider: a name that cannot be taken by others, or an id.
+    pub author: String,
+    /// Whether its author may write to the repository, if the provider says so.
+    pub may_write: Option<bool>,
     /// The user who caused it.
     pub by: Option<String>,
 }
@@ -183,4 +237,13 @@ pub(super) fn labels(names: impl Iterator<Item = String>) -> Vec<String> {
 /// Removes control characters and limits the length.
 pub(super) fn sanitize(text: &str) -> String {
     text.chars().filter(|one| !one.is_control()).take(MAX_TITLE_LEN).collect()
+}
+
+/// Returns the text of a comment, without control characters except line breaks and tabs. Returns the reason if it is too long.
+pub(super) fn comment_text(text: &str) -> Result<String, String> {
+    if text.len() > MAX_COMMENT_LEN {
+        return Err(format!("a comment that starts something has at most {MAX_COMMENT_LEN} bytes"));
+    }
+    let is_kept = |one: &char| matches!(one, '\n' | '\t') || !crate::text::is_control(*one);
+    Ok(text.trim().chars().filter(is_kept).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     event::{Event, Headers, ParsedDelivery, parse_body, sanitize},
-    github::{ignored, pull_request_delivery, push_delivery},
+    github::{comment_delivery, ignored, pull_request_delivery, push_delivery, release_delivery},
 };
 
 pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery, String> {
@@ -10,9 +10,11 @@ pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery,
     match event.ok_or("there is no header X-Gitea-Event")? {
         "ping" => Ok(ParsedDelivery { default_branch: None, events: vec![Event::Ping] }),
         "push" => Ok(push_delivery(parse_body(body)?)),
-        "pull_request" | "pull_request_sync" => {
-            Ok(pull_request_delivery(parse_body(body)?, &["opened", "synchronized", "reopened"]))
+        "pull_request" | "pull_request_sync" | "pull_request_label" => {
+            Ok(pull_request_delivery(parse_body(body)?))
         }
+        "release" => Ok(release_delivery(parse_body(body)?)),
+        "issue_comment" | "pull_request_comment" => Ok(comment_delivery(parse_body(body)?)),
         other => {
             parse_body::<serde::de::IgnoredAny>(body)?;
             Ok(ignored(format!("the event `{}` starts nothing", sanitize(other))))

@@ -1,7 +1,9 @@
 //! Webhooks of GitHub.
 
+use super::action::PullRequestAction;
 use super::event::{
-    Change, Event, Headers, ParsedDelivery, PullRequestUpdate, change, labels, parse_body, sanitize,
+    Change, Event, Headers, MergeGroup, ParsedDelivery, PullRequestComment, PullRequestUpdate, Release,
+    change, comment_text, labels, parse_body, sanitize,
 };
 use serde::Deserialize;
 
@@ -68,6 +70,8 @@ pub(super) struct Request {
     pub title: String,
     #[serde(default)]
     pub draft: Option<bool>,
+    #[serde(default)]
+    pub merged: Option<bool>,
     pub labels: Option<Vec<Label>>,
     pub head: BranchEnd,
     pub base: BranchEnd,
@@ -97,10 +101,10 @@ pub(super) fn parse(headers: Headers<'_>, body: &[u8]) -> Result<ParsedDelivery,
     match event {
         "ping" => Ok(ParsedDelivery { default_branch: None, events: vec![Event::Ping] }),
         "push" => Ok(push_delivery(parse_body(body)?)),
-        "pull_request" => Ok(pull_request_delivery(
-            parse_body(body)?,
-            &["opened", "synchronize", "reopened", "ready_for_review"],
-        )),
+        "pull_request" => Ok(pull_request_delivery(parse_body(body)?)),
+        "merge_group" => Ok(merge_group_delivery(parse_body(body)?)),
+        "release" => Ok(release_delivery(parse_body(body)?)),
+        "issue_comment" => Ok(comment_delivery(parse_body(body)?)),
         other => {
             // It must be valid JSON even if it is ignored.
             parse_body::<serde::de::IgnoredAny>(body)?;
@@ -125,13 +129,33 @@ pub(super) fn push_delivery(push: Push) -> ParsedDelivery {
     ParsedDelivery { default_branch: repository.default_branch, events: vec![event] }
 }
 
-pub(super) fn pull_request_delivery(body: PullRequestBody, starting_actions: &[&str]) -> ParsedDelivery {
+pub(super) fn pull_request_delivery(body: PullRequestBody) -> ParsedDelivery {
     let PullRequestBody { action, pull_request: request, sender, repository } = body;
     let default_branch = repository.default_branch;
-    if !starting_actions.contains(&action.as_str()) {
-        let why = format!("the pull request action `{}` adds no new commits", sanitize(&action));
+    let Some(action) = pull_request_action(&action, request.merged == Some(true)) else {
+        let why = format!("the pull request action `{}` starts nothing", sanitize(&action));
         return ParsedDelivery { default_branch, ..ignored(why) };
-    }
+    };
+    let event = Event::PullRequest(Box::new(update(request, action, sender)));
+    ParsedDelivery { default_branch, events: vec![event] }
+}
+
+/// Returns the action of this name. Gitea does not say whether a label was added or removed.
+fn pull_request_action(name: &str, merged: bool) -> Option<PullRequestAction> {
+    Some(match name {
+        "opened" => PullRequestAction::Opened,
+        "reopened" => PullRequestAction::Reopened,
+        "synchronize" | "synchronized" => PullRequestAction::Synchronized,
+        "ready_for_review" => PullRequestAction::ReadyForReview,
+        "labeled" | "label_updated" => PullRequestAction::Labeled,
+        "unlabeled" | "label_cleared" => PullRequestAction::Unlabeled,
+        "closed" if merged => PullRequestAction::Merged,
+        "closed" => PullRequestAction::Closed,
+        _ => return None,
+    })
+}
+
+fn update(request: Request, action: PullRequestAction, by: Option<User>) -> PullRequestUpdate {
     let id = |end: &BranchEnd| end.repo.as_ref().and_then(|repo| repo.id);
     // A head repository that was deleted was a fork.
     let from_fork = id(&request.head).is_none() || id(&request.head) != id(&request.base);
@@ -141,7 +165,7 @@ pub(super) fn pull_request_delivery(body: PullRequestBody, starting_actions: &[&
     } else {
         request.head.name
     };
-    let event = Event::PullRequest(Box::new(PullRequestUpdate {
+    PullRequestUpdate {
         number: request.number,
         title: sanitize(&request.title),
         target_branch: request.base.name,
@@ -151,6 +175,119 @@ pub(super) fn pull_request_delivery(body: PullRequestBody, starting_actions: &[&
         from_fork,
         draft: request.draft.unwrap_or(false),
         labels: labels(request.labels.into_iter().flatten().filter_map(|label| label.name)),
+        by: by.and_then(|user| user.login),
+        action,
+    }
+}
+
+#[derive(Deserialize)]
+struct MergeGroupBody {
+    action: String,
+    merge_group: Group,
+    sender: Option<User>,
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    head_sha: String,
+    head_ref: String,
+    base_ref: String,
+    base_sha: Option<String>,
+}
+
+fn merge_group_delivery(body: MergeGroupBody) -> ParsedDelivery {
+    let MergeGroupBody { action, merge_group: group, sender, repository } = body;
+    let default_branch = repository.default_branch;
+    if action != "checks_requested" {
+        let why = format!("the merge group action `{}` starts nothing", sanitize(&action));
+        return ParsedDelivery { default_branch, ..ignored(why) };
+    }
+    let branch = |name: &str| name.strip_prefix("refs/heads/").unwrap_or(name).to_owned();
+    let event = Event::MergeGroup(MergeGroup {
+        branch: branch(&group.head_ref),
+        target_branch: branch(&group.base_ref),
+        commit: group.head_sha,
+        before: group.base_sha,
+        by: sender.and_then(|user| user.login),
+    });
+    ParsedDelivery { default_branch, events: vec![event] }
+}
+
+#[derive(Deserialize)]
+pub(super) struct ReleaseBody {
+    action: String,
+    release: PublishedRelease,
+    sender: Option<User>,
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct PublishedRelease {
+    tag_name: String,
+}
+
+pub(super) fn release_delivery(body: ReleaseBody) -> ParsedDelivery {
+    let ReleaseBody { action, release, sender, repository } = body;
+    let default_branch = repository.default_branch;
+    if action != "published" {
+        let why = format!("the release action `{}` starts nothing", sanitize(&action));
+        return ParsedDelivery { default_branch, ..ignored(why) };
+    }
+    let by = sender.and_then(|user| user.login);
+    // The body has no commit: `target_commitish` is where the tag would be created if there were none.
+    let event = Event::Release(Release { tag: release.tag_name, commit: None, by });
+    ParsedDelivery { default_branch, events: vec![event] }
+}
+
+#[derive(Deserialize)]
+pub(super) struct CommentBody {
+    action: String,
+    issue: Issue,
+    comment: Comment,
+    sender: Option<User>,
+    repository: Repository,
+    /// Gitea.
+    is_pull: Option<bool>,
+    /// Gitea, in newer versions.
+    pull_request: Option<Request>,
+}
+
+#[derive(Deserialize)]
+struct Issue {
+    number: u64,
+    pull_request: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Comment {
+    body: String,
+    user: Option<User>,
+    author_association: Option<String>,
+}
+
+/// GitHub says how the author belongs to the repository; Gitea does not.
+pub(super) fn comment_delivery(body: CommentBody) -> ParsedDelivery {
+    let CommentBody { action, issue, comment, sender, repository, is_pull, pull_request } = body;
+    let default_branch = repository.default_branch;
+    let ignored = |why: String| ParsedDelivery { default_branch: default_branch.clone(), ..ignored(why) };
+    if action != "created" {
+        return ignored(format!("the comment action `{}` starts nothing", sanitize(&action)));
+    }
+    if issue.pull_request.is_none() && is_pull != Some(true) {
+        return ignored("only comments on pull requests start something".to_owned());
+    }
+    let text = match comment_text(&comment.body) {
+        Ok(text) => text,
+        Err(why) => return ignored(why),
+    };
+    let may_write = comment.author_association.map(|of| matches!(&*of, "OWNER" | "MEMBER" | "COLLABORATOR"));
+    let event = Event::Comment(Box::new(PullRequestComment {
+        number: issue.number,
+        request: pull_request.map(|request| update(request, PullRequestAction::default(), None)),
+        text,
+        author: comment.user.and_then(|user| user.login).unwrap_or_default(),
+        may_write,
         by: sender.and_then(|user| user.login),
     }));
     ParsedDelivery { default_branch, events: vec![event] }

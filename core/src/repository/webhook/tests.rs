@@ -1,7 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
-use super::{Change, Event, Provider, PullRequestUpdate, WebhookError, json_body, sign};
+use super::{
+    Change, Event, MAX_COMMENT_LEN, MergeGroup, Provider, PullRequestAction, PullRequestComment,
+    PullRequestUpdate, Release, WebhookError, json_body, sign,
+};
 use proptest::prelude::*;
+use serde_json::json;
 use std::collections::HashMap;
 
 type Set = HashMap<String, String>;
@@ -92,13 +96,226 @@ fn github_events_are_parsed() {
         draft: true,
         labels: vec!["full ci".into(), "a b".into()],
         by: Some("jo".into()),
+        action: PullRequestAction::Opened,
     };
     assert_eq!(request("opened", r#"{"id":1}"#), Event::PullRequest(Box::new(expected.clone())));
     for (repo, branch) in [(r#"{"id":2,"owner":{"login":"eve"}}"#, "eve:topic"), ("null", "fork:topic")] {
-        let expected = PullRequestUpdate { from_fork: true, branch: branch.into(), ..expected.clone() };
+        let expected = PullRequestUpdate {
+            from_fork: true,
+            branch: branch.into(),
+            action: PullRequestAction::Synchronized,
+            ..expected.clone()
+        };
         assert_eq!(request("synchronize", repo), Event::PullRequest(Box::new(expected)));
     }
-    assert!(matches!(request("labeled", r#"{"id":1}"#), Event::Ignored(_)));
+    assert!(matches!(request("assigned", r#"{"id":1}"#), Event::Ignored(_)));
+}
+
+/// Returns the only event of a delivery.
+fn event_of(provider: Provider, event: &str, body: &serde_json::Value) -> Event {
+    let header = match provider {
+        Provider::Github => "x-github-event",
+        Provider::Gitlab => "x-gitlab-event",
+        Provider::Gitea => "x-gitea-event",
+        Provider::Bitbucket => "x-event-key",
+    };
+    let mut events = read(provider, (header, event), &body.to_string()).unwrap();
+    assert_eq!(events.len(), 1, "{events:?}");
+    events.remove(0)
+}
+
+#[test]
+fn actions_of_pull_requests_have_the_same_names_for_all_providers() {
+    use PullRequestAction as Action;
+    let a = "a".repeat(40);
+    let github = |action: &str, merged: bool| {
+        json!({ "action": action, "number": 7, "repository": { "default_branch": "main" }, "sender": { "login": "jo" },
+            "pull_request": { "number": 7, "title": "T", "merged": merged, "head": { "ref": "t", "sha": a, "repo": { "id": 1 } },
+                "base": { "ref": "main", "sha": a, "repo": { "id": 1 } } } })
+    };
+    let gitlab = |action: &str, more: serde_json::Value| {
+        let mut request = json!({ "iid": 7, "title": "T", "action": action, "source_branch": "t", "target_branch": "main",
+            "source_project_id": 1, "target_project_id": 1, "last_commit": { "id": a } });
+        request.as_object_mut().unwrap().extend(more["request"].as_object().cloned().unwrap_or_default());
+        json!({ "object_kind": "merge_request", "user": { "username": "jo" }, "project": { "default_branch": "main" },
+            "object_attributes": request, "changes": more["changes"] })
+    };
+    let labels = |previous: &[&str], current: &[&str]| {
+        let all = |names: &[&str]| names.iter().map(|name| json!({ "title": name })).collect::<Vec<_>>();
+        json!({ "changes": { "labels": { "previous": all(previous), "current": all(current) } } })
+    };
+    let pushed = json!({ "request": { "oldrev": "b".repeat(40) } });
+    let nothing = serde_json::Value::Null;
+    for (provider, event, body, action) in [
+        (Provider::Github, "pull_request", github("opened", false), Some(Action::Opened)),
+        (Provider::Github, "pull_request", github("reopened", false), Some(Action::Reopened)),
+        (Provider::Github, "pull_request", github("synchronize", false), Some(Action::Synchronized)),
+        (Provider::Github, "pull_request", github("ready_for_review", false), Some(Action::ReadyForReview)),
+        (Provider::Github, "pull_request", github("labeled", false), Some(Action::Labeled)),
+        (Provider::Github, "pull_request", github("unlabeled", false), Some(Action::Unlabeled)),
+        (Provider::Github, "pull_request", github("closed", false), Some(Action::Closed)),
+        (Provider::Github, "pull_request", github("closed", true), Some(Action::Merged)),
+        (Provider::Github, "pull_request", github("edited", false), None),
+        (Provider::Gitea, "pull_request_sync", github("synchronized", false), Some(Action::Synchronized)),
+        (Provider::Gitea, "pull_request_label", github("label_updated", false), Some(Action::Labeled)),
+        (Provider::Gitea, "pull_request", github("label_cleared", false), Some(Action::Unlabeled)),
+        (Provider::Gitea, "pull_request", github("closed", true), Some(Action::Merged)),
+        (Provider::Gitlab, "Merge Request Hook", gitlab("open", nothing.clone()), Some(Action::Opened)),
+        (Provider::Gitlab, "Merge Request Hook", gitlab("reopen", nothing.clone()), Some(Action::Reopened)),
+        (Provider::Gitlab, "Merge Request Hook", gitlab("update", pushed), Some(Action::Synchronized)),
+        (
+            Provider::Gitlab,
+            "Merge Request Hook",
+            gitlab("update", labels(&["a"], &["a", "b"])),
+            Some(Action::Labeled),
+        ),
+        (
+            Provider::Gitlab,
+            "Merge Request Hook",
+            gitlab("update", labels(&["a", "b"], &["a"])),
+            Some(Action::Unlabeled),
+        ),
+        (Provider::Gitlab, "Merge Request Hook", gitlab("update", nothing.clone()), None),
+        (Provider::Gitlab, "Merge Request Hook", gitlab("close", nothing.clone()), Some(Action::Closed)),
+        (Provider::Gitlab, "Merge Request Hook", gitlab("merge", nothing.clone()), Some(Action::Merged)),
+        (Provider::Gitlab, "Merge Request Hook", gitlab("approved", nothing), None),
+    ] {
+        match (event_of(provider, event, &body), action) {
+            (Event::PullRequest(request), Some(action)) => {
+                assert_eq!((request.action, request.number), (action, 7), "{provider} {body}");
+            }
+            (Event::Ignored(_), None) => {}
+            (event, _) => panic!("{provider} {body}: {event:?}"),
+        }
+    }
+}
+
+#[test]
+fn releases_and_merge_groups_are_parsed() {
+    let a = "a".repeat(40);
+    let repository = json!({ "default_branch": "main" });
+    let release = |action: &str| {
+        json!({ "action": action, "repository": repository, "sender": { "login": "jo" },
+            "release": { "tag_name": "v1.2", "target_commitish": "main", "draft": false, "prerelease": false } })
+    };
+    let published = Release { tag: "v1.2".into(), commit: None, by: Some("jo".into()) };
+    for provider in [Provider::Github, Provider::Gitea] {
+        assert_eq!(event_of(provider, "release", &release("published")), Event::Release(published.clone()));
+        assert!(matches!(event_of(provider, "release", &release("deleted")), Event::Ignored(_)));
+    }
+    let of_gitlab = |action: &str| {
+        json!({ "object_kind": "release", "action": action, "tag": "v1.2", "name": "Release 1.2", "project": repository,
+            "commit": { "id": a, "message": "m" } })
+    };
+    let published = Release { tag: "v1.2".into(), commit: Some(a.clone()), by: None };
+    assert_eq!(event_of(Provider::Gitlab, "Release Hook", &of_gitlab("create")), Event::Release(published));
+    assert!(matches!(event_of(Provider::Gitlab, "Release Hook", &of_gitlab("update")), Event::Ignored(_)));
+    let group = |action: &str| {
+        json!({ "action": action, "repository": repository, "sender": { "login": "jo" }, "merge_group": {
+            "head_sha": a, "head_ref": "refs/heads/gh-readonly-queue/main/pr-7-0123", "base_ref": "refs/heads/main",
+            "base_sha": "b".repeat(40) } })
+    };
+    let expected = MergeGroup {
+        branch: "gh-readonly-queue/main/pr-7-0123".into(),
+        target_branch: "main".into(),
+        commit: a.clone(),
+        before: Some("b".repeat(40)),
+        by: Some("jo".into()),
+    };
+    let requested = event_of(Provider::Github, "merge_group", &group("checks_requested"));
+    assert_eq!(requested, Event::MergeGroup(expected));
+    assert!(matches!(event_of(Provider::Github, "merge_group", &group("destroyed")), Event::Ignored(_)));
+    let hostile = release("published").to_string().replace("v1.2", "--upload-pack=x");
+    let refused = read(Provider::Github, ("x-github-event", "release"), &hostile);
+    assert!(matches!(refused, Err(WebhookError::Malformed { .. })), "{refused:?}");
+}
+
+#[test]
+fn comments_have_their_author_and_what_is_known_of_rights() {
+    let a = "a".repeat(40);
+    let repository = json!({ "default_branch": "main" });
+    let github = |association: &str, text: &str, is_pull: bool| {
+        json!({ "action": "created", "repository": repository, "sender": { "login": "jo" },
+            "issue": { "number": 7, "title": "T", "pull_request": is_pull.then(|| json!({ "url": "x" })) },
+            "comment": { "body": text, "user": { "login": "jo" }, "author_association": association } })
+    };
+    let comment = |provider, event: &str, body: &serde_json::Value| match event_of(provider, event, body) {
+        Event::Comment(comment) => Ok(*comment),
+        Event::Ignored(why) => Err(why),
+        event => panic!("{body}: {event:?}"),
+    };
+    for (association, may_write) in [
+        ("OWNER", true),
+        ("MEMBER", true),
+        ("COLLABORATOR", true),
+        ("CONTRIBUTOR", false),
+        ("FIRST_TIME_CONTRIBUTOR", false),
+        ("NONE", false),
+        ("owner", false),
+    ] {
+        let parsed =
+            comment(Provider::Github, "issue_comment", &github(association, "/run\r\n", true)).unwrap();
+        let expected = PullRequestComment {
+            number: 7,
+            request: None,
+            text: "/run".into(),
+            author: "jo".into(),
+            may_write: Some(may_write),
+            by: Some("jo".into()),
+        };
+        assert_eq!(parsed, expected, "{association}");
+    }
+    let hostile =
+        comment(Provider::Github, "issue_comment", &github("OWNER", "a\u{1b}[31m\u{202e}b\nc", true));
+    assert_eq!(hostile.unwrap().text, "a[31mb\nc");
+    for (body, reason) in [
+        (github("OWNER", "/run", false), "only comments on pull requests"),
+        (github("OWNER", &"x".repeat(MAX_COMMENT_LEN + 1), true), "at most 4096 bytes"),
+    ] {
+        let why = comment(Provider::Github, "issue_comment", &body).unwrap_err();
+        assert!(why.contains(reason), "{why}");
+    }
+    let mut edited = github("OWNER", "/run", true);
+    edited["action"] = json!("edited");
+    assert!(
+        comment(Provider::Github, "issue_comment", &edited).is_err(),
+        "another person may have edited it"
+    );
+
+    let gitea = json!({ "action": "created", "is_pull": true, "repository": repository, "sender": { "login": "jo" },
+        "issue": { "number": 7, "title": "T" }, "comment": { "body": "/run", "user": { "login": "jo" } } });
+    let parsed = comment(Provider::Gitea, "issue_comment", &gitea).unwrap();
+    assert_eq!((parsed.number, parsed.may_write, parsed.author.as_str()), (7, None, "jo"));
+
+    let gitlab = |kind: &str, action: serde_json::Value| {
+        json!({ "object_kind": "note", "user": { "username": "jo" }, "project": repository,
+            "object_attributes": { "note": "/run", "action": action },
+            "merge_request": (kind == "MergeRequest").then(|| json!({ "iid": 7, "title": "T", "source_branch": "t",
+                "target_branch": "main", "source_project_id": 2, "target_project_id": 1, "last_commit": { "id": a } })) })
+    };
+    let parsed = comment(Provider::Gitlab, "Note Hook", &gitlab("MergeRequest", json!("create"))).unwrap();
+    let request = parsed.request.unwrap();
+    assert_eq!((request.from_fork, request.commit.as_str(), parsed.may_write), (true, a.as_str(), None));
+    assert!(comment(Provider::Gitlab, "Note Hook", &gitlab("MergeRequest", serde_json::Value::Null)).is_ok());
+    assert!(comment(Provider::Gitlab, "Note Hook", &gitlab("MergeRequest", json!("update"))).is_err());
+    assert!(comment(Provider::Gitlab, "Note Hook", &gitlab("Issue", json!("create"))).is_err());
+
+    let bitbucket = |from: &str| {
+        let end = |name: &str, repository: &str| {
+            json!({ "branch": { "name": name }, "commit": { "hash": "0123456789ab" },
+            "repository": { "full_name": repository } })
+        };
+        json!({ "actor": { "nickname": "jo", "account_id": "5b10" }, "repository": { "mainbranch": { "name": "main" } },
+            "comment": { "content": { "raw": "/run" }, "user": { "nickname": "jo", "account_id": "5b10" } },
+            "pullrequest": { "id": 7, "title": "T", "source": end("t", from), "destination": end("main", "team/app") } })
+    };
+    let parsed = comment(Provider::Bitbucket, "pullrequest:comment_created", &bitbucket("team/app")).unwrap();
+    assert_eq!(
+        (parsed.author.as_str(), parsed.by.as_deref()),
+        ("5b10", Some("jo")),
+        "names can be taken by others"
+    );
+    assert!(comment(Provider::Bitbucket, "pullrequest:comment_created", &bitbucket("eve/app")).is_err());
 }
 
 #[test]
@@ -141,7 +358,7 @@ proptest! {
             r#"\{"(ref|push|pull_request|object_attributes|pullrequest|repository)": ?[\{\["0-9a-z,:\]\}]{0,60}\}"#
                 .prop_map(String::into_bytes),
         ],
-        event in "push|pull_request|Push Hook|Merge Request Hook|repo:push|pullrequest:created|[ -~]{0,20}",
+        event in "push|pull_request|merge_group|release|issue_comment|Push Hook|Merge Request Hook|Note Hook|Release Hook|repo:push|pullrequest:created|pullrequest:comment_created|[ -~]{0,20}",
         signature in "(sha256=)?[0-9a-zA-Zä]{0,70}",
         form in any::<bool>(),
     ) {

@@ -1,7 +1,8 @@
 //! A pipeline file, parsed and planned once.
 
 use crate::error::{Error, Result};
-use tidemill_core::execution::facts::Facts;
+use indexmap::IndexMap;
+use tidemill_core::execution::facts::{Facts, Trigger};
 use tidemill_core::text::diagnostics::Diagnostic;
 use tidemill_core::{
     pipeline::{self, Pipeline},
@@ -19,10 +20,14 @@ pub(crate) struct PlannedRun {
 }
 
 impl PlannedRun {
-    /// Parses and plans the text of a file for a run with these facts.
-    pub fn parse(text: &str, facts: &Facts) -> Result<Self> {
-        let file = pipeline::parse(text).map_err(|diagnostics| invalid(&diagnostics))?;
-        Self::plan(file, facts).map_err(|error| Error::Invalid(error.to_string()))
+    /// Parses and plans the text of a file for a run with these facts and inputs.
+    pub fn parse(text: &str, mut facts: Facts, inputs: &IndexMap<String, String>) -> Result<Self> {
+        let file = parse_pipeline(text)?;
+        let is_manual = facts.trigger == Trigger::Manual;
+        let values =
+            file.on.input_values(inputs, is_manual).map_err(|error| Error::Invalid(error.to_string()))?;
+        pipeline::set_inputs(&mut facts, values);
+        Self::plan(file, &facts).map_err(|error| Error::Invalid(error.to_string()))
     }
 
     /// Plans a parsed file.
@@ -30,6 +35,11 @@ impl PlannedRun {
         let (plan, facts) = Plan::with_decisive_facts(&file, facts)?;
         Ok(Self { file, plan, facts })
     }
+}
+
+/// Parses the text of a file.
+pub(crate) fn parse_pipeline(text: &str) -> Result<Pipeline> {
+    pipeline::parse(text).map_err(|diagnostics| invalid(&diagnostics))
 }
 
 fn invalid(diagnostics: &[Diagnostic]) -> Error {

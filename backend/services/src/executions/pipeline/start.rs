@@ -4,7 +4,7 @@ use super::{
     create::CreateOptions,
     group::Group,
     identity::RunIdentity,
-    planned::PlannedRun,
+    planned::{PlannedRun, parse_pipeline},
     service::PipelineExecutionService,
     spec::{required_labels, timeout},
 };
@@ -19,7 +19,7 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
-use tidemill_core::api::{ExecuteReply, ExecuteRequest};
+use tidemill_core::api::{ExecuteReply, ExecuteRequest, InputsReply, InputsRequest};
 use tidemill_core::execution::facts::{CommitDetails, Facts, JobSelection, PullRequest, Trigger};
 
 /// Options of an execution that the server itself starts.
@@ -94,10 +94,21 @@ impl PipelineExecutionService {
                 ..JobSelection::default()
             },
             includes: request.includes.clone(),
+            merge_target: request
+                .default_branch
+                .clone()
+                .filter(|_| request.event == Some(Trigger::MergeGroup)),
             ..Facts::default()
         };
         let start = InternalStart { facts, hold: false, allowance: self.allowance() };
         Box::pin(self.start(request, start, key, trace)).await
+    }
+
+    /// Returns the inputs of a pipeline file.
+    pub async fn inputs(&self, request: InputsRequest) -> Result<InputsReply> {
+        let parse = move || parse_pipeline(&request.pipeline);
+        let file = self.context.compute("parsing a pipeline file", parse).await??;
+        Ok(InputsReply { schema: file.on.input_schema(), pipeline_name: file.name })
     }
 
     /// Like [`Self::execute`], with the verified facts of `start`.
@@ -111,7 +122,8 @@ impl PipelineExecutionService {
         let InternalStart { facts, hold, allowance } = start;
         let facts = self.variables.add_to(Facts { repo: request.repo.clone(), ..facts }).await?;
         let plan = move || {
-            let run = PlannedRun::parse(&request.pipeline, &facts);
+            let inputs = request.inputs.iter().map(|(name, value)| (name.clone(), value.to_text())).collect();
+            let run = PlannedRun::parse(&request.pipeline, facts, &inputs);
             (request, run)
         };
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
@@ -214,6 +226,6 @@ impl PipelineExecutionService {
 /// what started the execution.
 fn assumed_pull_request(request: &ExecuteRequest) -> Option<PullRequest> {
     let target_branch = request.default_branch.clone().unwrap_or_default();
-    (request.event == Some(Trigger::PullRequest))
+    matches!(request.event, Some(Trigger::PullRequest | Trigger::Comment))
         .then(|| PullRequest { target_branch, ..PullRequest::default() })
 }

@@ -21,7 +21,9 @@ use axum::{
 };
 use serde::Deserialize;
 use tidemill_core::{
-    api::{ExecuteRequest, ExpectedQuery, IDEMPOTENCY_KEY, ListQuery, RetryRequest, TRACEPARENT},
+    api::{
+        ExecuteRequest, ExpectedQuery, IDEMPOTENCY_KEY, InputsRequest, ListQuery, RetryRequest, TRACEPARENT,
+    },
     execution::assignment::Source,
     ids::ExecutionId,
 };
@@ -63,6 +65,10 @@ pub async fn execute(
     Ok(execution_reply(reply))
 }
 
+pub async fn inputs(State(api): State<ApiState>, JsonBody(request): JsonBody<InputsRequest>) -> Reply {
+    Ok(json_reply(api.services.pipelines.inputs(request).await?))
+}
+
 pub async fn retry(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -80,6 +86,10 @@ pub async fn retry(
     api.services.expect_execution(&expected, id).await?;
     request.requested_by = caller.requester(request.requested_by);
     let reply = api.services.pipelines.retry(id, request, key(&caller, &headers)?).await?;
+    // A repeated request does it again, in case that the first one was cut off.
+    if let Err(error) = api.services.follow_ups.follow_retry(reply.execution_id, id).await {
+        tracing::warn!(execution = %reply.execution_id, %error, "no pipeline follows the retry");
+    }
     if !reply.attached {
         if let Err(error) = api.services.outbox.announce_retry(reply.execution_id).await {
             tracing::warn!(execution = %reply.execution_id, %error, "cannot announce the retry to the git provider");

@@ -1,0 +1,186 @@
+//! Follow-ups: starts the pipelines that follow an execution (`on: pipeline`) when it ends.
+//!
+//! Each followed execution has a document, which is written when the execution starts and completed after a discovery of the
+//! following pipelines was started. So a crash loses nothing, and the idempotency key of the ended execution keeps it to one start.
+
+use super::discovery_start::{self, DiscoveryStart};
+use crate::{
+    context::service_context::Context,
+    error::{Error, Result},
+    executions::{idempotency_keys::IdempotencyKey, pipeline::service::PipelineExecutionService},
+    ports::{Document, DocumentKey, ExecutionRecord, NewDocument},
+    repositories::{record::Repository, service::RepositoryService},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tidemill_core::execution::{
+    discovery::Discovery,
+    facts::{Facts, PullRequest, Upstream},
+};
+use tidemill_core::{
+    api::Trigger, ids::ExecutionId, pipeline::UpstreamStatus, repository::canonical_name, time::Timestamp,
+};
+
+const DOCUMENT_KIND: &str = "follow-up";
+const BATCH_LEN: usize = 500;
+/// Maximum number of executions that follow each other.
+pub(crate) const MAX_DEPTH: u32 = 5;
+/// Shortest and longest interval at which a live execution is checked; in between, a tenth of its age.
+const MIN_INTERVAL_MS: u64 = 1_000;
+const MAX_INTERVAL_MS: u64 = 60_000;
+/// How long a retry of an ended execution can still be followed.
+const RETENTION_MS: i64 = 30 * 86_400_000;
+
+/// Service for pipelines that follow others.
+#[derive(Debug, Clone)]
+pub struct FollowUpService {
+    context: Arc<Context>,
+    pipelines: PipelineExecutionService,
+    repositories: RepositoryService,
+}
+
+/// The stored record of a followed execution, named by the execution.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FollowUpRecord {
+    /// How to find the files of the following pipelines.
+    pub discovery: Discovery,
+    /// The ends after which one of them starts.
+    pub statuses: Vec<UpstreamStatus>,
+}
+
+/// Returns the number of executions that ended before this one and led to it.
+pub(crate) fn depth(facts: &Facts) -> u32 {
+    facts.upstream.as_ref().map_or(0, |upstream| upstream.depth.saturating_add(1))
+}
+
+impl FollowUpService {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        pipelines: PipelineExecutionService,
+        repositories: RepositoryService,
+    ) -> Self {
+        Self { context, pipelines, repositories }
+    }
+
+    /// Records that the pipelines in some files follow an execution. Idempotent.
+    pub(crate) async fn follow(&self, execution: ExecutionId, record: FollowUpRecord) -> Result<()> {
+        let value =
+            serde_json::to_string(&record).map_err(|error| Error::storage("writing a follow-up", error))?;
+        let new = NewDocument {
+            key: DocumentKey::new(DOCUMENT_KIND, execution.to_string()),
+            value,
+            due_at: Some(self.context.now()),
+            expires_at: None,
+        };
+        self.context.stores.documents.put(new, None).await.map(drop)
+    }
+
+    /// Records that what follows an execution also follows its retry. Idempotent.
+    pub async fn follow_retry(&self, retry: ExecutionId, of: ExecutionId) -> Result<()> {
+        let key = DocumentKey::new(DOCUMENT_KIND, of.to_string());
+        match self.context.stores.documents.get(&key).await? {
+            Some(document) => self.follow(retry, read(&document)?).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts what follows ended executions, and returns the number of started discoveries.
+    pub async fn run(&self) -> Result<usize> {
+        let now = self.context.now();
+        let mut count = 0;
+        for due in self.context.stores.documents.due(DOCUMENT_KIND, now, BATCH_LEN).await? {
+            let name = due.key.name.clone();
+            // A failure of one does not affect the others.
+            match self.process(&due.key, now).await {
+                Ok(started) => {
+                    self.context.backoff.succeeded(&name);
+                    count += usize::from(started);
+                }
+                Err(error) => {
+                    let retry_at = self.context.backoff.failed(&name, now);
+                    tracing::warn!(execution = name, %error, %retry_at, "cannot start what follows an execution; it is retried later");
+                    self.context.postpone(&due, retry_at).await;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// Starts the discovery of what follows an execution, if it has ended. The key makes it one, whoever runs this and however often.
+    async fn process(&self, key: &DocumentKey, now: Timestamp) -> Result<bool> {
+        let documents = &self.context.stores.documents;
+        // The index of due documents may lag behind.
+        let Some(document) = documents.get(key).await? else { return Ok(false) };
+        if document.due_at.is_none_or(|at| at > now) {
+            return Ok(false);
+        }
+        let execution = match key.name.parse::<ExecutionId>().ok() {
+            Some(id) => self.context.stores.records.execution(id).await?,
+            None => None,
+        };
+        let Some(execution) = execution else {
+            return documents.delete(key, Some(document.version)).await.map(|_| false);
+        };
+        let repository = self.repositories.find(&canonical_name(&execution.spec.repo)).await?;
+        let Some(repository) = repository else {
+            return documents.delete(key, Some(document.version)).await.map(|_| false);
+        };
+        let mut next = NewDocument {
+            key: key.clone(),
+            value: document.value.clone(),
+            due_at: None,
+            expires_at: Some(now.plus_ms(RETENTION_MS)),
+        };
+        let mut started = false;
+        let status = execution.state.status;
+        if status.is_terminal() {
+            let FollowUpRecord { discovery, statuses } = read(&document)?;
+            if statuses.iter().any(|of| of.includes(status)) {
+                started = self.start(&execution, &repository, discovery).await?;
+            }
+        } else {
+            let age = now.since_ms(execution.spec.created_at);
+            let wait = (age / 10).clamp(MIN_INTERVAL_MS, MAX_INTERVAL_MS);
+            next.due_at = Some(now.plus_ms(i64::try_from(wait).unwrap_or(i64::MAX)));
+            next.expires_at = None;
+        }
+        documents.put(next, Some(document.version)).await?;
+        Ok(started)
+    }
+
+    async fn start(&self, ended: &ExecutionRecord, at: &Repository, discovery: Discovery) -> Result<bool> {
+        let spec = &ended.spec;
+        let of = &spec.facts;
+        let start = DiscoveryStart {
+            facts: Facts {
+                trigger: Trigger::Pipeline,
+                branch: spec.branch.clone(),
+                tag: of.tag.clone(),
+                commit: spec.commit.clone(),
+                default_branch: at.default_branch().map(str::to_owned).or_else(|| of.default_branch.clone()),
+                // A fork keeps the rights of a fork.
+                pull_request: of
+                    .pull_request
+                    .as_ref()
+                    .map(|request| PullRequest { action: None, ..request.clone() }),
+                merge_target: of.merge_target.clone(),
+                upstream: Some(Box::new(Upstream {
+                    execution: spec.id,
+                    pipeline: spec.pipeline_name.clone(),
+                    status: ended.state.status,
+                    depth: depth(of),
+                })),
+                ..Facts::default()
+            },
+            discovery,
+            requested_by: spec.requested_by.clone(),
+        };
+        let key = IdempotencyKey::After { execution: spec.id };
+        let reply = discovery_start::start_discovery(&self.pipelines, &self.context, at, start, key).await?;
+        Ok(!reply.attached)
+    }
+}
+
+fn read(document: &Document) -> Result<FollowUpRecord> {
+    serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a follow-up", error))
+}

@@ -1,0 +1,210 @@
+//! Events besides pushes, from the delivery to the execution.
+
+use super::server::{COMMIT, ClaimedJob, Server, URL, pull_request, push};
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+use tidemill_core::api::path;
+
+const JOBS: &str = "jobs: { a: { image: i, script: [x] } }\n";
+
+fn file(name: &str, on: &str) -> String {
+    format!("name: {name}\non: {on}\n{JOBS}")
+}
+
+/// Reports the files for the next discovery, ends it, and returns its lines.
+async fn discover(server: &Server, files: &[(&str, &str)]) -> Vec<String> {
+    let claimed = server.claim().await.expect("a discovery job");
+    assert!(claimed.discovery().is_object(), "{:?}", claimed.assignment);
+    let reply = server.report_discovery(&claimed, files).await;
+    server.finish(&claimed, true).await;
+    let lines = reply["lines"].as_array().unwrap();
+    lines.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+}
+
+async fn finish_next(server: &Server) -> ClaimedJob {
+    let job = server.claim().await.expect("a job");
+    server.finish(&job, true).await;
+    job
+}
+
+#[tokio::test]
+async fn events_start_the_pipelines_that_name_them() {
+    let of_request = file("labels", "{ pull_request: { types: [labeled], labels: [full] } }");
+    let release = file("release", "{ release: { pattern: \"^v\" } }");
+    let group = file("group", "{ merge_group: { branches: [main] } }");
+    let files = [("p/1.yml", &*of_request), ("p/2.yml", &*release), ("p/3.yml", &*group)];
+    let mut labeled = pull_request(7, false);
+    labeled["action"] = json!("labeled");
+    labeled["pull_request"]["labels"] = json!([{ "name": "full" }]);
+    let repository = json!({ "clone_url": URL, "default_branch": "main" });
+    let released =
+        json!({ "action": "published", "repository": repository, "release": { "tag_name": "v1" } });
+    let grouped = json!({ "action": "checks_requested", "repository": repository, "merge_group": {
+        "head_sha": COMMIT, "head_ref": "refs/heads/gh-readonly-queue/main/pr-7", "base_ref": "refs/heads/main",
+        "base_sha": "b".repeat(40) } });
+    for (event, body, position, branch) in [
+        ("pull_request", labeled, 0, json!("main")),
+        ("release", released, 1, Value::Null),
+        ("merge_group", grouped, 2, json!("gh-readonly-queue/main/pr-7")),
+    ] {
+        for server in Server::for_each_store() {
+            server.add_repository(URL, "github", json!({})).await;
+            assert_eq!(server.github(event, "d", &body).await.0, StatusCode::ACCEPTED, "{event}");
+            let lines = discover(&server, &files).await;
+            for (at, line) in lines.iter().enumerate() {
+                assert_eq!(line.contains(": started: "), at == position, "{event}: {line}");
+            }
+            let execution = server.executions().await.remove(1);
+            assert_eq!(
+                (&execution["trigger"], &execution["commit"], &execution["branch"]),
+                (&json!(event), &json!(COMMIT), &branch)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn release_is_discovered_at_its_tag() {
+    let server = Server::memory();
+    server.add_repository(URL, "github", json!({})).await;
+    let body =
+        json!({ "action": "published", "repository": { "clone_url": URL }, "release": { "tag_name": "v1" } });
+    server.github("release", "d", &body).await;
+    let claimed = server.claim().await.unwrap();
+    assert_eq!(claimed.discovery()["fetch_ref"], "refs/tags/v1");
+    assert_eq!(claimed.assignment["preparation"]["source"]["commit"], "", "the body does not have it");
+}
+
+#[tokio::test]
+async fn comment_of_a_member_starts_with_the_groups_of_its_pattern() {
+    let deploy = file("deploy", "{ comment: { pattern: \"^/deploy (?P<where>[a-z]+)$\" } }");
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({ "approval": "none" })).await;
+        server.github("pull_request", "d", &pull_request(7, true)).await;
+        discover(&server, &[("p/deploy.yml", &deploy)]).await;
+        let comment = |text: &str, association: &str| {
+            json!({ "action": "created", "sender": { "login": "jo" }, "repository": { "clone_url": URL },
+                "issue": { "number": 7, "pull_request": {} },
+                "comment": { "body": text, "user": { "login": "jo" }, "author_association": association } })
+        };
+        let (status, refused) = server.github("issue_comment", "1", &comment("/deploy prod", "NONE")).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(
+            refused["lines"],
+            json!(["nothing starts: jo is not an owner, a member or a collaborator of the repository"])
+        );
+        server.github("issue_comment", "2", &comment("Please do", "MEMBER")).await;
+        let lines = discover(&server, &[("p/deploy.yml", &deploy)]).await;
+        assert_eq!(
+            lines,
+            ["p/deploy.yml: not started: the `pattern` of its `on` does not match the comment"]
+        );
+        server.github("issue_comment", "3", &comment("/deploy prod\r\n", "MEMBER")).await;
+        let lines = discover(&server, &[("p/deploy.yml", &deploy)]).await;
+        assert!(lines[0].contains(": started: deploy 1"), "{lines:?}");
+        let job = server.claim().await.unwrap();
+        assert_eq!(job.assignment["variables"]["INPUT_WHERE"], "prod");
+        assert_eq!(job.assignment["preparation"]["origin"]["is_fork"], true, "a fork stays one");
+        let execution = server.executions().await.pop().unwrap();
+        assert_eq!(
+            (&execution["inputs"], &execution["trigger"], &execution["requested_by"]),
+            (&json!({ "where": "prod" }), &json!("comment"), &json!("jo"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn pipelines_that_follow_each_other_end() {
+    let ping = file("ping", "{ push: , pipeline: { name: pong, status: any } }");
+    let pong = file("pong", "{ pipeline: { name: ping } }");
+    let files = [("p/ping.yml", &*ping), ("p/pong.yml", &*pong)];
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        server.github("push", "d", &push("main")).await;
+        discover(&server, &files).await;
+        let mut last = Vec::new();
+        for name in ["pong", "ping", "pong", "ping", "pong"] {
+            finish_next(&server).await;
+            assert_eq!(server.services.follow_ups.run().await.unwrap(), 1, "before {name}");
+            last = discover(&server, &files).await;
+            assert!(last.iter().any(|line| line.contains(&format!(": started: {name} "))), "{last:?}");
+        }
+        assert!(last.iter().any(|line| line.contains("at most 5 executions follow each other")), "{last:?}");
+        finish_next(&server).await;
+        assert_eq!(server.services.follow_ups.run().await.unwrap(), 0);
+        assert!(server.claim().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn scheduled_pipeline_is_followed() {
+    let nightly = file("nightly", "{ schedule: \"@hourly\" }");
+    let report = file("report", "{ pipeline: { name: nightly }, schedule: \"@yearly\" }");
+    let files = [("p/nightly.yml", &*nightly), ("p/report.yml", &*report)];
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        server.github("push", "d", &push("main")).await;
+        discover(&server, &files).await;
+        server.clock.advance(3_600_000);
+        assert_eq!(server.services.schedules.run().await.unwrap(), 1);
+        let claimed = server.claim().await.unwrap();
+        assert_eq!(claimed.discovery()["only"], json!(["p/nightly.yml", "p/report.yml"]));
+        assert_eq!(claimed.discovery()["start_only"], json!(["p/nightly.yml"]));
+        let reply = server.report_discovery(&claimed, &files).await;
+        assert_eq!(reply["lines"].as_array().unwrap().len(), 1, "the other one is only read: {reply}");
+        server.finish(&claimed, true).await;
+        finish_next(&server).await;
+        assert_eq!(server.services.follow_ups.run().await.unwrap(), 1);
+        let lines = discover(&server, &files).await;
+        assert!(lines[1].contains("p/report.yml: started: report 1"), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_fork_is_of_the_fork() {
+    let build = file("build", "{ pull_request: }");
+    let deploy = file("deploy", "{ pipeline: { name: build } }");
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({ "approval": "forks" })).await;
+        server.github("pull_request", "d", &pull_request(7, true)).await;
+        discover(&server, &[("p/build.yml", &build), ("p/deploy.yml", &deploy)]).await;
+        let id = server.executions().await[1]["id"].as_str().unwrap().to_owned();
+        assert_eq!(server.services.follow_ups.run().await.unwrap(), 0, "it waits for an approval");
+        server.ok(Method::POST, &path::APPROVE_EXECUTION.replace("{executionId}", &id), json!({})).await;
+        finish_next(&server).await;
+        server.clock.advance(60_000);
+        assert_eq!(server.services.follow_ups.run().await.unwrap(), 1);
+        let claimed = server.claim().await.unwrap();
+        assert_eq!(claimed.discovery()["fetch_ref"], "refs/pull/7/head");
+        let reply = server.report_discovery(&claimed, &[("p/deploy.yml", &deploy)]).await;
+        assert!(reply["lines"][0].as_str().unwrap().ends_with("it waits for an approval"), "{reply}");
+        server.finish(&claimed, true).await;
+        assert!(server.claim().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn api_describes_the_inputs_of_a_file() {
+    let server = Server::memory();
+    let on = "{ manual: { inputs: { env: { type: choice, options: [dev, prod] } } } }";
+    let reply = server.ok(Method::POST, path::INPUTS, json!({ "pipeline": file("ship", on) })).await;
+    assert_eq!(reply["pipeline_name"], "ship");
+    assert_eq!(
+        reply["schema"],
+        json!({ "type": "object", "properties": { "env": { "type": "string", "enum": ["dev", "prod"] } },
+            "required": ["env"], "additionalProperties": false })
+    );
+    let (status, reply) = server.call(Method::POST, path::INPUTS, json!({ "pipeline": "name: x\n" })).await;
+    assert_eq!(
+        (status, &reply["type"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("tidemill:invalid-pipeline"))
+    );
+    let execute = |inputs: Value| {
+        let body = json!({ "pipeline": file("ship", on), "repo": "r", "source": { "kind": "none" }, "inputs": inputs });
+        server.call(Method::POST, path::EXECUTE, body)
+    };
+    assert_eq!(execute(json!({ "env": "dev" })).await.0, StatusCode::CREATED);
+    let (status, reply) = execute(json!({})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(reply["detail"].as_str().unwrap().contains("`--input env=VALUE`"), "{reply}");
+}
