@@ -92,7 +92,12 @@ pub(crate) fn translate(
     let stages = stages(root, log);
     let variants = |job: &&MapEntry| matrix::read(job.value.get("parallel"), &path, &mut Log::default());
     let default = default(root, log);
+    let stage_of = jobs.iter().filter_map(|job| {
+        let stage = job.value.get("stage").and_then(|entry| values::text(&entry.value)).unwrap_or("test");
+        Some((job.key.clone(), stages.iter().position(|known| known == stage)?))
+    });
     let context = FileContext {
+        stage_of: stage_of.collect(),
         stages,
         jobs: jobs.iter().map(|job| (job.key.clone(), variants(job))).collect(),
         globals,

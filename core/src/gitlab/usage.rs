@@ -18,7 +18,7 @@ use crate::text::diagnostics::Location;
 const SCRIPT_KEYS: [&str; 3] = ["before_script", "script", "after_script"];
 
 /// Variables that shells, images and workers set.
-const ENVIRONMENT: [&str; 44] = [
+const ENVIRONMENT: [&str; 46] = [
     "BASH",
     "BASHPID",
     "BASH_REMATCH",
@@ -38,6 +38,7 @@ const ENVIRONMENT: [&str; 44] = [
     "IFS",
     "JAVA_HOME",
     "LANG",
+    "LASTEXITCODE",
     "LC_ALL",
     "LD_LIBRARY_PATH",
     "LINENO",
@@ -63,6 +64,7 @@ const ENVIRONMENT: [&str; 44] = [
     "TMPDIR",
     "UID",
     "USER",
+    "_",
 ];
 
 /// Reports each of GitLab's predefined variables that the file uses and that is never set here, where it is first used. On

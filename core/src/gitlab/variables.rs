@@ -157,6 +157,25 @@ pub(crate) struct KnownOutputs {
     pub(crate) own: bool,
 }
 
+/// What is known when a text is complete.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    /// What is known when the job is planned.
+    Planned,
+    /// What is known when the job is due, or has ended: also its id, and outputs of jobs if there may be any.
+    Due { outputs: bool },
+}
+
+impl Known {
+    /// Whether a variable that neither the file nor the plan sets may be known.
+    fn includes(self, name: &str) -> bool {
+        match self {
+            Self::Planned => false,
+            Self::Due { outputs } => outputs || predefined::is_due_reference(name),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Value {
     Fixed(String),
@@ -251,7 +270,7 @@ impl Scope {
     /// Returns a text with native references, or the name of the first unknown variable.
     pub(crate) fn references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), false, &mut out)?;
+        self.write(&pieces(text), Known::Planned, &mut out)?;
         Ok(out)
     }
 
@@ -259,14 +278,15 @@ impl Scope {
     /// other jobs, if there are any.
     pub(crate) fn due_references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), self.outputs.of_others, &mut out)?;
+        self.write(&pieces(text), Known::Due { outputs: self.outputs.of_others }, &mut out)?;
         Ok(out)
     }
 
     /// Returns a text like [`Self::references`] that is complete when the job has ended: its unknown variables may be outputs.
     pub(crate) fn late_references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), self.outputs.of_others || self.outputs.own, &mut out)?;
+        let outputs = self.outputs.of_others || self.outputs.own;
+        self.write(&pieces(text), Known::Due { outputs }, &mut out)?;
         Ok(out)
     }
 
@@ -275,7 +295,7 @@ impl Scope {
         Self { outputs, ..self }
     }
 
-    fn write(&self, pieces: &[Piece], is_due: bool, out: &mut String) -> Result<(), String> {
+    fn write(&self, pieces: &[Piece], known: Known, out: &mut String) -> Result<(), String> {
         for piece in pieces {
             match piece {
                 Piece::Text(text) if text.contains('$') => return Err("$".to_owned()),
@@ -285,21 +305,21 @@ impl Scope {
                         // The remaining names are not variables of the file.
                         for piece in inner {
                             match piece {
-                                Piece::Name(name) => self.name(name, is_due, out)?,
+                                Piece::Name(name) => self.name(name, known, out)?,
                                 Piece::Text(text) if text.contains('$') => return Err("$".to_owned()),
                                 Piece::Text(text) => out.push_str(text),
                             }
                         }
                     }
                     Some(_) => push_reference(name, out),
-                    None => self.name(name, is_due, out)?,
+                    None => self.name(name, known, out)?,
                 },
             }
         }
         Ok(())
     }
 
-    fn name(&self, name: &str, is_due: bool, out: &mut String) -> Result<(), String> {
+    fn name(&self, name: &str, known: Known, out: &mut String) -> Result<(), String> {
         if let Some(text) = self.constants.get(name) {
             out.push_str(text);
         } else if let Some(text) = self.external.values.get(name) {
@@ -309,7 +329,7 @@ impl Scope {
             out.push_str(text);
         } else if self.is_hidden(name) {
             return Err(name.to_owned());
-        } else if self.varying.contains(name) || predefined::is_reference(name) || is_due {
+        } else if self.varying.contains(name) || predefined::is_reference(name) || known.includes(name) {
             push_reference(name, out);
         } else if self.accepts_unset && !predefined::is_predefined(name) {
             out.push_str(&name.to_ascii_lowercase());

@@ -5,6 +5,7 @@ mod cases;
 mod includes;
 mod keys;
 mod keywords;
+mod matrix;
 mod robustness;
 mod variables;
 
