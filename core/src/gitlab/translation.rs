@@ -50,6 +50,10 @@ pub fn translate(
         return Err(rejected(&log, files));
     }
     let Some(root) = document::expand(&root, &mut log) else { return Err(rejected(&log, files)) };
+    // Nor is what is missing because a reference leads nowhere.
+    if log.has_errors() {
+        return Err(rejected(&log, files));
+    }
     let for_pull_requests = files.iter().any(|file| mentions_pull_requests(&file.text));
     let native = file::translate(&root, settings, for_pull_requests, conditions, &mut log);
     usage::report(&root, settings, &mut log);
@@ -58,7 +62,7 @@ pub fn translate(
     if found.iter().any(is_error) {
         return Err(PipelineErrors { diagnostics: found, files });
     }
-    let text = output::write(&native, name, &found);
+    let text = output::write(&native, &root, &files, &found);
     let pipeline = check(&text, &root, &files, &mut found);
     sort(&mut found);
     match pipeline {

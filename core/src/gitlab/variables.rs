@@ -136,11 +136,13 @@ pub(crate) fn apply_external(declared: &mut Variables, external: &ExternalVariab
 }
 
 /// The variables of a job, as far as they are known.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     values: IndexMap<String, Value>,
     /// Names whose values depend on the variant of the job, or on the matching rule.
     varying: HashSet<String>,
+    /// The values of those that a rule of `workflow` sets, within its case.
+    of_workflow: HashMap<String, String>,
     constants: HashMap<&'static str, String>,
     external: Rc<ExternalVariables>,
     /// Whether variables that nobody sets are accepted, because they are reported elsewhere.
@@ -195,8 +197,7 @@ impl Scope {
         let mut constants = HashMap::from([("CI_PROJECT_DIR", predefined::WORKSPACE_DIR.to_owned())]);
         constants.extend(stage.map(|stage| ("CI_JOB_STAGE", stage.to_owned())));
         let (external, outputs) = (Rc::clone(external), KnownOutputs::default());
-        let mut scope =
-            Self { values: IndexMap::new(), varying, constants, external, accepts_unset, outputs };
+        let mut scope = Self { varying, constants, external, accepts_unset, outputs, ..Self::default() };
         let (mut resolved, mut steps) = (HashMap::new(), 0);
         for (name, variable) in declared {
             let mut resolver =
@@ -231,6 +232,9 @@ impl Scope {
 
     /// Returns the value of `name`, if it is known and the same in the whole job.
     pub(crate) fn fixed_value(&self, name: &str) -> Option<String> {
+        if let Some(value) = self.of_workflow.get(name) {
+            return Some(value.clone());
+        }
         if self.varying.contains(name) {
             return None;
         }
@@ -288,6 +292,25 @@ impl Scope {
         let outputs = self.outputs.of_others || self.outputs.own;
         self.write(&pieces(text), Known::Due { outputs }, &mut out)?;
         Ok(out)
+    }
+
+    /// Returns the scope for the case in which a rule of `workflow` sets variables, given as native texts.
+    pub(crate) fn within_rule<'v>(&self, variables: impl Iterator<Item = (&'v String, &'v String)>) -> Self {
+        let mut scope = self.clone();
+        for (name, text) in variables {
+            if text.contains("${") {
+                scope.varying.remove(name);
+                scope.values.insert(name.clone(), Value::Runtime(pieces(text)));
+            } else {
+                scope.of_workflow.insert(name.clone(), text.clone());
+            }
+        }
+        scope
+    }
+
+    /// Returns the value of `name` in the case of a rule of `workflow` that sets it.
+    pub(crate) fn value_of_workflow(&self, name: &str) -> Option<&str> {
+        self.of_workflow.get(name).map(String::as_str)
     }
 
     /// Sets which outputs there may be.

@@ -226,7 +226,10 @@ impl Loader<'_> {
             _ => None,
         };
         let Some((text, node)) = local.and_then(|local| values::text(local).map(|text| (text, local))) else {
-            self.log.wrong_type(path, item, "the path of a file, or a list of paths");
+            // An unknown key is error enough.
+            if !self.log.has_errors() {
+                self.log.wrong_type(path, item, "the path of a file, or a list of paths");
+            }
             return;
         };
         for file in self.paths(text, node, path) {

@@ -1,5 +1,6 @@
 //! Translates `rules`, `only`, `except` and `when` of a job, combined with the rules of `workflow`.
 
+use indexmap::IndexMap;
 use serde_yaml::Value;
 
 use super::context::Job;
@@ -8,7 +9,9 @@ use super::translation::has_variable;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::only;
 use crate::gitlab::conditions::rules::{self, Rule};
+use crate::gitlab::findings::Log;
 use crate::gitlab::values;
+use crate::gitlab::variables::Scope;
 
 /// Maximum number of rules of a native job.
 const MAX_RULES: usize = 2_000;
@@ -19,31 +22,14 @@ impl Job<'_> {
         let own =
             ["rules", "only", "except"].map(|key| self.node.get(key).filter(|entry| !entry.value.is_null()));
         let [rules_entry, only, except] = own;
-        let rules = match (rules_entry, only.or(except)) {
-            (Some(rules_entry), other) => {
-                if let Some(other) = other {
-                    let message = format!("a job has `rules` or `{}`, not both", other.key);
-                    self.log.invalid(&self.path, other.key_location, message);
-                }
-                rules::read(&rules_entry.value, &self.path.key("rules"), false, &self.scope, self.log)
-            }
-            (None, Some(_)) => {
-                let condition = only::read(only, except, &self.path, &self.scope, self.log);
-                vec![Rule { condition: Some(condition), ..Rule::default() }]
-            }
-            (None, None) if self.file.excludes_pull_requests => {
-                vec![Rule { condition: Some(only::default_condition()), ..Rule::default() }]
-            }
-            (None, None) => vec![Rule::default()],
-        };
-        let mut rules = rules;
-        if !self.is_delayed() {
-            // Nothing to override.
-            for rule in &mut rules {
-                rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0);
-            }
+        if let (Some(_), Some(other)) = (rules_entry, only.or(except)) {
+            let message = format!("a job has `rules` or `{}`, not both", other.key);
+            self.log.invalid(&self.path, other.key_location, message);
         }
+        let mut log = std::mem::take(self.log);
+        let rules = self.own_rules(&self.scope, &mut log);
         let rules = self.within_workflow(rules, rules_entry.is_some());
+        *self.log = log;
         let rules = match self.file.conditions.get(self.name) {
             Some(condition) => within_condition(condition, rules),
             None => rules,
@@ -68,6 +54,29 @@ impl Job<'_> {
         }
     }
 
+    /// Returns the rules that the job has by itself.
+    fn own_rules(&self, scope: &Scope, log: &mut Log) -> Vec<Rule> {
+        let entry = |key| self.node.get(key).filter(|entry| !entry.value.is_null());
+        let mut rules = match (entry("rules"), entry("only"), entry("except")) {
+            (Some(rules), ..) => rules::read(&rules.value, &self.path.key("rules"), false, scope, log),
+            (None, None, None) if self.file.excludes_pull_requests => {
+                vec![Rule { condition: Some(only::default_condition()), ..Rule::default() }]
+            }
+            (None, None, None) => vec![Rule::default()],
+            (None, only, except) => {
+                let condition = only::read(only, except, &self.path, scope, log);
+                vec![Rule { condition: Some(condition), ..Rule::default() }]
+            }
+        };
+        if !self.is_delayed() {
+            // Nothing to override.
+            for rule in &mut rules {
+                rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0);
+            }
+        }
+        rules
+    }
+
     /// Restricts the job's rules to the cases in which `workflow` creates an execution.
     fn within_workflow(&self, rules: Vec<Rule>, are_written: bool) -> Vec<Rule> {
         let workflow = &self.file.workflow;
@@ -85,7 +94,21 @@ impl Job<'_> {
         let mut all: Vec<Rule> = Vec::new();
         let always = |rule: &Rule| rule.holds().as_constant() == Some(true);
         for outer in workflow {
-            let inner = if outer.excludes_job() { &[][..] } else { rules.as_slice() };
+            // Variables of `workflow` replace global ones only.
+            let applies = |name: &String| !self.declares(name) && self.inherit.variable(name);
+            let variables: IndexMap<String, String> =
+                outer.variables.clone().into_iter().filter(|(name, _)| applies(name)).collect();
+            let within;
+            let inner = if outer.excludes_job() {
+                &[][..]
+            } else if variables.is_empty() {
+                rules.as_slice()
+            } else {
+                // The job's conditions see them. What is wrong with the rules was reported before.
+                let scope = self.scope.within_rule(variables.iter());
+                within = self.own_rules(&scope, &mut Log::default());
+                within.as_slice()
+            };
             for rule in inner {
                 let mut combined = Rule {
                     condition: Some(outer.holds().and(rule.holds())),
@@ -94,9 +117,7 @@ impl Job<'_> {
                     ..rule.clone()
                 };
                 if !combined.excludes_job() {
-                    // Variables of `workflow` replace global ones only.
-                    let outer = outer.variables.iter().filter(|(name, _)| !self.declares(name));
-                    combined.variables = outer.map(|(name, value)| (name.clone(), value.clone())).collect();
+                    combined.variables.clone_from(&variables);
                     combined.variables.extend(rule.variables.clone());
                 }
                 all.push(combined);

@@ -303,6 +303,32 @@ pub(crate) const FILES: &[(&str, &str)] = &[
          job: {image: i, script: x, rules: [{if: '$V == \"a\"'}]}",
         "T",
     ),
+    // Variables of the workflow in the conditions of jobs.
+    (
+        "# merge_request\nworkflow: {rules: [{if: $CI_COMMIT_TAG, variables: {V: '/^v/'}}, {variables: {V: '/^t/'}}]}\n\
+         job: {image: i, script: x, rules: [{if: $CI_COMMIT_REF_NAME =~ $V}]}",
+        "B T R",
+    ),
+    (
+        "# merge_request\nworkflow: {rules: [{if: $CI_COMMIT_BRANCH, variables: {V: a-$CI_COMMIT_BRANCH}}, {when: always}]}\n\
+         job: {image: i, script: x, rules: [{if: '$V == \"a-main\"'}]}",
+        MAIN,
+    ),
+    (
+        "workflow: {rules: [{if: $CI_COMMIT_BRANCH, variables: {V: a}}]}\n\
+         job: {image: i, script: x, variables: {V: own}, rules: [{if: '$V == \"a\"'}]}",
+        NONE,
+    ),
+    (
+        "workflow: {rules: [{if: $CI_COMMIT_BRANCH, variables: {V: a}}]}\n\
+         job: {image: i, script: x, inherit: {variables: false}, rules: [{if: '$V == \"a\"'}]}",
+        NONE,
+    ),
+    (
+        "workflow: {rules: [{if: $CI_COMMIT_BRANCH, variables: {V: a}}, {when: always}]}\n\
+         job: {image: i, script: x, only: {variables: ['$V == \"a\"']}}",
+        BRANCH,
+    ),
     (
         "# merge_request\n.base: {rules: [{if: $CI_COMMIT_TAG}]}\njob: {extends: .base, image: i, script: x}",
         "T",
