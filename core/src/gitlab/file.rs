@@ -182,6 +182,11 @@ fn stages(root: &Node, log: &mut Log) -> Option<Vec<String>> {
     let path = Path::default().key("stages");
     let before = log.findings.len();
     let written = root.get("stages").or_else(|| root.get("types")).filter(|entry| !entry.value.is_null());
+    if let Some(entry) = written.filter(|entry| !values::is_list(&entry.value)) {
+        let path = Path::default().key(&entry.key);
+        log.wrong_type(&path, &entry.value, "a list of strings");
+        return None;
+    }
     let listed: Vec<&str> = match written {
         Some(entry) => values::texts(&entry.value, &path, log).into_iter().map(|(text, _)| text).collect(),
         None => vec!["build", "test", "deploy"],

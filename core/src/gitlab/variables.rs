@@ -143,6 +143,8 @@ pub(crate) struct Scope {
     varying: HashSet<String>,
     /// The values of those that a rule of `workflow` sets, within its case.
     of_workflow: HashMap<String, String>,
+    /// Whether it is the case of one rule of `workflow`, so that the variables of other rules are not set.
+    is_case: bool,
     constants: HashMap<&'static str, String>,
     external: Rc<ExternalVariables>,
     /// Whether variables that nobody sets are accepted, because they are reported elsewhere.
@@ -294,9 +296,13 @@ impl Scope {
         Ok(out)
     }
 
-    /// Returns the scope for the case in which a rule of `workflow` sets variables, given as native texts.
-    pub(crate) fn within_rule<'v>(&self, variables: impl Iterator<Item = (&'v String, &'v String)>) -> Self {
-        let mut scope = self.clone();
+    /// Returns the scope with variables of `workflow`, given as native texts; `is_case` says whether they are those of one rule.
+    pub(crate) fn within_workflow<'v>(
+        &self,
+        variables: impl Iterator<Item = (&'v String, &'v String)>,
+        is_case: bool,
+    ) -> Self {
+        let mut scope = Self { is_case, ..self.clone() };
         for (name, text) in variables {
             if text.contains("${") {
                 scope.varying.remove(name);
@@ -306,6 +312,11 @@ impl Scope {
             }
         }
         scope
+    }
+
+    /// Whether variables that have no value here are not set.
+    pub(crate) fn is_case(&self) -> bool {
+        self.is_case
     }
 
     /// Returns the value of `name` in the case of a rule of `workflow` that sets it.

@@ -310,6 +310,9 @@ impl<'a> Parser<'a> {
                     });
                 if let Some(Token::Pattern { body, flags }) = parsed {
                     (body, flags)
+                } else if self.scope.is_case() {
+                    // As in GitLab, nothing matches a pattern that is not set.
+                    return Ok(CelExpr::constant(false));
                 } else {
                     let message = format!(
                         "the pattern in `${name}` is unknown: the file sets no such variable to `/.../`"

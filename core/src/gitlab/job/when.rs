@@ -1,6 +1,5 @@
 //! Translates `rules`, `only`, `except` and `when` of a job, combined with the rules of `workflow`.
 
-use indexmap::IndexMap;
 use serde_yaml::Value;
 
 use super::context::Job;
@@ -27,7 +26,9 @@ impl Job<'_> {
             self.log.invalid(&self.path, other.key_location, message);
         }
         let mut log = std::mem::take(self.log);
-        let rules = self.own_rules(&self.scope, &mut log);
+        let of_workflow = self.file.workflow.iter().flat_map(|rule| self.variables_of(rule));
+        let scope = self.scope.within_workflow(of_workflow, false);
+        let rules = self.own_rules(&scope, &mut log);
         let rules = self.within_workflow(rules, rules_entry.is_some());
         *self.log = log;
         let rules = match self.file.conditions.get(self.name) {
@@ -94,18 +95,12 @@ impl Job<'_> {
         let mut all: Vec<Rule> = Vec::new();
         let always = |rule: &Rule| rule.holds().as_constant() == Some(true);
         for outer in workflow {
-            // Variables of `workflow` replace global ones only.
-            let applies = |name: &String| !self.declares(name) && self.inherit.variable(name);
-            let variables: IndexMap<String, String> =
-                outer.variables.clone().into_iter().filter(|(name, _)| applies(name)).collect();
             let within;
             let inner = if outer.excludes_job() {
                 &[][..]
-            } else if variables.is_empty() {
-                rules.as_slice()
             } else {
-                // The job's conditions see them. What is wrong with the rules was reported before.
-                let scope = self.scope.within_rule(variables.iter());
+                // The job's conditions see the variables. What is wrong with its rules was reported before.
+                let scope = self.scope.within_workflow(self.variables_of(outer), true);
                 within = self.own_rules(&scope, &mut Log::default());
                 within.as_slice()
             };
@@ -117,7 +112,8 @@ impl Job<'_> {
                     ..rule.clone()
                 };
                 if !combined.excludes_job() {
-                    combined.variables.clone_from(&variables);
+                    let outer = self.variables_of(outer);
+                    combined.variables = outer.map(|(name, value)| (name.clone(), value.clone())).collect();
                     combined.variables.extend(rule.variables.clone());
                 }
                 all.push(combined);
@@ -132,6 +128,11 @@ impl Job<'_> {
             }
         }
         all
+    }
+
+    /// Returns the variables of a rule of `workflow` that the job gets: they replace global ones only.
+    fn variables_of<'r>(&self, rule: &'r Rule) -> impl Iterator<Item = (&'r String, &'r String)> {
+        rule.variables.iter().filter(|(name, _)| !self.declares(name) && self.inherit.variable(name))
     }
 
     /// Whether the job itself has a variable, in its matrix too.

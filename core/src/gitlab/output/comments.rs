@@ -1,6 +1,7 @@
 //! Finds the comments of GitLab files.
 
 use crate::pipeline::SourceFile;
+use crate::pipeline::yaml::line_scanner::LineScanner;
 use crate::pipeline::yaml::tree::LINES_PER_FILE;
 
 /// Maximum total length of the comments that are kept, in bytes; further ones are left out.
@@ -40,10 +41,10 @@ pub(crate) fn of_files(files: &[SourceFile]) -> Vec<Comment> {
 /// Returns the comments of one file.
 fn of_text(text: &str) -> Vec<Comment> {
     let mut all: Vec<Comment> = Vec::new();
-    let mut scanner = Scanner::default();
+    let mut scanner = LineScanner::default();
     // The comments that wait for the next line with content.
     let mut waiting = 0;
-    for (line, text) in text.lines().zip(1..).map(|(text, line)| (line, text)) {
+    for (line, text) in (1..).zip(text.lines()) {
         if scanner.is_within_scalar(text) {
             continue;
         }
@@ -67,97 +68,6 @@ fn of_text(text: &str) -> Vec<Comment> {
         all.push(Comment { text: text[at..].trim_end().to_owned(), line, target, is_apart: false });
     }
     all
-}
-
-/// Recognizes the values of several lines, in which a `#` begins no comment.
-#[derive(Default)]
-struct Scanner {
-    /// The indentation that the lines of a literal or folded value exceed.
-    block_indent: Option<usize>,
-    /// The quotation mark that ends the current value.
-    quote: Option<char>,
-}
-
-impl Scanner {
-    /// Whether a line belongs to a literal or folded value.
-    fn is_within_scalar(&mut self, text: &str) -> bool {
-        let Some(indent) = self.block_indent else { return false };
-        let is_within = text.trim().is_empty() || indentation(text) > indent;
-        if !is_within {
-            self.block_indent = None;
-        }
-        is_within
-    }
-
-    /// Returns the position of the comment of a line, and remembers the value that continues behind the line.
-    fn comment_of(&mut self, text: &str) -> Option<usize> {
-        let mut before = ' ';
-        // Whether a value may begin here.
-        let mut starts_value = true;
-        let mut escaped = false;
-        let mut comment = None;
-        for (at, c) in text.char_indices() {
-            if let Some(quote) = self.quote {
-                if escaped {
-                    escaped = false;
-                } else if quote == '"' && c == '\\' {
-                    escaped = true;
-                } else if c == quote {
-                    // A doubled `'` opens it again.
-                    self.quote = None;
-                    starts_value = c == '\'' && text[at + 1..].starts_with('\'');
-                }
-            } else if c == '#' && before.is_whitespace() {
-                comment = Some(at);
-                break;
-            } else if matches!(c, '"' | '\'') && starts_value {
-                self.quote = Some(c);
-            } else if !c.is_whitespace() {
-                let begins = matches!(c, '[' | '{' | ',')
-                    || matches!(c, ':' | '-' | '?') && {
-                        let rest = &text[at + 1..];
-                        rest.is_empty() || rest.starts_with(char::is_whitespace)
-                    };
-                starts_value = begins;
-            }
-            before = c;
-        }
-        let content = text[..comment.unwrap_or(text.len())].trim_end();
-        if self.quote.is_none() && is_block_header(content) {
-            self.block_indent = Some(parent_indentation(content));
-        }
-        comment
-    }
-}
-
-fn indentation(text: &str) -> usize {
-    text.len() - text.trim_start_matches(' ').len()
-}
-
-/// Whether a line ends with the header of a literal or folded value, such as `|-`.
-fn is_block_header(content: &str) -> bool {
-    let word = content.rsplit(char::is_whitespace).next().unwrap_or_default();
-    let is_alone = content.len() > word.len() || content == word;
-    is_alone
-        && word.len() <= 3
-        && word
-            .strip_prefix(['|', '>'])
-            .is_some_and(|rest| rest.chars().all(|c| matches!(c, '+' | '-') || c.is_ascii_digit()))
-}
-
-/// Returns the indentation of the item or the key that a line ends with.
-fn parent_indentation(content: &str) -> usize {
-    let mut indent = indentation(content);
-    let mut rest = &content[indent..];
-    while let Some(after) = rest.strip_prefix("- ") {
-        let next = after.trim_start_matches(' ');
-        if next.starts_with(['|', '>']) {
-            return indent;
-        }
-        indent += rest.len() - next.len();
-        rest = next;
-    }
-    indent
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Assigns the comments of GitLab files to the places of a native file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
@@ -36,6 +36,8 @@ pub(crate) struct PlacedComments {
     pub(crate) head: Vec<String>,
     pub(crate) tail: Vec<String>,
     placed: HashMap<Place, Vec<String>>,
+    /// The keys some of whose parts have comments, each with its job.
+    keys_with_parts: HashSet<(Option<usize>, String)>,
 }
 
 impl PlacedComments {
@@ -64,7 +66,7 @@ impl PlacedComments {
             let before = first_entry.filter(|first| line < first.key_location.line && line < LINES_PER_FILE);
             let is_head = before.is_some();
             // The first comment of a file is about the file, unless a job follows.
-            if before.is_some_and(|first| is_apart || root_is_not_job(first)) {
+            if before.is_some_and(|first| is_apart || is_about_file(first)) {
                 all.head.push(text);
                 continue;
             }
@@ -75,7 +77,7 @@ impl PlacedComments {
                 is_same_file.then_some(Place { job: Some(next.1), key: None, part: None })
             };
             match owner.or_else(next_job) {
-                Some(place) => all.placed.entry(place).or_default().push(text),
+                Some(place) => all.add(place, text),
                 None if is_head => all.head.push(text),
                 None => all.tail.push(text),
             }
@@ -91,14 +93,19 @@ impl PlacedComments {
 
     /// Whether a part of a key's value has comments.
     pub(crate) fn has_parts(&self, job: Option<usize>, key: &str) -> bool {
-        let is_part =
-            |place: &Place| place.job == job && place.key.as_deref() == Some(key) && place.part.is_some();
-        self.placed.keys().any(is_part)
+        !self.keys_with_parts.is_empty() && self.keys_with_parts.contains(&(job, key.to_owned()))
+    }
+
+    fn add(&mut self, place: Place, text: String) {
+        if let Place { job, key: Some(key), part: Some(_) } = &place {
+            self.keys_with_parts.insert((*job, key.clone()));
+        }
+        self.placed.entry(place).or_default().push(text);
     }
 }
 
 /// Whether an entry of the root is about the whole file.
-fn root_is_not_job(entry: &MapEntry) -> bool {
+fn is_about_file(entry: &MapEntry) -> bool {
     keys::TOP.contains(&entry.key.as_str())
 }
 

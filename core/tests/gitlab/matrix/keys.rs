@@ -225,12 +225,16 @@ pub(crate) const KEYS: &[(&str, &str, &str)] = &[
     // Environments.
     ("environment: production", "environment", "production"),
     ("environment: {name: review/$CI_COMMIT_REF_SLUG}", "environment", "review/main"),
-    ("environment: {name: a, url: 'https://$CI_COMMIT_REF_SLUG.example.com'}", "url", {
-        "https://main.example.com"
-    }),
-    ("environment: {name: a, url: 'https://example.com/$CI_JOB_ID'}", "url", {
-        "https://example.com/${CI_JOB_ID}"
-    }),
+    (
+        "environment: {name: a, url: 'https://$CI_COMMIT_REF_SLUG.example.com'}",
+        "url",
+        "https://main.example.com",
+    ),
+    (
+        "environment: {name: a, url: 'https://example.com/$CI_JOB_ID'}",
+        "url",
+        "https://example.com/${CI_JOB_ID}",
+    ),
     ("environment: {name: a, action: start}", "environment", "a"),
     // Labels and sources.
     ("tags: [docker]", "labels", "docker=true"),
@@ -240,16 +244,22 @@ pub(crate) const KEYS: &[(&str, &str, &str)] = &[
     ("variables: {GIT_DEPTH: 3}", "depth", "3"),
     ("variables: {GIT_STRATEGY: none}", "checkout", "Nothing"),
     // Matrices.
-    ("parallel: 3", "names", { "first | second: [deb] | second: [rpm] | job 1/3 | job 2/3 | job 3/3" }),
-    ("parallel: {matrix: [{A: [1, 2]}]}", "names", {
-        "first | second: [deb] | second: [rpm] | job: [1] | job: [2]"
-    }),
-    ("parallel: {matrix: [{A: [1, 2], B: [x, y]}]}", "names", {
-        "first | second: [deb] | second: [rpm] | job: [1, x] | job: [1, y] | job: [2, x] | job: [2, y]"
-    }),
-    ("parallel: {matrix: [{A: 1}, {B: [x]}]}", "names", {
-        "first | second: [deb] | second: [rpm] | job: [1] | job: [x]"
-    }),
+    ("parallel: 3", "names", "first | second: [deb] | second: [rpm] | job 1/3 | job 2/3 | job 3/3"),
+    (
+        "parallel: {matrix: [{A: [1, 2]}]}",
+        "names",
+        "first | second: [deb] | second: [rpm] | job: [1] | job: [2]",
+    ),
+    (
+        "parallel: {matrix: [{A: [1, 2], B: [x, y]}]}",
+        "names",
+        "first | second: [deb] | second: [rpm] | job: [1, x] | job: [1, y] | job: [2, x] | job: [2, y]",
+    ),
+    (
+        "parallel: {matrix: [{A: 1}, {B: [x]}]}",
+        "names",
+        "first | second: [deb] | second: [rpm] | job: [1] | job: [x]",
+    ),
     ("parallel: 2", "$CI_NODE_INDEX/job 2/2", "2"),
     ("parallel: 2", "$CI_NODE_TOTAL/job 1/2", "2"),
     ("parallel: {matrix: [{A: [1, 2]}]}", "$A/job: [2]", "2"),
@@ -337,6 +347,9 @@ pub(crate) const FILES: &[(&str, &str, &str)] = &[
         "r",
     ),
     ("variables: {A: {value: g, description: d}}\njob: {image: a, script: x}", "$A", "g"),
+    // Ruby's parser does not ask for an indentation within quotation marks.
+    ("job:\n  image: a\n  script:\n    - 'one\n  two'\n    - three", "script", "one two | three"),
+    ("job:\n  image: a\n  script: x\n  variables:\n    A: \"one\n  two\"", "$A", "one two"),
     // The last of two equal keys counts; a date, a number and a word of YAML 1.1 are read as Ruby does.
     ("job: {image: a, script: x, stage: build, stage: deploy}", "stage", "deploy"),
     ("variables: {A: yes, B: off}\njob: {image: a, script: x}", "$A", "true"),

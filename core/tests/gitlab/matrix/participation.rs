@@ -141,9 +141,10 @@ pub(crate) const JOBS: &[(&str, &str)] = &[
         "M=always B=always R=always S=always W=always",
     ),
     ("rules: [{if: $CI_COMMIT_TAG}, {when: manual}]", "M=manual B=manual T R=manual S=manual W=manual"),
-    ("rules: [{if: $CI_COMMIT_TAG}, {if: $CI_COMMIT_BRANCH, when: on_failure}]", {
-        "M=on_failure B=on_failure T S=on_failure W=on_failure"
-    }),
+    (
+        "rules: [{if: $CI_COMMIT_TAG}, {if: $CI_COMMIT_BRANCH, when: on_failure}]",
+        "M=on_failure B=on_failure T S=on_failure W=on_failure",
+    ),
     ("rules: [{when: never}]", NONE),
     ("rules: [{when: never}, {when: always}]", NONE),
     ("rules: [{when: on_success}]", ALL),
@@ -157,14 +158,16 @@ pub(crate) const JOBS: &[(&str, &str)] = &[
         "M=manual? B=manual? T=manual? R=manual? S=manual? W=manual?",
     ),
     ("rules: [{if: $CI_COMMIT_BRANCH, when: delayed, start_in: 5 minutes}]", "M+300 B+300 S+300 W+300"),
-    ("rules: [{if: $CI_COMMIT_TAG, when: delayed, start_in: 1 day}, {if: $CI_MERGE_REQUEST_IID}]", {
-        "T+86400 R"
-    }),
+    (
+        "rules: [{if: $CI_COMMIT_TAG, when: delayed, start_in: 1 day}, {if: $CI_MERGE_REQUEST_IID}]",
+        "T+86400 R",
+    ),
     ("rules: [{allow_failure: true}]", "M? B? T? R? S? W?"),
     ("rules: [{if: $CI_COMMIT_TAG, allow_failure: true}, {if: $CI_COMMIT_BRANCH}]", "M B T? S W"),
-    ("allow_failure: true\nrules: [{if: $CI_COMMIT_TAG, allow_failure: false}, {when: always}]", {
-        "M=always? B=always? T R=always? S=always? W=always?"
-    }),
+    (
+        "allow_failure: true\nrules: [{if: $CI_COMMIT_TAG, allow_failure: false}, {when: always}]",
+        "M=always? B=always? T R=always? S=always? W=always?",
+    ),
     ("rules: [{variables: {A: b}}]", ALL),
     ("rules: [{if: $CI_COMMIT_BRANCH}, {if: $CI_COMMIT_TAG}, {if: $CI_MERGE_REQUEST_IID}]", ALL),
     (
