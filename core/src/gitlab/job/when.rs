@@ -130,9 +130,13 @@ impl Job<'_> {
         all
     }
 
-    /// Returns the variables of a rule of `workflow` that the job gets: they replace global ones only.
+    /// Returns the variables of a rule of `workflow` that the job gets: they replace global ones only, not those that are set
+    /// outside of the file.
     fn variables_of<'r>(&self, rule: &'r Rule) -> impl Iterator<Item = (&'r String, &'r String)> {
-        rule.variables.iter().filter(|(name, _)| !self.declares(name) && self.inherit.variable(name))
+        let applies = |name: &str| {
+            !self.declares(name) && self.inherit.variable(name) && !self.file.external.contains(name)
+        };
+        rule.variables.iter().filter(move |(name, _)| applies(name))
     }
 
     /// Whether the job itself has a variable, in its matrix too.
