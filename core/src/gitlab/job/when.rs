@@ -158,8 +158,8 @@ impl Job<'_> {
             self.log.invalid(&self.path.key("when"), entry.value.location, message);
             return (None, false);
         }
-        let rules_entry = self.node.get("rules").is_some();
-        let optional = when == Some("manual") && !rules_entry && self.entry("allow_failure").is_none();
+        // One that a rule makes manual is not optional.
+        let optional = when == Some("manual") && self.entry("allow_failure").is_none();
         if when != Some("manual") {
             self.warn_about_approval();
         } else if !optional && !self.may_fail() {

@@ -22,6 +22,14 @@ pub(crate) const JOBS: &[(&str, &str)] = &[
     ("when: delayed\nstart_in: 30 minutes", "M+1800 B+1800 T+1800 S+1800 W+1800"),
     ("allow_failure: true", "M? B? T? S? W?"),
     ("allow_failure: false", DEFAULT),
+    // A rule without `when` has that of the job, which if manual is optional.
+    ("when: manual\nrules: [{if: $CI_COMMIT_TAG}]", "T=manual?"),
+    ("when: manual\nallow_failure: false\nrules: [{if: $CI_COMMIT_TAG}]", "T=manual"),
+    ("when: always\nrules: [{if: $CI_COMMIT_TAG}, {if: $CI_MERGE_REQUEST_IID}]", "T=always R=always"),
+    (
+        "when: on_failure\nrules: [{if: $CI_COMMIT_BRANCH, when: always}]",
+        "M=always B=always S=always W=always",
+    ),
     // Conditions on variables that are set or not.
     ("rules: [{if: $CI_COMMIT_BRANCH}]", BRANCH),
     ("rules: [{if: $CI_COMMIT_TAG}]", "T"),
