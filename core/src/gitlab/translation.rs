@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use super::conditions::requests;
 use super::findings::Log;
 use super::settings::TranslateOptions;
 use super::{document, file, locate, output, usage};
@@ -54,7 +55,8 @@ pub fn translate(
     if log.has_errors() {
         return Err(rejected(&log, files));
     }
-    let for_pull_requests = files.iter().any(|file| mentions_pull_requests(&file.text));
+    let for_pull_requests =
+        files.iter().any(|file| mentions_pull_requests(&file.text)) || requests::may_have_jobs(&root);
     let native = file::translate(&root, settings, for_pull_requests, conditions, &mut log);
     usage::report(&root, settings, &mut log);
     let is_error = |found: &Diagnostic| found.severity == Severity::Error;

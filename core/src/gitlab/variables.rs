@@ -247,6 +247,11 @@ impl Scope {
         }
     }
 
+    /// Whether the file sets `name`, or it is set outside of the file.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name) || self.varying.contains(name) || self.external.contains(name)
+    }
+
     /// Whether only jobs know the value of `name`, as it is set outside of the file and must not be recorded.
     pub(crate) fn is_hidden(&self, name: &str) -> bool {
         let external = &self.external;

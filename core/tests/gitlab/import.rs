@@ -117,8 +117,7 @@ variables:
 defaults:
   # One image for all.
   image: img:1
-  secrets:
-  - '*'
+  secrets: '*'
 
 jobs:
   # A template.

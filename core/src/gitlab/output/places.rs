@@ -62,11 +62,14 @@ impl PlacedComments {
             starts.extend(root.get(&job.name).map(|entry| (entry.key_location.line, ix)));
         }
         starts.sort_unstable();
+        // Whether the file begins with a comment apart from the first entry.
+        let mut has_header = false;
         for Comment { text, line, target, is_apart } in comments {
             let before = first_entry.filter(|first| line < first.key_location.line && line < LINES_PER_FILE);
             let is_head = before.is_some();
             // The first comment of a file is about the file, unless a job follows.
-            if before.is_some_and(|first| is_apart || is_about_file(first)) {
+            has_header |= is_head && is_apart;
+            if before.is_some_and(|first| is_apart || !has_header && is_about_file(first)) {
                 all.head.push(text);
                 continue;
             }

@@ -277,6 +277,17 @@ pub(crate) const JOBS: &[(&str, &str)] = &[
 
 /// Whole files with a job `job`, and the executions in which it is.
 pub(crate) const FILES: &[(&str, &str)] = &[
+    // A file that does not mention merge requests has pipelines for them if its rules hold.
+    ("job: {image: i, script: x}", DEFAULT),
+    ("job: {image: i, script: x, rules: [{when: on_success}]}", ALL),
+    (
+        "job: {image: i, script: x, rules: [{if: $CI_COMMIT_TAG, when: never}, {when: on_success}]}",
+        "M B R S W",
+    ),
+    ("job: {image: i, script: x, rules: [{if: '$CI_COMMIT_BRANCH != \"main\"'}]}", "B T R"),
+    ("job: {image: i, script: x, rules: [{if: $CI_COMMIT_BRANCH}]}", BRANCH),
+    ("job: {image: i, script: x}\nother: {image: i, script: x, rules: [{when: on_success}]}", DEFAULT),
+    ("job: {image: i, script: x, only: [branches]}", BRANCH),
     ("workflow: {rules: [{if: $CI_COMMIT_BRANCH}]}\njob: {image: i, script: x}", BRANCH),
     ("workflow: {rules: [{when: always}]}\njob: {image: i, script: x}", ALL),
     ("workflow: {rules: [{when: never}]}\njob: {image: i, script: x}", NONE),
