@@ -1,5 +1,7 @@
 //! Decides whether a file may have jobs for merge requests.
 
+use std::rc::Rc;
+
 use crate::gitlab::keys;
 use crate::gitlab::values;
 use crate::pipeline::yaml::tree::Node;
@@ -18,7 +20,7 @@ pub(crate) fn may_have_jobs(root: &Node) -> bool {
     }
 }
 
-fn any_may_hold(rules: &std::rc::Rc<Node>) -> bool {
+fn any_may_hold(rules: &Rc<Node>) -> bool {
     values::list(rules).into_iter().any(|rule| {
         let text = |key| rule.get(key).and_then(|entry| values::text(&entry.value));
         text("when") != Some("never") && text("if").is_none_or(may_hold)
