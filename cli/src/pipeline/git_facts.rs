@@ -130,6 +130,9 @@ pub fn override_with(args: &FactArgs, dir: &Path, mut facts: Facts) -> Outcome<F
     }
     if !args.changed.is_empty() {
         facts.changed = Some(args.changed.clone());
+    } else if facts.tag.is_some() || facts.trigger == Trigger::Schedule {
+        // As on a server: no branch was pushed, so that every condition on changes holds.
+        facts.changed = None;
     }
     Ok(facts)
 }

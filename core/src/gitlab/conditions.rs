@@ -3,4 +3,5 @@
 pub(crate) mod cel;
 mod expression;
 pub(crate) mod only;
+pub(crate) mod requests;
 pub(crate) mod rules;

@@ -21,6 +21,9 @@ use crate::pipeline::yaml::tree::{MapEntry, Node};
 /// Maximum number of jobs, and of variables of all jobs together.
 const MAX_JOBS: usize = 10_000;
 const MAX_VARIABLES: usize = 1_000_000;
+/// Maximum number of rules of all jobs together, each with each rule of a `workflow` that sets variables. With more, the native
+/// file would exceed the limit of files.
+const MAX_COMBINED_RULES: usize = 20_000;
 
 /// The parts of a native file.
 pub(crate) struct NativeFile {
@@ -65,12 +68,15 @@ pub(crate) fn translate(
     variables::apply_external(&mut globals, &external);
     let around = (&external, settings.reports_unset_variables);
     let native = NativeFile { top: Mapping::new(), jobs: Vec::new() };
-    if jobs.is_empty() {
+    // A job that is not a mapping is error enough.
+    if jobs.is_empty() && !log.has_errors() {
         log.invalid(
             &path,
             root.location,
             "this file has no jobs to run: jobs whose names start with `.` are templates",
         );
+    }
+    if jobs.is_empty() {
         return native;
     }
     if jobs.len() > MAX_JOBS || jobs.len().saturating_mul(globals.len()) > MAX_VARIABLES {
@@ -89,10 +95,16 @@ pub(crate) fn translate(
     } else {
         HashMap::new()
     };
-    let stages = stages(root, log);
+    // Without them, what the jobs say about stages means nothing.
+    let Some(stages) = stages(root, log) else { return native };
     let variants = |job: &&MapEntry| matrix::read(job.value.get("parallel"), &path, &mut Log::default());
     let default = default(root, log);
+    let stage_of = jobs.iter().filter_map(|job| {
+        let stage = job.value.get("stage").and_then(|entry| values::text(&entry.value)).unwrap_or("test");
+        Some((job.key.clone(), stages.iter().position(|known| known == stage)?))
+    });
     let context = FileContext {
+        stage_of: stage_of.collect(),
         stages,
         jobs: jobs.iter().map(|job| (job.key.clone(), variants(job))).collect(),
         globals,
@@ -108,6 +120,18 @@ pub(crate) fn translate(
         output_jobs: jobs.iter().filter(|job| job::has_outputs(&job.value, &default)).count(),
         default,
     };
+    let combined = combined_rules(&jobs, &context.workflow);
+    if let Some(entry) = root.get("workflow").filter(|_| combined > MAX_COMBINED_RULES) {
+        let path = path.key("workflow");
+        let at = entry.value.get("rules").map_or(entry.key_location, |rules| rules.key_location);
+        let why = format!(
+            "they set variables, so that each applies to each rule of the jobs, which are {combined} rules; the limit is \
+             {MAX_COMBINED_RULES}"
+        );
+        let help = "set the variables in the jobs, or those of the pipeline's start with `-e`";
+        log.unsupported_at(&path.key("rules"), at, "the number of these rules", &why, help);
+        return native;
+    }
     let mut native = native;
     for entry in &jobs {
         if let Some(body) = job::translate(entry, &context, log) {
@@ -131,6 +155,15 @@ pub(crate) fn translate(
     native
 }
 
+/// Returns the number of rules of the native jobs, if the rules of `workflow` set variables.
+fn combined_rules(jobs: &[&MapEntry], workflow: &[Rule]) -> usize {
+    if workflow.iter().all(|rule| rule.variables.is_empty()) {
+        return 0;
+    }
+    let own = |job: &&MapEntry| job.value.get("rules").map_or(1, |rules| values::list(&rules.value).len());
+    jobs.iter().map(own).sum::<usize>().saturating_mul(workflow.len())
+}
+
 fn is_job(entry: &MapEntry) -> bool {
     !keys::TOP.contains(&entry.key.as_str()) && !entry.key.starts_with('.')
 }
@@ -144,17 +177,24 @@ fn triggers(for_pull_requests: bool) -> Value {
     Value::Mapping(on)
 }
 
-/// Returns the stages in order.
-fn stages(root: &Node, log: &mut Log) -> Vec<String> {
+/// Returns the stages in order; `None` if they are invalid, which is reported.
+fn stages(root: &Node, log: &mut Log) -> Option<Vec<String>> {
     let path = Path::default().key("stages");
+    let before = log.findings.len();
     let written = root.get("stages").or_else(|| root.get("types")).filter(|entry| !entry.value.is_null());
+    if let Some(entry) = written.filter(|entry| !values::is_list(&entry.value)) {
+        let path = Path::default().key(&entry.key);
+        log.wrong_type(&path, &entry.value, "a list of strings");
+        return None;
+    }
     let listed: Vec<&str> = match written {
         Some(entry) => values::texts(&entry.value, &path, log).into_iter().map(|(text, _)| text).collect(),
         None => vec!["build", "test", "deploy"],
     };
     let mut seen = HashSet::new();
     let all = std::iter::once(".pre").chain(listed).chain([".post"]);
-    all.filter(|stage| seen.insert(*stage)).map(str::to_owned).collect()
+    let all = all.filter(|stage| seen.insert(*stage)).map(str::to_owned).collect();
+    (log.findings.len() == before).then_some(all)
 }
 
 /// Returns a name for the pipeline.

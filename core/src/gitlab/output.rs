@@ -1,12 +1,19 @@
-//! Writes a native file, with comments about what was not translated.
+//! Writes a native file, with the comments of the GitLab files and ones about what was not translated.
+
+mod comments;
+mod places;
 
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
 use crate::gitlab::file::NativeFile;
+use crate::pipeline::SourceFile;
 use crate::pipeline::finding::Path;
+use crate::pipeline::yaml::tree::Node;
 use crate::text::diagnostics::Diagnostic;
+use places::{Part, PlacedComments};
 
 /// Keys that jobs may take from `defaults`.
 const DEFAULTS_KEYS: [&str; 13] = [
@@ -25,37 +32,99 @@ const DEFAULTS_KEYS: [&str; 13] = [
     "secrets",
 ];
 
-/// Writes the native file that was translated from the GitLab file `name`.
-pub(crate) fn write(native: &NativeFile, name: &str, diagnostics: &[Diagnostic]) -> String {
+/// Writes the native file that was translated from the GitLab files `files`, merged into `root`.
+pub(crate) fn write(
+    native: &NativeFile,
+    root: &Rc<Node>,
+    files: &[SourceFile],
+    diagnostics: &[Diagnostic],
+) -> String {
     let mut out = String::new();
+    let name = files.first().map(|file| file.name.as_str()).unwrap_or_default();
     let _ = writeln!(out, "# Generated from {} by Tidemill.", one_line(name));
     let jobs: Vec<String> =
         native.jobs.iter().map(|job| Path::default().key(&job.name).to_string()).collect();
     let is_about = |diagnostic: &Diagnostic, path: &str| {
         diagnostic.path == path || diagnostic.path.starts_with(&format!("{path}."))
     };
+    let defaults = common_values(native);
+    let mut comments = PlacedComments::new(files, root, native, &defaults);
+    lines(&std::mem::take(&mut comments.head), 0, &mut out);
     for diagnostic in
         diagnostics.iter().filter(|diagnostic| !jobs.iter().any(|path| is_about(diagnostic, path)))
     {
         comment(diagnostic, 0, &mut out);
     }
     for (key, value) in &native.top {
-        block(key, value, 0, &mut out);
+        commented_block((None, key), value, 0, &mut comments, &mut out);
     }
-    let defaults = common_values(native);
     if !defaults.is_empty() {
-        block(&"defaults".into(), &Value::Mapping(defaults.clone()), 0, &mut out);
+        out.push_str("defaults:\n");
+        for (key, value) in &defaults {
+            commented_block((None, key), value, 1, &mut comments, &mut out);
+        }
     }
     out.push_str("\njobs:\n");
-    for (job, path) in native.jobs.iter().zip(&jobs) {
+    for ((ix, job), path) in native.jobs.iter().enumerate().zip(&jobs) {
+        lines(&comments.take(Some(ix), None, None), 1, &mut out);
         for diagnostic in diagnostics.iter().filter(|diagnostic| is_about(diagnostic, path)) {
             comment(diagnostic, 1, &mut out);
         }
-        let own = job.body.iter().filter(|(key, value)| defaults.get(key) != Some(value));
-        let own: Mapping = own.map(|(key, value)| (key.clone(), value.clone())).collect();
-        block(&job.name.as_str().into(), &Value::Mapping(own), 1, &mut out);
+        let own: Vec<(&Value, &Value)> =
+            job.body.iter().filter(|(key, value)| defaults.get(*key) != Some(*value)).collect();
+        // A key alone is written as one of nothing. A long one takes two lines.
+        let header = serde_yaml::to_string(&Mapping::from_iter([(job.name.as_str().into(), Value::Null)]));
+        let header = header.unwrap_or_default();
+        let header = header.trim_end();
+        if own.is_empty() || header.contains('\n') {
+            let own: Mapping = own.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            block(&job.name.as_str().into(), &Value::Mapping(own), 1, &mut out);
+            continue;
+        }
+        let _ = writeln!(out, "  {}", header.strip_suffix("null").unwrap_or(header).trim_end());
+        for (key, value) in own {
+            commented_block((Some(ix), key), value, 2, &mut comments, &mut out);
+        }
     }
+    lines(&std::mem::take(&mut comments.tail), 0, &mut out);
     out
+}
+
+/// Writes a key and its value like [`block`], with the comments of the key and of the parts of its value.
+fn commented_block(
+    (job, key): (Option<usize>, &Value),
+    value: &Value,
+    indent: usize,
+    comments: &mut PlacedComments,
+    out: &mut String,
+) {
+    let name = key.as_str().unwrap_or_default();
+    lines(&comments.take(job, Some(name), None), indent, out);
+    match value {
+        Value::Sequence(items) if !items.is_empty() && comments.has_parts(job, name) => {
+            let _ = writeln!(out, "{}{name}:", "  ".repeat(indent));
+            for (item, ix) in items.iter().zip(0..) {
+                lines(&comments.take(job, Some(name), Some(Part::Item(ix))), indent, out);
+                serialized(&Value::Sequence(vec![item.clone()]), indent, out);
+            }
+        }
+        Value::Mapping(parts) if !parts.is_empty() && comments.has_parts(job, name) => {
+            let _ = writeln!(out, "{}{name}:", "  ".repeat(indent));
+            for (part, value) in parts {
+                let place = Some(Part::Key(part.as_str().unwrap_or_default().to_owned()));
+                lines(&comments.take(job, Some(name), place), indent + 1, out);
+                block(part, value, indent + 1, out);
+            }
+        }
+        _ => block(key, value, indent, out),
+    }
+}
+
+/// Writes comments, each on a line of its own.
+fn lines(comments: &[String], indent: usize, out: &mut String) {
+    for comment in comments {
+        let _ = writeln!(out, "{}{}", "  ".repeat(indent), one_line(comment));
+    }
 }
 
 /// Returns the values that all jobs have a key for, and more than one in common.
@@ -98,8 +167,13 @@ fn one_line(text: &str) -> String {
 /// Writes a key and its value with the given indentation.
 fn block(key: &Value, value: &Value, indent: usize, out: &mut String) {
     let entry: Mapping = std::iter::once((key.clone(), value.clone())).collect();
+    serialized(&Value::Mapping(entry), indent, out);
+}
+
+/// Writes a value with the given indentation.
+fn serialized(value: &Value, indent: usize, out: &mut String) {
     // The value consists of strings, numbers, lists and mappings, which can always be serialized.
-    let text = serde_yaml::to_string(&entry).unwrap_or_default();
+    let text = serde_yaml::to_string(value).unwrap_or_default();
     for line in text.lines() {
         if !line.is_empty() {
             out.push_str(&"  ".repeat(indent));

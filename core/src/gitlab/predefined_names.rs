@@ -2,7 +2,8 @@
 
 use crate::execution::predefined;
 
-/// GitLab's predefined variables, in order: those that its documentation lists in 2024 or 2025, and earlier ones.
+/// GitLab's predefined variables, in order: all that the documentation of GitLab 17.10 (2025) lists, which is
+/// `doc/ci/variables/predefined_variables.md` of its repository, and those of earlier and later versions.
 pub(crate) const GITLAB_VARIABLES: [&str; 169] = [
     "CHAT_CHANNEL",
     "CHAT_INPUT",

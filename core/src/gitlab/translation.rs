@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use super::conditions::requests;
 use super::findings::Log;
 use super::settings::TranslateOptions;
 use super::{document, file, locate, output, usage};
@@ -49,7 +50,12 @@ pub fn translate(
         return Err(rejected(&log, files));
     }
     let Some(root) = document::expand(&root, &mut log) else { return Err(rejected(&log, files)) };
-    let for_pull_requests = files.iter().any(|file| mentions_pull_requests(&file.text));
+    // Nor is what is missing because a reference leads nowhere.
+    if log.has_errors() {
+        return Err(rejected(&log, files));
+    }
+    let for_pull_requests =
+        files.iter().any(|file| mentions_pull_requests(&file.text)) || requests::may_have_jobs(&root);
     let native = file::translate(&root, settings, for_pull_requests, conditions, &mut log);
     usage::report(&root, settings, &mut log);
     let is_error = |found: &Diagnostic| found.severity == Severity::Error;
@@ -57,7 +63,7 @@ pub fn translate(
     if found.iter().any(is_error) {
         return Err(PipelineErrors { diagnostics: found, files });
     }
-    let text = output::write(&native, name, &found);
+    let text = output::write(&native, &root, &files, &found);
     let pipeline = check(&text, &root, &files, &mut found);
     sort(&mut found);
     match pipeline {

@@ -11,6 +11,7 @@ use super::shell_variables::{ShellVariables, VariableUse};
 use super::values;
 use crate::execution::predefined;
 use crate::pipeline::finding::{Finding, FindingLocation, Path};
+use crate::pipeline::is_variable_name;
 use crate::pipeline::yaml::tree::{Kind, Node};
 use crate::text::diagnostics::Location;
 
@@ -18,7 +19,7 @@ use crate::text::diagnostics::Location;
 const SCRIPT_KEYS: [&str; 3] = ["before_script", "script", "after_script"];
 
 /// Variables that shells, images and workers set.
-const ENVIRONMENT: [&str; 44] = [
+const ENVIRONMENT: [&str; 46] = [
     "BASH",
     "BASHPID",
     "BASH_REMATCH",
@@ -38,6 +39,7 @@ const ENVIRONMENT: [&str; 44] = [
     "IFS",
     "JAVA_HOME",
     "LANG",
+    "LASTEXITCODE",
     "LC_ALL",
     "LD_LIBRARY_PATH",
     "LINENO",
@@ -63,6 +65,7 @@ const ENVIRONMENT: [&str; 44] = [
     "TMPDIR",
     "UID",
     "USER",
+    "_",
 ];
 
 /// Reports each of GitLab's predefined variables that the file uses and that is never set here, where it is first used. On
@@ -73,6 +76,7 @@ pub(crate) fn report(root: &Rc<Node>, settings: &TranslateOptions, log: &mut Log
         let sets_others = values::is_mapping(&entry.value) && sets_unknown_variables(&entry.value);
         usage.visit(&entry.value, &entry.key, &Path::default().key(&entry.key), sets_others);
     }
+    let has_unknown_outputs = usage.add_outputs(root);
     let is_set = |name: &str| usage.set.contains(name) || settings.external.contains(name);
     for Use { name, path, at, may_be_set } in &usage.uses {
         if is_set(name) {
@@ -83,7 +87,7 @@ pub(crate) fn report(root: &Rc<Node>, settings: &TranslateOptions, log: &mut Log
             let message = format!("`${name}` is a variable of GitLab that is not set here");
             let help = format!("if the jobs need it, set it: tidemill variable set {name}");
             log.findings.push(Finding::error("gitlab-variable", place, message).warning().help(help));
-        } else if settings.reports_unset_variables && !may_be_set && is_listed(name) {
+        } else if settings.reports_unset_variables && !has_unknown_outputs && !may_be_set && is_listed(name) {
             let message = format!("nothing in this file sets `${name}`");
             let help = format!(
                 "set it for all executions with `tidemill variable set {name}`, or for one with `-e {name}=VALUE`"
@@ -129,7 +133,36 @@ struct Usage {
     visited: HashSet<*const Node>,
 }
 
+/// Returns the names that a text assigns values to, also within strings, as in `echo "NAME=value" >> file`.
+fn assigned_names(text: &str) -> impl Iterator<Item = &str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices('=').filter_map(move |(at, _)| {
+        let before = &text[..at];
+        let name = &before[before.trim_end_matches(is_name).len()..];
+        is_variable_name(name).then_some(name)
+    })
+}
+
 impl Usage {
+    /// Adds the variables that jobs write into their reports for others, as far as their scripts show them. Returns whether there
+    /// may be others.
+    fn add_outputs(&mut self, root: &Node) -> bool {
+        let mut has_unknown = false;
+        for job in values::entries(root).iter().map(|entry| &entry.value) {
+            let reports = job.get("artifacts").and_then(|artifacts| artifacts.value.get("reports"));
+            if reports.is_none_or(|reports| reports.value.get("dotenv").is_none()) {
+                continue;
+            }
+            let scripts = SCRIPT_KEYS.iter().filter_map(|key| job.get(key));
+            let lines =
+                scripts.flat_map(|entry| values::list(&entry.value)).filter_map(|line| values::text(line));
+            let names: Vec<String> = lines.flat_map(assigned_names).map(str::to_owned).collect();
+            has_unknown |= names.is_empty();
+            self.set.extend(names);
+        }
+        has_unknown
+    }
+
     fn visit(&mut self, node: &Rc<Node>, key: &str, path: &Path, may_be_set: bool) {
         if !self.visited.insert(Rc::as_ptr(node)) {
             return;

@@ -136,11 +136,15 @@ pub(crate) fn apply_external(declared: &mut Variables, external: &ExternalVariab
 }
 
 /// The variables of a job, as far as they are known.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     values: IndexMap<String, Value>,
     /// Names whose values depend on the variant of the job, or on the matching rule.
     varying: HashSet<String>,
+    /// The values of those that a rule of `workflow` sets, within its case.
+    of_workflow: HashMap<String, String>,
+    /// Whether it is the case of one rule of `workflow`, so that the variables of other rules are not set.
+    is_case: bool,
     constants: HashMap<&'static str, String>,
     external: Rc<ExternalVariables>,
     /// Whether variables that nobody sets are accepted, because they are reported elsewhere.
@@ -155,6 +159,25 @@ pub(crate) struct KnownOutputs {
     pub(crate) of_others: bool,
     /// Whether there may be ones of the job itself.
     pub(crate) own: bool,
+}
+
+/// What is known when a text is complete.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    /// What is known when the job is planned.
+    Planned,
+    /// What is known when the job is due, or has ended: also its id, and outputs of jobs if there may be any.
+    Due { outputs: bool },
+}
+
+impl Known {
+    /// Whether a variable that neither the file nor the plan sets may be known.
+    fn includes(self, name: &str) -> bool {
+        match self {
+            Self::Planned => false,
+            Self::Due { outputs } => outputs || predefined::is_due_reference(name),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -176,8 +199,7 @@ impl Scope {
         let mut constants = HashMap::from([("CI_PROJECT_DIR", predefined::WORKSPACE_DIR.to_owned())]);
         constants.extend(stage.map(|stage| ("CI_JOB_STAGE", stage.to_owned())));
         let (external, outputs) = (Rc::clone(external), KnownOutputs::default());
-        let mut scope =
-            Self { values: IndexMap::new(), varying, constants, external, accepts_unset, outputs };
+        let mut scope = Self { varying, constants, external, accepts_unset, outputs, ..Self::default() };
         let (mut resolved, mut steps) = (HashMap::new(), 0);
         for (name, variable) in declared {
             let mut resolver =
@@ -220,6 +242,9 @@ impl Scope {
 
     /// Returns the value of `name`, if it is known and the same in the whole job.
     pub(crate) fn fixed_value(&self, name: &str) -> Option<String> {
+        if let Some(value) = self.of_workflow.get(name) {
+            return Some(value.clone());
+        }
         if self.varying.contains(name) {
             return None;
         }
@@ -228,6 +253,11 @@ impl Scope {
             Some(Value::Runtime(_)) => None,
             None => self.constants.get(name).or_else(|| self.external.values.get(name)).cloned(),
         }
+    }
+
+    /// Whether the file sets `name`, or it is set outside of the file.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name) || self.varying.contains(name) || self.external.contains(name)
     }
 
     /// Whether only jobs know the value of `name`, as it is set outside of the file and must not be recorded.
@@ -259,7 +289,7 @@ impl Scope {
     /// Returns a text with native references, or the name of the first unknown variable.
     pub(crate) fn references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), false, &mut out)?;
+        self.write(&pieces(text), Known::Planned, &mut out)?;
         Ok(out)
     }
 
@@ -267,22 +297,51 @@ impl Scope {
     /// other jobs, if there are any.
     pub(crate) fn due_references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), self.outputs.of_others, &mut out)?;
+        self.write(&pieces(text), Known::Due { outputs: self.outputs.of_others }, &mut out)?;
         Ok(out)
     }
 
     /// Returns a text like [`Self::references`] that is complete when the job has ended: its unknown variables may be outputs.
     pub(crate) fn late_references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), self.outputs.of_others || self.outputs.own, &mut out)?;
+        let outputs = self.outputs.of_others || self.outputs.own;
+        self.write(&pieces(text), Known::Due { outputs }, &mut out)?;
         Ok(out)
     }
 
     /// Returns a text like [`Self::references`] that is complete when the job runs: its unknown variables may be set then.
     pub(crate) fn late_job_references(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), true, &mut out)?;
+        self.write(&pieces(text), Known::Due { outputs: true }, &mut out)?;
         Ok(out)
+    }
+
+    /// Returns the scope with variables of `workflow`, given as native texts; `is_case` says whether they are those of one rule.
+    pub(crate) fn within_workflow<'v>(
+        &self,
+        variables: impl Iterator<Item = (&'v String, &'v String)>,
+        is_case: bool,
+    ) -> Self {
+        let mut scope = Self { is_case, ..self.clone() };
+        for (name, text) in variables {
+            if text.contains("${") {
+                scope.varying.remove(name);
+                scope.values.insert(name.clone(), Value::Runtime(pieces(text)));
+            } else {
+                scope.of_workflow.insert(name.clone(), text.clone());
+            }
+        }
+        scope
+    }
+
+    /// Whether variables that have no value here are not set.
+    pub(crate) fn is_case(&self) -> bool {
+        self.is_case
+    }
+
+    /// Returns the value of `name` in the case of a rule of `workflow` that sets it.
+    pub(crate) fn value_of_workflow(&self, name: &str) -> Option<&str> {
+        self.of_workflow.get(name).map(String::as_str)
     }
 
     /// Sets which outputs there may be.
@@ -290,7 +349,7 @@ impl Scope {
         Self { outputs, ..self }
     }
 
-    fn write(&self, pieces: &[Piece], is_due: bool, out: &mut String) -> Result<(), String> {
+    fn write(&self, pieces: &[Piece], known: Known, out: &mut String) -> Result<(), String> {
         for piece in pieces {
             match piece {
                 Piece::Text(text) if text.contains('$') => return Err("$".to_owned()),
@@ -300,21 +359,21 @@ impl Scope {
                         // The remaining names are not variables of the file.
                         for piece in inner {
                             match piece {
-                                Piece::Name(name) => self.name(name, is_due, out)?,
+                                Piece::Name(name) => self.name(name, known, out)?,
                                 Piece::Text(text) if text.contains('$') => return Err("$".to_owned()),
                                 Piece::Text(text) => out.push_str(text),
                             }
                         }
                     }
                     Some(_) => push_reference(name, out),
-                    None => self.name(name, is_due, out)?,
+                    None => self.name(name, known, out)?,
                 },
             }
         }
         Ok(())
     }
 
-    fn name(&self, name: &str, is_due: bool, out: &mut String) -> Result<(), String> {
+    fn name(&self, name: &str, known: Known, out: &mut String) -> Result<(), String> {
         if let Some(text) = self.constants.get(name) {
             out.push_str(text);
         } else if let Some(text) = self.external.values.get(name) {
@@ -324,7 +383,7 @@ impl Scope {
             out.push_str(text);
         } else if self.is_hidden(name) {
             return Err(name.to_owned());
-        } else if self.varying.contains(name) || predefined::is_reference(name) || is_due {
+        } else if self.varying.contains(name) || predefined::is_reference(name) || known.includes(name) {
             push_reference(name, out);
         } else if self.accepts_unset && !predefined::is_predefined(name) {
             out.push_str(&name.to_ascii_lowercase());

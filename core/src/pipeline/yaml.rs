@@ -3,6 +3,7 @@
 mod builder;
 mod input;
 pub(crate) mod limits;
+pub(crate) mod line_scanner;
 mod merge_keys;
 pub(crate) mod origin;
 pub(crate) mod scalars;

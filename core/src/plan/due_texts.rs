@@ -1,5 +1,6 @@
-//! Texts of a job that are complete only when it is due, because they refer to outputs of other jobs.
+//! Texts of a job that are complete only when it is due, because they refer to outputs of other jobs, or to its own id.
 
+use crate::execution::predefined;
 use crate::pipeline::{Job, JobOptions};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,16 @@ impl DueTexts {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether a text of `job` refers to a variable that jobs have when they are due, whatever the outputs of other jobs.
+    pub(super) fn has_due_variables(job: &Job) -> bool {
+        let JobOptions { services, environment, .. } = &job.surroundings;
+        let url = environment.as_ref().and_then(|environment| environment.url.as_ref());
+        let texts = services.iter().map(|service| &service.image).chain([&job.image]).chain(url);
+        let mut names =
+            texts.flat_map(|text| text.split("${").skip(1)).filter_map(|rest| rest.split_once('}'));
+        names.any(|(name, _)| predefined::is_due_reference(name))
     }
 
     /// Returns those texts of `job` that refer to variables. `expand` substitutes what outputs cannot set.

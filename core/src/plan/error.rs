@@ -1,7 +1,9 @@
 //! Errors of planning.
 
 use super::{matrix::MAX_JOBS, size::MAX_PLAN_BYTES};
+use crate::pipeline::LABEL_RULE;
 use crate::pipeline::{LABEL_RULE, MAX_JOB_GROUP_BYTES};
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 /// Maximum number of rules of all jobs, those of a matrix counted for each variant if they depend on it.
@@ -153,9 +155,30 @@ pub enum PlanError {
     /// Conditions exclude all jobs.
     #[error(
         "no job runs, because conditions (`if` or `rules`) exclude all jobs: {}",
-        .0.iter().map(|left| format!("`{}`: {}", left.job, left.why)).collect::<Vec<_>>().join("; ")
+        reasons(.0)
     )]
     AllExcluded(Vec<ExcludedJob>),
+}
+
+/// Maximum number of reasons, and of names with one reason, that a message shows.
+const MAX_SHOWN_REASONS: usize = 5;
+
+/// Returns the reasons for which jobs are excluded, each once, with the jobs.
+fn reasons(excluded: &[ExcludedJob]) -> String {
+    let mut jobs_of: IndexMap<&str, Vec<&str>> = IndexMap::new();
+    for ExcludedJob { job, why } in excluded {
+        jobs_of.entry(why).or_default().push(job);
+    }
+    let more = |all: usize, what: &str| match all.saturating_sub(MAX_SHOWN_REASONS) {
+        0 => String::new(),
+        more => format!(" and {more} more{what}"),
+    };
+    let reason = |(why, jobs): (&&str, &Vec<&str>)| {
+        let names: Vec<String> = jobs.iter().take(MAX_SHOWN_REASONS).map(|job| format!("`{job}`")).collect();
+        format!("{}{}: {why}", names.join(", "), more(jobs.len(), ""))
+    };
+    let shown: Vec<String> = jobs_of.iter().take(MAX_SHOWN_REASONS).map(reason).collect();
+    shown.join("; ") + &more(jobs_of.len(), " reasons")
 }
 
 impl PlanError {
@@ -164,5 +187,22 @@ impl PlanError {
         const MAX_SHOWN_CHARS: usize = 200;
         let shown = |text: &str| text.chars().take(MAX_SHOWN_CHARS).collect();
         Self::BadLabel { job, label: shown(label), value: shown(value) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ExcludedJob, PlanError};
+
+    #[test]
+    fn each_reason_is_shown_once_with_its_jobs() {
+        let excluded = |job: String, why: &str| ExcludedJob { job, why: why.to_owned() };
+        let jobs = (0..8).map(|n| excluded(format!("a{n}"), "no tag"));
+        let jobs: Vec<ExcludedJob> = jobs.chain([excluded("b".to_owned(), "no branch")]).collect();
+        assert!(
+            PlanError::AllExcluded(jobs).to_string().ends_with(
+                "exclude all jobs: `a0`, `a1`, `a2`, `a3`, `a4` and 3 more: no tag; `b`: no branch"
+            )
+        );
     }
 }

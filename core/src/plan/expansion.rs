@@ -86,7 +86,7 @@ impl Plan {
                         value.or_else(|| references.predefined(reference))
                     })
                 };
-                let due_texts = if has_outputs {
+                let due_texts = if has_outputs || DueTexts::has_due_variables(job) {
                     DueTexts::of(job, |text| {
                         substitute(text, |reference| {
                             let is_set = variables.contains_key(reference);

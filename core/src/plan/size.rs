@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use super::{
     due_condition,
+    due_texts::DueTexts,
     matrix::{self, max_variants},
     references::builtin,
 };
@@ -88,7 +89,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             artifacts.reports.junit.iter().chain(&artifacts.exclude).chain(labels)
         });
         // The texts that may refer to outputs are kept a second time.
-        let due = if has_outputs {
+        let due = if has_outputs || DueTexts::has_due_variables(job) {
             let url = options.environment.iter().filter_map(|to| to.url.as_ref());
             let images = options.services.iter().map(|service| &service.image).chain([&job.image]);
             sum(&mut images.chain(url).map(|text| expanded(text)))

@@ -93,6 +93,18 @@ fn case_gitlab_19_inputs_of_the_header_have_values() {
 }
 
 #[test]
+fn interruptible_under_a_condition_is_a_warning() {
+    let files = [("a.yml", "default:\n  interruptible: true\nk: {image: x, script: x}\n")];
+    let text = "include: [{local: a.yml, rules: [{if: $CI_COMMIT_TAG}]}]\nj: {image: x, script: x}\n";
+    let warnings = of(text, &files).unwrap().parsed.warnings;
+    assert!(warnings.len() == 1 && warnings[0].message.contains("`interruptible`"), "{warnings:?}");
+    assert_eq!(jobs(text, &files, &on_push("main")), ["j"]);
+    assert_eq!(jobs(text, &files, &on_tag("v1")), ["k", "j"]);
+    let found = errors(text, &[("a.yml", "default: {interruptible: true, image: a}\n")]);
+    assert!(found.len() == 1 && found[0].contains("this one has `default`"), "{found:?}");
+}
+
+#[test]
 fn inputs_are_typed_and_checked() {
     let template = "spec:\n  inputs:\n    name: {regex: '^[a-z]+$'}\n    stage: {default: test, options: [build, test]}\n    \
                     count: {type: number, default: 1}\n    fails: {type: boolean, default: false}\n    \

@@ -4,10 +4,12 @@
 mod cases;
 #[path = "../elsewhere/mod.rs"]
 mod elsewhere;
+mod import;
 mod includes;
 mod includes_elsewhere;
 mod keys;
 mod keywords;
+mod matrix;
 mod robustness;
 mod triggers;
 mod variables;
@@ -216,6 +218,22 @@ fn images_may_refer_to_variables_of_dotenv_reports() {
     b.apply_outputs(&outputs.into_iter().collect());
     assert_eq!((b.image.as_str(), b.surroundings.services[0].image.as_str()), ("app:3", "db:16"));
     assert_eq!(b.surroundings.services[0].alias, ["db"]);
+}
+
+#[test]
+fn images_and_addresses_may_refer_to_the_ids_of_execution_and_job() {
+    let text = "j: { image: 'app:$CI_PIPELINE_ID', services: ['db:$CI_PIPELINE_IID'], script: x, \
+                environment: { name: a, url: 'https://e/$CI_JOB_ID' } }";
+    let mut plan = Plan::for_facts(&pipeline(text), &on_push("main")).unwrap();
+    let ids = [("CI_PIPELINE_ID", "5"), ("CI_PIPELINE_IID", "7"), ("CI_JOB_ID", "9")];
+    let job = &mut plan.jobs[0];
+    assert!(job.has_due_image());
+    job.apply_outputs(&ids.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect());
+    assert_eq!((job.image.as_str(), job.surroundings.services[0].image.as_str()), ("app:5", "db:7"));
+    assert_eq!(job.surroundings.environment.as_ref().unwrap().url.as_deref(), Some("https://e/9"));
+    // The key of a cache is known before.
+    let found = diagnostics("j: { image: a, script: x, cache: { key: $CI_PIPELINE_ID, paths: [a] } }");
+    assert!(found.len() == 1 && found[0].contains("set only when the job runs"), "{found:?}");
 }
 
 #[test]

@@ -100,3 +100,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn too_many_combined_rules_are_one_error_at_the_workflow() {
+    let rules = |count: usize| {
+        (0..count)
+            .map(|n| format!("{{if: $A == \"{n}\", variables: {{V: a}}}}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let jobs: String =
+        (0..30).map(|n| format!("j{n}: {{image: a, script: x, rules: [{}]}}\n", rules(30))).collect();
+    let text = format!("workflow: {{rules: [{}]}}\n{jobs}", rules(30));
+    let errors = translate_fixture(".gitlab-ci.yml", &text).unwrap_err().diagnostics;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].message.contains("27000 rules") && errors[0].location.unwrap().column == 12,
+        "{errors:?}"
+    );
+    assert!(translate_fixture(".gitlab-ci.yml", &text.replace(&rules(30), &rules(10))).is_ok());
+}

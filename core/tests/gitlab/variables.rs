@@ -136,7 +136,7 @@ variables: { A: a }
 j:
   image: $GROUP/x
   script:
-    - test -n \"$DEPLOY_KEY\" && echo $A $HOME $lower
+    - test -n \"$DEPLOY_KEY\" && echo $A $HOME $lower $_ $LASTEXITCODE
     - for X in a b; do echo $X; done
     - echo $KNOWN ${WITH_DEFAULT:-x}
 k: { image: a, script: ['. ./env', 'echo $FROM_A_FILE'] }
@@ -157,6 +157,24 @@ k: { image: a, script: ['. ./env', 'echo $FROM_A_FILE'] }
             ("nothing in this file sets `$DEPLOY_KEY`", Some((6, 16))),
         ]
     );
+}
+
+#[test]
+fn variables_of_dotenv_reports_are_not_reported_as_unset() {
+    let unset = |script: &str| {
+        let text = format!(
+            "a: {{ image: x, script: ['{script}'], artifacts: {{ reports: {{ dotenv: a.env }} }} }}\n\
+             b: {{ image: x, stage: deploy, script: ['echo $TAG $OTHER'] }}\n"
+        );
+        let options =
+            TranslateOptions { reports_unset_variables: true, ..TranslateOptions::for_pipeline("app") };
+        let none = |_: &str| Err("none".to_owned());
+        let warnings = translate(".gitlab-ci.yml", &text, &none, &options).unwrap().parsed.warnings;
+        warnings.into_iter().map(|one| one.message).collect::<Vec<_>>()
+    };
+    assert_eq!(unset("echo \"TAG=$CI_JOB_ID\" >> a.env"), ["nothing in this file sets `$OTHER`"]);
+    // A program writes the file, so that any name may be in it.
+    assert_eq!(unset("./write-env"), Vec::<String>::new());
 }
 
 #[test]

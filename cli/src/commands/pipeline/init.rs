@@ -17,82 +17,58 @@ struct Kind {
     file: &'static str,
     name: &'static str,
     image: &'static str,
-    build: &'static [&'static str],
-    test: &'static [&'static str],
+    /// The commands of its only job: what one job installs is not there in another.
+    script: &'static [&'static str],
 }
 
+/// The kinds of repositories; the first whose file exists counts.
 const KINDS: &[Kind] = &[
     Kind {
         file: "Cargo.toml",
         name: "Rust",
         image: "rust:1",
-        build: &["cargo build --locked"],
-        test: &["cargo test --locked"],
+        script: &["cargo build --locked", "cargo test --locked"],
     },
+    Kind { file: "go.mod", name: "Go", image: "golang:1", script: &["go vet ./...", "go test ./..."] },
+    Kind { file: "package-lock.json", name: "Node.js", image: "node:lts", script: &["npm ci", "npm test"] },
     Kind {
-        file: "go.mod",
-        name: "Go",
-        image: "golang:1",
-        build: &["go build ./..."],
-        test: &["go vet ./...", "go test ./..."],
-    },
-    Kind {
-        file: "package.json",
+        file: "yarn.lock",
         name: "Node.js",
         image: "node:lts",
-        build: &["npm ci"],
-        test: &["npm ci", "npm test"],
+        script: &["yarn install --frozen-lockfile", "yarn test"],
     },
+    Kind { file: "package.json", name: "Node.js", image: "node:lts", script: &["npm install", "npm test"] },
     Kind {
         file: "pyproject.toml",
         name: "Python",
         image: "python:3",
-        build: &["pip install ."],
-        test: &["pip install . pytest", "pytest"],
+        script: &["pip install . pytest", "pytest"],
     },
+    Kind { file: "setup.py", name: "Python", image: "python:3", script: &["pip install . pytest", "pytest"] },
     Kind {
         file: "requirements.txt",
         name: "Python",
         image: "python:3",
-        build: &["pip install -r requirements.txt"],
-        test: &["pip install -r requirements.txt pytest", "pytest"],
+        script: &["pip install -r requirements.txt pytest", "pytest"],
     },
+    Kind { file: "pom.xml", name: "Maven", image: "maven:3", script: &["mvn -B verify"] },
+    Kind { file: "build.gradle", name: "Gradle", image: "gradle:8", script: &["gradle build"] },
+    Kind { file: "build.gradle.kts", name: "Gradle", image: "gradle:8", script: &["gradle build"] },
+    Kind { file: "Gemfile", name: "Ruby", image: "ruby:3", script: &["bundle install", "bundle exec rake"] },
     Kind {
-        file: "pom.xml",
-        name: "Maven",
-        image: "maven:3",
-        build: &["mvn -B compile"],
-        test: &["mvn -B test"],
+        file: "composer.json",
+        name: "PHP",
+        image: "composer:2",
+        script: &["composer install --no-interaction", "composer test"],
     },
-    Kind {
-        file: "build.gradle",
-        name: "Gradle",
-        image: "gradle:8",
-        build: &["gradle build -x test"],
-        test: &["gradle test"],
-    },
-    Kind {
-        file: "Gemfile",
-        name: "Ruby",
-        image: "ruby:3",
-        build: &["bundle install"],
-        test: &["bundle install", "bundle exec rake"],
-    },
-    Kind {
-        file: "Makefile",
-        name: "make",
-        image: "buildpack-deps:stable",
-        build: &["make"],
-        test: &["make test"],
-    },
+    Kind { file: "Makefile", name: "make", image: "buildpack-deps:stable", script: &["make", "make test"] },
 ];
 
 const OTHER: Kind = Kind {
     file: "",
     name: "",
     image: "debian:stable-slim",
-    build: &["echo \"replace this with your build commands\""],
-    test: &["echo \"replace this with your test commands\""],
+    script: &["echo \"replace this with the commands that build and test\""],
 };
 
 /// Images for any kind of repository, in the order of preference: they have a shell and usual commands.
@@ -101,7 +77,7 @@ const GENERAL_IMAGES: [&str; 5] = ["debian", "ubuntu", "alpine", "busybox", "tid
 /// `tidemill init`.
 pub async fn init(args: &Init) -> Outcome {
     let root = root()?;
-    let kind = KINDS.iter().find(|kind| root.join(kind.file).exists()).unwrap_or(&OTHER);
+    let kind = kind_of(|file| root.join(file).exists());
     let path = args.output.clone().unwrap_or_else(|| root.join(".pipelines/ci.yml"));
     let proposal = match local_images(docker_host()?.as_deref()).await {
         Ok(images) => propose(kind, &images),
@@ -126,6 +102,11 @@ pub async fn init(args: &Init) -> Outcome {
         )
     })?;
     Ok(())
+}
+
+/// Returns the kind of a repository, given which files exist.
+fn kind_of(exists: impl Fn(&str) -> bool) -> &'static Kind {
+    KINDS.iter().find(|kind| exists(kind.file)).unwrap_or(&OTHER)
 }
 
 /// Returns the option with which `run` finds the new file, unless it finds it without.
@@ -183,23 +164,17 @@ fn default_branch() -> String {
 }
 
 fn starter(kind: &Kind, image: &str, branch: &str) -> String {
-    let commands =
-        |all: &[&str]| all.iter().fold(String::new(), |text, line| text + "      - " + line + "\n");
+    let script = kind.script.iter().fold(String::new(), |text, line| text + "      - " + line + "\n");
     format!(
         "# Reference: docs/pipeline-reference.md of Tidemill. Check with: tidemill check\n\
          name: ci\n\n# A server with this repository starts the pipeline for these events.\non:\n  push:\n    branches: \
-         [{}]\n  pull_request:\n\nstages: [build, test]\n\ndefaults:\n  image: {}\n\njobs:\n  build:\n    stage: build\n    script:\n{}\n  \
-         test:\n    stage: test\n    script:\n{}",
-        branch,
-        image,
-        commands(kind.build),
-        commands(kind.test)
+         [{branch}]\n  pull_request:\n\njobs:\n  test:\n    image: {image}\n    script:\n{script}"
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{KINDS, OTHER, Proposal, propose, starter};
+    use super::{KINDS, OTHER, Proposal, kind_of, propose, starter};
     use tidemill_core::pipeline::parse;
 
     #[test]
@@ -207,9 +182,31 @@ mod tests {
         for kind in KINDS.iter().chain([&OTHER]) {
             let text = starter(kind, kind.image, "main");
             assert!(text.contains("\non:\n  push:\n    branches: [main]\n  pull_request:\n"));
-            assert!(text.contains(&format!("\n  image: {}\n", kind.image)), "{text}");
-            assert!(parse(&text).is_ok(), "{}: {text}", kind.name);
+            assert!(
+                parse(&text).is_ok_and(|parsed| parsed.pipeline.jobs.len() == 1),
+                "{}: {text}",
+                kind.name
+            );
+            assert_eq!(text.matches("image: ").count(), 1, "{text}");
+            assert!(text.matches("install").count() <= 1, "{text}");
         }
+    }
+
+    #[test]
+    fn kind_of_repository_is_that_of_its_most_specific_file() {
+        let of = |files: &[&str]| kind_of(|file| files.iter().any(|known| *known == file));
+        for (files, name, first) in [
+            (&["Cargo.toml", "Makefile"][..], "Rust", "cargo build --locked"),
+            (&["package.json", "package-lock.json"][..], "Node.js", "npm ci"),
+            (&["package.json", "yarn.lock"][..], "Node.js", "yarn install --frozen-lockfile"),
+            (&["package.json"][..], "Node.js", "npm install"),
+            (&["build.gradle.kts"][..], "Gradle", "gradle build"),
+            (&["composer.json"][..], "PHP", "composer install --no-interaction"),
+        ] {
+            let kind = of(files);
+            assert_eq!((kind.name, kind.script[0]), (name, first), "{files:?}");
+        }
+        assert_eq!(of(&["README.md"]).name, "");
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl<'a> Parser<'a> {
             }
             return Ok(inner);
         }
-        let left = operand(first)?;
+        let left = self.operand(first)?;
         let Some(operator) = self.peek() else { return Ok(self.is_truthy(&left)) };
         let Token::Operator(sign @ ("==" | "!=" | "=~" | "!~")) = operator.token else {
             return Ok(self.is_truthy(&left));
@@ -215,10 +215,21 @@ impl<'a> Parser<'a> {
         self.next += 1;
         let second = self.next_token()?;
         let condition = match sign {
-            "==" | "!=" => self.equal(&left, &operand(second)?),
+            "==" | "!=" => self.equal(&left, &self.operand(second)?),
             _ => self.matches(&left, second)?,
         };
         Ok(if sign.starts_with('!') { condition.not() } else { condition })
+    }
+
+    /// Returns an operand; a variable that a rule of `workflow` sets is its value.
+    fn operand(&self, placed: &PlacedToken) -> Result<Operand, Fault> {
+        Ok(match operand(placed)? {
+            Operand::Variable(name) => match self.scope.value_of_workflow(&name) {
+                Some(value) => Operand::Text(value.to_owned()),
+                None => Operand::Variable(name),
+            },
+            other => other,
+        })
     }
 
     /// A value by itself is true if it is set and not empty.
@@ -299,6 +310,9 @@ impl<'a> Parser<'a> {
                     });
                 if let Some(Token::Pattern { body, flags }) = parsed {
                     (body, flags)
+                } else if self.scope.is_case() {
+                    // As in GitLab, nothing matches a pattern that is not set.
+                    return Ok(CelExpr::constant(false));
                 } else {
                     let message = format!(
                         "the pattern in `${name}` is unknown: the file sets no such variable to `/.../`"

@@ -89,10 +89,32 @@ fn is_source(source: &str) -> CelExpr {
     CelExpr::equal(CelExpr::variable("CI_PIPELINE_SOURCE"), CelExpr::literal(source))
 }
 
-/// Translates an item of `refs`: a kind of event, or the name or pattern of a branch or tag.
+/// Translates an item of `refs`: a kind of event, or the name or pattern of a branch or tag, each with `@group/project` if it is
+/// for one repository only.
 fn reference(text: &str, at: &Node, path: &Path, log: &mut Log) -> CelExpr {
+    let (name, project) = match text.rsplit_once('@') {
+        Some((name, project)) if project.contains('/') && is_whole(name) => (name, Some(project)),
+        _ => (text, None),
+    };
+    let condition = reference_of_any(name, at, path, log);
+    match project {
+        Some(project) => {
+            let repository = CelExpr::variable("CI_PROJECT_PATH");
+            CelExpr::equal(repository, CelExpr::literal(project)).and(condition)
+        }
+        None => condition,
+    }
+}
+
+/// Whether a text is a name or a whole pattern, not the beginning of a pattern.
+fn is_whole(name: &str) -> bool {
+    !name.starts_with('/') || native_pattern(name).is_some()
+}
+
+/// Translates an item of `refs` without a repository.
+fn reference_of_any(name: &str, at: &Node, path: &Path, log: &mut Log) -> CelExpr {
     let set = |name: &str| CelExpr::equal(CelExpr::variable(name), CelExpr::literal("")).not();
-    match text {
+    match name {
         "branches" => return set("CI_COMMIT_BRANCH"),
         "tags" => return set("CI_COMMIT_TAG"),
         "merge_requests" | "external_pull_requests" => return CelExpr::is_pull_request(),
@@ -100,23 +122,10 @@ fn reference(text: &str, at: &Node, path: &Path, log: &mut Log) -> CelExpr {
         "schedules" => return is_source("schedule"),
         "web" => return is_source("web"),
         "api" | "triggers" | "pipelines" | "chat" | "external" => {
-            log.ignored_at(path, at.location, &format!("`{text}`"), "executions cannot be started this way");
+            log.ignored_at(path, at.location, &format!("`{name}`"), "executions cannot be started this way");
             return CelExpr::constant(false);
         }
         _ => {}
-    }
-    let (name, project) = match text.rsplit_once('@') {
-        Some((name, project)) if project.contains('/') => (name, Some(project)),
-        _ => (text, None),
-    };
-    if let Some(project) = project {
-        let what = format!("`@{project}`");
-        log.ignored_at(
-            path,
-            at.location,
-            &what,
-            "the condition applies in every repository that contains this file",
-        );
     }
     let ref_name = CelExpr::variable("CI_COMMIT_REF_NAME");
     let matches_name = match native_pattern(name) {

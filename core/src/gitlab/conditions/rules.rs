@@ -144,6 +144,8 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
         "start_in",
         "interruptible",
     ];
+    const WORKFLOW_KEYS: [&str; 6] = ["if", "changes", "exists", "when", "variables", "auto_cancel"];
+    let known: &[&str] = if in_workflow { &WORKFLOW_KEYS } else { &RULE_KEYS };
     let mut rule = Rule::default();
     let mut never_matches = false;
     for entry in values::entries(node) {
@@ -151,6 +153,7 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
             continue;
         }
         match entry.key.as_str() {
+            key if !known.contains(&key) => log.unknown_key(path, entry, known),
             "if" => rule.condition = condition(&entry.value, path, scope, log),
             "changes" | "exists" => {
                 let globs = globs(entry, path, scope, log);
@@ -185,7 +188,7 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
                     "executions are canceled as a whole, regardless of the rules of jobs",
                 );
             }
-            _ => log.unknown_key(path, entry, &RULE_KEYS),
+            _ => {}
         }
     }
     if rule.when == Some("delayed") {

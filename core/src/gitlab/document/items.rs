@@ -95,7 +95,10 @@ impl<'a> IncludeItem<'a> {
     fn kind(item: &'a Rc<Node>, path: &Path, log: &mut Log) -> Option<IncludeKind<'a>> {
         let mut kinds = values::entries(item).iter().filter(|entry| KINDS.contains(&entry.key.as_str()));
         let Some(entry) = kinds.next() else {
-            log.wrong_type(path, item, "the path of a file, or a list of paths");
+            // An unknown key is error enough.
+            if !log.has_errors() {
+                log.wrong_type(path, item, "the path of a file, or a list of paths");
+            }
             return None;
         };
         if let Some(other) = kinds.next() {

@@ -19,6 +19,12 @@ pub(super) struct Document {
     pub(super) conditions: HashMap<String, Rc<CelExpr>>,
 }
 
+/// Whether the keys that jobs inherit are only `interruptible`.
+fn is_interruptible_only(default: &Node) -> bool {
+    let keys = values::entries(default);
+    !keys.is_empty() && keys.iter().all(|entry| entry.key == "interruptible")
+}
+
 /// Merges documents, some of which apply under a condition only.
 #[derive(Default)]
 pub(super) struct Merger {
@@ -37,6 +43,19 @@ impl Merger {
         log: &mut Log,
     ) {
         let Document { root, conditions } = document;
+        let without;
+        let mut root = root;
+        if condition.is_some()
+            && let Some(entry) = root.get("default").filter(|entry| is_interruptible_only(&entry.value))
+        {
+            let why = "executions are canceled as a whole, regardless of included files";
+            values::entries(&entry.value)
+                .iter()
+                .for_each(|part| log.ignored(&path.key("default"), part, why));
+            let others = values::entries(root).iter().filter(|other| other.key != entry.key).cloned();
+            without = Rc::new(Node::mapping(others.collect(), root.location));
+            root = &without;
+        }
         if let Some((_, rules)) = condition {
             for entry in values::entries(root) {
                 if keys::TOP.contains(&entry.key.as_str()) {

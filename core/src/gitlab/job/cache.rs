@@ -85,6 +85,9 @@ fn cache(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option<M
 
 /// Adds the key of the variable `CACHE_FALLBACK_KEY`, which GitLab tries after those of the cache.
 fn add_fallback_key(cache: &mut Mapping, item: &Node, path: &Path, scope: &Scope, log: &mut Log) {
+    if !scope.is_set(FALLBACK_KEY) {
+        return;
+    }
     match scope.references(&format!("${FALLBACK_KEY}")) {
         Ok(key) if !key.is_empty() => {
             let keys = cache.entry("fallback_keys".into()).or_insert(Value::Sequence(Vec::new()));
@@ -92,12 +95,12 @@ fn add_fallback_key(cache: &mut Mapping, item: &Node, path: &Path, scope: &Scope
                 keys.push(key.into());
             }
         }
-        Err(unknown) if unknown != FALLBACK_KEY => {
+        Err(unknown) => {
             let what = format!("the variable `{FALLBACK_KEY}`");
             let why = format!("`{unknown}` is not known before the job runs");
             log.ignored_at(path, item.location, &what, &why);
         }
-        _ => {}
+        Ok(_) => {}
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct FileContext {
     pub(crate) stages: Vec<String>,
     /// The variants of each job.
     pub(crate) jobs: HashMap<String, MatrixVariants>,
+    /// The position of each job's stage, if it is known.
+    pub(crate) stage_of: HashMap<String, usize>,
     /// The keys that jobs inherit.
     pub(crate) default: HashMap<String, MapEntry>,
     pub(crate) globals: Variables,

@@ -118,6 +118,7 @@ impl Job<'_> {
                 }
                 Some(None) => {}
                 Some(Some(need)) if !need.artifacts => {}
+                None if !self.is_of_earlier_stage(&dependency.job, item, &path) => {}
                 Some(Some(_)) | None => {
                     if !dependencies.iter().any(|known| known.is_same(&dependency)) {
                         dependencies.push(dependency);
@@ -126,6 +127,26 @@ impl Job<'_> {
             }
         }
         Some(dependencies)
+    }
+
+    /// Whether a dependency's stage comes before the job's own. One of the same stage is not waited for, so that there is nothing
+    /// to download; one of a later stage is an error.
+    fn is_of_earlier_stage(&mut self, dependency: &str, item: &Node, path: &Path) -> bool {
+        let stage = |job: &str| self.file.stage_of.get(job).copied();
+        let (Some(own), Some(other)) = (stage(self.name), stage(dependency)) else { return true };
+        if other == own {
+            let message = format!(
+                "{} is in the same stage, so that the job does not wait for it and, as in GitLab, downloads nothing from it",
+                quoted(dependency)
+            );
+            self.log.changed(path, item.location, message);
+        } else if other > own {
+            let message =
+                format!("{} is in a later stage, so that there is nothing to download", quoted(dependency));
+            let help = "list jobs of earlier stages";
+            self.log.invalid_with_help(path, item.location, message, help);
+        }
+        other < own
     }
 
     /// Returns the job of a name, or the variant of a job: `job: [value, value]` or `job 1/2`.

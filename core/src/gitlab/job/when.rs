@@ -8,7 +8,9 @@ use super::translation::has_variable;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::only;
 use crate::gitlab::conditions::rules::{self, Rule};
+use crate::gitlab::findings::Log;
 use crate::gitlab::values;
+use crate::gitlab::variables::Scope;
 
 /// Maximum number of rules of a native job.
 const MAX_RULES: usize = 2_000;
@@ -19,31 +21,16 @@ impl Job<'_> {
         let own =
             ["rules", "only", "except"].map(|key| self.node.get(key).filter(|entry| !entry.value.is_null()));
         let [rules_entry, only, except] = own;
-        let rules = match (rules_entry, only.or(except)) {
-            (Some(rules_entry), other) => {
-                if let Some(other) = other {
-                    let message = format!("a job has `rules` or `{}`, not both", other.key);
-                    self.log.invalid(&self.path, other.key_location, message);
-                }
-                rules::read(&rules_entry.value, &self.path.key("rules"), false, &self.scope, self.log)
-            }
-            (None, Some(_)) => {
-                let condition = only::read(only, except, &self.path, &self.scope, self.log);
-                vec![Rule { condition: Some(condition), ..Rule::default() }]
-            }
-            (None, None) if self.file.excludes_pull_requests => {
-                vec![Rule { condition: Some(only::default_condition()), ..Rule::default() }]
-            }
-            (None, None) => vec![Rule::default()],
-        };
-        let mut rules = rules;
-        if !self.is_delayed() {
-            // Nothing to override.
-            for rule in &mut rules {
-                rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0);
-            }
+        if let (Some(_), Some(other)) = (rules_entry, only.or(except)) {
+            let message = format!("a job has `rules` or `{}`, not both", other.key);
+            self.log.invalid(&self.path, other.key_location, message);
         }
+        let mut log = std::mem::take(self.log);
+        let of_workflow = self.file.workflow.iter().flat_map(|rule| self.variables_of(rule));
+        let scope = self.scope.within_workflow(of_workflow, false);
+        let rules = self.own_rules(&scope, &mut log);
         let rules = self.within_workflow(rules, rules_entry.is_some());
+        *self.log = log;
         let rules = match self.file.conditions.get(self.name) {
             Some(condition) => within_condition(condition, rules),
             None => rules,
@@ -68,6 +55,29 @@ impl Job<'_> {
         }
     }
 
+    /// Returns the rules that the job has by itself.
+    fn own_rules(&self, scope: &Scope, log: &mut Log) -> Vec<Rule> {
+        let entry = |key| self.node.get(key).filter(|entry| !entry.value.is_null());
+        let mut rules = match (entry("rules"), entry("only"), entry("except")) {
+            (Some(rules), ..) => rules::read(&rules.value, &self.path.key("rules"), false, scope, log),
+            (None, None, None) if self.file.excludes_pull_requests => {
+                vec![Rule { condition: Some(only::default_condition()), ..Rule::default() }]
+            }
+            (None, None, None) => vec![Rule::default()],
+            (None, only, except) => {
+                let condition = only::read(only, except, &self.path, scope, log);
+                vec![Rule { condition: Some(condition), ..Rule::default() }]
+            }
+        };
+        if !self.is_delayed() {
+            // Nothing to override.
+            for rule in &mut rules {
+                rule.start_in_s = rule.start_in_s.filter(|seconds| *seconds > 0);
+            }
+        }
+        rules
+    }
+
     /// Restricts the job's rules to the cases in which `workflow` creates an execution.
     fn within_workflow(&self, rules: Vec<Rule>, are_written: bool) -> Vec<Rule> {
         let workflow = &self.file.workflow;
@@ -85,7 +95,15 @@ impl Job<'_> {
         let mut all: Vec<Rule> = Vec::new();
         let always = |rule: &Rule| rule.holds().as_constant() == Some(true);
         for outer in workflow {
-            let inner = if outer.excludes_job() { &[][..] } else { rules.as_slice() };
+            let within;
+            let inner = if outer.excludes_job() {
+                &[][..]
+            } else {
+                // The job's conditions see the variables. What is wrong with its rules was reported before.
+                let scope = self.scope.within_workflow(self.variables_of(outer), true);
+                within = self.own_rules(&scope, &mut Log::default());
+                within.as_slice()
+            };
             for rule in inner {
                 let mut combined = Rule {
                     condition: Some(outer.holds().and(rule.holds())),
@@ -94,8 +112,7 @@ impl Job<'_> {
                     ..rule.clone()
                 };
                 if !combined.excludes_job() {
-                    // Variables of `workflow` replace global ones only.
-                    let outer = outer.variables.iter().filter(|(name, _)| !self.declares(name));
+                    let outer = self.variables_of(outer);
                     combined.variables = outer.map(|(name, value)| (name.clone(), value.clone())).collect();
                     combined.variables.extend(rule.variables.clone());
                 }
@@ -111,6 +128,15 @@ impl Job<'_> {
             }
         }
         all
+    }
+
+    /// Returns the variables of a rule of `workflow` that the job gets: they replace global ones only, not those that are set
+    /// outside of the file.
+    fn variables_of<'r>(&self, rule: &'r Rule) -> impl Iterator<Item = (&'r String, &'r String)> {
+        let applies = |name: &str| {
+            !self.declares(name) && self.inherit.variable(name) && !self.file.external.contains(name)
+        };
+        rule.variables.iter().filter(move |(name, _)| applies(name))
     }
 
     /// Whether the job itself has a variable, in its matrix too.
@@ -132,8 +158,8 @@ impl Job<'_> {
             self.log.invalid(&self.path.key("when"), entry.value.location, message);
             return (None, false);
         }
-        let rules_entry = self.node.get("rules").is_some();
-        let optional = when == Some("manual") && !rules_entry && self.entry("allow_failure").is_none();
+        // One that a rule makes manual is not optional.
+        let optional = when == Some("manual") && self.entry("allow_failure").is_none();
         if when != Some("manual") {
             self.warn_about_approval();
         } else if !optional && !self.may_fail() {

@@ -128,38 +128,39 @@ pub(crate) fn job_options<'n>(
     let container_path = base(raw.container.is_absent()).key("container");
     let services_path = base(raw.services.is_absent()).key("services");
     check_together(&container, &services, &container_path, &services_path, findings);
-    let mut with_references: Vec<(&str, Path)> = Vec::new();
+    // Texts with references, and whether they are complete only when the job is due.
+    let mut with_references: Vec<(&str, Path, bool)> = Vec::new();
     let base = if raw.services.is_absent() { &inherited } else { path };
     // An image and an address may also refer to outputs of other jobs.
     if !around.has_other_outputs(raw) {
         for (at, service) in services.iter().enumerate() {
-            with_references.push((&service.image, base.key("services").index(at)));
+            with_references.push((&service.image, base.key("services").index(at), true));
         }
     }
     let base = if raw.cache.is_absent() { &inherited } else { path };
     for (at, cache) in caches.iter().enumerate() {
         let base = base.key("cache").index(at);
-        with_references.push((&cache.key, base.key("key")));
+        with_references.push((&cache.key, base.key("key"), false));
         with_references
-            .extend(cache.fallback_keys.iter().map(|key| (key.as_str(), base.key("fallback_keys"))));
+            .extend(cache.fallback_keys.iter().map(|key| (key.as_str(), base.key("fallback_keys"), false)));
     }
     if let Some(environment) = &environment {
-        with_references.push((&environment.name, path.key("environment")));
+        with_references.push((&environment.name, path.key("environment"), false));
         if let Some(url) = environment.url.as_ref().filter(|_| around.output_jobs == 0) {
-            with_references.push((url, path.key("environment").key("url")));
+            with_references.push((url, path.key("environment").key("url"), true));
         }
     }
     if let Some(build) = &build {
-        with_references.extend(build.templates().map(|text| (text.as_str(), path.key("build"))));
+        with_references.extend(build.templates().map(|text| (text.as_str(), path.key("build"), false)));
     }
     let concurrency = raw.concurrency.get();
     let concurrency =
         concurrency.and_then(|raw| triggers::job_concurrency(raw, &path.key("concurrency"), findings));
     if let Some(one) = &concurrency {
-        with_references.push((&one.group, path.key("concurrency")));
+        with_references.push((&one.group, path.key("concurrency"), false));
     }
-    for (text, at) in with_references {
-        check_references(name, text, &at, &names, findings);
+    for (text, at, is_due) in with_references {
+        check_references(name, (text, is_due), &at, &names, findings);
     }
     JobOptions {
         after_script,
@@ -185,9 +186,17 @@ fn check_pattern(text: &str) -> Result<(), Fault> {
     })
 }
 
-fn check_references(job: &str, text: &str, at: &Path, names: &HashSet<&str>, findings: &mut FindingSink) {
+/// Checks the references of a text; `is_due` says whether it is complete only when the job is due.
+fn check_references(
+    job: &str,
+    (text, is_due): (&str, bool),
+    at: &Path,
+    names: &HashSet<&str>,
+    findings: &mut FindingSink,
+) {
     for reference in parse_references(text).unwrap_or_default() {
-        if names.contains(reference) || is_predefined(reference) {
+        let is_set = is_predefined(reference) || is_due && predefined::is_due_reference(reference);
+        if names.contains(reference) || is_set {
             continue;
         }
         let help = findings.suggestions.did_you_mean(reference, names.iter().copied().chain(PREDEFINED));
