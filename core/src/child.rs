@@ -39,8 +39,7 @@ pub fn read_child(
     if child.is_gitlab && (child.files.len() > 1 || !child.inputs.is_empty()) {
         return translate(JOINED_FILE, &joined(child), &files, options).map_err(invalid);
     }
-    let text =
-        files.read(first).map_err(|why| ChildError::Unreadable { path: first.to_owned(), why })?;
+    let text = files.read(first).map_err(|why| ChildError::Unreadable { path: first.to_owned(), why })?;
     if child.is_gitlab {
         return translate(first, &text, &files, options).map_err(invalid);
     }
@@ -56,7 +55,8 @@ fn joined(child: &ChildPipeline) -> String {
             text.push_str("    inputs:\n");
         }
         for (name, value) in &child.inputs {
-            let is_typed = value == "true" || value == "false" || value.parse::<f64>().is_ok_and(f64::is_finite);
+            let is_typed =
+                value == "true" || value == "false" || value.parse::<f64>().is_ok_and(f64::is_finite);
             let value = if is_typed { value.clone() } else { json(value) };
             let _ = writeln!(text, "      {}: {value}", json(name));
         }

@@ -26,9 +26,10 @@ pub(crate) mod yaml;
 pub use assemble::{PipelineErrors, PipelineWithSources, assemble};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, RepositoryFiles, SourceFile};
 pub use model::{
-    Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, ChildPipeline, Concurrency,
-    ContainerOptions, Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job, JobOptions,
-    MAX_ARTIFACT_LABEL_LEN, MAX_CHILD_DEPTH, MAX_CHILD_FILES, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_DEPTH, MAX_SECRETS, Matrix, MatrixPart, Need, Pipeline, PullPolicy,
+    Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, ChildPipeline,
+    Concurrency, ContainerOptions, Device, Environment, Gpus, Health, ImageBuild, ImageOptions, Job,
+    JobOptions, MAX_ARTIFACT_LABEL_LEN, MAX_CHILD_DEPTH, MAX_CHILD_FILES, MAX_CHILDREN,
+    MAX_CHILDREN_OF_CHILD, MAX_DEPTH, MAX_SECRETS, Matrix, MatrixPart, Need, Pipeline, PullPolicy,
     PullRequestTrigger, PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service,
     SubmoduleLevel, Submodules, Triggers, Ulimit, When, is_docker_engine,
 };

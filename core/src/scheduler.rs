@@ -23,8 +23,8 @@ pub use claim::{ClaimDecision, ClaimRequest, claim};
 pub use conditions::{CarriedJob, StartConditions};
 pub use creation::{NewExecution, new_execution};
 pub use end::{
-    EndStep, JobOutcome, NextInGroup, ParentGate, end_step, ended_status, final_status, finish, open_parent_gate,
-    request_cancel, time_out,
+    EndStep, JobOutcome, NextInGroup, ParentGate, end_step, ended_status, final_status, finish,
+    open_parent_gate, request_cancel, time_out,
 };
 pub use memory::MemoryNodes;
 pub use next_step::{

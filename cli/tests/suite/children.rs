@@ -59,9 +59,7 @@ pub fn children_of_the_sources_and_of_an_artifact_run_and_decide_the_outcome(on:
 }
 
 pub fn cancel_of_a_run_cancels_its_child(on: &Backend) {
-    let mut env = on.test_env(
-        "name: parent\njobs:\n  go: { pipeline: child.yml }\n",
-    );
+    let mut env = on.test_env("name: parent\njobs:\n  go: { pipeline: child.yml }\n");
     let image = crate::support::image();
     let text = format!("name: child\njobs: {{ sleeps: {{ image: \"{image}\", script: sleep 600 }} }}\n");
     fs::write(env.repo().join("child.yml"), text).unwrap();

@@ -94,8 +94,7 @@ pub(super) enum Fact {
 }
 
 /// The possible values of `event`.
-pub(super) const EVENTS: [&str; 6] =
-    ["push", "tag", "pull_request", "schedule", "manual", "parent_pipeline"];
+pub(super) const EVENTS: [&str; 6] = ["push", "tag", "pull_request", "schedule", "manual", "parent_pipeline"];
 
 /// Returns the value of `event`: a push of a tag is a different event than a push of a branch.
 #[must_use]

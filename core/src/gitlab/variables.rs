@@ -212,9 +212,8 @@ impl Scope {
 
     /// Returns the names of the variables whose values depend on others that the file does not set.
     pub(crate) fn runtime_names(&self) -> impl Iterator<Item = &str> {
-        let is_runtime = |name: &str, value: &Value| {
-            matches!(value, Value::Runtime(_)) && !self.varying.contains(name)
-        };
+        let is_runtime =
+            |name: &str, value: &Value| matches!(value, Value::Runtime(_)) && !self.varying.contains(name);
         let names = self.values.iter().filter(move |(name, value)| is_runtime(name, value));
         names.map(|(name, _)| name.as_str())
     }

@@ -22,7 +22,8 @@ const MAX_KEPT_CHANGES_BYTES: usize = 64 << 10;
 
 /// Whether the changed paths are known and may be recorded for the conditions of children.
 fn has_few_paths(changed: Option<&[String]>) -> bool {
-    changed.is_some_and(|paths| paths.iter().map(|path| path.len() + 1).sum::<usize>() <= MAX_KEPT_CHANGES_BYTES)
+    changed
+        .is_some_and(|paths| paths.iter().map(|path| path.len() + 1).sum::<usize>() <= MAX_KEPT_CHANGES_BYTES)
 }
 
 impl Plan {

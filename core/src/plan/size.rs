@@ -110,7 +110,11 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             sum(&mut options.build.iter().flat_map(|build| build.fixed_texts()).map(text)),
             sum(&mut options.build.iter().flat_map(|build| build.templates()).map(|text| expanded(text))),
             sum(&mut options.child.iter().flat_map(|child| child.fixed_texts()).map(text)),
-            sum(&mut options.child.iter().flat_map(|child| child.templates().chain(child.late_templates())).map(|text| expanded(text))),
+            sum(&mut options
+                .child
+                .iter()
+                .flat_map(|child| child.templates().chain(child.late_templates()))
+                .map(|text| expanded(text))),
             sum(&mut options.container.texts().map(text)),
             sum(&mut options.caches.iter().map(cache)),
             sum(&mut environment.map(|text| expanded(text))),

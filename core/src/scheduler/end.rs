@@ -53,7 +53,8 @@ pub fn end_step(
 /// Returns the status of an execution with these nodes, all of whose jobs have ended.
 #[must_use]
 pub fn ended_status(execution: &ExecutionRecord, nodes: &[Node]) -> ExecutionStatus {
-    let status_of = |ix: u32| nodes.iter().find(|node| node.key.ix == ix).and_then(|node| node.state.status());
+    let status_of =
+        |ix: u32| nodes.iter().find(|node| node.key.ix == ix).and_then(|node| node.state.status());
     let outcome = |node: &Node| match &node.state.body {
         NodeBody::Job(item) => Some(JobOutcome { status: item.job.status, tolerated: node.is_tolerated() }),
         NodeBody::Gate { .. } => {

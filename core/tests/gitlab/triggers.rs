@@ -19,7 +19,8 @@ fn trigger_becomes_a_child_pipeline() {
     let child = child_of("j: { trigger: { include: /ci/a.yml } }\n");
     assert_eq!((child.files, child.is_gitlab, child.waits), (vec!["ci/a.yml".to_owned()], true, false));
     for strategy in ["depend", "mirror"] {
-        let text = format!("j: {{ trigger: {{ include: [{{ local: a.yml }}, b.yml], strategy: {strategy} }} }}\n");
+        let text =
+            format!("j: {{ trigger: {{ include: [{{ local: a.yml }}, b.yml], strategy: {strategy} }} }}\n");
         let child = child_of(&text);
         assert_eq!((child.files, child.waits), (vec!["a.yml".to_owned(), "b.yml".to_owned()], true));
     }
@@ -73,7 +74,8 @@ fn what_a_trigger_cannot_have_is_an_error() {
         ("j: { trigger: { include: a.yml, includes: b.yml } }", "\"includes\""),
     ] {
         let found = diagnostics(&format!("{text}\n"));
-        let is_found = found.iter().any(|one| one.contains("error[") && one.contains(&expected.replace('"', "")));
+        let is_found =
+            found.iter().any(|one| one.contains("error[") && one.contains(&expected.replace('"', "")));
         assert!(is_found, "{text}: {found:#?}");
     }
     assert!(translate_fixture(".gitlab-ci.yml", "j: { trigger: { include: ../a.yml } }\n").is_err());

@@ -110,9 +110,8 @@ fn job_that_does_not_wait_has_no_gates() {
 
 #[test]
 fn number_of_children_is_bounded_and_lower_in_a_child() {
-    let many = |count: usize| {
-        pipeline(1, (0..count).map(|at| starting(&format!("go{at}"), 0, true)).collect())
-    };
+    let many =
+        |count: usize| pipeline(1, (0..count).map(|at| starting(&format!("go{at}"), 0, true)).collect());
     let of_child = Facts { parent: Some(ExecutionId(uuid::Uuid::nil())), ..Facts::default() };
     assert!(Plan::for_facts(&many(MAX_CHILDREN_OF_CHILD), &of_child).is_ok());
     let children = MAX_CHILDREN_OF_CHILD + 1;

@@ -7,12 +7,12 @@ use super::{
     reporter::Reporter,
 };
 use tidemill_core::api::AttemptEnd;
-use tidemill_core::pipeline::MAX_FILE_BYTES;
 use tidemill_core::execution::{
     assignment::Assignment,
     discovery::{ChildReport, ChildRequest, Discovery, DiscoveryReport},
     failure::{FailureKind, FailureReason},
 };
+use tidemill_core::pipeline::MAX_FILE_BYTES;
 
 /// Reads the attempt's commit and reports its pipeline files to the server.
 pub async fn discover(

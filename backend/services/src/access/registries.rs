@@ -137,7 +137,8 @@ impl RegistryService {
         execution: &ExecutionRecord,
         job: &PlannedJob,
     ) -> Result<Vec<RegistryLogin>> {
-        if execution.spec.facts.is_from_fork() || job.discovery.is_some() || job.surroundings.child.is_some() {
+        if execution.spec.facts.is_from_fork() || job.discovery.is_some() || job.surroundings.child.is_some()
+        {
             return Ok(Vec::new());
         }
         let repo = &execution.spec.repo;

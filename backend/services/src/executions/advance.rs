@@ -15,7 +15,8 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     scheduler::{
         EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, ParentGate, Transition, apply_event,
-        end_step, ended_status, finish, next_step, open_parent_gate, precompute, queued_jobs, ready_nodes, time_out,
+        end_step, ended_status, finish, next_step, open_parent_gate, precompute, queued_jobs, ready_nodes,
+        time_out,
     },
 };
 

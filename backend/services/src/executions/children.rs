@@ -36,7 +36,8 @@ impl Context {
         let (mut live, mut starts_any, mut pending) = (Vec::new(), false, vec![id]);
         while let Some(id) = pending.pop() {
             let Ok(specs) = self.specs(id).await else { continue };
-            let starting = (0..).zip(specs.iter()).filter(|(_, spec)| spec.planned.surroundings.child.is_some());
+            let starting =
+                (0..).zip(specs.iter()).filter(|(_, spec)| spec.planned.surroundings.child.is_some());
             let starting: Vec<u32> = starting.map(|(ix, _)| ix).collect();
             if starting.is_empty() {
                 continue;

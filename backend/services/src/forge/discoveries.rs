@@ -330,7 +330,9 @@ impl DiscoveryService {
         let key = RecordedKey::of(&IdempotencyKey::Discovered { first, path })?;
         let limits =
             StartLimits { hold, allowance: budget::StorageBudget::Push, remaining_bytes: &mut start.left };
-        match Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), StartOrigin::default())).await {
+        match Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), StartOrigin::default()))
+            .await
+        {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 // If this fails, the worker repeats its report, which announces the execution again.
                 self.outbox.announce(execution_id, repository).await?;

@@ -13,9 +13,9 @@ pub use approvals::{
 };
 pub use children::{
     cancel_of_parent_cancels_children, child_gets_variables_of_its_job, child_has_rights_of_its_parent,
-    depth_of_children_is_bounded,
-    job_starts_one_child_or_fails, parent_waits_for_child_and_takes_its_outcome,
-    retry_starts_unsuccessful_child_again, sweep_continues_parent_of_ended_child,
+    depth_of_children_is_bounded, job_starts_one_child_or_fails,
+    parent_waits_for_child_and_takes_its_outcome, retry_starts_unsuccessful_child_again,
+    sweep_continues_parent_of_ended_child,
 };
 pub use conditions::{
     allowed_exit_code_is_tolerated, execution_over_timeout_fails, execution_without_runnable_jobs_ends,

@@ -144,7 +144,13 @@ impl Job<'_> {
         let project = values::text(node).unwrap_or_default();
         let what = format!("`trigger` of {}", quoted(project));
         let help = "start a pipeline of a file in this repository with `include`, or the other one in a script with its API";
-        self.log.unsupported_at(path, node.location, &what, "pipelines of another repository cannot be started", help);
+        self.log.unsupported_at(
+            path,
+            node.location,
+            &what,
+            "pipelines of another repository cannot be started",
+            help,
+        );
     }
 
     /// Reads the files of `include`.
@@ -156,10 +162,16 @@ impl Job<'_> {
                 }
                 continue;
             }
-            let other = ["project", "remote", "template", "component"].into_iter().find_map(|key| item.get(key));
+            let other =
+                ["project", "remote", "template", "component"].into_iter().find_map(|key| item.get(key));
             if let Some(other) = other {
                 let help = "copy the file into the repository, and include it with `local`";
-                self.log.unsupported(path, other, "the file of a child pipeline is one of this repository", help);
+                self.log.unsupported(
+                    path,
+                    other,
+                    "the file of a child pipeline is one of this repository",
+                    help,
+                );
                 continue;
             }
             for part in values::entries(item) {
@@ -169,8 +181,7 @@ impl Job<'_> {
                     ("local", Some(text)) => self.local_file(text, &part.value, &at, files),
                     ("artifact", Some(text)) => {
                         let text = text.trim_start_matches('/');
-                        if let Some(file) =
-                            services::reference(text, &part.value, &at, &self.scope, self.log)
+                        if let Some(file) = services::reference(text, &part.value, &at, &self.scope, self.log)
                         {
                             files.files.push(file);
                         }
@@ -212,7 +223,12 @@ impl Job<'_> {
                     all.insert(entry.key.as_str().into(), text.unwrap_or_default().into());
                 }
                 None => {
-                    self.log.unsupported(path, entry, "lists are not passed on", "write its items into the file");
+                    self.log.unsupported(
+                        path,
+                        entry,
+                        "lists are not passed on",
+                        "write its items into the file",
+                    );
                 }
             }
         }

@@ -23,11 +23,7 @@ const MAX_PATH_BYTES: usize = 4096;
 const MAX_VALUES: usize = 100;
 
 /// Checks the pipeline that a job starts, and returns it.
-pub(crate) fn child(
-    raw: &Either<Text, RawChild>,
-    path: &Path,
-    findings: &mut FindingSink,
-) -> ChildPipeline {
+pub(crate) fn child(raw: &Either<Text, RawChild>, path: &Path, findings: &mut FindingSink) -> ChildPipeline {
     let raw = match raw {
         Either::Short(file) => {
             findings.check(check_file(&file.0), || path.clone());
@@ -105,7 +101,8 @@ fn check_file(path: &str) -> Result<(), Fault> {
 fn check_values(entries: Option<&NamedValues<Text>>, path: &Path, findings: &mut FindingSink) {
     let entries = entries.map_or(&[][..], |entries| entries.0.as_slice());
     if entries.len() > MAX_VALUES {
-        let message = format!("{} has {} entries, and {MAX_VALUES} is the limit", path.label(), entries.len());
+        let message =
+            format!("{} has {} entries, and {MAX_VALUES} is the limit", path.label(), entries.len());
         findings.push(Finding::value("out-of-range", path, message).help("pass a file instead"));
     }
     for (name, value) in entries {

@@ -127,12 +127,7 @@ pub(crate) fn job(
         needs: raw.needs.get().map(models),
         dependencies: raw.dependencies.get().map(models),
         variables: all,
-        artifacts: raw
-            .artifacts
-            .get()
-            .or(defaults.artifacts.get())
-            .filter(|_| !starts_child)
-            .map(artifacts),
+        artifacts: raw.artifacts.get().or(defaults.artifacts.get()).filter(|_| !starts_child).map(artifacts),
         allow_failure,
         allow_exit_codes,
         retry,

@@ -7,8 +7,8 @@ use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOr
 use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::job_parts::{
-    RawAllowFailure, RawArtifacts, RawCache, RawChild, RawEnvironment, RawImage, RawResources, RawRule, RawSecret,
-    RawService,
+    RawAllowFailure, RawArtifacts, RawCache, RawChild, RawEnvironment, RawImage, RawResources, RawRule,
+    RawSecret, RawService,
 };
 use super::matrix::RawMatrix;
 use super::needs::NeedList;

@@ -81,7 +81,8 @@ impl JobExecutionService {
             let is_of = |name: &str, artifact: &ArtifactSource| {
                 specs.iter().any(|spec| spec.planned.name == artifact.from_job && spec.planned.has_name(name))
             };
-            needs_artifacts.retain(|artifact| artifact_of.as_deref().is_some_and(|name| is_of(name, artifact)));
+            needs_artifacts
+                .retain(|artifact| artifact_of.as_deref().is_some_and(|name| is_of(name, artifact)));
         }
         for artifact in &mut needs_artifacts {
             // A worker's token alone does not give access to artifacts.

@@ -72,7 +72,10 @@ impl PipelineExecutionService {
                 Ok(started(&path, &pipeline_name, run_number, execution_id, attached))
             }
             Err(Error::InvalidPipeline(diagnostics)) => Ok(failed(
-                diagnostics.iter().map(|one| format!("{path}: {}", one["message"].as_str().unwrap_or_default())).collect(),
+                diagnostics
+                    .iter()
+                    .map(|one| format!("{path}: {}", one["message"].as_str().unwrap_or_default()))
+                    .collect(),
             )),
             Err(
                 Error::Invalid(why)

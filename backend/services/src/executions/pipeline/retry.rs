@@ -168,9 +168,10 @@ impl PipelineExecutionService {
             let from: JobId = item.carried_from.unwrap_or(spec.id);
             let shares_image = shares_image(&execution, &specs, node.key.ix);
             let has_failed_child = spec.planned.surroundings.waits_for_child()
-                && item.child.and_then(|id| children.get(&id)).is_none_or(|child| {
-                    child.state.status != ExecutionStatus::Success
-                });
+                && item
+                    .child
+                    .and_then(|id| children.get(&id))
+                    .is_none_or(|child| child.state.status != ExecutionStatus::Success);
             if item.job.status != JobStatus::Success
                 || has_failed_child
                 || !has_carried_artifacts(&self.context, &spec.planned, shares_image, from).await?

@@ -37,7 +37,12 @@ fn request(repo: &str, job: &str, pipeline: &str) -> ExecuteRequest {
 }
 
 /// Claims the job `name` of an execution, as a worker does, and reports the pipeline that it starts.
-async fn report_child(server: &Services, id: ExecutionId, name: &str, text: &str) -> (ChildReport, ChildReply) {
+async fn report_child(
+    server: &Services,
+    id: ExecutionId,
+    name: &str,
+    text: &str,
+) -> (ChildReport, ChildReply) {
     let assignment = claim(server, job(server, id, name).await.id).await.unwrap();
     assert_eq!(assignment.extras.child.as_ref().unwrap().pipeline.files, ["child.yml"]);
     assert!(assignment.extras.secrets.is_empty());
@@ -78,7 +83,10 @@ pub async fn parent_waits_for_child_and_takes_its_outcome(subject: &StoresUnderT
         let child = start_child(server, id, CHILD).await;
         assert_eq!(statuses(server, id).await, [Success, Pending], "the child has not ended");
         let shown = job(server, id, "go").await.child.unwrap();
-        assert_eq!((shown.execution_id, shown.status, shown.awaited), (child, ExecutionStatus::Pending, true));
+        assert_eq!(
+            (shown.execution_id, shown.status, shown.awaited),
+            (child, ExecutionStatus::Pending, true)
+        );
         let of_child = view(server, child).await.execution;
         let parent = of_child.parent.unwrap();
         assert_eq!((parent.execution_id, parent.job_name.as_str()), (id, "go"));
