@@ -20,13 +20,13 @@ pub use artifact::{
 pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
 pub use dead_letter::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply};
 pub use execution::{
-    ApproveReply, CancelReply, ChildView, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList,
+    ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList,
     ExecutionSummary, ExecutionView, ExpectedQuery, ListQuery, ParentView, RetryRequest,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use job::{
-    Approval, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView, LogBytes,
+    Approval, ChildView, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView, LogBytes,
     PULLING_IMAGE, WorkerInfo,
 };
 pub use problem::Problem;
