@@ -20,8 +20,8 @@ pub use artifact::{
 pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
 pub use dead_letter::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply};
 pub use execution::{
-    ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList,
-    ExecutionSummary, ExecutionView, ExpectedQuery, ListQuery, ParentView, RetryRequest,
+    ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionSummary,
+    ExecutionView, ExpectedQuery, ListQuery, ParentView, RetryRequest,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
