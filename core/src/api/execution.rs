@@ -216,22 +216,6 @@ pub struct ParentView {
     pub job_name: String,
 }
 
-/// An execution that a job started, as shown with the job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ChildView {
-    /// Its id.
-    pub execution_id: ExecutionId,
-    /// The pipeline's name.
-    pub pipeline_name: String,
-    /// Number within repository and pipeline, from 1.
-    pub run_number: u64,
-    /// Status.
-    pub status: ExecutionStatus,
-    /// Whether the job's dependents and its execution wait for its end.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub awaited: bool,
-}
-
 /// An execution with its jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionView {

@@ -1,11 +1,10 @@
 //! Jobs: views for users, and requests and replies of workers.
 
-use super::execution::ChildView;
 use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},
     failure::FailureReason,
-    status::JobStatus,
+    status::{ExecutionStatus, JobStatus},
 };
 use crate::pipeline::labels::Labels;
 use crate::{
@@ -97,6 +96,7 @@ pub struct JobView {
     pub child: Option<ChildView>,
 }
 
+<<<<<<< HEAD
 /// A job's wait for a place in its concurrency group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlaceWait {
@@ -122,6 +122,22 @@ pub struct GroupHolder {
     pub pipeline_name: String,
     /// Its name.
     pub job_name: String,
+=======
+/// An execution that a job started, as shown with the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChildView {
+    /// Its id.
+    pub execution_id: ExecutionId,
+    /// The pipeline's name.
+    pub pipeline_name: String,
+    /// Number within repository and pipeline, from 1.
+    pub run_number: u64,
+    /// Status.
+    pub status: ExecutionStatus,
+    /// Whether the job's dependents and its execution wait for its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaited: bool,
+>>>>>>> children
 }
 
 /// The [`JobView::phase`] of a job whose image is pulled; the downloaded bytes and the image follow:

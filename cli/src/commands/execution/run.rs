@@ -26,7 +26,7 @@ use tidemill_core::execution::{
     assignment::{Origin, Preparation},
     facts::{CommitDetails, ExternalVariables, Facts},
     report::has_name,
-    status::JobStatus,
+    status::{ExecutionStatus, JobStatus},
 };
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
 use tidemill_core::{
