@@ -25,12 +25,15 @@ pub use environment::{
     StopEnvironmentRequest,
 };
 pub use execution::{
-    ApproveReply, CancelReply, ChildView, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionSummary, ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest, ListQuery, ParentView, RetryRequest,
+    ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionSummary,
+    ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest, ListQuery, ParentView,
+    RetryRequest,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use job::{
-    Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView, LogBytes, PULLING_IMAGE, PlaceWait, WorkerInfo,
+    Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,
+    LogBytes, PULLING_IMAGE, PlaceWait, WorkerInfo,
 };
 pub use problem::Problem;
 pub use registry::{

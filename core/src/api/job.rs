@@ -96,7 +96,6 @@ pub struct JobView {
     pub child: Option<ChildView>,
 }
 
-<<<<<<< HEAD
 /// A job's wait for a place in its concurrency group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlaceWait {
@@ -122,7 +121,8 @@ pub struct GroupHolder {
     pub pipeline_name: String,
     /// Its name.
     pub job_name: String,
-=======
+}
+
 /// An execution that a job started, as shown with the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChildView {
@@ -137,7 +137,6 @@ pub struct ChildView {
     /// Whether the job's dependents and its execution wait for its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaited: bool,
->>>>>>> children
 }
 
 /// The [`JobView::phase`] of a job whose image is pulled; the downloaded bytes and the image follow:

@@ -10,7 +10,7 @@ use super::open::{Decision, OpenCondition};
 use super::outputs::{MAX_OUTPUTS, OutputPath, OutputReference, output_path};
 use super::paths::{check_size, glob};
 use super::predicate::{
-    Context, EVENTS, Fact, MAX_DEPTH, Pattern, Predicate, Source, UPSTREAM_STATUSES, Value, compile_pattern,
+    Context, EVENTS, Fact, MAX_DEPTH, Pattern, Predicate, Source, UPSTREAM_STATUSES, Value,
 };
 use crate::repository::webhook::PullRequestAction;
 use crate::text::suggest;

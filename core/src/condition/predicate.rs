@@ -141,7 +141,6 @@ pub(super) enum Fact {
 }
 
 /// The possible values of `event`.
-<<<<<<< HEAD
 pub(super) const EVENTS: [&str; 10] = [
     "push",
     "tag",
@@ -154,9 +153,6 @@ pub(super) const EVENTS: [&str; 10] = [
     "comment",
     "pipeline",
 ];
-=======
-pub(super) const EVENTS: [&str; 6] = ["push", "tag", "pull_request", "schedule", "manual", "parent_pipeline"];
->>>>>>> children
 
 /// Returns the value of `event`: a push of a tag is a different event than a push of a branch.
 #[must_use]

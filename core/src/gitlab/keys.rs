@@ -44,7 +44,7 @@ pub(crate) const DEFAULT_KEYS: [&str; 13] = [
 ];
 
 /// Supported keys of a job.
-pub(crate) const SUPPORTED: [&str; 27] = [
+pub(crate) const SUPPORTED: [&str; 28] = [
     "after_script",
     "allow_failure",
     "artifacts",

@@ -1,7 +1,6 @@
 //! Errors of planning.
 
 use super::{matrix::MAX_JOBS, size::MAX_PLAN_BYTES};
-use crate::pipeline::LABEL_RULE;
 use crate::pipeline::{LABEL_RULE, MAX_JOB_GROUP_BYTES};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};

@@ -12,8 +12,9 @@ use super::{
     size::{self, MAX_PLAN_BYTES},
 };
 use crate::execution::{facts::Facts, predefined};
-use crate::pipeline::{Artifacts, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, Pipeline, is_label};
-use crate::pipeline::{Artifacts, MAX_JOB_GROUP_BYTES, Pipeline, is_label};
+use crate::pipeline::{
+    Artifacts, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_JOB_GROUP_BYTES, Pipeline, is_label,
+};
 use crate::text::substitution::substitute;
 use indexmap::IndexMap;
 use std::collections::{BTreeMap, HashMap};

@@ -17,7 +17,8 @@ use tidemill_core::{
     plan::PlannedJob,
     scheduler::{
         EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, ParentGate, Transition, apply_event,
-        decide, end_step, ended_status, finish, next_step, nodes_to_decide, open_parent_gate, precompute, queued_jobs, ready_nodes, time_out,
+        decide, end_step, ended_status, finish, next_step, nodes_to_decide, open_parent_gate, precompute,
+        queued_jobs, ready_nodes, time_out,
     },
 };
 

@@ -60,17 +60,13 @@ pub fn check(args: &Check) -> Outcome {
         let mut children = Vec::new();
         let (diagnostics, sources) = match file::assemble(path, &text, kind, &context) {
             Ok(assembled) => {
-                children = children::check(path, &assembled.parsed.pipeline, &external);
+                children = children::check(path, &assembled.parsed.pipeline, &context);
                 // Only pipelines of a repository's directory are started by name.
                 let directory = path.parent().filter(|directory| directory.ends_with(".pipelines"));
                 if let (Some(directory), Some(file)) = (directory, path.file_name()) {
                     let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
                     names.push((checked.len(), directory.join(file), assembled.parsed.pipeline.name));
                 }
-<<<<<<< HEAD
-                children = children::check(path, &assembled.parsed.pipeline, &context);
-=======
->>>>>>> children
                 (assembled.parsed.warnings, assembled.files)
             }
             Err(errors) => (errors.diagnostics, errors.files),

@@ -57,7 +57,7 @@ pub(crate) fn job_options<'n>(
         let child = child::child(raw, &path.key("pipeline"), findings);
         let names = names();
         for text in child.templates() {
-            check_references(name, text, &path.key("pipeline"), &names, findings);
+            check_references(name, (text, false), &path.key("pipeline"), &names, findings);
         }
         return JobOptions { child: Some(Box::new(child)), ..JobOptions::default() };
     }

@@ -6,7 +6,8 @@ use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::quantities::{Bytes, Cpus, Duration};
 use super::scalars::{
-    ArtifactsWhenValue, CachePolicyValue, DeploymentTierValue, EnvironmentActionValue, ExitCode, Flag, ForwardValue, Port, PullPolicyValue, RuleThenValue, Text,
+    ArtifactsWhenValue, CachePolicyValue, DeploymentTierValue, EnvironmentActionValue, ExitCode, Flag,
+    ForwardValue, Port, PullPolicyValue, RuleThenValue, Text,
 };
 use crate::pipeline::finding::Trail;
 use crate::pipeline::yaml::tree::Node;
