@@ -29,7 +29,7 @@ fn plan_of(job: Job, variables: &[(&str, &str)]) -> Result<Plan, PlanError> {
 
 #[test]
 fn group_name_has_its_references_substituted() {
-    let environment = Some(Environment { name: "review/${branch}".to_owned(), url: None });
+    let environment = Some(Environment { name: "review/${branch}".to_owned(), ..Environment::default() });
     let options = |name: &str| JobOptions { environment: environment.clone(), ..group(name) };
     for (name, expected) in [
         ("deploy", Some("deploy")),

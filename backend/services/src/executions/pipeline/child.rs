@@ -106,6 +106,9 @@ impl PipelineExecutionService {
             variables: variables.clone(),
             jobs: JobSelection::default(),
             parent: Some(of.id),
+            // They are those of the parent's file.
+            inputs: IndexMap::new(),
+            includes: Vec::new(),
             ..facts.clone()
         };
         // A child has the rights of its parent: they follow from the branch and the pull request, which are the same.
@@ -126,7 +129,7 @@ impl PipelineExecutionService {
             ..ExecuteRequest::default()
         };
         let plan = move || {
-            let run = PlannedRun::parse(&request.pipeline, &facts);
+            let run = PlannedRun::parse(&request.pipeline, &facts, &IndexMap::new());
             (request, run)
         };
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
