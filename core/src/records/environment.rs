@@ -112,6 +112,10 @@ impl EnvironmentRecord {
             *own = Deployment { start_time: own.start_time, ..known };
             return Some(next);
         }
+        if known.status.is_terminal() {
+            // Its start is recorded first; without it, the job never ran, or is older than the record goes back.
+            return None;
+        }
         let at = next.deployments.partition_point(|other| order(other) > order(&known));
         next.deployments.insert(at, known);
         next.drop_oldest();

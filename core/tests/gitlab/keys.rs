@@ -37,7 +37,7 @@ pub(crate) const REPORTED_KEYS: &[(&str, &str)] = &[
     ("coverage", "j: { coverage: '/(a)\\1/' }"),
     ("coverage", "j: { coverage: '/(\\w{1000}){1000}/' }"),
     ("dast_configuration", "j: { dast_configuration: { site_profile: a } }"),
-    ("on_stop", "j: { environment: { name: a, on_stop: b } }"),
+    ("`b` cannot stop the environment", "j: { environment: { name: a, on_stop: b } }"),
     ("kubernetes", "j: { environment: { name: a, kubernetes: { agent: b } } }"),
     ("hooks", "j: { hooks: { pre_get_sources_script: [x] } }"),
     ("trigger", "j: { trigger: a/b }"),

@@ -15,6 +15,10 @@ pub(crate) fn check(known: &[KnownJob<'_>], findings: &mut FindingSink) {
     for (at, job) in known.iter().enumerate() {
         let Some(Either::Long(environment)) = job.raw.and_then(|raw| raw.environment.get()) else { continue };
         let Some(on_stop) = environment.on_stop.get() else { continue };
+        // With another action it has no meaning, which is reported elsewhere.
+        if environment.action.get().is_some_and(|action| action.0 != EnvironmentAction::Start) {
+            continue;
+        }
         if by_name.is_empty() {
             by_name = known.iter().enumerate().filter_map(|(at, job)| Some((job.name?, at))).collect();
         }
@@ -36,10 +40,9 @@ pub(crate) fn check(known: &[KnownJob<'_>], findings: &mut FindingSink) {
             }
             Some(_) => continue,
         };
-        let help = format!(
-            "give it `environment: {{ name: {}, action: stop }}`",
-            name.map_or_else(|| "..".to_owned(), quoted)
-        );
+        let name =
+            name.map_or_else(|| "the same name".to_owned(), |name| format!("the name {}", quoted(name)));
+        let help = format!("give its `environment` {name} and `action: stop`");
         findings.push(
             Finding::value("wrong-stop-job", &path, problem)
                 .help(help)
