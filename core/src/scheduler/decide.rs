@@ -6,6 +6,7 @@ use super::next_step::{APPROVAL_CLOSED, NextStep, apply, blocked_after, blocker_
 use crate::condition::Outputs;
 use crate::execution::{
     failure::{FailureKind, FailureReason, is_left_out},
+    status::JobStatus,
     transition::JobEvent,
 };
 use crate::pipeline::When;
@@ -47,9 +48,8 @@ pub fn nodes_to_decide(job: &PlannedJob) -> Vec<u32> {
 #[must_use]
 pub fn condition_holds(job: &PlannedJob, nodes: &[Node]) -> Option<bool> {
     let Some(condition) = &job.condition else { return Some(true) };
-    let has_ended = |ix: u32| {
-        find(nodes, ix).is_some_and(|node| node.state.status().is_some_and(|status| status.is_terminal()))
-    };
+    let has_ended =
+        |ix: u32| find(nodes, ix).is_some_and(|node| node.state.status().is_some_and(JobStatus::is_terminal));
     condition.provider_indices().all(has_ended).then(|| condition.decide(&outputs(job, nodes)).0)
 }
 
