@@ -6,7 +6,10 @@ use super::next_step::{
     APPROVAL_CLOSED, CONDITION_NOT_MET, NextStep, blocked_after, blocker_name, open_gate, release,
 };
 use crate::condition::Outputs;
-use crate::execution::failure::{FailureKind, FailureReason, is_left_out};
+use crate::execution::{
+    failure::{FailureKind, FailureReason, is_left_out},
+    status::JobStatus,
+};
 use crate::pipeline::When;
 use crate::plan::{DueRule, Plan, PlannedJob};
 use crate::records::{DecidedBy, Node, NodeBody};
@@ -43,9 +46,8 @@ pub fn nodes_to_decide(job: &PlannedJob) -> Vec<u32> {
 #[must_use]
 pub fn condition_holds(job: &PlannedJob, nodes: &[Node]) -> Option<bool> {
     let Some(condition) = &job.condition else { return Some(true) };
-    let has_ended = |ix: u32| {
-        find(nodes, ix).is_some_and(|node| node.state.status().is_some_and(|status| status.is_terminal()))
-    };
+    let has_ended =
+        |ix: u32| find(nodes, ix).is_some_and(|node| node.state.status().is_some_and(JobStatus::is_terminal));
     condition.provider_indices().all(has_ended).then(|| condition.decide(&outputs(job, nodes)).0)
 }
 

@@ -6,7 +6,7 @@ use super::super::context::{FindingSink, KnownJob, job_label};
 use crate::condition::OutputReference;
 use crate::execution::outputs::IMAGE_OUTPUTS;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted};
-use crate::pipeline::model::{Job, When};
+use crate::pipeline::model::{Job, RuleOutcome, When};
 use crate::pipeline::raw::job_parts::RawRule;
 use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
@@ -28,10 +28,10 @@ pub(crate) fn check(
     let places = known.iter().zip(stage_of).filter_map(|(of, stage)| Some((of, of.raw?, *stage)));
     let placed: Vec<_> = places.zip(jobs).collect();
     let mut providers: HashMap<&str, Provider<'_>> = HashMap::with_capacity(placed.len());
-    for ((of, _, stage), job) in &placed {
-        providers.entry(&job.name).or_insert(Provider { path: &of.path, job, stage: *stage });
+    for &((of, _, stage), job) in &placed {
+        providers.entry(&job.name).or_insert(Provider { path: &of.path, job, stage });
     }
-    for ((of, raw, stage), job) in &placed {
+    for &((of, raw, stage), job) in &placed {
         let mut decides_when_due = false;
         for (rule, condition, path) in conditions(raw, &of.path) {
             let references = condition.map(|text| findings.outputs_in(&text.0)).unwrap_or_default();
@@ -42,7 +42,7 @@ pub(crate) fn check(
             let at = if rule.is_some() { path.key("if") } else { path };
             for reference in references {
                 let provider = providers.get(reference.job.as_str());
-                let fault = fault(job, (*stage, &job_label(of)), provider, &reference);
+                let fault = fault(job, (stage, &job_label(of)), provider, &reference);
                 let Some((code, message, help)) = fault else { continue };
                 let spot = FindingLocation::TextRange(at.clone(), reference.start, reference.length);
                 let names = providers.keys().copied().filter(|name| *name != job.name);
@@ -69,8 +69,7 @@ fn conditions<'a>(raw: &'a RawJob, path: &Path) -> Vec<(Option<&'a RawRule>, Opt
 
 /// From the first condition on outputs on, rules only decide whether the job runs: how is known before any job runs.
 fn check_changes(rule: &RawRule, path: &Path, findings: &mut FindingSink) {
-    let runs_otherwise =
-        rule.when.get().is_some_and(|when| when.0 != crate::pipeline::model::RuleOutcome::Never);
+    let runs_otherwise = rule.when.get().is_some_and(|when| when.0 != RuleOutcome::Never);
     let keys = [
         ("when", runs_otherwise),
         ("start_in", !rule.start_in.is_absent()),
