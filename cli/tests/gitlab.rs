@@ -156,3 +156,24 @@ fn imported_file_has_the_same_plan_and_is_not_overwritten() {
     assert_eq!(tidemill(&repo, &["import", "-o", "other.yml"]).0, 2);
     assert!(!repo.join("other.yml").exists());
 }
+
+#[test]
+fn check_and_plan_show_child_pipelines() {
+    let (_dir, repo) = repository("j: { trigger: { include: ci/child.yml, strategy: depend } }\n");
+    fs::create_dir(repo.join("ci")).unwrap();
+    fs::write(repo.join("ci/child.yml"), "k: { image: a, script: x, stage: nowhere }\n").unwrap();
+    let (code, stdout, _) = tidemill(&repo, &["check"]);
+    assert_eq!(code, 2, "{stdout}");
+    assert!(
+        stdout.contains("--> ci/child.yml:1:34") && stdout.contains(".gitlab-ci.yml: no errors"),
+        "{stdout}"
+    );
+    let (code, stdout, _) = tidemill(&repo, &["plan"]);
+    assert!(code == 0 && stdout.contains("  j  starts ci/child.yml  "), "{stdout}");
+    fs::remove_file(repo.join("ci/child.yml")).unwrap();
+    let (code, stdout, _) = tidemill(&repo, &["check"]);
+    assert!(
+        code == 2 && stdout.contains("ci/child.yml, which the job `j` starts, cannot be read"),
+        "{stdout}"
+    );
+}

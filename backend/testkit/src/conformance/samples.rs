@@ -68,6 +68,7 @@ pub fn spec(id: ExecutionId, repo: &str, pipeline: &str, jobs: u32) -> Execution
         deadline: None,
         carried: vec![(0, job_id())],
         trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        parent: None,
     }
 }
 

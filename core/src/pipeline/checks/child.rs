@@ -8,6 +8,7 @@ use crate::pipeline::model::{ChildPipeline, MAX_CHILD_FILES, MAX_CHILDREN};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::NamedValues;
+use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::job_parts::RawChild;
 use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::{Forward, Text};
@@ -38,7 +39,7 @@ pub(crate) fn child(raw: &Either<Text, RawChild>, path: &Path, findings: &mut Fi
         Either::Long(raw) => raw,
     };
     let files = texts(raw.file.get());
-    if raw.file.is_absent() {
+    if files.is_empty() && !matches!(raw.file, Field::Invalid) {
         findings.push(
             Finding::key("missing-key", path, "`pipeline` has no `file`")
                 .help("add `file:` with the path of the pipeline file to start"),
