@@ -288,7 +288,9 @@ impl Predicate {
             Self::Defined(text) | Self::Matches(text, _) => text.each_value(visit),
             Self::In(text, list) => {
                 text.each_value(visit);
-                list.iter().for_each(|item| item.each_value(visit));
+                for item in list {
+                    item.each_value(visit);
+                }
             }
             Self::Equal(left, right)
             | Self::StartsWith(left, right)

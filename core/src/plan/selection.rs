@@ -180,7 +180,9 @@ impl<'a> JobSelector<'a> {
                 }
                 Decision::WhenDue(condition) => {
                     let mut variants = all_variants(job);
-                    variants.iter_mut().for_each(|selected| selected.condition = Some(condition.clone()));
+                    for selected in &mut variants {
+                        selected.condition = Some(condition.clone());
+                    }
                     Ok((Job { rules: Vec::new(), ..job.clone() }, variants))
                 }
             };

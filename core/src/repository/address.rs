@@ -236,7 +236,8 @@ impl RepositoryAddress {
         let path = path.strip_prefix('/').unwrap_or(path);
         check_common(path)?;
         let mut path = normalize_path(path)?;
-        if self.path.ends_with(".git") && !path.ends_with(".git") {
+        let is_bare = |path: &str| path.strip_suffix(".git").is_some();
+        if is_bare(&self.path) && !is_bare(&path) {
             path.push_str(".git");
         }
         Ok(Self { path, ..self.clone() })

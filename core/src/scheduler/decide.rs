@@ -11,7 +11,7 @@ use crate::execution::{
     status::JobStatus,
 };
 use crate::pipeline::When;
-use crate::plan::{DueRule, Plan, PlannedJob};
+use crate::plan::{DueCondition, DueRule, Plan, PlannedJob};
 use crate::records::{DecidedBy, Node, NodeBody};
 use crate::time::Timestamp;
 
@@ -35,7 +35,7 @@ pub(super) fn decided_by(plan: &Plan) -> Vec<Option<DecidedBy>> {
 #[must_use]
 pub fn nodes_to_decide(job: &PlannedJob) -> Vec<u32> {
     let needs = job.needs_jobs.iter().copied().filter(|_| job.after_stages.is_none());
-    let providers = job.condition.iter().flat_map(|condition| condition.provider_indices());
+    let providers = job.condition.iter().flat_map(DueCondition::provider_indices);
     let mut nodes: Vec<u32> = needs.chain(providers).collect();
     nodes.sort_unstable();
     nodes.dedup();

@@ -11,13 +11,11 @@ use crate::pipeline::yaml::tree::Node;
 pub(crate) fn may_have_jobs(root: &Node) -> bool {
     let rules_of = |node: &Node| node.get("rules").is_some_and(|entry| any_may_hold(&entry.value));
     let workflow = root.get("workflow").filter(|entry| entry.value.get("rules").is_some());
-    match workflow {
-        Some(entry) => rules_of(&entry.value),
-        None => {
-            let is_job = |name: &str| !name.starts_with('.') && !keys::TOP.contains(&name);
-            values::entries(root).iter().any(|entry| is_job(&entry.key) && rules_of(&entry.value))
-        }
+    if let Some(entry) = workflow {
+        return rules_of(&entry.value);
     }
+    let is_job = |name: &str| !name.starts_with('.') && !keys::TOP.contains(&name);
+    values::entries(root).iter().any(|entry| is_job(&entry.key) && rules_of(&entry.value))
 }
 
 fn any_may_hold(rules: &Rc<Node>) -> bool {

@@ -180,7 +180,6 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
                 "a job's needs cannot depend on its rules",
                 "write two jobs, each with its own `needs` and `rules`",
             ),
-            "start_in" => {}
             "interruptible" | "auto_cancel" => {
                 log.ignored(
                     path,

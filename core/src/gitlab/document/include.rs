@@ -321,14 +321,12 @@ impl<'a> Loader<'a> {
                 return Vec::new();
             }
         };
-        match component.files().into_iter().find(|file| files.contains(file)) {
-            Some(path) => vec![(IncludedFile { place, path }, location)],
-            None => {
-                let error = IncludeError::NoComponent(component.directory());
-                self.unreadable(&error.into(), &text, location, path);
-                Vec::new()
-            }
-        }
+        let Some(path) = component.files().into_iter().find(|file| files.contains(file)) else {
+            let error = IncludeError::NoComponent(component.directory());
+            self.unreadable(&error.into(), &text, location, path);
+            return Vec::new();
+        };
+        vec![(IncludedFile { place, path }, location)]
     }
 
     /// Returns the place of a repository at a version. `name` is that of the repository, for messages.

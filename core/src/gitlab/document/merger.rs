@@ -49,9 +49,9 @@ impl Merger {
             && let Some(entry) = root.get("default").filter(|entry| is_interruptible_only(&entry.value))
         {
             let why = "executions are canceled as a whole, regardless of included files";
-            values::entries(&entry.value)
-                .iter()
-                .for_each(|part| log.ignored(&path.key("default"), part, why));
+            for part in values::entries(&entry.value) {
+                log.ignored(&path.key("default"), part, why);
+            }
             let others = values::entries(root).iter().filter(|other| other.key != entry.key).cloned();
             without = Rc::new(Node::mapping(others.collect(), root.location));
             root = &without;

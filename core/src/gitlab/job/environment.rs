@@ -37,13 +37,14 @@ impl StopKeys {
             "action" => self.action = Some(text).filter(|action| action != "start"),
             "on_stop" => self.on_stop = Some(text),
             "auto_stop_in" if text == "never" => {}
-            "auto_stop_in" => match duration::seconds(&text) {
-                Some(seconds) => self.auto_stop_in = Some(duration::native(seconds)),
-                None => {
+            "auto_stop_in" => {
+                if let Some(seconds) = duration::seconds(&text) {
+                    self.auto_stop_in = Some(duration::native(seconds));
+                } else {
                     let message = format!("{} is not a duration", quoted(&text));
                     log.invalid(&path.key("auto_stop_in"), part.value.location, message);
                 }
-            },
+            }
             _ => self.tier = Some(text),
         }
     }

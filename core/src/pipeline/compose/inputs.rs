@@ -327,16 +327,12 @@ impl Substitution<'_> {
             let Some((body, after)) = after.split_once("]]") else { break };
             out.push_str(before);
             if let Some(value) = self.value(body, node) {
-                match scalar(&value) {
-                    Some(text) => {
-                        self.bytes += text.len();
-                        out.push_str(text);
-                    }
-                    None => {
-                        let message =
-                            format!("{} is a list, and can only be a whole value", quoted(body.trim()));
-                        self.findings.push(at(Path::default(), node.location, message));
-                    }
+                if let Some(text) = scalar(&value) {
+                    self.bytes += text.len();
+                    out.push_str(text);
+                } else {
+                    let message = format!("{} is a list, and can only be a whole value", quoted(body.trim()));
+                    self.findings.push(at(Path::default(), node.location, message));
                 }
             }
             rest = after;

@@ -44,15 +44,12 @@ impl<'a> Item<'a> {
     /// Reads an item, or returns what is wrong with it.
     pub(crate) fn read(item: &'a Rc<Node>, path: &Path) -> Result<Self, Box<Finding>> {
         let location = || FindingLocation::Position(path.clone(), item.location);
-        let mapping = match &item.kind {
-            Kind::Mapping(mapping) => mapping,
-            _ => {
-                let file = text(item).ok_or_else(|| {
-                    let message = "`include` takes the path of a file, or a list of paths".to_owned();
-                    bad(location(), message, EXAMPLE)
-                })?;
-                return Ok(Self { files: ItemFiles::Local((file, location())), with: None });
-            }
+        let Kind::Mapping(mapping) = &item.kind else {
+            let file = text(item).ok_or_else(|| {
+                let message = "`include` takes the path of a file, or a list of paths".to_owned();
+                bad(location(), message, EXAMPLE)
+            })?;
+            return Ok(Self { files: ItemFiles::Local((file, location())), with: None });
         };
         if let Some(other) = mapping.entries.iter().find(|entry| !KEYS.contains(&entry.key.as_str())) {
             let spot = FindingLocation::Position(path.key(&other.key), other.key_location);

@@ -164,23 +164,22 @@ impl<'a> IncludeReader<'a> {
             return Err(IncludeError::TooManyRepositories);
         }
         self.repositories.insert(source.clone());
-        let commit = match written.filter(|text| versions::is_full_hash(text)) {
-            Some(hash) => hash.to_ascii_lowercase(),
-            None => {
-                let refs = self.refs(&source)?;
-                let found = match version {
-                    Version::Reference(reference) => versions::of_reference(&refs, reference),
-                    Version::Component(version) => versions::of_component(&refs, version),
-                };
-                let missing = || match written {
-                    Some(reference) => IncludeError::NoReference {
-                        repository: name.to_owned(),
-                        reference: reference.to_owned(),
-                    },
-                    None => IncludeError::Empty(name.to_owned()),
-                };
-                found.ok_or_else(missing)?.to_owned()
-            }
+        let commit = if let Some(hash) = written.filter(|text| versions::is_full_hash(text)) {
+            hash.to_ascii_lowercase()
+        } else {
+            let refs = self.refs(&source)?;
+            let found = match version {
+                Version::Reference(reference) => versions::of_reference(&refs, reference),
+                Version::Component(version) => versions::of_component(&refs, version),
+            };
+            let missing = || match written {
+                Some(reference) => {
+                    let (repository, reference) = (name.to_owned(), reference.to_owned());
+                    IncludeError::NoReference { repository, reference }
+                }
+                None => IncludeError::Empty(name.to_owned()),
+            };
+            found.ok_or_else(missing)?.to_owned()
         };
         let label = written.map_or_else(|| name.to_owned(), |reference| format!("{name}@{reference}"));
         let reference = written.filter(|text| !text.eq_ignore_ascii_case(&commit)).map(str::to_owned);

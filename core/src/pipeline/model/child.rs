@@ -18,6 +18,7 @@ pub const MAX_CHILD_FILES: usize = 10;
 
 /// A pipeline that a job starts instead of running a script. The execution of it is a child of the job's execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct ChildPipeline {
     /// The paths of its files. Several are files of GitLab, read as if one file included them.
     pub files: Vec<String>,

@@ -206,7 +206,8 @@ struct CommentBody {
 
 #[derive(Deserialize)]
 struct Note {
-    note: String,
+    #[serde(rename = "note")]
+    text: String,
     /// Older versions send new comments only, without an action.
     action: Option<String>,
     #[serde(default)]
@@ -223,7 +224,7 @@ fn comment_delivery(body: CommentBody) -> ParsedDelivery {
     if note.action.as_deref().is_some_and(|action| action != "create") || note.system == Some(true) {
         return ignored("only new comments of people start something".to_owned());
     }
-    let text = match comment_text(&note.note) {
+    let text = match comment_text(&note.text) {
         Ok(text) => text,
         Err(why) => return ignored(why),
     };
