@@ -42,7 +42,7 @@ fn commit(root: &Path, name: &str, tag: &str, files: &[(&str, &str)]) -> String 
         fs::write(path, text).unwrap();
     }
     git(&work, &["add", "-A"]);
-    git(&work, &["commit", "-q", "-m", tag]);
+    git(&work, &["commit", "-q", "--allow-empty", "-m", tag]);
     git(&work, &["tag", "-a", "-m", tag, tag]);
     git(&work, &["push", "-q", &bare.to_string_lossy(), "main", "--tags"]);
     git(&bare, &["update-server-info"]);
