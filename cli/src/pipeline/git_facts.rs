@@ -41,7 +41,10 @@ impl RequiredFacts {
         Self {
             // Variables of the repository may be for protected branches only.
             refs: true,
-            changed: calls("changed") || rules().any(|rule| !rule.changes.is_empty()),
+            // The conditions of children, which are not known here, may ask for them.
+            changed: calls("changed")
+                || rules().any(|rule| !rule.changes.is_empty())
+                || pipeline.jobs.iter().any(|job| job.surroundings.child.is_some()),
             files: calls("exists") || rules().any(|rule| !rule.exists.is_empty()),
         }
     }
