@@ -9,8 +9,8 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     api::{
-        EnvironmentQuery, EnvironmentState, EnvironmentView, RetryRequest, StopEnvironmentReply,
-        StopEnvironmentRequest,
+        EnvironmentQuery, EnvironmentState, EnvironmentView, ExecuteRequest, RetryRequest,
+        StopEnvironmentReply, StopEnvironmentRequest,
     },
     ids::ExecutionId,
     pipeline::EnvironmentAction,
@@ -48,6 +48,15 @@ async fn stop(services: &Services, repo: &str) -> Result<StopEnvironmentReply, E
         requested_by: Some("ann".into()),
     };
     services.environments.stop(request).await
+}
+
+/// Creates a request for a pipeline with only the stages that `jobs` use.
+fn small_request(repo: &str, jobs: &str) -> ExecuteRequest {
+    let is_used = |stage: &&str| jobs.contains(&format!("stage: {stage}"));
+    let used: Vec<&str> = ["one", "two", "three"].into_iter().filter(is_used).collect();
+    let request = request(repo, "", jobs);
+    let pipeline = request.pipeline.replace("[one, two, three]", &format!("[{}]", used.join(", ")));
+    ExecuteRequest { pipeline, ..request }
 }
 
 /// Runs a whole pipeline that deploys to `live`.
@@ -106,7 +115,7 @@ pub async fn sweep_records_end_of_lost_deployment(subject: &StoresUnderTest) {
     let server = services(subject.open().await);
     let repo = samples::repo();
     let jobs = "deploy: { stage: one, environment: live }";
-    let id = start_execution(&server, &request(&repo, "", jobs)).await;
+    let id = start_execution(&server, &small_request(&repo, jobs)).await;
     claim(&server, job(&server, id, "deploy").await.id).await.unwrap();
     server.pipelines.cancel(id).await.unwrap();
     subject.clock.advance(120_000);
@@ -206,7 +215,7 @@ pub async fn environment_is_stopped_when_its_time_has_come(subject: &StoresUnder
     let repo = samples::repo();
     let jobs = "deploy: { stage: one, environment: { name: live, auto_stop_in: 1h } }\n \
                 use: { stage: two, environment: { name: live, action: access, auto_stop_in: 3h } }";
-    let id = start_execution(server, &request(&repo, "", jobs)).await;
+    let id = start_execution(server, &small_request(&repo, jobs)).await;
     run(server, id, "deploy", 0).await;
     run(server, id, "use", 0).await;
     assert_eq!(history(server, &repo).await.len(), 1);
@@ -224,7 +233,7 @@ pub async fn auto_stop_without_its_job_is_tried_once(subject: &StoresUnderTest) 
     let repo = samples::repo();
     let jobs = "deploy: { stage: one, environment: { name: live, on_stop: stop, auto_stop_in: 1h } }\n \
                 stop: { stage: two, if: 'branch == \"other\"', environment: { name: live, action: stop } }";
-    let id = start_execution(&server, &request(&repo, "", jobs)).await;
+    let id = start_execution(&server, &small_request(&repo, jobs)).await;
     run(&server, id, "deploy", 0).await;
     assert!(matches!(stop(&server, &repo).await, Err(Error::Invalid(_))));
     subject.clock.advance(2 * 3_600_000);
@@ -277,13 +286,13 @@ pub async fn fork_changes_no_environment(subject: &StoresUnderTest) {
     let repo = samples::repo();
     let jobs = "deploy: { stage: one, environment: live }\n \
                 stop: { stage: two, environment: { name: live, action: stop } }";
-    let own = start_execution(&server, &request(&repo, "", jobs)).await;
+    let own = start_execution(&server, &small_request(&repo, jobs)).await;
     run(&server, own, "deploy", 0).await;
     let before = live(&server, &repo).await;
     let pull_request = Some(PullRequest { from_fork: true, ..PullRequest::default() });
     let start =
         InternalStart { facts: Facts { pull_request, ..Facts::default() }, ..InternalStart::default() };
-    let fork = server.pipelines.start(request(&repo, "", jobs), start, None, None).await.unwrap();
+    let fork = server.pipelines.start(small_request(&repo, jobs), start, None, None).await.unwrap();
     let fork = fork.execution_id;
     assert_eq!(statuses(&server, fork).await, [Queued, Pending]);
     subject.clock.advance(1_000);
@@ -301,7 +310,7 @@ pub async fn environments_are_listed_in_pages(subject: &StoresUnderTest) {
         .enumerate()
         .map(|(ix, name)| format!("j{ix}: {{ stage: one, environment: {name} }}"))
         .collect();
-    let id = start_execution(&server, &request(&repo, "", &jobs.join("\n"))).await;
+    let id = start_execution(&server, &small_request(&repo, &jobs.join("\n"))).await;
     for ix in 0..3 {
         run(&server, id, &format!("j{ix}"), 0).await;
     }
