@@ -212,8 +212,8 @@ impl EmbeddedServer {
     }
 }
 
-/// Runs the sweep, the schedules and what follows ended executions until `stop` is canceled. A running sweep is then aborted, which is safe: each of its
-/// writes is atomic.
+/// Runs the sweep, the schedules, the stops of environments and what follows ended executions until `stop` is canceled. A running
+/// sweep is then aborted, which is safe: each of its writes is atomic.
 async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
     let health = &services.health;
     health.expect_sweeps(SWEEP_DEADLINE.max(every * 5));
@@ -247,7 +247,7 @@ async fn sweep(services: Services, every: Duration, stop: CancellationToken) {
             health.check_disk().await;
         }
     };
-    stop.run_until_cancelled(sweeping).await;
+    stop.run_until_cancelled(Box::pin(sweeping)).await;
 }
 
 /// Renews the leases that expired while this process was suspended, since `last`.

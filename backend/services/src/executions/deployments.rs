@@ -114,7 +114,7 @@ impl Context {
         if environment.action.is_recorded() {
             let progress =
                 JobProgress { status: JobStatus::Running, attempt, start_time: now, end_time: None };
-            let deployment = deployment(execution, spec, environment, progress);
+            let deployment = deployment(execution, spec, environment, &progress);
             let started = |known: Option<&EnvironmentRecord>| {
                 let known = known.cloned().unwrap_or_else(|| EnvironmentRecord::new(repo, name));
                 known.with_deployment(deployment.clone(), environment.tier)
@@ -160,7 +160,7 @@ impl Context {
             start_time: item.job.started_at.unwrap_or_else(|| self.now()),
             end_time: item.job.ended_at.filter(|_| status.is_terminal()),
         };
-        let deployment = deployment(&execution, spec, &environment, progress);
+        let deployment = deployment(&execution, spec, &environment, &progress);
         let (repo, name) = (&execution.spec.repo, &environment.name);
         self.change_environment(repo, name, |known| {
             known?.with_deployment(deployment.clone(), environment.tier)
@@ -195,7 +195,7 @@ fn deployment(
     execution: &ExecutionRecord,
     spec: &JobSpec,
     environment: &Environment,
-    progress: JobProgress,
+    progress: &JobProgress,
 ) -> Deployment {
     let (of, facts) = (&execution.spec, &execution.spec.facts);
     let is_start = environment.action == EnvironmentAction::Start;

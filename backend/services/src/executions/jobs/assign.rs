@@ -9,7 +9,7 @@ use crate::{
 use tidemill_core::execution::{
     assignment::{ArtifactSource, Assignment, JobExtras, LeaseGrant, SecretValue},
     discovery::{ChildRequest, Discovery},
-    facts::Facts,
+    facts::{ExternalVariables, Facts},
 };
 use tidemill_core::{
     api::JobExecuteReply,
@@ -78,8 +78,11 @@ impl JobExecutionService {
     ) -> Result<Option<Box<ChildRequest>>> {
         let Some(pipeline) = planned.surroundings.child.as_deref().cloned() else { return Ok(None) };
         let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
-        let external =
-            if pipeline.is_gitlab { self.variables.of_execution(&facts).await? } else { Default::default() };
+        let external = if pipeline.is_gitlab {
+            self.variables.of_execution(&facts).await?
+        } else {
+            ExternalVariables::default()
+        };
         let name = format!("{}: {}", execution.spec.pipeline_name, planned.base_name);
         Ok(Some(Box::new(ChildRequest { pipeline, name, external })))
     }

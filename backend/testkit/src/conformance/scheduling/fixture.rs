@@ -71,11 +71,20 @@ pub(super) async fn run_with_outputs(
 ) {
     let assignment = claim(services, job(services, id, name).await.id).await;
     let assignment = assignment.unwrap_or_else(|| panic!("job `{name}` cannot be claimed"));
-    end(services, &assignment, exit_code).await;
+    end_with_outputs(services, &assignment, exit_code, outputs).await;
 }
 
 /// Ends an attempt with this exit code.
 pub(super) async fn end(services: &Services, assignment: &Assignment, exit_code: i32) {
+    end_with_outputs(services, assignment, exit_code, &[]).await;
+}
+
+async fn end_with_outputs(
+    services: &Services,
+    assignment: &Assignment,
+    exit_code: i32,
+    outputs: &[(&str, &str)],
+) {
     let failure = (exit_code != 0).then(|| FailureReason::new(FailureKind::ScriptFailed, "because"));
     let outputs = outputs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let end = Some(AttemptEnd { failure, exit_code: Some(exit_code), outputs, ..AttemptEnd::default() });

@@ -45,7 +45,11 @@ async fn deliver(services: &Services, provider: Provider, event: &str, body: &Va
 /// Reports files at [`COMMIT`] for a discovery, and ends it.
 async fn discover(services: &Services, id: ExecutionId, files: &[(&str, &str)]) -> Vec<String> {
     let claimed = claim_at(services, id, 0).await.unwrap();
-    let file = |(path, text): &(&str, &str)| PipelineFile { path: (*path).into(), text: (*text).into() };
+    let file = |(path, text): &(&str, &str)| PipelineFile {
+        path: (*path).into(),
+        text: (*text).into(),
+        includes: Vec::new(),
+    };
     let report = DiscoveryReport {
         job_id: claimed.preparation.job_id,
         lease: claimed.lease.token,
