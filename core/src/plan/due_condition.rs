@@ -1,12 +1,9 @@
 //! Conditions on outputs of other jobs, which are decided when their job is due.
 
-use super::{
-    error::PlanError,
-    model::{Plan, index},
-};
+use super::error::PlanError;
 use crate::condition::{OpenCondition, Outputs};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Maximum total size of the texts of one job's open conditions, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 10;
@@ -92,26 +89,5 @@ impl DueCondition {
             })
             .collect();
         rules.join("; ")
-    }
-}
-
-impl Plan {
-    /// Resolves the jobs that conditions refer to: those that the conditions' job waits for. Others have no outputs for it.
-    pub(super) fn resolve_conditions(&mut self) {
-        for ix in 0..self.jobs.len() {
-            let Some(condition) = &self.jobs[ix].condition else { continue };
-            let open = condition.rules.iter().filter_map(|rule| rule.open.as_ref());
-            let names: BTreeSet<String> = open.flat_map(OpenCondition::jobs).collect();
-            let mut providers: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-            for provider in self.awaited_jobs(index(ix)) {
-                let name = &self.jobs[provider as usize].base_name;
-                if names.contains(name) {
-                    providers.entry(name.clone()).or_default().push(provider);
-                }
-            }
-            if let Some(condition) = &mut self.jobs[ix].condition {
-                condition.providers = providers;
-            }
-        }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::model::{Gate, NodeIx, Plan, index};
 use super::selection::SelectedVariant;
+use crate::condition::OpenCondition;
 use crate::pipeline::{Need, Pipeline};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Finds the planned variants that a need includes.
 struct VariantFinder<'a> {
@@ -118,6 +119,25 @@ impl Plan {
                     self.connect(earlier, gate);
                 }
                 before = Some(gate);
+            }
+        }
+    }
+
+    /// Resolves the jobs that conditions refer to: those that the conditions' job waits for. Others have no outputs for it.
+    pub(super) fn resolve_conditions(&mut self) {
+        for ix in 0..self.jobs.len() {
+            let Some(condition) = &self.jobs[ix].condition else { continue };
+            let open = condition.rules.iter().filter_map(|rule| rule.open.as_ref());
+            let names: BTreeSet<String> = open.flat_map(OpenCondition::jobs).collect();
+            let mut providers: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+            for provider in self.awaited_jobs(index(ix)) {
+                let name = &self.jobs[provider as usize].base_name;
+                if names.contains(name) {
+                    providers.entry(name.clone()).or_default().push(provider);
+                }
+            }
+            if let Some(condition) = &mut self.jobs[ix].condition {
+                condition.providers = providers;
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::super::context::{FindingSink, KnownJob, job_label};
 use crate::condition::OutputReference;
 use crate::execution::outputs::IMAGE_OUTPUTS;
+use crate::pipeline::checks::context::{FindingSink, KnownJob, job_label};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Job, RuleOutcome, When};
 use crate::pipeline::raw::job_parts::RawRule;
