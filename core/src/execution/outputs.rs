@@ -12,6 +12,16 @@ pub const MAX_OUTPUT_BYTES: usize = 5 << 10;
 /// The outputs of a job that builds an image: the reference under which others use it, and its id.
 pub const IMAGE_OUTPUTS: [&str; 2] = ["IMAGE_REFERENCE", "IMAGE_ID"];
 
+/// Those variables of a running job that its image, the images of its services and the address of its environment may use: these
+/// texts are complete when the job is due.
+pub const DUE_VARIABLES: [&str; 3] = ["CI_PIPELINE_ID", "CI_PIPELINE_IID", "CI_JOB_ID"];
+
+/// Whether texts that are complete when the job is due may use `name`, in addition to the names that all references may use.
+#[must_use]
+pub fn is_due_reference(name: &str) -> bool {
+    DUE_VARIABLES.contains(&name)
+}
+
 /// Why outputs are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutputError {

@@ -95,16 +95,6 @@ pub const JOB_VARIABLES: [&str; 7] = [
 pub const LATE_VARIABLES: [&str; 4] =
     ["CI_JOB_STATUS", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD", GITLAB_JOB_TOKEN];
 
-/// Those variables of a running job that its image, the images of its services and the address of its environment may use: these
-/// texts are complete when the job is due.
-pub const DUE_VARIABLES: [&str; 3] = ["CI_PIPELINE_ID", "CI_PIPELINE_IID", "CI_JOB_ID"];
-
-/// Whether texts that are complete when the job is due may use `name`, in addition to the names that all references may use.
-#[must_use]
-pub fn is_due_reference(name: &str) -> bool {
-    DUE_VARIABLES.contains(&name)
-}
-
 /// Whether conditions and references may use `name`.
 #[must_use]
 pub fn is_execution_variable(name: &str) -> bool {

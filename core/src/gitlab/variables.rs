@@ -13,7 +13,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 
 use crate::execution::facts::ExternalVariables;
-use crate::execution::predefined;
+use crate::execution::{outputs, predefined};
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::pipeline::finding::{Path, quoted};
@@ -175,7 +175,7 @@ impl Known {
     fn includes(self, name: &str) -> bool {
         match self {
             Self::Planned => false,
-            Self::Due { outputs } => outputs || predefined::is_due_reference(name),
+            Self::Due { outputs } => outputs || outputs::is_due_reference(name),
         }
     }
 }

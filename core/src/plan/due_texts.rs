@@ -1,6 +1,6 @@
 //! Texts of a job that are complete only when it is due, because they refer to outputs of other jobs, or to its own id.
 
-use crate::execution::predefined;
+use crate::execution::outputs;
 use crate::pipeline::{Job, JobOptions};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ impl DueTexts {
         let texts = services.iter().map(|service| &service.image).chain([&job.image]).chain(url);
         let mut names =
             texts.flat_map(|text| text.split("${").skip(1)).filter_map(|rest| rest.split_once('}'));
-        names.any(|(name, _)| predefined::is_due_reference(name))
+        names.any(|(name, _)| outputs::is_due_reference(name))
     }
 
     /// Returns those texts of `job` that refer to variables. `expand` substitutes what outputs cannot set.

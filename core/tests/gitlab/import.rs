@@ -40,7 +40,7 @@ fn compare(texts: impl Iterator<Item = String>) -> usize {
     let none = ExternalVariables::default();
     let mut compared = 0;
     for text in texts {
-        // `import` refuses what `check` accepts because somebody may set a variable: an image that refers to it, say.
+        // `import` refuses what `check` accepts because a user may set a variable: an image that refers to it, say.
         let Ok(imported) = translate_fixture(".gitlab-ci.yml", &text) else { continue };
         let native = parse(&imported.text).unwrap();
         let direct =

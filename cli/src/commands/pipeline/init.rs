@@ -182,11 +182,7 @@ mod tests {
         for kind in KINDS.iter().chain([&OTHER]) {
             let text = starter(kind, kind.image, "main");
             assert!(text.contains("\non:\n  push:\n    branches: [main]\n  pull_request:\n"));
-            assert!(
-                parse(&text).is_ok_and(|parsed| parsed.pipeline.jobs.len() == 1),
-                "{}: {text}",
-                kind.name
-            );
+            assert!(parse(&text).is_ok_and(|pipeline| pipeline.jobs.len() == 1), "{}: {text}", kind.name);
             assert_eq!(text.matches("image: ").count(), 1, "{text}");
             assert!(text.matches("install").count() <= 1, "{text}");
         }

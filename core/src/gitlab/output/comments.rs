@@ -75,7 +75,7 @@ mod tests {
     use super::of_text;
 
     #[test]
-    fn comments_are_told_from_values() {
+    fn comments_are_distinguished_from_values() {
         for (text, expected) in [
             ("# head\n\na: b # behind\n", vec!["# head 3 apart", "# behind 3"]),
             ("a: |\n  # no\n# yes\nb: c", vec!["# yes 4"]),

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use super::containers::options::{check_user_and_platform, spelling};
 use super::context::{FindingSink, PipelineContext};
 use super::surroundings;
-use crate::execution::predefined;
+use crate::execution::outputs;
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{ImageOptions, Matrix, PullPolicy};
 use crate::pipeline::names;
@@ -78,7 +78,7 @@ pub(crate) fn image(
                 || variables.contains_key(reference)
                 || around.variables.contains_key(reference)
                 || surroundings::is_predefined(reference)
-                || predefined::is_due_reference(reference)
+                || outputs::is_due_reference(reference)
                 || ruled().any(|name| name == reference);
             if known {
                 continue;

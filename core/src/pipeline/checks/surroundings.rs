@@ -10,6 +10,7 @@ use super::containers::services::services;
 use super::context::{FindingSink, PipelineContext, check_paths_inside, texts};
 use super::triggers;
 use crate::execution::{coverage, predefined};
+use crate::execution::{coverage, outputs, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Cache, Environment, EnvironmentAction, JobOptions, MAX_SECRETS, SecretRef};
 use crate::pipeline::names::{self, LABEL_RULE, is_label};
@@ -195,7 +196,7 @@ fn check_references(
     findings: &mut FindingSink,
 ) {
     for reference in parse_references(text).unwrap_or_default() {
-        let is_set = is_predefined(reference) || is_due && predefined::is_due_reference(reference);
+        let is_set = is_predefined(reference) || is_due && outputs::is_due_reference(reference);
         if names.contains(reference) || is_set {
             continue;
         }
