@@ -13,12 +13,12 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::api::ExternalVariables;
-use tidemill_core::execution::includes::PinnedInclude;
 use tidemill_core::gitlab;
 use tidemill_core::pipeline::{
     self, IncludeSources, MAX_FILE_BYTES, NoSources, Pipeline, PipelineErrors, PipelineWithSources,
     RepositoryFiles, is_variable_name,
 };
+use tidemill_core::repository::includes::PinnedInclude;
 use tidemill_core::text::{nearest, without_byte_order_mark};
 use tidemill_worker::source::{DiscoveryResult, IncludeFetcher};
 

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::includes::PinnedInclude;
+use crate::repository::includes::PinnedInclude;
 use crate::text::is_control;
 
 /// What started an execution.
