@@ -9,7 +9,7 @@ use crate::{
     failure::Outcome,
     pipeline::{
         elsewhere::Elsewhere,
-        file::{self, FileFormat},
+        file::{self, FileContext, FileFormat},
     },
     settings::{Settings, Target},
 };
@@ -18,11 +18,10 @@ use clap_complete::{
     CompleteEnv,
     engine::{ArgValueCandidates, CompletionCandidate},
 };
-use indexmap::IndexMap;
 use std::{collections::BTreeSet, time::Duration};
 use tidemill_core::{
     access::Scope,
-    api::{ExecutionSummary, ExternalVariables},
+    api::ExecutionSummary,
     pipeline::Pipeline,
     text::{is_control, is_invisible},
 };

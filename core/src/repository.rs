@@ -3,6 +3,7 @@
 mod address;
 pub mod credential;
 mod host;
+pub mod includes;
 mod name;
 mod policy;
 mod public;

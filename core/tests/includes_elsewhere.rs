@@ -4,8 +4,8 @@
 mod elsewhere;
 
 use elsewhere::{Elsewhere, commit, texts};
-use tidemill_core::execution::includes::PinnedInclude;
 use tidemill_core::pipeline::{PipelineErrors, PipelineWithSources, assemble_from, parse};
+use tidemill_core::repository::includes::PinnedInclude;
 
 const LIB: &str = "https://git.example/group/lib";
 const TOP: &str = "top.yml";
@@ -112,7 +112,7 @@ fn wrong_inputs_are_errors_at_their_places() {
     let files = lib(&[("plain.yml", "jobs: { j: { image: x, script: x } }\n")]);
     for (with, place, message) in [
         ("{ }", "3:5:", "the input `name` has no default, and no value is given"),
-        ("{ name: a, nmae: b }", "6:22:", "the included file has no input `nmae`"),
+        ("{ name: a, names: b }", "6:22:", "the included file has no input `names`"),
         ("{ name: A1 }", "6:19:", "does not match the `pattern` of `name`"),
         ("{ name: 5 }", "6:19:", "the input `name` takes a string"),
         ("{ name: [a] }", "6:19:", "the input `name` takes a string"),

@@ -8,10 +8,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_git::{HttpGit, ServerOptions};
 use serde_json::json;
 use std::{fs, path::Path, process::Command, sync::Arc};
-use tidemill_core::execution::{
-    assignment::Preparation, discovery::Discovery, facts::ExternalVariables, includes::PinnedInclude,
-};
+use tidemill_core::execution::{assignment::Preparation, discovery::Discovery, facts::ExternalVariables};
 use tidemill_core::repository::credential::{RepositoryCredential, SourceCredential};
+use tidemill_core::repository::includes::PinnedInclude;
 use tidemill_worker::source::{DiscoveryResult, HostPolicy, SourceCache, SourceSettings};
 
 const TOKEN: &str = "token-of-the-test";

@@ -10,11 +10,13 @@ use crate::{
     deployment::{Deployment, query_encoded},
     failure::{Failure, Outcome},
     output::Printable,
-    pipeline::{elsewhere::Elsewhere, file},
+    pipeline::{
+        elsewhere::Elsewhere,
+        file::{self, FileContext},
+    },
 };
-use indexmap::IndexMap;
 use std::fmt::Write as _;
-use tidemill_core::api::{ExecutionKind, ExecutionList, ExecutionSummary, ExternalVariables, path};
+use tidemill_core::api::{ExecutionKind, ExecutionList, ExecutionSummary, path};
 use tidemill_core::execution::status::ExecutionStatus;
 
 /// Maximum number of executions in a page.

@@ -13,12 +13,12 @@ use std::{
     path::{Path, PathBuf},
 };
 use tidemill_core::api::ExternalVariables;
-use tidemill_core::execution::includes::PinnedInclude;
 use tidemill_core::gitlab;
 use tidemill_core::pipeline::{
     self, IncludeSources, MAX_FILE_BYTES, NoSources, Pipeline, PipelineErrors, PipelineWithSources,
     RepositoryFiles, is_variable_name,
 };
+use tidemill_core::repository::includes::PinnedInclude;
 use tidemill_core::text::{nearest, without_byte_order_mark};
 use tidemill_worker::source::{DiscoveryResult, IncludeFetcher};
 
@@ -60,12 +60,7 @@ pub struct FileContext {
 ///
 /// `is_remote`: the jobs run on a deployment, whose workers may have labels.
 /// `context`: what is set outside of the file.
-pub fn load(
-    args: &FileArgs,
-    is_remote: bool,
-    external: &ExternalVariables,
-    context: &FileContext,
-) -> Outcome<PipelineFile> {
+pub fn load(args: &FileArgs, is_remote: bool, context: &FileContext) -> Outcome<PipelineFile> {
     let path = find(args)?;
     let name = path.display().to_string();
     let text = read(&path)?;

@@ -4,9 +4,9 @@ use super::job::{Approval, JobView};
 use crate::execution::{
     assignment::Source,
     facts::{CommitDetails, Trigger},
-    includes::PinnedInclude,
     status::ExecutionStatus,
 };
+use crate::repository::includes::PinnedInclude;
 use crate::{
     ids::{ExecutionId, JobId},
     time::Timestamp,

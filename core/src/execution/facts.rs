@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use super::includes::PinnedInclude;
 use super::status::ExecutionStatus;
 use crate::ids::ExecutionId;
+use crate::repository::includes::PinnedInclude;
 use crate::repository::webhook::PullRequestAction;
 use crate::text::is_control;
 

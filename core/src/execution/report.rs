@@ -2,10 +2,10 @@
 
 use crate::execution::{
     failure::{FailureReason, is_dead_letter},
-    includes::PinnedInclude,
     status::JobStatus,
     test_report::ExecutionTests,
 };
+use crate::repository::includes::PinnedInclude;
 use crate::{
     api::{ArtifactView, AttemptView, ChildView, ExecutionSummary, ExecutionView, JobView},
     ids::{ArtifactId, JobId},

@@ -6,7 +6,7 @@ use super::finding::keep_first;
 use super::parse::{ParsedPipeline, check_tree, read_tree};
 use super::yaml::limits::MAX_FILE_BYTES;
 use super::yaml::writer;
-use crate::execution::includes::PinnedInclude;
+use crate::repository::includes::PinnedInclude;
 use crate::text::{
     diagnostics::{Diagnostic, render_files},
     without_byte_order_mark,

@@ -61,6 +61,9 @@ pub struct NodeSpec {
     /// The approvals that this gate closes when it opens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closing: Option<ApprovalClosing>,
+    /// Whether the job acts on an environment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deploys: bool,
     /// The group in which a job needs a place to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<JobConcurrency>,

@@ -139,6 +139,7 @@ pub fn change_group(group: &JobGroup, event: GroupEvent<'_>, now: Timestamp) -> 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{GroupChange, GroupEvent, JobGroup, MAX_WAITING_JOBS, change_group};
     use crate::{

@@ -208,6 +208,7 @@ impl Layout<'_> {
             allow_exit_codes: job.allow_exit_codes.clone(),
             optional,
             closing: None,
+            deploys: job.surroundings.environment.is_some(),
             concurrency: job.surroundings.concurrency.clone(),
             decided_by,
             stage_gate: self.stage_gate(ix).filter(|_| waiting.is_none()),

@@ -5,10 +5,10 @@ use super::on_push;
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 use tidemill_core::execution::facts::ExternalVariables;
-use tidemill_core::execution::includes::PinnedInclude;
 use tidemill_core::gitlab::{TranslateOptions, translate};
 use tidemill_core::pipeline::{PipelineErrors, PipelineWithSources};
 use tidemill_core::plan::Plan;
+use tidemill_core::repository::includes::PinnedInclude;
 
 const LIB: &str = "https://git.example/group/lib";
 const FILE: &str = ".gitlab-ci.yml";

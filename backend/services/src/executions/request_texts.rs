@@ -1,7 +1,8 @@
 //! Checks of displayed texts in requests: bounded length, and no control characters.
 
 use crate::error::{Error, Result};
-use tidemill_core::execution::{assignment::Source, includes::check_pinned};
+use tidemill_core::execution::assignment::Source;
+use tidemill_core::repository::includes::check_pinned;
 use tidemill_core::{
     api::{ArtifactUploadRequest, ExecuteRequest},
     pipeline::MAX_ARTIFACT_LABEL_LEN,

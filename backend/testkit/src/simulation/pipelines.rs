@@ -19,6 +19,7 @@ pub fn labels_of(worker: usize) -> Labels {
 }
 
 /// Properties of all jobs of a pipeline.
+#[allow(clippy::struct_excessive_bools, reason = "each is chosen on its own")]
 struct Kind {
     /// Whether a stage has so many jobs that one arrival takes several batches.
     wide: bool,

@@ -106,7 +106,7 @@ fn table(out: &mut impl Write, report: &core::Report, hints: &CommandHints) -> s
         execution.requested_by.as_deref().map(|by| format!("  by {}", Printable(by))).unwrap_or_default();
     writeln!(out, "started     {}{by}", execution.created_at)?;
     for include in &report.includes {
-        writeln!(out, "included    {}", Printable(include))?;
+        writeln!(out, "included    {}", Printable(include.to_string()))?;
     }
     writeln!(out)?;
     let width = |of: fn(&JobRow) -> usize, min: usize| report.jobs.iter().map(of).max().unwrap_or(0).max(min);

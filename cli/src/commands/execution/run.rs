@@ -13,7 +13,7 @@ use crate::{
     output::{LogOutput, Printable},
     pipeline::{
         elsewhere::Elsewhere,
-        file::{self, PipelineFile},
+        file::{self, FileContext, PipelineFile},
         git_facts,
     },
     settings::{Settings, input},

@@ -6,14 +6,12 @@ use crate::{
     output::{self, Printable},
     pipeline::{
         elsewhere::Elsewhere,
-        file::{self, FileFormat},
+        file::{self, FileContext, FileFormat},
         new_file,
     },
     view::hint::quoted,
 };
-use indexmap::IndexMap;
 use serde_json::json;
-use tidemill_core::api::ExternalVariables;
 
 /// `tidemill import`.
 pub fn import(args: &Import) -> Outcome {

@@ -1,7 +1,7 @@
 //! What a worker discovered at a commit.
 
 use crate::execution::facts::CommitDetails;
-use crate::execution::includes::{PinnedInclude, PinnedIncludesError, check_pinned};
+use crate::repository::includes::{PinnedInclude, PinnedIncludesError, check_pinned};
 use crate::{
     ids::{JobId, LeaseToken},
     pipeline::MAX_FILE_BYTES,

@@ -7,7 +7,6 @@ use super::inputs::{self, Inputs};
 use super::items::{IncludeItem, IncludeKind, LocatedText};
 use super::locations::{self, KnownVariables};
 use super::merger::{Document, Merger};
-use crate::execution::includes::PinnedInclude;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::findings::Log;
 use crate::gitlab::settings::TranslateOptions;
@@ -22,6 +21,7 @@ use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::yaml::tree::{Kind, LINES_PER_FILE, MapEntry, Node, Tree, alias_bomb};
 use crate::pipeline::yaml::{build_gitlab_file, build_replaced};
 use crate::repository::RepositoryAddress;
+use crate::repository::includes::PinnedInclude;
 use crate::text::diagnostics::Location;
 
 /// Maximum number of included files of a pipeline: GitLab's limit.

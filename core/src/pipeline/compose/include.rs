@@ -8,12 +8,12 @@ use super::inputs::{self, GivenInputs};
 use super::items::{Item, ItemFiles};
 use super::merge::merge;
 use super::place::{IncludeReader, IncludedFile, Place, Version, check_address};
-use crate::execution::includes::PinnedInclude;
 use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
 use crate::pipeline::names;
 use crate::pipeline::yaml::build_file;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Tree};
 use crate::repository::RepositoryAddress;
+use crate::repository::includes::PinnedInclude;
 
 /// Maximum number of files of one pipeline.
 pub const MAX_FILES: usize = 50;

@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 use super::elsewhere::{GitSource, IncludeError, IncludeSources, MAX_INCLUDED_REPOSITORIES, RepositoryRefs};
 use super::include::RepositoryFiles;
 use super::versions;
-use crate::execution::includes::PinnedInclude;
 use crate::pipeline::finding::{Finding, FindingLocation, quoted};
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
+use crate::repository::includes::PinnedInclude;
 use crate::repository::{RepositoryAddress, Scheme};
 use crate::text::without_byte_order_mark;
 

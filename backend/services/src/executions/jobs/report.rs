@@ -94,12 +94,13 @@ impl JobExecutionService {
                 Err(TransitionError::LeaseLost) => return Err(lease_lost(report.job_id)),
                 Err(refusal) => return Err(Error::Conflict(refusal.to_string())),
             };
-            if self.context.commit_transition(transition, &node).await?.is_some() {
+            if Box::pin(self.context.commit_transition(transition, &node)).await?.is_some() {
                 if report.end.is_some() && log_bytes > 0 {
                     self.context.finish_log(report.job_id, item.job.attempt).await;
                 }
                 if report.end.is_some()
-                    && let Err(error) = self.context.record_deployment_end(key).await
+                    && node.spec.deploys
+                    && let Err(error) = Box::pin(self.context.record_deployment_end(key)).await
                 {
                     tracing::warn!(job = %report.job_id, %error, "cannot record the end of a deployment; the sweep does");
                 }
@@ -130,7 +131,7 @@ impl JobExecutionService {
         let event = JobEvent::End { token, end, steps: Vec::new() };
         if let Ok(transition) = apply_event(node, item, event, self.context.now()) {
             // On a conflict, another change ended the attempt, or its next report will.
-            self.context.commit_transition(transition, node).await?;
+            Box::pin(self.context.commit_transition(transition, node)).await?;
         }
         Ok(())
     }

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use tidemill_core::execution::{
     assignment::{Assignment, Source},
     failure::{FailureKind, FailureReason},
-    includes::PinnedInclude,
     status::{ExecutionStatus, JobStatus},
     transition::{CANCEL_GRACE_MS, CANCELED_LEASE_LIMIT_MS},
 };
+use tidemill_core::repository::includes::PinnedInclude;
 use tidemill_core::{
     api::{
         AttemptEnd, DeadLetterQuery, ExecuteReply, ExecuteRequest, ExecutionView, JobReport, RetryRequest,
