@@ -12,6 +12,7 @@ use tidemill_core::execution::{
     assignment::{CheckoutRefs, Source},
     discovery::Discovery,
 };
+use tidemill_core::pipeline::NoSources;
 use tidemill_core::repository::AddressPolicy;
 use tidemill_worker::source::{
     HostPolicy, Revision, SourceError, UploadPlan, discover, materialize, plan_upload, snapshot,
@@ -249,7 +250,7 @@ fn case_everyday_32_message_of_a_push_can_skip_it() {
         let commit = server.commit(message);
         let read = |can_skip| {
             let request = Discovery { can_skip, ..Discovery::default() };
-            discover(&remote, (Some("main"), &refs), &commit, &request, cache.path()).unwrap()
+            discover(&remote, (Some("main"), &refs), &commit, &request, (cache.path(), &NoSources)).unwrap()
         };
         let push = read(true);
         assert_eq!((push.is_skipped, push.details.title()), (skips, Some(message)));

@@ -6,7 +6,6 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::includes::PinnedInclude;
 use super::status::ExecutionStatus;
 use crate::ids::ExecutionId;
 use crate::repository::includes::PinnedInclude;

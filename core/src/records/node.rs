@@ -62,7 +62,7 @@ pub struct NodeSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closing: Option<ApprovalClosing>,
     /// Whether the job acts on an environment.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deploys: bool,
     /// The group in which a job needs a place to run.
     #[serde(skip_serializing_if = "Option::is_none")]

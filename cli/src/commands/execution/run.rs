@@ -134,13 +134,16 @@ pub async fn run(settings: &Settings, args: &Run) -> Outcome {
     outcome
 }
 
+/// Values by name.
+type Values = IndexMap<String, String>;
+
 /// Loads the file, and plans it as the server will. Prints the jobs that are left out.
 async fn plan(
     settings: &Settings,
     args: &Run,
     deployment: &Deployment,
     resolved: Option<&RunSources>,
-    (variables, inputs, secrets): (&IndexMap<String, String>, &IndexMap<String, String>, &[(String, String)]),
+    (variables, inputs, secrets): (&Values, &Values, &[(String, String)]),
 ) -> Outcome<(PipelineFile, Facts, Plan)> {
     let repo = match resolved {
         Some(sources) => sources.repo.clone(),

@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn kind_of_repository_is_that_of_its_most_specific_file() {
-        let of = |files: &[&str]| kind_of(|file| files.iter().any(|known| *known == file));
+        let of = |files: &[&str]| kind_of(|file| files.contains(&file));
         for (files, name, first) in [
             (&["Cargo.toml", "Makefile"][..], "Rust", "cargo build --locked"),
             (&["package.json", "package-lock.json"][..], "Node.js", "npm ci"),

@@ -10,7 +10,6 @@ use super::containers::services::services;
 use super::context::{FindingSink, PipelineContext, check_paths_inside, texts};
 use super::triggers;
 use crate::execution::{coverage, outputs, predefined};
-use crate::execution::{coverage, predefined};
 use crate::pipeline::finding::{Fault, Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::{Cache, Environment, EnvironmentAction, JobOptions, MAX_SECRETS, SecretRef};
 use crate::pipeline::names::{self, LABEL_RULE, is_label};

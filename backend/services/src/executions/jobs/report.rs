@@ -27,6 +27,10 @@ const MAX_INLINE_UNPACK: u32 = 256 << 10;
 impl JobExecutionService {
     /// Processes a report: stores its log bytes, and renews the lease or ends the attempt. All of it is durable on return.
     pub async fn report(&self, report: JobReport) -> Result<JobReportReply> {
+        Box::pin(self.process(report)).await
+    }
+
+    async fn process(&self, report: JobReport) -> Result<JobReportReply> {
         let is_large = report.log.as_ref().is_some_and(|log| log.length > MAX_INLINE_UNPACK);
         let unpack = move || {
             let log = report.log.as_ref().map(unpack).transpose();
@@ -94,13 +98,13 @@ impl JobExecutionService {
                 Err(TransitionError::LeaseLost) => return Err(lease_lost(report.job_id)),
                 Err(refusal) => return Err(Error::Conflict(refusal.to_string())),
             };
-            if Box::pin(self.context.commit_transition(transition, &node)).await?.is_some() {
+            if self.context.commit_transition(transition, &node).await?.is_some() {
                 if report.end.is_some() && log_bytes > 0 {
                     self.context.finish_log(report.job_id, item.job.attempt).await;
                 }
                 if report.end.is_some()
                     && node.spec.deploys
-                    && let Err(error) = Box::pin(self.context.record_deployment_end(key)).await
+                    && let Err(error) = self.context.record_deployment_end(key).await
                 {
                     tracing::warn!(job = %report.job_id, %error, "cannot record the end of a deployment; the sweep does");
                 }
@@ -131,7 +135,7 @@ impl JobExecutionService {
         let event = JobEvent::End { token, end, steps: Vec::new() };
         if let Ok(transition) = apply_event(node, item, event, self.context.now()) {
             // On a conflict, another change ended the attempt, or its next report will.
-            Box::pin(self.context.commit_transition(transition, node)).await?;
+            self.context.commit_transition(transition, node).await?;
         }
         Ok(())
     }

@@ -87,7 +87,7 @@ async fn end_with_outputs(
 ) {
     let failure = (exit_code != 0).then(|| FailureReason::new(FailureKind::ScriptFailed, "because"));
     let outputs = outputs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let end = Some(AttemptEnd { failure, exit_code: Some(exit_code), outputs, ..AttemptEnd::default() });
+    let end = Some(AttemptEnd { failure, exit_code: Some(exit_code), outputs });
     let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);
     let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
     services.jobs.report(report).await.unwrap();
