@@ -116,7 +116,7 @@ fn pipeline_files_and_changes_are_found_at_commit() {
         (Some("topic"), &CheckoutRefs::default()),
         &topic,
         &onto,
-        ((cache.path(), &NoSources), &NoSources),
+        (cache.path(), &NoSources),
     )
     .unwrap();
     assert_eq!(result.changed_paths.unwrap(), [".pipelines/bad.yml", "src/a.rs"]);
