@@ -51,7 +51,7 @@ jobs:
 }
 
 pub fn condition_on_outputs_decides_when_its_job_is_due(on: &Backend) {
-    let env = on.test_env(
+    let mut env = on.test_env(
         r#"
 name: conditional
 stages: [a, b, c]
