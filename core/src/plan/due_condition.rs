@@ -8,9 +8,6 @@ use std::collections::BTreeMap;
 /// Maximum total size of the texts of one job's open conditions, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 10;
 
-/// What one variant of a job with such conditions adds to the size of a plan at most, in bytes: they are parsed.
-pub(super) const MAX_BYTES: u64 = 32 << 10;
-
 /// The rules of a job that outputs of other jobs decide. The first that holds says whether the job runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DueCondition {

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 
 use super::{
-    due_condition,
     due_texts::DueTexts,
     matrix::{self, max_variants},
     references::builtin,
@@ -16,6 +15,9 @@ use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
 /// Maximum total size in bytes of a plan's texts. Each variant of a matrix has its own copy of the variables, the
 /// script and the names of its needs, so that without a limit, a file of a few hundred bytes could expand to gigabytes.
 pub const MAX_PLAN_BYTES: u64 = 64 << 20;
+
+/// What conditions on outputs add to one variant of a job at most, in bytes: they are kept parsed.
+const MAX_CONDITION_BYTES: u64 = 32 << 10;
 
 /// Maximum length in bytes of a name that is made by a template.
 const MAX_NAME_BYTES: u64 = (matrix::MAX_NAME_BYTES + matrix::MAX_TEMPLATE_BYTES) as u64;
@@ -100,7 +102,7 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         let has_open = conditions.into_iter().any(|text| text.contains("needs"));
         let parts = [
             JOB_OVERHEAD,
-            if has_open { due_condition::MAX_BYTES } else { 0 },
+            if has_open { MAX_CONDITION_BYTES } else { 0 },
             NODE_BYTES,
             due,
             sum(&mut job.rules.iter().map(|rule| pairs(&rule.variables))),

@@ -80,7 +80,8 @@ pub fn decide(node: &Node, job: &PlannedJob, nodes: &[Node], now: Timestamp) -> 
         }
         (None, _, Some((false, rule))) => Some(not_met(job, rule)),
         // Its approval was closed.
-        (None, ..) => blocked_after(node, runs_after_success && node.failed > 0),
+        (None, ..) if runs_after_success => blocked_after(node, node.failed > 0),
+        (None, ..) => None,
     };
     release(node, item, reason, now)
 }
