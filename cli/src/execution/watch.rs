@@ -2,11 +2,12 @@
 
 use super::polling::{AfterFailure, Outage, PollInterval, Reply};
 use crate::{
+    args::ViewArgs,
     deployment::Deployment,
     failure::{Exit, Failure, Outcome},
     interrupts::Interrupts,
     output::printable,
-    view::View,
+    view::{View, beside_logs},
 };
 use std::{
     pin::Pin,
@@ -179,8 +180,8 @@ pub(super) fn pause_after_error(
     }
 }
 
-/// Waits until the executions that jobs of an ended execution started have ended, too.
-pub async fn wait_for_children(deployment: &Deployment, ended: &ExecutionView) -> Outcome {
+/// Waits until the executions that jobs of an ended execution started have ended, too, and says what they wait for.
+pub async fn wait_for_children(deployment: &Deployment, ended: &ExecutionView, args: ViewArgs) -> Outcome {
     const INTERVAL: Duration = Duration::from_millis(500);
     let started = |view: &ExecutionView| -> Vec<ExecutionId> {
         view.jobs.iter().filter_map(|job| Some(job.child.as_ref()?.execution_id)).collect()
@@ -188,7 +189,9 @@ pub async fn wait_for_children(deployment: &Deployment, ended: &ExecutionView) -
     let mut pending = started(ended);
     while let Some(id) = pending.pop() {
         let mut view = deployment.view(id).await?;
+        let mut shown = beside_logs(args, deployment.hints().clone());
         while !view.execution.status.is_terminal() {
+            shown.show(&view)?;
             tokio::time::sleep(INTERVAL).await;
             view = deployment.view(id).await?;
         }

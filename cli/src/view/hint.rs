@@ -39,6 +39,13 @@ impl CommandHints {
         format!("tidemill retry {id}{}", self.flags)
     }
 
+    /// Returns a command about the environments of a repository, which is the one that a user gave.
+    pub fn environments(&self, command: &str, name: Option<&str>, repo: Option<&str>) -> String {
+        let name = name.map(|name| format!(" {}", quoted(name))).unwrap_or_default();
+        let repo = repo.map(|repo| format!(" --repo {}", quoted(repo))).unwrap_or_default();
+        format!("tidemill environments {command}{name}{repo}{}", self.flags)
+    }
+
     /// Returns the address of an execution's page, if its deployment has one.
     pub fn page(&self, id: ExecutionId) -> Option<String> {
         self.url.as_ref().map(|url| page_address(url, id))
@@ -61,6 +68,16 @@ mod tests {
     use super::{CommandHints, quoted};
     use tidemill_core::ids::ExecutionId;
     use uuid::Uuid;
+
+    #[test]
+    fn commands_about_environments_keep_repository_and_server() {
+        let hints = CommandHints::new(" --profile ci".to_owned(), None);
+        assert_eq!(
+            hints.environments("rollback", Some("a b"), Some("https://git.example.org/a/b.git")),
+            "tidemill environments rollback 'a b' --repo https://git.example.org/a/b.git --profile ci"
+        );
+        assert_eq!(hints.environments("list", None, None), "tidemill environments list --profile ci");
+    }
 
     #[test]
     fn arguments_are_quoted_only_if_necessary() {

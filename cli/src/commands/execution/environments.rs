@@ -12,7 +12,7 @@ use crate::{
     interrupts::Interrupts,
     output::{self, Printable},
     settings::Settings,
-    view::{format, hint::quoted},
+    view::format,
     workers,
 };
 use std::io::Write;
@@ -33,25 +33,26 @@ pub async fn environments(settings: &Settings, args: &Environments) -> Outcome {
             list(settings, repo.repo.as_deref(), *format).await
         }
         Some(EnvironmentsAction::Show { name, repo, format }) => {
-            let repo = repository::address(repo.repo.as_deref())?;
             let deployment = Deployment::connect(settings).await?;
-            let environment = find(&deployment, &repo, name).await?;
+            let given = repo.repo.as_deref();
+            let environment = find(&deployment, (&repository::address(given)?, given), name).await?;
+            let rollback = deployment.hints().environments("rollback", Some(name), given);
             deployment.close().await;
             if format.is_json() {
                 output::print_json(&environment)?;
             } else {
-                show(&environment)?;
+                show(&environment, &rollback)?;
             }
             Ok(())
         }
         Some(EnvironmentsAction::Stop { name, repo, slots, view }) => {
-            let repo = repository::address(repo.repo.as_deref())?;
-            Box::pin(stop(settings, (repo, name), slots, *view)).await
+            Box::pin(stop(settings, (repo.repo.as_deref(), name), slots, *view)).await
         }
         Some(EnvironmentsAction::Rollback { name, deployment, repo, slots, view, consent }) => {
-            let repo = repository::address(repo.repo.as_deref())?;
+            let given = repo.repo.as_deref();
+            let repo = repository::address(given)?;
             let server = Deployment::connect(settings).await?;
-            let environment = find(&server, &repo, name).await?;
+            let environment = find(&server, (&repo, given), name).await?;
             server.close().await;
             let target = rollback_target(&environment, deployment.as_deref())?;
             let selectors = SelectorArgs { repo: Some(repo), ..SelectorArgs::default() };
@@ -79,18 +80,18 @@ async fn list(settings: &Settings, repo: Option<&str>, format: FormatArgs) -> Ou
     let deployment = Deployment::connect(settings).await?;
     let mut all = Vec::new();
     let mut cursor = String::new();
-    loop {
+    let next_cursor = loop {
         let path = format!("{}?repo={}&limit=200{cursor}", path::ENVIRONMENTS, query_encoded(&repo));
         let page: EnvironmentList = deployment.get(&path).await?;
         all.extend(page.environments);
-        match page.next_cursor.filter(|_| all.len() < MAX_LISTED) {
-            Some(next) => cursor = format!("&cursor={}", query_encoded(&next)),
-            None => break,
+        match page.next_cursor {
+            Some(next) if all.len() < MAX_LISTED => cursor = format!("&cursor={}", query_encoded(&next)),
+            next => break next,
         }
-    }
+    };
     deployment.close().await;
     if format.is_json() {
-        output::print_json(&EnvironmentList { environments: all, next_cursor: None })?;
+        output::print_json(&EnvironmentList { environments: all, next_cursor })?;
         return Ok(());
     }
     if all.is_empty() {
@@ -100,27 +101,37 @@ async fn list(settings: &Settings, repo: Option<&str>, format: FormatArgs) -> Ou
     for environment in &all {
         writeln!(out, "{}", list_line(environment))?;
     }
+    if next_cursor.is_some() {
+        output::errln!("only the first {} environments are listed", all.len());
+    }
     Ok(())
 }
 
-async fn find(deployment: &Deployment, repo: &str, name: &str) -> Outcome<EnvironmentView> {
+/// Returns an environment of the repository `repo`, which is `given` or that of the current directory.
+async fn find(
+    deployment: &Deployment,
+    (repo, given): (&str, Option<&str>),
+    name: &str,
+) -> Outcome<EnvironmentView> {
     let path = format!("{}?repo={}&name={}", path::ENVIRONMENTS, query_encoded(repo), query_encoded(name));
     let found: EnvironmentList = deployment.get(&path).await?;
     found.environments.into_iter().next().ok_or_else(|| {
         Failure::usage(format!(
-            "{} has no environment `{}`; `tidemill environments list` shows those that it has",
+            "{} has no environment `{}`; those that it has: {}",
             Printable(repo),
-            Printable(name)
+            Printable(name),
+            deployment.hints().environments("list", None, given)
         ))
     })
 }
 
 async fn stop(
     settings: &Settings,
-    (repo, name): (String, &str),
+    (given, name): (Option<&str>, &str),
     slots: &SlotArgs,
     view: ViewArgs,
 ) -> Outcome {
+    let repo = repository::address(given)?;
     let deployment = Deployment::connect(settings).await?;
     let request = StopEnvironmentRequest {
         repo: repo.clone(),
@@ -129,7 +140,7 @@ async fn stop(
     };
     let mut worker = None;
     if deployment.is_embedded() {
-        let environment = find(&deployment, &repo, name).await?;
+        let environment = find(&deployment, (&repo, given), name).await?;
         let deployed = environment.current.as_ref().or(environment.newest.as_ref());
         // Without other workers, the job must run in this process.
         if environment.state == EnvironmentState::Available
@@ -208,9 +219,8 @@ fn rollback_target<'a>(environment: &'a EnvironmentView, text: Option<&str>) -> 
     match found.as_slice() {
         [only] => Ok(only),
         [] => Err(Failure::usage(format!(
-            "environment `{name}` has no deployment {}; `tidemill environments show {}` lists them",
-            Printable(text),
-            quoted(&environment.name)
+            "environment `{name}` has no deployment {}; `tidemill environments show` lists those that it has",
+            Printable(text)
         ))),
         _ => {
             let ids: Vec<String> = found.iter().map(|one| one.job_id.to_string()).collect();
@@ -274,7 +284,8 @@ fn list_line(environment: &EnvironmentView) -> String {
     format!("{}  {}  {deployed}{newest}{url}", Printable(&environment.name), state_word(environment))
 }
 
-fn show(environment: &EnvironmentView) -> std::io::Result<()> {
+/// Prints an environment; `rollback` is the command that rolls it back.
+fn show(environment: &EnvironmentView, rollback: &str) -> std::io::Result<()> {
     let mut out = output::stdout();
     let tier = environment.tier.map(|tier| format!(", {}", tier.name())).unwrap_or_default();
     writeln!(
@@ -307,12 +318,7 @@ fn show(environment: &EnvironmentView) -> std::io::Result<()> {
         )?;
     }
     if let Some(target) = environment.rollback_target() {
-        writeln!(
-            out,
-            "to roll back to #{}: tidemill environments rollback {}",
-            target.run_number,
-            quoted(&environment.name)
-        )?;
+        writeln!(out, "to roll back to #{}: {rollback}", target.run_number)?;
     }
     out.flush()
 }

@@ -14,10 +14,10 @@ use crate::{
     view, workers,
 };
 use tidemill_core::{
-    api::{ExecuteReply, RetryRequest, path},
+    api::{ExecuteReply, ExecutionView, RetryRequest, path},
     ids::ExecutionId,
 };
-use tidemill_worker::Worker;
+use tidemill_worker::{Worker, WorkerHandle};
 
 /// `tidemill retry`.
 pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
@@ -70,6 +70,23 @@ pub(super) struct StartedExecution {
     pub id: ExecutionId,
 }
 
+/// Stops the worker of this process, if there is one, when it has also run the jobs of the executions that jobs of the watched one
+/// started.
+pub(super) async fn end_worker(
+    settings: &Settings,
+    (deployment, args): (&Deployment, ViewArgs),
+    worker: Option<WorkerHandle>,
+    watched: &Outcome<ExecutionView>,
+) -> Outcome {
+    let Some(worker) = worker else { return Ok(()) };
+    let children = match watched {
+        Ok(ended) => watch::wait_for_children(deployment, ended, args).await,
+        Err(_) => Ok(()),
+    };
+    workers::shut_down(settings, worker, watched).await?;
+    children
+}
+
 /// Runs the jobs of an execution if there is a worker, and watches it until it ends. `note` is the first line of progress.
 pub(super) async fn watch_started(
     settings: &Settings,
@@ -92,9 +109,7 @@ pub(super) async fn watch_started(
         watch::cancel_abandoned(&deployment, id).await;
     }
     let end = async {
-        if let Some(worker) = worker {
-            workers::shut_down(settings, worker, &watched).await?;
-        }
+        end_worker(settings, (&deployment, args), worker, &watched).await?;
         let last = watched?;
         show_result(&deployment, &last, args).await?;
         deployment.close().await;

@@ -1,6 +1,9 @@
 //! `run`: starts an execution on this machine or on a deployment, and watches it.
 
-use super::run_sources::{RunSources, find_sources};
+use super::{
+    retry::end_worker,
+    run_sources::{RunSources, find_sources},
+};
 use crate::{
     args::{Event, FactArgs, Run, SelectorArgs, ViewFormat},
     deployment::{Deployment, query_encoded},
@@ -354,13 +357,7 @@ async fn follow(
         watch::cancel_abandoned(deployment, reply.execution_id).await;
     }
     let end = async {
-        if let (Ok(ended), Some(_)) = (&watched, &worker) {
-            // Their jobs run on the worker of this process.
-            watch::wait_for_children(deployment, ended).await?;
-        }
-        if let Some(worker) = worker {
-            workers::shut_down(settings, worker, &watched).await?;
-        }
+        end_worker(settings, (deployment, args.view), worker, &watched).await?;
         let last = watched?;
         if args.follow.is_empty() {
             show_result(deployment, &last, args.view).await?;

@@ -73,9 +73,17 @@ pub fn check(args: &Check) -> Outcome {
         };
         checked.push(CheckedFile { name, sources, diagnostics });
         for CheckedChild { name, sources, diagnostics } in children {
-            // A file that several others start is checked once.
-            if !checked.iter().any(|file| file.name == name) {
-                checked.push(CheckedFile { name, sources, diagnostics });
+            // Several jobs may start a file, with other inputs or other files beside it.
+            match checked.iter_mut().find(|file| file.name == name) {
+                Some(file) => {
+                    let new = diagnostics.into_iter().filter(|one| !file.diagnostics.contains(one));
+                    file.diagnostics.extend(new.collect::<Vec<_>>());
+                    let new = sources
+                        .into_iter()
+                        .filter(|one| file.sources.iter().all(|known| known.name != one.name));
+                    file.sources.extend(new.collect::<Vec<_>>());
+                }
+                None => checked.push(CheckedFile { name, sources, diagnostics }),
             }
         }
     }
