@@ -63,7 +63,7 @@ pub async fn condition_on_outputs_precedes_approval_and_holds_in_retry(subject: 
     let services = services(subject.open().await);
     let jobs = "build: { stage: one, outputs: a.env }\n test: { stage: one, needs: [] }\n \
                 deploy: { stage: two, when: manual, if: 'needs.build.outputs.GO == \"yes\"' }\n \
-                never: { stage: two, needs: [build], if: 'needs.build.outputs.GO == \"no\"' }\n";
+                never: { stage: three, needs: [build], if: 'needs.build.outputs.GO == \"no\"' }\n";
     let request = request(&samples::repo(), "", jobs);
     let id = start_execution(&services, &request).await;
     let manual = job(&services, id, "deploy").await;
