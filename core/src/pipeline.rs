@@ -28,7 +28,8 @@ pub use assemble::{PipelineErrors, PipelineWithSources, assemble, assemble_from}
 pub use compose::elsewhere::{
     GitSource, IncludeError, IncludeSources, MAX_INCLUDED_REPOSITORIES, NoSources, RepositoryRefs,
 };
-pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, ReadFile, RepositoryFiles, SourceFile};
+pub use compose::files::{ReadFile, RepositoryFiles};
+pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, SourceFile};
 pub use inputs::{InputError, set_inputs};
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, ChildPipeline,

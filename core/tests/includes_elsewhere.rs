@@ -122,7 +122,6 @@ fn wrong_inputs_are_errors_at_their_places() {
         ("{ name: a, fails: 'true' }", "6:29:", "the input `fails` takes `true` or `false`"),
         ("{ name: a, lines: x }", "6:29:", "the input `lines` takes a list"),
         ("{ name: }", "6:13:", "the input `name` takes a string"),
-        ("[a]", "6:11:", "`with` takes a mapping"),
     ] {
         let text = format!(
             "name: top\ninclude:\n  - git: {LIB}\n    ref: v2\n    file: ci/declared.yml\n    with: {with}\njobs:\n  j: {{ extends: .gone }}\n"
@@ -131,6 +130,13 @@ fn wrong_inputs_are_errors_at_their_places() {
         let found = texts(&errors);
         assert!(found[0].starts_with(place) && found[0].contains(message), "{with}: {found:?}");
     }
+    let list = format!("name: top\ninclude: {{ git: {LIB}, ref: v2, file: ci/declared.yml, with: [a] }}\n");
+    let errors = of(&list, &files).unwrap_err();
+    assert!(
+        texts(&errors).iter().any(|found| found.contains("`with` takes a mapping")),
+        "{:?}",
+        texts(&errors)
+    );
     let found = error("name: top\ninclude: { local: plain.yml, with: { a: b } }\n", &files);
     assert!(found.contains("declares no `inputs`"), "{found}");
 }
@@ -194,7 +200,7 @@ fn failed_include_is_one_error_at_its_place() {
         ("{ git: 'https://me:word@git.other/lib', file: a }".to_owned(), "2:17:", "user name or a password"),
         ("{ git: '/srv/lib', file: a }".to_owned(), "2:17:", "is a local path"),
         ("{ git: 'ext::sh -c x', file: a }".to_owned(), "2:17:", "invalid characters"),
-        (format!("{{ git: {LIB}, local: a, file: a }}"), "2:47:", "`local` or `git`, not both"),
+        (format!("{{ git: {LIB}, local: a, file: a }}"), "2:48:", "`local` or `git`, not both"),
         ("{ local: a.yml, ref: v2 }".to_owned(), "2:26:", "`ref` needs `git`"),
         ("{ project: a/b, file: a }".to_owned(), "2:12:", "`include` has no key `project`"),
     ] {

@@ -96,7 +96,10 @@ fn reference_has_entry_and_example_of_each_key_of_schema() {
     let text = std::fs::read_to_string(root().join("docs/pipeline-reference.md")).unwrap();
     let schema = json_schema();
     let mut used = BTreeSet::new();
-    for (_, source) in reference::examples() {
+    // Those marked `yml` need files from elsewhere.
+    let fragments =
+        text.split("```yml\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned);
+    for source in reference::examples().into_iter().map(|(_, source)| source).chain(fragments) {
         let mut yaml: serde_yaml::Value = serde_yaml::from_str(&source).unwrap();
         yaml.apply_merge().unwrap();
         mark(&serde_json::to_value(&yaml).unwrap(), &schema, &schema, &mut used);

@@ -1,5 +1,4 @@
-//! The predefined variables of every job: Tidemill's own, and GitLab's `CI_...`, so that scripts and conditions written
-//! for GitLab keep working.
+//! The predefined variables of every job: Tidemill's own, and GitLab's `CI_...`, for scripts and conditions written for it.
 //!
 //! As in GitLab, a variable without a value is not set: there is no `CI_COMMIT_BRANCH` for a tag or a pull request.
 

@@ -1,6 +1,7 @@
 //! Reads a pipeline file and the files that it includes.
 
-use super::compose::include::{self, ComposedDocument, ReadFile, RepositoryFiles, SourceFile};
+use super::compose::files::{ReadFile, RepositoryFiles};
+use super::compose::include::{self, ComposedDocument, SourceFile};
 use super::diagnose::{file_too_large, locate_in_files, to_diagnostic};
 use super::finding::keep_first;
 use super::parse::{ParsedPipeline, check_tree, read_tree};

@@ -1,6 +1,7 @@
 //! Composes the document of a pipeline from included files and templates.
 
 pub(crate) mod elsewhere;
+pub(crate) mod files;
 pub(crate) mod include;
 pub(crate) mod inputs;
 pub(crate) mod items;

@@ -142,6 +142,9 @@ pub(super) fn release(
 #[must_use]
 pub fn with_place(node: &Node, now: Timestamp) -> Option<Transition> {
     let NodeBody::Job(item) = &node.state.body else { return None };
+    if node.waits_for > 0 {
+        return None;
+    }
     let spec = NodeSpec { start_in_s: None, ..node.spec.clone() };
     apply_event(&Node { spec, ..node.clone() }, item, JobEvent::Release(None), now).ok()
 }

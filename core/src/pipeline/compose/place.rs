@@ -7,7 +7,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest, Sha256};
 
 use super::elsewhere::{GitSource, IncludeError, IncludeSources, MAX_INCLUDED_REPOSITORIES, RepositoryRefs};
-use super::include::RepositoryFiles;
+use super::files::RepositoryFiles;
 use super::versions;
 use crate::pipeline::finding::{Finding, FindingLocation, quoted};
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
