@@ -129,7 +129,7 @@ impl PipelineExecutionService {
             ..ExecuteRequest::default()
         };
         let plan = move || {
-            let run = PlannedRun::parse(&request.pipeline, facts, &IndexMap::new());
+            let run = PlannedRun::parse_child(&request.pipeline, facts, &request.variables);
             (request, run)
         };
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
