@@ -299,8 +299,11 @@ fn notified(notified: u32) -> usize {
 /// Whether dependents of this node may run.
 fn is_ok(node: &Node, body: &NodeBody) -> bool {
     match body {
-        // Without a success there is no child whose end opens the gate.
-        NodeBody::Job(item) if node.spec.child_gate.is_some() => item.job.status == JobStatus::Success,
+        // Without a child, its end does not open the gate. A job that is carried over has none of its own.
+        NodeBody::Job(item) if node.spec.child_gate.is_some() => {
+            let has_child = item.child.is_some() || item.carried_from.is_some();
+            item.job.status == JobStatus::Success && has_child
+        }
         NodeBody::Job(item) => guarded!(OkNeedsSuccess, item.job.releases_dependents(node.spec.allowed())),
         NodeBody::Gate { .. } | NodeBody::End => {
             node.failed == 0 || (node.spec.child_of.is_some() && node.spec.allow_failure)
