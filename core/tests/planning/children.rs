@@ -1,16 +1,19 @@
 //! Jobs that start other pipelines.
 
+use super::outputs::settle;
 use super::{Run, job, pipeline, plan};
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
 use tidemill_core::execution::facts::Facts;
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::execution::transition::JobEvent;
 use tidemill_core::ids::ExecutionId;
-use tidemill_core::pipeline::{ChildPipeline, Job, MAX_CHILDREN_OF_CHILD};
+use tidemill_core::pipeline::{ChildPipeline, Job, MAX_CHILDREN_OF_CHILD, Rule};
 use tidemill_core::plan::{Plan, PlanError};
 use tidemill_core::records::{JobRecord, Node, NodeBody, NodeState, Write};
 use tidemill_core::scheduler::{
-    CarriedJob, NextStep, ParentGate, StartConditions, new_execution, next_step, open_parent_gate,
+    CONDITION_NOT_MET, CarriedJob, NextStep, ParentGate, StartConditions, apply_event, new_execution,
+    next_step, open_parent_gate,
 };
 
 fn starting(name: &str, stage: usize, waits: bool) -> Job {
@@ -106,6 +109,51 @@ fn gate_of_a_job_without_child_is_closed_and_tolerates_what_the_job_tolerates() 
         let expected = if allow_failure { JobStatus::Queued } else { JobStatus::Skipped };
         assert_eq!(status(&run, 1), expected, "{allow_failure} {fails}");
     }
+}
+
+#[test]
+fn dependents_of_a_tolerated_job_that_did_not_run_are_skipped() {
+    let tolerated = || Job { allow_failure: true, ..starting("go", 1, true) };
+    // Skipped, because a need failed.
+    let go = Job { needs: job("go", 1, Some(&["first"])).needs, ..tolerated() };
+    let jobs = vec![job("first", 0, None), go, job("after", 2, Some(&["go"]))];
+    let mut run = Run::new(&plan(3, jobs).unwrap());
+    run.end(0, true);
+    assert_eq!(status(&run, 1), JobStatus::Skipped);
+    close_gate(&mut run);
+    assert_eq!(status(&run, 2), JobStatus::Skipped);
+    let NodeBody::Job(item) = &run.nodes.nodes()[2].state.body else { panic!("not a job") };
+    let reason = item.job.failure.as_ref().unwrap();
+    assert_eq!(reason.message, "skipped: `go` did not succeed");
+    assert!(run.has_ended());
+
+    // Canceled.
+    let go = Job { stage: "s0".into(), ..tolerated() };
+    let mut run = Run::new(&plan(2, vec![go, job("after", 1, None)]).unwrap());
+    let node = run.nodes.nodes()[0].clone();
+    let NodeBody::Job(item) = &node.state.body else { panic!("not a job") };
+    let canceled = apply_event(&node, item, JobEvent::Cancel, run.now).unwrap();
+    let ready = run.nodes.apply(canceled.writes);
+    run.nodes.run_from(ready, run.now);
+    close_gate(&mut run);
+    assert_eq!((status(&run, 0), status(&run, 1)), (JobStatus::Canceled, JobStatus::Skipped));
+
+    // Left out by a condition on outputs.
+    let mut first = job("first", 0, None);
+    first.surroundings.outputs = vec!["a.env".into()];
+    let condition = Some("needs.first.outputs.GO == 'yes'".into());
+    let rules = vec![Rule { condition, ..Rule::default() }];
+    let go = Job { needs: job("go", 1, Some(&["first"])).needs, rules, ..tolerated() };
+    let jobs = vec![first, go, job("after", 2, Some(&["go"]))];
+    let plan = Plan::for_facts(&pipeline(3, jobs), &Facts::default()).unwrap();
+    let mut run = Run::new(&plan);
+    run.end(0, false);
+    settle(&mut run, &plan);
+    assert_eq!(status(&run, 1), JobStatus::Skipped);
+    assert_eq!(close_gate(&mut run), CONDITION_NOT_MET);
+    settle(&mut run, &plan);
+    assert_eq!(status(&run, 2), JobStatus::Skipped);
+    assert!(run.has_ended());
 }
 
 #[test]
