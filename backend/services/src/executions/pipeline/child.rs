@@ -10,7 +10,8 @@ use crate::{
     context::{job_spec::JobSpec, service_context::job_of},
     error::{Error, Result},
     executions::{
-        assignment, budget,
+        assignment,
+        budget::StorageBudget,
         idempotency_keys::{IdempotencyKey, RecordedKey},
     },
     ports::{ExecutionRecord, ExecutionSpec, ExecutionTask, Node, ParentLink},
@@ -67,7 +68,8 @@ impl PipelineExecutionService {
             Err(line) => return Ok(failed(vec![format!("{}: not started: {line}", report.path)])),
         };
         let path = report.path.clone();
-        match Box::pin(self.start_child_file(&parent, report, variables, link)).await {
+        let allowance = self.child_allowance(&parent, &child);
+        match Box::pin(self.start_child_file(&parent, report, variables, link, allowance)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 Ok(started(&path, &pipeline_name, run_number, execution_id, attached))
             }
@@ -88,12 +90,22 @@ impl PipelineExecutionService {
         }
     }
 
+    /// Returns the storage budget of a child: that of a commit, unless a job made the file or a user started the parent.
+    fn child_allowance(&self, parent: &ExecutionRecord, child: &ChildPipeline) -> StorageBudget {
+        let is_of_user = matches!(parent.spec.trigger, Trigger::Manual | Trigger::Retry);
+        match self.allowance() {
+            StorageBudget::Token if child.artifact_of.is_none() && !is_of_user => StorageBudget::Push,
+            own => own,
+        }
+    }
+
     async fn start_child_file(
         &self,
         parent: &ExecutionRecord,
         report: ChildReport,
         variables: IndexMap<String, String>,
         link: ParentLink,
+        allowance: StorageBudget,
     ) -> Result<ExecuteReply> {
         let key = RecordedKey::of(&IdempotencyKey::Child { job: report.job_id })?;
         let of = &parent.spec;
@@ -133,10 +145,6 @@ impl PipelineExecutionService {
             (request, run)
         };
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
-        let allowance = match self.allowance() {
-            budget::StorageBudget::OwnMachine => budget::StorageBudget::OwnMachine,
-            _ => budget::StorageBudget::Push,
-        };
         let limits = StartLimits { hold: false, allowance, remaining_bytes: &mut { u64::MAX } };
         let origin = StartOrigin { trace: of.trace.clone(), parent: Some(link) };
         Box::pin(self.start_planned(request, run?, limits, Some(key), origin)).await
