@@ -23,6 +23,7 @@ use tidemill_core::{
     execution::{
         discovery::{ChildReply, ChildReport},
         facts::{Facts, JobSelection},
+        status::JobStatus,
     },
     pipeline::{self, ChildPipeline, MAX_CHILD_DEPTH},
     text::substitution::substitute_bounded,
@@ -83,11 +84,22 @@ impl PipelineExecutionService {
                 Error::Invalid(why)
                 | Error::Unprocessable(why)
                 | Error::OverBudget(why)
-                | Error::KeyReused(why)
-                | Error::Conflict(why),
+                | Error::KeyReused(why),
             ) => Ok(failed(vec![format!("{path}: not started: {why}")])),
+            Err(Error::Conflict(why)) => self.after_conflict(&node, &path, why).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the reply after a conflict: a job that has ended or was canceled starts nothing. Any other conflict is over soon, so
+    /// the error is one after which workers repeat their report.
+    async fn after_conflict(&self, job: &Node, path: &str, why: String) -> Result<ChildReply> {
+        let node = self.context.node(job.key).await?;
+        let state = &job_of(&node)?.job;
+        if state.status == JobStatus::Running && !state.cancel_requested {
+            return Err(Error::storage("starting the pipeline of a job", Error::Conflict(why)));
+        }
+        Ok(failed(vec![format!("{path}: not started: {why}")]))
     }
 
     /// Returns the storage budget of a child: that of a commit, unless a job made the file or a user started the parent.
