@@ -8,7 +8,7 @@ use tidemill_core::execution::facts::Facts;
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 use tidemill_core::execution::transition::JobEvent;
 use tidemill_core::ids::ExecutionId;
-use tidemill_core::pipeline::{ChildPipeline, Job, MAX_CHILDREN_OF_CHILD, Rule};
+use tidemill_core::pipeline::{ChildPipeline, Job, MAX_CHILDREN_OF_CHILD, Rule, When};
 use tidemill_core::plan::{Plan, PlanError};
 use tidemill_core::records::{JobRecord, Node, NodeBody, NodeState, Write};
 use tidemill_core::scheduler::{
@@ -154,6 +154,33 @@ fn dependents_of_a_tolerated_job_that_did_not_run_are_skipped() {
     settle(&mut run, &plan);
     assert_eq!(status(&run, 2), JobStatus::Skipped);
     assert!(run.has_ended());
+}
+
+#[test]
+fn on_failure_job_runs_after_a_failed_child_although_another_need_is_left_out() {
+    let mut first = job("first", 0, None);
+    first.surroundings.outputs = vec!["a.env".into()];
+    let condition = Some("needs.first.outputs.GO == 'yes'".into());
+    let rules = vec![Rule { condition, ..Rule::default() }];
+    let aside = Job { rules, ..job("aside", 1, Some(&["first"])) };
+    let fix = Job { when: When::OnFailure, ..job("fix", 2, Some(&["go", "aside"])) };
+    let jobs = vec![starting("go", 0, true), first, aside, fix];
+    let plan = Plan::for_facts(&pipeline(3, jobs), &Facts::default()).unwrap();
+    let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
+    assert_eq!(names, ["go", "first", "aside", "fix"]);
+    for (status_of_child, expected) in
+        [(ExecutionStatus::Failed, JobStatus::Queued), (ExecutionStatus::Success, JobStatus::Skipped)]
+    {
+        let mut run = Run::new(&plan);
+        record_child(&mut run, 0);
+        run.end(0, false);
+        run.end(1, false);
+        settle(&mut run, &plan);
+        assert_eq!(status(&run, 2), JobStatus::Skipped);
+        end_child(&mut run, status_of_child);
+        settle(&mut run, &plan);
+        assert_eq!(status(&run, 3), expected);
+    }
 }
 
 #[test]
