@@ -36,7 +36,7 @@ fn outputs(pairs: &[(&str, &str)]) -> AttemptEnd {
 }
 
 /// Takes the steps of all nodes that outputs decide.
-pub fn settle(run: &mut Run, plan: &Plan) {
+pub(super) fn settle(run: &mut Run, plan: &Plan) {
     for ix in 0..run.nodes.nodes().len() {
         let node = run.nodes.nodes()[ix].clone();
         let NextStep::Decide { job } = next_step(&node, run.now) else { continue };
