@@ -27,7 +27,7 @@ pub use claim::{ClaimDecision, ClaimRequest, claim};
 pub use concurrency::{GroupChange, GroupEvent, GroupMember, JobGroup, MAX_WAITING_JOBS, change_group};
 pub use conditions::{CarriedJob, StartConditions};
 pub use creation::{NewExecution, new_execution};
-pub use decide::{condition_holds, decide, nodes_to_decide};
+pub use decide::{child_gates, condition_holds, decide, nodes_to_decide};
 pub use end::{
     EndStep, JobOutcome, NextInGroup, ParentGate, end_step, ended_status, final_status, finish,
     open_parent_gate, request_cancel, time_out,

@@ -345,6 +345,7 @@ mod tests {
                 pipeline: pipeline.into(),
                 status,
                 depth: 0,
+                breadth: 1,
             })),
             ..pushed(branch, None).with_trigger(Trigger::Pipeline)
         };

@@ -42,6 +42,12 @@ pub fn nodes_to_decide(job: &PlannedJob) -> Vec<u32> {
     nodes
 }
 
+/// Returns the indices of the gates that [`decide`] reads besides `nodes`: those of the awaited children of needs.
+#[must_use]
+pub fn child_gates(nodes: &[Node]) -> Vec<u32> {
+    nodes.iter().filter_map(|node| node.spec.child_gate).collect()
+}
+
 /// Whether the jobs whose outputs decide about `job` have ended, according to `nodes`, and if so whether it runs. `None`: not yet.
 #[must_use]
 pub fn condition_holds(job: &PlannedJob, nodes: &[Node]) -> Option<bool> {
@@ -51,7 +57,8 @@ pub fn condition_holds(job: &PlannedJob, nodes: &[Node]) -> Option<bool> {
     condition.provider_indices().all(has_ended).then(|| condition.decide(&outputs(job, nodes)).0)
 }
 
-/// Returns the step of the due `node`, which is that of `job` or the gate before it. `nodes` are those of [`nodes_to_decide`].
+/// Returns the step of the due `node`, which is that of `job` or the gate before it. `nodes` are those of [`nodes_to_decide`] and their
+/// [`child_gates`], by index.
 #[must_use]
 pub fn decide(node: &Node, job: &PlannedJob, nodes: &[Node], now: Timestamp) -> NextStep {
     let decision = job.condition.as_ref().map(|condition| condition.decide(&outputs(job, nodes)));
@@ -98,11 +105,14 @@ fn outcomes<'a>(node: &Node, job: &PlannedJob, nodes: &'a [Node]) -> (bool, Opti
         if is_left_out(item.job.status, item.job.failure.as_ref()) {
             left_out.get_or_insert(need.spec.name.as_str());
         } else {
-            failed |= !item.job.releases_dependents(need.spec.allowed());
+            let gate = need.spec.child_gate.and_then(|ix| find(nodes, ix));
+            let child_failed = gate.is_some_and(|gate| gate.failed > 0 && !gate.spec.allow_failure);
+            failed |= match item.job.status {
+                JobStatus::Success => child_failed,
+                _ => !item.job.releases_dependents(need.spec.allowed()),
+            };
         }
     }
-    // If all needs succeeded, it was the child of one that did not.
-    failed |= left_out.is_none() && node.failed > 0 && !is_closed(node);
     (failed, left_out)
 }
 

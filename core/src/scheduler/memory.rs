@@ -1,6 +1,6 @@
 //! The nodes of one execution in memory: computes the first steps of a new execution before it is recorded.
 
-use super::decide::{decide, nodes_to_decide};
+use super::decide::{child_gates, decide, nodes_to_decide};
 use super::next_step::{NextStep, next_step};
 use crate::execution::status::JobStatus;
 use crate::{
@@ -101,9 +101,8 @@ impl MemoryNodes {
             else {
                 continue;
             };
-            let read = nodes_to_decide(planned);
-            let read: Vec<Node> =
-                read.iter().filter_map(|ix| self.nodes.get(*ix as usize)).cloned().collect();
+            let mut read = self.at(&nodes_to_decide(planned));
+            read.extend(self.at(&child_gates(&read)));
             if let NextStep::Apply(transition) = decide(node, planned, &read, now) {
                 let mut ready = self.apply(transition.writes);
                 ready.extend(transition.more.then_some(ix));
@@ -111,6 +110,11 @@ impl MemoryNodes {
                 undecided = self.undecided(now);
             }
         }
+    }
+
+    /// Returns copies of the nodes at these indices.
+    fn at(&self, ixs: &[u32]) -> Vec<Node> {
+        ixs.iter().filter_map(|ix| self.nodes.get(*ix as usize)).cloned().collect()
     }
 
     /// Returns the nodes whose next step is to decide, and the jobs that they decide about.

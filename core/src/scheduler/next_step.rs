@@ -33,6 +33,9 @@ pub const MAX_BLOCKER_BYTES: usize = 64;
 pub const APPROVAL_CLOSED: &str = "(nobody)";
 /// Origin of the end of an approval, or of the gates of a child, for a job that its condition skips. No job has this name.
 pub const CONDITION_NOT_MET: &str = "(condition)";
+/// Begin of the origin that the gates of a child receive from a job that was skipped or canceled, before the name of the job. No
+/// job's name begins like this.
+const NOT_RUN: &str = "(not run) ";
 
 /// The next step of a due node.
 #[derive(Debug, Clone)]
@@ -302,11 +305,15 @@ fn notified(notified: u32) -> usize {
 /// Whether dependents of this node may run.
 fn is_ok(node: &Node, body: &NodeBody) -> bool {
     match body {
-        // Without a success there is no child whose end opens the gate.
-        NodeBody::Job(item) if node.spec.child_gate.is_some() => item.job.status == JobStatus::Success,
+        // Without a child, its end does not open the gate. A job that is carried over has none of its own.
+        NodeBody::Job(item) if node.spec.child_gate.is_some() => {
+            let has_child = item.child.is_some() || item.carried_from.is_some();
+            item.job.status == JobStatus::Success && has_child
+        }
         NodeBody::Job(item) => guarded!(OkNeedsSuccess, item.job.releases_dependents(node.spec.allowed())),
         NodeBody::Gate { .. } | NodeBody::End => {
-            node.failed == 0 || (node.spec.child_of.is_some() && node.spec.allow_failure)
+            let is_tolerated = node.spec.child_of.is_some() && node.spec.allow_failure;
+            node.failed == 0 || (is_tolerated && !has_unrun_job(node))
         }
     }
 }
@@ -320,6 +327,12 @@ fn is_left_out(node: &Node, body: &NodeBody) -> bool {
         }
         NodeBody::End => false,
     }
+}
+
+/// Whether the job whose child the gate awaits was skipped or canceled: only failures are tolerated.
+fn has_unrun_job(node: &Node) -> bool {
+    let from = node.blocker.as_deref().unwrap_or_default();
+    from == CONDITION_NOT_MET || from.starts_with(NOT_RUN)
 }
 
 /// The name of a job as recorded with the jobs that it blocks.
@@ -343,8 +356,20 @@ fn notify(node: &Node, mut state: NodeState, now: Timestamp) -> Transition {
     let name = match &state.body {
         // The gates of its child pass this on.
         NodeBody::Job(_) if is_left_out && node.spec.child_gate.is_some() => CONDITION_NOT_MET.to_owned(),
+        NodeBody::Job(item)
+            if node.spec.child_gate.is_some()
+                && item.job.status != JobStatus::Failed
+                && !item.job.releases_dependents(node.spec.allowed()) =>
+        {
+            format!("{NOT_RUN}{}", blocker_name(&node.spec.name))
+        }
         NodeBody::Job(_) => blocker_name(&node.spec.name),
-        NodeBody::Gate { .. } | NodeBody::End => node.blocker.clone().unwrap_or_default(),
+        NodeBody::Gate { .. } | NodeBody::End => {
+            let from = node.blocker.as_deref().unwrap_or_default();
+            // The dependents of the job show its name.
+            let shown = node.spec.child_of.and_then(|_| from.strip_prefix(NOT_RUN));
+            shown.unwrap_or(from).to_owned()
+        }
     };
     let arrivals = links.get(from..to).unwrap_or_default().iter().map(|ix| Write::Arrive {
         key: NodeKey { execution: node.key.execution, ix: *ix },

@@ -9,7 +9,7 @@ use tidemill_core::execution::status::JobStatus;
 use tidemill_core::pipeline::{Job, Rule, RuleOutcome};
 use tidemill_core::plan::{Plan, PlanError};
 use tidemill_core::records::{Node, NodeBody};
-use tidemill_core::scheduler::{NextStep, decide, next_step, nodes_to_decide};
+use tidemill_core::scheduler::{NextStep, child_gates, decide, next_step, nodes_to_decide};
 
 fn rule(condition: &str) -> Rule {
     Rule { condition: Some(condition.into()), ..Rule::default() }
@@ -36,13 +36,16 @@ fn outputs(pairs: &[(&str, &str)]) -> AttemptEnd {
 }
 
 /// Takes the steps of all nodes that outputs decide.
-fn settle(run: &mut Run, plan: &Plan) {
+pub(super) fn settle(run: &mut Run, plan: &Plan) {
     for ix in 0..run.nodes.nodes().len() {
         let node = run.nodes.nodes()[ix].clone();
         let NextStep::Decide { job } = next_step(&node, run.now) else { continue };
         let planned = &plan.jobs[job as usize];
-        let read: Vec<Node> =
-            nodes_to_decide(planned).into_iter().map(|ix| run.nodes.nodes()[ix as usize].clone()).collect();
+        let at = |ixs: Vec<u32>| -> Vec<Node> {
+            ixs.into_iter().map(|ix| run.nodes.nodes()[ix as usize].clone()).collect()
+        };
+        let mut read = at(nodes_to_decide(planned));
+        read.extend(at(child_gates(&read)));
         let (step, again) = (decide(&node, planned, &read, run.now), decide(&node, planned, &read, run.now));
         let (NextStep::Apply(step), NextStep::Apply(again)) = (step, again) else { panic!("no transition") };
         assert_eq!(format!("{step:?}"), format!("{again:?}"), "a repeated decision is the same");

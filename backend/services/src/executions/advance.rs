@@ -17,8 +17,8 @@ use tidemill_core::{
     plan::PlannedJob,
     scheduler::{
         EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, ParentGate, Transition, apply_event,
-        decide, end_step, ended_status, finish, next_step, nodes_to_decide, open_parent_gate, precompute,
-        queued_jobs, ready_nodes, time_out,
+        child_gates, decide, end_step, ended_status, finish, next_step, nodes_to_decide, open_parent_gate,
+        precompute, queued_jobs, ready_nodes, time_out,
     },
 };
 
@@ -158,9 +158,11 @@ impl Context {
         Ok(())
     }
 
-    /// Reads the nodes that decide about a job with a condition on outputs, or that needs such a job.
+    /// Reads the nodes that decide about a job with a condition on outputs, or that needs such a job, in order.
     pub async fn deciding_nodes(&self, execution: ExecutionId, job: &PlannedJob) -> Result<Vec<Node>> {
         let mut nodes = self.stores.records.nodes(execution, &nodes_to_decide(job)).await?;
+        let gates = self.stores.records.nodes(execution, &child_gates(&nodes)).await?;
+        nodes.extend(gates);
         nodes.sort_by_key(|node| node.key.ix);
         Ok(nodes)
     }

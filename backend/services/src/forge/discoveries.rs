@@ -311,6 +311,9 @@ impl DiscoveryService {
         followers: &[UpstreamTrigger],
         lines: &mut Vec<String>,
     ) -> Result<()> {
+        let is_followed = |name: &str| followers.iter().any(|on| on.names.iter().any(|of| of == name));
+        let count = start.started.iter().filter(|(_, name)| is_followed(name)).count();
+        let breadth = follow_ups::breadth(start.facts, count);
         for (execution, name) in &start.started {
             let following = followers.iter().filter(|on| on.names.contains(name));
             let statuses: Vec<UpstreamStatus> = following.map(|on| on.status).collect();
@@ -322,8 +325,16 @@ impl DiscoveryService {
                 lines.push(format!("nothing follows {name}: at most {max} executions follow each other"));
                 continue;
             }
+            if breadth > follow_ups::MAX_BREADTH {
+                let max = follow_ups::MAX_BREADTH;
+                lines.push(format!(
+                    "nothing follows {name}: at most {max} executions at the same distance from the first one are followed"
+                ));
+                continue;
+            }
             let discovery = Discovery { start_only: Vec::new(), can_skip: false, ..discovery.clone() };
-            self.follow_ups.follow(*execution, FollowUpRecord { discovery, statuses }).await?;
+            let record = FollowUpRecord { discovery, statuses, breadth };
+            self.follow_ups.follow(*execution, record).await?;
         }
         Ok(())
     }

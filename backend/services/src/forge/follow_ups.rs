@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tidemill_core::execution::{
     discovery::Discovery,
     facts::{Facts, PullRequest, Upstream},
+    status::ExecutionStatus,
 };
 use tidemill_core::{
     api::Trigger, ids::ExecutionId, pipeline::UpstreamStatus, repository::canonical_name, time::Timestamp,
@@ -25,9 +26,13 @@ const DOCUMENT_KIND: &str = "follow-up";
 const BATCH_LEN: usize = 500;
 /// Maximum number of executions that follow each other.
 pub(crate) const MAX_DEPTH: u32 = 5;
+/// Maximum number of executions that are followed at the same distance from the first one.
+pub(crate) const MAX_BREADTH: u32 = 100;
 /// Shortest and longest interval at which a live execution is checked; in between, a tenth of its age.
 const MIN_INTERVAL_MS: u64 = 1_000;
 const MAX_INTERVAL_MS: u64 = 60_000;
+/// Longest interval at which an execution is checked that has not started, for example because it waits for an approval.
+const MAX_PENDING_INTERVAL_MS: u64 = 15 * 60_000;
 /// How long a retry of an ended execution can still be followed.
 const RETENTION_MS: i64 = 30 * 86_400_000;
 
@@ -46,11 +51,30 @@ pub(crate) struct FollowUpRecord {
     pub discovery: Discovery,
     /// The ends after which one of them starts.
     pub statuses: Vec<UpstreamStatus>,
+    /// The breadth of what follows: see [`Upstream::breadth`].
+    #[serde(default = "one")]
+    pub breadth: u32,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// Returns the number of executions that ended before this one and led to it.
 pub(crate) fn depth(facts: &Facts) -> u32 {
     facts.upstream.as_ref().map_or(0, |upstream| upstream.depth.saturating_add(1))
+}
+
+/// Returns the breadth of what follows `count` executions with these facts.
+pub(crate) fn breadth(facts: &Facts, count: usize) -> u32 {
+    let before = facts.upstream.as_ref().map_or(1, |upstream| upstream.breadth);
+    before.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Whether pipelines may follow an execution that has ended. Nothing follows one that was canceled before an approval, because none of
+/// its jobs was recorded, or one of only some jobs of its pipeline.
+fn may_be_followed(ended: &ExecutionRecord) -> bool {
+    !ended.state.unplanned && ended.spec.facts.jobs.is_all()
 }
 
 impl FollowUpService {
@@ -134,13 +158,15 @@ impl FollowUpService {
         let mut started = false;
         let status = execution.state.status;
         if status.is_terminal() {
-            let FollowUpRecord { discovery, statuses } = read(&document)?;
-            if statuses.iter().any(|of| of.includes(status)) {
-                started = self.start(&execution, &repository, discovery).await?;
+            let record = read(&document)?;
+            if may_be_followed(&execution) && record.statuses.iter().any(|of| of.includes(status)) {
+                started = self.start(&execution, &repository, record).await?;
             }
         } else {
             let age = now.since_ms(execution.spec.created_at);
-            let wait = (age / 10).clamp(MIN_INTERVAL_MS, MAX_INTERVAL_MS);
+            let is_waiting = execution.state.unplanned || status == ExecutionStatus::Pending;
+            let max = if is_waiting { MAX_PENDING_INTERVAL_MS } else { MAX_INTERVAL_MS };
+            let wait = (age / 10).clamp(MIN_INTERVAL_MS, max);
             next.due_at = Some(now.plus_ms(i64::try_from(wait).unwrap_or(i64::MAX)));
             next.expires_at = None;
         }
@@ -148,7 +174,8 @@ impl FollowUpService {
         Ok(started)
     }
 
-    async fn start(&self, ended: &ExecutionRecord, at: &Repository, discovery: Discovery) -> Result<bool> {
+    async fn start(&self, ended: &ExecutionRecord, at: &Repository, record: FollowUpRecord) -> Result<bool> {
+        let FollowUpRecord { discovery, breadth, .. } = record;
         let spec = &ended.spec;
         let of = &spec.facts;
         let start = DiscoveryStart {
@@ -169,6 +196,7 @@ impl FollowUpService {
                     pipeline: spec.pipeline_name.clone(),
                     status: ended.state.status,
                     depth: depth(of),
+                    breadth,
                 })),
                 ..Facts::default()
             },
@@ -183,4 +211,28 @@ impl FollowUpService {
 
 fn read(document: &Document) -> Result<FollowUpRecord> {
     serde_json::from_str(&document.value).map_err(|error| Error::storage("reading a follow-up", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::breadth;
+    use tidemill_core::execution::{
+        facts::{Facts, Upstream},
+        status::ExecutionStatus,
+    };
+    use tidemill_core::ids::ExecutionId;
+
+    #[test]
+    fn breadth_is_the_product_of_the_followed_executions() {
+        let mut facts = Facts::default();
+        assert_eq!(breadth(&facts, 3), 3);
+        facts.upstream = Some(Box::new(Upstream {
+            execution: ExecutionId(uuid::Uuid::nil()),
+            pipeline: "build".into(),
+            status: ExecutionStatus::Success,
+            depth: 0,
+            breadth: breadth(&facts, 3),
+        }));
+        assert_eq!(breadth(&facts, 4), 12);
+    }
 }

@@ -184,6 +184,22 @@ async fn what_follows_a_fork_is_of_the_fork() {
 }
 
 #[tokio::test]
+async fn nothing_follows_what_is_canceled_before_its_approval() {
+    let build = file("build", "{ pull_request: }");
+    let deploy = file("deploy", "{ pipeline: { name: build, status: any } }");
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({ "approval": "forks" })).await;
+        server.github("pull_request", "d", &pull_request(7, true)).await;
+        discover(&server, &[("p/build.yml", &build), ("p/deploy.yml", &deploy)]).await;
+        let id = server.executions().await[1]["id"].as_str().unwrap().to_owned();
+        server.ok(Method::POST, &path::CANCEL_EXECUTION.replace("{executionId}", &id), json!({})).await;
+        server.clock.advance(60_000);
+        assert_eq!(server.services.follow_ups.run().await.unwrap(), 0);
+        assert!(server.claim().await.is_none());
+    }
+}
+
+#[tokio::test]
 async fn api_describes_the_inputs_of_a_file() {
     let server = Server::memory();
     let on = "{ manual: { inputs: { env: { type: choice, options: [dev, prod] } } } }";

@@ -15,8 +15,8 @@ pub use approvals::{
     manual_job_waits_for_approval_and_needs, optional_manual_job_blocks_no_other_job,
 };
 pub use children::{
-    cancel_of_parent_cancels_children, child_gets_variables_of_its_job, child_has_rights_of_its_parent,
-    depth_of_children_is_bounded, job_starts_one_child_or_fails,
+    cancel_of_job_cancels_its_child, cancel_of_parent_cancels_children, child_gets_variables_of_its_job,
+    child_has_rights_of_its_parent, depth_of_children_is_bounded, job_starts_one_child_or_fails,
     parent_waits_for_child_and_takes_its_outcome, retry_starts_unsuccessful_child_again,
     sweep_continues_parent_of_ended_child,
 };

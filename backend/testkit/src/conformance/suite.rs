@@ -119,6 +119,7 @@ macro_rules! conformance_suite {
                 child_gets_variables_of_its_job
                 child_has_rights_of_its_parent
                 cancel_of_parent_cancels_children
+                cancel_of_job_cancels_its_child
                 retry_starts_unsuccessful_child_again
                 sweep_continues_parent_of_ended_child
                 executions_of_group_run_in_order

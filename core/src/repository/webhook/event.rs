@@ -184,7 +184,8 @@ pub struct PullRequestComment {
     pub text: String,
     /// What identifies its author at the provider: a name that cannot be taken by others, or an id.
     pub author: String,
-    /// Whether its author may write to the repository, if the provider says so.
+    /// Whether its author has rights at the repository, if the provider says so. At GitHub these are owners, members of the
+    /// organization and collaborators; the last two include people who may only read.
     pub may_write: Option<bool>,
     /// The user who caused it.
     pub by: Option<String>,

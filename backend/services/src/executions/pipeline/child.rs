@@ -10,7 +10,8 @@ use crate::{
     context::{job_spec::JobSpec, service_context::job_of},
     error::{Error, Result},
     executions::{
-        assignment, budget,
+        assignment,
+        budget::StorageBudget,
         idempotency_keys::{IdempotencyKey, RecordedKey},
     },
     ports::{ExecutionRecord, ExecutionSpec, ExecutionTask, Node, ParentLink},
@@ -22,6 +23,7 @@ use tidemill_core::{
     execution::{
         discovery::{ChildReply, ChildReport},
         facts::{Facts, JobSelection},
+        status::JobStatus,
     },
     pipeline::{self, ChildPipeline, MAX_CHILD_DEPTH},
     text::substitution::substitute_bounded,
@@ -67,7 +69,8 @@ impl PipelineExecutionService {
             Err(line) => return Ok(failed(vec![format!("{}: not started: {line}", report.path)])),
         };
         let path = report.path.clone();
-        match Box::pin(self.start_child_file(&parent, report, variables, link)).await {
+        let allowance = self.child_allowance(&parent, &child);
+        match Box::pin(self.start_child_file(&parent, report, variables, link, allowance)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 Ok(started(&path, &pipeline_name, run_number, execution_id, attached))
             }
@@ -81,10 +84,30 @@ impl PipelineExecutionService {
                 Error::Invalid(why)
                 | Error::Unprocessable(why)
                 | Error::OverBudget(why)
-                | Error::KeyReused(why)
-                | Error::Conflict(why),
+                | Error::KeyReused(why),
             ) => Ok(failed(vec![format!("{path}: not started: {why}")])),
+            Err(Error::Conflict(why)) => self.after_conflict(&node, &path, why).await,
             Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the reply after a conflict: a job that has ended or was canceled starts nothing. Any other conflict is over soon, so
+    /// the error is one after which workers repeat their report.
+    async fn after_conflict(&self, job: &Node, path: &str, why: String) -> Result<ChildReply> {
+        let node = self.context.node(job.key).await?;
+        let state = &job_of(&node)?.job;
+        if state.status == JobStatus::Running && !state.cancel_requested {
+            return Err(Error::storage("starting the pipeline of a job", Error::Conflict(why)));
+        }
+        Ok(failed(vec![format!("{path}: not started: {why}")]))
+    }
+
+    /// Returns the storage budget of a child: that of a commit, unless a job made the file or a user started the parent.
+    fn child_allowance(&self, parent: &ExecutionRecord, child: &ChildPipeline) -> StorageBudget {
+        let is_of_user = matches!(parent.spec.trigger, Trigger::Manual | Trigger::Retry);
+        match self.allowance() {
+            StorageBudget::Token if child.artifact_of.is_none() && !is_of_user => StorageBudget::Push,
+            own => own,
         }
     }
 
@@ -94,6 +117,7 @@ impl PipelineExecutionService {
         report: ChildReport,
         variables: IndexMap<String, String>,
         link: ParentLink,
+        allowance: StorageBudget,
     ) -> Result<ExecuteReply> {
         let key = RecordedKey::of(&IdempotencyKey::Child { job: report.job_id })?;
         let of = &parent.spec;
@@ -129,14 +153,10 @@ impl PipelineExecutionService {
             ..ExecuteRequest::default()
         };
         let plan = move || {
-            let run = PlannedRun::parse(&request.pipeline, facts, &IndexMap::new());
+            let run = PlannedRun::parse_child(&request.pipeline, facts, &request.variables);
             (request, run)
         };
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
-        let allowance = match self.allowance() {
-            budget::StorageBudget::OwnMachine => budget::StorageBudget::OwnMachine,
-            _ => budget::StorageBudget::Push,
-        };
         let limits = StartLimits { hold: false, allowance, remaining_bytes: &mut { u64::MAX } };
         let origin = StartOrigin { trace: of.trace.clone(), parent: Some(link) };
         Box::pin(self.start_planned(request, run?, limits, Some(key), origin)).await

@@ -242,6 +242,16 @@ pub async fn cancel_of_parent_cancels_children(subject: &StoresUnderTest) {
     }
 }
 
+/// A cancel of a job cancels the child that it started.
+pub async fn cancel_of_job_cancels_its_child(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let id = start_execution(server, &request(&samples::repo(), "", "wait: true")).await;
+    let (report, reply) = report_child(server, id, "go", CHILD).await;
+    let child = reply.execution.unwrap();
+    assert!(server.jobs.cancel(report.job_id).await.unwrap().canceled);
+    assert_eq!(view(server, child).await.execution.status, ExecutionStatus::Canceled);
+}
+
 /// A retry runs the child of a job again that did not succeed, and carries over one that did.
 pub async fn retry_starts_unsuccessful_child_again(subject: &StoresUnderTest) {
     let server = &services(subject.open().await);
