@@ -161,8 +161,10 @@ impl Context {
     /// Reads the nodes that decide about a job with a condition on outputs, or that needs such a job, in order.
     pub async fn deciding_nodes(&self, execution: ExecutionId, job: &PlannedJob) -> Result<Vec<Node>> {
         let mut nodes = self.stores.records.nodes(execution, &nodes_to_decide(job)).await?;
-        let gates = self.stores.records.nodes(execution, &child_gates(&nodes)).await?;
-        nodes.extend(gates);
+        let gates = child_gates(&nodes);
+        if !gates.is_empty() {
+            nodes.extend(self.stores.records.nodes(execution, &gates).await?);
+        }
         nodes.sort_by_key(|node| node.key.ix);
         Ok(nodes)
     }
@@ -245,7 +247,7 @@ impl Context {
         Ok(())
     }
 
-    /// Commits the transition of a job. Returns `Ok(None)` if another writer committed first; read the node again then.
+    /// Commits the transition of a job. Returns `Ok(None)` if another writer was faster; read the node again then.
     pub async fn commit_transition(&self, transition: Transition, node: &Node) -> Result<Option<()>> {
         let Transition { writes, send_after, more, releases } = transition;
         let execution = node.key.execution;
