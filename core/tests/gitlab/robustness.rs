@@ -62,6 +62,14 @@ fn oversized_gitlab_files_are_rejected() {
     }
 }
 
+#[test]
+fn lines_of_deeply_indented_quotes_are_not_indented() {
+    for (indent, lines) in [(70_000, 1), (65_000, 400_000)] {
+        let text = format!("{}a: \"x\n{}", " ".repeat(indent), "y\n".repeat(lines));
+        assert!(translate_fixture(".gitlab-ci.yml", &text).is_err(), "{indent}");
+    }
+}
+
 /// A file of the key tables with a random insertion, so that most files get past the YAML parser.
 fn mutated_file() -> impl Strategy<Value = String> {
     let files: Vec<String> = REPORTED_KEYS
