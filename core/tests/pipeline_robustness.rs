@@ -99,7 +99,7 @@ fn values_and_findings_of_inputs_are_bounded() {
         let script = text.repeat(50_000);
         let included =
             format!("inputs: {{ v: {{}} }}\njobs: {{ j: {{ image: i, script: 'x {script}' }} }}\n");
-        let read = |_: &str| Ok(included.clone());
+        let read = |_: &str| -> Result<String, String> { Ok(included.clone()) };
         let errors = assemble("top.yml", &top, &read).unwrap_err();
         assert!(errors.diagnostics.len() <= 401, "{text}");
     }
