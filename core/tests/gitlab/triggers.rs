@@ -70,6 +70,7 @@ fn what_a_trigger_cannot_have_is_an_error() {
         ("j: { trigger: { strategy: depend } }", "has no `include`"),
         ("j: { trigger: { include: a.yml, strategy: wait } }", "takes `depend` or `mirror`"),
         ("j: { image: a, script: x, trigger: { include: a.yml } }", "cannot have `script`"),
+        ("j: { trigger: { include: a.yml }, resource_group: g }", "`resource_group` is not supported"),
         ("j: { trigger: { include: [a.yml, b.yml], inputs: { a: b } } }", "`inputs` are for one file"),
         ("j: { trigger: { include: a.yml, includes: b.yml } }", "\"includes\""),
     ] {
