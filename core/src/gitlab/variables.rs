@@ -138,9 +138,9 @@ pub(crate) fn apply_external(declared: &mut Variables, external: &ExternalVariab
 /// The variables of a job, as far as they are known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
-    values: IndexMap<String, Value>,
+    values: Rc<IndexMap<String, Value>>,
     /// Names whose values depend on the variant of the job, or on the matching rule.
-    varying: HashSet<String>,
+    varying: Rc<HashSet<String>>,
     /// The values of those that a rule of `workflow` sets, within its case.
     of_workflow: HashMap<String, String>,
     /// Whether it is the case of one rule of `workflow`, so that the variables of other rules are not set.
@@ -198,7 +198,7 @@ impl Scope {
     ) -> Self {
         let mut constants = HashMap::from([("CI_PROJECT_DIR", predefined::WORKSPACE_DIR.to_owned())]);
         constants.extend(stage.map(|stage| ("CI_JOB_STAGE", stage.to_owned())));
-        let (external, outputs) = (Rc::clone(external), KnownOutputs::default());
+        let (external, outputs, varying) = (Rc::clone(external), KnownOutputs::default(), Rc::new(varying));
         let mut scope = Self { varying, constants, external, accepts_unset, outputs, ..Self::default() };
         let (mut resolved, mut steps) = (HashMap::new(), 0);
         for (name, variable) in declared {
@@ -217,7 +217,7 @@ impl Scope {
                         Some(text) => Value::Fixed(text),
                         None => Value::Runtime(pieces),
                     };
-                    scope.values.insert(name.clone(), value);
+                    Rc::make_mut(&mut scope.values).insert(name.clone(), value);
                 }
             }
         }
@@ -325,8 +325,8 @@ impl Scope {
         let mut scope = Self { is_case, ..self.clone() };
         for (name, text) in variables {
             if text.contains("${") {
-                scope.varying.remove(name);
-                scope.values.insert(name.clone(), Value::Runtime(pieces(text)));
+                Rc::make_mut(&mut scope.varying).remove(name);
+                Rc::make_mut(&mut scope.values).insert(name.clone(), Value::Runtime(pieces(text)));
             } else {
                 scope.of_workflow.insert(name.clone(), text.clone());
             }

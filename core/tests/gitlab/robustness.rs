@@ -128,3 +128,15 @@ fn too_many_combined_rules_are_one_error_at_the_workflow() {
     );
     assert!(translate_fixture(".gitlab-ci.yml", &text.replace(&rules(30), &rules(10))).is_ok());
 }
+
+#[test]
+fn combined_rules_that_are_too_large_are_one_error() {
+    let value = "v".repeat(10_000);
+    let rules: Vec<String> =
+        (0..90).map(|n| format!("{{if: $A == \"{n}\", variables: {{V: {value}}}}}")).collect();
+    let jobs: String = (0..100).map(|n| format!("j{n}: {{image: a, script: x}}\n")).collect();
+    let text = format!("workflow: {{rules: [{}]}}\n{jobs}", rules.join(", "));
+    let errors = translate_fixture(".gitlab-ci.yml", &text).unwrap_err().diagnostics;
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].message.contains("9000 rules"), "{}", errors[0].message);
+}
