@@ -245,10 +245,8 @@ impl Scope {
         if let Some(value) = self.of_workflow.get(name) {
             return Some(value.clone());
         }
-        if self.varying.contains(name) {
-            return None;
-        }
         match self.values.get(name) {
+            _ if self.varying.contains(name) => None,
             Some(Value::Fixed(text)) => Some(text.clone()),
             Some(Value::Runtime(_)) => None,
             None => self.constants.get(name).or_else(|| self.external.values.get(name)).cloned(),
@@ -288,32 +286,23 @@ impl Scope {
 
     /// Returns a text with native references, or the name of the first unknown variable.
     pub(crate) fn references(&self, text: &str) -> Result<String, String> {
-        let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), Known::Planned, &mut out)?;
-        Ok(out)
+        self.complete(text, Known::Planned)
     }
 
     /// Returns a text like [`Self::references`] that is complete when the job is due: its unknown variables may be outputs of
     /// other jobs, if there are any.
     pub(crate) fn due_references(&self, text: &str) -> Result<String, String> {
-        let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), Known::Due { outputs: self.outputs.of_others }, &mut out)?;
-        Ok(out)
+        self.complete(text, Known::Due { outputs: self.outputs.of_others })
     }
 
     /// Returns a text like [`Self::references`] that is complete when the job has ended: its unknown variables may be outputs.
     pub(crate) fn late_references(&self, text: &str) -> Result<String, String> {
-        let mut out = String::with_capacity(text.len());
-        let outputs = self.outputs.of_others || self.outputs.own;
-        self.write(&pieces(text), Known::Due { outputs }, &mut out)?;
-        Ok(out)
+        self.complete(text, Known::Due { outputs: self.outputs.of_others || self.outputs.own })
     }
 
     /// Returns a text like [`Self::references`] that is complete when the job runs: its unknown variables may be set then.
     pub(crate) fn late_job_references(&self, text: &str) -> Result<String, String> {
-        let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), Known::Due { outputs: true }, &mut out)?;
-        Ok(out)
+        self.complete(text, Known::Due { outputs: true })
     }
 
     /// Returns the scope with variables of `workflow`, given as native texts; `is_case` says whether they are those of one rule.
@@ -347,6 +336,12 @@ impl Scope {
     /// Sets which outputs there may be.
     pub(crate) fn with_outputs(self, outputs: KnownOutputs) -> Self {
         Self { outputs, ..self }
+    }
+
+    fn complete(&self, text: &str, known: Known) -> Result<String, String> {
+        let mut out = String::with_capacity(text.len());
+        self.write(&pieces(text), known, &mut out)?;
+        Ok(out)
     }
 
     fn write(&self, pieces: &[Piece], known: Known, out: &mut String) -> Result<(), String> {

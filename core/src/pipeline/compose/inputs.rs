@@ -9,6 +9,7 @@ use crate::condition;
 use crate::pipeline::finding::{Finding, FindingLocation, MAX_FINDINGS, Path, quoted};
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Size, alias_bomb};
+use crate::text::choices::listed;
 use crate::text::suggest::nearest;
 
 /// Keys of a declaration.
@@ -234,9 +235,10 @@ fn check(
             Kind::Sequence(items) => items.iter().filter_map(|item| scalar(item)).collect(),
             _ => Vec::new(),
         };
-        if let Some(other) = items.iter().find(|item| !options.contains(item)) {
+        let allowed: HashSet<&str> = options.iter().copied().collect();
+        if let Some(other) = items.iter().find(|item| !allowed.contains(*item)) {
             let message = format!("{} is none of the options of {name}", quoted(other));
-            findings.push(at(path, location, message).help(format!("use one of {}", options.join(", "))));
+            findings.push(at(path, location, message).help(format!("use one of {}", listed(&options))));
             return false;
         }
     }
