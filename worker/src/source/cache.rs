@@ -163,7 +163,7 @@ impl SourceCache {
         };
         IncludeAccess {
             // The author of a fork must not read with the repository's credential.
-            policy: if job.origin.is_fork { self.host_policy.with_credential(None) } else { reach },
+            policy: if job.origin.is_fork { self.host_policy.without_credentials() } else { reach },
             set_up: GitSetUp::None,
             repository,
             private_host,

@@ -115,7 +115,7 @@ impl IncludeFetcher {
     fn remote(&self, source: &GitSource) -> Result<Remote, IncludeError> {
         let IncludeAccess { policy, set_up, repository, private_host, offline, .. } = &self.access;
         let own = repository.as_ref().is_some_and(|own| own.origin() == source.address.origin());
-        let policy = if source.is_public { policy.with_credential(None) } else { policy.clone() };
+        let policy = if source.is_public { policy.without_credentials() } else { policy.clone() };
         let remote = policy
             .remote(&source.address.to_git_url(), *private_host && own)
             .map_err(|error| IncludeError::Unavailable(error.to_string()))?;
