@@ -94,7 +94,7 @@ fn hostile_texts_return_at_once() {
 #[test]
 fn values_and_findings_of_inputs_are_bounded() {
     let value = "v".repeat(900_000);
-    let top = format!("name: n\ninclude: {{ file: a.yml, with: {{ v: {value} }} }}\n");
+    let top = format!("name: n\ninclude: {{ local: a.yml, with: {{ v: {value} }} }}\n");
     for text in ["$[[ inputs.v ]]", "$[[ inputs.w ]]"] {
         let script = text.repeat(50_000);
         let included =
