@@ -106,7 +106,10 @@ pub(crate) fn resolve(
         let Some(value) = own.or(default) else {
             let message = format!("the input {} has no default, and no value is given", quoted(&input.key));
             if at.length == 0 {
-                let help = format!("give it one when you run the file: `--input {}=VALUE`", input.key);
+                let help = format!(
+                    "give it one when you run the file (`--input {}=VALUE`), or under `inputs` of the `trigger`",
+                    input.key
+                );
                 log.invalid_with_help(&input_path, input.key_location, message, &help);
             } else {
                 log.invalid_with_help(path, at, message, "give it one under `inputs` of the include");
