@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use crate::gitlab::{TranslateOptions, translate};
-use crate::pipeline::{ChildPipeline, PipelineErrors, PipelineWithSources, RepositoryFiles, assemble};
+use crate::pipeline::{
+    ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles, assemble_from,
+};
 
-/// The name of the file that stands for several GitLab files, or for one with inputs.
+/// The name of the file that stands for several GitLab files.
 const JOINED_FILE: &str = "the files of the child pipeline";
 
 /// Why the files of a child pipeline cannot be used.
@@ -36,14 +38,16 @@ pub fn read_child(
     let first = child.files.first().map_or("", String::as_str);
     let files = WithArtifact { path: first, text: artifact, files };
     let invalid = |errors| ChildError::Invalid(Box::new(errors));
-    if child.is_gitlab && (child.files.len() > 1 || !child.inputs.is_empty()) {
+    if child.is_gitlab && child.files.len() > 1 {
         return translate(JOINED_FILE, &joined(child), &files, options).map_err(invalid);
     }
     let text = files.read(first).map_err(|why| ChildError::Unreadable { path: first.to_owned(), why })?;
     if child.is_gitlab {
-        return translate(first, &text, &files, options).map_err(invalid);
+        // The header of the file says which types the values have.
+        let options = TranslateOptions { inputs: child.inputs.clone(), ..options.clone() };
+        return translate(first, &text, &files, &options).map_err(invalid);
     }
-    assemble(first, &text, &|path| files.read(path)).map_err(invalid)
+    assemble_from(first, &text, &files).map_err(invalid)
 }
 
 /// Returns a GitLab file that includes those of a child.
@@ -86,5 +90,9 @@ impl RepositoryFiles for WithArtifact<'_> {
 
     fn list(&self, directory: &str) -> Result<Vec<String>, String> {
         self.files.list(directory)
+    }
+
+    fn elsewhere(&self) -> &dyn IncludeSources {
+        self.files.elsewhere()
     }
 }

@@ -4,7 +4,9 @@
 mod elsewhere;
 
 use elsewhere::{Elsewhere, commit, texts};
-use tidemill_core::pipeline::{PipelineErrors, PipelineWithSources, assemble_from, parse};
+use tidemill_core::child::read_child;
+use tidemill_core::gitlab::TranslateOptions;
+use tidemill_core::pipeline::{ChildPipeline, PipelineErrors, PipelineWithSources, assemble_from, parse};
 use tidemill_core::repository::includes::PinnedInclude;
 
 const LIB: &str = "https://git.example/group/lib";
@@ -221,4 +223,13 @@ fn cycle_across_repositories_is_an_error() {
     );
     let found = error(&format!("name: top\ninclude: {{ git: '{LIB}', file: a.yml }}\n"), &files);
     assert!(found.contains("include each other") && found.contains("lib:b.yml"), "{found}");
+}
+
+#[test]
+fn child_includes_files_from_elsewhere() {
+    let text = format!("name: c\ninclude: {{ git: '{LIB}', ref: v2, file: ci/a.yml }}\n");
+    let files = lib(&[("child.yml", &text)]);
+    let child = ChildPipeline { files: vec!["child.yml".to_owned()], ..ChildPipeline::default() };
+    let read = read_child(&child, None, &files, &TranslateOptions::for_pipeline("c")).unwrap();
+    assert_eq!(read.includes.len(), 2, "{:?}", read.includes);
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
-use tidemill_core::pipeline::parse_with_warnings;
+use tidemill_core::pipeline::{assemble, parse_with_warnings};
 use tidemill_core::text::diagnostics::{Severity, render_human};
 
 const SEEDS: [&str; 8] = [
@@ -88,6 +88,20 @@ fn hostile_texts_return_at_once() {
         let found = parse_with_warnings(&text).err();
         // At most 200 errors, 200 warnings, and how many more there are.
         assert!(found.is_some_and(|found| found.len() <= 401), "{text:.40}");
+    }
+}
+
+#[test]
+fn values_and_findings_of_inputs_are_bounded() {
+    let value = "v".repeat(900_000);
+    let top = format!("name: n\ninclude: {{ local: a.yml, with: {{ v: {value} }} }}\n");
+    for text in ["$[[ inputs.v ]]", "$[[ inputs.w ]]"] {
+        let script = text.repeat(50_000);
+        let included =
+            format!("inputs: {{ v: {{}} }}\njobs: {{ j: {{ image: i, script: 'x {script}' }} }}\n");
+        let read = |_: &str| -> Result<String, String> { Ok(included.clone()) };
+        let errors = assemble("top.yml", &top, &read).unwrap_err();
+        assert!(errors.diagnostics.len() <= 401, "{text}");
     }
 }
 

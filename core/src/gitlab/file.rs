@@ -24,6 +24,10 @@ const MAX_VARIABLES: usize = 1_000_000;
 /// Maximum number of rules of all jobs together, each with each rule of a `workflow` that sets variables. With more, the native
 /// file would exceed the limit of files.
 const MAX_COMBINED_RULES: usize = 20_000;
+/// Maximum size of these rules, in bytes.
+const MAX_COMBINED_BYTES: usize = 16 << 20;
+/// Maximum number of variables that are copied for these rules.
+const MAX_COPIED_VARIABLES: usize = 20_000_000;
 
 /// The parts of a native file.
 pub(crate) struct NativeFile {
@@ -120,13 +124,14 @@ pub(crate) fn translate(
         output_jobs: jobs.iter().filter(|job| job::has_outputs(&job.value, &default)).count(),
         default,
     };
-    let combined = combined_rules(&jobs, &context.workflow);
-    if let Some(entry) = root.get("workflow").filter(|_| combined > MAX_COMBINED_RULES) {
+    let combined = CombinedRules::count(root, &jobs, &context);
+    if let Some(entry) = root.get("workflow").filter(|_| combined.is_exceeded()) {
         let path = path.key("workflow");
         let at = entry.value.get("rules").map_or(entry.key_location, |rules| rules.key_location);
         let why = format!(
-            "they set variables, so that each applies to each rule of the jobs, which are {combined} rules; the limit is \
-             {MAX_COMBINED_RULES}"
+            "they set variables, so that each applies to each rule of the jobs, which are {} rules of about {} bytes; the \
+             limit is {MAX_COMBINED_RULES} rules of {MAX_COMBINED_BYTES} bytes",
+            combined.rules, combined.bytes
         );
         let help = "set the variables in the jobs, or those of the pipeline's start with `-e`";
         log.unsupported_at(&path.key("rules"), at, "the number of these rules", &why, help);
@@ -155,13 +160,63 @@ pub(crate) fn translate(
     native
 }
 
-/// Returns the number of rules of the native jobs, if the rules of `workflow` set variables.
-fn combined_rules(jobs: &[&MapEntry], workflow: &[Rule]) -> usize {
-    if workflow.iter().all(|rule| rule.variables.is_empty()) {
-        return 0;
+/// How large the rules of the native jobs become if the rules of `workflow` set variables.
+#[derive(Default)]
+struct CombinedRules {
+    rules: usize,
+    bytes: usize,
+    /// The variables that are copied to combine them.
+    copied: usize,
+}
+
+impl CombinedRules {
+    /// Estimates them before they are combined.
+    fn count(root: &Node, jobs: &[&MapEntry], context: &FileContext) -> Self {
+        let workflow = &context.workflow;
+        let mut all = Self::default();
+        if workflow.iter().all(|rule| rule.variables.is_empty()) {
+            return all;
+        }
+        let written = root.get("workflow").map_or(0, |entry| bytes_of(&entry.value, "rules"));
+        let set_values = || workflow.iter().flat_map(|rule| &rule.variables);
+        let of_workflow = set_values().fold(written, |sum, (name, value)| sum + name.len() + value.len());
+        let longest = set_values().map(|(_, value)| value.len()).max().unwrap_or_default();
+        let is_copied = set_values().any(|(_, value)| value.contains("${"));
+        for job in jobs {
+            let node = &job.value;
+            let rules = node.get("rules").map(|rules| values::list(&rules.value)).unwrap_or_default();
+            // Each may become the value of a variable.
+            let references: usize = rules
+                .iter()
+                .filter_map(|rule| rule.get("if").and_then(|entry| values::text(&entry.value)))
+                .map(|text| text.matches('$').count())
+                .sum();
+            let number = rules.len().max(1);
+            let of_job = ["rules", "only", "except"].map(|key| bytes_of(node, key)).iter().sum::<usize>();
+            let each = of_job.saturating_add(references.saturating_mul(longest));
+            let bytes =
+                each.saturating_mul(workflow.len()).saturating_add(of_workflow.saturating_mul(number));
+            all.rules = all.rules.saturating_add(number.saturating_mul(workflow.len()));
+            all.bytes = all.bytes.saturating_add(bytes);
+            if is_copied {
+                let own = node.get("variables").map_or(0, |entry| values::entries(&entry.value).len());
+                let known = context.globals.len() + own;
+                all.copied = all.copied.saturating_add(known.saturating_mul(workflow.len()));
+            }
+        }
+        all
     }
-    let own = |job: &&MapEntry| job.value.get("rules").map_or(1, |rules| values::list(&rules.value).len());
-    jobs.iter().map(own).sum::<usize>().saturating_mul(workflow.len())
+
+    const fn is_exceeded(&self) -> bool {
+        self.rules > MAX_COMBINED_RULES
+            || self.bytes > MAX_COMBINED_BYTES
+            || self.copied > MAX_COPIED_VARIABLES
+    }
+}
+
+/// Returns the size of the value of a key.
+fn bytes_of(node: &Node, key: &str) -> usize {
+    node.get(key).map_or(0, |entry| entry.value.size.bytes as usize)
 }
 
 fn is_job(entry: &MapEntry) -> bool {

@@ -138,9 +138,9 @@ pub(crate) fn apply_external(declared: &mut Variables, external: &ExternalVariab
 /// The variables of a job, as far as they are known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
-    values: IndexMap<String, Value>,
+    values: Rc<IndexMap<String, Value>>,
     /// Names whose values depend on the variant of the job, or on the matching rule.
-    varying: HashSet<String>,
+    varying: Rc<HashSet<String>>,
     /// The values of those that a rule of `workflow` sets, within its case.
     of_workflow: HashMap<String, String>,
     /// Whether it is the case of one rule of `workflow`, so that the variables of other rules are not set.
@@ -198,7 +198,7 @@ impl Scope {
     ) -> Self {
         let mut constants = HashMap::from([("CI_PROJECT_DIR", predefined::WORKSPACE_DIR.to_owned())]);
         constants.extend(stage.map(|stage| ("CI_JOB_STAGE", stage.to_owned())));
-        let (external, outputs) = (Rc::clone(external), KnownOutputs::default());
+        let (external, outputs, varying) = (Rc::clone(external), KnownOutputs::default(), Rc::new(varying));
         let mut scope = Self { varying, constants, external, accepts_unset, outputs, ..Self::default() };
         let (mut resolved, mut steps) = (HashMap::new(), 0);
         for (name, variable) in declared {
@@ -217,7 +217,7 @@ impl Scope {
                         Some(text) => Value::Fixed(text),
                         None => Value::Runtime(pieces),
                     };
-                    scope.values.insert(name.clone(), value);
+                    Rc::make_mut(&mut scope.values).insert(name.clone(), value);
                 }
             }
         }
@@ -245,10 +245,8 @@ impl Scope {
         if let Some(value) = self.of_workflow.get(name) {
             return Some(value.clone());
         }
-        if self.varying.contains(name) {
-            return None;
-        }
         match self.values.get(name) {
+            _ if self.varying.contains(name) => None,
             Some(Value::Fixed(text)) => Some(text.clone()),
             Some(Value::Runtime(_)) => None,
             None => self.constants.get(name).or_else(|| self.external.values.get(name)).cloned(),
@@ -288,32 +286,23 @@ impl Scope {
 
     /// Returns a text with native references, or the name of the first unknown variable.
     pub(crate) fn references(&self, text: &str) -> Result<String, String> {
-        let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), Known::Planned, &mut out)?;
-        Ok(out)
+        self.complete(text, Known::Planned)
     }
 
     /// Returns a text like [`Self::references`] that is complete when the job is due: its unknown variables may be outputs of
     /// other jobs, if there are any.
     pub(crate) fn due_references(&self, text: &str) -> Result<String, String> {
-        let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), Known::Due { outputs: self.outputs.of_others }, &mut out)?;
-        Ok(out)
+        self.complete(text, Known::Due { outputs: self.outputs.of_others })
     }
 
     /// Returns a text like [`Self::references`] that is complete when the job has ended: its unknown variables may be outputs.
     pub(crate) fn late_references(&self, text: &str) -> Result<String, String> {
-        let mut out = String::with_capacity(text.len());
-        let outputs = self.outputs.of_others || self.outputs.own;
-        self.write(&pieces(text), Known::Due { outputs }, &mut out)?;
-        Ok(out)
+        self.complete(text, Known::Due { outputs: self.outputs.of_others || self.outputs.own })
     }
 
     /// Returns a text like [`Self::references`] that is complete when the job runs: its unknown variables may be set then.
     pub(crate) fn late_job_references(&self, text: &str) -> Result<String, String> {
-        let mut out = String::with_capacity(text.len());
-        self.write(&pieces(text), Known::Due { outputs: true }, &mut out)?;
-        Ok(out)
+        self.complete(text, Known::Due { outputs: true })
     }
 
     /// Returns the scope with variables of `workflow`, given as native texts; `is_case` says whether they are those of one rule.
@@ -325,8 +314,8 @@ impl Scope {
         let mut scope = Self { is_case, ..self.clone() };
         for (name, text) in variables {
             if text.contains("${") {
-                scope.varying.remove(name);
-                scope.values.insert(name.clone(), Value::Runtime(pieces(text)));
+                Rc::make_mut(&mut scope.varying).remove(name);
+                Rc::make_mut(&mut scope.values).insert(name.clone(), Value::Runtime(pieces(text)));
             } else {
                 scope.of_workflow.insert(name.clone(), text.clone());
             }
@@ -347,6 +336,12 @@ impl Scope {
     /// Sets which outputs there may be.
     pub(crate) fn with_outputs(self, outputs: KnownOutputs) -> Self {
         Self { outputs, ..self }
+    }
+
+    fn complete(&self, text: &str, known: Known) -> Result<String, String> {
+        let mut out = String::with_capacity(text.len());
+        self.write(&pieces(text), known, &mut out)?;
+        Ok(out)
     }
 
     fn write(&self, pieces: &[Piece], known: Known, out: &mut String) -> Result<(), String> {

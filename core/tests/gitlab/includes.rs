@@ -288,3 +288,12 @@ fn case_gitlab_32_a_hundred_and_fifty_files_are_included() {
     let chain: Vec<(&str, &str)> = chain.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     assert_eq!(jobs("include: c0.yml\n", &chain, &on_push("main")), ["j"]);
 }
+
+#[test]
+fn too_many_files_of_a_pattern_are_one_error() {
+    let names: Vec<String> = (0..400).map(|n| format!("ci/f{n}.yml")).collect();
+    let files: Vec<(&str, &str)> =
+        names.iter().map(|path| (path.as_str(), ".x: {script: [echo]}\n")).collect();
+    let found = errors("include: ci/*.yml\njob: {image: x, script: [echo]}\n", &files);
+    assert!(found.len() == 1 && found[0].contains("at most 150 files"), "{found:?}");
+}

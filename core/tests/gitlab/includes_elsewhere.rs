@@ -191,6 +191,20 @@ fn file_of_the_web_gets_no_credential_no_variable_and_no_local_file() {
 }
 
 #[test]
+fn template_that_a_file_of_the_web_includes_gets_no_credential_and_no_variable() {
+    let url = "https://example.org/a.yml";
+    for (text, message) in [
+        ("include: {project: group/lib, file: a.yml}\n", "requires a credential"),
+        ("include: https://other.example/$LIB\n", "`$LIB` is not known"),
+    ] {
+        let files = lib(&[]).with_web(url, "include: {template: t.yml}\n").with_template("t.yml", text);
+        let files = Elsewhere { private: vec![LIB.to_owned()], ..files };
+        let found = error(&format!("include: {url}\n"), &files);
+        assert!(found.contains(message), "{found}");
+    }
+}
+
+#[test]
 fn templates_are_those_of_the_operator() {
     let files = Elsewhere::new(&[]).with_template("Jobs/Go.gitlab-ci.yml", &job("go"));
     let (jobs, includes) = good("include: {template: Jobs/Go.gitlab-ci.yml}\n", &files);

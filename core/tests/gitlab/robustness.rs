@@ -62,6 +62,14 @@ fn oversized_gitlab_files_are_rejected() {
     }
 }
 
+#[test]
+fn lines_of_deeply_indented_quotes_are_not_indented() {
+    for (indent, lines) in [(70_000, 1), (65_000, 400_000)] {
+        let text = format!("{}a: \"x\n{}", " ".repeat(indent), "y\n".repeat(lines));
+        assert!(translate_fixture(".gitlab-ci.yml", &text).is_err(), "{indent}");
+    }
+}
+
 /// A file of the key tables with a random insertion, so that most files get past the YAML parser.
 fn mutated_file() -> impl Strategy<Value = String> {
     let files: Vec<String> = REPORTED_KEYS
@@ -119,4 +127,16 @@ fn too_many_combined_rules_are_one_error_at_the_workflow() {
         "{errors:?}"
     );
     assert!(translate_fixture(".gitlab-ci.yml", &text.replace(&rules(30), &rules(10))).is_ok());
+}
+
+#[test]
+fn combined_rules_that_are_too_large_are_one_error() {
+    let value = "v".repeat(10_000);
+    let rules: Vec<String> =
+        (0..90).map(|n| format!("{{if: $A == \"{n}\", variables: {{V: {value}}}}}")).collect();
+    let jobs: String = (0..100).map(|n| format!("j{n}: {{image: a, script: x}}\n")).collect();
+    let text = format!("workflow: {{rules: [{}]}}\n{jobs}", rules.join(", "));
+    let errors = translate_fixture(".gitlab-ci.yml", &text).unwrap_err().diagnostics;
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].message.contains("9000 rules"), "{}", errors[0].message);
 }

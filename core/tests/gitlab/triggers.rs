@@ -70,6 +70,7 @@ fn what_a_trigger_cannot_have_is_an_error() {
         ("j: { trigger: { strategy: depend } }", "has no `include`"),
         ("j: { trigger: { include: a.yml, strategy: wait } }", "takes `depend` or `mirror`"),
         ("j: { image: a, script: x, trigger: { include: a.yml } }", "cannot have `script`"),
+        ("j: { trigger: { include: a.yml }, resource_group: g }", "`resource_group` is not supported"),
         ("j: { trigger: { include: [a.yml, b.yml], inputs: { a: b } } }", "`inputs` are for one file"),
         ("j: { trigger: { include: a.yml, includes: b.yml } }", "\"includes\""),
     ] {
@@ -112,6 +113,9 @@ fn files_of_a_child_are_read_as_one_pipeline() {
     let inputs = [("count", "3"), ("name", "x")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let typed = ChildPipeline { inputs: IndexMap::from(inputs), ..of(&["typed.yml"], true) };
     assert_eq!(names(&read(&typed, None).unwrap()), ["of x"]);
+    let inputs = [("count", "3"), ("name", "1.10")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let version = ChildPipeline { inputs: IndexMap::from(inputs), ..of(&["typed.yml"], true) };
+    assert_eq!(names(&read(&version, None).unwrap()), ["of 1.10"]);
     assert_eq!(names(&read(&of(&["native.yml"], false), None).unwrap()), ["more"]);
     let made = "name: m\ninclude: more.yml\n";
     assert_eq!(read(&of(&["out/made.yml"], false), Some(made)).unwrap().name, "m");

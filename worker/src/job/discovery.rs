@@ -148,6 +148,7 @@ async fn read_and_start(
         lease: assignment.lease.token,
         path,
         text,
+        includes: read.includes,
         paths: read.paths,
     };
     let reply = match executor.api.start_child(&report).await {

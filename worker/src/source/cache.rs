@@ -147,11 +147,13 @@ impl SourceCache {
         let remote = reach.remote(&url, private_host)?;
         let (cache, refs, request) = (self.cache.clone(), job.refs.clone(), request.clone());
         let access = self.include_access(job, reach);
-        self.run_blocking(move |_| {
+        let work = self.run_blocking(move |_| {
             let elsewhere = IncludeFetcher::new(access);
             discover(&remote, (branch.as_deref(), &refs), &commit, &request, (&cache, &elsewhere))
-        })
-        .await
+        });
+        let discovered = work.await;
+        self.prune_later();
+        discovered
     }
 
     /// Returns what pipeline files of the job's sources may include from elsewhere; `reach` has the repository's credential.
@@ -163,7 +165,7 @@ impl SourceCache {
         };
         IncludeAccess {
             // The author of a fork must not read with the repository's credential.
-            policy: if job.origin.is_fork { self.host_policy.with_credential(None) } else { reach },
+            policy: if job.origin.is_fork { self.host_policy.without_credentials() } else { reach },
             set_up: GitSetUp::None,
             repository,
             private_host,
@@ -184,7 +186,7 @@ impl SourceCache {
         let (this, runtime, job) = (self.clone(), Handle::current(), job.clone());
         let reach = self.host_policy.with_credential(job.credential.clone());
         let access = self.include_access(&job, reach.clone());
-        self.run_blocking(move |cancel| {
+        let work = self.run_blocking(move |cancel| {
             let elsewhere = IncludeFetcher::new(access);
             let (commit, tree) = match &job.source {
                 Source::None => return read_child_files(None, &request, artifact.as_deref(), &elsewhere),
@@ -205,8 +207,10 @@ impl SourceCache {
             })?;
             let sources = (objects.path.as_path(), tree.unwrap_or(commit).as_str());
             read_child_files(Some(sources), &request, artifact.as_deref(), &elsewhere)
-        })
-        .await
+        });
+        let read = work.await;
+        self.prune_later();
+        read
     }
 
     /// Waits until canceled work and its git processes have ended. No new work may start afterwards.

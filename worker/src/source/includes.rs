@@ -13,6 +13,7 @@ use super::{
         self, SourceError,
         commit_files::{READ_LIMITS, list_files},
         objects::FileReader,
+        process::size_of,
     },
     mirror::{ObjectRepository, WantedRefs, mirror_with_commit},
     network::{GitSetUp, HostPolicy, Remote},
@@ -32,8 +33,8 @@ use tidemill_core::repository::RepositoryAddress;
 
 /// Maximum duration of fetching all files of one commit from elsewhere.
 const MAX_TOTAL_TIME: Duration = Duration::from_secs(5 * 60);
-/// Maximum size of the mirror of a repository that files are included from.
-const MAX_REPOSITORY_BYTES: u64 = 2 << 30;
+/// Maximum size of the mirrors of all repositories together that the files of one commit are included from.
+const MAX_REPOSITORIES_BYTES: u64 = 2 << 30;
 /// Maximum number of branches and tags of such a repository.
 const MAX_REFS: usize = 50_000;
 /// Maximum number of commits that are kept open, each with two git processes.
@@ -66,6 +67,8 @@ pub struct IncludeFetcher {
     /// When the first file was fetched.
     started: OnceCell<Instant>,
     commits: RefCell<HashMap<(GitSource, String), OpenCommit>>,
+    /// The sizes of the mirrors.
+    sizes: RefCell<HashMap<GitSource, u64>>,
 }
 
 /// A commit that was fetched.
@@ -80,17 +83,26 @@ impl IncludeFetcher {
     #[must_use]
     pub fn new(access: IncludeAccess) -> Self {
         let stored = StoredFiles::new(access.cache.join("includes"));
-        Self { access, stored, started: OnceCell::new(), commits: RefCell::default() }
+        let (commits, sizes) = (RefCell::default(), RefCell::default());
+        Self { access, stored, started: OnceCell::new(), commits, sizes }
     }
 
-    /// Runs `work`, which contacts a server, within the time that is left.
-    fn fetch<T>(&self, work: impl FnOnce() -> Result<T, SourceError>) -> Result<T, IncludeError> {
+    /// Runs `work`, which contacts the server of a repository, within the time and the bytes that are left.
+    fn fetch<T>(
+        &self,
+        source: &GitSource,
+        work: impl FnOnce() -> Result<T, SourceError>,
+    ) -> Result<T, IncludeError> {
         let bounds = OperationBounds::current();
         let left = self.time_left()?;
+        let sizes = self.sizes.borrow();
+        let of_others: u64 = sizes.iter().filter(|(known, _)| *known != source).map(|(_, size)| size).sum();
+        drop(sizes);
+        let max_bytes = MAX_REPOSITORIES_BYTES.saturating_sub(of_others);
         let limits = Limits {
             operation: bounds.limits.operation.min(left),
             silence: bounds.limits.silence.min(left),
-            repository_bytes: bounds.limits.repository_bytes.min(MAX_REPOSITORY_BYTES),
+            repository_bytes: bounds.limits.repository_bytes.min(max_bytes),
             ..bounds.limits.clone()
         };
         bounds.with_limits(limits).scope(work).map_err(|error| self.include_error(&error))
@@ -115,7 +127,7 @@ impl IncludeFetcher {
     fn remote(&self, source: &GitSource) -> Result<Remote, IncludeError> {
         let IncludeAccess { policy, set_up, repository, private_host, offline, .. } = &self.access;
         let own = repository.as_ref().is_some_and(|own| own.origin() == source.address.origin());
-        let policy = if source.is_public { policy.with_credential(None) } else { policy.clone() };
+        let policy = if source.is_public { policy.without_credentials() } else { policy.clone() };
         let remote = policy
             .remote(&source.address.to_git_url(), *private_host && own)
             .map_err(|error| IncludeError::Unavailable(error.to_string()))?;
@@ -139,7 +151,10 @@ impl IncludeFetcher {
         let remote = self.remote(source)?;
         let refs = CheckoutRefs::default();
         let wanted = WantedRefs { branch: None, refs: &refs, reference: None };
-        let objects = self.fetch(|| mirror_with_commit(&remote, wanted, commit, &self.access.cache))?;
+        let objects =
+            self.fetch(source, || mirror_with_commit(&remote, wanted, commit, &self.access.cache))?;
+        let size = size_of(&objects.path.join("objects/pack"));
+        self.sizes.borrow_mut().insert(source.clone(), size);
         let reader = FileReader::new(&objects.path, commit, READ_LIMITS);
         if commits.len() >= MAX_OPEN_COMMITS {
             commits.clear();
@@ -159,7 +174,7 @@ impl IncludeSources for IncludeFetcher {
         if self.access.offline {
             return self.stored.refs(&name).ok_or(IncludeError::Offline);
         }
-        let lines = self.fetch(|| remote.list_refs(&[], &["HEAD", "refs/heads/*", "refs/tags/*"]))?;
+        let lines = self.fetch(source, || remote.list_refs(&[], &["HEAD", "refs/heads/*", "refs/tags/*"]))?;
         let refs = parse_refs(&lines).ok_or_else(|| {
             IncludeError::Unavailable(format!("the repository has more than {MAX_REFS} branches and tags"))
         })?;

@@ -37,6 +37,8 @@ pub struct HostPolicy {
     shared: Arc<HostPolicyState>,
     /// The credential of the job that git runs for.
     credential: Option<Arc<JobCredential>>,
+    /// Whether no credential is used at all.
+    is_anonymous: bool,
 }
 
 #[derive(Debug)]
@@ -66,14 +68,20 @@ impl HostPolicy {
     pub fn with_resolver(policy: AddressPolicy, resolver: Arc<dyn Resolver>) -> Self {
         let (gate, credentials) = (OnceLock::new(), Mutex::default());
         let shared = Arc::new(HostPolicyState { policy, resolver, proxy: gate, credentials });
-        Self { shared, credential: None }
+        Self { shared, credential: None, is_anonymous: false }
     }
 
     /// Returns the policy for a job that came with `credential`.
     #[must_use]
     pub fn with_credential(&self, credential: Option<Arc<SourceCredential>>) -> Self {
         let credential = credential.map(|credential| Arc::new(JobCredential::new(credential)));
-        Self { shared: self.shared.clone(), credential }
+        Self { shared: self.shared.clone(), credential, is_anonymous: self.is_anonymous }
+    }
+
+    /// Returns the policy for what everyone can read: neither the credential of a job nor that of a host is used.
+    #[must_use]
+    pub fn without_credentials(&self) -> Self {
+        Self { shared: self.shared.clone(), credential: None, is_anonymous: true }
     }
 
     /// Returns the name of the repository whose credential is used. What is fetched with it is cached for its jobs only.
@@ -83,6 +91,9 @@ impl HostPolicy {
 
     /// Returns the user and password for the host of `address`.
     fn credentials(&self, address: &RepositoryAddress) -> Option<Credentials> {
+        if self.is_anonymous {
+            return None;
+        }
         let of_job = self.credential.as_ref().and_then(|credential| credential.http_credentials(address));
         of_job.or_else(|| {
             let by_origin = self.shared.credentials.lock().unwrap_or_else(PoisonError::into_inner);
@@ -203,8 +214,11 @@ impl Remote {
             Some(credential) => format!("{} with the credential of {}", self.url, credential.scope),
             None => self.url.clone(),
         };
+        let is_anonymous = self.route.as_ref().is_some_and(|route| route.policy.is_anonymous);
         match self.set_up {
             GitSetUp::Operator => name,
+            // What was fetched with the credential of a host is not in it.
+            GitSetUp::None if is_anonymous => format!("{name} for includes of everyone"),
             GitSetUp::None => format!("{name} for includes"),
             GitSetUp::User => format!("{name} for includes of the user"),
         }
@@ -447,6 +461,10 @@ mod tests {
         let mut other = Command::new("git");
         reach.remote("https://other.example.org/a.git", false).unwrap().connect(&mut other).unwrap();
         assert_eq!(other.get_envs().count(), 0, "another host gets none");
+        let mut anonymous = Command::new("git");
+        let everyone = reach.without_credentials().remote(url, false).unwrap();
+        everyone.connect(&mut anonymous).unwrap();
+        assert_eq!(anonymous.get_envs().count(), 0, "what everyone reads gets none");
         // Git itself gets them from the helper.
         let dir = tempfile::tempdir().unwrap();
         let request = dir.path().join("request");

@@ -4,6 +4,7 @@ use super::report::{ReportError, check_path, check_paths};
 use crate::execution::facts::ExternalVariables;
 use crate::ids::{ExecutionId, JobId, LeaseToken};
 use crate::pipeline::{ChildPipeline, MAX_FILE_BYTES};
+use crate::repository::includes::{PinnedInclude, check_pinned};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,9 @@ pub struct ChildReport {
     pub path: String,
     /// The native text, with includes resolved.
     pub text: String,
+    /// The files from elsewhere that it includes, with their versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub includes: Vec<PinnedInclude>,
     /// Paths of all files of the sources; absent if there are too many.
     #[serde(default)]
     pub paths: Option<Vec<String>>,
@@ -45,6 +49,8 @@ impl ChildReport {
         if self.text.len() > MAX_FILE_BYTES {
             return Err(ReportError::FileTooLarge { path: self.path.clone(), bytes: self.text.len() });
         }
+        check_pinned(&self.includes)
+            .map_err(|error| ReportError::Includes { path: self.path.clone(), error })?;
         check_paths("paths", self.paths.as_deref())
     }
 }

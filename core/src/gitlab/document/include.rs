@@ -55,6 +55,7 @@ pub(crate) fn read(
         documents: HashMap::new(),
         chain: vec![IncludedFile::local(include_path(name).unwrap_or_else(|_| name.to_owned()))],
         attempts: 0,
+        is_full: false,
         bytes: text.len(),
         reader: IncludeReader::new(files),
         settings,
@@ -85,6 +86,8 @@ struct Loader<'a> {
     chain: Vec<IncludedFile>,
     /// Number of files to read, including those that could not be read.
     attempts: usize,
+    /// Whether there are too many files, which was reported.
+    is_full: bool,
     bytes: usize,
     reader: IncludeReader<'a>,
     settings: &'a TranslateOptions,
@@ -117,6 +120,9 @@ impl<'a> Loader<'a> {
         let mut merger = Merger::default();
         let path = Path::default().key("include");
         for (at, item) in values::list(&include.value).into_iter().enumerate() {
+            if self.is_full {
+                break;
+            }
             if at == MAX_INCLUDES {
                 // Further items are not reported one by one.
                 let message = format!("a file includes at most {MAX_INCLUDES} files");
@@ -174,16 +180,9 @@ impl<'a> Loader<'a> {
     }
 
     fn built(&mut self, built: Result<Tree, Box<Finding>>) -> Option<Rc<Node>> {
-        match built {
-            Ok(mut tree) => {
-                self.log.findings.append(&mut tree.findings);
-                tree.root
-            }
-            Err(finding) => {
-                self.log.findings.push(*finding);
-                None
-            }
-        }
+        let mut tree = built.map_err(|finding| self.log.findings.push(*finding)).ok()?;
+        self.log.findings.append(&mut tree.findings);
+        tree.root
     }
 
     /// Adds the files of one item of `include`.
@@ -196,6 +195,9 @@ impl<'a> Loader<'a> {
             _ => None,
         };
         for (file, location) in self.files_of(&kind, path) {
+            if self.is_full {
+                break;
+            }
             let document = self.file(file, location, path, given, integrity.as_deref());
             if let Some(document) = document {
                 merger.add(&document, condition.as_ref(), path, self.log);
@@ -242,6 +244,11 @@ impl<'a> Loader<'a> {
     /// Returns the place of the file that is being parsed.
     fn place(&self) -> Place {
         self.chain.last().map_or(Place::Repository, |file| file.place.clone())
+    }
+
+    /// Whether what the file includes must be public: the file, or one that includes it, is of the web.
+    fn is_public(&self) -> bool {
+        self.chain.iter().any(|file| file.place.is_public())
     }
 
     /// Returns the files of the repository that the path of a `local` include names.
@@ -356,7 +363,7 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        let source = GitSource { address, is_public: self.place().is_public() };
+        let source = GitSource { address, is_public: self.is_public() };
         match self.reader.git(source, name, version) {
             Ok(place) => Some(place),
             Err(error) => {
@@ -392,9 +399,8 @@ impl<'a> Loader<'a> {
 
     /// Returns the variables that are known in the file that is being parsed.
     fn variables(&self) -> KnownVariables<'a> {
-        let is_public = self.chain.last().is_some_and(|file| file.place.is_public());
         let repository = self.reader.sources().repository();
-        KnownVariables { external: &self.settings.external, is_public, repository }
+        KnownVariables { external: &self.settings.external, is_public: self.is_public(), repository }
     }
 
     /// Returns the paths of the files that a pattern matches.
@@ -446,6 +452,8 @@ impl<'a> Loader<'a> {
             let chain: Vec<String> = self.chain.iter().map(IncludedFile::label).collect();
             let message = format!("these files include each other: {} -> {label}", chain.join(" -> "));
             self.log.invalid(path, at, message);
+            // A long list of them is an error about the number of files.
+            self.attempts += 1;
             return None;
         }
         // A hash is checked each time.
@@ -457,6 +465,7 @@ impl<'a> Loader<'a> {
         if self.attempts > MAX_INCLUDES || self.chain.len() > MAX_DEPTH {
             let message = format!("a pipeline includes at most {MAX_INCLUDES} files, {MAX_DEPTH} deep");
             self.log.invalid(path, at, message);
+            self.is_full = true;
             return None;
         }
         let document = match self.reader.read(&file, integrity) {

@@ -14,6 +14,7 @@ use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::origin::ReplacedText;
 use crate::pipeline::yaml::scalars::ScalarType;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Size};
+use crate::text::choices::listed;
 use crate::text::diagnostics::{LineIndex, Location};
 
 /// Maximum number of functions that one reference applies: GitLab's limit.
@@ -21,6 +22,8 @@ const MAX_FUNCTIONS: usize = 3;
 
 /// Maximum number of findings about the inputs of a file.
 const MAX_FINDINGS: usize = 100;
+/// Maximum number of inputs of a file.
+const MAX_INPUTS: usize = 100;
 /// Maximum number of bytes that the functions of a file process.
 const MAX_PROCESSED_BYTES: usize = 64 << 20;
 
@@ -61,12 +64,18 @@ pub(crate) fn resolve(
 ) -> Option<Inputs> {
     let before = log.findings.len();
     let spec_path = Path::default().key("spec");
-    for entry in values::entries(spec).iter().filter(|entry| entry.key != "inputs") {
+    let others = values::entries(spec).iter().filter(|entry| entry.key != "inputs");
+    for entry in others.take(MAX_FINDINGS) {
         let why = "a header declares inputs only";
         log.unsupported(&spec_path, entry, why, "");
     }
     let declared = spec.get("inputs").map(|entry| values::entries(&entry.value)).unwrap_or_default();
     let given_entries = given.map(|entry| values::entries(&entry.value)).unwrap_or_default();
+    if let Some(input) = declared.get(MAX_INPUTS) {
+        let message = format!("a file has at most {MAX_INPUTS} inputs");
+        log.invalid(&spec_path.key("inputs"), input.key_location, message);
+        return None;
+    }
     let declared_names: HashSet<&str> = declared.iter().map(|input| input.key.as_str()).collect();
     let given_values: HashMap<&str, &MapEntry> =
         given_entries.iter().rev().map(|entry| (entry.key.as_str(), entry)).collect();
@@ -97,7 +106,10 @@ pub(crate) fn resolve(
         let Some(value) = own.or(default) else {
             let message = format!("the input {} has no default, and no value is given", quoted(&input.key));
             if at.length == 0 {
-                let help = format!("give it one when you run the file: `--input {}=VALUE`", input.key);
+                let help = format!(
+                    "give it one when you run the file (`--input {}=VALUE`), or under `inputs` of the `trigger`",
+                    input.key
+                );
                 log.invalid_with_help(&input_path, input.key_location, message, &help);
             } else {
                 log.invalid_with_help(path, at, message, "give it one under `inputs` of the include");
@@ -138,7 +150,7 @@ pub(crate) fn of_run(spec: &Rc<Node>, given: &IndexMap<String, String>) -> MapEn
 
 fn check_declaration(input: &MapEntry, path: &Path, log: &mut Log) {
     const KEYS: [&str; 5] = ["default", "description", "options", "regex", "type"];
-    for entry in values::entries(&input.value) {
+    for entry in values::entries(&input.value).iter().take(MAX_FINDINGS) {
         match entry.key.as_str() {
             "rules" => log.unsupported(path, entry, "options that depend on other inputs are not known", ""),
             key if KEYS.contains(&key) => {}
@@ -178,7 +190,7 @@ fn checked(input: &MapEntry, value: &Rc<Node>, path: &Path, log: &mut Log) -> Op
         if !options.iter().any(|option| values::text(option) == Some(text.as_str())) {
             let names: Vec<&str> = options.iter().filter_map(|option| values::text(option)).collect();
             let message = format!("{} is none of the options of {}", quoted(&text), quoted(&input.key));
-            let help = format!("use one of {}", names.join(", "));
+            let help = format!("use one of {}", listed(&names));
             log.invalid_with_help(path, value.location, message, &help);
             return None;
         }

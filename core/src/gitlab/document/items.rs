@@ -19,6 +19,8 @@ const KINDS: [&str; 5] = ["local", "project", "remote", "template", "component"]
 /// All keys of an item.
 const KEYS: [&str; 10] =
     ["local", "project", "remote", "template", "component", "inputs", "rules", "file", "ref", "integrity"];
+/// Maximum number of files of an item: that of a pipeline.
+const MAX_LISTED_FILES: usize = 150;
 /// Length of a SHA-256 in bytes.
 const SHA256_LEN: usize = 32;
 
@@ -143,6 +145,11 @@ impl<'a> IncludeItem<'a> {
                     log.invalid(path, item.location, message);
                     return None;
                 };
+                if values::list(&file.value).len() > MAX_LISTED_FILES {
+                    let message = format!("`file` lists at most {MAX_LISTED_FILES} files");
+                    log.invalid(&path.key("file"), file.key_location, message);
+                    return None;
+                }
                 let before = log.findings.len();
                 let files = values::texts(&file.value, &path.key("file"), log);
                 if log.findings.len() > before {

@@ -52,6 +52,11 @@ impl Job<'_> {
                 self.log.invalid_with_help(&self.path.key(key), other.key_location, message, help);
             }
         }
+        if let Some(group) = self.node.get("resource_group").filter(|entry| !entry.value.is_null()) {
+            let why = "a job with `trigger` ends when the other pipeline has started";
+            let help = "put `resource_group` into the jobs of the child's file";
+            self.log.unsupported(&self.path, group, why, help);
+        }
         let pipeline = self.child(entry);
         let mut body = Mapping::new();
         let mut set = |key: &str, value: Option<Value>| {

@@ -44,6 +44,8 @@ fn of_text(text: &str) -> Vec<Comment> {
     let mut scanner = LineScanner::default();
     // The comments that wait for the next line with content.
     let mut waiting = 0;
+    // The number of comments that a blank line has followed.
+    let mut apart_until = 0;
     for (line, text) in (1..).zip(text.lines()) {
         if scanner.is_within_scalar(text) {
             continue;
@@ -55,8 +57,9 @@ fn of_text(text: &str) -> Vec<Comment> {
             all[start..].iter_mut().for_each(|comment| comment.target = Some(line));
             waiting = 0;
         } else if comment.is_none() {
-            let start = all.len() - waiting;
+            let start = apart_until.max(all.len() - waiting);
             all[start..].iter_mut().for_each(|comment| comment.is_apart = true);
+            apart_until = all.len();
         }
         let Some(at) = comment else { continue };
         // An editor would read the native file as one of GitLab's.
@@ -78,6 +81,7 @@ mod tests {
     fn comments_are_distinguished_from_values() {
         for (text, expected) in [
             ("# head\n\na: b # behind\n", vec!["# head 3 apart", "# behind 3"]),
+            ("# a\n\n# b\n\n# c\na: b", vec!["# a 6 apart", "# b 6 apart", "# c 6"]),
             ("a: |\n  # no\n# yes\nb: c", vec!["# yes 4"]),
             ("- |\n  # no\n- x # yes", vec!["# yes 3"]),
             ("- a: >-\n    # no\n  b: c # yes", vec!["# yes 3"]),

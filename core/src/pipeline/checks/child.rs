@@ -139,6 +139,14 @@ pub(crate) fn check_other_keys(raw: &RawJob, path: &Path, findings: &mut Finding
                 .help("remove it, or put it into a job of its own that this one needs"),
         );
     }
+    if !raw.concurrency.is_absent() {
+        let message =
+            "`concurrency` has no effect on a job with `pipeline`, which starts an execution of its own";
+        findings.push(
+            Finding::key("conflicting-keys", &path.key("concurrency"), message)
+                .help("put `concurrency` into the file of the child"),
+        );
+    }
 }
 
 /// Checks that the jobs exist whose artifacts have files of pipelines, and the number of jobs that start one.

@@ -9,7 +9,7 @@ use super::inputs::{self, GivenInputs};
 use super::items::{Item, ItemFiles};
 use super::merge::merge;
 use super::place::{IncludeReader, IncludedFile, Place, Version, check_address};
-use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, MAX_FINDINGS, Path, quoted};
 use crate::pipeline::names;
 use crate::pipeline::yaml::build_file;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Tree};
@@ -54,6 +54,7 @@ pub(crate) fn compose(name: &str, text: &str, tree: Tree, files: &dyn Repository
         done: HashMap::new(),
         chain: vec![IncludedFile::local(include_path(name).unwrap_or_else(|_| name.to_owned()))],
         attempts: 0,
+        has_too_many_files: false,
         is_complete: true,
         reader: IncludeReader::new(files),
     };
@@ -71,6 +72,8 @@ struct FileLoader<'a> {
     chain: Vec<IncludedFile>,
     /// Number of attempts to read a file, failed ones included.
     attempts: usize,
+    /// Whether there are too many files, which was reported.
+    has_too_many_files: bool,
     /// Whether every file could be included so far.
     is_complete: bool,
     reader: IncludeReader<'a>,
@@ -81,6 +84,16 @@ impl FileLoader<'_> {
     fn fail(&mut self, finding: Finding) {
         self.is_complete = false;
         self.findings.push(finding);
+    }
+
+    /// Whether no more files are included, because there are too many of them or too many errors.
+    fn is_exceeded(&self) -> bool {
+        self.has_too_many_files || (!self.is_complete && self.findings.len() >= MAX_FINDINGS)
+    }
+
+    /// Whether what the file includes must be public: the file, or one that includes it, is public.
+    fn is_public(&self) -> bool {
+        self.chain.iter().any(|file| file.place.is_public())
     }
 
     /// Merges the document of a file over those that it includes. `given`: the inputs of an included file.
@@ -113,6 +126,9 @@ impl FileLoader<'_> {
             _ => vec![(path, Rc::clone(&include.value))],
         };
         for (at, (path, item)) in items.into_iter().enumerate() {
+            if self.is_exceeded() {
+                break;
+            }
             if at == MAX_FILES {
                 // The remaining files are not reported one by one.
                 let message = format!("a file includes at most {MAX_FILES} files");
@@ -164,11 +180,19 @@ impl FileLoader<'_> {
                 }
             }
         };
+        if let Some((_, spot)) = files.get(MAX_FILES) {
+            let message = format!("`file` lists at most {MAX_FILES} files");
+            self.fail(Finding::error("too-many-files", spot.clone(), message).help("merge some of them"));
+            return Vec::new();
+        }
         let with_path = path.key("with");
         let include = FindingLocation::Position(path.clone(), item.location);
         let given = GivenInputs { entry: with, path: &with_path, include: &include };
         let mut documents = Vec::new();
         for (written, spot) in files {
+            if self.is_exceeded() {
+                break;
+            }
             match include_path(written) {
                 Ok(path) => {
                     let file = IncludedFile { place: place.clone(), path };
@@ -202,7 +226,7 @@ impl FileLoader<'_> {
             }
         };
         let name = address.canonical();
-        let source = GitSource { address, is_public: self.place().is_public() };
+        let source = GitSource { address, is_public: self.is_public() };
         match self.reader.git(source, &name, Version::Reference(reference)) {
             Ok(place) => Some(place),
             Err(error) => {
@@ -228,6 +252,8 @@ impl FileLoader<'_> {
             cycle.push(file.label());
             let message = format!("these files include each other: {}", cycle.join(" -> "));
             self.fail(Finding::error("include-cycle", spot, message).help("remove one of these"));
+            // A long list of them is an error about the number of files.
+            self.attempts += 1;
             return None;
         }
         if let (Some(done), None) = (self.done.get(&key), given.entry) {
@@ -243,6 +269,7 @@ impl FileLoader<'_> {
         };
         if let Some(message) = rejection {
             self.fail(Finding::error("too-many-files", spot, message).help("merge some of them"));
+            self.has_too_many_files = true;
             return None;
         }
         let label = file.label();

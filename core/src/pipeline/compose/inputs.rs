@@ -6,9 +6,10 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 
 use crate::condition;
-use crate::pipeline::finding::{Finding, FindingLocation, Path, quoted};
+use crate::pipeline::finding::{Finding, FindingLocation, MAX_FINDINGS, Path, quoted};
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Size, alias_bomb};
+use crate::text::choices::listed;
 use crate::text::suggest::nearest;
 
 /// Keys of a declaration.
@@ -47,7 +48,8 @@ pub(crate) fn apply(
     if findings.len() > before {
         return None;
     }
-    let mut substitution = Substitution { values: &values, findings, bytes: 0 };
+    let max_findings = before + MAX_FINDINGS;
+    let mut substitution = Substitution { values: &values, findings, max_findings, bytes: 0 };
     let Kind::Mapping(mapping) = &root.kind else { return None };
     let own = mapping.entries.iter().filter(|entry| entry.key != "inputs").cloned().collect();
     let replaced = substitution.node(&Rc::new(Node::mapping(own, root.location)));
@@ -144,7 +146,8 @@ fn values(
         let message = "`with` takes a mapping of inputs to values".to_owned();
         findings.push(at(given.path.clone(), entry.value.location, message));
     }
-    for entry in given_entries.iter().filter(|entry| !names.contains(entry.key.as_str())) {
+    let unknown = given_entries.iter().filter(|entry| !names.contains(entry.key.as_str()));
+    for entry in unknown.take(MAX_FINDINGS) {
         let message = format!("the included file has no input {}", quoted(&entry.key));
         let near = nearest(&entry.key, declared.iter().map(|input| input.key.as_str()));
         let finding = at(given.path.key(&entry.key), entry.key_location, message);
@@ -232,9 +235,10 @@ fn check(
             Kind::Sequence(items) => items.iter().filter_map(|item| scalar(item)).collect(),
             _ => Vec::new(),
         };
-        if let Some(other) = items.iter().find(|item| !options.contains(item)) {
+        let allowed: HashSet<&str> = options.iter().copied().collect();
+        if let Some(other) = items.iter().find(|item| !allowed.contains(*item)) {
             let message = format!("{} is none of the options of {name}", quoted(other));
-            findings.push(at(path, location, message).help(format!("use one of {}", options.join(", "))));
+            findings.push(at(path, location, message).help(format!("use one of {}", listed(&options))));
             return false;
         }
     }
@@ -260,13 +264,20 @@ fn check(
 struct Substitution<'a> {
     values: &'a IndexMap<String, Rc<Node>>,
     findings: &'a mut Vec<Finding>,
+    /// The number of findings at which the rest is left out.
+    max_findings: usize,
     /// The number of bytes that were put in.
     bytes: usize,
 }
 
 impl Substitution<'_> {
+    /// Whether the document is too large or has too many errors, so that nobody uses the rest.
+    fn is_exceeded(&self) -> bool {
+        self.bytes > MAX_FILE_BYTES || self.findings.len() >= self.max_findings
+    }
+
     fn node(&mut self, node: &Rc<Node>) -> Rc<Node> {
-        if self.bytes > MAX_FILE_BYTES {
+        if self.is_exceeded() {
             return Rc::clone(node);
         }
         match &node.kind {
@@ -280,6 +291,9 @@ impl Substitution<'_> {
                 let mut keys = HashSet::new();
                 let mut entries = Vec::with_capacity(mapping.entries.len());
                 for entry in &mapping.entries {
+                    if self.is_exceeded() {
+                        break;
+                    }
                     let key = if entry.key.contains("$[[") {
                         let node = Node { location: entry.key_location, ..text_node(&entry.key, node) };
                         self.text(&entry.key, &node)
@@ -324,6 +338,9 @@ impl Substitution<'_> {
         let mut out = String::with_capacity(written.len());
         let mut rest = written;
         while let Some((before, after)) = rest.split_once("$[[") {
+            if self.is_exceeded() {
+                return out;
+            }
             let Some((body, after)) = after.split_once("]]") else { break };
             out.push_str(before);
             if let Some(value) = self.value(body, node) {

@@ -1,6 +1,9 @@
 //! Recognizes values of several lines line by line, for what the parser does not return or accept.
 
-use std::fmt::Write as _;
+use super::limits::MAX_FILE_BYTES;
+
+/// Maximum indentation of a quoted value whose lines are indented.
+const MAX_REPAIRED_INDENT: usize = 256;
 
 /// Recognizes the values of several lines, in which a `#` begins no comment.
 #[derive(Default)]
@@ -96,7 +99,7 @@ fn parent_indentation(content: &str) -> usize {
 }
 
 /// Indents the lines of quoted values that are indented less than YAML demands, which Ruby's parser accepts. `None` if there are
-/// none.
+/// none, or if the result would be too large.
 pub(crate) fn with_indented_quotes(text: &str) -> Option<String> {
     let mut scanner = LineScanner::default();
     let mut out = String::with_capacity(text.len());
@@ -107,7 +110,10 @@ pub(crate) fn with_indented_quotes(text: &str) -> Option<String> {
             && !content.trim().is_empty()
             && indentation(content) <= scanner.quote_indent
         {
-            let _ = write!(out, "{:width$}", "", width = scanner.quote_indent + 1);
+            if scanner.quote_indent > MAX_REPAIRED_INDENT || out.len() > 2 * MAX_FILE_BYTES {
+                return None;
+            }
+            out.extend(std::iter::repeat_n(' ', scanner.quote_indent + 1));
             has_changed = true;
         }
         out.push_str(line);

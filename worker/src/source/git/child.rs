@@ -10,6 +10,7 @@ use tidemill_core::child::{ChildError, read_child};
 use tidemill_core::execution::discovery::ChildRequest;
 use tidemill_core::gitlab::TranslateOptions;
 use tidemill_core::pipeline::{IncludeSources, RepositoryFiles};
+use tidemill_core::repository::includes::PinnedInclude;
 
 /// What was read for a job that starts a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct ChildFiles {
     pub text: Result<String, String>,
     /// Rendered warnings; empty if there are none.
     pub warnings: String,
+    /// The files from elsewhere that they include, with their versions.
+    pub includes: Vec<PinnedInclude>,
     /// Paths of all files of the sources, unless there are too many.
     pub paths: Option<Vec<String>>,
 }
@@ -52,14 +55,17 @@ pub fn read_child_files(
         Some((repo, commit)) => all_paths(repo, commit)?,
         None => Some(Vec::new()),
     };
-    let (text, warnings) = match result {
-        Ok(assembled) => (Ok(assembled.text.clone()), assembled.render_warnings(false)),
-        Err(ChildError::Unreadable { path, why }) => {
-            (Err(format!("{path} cannot be read: {why}\n")), String::new())
+    let (text, warnings, includes) = match result {
+        Ok(assembled) => {
+            let warnings = assembled.render_warnings(false);
+            (Ok(assembled.text), warnings, assembled.includes)
         }
-        Err(ChildError::Invalid(errors)) => (Err(errors.render(false)), String::new()),
+        Err(ChildError::Unreadable { path, why }) => {
+            (Err(format!("{path} cannot be read: {why}\n")), String::new(), Vec::new())
+        }
+        Err(ChildError::Invalid(errors)) => (Err(errors.render(false)), String::new(), Vec::new()),
     };
-    Ok(ChildFiles { text, warnings, paths })
+    Ok(ChildFiles { text, warnings, includes, paths })
 }
 
 /// The files of a job without sources.

@@ -320,7 +320,7 @@ impl<'a> ProcessMonitor<'a> {
 }
 
 /// Returns the total size of the files directly in `directory`.
-fn size_of(directory: &Path) -> u64 {
+pub fn size_of(directory: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }

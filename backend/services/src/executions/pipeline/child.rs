@@ -132,7 +132,7 @@ impl PipelineExecutionService {
             parent: Some(of.id),
             // They are those of the parent's file.
             inputs: IndexMap::new(),
-            includes: Vec::new(),
+            includes: report.includes.clone(),
             ..facts.clone()
         };
         // A child has the rights of its parent: they follow from the branch and the pull request, which are the same.
@@ -150,6 +150,7 @@ impl PipelineExecutionService {
             requested_by: of.requested_by.clone(),
             tag: facts.tag.clone(),
             default_branch: facts.default_branch.clone(),
+            includes: report.includes,
             ..ExecuteRequest::default()
         };
         let plan = move || {

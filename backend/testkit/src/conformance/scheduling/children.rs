@@ -51,6 +51,7 @@ async fn report_child(
         lease: assignment.lease.token,
         path: "child.yml".into(),
         text: text.into(),
+        includes: Vec::new(),
         paths: None,
     };
     let reply = server.pipelines.start_child(report.clone()).await.unwrap();
@@ -235,6 +236,7 @@ pub async fn cancel_of_parent_cancels_children(subject: &StoresUnderTest) {
             lease: assignment.lease.token,
             path: "child.yml".into(),
             text: CHILD.into(),
+            includes: Vec::new(),
             paths: None,
         };
         assert_eq!(server.pipelines.start_child(report).await.unwrap().execution, None);
