@@ -14,11 +14,10 @@ use tidemill_core::execution::{status::JobStatus, transition::JobEvent};
 use tidemill_core::{
     guarded,
     ids::{ExecutionId, JobId},
-    plan::PlannedJob,
     scheduler::{
         EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, ParentGate, Transition, apply_event,
-        child_gates, decide, end_step, ended_status, finish, next_step, nodes_to_decide, open_parent_gate,
-        precompute, queued_jobs, ready_nodes, time_out,
+        decide, end_step, ended_status, finish, next_step, open_parent_gate, precompute, queued_jobs,
+        ready_nodes, time_out,
     },
 };
 
@@ -156,17 +155,6 @@ impl Context {
             self.release_ended(requested).await?;
         }
         Ok(())
-    }
-
-    /// Reads the nodes that decide about a job with a condition on outputs, or that needs such a job, in order.
-    pub async fn deciding_nodes(&self, execution: ExecutionId, job: &PlannedJob) -> Result<Vec<Node>> {
-        let mut nodes = self.stores.records.nodes(execution, &nodes_to_decide(job)).await?;
-        let gates = child_gates(&nodes);
-        if !gates.is_empty() {
-            nodes.extend(self.stores.records.nodes(execution, &gates).await?);
-        }
-        nodes.sort_by_key(|node| node.key.ix);
-        Ok(nodes)
     }
 
     /// Opens the gates of approvals that were not given, as failed.

@@ -9,14 +9,15 @@ use crate::{
         service_context::Context,
     },
     error::{Error, Result},
-    ports::{ExecutionSpec, ExecutionTask},
+    ports::{ExecutionSpec, ExecutionTask, Node},
 };
 use std::sync::Arc;
 use tidemill_core::execution::facts::Facts;
 use tidemill_core::{
     ids::{ExecutionId, JobId},
     pipeline::{self, Pipeline},
-    plan::Plan,
+    plan::{Plan, PlannedJob},
+    scheduler::{child_gates, nodes_to_decide},
 };
 
 /// Returns the pipeline file and the plan of an execution; a discovery has no file.
@@ -78,6 +79,17 @@ impl Context {
         let specs = self.specs(id).await?;
         let spec = specs.get(ix as usize).cloned();
         spec.ok_or_else(|| Error::NotFound(format!("execution {id} has no job {ix}")))
+    }
+
+    /// Reads the nodes that decide about a job with a condition on outputs, or that needs such a job, in order.
+    pub async fn deciding_nodes(&self, execution: ExecutionId, job: &PlannedJob) -> Result<Vec<Node>> {
+        let mut nodes = self.stores.records.nodes(execution, &nodes_to_decide(job)).await?;
+        let gates = child_gates(&nodes);
+        if !gates.is_empty() {
+            nodes.extend(self.stores.records.nodes(execution, &gates).await?);
+        }
+        nodes.sort_by_key(|node| node.key.ix);
+        Ok(nodes)
     }
 
     /// Caches the jobs of a plan.
