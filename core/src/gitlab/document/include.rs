@@ -13,7 +13,8 @@ use crate::gitlab::settings::TranslateOptions;
 use crate::gitlab::values;
 use crate::gitlab::variables::{Piece, pieces};
 use crate::pipeline::compose::elsewhere::{GitSource, IncludeError};
-use crate::pipeline::compose::include::{RepositoryFiles, SourceFile, include_path};
+use crate::pipeline::compose::files::RepositoryFiles;
+use crate::pipeline::compose::include::{SourceFile, include_path};
 use crate::pipeline::compose::place::{
     IncludeReader, IncludedFile, Place, Unreadable, Version, check_address,
 };
