@@ -177,17 +177,18 @@ jobs:
         view["execution"]["run_number"] == 2 && job(view, "slow")["waits_for_place"].is_object()
     });
     let wait = &job(&view, "slow")["waits_for_place"];
-    assert_eq!((&wait["group"], &wait["limit"]), (&"limited-production".into(), &1.into()), "{view:#}");
+    let group = format!("{}-production", view["execution"]["pipeline_name"].as_str().unwrap());
+    assert_eq!((&wait["group"], &wait["limit"]), (&group.as_str().into(), &1.into()), "{view:#}");
     assert_eq!(wait["holders"][0]["run_number"], 1, "{view:#}");
     let shown = text(&env.on_latest(&["status", "2"]).stdout);
-    let waits = "waiting for concurrency group \"limited-production\": held by execution #1 job slow";
-    assert!(shown.contains(waits), "{shown}");
+    let waits = format!("waiting for concurrency group \"{group}\": held by execution #1 job slow");
+    assert!(shown.contains(&waits), "{shown}");
     let canceled = env.on_latest(&["cancel", "1"]);
     assert_eq!(canceled.status.code(), Some(0), "{canceled:?}");
     let (older, newer) = (finish(older), finish(newer));
     assert_eq!((older.status.code(), newer.status.code()), (Some(130), Some(0)), "{older:?} {newer:?}");
     let printed = text(&newer.stdout);
-    assert!(printed.contains("job slow waits for concurrency group \"limited-production\""), "{printed}");
+    assert!(printed.contains(&format!("job slow waits for concurrency group \"{group}\"")), "{printed}");
     let executions = env.executions();
     assert_eq!(executions[0]["status"], "SUCCESS", "{executions:#?}");
     assert_eq!(executions[1]["status"], "CANCELED", "{executions:#?}");
