@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "run",
     "check",
     "plan",
@@ -27,6 +27,7 @@ const COMMANDS: [&str; 29] = [
     "registry",
     "repo",
     "retry",
+    "environments",
     "dead-letters",
     "artifacts",
     "token",
