@@ -51,6 +51,9 @@ fn compare(texts: impl Iterator<Item = String>) -> usize {
     compared
 }
 
+/// Name, `when` and variables of a job of a plan.
+type JobOfPlan = (String, When, BTreeMap<String, String>);
+
 #[test]
 fn imported_file_has_the_plans_of_the_gitlab_file_in_all_events() {
     let jobs = participation::JOBS.iter().map(|(keys, _)| file_with_job(keys));
@@ -86,7 +89,7 @@ fn variables_from_outside_have_the_same_effect_after_import() {
         let imported = translate_fixture(".gitlab-ci.yml", &text).unwrap();
         let native = parse(&imported.text).unwrap();
         let direct = translate_for_run(&text, &external).unwrap();
-        let jobs = |pipeline: &Pipeline| -> Vec<Vec<(String, When, BTreeMap<String, String>)>> {
+        let jobs = |pipeline: &Pipeline| -> Vec<Vec<JobOfPlan>> {
             let jobs = |plan: Plan| {
                 let jobs = plan.jobs.into_iter();
                 jobs.map(|job| (job.name, job.when, job.variables.into_iter().collect())).collect()

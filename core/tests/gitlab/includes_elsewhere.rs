@@ -288,8 +288,8 @@ fn includes_across_repositories_are_bounded_and_cannot_form_a_cycle() {
         many = many.with_commit(&url, &commit('1'), &["HEAD"], &[("a.yml", &job(&format!("j{number}")))]);
     }
     let include = |count: usize| {
-        let items = (0..count).map(|n| format!("  - {{project: g/r{n}, file: a.yml}}\n")).collect::<String>();
-        format!("include:\n{items}")
+        let items = (0..count).map(|n| format!("  - {{project: g/r{n}, file: a.yml}}\n")).collect::<Vec<_>>();
+        format!("include:\n{}", items.concat())
     };
     assert_eq!(good(&include(20), &many).0.len(), 20);
     let found = error(&include(21), &many);

@@ -16,7 +16,7 @@ use events::{EVENTS, facts};
 /// The file with the job of a row of [`participation::JOBS`] or [`keys::KEYS`].
 pub(crate) fn file_with_job(keys: &str) -> String {
     let script = if keys.starts_with("script:") { "" } else { "  script: [echo]\n" };
-    let keys: String = keys.lines().map(|line| format!("  {line}\n")).collect();
+    let keys = keys.lines().map(|line| format!("  {line}\n")).collect::<Vec<_>>().concat();
     format!(
         "# merge_requests\ndefault: {{image: 'img:1'}}\nstages: [build, test, deploy]\n\
          variables: {{EMPTY: '', FIXED: x, PATTERN: /^ma/, COMMON: all}}\n\

@@ -117,9 +117,9 @@ fn too_many_combined_rules_are_one_error_at_the_workflow() {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let jobs: String =
+    let jobs: Vec<String> =
         (0..30).map(|n| format!("j{n}: {{image: a, script: x, rules: [{}]}}\n", rules(30))).collect();
-    let text = format!("workflow: {{rules: [{}]}}\n{jobs}", rules(30));
+    let text = format!("workflow: {{rules: [{}]}}\n{}", rules(30), jobs.concat());
     let errors = translate_fixture(".gitlab-ci.yml", &text).unwrap_err().diagnostics;
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(
@@ -134,8 +134,8 @@ fn combined_rules_that_are_too_large_are_one_error() {
     let value = "v".repeat(10_000);
     let rules: Vec<String> =
         (0..90).map(|n| format!("{{if: $A == \"{n}\", variables: {{V: {value}}}}}")).collect();
-    let jobs: String = (0..100).map(|n| format!("j{n}: {{image: a, script: x}}\n")).collect();
-    let text = format!("workflow: {{rules: [{}]}}\n{jobs}", rules.join(", "));
+    let jobs: Vec<String> = (0..100).map(|n| format!("j{n}: {{image: a, script: x}}\n")).collect();
+    let text = format!("workflow: {{rules: [{}]}}\n{}", rules.join(", "), jobs.concat());
     let errors = translate_fixture(".gitlab-ci.yml", &text).unwrap_err().diagnostics;
     assert_eq!(errors.len(), 1);
     assert!(errors[0].message.contains("9000 rules"), "{}", errors[0].message);

@@ -20,7 +20,7 @@ pub(super) async fn claim(services: &Services, job: JobId, labels: Labels) -> Re
         wait_ms: 0,
         lookahead: 0,
     };
-    match services.jobs.execute(request).await.unwrap() {
+    match Box::pin(services.jobs.execute(request)).await.unwrap() {
         JobExecuteReply::Assigned { assignment, .. } => Ok(*assignment),
         JobExecuteReply::Nothing { reason } => Err(reason),
     }

@@ -92,7 +92,7 @@ impl JobExecutionService {
                 // The execution was removed, so the message is obsolete.
                 return Ok(ClaimOutcome::Nothing(format!("there is no job {job}")));
             };
-            return self.claim(node, &request).await;
+            return Box::pin(self.claim(node, &request)).await;
         }
         if !self.context.settings.assigns_any_job {
             return Err(Error::Invalid(
@@ -118,7 +118,7 @@ impl JobExecutionService {
             };
             let node = self.context.node(message.node).await;
             let claimed = match node {
-                Ok(node) => self.claim(node, &request).await,
+                Ok(node) => Box::pin(self.claim(node, &request)).await,
                 Err(error) => Err(error),
             };
             match claimed {
