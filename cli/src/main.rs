@@ -144,7 +144,7 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Secret(args) => secret::secret(settings, args).await,
             Command::Variable(args) => variable::variable(settings, args).await,
             Command::Approve(args) => Box::pin(approve::approve(settings, args)).await,
-            Command::Retry(args) => retry::retry(settings, args).await,
+            Command::Retry(args) => Box::pin(retry::retry(settings, args)).await,
             Command::Environments(args) => Box::pin(environments::environments(settings, args)).await,
             Command::DeadLetters(args) => dead_letters::dead_letters(settings, args).await,
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,

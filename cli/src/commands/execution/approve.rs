@@ -97,7 +97,7 @@ async fn approve_by_retry(
             consent: ConsentArgs::default(),
             connection: crate::args::ConnectionArgs::default(),
         };
-        return retry(settings, &args).await;
+        return Box::pin(retry(settings, &args)).await;
     }
     let path = path::RETRY.replace("{executionId}", &selected.id().to_string());
     let request =

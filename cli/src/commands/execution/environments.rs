@@ -169,7 +169,7 @@ async fn stop(
             execution.execution_id
         );
         let started = StartedExecution { deployment, worker, interrupts, id: execution.execution_id };
-        return watch_started(settings, started, view, &note).await;
+        return Box::pin(watch_started(settings, started, view, &note)).await;
     }
     workers::close(worker).await;
     deployment.close().await;

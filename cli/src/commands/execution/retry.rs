@@ -55,7 +55,7 @@ pub async fn retry(settings: &Settings, args: &Retry) -> Outcome {
     };
     let note = format!("{}: retried as #{} ({})", selected.title(), reply.run_number, reply.execution_id);
     let started = StartedExecution { deployment, worker, interrupts, id: reply.execution_id };
-    watch_started(settings, started, args.view, &note).await
+    Box::pin(watch_started(settings, started, args.view, &note)).await
 }
 
 /// An execution that was just started, and what runs and watches it.
