@@ -1,23 +1,16 @@
 //! Files that the commands of this machine include from elsewhere: from a git server, the web and a directory of templates.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod tls;
+
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring::default_provider,
-        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    },
 };
 
 fn git(dir: &Path, args: &[&str]) -> String {
@@ -105,18 +98,8 @@ impl Bench {
 
 /// Serves the files below `site` with TLS; the certificate is `certificate.pem` in `dir`.
 fn serve(dir: &Path, site: &Path) -> (u16, tokio::runtime::Runtime) {
-    let key = rcgen::KeyPair::generate().unwrap();
     let parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let certificate = parameters.self_signed(&key).unwrap();
-    fs::write(dir.join("certificate.pem"), certificate.pem()).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let acceptor = tls::self_signed(&dir.join("certificate.pem"), &parameters);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
     let port = listener.local_addr().unwrap().port();

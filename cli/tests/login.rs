@@ -2,26 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
+mod tls;
+
 use std::{
     fs,
     io::Write,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::PathBuf,
     process::{Child, Output, Stdio},
-    sync::Arc,
 };
 use support::{TestEnv, finish, serve, stop, text};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring::default_provider,
-        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-    },
 };
 
 const ONE: &str = "name: one\nstages: [a]\njobs:\n  j: { stage: a, image: \"IMAGE\", script: [\"true\"] }\n";
@@ -166,18 +159,8 @@ struct TlsProxy {
 impl TlsProxy {
     /// Starts a proxy whose certificate is made with these parameters.
     fn start(fixture: &LoginFixture, parameters: &rcgen::CertificateParams) -> Self {
-        let signing_key = rcgen::KeyPair::generate().unwrap();
-        let certificate = parameters.self_signed(&signing_key).unwrap();
         let path = fixture.env.dir.path().join("certificate.pem");
-        fs::write(&path, certificate.pem()).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
-        let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let acceptor = tls::self_signed(&path, parameters);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
         let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
