@@ -49,7 +49,7 @@ fn peak_memory() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Number of entries unless the environment says otherwise: enough for what is kept of each to show in the memory.
+/// Default number of entries: enough that memory kept for each of them would exceed the limit.
 const ENTRIES: u32 = 150_000;
 
 #[test]

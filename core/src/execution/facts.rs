@@ -165,12 +165,7 @@ pub struct Upstream {
     pub depth: u32,
     /// Maximum number of executions that are this far from the first one: the product of the numbers of followed executions
     /// that each discovery on the way started.
-    #[serde(default = "one")]
     pub breadth: u32,
-}
-
-const fn one() -> u32 {
-    1
 }
 
 /// The jobs that a user asked for, by their names in the file or those of their variants.

@@ -2,7 +2,7 @@
 //! [`change_group`](tidemill_core::scheduler::change_group).
 //!
 //! The record of a group is written on its own, so a process may die between two writes. Nothing depends on the second one: a job
-//! without a place stays due, and whoever does not get a place, or checks again, removes jobs that have ended from the record.
+//! without a place stays due, and each request or check that finds no free place removes jobs that have ended from the record.
 
 use crate::{
     context::service_context::Context,

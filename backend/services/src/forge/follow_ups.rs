@@ -52,12 +52,7 @@ pub(crate) struct FollowUpRecord {
     /// The ends after which one of them starts.
     pub statuses: Vec<UpstreamStatus>,
     /// The breadth of what follows: see [`Upstream::breadth`].
-    #[serde(default = "one")]
     pub breadth: u32,
-}
-
-const fn one() -> u32 {
-    1
 }
 
 /// Returns the number of executions that ended before this one and led to it.
@@ -130,7 +125,7 @@ impl FollowUpService {
         Ok(count)
     }
 
-    /// Starts the discovery of what follows an execution, if it has ended. The key makes it one, whoever runs this and however often.
+    /// Starts the discovery of what follows an execution, if it has ended. Its idempotency key makes it one, however often this runs.
     async fn process(&self, key: &DocumentKey, now: Timestamp) -> Result<bool> {
         let documents = &self.context.stores.documents;
         // The index of due documents may lag behind.
