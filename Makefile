@@ -2,7 +2,7 @@
 .POSIX:
 SEEDS = 10000
 SEED_START = 1
-.PHONY: help demo test cases self-ci rootless-build-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
+.PHONY: help demo test cases self-ci rootless-build-test docker-sidecar-test docs lint audit fuzz api-fuzz model sim large-artifact bench bench-cloud faults build deploy-tools clean engine-stop cloud-up cloud-demo cloud-down aws-localstack
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -21,6 +21,9 @@ self-ci: ## run .pipelines/ci.yml: Tidemill tests itself in a Debian image; see 
 
 rootless-build-test: ## build images with Buildah in jobs without privilege; see docs/rootless-builds.md
 	@scripts/setup scripts/rootless-build-test
+
+docker-sidecar-test: ## run a job with a Docker engine of its own; see docs/worker-toml.md
+	@scripts/setup scripts/docker-sidecar-test
 
 docs:  ## write docs/cli.md and docs/environment.md from the definition of the commands
 	@UPDATE_DOCS=1 cargo test --quiet -p tidemill-cli --bin tidemill is_current
