@@ -82,7 +82,7 @@ impl Example {
     }
 
     /// Runs the pipeline of `file`, and checks everything that a user sees of it.
-    fn runs(&mut self, file: &str, services: &str) {
+    fn runs(&self, file: &str, services: &str) {
         let Self { env, templates, tagged, .. } = self;
         let plan = text(&env.tidemill(&["plan", "-f", file]).stdout);
         let line = |name: &str| {
@@ -105,7 +105,6 @@ impl Example {
         assert!(jobs.iter().all(|name| job(&view, name)["status"] == "SUCCESS"), "{view:#}");
         self.child_is_joined(&view, services);
         // Outputs are in a script, as the image, and in the address of the environment.
-        let Self { env, .. } = self;
         assert!(env.log("deploy").contains("deploy 1.4 to staging\n"), "{}", env.log("deploy"));
         assert_eq!(job(&view, "deploy")["docker_image"], image().as_str(), "{view:#}");
         let listed = text(&env.tidemill(&["environments"]).stdout);

@@ -118,7 +118,7 @@ impl<'a> Loader<'a> {
         let Some(include) = root.get("include") else {
             return Some(Document { root, conditions: HashMap::new() });
         };
-        let mut merger = Merger::default();
+        let mut merger = Merger::new(&root);
         let path = Path::default().key("include");
         for (at, item) in values::list(&include.value).into_iter().enumerate() {
             if self.is_full {
