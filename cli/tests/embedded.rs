@@ -363,15 +363,16 @@ fn commands_of_the_monorepo_guide_run() {
     let script = blocks(&page, "sh").replace("/tmp/monorepo", &copy).replace("8418", &port);
     let (set_up, run) = script.split_once("tidemill plan\n").unwrap();
     // The files with the image and the port of this test; and the server may need a moment.
-    let files = format!(
-        "cd {copy}\ngrep -rl . . | xargs sed -i 's|busybox|{}|; s|8418|{port}|'\n",
-        support::image()
-    );
+    let files =
+        format!("cd {copy}\ngrep -rl . . | xargs sed -i 's|busybox|{}|; s|8418|{port}|'\n", support::image());
     let set_up = set_up.replacen(&format!("cd {copy}\n"), &files, 1);
-    let wait = format!("until git ls-remote -q http://127.0.0.1:{port}/group/app.git >&2; do sleep 0.1; done\n");
-    let script = format!("set -e\nexport GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=user.name GIT_CONFIG_VALUE_0=T \
+    let wait =
+        format!("until git ls-remote -q http://127.0.0.1:{port}/group/app.git >&2; do sleep 0.1; done\n");
+    let script = format!(
+        "set -e\nexport GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=user.name GIT_CONFIG_VALUE_0=T \
                           GIT_CONFIG_KEY_1=user.email GIT_CONFIG_VALUE_1=t@example.invalid\n{set_up}{wait}\
-                          tidemill plan\necho ---\n{run}");
+                          tidemill plan\necho ---\n{run}"
+    );
     let mut bash = std::process::Command::new("timeout");
     let path = std::path::Path::new(env!("CARGO_BIN_EXE_tidemill")).parent().unwrap().display().to_string();
     bash.args(["-k", "5", "80", "bash", "-c", &script]).current_dir(suite::example("../.."));
@@ -382,7 +383,9 @@ fn commands_of_the_monorepo_guide_run() {
     assert_eq!(output.status.code(), Some(0), "{shown}\n{}", text(&output.stderr));
     let plan = blocks(&page, "text").replace("busybox", &support::image());
     assert!(shown.starts_with(&format!("{plan}---\n")), "{shown}");
-    for line in ["monorepo #1 succeeded", "services started services #1 success", "staging  available  monorepo #1"] {
+    for line in
+        ["monorepo #1 succeeded", "services started services #1 success", "staging  available  monorepo #1"]
+    {
         assert!(shown.contains(line), "{line}: {shown}");
     }
     assert!(shown.contains("monorepo #2 succeeded"), "{shown}");

@@ -94,7 +94,10 @@ impl Example {
         assert!(line(services).ends_with("  starts services.yml  after stage(s) prepare"), "{plan}");
         assert!(line("look-again").ends_with("after stage(s) prepare, test, deploy, 3.0s later"), "{plan}");
         let elsewhere = text(&env.tidemill(&["plan", "-f", file, "--branch", "topic"]).stdout);
-        assert!(elsewhere.contains("left out: 1 job(s)") && elsewhere.contains("\n  deploy  "), "{elsewhere}");
+        assert!(
+            elsewhere.contains("left out: 1 job(s)") && elsewhere.contains("\n  deploy  "),
+            "{elsewhere}"
+        );
 
         let run = env.tidemill(&["run", "-f", file]);
         assert_eq!(run.status.code(), Some(0), "{run:?}\n{}", env.log(services));
@@ -111,7 +114,10 @@ impl Example {
         let run_number = &view["execution"]["run_number"];
         let deployment = format!("{} #{run_number}", env.pipeline);
         assert!(listed.starts_with("staging  available  "), "{listed}");
-        assert!(listed.contains(&deployment) && listed.contains("https://staging.example.org/1.4"), "{listed}");
+        assert!(
+            listed.contains(&deployment) && listed.contains("https://staging.example.org/1.4"),
+            "{listed}"
+        );
         let shown = env.json(&["environments", "show", "staging", "--format", "json"]);
         let current = &shown["current"];
         assert_eq!(current["execution_id"], view["execution"]["id"], "{shown:#}");

@@ -202,7 +202,8 @@ fn conditional_include_may_have_keys_that_the_including_file_replaces() {
     assert_eq!((pipeline.variables["A"].as_str(), pipeline.variables["B"].as_str()), ("main", "main"));
     // What would be left of the key applies to all jobs, under a condition.
     for key in ["variables: {A: a, C: a}", "default: {image: y, retry: 1}", "workflow: {name: a}"] {
-        let found = errors(main, &[("a.yml", &format!("{key}\nship: {{stage: ship, image: y, script: x}}\n"))]);
+        let found =
+            errors(main, &[("a.yml", &format!("{key}\nship: {{stage: ship, image: y, script: x}}\n"))]);
         let name = key.split(':').next().unwrap();
         let is_named = |message: &String| message.contains(&format!("this one has `{name}`"));
         assert!(found.len() == 1 && is_named(&found[0]), "{key}: {found:?}");
@@ -214,7 +215,10 @@ fn value_of_the_matrix_is_no_input() {
     let text = "spec:\n  inputs: {name: {default: a}}\n---\nb: {image: x, parallel: {matrix: [{OS: [p, q]}]}, script: x}\n\
                 t: {image: x, parallel: {matrix: [{OS: [p, q]}]}, script: x, needs: [{job: b, parallel: {matrix: [{OS: [\"$[[ matrix.OS ]]\"]}]}}]}\n";
     let found = errors(text, &[]);
-    assert!(found.len() == 1 && found[0].contains("name the variants under `needs: parallel: matrix`"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].contains("name the variants under `needs: parallel: matrix`"),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -52,8 +52,7 @@ fn image_name(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log
 /// Returns the name of an image without the variables that nobody sets, of which `unknown` is the first, and these; `None` if what
 /// is left is no name.
 fn without_unset(text: &str, unknown: &str, scope: &Scope) -> Option<(String, Vec<String>)> {
-    let is_unset =
-        |name: &str| name != "$" && !scope.is_hidden(name) && !predefined::is_predefined(name);
+    let is_unset = |name: &str| name != "$" && !scope.is_hidden(name) && !predefined::is_predefined(name);
     let (mut unset, mut scope) = (vec![unknown.to_owned()], scope.clone());
     while let Some(last) = unset.last().filter(|name| is_unset(name) && unset.len() <= MAX_UNSET) {
         scope = scope.with_empty(last);
