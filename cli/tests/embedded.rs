@@ -346,3 +346,47 @@ fn shell_completes_every_kind_of_value() {
         assert!(text(&script.stdout).contains("TIDEMILL_COMPLETE"), "{shell}: {script:?}");
     }
 }
+
+/// Returns the blocks of a page in this language, joined.
+fn blocks(page: &str, language: &str) -> String {
+    let start = format!("```{language}\n");
+    page.split(&start).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn commands_of_the_monorepo_guide_run() {
+    let page = suite::example("../../docs/monorepo.md");
+    let page = fs::read_to_string(page).unwrap();
+    let env = TestEnv::new("name: unused\njobs:\n  j: { image: \"IMAGE\", script: [\"true\"] }\n");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let copy = env.dir.path().join("copy").display().to_string();
+    let script = blocks(&page, "sh").replace("/tmp/monorepo", &copy).replace("8418", &port);
+    let (set_up, run) = script.split_once("tidemill plan\n").unwrap();
+    // The files with the image and the port of this test; and the server may need a moment.
+    let files =
+        format!("cd {copy}\ngrep -rl . . | xargs sed -i 's|busybox|{}|; s|8418|{port}|'\n", support::image());
+    let set_up = set_up.replacen(&format!("cd {copy}\n"), &files, 1);
+    let wait =
+        format!("until git ls-remote -q http://127.0.0.1:{port}/group/app.git >&2; do sleep 0.1; done\n");
+    let script = format!(
+        "set -e\nexport GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=user.name GIT_CONFIG_VALUE_0=T \
+                          GIT_CONFIG_KEY_1=user.email GIT_CONFIG_VALUE_1=t@example.invalid\n{set_up}{wait}\
+                          tidemill plan\necho ---\n{run}"
+    );
+    let mut bash = std::process::Command::new("timeout");
+    let path = std::path::Path::new(env!("CARGO_BIN_EXE_tidemill")).parent().unwrap().display().to_string();
+    bash.args(["-k", "5", "80", "bash", "-c", &script]).current_dir(suite::example("../.."));
+    bash.envs(env.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    bash.env("PATH", format!("{path}:{}", std::env::var("PATH").unwrap()));
+    let output = bash.output().unwrap();
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}\n{}", text(&output.stderr));
+    let plan = blocks(&page, "text").replace("busybox", &support::image());
+    assert!(shown.starts_with(&format!("{plan}---\n")), "{shown}");
+    for line in
+        ["monorepo #1 succeeded", "services started services #1 success", "staging  available  monorepo #1"]
+    {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    assert!(shown.contains("monorepo #2 succeeded"), "{shown}");
+}

@@ -8,10 +8,15 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_git::{HttpGit, ServerOptions};
 use serde_json::json;
 use std::{fs, path::Path, process::Command, sync::Arc};
-use tidemill_core::execution::{assignment::Preparation, discovery::Discovery, facts::ExternalVariables};
+use tidemill_core::execution::{
+    assignment::Preparation,
+    discovery::{ChildRequest, Discovery},
+    facts::ExternalVariables,
+};
+use tidemill_core::repository::AddressPolicy;
 use tidemill_core::repository::credential::{RepositoryCredential, SourceCredential};
 use tidemill_core::repository::includes::PinnedInclude;
-use tidemill_worker::source::{DiscoveryResult, HostPolicy, SourceCache, SourceSettings};
+use tidemill_worker::source::{DiscoveryResult, HostPolicy, SourceCache, SourceSettings, snapshot};
 
 const TOKEN: &str = "token-of-the-test";
 
@@ -163,6 +168,33 @@ async fn public_repository_is_included_without_a_credential() {
     let fork = JobOptions { is_fork: true, ..JobOptions::default() };
     let result = bench.discover("one", &[(".gitlab-ci.yml", text)], fork).await;
     assert_eq!((result.diagnostics, result.files.len()), (Vec::new(), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn child_of_a_local_run_includes_files_of_the_server_of_its_origin() {
+    let bench = Bench::new(None);
+    let text = "include: { project: lib, ref: v1, file: ci.yml }\n";
+    commit(bench.root.path(), "app", "one", &[("child.yml", text)]);
+    let work = bench.root.path().join("app.work");
+    git(&work, &["remote", "add", "origin", &bench.server.url("app.git")]);
+    let source = snapshot(&work, bench.cache.path()).unwrap().source;
+    let id = || uuid::Uuid::now_v7().to_string();
+    let job = json!({ "job_id": id(), "execution_id": id(), "image": "i", "source": source });
+    let job: Preparation = serde_json::from_value(job).unwrap();
+    let policy = HostPolicy::new(AddressPolicy::unrestricted());
+    let sources = SourceCache::new(bench.cache.path().to_owned(), policy, SourceSettings::default());
+    // The file is one of the sources, or one that another job made.
+    for artifact in [None, Some(text.to_owned())] {
+        let pipeline = json!({ "files": ["child.yml"], "is_gitlab": true, "artifact_of": artifact.as_ref().map(|_| "make") });
+        let request = ChildRequest {
+            pipeline: serde_json::from_value(pipeline).unwrap(),
+            name: "child".to_owned(),
+            external: ExternalVariables::default(),
+        };
+        let child = sources.read_child(&job, request, artifact).await.unwrap();
+        assert!(child.text.as_ref().is_ok_and(|text| text.contains("lib:")), "{child:?}");
+        assert_eq!(child.includes[0].version(), bench.lib);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,13 @@
 mod children;
 mod evidence;
 mod job_features;
+mod monorepo;
 mod secrets;
 mod test_reports;
 pub use children::*;
 pub use evidence::*;
 pub use job_features::*;
+pub use monorepo::*;
 pub use secrets::*;
 pub use test_reports::*;
 
@@ -47,6 +49,8 @@ macro_rules! suite {
             condition_on_outputs_decides_when_its_job_is_due
             children_of_the_sources_and_of_an_artifact_run_and_decide_the_outcome
             cancel_of_a_run_cancels_its_child
+            monorepo_example_runs
+            monorepo_example_runs_as_gitlab_file
         );
     };
     ($on:expr => $($name:ident)*) => {

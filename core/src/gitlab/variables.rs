@@ -6,6 +6,7 @@
 //! job is exported at the start of the job's script.
 
 mod pieces;
+mod unset;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;

@@ -190,6 +190,38 @@ fn conditions_of_includes_are_those_of_their_jobs() {
 }
 
 #[test]
+fn conditional_include_may_have_keys_that_the_including_file_replaces() {
+    let main = "stages: [build, ship]\nvariables: {A: main, B: {value: main}}\ndefault: {image: x}\n\
+                include: [{local: a.yml, rules: [{if: $CI_COMMIT_TAG}]}]\nalways: {stage: build, script: x}\n";
+    let included = "stages: [ship]\nvariables: {A: a, B: a}\nship: {stage: ship, image: y, script: x}\n";
+    let files = |text: &'static str| [("a.yml", text)];
+    assert_eq!(jobs(main, &files(included), &on_tag("v1")), ["always", "ship"]);
+    assert_eq!(jobs(main, &files(included), &on_push("main")), ["always"]);
+    let translated = of(main, &files(included)).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let pipeline = translated.parsed.pipeline;
+    assert_eq!((pipeline.variables["A"].as_str(), pipeline.variables["B"].as_str()), ("main", "main"));
+    // What would be left of the key applies to all jobs, under a condition.
+    for key in ["variables: {A: a, C: a}", "default: {image: y, retry: 1}", "workflow: {name: a}"] {
+        let found =
+            errors(main, &[("a.yml", &format!("{key}\nship: {{stage: ship, image: y, script: x}}\n"))]);
+        let name = key.split(':').next().unwrap();
+        let is_named = |message: &String| message.contains(&format!("this one has `{name}`"));
+        assert!(found.len() == 1 && is_named(&found[0]), "{key}: {found:?}");
+    }
+}
+
+#[test]
+fn value_of_the_matrix_is_no_input() {
+    let text = "spec:\n  inputs: {name: {default: a}}\n---\nb: {image: x, parallel: {matrix: [{OS: [p, q]}]}, script: x}\n\
+                t: {image: x, parallel: {matrix: [{OS: [p, q]}]}, script: x, needs: [{job: b, parallel: {matrix: [{OS: [\"$[[ matrix.OS ]]\"]}]}}]}\n";
+    let found = errors(text, &[]);
+    assert!(
+        found.len() == 1 && found[0].contains("name the variants under `needs: parallel: matrix`"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn nested_conditions_of_includes_both_hold() {
     let files = [
         ("outer.yml", "include: [{local: inner.yml, rules: [{if: $INNER}]}]\nouter: {image: x, script: x}\n"),

@@ -77,6 +77,23 @@ fn lib(local: &[(&str, &str)]) -> Elsewhere {
 }
 
 #[test]
+fn rules_about_the_repository_itself_are_decided_where_files_are_included() {
+    let own = "stages: [build]\nvariables: {A: own}\n.base: {image: own}\nown: {extends: .base, stage: build, script: x}\n";
+    let other = "stages: [other]\n.base: {image: other}\nother: {extends: .base, stage: other, script: x}\n";
+    let files = lib(&[("own.yml", own), ("other.yml", other)]);
+    let text = "include:\n  - {local: own.yml, rules: [{if: $CI_PROJECT_PATH == 'group/app' && $CI_SERVER_HOST == 'git.example'}]}\n  \
+                - {local: other.yml, rules: [{if: $CI_PROJECT_NAMESPACE =~ /^group/, when: never}, {if: $CI_PROJECT_NAME}]}\n  \
+                - {project: no/such, file: a.yml, rules: [{if: $CI_PROJECT_ROOT_NAMESPACE != 'group'}]}\n";
+    assert_eq!(good(text, &files).0, ["own"]);
+    // A variable that is set otherwise decides when the pipeline is planned.
+    let decided = |condition: &str| {
+        error(&format!("include: {{local: own.yml, rules: [{{if: {condition}}}]}}\n"), &files)
+    };
+    assert!(decided("$LIB == 'lib'").contains("under a condition"));
+    assert!(decided("$CI_PROJECT_PATH == 'group/app' && $CI_COMMIT_TAG").contains("under a condition"));
+}
+
+#[test]
 fn project_files_are_pinned_and_their_local_includes_are_theirs() {
     let files = lib(&[("ci/inner.yml", &job("wrong"))]);
     let text = "include:\n  - project: group/$LIB\n    ref: $VERSION\n    file: [/a.yml]\nown: {image: x, script: x}\n";

@@ -75,6 +75,30 @@ fn image_with_a_variable_that_nobody_sets_is_an_error_with_a_way_out() {
 }
 
 #[test]
+fn unset_variable_is_empty_in_an_image_that_is_left() {
+    let text = "variables: {NAME: \"scan$KIND\", TAG: 2}\n\
+                a: {image: \"r.example.org/$NAME:$TAG$SUFFIX\", services: [\"db${SUFFIX}:1\"], script: x}\n";
+    let job = planned(text, &external(&[], &[]), on_push("main")).remove(0);
+    assert_eq!(
+        (job.image.as_str(), job.surroundings.services[0].image.as_str()),
+        ("r.example.org/scan:2", "db:1")
+    );
+    let said = diagnostics(text).join("\n");
+    assert!(
+        said.contains("nobody sets `SUFFIX`, so it is empty in `image`") && said.contains("`KIND`"),
+        "{said}"
+    );
+    let set = external(&[("SUFFIX", "-slim")], &[]);
+    assert_eq!(planned(text, &set, on_push("main"))[0].image, "r.example.org/scan:2-slim");
+    for image in ["app:$NONE", "$NONE/app", "$NONE", "app:-$NONE", "r.example.org/$NONE:1"] {
+        let errors =
+            translate_with(&format!("j: {{ image: \"{image}\", script: x }}\n"), &external(&[], &[]));
+        let said = errors.unwrap_err().render(false);
+        assert!(said.contains("`NONE`, which nobody sets"), "{image}: {said}");
+    }
+}
+
+#[test]
 fn predefined_variables_of_a_job_are_known_in_keys_urls_and_conditions() {
     let text = "
 default: { image: a }

@@ -9,7 +9,7 @@ use super::{
         child::{ChildFiles, read_child_files},
         lfs_pointer::Pointer,
     },
-    includes::{IncludeAccess, IncludeFetcher},
+    includes::{IncludeAccess, IncludeFetcher, own_repository},
     network::{GitSetUp, HostPolicy, Remote},
     prune::prune,
     settings::SourceSettings,
@@ -37,7 +37,6 @@ use tidemill_core::execution::{
     discovery::{ChildRequest, Discovery},
     upload::UploadId,
 };
-use tidemill_core::repository::RepositoryAddress;
 use tokio::{io::AsyncWriteExt, runtime::Handle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -146,9 +145,9 @@ impl SourceCache {
         let reach = self.host_policy.with_credential(job.credential.clone());
         let remote = reach.remote(&url, private_host)?;
         let (cache, refs, request) = (self.cache.clone(), job.refs.clone(), request.clone());
-        let access = self.include_access(job, reach);
+        let (this, job) = (self.clone(), job.clone());
         let work = self.run_blocking(move |_| {
-            let elsewhere = IncludeFetcher::new(access);
+            let elsewhere = IncludeFetcher::new(this.include_access(&job, reach, GitSetUp::None));
             discover(&remote, (branch.as_deref(), &refs), &commit, &request, (&cache, &elsewhere))
         });
         let discovered = work.await;
@@ -156,17 +155,13 @@ impl SourceCache {
         discovered
     }
 
-    /// Returns what pipeline files of the job's sources may include from elsewhere; `reach` has the repository's credential.
-    fn include_access(&self, job: &Preparation, reach: HostPolicy) -> IncludeAccess {
-        let (repository, private_host) = match &job.source {
-            Source::Git { url, private_host, .. } => (RepositoryAddress::parse(url).ok(), *private_host),
-            Source::Snapshot { repository, .. } => (RepositoryAddress::parse(repository).ok(), false),
-            Source::None | Source::Uploaded { .. } => (None, false),
-        };
+    /// Returns what pipeline files of the job may include from elsewhere; `reach` has the repository's credential.
+    fn include_access(&self, job: &Preparation, reach: HostPolicy, set_up: GitSetUp) -> IncludeAccess {
+        let (repository, private_host) = own_repository(&job.source, &self.cache);
         IncludeAccess {
             // The author of a fork must not read with the repository's credential.
             policy: if job.origin.is_fork { self.host_policy.without_credentials() } else { reach },
-            set_up: GitSetUp::None,
+            set_up,
             repository,
             private_host,
             cache: self.cache.clone(),
@@ -185,9 +180,11 @@ impl SourceCache {
     ) -> Result<ChildFiles, SourceError> {
         let (this, runtime, job) = (self.clone(), Handle::current(), job.clone());
         let reach = self.host_policy.with_credential(job.credential.clone());
-        let access = self.include_access(&job, reach.clone());
+        // Only the user of this machine can start a snapshot. A file that a job made includes nothing with their credentials.
+        let is_users_file = artifact.is_none() && matches!(job.source, Source::Snapshot { .. });
+        let set_up = if is_users_file { GitSetUp::User } else { GitSetUp::None };
         let work = self.run_blocking(move |cancel| {
-            let elsewhere = IncludeFetcher::new(access);
+            let elsewhere = IncludeFetcher::new(this.include_access(&job, reach.clone(), set_up));
             let (commit, tree) = match &job.source {
                 Source::None => return read_child_files(None, &request, artifact.as_deref(), &elsewhere),
                 Source::Git { commit, .. } => (commit, None),

@@ -10,6 +10,7 @@ use crate::{
         file::{self, FileContext},
         git_facts,
     },
+    view::format::duration,
 };
 use std::{io::Write, path::Path};
 use tidemill_core::execution::facts::{ExternalVariables, Facts, Trigger};
@@ -60,10 +61,13 @@ pub fn plan(args: &PlanArgs) -> Outcome {
             let child = job.surroundings.child.as_ref();
             let image =
                 child.map_or_else(|| job.image.clone(), |child| format!("starts {}", child.files.join(", ")));
+            let delay = job.start_in_s.filter(|seconds| *seconds > 0);
+            let delay =
+                delay.map(|seconds| format!(", {} later", duration(seconds * 1000))).unwrap_or_default();
             let (name, image) = (Printable(&job.name), Printable(&image));
             writeln!(
                 out,
-                "  {name:name_width$}  {image}  {}{condition}",
+                "  {name:name_width$}  {image}  {}{condition}{delay}",
                 Printable(dependencies(&plan, job))
             )?;
             if let Some(condition) = &job.condition {

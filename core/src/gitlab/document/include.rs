@@ -118,7 +118,7 @@ impl<'a> Loader<'a> {
         let Some(include) = root.get("include") else {
             return Some(Document { root, conditions: HashMap::new() });
         };
-        let mut merger = Merger::default();
+        let mut merger = Merger::new(&root);
         let path = Path::default().key("include");
         for (at, item) in values::list(&include.value).into_iter().enumerate() {
             if self.is_full {
@@ -188,18 +188,16 @@ impl<'a> Loader<'a> {
 
     /// Adds the files of one item of `include`.
     fn item(&mut self, item: &Rc<Node>, path: &Path, merger: &mut Merger) {
-        let Some(IncludeItem { kind, given, condition }) = IncludeItem::read(item, path, self.log) else {
+        let known = self.variables();
+        let Some(IncludeItem { kind, given, condition }) = IncludeItem::read(item, path, &known, self.log)
+        else {
             return;
-        };
-        let integrity = match &kind {
-            IncludeKind::Remote { integrity, .. } => integrity.clone(),
-            _ => None,
         };
         for (file, location) in self.files_of(&kind, path) {
             if self.is_full {
                 break;
             }
-            let document = self.file(file, location, path, given, integrity.as_deref());
+            let document = self.file(file, location, path, given, kind.integrity());
             if let Some(document) = document {
                 merger.add(&document, condition.as_ref(), path, self.log);
             }

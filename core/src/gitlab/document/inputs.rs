@@ -298,6 +298,11 @@ fn value(
 ) -> Result<String, String> {
     let mut parts = body.split('|').map(str::trim);
     let access = parts.next().unwrap_or_default();
+    if access.starts_with("matrix.") {
+        return Err("values of the matrix are not known here: name the variants under `needs: parallel: matrix`, or leave \
+                    `parallel` out, to wait for all of them"
+            .to_owned());
+    }
     let Some(name) = access.strip_prefix("inputs.") else {
         return Err(format!("{} is not an input: write `$[[ inputs.name ]]`", quoted(access)));
     };

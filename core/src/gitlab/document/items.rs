@@ -5,6 +5,7 @@ use std::rc::Rc;
 use data_encoding::BASE64;
 
 use super::conditions::{MAX_CONDITION_BYTES, too_long_condition};
+use super::locations::KnownVariables;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules;
 use crate::gitlab::findings::Log;
@@ -40,6 +41,16 @@ pub(super) enum IncludeKind<'a> {
     Component(LocatedText<'a>),
 }
 
+impl IncludeKind<'_> {
+    /// Returns the SHA-256 that the file must have.
+    pub(super) fn integrity(&self) -> Option<&[u8]> {
+        match self {
+            Self::Remote { integrity, .. } => integrity.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 /// An item of `include`.
 pub(super) struct IncludeItem<'a> {
     pub(super) kind: IncludeKind<'a>,
@@ -51,7 +62,12 @@ pub(super) struct IncludeItem<'a> {
 
 impl<'a> IncludeItem<'a> {
     /// Reads an item. `None` if it never applies, or is invalid, which is reported.
-    pub(super) fn read(item: &'a Rc<Node>, path: &Path, log: &mut Log) -> Option<Self> {
+    pub(super) fn read(
+        item: &'a Rc<Node>,
+        path: &Path,
+        known: &KnownVariables<'_>,
+        log: &mut Log,
+    ) -> Option<Self> {
         if let Some(text) = values::text(item) {
             let text = LocatedText { text, location: item.location };
             let kind = if text.text.contains("://") {
@@ -67,8 +83,9 @@ impl<'a> IncludeItem<'a> {
             match entry.key.as_str() {
                 "inputs" => given = Some(entry),
                 "rules" => {
-                    // Variables of the file are not known where files are included.
-                    let scope = Scope::default();
+                    // Variables of the file are not known where files are included. Those of the repository decide at once.
+                    let of_repository = known.of_repository();
+                    let scope = Scope::default().within_workflow(of_repository.iter(), false);
                     let rules = rules::read(&entry.value, &path.key("rules"), true, &scope, log);
                     condition = Some((rules::any_holds(&rules), entry));
                 }

@@ -1,5 +1,7 @@
 //! Where the files of an include from elsewhere are: addresses of components and of the web.
 
+use std::collections::BTreeMap;
+
 use url::Url;
 
 use crate::execution::facts::ExternalVariables;
@@ -90,6 +92,16 @@ impl<'a> Component<'a> {
     }
 }
 
+/// The variables about the repository itself.
+const REPOSITORY_VARIABLES: [&str; 6] = [
+    "CI_SERVER_HOST",
+    "CI_SERVER_FQDN",
+    "CI_PROJECT_PATH",
+    "CI_PROJECT_NAME",
+    "CI_PROJECT_NAMESPACE",
+    "CI_PROJECT_ROOT_NAMESPACE",
+];
+
 /// The variables that are known where files are included: those that are set outside of the file.
 #[derive(Clone, Copy)]
 pub(super) struct KnownVariables<'a> {
@@ -112,6 +124,13 @@ impl KnownVariables<'_> {
                 set.or_else(|| repository_variable(name, self.repository?))
             }
         }
+    }
+
+    /// Returns the variables about the repository that nothing else sets.
+    pub(super) fn of_repository(&self) -> BTreeMap<String, String> {
+        let is_free = |name: &&str| !self.is_public && !self.external.contains(name);
+        let value = |name: &str| Some((name.to_owned(), repository_variable(name, self.repository?)?));
+        REPOSITORY_VARIABLES.into_iter().filter(is_free).filter_map(value).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::gitlab::keys;
 use crate::gitlab::values;
 use crate::pipeline::compose::merge::merge;
 use crate::pipeline::finding::{Path, quoted};
-use crate::pipeline::yaml::tree::{MapEntry, Node};
+use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 
 /// A file merged with its includes.
 pub(super) struct Document {
@@ -25,15 +25,57 @@ fn is_interruptible_only(default: &Node) -> bool {
     !keys.is_empty() && keys.iter().all(|entry| entry.key == "interruptible")
 }
 
+/// Whether nothing of `value` is left once `over` is laid over it.
+fn replaces(over: &Node, value: &Node) -> bool {
+    match (&over.kind, &value.kind) {
+        (Kind::Mapping(_), Kind::Mapping(mapping)) => mapping
+            .entries
+            .iter()
+            .all(|entry| over.get(&entry.key).is_some_and(|own| replaces(&own.value, &entry.value))),
+        _ => true,
+    }
+}
+
 /// Merges documents, some of which apply under a condition only.
-#[derive(Default)]
 pub(super) struct Merger {
+    /// The text of the including file, which will be laid over the documents.
+    own: Rc<Node>,
     pub(super) document: Option<Rc<Node>>,
     /// The conditions of jobs and templates, by name.
     pub(super) conditions: HashMap<String, Rc<CelExpr>>,
 }
 
 impl Merger {
+    /// Creates a merger of the documents that the file with `own` keys includes.
+    pub(super) fn new(own: &Rc<Node>) -> Self {
+        Self { own: Rc::clone(own), document: None, conditions: HashMap::new() }
+    }
+
+    /// Returns a document that applies under a condition without the keys that have no effect: those that the including file
+    /// replaces, and `default` if it says only how jobs are canceled.
+    fn without_effectless_keys(&self, root: &Rc<Node>, path: &Path, log: &mut Log) -> Rc<Node> {
+        let is_replaced = |entry: &MapEntry| {
+            let own = self.own.get(&entry.key);
+            keys::TOP.contains(&entry.key.as_str())
+                && own.is_some_and(|own| replaces(&own.value, &entry.value))
+        };
+        let mut kept = Vec::new();
+        for entry in values::entries(root).iter().filter(|entry| !is_replaced(entry)) {
+            if entry.key == "default" && is_interruptible_only(&entry.value) {
+                let why = "executions are canceled as a whole, regardless of included files";
+                for part in values::entries(&entry.value) {
+                    log.ignored(&path.key("default"), part, why);
+                }
+            } else {
+                kept.push(entry.clone());
+            }
+        }
+        if kept.len() == values::entries(root).len() {
+            return Rc::clone(root);
+        }
+        Rc::new(Node::mapping(kept, root.location))
+    }
+
     /// Lays a document over those before it.
     pub(super) fn add(
         &mut self,
@@ -45,15 +87,8 @@ impl Merger {
         let Document { root, conditions } = document;
         let without;
         let mut root = root;
-        if condition.is_some()
-            && let Some(entry) = root.get("default").filter(|entry| is_interruptible_only(&entry.value))
-        {
-            let why = "executions are canceled as a whole, regardless of included files";
-            for part in values::entries(&entry.value) {
-                log.ignored(&path.key("default"), part, why);
-            }
-            let others = values::entries(root).iter().filter(|other| other.key != entry.key).cloned();
-            without = Rc::new(Node::mapping(others.collect(), root.location));
+        if condition.is_some() {
+            without = self.without_effectless_keys(root, path, log);
             root = &without;
         }
         if let Some((_, rules)) = condition {
@@ -63,7 +98,7 @@ impl Merger {
                         "a file that is included under a condition can only have jobs here, and this one has `{}`",
                         entry.key
                     );
-                    let help = "move that key to a file that is always included";
+                    let help = "move that key to a file that is always included, or set all of it in the including file as well";
                     log.invalid_with_help(&path.key("rules"), rules.key_location, message, help);
                     return;
                 }

@@ -14,6 +14,8 @@ use crate::pipeline::yaml::tree::{MapEntry, Node};
 
 /// The variable of a service with the port that GitLab waits for.
 const HEALTH_CHECK_PORT: &str = "HEALTHCHECK_TCP_PORT";
+/// Maximum number of variables in the name of an image that nobody sets.
+const MAX_UNSET: usize = 8;
 
 /// Returns a list of strings.
 pub(crate) fn sequence(texts: Vec<String>) -> Value {
@@ -31,9 +33,42 @@ pub(crate) fn reference(
     known(scope.references(text), (text, node), path, scope, log)
 }
 
-/// Returns a text like [`reference`] that may also refer to outputs of other jobs.
-fn due_reference(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<String> {
-    known(scope.due_references(text), (text, node), path, scope, log)
+/// Returns the name of an image like [`reference`], which may also refer to outputs of other jobs. As in GitLab, a variable that
+/// nobody sets is empty, if the name of an image is left.
+fn image_name(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<String> {
+    let translated = scope.due_references(text);
+    if let Err(unknown) = &translated
+        && let Some((name, unset)) = without_unset(text, unknown, scope)
+    {
+        for variable in unset {
+            let message = format!("nobody sets `{variable}`, so it is empty in {}", path.label());
+            log.changed(path, node.location, message);
+        }
+        return Some(name);
+    }
+    known(translated, (text, node), path, scope, log)
+}
+
+/// Returns the name of an image without the variables that nobody sets, of which `unknown` is the first, and these; `None` if what
+/// is left is no name.
+fn without_unset(text: &str, unknown: &str, scope: &Scope) -> Option<(String, Vec<String>)> {
+    let is_unset = |name: &str| name != "$" && !scope.is_hidden(name) && !predefined::is_predefined(name);
+    let (mut unset, mut scope) = (vec![unknown.to_owned()], scope.clone());
+    while let Some(last) = unset.last().filter(|name| is_unset(name) && unset.len() <= MAX_UNSET) {
+        scope = scope.with_empty(last);
+        match scope.due_references(text) {
+            Ok(name) => return is_image_name(&name).then_some((name, unset)),
+            Err(next) => unset.push(next),
+        }
+    }
+    None
+}
+
+/// Whether no part of the name of an image is empty.
+fn is_image_name(name: &str) -> bool {
+    let is_separator = |c: char| "/:@".contains(c);
+    let mut parts = name.split(is_separator);
+    parts.all(|part| !part.trim_matches(['-', '_', '.']).is_empty())
 }
 
 /// Returns a translated text, or reports the unknown variable in it.
@@ -131,7 +166,7 @@ pub(crate) fn image(
         log.wrong_type(&path, &entry.value, "the name of an image");
         return (None, pull_policy);
     };
-    let Some(name) = due_reference(text, node, &path, scope, log) else { return (None, pull_policy) };
+    let Some(name) = image_name(text, node, &path, scope, log) else { return (None, pull_policy) };
     if options.is_empty() {
         return (Some(name.into()), pull_policy);
     }
@@ -252,7 +287,7 @@ fn service(item: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Option
         log.wrong_type(path, item, "the name of an image, or a mapping with `name`");
         return None;
     };
-    let image = due_reference(text, node, path, scope, log)?;
+    let image = image_name(text, node, path, scope, log)?;
     service.insert("image".into(), image.into());
     if is_docker_engine(scope.expand(text).as_deref().unwrap_or(text)) {
         // As with the runners of GitLab, a worker has to allow that. A job on one that does not fails before it starts.
