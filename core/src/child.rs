@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use indexmap::IndexMap;
+
 use crate::gitlab::{TranslateOptions, translate};
 use crate::pipeline::{
-    ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles, assemble_from,
+    ChildIncludeSource, ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles, assemble_from,
 };
 
 /// The name of the file that stands for several GitLab files.
@@ -35,11 +37,15 @@ pub fn read_child(
     files: &dyn RepositoryFiles,
     options: &TranslateOptions,
 ) -> Result<PipelineWithSources, ChildError> {
+    let invalid = |errors| ChildError::Invalid(Box::new(errors));
+    let untyped = || TranslateOptions { has_untyped_inputs: true, ..options.clone() };
+    if !child.includes.is_empty() {
+        return translate(JOINED_FILE, &including(child), files, &untyped()).map_err(invalid);
+    }
     let first = child.files.first().map_or("", String::as_str);
     let files = WithArtifact { path: first, text: artifact, files };
-    let invalid = |errors| ChildError::Invalid(Box::new(errors));
     if child.is_gitlab && child.files.len() > 1 {
-        return translate(JOINED_FILE, &joined(child), &files, options).map_err(invalid);
+        return translate(JOINED_FILE, &joined(child), &files, &untyped()).map_err(invalid);
     }
     let text = files.read(first).map_err(|why| ChildError::Unreadable { path: first.to_owned(), why })?;
     if child.is_gitlab {
@@ -55,17 +61,50 @@ fn joined(child: &ChildPipeline) -> String {
     let mut text = "include:\n".to_owned();
     for file in &child.files {
         let _ = writeln!(text, "  - local: {}", json(&format!("/{file}")));
-        if !child.inputs.is_empty() {
-            text.push_str("    inputs:\n");
-        }
-        for (name, value) in &child.inputs {
-            let is_typed =
-                value == "true" || value == "false" || value.parse::<f64>().is_ok_and(f64::is_finite);
-            let value = if is_typed { value.clone() } else { json(value) };
-            let _ = writeln!(text, "      {}: {value}", json(name));
-        }
+        push_inputs(&child.inputs, &mut text);
     }
     text
+}
+
+fn push_inputs(inputs: &IndexMap<String, String>, text: &mut String) {
+    if !inputs.is_empty() {
+        text.push_str("    inputs:\n");
+    }
+    for (name, value) in inputs {
+        let _ = writeln!(text, "      {}: {}", json(name), json(value));
+    }
+}
+
+/// Returns a GitLab file that includes the files of a child from anywhere.
+fn including(child: &ChildPipeline) -> String {
+    let mut text = "include:\n".to_owned();
+    for include in &child.includes {
+        let keys = match &include.source {
+            ChildIncludeSource::Local { path } => vec![("local", literal(path))],
+            ChildIncludeSource::Project { project, reference, files } => {
+                let files: Vec<String> = files.iter().map(|file| literal(file)).collect();
+                let mut keys = vec![("project", literal(project)), ("file", format!("[{}]", files.join(", ")))];
+                keys.extend(reference.as_deref().map(|reference| ("ref", literal(reference))));
+                keys
+            }
+            ChildIncludeSource::Remote { url, integrity } => {
+                let mut keys = vec![("remote", literal(url))];
+                keys.extend(integrity.as_deref().map(|hash| ("integrity", json(hash))));
+                keys
+            }
+            ChildIncludeSource::Template { name } => vec![("template", literal(name))],
+            ChildIncludeSource::Component { address } => vec![("component", literal(address))],
+        };
+        let keys: Vec<String> = keys.into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        let _ = writeln!(text, "  - {}", keys.join("\n    "));
+        push_inputs(&include.inputs, &mut text);
+    }
+    text
+}
+
+/// Returns a text in double quotes in which a `$` refers to no variable: the values of variables are known already.
+fn literal(text: &str) -> String {
+    json(&text.replace('$', "$$"))
 }
 
 /// Returns a text in double quotes, as both JSON and YAML read it.

@@ -32,7 +32,7 @@ pub use compose::files::{ReadFile, RepositoryFiles};
 pub use compose::include::{MAX_FILES, MAX_INCLUDE_DEPTH, SourceFile};
 pub use inputs::{InputError, set_inputs};
 pub use model::{
-    Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, ChildPipeline,
+    Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, ChildInclude, ChildIncludeSource, ChildPipeline,
     CommentTrigger, Concurrency, ContainerOptions, DeploymentTier, Device, Environment, EnvironmentAction,
     Gpus, Health, ImageBuild, ImageOptions, Input, InputKind, Job, JobConcurrency, JobOptions,
     MAX_ARTIFACT_LABEL_LEN, MAX_CHILD_DEPTH, MAX_CHILD_FILES, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_DEPTH,

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod cache;
+mod child_files;
 mod checkout;
 mod context;
 pub(crate) mod duration;

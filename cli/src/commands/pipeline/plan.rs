@@ -59,7 +59,7 @@ pub fn plan(args: &PlanArgs) -> Outcome {
             };
             let child = job.surroundings.child.as_ref();
             let image =
-                child.map_or_else(|| job.image.clone(), |child| format!("starts {}", child.files.join(", ")));
+                child.map_or_else(|| job.image.clone(), |child| format!("starts {}", child.names().join(", ")));
             let (name, image) = (Printable(&job.name), Printable(&image));
             writeln!(
                 out,

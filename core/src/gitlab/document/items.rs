@@ -26,13 +26,13 @@ const SHA256_LEN: usize = 32;
 
 /// A text of an item, and where it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LocatedText<'a> {
-    pub(super) text: &'a str,
-    pub(super) location: Location,
+pub(in crate::gitlab) struct LocatedText<'a> {
+    pub(in crate::gitlab) text: &'a str,
+    pub(in crate::gitlab) location: Location,
 }
 
 /// The files of an item.
-pub(super) enum IncludeKind<'a> {
+pub(in crate::gitlab) enum IncludeKind<'a> {
     Local(LocatedText<'a>),
     Project { project: LocatedText<'a>, reference: Option<LocatedText<'a>>, files: Vec<LocatedText<'a>> },
     Remote { url: LocatedText<'a>, integrity: Option<Vec<u8>> },
@@ -41,17 +41,17 @@ pub(super) enum IncludeKind<'a> {
 }
 
 /// An item of `include`.
-pub(super) struct IncludeItem<'a> {
-    pub(super) kind: IncludeKind<'a>,
+pub(in crate::gitlab) struct IncludeItem<'a> {
+    pub(in crate::gitlab) kind: IncludeKind<'a>,
     /// The values of inputs.
-    pub(super) given: Option<&'a MapEntry>,
+    pub(in crate::gitlab) given: Option<&'a MapEntry>,
     /// When the files are included, with `rules`.
-    pub(super) condition: Option<(Rc<CelExpr>, &'a MapEntry)>,
+    pub(in crate::gitlab) condition: Option<(Rc<CelExpr>, &'a MapEntry)>,
 }
 
 impl<'a> IncludeItem<'a> {
     /// Reads an item. `None` if it never applies, or is invalid, which is reported.
-    pub(super) fn read(item: &'a Rc<Node>, path: &Path, log: &mut Log) -> Option<Self> {
+    pub(in crate::gitlab) fn read(item: &'a Rc<Node>, path: &Path, log: &mut Log) -> Option<Self> {
         if let Some(text) = values::text(item) {
             let text = LocatedText { text, location: item.location };
             let kind = if text.text.contains("://") {

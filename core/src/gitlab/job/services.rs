@@ -11,6 +11,7 @@ use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_docker_engine;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
+use crate::text::diagnostics::Location;
 
 /// The variable of a service with the port that GitLab waits for.
 const HEALTH_CHECK_PORT: &str = "HEALTHCHECK_TCP_PORT";
@@ -28,18 +29,29 @@ pub(crate) fn reference(
     scope: &Scope,
     log: &mut Log,
 ) -> Option<String> {
-    known(scope.references(text), (text, node), path, scope, log)
+    reference_at(text, node.location, path, scope, log)
+}
+
+/// Like [`reference`], for a text at `location`.
+pub(super) fn reference_at(
+    text: &str,
+    location: Location,
+    path: &Path,
+    scope: &Scope,
+    log: &mut Log,
+) -> Option<String> {
+    known(scope.references(text), (text, location), path, scope, log)
 }
 
 /// Returns a text like [`reference`] that may also refer to outputs of other jobs.
 fn due_reference(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log) -> Option<String> {
-    known(scope.due_references(text), (text, node), path, scope, log)
+    known(scope.due_references(text), (text, node.location), path, scope, log)
 }
 
 /// Returns a translated text, or reports the unknown variable in it.
 fn known(
     translated: Result<String, String>,
-    (text, node): (&str, &Node),
+    (text, location): (&str, Location),
     path: &Path,
     scope: &Scope,
     log: &mut Log,
@@ -49,7 +61,7 @@ fn known(
         Err(unknown) if unknown == "$" => {
             log.invalid(
                 path,
-                node.location,
+                location,
                 format!("{} contains a `$` that does not belong to a variable", quoted(text)),
             );
             None
@@ -57,7 +69,7 @@ fn known(
         Err(hidden) if scope.is_hidden(&hidden) => {
             log.invalid_with_help(
                 path,
-                node.location,
+                location,
                 format!(
                     "{} refers to `{hidden}`, whose value only jobs get, and would be recorded here",
                     path.label()
@@ -69,7 +81,7 @@ fn known(
         Err(unknown) if predefined::is_predefined(&unknown) => {
             log.invalid(
                 path,
-                node.location,
+                location,
                 format!("{} refers to `{unknown}`, which is set only when the job runs", path.label()),
             );
             None
@@ -77,7 +89,7 @@ fn known(
         Err(unknown) => {
             log.invalid_with_help(
                 path,
-                node.location,
+                location,
                 format!("{} refers to `{unknown}`, which nobody sets", path.label()),
                 &format!(
                     "set it under `variables`, for the repository with `tidemill variable set {unknown}`, or for one run with \
