@@ -12,6 +12,10 @@ use crate::pipeline::{
 /// The name of the file that stands for several GitLab files.
 const JOINED_FILE: &str = "the files of the child pipeline";
 
+/// The variables for the git server of the repository, with which the address of an included file may begin. Who reads the file knows
+/// the server.
+pub(crate) const SERVER_VARIABLES: [&str; 2] = ["$CI_SERVER_FQDN", "$CI_SERVER_HOST"];
+
 /// Why the files of a child pipeline cannot be used.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChildError {
@@ -102,9 +106,14 @@ fn including(child: &ChildPipeline) -> String {
     text
 }
 
-/// Returns a text in double quotes in which a `$` refers to no variable: the values of variables are known already.
+/// Returns a text in double quotes in which a `$` refers to no variable, as their values are known already, unless the text begins with
+/// the variable for the git server.
 fn literal(text: &str) -> String {
-    json(&text.replace('$', "$$"))
+    let server = SERVER_VARIABLES.into_iter().find(|server| {
+        text.strip_prefix(server).is_some_and(|rest| rest.starts_with('/'))
+    });
+    let server = server.unwrap_or_default();
+    json(&format!("{server}{}", text[server.len()..].replace('$', "$$")))
 }
 
 /// Returns a text in double quotes, as both JSON and YAML read it.

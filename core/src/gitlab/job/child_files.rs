@@ -6,6 +6,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::context::Job;
 use super::services;
+use crate::child::SERVER_VARIABLES;
 use crate::gitlab::document::{IncludeItem, IncludeKind, LocatedText};
 use crate::gitlab::values;
 use crate::pipeline::finding::{Path, quoted};
@@ -141,7 +142,9 @@ impl Job<'_> {
     }
 
     fn text_of(&mut self, text: &LocatedText<'_>, path: &Path) -> Option<Value> {
-        services::reference_at(text.text, text.location, path, &self.scope, self.log).map(Value::from)
+        let (server, rest) = split_server(text.text);
+        let rest = services::reference_at(rest, text.location, path, &self.scope, self.log)?;
+        Some(server.map_or_else(|| rest.clone(), |server| format!("{server}{rest}")).into())
     }
 
     /// Reads an item with a file of a job's artifacts.
@@ -190,6 +193,17 @@ impl Job<'_> {
         }
         (!all.is_empty()).then_some(Value::Mapping(all))
     }
+}
+
+/// Splits off the variable for the git server with which an address begins: whoever reads the files knows its value.
+fn split_server(text: &str) -> (Option<&'static str>, &str) {
+    let rest_of = |server: &str| {
+        let name = server.strip_prefix('$')?;
+        let rest = text.strip_prefix(server).or_else(|| text.strip_prefix(&format!("${{{name}}}")))?;
+        rest.starts_with('/').then_some(rest)
+    };
+    let found = SERVER_VARIABLES.into_iter().find_map(|server| Some((server, rest_of(server)?)));
+    found.map_or((None, text), |(server, rest)| (Some(server), rest))
 }
 
 /// Returns a list of values without variables as the text of a list.
