@@ -80,7 +80,7 @@ impl ChildInclude {
         name.trim_start_matches('/')
     }
 
-    fn templates(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &String> {
         let (one, optional, more) = match &self.source {
             ChildIncludeSource::Local { path: one }
             | ChildIncludeSource::Template { name: one }
