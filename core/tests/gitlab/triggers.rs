@@ -69,7 +69,7 @@ fn what_a_trigger_cannot_have_is_an_error() {
         ("j: { trigger: { project: [a/b] } }", "takes the path of another project"),
         ("j: { trigger: { include: [{ project: a/b }] } }", "names no `file`"),
         ("j: { trigger: { include: [{ template: a.yml, remote: b }] } }", "`remote`, not both"),
-        ("j: { trigger: { include: [{ local: a.yml, rules: [{ if: $A }] }] } }", "put `rules` on the job"),
+        ("j: { trigger: { include: [{ local: a.yml, rules: [{ if: $A }] }] } }", "`rules` is not supported"),
         ("j: { trigger: { include: [{ remote: 'https://e.org/a', integrity: x }] } }", "a SHA-256 in Base64"),
         ("j: { trigger: { include: 'ci/*.yml' } }", "is not a pattern"),
         ("j: { trigger: { include: [{ artifact: a.yml }] } }", "`artifact` needs `job`"),
@@ -117,7 +117,7 @@ fn read_elsewhere(text: &str, files: &Elsewhere) -> Result<(Vec<String>, Vec<Str
 #[test]
 fn files_of_a_trigger_come_from_anywhere_and_are_pinned() {
     const LIB: &str = "https://git.example/group/lib";
-    let typed = "spec:\n  inputs:\n    name:\n    count: { type: number }\n    all: { type: array, default: [] }\n---\n\
+    let typed = "spec:\n  inputs:\n    name:\n    count: { type: number }\n    all: { type: array, default: [x] }\n---\n\
                  \"$[[ inputs.name ]]-$[[ inputs.count ]]\": { image: i, script: $[[ inputs.all ]] }\n";
     let component = [("templates/build.yml", "built: { image: i, script: x }\n")];
     let files = Elsewhere::new(&[("own.yml", "own: { image: i, script: x }\n")])
