@@ -6,7 +6,8 @@ use indexmap::IndexMap;
 
 use crate::gitlab::{TranslateOptions, translate};
 use crate::pipeline::{
-    ChildIncludeSource, ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles, assemble_from,
+    ChildIncludeSource, ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles,
+    assemble_from,
 };
 
 /// The name of the file that stands for several GitLab files.
@@ -87,7 +88,8 @@ fn including(child: &ChildPipeline) -> String {
             ChildIncludeSource::Local { path } => vec![("local", literal(path))],
             ChildIncludeSource::Project { project, reference, files } => {
                 let files: Vec<String> = files.iter().map(|file| literal(file)).collect();
-                let mut keys = vec![("project", literal(project)), ("file", format!("[{}]", files.join(", ")))];
+                let mut keys =
+                    vec![("project", literal(project)), ("file", format!("[{}]", files.join(", ")))];
                 keys.extend(reference.as_deref().map(|reference| ("ref", literal(reference))));
                 keys
             }
@@ -109,9 +111,9 @@ fn including(child: &ChildPipeline) -> String {
 /// Returns a text in double quotes in which a `$` refers to no variable, as their values are known already, unless the text begins with
 /// the variable for the git server.
 fn literal(text: &str) -> String {
-    let server = SERVER_VARIABLES.into_iter().find(|server| {
-        text.strip_prefix(server).is_some_and(|rest| rest.starts_with('/'))
-    });
+    let server = SERVER_VARIABLES
+        .into_iter()
+        .find(|server| text.strip_prefix(server).is_some_and(|rest| rest.starts_with('/')));
     let server = server.unwrap_or_default();
     json(&format!("{server}{}", text[server.len()..].replace('$', "$$")))
 }

@@ -10,5 +10,5 @@ mod merger;
 
 pub(crate) use extends::expand;
 pub use include::MAX_INCLUDES;
-pub(super) use items::{IncludeItem, IncludeKind, LocatedText};
 pub(crate) use include::{MergedDocument, read};
+pub(super) use items::{IncludeItem, IncludeKind, LocatedText};

@@ -2,8 +2,8 @@
 
 mod artifacts;
 mod cache;
-mod child_files;
 mod checkout;
+mod child_files;
 mod context;
 pub(crate) mod duration;
 mod environment;

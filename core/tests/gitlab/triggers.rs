@@ -99,7 +99,10 @@ fn trigger_of_a_project_becomes_a_pipeline_of_another_repository() {
     let plan = Plan::for_facts(&pipeline(text), &on_push("main")).unwrap();
     let child = plan.jobs[0].surroundings.child.as_deref().unwrap();
     assert_eq!((child.repository.as_deref(), child.branch.as_deref()), (Some("group/next"), Some("of-main")));
-    assert_eq!((child.waits, child.forwards_run, child.variables["SHA"].as_str()), (true, true, "${CI_PIPELINE_ID}"));
+    assert_eq!(
+        (child.waits, child.forwards_run, child.variables["SHA"].as_str()),
+        (true, true, "${CI_PIPELINE_ID}")
+    );
     assert_eq!((child.inputs["env"].as_str(), child.inputs["all"].as_str()), ("prod", "[1, \"a b\"]"));
     assert_eq!(child.names(), ["group/next"]);
     assert_eq!(diagnostics(text), [""; 0]);
@@ -121,7 +124,12 @@ fn files_of_a_trigger_come_from_anywhere_and_are_pinned() {
                  \"$[[ inputs.name ]]-$[[ inputs.count ]]\": { image: i, script: $[[ inputs.all ]] }\n";
     let component = [("templates/build.yml", "built: { image: i, script: x }\n")];
     let files = Elsewhere::new(&[("own.yml", "own: { image: i, script: x }\n")])
-        .with_commit(LIB, &commit('2'), &["tag:v2"], &[("t.yml", typed), ("b.yml", "b: { image: i, script: x }\n")])
+        .with_commit(
+            LIB,
+            &commit('2'),
+            &["tag:v2"],
+            &[("t.yml", typed), ("b.yml", "b: { image: i, script: x }\n")],
+        )
         .with_commit(LIB, &commit('3'), &["tag:1.0"], &component)
         .with_web("https://example.org/far.yml", "far: { image: i, script: x }\n")
         .with_template("Go.gitlab-ci.yml", "go: { image: i, script: x }\n");
@@ -132,16 +140,24 @@ fn files_of_a_trigger_come_from_anywhere_and_are_pinned() {
     jobs.sort();
     assert_eq!(jobs, ["1.10-3", "b", "built", "far", "go", "own"]);
     assert_eq!(pinned.len(), 5, "{pinned:#?}");
-    assert!(pinned[0].starts_with("t.yml of https://git.example/group/lib (v2, commit 22222222)"), "{pinned:#?}");
+    assert!(
+        pinned[0].starts_with("t.yml of https://git.example/group/lib (v2, commit 22222222)"),
+        "{pinned:#?}"
+    );
     // Inputs beside one file.
     let one = "j: { trigger: { include: [{ project: group/lib, ref: v2, file: t.yml }], inputs: { name: a, count: 1 } } }\n";
     assert_eq!(read_elsewhere(one, &files).unwrap().0, ["a-1"]);
     // A value is a literal where files are included.
     let odd = "variables: { DIR: '$$CI_PROJECT_NAME' }\nj: { trigger: { include: [{ local: '$DIR.yml' }, { template: Go.gitlab-ci.yml }] } }\n";
-    let Err(ChildError::Invalid(errors)) = read_elsewhere(odd, &files) else { panic!("there is no such file") };
+    let Err(ChildError::Invalid(errors)) = read_elsewhere(odd, &files) else {
+        panic!("there is no such file")
+    };
     assert!(errors.render(false).contains("$CI_PROJECT_NAME.yml"), "{}", errors.render(false));
     for (text, expected) in [
-        ("j: { trigger: { include: [{ project: group/gone, file: a.yml }] } }\n", "the repository was not found"),
+        (
+            "j: { trigger: { include: [{ project: group/gone, file: a.yml }] } }\n",
+            "the repository was not found",
+        ),
         ("j: { trigger: { include: [{ template: None.yml }] } }\n", "no such file"),
         ("j: { trigger: { include: 'http://example.org/far.yml' } }\n", "https://"),
     ] {

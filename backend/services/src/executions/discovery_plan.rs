@@ -14,9 +14,8 @@ const RETRIES: u32 = 2;
 
 /// Creates the plan of an execution that discovers pipelines.
 pub(crate) fn plan(discovery: Discovery) -> Plan {
-    let child = discovery
-        .starts_child
-        .then(|| Box::new(ChildPipeline { waits: true, ..ChildPipeline::default() }));
+    let child =
+        discovery.starts_child.then(|| Box::new(ChildPipeline { waits: true, ..ChildPipeline::default() }));
     let job = PlannedJob {
         name: PIPELINE_NAME.into(),
         base_name: PIPELINE_NAME.into(),

@@ -71,16 +71,11 @@ impl DiscoveryService {
             depth: of.spec.parent.as_ref().map_or(1, |above| above.depth),
         };
         let key = RecordedKey::of(&IdempotencyKey::Child { job: JobId::of(of.spec.id, job.key.ix) })?;
-        let limits = StartLimits {
-            hold: false,
-            allowance: StorageBudget::Push,
-            remaining_bytes: &mut { u64::MAX },
-        };
+        let limits =
+            StartLimits { hold: false, allowance: StorageBudget::Push, remaining_bytes: &mut { u64::MAX } };
         let origin = StartOrigin { trace: of.spec.trace.clone(), parent: Some(parent) };
         let started = match run {
-            Ok(run) => {
-                Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), origin)).await
-            }
+            Ok(run) => Box::pin(self.pipelines.start_planned(request, run, limits, Some(key), origin)).await,
             Err(error) => Err(error),
         };
         let ExecuteReply { execution_id, run_number, pipeline_name, attached, .. } = match started {

@@ -290,7 +290,7 @@ impl ScheduleService {
                 ..Discovery::default()
             },
             requested_by: Some(format!("schedule {}", stored.cron)),
-                parent: None,
+            parent: None,
         };
         let due = stored.missed.unwrap_or(at);
         let at = guarded!(ScheduledTimeStartsOnce, due, without now);

@@ -1,8 +1,6 @@
 //! Receives webhooks of git providers.
 
-use super::{
-    comments,
-};
+use super::comments;
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
@@ -303,7 +301,12 @@ fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
         default_branch,
         ..Facts::default()
     };
-    DiscoveryStart { facts, discovery: Discovery { fetch_ref, ..Discovery::default() }, requested_by: by, parent: None }
+    DiscoveryStart {
+        facts,
+        discovery: Discovery { fetch_ref, ..Discovery::default() },
+        requested_by: by,
+        parent: None,
+    }
 }
 
 fn release_start(release: Release, default_branch: Option<String>) -> DiscoveryStart {

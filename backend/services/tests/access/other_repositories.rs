@@ -29,17 +29,22 @@ async fn token_of_one_repository_sees_only_that_another_one_was_started() {
         "job_id": assignment["preparation"]["job_id"], "lease": assignment["lease"]["token"],
         "path": "theirs", "text": ""
     });
-    let denied = server.call(Some(&bot), "POST", path::JOB_CHILD, report.clone()).await;
+    let denied = server.call(Some(&bot), "POST", path::CHILD_REPORT, report.clone()).await;
     assert_eq!(denied.status, StatusCode::FORBIDDEN, "only workers report");
-    let started = text(&server.ok(BOOT, "POST", path::JOB_CHILD, report).await["execution"]);
+    let started = text(&server.ok(BOOT, "POST", path::CHILD_REPORT, report).await["execution"]);
 
     let status = |id: &str| path::STATUS.replace("{executionId}", id);
     let shown = server.ok(&bot, "GET", &status(&id), Value::Null).await;
     let child = &shown["jobs"][0]["child"];
-    assert_eq!((child["execution_id"].as_str(), child["status"].as_str()), (Some(&*started), Some("PENDING")));
+    assert_eq!(
+        (child["execution_id"].as_str(), child["status"].as_str()),
+        (Some(&*started), Some("PENDING"))
+    );
     assert_eq!(child["pipeline_name"], "discover");
     assert!(!shown.to_string().contains("git.example/theirs"), "{shown}");
-    for (method, url) in [("GET", status(&started)), ("POST", path::CANCEL_EXECUTION.replace("{executionId}", &started))] {
+    for (method, url) in
+        [("GET", status(&started)), ("POST", path::CANCEL_EXECUTION.replace("{executionId}", &started))]
+    {
         let reply = server.call(Some(&bot), method, &url, Value::Null).await;
         assert_eq!(reply.status, StatusCode::NOT_FOUND, "{method} {url}");
     }

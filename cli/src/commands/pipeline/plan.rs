@@ -58,8 +58,8 @@ pub fn plan(args: &PlanArgs) -> Outcome {
                 When::Manual => ", when approved",
             };
             let child = job.surroundings.child.as_ref();
-            let image =
-                child.map_or_else(|| job.image.clone(), |child| format!("starts {}", child.names().join(", ")));
+            let image = child
+                .map_or_else(|| job.image.clone(), |child| format!("starts {}", child.names().join(", ")));
             let (name, image) = (Printable(&job.name), Printable(&image));
             writeln!(
                 out,

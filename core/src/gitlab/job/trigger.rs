@@ -85,7 +85,8 @@ impl Job<'_> {
             self.forwarded(&["job"], &mut native);
             return native;
         }
-        let (mut files, mut inputs, mut waits, mut forward) = (ChildFiles::default(), None, false, vec!["job"]);
+        let (mut files, mut inputs, mut waits, mut forward) =
+            (ChildFiles::default(), None, false, vec!["job"]);
         for part in values::entries(node) {
             let at = path.key(&part.key);
             match part.key.as_str() {

@@ -6,7 +6,9 @@ use indexmap::IndexMap;
 
 use super::context::{FindingSink, KnownJob, texts, variables};
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
-use crate::pipeline::model::{ChildInclude, ChildIncludeSource, ChildPipeline, MAX_CHILD_FILES, MAX_CHILDREN};
+use crate::pipeline::model::{
+    ChildInclude, ChildIncludeSource, ChildPipeline, MAX_CHILD_FILES, MAX_CHILDREN,
+};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::NamedValues;
@@ -62,7 +64,11 @@ pub(crate) fn child(raw: &Either<Text, RawChild>, path: &Path, findings: &mut Fi
     let artifact_of = raw.artifact_of.get().map(|job| job.0.clone());
     let limit = if repository.is_some() {
         MAX_CHILD_FILES
-    } else if !is_gitlab || artifact_of.is_some() { 1 } else { MAX_CHILD_FILES };
+    } else if !is_gitlab || artifact_of.is_some() {
+        1
+    } else {
+        MAX_CHILD_FILES
+    };
     if files.len() > limit {
         let message = format!("`file` has {} paths, and {limit} is the limit here", files.len());
         let help = "several files are for GitLab files of the sources; a native file can `include` others";
@@ -116,9 +122,7 @@ fn includes(raw: &RawChild, path: &Path, findings: &mut FindingSink) -> Vec<Chil
     }
     if items.0.is_empty() || items.0.len() > MAX_CHILD_FILES {
         let message = format!("`include` takes 1 to {MAX_CHILD_FILES} items, and has {}", items.0.len());
-        findings.push(
-            Finding::value("out-of-range", &path, message).help("let one file include the others"),
-        );
+        findings.push(Finding::value("out-of-range", &path, message).help("let one file include the others"));
     }
     let located = items.0.iter().enumerate().map(|(index, item)| (item, path.index(index)));
     located.filter_map(|(item, path)| include(item, &path, findings)).collect()
@@ -158,7 +162,8 @@ fn include(
     };
     let is_remote = matches!(source, Some(ChildIncludeSource::Remote { .. }));
     if !is_complete || other.is_some() || (!is_remote && !raw.integrity.is_absent()) {
-        let message = "an item of `include` has `local`, `project` with `file`, `remote`, `template` or `component`";
+        let message =
+            "an item of `include` has `local`, `project` with `file`, `remote`, `template` or `component`";
         findings.push(
             Finding::key("bad-include", path, message)
                 .help("`ref` is a key beside `project`, and `integrity` one beside `remote`"),
@@ -216,8 +221,9 @@ fn check_repository(raw: &RawChild, path: &Path, findings: &mut FindingSink) {
     for (_, key) in conflicts.into_iter().filter(|(is_set, _)| *is_set) {
         let message = format!("`{key}` has no effect on a pipeline of another repository");
         findings.push(
-            Finding::key("conflicting-keys", &path.key(key), message)
-                .help("`file` names one of its pipeline files; without it, the one that starts there is taken"),
+            Finding::key("conflicting-keys", &path.key(key), message).help(
+                "`file` names one of its pipeline files; without it, the one that starts there is taken",
+            ),
         );
     }
     if raw.file.get().is_some_and(|files| files.0.len() > 1) {

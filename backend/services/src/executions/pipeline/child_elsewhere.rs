@@ -109,7 +109,8 @@ impl PipelineExecutionService {
     /// Returns the other repository, if it is registered and its settings allow jobs of `own` to start its pipelines. `name` is its path
     /// on the same git server, or its name.
     async fn triggered_repository(&self, repo: &str, own: &str, name: &str) -> Result<Option<Repository>> {
-        let address = RepositoryAddress::parse(repo).or_else(|_| RepositoryAddress::parse(&format!("https://{own}")));
+        let address =
+            RepositoryAddress::parse(repo).or_else(|_| RepositoryAddress::parse(&format!("https://{own}")));
         let sibling = address.and_then(|address| address.sibling(name)).map(|address| address.canonical());
         for name in sibling.into_iter().chain([canonical_name(name)]) {
             let found = find_repository(&self.context, &name).await?;

@@ -28,7 +28,8 @@ const DEPLOY: &str = "name: deploy\non: { manual: { inputs: { env: { type: choic
 
 /// Registers a repository whose pipelines jobs of `allowed` may start.
 async fn register(server: &Services, url: &str, allowed: &[&str]) {
-    let request = json!({ "url": url, "provider": "gitea", "default_branch": "main", "allow_trigger_from": allowed });
+    let request =
+        json!({ "url": url, "provider": "gitea", "default_branch": "main", "allow_trigger_from": allowed });
     server.repositories.put(serde_json::from_value(request).unwrap()).await.unwrap();
 }
 
