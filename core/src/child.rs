@@ -2,13 +2,20 @@
 
 use std::fmt::Write as _;
 
+use indexmap::IndexMap;
+
 use crate::gitlab::{TranslateOptions, translate};
 use crate::pipeline::{
-    ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles, assemble_from,
+    ChildIncludeSource, ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles,
+    assemble_from,
 };
 
 /// The name of the file that stands for several GitLab files.
 const JOINED_FILE: &str = "the files of the child pipeline";
+
+/// The variables for the git server of the repository, with which the address of an included file may begin. Who reads the file knows
+/// the server.
+pub(crate) const SERVER_VARIABLES: [&str; 2] = ["$CI_SERVER_FQDN", "$CI_SERVER_HOST"];
 
 /// Why the files of a child pipeline cannot be used.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,11 +42,15 @@ pub fn read_child(
     files: &dyn RepositoryFiles,
     options: &TranslateOptions,
 ) -> Result<PipelineWithSources, ChildError> {
+    let invalid = |errors| ChildError::Invalid(Box::new(errors));
+    let untyped = || TranslateOptions { has_untyped_inputs: true, ..options.clone() };
+    if !child.includes.is_empty() {
+        return translate(JOINED_FILE, &including(child), files, &untyped()).map_err(invalid);
+    }
     let first = child.files.first().map_or("", String::as_str);
     let files = WithArtifact { path: first, text: artifact, files };
-    let invalid = |errors| ChildError::Invalid(Box::new(errors));
     if child.is_gitlab && child.files.len() > 1 {
-        return translate(JOINED_FILE, &joined(child), &files, options).map_err(invalid);
+        return translate(JOINED_FILE, &joined(child), &files, &untyped()).map_err(invalid);
     }
     let text = files.read(first).map_err(|why| ChildError::Unreadable { path: first.to_owned(), why })?;
     if child.is_gitlab {
@@ -55,17 +66,56 @@ fn joined(child: &ChildPipeline) -> String {
     let mut text = "include:\n".to_owned();
     for file in &child.files {
         let _ = writeln!(text, "  - local: {}", json(&format!("/{file}")));
-        if !child.inputs.is_empty() {
-            text.push_str("    inputs:\n");
-        }
-        for (name, value) in &child.inputs {
-            let is_typed =
-                value == "true" || value == "false" || value.parse::<f64>().is_ok_and(f64::is_finite);
-            let value = if is_typed { value.clone() } else { json(value) };
-            let _ = writeln!(text, "      {}: {value}", json(name));
-        }
+        push_inputs(&child.inputs, &mut text);
     }
     text
+}
+
+fn push_inputs(inputs: &IndexMap<String, String>, text: &mut String) {
+    if !inputs.is_empty() {
+        text.push_str("    inputs:\n");
+    }
+    for (name, value) in inputs {
+        let _ = writeln!(text, "      {}: {}", json(name), json(value));
+    }
+}
+
+/// Returns a GitLab file that includes the files of a child from anywhere.
+fn including(child: &ChildPipeline) -> String {
+    let mut text = "include:\n".to_owned();
+    for include in &child.includes {
+        let keys = match &include.source {
+            ChildIncludeSource::Local { path } => vec![("local", literal(path))],
+            ChildIncludeSource::Project { project, reference, files } => {
+                let files: Vec<String> = files.iter().map(|file| literal(file)).collect();
+                let mut keys =
+                    vec![("project", literal(project)), ("file", format!("[{}]", files.join(", ")))];
+                keys.extend(reference.as_deref().map(|reference| ("ref", literal(reference))));
+                keys
+            }
+            ChildIncludeSource::Remote { url, integrity } => {
+                let mut keys = vec![("remote", literal(url))];
+                keys.extend(integrity.as_deref().map(|hash| ("integrity", json(hash))));
+                keys
+            }
+            ChildIncludeSource::Template { name } => vec![("template", literal(name))],
+            ChildIncludeSource::Component { address } => vec![("component", literal(address))],
+        };
+        let keys: Vec<String> = keys.into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        let _ = writeln!(text, "  - {}", keys.join("\n    "));
+        push_inputs(&include.inputs, &mut text);
+    }
+    text
+}
+
+/// Returns a text in double quotes in which a `$` refers to no variable, as their values are known already, unless the text begins with
+/// the variable for the git server.
+fn literal(text: &str) -> String {
+    let server = SERVER_VARIABLES
+        .into_iter()
+        .find(|server| text.strip_prefix(server).is_some_and(|rest| rest.starts_with('/')));
+    let server = server.unwrap_or_default();
+    json(&format!("{server}{}", text[server.len()..].replace('$', "$$")))
 }
 
 /// Returns a text in double quotes, as both JSON and YAML read it.

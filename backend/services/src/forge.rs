@@ -1,8 +1,8 @@
 //! Git providers: webhooks, discovery of pipelines, schedules, commit statuses and notifications.
 
+mod child_discovery;
 mod comments;
 pub(crate) mod discoveries;
-mod discovery_start;
 pub(crate) mod follow_ups;
 mod held_executions;
 pub(crate) mod outbox;

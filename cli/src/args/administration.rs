@@ -249,6 +249,10 @@ pub struct AddRepo {
     /// [default: those whom the provider reports as members]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub comment_authors: Option<Vec<String>>,
+    /// Registered repositories whose jobs may start pipelines of this one, by name or address; an empty value allows none
+    /// [default: none]
+    #[arg(long, value_name = "REPO", value_delimiter = ',')]
+    pub allow_trigger_from: Option<Vec<String>>,
     /// File with the URL of a chat webhook to notify of failures and recoveries
     #[arg(long, value_name = "PATH")]
     pub notify_chat_file: Vec<PathBuf>,

@@ -31,9 +31,11 @@ pub fn check(path: &Path, pipeline: &Pipeline, context: &FileContext) -> Vec<Che
     while let Some((pipeline, depth)) = pending.pop() {
         for job in &pipeline.jobs {
             let Some(child) = job.surroundings.child.as_deref() else { continue };
-            let is_known = child.artifact_of.is_none() && !child.files.iter().any(|file| file.contains("${"));
-            let is_new = !seen.iter().any(|one| one.files == child.files && one.inputs == child.inputs);
-            if !is_known || !is_new || seen.len() >= MAX_CHECKED {
+            let is_same = |one: &ChildPipeline| {
+                one.files == child.files && one.inputs == child.inputs && one.includes == child.includes
+            };
+            let is_new = !seen.iter().any(is_same);
+            if !child.is_known_early() || !is_new || seen.len() >= MAX_CHECKED {
                 continue;
             }
             seen.push(child.clone());
@@ -46,7 +48,7 @@ pub fn check(path: &Path, pipeline: &Pipeline, context: &FileContext) -> Vec<Che
                 reports_unset_variables: true,
                 ..TranslateOptions::for_pipeline(&format!("{}: {}", pipeline.name, job.name))
             };
-            let name = child.files.first().cloned().unwrap_or_default();
+            let name = child.label().to_owned();
             let (sources, diagnostics) = match read_child(child, None, &files, &options) {
                 Ok(read) => {
                     if depth < MAX_CHILD_DEPTH {

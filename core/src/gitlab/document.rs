@@ -11,3 +11,4 @@ mod merger;
 pub(crate) use extends::expand;
 pub use include::MAX_INCLUDES;
 pub(crate) use include::{MergedDocument, read};
+pub(super) use items::{IncludeItem, IncludeKind, LocatedText};

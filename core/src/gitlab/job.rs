@@ -3,6 +3,7 @@
 mod artifacts;
 mod cache;
 mod checkout;
+mod child_files;
 mod context;
 pub(crate) mod duration;
 mod environment;

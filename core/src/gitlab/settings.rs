@@ -21,6 +21,8 @@ pub struct TranslateOptions {
     pub external: ExternalVariables,
     /// The values of the inputs that the file's own header declares.
     pub inputs: IndexMap<String, String>,
+    /// Whether the file gives its includes all values of inputs as texts, whatever their types.
+    pub has_untyped_inputs: bool,
 }
 
 impl TranslateOptions {
@@ -34,6 +36,7 @@ impl TranslateOptions {
             reports_unset_variables: false,
             external: ExternalVariables::default(),
             inputs: IndexMap::new(),
+            has_untyped_inputs: false,
         }
     }
 }

@@ -85,6 +85,9 @@ pub struct RepositoryRequest {
     /// unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment_authors: Option<Vec<String>>,
+    /// The repositories of this server whose jobs may start its pipelines; empty: none; absent: unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_trigger_from: Option<Vec<String>>,
 }
 
 /// A change of a repository's credential.
@@ -146,6 +149,9 @@ pub struct RepositoryView {
     /// The people whose comments on pull requests start pipelines; empty: those whom the provider reports as members.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub comment_authors: Vec<String>,
+    /// The repositories whose jobs may start its pipelines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_trigger_from: Vec<String>,
 }
 
 /// The reply to a registration.

@@ -1,5 +1,6 @@
 //! Translation of `trigger`, and the files of child pipelines.
 
+use super::elsewhere::{Elsewhere, commit};
 use super::{diagnostics, on_push, pipeline, translate_fixture};
 use indexmap::IndexMap;
 use tidemill_core::api::Trigger;
@@ -62,9 +63,14 @@ fn rules_of_a_child_see_how_it_was_started() {
 #[test]
 fn what_a_trigger_cannot_have_is_an_error() {
     for (text, expected) in [
-        ("j: { trigger: a/b }", "pipelines of another repository"),
-        ("j: { trigger: { project: a/b, branch: main } }", "pipelines of another repository"),
-        ("j: { trigger: { include: [{ project: a/b, file: c.yml }] } }", "`project` is not supported"),
+        ("j: { trigger: { project: a/b, include: a.yml } }", "`include` or `project`, not both"),
+        ("j: { trigger: { include: a.yml, branch: main } }", "is a key of a `trigger` with `project`"),
+        ("j: { trigger: { project: '$NOBODY/b' } }", "`NOBODY`, which nobody sets"),
+        ("j: { trigger: { project: [a/b] } }", "takes the path of another project"),
+        ("j: { trigger: { include: [{ project: a/b }] } }", "names no `file`"),
+        ("j: { trigger: { include: [{ template: a.yml, remote: b }] } }", "`remote`, not both"),
+        ("j: { trigger: { include: [{ local: a.yml, rules: [{ if: $A }] }] } }", "`rules` is not supported"),
+        ("j: { trigger: { include: [{ remote: 'https://e.org/a', integrity: x }] } }", "a SHA-256 in Base64"),
         ("j: { trigger: { include: 'ci/*.yml' } }", "is not a pattern"),
         ("j: { trigger: { include: [{ artifact: a.yml }] } }", "`artifact` needs `job`"),
         ("j: { trigger: { strategy: depend } }", "has no `include`"),
@@ -80,6 +86,84 @@ fn what_a_trigger_cannot_have_is_an_error() {
         assert!(is_found, "{text}: {found:#?}");
     }
     assert!(translate_fixture(".gitlab-ci.yml", "j: { trigger: { include: ../a.yml } }\n").is_err());
+}
+
+#[test]
+fn trigger_of_a_project_becomes_a_pipeline_of_another_repository() {
+    let child = child_of("j: { trigger: group/other }\n");
+    assert_eq!((child.repository.as_deref(), child.branch, child.waits), (Some("group/other"), None, false));
+    assert!(child.forwards_job && child.files.is_empty() && child.includes.is_empty());
+    let text = "variables: { WHERE: next }\nj:\n  variables: { SHA: $CI_PIPELINE_ID }\n  trigger:\n    \
+                project: group/$WHERE\n    branch: of-$CI_COMMIT_REF_NAME\n    strategy: depend\n    \
+                inputs: { env: prod, all: [1, a b] }\n    forward: { pipeline_variables: true }\n";
+    let plan = Plan::for_facts(&pipeline(text), &on_push("main")).unwrap();
+    let child = plan.jobs[0].surroundings.child.as_deref().unwrap();
+    assert_eq!((child.repository.as_deref(), child.branch.as_deref()), (Some("group/next"), Some("of-main")));
+    assert_eq!(
+        (child.waits, child.forwards_run, child.variables["SHA"].as_str()),
+        (true, true, "${CI_PIPELINE_ID}")
+    );
+    assert_eq!((child.inputs["env"].as_str(), child.inputs["all"].as_str()), ("prod", "[1, \"a b\"]"));
+    assert_eq!(child.names(), ["group/next"]);
+    assert_eq!(diagnostics(text), [""; 0]);
+}
+
+/// Returns the jobs and the pinned files of the child of a GitLab file.
+fn read_elsewhere(text: &str, files: &Elsewhere) -> Result<(Vec<String>, Vec<String>), ChildError> {
+    let plan = Plan::for_facts(&pipeline(text), &on_push("main")).unwrap();
+    let child = plan.jobs.iter().find_map(|job| job.surroundings.child.as_deref()).unwrap();
+    let read = read_child(child, None, files, &TranslateOptions::for_pipeline("app: j"))?;
+    let jobs = read.parsed.pipeline.jobs.into_iter().map(|job| job.name).collect();
+    Ok((jobs, read.includes.iter().map(ToString::to_string).collect()))
+}
+
+#[test]
+fn files_of_a_trigger_come_from_anywhere_and_are_pinned() {
+    const LIB: &str = "https://git.example/group/lib";
+    let typed = "spec:\n  inputs:\n    name:\n    count: { type: number }\n    all: { type: array, default: [x] }\n---\n\
+                 \"$[[ inputs.name ]]-$[[ inputs.count ]]\": { image: i, script: $[[ inputs.all ]] }\n";
+    let component = [("templates/build.yml", "built: { image: i, script: x }\n")];
+    let files = Elsewhere::new(&[("own.yml", "own: { image: i, script: x }\n")])
+        .with_commit(
+            LIB,
+            &commit('2'),
+            &["tag:v2"],
+            &[("t.yml", typed), ("b.yml", "b: { image: i, script: x }\n")],
+        )
+        .with_commit(LIB, &commit('3'), &["tag:1.0"], &component)
+        .with_web("https://example.org/far.yml", "far: { image: i, script: x }\n")
+        .with_template("Go.gitlab-ci.yml", "go: { image: i, script: x }\n");
+    let text = "variables: { VERSION: v2 }\nj:\n  trigger:\n    include:\n      - { project: group/lib, ref: $VERSION, file: [t.yml], inputs: { name: '1.10', count: 3, all: [x, 'y z'] } }\n      \
+                - { project: group/lib, ref: v2, file: /b.yml }\n      - https://example.org/far.yml\n      - template: Go.gitlab-ci.yml\n      \
+                - component: $CI_SERVER_FQDN/group/lib/build@1.0\n      - own.yml\n";
+    let (mut jobs, pinned) = read_elsewhere(text, &files).unwrap();
+    jobs.sort();
+    assert_eq!(jobs, ["1.10-3", "b", "built", "far", "go", "own"]);
+    assert_eq!(pinned.len(), 5, "{pinned:#?}");
+    assert!(
+        pinned[0].starts_with("t.yml of https://git.example/group/lib (v2, commit 22222222)"),
+        "{pinned:#?}"
+    );
+    // Inputs beside one file.
+    let one = "j: { trigger: { include: [{ project: group/lib, ref: v2, file: t.yml }], inputs: { name: a, count: 1 } } }\n";
+    assert_eq!(read_elsewhere(one, &files).unwrap().0, ["a-1"]);
+    // A value is a literal where files are included.
+    let odd = "variables: { DIR: '$$CI_PROJECT_NAME' }\nj: { trigger: { include: [{ local: '$DIR.yml' }, { template: Go.gitlab-ci.yml }] } }\n";
+    let Err(ChildError::Invalid(errors)) = read_elsewhere(odd, &files) else {
+        panic!("there is no such file")
+    };
+    assert!(errors.render(false).contains("$CI_PROJECT_NAME.yml"), "{}", errors.render(false));
+    for (text, expected) in [
+        (
+            "j: { trigger: { include: [{ project: group/gone, file: a.yml }] } }\n",
+            "the repository was not found",
+        ),
+        ("j: { trigger: { include: [{ template: None.yml }] } }\n", "no such file"),
+        ("j: { trigger: { include: 'http://example.org/far.yml' } }\n", "https://"),
+    ] {
+        let Err(ChildError::Invalid(errors)) = read_elsewhere(text, &files) else { panic!("{text} is read") };
+        assert!(errors.render(false).contains(expected), "{}", errors.render(false));
+    }
 }
 
 fn read(child: &ChildPipeline, artifact: Option<&str>) -> Result<Pipeline, ChildError> {

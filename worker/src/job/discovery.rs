@@ -72,7 +72,9 @@ async fn read_commit(
     for line in &reply.lines {
         reporter.log(format!("{line}\n").as_bytes()).await;
     }
-    if reply.failed || !result.diagnostics.is_empty() {
+    // Only the file of a child counts, and the server says what is wrong with it.
+    let is_incomplete = !result.diagnostics.is_empty() && !discovery.starts_child;
+    if reply.failed || is_incomplete {
         let message = "a pipeline file has errors; see the log";
         return Err(FailureReason::new(FailureKind::ScriptFailed, message));
     }
@@ -106,7 +108,19 @@ async fn read_and_start(
         reporter.log(format!("{}\n", reason.message).as_bytes()).await;
         reason
     };
-    let path = request.pipeline.files.first().cloned().unwrap_or_default();
+    let path = request.pipeline.label().to_owned();
+    if request.pipeline.repository.is_some() {
+        // The other repository is read by a discovery of its own.
+        let report = ChildReport {
+            job_id: assignment.preparation.job_id,
+            lease: assignment.lease.token,
+            path,
+            text: String::new(),
+            includes: Vec::new(),
+            paths: None,
+        };
+        return report_child(executor, reporter, report).await;
+    }
     let mut artifact = None;
     if let Some(job) = &request.pipeline.artifact_of {
         for source in assignment.files() {
@@ -151,11 +165,21 @@ async fn read_and_start(
         includes: read.includes,
         paths: read.paths,
     };
+    report_child(executor, reporter, report).await
+}
+
+/// Reports the pipeline that a job starts, and logs what the server started.
+async fn report_child(
+    executor: &JobExecutor,
+    reporter: &Reporter,
+    report: ChildReport,
+) -> Result<(), FailureReason> {
     let reply = match executor.api.start_child(&report).await {
         Ok(reply) => reply,
         Err(error) => {
             let message = format!("the pipeline could not be reported to the server: {error}");
-            return Err(failed(FailureReason::new(FailureKind::Internal, message)).await);
+            reporter.log(format!("{message}\n").as_bytes()).await;
+            return Err(FailureReason::new(FailureKind::Internal, message));
         }
     };
     for line in &reply.lines {

@@ -161,6 +161,7 @@ fn collect(
             Ok(text) => {
                 let options = gitlab::TranslateOptions {
                     external: request.external.clone(),
+                    inputs: request.inputs.clone(),
                     ..gitlab::TranslateOptions::for_pipeline(name_of(url))
                 };
                 match gitlab::translate(GITLAB_FILE, &text, &sources, &options) {

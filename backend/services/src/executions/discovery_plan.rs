@@ -5,6 +5,7 @@ use tidemill_core::execution::{
     failure::FailureKind,
     retry::RetryFor,
 };
+use tidemill_core::pipeline::{ChildPipeline, JobOptions};
 use tidemill_core::plan::{Plan, PlannedJob};
 
 const TIMEOUT_S: u64 = 600;
@@ -13,6 +14,8 @@ const RETRIES: u32 = 2;
 
 /// Creates the plan of an execution that discovers pipelines.
 pub(crate) fn plan(discovery: Discovery) -> Plan {
+    let child =
+        discovery.starts_child.then(|| Box::new(ChildPipeline { waits: true, ..ChildPipeline::default() }));
     let job = PlannedJob {
         name: PIPELINE_NAME.into(),
         base_name: PIPELINE_NAME.into(),
@@ -22,6 +25,7 @@ pub(crate) fn plan(discovery: Discovery) -> Plan {
         retry_for: RetryFor { kinds: vec![FailureKind::SourceUnavailable], ..RetryFor::default() },
         timeout_s: TIMEOUT_S,
         discovery: Some(discovery),
+        surroundings: JobOptions { child, ..JobOptions::default() },
         ..PlannedJob::default()
     };
     Plan {

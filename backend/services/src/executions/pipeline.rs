@@ -2,7 +2,9 @@
 
 mod cancel;
 mod child;
+mod child_elsewhere;
 pub(crate) mod create;
+pub(crate) mod discovery_start;
 mod group;
 mod hold;
 mod identity;

@@ -1,7 +1,6 @@
 //! Discovery: a worker reads the pipeline files of a commit, and the server starts the matching pipelines.
 
 use super::{
-    discovery_start::{DiscoveryStart, start_discovery},
     follow_ups::{self, FollowUpRecord, FollowUpService},
     held_executions,
     outbox::Outbox,
@@ -14,6 +13,7 @@ use crate::{
         budget,
         idempotency_keys::{IdempotencyKey, RecordedKey},
         pipeline::{
+            discovery_start::{DiscoveryStart, start_discovery},
             planned::PlannedRun,
             service::PipelineExecutionService,
             start::{StartLimits, StartOrigin},
@@ -22,6 +22,7 @@ use crate::{
     ports::{ExecutionRecord, ExecutionTask},
     repositories::{record::Repository, service::RepositoryService},
 };
+use indexmap::IndexMap;
 use std::{fmt, sync::Arc};
 use tidemill_core::execution::{
     assignment::Source,
@@ -50,31 +51,31 @@ const MAX_REPLY_BYTES: usize = 6 << 10;
 /// Service for discoveries.
 #[derive(Debug, Clone)]
 pub struct DiscoveryService {
-    context: Arc<Context>,
-    pipelines: PipelineExecutionService,
+    pub(super) context: Arc<Context>,
+    pub(super) pipelines: PipelineExecutionService,
     repositories: RepositoryService,
     schedules: ScheduleService,
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     follow_ups: FollowUpService,
 }
 
 /// State of starting the pipelines of one discovery.
-struct StartContext<'a> {
-    repository: &'a Repository,
-    discovering: &'a ExecutionRecord,
-    facts: &'a Arc<Facts>,
+pub(super) struct StartContext<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) discovering: &'a ExecutionRecord,
+    pub(super) facts: &'a Arc<Facts>,
     /// The first discovery of a chain of retries; what it started is not started again.
-    first: ExecutionId,
+    pub(super) first: ExecutionId,
     /// Whether the executions are held until a user approves them.
-    hold: bool,
+    pub(super) hold: bool,
     /// Remaining bytes for held executions.
-    left: u64,
+    pub(super) left: u64,
     /// The executions with the names of their pipelines.
-    started: Vec<(ExecutionId, String)>,
+    pub(super) started: Vec<(ExecutionId, String)>,
 }
 
 /// Truncates the lines of a reply, whose size an untrusted commit determines.
-fn truncate_lines(lines: &mut Vec<String>) {
+pub(super) fn truncate_lines(lines: &mut Vec<String>) {
     let mut left = MAX_REPLY_BYTES;
     let mut fit = 0;
     for line in lines.iter_mut() {
@@ -168,7 +169,7 @@ impl DiscoveryService {
             &self.pipelines,
             &self.context,
             &repository,
-            DiscoveryStart { facts, discovery, requested_by: by },
+            DiscoveryStart { facts, discovery, requested_by: by, parent: None },
             key,
         )
         .await
@@ -202,9 +203,14 @@ impl DiscoveryService {
             ),
             changed: report.changed,
             files: report.paths,
+            variables: execution.spec.variables.clone(),
             ..execution.spec.facts.clone()
         };
         let facts = Arc::new(self.pipelines.variables.add_to(facts).await?);
+        if discovery.starts_child {
+            let of = (&*execution, &node);
+            return Box::pin(self.start_child(of, &repository, discovery, facts, report.files)).await;
+        }
         let first = self.first_discovery(&execution).await?;
         let hold = match (repository.approval, &facts.pull_request) {
             (ApprovalPolicy::None, _) | (_, None) => false,
@@ -304,7 +310,7 @@ impl DiscoveryService {
     }
 
     /// Records which started executions are followed by pipelines in other files. If this is cut off, the worker repeats its report.
-    async fn follow(
+    pub(super) async fn follow(
         &self,
         start: &StartContext<'_>,
         discovery: &Discovery,
@@ -332,7 +338,13 @@ impl DiscoveryService {
                 ));
                 continue;
             }
-            let discovery = Discovery { start_only: Vec::new(), can_skip: false, ..discovery.clone() };
+            let discovery = Discovery {
+                start_only: Vec::new(),
+                can_skip: false,
+                inputs: IndexMap::new(),
+                starts_child: false,
+                ..discovery.clone()
+            };
             let record = FollowUpRecord { discovery, statuses, breadth };
             self.follow_ups.follow(*execution, record).await?;
         }
@@ -365,28 +377,8 @@ impl DiscoveryService {
         run: PlannedRun,
     ) -> Result<FileOutcome> {
         let StartContext { repository, discovering, facts, first, hold, .. } = *start;
-        let path = &file.path;
-        let on_branch = facts.branch.clone().filter(|_| facts.pull_request.is_none());
-        let request = ExecuteRequest {
-            pipeline: file.text,
-            file: Some(path.clone()),
-            repo: repository.url.clone(),
-            branch: facts.branch.clone(),
-            commit: facts.commit.clone(),
-            source: Source::Git {
-                url: repository.url.clone(),
-                branch: on_branch,
-                commit: facts.commit.clone().unwrap_or_default(),
-                private_host: true,
-                has_credential: repository.has_credential(),
-            },
-            trigger: facts.trigger,
-            requested_by: discovering.spec.requested_by.clone(),
-            tag: facts.tag.clone(),
-            default_branch: facts.default_branch.clone(),
-            includes: file.includes,
-            ..ExecuteRequest::default()
-        };
+        let path = &file.path.clone();
+        let request = request_of(repository, discovering, facts, file);
         let key = RecordedKey::of(&IdempotencyKey::Discovered { first, path })?;
         let limits =
             StartLimits { hold, allowance: budget::StorageBudget::Push, remaining_bytes: &mut start.left };
@@ -414,6 +406,36 @@ impl DiscoveryService {
     }
 }
 
+/// Returns the request to start the pipeline of a file that a discovery found.
+pub(super) fn request_of(
+    repository: &Repository,
+    discovering: &ExecutionRecord,
+    facts: &Facts,
+    file: PipelineFile,
+) -> ExecuteRequest {
+    let on_branch = facts.branch.clone().filter(|_| facts.pull_request.is_none());
+    ExecuteRequest {
+        pipeline: file.text,
+        file: Some(file.path),
+        repo: repository.url.clone(),
+        branch: facts.branch.clone(),
+        commit: facts.commit.clone(),
+        source: Source::Git {
+            url: repository.url.clone(),
+            branch: on_branch,
+            commit: facts.commit.clone().unwrap_or_default(),
+            private_host: true,
+            has_credential: repository.has_credential(),
+        },
+        trigger: facts.trigger,
+        requested_by: discovering.spec.requested_by.clone(),
+        tag: facts.tag.clone(),
+        default_branch: facts.default_branch.clone(),
+        includes: file.includes,
+        ..ExecuteRequest::default()
+    }
+}
+
 /// Whether the discovery determines the schedules of the repository.
 fn registers_schedules(facts: &Facts, discovery: &Discovery) -> bool {
     let is_default = facts.branch == facts.default_branch && facts.tag.is_none();
@@ -424,7 +446,7 @@ fn registers_schedules(facts: &Facts, discovery: &Discovery) -> bool {
 }
 
 /// Parses the pipeline of a file, or returns the lines that describe its errors. Workers translate files of GitLab.
-fn parse_file(file: &PipelineFile) -> Result<Pipeline, Vec<String>> {
+pub(super) fn parse_file(file: &PipelineFile) -> Result<Pipeline, Vec<String>> {
     pipeline::parse(&file.text).map_err(|diagnostics| error_lines(&file.path, &diagnostics))
 }
 

@@ -3,11 +3,16 @@
 //! Each followed execution has a document, which is written when the execution starts and completed after a discovery of the
 //! following pipelines was started. So a crash loses nothing, and the idempotency key of the ended execution keeps it to one start.
 
-use super::discovery_start::{self, DiscoveryStart};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
-    executions::{idempotency_keys::IdempotencyKey, pipeline::service::PipelineExecutionService},
+    executions::{
+        idempotency_keys::IdempotencyKey,
+        pipeline::{
+            discovery_start::{self, DiscoveryStart},
+            service::PipelineExecutionService,
+        },
+    },
     ports::{Document, DocumentKey, ExecutionRecord, NewDocument},
     repositories::{record::Repository, service::RepositoryService},
 };
@@ -197,6 +202,7 @@ impl FollowUpService {
             },
             discovery,
             requested_by: spec.requested_by.clone(),
+            parent: None,
         };
         let key = IdempotencyKey::After { execution: spec.id };
         let reply = discovery_start::start_discovery(&self.pipelines, &self.context, at, start, key).await?;

@@ -1,10 +1,15 @@
 //! Schedules: starts pipelines of default branches at the times of their cron expressions.
 
-use super::discovery_start::{self, DiscoveryStart};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
-    executions::{idempotency_keys::IdempotencyKey, pipeline::service::PipelineExecutionService},
+    executions::{
+        idempotency_keys::IdempotencyKey,
+        pipeline::{
+            discovery_start::{self, DiscoveryStart},
+            service::PipelineExecutionService,
+        },
+    },
     ports::{Document, DocumentKey, NewDocument},
     repositories::{record::RepositoryFailure, service::RepositoryService},
 };
@@ -285,6 +290,7 @@ impl ScheduleService {
                 ..Discovery::default()
             },
             requested_by: Some(format!("schedule {}", stored.cron)),
+            parent: None,
         };
         let due = stored.missed.unwrap_or(at);
         let at = guarded!(ScheduledTimeStartsOnce, due, without now);

@@ -1,13 +1,16 @@
 //! Receives webhooks of git providers.
 
-use super::{
-    comments,
-    discovery_start::{self, DiscoveryStart},
-};
+use super::comments;
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
-    executions::{idempotency_keys::IdempotencyKey, pipeline::service::PipelineExecutionService},
+    executions::{
+        idempotency_keys::IdempotencyKey,
+        pipeline::{
+            discovery_start::{self, DiscoveryStart},
+            service::PipelineExecutionService,
+        },
+    },
     ports::{DocumentKey, NewDocument},
     repositories::{record::Repository, service::RepositoryService},
 };
@@ -285,7 +288,7 @@ fn push_start(change: Change, default_branch: Option<String>) -> DiscoveryStart 
         ..Facts::default()
     };
     let discovery = Discovery { before, can_skip: true, ..Discovery::default() };
-    DiscoveryStart { facts, discovery, requested_by: by }
+    DiscoveryStart { facts, discovery, requested_by: by, parent: None }
 }
 
 fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
@@ -298,7 +301,12 @@ fn tag_start(change: Change, default_branch: Option<String>) -> DiscoveryStart {
         default_branch,
         ..Facts::default()
     };
-    DiscoveryStart { facts, discovery: Discovery { fetch_ref, ..Discovery::default() }, requested_by: by }
+    DiscoveryStart {
+        facts,
+        discovery: Discovery { fetch_ref, ..Discovery::default() },
+        requested_by: by,
+        parent: None,
+    }
 }
 
 fn release_start(release: Release, default_branch: Option<String>) -> DiscoveryStart {
@@ -323,7 +331,7 @@ fn merge_group_start(group: MergeGroup, default_branch: Option<String>) -> Disco
         ..Facts::default()
     };
     let discovery = Discovery { fetch_ref, before, ..Discovery::default() };
-    DiscoveryStart { facts, discovery, requested_by: by }
+    DiscoveryStart { facts, discovery, requested_by: by, parent: None }
 }
 
 fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>) -> DiscoveryStart {
@@ -348,5 +356,5 @@ fn pull_request_start(request: PullRequestUpdate, default_branch: Option<String>
         }),
         ..Facts::default()
     };
-    DiscoveryStart { facts, discovery, requested_by: request.by }
+    DiscoveryStart { facts, discovery, requested_by: request.by, parent: None }
 }

@@ -75,6 +75,9 @@ pub struct Repository {
     /// Whose comments start pipelines; empty: those of people whom the provider reports as members.
     #[serde(default)]
     pub comment_authors: Vec<String>,
+    /// Names of the repositories whose jobs may start its pipelines.
+    #[serde(default)]
+    pub allow_trigger_from: Vec<String>,
 }
 
 /// A credential of a repository.
@@ -115,6 +118,11 @@ impl Repository {
         self.status_token.is_some()
     }
 
+    /// Whether jobs of the repository with this name may start its pipelines.
+    pub fn allows_trigger_from(&self, name: &str) -> bool {
+        self.allow_trigger_from.iter().any(|allowed| allowed == name)
+    }
+
     /// Returns the number of targets of notifications.
     pub fn notification_targets(&self) -> usize {
         self.notify.len()
@@ -137,6 +145,7 @@ impl Repository {
             trouble,
             updated_at: self.updated_at,
             comment_authors: self.comment_authors.clone(),
+            allow_trigger_from: self.allow_trigger_from.clone(),
         }
     }
 }
@@ -151,7 +160,7 @@ pub(super) fn sealing_place(name: &str, what: &str) -> String {
 }
 
 /// Returns the repository of this name, if it is registered.
-pub(super) async fn find_repository(context: &Context, name: &str) -> Result<Option<Repository>> {
+pub(crate) async fn find_repository(context: &Context, name: &str) -> Result<Option<Repository>> {
     let document = context.stores.documents.get(&record_key(name)).await?;
     document.as_ref().map(parse_record).transpose()
 }

@@ -27,6 +27,7 @@ const MAX_SECRET_LEN: usize = 1_000;
 const MIN_SECRET_LEN: usize = 16;
 const MAX_NOTIFICATION_TARGETS: usize = 10;
 const MAX_COMMENT_AUTHORS: usize = 100;
+const MAX_TRIGGER_REPOSITORIES: usize = 100;
 const MAX_AUTHOR_LEN: usize = 100;
 
 /// Service for registered repositories.
@@ -77,6 +78,9 @@ impl RepositoryService {
             let credential = self.updated_credential(&address, &request, old_credential).await?;
             let old_authors = || old.as_ref().map(|old| old.comment_authors.clone());
             let comment_authors = request.comment_authors.clone().or_else(old_authors).unwrap_or_default();
+            let old_triggers = || old.as_ref().map(|old| old.allow_trigger_from.clone());
+            let triggers = request.allow_trigger_from.as_deref().map(trigger_names).transpose()?;
+            let allow_trigger_from = triggers.or_else(old_triggers).unwrap_or_default();
             let repository = Repository {
                 url: address.to_git_url(),
                 provider: request.provider,
@@ -95,6 +99,7 @@ impl RepositoryService {
                 notify,
                 credential,
                 comment_authors,
+                allow_trigger_from,
             };
             if self.write(&repository, version).await? {
                 self.clear_failures(&name).await?;
@@ -265,6 +270,29 @@ fn new_secret() -> Result<String> {
     let mut random = [0_u8; 32];
     getrandom::fill(&mut random).map_err(|error| Error::storage("creating a webhook secret", error))?;
     Ok(URL_SAFE_NO_PAD.encode(random))
+}
+
+/// Returns the canonical names of the repositories whose jobs may start pipelines.
+fn trigger_names(addresses: &[String]) -> Result<Vec<String>> {
+    if addresses.len() > MAX_TRIGGER_REPOSITORIES {
+        return Err(Error::Invalid(format!(
+            "at most {MAX_TRIGGER_REPOSITORIES} repositories can start the pipelines of another one"
+        )));
+    }
+    let mut names = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let name = canonical_name(address);
+        let is_remote = RepositoryAddress::parse(&format!("https://{name}")).is_ok();
+        if address.len() > MAX_URL_LEN || !is_remote {
+            return Err(Error::Invalid(
+                "`allow_trigger_from` takes names of repositories, such as git.example.org/group/name".into(),
+            ));
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 fn check(request: &RepositoryRequest) -> Result<()> {

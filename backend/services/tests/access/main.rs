@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 mod audit;
 mod job_tokens;
+mod other_repositories;
 mod routes;
 mod server;
 mod tokens;

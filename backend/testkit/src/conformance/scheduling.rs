@@ -7,6 +7,7 @@ mod environments;
 mod fixture;
 mod groups;
 mod job_groups;
+mod other_repositories;
 mod outputs;
 
 pub use approvals::{
@@ -40,6 +41,11 @@ pub use job_groups::{
     delayed_job_holds_no_place_while_it_waits, jobs_of_group_run_one_at_a_time_in_order,
     limit_of_job_group_is_kept, manual_job_holds_no_place_before_approval, many_jobs_wait_for_one_place,
     place_is_not_lost_if_a_process_dies, repositories_do_not_share_job_groups, retried_job_keeps_its_place,
+};
+pub use other_repositories::{
+    cancel_and_retry_reach_other_repository, cycle_of_repositories_ends_at_maximum_depth,
+    fork_starts_nothing_in_another_repository, job_starts_pipeline_of_another_repository,
+    pipeline_without_file_is_that_of_a_push, refused_repository_looks_like_an_unknown_one,
 };
 pub use outputs::{
     condition_on_outputs_is_decided_when_job_is_due,

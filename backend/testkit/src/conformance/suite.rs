@@ -122,6 +122,12 @@ macro_rules! conformance_suite {
                 cancel_of_job_cancels_its_child
                 retry_starts_unsuccessful_child_again
                 sweep_continues_parent_of_ended_child
+                job_starts_pipeline_of_another_repository
+                refused_repository_looks_like_an_unknown_one
+                fork_starts_nothing_in_another_repository
+                cycle_of_repositories_ends_at_maximum_depth
+                cancel_and_retry_reach_other_repository
+                pipeline_without_file_is_that_of_a_push
                 executions_of_group_run_in_order
                 concurrent_executions_of_group_run_in_order
                 execution_after_superseding_one_waits

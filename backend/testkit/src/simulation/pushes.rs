@@ -41,6 +41,7 @@ pub async fn run_git_provider(cluster: Arc<Cluster>, quiet_at: i64) {
         credential: None,
         allow_push: None,
         comment_authors: None,
+        allow_trigger_from: None,
     };
     let registered = call_until_ok(&cluster, |server| {
         let request = request.clone();

@@ -126,6 +126,10 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
             [] => String::new(),
             names => format!(", comments of {}", Printable(names.join(", "))),
         };
+        let triggers = match repository.allow_trigger_from.as_slice() {
+            [] => String::new(),
+            names => format!(", jobs of {}", Printable(names.join(", "))),
+        };
         let credential = match &repository.credential {
             None => String::new(),
             Some(CredentialView { kind, allow_push: false }) => format!(", {}", kind.as_str()),
@@ -133,7 +137,7 @@ async fn list(deployment: &Deployment, json: bool) -> Outcome {
         };
         writeln!(
             out,
-            "{}  {}, {branch}, {statuses}, {approval}{notified}{credential}{comments}",
+            "{}  {}, {branch}, {statuses}, {approval}{notified}{credential}{comments}{triggers}",
             Printable(&repository.name),
             repository.provider
         )?;
@@ -171,6 +175,10 @@ fn request(add: &AddRepo) -> Outcome<RepositoryRequest> {
         allow_push: add.credential.allow_push(),
         comment_authors: add
             .comment_authors
+            .as_ref()
+            .map(|names| names.iter().filter(|name| !name.is_empty()).cloned().collect()),
+        allow_trigger_from: add
+            .allow_trigger_from
             .as_ref()
             .map(|names| names.iter().filter(|name| !name.is_empty()).cloned().collect()),
     })

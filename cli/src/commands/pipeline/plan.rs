@@ -59,8 +59,8 @@ pub fn plan(args: &PlanArgs) -> Outcome {
                 When::Manual => ", when approved",
             };
             let child = job.surroundings.child.as_ref();
-            let image =
-                child.map_or_else(|| job.image.clone(), |child| format!("starts {}", child.files.join(", ")));
+            let image = child
+                .map_or_else(|| job.image.clone(), |child| format!("starts {}", child.names().join(", ")));
             let delay = job.start_in_s.filter(|seconds| *seconds > 0);
             let delay =
                 delay.map(|seconds| format!(", {} later", duration(seconds * 1000))).unwrap_or_default();

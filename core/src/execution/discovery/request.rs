@@ -1,6 +1,7 @@
 //! What a worker must find out about a commit.
 
 use crate::execution::facts::ExternalVariables;
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,4 +32,10 @@ pub struct Discovery {
     /// Only the pipelines in these files start, and others are read for what follows them; empty: all whose triggers match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_only: Vec<String>,
+    /// The values of the inputs of a GitLab file.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub inputs: IndexMap<String, String>,
+    /// Whether one pipeline starts, as the child of the discovery, which a job of another repository started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starts_child: bool,
 }

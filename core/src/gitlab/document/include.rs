@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use indexmap::IndexMap;
+
 use super::inputs::{self, Inputs};
 use super::items::{IncludeItem, IncludeKind, LocatedText};
 use super::locations::{self, KnownVariables};
@@ -162,8 +164,12 @@ impl<'a> Loader<'a> {
             Some((header, rest)) => {
                 let header = self.built(build_gitlab_file(header, index))?;
                 let spec = header.get("spec")?;
-                let of_run = of_run.map(|values| inputs::of_run(&spec.value, values));
-                let given = given.or(of_run.as_ref());
+                // The header of the file says which types the values have.
+                let untyped = given.filter(|_| self.settings.has_untyped_inputs && self.chain.len() == 2);
+                let untyped = untyped.map(|given| texts_of(&given.value));
+                let texts = of_run.or(untyped.as_ref());
+                let typed = texts.map(|values| inputs::of_run(&spec.value, values));
+                let given = typed.as_ref().or(given);
                 let inputs: Inputs = inputs::resolve(&spec.value, given, at, &path, self.log)?;
                 let known = self.variables();
                 let variable = |name: &str| known.value(name);
@@ -188,8 +194,9 @@ impl<'a> Loader<'a> {
 
     /// Adds the files of one item of `include`.
     fn item(&mut self, item: &Rc<Node>, path: &Path, merger: &mut Merger) {
-        let known = self.variables();
-        let Some(IncludeItem { kind, given, condition }) = IncludeItem::read(item, path, &known, self.log)
+        let of_repository = self.variables().of_repository();
+        let Some(IncludeItem { kind, given, condition }) =
+            IncludeItem::read(item, path, &of_repository, self.log)
         else {
             return;
         };
@@ -491,6 +498,12 @@ impl<'a> Loader<'a> {
         }
         document
     }
+}
+
+/// Returns the entries of a mapping of texts.
+fn texts_of(node: &Node) -> IndexMap<String, String> {
+    let text = |entry: &MapEntry| Some((entry.key.clone(), values::text(&entry.value)?.to_owned()));
+    values::entries(node).iter().filter_map(text).collect()
 }
 
 fn too_many_bytes() -> String {

@@ -1,11 +1,11 @@
 //! The items of `include` in a GitLab file.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use data_encoding::BASE64;
 
 use super::conditions::{MAX_CONDITION_BYTES, too_long_condition};
-use super::locations::KnownVariables;
 use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::conditions::rules;
 use crate::gitlab::findings::Log;
@@ -27,13 +27,13 @@ const SHA256_LEN: usize = 32;
 
 /// A text of an item, and where it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LocatedText<'a> {
-    pub(super) text: &'a str,
-    pub(super) location: Location,
+pub(in crate::gitlab) struct LocatedText<'a> {
+    pub(in crate::gitlab) text: &'a str,
+    pub(in crate::gitlab) location: Location,
 }
 
 /// The files of an item.
-pub(super) enum IncludeKind<'a> {
+pub(in crate::gitlab) enum IncludeKind<'a> {
     Local(LocatedText<'a>),
     Project { project: LocatedText<'a>, reference: Option<LocatedText<'a>>, files: Vec<LocatedText<'a>> },
     Remote { url: LocatedText<'a>, integrity: Option<Vec<u8>> },
@@ -52,20 +52,21 @@ impl IncludeKind<'_> {
 }
 
 /// An item of `include`.
-pub(super) struct IncludeItem<'a> {
-    pub(super) kind: IncludeKind<'a>,
+pub(in crate::gitlab) struct IncludeItem<'a> {
+    pub(in crate::gitlab) kind: IncludeKind<'a>,
     /// The values of inputs.
-    pub(super) given: Option<&'a MapEntry>,
+    pub(in crate::gitlab) given: Option<&'a MapEntry>,
     /// When the files are included, with `rules`.
-    pub(super) condition: Option<(Rc<CelExpr>, &'a MapEntry)>,
+    pub(in crate::gitlab) condition: Option<(Rc<CelExpr>, &'a MapEntry)>,
 }
 
 impl<'a> IncludeItem<'a> {
-    /// Reads an item. `None` if it never applies, or is invalid, which is reported.
-    pub(super) fn read(
+    /// Reads an item, whose `rules` know the variables `of_repository`. `None` if it never applies, or is invalid, which is
+    /// reported.
+    pub(in crate::gitlab) fn read(
         item: &'a Rc<Node>,
         path: &Path,
-        known: &KnownVariables<'_>,
+        of_repository: &BTreeMap<String, String>,
         log: &mut Log,
     ) -> Option<Self> {
         if let Some(text) = values::text(item) {
@@ -84,7 +85,6 @@ impl<'a> IncludeItem<'a> {
                 "inputs" => given = Some(entry),
                 "rules" => {
                     // Variables of the file are not known where files are included. Those of the repository decide at once.
-                    let of_repository = known.of_repository();
                     let scope = Scope::default().within_workflow(of_repository.iter(), false);
                     let rules = rules::read(&entry.value, &path.key("rules"), true, &scope, log);
                     condition = Some((rules::any_holds(&rules), entry));

@@ -11,6 +11,7 @@ use crate::gitlab::variables::{self, Scope};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::is_docker_engine;
 use crate::pipeline::yaml::tree::{MapEntry, Node};
+use crate::text::diagnostics::Location;
 
 /// The variable of a service with the port that GitLab waits for.
 const HEALTH_CHECK_PORT: &str = "HEALTHCHECK_TCP_PORT";
@@ -30,7 +31,18 @@ pub(crate) fn reference(
     scope: &Scope,
     log: &mut Log,
 ) -> Option<String> {
-    known(scope.references(text), (text, node), path, scope, log)
+    reference_at(text, node.location, path, scope, log)
+}
+
+/// Like [`reference`], for a text at `location`.
+pub(super) fn reference_at(
+    text: &str,
+    location: Location,
+    path: &Path,
+    scope: &Scope,
+    log: &mut Log,
+) -> Option<String> {
+    known(scope.references(text), (text, location), path, scope, log)
 }
 
 /// Returns the name of an image like [`reference`], which may also refer to outputs of other jobs. As in GitLab, a variable that
@@ -46,7 +58,7 @@ fn image_name(text: &str, node: &Node, path: &Path, scope: &Scope, log: &mut Log
         }
         return Some(name);
     }
-    known(translated, (text, node), path, scope, log)
+    known(translated, (text, node.location), path, scope, log)
 }
 
 /// Returns the name of an image without the variables that nobody sets, of which `unknown` is the first, and these; `None` if what
@@ -74,7 +86,7 @@ fn is_image_name(name: &str) -> bool {
 /// Returns a translated text, or reports the unknown variable in it.
 fn known(
     translated: Result<String, String>,
-    (text, node): (&str, &Node),
+    (text, location): (&str, Location),
     path: &Path,
     scope: &Scope,
     log: &mut Log,
@@ -84,7 +96,7 @@ fn known(
         Err(unknown) if unknown == "$" => {
             log.invalid(
                 path,
-                node.location,
+                location,
                 format!("{} contains a `$` that does not belong to a variable", quoted(text)),
             );
             None
@@ -92,7 +104,7 @@ fn known(
         Err(hidden) if scope.is_hidden(&hidden) => {
             log.invalid_with_help(
                 path,
-                node.location,
+                location,
                 format!(
                     "{} refers to `{hidden}`, whose value only jobs get, and would be recorded here",
                     path.label()
@@ -104,7 +116,7 @@ fn known(
         Err(unknown) if predefined::is_predefined(&unknown) => {
             log.invalid(
                 path,
-                node.location,
+                location,
                 format!("{} refers to `{unknown}`, which is set only when the job runs", path.label()),
             );
             None
@@ -112,7 +124,7 @@ fn known(
         Err(unknown) => {
             log.invalid_with_help(
                 path,
-                node.location,
+                location,
                 format!("{} refers to `{unknown}`, which nobody sets", path.label()),
                 &format!(
                     "set it under `variables`, for the repository with `tidemill variable set {unknown}`, or for one run with \

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
+use super::child_files::ChildFiles;
 use super::context::Job;
 use super::matrix::MatrixVariants;
 use super::{failures, needs, services};
@@ -33,14 +34,6 @@ const CONFLICTING_KEYS: [&str; 16] = [
 
 /// Keys of `trigger`.
 const KEYS: [&str; 6] = ["branch", "forward", "include", "inputs", "project", "strategy"];
-
-/// What is known of the files of a `trigger`.
-#[derive(Default)]
-struct ChildFiles {
-    files: Vec<String>,
-    artifact_of: Option<String>,
-    inputs: Option<Value>,
-}
 
 impl Job<'_> {
     /// Returns the native keys of a job with `trigger`.
@@ -87,18 +80,20 @@ impl Job<'_> {
         let mut native = Mapping::new();
         let node = &entry.value;
         if !values::is_mapping(node) {
-            self.refuse_project(&path, node);
+            self.repository(&path, entry, &mut native);
+            native.insert("wait".into(), false.into());
+            self.forwarded(&["job"], &mut native);
             return native;
         }
-        let (mut files, mut waits, mut forward) = (ChildFiles::default(), false, vec!["job"]);
+        let (mut files, mut inputs, mut waits, mut forward) =
+            (ChildFiles::default(), None, false, vec!["job"]);
         for part in values::entries(node) {
             let at = path.key(&part.key);
             match part.key.as_str() {
-                "project" => self.refuse_project(&at, &part.value),
-                // Reported with `project`.
-                "branch" => {}
+                "project" => self.repository(&at, part, &mut native),
+                "branch" => self.branch(&at, part, node, &mut native),
                 "include" => self.child_files(&part.value, &at, &mut files),
-                "inputs" => files.inputs = self.inputs(&part.value, &at),
+                "inputs" => inputs = self.inputs(&part.value, &at),
                 "strategy" => match values::text(&part.value) {
                     Some("depend" | "mirror") => waits = true,
                     _ if part.value.is_null() => {}
@@ -114,130 +109,65 @@ impl Job<'_> {
                 _ => self.log.unknown_key(&path, part, &KEYS),
             }
         }
-        if node.get("project").is_none() && files.files.is_empty() && !self.log.has_errors() {
-            let message = "`trigger` has no `include`".to_owned();
-            let help = "name the file of the pipeline: `trigger: { include: path/of/file.yml }`";
-            self.log.invalid_with_help(&path, entry.key_location, message, help);
-        }
-        if files.files.len() > 1 && files.inputs.is_some() {
-            let message = "`inputs` are for one file here, and this `trigger` includes several".to_owned();
-            let help = "include them in one file, and give that file the inputs";
-            self.log.invalid_with_help(&path, entry.key_location, message, help);
-        }
-        native.insert("file".into(), services::sequence(files.files));
-        native.insert("gitlab".into(), true.into());
-        if let Some(job) = files.artifact_of {
-            native.insert("artifact_of".into(), job.into());
+        if node.get("project").is_none() {
+            if files.is_empty() && !self.log.has_errors() {
+                let message = "`trigger` has no `include` and no `project`".to_owned();
+                let help = "name the file of the pipeline: `trigger: { include: path/of/file.yml }`, or another repository: `trigger: { project: group/name }`";
+                self.log.invalid_with_help(&path, entry.key_location, message, help);
+            }
+            let set = self.native_files(files, inputs, &path, entry.key_location);
+            native.extend(set);
+        } else {
+            if let Some(include) = node.get("include") {
+                let message = "`trigger` has `include` or `project`, not both".to_owned();
+                self.log.invalid(&path.key("include"), include.key_location, message);
+            }
+            native.extend(inputs.map(|inputs| ("inputs".into(), inputs)));
         }
         native.insert("wait".into(), waits.into());
         if forward != ["job"] {
             native.insert("forward".into(), forward.iter().copied().map(Value::from).collect());
         }
+        self.forwarded(&forward, &mut native);
+        native
+    }
+
+    /// Adds the variables that the child gets with `forward`.
+    fn forwarded(&mut self, forward: &[&str], native: &mut Mapping) {
         if forward.contains(&"job") {
             let variables = self.late_variables();
             if !variables.is_empty() {
                 native.insert("variables".into(), Value::Mapping(variables));
             }
         }
-        if let Some(inputs) = files.inputs {
-            native.insert("inputs".into(), inputs);
-        }
-        native
     }
 
-    fn refuse_project(&mut self, path: &Path, node: &Node) {
-        let project = values::text(node).unwrap_or_default();
-        let what = format!("`trigger` of {}", quoted(project));
-        let help = "start a pipeline of a file in this repository with `include`, or the other one in a script with its API";
-        self.log.unsupported_at(
-            path,
-            node.location,
-            &what,
-            "pipelines of another repository cannot be started",
-            help,
-        );
-    }
-
-    /// Reads the files of `include`.
-    fn child_files(&mut self, node: &Rc<Node>, path: &Path, files: &mut ChildFiles) {
-        for item in values::list(node) {
-            if !values::is_mapping(item) {
-                if let Some(text) = values::text(item) {
-                    self.local_file(text, item, path, files);
-                }
-                continue;
-            }
-            let other =
-                ["project", "remote", "template", "component"].into_iter().find_map(|key| item.get(key));
-            if let Some(other) = other {
-                let help = "copy the file into the repository, and include it with `local`";
-                self.log.unsupported(
-                    path,
-                    other,
-                    "the file of a child pipeline is one of this repository",
-                    help,
-                );
-                continue;
-            }
-            for part in values::entries(item) {
-                let at = path.key(&part.key);
-                let text = values::text(&part.value);
-                match (part.key.as_str(), text) {
-                    ("local", Some(text)) => self.local_file(text, &part.value, &at, files),
-                    ("artifact", Some(text)) => {
-                        let text = text.trim_start_matches('/');
-                        if let Some(file) = services::reference(text, &part.value, &at, &self.scope, self.log)
-                        {
-                            files.files.push(file);
-                        }
-                        if item.get("job").is_none() {
-                            let message = "`artifact` needs `job`, the job that makes the file";
-                            self.log.invalid(&at, part.key_location, message);
-                        }
-                    }
-                    ("job", Some(job)) => files.artifact_of = Some(job.to_owned()),
-                    ("inputs", _) => files.inputs = self.inputs(&part.value, &at),
-                    ("local" | "artifact" | "job", None) => self.log.wrong_type(&at, &part.value, "a string"),
-                    _ => self.log.unknown_key(path, part, &["artifact", "inputs", "job", "local"]),
+    /// Reads the other repository of `project`.
+    fn repository(&mut self, path: &Path, entry: &MapEntry, native: &mut Mapping) {
+        let node = &entry.value;
+        match values::text(node) {
+            Some(name) if !name.is_empty() => {
+                if let Some(name) = services::reference(name, node, path, &self.scope, self.log) {
+                    native.insert("repository".into(), name.into());
                 }
             }
-        }
-        if files.artifact_of.is_some() && files.files.len() > 1 {
-            let message = "a child pipeline with a file of a job's artifacts has no other files";
-            self.log.invalid(path, node.location, message);
+            _ => self.log.wrong_type(path, node, "the path of another project, such as `group/name`"),
         }
     }
 
-    fn local_file(&mut self, text: &str, node: &Node, path: &Path, files: &mut ChildFiles) {
-        if text.contains('*') {
-            let message = format!("the file of a child pipeline is not a pattern: {}", quoted(text));
-            self.log.invalid(path, node.location, message);
-            return;
-        }
-        let text = text.trim_start_matches('/');
-        files.files.extend(services::reference(text, node, path, &self.scope, self.log));
-    }
-
-    fn inputs(&mut self, node: &Rc<Node>, path: &Path) -> Option<Value> {
-        let mut all = Mapping::new();
-        for entry in values::entries(node) {
-            let at = path.key(&entry.key);
-            match values::text(&entry.value) {
-                Some(text) => {
-                    let text = services::reference(text, &entry.value, &at, &self.scope, self.log);
-                    all.insert(entry.key.as_str().into(), text.unwrap_or_default().into());
-                }
-                None => {
-                    self.log.unsupported(
-                        path,
-                        entry,
-                        "lists are not passed on",
-                        "write its items into the file",
-                    );
-                }
+    /// Reads the branch of the other repository.
+    fn branch(&mut self, path: &Path, entry: &MapEntry, trigger: &Node, native: &mut Mapping) {
+        let node = &entry.value;
+        if trigger.get("project").is_none() {
+            let message = "`branch` is a key of a `trigger` with `project`".to_owned();
+            self.log.invalid(path, entry.key_location, message);
+        } else if let Some(name) = values::text(node) {
+            if let Some(name) = services::reference(name, node, path, &self.scope, self.log) {
+                native.insert("branch".into(), name.into());
             }
+        } else if !node.is_null() {
+            self.log.wrong_type(path, node, "the name of a branch");
         }
-        (!all.is_empty()).then_some(Value::Mapping(all))
     }
 
     /// Reads `forward`: which variables the child gets.

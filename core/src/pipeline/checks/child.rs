@@ -2,14 +2,18 @@
 
 use std::collections::HashSet;
 
+use indexmap::IndexMap;
+
 use super::context::{FindingSink, KnownJob, texts, variables};
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
-use crate::pipeline::model::{ChildPipeline, MAX_CHILD_FILES, MAX_CHILDREN};
+use crate::pipeline::model::{
+    ChildInclude, ChildIncludeSource, ChildPipeline, MAX_CHILD_FILES, MAX_CHILDREN,
+};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;
 use crate::pipeline::raw::collections::NamedValues;
 use crate::pipeline::raw::field::Field;
-use crate::pipeline::raw::job_parts::RawChild;
+use crate::pipeline::raw::job_parts::{RawChild, RawChildInclude};
 use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::{Forward, Text};
 use crate::pipeline::references;
@@ -19,6 +23,9 @@ const GITLAB_FILE: &str = ".gitlab-ci.yml";
 
 /// Maximum length of a path, in bytes.
 const MAX_PATH_BYTES: usize = 4096;
+
+/// Maximum length of the name of a repository or a branch, in bytes.
+const MAX_NAME_BYTES: usize = 500;
 
 /// Maximum number of variables, and of inputs.
 const MAX_VALUES: usize = 100;
@@ -39,7 +46,11 @@ pub(crate) fn child(raw: &Either<Text, RawChild>, path: &Path, findings: &mut Fi
         Either::Long(raw) => raw,
     };
     let files = texts(raw.file.get());
-    if files.is_empty() && !matches!(raw.file, Field::Invalid) {
+    let includes = includes(raw, path, findings);
+    let repository = raw.repository.get().map(|name| name.0.clone());
+    check_repository(raw, path, findings);
+    let has_file = !files.is_empty() || !raw.include.is_absent() || !raw.repository.is_absent();
+    if !has_file && !matches!(raw.file, Field::Invalid) {
         findings.push(
             Finding::key("missing-key", path, "`pipeline` has no `file`")
                 .help("add `file:` with the path of the pipeline file to start"),
@@ -48,16 +59,22 @@ pub(crate) fn child(raw: &Either<Text, RawChild>, path: &Path, findings: &mut Fi
     for (index, file) in files.iter().enumerate() {
         findings.check(check_file(file), || path.key("file").index(index));
     }
-    let is_gitlab =
-        raw.gitlab.get().map_or_else(|| files.iter().any(|file| is_gitlab_name(file)), |flag| flag.0);
+    let is_gitlab = !raw.include.is_absent()
+        || raw.gitlab.get().map_or_else(|| files.iter().any(|file| is_gitlab_name(file)), |flag| flag.0);
     let artifact_of = raw.artifact_of.get().map(|job| job.0.clone());
-    let limit = if !is_gitlab || artifact_of.is_some() { 1 } else { MAX_CHILD_FILES };
+    let limit = if repository.is_some() {
+        MAX_CHILD_FILES
+    } else if !is_gitlab || artifact_of.is_some() {
+        1
+    } else {
+        MAX_CHILD_FILES
+    };
     if files.len() > limit {
         let message = format!("`file` has {} paths, and {limit} is the limit here", files.len());
         let help = "several files are for GitLab files of the sources; a native file can `include` others";
         findings.push(Finding::value("out-of-range", &path.key("file"), message).help(help));
     }
-    if !is_gitlab && !raw.inputs.is_absent() {
+    if !is_gitlab && repository.is_none() && !raw.inputs.is_absent() {
         let message = "`inputs` are those of a GitLab file, and this file is a native one";
         findings.push(
             Finding::key("conflicting-keys", &path.key("inputs"), message)
@@ -81,6 +98,137 @@ pub(crate) fn child(raw: &Either<Text, RawChild>, path: &Path, findings: &mut Fi
         forwards_run: forward.contains(&Forward::Run),
         variables: variables(raw.variables.get(), || path.key("variables"), findings),
         inputs: inputs.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
+        includes,
+        repository,
+        branch: raw.branch.get().map(|name| name.0.clone()),
+    }
+}
+
+/// Checks the files that a child includes, and returns them.
+fn includes(raw: &RawChild, path: &Path, findings: &mut FindingSink) -> Vec<ChildInclude> {
+    let Some(items) = raw.include.get() else { return Vec::new() };
+    let path = path.key("include");
+    let conflicts = [
+        (!raw.file.is_absent(), "file"),
+        (!raw.artifact_of.is_absent(), "artifact_of"),
+        (!raw.inputs.is_absent(), "inputs"),
+        (raw.gitlab.get().is_some_and(|flag| !flag.0), "gitlab: false"),
+    ];
+    for (_, key) in conflicts.into_iter().filter(|(is_set, _)| *is_set) {
+        let message = format!("`pipeline` has `include`, which is GitLab's, and `{key}`");
+        findings.push(Finding::key("conflicting-keys", &path, message).help(
+            "list all files under `include`, with `local` for those of the sources and `inputs` in each item",
+        ));
+    }
+    if items.0.is_empty() || items.0.len() > MAX_CHILD_FILES {
+        let message = format!("`include` takes 1 to {MAX_CHILD_FILES} items, and has {}", items.0.len());
+        findings.push(Finding::value("out-of-range", &path, message).help("let one file include the others"));
+    }
+    let located = items.0.iter().enumerate().map(|(index, item)| (item, path.index(index)));
+    located.filter_map(|(item, path)| include(item, &path, findings)).collect()
+}
+
+fn include(
+    item: &Either<Text, RawChildInclude>,
+    path: &Path,
+    findings: &mut FindingSink,
+) -> Option<ChildInclude> {
+    let raw = match item {
+        Either::Short(Text(path)) => {
+            let source = ChildIncludeSource::Local { path: path.clone() };
+            return Some(ChildInclude { source, inputs: IndexMap::new() });
+        }
+        Either::Long(raw) => raw,
+    };
+    let text = |field: &Field<Text>| field.get().map(|text| text.0.clone());
+    let sources = [
+        text(&raw.local).map(|path| ChildIncludeSource::Local { path }),
+        text(&raw.project).map(|project| ChildIncludeSource::Project {
+            project,
+            reference: text(&raw.reference),
+            files: texts(raw.file.get()),
+        }),
+        text(&raw.remote).map(|url| ChildIncludeSource::Remote { url, integrity: text(&raw.integrity) }),
+        text(&raw.template).map(|name| ChildIncludeSource::Template { name }),
+        text(&raw.component).map(|address| ChildIncludeSource::Component { address }),
+    ];
+    let mut sources = sources.into_iter().flatten();
+    let (source, other) = (sources.next(), sources.next());
+    let of_project = !raw.reference.is_absent() || !raw.file.is_absent();
+    let is_complete = match &source {
+        Some(ChildIncludeSource::Project { files, .. }) => !files.is_empty(),
+        Some(_) => !of_project,
+        None => false,
+    };
+    let is_remote = matches!(source, Some(ChildIncludeSource::Remote { .. }));
+    if !is_complete || other.is_some() || (!is_remote && !raw.integrity.is_absent()) {
+        let message =
+            "an item of `include` has `local`, `project` with `file`, `remote`, `template` or `component`";
+        findings.push(
+            Finding::key("bad-include", path, message)
+                .help("`ref` is a key beside `project`, and `integrity` one beside `remote`"),
+        );
+        return None;
+    }
+    check_values(raw.inputs.get(), &path.key("inputs"), findings);
+    let inputs = raw.inputs.get().map_or(&[][..], |entries| entries.0.as_slice());
+    let include = ChildInclude {
+        source: source?,
+        inputs: inputs.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
+    };
+    for text in include.templates() {
+        let is_text = !text.is_empty() && text.len() <= MAX_PATH_BYTES && !text.contains(char::is_control);
+        let checked = if is_text || include.inputs.values().any(|value| value == text) {
+            references::parse_references(text).map(drop)
+        } else {
+            Err(Fault::new("bad-include", "is not the name of an included file"))
+        };
+        findings.check(checked, || path.clone());
+    }
+    Some(include)
+}
+
+/// Checks the keys of a pipeline of another repository.
+fn check_repository(raw: &RawChild, path: &Path, findings: &mut FindingSink) {
+    let Some(name) = raw.repository.get() else {
+        if !raw.branch.is_absent() {
+            let message = "`branch` is the branch of another repository, and `pipeline` names none";
+            findings.push(
+                Finding::key("conflicting-keys", &path.key("branch"), message)
+                    .help("add `repository`, or remove `branch`: the child has the commit of its parent"),
+            );
+        }
+        return;
+    };
+    for (text, key) in [(Some(name), "repository"), (raw.branch.get(), "branch")] {
+        let Some(Text(text)) = text else { continue };
+        let is_name = !text.is_empty()
+            && text.len() <= MAX_NAME_BYTES
+            && !text.starts_with('-')
+            && !text.contains(|c: char| c.is_control() || c == ' ');
+        let checked = if is_name {
+            references::parse_references(text).map(drop)
+        } else {
+            Err(Fault::new("bad-name", "is not the name of a repository or a branch"))
+        };
+        findings.check(checked, || path.key(key));
+    }
+    let conflicts = [
+        (!raw.include.is_absent(), "include"),
+        (!raw.artifact_of.is_absent(), "artifact_of"),
+        (!raw.gitlab.is_absent(), "gitlab"),
+    ];
+    for (_, key) in conflicts.into_iter().filter(|(is_set, _)| *is_set) {
+        let message = format!("`{key}` has no effect on a pipeline of another repository");
+        findings.push(
+            Finding::key("conflicting-keys", &path.key(key), message).help(
+                "`file` names one of its pipeline files; without it, the one that starts there is taken",
+            ),
+        );
+    }
+    if raw.file.get().is_some_and(|files| files.0.len() > 1) {
+        let message = "a pipeline of another repository has one `file`";
+        findings.push(Finding::key("out-of-range", &path.key("file"), message));
     }
 }
 

@@ -163,6 +163,30 @@ record! {
 }
 
 record! {
+    /// Files of GitLab that a child pipeline includes: an item of GitLab's `include`.
+    struct RawChildInclude("an item of `include`") {
+        /// Path of a file in the sources.
+        local: Text = "local",
+        /// Path of another project on the git server of this repository; with `file`.
+        project: Text = "project",
+        /// Branch, tag or commit of the project. Default: its default branch.
+        reference: Text = "ref",
+        /// Path of the file in the project, or several.
+        file: OneOrMany<Text> = "file",
+        /// Address of a file on the web.
+        remote: Text = "remote",
+        /// `sha256-` and the SHA-256 of the remote file in Base64.
+        integrity: Text = "integrity",
+        /// Path of a template of the operator.
+        template: Text = "template",
+        /// Address of a component.
+        component: Text = "component",
+        /// Inputs of the files, as their `spec` declares them.
+        inputs: NamedValues<Text> = "inputs",
+    }
+}
+
+record! {
     /// A pipeline that a job starts.
     struct RawChild("`pipeline`") {
         /// Path of the pipeline file in the sources, or in the artifacts of `artifact_of`; with `gitlab`, one or more.
@@ -179,6 +203,12 @@ record! {
         variables: NamedValues<Text> = "variables",
         /// Inputs of the GitLab files, as their `spec` declares them.
         inputs: NamedValues<Text> = "inputs",
+        /// Files of GitLab, from anywhere, that are read as if one file included them, instead of `file`.
+        include: OneOrMany<Either<Text, RawChildInclude>> = "include",
+        /// Other repository, registered on the same server, whose pipeline starts.
+        repository: Text = "repository",
+        /// Branch of the other repository. Default: its default branch.
+        branch: Text = "branch",
     }
 }
 

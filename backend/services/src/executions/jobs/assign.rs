@@ -76,7 +76,8 @@ impl JobExecutionService {
         execution: &ExecutionRecord,
         planned: &PlannedJob,
     ) -> Result<Option<Box<ChildRequest>>> {
-        let Some(pipeline) = planned.surroundings.child.as_deref().cloned() else { return Ok(None) };
+        let child = planned.surroundings.child.as_deref().filter(|_| planned.discovery.is_none());
+        let Some(pipeline) = child.cloned() else { return Ok(None) };
         let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
         let external = if pipeline.is_gitlab {
             self.variables.of_execution(&facts).await?

@@ -68,6 +68,12 @@ impl PipelineExecutionService {
             Ok(variables) => variables,
             Err(line) => return Ok(failed(vec![format!("{}: not started: {line}", report.path)])),
         };
+        if child.repository.is_some() {
+            return match Box::pin(self.start_elsewhere(&parent, &child, variables, link)).await {
+                Err(Error::Conflict(why)) => self.after_conflict(&node, child.label(), why).await,
+                other => other,
+            };
+        }
         let path = report.path.clone();
         let allowance = self.child_allowance(&parent, &child);
         match Box::pin(self.start_child_file(&parent, report, variables, link, allowance)).await {
@@ -253,7 +259,7 @@ fn link(parent: &ExecutionRecord, node: &Node) -> ParentLink {
     }
 }
 
-fn started(
+pub(super) fn started(
     path: &str,
     name: &str,
     run_number: u64,
@@ -264,7 +270,7 @@ fn started(
     ChildReply { lines: vec![format!("{path}: {outcome}: {name} {run_number} ({id})")], execution: Some(id) }
 }
 
-fn failed(mut lines: Vec<String>) -> ChildReply {
+pub(super) fn failed(mut lines: Vec<String>) -> ChildReply {
     let more = lines.len().saturating_sub(MAX_LINES);
     lines.truncate(MAX_LINES);
     for line in &mut lines {

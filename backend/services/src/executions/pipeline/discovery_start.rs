@@ -1,15 +1,15 @@
 //! Starts executions that discover the pipelines of a commit.
 
+use super::{create::CreateOptions, service::PipelineExecutionService};
 use crate::{
     context::service_context::Context,
     error::Result,
     executions::{
         discovery_plan::plan,
         idempotency_keys::{IdempotencyKey, RecordedKey},
-        pipeline::{create::CreateOptions, service::PipelineExecutionService},
         request_texts,
     },
-    ports::{ExecutionSpec, ExecutionTask},
+    ports::{ExecutionSpec, ExecutionTask, ParentLink},
     repositories::record::Repository,
 };
 use indexmap::IndexMap;
@@ -26,6 +26,8 @@ pub(crate) struct DiscoveryStart {
     pub discovery: Discovery,
     /// Who caused it, if known.
     pub requested_by: Option<String>,
+    /// The job that starts it.
+    pub parent: Option<ParentLink>,
 }
 
 /// Starts an execution that discovers the pipelines of a commit.
@@ -36,7 +38,8 @@ pub(crate) async fn start_discovery(
     start: DiscoveryStart,
     key: IdempotencyKey<'_>,
 ) -> Result<ExecuteReply> {
-    let DiscoveryStart { facts, discovery, requested_by: by } = start;
+    let DiscoveryStart { facts, discovery, requested_by: by, parent } = start;
+    let is_child = parent.is_some();
     let plan = plan(discovery.clone());
     let spec = ExecutionSpec {
         id: context.stores.ids.execution(),
@@ -57,9 +60,9 @@ pub(crate) async fn start_discovery(
         task: ExecutionTask::DiscoverPipelines(Box::new(discovery)),
         plan_digest: plan.digest(),
         held: false,
-        variables: IndexMap::new(),
+        variables: facts.variables,
         trigger: facts.trigger,
-        facts,
+        facts: Facts { variables: IndexMap::new(), ..facts },
         requested_by: by.map(|by| request_texts::sanitize_name(&by)),
         retry_of: None,
         created_at: context.now(),
@@ -71,12 +74,12 @@ pub(crate) async fn start_discovery(
         group: None,
         deadline: None,
         trace: None,
-        parent: None,
+        parent,
     };
     // The key alone identifies the request, so the execution found under it always matches.
     let key = RecordedKey::of(&key)?;
     let request = key.name.clone();
     let (group, approved) = (None, Vec::new());
-    let options = CreateOptions { request, key: Some(key), group, hold: false, approved, is_child: false };
+    let options = CreateOptions { request, key: Some(key), group, hold: false, approved, is_child };
     Box::pin(pipelines.create(plan, spec, BTreeMap::new(), options)).await
 }
