@@ -1,4 +1,5 @@
-//! Requests and replies of the HTTP API, by resource. Every path is defined once, in [`path`].
+//! Requests and replies of the HTTP API, by resource. Every path is defined once, in [`path`], and those of the web UI in
+//! [`page`].
 
 mod artifact;
 mod cache;
@@ -8,6 +9,7 @@ mod execution;
 mod header;
 mod health;
 mod job;
+pub mod page;
 pub mod path;
 mod problem;
 mod registry;

@@ -98,10 +98,6 @@ pub const TOKENS: &str = "/api/token";
 pub const TOKEN: &str = "/api/token/{tokenId}";
 /// GET: the audit log, [`crate::access::AuditList`]; query [`crate::access::AuditQuery`].
 pub const AUDIT: &str = "/api/audit";
-/// GET: an HTML page that shows an execution live and asks for a token; itself without a token.
-pub const VIEW: &str = "/api/view/{executionId}";
-/// GET: the same page, for the newest executions.
-pub const VIEW_LIST: &str = "/api/view";
 /// GET: [`super::Health`], without a token.
 pub const HEALTH: &str = "/api/health";
 /// GET: the OpenAPI document, without a token.

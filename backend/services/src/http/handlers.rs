@@ -6,7 +6,7 @@ pub mod environments;
 pub mod executions;
 mod expected;
 pub mod jobs;
-pub mod page;
+pub mod pages;
 pub mod registries;
 pub mod repositories;
 pub mod secrets;

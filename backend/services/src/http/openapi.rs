@@ -161,7 +161,6 @@ impl Document {
             (path::SECRETS | path::REGISTRIES, "post") | (path::REPOSITORIES, "put") => format!("{id}-set"),
             (path::REPOSITORIES, "delete") => format!("{id}-remove"),
             (path::TOKEN, _) => format!("{id}-revoke"),
-            (path::VIEW_LIST, _) => format!("{id}-newest"),
             _ => id,
         };
         let mut operation = json!({
@@ -181,7 +180,7 @@ impl Document {
             body["required"] = json!(path != path::RETRY);
             operation["requestBody"] = body;
         }
-        if [path::HEALTH, path::OPENAPI, path::VIEW, path::VIEW_LIST, path::WEBHOOK].contains(&path) {
+        if [path::HEALTH, path::OPENAPI, path::WEBHOOK].contains(&path) {
             operation["security"] = json!([]);
         }
         let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
@@ -356,9 +355,6 @@ pub fn document() -> Value {
     of.add(path::TOKEN, "delete", "Revoke a token", &[], None, reply);
     let reply = of.reference::<AuditList>();
     of.add(path::AUDIT, "get", "Audit log, newest first", AUDIT_PARAMS, None, reply);
-    let page = || json!({ "content": { "text/html": { "schema": { "type": "string" } } } });
-    of.add(path::VIEW, "get", "Web page of an execution", &[], None, page());
-    of.add(path::VIEW_LIST, "get", "Web page of the newest executions", &[], None, page());
     let reply = of.reference::<Health>();
     of.add(path::HEALTH, "get", "Health of the server", &[], None, reply);
     let reply = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });

@@ -5,8 +5,7 @@ use super::{
     access,
     body_limits::max_body,
     handlers::{
-        artifacts, environments, executions, jobs, page, registries, repositories, secrets, server, sources,
-        tokens,
+        artifacts, environments, executions, jobs, registries, repositories, secrets, server, sources, tokens,
     },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,
@@ -100,8 +99,6 @@ routes! {
     GET path::TOKENS => tokens::list, ADMIN_SCOPES, Forbidden;
     DELETE path::TOKEN => tokens::revoke, ADMIN_SCOPES, Forbidden;
     GET path::AUDIT => tokens::audit, ADMIN_SCOPES, Forbidden;
-    GET path::VIEW => page::execution_page, NO_TOKEN, None;
-    GET path::VIEW_LIST => page::list_page, NO_TOKEN, None;
     GET path::HEALTH => server::health, NO_TOKEN, None;
     GET path::OPENAPI => server::openapi, NO_TOKEN, None;
 }

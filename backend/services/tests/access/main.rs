@@ -5,4 +5,4 @@ mod job_tokens;
 mod routes;
 mod server;
 mod tokens;
-mod web_view;
+mod web_ui;
