@@ -8,6 +8,7 @@ mod environment;
 mod execution;
 mod header;
 mod health;
+mod insight;
 mod job;
 pub mod page;
 pub mod path;
@@ -15,6 +16,7 @@ mod problem;
 mod registry;
 mod secret;
 mod source;
+mod worker;
 
 pub use artifact::{
     ArtifactComplete, ArtifactFile, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView,
@@ -33,6 +35,10 @@ pub use execution::{
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
+pub use insight::{
+    AwaitedApproval, CountsView, DayInsight, InsightQuery, Insights, JobInsight, Overview, PipelineInsight,
+    RecentExecution, RepositoryOverview,
+};
 pub use job::{
     Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,
     LogBytes, PULLING_IMAGE, PlaceWait, WorkerInfo,
@@ -46,6 +52,10 @@ pub use secret::{
     SetSecretRequest, VariableOptions, VariableQuery,
 };
 pub use source::{SourceUploadReply, SourceUploadRequest};
+pub use worker::{
+    DrainWorkersReply, DrainWorkersRequest, WORKER_REPORT_INTERVAL_MS, WorkerJob, WorkerList, WorkerReport,
+    WorkerReportReply, WorkerView,
+};
 
 pub use crate::execution::{
     assignment::ArtifactEncoding,

@@ -7,6 +7,7 @@
 mod artifact;
 mod environment;
 mod execution;
+mod insight;
 mod message;
 mod node;
 mod write;
@@ -19,6 +20,7 @@ pub use execution::{
     ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
     LabelRequirement, ParentLink,
 };
+pub use insight::{Counts, DAY_MS, DayRollup, Histogram, RepositoryActivity, day_of, pipeline_insight};
 pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
 pub use node::{
     ApprovalClosing, DecidedBy, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,

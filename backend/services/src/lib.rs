@@ -50,8 +50,10 @@ pub use storage::{
     caches::CacheService,
     download::Download,
     health::{Disk, DiskState, HealthService},
+    insights::InsightService,
     sources::SourceService,
     test_reports::TestReportService,
+    workers::WorkerService,
 };
 pub use stores::Stores;
 pub use system::{clock::SystemClock, ids::RandomIds, messenger::HttpMessenger};

@@ -98,6 +98,16 @@ pub const TOKENS: &str = "/api/token";
 pub const TOKEN: &str = "/api/token/{tokenId}";
 /// GET: the audit log, [`crate::access::AuditList`]; query [`crate::access::AuditQuery`].
 pub const AUDIT: &str = "/api/audit";
+/// GET: [`super::Overview`]: the repositories with their latest executions, and what runs and waits.
+pub const OVERVIEW: &str = "/api/overview";
+/// GET: [`super::Insights`]; query [`super::InsightQuery`].
+pub const INSIGHTS: &str = "/api/insights";
+/// GET: [`super::WorkerList`].
+pub const WORKERS: &str = "/api/workers";
+/// POST [`super::WorkerReport`]: [`super::WorkerReportReply`].
+pub const WORKER_REPORT: &str = "/api/worker/report";
+/// POST [`super::DrainWorkersRequest`]: [`super::DrainWorkersReply`].
+pub const WORKER_DRAIN: &str = "/api/worker/drain";
 /// GET: [`super::Health`], without a token.
 pub const HEALTH: &str = "/api/health";
 /// GET: the OpenAPI document, without a token.

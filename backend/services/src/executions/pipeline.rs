@@ -6,6 +6,8 @@ pub(crate) mod create;
 mod group;
 mod hold;
 mod identity;
+mod listing;
+mod overview;
 pub(crate) mod planned;
 mod retry;
 pub(crate) mod service;
