@@ -9,3 +9,4 @@ pub mod repo;
 pub mod secret;
 pub mod token;
 pub mod variable;
+pub mod workers;
