@@ -107,8 +107,73 @@ impl Presence {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{MAX_NAME_LEN, shortened};
+    use super::{MAX_NAME_LEN, Presence, RunningJob, RunningJobs, shortened};
+    use crate::client::ApiClient;
+    use axum::{Json, Router, routing::post};
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+    use tidemill_core::{
+        api::{WorkerInfo, WorkerJob, WorkerReport, WorkerReportReply, path},
+        ids::{ExecutionId, JobId, WorkerId},
+        pipeline::labels::Labels,
+    };
+    use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+    use uuid::Uuid;
+
+    #[tokio::test]
+    async fn worker_drains_when_the_server_asks_and_reports_its_end() {
+        let reports: Arc<Mutex<Vec<WorkerReport>>> = Arc::default();
+        let received = reports.clone();
+        let reply = move |Json(report): Json<WorkerReport>| {
+            received.lock().unwrap().push(report);
+            async { Json(WorkerReportReply { drain: true }) }
+        };
+        let router = Router::new().route(path::WORKER_REPORT, post(reply));
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _serving =
+            AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, router).await }));
+        let (running, drain, ended) =
+            (RunningJobs::default(), CancellationToken::new(), CancellationToken::new());
+        let execution_id = ExecutionId(Uuid::nil());
+        let id = JobId::of(execution_id, 0);
+        let job = WorkerJob { job_id: id, execution_id, job_name: "unit".into() };
+        running.0.lock().unwrap().insert(id, job);
+        let report = WorkerReport {
+            worker: WorkerInfo { id: WorkerId(Uuid::nil()), name: "w".into() },
+            labels: Labels::new(),
+            version: "1".into(),
+            slots: 1,
+            running: Vec::new(),
+            draining: false,
+            stopped: false,
+        };
+        let presence = Presence {
+            api: ApiClient::new(&format!("http://{address}"), "token"),
+            report,
+            running: running.clone(),
+            drain: drain.clone(),
+        };
+        let reporting = tokio::spawn(presence.report_until(ended.clone()));
+        drain.cancelled().await;
+        while reports.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(RunningJob { jobs: running, id });
+        ended.cancel();
+        reporting.await.unwrap();
+        let seen: Vec<_> = reports
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|report| (report.running.len(), report.draining, report.stopped))
+            .collect();
+        assert_eq!(seen, [(1, false, false), (1, true, false), (0, true, true)]);
+    }
 
     #[test]
     fn long_names_are_cut_off_between_characters() {
