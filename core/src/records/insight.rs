@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 pub const DAY_MS: i64 = 86_400_000;
 /// Maximum number of jobs of a rollup; the others count for their pipeline only.
 const MAX_JOBS: usize = 100;
+/// Number of buckets of all jobs of a rollup from which on their times are not counted, so that its size is bounded.
+const MAX_BUCKETS: usize = 12_000;
 /// Number of the last counted executions that a rollup remembers. One that is counted again is ignored if it is among them.
 const MAX_COUNTED: usize = 30;
 /// Number of the latest executions of a repository.
@@ -56,6 +58,10 @@ impl Histogram {
             seen += u64::from(*count);
             (seen >= rank).then(|| middle(*bucket))
         })
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
     }
 
     fn is_empty(&self) -> bool {
@@ -203,13 +209,14 @@ impl DayRollup {
                 counts.queue.add(start.since_ms(execution.spec.created_at));
             }
         }
+        let buckets: usize = next.jobs.values().map(|job| job.duration.len() + job.queue.len()).sum();
         for node in nodes {
-            next.add_job(node);
+            next.add_job(node, buckets < MAX_BUCKETS);
         }
         Some(next)
     }
 
-    fn add_job(&mut self, node: &Node) {
+    fn add_job(&mut self, node: &Node, with_times: bool) {
         let NodeBody::Job(item) = &node.state.body else { return };
         let job = &item.job;
         if item.carried_from.is_some() || job.status == JobStatus::Skipped || !job.status.is_terminal() {
@@ -226,6 +233,9 @@ impl DayRollup {
             JobStatus::Success => counts.succeeded += 1,
             JobStatus::Canceled => counts.canceled += 1,
             _ => counts.failed += 1,
+        }
+        if !with_times {
+            return;
         }
         // A later attempt was queued by the end of the one before.
         if let (Some(queued), Some(start)) = (job.queued_at, job.started_at)

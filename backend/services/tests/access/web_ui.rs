@@ -27,7 +27,8 @@ async fn document(server: &Server, path: &str) -> (String, Vec<String>) {
     let (status, _, body) = get(server, path, &[]).await;
     assert_eq!(status, StatusCode::OK, "{path}");
     let text = String::from_utf8(body).unwrap();
-    let files = text.split('"').filter(|part| part.contains("assets/")).map(str::to_owned).collect();
+    let files = text.split('"').filter(|part| part.contains("assets/"));
+    let files = files.map(|file| file.trim_start_matches("./").to_owned()).collect();
     (text, files)
 }
 
