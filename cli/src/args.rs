@@ -11,8 +11,8 @@ mod serving;
 mod shared;
 
 pub use administration::{
-    AddRepo, ApprovalArg, Audit, CreateToken, DeadLetters, Login, Logout, Registry, RegistryAction, Repo,
-    RepoAction, Secret, SecretAction, SecretRemoveArgs, SecretScope, TokenAction, TokenArgs, Variable,
+    AddRepo, ApprovalArg, Audit, Badge, CreateToken, DeadLetters, Login, Logout, Registry, RegistryAction,
+    Repo, RepoAction, Secret, SecretAction, SecretRemoveArgs, SecretScope, TokenAction, TokenArgs, Variable,
     VariableAction, VariableType, Workers, WorkersAction,
 };
 #[cfg(feature = "aws")]
@@ -170,6 +170,11 @@ pub enum Command {
     /// Show how long pipelines and jobs take, and how often they fail
     #[command(after_help = "Examples:\n  tidemill insights\n  tidemill insights --pipeline ci --days 90")]
     Insights(InsightsArgs),
+    /// Print the address of a badge that shows everyone whether the default branch passes
+    #[command(
+        after_help = "Examples:\n  tidemill badge\n  tidemill badge --pipeline ci\n  tidemill badge --revoke"
+    )]
+    Badge(Badge),
     /// List the workers of a server, and drain them
     #[command(after_help = "Examples:\n  tidemill workers\n  tidemill workers list --format json\n  \
             tidemill workers drain builder-1")]
@@ -265,6 +270,7 @@ impl Command {
             Self::Audit(args) => args.connection.clone(),
             Self::Insights(args) => args.connection.clone(),
             Self::Workers(args) => args.connection.clone(),
+            Self::Badge(args) => args.connection.clone(),
             Self::Worker(args) => args.connection.clone(),
             Self::Login(args) => ConnectionArgs {
                 profile: args.profile.clone(),

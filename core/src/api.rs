@@ -36,8 +36,8 @@ pub use execution::{
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use insight::{
-    AwaitedApproval, CountsView, DayInsight, InsightQuery, Insights, JobInsight, Overview, PipelineInsight,
-    RecentExecution, RepositoryOverview,
+    AwaitedApproval, BadgeReply, BadgeRequest, CountsView, DayInsight, InsightQuery, Insights, JobInsight,
+    Overview, PipelineInsight, RecentExecution, RepositoryOverview, RevokeBadgeReply,
 };
 pub use job::{
     Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,

@@ -5,6 +5,7 @@
 //! mutable part (state) are separate: a transition never rewrites a script.
 
 mod artifact;
+mod badge;
 mod environment;
 mod execution;
 mod insight;
@@ -13,6 +14,7 @@ mod node;
 mod write;
 
 pub use artifact::ArtifactRecord;
+pub use badge::badge_svg;
 pub use environment::{
     AutoStopExtension, EnvironmentRecord, MAX_DEPLOYMENTS, StopRequest, StopStep, UNSETTLED_RECHECK_MS,
 };

@@ -47,6 +47,7 @@ pub use repositories::{service::RepositoryService, source_policy::SourcePolicy};
 pub use services::Services;
 pub use storage::{
     artifacts::ArtifactService,
+    badges::BadgeService,
     caches::CacheService,
     download::Download,
     health::{Disk, DiskState, HealthService},

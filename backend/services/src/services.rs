@@ -25,6 +25,7 @@ use crate::{
     seal::SecretSealer,
     storage::{
         artifacts::ArtifactService,
+        badges::BadgeService,
         caches::CacheService,
         health::{Disk, HealthService},
         insights::InsightService,
@@ -79,6 +80,8 @@ pub struct Services {
     pub test_reports: TestReportService,
     /// Statistics of ended executions.
     pub insights: InsightService,
+    /// Badges of repositories.
+    pub badges: BadgeService,
     /// The workers.
     pub workers: WorkerService,
     /// The audit log.
@@ -145,6 +148,7 @@ impl Services {
             tokens: TokenService::new(context.clone()),
             test_reports: TestReportService::new(context.clone()),
             insights: InsightService::new(context.clone()),
+            badges: BadgeService::new(context.clone()),
             workers: WorkerService::new(context.clone()),
             audit,
             health: HealthService::new(context.clone()),

@@ -1,6 +1,7 @@
-//! Artifacts, caches, uploaded sources and test reports, statistics, workers, and the health of the stores.
+//! Artifacts, caches, uploaded sources and test reports, statistics, badges, workers, and the health of the stores.
 
 pub(crate) mod artifacts;
+pub(crate) mod badges;
 pub(crate) mod caches;
 pub(crate) mod download;
 pub(crate) mod health;

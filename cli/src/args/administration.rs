@@ -433,6 +433,24 @@ pub enum WorkersAction {
     },
 }
 
+/// `badge`.
+#[derive(Debug, Args)]
+pub struct Badge {
+    /// Repository [default: the current one]
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Only this pipeline
+    #[arg(long, value_name = "NAME", conflicts_with = "revoke")]
+    pub pipeline: Option<String>,
+    /// Make the addresses of the repository's badges invalid
+    #[arg(long)]
+    pub revoke: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
 /// `login`.
 #[derive(Debug, Args)]
 pub struct Login {

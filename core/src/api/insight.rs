@@ -1,4 +1,4 @@
-//! Overview of repositories, and statistics of pipelines.
+//! Overview of repositories, statistics of pipelines, and badges.
 
 use super::execution::ExecutionSummary;
 use crate::{execution::status::ExecutionStatus, ids::ExecutionId, time::Timestamp};
@@ -147,4 +147,25 @@ pub struct CountsView {
     pub queue_median_ms: Option<u64>,
     /// The time until the start that 95 of 100 do not exceed.
     pub queue_p95_ms: Option<u64>,
+}
+
+/// Names a repository whose default branch has a badge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BadgeRequest {
+    /// The repository.
+    pub repo: String,
+}
+
+/// The key of a repository's badges. Who knows it sees the state of the default branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BadgeReply {
+    /// The key.
+    pub key: String,
+}
+
+/// The reply to a request that revokes a badge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RevokeBadgeReply {
+    /// Whether there was one.
+    pub revoked: bool,
 }

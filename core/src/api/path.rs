@@ -102,6 +102,12 @@ pub const AUDIT: &str = "/api/audit";
 pub const OVERVIEW: &str = "/api/overview";
 /// GET: [`super::Insights`]; query [`super::InsightQuery`].
 pub const INSIGHTS: &str = "/api/insights";
+/// POST [`super::BadgeRequest`]: [`super::BadgeReply`].
+pub const BADGES: &str = "/api/badge";
+/// POST [`super::BadgeRequest`]: [`super::RevokeBadgeReply`].
+pub const REVOKE_BADGE: &str = "/api/badge/revoke";
+/// GET: an SVG image, without a token; the key may be followed by `.svg`. Query `pipeline`.
+pub const BADGE: &str = "/api/badge/{badgeKey}";
 /// GET: [`super::WorkerList`].
 pub const WORKERS: &str = "/api/workers";
 /// POST [`super::WorkerReport`]: [`super::WorkerReportReply`].

@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 mod audited;
+pub mod badges;
 pub mod environments;
 pub mod executions;
 mod expected;

@@ -6,14 +6,15 @@ use schemars::{
 use serde_json::{Map, Value, json};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
-    ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
-    CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, DrainWorkersReply, DrainWorkersRequest,
-    EnvironmentList, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionView,
-    ExternalVariables, Health, InputsReply, InputsRequest, Insights, JobExecuteReply, JobExecuteRequest,
-    JobReport, JobReportReply, Overview, Problem, RegistryList, RegistryView, RekeyReply,
+    ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, BadgeReply, BadgeRequest,
+    CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, DrainWorkersReply,
+    DrainWorkersRequest, EnvironmentList, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList,
+    ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest, Insights, JobExecuteReply,
+    JobExecuteRequest, JobReport, JobReportReply, Overview, Problem, RegistryList, RegistryView, RekeyReply,
     RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
-    SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply, SourceUploadRequest,
-    StopEnvironmentReply, StopEnvironmentRequest, Trigger, WorkerList, WorkerReport, WorkerReportReply, path,
+    RevokeBadgeReply, SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply,
+    SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest, Trigger, WorkerList, WorkerReport,
+    WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -73,6 +74,8 @@ const INSIGHT_PARAMS: QueryParameters = &[
     ("pipeline", Kind::Text, "Exact pipeline name; default all"),
     ("days", Kind::Number(1, 90), "Number of days up to today (UTC); default 30"),
 ];
+const BADGE_PARAMS: QueryParameters =
+    &[("pipeline", Kind::Text, "Exact pipeline name; default all pipelines of the default branch")];
 const EXPECTED_REPO_PARAMS: QueryParameters =
     &[("repo", Kind::Text, "The expected repository; if it is another one, the reply is 409")];
 const DEAD_LETTER_PARAMS: QueryParameters = &[
@@ -140,6 +143,7 @@ impl Document {
         reply["description"] = json!("Done");
         let in_path = path.split(['{', '}']).skip(1).step_by(2).map(|name| {
             let schema = match name {
+                "badgeKey" => json!({ "type": "string" }),
                 "provider" => json!({ "type": "string", "enum": ["github", "gitlab", "gitea", "bitbucket"] }),
                 "uploadId" => json!({ "type": "string", "pattern": "^[0-9a-f]{96}$" }),
                 "sha256" => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
@@ -181,6 +185,7 @@ impl Document {
             (path::TOKENS, "post") => format!("{id}-create"),
             (path::SECRETS | path::REGISTRIES, "post") | (path::REPOSITORIES, "put") => format!("{id}-set"),
             (path::REPOSITORIES, "delete") => format!("{id}-remove"),
+            (path::BADGE, _) => format!("{id}-image"),
             (path::TOKEN, _) => format!("{id}-revoke"),
             _ => id,
         };
@@ -201,7 +206,7 @@ impl Document {
             body["required"] = json!(path != path::RETRY);
             operation["requestBody"] = body;
         }
-        if [path::HEALTH, path::OPENAPI, path::WEBHOOK].contains(&path) {
+        if [path::HEALTH, path::OPENAPI, path::WEBHOOK, path::BADGE].contains(&path) {
             operation["security"] = json!([]);
         }
         let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
@@ -380,6 +385,12 @@ pub fn document() -> Value {
     of.add(path::OVERVIEW, "get", "Repositories, and what runs and waits", &[], None, reply);
     let reply = of.reference::<Insights>();
     of.add(path::INSIGHTS, "get", "Statistics of the pipelines of a repository", INSIGHT_PARAMS, None, reply);
+    let (body, reply) = (of.reference::<BadgeRequest>(), of.reference::<BadgeReply>());
+    of.add(path::BADGES, "post", "The key of a repository's badges", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<BadgeRequest>(), of.reference::<RevokeBadgeReply>());
+    of.add(path::REVOKE_BADGE, "post", "Revoke the key of a repository's badges", &[], Some(body), reply);
+    let image = json!({ "content": { "image/svg+xml": { "schema": { "type": "string" } } } });
+    of.add(path::BADGE, "get", "Image of the state of a default branch", BADGE_PARAMS, None, image);
     let reply = of.reference::<WorkerList>();
     of.add(path::WORKERS, "get", "Workers", &[], None, reply);
     let (body, reply) = (of.reference::<WorkerReport>(), of.reference::<WorkerReportReply>());

@@ -5,8 +5,8 @@ use super::{
     access,
     body_limits::max_body,
     handlers::{
-        artifacts, environments, executions, insights, jobs, registries, repositories, secrets, server,
-        sources, tokens, workers,
+        artifacts, badges, environments, executions, insights, jobs, registries, repositories, secrets,
+        server, sources, tokens, workers,
     },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,
@@ -102,6 +102,9 @@ routes! {
     GET path::AUDIT => tokens::audit, ADMIN_SCOPES, Forbidden;
     GET path::OVERVIEW => insights::overview, READ_SCOPES, Itself;
     GET path::INSIGHTS => insights::insights, READ_SCOPES, Itself;
+    POST path::BADGES => badges::publish, ADMIN_SCOPES, Itself;
+    POST path::REVOKE_BADGE => badges::revoke, ADMIN_SCOPES, Itself;
+    GET path::BADGE => badges::image, NO_TOKEN, None;
     GET path::WORKERS => workers::list, READ_SCOPES, Forbidden;
     POST path::WORKER_REPORT => workers::report, WORKER_SCOPES, Forbidden;
     POST path::WORKER_DRAIN => workers::drain, ADMIN_SCOPES, Forbidden;

@@ -8,8 +8,8 @@ use tidemill_core::execution::{
 };
 use tidemill_core::{
     api::{
-        AttemptEnd, ExecuteRequest, ExecutionKind, InsightQuery, Insights, JobReport, ListQuery, Overview,
-        RepositoryOverview, Trigger,
+        AttemptEnd, BadgeRequest, ExecuteRequest, ExecutionKind, InsightQuery, Insights, JobReport,
+        ListQuery, Overview, RepositoryOverview, Trigger,
     },
     ids::ExecutionId,
 };
@@ -190,6 +190,33 @@ pub async fn overview_shows_latest_executions_and_approvals(subject: &StoresUnde
     for id in [running, waiting] {
         services.pipelines.cancel(id).await.unwrap();
     }
+}
+
+/// A badge shows the state of the default branch to who has its key, until that is revoked.
+pub async fn badge_shows_default_branch_until_revoked(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let badge = BadgeRequest { repo: samples::repo() };
+    let key = services.badges.publish(&badge).await.unwrap().key;
+    assert_eq!(services.badges.publish(&badge).await.unwrap().key, key, "the key stays");
+    let svg = async |pipeline| services.badges.svg(&key, pipeline).await.unwrap();
+    let unknown = svg(None).await;
+    assert!(unknown.contains("build: unknown"), "{unknown}");
+    let id = start(&services, request(&badge.repo, "c1")).await;
+    run(subject, &services, (id, 0), true, 1).await;
+    run(subject, &services, (id, 1), true, 1).await;
+    let topic =
+        start(&services, ExecuteRequest { branch: Some("topic".into()), ..request(&badge.repo, "c2") });
+    services.pipelines.cancel(topic.await).await.unwrap();
+    assert!(svg(None).await.contains("build: passing"));
+    assert!(svg(Some("check")).await.contains("check: passing"));
+    assert_eq!(svg(Some("other")).await, unknown);
+    for wrong in ["", "x", "../badge", &"0".repeat(32), &key[..31], &key.to_uppercase()[..31]] {
+        assert_eq!(services.badges.svg(wrong, Some("check")).await.unwrap(), unknown, "{wrong}");
+    }
+    assert!(services.badges.revoke(&badge).await.unwrap().revoked);
+    assert!(!services.badges.revoke(&badge).await.unwrap().revoked);
+    assert_eq!(svg(Some("check")).await, unknown);
+    assert_ne!(services.badges.publish(&badge).await.unwrap().key, key);
 }
 
 /// A search finds executions by event, author, commit, message and kind, page by page.
