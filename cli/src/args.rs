@@ -11,16 +11,17 @@ mod serving;
 mod shared;
 
 pub use administration::{
-    AddRepo, ApprovalArg, Audit, CreateToken, DeadLetters, Login, Logout, Registry, RegistryAction, Repo,
-    RepoAction, Secret, SecretAction, SecretRemoveArgs, SecretScope, TokenAction, TokenArgs, Variable,
-    VariableAction, VariableType,
+    AddRepo, ApprovalArg, Audit, Badge, CreateToken, DeadLetters, Login, Logout, Registry, RegistryAction,
+    Repo, RepoAction, Secret, SecretAction, SecretRemoveArgs, SecretScope, TokenAction, TokenArgs, Variable,
+    VariableAction, VariableType, Workers, WorkersAction,
 };
 #[cfg(feature = "aws")]
 pub use deployment::{ApiKind, Architecture, Role, StackArgs};
 pub use deployment::{Deploy, Destroy};
 pub use environments::{Environments, EnvironmentsAction};
 pub use execution::{
-    Approve, Artifacts, Cancel, Logs, Open, Report, ReportFormat, Retry, Run, StatusArgs, WatchArgs,
+    Approve, Artifacts, Cancel, InsightsArgs, Logs, Open, Report, ReportFormat, Retry, Run, StatusArgs,
+    WatchArgs,
 };
 pub use pipeline::{Check, CheckFormat, Event, FactArgs, Import, Init, PlanArgs};
 pub use serving::{BlockMetadata, CleanUp, Isolate, IsolationArgs, LogFormat, Notices, Server, WorkerArgs};
@@ -166,6 +167,18 @@ pub enum Command {
     /// Show the audit log
     #[command(after_help = "Examples:\n  tidemill audit\n  tidemill audit --who laptop --format json")]
     Audit(Audit),
+    /// Show how long pipelines and jobs take, and how often they fail
+    #[command(after_help = "Examples:\n  tidemill insights\n  tidemill insights --pipeline ci --days 90")]
+    Insights(InsightsArgs),
+    /// Print the address of a badge that shows everyone whether the default branch passes
+    #[command(
+        after_help = "Examples:\n  tidemill badge\n  tidemill badge --pipeline ci\n  tidemill badge --revoke"
+    )]
+    Badge(Badge),
+    /// List the workers of a server, and drain them
+    #[command(after_help = "Examples:\n  tidemill workers\n  tidemill workers list --format json\n  \
+            tidemill workers drain builder-1")]
+    Workers(Workers),
     /// Serve the API and run jobs in one process
     #[command(
         after_help = "Examples:\n  tidemill server\n  tidemill server --listen 127.0.0.1:7600 --jobs 4\n  tidemill server --listen 0.0.0.0:7600 --tls-cert ci.pem --tls-key ci.key"
@@ -255,6 +268,9 @@ impl Command {
             Self::Artifacts(args) => args.connection.clone(),
             Self::Token(args) => args.connection.clone(),
             Self::Audit(args) => args.connection.clone(),
+            Self::Insights(args) => args.connection.clone(),
+            Self::Workers(args) => args.connection.clone(),
+            Self::Badge(args) => args.connection.clone(),
             Self::Worker(args) => args.connection.clone(),
             Self::Login(args) => ConnectionArgs {
                 profile: args.profile.clone(),

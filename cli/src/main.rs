@@ -19,8 +19,10 @@ mod workers;
 
 use args::{Cli, Command, LogFormat};
 use commands::{
-    administration::{audit, dead_letters, login, registry, repo, secret, token, variable},
-    execution::{approve, artifacts, cancel, environments, logs, open, report, retry, run, status, watch},
+    administration::{audit, badge, dead_letters, login, registry, repo, secret, token, variable},
+    execution::{
+        approve, artifacts, cancel, environments, insights, logs, open, report, retry, run, status, watch,
+    },
     pipeline::{check, import, init, plan},
     serving::{server, worker},
 };
@@ -150,6 +152,9 @@ fn in_runtime(cli: &Cli) -> Outcome {
             Command::Artifacts(args) => artifacts::artifacts(settings, args).await,
             Command::Token(args) => token::token(settings, args).await,
             Command::Audit(args) => audit::audit(settings, args).await,
+            Command::Insights(args) => insights::insights(settings, args).await,
+            Command::Badge(args) => badge::badge(settings, args).await,
+            Command::Workers(args) => commands::administration::workers::workers(settings, args).await,
             Command::Server(args) => server::server(settings, args).await,
             Command::Worker(args) => worker::worker(settings, args).await,
             Command::Login(args) => login::login(settings, args).await,

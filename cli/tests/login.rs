@@ -365,7 +365,7 @@ fn open_prints_the_page_of_a_server_and_beside_it() {
         std::time::Duration::from_secs(60),
     ));
     let id = started.unwrap()["execution_id"].as_str().unwrap().to_owned();
-    let page = format!("{}/api/view/{id}", fixture.url);
+    let page = format!("{}/executions/{id}", fixture.url);
     let opened = fixture.env.tidemill(&["open", "--profile", "ci"]);
     assert_eq!((opened.status.code(), text(&opened.stdout)), (Some(0), format!("{page}\n")), "{opened:?}");
     let opened = fixture.env.tidemill(&["open", &id[..35], "--profile", "ci", "--format", "json"]);

@@ -1,4 +1,5 @@
-//! Requests and replies of the HTTP API, by resource. Every path is defined once, in [`path`].
+//! Requests and replies of the HTTP API, by resource. Every path is defined once, in [`path`], and those of the web UI in
+//! [`page`].
 
 mod artifact;
 mod cache;
@@ -7,12 +8,15 @@ mod environment;
 mod execution;
 mod header;
 mod health;
+mod insight;
 mod job;
+pub mod page;
 pub mod path;
 mod problem;
 mod registry;
 mod secret;
 mod source;
+mod worker;
 
 pub use artifact::{
     ArtifactComplete, ArtifactFile, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView,
@@ -31,6 +35,10 @@ pub use execution::{
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
+pub use insight::{
+    AwaitedApproval, BadgeReply, BadgeRequest, CountsView, DayInsight, InsightQuery, Insights, JobInsight,
+    Overview, PipelineInsight, RecentExecution, RepositoryOverview, RevokeBadgeReply,
+};
 pub use job::{
     Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,
     LogBytes, PULLING_IMAGE, PlaceWait, WorkerInfo,
@@ -44,6 +52,10 @@ pub use secret::{
     SetSecretRequest, VariableOptions, VariableQuery,
 };
 pub use source::{SourceUploadReply, SourceUploadRequest};
+pub use worker::{
+    DrainWorkersReply, DrainWorkersRequest, WORKER_REPORT_INTERVAL_MS, WorkerJob, WorkerList, WorkerReport,
+    WorkerReportReply, WorkerView,
+};
 
 pub use crate::execution::{
     assignment::ArtifactEncoding,

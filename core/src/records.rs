@@ -5,13 +5,16 @@
 //! mutable part (state) are separate: a transition never rewrites a script.
 
 mod artifact;
+mod badge;
 mod environment;
 mod execution;
+mod insight;
 mod message;
 mod node;
 mod write;
 
 pub use artifact::ArtifactRecord;
+pub use badge::badge_svg;
 pub use environment::{
     AutoStopExtension, EnvironmentRecord, MAX_DEPLOYMENTS, StopRequest, StopStep, UNSETTLED_RECHECK_MS,
 };
@@ -19,6 +22,7 @@ pub use execution::{
     ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
     LabelRequirement, ParentLink,
 };
+pub use insight::{Counts, DAY_MS, DayRollup, Histogram, RepositoryActivity, day_of, pipeline_insight};
 pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
 pub use node::{
     ApprovalClosing, DecidedBy, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,

@@ -1,7 +1,8 @@
-//! A worker: its configuration and set-up, its running handle, and the cleanup after it.
+//! A worker: its configuration and set-up, its running handle, its reports that it is there, and the cleanup after it.
 
 mod cleanup;
 mod handle;
+mod presence;
 mod setup;
 mod slot;
 

@@ -1,6 +1,7 @@
 //! The HTTP API: the same router serves the embedded server, Lambda and the tests.
 
 mod access;
+mod assets;
 mod body_limits;
 mod client;
 mod extractors;

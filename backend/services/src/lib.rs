@@ -47,11 +47,14 @@ pub use repositories::{service::RepositoryService, source_policy::SourcePolicy};
 pub use services::Services;
 pub use storage::{
     artifacts::ArtifactService,
+    badges::BadgeService,
     caches::CacheService,
     download::Download,
     health::{Disk, DiskState, HealthService},
+    insights::InsightService,
     sources::SourceService,
     test_reports::TestReportService,
+    workers::WorkerService,
 };
 pub use stores::Stores;
 pub use system::{clock::SystemClock, ids::RandomIds, messenger::HttpMessenger};

@@ -25,10 +25,13 @@ use crate::{
     seal::SecretSealer,
     storage::{
         artifacts::ArtifactService,
+        badges::BadgeService,
         caches::CacheService,
         health::{Disk, HealthService},
+        insights::InsightService,
         sources::SourceService,
         test_reports::TestReportService,
+        workers::WorkerService,
     },
 };
 use std::sync::Arc;
@@ -75,6 +78,12 @@ pub struct Services {
     pub tokens: TokenService,
     /// Test reports of jobs.
     pub test_reports: TestReportService,
+    /// Statistics of ended executions.
+    pub insights: InsightService,
+    /// Badges of repositories.
+    pub badges: BadgeService,
+    /// The workers.
+    pub workers: WorkerService,
     /// The audit log.
     pub audit: AuditService,
     /// The sweep for due nodes and expired data.
@@ -138,6 +147,9 @@ impl Services {
             dead_letters: DeadLetterService::new(context.clone()),
             tokens: TokenService::new(context.clone()),
             test_reports: TestReportService::new(context.clone()),
+            insights: InsightService::new(context.clone()),
+            badges: BadgeService::new(context.clone()),
+            workers: WorkerService::new(context.clone()),
             audit,
             health: HealthService::new(context.clone()),
             sweep: Sweep::new(context, artifacts.clone(), caches.clone(), sources),

@@ -1,8 +1,11 @@
-//! Artifacts, caches, uploaded sources and test reports, and the health of the stores.
+//! Artifacts, caches, uploaded sources and test reports, statistics, badges, workers, and the health of the stores.
 
 pub(crate) mod artifacts;
+pub(crate) mod badges;
 pub(crate) mod caches;
 pub(crate) mod download;
 pub(crate) mod health;
+pub(crate) mod insights;
 pub(crate) mod sources;
 pub(crate) mod test_reports;
+pub(crate) mod workers;

@@ -141,6 +141,24 @@ pub struct WatchArgs {
     pub connection: ConnectionArgs,
 }
 
+/// `insights`.
+#[derive(Debug, Args)]
+pub struct InsightsArgs {
+    /// Repository [default: the current one]
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Only this pipeline
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+    /// Number of days up to today (UTC)
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=90))]
+    pub days: u32,
+    #[command(flatten)]
+    pub format: FormatArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
 /// `open`.
 #[derive(Debug, Args)]
 pub struct Open {

@@ -1,6 +1,7 @@
 //! Commands that administer a deployment.
 
 pub mod audit;
+pub mod badge;
 mod credential;
 pub mod dead_letters;
 pub mod login;
@@ -9,3 +10,4 @@ pub mod repo;
 pub mod secret;
 pub mod token;
 pub mod variable;
+pub mod workers;

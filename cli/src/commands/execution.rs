@@ -5,6 +5,7 @@ pub mod artifacts;
 pub mod cancel;
 pub mod cost;
 pub mod environments;
+pub mod insights;
 pub mod logs;
 pub mod open;
 pub mod report;

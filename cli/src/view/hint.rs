@@ -1,7 +1,7 @@
 //! Commands that users can paste, for messages.
 
 use crate::output::printable;
-use tidemill_core::ids::ExecutionId;
+use tidemill_core::{api::page, ids::ExecutionId};
 
 /// Writes commands that act on executions of one deployment.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +54,7 @@ impl CommandHints {
 
 /// Returns the address of an execution's page on the server at `url`.
 pub fn page_address(url: &str, id: ExecutionId) -> String {
-    format!("{}/api/view/{id}", url.trim_end_matches('/'))
+    page::execution_page(url, id)
 }
 
 /// Quotes an argument for a shell, if necessary.
@@ -91,7 +91,7 @@ mod tests {
             "{}",
             hints.approve(id, None)
         );
-        assert_eq!(hints.page(id), Some(format!("https://ci.example.org/api/view/{id}")));
+        assert_eq!(hints.page(id), Some(format!("https://ci.example.org/executions/{id}")));
         assert_eq!(CommandHints::default().page(id), None);
     }
 }

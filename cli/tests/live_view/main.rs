@@ -238,13 +238,14 @@ fn end_shows_failures_critical_path_and_page() {
         view["execution"]["end_time"] = json!(ago(0));
     });
     assert_eq!(terminal.finish(), Some(1));
-    let screen = terminal.wait_for("the page", |screen| screen.iter().any(|row| row.contains("/api/view/")));
+    let screen =
+        terminal.wait_for("the page", |screen| screen.iter().any(|row| row.contains("/executions/")));
     let text = screen.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
     // The reason is complete, although it does not fit in a row.
     assert!(text.contains("its last lines are in the log"), "{text}");
     assert!(text.contains("file not found: tests/unit"), "{text}");
     assert!(text.contains("critical path: "), "{text}");
-    assert!(text.contains(&format!("{}/api/view/{ID}", fixture.server.url)), "{text}");
+    assert!(text.contains(&format!("{}/executions/{ID}", fixture.server.url)), "{text}");
     assert_eq!(text.matches("ci #12 failed in").count(), 1, "{text}");
 }
 

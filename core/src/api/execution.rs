@@ -241,7 +241,8 @@ pub struct ExecutionView {
 pub struct ExecutionList {
     /// The page.
     pub executions: Vec<ExecutionSummary>,
-    /// Value of `cursor` for the next page; absent on the last page.
+    /// Value of `cursor` for the next page; absent on the last page. A page with filters may be shorter than its limit, or empty,
+    /// although there is a next one.
     pub next_cursor: Option<String>,
 }
 
@@ -269,6 +270,21 @@ pub struct ListQuery {
     /// `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// What started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Trigger>,
+    /// Part of the commit's author or of the user who requested it, in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// Beginning of the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Part of the commit's message, in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// What it does; absent: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ExecutionKind>,
 }
 
 /// The expected target of a change. If the execution or job belongs to another repository, the request is rejected with

@@ -98,10 +98,22 @@ pub const TOKENS: &str = "/api/token";
 pub const TOKEN: &str = "/api/token/{tokenId}";
 /// GET: the audit log, [`crate::access::AuditList`]; query [`crate::access::AuditQuery`].
 pub const AUDIT: &str = "/api/audit";
-/// GET: an HTML page that shows an execution live and asks for a token; itself without a token.
-pub const VIEW: &str = "/api/view/{executionId}";
-/// GET: the same page, for the newest executions.
-pub const VIEW_LIST: &str = "/api/view";
+/// GET: [`super::Overview`]: the repositories with their latest executions, and what runs and waits.
+pub const OVERVIEW: &str = "/api/overview";
+/// GET: [`super::Insights`]; query [`super::InsightQuery`].
+pub const INSIGHTS: &str = "/api/insights";
+/// POST [`super::BadgeRequest`]: [`super::BadgeReply`].
+pub const BADGES: &str = "/api/badge";
+/// POST [`super::BadgeRequest`]: [`super::RevokeBadgeReply`].
+pub const REVOKE_BADGE: &str = "/api/badge/revoke";
+/// GET: an SVG image, without a token; the key may be followed by `.svg`. Query `pipeline`.
+pub const BADGE: &str = "/api/badge/{badgeKey}";
+/// GET: [`super::WorkerList`].
+pub const WORKERS: &str = "/api/workers";
+/// POST [`super::WorkerReport`]: [`super::WorkerReportReply`].
+pub const WORKER_REPORT: &str = "/api/worker/report";
+/// POST [`super::DrainWorkersRequest`]: [`super::DrainWorkersReply`].
+pub const WORKER_DRAIN: &str = "/api/worker/drain";
 /// GET: [`super::Health`], without a token.
 pub const HEALTH: &str = "/api/health";
 /// GET: the OpenAPI document, without a token.

@@ -5,6 +5,7 @@
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
+use crate::api::page::job_page;
 use crate::execution::facts::{Facts, PullRequest, Trigger};
 use crate::ids::job_token::GITLAB_JOB_TOKEN;
 use crate::repository::{RepositoryAddress, RepositoryName, canonical_name};
@@ -326,7 +327,7 @@ pub fn job_variables(job: &JobContext<'_>) -> IndexMap<String, String> {
     set("CI_PROJECT_DIR", WORKSPACE_DIR);
     if let Some(url) = job.url {
         set("CI_PIPELINE_URL", url);
-        set("CI_JOB_URL", &format!("{url}#{}", job.job));
+        set("CI_JOB_URL", &job_page(url, job.name));
     }
     if let Some((_, Some(url))) = job.environment {
         set("CI_ENVIRONMENT_URL", url);
@@ -433,7 +434,7 @@ mod tests {
             execution: "e",
             run_number: 3,
             pipeline: "ci",
-            url: Some("https://ci.example.org/api/view/e"),
+            url: Some("https://ci.example.org/executions/e"),
             job: "j",
             name: "unit [v=1]",
             stage: "test",
@@ -454,7 +455,7 @@ mod tests {
             ("CI_REGISTRY", "registry.example.org:5000"),
             ("CI_REGISTRY_IMAGE", "registry.example.org:5000/group/sub/app"),
             ("CI_JOB_NAME_SLUG", "unit--v-1"),
-            ("CI_JOB_URL", "https://ci.example.org/api/view/e#j"),
+            ("CI_JOB_URL", "https://ci.example.org/executions/e/jobs/unit%20%5Bv%3D1%5D"),
             ("CI_ENVIRONMENT_TIER", "development"),
             ("CI_COMMIT_REF_PROTECTED", "false"),
             ("GITLAB_CI", "true"),

@@ -13,7 +13,7 @@ use reqwest::Body;
 use std::{collections::BTreeMap, fs::File, io, sync::atomic::Ordering, time::Duration};
 use tidemill_core::api::{
     ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply, CacheLookupRequest, JobExecuteReply,
-    JobExecuteRequest, JobReport, JobReportReply, path,
+    JobExecuteRequest, JobReport, JobReportReply, WorkerReport, WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::test_report::{TestsReply, TestsRequest};
@@ -30,6 +30,11 @@ impl ApiClient {
     /// Reports on a running attempt.
     pub async fn report(&self, report: &JobReport) -> Result<JobReportReply, ApiError> {
         self.post(path::JOB_STATUS, report, Duration::from_secs(15)).await
+    }
+
+    /// Reports that a worker is there.
+    pub async fn report_worker(&self, report: &WorkerReport) -> Result<WorkerReportReply, ApiError> {
+        self.post(path::WORKER_REPORT, report, Duration::from_secs(15)).await
     }
 
     /// Reports the result of a discovery.

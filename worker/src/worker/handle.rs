@@ -2,6 +2,7 @@
 
 use super::{
     cleanup::clean_up_periodically,
+    presence::{Presence, RunningJobs},
     setup::{ServerConnection, Worker},
     slot::{Slots, StopSignal},
 };
@@ -19,11 +20,17 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_core::ids::WorkerId;
+use tidemill_core::{
+    api::{WorkerInfo, WorkerReport},
+    ids::WorkerId,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// How long a stopping worker waits for the removal of its containers and directories.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long a stopping worker waits for its last report.
+const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A running worker.
 #[derive(Debug)]
@@ -55,10 +62,31 @@ impl Worker {
         let stop = StopSignal::default();
         let skip_cleanup = Arc::new(AtomicBool::new(false));
         self.engine.sources.set_upload_server(api.clone());
-        let slots = Slots::new(&self, source, api, is_only_worker, stop.clone());
+        let running = RunningJobs::default();
+        // A worker of one execution is there only for the command that started it.
+        let presence = (!is_only_worker).then(|| Presence {
+            api: api.clone(),
+            report: self.report(),
+            running: running.clone(),
+            drain: stop.drain.clone(),
+        });
+        let slots = Slots::new(&self, source, api, is_only_worker, stop.clone(), running);
         let Self { id, engine, pool, store, lock, .. } = self;
-        let state = WorkerState { engine, pool, store, skip_cleanup: skip_cleanup.clone() };
+        let state = WorkerState { engine, pool, store, skip_cleanup: skip_cleanup.clone(), presence };
         WorkerHandle { id, stop, skip_cleanup, task: tokio::spawn(state.run(slots, lock)) }
+    }
+
+    /// Returns the report of a worker that runs nothing.
+    fn report(&self) -> WorkerReport {
+        WorkerReport {
+            worker: WorkerInfo { id: self.id, name: self.config.name.clone() },
+            labels: self.config.labels.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            slots: u32::try_from(self.config.slots.max(1)).unwrap_or(u32::MAX),
+            running: Vec::new(),
+            draining: false,
+            stopped: false,
+        }
     }
 }
 
@@ -128,6 +156,7 @@ struct WorkerState {
     pool: Arc<ContainerPool>,
     store: WorkerDirs,
     skip_cleanup: Arc<AtomicBool>,
+    presence: Option<Presence>,
 }
 
 impl WorkerState {
@@ -136,10 +165,19 @@ impl WorkerState {
         let stop = CancellationToken::new();
         let cleaning = clean_up_periodically(self.engine.clone(), self.store.clone(), stop.clone());
         let cleaning = AbortOnDropHandle::new(tokio::spawn(cleaning));
+        let ended = CancellationToken::new();
+        let reporting = self
+            .presence
+            .map(|presence| AbortOnDropHandle::new(tokio::spawn(presence.report_until(ended.clone()))));
         let result = slots.serve().await;
+        ended.cancel();
         self.pool.clear();
         // Preparations are canceled by now. Their git processes must not outlive this process.
         let _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.engine.sources.wait_until_idle()).await;
+        if let Some(reporting) = reporting {
+            // It is bounded itself, unless a report waits for an unreachable server.
+            let _ = tokio::time::timeout(LAST_REPORT_TIMEOUT, reporting).await;
+        }
         let skip_cleanup = self.skip_cleanup.load(Ordering::Relaxed);
         if skip_cleanup && result.is_ok() && self.engine.is_busy() {
             // The process keeps the lock until it exits, so that no other worker cleans up before.

@@ -1,6 +1,6 @@
 //! The slots of a worker, each of which runs one job after another.
 
-use super::setup::Worker;
+use super::{presence::RunningJobs, setup::Worker};
 use crate::{
     artifact::{ArtifactCache, ArtifactTransfer},
     client::{ApiClient, BackOff},
@@ -76,6 +76,7 @@ pub struct Slots {
     stop: StopSignal,
     /// How often each job had to wait for capacity.
     wait_counts: Arc<Mutex<HashMap<JobId, u32>>>,
+    running: RunningJobs,
     /// Tasks that give jobs back in the background.
     give_backs: TaskTracker,
 }
@@ -88,6 +89,7 @@ impl Slots {
         api: ApiClient,
         is_only_worker: bool,
         stop: StopSignal,
+        running: RunningJobs,
     ) -> Self {
         // The artifacts of a server on this machine are local already, so that a copy would only fill the disk.
         let is_remote = !api.is_on_this_machine();
@@ -112,6 +114,7 @@ impl Slots {
             is_only_worker,
             stop,
             wait_counts: Arc::default(),
+            running,
             give_backs: TaskTracker::new(),
         }
     }
@@ -227,6 +230,7 @@ impl Slots {
             let reason = FailureReason::new(FailureKind::GivenBack, message);
             return self.give_back(&assignment, receipt, reason, Duration::ZERO).await;
         }
+        let _running = self.running.add(&assignment);
         // The name contains the values of a matrix, which may contain secrets.
         let mut secrets = assignment.extras.secrets.iter().map(|secret| secret.value.trim());
         // An empty value is in every name.

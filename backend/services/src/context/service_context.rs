@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 use tidemill_core::{
-    api::path,
+    api::page,
     ids::{ExecutionId, JobId},
     time::Timestamp,
 };
@@ -75,8 +75,7 @@ impl Context {
 
     /// Returns the address of an execution's page.
     pub fn page_url(&self, execution: ExecutionId) -> Option<String> {
-        let page = path::VIEW.replace("{executionId}", &execution.to_string());
-        self.public_url.get().map(|base| format!("{base}{page}"))
+        self.public_url.get().map(|base| page::execution_page(base, execution))
     }
 
     /// Runs CPU-bound `work` and returns its result. `doing` names the work in errors.

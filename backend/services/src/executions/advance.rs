@@ -385,6 +385,8 @@ impl Context {
                 Box::pin(self.cancel_children(id, &nodes)).await?;
             }
             let parent = self.parent_gate(&execution).await?;
+            // Before the end is recorded: this step is repeated if the process dies in between.
+            Box::pin(self.count_ended(&execution, &nodes, ended_status(&execution, &nodes))).await;
             let mut writes = finish(&execution, &node, &nodes, next, self.now());
             if let Some(gate) = parent.clone() {
                 writes.extend(open_parent_gate(gate, ended_status(&execution, &nodes), self.now()));

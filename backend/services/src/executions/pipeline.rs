@@ -8,6 +8,8 @@ pub(crate) mod discovery_start;
 mod group;
 mod hold;
 mod identity;
+mod listing;
+mod overview;
 pub(crate) mod planned;
 mod retry;
 pub(crate) mod service;

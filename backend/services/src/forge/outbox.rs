@@ -21,7 +21,7 @@ use tidemill_core::execution::{
 };
 use tidemill_core::ids::digest::json_digest;
 use tidemill_core::repository::{canonical_name, registration::NotifyKind};
-use tidemill_core::{api::path, ids::ExecutionId, time::Timestamp};
+use tidemill_core::{api::page, ids::ExecutionId, time::Timestamp};
 
 /// Kind of the documents of commit statuses.
 pub const STATUS_KIND: &str = "status";
@@ -464,8 +464,7 @@ impl Outbox {
     }
 
     fn url(&self, execution: ExecutionId) -> Option<String> {
-        let base = self.notifiers.public_url.as_deref()?.trim_end_matches('/');
-        Some(format!("{base}{}", path::VIEW.replace("{executionId}", &execution.to_string())))
+        self.notifiers.public_url.as_deref().map(|base| page::execution_page(base, execution))
     }
 }
 

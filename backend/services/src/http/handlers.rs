@@ -2,14 +2,17 @@
 
 pub mod artifacts;
 mod audited;
+pub mod badges;
 pub mod environments;
 pub mod executions;
 mod expected;
+pub mod insights;
 pub mod jobs;
-pub mod page;
+pub mod pages;
 pub mod registries;
 pub mod repositories;
 pub mod secrets;
 pub mod server;
 pub mod sources;
 pub mod tokens;
+pub mod workers;

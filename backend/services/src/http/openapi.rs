@@ -6,13 +6,15 @@ use schemars::{
 use serde_json::{Map, Value, json};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
-    ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, CacheLookupReply,
-    CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, EnvironmentList, ExecuteReply,
-    ExecuteRequest, ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest,
-    JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, Problem, RegistryList, RegistryView,
-    RekeyReply, RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest,
-    RetryRequest, SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply,
-    SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest, path,
+    ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, BadgeReply, BadgeRequest,
+    CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, DrainWorkersReply,
+    DrainWorkersRequest, EnvironmentList, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList,
+    ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest, Insights, JobExecuteReply,
+    JobExecuteRequest, JobReport, JobReportReply, Overview, Problem, RegistryList, RegistryView, RekeyReply,
+    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
+    RevokeBadgeReply, SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply,
+    SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest, Trigger, WorkerList, WorkerReport,
+    WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -36,6 +38,10 @@ enum Kind {
     Text,
     Id,
     Status,
+    /// What started an execution.
+    Event,
+    /// What an execution does.
+    ExecutionKind,
     /// `true` or `false`.
     Flag,
     /// An integer between two bounds, inclusive.
@@ -57,7 +63,19 @@ const LIST_PARAMS: QueryParameters = &[
     ("run_number", ANY_NUMBER, "Run number"),
     ("limit", PAGE_SIZE, "Page size; default 50"),
     ("cursor", Kind::Id, "`next_cursor` of the previous page"),
+    ("event", Kind::Event, "What started it"),
+    ("author", Kind::Text, "Part of the commit's author or of the user who requested it, in any case"),
+    ("commit", Kind::Text, "Beginning of the commit"),
+    ("text", Kind::Text, "Part of the commit's message, in any case"),
+    ("kind", Kind::ExecutionKind, "What it does; default anything"),
 ];
+const INSIGHT_PARAMS: QueryParameters = &[
+    ("repo", Kind::Text, "Repository"),
+    ("pipeline", Kind::Text, "Exact pipeline name; default all"),
+    ("days", Kind::Number(1, 90), "Number of days up to today (UTC); default 30"),
+];
+const BADGE_PARAMS: QueryParameters =
+    &[("pipeline", Kind::Text, "Exact pipeline name; default all pipelines of the default branch")];
 const EXPECTED_REPO_PARAMS: QueryParameters =
     &[("repo", Kind::Text, "The expected repository; if it is another one, the reply is 409")];
 const DEAD_LETTER_PARAMS: QueryParameters = &[
@@ -125,6 +143,7 @@ impl Document {
         reply["description"] = json!("Done");
         let in_path = path.split(['{', '}']).skip(1).step_by(2).map(|name| {
             let schema = match name {
+                "badgeKey" => json!({ "type": "string" }),
                 "provider" => json!({ "type": "string", "enum": ["github", "gitlab", "gitea", "bitbucket"] }),
                 "uploadId" => json!({ "type": "string", "pattern": "^[0-9a-f]{96}$" }),
                 "sha256" => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
@@ -133,6 +152,9 @@ impl Document {
             json!({ "name": name, "in": "path", "required": true, "schema": schema })
         });
         let status = self.schemas.subschema_for::<ExecutionStatus>();
+        let event = self.schemas.subschema_for::<Trigger>();
+        let kind_of_execution = self.schemas.subschema_for::<ExecutionKind>();
+        let optional = ["cache", "protected", "name", "limit", "cursor", "pipeline", "days"];
         // Parameters are required only for these operations.
         let required = [
             path::ARTIFACT_CONTENT,
@@ -142,6 +164,7 @@ impl Document {
             path::SECRETS,
             path::REGISTRIES,
             path::REPOSITORIES,
+            path::INSIGHTS,
         ]
         .contains(&path);
         let in_query = query.iter().map(|(name, kind, meaning)| {
@@ -150,9 +173,11 @@ impl Document {
                 Kind::Flag => json!({ "type": "boolean" }),
                 Kind::Id => json!({ "type": "string", "format": "uuid" }),
                 Kind::Status => json!(status),
+                Kind::Event => json!(event),
+                Kind::ExecutionKind => json!(kind_of_execution),
                 Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             };
-            json!({ "name": name, "in": "query", "required": required && !["cache", "protected", "name", "limit", "cursor"].contains(name), "description": meaning,
+            json!({ "name": name, "in": "query", "required": required && !optional.contains(name), "description": meaning,
                     "schema": schema })
         });
         let id = path.split('/').skip(2).filter(|part| !part.starts_with('{')).collect::<Vec<_>>().join("-");
@@ -160,8 +185,8 @@ impl Document {
             (path::TOKENS, "post") => format!("{id}-create"),
             (path::SECRETS | path::REGISTRIES, "post") | (path::REPOSITORIES, "put") => format!("{id}-set"),
             (path::REPOSITORIES, "delete") => format!("{id}-remove"),
+            (path::BADGE, _) => format!("{id}-image"),
             (path::TOKEN, _) => format!("{id}-revoke"),
-            (path::VIEW_LIST, _) => format!("{id}-newest"),
             _ => id,
         };
         let mut operation = json!({
@@ -181,7 +206,7 @@ impl Document {
             body["required"] = json!(path != path::RETRY);
             operation["requestBody"] = body;
         }
-        if [path::HEALTH, path::OPENAPI, path::VIEW, path::VIEW_LIST, path::WEBHOOK].contains(&path) {
+        if [path::HEALTH, path::OPENAPI, path::WEBHOOK, path::BADGE].contains(&path) {
             operation["security"] = json!([]);
         }
         let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
@@ -356,9 +381,22 @@ pub fn document() -> Value {
     of.add(path::TOKEN, "delete", "Revoke a token", &[], None, reply);
     let reply = of.reference::<AuditList>();
     of.add(path::AUDIT, "get", "Audit log, newest first", AUDIT_PARAMS, None, reply);
-    let page = || json!({ "content": { "text/html": { "schema": { "type": "string" } } } });
-    of.add(path::VIEW, "get", "Web page of an execution", &[], None, page());
-    of.add(path::VIEW_LIST, "get", "Web page of the newest executions", &[], None, page());
+    let reply = of.reference::<Overview>();
+    of.add(path::OVERVIEW, "get", "Repositories, and what runs and waits", &[], None, reply);
+    let reply = of.reference::<Insights>();
+    of.add(path::INSIGHTS, "get", "Statistics of the pipelines of a repository", INSIGHT_PARAMS, None, reply);
+    let (body, reply) = (of.reference::<BadgeRequest>(), of.reference::<BadgeReply>());
+    of.add(path::BADGES, "post", "The key of a repository's badges", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<BadgeRequest>(), of.reference::<RevokeBadgeReply>());
+    of.add(path::REVOKE_BADGE, "post", "Revoke the key of a repository's badges", &[], Some(body), reply);
+    let image = json!({ "content": { "image/svg+xml": { "schema": { "type": "string" } } } });
+    of.add(path::BADGE, "get", "Image of the state of a default branch", BADGE_PARAMS, None, image);
+    let reply = of.reference::<WorkerList>();
+    of.add(path::WORKERS, "get", "Workers", &[], None, reply);
+    let (body, reply) = (of.reference::<WorkerReport>(), of.reference::<WorkerReportReply>());
+    of.add(path::WORKER_REPORT, "post", "Report that a worker is there", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<DrainWorkersRequest>(), of.reference::<DrainWorkersReply>());
+    of.add(path::WORKER_DRAIN, "post", "Drain workers", &[], Some(body), reply);
     let reply = of.reference::<Health>();
     of.add(path::HEALTH, "get", "Health of the server", &[], None, reply);
     let reply = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });

@@ -1,6 +1,6 @@
 //! The router of the whole API.
 
-use super::{problem::ApiError, routes, state::ApiState, token_verifier::TokenVerifier};
+use super::{handlers::pages, problem::ApiError, routes, state::ApiState, token_verifier::TokenVerifier};
 use crate::services::Services;
 use axum::Router;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub fn router(services: Services, access: TokenVerifier) -> Router {
     let api = ApiState { services, token_verifier: Arc::new(access), body_reader: Arc::default() };
     routes::all(&api)
+        .merge(pages::router())
         .fallback(async || ApiError::no_such_path())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .with_state(api)

@@ -5,8 +5,8 @@ use super::{
     access,
     body_limits::max_body,
     handlers::{
-        artifacts, environments, executions, jobs, page, registries, repositories, secrets, server, sources,
-        tokens,
+        artifacts, badges, environments, executions, insights, jobs, registries, repositories, secrets,
+        server, sources, tokens, workers,
     },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,
@@ -100,8 +100,14 @@ routes! {
     GET path::TOKENS => tokens::list, ADMIN_SCOPES, Forbidden;
     DELETE path::TOKEN => tokens::revoke, ADMIN_SCOPES, Forbidden;
     GET path::AUDIT => tokens::audit, ADMIN_SCOPES, Forbidden;
-    GET path::VIEW => page::execution_page, NO_TOKEN, None;
-    GET path::VIEW_LIST => page::list_page, NO_TOKEN, None;
+    GET path::OVERVIEW => insights::overview, READ_SCOPES, Itself;
+    GET path::INSIGHTS => insights::insights, READ_SCOPES, Itself;
+    POST path::BADGES => badges::publish, ADMIN_SCOPES, Itself;
+    POST path::REVOKE_BADGE => badges::revoke, ADMIN_SCOPES, Itself;
+    GET path::BADGE => badges::image, NO_TOKEN, None;
+    GET path::WORKERS => workers::list, READ_SCOPES, Forbidden;
+    POST path::WORKER_REPORT => workers::report, WORKER_SCOPES, Forbidden;
+    POST path::WORKER_DRAIN => workers::drain, ADMIN_SCOPES, Forbidden;
     GET path::HEALTH => server::health, NO_TOKEN, None;
     GET path::OPENAPI => server::openapi, NO_TOKEN, None;
 }

@@ -6,4 +6,4 @@ mod other_repositories;
 mod routes;
 mod server;
 mod tokens;
-mod web_view;
+mod web_ui;

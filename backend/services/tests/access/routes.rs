@@ -31,6 +31,7 @@ pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) 
         (path::VARIABLES, "GET"),
         (path::REGISTRIES, "GET"),
         (path::ENVIRONMENTS, "GET"),
+        (path::INSIGHTS, "GET"),
         (path::REPOSITORIES, "DELETE"),
     ];
     if by_name.contains(&(route.path, route.method)) {
@@ -76,6 +77,12 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
         path::CACHE_LOOKUP => json!({ "job_id": ids.job, "lease": ids.lease, "keys": ["k"] }),
         path::SOURCE_UPLOAD => json!({ "upload": "cd".repeat(48), "size": 3 }),
         path::TOKENS => json!({ "name": "mine", "scopes": ["admin"] }),
+        path::BADGES | path::REVOKE_BADGE => json!({ "repo": repo }),
+        path::WORKER_REPORT => {
+            let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
+            json!({ "worker": worker, "version": "1", "slots": 1 })
+        }
+        path::WORKER_DRAIN => json!({ "worker": "w" }),
         _ => json!({}),
     }
 }
@@ -132,8 +139,14 @@ async fn operations_reject_wrong_scopes() {
             Within::Path => &[StatusCode::NOT_FOUND],
             Within::Itself
                 if route.method == "GET"
-                    && ![path::SECRETS, path::VARIABLES, path::REGISTRIES, path::ENVIRONMENTS]
-                        .contains(&route.path) =>
+                    && ![
+                        path::SECRETS,
+                        path::VARIABLES,
+                        path::REGISTRIES,
+                        path::ENVIRONMENTS,
+                        path::INSIGHTS,
+                    ]
+                    .contains(&route.path) =>
             {
                 &[StatusCode::OK]
             }

@@ -80,3 +80,33 @@ async fn cancel_prevents_starts_and_signals_running_jobs() {
     let (_, reply) = server.post(&format!("/api/pipeline/cancel/{id}"), Value::Null).await;
     assert_eq!(reply["canceled"], false);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_about_many_executions_read_filters_from_the_query() {
+    let server = Server::start(30_000);
+    let created = server.execute(DIAMOND).await.1;
+    let repo = created["repo"].as_str().unwrap().to_owned();
+    while let Some(assignment) = server.claim().await {
+        server.finish(&assignment, 0).await;
+    }
+    for (query, count) in [
+        ("event=manual&kind=run_pipeline", 1),
+        ("event=merge_group", 0),
+        ("kind=discover_pipelines", 0),
+        ("status=SUCCESS&text=nowhere", 0),
+    ] {
+        let list = server.get(&format!("/api/pipeline/executions?{query}")).await;
+        assert_eq!(list["executions"].as_array().unwrap().len(), count, "{query}: {list}");
+    }
+    let overview = server.get("/api/overview").await;
+    assert_eq!(overview["repositories"][0]["repo"], repo.as_str());
+    assert_eq!(overview["repositories"][0]["recent"][0]["id"], created["execution_id"]);
+    assert_eq!((&overview["running"], &overview["approvals"]), (&json!([]), &json!([])));
+    let insights = server.get(&format!("/api/insights?repo={repo}&days=7")).await;
+    let pipeline = &insights["pipelines"][0];
+    assert_eq!(
+        (&pipeline["executions"]["succeeded"], pipeline["jobs"].as_array().unwrap().len()),
+        (&json!(1), 4)
+    );
+    assert_eq!(pipeline["by_day"][0]["counts"]["count"], 1);
+}

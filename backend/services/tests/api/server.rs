@@ -74,6 +74,12 @@ impl Server {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, reply) = self.call(Method::GET, path, None).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {reply}");
+        reply
+    }
+
     pub async fn execute(&self, pipeline: &str) -> (StatusCode, Value) {
         let source = json!({ "kind": "none" });
         self.post(

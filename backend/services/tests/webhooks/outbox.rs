@@ -94,7 +94,7 @@ async fn commit_status_follows_execution() {
         let body: Value = serde_json::from_str(&first.body).unwrap();
         let id = server.executions().await[1]["id"].as_str().unwrap().to_owned();
         assert_eq!(body["context"], "tidemill/ci");
-        assert_eq!(body["target_url"], format!("https://ci.example.org/api/view/{id}"));
+        assert_eq!(body["target_url"], format!("https://ci.example.org/executions/{id}"));
         run(&server).await;
         assert_eq!(messenger.sent.lock().unwrap().len(), 3, "the end is sent once");
     }

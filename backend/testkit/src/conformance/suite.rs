@@ -180,6 +180,17 @@ macro_rules! conformance_suite {
             test_reports {
                 test_report_requires_lease_and_compares_retried_execution
             }
+            insights {
+                ended_executions_are_counted_by_day
+                concurrent_ends_are_all_counted
+                overview_shows_latest_executions_and_approvals
+                badge_shows_default_branch_until_revoked
+                executions_are_found_by_commit_author_and_event
+            }
+            workers {
+                workers_are_listed_while_they_report
+                worker_drains_when_asked
+            }
             registries {
                 job_gets_logins_of_its_images
                 fork_gets_no_logins

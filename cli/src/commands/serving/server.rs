@@ -148,7 +148,13 @@ impl RunningServer {
             let mut worker = worker.start(&client);
             let _ = opened.set(worker.id());
             tokio::select! {
-                done = worker.wait() => done,
+                done = worker.wait() => {
+                    // A drained worker has ended; the server goes on.
+                    if done.is_ok() {
+                        stop.cancelled().await;
+                    }
+                    done
+                }
                 () = stop.cancelled() => worker.shutdown().await,
             }
         });

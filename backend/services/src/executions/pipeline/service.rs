@@ -2,18 +2,15 @@
 
 use crate::{
     access::variables::VariableService,
-    context::{page::page_size, service_context::Context},
+    context::service_context::Context,
     error::{Error, Result},
     executions::{job_groups::JobWait, view},
-    ports::{ExecutionRecord, ExecutionSnapshot, list_cursor},
+    ports::ExecutionSnapshot,
     repositories::source_policy::SourcePolicy,
 };
 use std::sync::Arc;
 use tidemill_core::execution::cost::Usage;
-use tidemill_core::{
-    api::{ExecutionList, ExecutionView, ListQuery},
-    ids::ExecutionId,
-};
+use tidemill_core::{api::ExecutionView, ids::ExecutionId};
 
 /// A view of an execution with its revision.
 #[derive(Debug, Clone)]
@@ -91,18 +88,5 @@ impl PipelineExecutionService {
     pub async fn usage(&self, id: ExecutionId) -> Result<Usage> {
         self.context.execution(id).await?;
         self.context.stores.records.usage(id).await
-    }
-
-    /// Returns a page of executions, newest first.
-    pub async fn list(&self, query: ListQuery) -> Result<ExecutionList> {
-        list_cursor(&query)?;
-        let limit = page_size(query.limit)?;
-        let filter = ListQuery { limit: Some(limit), ..query };
-        let (executions, more) = self.context.stores.records.executions(&filter).await?;
-        let next_cursor = executions.last().filter(|_| more).map(|last| last.spec.id.to_string());
-        Ok(ExecutionList {
-            executions: executions.iter().map(ExecutionRecord::summary).collect(),
-            next_cursor,
-        })
     }
 }

@@ -1,37 +1,8 @@
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Tidemill</title>
-<style>
-:root { color-scheme: light dark; --good: #1a7f37; --bad: #cf222e; --off: #9a6700; --dim: #767676; --line: #8884; }
-@media (prefers-color-scheme: dark) { :root { --good: #3fb950; --bad: #f85149; --off: #d29922; --dim: #8b949e; } }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1rem; }
-h1 { font-size: 1.4rem; margin: .5rem 0; }
-h2 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-a { color: inherit; }
-button, input { font: inherit; }
-.SUCCESS { color: var(--good); } .FAILED { color: var(--bad); } .CANCELED { color: var(--off); }
-.SKIPPED, .PENDING, .dim { color: var(--dim); }
-.job { display: flex; gap: .6rem; width: 100%; text-align: left; background: none; border: 0; border-top: 1px solid var(--line);
-  padding: .3rem; cursor: pointer; color: inherit; }
-.job[aria-expanded=true] { background: #8882; }
-.job .name { font-weight: 600; } .job .words { flex: 1; } time { color: var(--dim); }
-pre { margin: 0; padding: .6rem; overflow: auto; max-height: 70vh; border: 1px solid var(--line); white-space: pre-wrap; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; } td { border-top: 1px solid var(--line); padding: .3rem .6rem .3rem 0; }
-#trouble { color: var(--bad); }
-</style>
-<body>
-<nav><a id="all" href=".">All executions</a></nav>
-<main id="main" aria-live="off"></main>
-<p id="trouble" role="alert"></p>
-<noscript>This page loads its data from the API, which requires JavaScript.</noscript>
-<script>
 "use strict";
 // All values are set as text, never as markup: names and logs are untrusted.
-const prefix = location.pathname.lastIndexOf("/api/view");
-const api = location.pathname.slice(0, prefix) + "/api";
-const id = location.pathname.slice(prefix + "/api/view/".length);
+const root = new URL(".", document.baseURI).pathname;
+const api = root + "api";
+const [, id = "", , jobName = ""] = location.pathname.slice(root.length).split("/").map(decodeURIComponent);
 const main = document.getElementById("main");
 const TOKEN_KEY = "tidemill-token";
 const MAX_LOG_CHARS = 2_000_000;
@@ -120,7 +91,7 @@ function statusText(job) {
 }
 const SIGNS = { SUCCESS: "✓", FAILED: "✗", CANCELED: "⊘", SKIPPED: "–", RUNNING: "●", QUEUED: "◦", PENDING: "·" };
 
-const goTo = (reply) => location.assign(api + "/view/" + reply.execution_id);
+const goTo = (reply) => location.assign(root + "executions/" + reply.execution_id);
 
 function doing(label, path, then, body = {}) {
   const button = element("button", { type: "button" }, label);
@@ -202,7 +173,7 @@ function jobRow(job) {
     }
     if (job.child) {
       const child = job.child;
-      about.append(element("a", { href: api + "/view/" + child.execution_id },
+      about.append(element("a", { href: root + "executions/" + child.execution_id },
         child.pipeline_name + " #" + child.run_number), " ");
     }
     about.append(job.docker_image);
@@ -281,7 +252,7 @@ async function watch() {
         etag = reply.headers.get("etag");
         const view = await reply.json();
         if (!shown) {
-          const named = view.jobs.find((job) => "#" + job.id === location.hash);
+          const named = view.jobs.find((job) => job.job_name === jobName);
           const failed = view.jobs.find((job) => job.status === "FAILED" && !job.allow_failure);
           if (named || failed) choose(named || failed, (named || failed).attempt);
         }
@@ -314,7 +285,7 @@ async function list() {
       for (const of of page.executions) {
         rows.append(element("tr", {},
           element("td", { className: of.status }, of.status.toLowerCase()),
-          element("td", {}, element("a", { href: api + "/view/" + of.id }, of.pipeline_name + " #" + of.run_number)),
+          element("td", {}, element("a", { href: root + "executions/" + of.id }, of.pipeline_name + " #" + of.run_number)),
           element("td", {}, [of.repo, of.branch].filter(Boolean).join(" · ")),
           element("td", {}, of.commit ? of.commit.slice(0, 12) : ""),
           element("td", {}, local(of.created_at)),
@@ -332,10 +303,9 @@ async function list() {
 
 function start() {
   showError("");
-  document.getElementById("all").href = api + "/view";
+  document.getElementById("all").href = root + "executions";
   if (!token) askToken("Enter a token with the scope `read`. To create one, run: tidemill token create --scope read");
   else if (id) watch();
   else list();
 }
 start();
-</script>

@@ -1,0 +1,25 @@
+//! Operations on many executions at once: the overview and the statistics.
+
+use crate::{
+    access::caller::Caller,
+    http::{
+        extractors::QueryParams,
+        reply::{Reply, json_reply},
+        state::ApiState,
+    },
+};
+use axum::{Extension, extract::State};
+use tidemill_core::api::InsightQuery;
+
+pub async fn overview(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
+    Ok(json_reply(api.services.pipelines.overview(caller.repo.as_deref()).await?))
+}
+
+pub async fn insights(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    QueryParams(query): QueryParams<InsightQuery>,
+) -> Reply {
+    caller.check_repository(&query.repo)?;
+    Ok(json_reply(api.services.insights.insights(query).await?))
+}

@@ -1,0 +1,265 @@
+//! Checks of the statistics of ended executions, the overview and the search, over the adapters.
+
+use crate::conformance::{StoresUnderTest, claims::claim_at, samples};
+use tidemill_core::execution::{
+    facts::CommitDetails,
+    failure::{FailureKind, FailureReason},
+    status::ExecutionStatus,
+};
+use tidemill_core::{
+    api::{
+        AttemptEnd, BadgeRequest, ExecuteRequest, ExecutionKind, InsightQuery, Insights, JobReport,
+        ListQuery, Overview, RepositoryOverview, Trigger,
+    },
+    ids::ExecutionId,
+};
+use tidemill_services::{Error, Services, Settings, Stores};
+use tokio_util::sync::CancellationToken;
+
+const PIPELINE: &str =
+    "name: check\njobs: { a: { image: i, script: x, retry: 1 }, b: { image: i, script: x } }\n";
+const WITH_APPROVAL: &str =
+    "name: deploy\njobs:\n  a: { image: i, script: x }\n  ship: { image: i, script: x, when: manual }\n";
+const DAY_MS: i64 = 86_400_000;
+
+fn services(stores: Stores) -> Services {
+    Services::new(stores, Settings::default(), CancellationToken::new())
+}
+
+fn request(repo: &str, commit: &str) -> ExecuteRequest {
+    ExecuteRequest {
+        pipeline: PIPELINE.into(),
+        repo: repo.into(),
+        branch: Some("main".into()),
+        default_branch: Some("main".into()),
+        commit: Some(commit.into()),
+        trigger: Trigger::Push,
+        force: true,
+        ..ExecuteRequest::default()
+    }
+}
+
+async fn start(services: &Services, request: ExecuteRequest) -> ExecutionId {
+    services.pipelines.execute(request, None, None).await.unwrap().execution_id
+}
+
+/// Runs the job at a position for `ran_ms`.
+async fn run(
+    subject: &StoresUnderTest,
+    services: &Services,
+    at: (ExecutionId, usize),
+    ok: bool,
+    ran_ms: i64,
+) {
+    let assignment = claim_at(services, at.0, at.1).await.unwrap();
+    subject.clock.advance(ran_ms);
+    let failure = (!ok).then(|| FailureReason::new(FailureKind::ScriptFailed, "because"));
+    let end = Some(AttemptEnd { failure, exit_code: Some(i32::from(!ok)), ..AttemptEnd::default() });
+    let (job_id, lease) = (assignment.preparation.job_id, assignment.lease.token);
+    let report = JobReport { job_id, lease, log: None, phase: None, steps: Vec::new(), end };
+    services.jobs.report(report).await.unwrap();
+}
+
+async fn insights(services: &Services, repo: &str, pipeline: Option<&str>, days: u32) -> Insights {
+    let query = InsightQuery { repo: repo.into(), pipeline: pipeline.map(str::to_owned), days: Some(days) };
+    services.insights.insights(query).await.unwrap()
+}
+
+async fn overview(services: &Services, repo: &str) -> (Overview, Option<RepositoryOverview>) {
+    let overview = services.pipelines.overview(Some(repo)).await.unwrap();
+    let of_repo = overview.repositories.first().cloned();
+    assert!(overview.repositories.len() <= 1);
+    (overview, of_repo)
+}
+
+/// Executions count on the day on which they end, with the times of their jobs, and once.
+pub async fn ended_executions_are_counted_by_day(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let repo = samples::repo();
+    for (ok, ran_ms) in [(true, 1_000), (true, 3_000), (false, 20_000)] {
+        let id = start(&services, request(&repo, "c1")).await;
+        subject.clock.advance(500);
+        run(subject, &services, (id, 0), true, ran_ms).await;
+        run(subject, &services, (id, 1), ok, ran_ms).await;
+    }
+    let canceled = start(&services, request(&repo, "c1")).await;
+    services.pipelines.cancel(canceled).await.unwrap();
+    // The end is recorded once, whoever repeats it.
+    services.pipelines.cancel(canceled).await.unwrap();
+    services.sweep.run().await.unwrap();
+    subject.clock.advance(DAY_MS);
+    let retried = start(&services, request(&repo, "c2")).await;
+    run(subject, &services, (retried, 0), false, 100).await;
+    run(subject, &services, (retried, 0), true, 100).await;
+    run(subject, &services, (retried, 1), true, 100).await;
+
+    let all = insights(&services, &repo, None, 2).await;
+    assert!(!all.truncated);
+    let [of_pipeline] = all.pipelines.as_slice() else { panic!("{all:?}") };
+    let counts = &of_pipeline.executions;
+    assert_eq!(of_pipeline.pipeline_name, "check");
+    assert_eq!((counts.count, counts.succeeded, counts.failed, counts.canceled), (5, 3, 1, 1));
+    assert_eq!(counts.retries, 1);
+    let p95 = counts.p95_ms.unwrap();
+    assert!((37_000..=43_000).contains(&p95), "{p95}");
+    let queued = counts.queue_median_ms.unwrap();
+    assert!((450..=550).contains(&queued), "{queued}");
+    let jobs: Vec<_> = of_pipeline
+        .jobs
+        .iter()
+        .map(|job| (job.job_name.as_str(), job.counts.count, job.counts.failed))
+        .collect();
+    // Of the canceled execution, both jobs were.
+    assert_eq!(jobs, [("a", 5, 0), ("b", 5, 1)]);
+    assert_eq!((of_pipeline.jobs[0].counts.retries, of_pipeline.jobs[1].counts.retries), (1, 0));
+    let by_day: Vec<_> =
+        of_pipeline.by_day.iter().map(|day| (day.day.0 % DAY_MS, day.counts.count)).collect();
+    assert_eq!(by_day, [(0, 4), (0, 1)]);
+
+    let today = insights(&services, &repo, Some("check"), 1).await;
+    assert_eq!((today.pipelines[0].executions.count, today.pipelines[0].by_day.len()), (1, 1));
+    assert_eq!(insights(&services, &repo, Some("other"), 90).await.pipelines, []);
+    assert_eq!(insights(&services, &samples::repo(), None, 90).await.pipelines, []);
+    for days in [0, 91] {
+        let query = InsightQuery { repo: repo.clone(), pipeline: None, days: Some(days) };
+        assert!(matches!(services.insights.insights(query).await, Err(Error::Invalid(_))), "{days}");
+    }
+}
+
+/// Executions that end at the same moment on two servers are all counted.
+pub async fn concurrent_ends_are_all_counted(subject: &StoresUnderTest) {
+    let servers = [services(subject.open().await), services(subject.open().await)];
+    let repo = samples::repo();
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(start(&servers[0], request(&repo, "c")).await);
+    }
+    let cancels = ids.iter().enumerate().map(|(n, id)| servers[n % 2].pipelines.cancel(*id));
+    for canceled in futures_util::future::join_all(cancels).await {
+        canceled.unwrap();
+    }
+    let all = insights(&servers[1], &repo, None, 1).await;
+    assert_eq!((all.pipelines[0].executions.count, all.pipelines[0].executions.canceled), (6, 6));
+    let (_, of_repo) = overview(&servers[1], &repo).await;
+    let recent: Vec<ExecutionId> = of_repo.unwrap().recent.iter().map(|one| one.id).collect();
+    ids.reverse();
+    assert_eq!(recent, ids, "newest first");
+}
+
+/// The overview has the latest executions, the state of the default branch, what runs, and what waits for an approval.
+pub async fn overview_shows_latest_executions_and_approvals(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let repo = samples::repo();
+    let failed = start(&services, request(&repo, "c1")).await;
+    run(subject, &services, (failed, 0), true, 1).await;
+    run(subject, &services, (failed, 1), false, 1).await;
+    let (_, of_repo) = overview(&services, &repo).await;
+    assert_eq!(of_repo.unwrap().status, Some(ExecutionStatus::Failed));
+    let fixed = start(&services, request(&repo, "c2")).await;
+    run(subject, &services, (fixed, 0), true, 1).await;
+    run(subject, &services, (fixed, 1), true, 1).await;
+    let topic = ExecuteRequest { branch: Some("topic".into()), ..request(&repo, "c3") };
+    let of_topic = start(&services, topic).await;
+    services.pipelines.cancel(of_topic).await.unwrap();
+    let running = start(&services, request(&repo, "c4")).await;
+    let assignment = claim_at(&services, running, 0).await.unwrap();
+    let manual = ExecuteRequest { pipeline: WITH_APPROVAL.into(), ..request(&repo, "c5") };
+    let waiting = start(&services, manual).await;
+    run(subject, &services, (waiting, 0), true, 1).await;
+
+    let (overview, of_repo) = overview(&services, &repo).await;
+    let of_repo = of_repo.unwrap();
+    assert_eq!(of_repo.default_branch.as_deref(), Some("main"));
+    assert_eq!(of_repo.status, Some(ExecutionStatus::Success));
+    let recent: Vec<_> = of_repo.recent.iter().map(|one| (one.id, one.status)).collect();
+    let expected = [
+        (of_topic, ExecutionStatus::Canceled),
+        (fixed, ExecutionStatus::Success),
+        (failed, ExecutionStatus::Failed),
+    ];
+    assert_eq!(recent, expected);
+    let on_default: Vec<_> = of_repo.of_default_branch.iter().map(|one| one.id).collect();
+    assert_eq!(on_default, [fixed]);
+    let live: Vec<_> = overview.running.iter().chain(&overview.pending).map(|one| one.id).collect();
+    assert!(live.contains(&running) && live.contains(&waiting) && live.len() == 2, "{live:?}");
+    let [approval] = overview.approvals.as_slice() else { panic!("{:?}", overview.approvals) };
+    assert_eq!((approval.execution.id, approval.jobs.as_slice()), (waiting, ["ship".to_owned()].as_slice()));
+    let everything = services.pipelines.overview(None).await.unwrap();
+    assert!(everything.repositories.iter().any(|one| one.repo == of_repo.repo));
+    drop(assignment);
+    for id in [running, waiting] {
+        services.pipelines.cancel(id).await.unwrap();
+    }
+}
+
+/// A badge shows the state of the default branch to who has its key, until that is revoked.
+pub async fn badge_shows_default_branch_until_revoked(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let badge = BadgeRequest { repo: samples::repo() };
+    let key = services.badges.publish(&badge).await.unwrap().key;
+    assert_eq!(services.badges.publish(&badge).await.unwrap().key, key, "the key stays");
+    let svg = async |pipeline| services.badges.svg(&key, pipeline).await.unwrap();
+    let unknown = svg(None).await;
+    assert!(unknown.contains("build: unknown"), "{unknown}");
+    let id = start(&services, request(&badge.repo, "c1")).await;
+    run(subject, &services, (id, 0), true, 1).await;
+    run(subject, &services, (id, 1), true, 1).await;
+    let topic =
+        start(&services, ExecuteRequest { branch: Some("topic".into()), ..request(&badge.repo, "c2") });
+    services.pipelines.cancel(topic.await).await.unwrap();
+    assert!(svg(None).await.contains("build: passing"));
+    assert!(svg(Some("check")).await.contains("check: passing"));
+    assert_eq!(svg(Some("other")).await, unknown);
+    for wrong in ["", "x", "../badge", &"0".repeat(32), &key[..31], &key.to_uppercase()[..31]] {
+        assert_eq!(services.badges.svg(wrong, Some("check")).await.unwrap(), unknown, "{wrong}");
+    }
+    assert!(services.badges.revoke(&badge).await.unwrap().revoked);
+    assert!(!services.badges.revoke(&badge).await.unwrap().revoked);
+    assert_eq!(svg(Some("check")).await, unknown);
+    assert_ne!(services.badges.publish(&badge).await.unwrap().key, key);
+}
+
+/// A search finds executions by event, author, commit, message and kind, page by page.
+pub async fn executions_are_found_by_commit_author_and_event(subject: &StoresUnderTest) {
+    let services = services(subject.open().await);
+    let repo = samples::repo();
+    let mut ids = Vec::new();
+    for (commit, message, author, trigger) in [
+        ("ab12", "Add the thing\n\nIt was MISSING.", "Ann <ann@example.org>", Trigger::Push),
+        ("ab34", "Fix the thing", "Bob <bob@example.org>", Trigger::Schedule),
+        ("cd56", "Remove it", "Ann <ann@example.org>", Trigger::Push),
+    ] {
+        let commit_details = CommitDetails::new(message, author);
+        let request = ExecuteRequest { commit_details, trigger, ..request(&repo, commit) };
+        ids.push(start(&services, request).await);
+    }
+    let of_repo = || ListQuery { repo: Some(repo.clone()), ..ListQuery::default() };
+    let text = |text: &str| Some(text.to_owned());
+    for (query, expected) in [
+        (ListQuery { text: text("missing"), ..of_repo() }, vec![ids[0]]),
+        (ListQuery { text: text("the THING"), ..of_repo() }, vec![ids[1], ids[0]]),
+        (ListQuery { author: text("ANN"), ..of_repo() }, vec![ids[2], ids[0]]),
+        (ListQuery { commit: text("AB"), ..of_repo() }, vec![ids[1], ids[0]]),
+        (ListQuery { commit: text("b1"), ..of_repo() }, vec![]),
+        (ListQuery { event: Some(Trigger::Schedule), ..of_repo() }, vec![ids[1]]),
+        (ListQuery { author: text("ann"), commit: text("cd"), ..of_repo() }, vec![ids[2]]),
+        (ListQuery { kind: Some(ExecutionKind::DiscoverPipelines), ..of_repo() }, vec![]),
+        (ListQuery { text: text(""), ..of_repo() }, vec![ids[2], ids[1], ids[0]]),
+    ] {
+        let list = services.pipelines.list(query.clone()).await.unwrap();
+        let found: Vec<_> = list.executions.iter().map(|execution| execution.id).collect();
+        assert_eq!((found, list.next_cursor), (expected, None), "{query:?}");
+    }
+    let first = ListQuery { author: text("ann"), limit: Some(1), ..of_repo() };
+    let page = services.pipelines.list(first.clone()).await.unwrap();
+    assert_eq!(page.executions[0].id, ids[2]);
+    assert_eq!(page.executions[0].commit_details.author.as_deref(), Some("Ann <ann@example.org>"));
+    assert!(page.next_cursor.is_some());
+    let next = services.pipelines.list(ListQuery { cursor: page.next_cursor, ..first }).await.unwrap();
+    assert_eq!((next.executions[0].id, next.executions.len(), next.next_cursor), (ids[0], 1, None));
+    let long = ListQuery { text: Some("x".repeat(201)), ..of_repo() };
+    assert!(matches!(services.pipelines.list(long).await, Err(Error::Invalid(_))));
+    for id in ids {
+        services.pipelines.cancel(id).await.unwrap();
+    }
+}

@@ -1,0 +1,138 @@
+//! `workers`: lists the workers of a deployment, and drains them.
+
+use crate::{
+    args::{FormatArgs, Workers, WorkersAction},
+    deployment::Deployment,
+    failure::{Failure, Outcome},
+    output::{self, Printable},
+    settings::Settings,
+    view::format,
+};
+use std::{fmt::Write as _, io::Write};
+use tidemill_core::{
+    api::{DrainWorkersReply, DrainWorkersRequest, WorkerList, WorkerView, path},
+    time::Timestamp,
+};
+
+/// `tidemill workers`.
+pub async fn workers(settings: &Settings, args: &Workers) -> Outcome {
+    match &args.action {
+        None => list(settings, FormatArgs::default()).await,
+        Some(WorkersAction::List { format }) => list(settings, *format).await,
+        Some(WorkersAction::Drain { worker, format }) => drain(settings, worker, *format).await,
+    }
+}
+
+/// Connects to a server: only that has workers that outlive a command.
+async fn connect(settings: &Settings) -> Outcome<Deployment> {
+    let deployment = Deployment::connect(settings).await?;
+    if deployment.is_embedded() {
+        deployment.close().await;
+        return Err(Failure::usage(
+            "no server runs on this data directory, and only a server has workers: start one with `tidemill server`, or select \
+             one with --server or --profile",
+        ));
+    }
+    Ok(deployment)
+}
+
+async fn list(settings: &Settings, format: FormatArgs) -> Outcome {
+    let deployment = connect(settings).await?;
+    let list: WorkerList = deployment.get(path::WORKERS).await?;
+    deployment.close().await;
+    if format.is_json() {
+        return Ok(output::print_json(&list)?);
+    }
+    if list.workers.is_empty() {
+        output::outln!("no workers; start one with `tidemill worker`");
+    }
+    let (mut out, now) = (output::stdout(), format::now());
+    for worker in &list.workers {
+        writeln!(out, "{}", line(worker, now))?;
+    }
+    Ok(())
+}
+
+async fn drain(settings: &Settings, worker: &str, format: FormatArgs) -> Outcome {
+    let deployment = connect(settings).await?;
+    let request = DrainWorkersRequest { worker: worker.to_owned() };
+    let reply: DrainWorkersReply = deployment.post(path::WORKER_DRAIN, &request).await?;
+    deployment.close().await;
+    output::print_reply(format.is_json(), &reply, || {
+        format!(
+            "{} worker(s) named {} take no more jobs within a minute, and end when their jobs have",
+            reply.workers.len(),
+            Printable(worker)
+        )
+    })?;
+    Ok(())
+}
+
+/// Formats a worker as one line of a list.
+fn line(worker: &WorkerView, now: Timestamp) -> String {
+    let state = match (worker.online, worker.draining) {
+        (false, _) => "offline",
+        (true, true) => "draining",
+        (true, false) if worker.running.is_empty() => "idle",
+        (true, false) => "working",
+    };
+    let seen = format::duration(now.since_ms(worker.last_seen_at));
+    let mut line = format!(
+        "{}  {}  {state}  {}/{} jobs  seen {seen} ago  version {}",
+        worker.id,
+        Printable(&worker.name),
+        worker.running.len(),
+        worker.slots,
+        Printable(&worker.version)
+    );
+    for (name, value) in &worker.labels {
+        // Writing to a string cannot fail.
+        let _ = write!(line, "  {}={}", Printable(name), Printable(value));
+    }
+    for job in &worker.running {
+        let _ = write!(line, "\n  {}  {}", job.execution_id, Printable(&job.job_name));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+    use tidemill_core::{
+        api::{WorkerJob, WorkerView},
+        ids::{ExecutionId, JobId, WorkerId},
+        time::Timestamp,
+    };
+    use uuid::Uuid;
+
+    #[test]
+    fn line_shows_state_labels_and_jobs() {
+        let nil = ExecutionId(Uuid::nil());
+        let job = WorkerJob { job_id: JobId::of(nil, 0), execution_id: nil, job_name: "unit\u{1b}".into() };
+        let worker = WorkerView {
+            id: WorkerId(Uuid::nil()),
+            name: "builder".into(),
+            labels: [("arch".to_owned(), "arm64".to_owned())].into(),
+            version: "1.0".into(),
+            slots: 2,
+            running: vec![job],
+            draining: false,
+            first_seen_at: Timestamp(0),
+            last_seen_at: Timestamp(5_000),
+            online: true,
+        };
+        let text = line(&worker, Timestamp(12_000));
+        assert!(
+            text.contains("builder  working  1/2 jobs  seen 7.0s ago  version 1.0  arch=arm64\n"),
+            "{text}"
+        );
+        assert!(text.contains("unit") && !text.contains('\u{1b}'), "{text}");
+        for (worker, state) in [
+            (WorkerView { draining: true, ..worker.clone() }, "draining"),
+            (WorkerView { online: false, ..worker.clone() }, "offline"),
+            (WorkerView { running: Vec::new(), ..worker.clone() }, "idle"),
+        ] {
+            assert!(line(&worker, Timestamp(0)).contains(&format!("  {state}  ")), "{state}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Workers that serve a deployment.
+
+use super::job::WorkerInfo;
+use crate::{
+    ids::{ExecutionId, JobId, WorkerId},
+    pipeline::labels::Labels,
+    time::Timestamp,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Milliseconds between two reports of a worker.
+pub const WORKER_REPORT_INTERVAL_MS: u64 = 60_000;
+
+/// What a worker reports of itself, at its start, once a minute, and at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerReport {
+    /// The worker.
+    pub worker: WorkerInfo,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
+    /// Its version.
+    pub version: String,
+    /// Maximum number of concurrent jobs.
+    pub slots: u32,
+    /// The jobs that it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running: Vec<WorkerJob>,
+    /// Whether it takes no more jobs.
+    #[serde(default)]
+    pub draining: bool,
+    /// Whether this is its last report.
+    #[serde(default)]
+    pub stopped: bool,
+}
+
+/// A job that a worker runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerJob {
+    /// The job.
+    pub job_id: JobId,
+    /// Its execution.
+    pub execution_id: ExecutionId,
+    /// Its name.
+    pub job_name: String,
+}
+
+/// The reply to a [`WorkerReport`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerReportReply {
+    /// Whether the worker must take no more jobs, and end when its jobs have.
+    pub drain: bool,
+}
+
+/// A worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerView {
+    /// Its id, a new one at each start.
+    pub id: WorkerId,
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its version.
+    pub version: String,
+    /// Maximum number of concurrent jobs.
+    pub slots: u32,
+    /// The jobs that it ran at its last report.
+    pub running: Vec<WorkerJob>,
+    /// Whether it takes no more jobs, or was asked to.
+    pub draining: bool,
+    /// When it reported first.
+    pub first_seen_at: Timestamp,
+    /// When it reported last.
+    pub last_seen_at: Timestamp,
+    /// Whether its last report is recent enough that it is there.
+    pub online: bool,
+}
+
+/// All workers, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerList {
+    /// The workers; at most 1,000.
+    pub workers: Vec<WorkerView>,
+}
+
+/// Asks workers to drain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DrainWorkersRequest {
+    /// Name or id of a worker. All workers with this name drain.
+    pub worker: String,
+}
+
+/// The reply to a [`DrainWorkersRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DrainWorkersReply {
+    /// The workers that drain, which they know at their next report.
+    pub workers: Vec<WorkerView>,
+}
