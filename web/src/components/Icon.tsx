@@ -5,6 +5,8 @@ const PATHS = {
   home: "M2.5 7.5L8 2.8l5.5 4.7M4 6.8v6.4h8V6.8",
   list: "M2.5 4h1m2.5 0h7.5M2.5 8h1M6 8h7.5m-11 4h1m2.5 0h7.5",
   play: "M4.5 2.8v10.4L13 8z",
+  chart: "M2.5 13.5h11M4.5 11V8M8 11V3.5M11.5 11V6",
+  worker: "M3 3h10v4H3zM3 9h10v4H3zM5.500 5h.010M5.500 11h.010",
   sliders: "M2.5 4.5h6m3 0h2m-11 7h2m3 0h6M10 3v3M6 10v3",
   search: "M7 11.5a4.5 4.5 0 1 0 0-9 4.5 4.5 0 0 0 0 9zm3.2-1.3l3.3 3.3",
   contrast: "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12zM8 2v12M8 5l4.8-.6M8 8h6M8 11l4.8.6",

@@ -5,6 +5,9 @@ import { byAttention, jobTone, type Tone } from "./status";
 /** Times of one transition may differ by this. */
 const CLOCK_SLACK_MS = 50;
 
+/** Larger graphs keep all lines: what follows from others takes quadratic time to find. */
+const MAX_REDUCED = 500;
+
 export interface JobGroup {
   readonly id: string;
   readonly name: string;
@@ -91,6 +94,7 @@ function groupLinks(groups: readonly JobGroup[]): Links {
 
 /** Removes the links that follow from others: that to `a` where `b` is needed, which needs `a`. */
 export function reduceLinks(links: Links): Links {
+  if (links.size > MAX_REDUCED) return links;
   const reach = new Map<string, Set<string>>();
   const reachOf = (id: string): Set<string> => {
     const known = reach.get(id);

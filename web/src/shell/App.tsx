@@ -35,6 +35,10 @@ function Later({ load }: { load: () => Promise<ComponentType> }): JSX.Element {
 
 const loadStart = (): Promise<ComponentType> =>
   import("../pages/start/StartPage").then((module) => module.StartPage);
+const loadInsights = (): Promise<ComponentType> =>
+  import("../pages/insights/InsightsPage").then((module) => module.InsightsPage);
+const loadWorkers = (): Promise<ComponentType> =>
+  import("../pages/workers/WorkersPage").then((module) => module.WorkersPage);
 const loadSettings = (): Promise<ComponentType> =>
   import("../pages/settings/SettingsPage").then((module) => module.SettingsPage);
 
@@ -61,9 +65,13 @@ function Page(): JSX.Element {
         return <JobPage key={`${id}/${name}`} executionId={id} jobName={name} />;
       return <ExecutionPage key={id} id={id} />;
     case "start":
-      return <Later load={loadStart} />;
+      return <Later key={page} load={loadStart} />;
+    case "insights":
+      return <Later key={page} load={loadInsights} />;
+    case "workers":
+      return <Later key={page} load={loadWorkers} />;
     case "settings":
-      return <Later load={loadSettings} />;
+      return <Later key={page} load={loadSettings} />;
     default:
       return <UnknownPage />;
   }

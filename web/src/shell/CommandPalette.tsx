@@ -29,6 +29,8 @@ function pageCommands(): Command[] {
     page("Executions", to.executions()),
     page("Failed executions", to.executions({ status: "FAILED" })),
     page("Running executions", to.executions({ status: "RUNNING" })),
+    page("Insights", to.insights()),
+    page("Workers", to.workers()),
     page("Start an execution", to.start()),
     ...["repositories", "environments", "secrets", "tokens", "audit", "dead-letters"].map((list) =>
       page(`Settings: ${list.replace("-", " ")}`, to.settings(list)),

@@ -8,6 +8,8 @@ import { nextTheme, theme, type Theme } from "./theme";
 const PAGES: readonly { name: string; icon: IconName; href: string; first: string | undefined }[] = [
   { name: "Home", icon: "home", href: to.home(), first: undefined },
   { name: "Executions", icon: "list", href: to.executions(), first: "executions" },
+  { name: "Insights", icon: "chart", href: to.insights(), first: "insights" },
+  { name: "Workers", icon: "worker", href: to.workers(), first: "workers" },
   { name: "Start", icon: "play", href: to.start(), first: "start" },
   { name: "Settings", icon: "sliders", href: to.settings("repositories"), first: "settings" },
 ];

@@ -7,7 +7,7 @@ import { criticalPath, type GraphEdge, type GraphNode, layOut } from "../../doma
 import { byAttention, jobTone, toneText } from "../../domain/status";
 import { to } from "../../router/router";
 
-const [WIDTH, HEIGHT, GAP_X, GAP_Y, TOP] = [196, 40, 56, 12, 30];
+const [WIDTH, HEIGHT, GAP_X, GAP_Y, TOP] = [184, 40, 44, 12, 30];
 
 const left = (column: number): number => column * (WIDTH + GAP_X);
 const top = (row: number): number => TOP + row * (HEIGHT + GAP_Y);

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ErrorNote } from "../../components/ErrorNote";
 import { ExecutionRow } from "../../components/ExecutionRow";
 import { useWindowRows } from "../../components/useWindowRows";
-import { passesFilter, readFilter } from "../../domain/executions";
+import { readFilter } from "../../domain/executions";
 import { address, navigate, to } from "../../router/router";
 import { onKey } from "../../shell/keys";
 import { useTitle } from "../../shell/title";
@@ -20,10 +20,7 @@ export function ExecutionsPage(): JSX.Element {
   const query = address.value.query;
   const filter = useMemo(() => readFilter(query), [query]);
   const pages = useExecutionList(filter);
-  const shown = useMemo(
-    () => pages.executions.filter((one) => passesFilter(one, filter)),
-    [pages.executions, filter],
-  );
+  const shown = pages.executions;
   const [selected, setSelected] = useState(-1);
   const list = useRef<HTMLOListElement>(null);
   const search = useRef<HTMLInputElement>(null);
@@ -33,7 +30,7 @@ export function ExecutionsPage(): JSX.Element {
   const { more, loading, loadMore } = pages;
   const nearEnd = rows.end >= shown.length - 1;
   useEffect(() => {
-    // A search goes on to older executions while it shows less than a screen.
+    // A page may have few executions, or none, although there are older ones.
     if (more && !loading && nearEnd) loadMore();
   }, [more, loading, nearEnd, loadMore]);
 

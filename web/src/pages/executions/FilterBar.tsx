@@ -1,4 +1,5 @@
 import type { JSX, RefObject } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import type { ExecutionSummary } from "../../api/types";
 import { type ExecutionFilter, type FilterName, STATUSES } from "../../domain/executions";
 import { shortRepo, TRIGGER_TEXTS } from "../../domain/names";
@@ -42,6 +43,34 @@ function Choice({
   );
 }
 
+const TYPING_PAUSE_MS = 250;
+
+function SearchField({
+  value,
+  field,
+}: {
+  value: string;
+  field: RefObject<HTMLInputElement | null>;
+}): JSX.Element {
+  const [text, setText] = useState(value);
+  useEffect(() => setText(value), [value]);
+  useEffect(() => {
+    if (text === value) return;
+    const timer = setTimeout(() => setQuery({ text }), TYPING_PAUSE_MS);
+    return () => clearTimeout(timer);
+  }, [text, value]);
+  return (
+    <input
+      ref={field}
+      type="search"
+      aria-label="Search commit messages and commits"
+      placeholder="Commit message or commit…"
+      value={text}
+      onInput={(event) => setText(event.currentTarget.value)}
+    />
+  );
+}
+
 const plain = (value: string): readonly [string, string] => [value, value];
 
 /** The filters of the list; they are in the page's address. */
@@ -63,14 +92,7 @@ export function FilterBar({
       aria-label="Executions"
       onSubmit={(event) => event.preventDefault()}
     >
-      <input
-        ref={search}
-        type="search"
-        aria-label="Search message, author, commit, branch"
-        placeholder="Search message, author, commit…"
-        value={filter.text}
-        onInput={(event) => setQuery({ text: event.currentTarget.value })}
-      />
+      <SearchField value={filter.text} field={search} />
       <Choice name="repo" label="Repository" value={filter.repo} options={repos} />
       <Choice
         name="pipeline"

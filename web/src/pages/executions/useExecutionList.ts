@@ -1,9 +1,9 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, get } from "../../api/client";
 import { poll } from "../../api/polling";
-import type { ExecutionStatus, ExecutionSummary } from "../../api/types";
+import type { ExecutionSummary, ListQuery } from "../../api/types";
 import { asApiError } from "../../components/useLive";
-import { type ExecutionFilter, mergeExecutions, serverQuery } from "../../domain/executions";
+import { type ExecutionFilter, mergeExecutions, listQuery } from "../../domain/executions";
 
 const PAGE = 100;
 
@@ -29,9 +29,9 @@ function signature(executions: readonly ExecutionSummary[]): string {
   return JSON.stringify(executions.map((one) => [one.id, one.status, one.end_time]));
 }
 
-/** The executions that the server's filters let through: the newest are kept current, older ones come when asked for. */
+/** The executions that a filter lets through: the newest are kept current, older ones come when asked for. */
 export function useExecutionList(filter: ExecutionFilter): ExecutionPages {
-  const query = JSON.stringify(serverQuery(filter));
+  const query = JSON.stringify(listQuery(filter));
   const [state, setState] = useState<State>(EMPTY);
   const generation = useRef(0);
 
@@ -39,7 +39,7 @@ export function useExecutionList(filter: ExecutionFilter): ExecutionPages {
     (cursor: string | null, signal?: AbortSignal) =>
       get("/api/pipeline/executions", {
         query: {
-          ...(JSON.parse(query) as { status?: ExecutionStatus }),
+          ...(JSON.parse(query) as ListQuery),
           limit: PAGE,
           ...(cursor === null ? {} : { cursor }),
         },

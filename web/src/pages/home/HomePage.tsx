@@ -1,113 +1,116 @@
 import type { JSX } from "preact";
 import { get } from "../../api/client";
-import type { ExecutionSummary } from "../../api/types";
+import type { Overview } from "../../api/types";
 import { ErrorNote } from "../../components/ErrorNote";
-import { ExecutionRow, firstLine } from "../../components/ExecutionRow";
+import { ExecutionRow } from "../../components/ExecutionRow";
 import { Icon } from "../../components/Icon";
 import { StatusIcon } from "../../components/StatusIcon";
-import { Age } from "../../components/Time";
 import { useLive } from "../../components/useLive";
-import { formatDuration } from "../../domain/duration";
-import { mergeExecutions, type RepositoryState, repositoryStates } from "../../domain/executions";
+import { baseName } from "../../domain/graph";
 import { shortRepo } from "../../domain/names";
-import { executionTone, hasEnded, toneText } from "../../domain/status";
 import { to } from "../../router/router";
 import { useTitle } from "../../shell/title";
-import { useApprovals } from "./useApprovals";
+import { RepositoryCard } from "./RepositoryCard";
 
-function lasted(one: ExecutionSummary): number {
-  return one.start_time == null || one.end_time == null
-    ? 0
-    : Date.parse(one.end_time) - Date.parse(one.start_time);
+interface ApprovalRow {
+  readonly href: string;
+  readonly name: string;
+  readonly detail: string;
 }
 
-/** The last executions as bars: the height is the duration. */
-function HistoryBars({ history }: { history: readonly ExecutionSummary[] }): JSX.Element {
-  const longest = Math.max(1, ...history.map(lasted));
+/** One row for each execution, job or matrix that waits. */
+function approvalRows(approvals: Overview["approvals"]): ApprovalRow[] {
+  return approvals.flatMap(({ execution, jobs }) => {
+    const title = `${execution.pipeline_name} #${execution.run_number}`;
+    const detail = [title, shortRepo(execution.repo), execution.branch]
+      .filter((part) => part != null)
+      .join(" · ");
+    if (jobs.length === 0) return [{ href: to.execution(execution.id), name: title, detail }];
+    const groups = new Map<string, string[]>();
+    for (const job of jobs) groups.set(baseName(job), [...(groups.get(baseName(job)) ?? []), job]);
+    return [...groups].map(([name, members]) => {
+      const [first] = members;
+      return members.length === 1 && first !== undefined
+        ? { href: to.job(execution.id, first), name: first, detail }
+        : { href: to.execution(execution.id), name: `${name} (${members.length} variants)`, detail };
+    });
+  });
+}
+
+function Approvals({ approvals }: { approvals: Overview["approvals"] }): JSX.Element | null {
+  if (approvals.length === 0) return null;
   return (
-    <ol class="history-bars" aria-label="Last executions, oldest first">
-      {history.map((one) => {
-        const tone = executionTone(one.status);
-        const text = `${one.pipeline_name} #${one.run_number}: ${toneText(tone)}${hasEnded(one.status) ? `, ${formatDuration(lasted(one))}` : ""}`;
-        return (
-          <li key={one.id}>
-            <a href={to.execution(one.id)} title={text} aria-label={text}>
-              <span class={tone} style={{ height: `${25 + (75 * lasted(one)) / longest}%` }} />
+    <section aria-labelledby="approvals">
+      <h2 id="approvals">Waiting for approval</h2>
+      <ul class="card rows">
+        {approvalRows(approvals).map((row) => (
+          <li key={row.href}>
+            <a class="approval-row" href={row.href}>
+              <StatusIcon tone="approval" />
+              <strong>{row.name}</strong>
+              <span class="dim cut">{row.detail}</span>
             </a>
-          </li>
-        );
-      })}
-    </ol>
-  );
-}
-
-function RepositoryCard({ state }: { state: RepositoryState }): JSX.Element {
-  return (
-    <li class="card repository-card">
-      <div class="repository-head">
-        <h3>
-          <a href={to.executions({ repo: state.repo })}>{shortRepo(state.repo)}</a>
-        </h3>
-        {state.branch !== null && (
-          <a class="dim" href={to.executions({ repo: state.repo, branch: state.branch })}>
-            <Icon name="branch" />
-            {state.branch}
-          </a>
-        )}
-      </div>
-      <ul class="repository-pipelines">
-        {state.current.map((one) => (
-          <li key={one.pipeline_name}>
-            <StatusIcon tone={executionTone(one.status)} label />
-            <a href={to.execution(one.id)}>{one.pipeline_name}</a>
-            <span class="dim cut">{firstLine(one.commit_details?.message)}</span>
-            <span class="dim">
-              <Age time={one.created_at} />
-            </span>
           </li>
         ))}
       </ul>
-      <HistoryBars history={state.history} />
-    </li>
+    </section>
   );
 }
 
-async function loadAll(
-  signal: AbortSignal,
-): Promise<{ executions: ExecutionSummary[]; defaults: Map<string, string> }> {
-  const read = (query: { status?: "RUNNING" | "PENDING"; limit: number }) =>
-    get("/api/pipeline/executions", { query, signal }).then((page) => page.executions);
-  const lists = await Promise.all([
-    read({ limit: 200 }),
-    read({ status: "RUNNING", limit: 50 }),
-    read({ status: "PENDING", limit: 50 }),
-  ]);
-  // Only administrators may list repositories; the default branch is guessed for others.
-  const registered = await get("/api/repository", { signal }).catch(() => null);
-  const defaults = new Map<string, string>();
-  for (const one of registered?.repositories ?? []) {
-    if (one.default_branch != null) defaults.set(one.url, one.default_branch);
-  }
-  return { executions: lists.reduce(mergeExecutions, []), defaults };
+const MAX_RUNNING = 10;
+
+function Running({ overview }: { overview: Overview }): JSX.Element | null {
+  const live = [...overview.running, ...overview.pending];
+  if (live.length === 0) return null;
+  return (
+    <section aria-labelledby="running">
+      <h2 id="running">Running and waiting</h2>
+      <ul class="card rows">
+        {live.slice(0, MAX_RUNNING).map((one) => (
+          <li key={one.id}>
+            <ExecutionRow execution={one} />
+          </li>
+        ))}
+      </ul>
+      {live.length > MAX_RUNNING && (
+        <p>
+          <a href={to.executions({ status: "RUNNING" })}>All that run</a> ·{" "}
+          <a href={to.executions({ status: "PENDING" })}>All that wait</a>
+        </p>
+      )}
+    </section>
+  );
+}
+
+function Repositories({ repositories }: { repositories: Overview["repositories"] }): JSX.Element {
+  return (
+    <section aria-labelledby="repositories">
+      <h2 id="repositories">Repositories</h2>
+      {repositories.length === 0 && (
+        <div class="empty">
+          <p>No execution has ended yet.</p>
+          <p class="soft">
+            Start one by <a href={to.start()}>hand</a>, with <code>tidemill run --server</code>, or register a
+            repository with <code>tidemill repo add</code>.
+          </p>
+        </div>
+      )}
+      <ul class="repository-grid">
+        {repositories.map((one) => (
+          <RepositoryCard key={one.repo} repository={one} />
+        ))}
+      </ul>
+    </section>
+  );
 }
 
 /** The repositories with their state, what runs, and what waits for an approval. */
 export function HomePage(): JSX.Element {
   useTitle("Home");
-  const { value, error, refresh } = useLive(
-    "home",
-    async (signal, previous: Awaited<ReturnType<typeof loadAll>> | null) => {
-      const next = await loadAll(signal);
-      return previous !== null && JSON.stringify(previous.executions) === JSON.stringify(next.executions)
-        ? null
-        : next;
-    },
-  );
-  const executions = value?.executions ?? [];
-  const running = executions.filter((one) => !hasEnded(one.status));
-  const approvals = useApprovals(running);
-  const repositories = repositoryStates(executions, value?.defaults);
-
+  const { value, error, refresh } = useLive("home", async (signal, previous: Overview | null) => {
+    const next = await get("/api/overview", { signal });
+    return JSON.stringify(previous) === JSON.stringify(next) ? null : next;
+  });
   return (
     <main id="main" tabIndex={-1}>
       <div class="page-head">
@@ -118,52 +121,14 @@ export function HomePage(): JSX.Element {
         </a>
       </div>
       {error !== null && <ErrorNote error={error} retry={refresh} />}
-      {approvals.length > 0 && (
-        <section aria-labelledby="approvals">
-          <h2 id="approvals">Waiting for approval</h2>
-          <ul class="card rows">
-            {approvals.map((one) => (
-              <li key={one.href}>
-                <a class="approval-row" href={one.href}>
-                  <StatusIcon tone="approval" />
-                  <strong>{one.name}</strong>
-                  <span class="dim">{one.detail}</span>
-                </a>
-              </li>
-            ))}
-          </ul>
-        </section>
+      {value === null && error === null && <p class="dim">Loading…</p>}
+      {value !== null && (
+        <>
+          <Approvals approvals={value.approvals} />
+          <Running overview={value} />
+          <Repositories repositories={value.repositories} />
+        </>
       )}
-      {running.length > 0 && (
-        <section aria-labelledby="running">
-          <h2 id="running">Running and waiting</h2>
-          <ul class="card rows">
-            {running.slice(0, 10).map((one) => (
-              <li key={one.id}>
-                <ExecutionRow execution={one} />
-              </li>
-            ))}
-          </ul>
-          {running.length > 10 && <a href={to.executions({ status: "RUNNING" })}>All {running.length}</a>}
-        </section>
-      )}
-      <section aria-labelledby="repositories">
-        <h2 id="repositories">Repositories</h2>
-        {value !== null && repositories.length === 0 && (
-          <div class="empty">
-            <p>Nothing has run yet.</p>
-            <p class="soft">
-              Start an execution by <a href={to.start()}>hand</a>, with <code>tidemill run --server</code>, or
-              register a repository with <code>tidemill repo add</code>.
-            </p>
-          </div>
-        )}
-        <ul class="repository-grid">
-          {repositories.map((state) => (
-            <RepositoryCard key={state.repo} state={state} />
-          ))}
-        </ul>
-      </section>
     </main>
   );
 }
