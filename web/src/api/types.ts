@@ -1,0 +1,24 @@
+// Names for the types of the OpenAPI document.
+import type { components, operations } from "./schema";
+
+type Schemas = components["schemas"];
+
+export type Approval = Schemas["Approval"];
+export type ArtifactView = Schemas["ArtifactView"];
+export type AttemptView = Schemas["AttemptView"];
+export type ChildView = Schemas["ChildView"];
+export type ExecutionStatus = Schemas["ExecutionStatus"];
+export type ExecutionSummary = Schemas["ExecutionSummary"];
+export type ExecutionView = Schemas["ExecutionView"];
+export type FailureReason = Schemas["FailureReason"];
+export type JobStatus = Schemas["JobStatus"];
+export type JobView = Schemas["JobView"];
+export type Insights = Schemas["Insights"];
+export type ListQuery = NonNullable<operations["pipeline-executions"]["parameters"]["query"]>;
+export type Overview = Schemas["Overview"];
+export type Problem = Schemas["Problem"];
+export type RecentExecution = Schemas["RecentExecution"];
+export type StepView = Schemas["StepView"];
+export type TestReport = Schemas["TestReport"];
+export type Trigger = Schemas["Trigger"];
+export type WorkerView = Schemas["WorkerView"];
