@@ -1,0 +1,148 @@
+// Calls the API with the paths, parameters and replies of the OpenAPI document.
+import type { paths } from "./schema";
+import { rejectToken, session } from "./session";
+import type { Problem } from "./types";
+
+type Method = "get" | "post" | "put" | "delete";
+type PathsWith<M extends Method> = {
+  [P in keyof paths]: paths[P][M] extends { responses: object } ? P : never;
+}[keyof paths];
+type Operation<P extends keyof paths, M extends Method> = paths[P][M];
+type JsonOf<Content> = Content extends { "application/json": infer Json } ? Json : never;
+
+/** The JSON of a successful reply. */
+export type Reply<P extends keyof paths, M extends Method> =
+  Operation<P, M> extends { responses: { "2XX": { content: infer Content } } } ? JsonOf<Content> : never;
+/** The JSON of a request. */
+export type Body<P extends keyof paths, M extends Method> =
+  Operation<P, M> extends { requestBody?: infer Request }
+    ? NonNullable<Request> extends { content: infer Content }
+      ? JsonOf<Content>
+      : undefined
+    : undefined;
+type PathParameters<P extends keyof paths, M extends Method> =
+  Operation<P, M> extends { parameters: { path: infer Names } } ? Names : undefined;
+type QueryParameters<P extends keyof paths, M extends Method> =
+  Operation<P, M> extends { parameters: { query?: infer Names } }
+    ? NonNullable<Names>
+    : Record<string, never>;
+
+interface CallOptions<P extends keyof paths, M extends Method> {
+  path?: PathParameters<P, M>;
+  query?: QueryParameters<P, M>;
+  body?: Body<P, M>;
+  signal?: AbortSignal;
+}
+
+/** An error reply of the API, or no reply (status 0). */
+export class ApiError extends Error {
+  readonly status: number;
+  readonly kind: string;
+  readonly title: string;
+
+  constructor(status: number, problem: Partial<Problem>) {
+    super(problem.detail ?? problem.title ?? `The server replied with ${status}.`);
+    this.status = status;
+    this.kind = problem.type ?? "";
+    this.title = problem.title ?? "Error";
+  }
+}
+
+/** The address of the API: beside the page, whatever the prefix. */
+export function apiUrl(path: string): string {
+  return new URL(`.${path}`, document.baseURI).href;
+}
+
+function fillIn(template: string, names: Record<string, string> | undefined): string {
+  return template.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(names?.[name] ?? ""));
+}
+
+function queryText(query: Record<string, unknown> | undefined): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
+      search.set(name, String(value));
+    }
+  }
+  const text = search.toString();
+  return text === "" ? "" : `?${text}`;
+}
+
+/** Sends a request with the token. Fails with `ApiError` unless the reply is a success or 304. */
+export async function send(path: string, options: RequestInit = {}): Promise<Response> {
+  const { token } = session.value;
+  const headers = new Headers(options.headers);
+  if (token !== null) headers.set("authorization", `Bearer ${token}`);
+  let reply: Response;
+  try {
+    reply = await fetch(apiUrl(path), { ...options, headers });
+  } catch (error) {
+    if (options.signal?.aborted === true) throw error;
+    throw new ApiError(0, { title: "No connection", detail: "The server does not answer." });
+  }
+  if (reply.ok || reply.status === 304) return reply;
+  if (reply.status === 401) rejectToken(token);
+  const problem: unknown = await reply.json().catch(() => ({}));
+  throw new ApiError(reply.status, problem as Partial<Problem>);
+}
+
+function request<P extends keyof paths, M extends Method>(
+  method: M,
+  path: P,
+  options: CallOptions<P, M>,
+  headers: Record<string, string> = {},
+): Promise<Response> {
+  const names = options.path as Record<string, string> | undefined;
+  const address = fillIn(path, names) + queryText(options.query);
+  const init: RequestInit = { method: method.toUpperCase(), headers };
+  if (options.signal !== undefined) init.signal = options.signal;
+  if (method === "post" || method === "put") {
+    const body: unknown = options.body;
+    init.body = JSON.stringify(body ?? {});
+    init.headers = { ...headers, "content-type": "application/json" };
+  }
+  return send(address, init);
+}
+
+/** Reads something. */
+export async function get<P extends PathsWith<"get">>(
+  path: P,
+  options: CallOptions<P, "get"> = {},
+): Promise<Reply<P, "get">> {
+  const reply = await request("get", path, options);
+  return (await reply.json()) as Reply<P, "get">;
+}
+
+/** A value with its version. */
+export interface Versioned<Value> {
+  readonly etag: string | null;
+  readonly value: Value | null;
+}
+
+/** Reads something unless it still has this version; `value` is then `null`. */
+export async function getIfChanged<P extends PathsWith<"get">>(
+  path: P,
+  options: CallOptions<P, "get">,
+  etag: string | null,
+): Promise<Versioned<Reply<P, "get">>> {
+  const reply = await request("get", path, options, etag === null ? {} : { "if-none-match": etag });
+  if (reply.status === 304) return { etag, value: null };
+  return { etag: reply.headers.get("etag"), value: (await reply.json()) as Reply<P, "get"> };
+}
+
+/** Changes something. */
+export async function post<P extends PathsWith<"post">>(
+  path: P,
+  options: CallOptions<P, "post"> = {},
+): Promise<Reply<P, "post">> {
+  const reply = await request("post", path, options);
+  return (await reply.json()) as Reply<P, "post">;
+}
+
+/** Removes something. */
+export async function remove<P extends PathsWith<"delete">>(
+  path: P,
+  options: CallOptions<P, "delete"> = {},
+): Promise<void> {
+  await request("delete", path, options);
+}

@@ -1,0 +1,4885 @@
+// Written by `npm run api` from openapi.json; do not edit.
+export interface paths {
+    "/api/artifact/content/{artifactId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** The bytes of an artifact */
+        put: operations["artifact-content"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/artifact/download/{artifactId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The stored bytes of an artifact */
+        get: operations["artifact-download"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/artifact/list/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Artifacts of an execution */
+        get: operations["artifact-list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/artifact/upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Announce or complete an artifact */
+        post: operations["artifact-upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Audit log, newest first */
+        get: operations["audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/cache/content/{jobId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The bytes of a cache */
+        get: operations["cache-content"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/cache/lookup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Look up a cache */
+        post: operations["cache-lookup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/environment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A repository's environments */
+        get: operations["environment"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/environment/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop an environment */
+        post: operations["environment-stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Health of the server */
+        get: operations["health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/approve/{jobId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Approve a job */
+        post: operations["job-approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/cancel/{jobId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel one job */
+        post: operations["job-cancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/child": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start the pipeline of a job */
+        post: operations["job-child"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Dead letters */
+        get: operations["job-dead-letters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/dismiss/{jobId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Dismiss a dead letter */
+        post: operations["job-dismiss"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/execute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Claim a job */
+        post: operations["job-execute"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/logs/{jobId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Log bytes from an offset */
+        get: operations["job-logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Report on an attempt */
+        post: operations["job-status"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/tests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Report the test results of an attempt */
+        post: operations["job-tests"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** This document */
+        get: operations["openapi"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/approve/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Approve an execution */
+        post: operations["pipeline-approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/cancel/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel an execution */
+        post: operations["pipeline-cancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/discovered": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Report the pipeline files of a commit */
+        post: operations["pipeline-discovered"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/execute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start an execution */
+        post: operations["pipeline-execute"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/executions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Executions, newest first */
+        get: operations["pipeline-executions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/inputs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The inputs of a pipeline file */
+        post: operations["pipeline-inputs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/retry/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Retry an ended execution */
+        post: operations["pipeline-retry"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/status/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An execution with its jobs */
+        get: operations["pipeline-status"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/tests/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Test results of an execution */
+        get: operations["pipeline-tests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/usage/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Cloud resources that an execution used */
+        get: operations["pipeline-usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/variables": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The variables that an execution gets */
+        get: operations["pipeline-variables"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/registry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A repository's logins at registries */
+        get: operations["registry"];
+        put?: never;
+        /** Set a login at a registry */
+        post: operations["registry-set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/registry/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Remove a login at a registry */
+        post: operations["registry-remove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/repository": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Registered repositories */
+        get: operations["repository"];
+        /** Register or change a repository */
+        put: operations["repository-set"];
+        post?: never;
+        /** Remove a repository */
+        delete: operations["repository-remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/repository/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Allow webhooks to be delivered again */
+        post: operations["repository-redeliver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/repository/sync": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Read a repository's schedules again */
+        post: operations["repository-sync"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A repository's secrets, without values, and variables */
+        get: operations["secret"];
+        put?: never;
+        /** Set a secret or a variable */
+        post: operations["secret-set"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/secret/rekey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Seal secrets under the newest key */
+        post: operations["secret-rekey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/secret/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Remove a secret or a variable */
+        post: operations["secret-remove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/source/content/{uploadId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** The bytes of uploaded sources */
+        put: operations["source-content"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/source/download/{uploadId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The stored bytes of uploaded sources */
+        get: operations["source-download"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/source/upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Announce sources, or check whether they exist */
+        post: operations["source-upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tokens */
+        get: operations["token"];
+        put?: never;
+        /** Create a token */
+        post: operations["token-create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/token/{tokenId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke a token */
+        delete: operations["token-revoke"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/view": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Web page of the newest executions */
+        get: operations["view-newest"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/view/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Web page of an execution */
+        get: operations["view"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/webhook/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Receive a signed webhook of a git provider */
+        post: operations["webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/worker/program/{sha256}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The program that workers run */
+        get: operations["worker-program"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /** @description State of a required approval. */
+        Approval: "awaited" | "given";
+        /**
+         * @description Which pull requests need an approval before any of their jobs run. It is part of the registration and not of a file,
+         *     so that no commit can change it.
+         */
+        ApprovalPolicy: "none" | "forks" | "all";
+        /** @description The reply to an approval. */
+        ApproveReply: {
+            /** @description Whether this request changed anything (false: it was already approved). */
+            approved: boolean;
+        };
+        /** @description The result of an upload. */
+        ArtifactComplete: {
+            /** @description Id from the first reply. */
+            artifact_id: components["schemas"]["ArtifactId"];
+            /**
+             * @description Their encoding.
+             * @default identity
+             */
+            encoding?: components["schemas"]["ArtifactEncoding"];
+            /** @description Their SHA-256, in hex. */
+            sha256: string;
+            /**
+             * Format: uint64
+             * @description Number of uploaded bytes.
+             */
+            size: number;
+            /**
+             * Format: uint64
+             * @description Number of bytes of the tar before it was compressed.
+             * @default 0
+             */
+            unpacked_size?: number;
+        };
+        /** @description How the tar of an artifact is stored. */
+        ArtifactEncoding: "identity" | "zstd" | "unknown";
+        /** @description One file in an artifact. */
+        ArtifactFile: {
+            /** @description Path relative to the workspace. */
+            path: string;
+            /**
+             * Format: uint64
+             * @description Size in bytes.
+             */
+            size: number;
+        };
+        /**
+         * Format: uuid
+         * @description A set of files that a job uploaded.
+         */
+        ArtifactId: string;
+        /** @description Artifacts of an execution. */
+        ArtifactList: {
+            /** @description In the order of the jobs. */
+            artifacts: components["schemas"]["ArtifactView"][];
+        };
+        /** @description An artifact to extract into a job's workspace before its script runs. */
+        ArtifactSource: {
+            /** @description The artifact. */
+            artifact_id: components["schemas"]["ArtifactId"];
+            /**
+             * @description How the tar is stored.
+             * @default identity
+             */
+            encoding?: components["schemas"]["ArtifactEncoding"];
+            /** @description The job that produced it. */
+            from_job: string;
+            /** @description For an image that the job built: its id. It is loaded into the engine instead. */
+            image?: string | null;
+            /** @description SHA-256 of the stored object, in hex. */
+            sha256: string;
+            /**
+             * Format: uint64
+             * @description Size of the stored object in bytes.
+             */
+            size: number;
+            /**
+             * Format: uint64
+             * @description Number of bytes of the tar before it was compressed.
+             * @default 0
+             */
+            unpacked_size?: number;
+            /** @description Where to GET it: an absolute URL, or a path on the API server (which then requires the API token). */
+            url: string;
+        };
+        /** @description The upload address of an artifact. */
+        ArtifactUploadReply: {
+            /** @description Its id. */
+            artifact_id: components["schemas"]["ArtifactId"];
+            /** @description Headers that the PUT must contain. */
+            headers?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Address for a PUT: absolute, or a path on the API server (which then requires the API token). Absent if the
+             *     artifact is complete, or if `sum` is required: repeat the request with it.
+             */
+            url?: string | null;
+        };
+        /** @description Announces an artifact; the reply contains the upload address. */
+        ArtifactUploadRequest: {
+            /** @description Makes this a cache instead of an artifact, stored under this key for later jobs of the repository. */
+            cache_key?: string | null;
+            /**
+             * @description Absent in the first request. In the second, after the bytes were uploaded: what was uploaded. The artifact is
+             *     recorded only then.
+             * @default null
+             */
+            complete?: components["schemas"]["ArtifactComplete"] | null;
+            /**
+             * Format: uint64
+             * @description Seconds after which it may be deleted.
+             * @default null
+             */
+            expire_in_s?: number | null;
+            /** @description The title under which it is shown with the execution. */
+            expose_as?: string | null;
+            /** @description The declared paths, separated by commas. */
+            file_path: string;
+            /** @description Files in it with their sizes; at most 10,000 are listed. */
+            files: components["schemas"]["ArtifactFile"][];
+            /**
+             * @description Makes this the image with this id that the attempt built, for the jobs that run in it. It is stored beside the attempt's
+             *     artifact, and not listed.
+             */
+            image?: string | null;
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description The attempt's lease. */
+            lease: components["schemas"]["LeaseToken"];
+            /** @description The name that the job gives it. */
+            name?: string | null;
+            /**
+             * @description Checksum of the bytes, if known before they are sent. Required by servers whose store accepts only announced
+             *     bytes.
+             */
+            sum?: components["schemas"]["ContentChecksum"] | null;
+        };
+        /** @description An artifact as shown to users. */
+        ArtifactView: {
+            /** @description How the tar is stored. */
+            encoding: components["schemas"]["ArtifactEncoding"];
+            /** @description When it may be deleted. */
+            expires_at?: components["schemas"]["Timestamp"] | null;
+            /** @description The title under which it is shown with the execution. */
+            expose_as?: string | null;
+            /** @description Declared paths. */
+            file_path: string;
+            /** @description Files in it. */
+            files: components["schemas"]["ArtifactFile"][];
+            /** @description Its id. */
+            id: components["schemas"]["ArtifactId"];
+            /** @description The job that produced it. */
+            job_execution_id: components["schemas"]["JobId"];
+            /** @description That job's name. */
+            job_name: string;
+            /** @description The name that the job gives it. */
+            name?: string | null;
+            /** @description SHA-256 of the stored object, in hex. */
+            sha256: string;
+            /**
+             * Format: uint64
+             * @description Size of the stored object in bytes.
+             */
+            size: number;
+            /**
+             * Format: uint64
+             * @description Number of bytes of the tar before it was compressed.
+             * @default 0
+             */
+            unpacked_size?: number;
+            /** @description When it was stored. */
+            uploaded_at: components["schemas"]["Timestamp"];
+        };
+        /** @description Files that are stored after a job, for later jobs and for download. */
+        Artifacts: {
+            /** @description Globs of files that are not stored although they match. */
+            exclude?: string[];
+            /**
+             * Format: uint64
+             * @description How long they are kept, in seconds. `None`: as long as the server keeps the execution.
+             * @default null
+             */
+            expire_in_s?: number | null;
+            /** @description A title under which they are shown with the execution. */
+            expose_as?: string | null;
+            /** @description The name to show. May hold `${NAME}` references, also to variables that only a job has. */
+            name?: string | null;
+            /** @description Globs relative to the sources; never absolute, never climbing out. */
+            paths: string[];
+            /** @description Reports that are parsed. */
+            reports?: components["schemas"]["Reports"];
+            /** @description Whether all files that are not part of the sources are stored, too. */
+            untracked?: boolean;
+            /**
+             * @description After which outcomes of the job they are stored.
+             * @default on_success
+             */
+            when?: components["schemas"]["ArtifactsWhen"];
+        };
+        /** @description After which outcomes of a job its artifacts are stored. */
+        ArtifactsWhen: "on_success" | "on_failure" | "always";
+        /** @description One attempt of a job, assigned to one worker under a lease. */
+        Assignment: {
+            /** @description The artifacts to upload. */
+            artifacts?: components["schemas"]["Artifacts"] | null;
+            /**
+             * Format: uint32
+             * @description The attempt's number, from 1.
+             */
+            attempt: number;
+            /** @description Everything besides the script. */
+            extras?: components["schemas"]["JobExtras"];
+            /** @description Job name, including matrix values. */
+            job_name: string;
+            /** @description The lease. */
+            lease: components["schemas"]["LeaseGrant"];
+            /**
+             * @description The artifacts to extract.
+             * @default []
+             */
+            needs_artifacts?: components["schemas"]["ArtifactSource"][];
+            /** @description The data for the preparation, repeated. */
+            preparation: components["schemas"]["Preparation"];
+            /** @description Commands, run in order in one shell. */
+            script: string[];
+            /** @description Its stage. */
+            stage: string;
+            /**
+             * Format: uint64
+             * @description Time limit of the script, in seconds.
+             */
+            timeout_s: number;
+            /** @description The trace that the execution belongs to, as a `traceparent` header value. */
+            trace?: string | null;
+            /** @description Variables of pipeline, job and matrix, and the predefined ones. */
+            variables: {
+                [key: string]: string;
+            };
+        };
+        /** @description The outcome of an attempt. */
+        AttemptEnd: {
+            /**
+             * Format: int32
+             * @description Exit code of the script, if it ended.
+             */
+            exit_code?: number | null;
+            /** @description The failure; `None`: success. */
+            failure?: components["schemas"]["FailureReason"] | null;
+            /** @description Variables for the jobs that need this one. */
+            outputs?: {
+                [key: string]: string;
+            };
+        };
+        /** @description One finished attempt. */
+        AttemptView: {
+            /**
+             * Format: uint32
+             * @description Number, from 1.
+             */
+            attempt: number;
+            /** @description When it ended. */
+            ended_at: components["schemas"]["Timestamp"];
+            /**
+             * Format: int32
+             * @description Exit code, if the script ended.
+             */
+            exit_code?: number | null;
+            /** @description Why it did not succeed. */
+            failure?: components["schemas"]["FailureReason"] | null;
+            /** @description When the worker claimed it. */
+            started_at: components["schemas"]["Timestamp"];
+            /** @description Name of the worker. */
+            worker?: string | null;
+        };
+        /** @description An entry of the audit log. */
+        AuditEntry: {
+            /** @description The action: `execution.start`, `token.revoke`, ... */
+            action: string;
+            /** @description The time. */
+            at: components["schemas"]["Timestamp"];
+            /** @description The client's address, if known. */
+            from?: string | null;
+            /** @description The result, such as `done`. */
+            outcome: string;
+            /** @description The repository. */
+            repo?: string | null;
+            /** @description The target of the action: an id or a name. */
+            target: string;
+            /** @description Id of the token: a UUID, or `bootstrap` for a token of the deployment itself. */
+            token: string;
+            /** @description Name of the token. */
+            who: string;
+        };
+        /** @description A page of the audit log, newest first. */
+        AuditList: {
+            /** @description The page. With filters it may be short or even empty although more pages follow. */
+            entries: components["schemas"]["AuditEntry"][];
+            /** @description Value of `cursor` for the next page; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description Files that are kept between executions, as far as they are still there: a miss is no failure. */
+        Cache: {
+            /**
+             * @description Keys to try, in order, when there is no cache under the key.
+             * @default []
+             */
+            fallback_keys?: string[];
+            /** @description The key's text. May hold `${branch}`, `${job}` and `${NAME}` references; with `key_files` it is the prefix. */
+            key: string;
+            /**
+             * @description Files of the sources whose content is part of the key.
+             * @default []
+             */
+            key_files?: string[];
+            /** @description Paths and globs, relative to the sources. */
+            paths: string[];
+            /**
+             * @description Whether it is downloaded before the script, uploaded after it, or both.
+             * @default pull-push
+             */
+            policy?: components["schemas"]["CachePolicy"];
+            /**
+             * @description After which outcomes of the job it is uploaded.
+             * @default on_success
+             */
+            when?: components["schemas"]["ArtifactsWhen"];
+        };
+        /** @description A stored cache. */
+        CacheHit: {
+            /** @description Its key. */
+            key: string;
+            /** @description Where to download it: a tar, like artifacts. */
+            source: components["schemas"]["ArtifactSource"];
+        };
+        /** @description The result of a cache lookup. */
+        CacheLookupReply: {
+            /** @description The cache; absent: none is stored under any of the keys. */
+            found?: components["schemas"]["CacheHit"] | null;
+        };
+        /** @description Requests a cache. */
+        CacheLookupRequest: {
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description Keys; the first with a stored cache is used. */
+            keys: string[];
+            /** @description The attempt's lease. */
+            lease: components["schemas"]["LeaseToken"];
+        };
+        /** @description What a job does with a cache. */
+        CachePolicy: "pull-push" | "pull" | "push";
+        /** @description The reply to a cancel request. */
+        CancelReply: {
+            /** @description Whether this request changed anything (false: it had ended, or was already canceled). */
+            canceled: boolean;
+            /** @description The status at the time of the reply. */
+            status: string;
+        };
+        /** @description How the sources of a job are checked out. */
+        Checkout: {
+            /** @description Whether uncommitted changes and untracked files of a working tree are left out. */
+            clean?: boolean;
+            /** @description What the workspace starts with. */
+            content?: components["schemas"]["CheckoutContent"];
+            /**
+             * Format: uint32
+             * @description How many commits of history the repository has; 0: all of them. `None`: 50, and more where the nearest tag or
+             *     the base of the branch is further away.
+             */
+            depth?: number | null;
+            /** @description Whether files that Git LFS keeps elsewhere stay the pointers that the commit holds. */
+            lfs_pointers?: boolean;
+            /** @description Whether the job may push to its repository, with the credential that the server has for it. */
+            push?: boolean;
+            /** @description Which submodules are checked out. */
+            submodules?: components["schemas"]["Submodules"];
+            /** @description Whether all tags are there, or none. `None`: those that the history leads to. */
+            tags?: boolean | null;
+        };
+        /** @description What a workspace starts with. */
+        CheckoutContent: "files" | "repository" | "nothing";
+        /** @description The refs that a job's repository has besides its branch. */
+        CheckoutRefs: {
+            /** @description The repository's default branch. */
+            default_branch?: string | null;
+            /** @description The tag that the execution is for. */
+            tag?: string | null;
+            /** @description The branch that the pull request targets. */
+            target_branch?: string | null;
+        };
+        /** @description A pipeline that a job starts instead of running a script. The execution of it is a child of the job's execution. */
+        ChildPipeline: {
+            /** @description The job whose artifacts have the file. `None`: it is in the sources. */
+            artifact_of?: string | null;
+            /** @description The paths of its files. Several are files of GitLab, read as if one file included them. */
+            files: string[];
+            /** @description Whether the child gets the variables that the file sets for the job. */
+            forwards_job?: boolean;
+            /** @description Whether the child gets the variables that the job's execution was started with. */
+            forwards_run?: boolean;
+            /** @description Inputs of the files of GitLab. Values may hold `${NAME}` references. */
+            inputs?: {
+                [key: string]: string;
+            };
+            /** @description Whether they are files of GitLab. */
+            is_gitlab?: boolean;
+            /** @description Variables of the child. Values may hold `${NAME}` references, also to variables that only the running job has. */
+            variables?: {
+                [key: string]: string;
+            };
+            /** @description Whether the jobs that wait for the job, and its execution, wait for the end of the child and depend on its outcome. */
+            waits?: boolean;
+        };
+        /** @description The reply to a report of a child. */
+        ChildReply: {
+            /**
+             * @description The started execution; absent: nothing was started, and the job fails.
+             * @default null
+             */
+            execution?: components["schemas"]["ExecutionId"] | null;
+            /** @description Lines for the job's log: what was started, or why nothing was. */
+            lines: string[];
+        };
+        /** @description The pipeline that a worker read. */
+        ChildReport: {
+            /** @description The files from elsewhere that it includes, with their versions. */
+            includes?: components["schemas"]["PinnedInclude"][];
+            /** @description The job that starts it. */
+            job_id: components["schemas"]["JobId"];
+            /** @description The job's lease. */
+            lease: components["schemas"]["LeaseToken"];
+            /** @description Path of the file, or of the first one. */
+            path: string;
+            /**
+             * @description Paths of all files of the sources; absent if there are too many.
+             * @default null
+             */
+            paths?: string[] | null;
+            /** @description The native text, with includes resolved. */
+            text: string;
+        };
+        /** @description The pipeline that a job starts, for its worker. */
+        ChildRequest: {
+            /** @description The variables that are set outside of the files, which the translation of a GitLab file needs. */
+            external?: components["schemas"]["ExternalVariables"];
+            /** @description The name of the pipeline of a GitLab file that has none. */
+            name: string;
+            /** @description The pipeline, with references substituted. */
+            pipeline: components["schemas"]["ChildPipeline"];
+        };
+        /** @description An execution that a job started, as shown with the job. */
+        ChildView: {
+            /** @description Whether the job's dependents and its execution wait for its end. */
+            awaited?: boolean;
+            /** @description Its id. */
+            execution_id: components["schemas"]["ExecutionId"];
+            /** @description The pipeline's name. */
+            pipeline_name: string;
+            /**
+             * Format: uint64
+             * @description Number within repository and pipeline, from 1.
+             */
+            run_number: number;
+            /** @description Status. */
+            status: components["schemas"]["ExecutionStatus"];
+        };
+        /** @description What is known of a commit besides its hash. */
+        CommitDetails: {
+            /** @description Its author, as `Name <address>`. */
+            author?: string | null;
+            /** @description Whether the sources have uncommitted changes on top of it. */
+            dirty?: boolean;
+            /** @description Its message. */
+            message?: string | null;
+        };
+        /** @description What a job or a service asks of its container beyond an ordinary one. A worker decides what it allows. */
+        ContainerOptions: {
+            /** @description Capabilities without the prefix `CAP_`, or `ALL`. */
+            cap_add?: string[];
+            /** @description Devices of the worker's machine. */
+            devices?: components["schemas"]["Device"][];
+            /** @description DNS servers. */
+            dns?: string[];
+            /** @description Addresses of host names: an IP address, or `host-gateway`. */
+            extra_hosts?: {
+                [key: string]: string;
+            };
+            /** @description GPUs of the worker's machine. */
+            gpus?: components["schemas"]["Gpus"] | null;
+            /** @description The network: `none`, `host`, `bridge`, or one that exists in the engine. */
+            network?: string | null;
+            /** @description Whether it has all rights of the machine's root. */
+            privileged?: boolean;
+            /**
+             * Format: uint64
+             * @description Bytes of memory in `/dev/shm`.
+             */
+            shm_bytes?: number | null;
+            /** @description Directories in memory, by their paths, with their sizes in bytes. */
+            tmpfs?: {
+                [key: string]: number | null;
+            };
+            /** @description Limits of processes, by the names of setrlimit(2) in lower case. */
+            ulimits?: {
+                [key: string]: components["schemas"]["Ulimit"];
+            };
+        };
+        /** @description Size and hash of the content. */
+        ContentChecksum: {
+            /** @description SHA-256: 64 lowercase hex digits. */
+            sha256: string;
+            /**
+             * Format: uint64
+             * @description Number of bytes.
+             */
+            size: number;
+        };
+        /** @description A change of a repository's credential. */
+        CredentialChange: {
+            set: components["schemas"]["RepositoryCredential"];
+        } | "remove";
+        /** @description The kind of a credential. */
+        CredentialKind: "token" | "ssh_key";
+        /** @description A credential without its value. */
+        CredentialView: {
+            /** @description Whether jobs with `checkout: { push: true }` get it. */
+            allow_push: boolean;
+            /** @description Its kind. */
+            kind: components["schemas"]["CredentialKind"];
+        };
+        /** @description A page of dead letters, newest first. */
+        DeadLetterList: {
+            /** @description The page. */
+            dead_letters: components["schemas"]["DeadLetterView"][];
+            /** @description Value of `cursor` for the next page; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description A job that ended for a reason that was not its own: its workers were lost too often, or none could take it. */
+        DeadLetterView: {
+            /** @description Its execution. */
+            execution: components["schemas"]["ExecutionSummary"];
+            /** @description The job with its attempts. */
+            job: components["schemas"]["JobView"];
+        };
+        /** @description A job that deployed to an environment, or stopped it. */
+        Deployment: {
+            /** @description `start`: it deployed; `stop`: it stopped the environment. */
+            action: components["schemas"]["EnvironmentAction"];
+            /**
+             * Format: uint32
+             * @description The attempt.
+             */
+            attempt: number;
+            /**
+             * Format: uint64
+             * @description How long after the deployment the environment is stopped, in seconds.
+             */
+            auto_stop_in_s?: number | null;
+            /** @description Branch. */
+            branch?: string | null;
+            /** @description Commit. */
+            commit?: string | null;
+            /** @description When the job ended. */
+            end_time?: components["schemas"]["Timestamp"] | null;
+            /** @description Its execution. */
+            execution_id: components["schemas"]["ExecutionId"];
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description Its name, with matrix values. */
+            job_name: string;
+            /** @description The job that stops the environment, by its name in the file. */
+            on_stop?: string | null;
+            /** @description The pipeline's name. */
+            pipeline_name: string;
+            /** @description The user who requested the execution. */
+            requested_by?: string | null;
+            /**
+             * Format: uint64
+             * @description The execution's number within repository and pipeline.
+             */
+            run_number: number;
+            /** @description When the first attempt started. */
+            start_time: components["schemas"]["Timestamp"];
+            /** @description `RUNNING`, also between two attempts, or how the job ended. */
+            status: components["schemas"]["JobStatus"];
+            /** @description Tag. */
+            tag?: string | null;
+            /** @description What started the execution. */
+            trigger: components["schemas"]["Trigger"];
+            /** @description Whether the sources were a working tree with changes that `commit` does not have. */
+            uncommitted?: boolean;
+            /** @description The URL of the environment. */
+            url?: string | null;
+        };
+        /** @description What an environment is for. */
+        DeploymentTier: "production" | "staging" | "testing" | "development" | "other";
+        /** @description A device of the worker's machine. */
+        Device: {
+            /** @description Its path in the container. */
+            container: string;
+            /** @description Its path on the machine. */
+            host: string;
+            /** @description What the container may do with it: some of `r`, `w` and `m`. */
+            permissions: string;
+        };
+        /**
+         * @description What to find out about the commit of the assignment's source. An empty commit stands for the one that `fetch_ref`
+         *     points to; an abbreviated one must be the one that `fetch_ref` points to.
+         */
+        Discovery: {
+            /**
+             * @description The commit that changes are computed from. Absent: the merge base with `target_branch`; without that, changes
+             *     are unknown.
+             */
+            before?: string | null;
+            /** @description Whether the commit starts nothing if its message has `[skip ci]` or `[ci skip]`. */
+            can_skip?: boolean;
+            /**
+             * @description The variables that are set outside of the files, which the translation of a GitLab file needs. Not recorded: the assignment
+             *     has those of its time.
+             */
+            external?: components["schemas"]["ExternalVariables"];
+            /** @description A ref to fetch if the commit is not reachable from a branch: the head of a pull request. */
+            fetch_ref?: string | null;
+            /** @description Only these files; empty: all below `.pipelines/`, and `.gitlab-ci.yml`. */
+            only?: string[];
+            /** @description Only the pipelines in these files start, and others are read for what follows them; empty: all whose triggers match. */
+            start_only?: string[];
+            /** @description The target branch of a pull request. */
+            target_branch?: string | null;
+        };
+        /** @description The reply to a discovery report. */
+        DiscoveryReply: {
+            /**
+             * @description Whether a file is invalid, so that the discovery job fails.
+             * @default false
+             */
+            failed?: boolean;
+            /** @description Lines for the job's log: which pipelines start, which do not, and why. */
+            lines: string[];
+        };
+        /** @description The result of a discovery. */
+        DiscoveryReport: {
+            /**
+             * @description Paths that the commit changed; absent if unknown or too many.
+             * @default null
+             */
+            changed?: string[] | null;
+            /** @description The full hash of the commit. */
+            commit: string;
+            /**
+             * @description What is known of the commit.
+             * @default {}
+             */
+            details?: components["schemas"]["CommitDetails"];
+            /** @description Pipeline files, by path; at most [`MAX_PIPELINE_FILES`]. */
+            files: components["schemas"]["PipelineFile"][];
+            /** @description The discovery job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description Its lease. */
+            lease: components["schemas"]["LeaseToken"];
+            /**
+             * @description Paths of all files at the commit; absent if too many.
+             * @default null
+             */
+            paths?: string[] | null;
+        };
+        /** @description The reply to a dismissal. */
+        DismissReply: {
+            /** @description Whether the job was a dead letter. */
+            dismissed: boolean;
+        };
+        /** @description The environment of a job: where it deploys to, or what it stops. */
+        Environment: {
+            /** @description What the job does with it. */
+            action?: components["schemas"]["EnvironmentAction"];
+            /**
+             * Format: uint64
+             * @description How long after the deployment it is stopped, in seconds.
+             */
+            auto_stop_in_s?: number | null;
+            /** @description Its name; chooses among the repository's secrets. May hold `${NAME}` references. */
+            name: string;
+            /** @description The job that stops it, by its name in the file. */
+            on_stop?: string | null;
+            /** @description What it is for. `None`: derived from its name. */
+            tier?: components["schemas"]["DeploymentTier"] | null;
+            /**
+             * @description Its URL.
+             * @default null
+             */
+            url?: string | null;
+        };
+        /** @description What a job does with its environment. */
+        EnvironmentAction: "start" | "stop" | "prepare" | "verify" | "access";
+        /** @description A page of environments, ordered by name. */
+        EnvironmentList: {
+            /** @description The page. */
+            environments: components["schemas"]["EnvironmentView"][];
+            /** @description Value of `cursor` for the next page; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description Whether something is deployed to an environment. */
+        EnvironmentState: "available" | "stopped";
+        /** @description An environment of a repository. */
+        EnvironmentView: {
+            /** @description When it will be stopped. */
+            auto_stop_at?: components["schemas"]["Timestamp"] | null;
+            /** @description The newest successful deployment: what is deployed, or was before the environment was stopped. */
+            current?: components["schemas"]["Deployment"] | null;
+            /** @description The deployments and stops, newest first; only in the reply to a query with a `name`. */
+            deployments?: components["schemas"]["Deployment"][];
+            /** @description Its name. */
+            name: string;
+            /** @description The newest deployment or stop, whatever its status. */
+            newest?: components["schemas"]["Deployment"] | null;
+            /** @description Name of the repository. */
+            repo: string;
+            /** @description Whether something is deployed. */
+            state: components["schemas"]["EnvironmentState"];
+            /** @description Why it could not be stopped by itself. */
+            stop_failure?: string | null;
+            /** @description When it was stopped. */
+            stopped_at?: components["schemas"]["Timestamp"] | null;
+            /** @description What it is for, as the last deployment says; absent: derived from the name. */
+            tier?: components["schemas"]["DeploymentTier"] | null;
+        };
+        /** @description The created execution, or an existing one. */
+        ExecuteReply: {
+            /**
+             * @description Whether it existed already: it has the same repository, pipeline, commit, content and variables and has not
+             *     ended, or the request has the same idempotency key.
+             */
+            attached: boolean;
+            /** @description Its id. */
+            execution_id: components["schemas"]["ExecutionId"];
+            /** @description Name of the pipeline. */
+            pipeline_name: string;
+            /** @description Its repository. */
+            repo: string;
+            /**
+             * Format: uint64
+             * @description Its number within repository and pipeline, from 1.
+             */
+            run_number: number;
+            /** @description Its status. */
+            status: components["schemas"]["ExecutionStatus"];
+        };
+        /** @description Starts an execution. */
+        ExecuteRequest: {
+            /**
+             * @description Branch.
+             * @default null
+             */
+            branch?: string | null;
+            /** @description Changed paths, for conditions; absent: unknown, so that such conditions hold. */
+            changed?: string[] | null;
+            /**
+             * @description Commit hash.
+             * @default null
+             */
+            commit?: string | null;
+            /**
+             * @description What is known of the commit, for conditions.
+             * @default {}
+             */
+            commit_details?: components["schemas"]["CommitDetails"];
+            /** @description The repository's default branch, for conditions. */
+            default_branch?: string | null;
+            /** @description The event that conditions see; absent: `trigger`. */
+            event?: components["schemas"]["Trigger"] | null;
+            /**
+             * @description Its file name, for messages.
+             * @default null
+             */
+            file?: string | null;
+            /** @description Paths of the source files, for conditions; absent: unknown, so that such conditions hold. */
+            files?: string[] | null;
+            /**
+             * @description Creates another execution even if an equal one is running.
+             * @default false
+             */
+            force?: boolean;
+            /** @description Runs only these jobs and those that depend on them, with what all of them need; empty: all. */
+            from?: string[];
+            /** @description The files from elsewhere that the text of the pipeline was made from. */
+            includes?: components["schemas"]["PinnedInclude"][];
+            /** @description The values of the pipeline's inputs; those without one have their default. */
+            inputs?: {
+                [key: string]: components["schemas"]["InputValue"];
+            };
+            /** @description Runs only these jobs, with what they need; empty: all. */
+            jobs?: string[];
+            /** @description The pipeline file's text. */
+            pipeline: string;
+            /** @description Repository as shown to users: a URL or a path. */
+            repo: string;
+            /**
+             * @description The user, as the caller claims. Used only with the deployment's own token: other tokens have a name.
+             * @default null
+             */
+            requested_by?: string | null;
+            /**
+             * @description An ended execution of the same repository and pipeline. Its successful jobs are carried over, except those of `from` and
+             *     their dependents.
+             */
+            reuse?: components["schemas"]["ExecutionId"] | null;
+            /** @description Where workers fetch the sources. */
+            source: components["schemas"]["Source"];
+            /** @description The tag of the commit; `branch` is then absent. */
+            tag?: string | null;
+            /**
+             * @description What started it.
+             * @default manual
+             */
+            trigger?: components["schemas"]["Trigger"];
+            /**
+             * @description Variables that override the file's.
+             * @default {}
+             */
+            variables?: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * Format: uuid
+         * @description One run of a pipeline at one commit (UUIDv7, so that ids sort by creation time).
+         */
+        ExecutionId: string;
+        /** @description What an execution does. */
+        ExecutionKind: "run_pipeline" | "discover_pipelines";
+        /** @description A page of executions, newest first. */
+        ExecutionList: {
+            /** @description The page. */
+            executions: components["schemas"]["ExecutionSummary"][];
+            /** @description Value of `cursor` for the next page; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description Status of an execution. */
+        ExecutionStatus: "PENDING" | "RUNNING" | "SUCCESS" | "FAILED" | "CANCELED";
+        /** @description An execution without its jobs. */
+        ExecutionSummary: {
+            /** @description Branch. */
+            branch?: string | null;
+            /**
+             * @description Whether a cancel was requested.
+             * @default false
+             */
+            cancel_requested?: boolean;
+            /** @description Commit. */
+            commit?: string | null;
+            /**
+             * @description What is known of the commit: of its message, the first line.
+             * @default {}
+             */
+            commit_details?: components["schemas"]["CommitDetails"];
+            /** @description When it was created. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description When it ended. */
+            end_time?: components["schemas"]["Timestamp"] | null;
+            /** @description Its id. */
+            id: components["schemas"]["ExecutionId"];
+            /** @description The values of the pipeline's inputs. */
+            inputs?: {
+                [key: string]: string;
+            };
+            /** @description What it does. */
+            kind: components["schemas"]["ExecutionKind"];
+            /** @description The job that started it, if it is the child of another execution. */
+            parent?: components["schemas"]["ParentView"] | null;
+            /** @description The pipeline's name. */
+            pipeline_name: string;
+            /** @description Repository. */
+            repo: string;
+            /** @description The user who requested it. */
+            requested_by?: string | null;
+            /**
+             * @description The execution that this one retries.
+             * @default null
+             */
+            retry_of?: components["schemas"]["ExecutionId"] | null;
+            /**
+             * Format: uint64
+             * @description Number within repository and pipeline, from 1.
+             */
+            run_number: number;
+            /** @description When its first job started. */
+            start_time?: components["schemas"]["Timestamp"] | null;
+            /** @description Status. */
+            status: components["schemas"]["ExecutionStatus"];
+            /** @description The newer execution of its concurrency group that canceled it. */
+            superseded_by?: components["schemas"]["ExecutionId"] | null;
+            /** @description Whether it was canceled because it exceeded its pipeline's `timeout`. */
+            timed_out?: boolean;
+            /** @description What started it. */
+            trigger: components["schemas"]["Trigger"];
+            /** @description Whether its sources are a working tree with changes that `commit` does not have. */
+            uncommitted?: boolean;
+        };
+        /** @description The test results of an execution. */
+        ExecutionTests: {
+            /** @description Sum over all jobs. */
+            counts: components["schemas"]["TestCounts"];
+            /** @description The jobs with tests, in the plan's order. */
+            jobs: components["schemas"]["JobTests"][];
+        };
+        /** @description An execution with its jobs. */
+        ExecutionView: {
+            /** @description Whether the execution as a whole needs an approval, and has it. */
+            approval?: components["schemas"]["Approval"] | null;
+            /** @description The execution. */
+            execution: components["schemas"]["ExecutionSummary"];
+            /** @description The files from elsewhere that its pipeline includes, with their versions. */
+            includes?: components["schemas"]["PinnedInclude"][];
+            /** @description Jobs in the plan's order. */
+            jobs: components["schemas"]["JobView"][];
+            /** @description Stage names in order. */
+            stages: string[];
+            /** @description The execution of its group that it waits for. */
+            waits_for?: components["schemas"]["ExecutionId"] | null;
+        };
+        /** @description The variables that an execution gets from its repository. Values that must not be recorded are not among them. */
+        ExternalVariables: {
+            /**
+             * @description The names of the others, whose values only jobs get: masked ones, secrets and files.
+             * @default []
+             */
+            hidden?: string[];
+            /** @description The names of those that jobs of some environment get; a value of the file is that of the other jobs. */
+            of_environments?: string[];
+            /** @description The only registry of images for which the repository has a login. */
+            registry?: string | null;
+            /**
+             * @description Those whose values may be recorded.
+             * @default {}
+             */
+            values?: {
+                [key: string]: string;
+            };
+        };
+        /** @description The kind of a failure; stable, for programs and for retry rules. */
+        FailureKind: "script_failed" | "timed_out" | "preparation_timed_out" | "out_of_memory" | "image_unavailable" | "registry_access_denied" | "image_pull_failed" | "source_unavailable" | "artifact_failed" | "engine_failed" | "disk_full" | "worker_failed" | "log_limit" | "artifact_limit" | "workspace_limit" | "masking_failed" | "worker_lost" | "given_back" | "undeliverable" | "needs_failed" | "not_needed" | "not_approved" | "service_failed" | "not_allowed" | "secret_unavailable" | "canceled" | "internal" | "condition_not_met";
+        /** @description A failure with a message that a user can act on. */
+        FailureReason: {
+            /** @description Its kind. */
+            kind: components["schemas"]["FailureKind"];
+            /** @description What failed, and what to do next. */
+            message: string;
+        };
+        /** @description GPUs of the worker's machine. */
+        Gpus: "all" | {
+            /** Format: uint32 */
+            count: number;
+        } | {
+            ids: string[];
+        };
+        /** @description A job that has a place in a concurrency group. */
+        GroupHolder: {
+            /** @description Its execution. */
+            execution_id: components["schemas"]["ExecutionId"];
+            /** @description Its name. */
+            job_name: string;
+            /** @description The pipeline. */
+            pipeline_name: string;
+            /**
+             * Format: uint64
+             * @description The number of that execution among those of its pipeline.
+             */
+            run_number: number;
+        };
+        /** @description Readiness check of a service. */
+        Health: {
+            command: string;
+        } | {
+            /** Format: uint16 */
+            port: number;
+        };
+        /** @description Health of a server. */
+        Health2: {
+            /** @description Details, for callers with a token. */
+            details?: components["schemas"]["HealthDetails"] | null;
+            /**
+             * @description Current problems.
+             * @default []
+             */
+            problems?: components["schemas"]["HealthProblem"][];
+            /** @description Overall status. */
+            status: components["schemas"]["HealthStatus"];
+            /** @description Version of the server. */
+            version: string;
+        };
+        /** @description Measurements of a server. Unknown values are absent. */
+        HealthDetails: {
+            /**
+             * Format: uint64
+             * @description Free bytes on the disk of the data.
+             */
+            disk_free_bytes?: number | null;
+            /**
+             * Format: uint64
+             * @description Free bytes below which no new work is accepted.
+             */
+            disk_low_bytes?: number | null;
+            /**
+             * Format: uint64
+             * @description Bytes reserved on disk for the records.
+             */
+            disk_reserve_bytes?: number | null;
+            /** @description Whether the reserve is in use. */
+            disk_reserve_spent?: boolean | null;
+            /** @description When the last sweep succeeded. */
+            last_sweep_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Progress of the check of all records. */
+            records?: components["schemas"]["RecordsCheck"] | null;
+            /**
+             * Format: uint64
+             * @description Milliseconds for a write to the store and a read.
+             */
+            store_ms?: number | null;
+        };
+        /** @description A problem of a server. */
+        HealthProblem: "store_slow" | "store_failed" | "disk_low" | "disk_full" | "sweep_late" | "records_damaged";
+        /** @description Overall status of a server. */
+        HealthStatus: "ok" | "degraded" | "failing";
+        /** @description An image that a job builds from a Dockerfile, after its script if it has one. */
+        ImageBuild: {
+            /** @description Values of the Dockerfile's `ARG`s. May hold `${NAME}` references. */
+            args?: {
+                [key: string]: string;
+            };
+            /** @description Images in a registry whose layers may be reused. May hold `${NAME}` references. */
+            cache_from?: string[];
+            /**
+             * @description The directory whose files the build can copy, relative to the workspace. May hold `${NAME}` references.
+             * @default
+             */
+            context?: string;
+            /**
+             * @description The Dockerfile, relative to `context`. May hold `${NAME}` references.
+             * @default
+             */
+            dockerfile?: string;
+            /** @description Whether the image has the data by which a later build can reuse its layers with `cache_from`. */
+            inline_cache?: boolean;
+            /** @description Labels of the image. May hold `${NAME}` references. */
+            labels?: {
+                [key: string]: string;
+            };
+            /** @description The platform, which must be that of the worker. */
+            platform?: string | null;
+            /** @description Whether base images are looked up in their registries although the engine has them. */
+            pull?: boolean;
+            /** @description Whether the image is pushed to the registries of its tags. */
+            push?: boolean;
+            /** @description Variables of the job's secrets that `RUN --mount=type=secret` can read, by their names. */
+            secrets?: string[];
+            /** @description Whether `RUN --mount=type=ssh` can use the SSH agent of the worker. */
+            ssh?: boolean;
+            /** @description The names under which the image is pushed. May hold `${NAME}` references. */
+            tags?: string[];
+            /** @description The stage of the Dockerfile to build. `None`: the last one. */
+            target?: string | null;
+        };
+        /** @description Overrides of an image's own settings; what is absent is as in the image. */
+        ImageOptions: {
+            /** @description Overrides the entry point of the image. Empty: none, the shell starts directly. */
+            entrypoint?: string[] | null;
+            /** @description The variant of the image: `os/architecture` or `os/architecture/variant`. May hold `${NAME}` references. */
+            platform?: string | null;
+            /** @description The user, and optionally the group, of the container's processes: `name`, `uid`, `uid:gid`. May hold `${NAME}` references. */
+            user?: string | null;
+        };
+        /** @description The value of an input. */
+        InputValue: boolean | number | string;
+        /** @description The inputs of a pipeline. */
+        InputsReply: {
+            /** @description The pipeline's name. */
+            pipeline_name: string;
+            /** @description A JSON Schema of [`ExecuteRequest::inputs`], from which a form can be made. */
+            schema: unknown;
+        };
+        /** @description Asks for the inputs of a pipeline. */
+        InputsRequest: {
+            /** @description The pipeline file's text. */
+            pipeline: string;
+        };
+        /** @description The reply to a request for work. */
+        JobExecuteReply: {
+            /** @description The attempt. */
+            assignment: components["schemas"]["Assignment"];
+            /** @constant */
+            kind: "assigned";
+            /**
+             * @description Jobs of the same execution that will probably be ready next.
+             * @default []
+             */
+            upcoming?: components["schemas"]["Preparation"][];
+        } | {
+            /** @constant */
+            kind: "nothing";
+            /** @description The reason, for logs. */
+            reason: string;
+        };
+        /** @description Requests an attempt of a given job (whose id came from a queue), or of any job that is ready. */
+        JobExecuteRequest: {
+            /**
+             * @description Only jobs of this execution.
+             * @default null
+             */
+            execution_id?: components["schemas"]["ExecutionId"] | null;
+            /**
+             * @description The job; absent: the next one.
+             * @default null
+             */
+            job_id?: components["schemas"]["JobId"] | null;
+            /** @description The worker's labels: it gets only jobs whose required labels it has. */
+            labels?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Only with `job_id`: a value that the worker creates for this request and from which the lease token is derived.
+             *     If the reply is lost, the same request returns the same attempt.
+             * @default null
+             */
+            lease?: components["schemas"]["LeaseToken"] | null;
+            /**
+             * Format: uint32
+             * @description Maximum number of upcoming jobs in the reply.
+             * @default 0
+             */
+            lookahead?: number;
+            /**
+             * Format: uint64
+             * @description Milliseconds to wait for a job if none is ready; at most 20,000.
+             * @default 0
+             */
+            wait_ms?: number;
+            /** @description The worker. */
+            worker: components["schemas"]["WorkerInfo"];
+        };
+        /** @description The parts of an attempt besides its script. */
+        JobExtras: {
+            /** @description Shell commands that run after the script, however it ended; their exit code is ignored. */
+            after_script?: string[];
+            /** @description The image to build after the script, if there is one. */
+            build?: components["schemas"]["ImageBuild"] | null;
+            /** @description Caches to fetch and save. */
+            caches?: components["schemas"]["Cache"][];
+            /** @description For a job that starts another pipeline, which has no script: that pipeline. */
+            child?: components["schemas"]["ChildRequest"] | null;
+            /** @description Pattern that finds the line coverage in the script's output. */
+            coverage?: string | null;
+            /** @description The credential of the job's repository. No other API reply contains it, and a worker does not store it. */
+            credential?: components["schemas"]["SourceCredential"] | null;
+            /** @description For a discovery job, which has no script: what to find out about the commit. */
+            discovery?: components["schemas"]["Discovery"] | null;
+            /**
+             * @description Whether the job may save caches: for a commit of a fork it may only fetch them.
+             * @default false
+             */
+            may_keep_caches?: boolean;
+            /** @description Globs of files with variables for the jobs that need this one. */
+            outputs?: string[];
+            /**
+             * @description The logins of the job's images, as stored on the server. No other API reply contains them, and a worker does not store
+             *     them.
+             */
+            registries?: components["schemas"]["RegistryLogin"][];
+            /** @description The secrets that the job names. No other API reply contains them, and a worker does not store them. */
+            secrets?: components["schemas"]["SecretValue"][];
+            /** @description Containers that run next to the job. */
+            services?: components["schemas"]["Service"][];
+            /** @description Whether another job runs in the image that it builds, which therefore must reach that job's worker. */
+            shares_image?: boolean;
+        };
+        /**
+         * Format: uuid
+         * @description One job of one execution.
+         */
+        JobId: string;
+        /** @description A worker's report: heartbeat, log bytes and status in one call. */
+        JobReport: {
+            /**
+             * @description The outcome, if the attempt has ended.
+             * @default null
+             */
+            end?: components["schemas"]["AttemptEnd"] | null;
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description The attempt's lease. */
+            lease: components["schemas"]["LeaseToken"];
+            /**
+             * @description New log bytes.
+             * @default null
+             */
+            log?: components["schemas"]["LogBytes"] | null;
+            /**
+             * @description The worker's current activity, if it changed.
+             * @default null
+             */
+            phase?: string | null;
+            /**
+             * @description Commands whose state changed.
+             * @default []
+             */
+            steps?: components["schemas"]["StepView"][];
+        };
+        /** @description The reply to a report. */
+        JobReportReply: {
+            /** @description Whether to stop because the job was canceled. The worker then ends the container and reports the end. */
+            cancel: boolean;
+            /**
+             * Format: uint64
+             * @description Remaining duration of the lease in milliseconds.
+             */
+            lease_ttl_ms: number;
+            /**
+             * Format: uint64
+             * @description Number of stored bytes of this attempt's log.
+             */
+            log_bytes: number;
+        };
+        /** @description Status of a job. */
+        JobStatus: "PENDING" | "QUEUED" | "RUNNING" | "SUCCESS" | "FAILED" | "CANCELED" | "SKIPPED";
+        /** @description The test results of a job: those of its last attempt, compared with earlier attempts and with retried executions. */
+        JobTests: {
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description Its name, including matrix values. */
+            job_name: string;
+            /** @description Its results. */
+            report: components["schemas"]["TestReport"];
+        };
+        /** @description A job as shown to users. */
+        JobView: {
+            /** @description Whether its failure is tolerated. */
+            allow_failure: boolean;
+            /** @description Whether it needs an approval, and has it. */
+            approval?: components["schemas"]["Approval"] | null;
+            /**
+             * Format: uint32
+             * @description Current or last attempt; 0 before the first.
+             */
+            attempt: number;
+            /** @description Finished attempts before the current one, oldest first. */
+            attempts: components["schemas"]["AttemptView"][];
+            /**
+             * @description The same job of the retried execution, if it was carried over.
+             * @default null
+             */
+            carried_from?: components["schemas"]["JobId"] | null;
+            /** @description The execution that it started. */
+            child?: components["schemas"]["ChildView"] | null;
+            /** @description The condition on outputs that decides, when the job is due, whether it runs. */
+            condition?: string | null;
+            /** @description Image. */
+            docker_image: string;
+            /** @description When it ended. */
+            end_time?: components["schemas"]["Timestamp"] | null;
+            /** @description The environment that it deploys to. */
+            environment?: components["schemas"]["Environment"] | null;
+            /**
+             * Format: int32
+             * @description Exit code.
+             */
+            exit_code?: number | null;
+            /** @description Why it did not succeed. */
+            failure_reason?: components["schemas"]["FailureReason"] | null;
+            /** @description Its id. */
+            id: components["schemas"]["JobId"];
+            /** @description Name with matrix values: `unit [features=all]`. */
+            job_name: string;
+            /**
+             * Format: uint64
+             * @description Number of stored bytes of the last attempt's log.
+             */
+            log_bytes: number;
+            /** @description Names of the jobs that it waits for, with matrices expanded. */
+            needs: string[];
+            /**
+             * @description When the next attempt starts, if it is delayed: the first by `start_in`, later ones after a failure that was not
+             *     the job's own.
+             */
+            not_before?: components["schemas"]["Timestamp"] | null;
+            /** @description Current activity of the worker: `pulling image`, `preparing`, `running`, `collecting artifacts`. */
+            phase?: string | null;
+            /** @description Its execution. */
+            pipeline_execution_id: components["schemas"]["ExecutionId"];
+            /** @description When its needs had ended. */
+            queued_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Labels that its worker must have. */
+            runs_on?: {
+                [key: string]: string;
+            };
+            /** @description Stage. */
+            stage: string;
+            /** @description When the last attempt started. */
+            start_time?: components["schemas"]["Timestamp"] | null;
+            /** @description Status. */
+            status: components["schemas"]["JobStatus"];
+            /** @description Commands of the last attempt. */
+            steps: components["schemas"]["StepView"][];
+            /**
+             * @description Whether it counts as successful although it did not succeed: its exit code is tolerated, it was not needed, or a
+             *     condition on outputs did not hold.
+             */
+            tolerated?: boolean;
+            /** @description What it waits for, if it waits for a place in its concurrency group. */
+            waits_for_place?: components["schemas"]["PlaceWait"] | null;
+        };
+        /** @description A lease as sent to its holder. */
+        LeaseGrant: {
+            /** @description Token that every report on this attempt must contain. */
+            token: components["schemas"]["LeaseToken"];
+            /**
+             * Format: uint64
+             * @description Duration of the lease from each accepted report, in milliseconds. A duration, not a point in time, so that the
+             *     worker's clock does not matter.
+             */
+            ttl_ms: number;
+        };
+        /**
+         * Format: uuid
+         * @description The fencing token of one attempt: its holder may report on that attempt.
+         */
+        LeaseToken: string;
+        /** @description A section of a log. */
+        LogBytes: {
+            /**
+             * Format: uint32
+             * @description Number of bytes before compression.
+             */
+            length: number;
+            /**
+             * Format: uint64
+             * @description Offset of the first byte in this attempt's log. Bytes that are already stored are skipped; a gap is rejected
+             *     with 409.
+             */
+            offset: number;
+            /** @description The bytes: zstd, then base64 (standard alphabet, padded). */
+            zstd_base64: string;
+        };
+        /** @description A receiver of notifications about failed and recovered pipelines. */
+        Notify: {
+            /** @description The format. */
+            kind: components["schemas"]["NotifyKind"];
+            /** @description The secret that signs webhooks. */
+            secret?: string | null;
+            /** @description The address: `http://` or `https://`. The address of a chat is itself a secret. */
+            url: string;
+        };
+        /** @description The format of a notification. */
+        NotifyKind: "webhook" | "chat";
+        /** @description Where a job comes from, which decides what it is allowed. */
+        Origin: {
+            /** @description Whether its commit is one of a fork. */
+            is_fork?: boolean;
+            /**
+             * @description The name of its repository.
+             * @default
+             */
+            repository?: string;
+        };
+        /** @description The job that started a child execution. */
+        ParentView: {
+            /** @description The job's execution. */
+            execution_id: components["schemas"]["ExecutionId"];
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description The job's name. */
+            job_name: string;
+        };
+        /** @description An included file from elsewhere, with the version of it that the pipeline was made from. */
+        PinnedInclude: {
+            /** @description The full hash of the commit. */
+            commit: string;
+            /** @description The path of the file in the repository. */
+            file: string;
+            /** @constant */
+            kind: "git";
+            /** @description The branch, tag or version that the pipeline names; absent: the default branch. */
+            reference?: string | null;
+            /** @description The address of the repository. */
+            url: string;
+        } | {
+            /** @constant */
+            kind: "remote";
+            /** @description Its SHA-256 in hex. */
+            sha256: string;
+            /** @description Its address, without a query. */
+            url: string;
+        } | {
+            /** @constant */
+            kind: "template";
+            /** @description Its name. */
+            name: string;
+            /** @description Its SHA-256 in hex. */
+            sha256: string;
+        };
+        /** @description A pipeline file at a commit. */
+        PipelineFile: {
+            /** @description The files from elsewhere that it includes, with their versions. */
+            includes?: components["schemas"]["PinnedInclude"][];
+            /** @description Path in the repository. */
+            path: string;
+            /** @description Its text with includes resolved; for GitLab's file, the native text that it is translated to. */
+            text: string;
+        };
+        /** @description A job's wait for a place in its concurrency group. */
+        PlaceWait: {
+            /** @description The group. */
+            group: string;
+            /** @description The first jobs that have a place, at most five. */
+            holders: components["schemas"]["GroupHolder"][];
+            /**
+             * Format: uint32
+             * @description How many jobs of the group run at the same time.
+             */
+            limit: number;
+            /**
+             * Format: uint32
+             * @description Its position among the jobs that wait; 1 is the next one. Absent: the list is full.
+             */
+            position?: number | null;
+        };
+        /** @description What a worker can prepare for a job before it holds the lease: enough to create a standby container. */
+        Preparation: {
+            /**
+             * @description How the sources are checked out.
+             * @default {}
+             */
+            checkout?: components["schemas"]["Checkout"];
+            /** @description What the job asks of its container; the worker decides what it allows. */
+            container?: components["schemas"]["ContainerOptions"];
+            /** @description Its execution. */
+            execution_id: components["schemas"]["ExecutionId"];
+            /** @description Image reference. */
+            image: string;
+            /** @description How the image is used. */
+            image_options?: components["schemas"]["ImageOptions"];
+            /** @description The job that will likely run next. */
+            job_id: components["schemas"]["JobId"];
+            /**
+             * @description For whom the worker decides that.
+             * @default {
+             *       "repository": ""
+             *     }
+             */
+            origin?: components["schemas"]["Origin"];
+            /**
+             * @description When the image is pulled. `None`: as the worker is set up.
+             * @default null
+             */
+            pull_policy?: components["schemas"]["PullPolicy"] | null;
+            /**
+             * @description The refs that the repository has besides its branch.
+             * @default {}
+             */
+            refs?: components["schemas"]["CheckoutRefs"];
+            /**
+             * @description Container limits.
+             * @default {
+             *       "cpus": null,
+             *       "memory_bytes": null
+             *     }
+             */
+            resources?: components["schemas"]["Resources"];
+            /** @description The sources. */
+            source: components["schemas"]["Source"];
+            /**
+             * @description Working directory: absolute, or relative to the workspace; absent: the workspace.
+             * @default null
+             */
+            working_dir?: string | null;
+        };
+        /** @description RFC 9457 problem document. */
+        Problem: {
+            /** @description What failed, and what to do next. */
+            detail: string;
+            /** @description For an invalid pipeline: its diagnostics, as printed by `tidemill check --format json`. */
+            diagnostics?: unknown[];
+            /** @description For a server error: the id of the entry in the server's log, as `urn:uuid:...`. */
+            instance?: string | null;
+            /**
+             * Format: uint16
+             * @description HTTP status.
+             */
+            status: number;
+            /** @description Short summary, the same for each type. */
+            title: string;
+            /** @description Stable error type: `tidemill:not-found`, `tidemill:lease-lost`, `tidemill:invalid-pipeline`, ... */
+            type: string;
+        };
+        /** @description A git provider, which sends webhooks and receives commit statuses. */
+        Provider: "github" | "gitlab" | "gitea" | "bitbucket";
+        /** @description When an image is pulled. */
+        PullPolicy: "if-not-present" | "always" | "never";
+        /** @description Progress of the check of all records. */
+        RecordsCheck: "running" | "whole" | "damaged" | "unfinished";
+        /** @description The reply to a request to accept redelivered webhooks. */
+        RedeliveryReply: {
+            /** @description The repository's name. */
+            repository: string;
+        };
+        /** @description The logins of a repository, ordered by registry. */
+        RegistryList: {
+            /** @description All of them. */
+            registries: components["schemas"]["RegistryView"][];
+        };
+        /** @description A login at a registry of images. */
+        RegistryLogin: {
+            /** @description The password or token. */
+            password: string;
+            /** @description The registry, or a path of it ([`crate::pipeline::RegistryScope`]). */
+            registry: string;
+            /** @description The user's name. */
+            username: string;
+        };
+        /** @description A login without its password. */
+        RegistryView: {
+            /** @description The registry, or a path of it. */
+            registry: string;
+            /** @description The repository. */
+            repo: string;
+            /** @description When it was last set. */
+            updated_at: components["schemas"]["Timestamp"];
+            /** @description Name of the token that set it. */
+            updated_by: string;
+            /** @description The user's name. */
+            username: string;
+        };
+        /** @description The reply to a request to seal secrets with the newest key. */
+        RekeyReply: {
+            /** @description Whether there may be more: repeat the request. */
+            more: boolean;
+            /**
+             * Format: uint
+             * @description Number of secrets that had an older key.
+             */
+            renewed: number;
+            /**
+             * @description Secrets that no key of the deployment can open and that must be set again. Complete once `more` is false.
+             * @default []
+             */
+            unreadable?: string[];
+        };
+        /** @description The reply to a deletion of a login. */
+        RemoveRegistryReply: {
+            /** @description Whether the login existed. */
+            removed: boolean;
+        };
+        /** @description Deletes a login. */
+        RemoveRegistryRequest: {
+            /** @description The registry, or the path of it, as in the list. */
+            registry: string;
+            /** @description The repository. */
+            repo: string;
+        };
+        /** @description The reply to the removal of a repository. */
+        RemoveRepositoryReply: {
+            /** @description Whether it was registered. */
+            removed: boolean;
+        };
+        /** @description The reply to a deletion of a secret. */
+        RemoveSecretReply: {
+            /** @description Whether the secret existed. */
+            removed: boolean;
+        };
+        /** @description Deletes a secret or a variable. */
+        RemoveSecretRequest: {
+            /**
+             * @description Its environment; absent: a secret of the repository without an environment.
+             * @default null
+             */
+            environment?: string | null;
+            /** @description Whether it is a variable. */
+            is_variable?: boolean;
+            /** @description Its name. */
+            name: string;
+            /** @description The repository. */
+            repo: string;
+        };
+        /** @description Reports of a job, which the worker parses after the script. */
+        Reports: {
+            /**
+             * @description Globs of JUnit XML files.
+             * @default []
+             */
+            junit?: string[];
+        };
+        /** @description A credential of a repository. It applies to the host of the repository's address, and to no other. */
+        RepositoryCredential: {
+            /** @constant */
+            kind: "token";
+            /** @description The token. */
+            token: string;
+            /** @description The user's name. */
+            user: string;
+        } | {
+            /** @description The private key, without a passphrase, in the form that OpenSSH writes. */
+            key: string;
+            /** @constant */
+            kind: "ssh_key";
+            /** @description The host's keys, in the form of OpenSSH's `known_hosts`. */
+            known_hosts: string;
+        };
+        /** @description Repositories, ordered by name. */
+        RepositoryList: {
+            /** @description All of them. */
+            repositories: components["schemas"]["RepositoryView"][];
+        };
+        /** @description Selects a repository. */
+        RepositoryQuery: {
+            /** @description Its address, in any form. */
+            repo: string;
+        };
+        /** @description The reply to a registration. */
+        RepositoryReply: {
+            /** @description The repository. */
+            repository: components["schemas"]["RepositoryView"];
+            /** @description The path for the provider's webhooks. */
+            webhook_path: string;
+            /** @description The secret of its webhooks, if it was just generated; it is not shown again. */
+            webhook_secret?: string | null;
+        };
+        /** @description Registers a repository or changes its registration. Absent fields are unchanged. */
+        RepositoryRequest: {
+            /** @description Whether jobs with `checkout: { push: true }` get that credential; absent: unchanged. */
+            allow_push?: boolean | null;
+            /**
+             * @description The provider's API, if it does not follow from the repository's address: `https://git.example.org/api/v1`;
+             *     empty: it does.
+             */
+            api_url?: string | null;
+            /** @description Which pull requests need an approval; never set: those from forks. */
+            approval?: components["schemas"]["ApprovalPolicy"] | null;
+            /**
+             * @description The people whose comments on pull requests start pipelines; empty: those whom the provider reports as members; absent:
+             *     unchanged.
+             */
+            comment_authors?: string[] | null;
+            /** @description The credential with which workers fetch it; absent: unchanged. */
+            credential?: components["schemas"]["CredentialChange"] | null;
+            /** @description Its default branch; empty or never set: as reported by webhooks. */
+            default_branch?: string | null;
+            /** @description The receivers of notifications; absent: unchanged. */
+            notify?: components["schemas"]["Notify"][] | null;
+            /** @description The git provider. */
+            provider: components["schemas"]["Provider"];
+            /** @description The provider's token for commit statuses; empty: write none. */
+            status_token?: string | null;
+            /** @description The address that workers clone. */
+            url: string;
+            /** @description The secret that signs its webhooks; for a new repository without one, a secret is generated. */
+            webhook_secret?: string | null;
+        };
+        /** @description A repository without its secrets. */
+        RepositoryView: {
+            /**
+             * @description The provider's API, if it was set.
+             * @default null
+             */
+            api_url?: string | null;
+            /** @description Which pull requests need an approval. */
+            approval: components["schemas"]["ApprovalPolicy"];
+            /** @description The people whose comments on pull requests start pipelines; empty: those whom the provider reports as members. */
+            comment_authors?: string[];
+            /** @description The credential with which workers fetch it, if it has one. */
+            credential?: components["schemas"]["CredentialView"] | null;
+            /**
+             * @description Its default branch, if known.
+             * @default null
+             */
+            default_branch?: string | null;
+            /** @description Its name: `host/path`. */
+            name: string;
+            /**
+             * @description The formats of its receivers of notifications.
+             * @default []
+             */
+            notify?: components["schemas"]["NotifyKind"][];
+            /** @description The git provider. */
+            provider: components["schemas"]["Provider"];
+            /** @description Whether commit statuses are written. */
+            statuses: boolean;
+            /**
+             * @description The last error with its time: of a commit status or notification that could not be sent, or of a schedule that
+             *     could not start.
+             */
+            trouble?: string | null;
+            /** @description When it was last changed. */
+            updated_at: components["schemas"]["Timestamp"];
+            /** @description The address that workers clone. */
+            url: string;
+        };
+        /** @description Limits of a job's container; what is absent is not limited by the pipeline. */
+        Resources: {
+            /**
+             * Format: double
+             * @description Processors, where 1.5 is one and a half.
+             * @default null
+             */
+            cpus?: number | null;
+            /**
+             * Format: uint64
+             * @description Memory in bytes.
+             * @default null
+             */
+            memory_bytes?: number | null;
+        };
+        /** @description Retries an ended execution: creates a new one that carries over the successful jobs. */
+        RetryRequest: {
+            /**
+             * @description Runs every job again.
+             * @default false
+             */
+            all?: boolean;
+            /** @description Runs exactly `jobs`, also if they are manual. What they need is carried over if it succeeded, and left out otherwise. */
+            alone?: boolean;
+            /** @description Names of manual jobs to approve. */
+            approve?: string[];
+            /** @description Runs only these jobs and those that depend on them, with what all of them need; empty: all. */
+            jobs?: string[];
+            /** @description The user, as in [`ExecuteRequest::requested_by`]. */
+            requested_by?: string | null;
+        };
+        /** @description The reply to the revocation of a token. */
+        RevokeReply: {
+            /** @description The revoked token. */
+            revoked: components["schemas"]["TokenView"];
+        };
+        /** @description What a token may do. */
+        Scope: "read" | "run" | "worker" | "admin";
+        /** @description The secrets and variables of a repository, ordered by environment and name. */
+        SecretList: {
+            /** @description All of them. */
+            secrets: components["schemas"]["SecretView"][];
+        };
+        /** @description A secret as passed to a job. */
+        SecretValue: {
+            /**
+             * @description Whether the variable holds the path of a file that contains the value.
+             * @default false
+             */
+            file?: boolean;
+            /** @description Whether it is shown in logs, because it is a variable of the repository that is not masked. */
+            unmasked?: boolean;
+            /** @description The value, or the file's content if `file` is set. */
+            value: string;
+            /** @description The environment variable that holds it. */
+            variable: string;
+        };
+        /** @description A secret without its value, or a variable. */
+        SecretView: {
+            /** @description The environment that it is limited to, if any. */
+            environment?: string | null;
+            /** @description Its name. */
+            name: string;
+            /** @description The repository. */
+            repo: string;
+            /** @description When it was last set. */
+            updated_at: components["schemas"]["Timestamp"];
+            /**
+             * @description Name of the token that set it.
+             * @default
+             */
+            updated_by?: string;
+            /** @description The value of a variable that is not masked, in lists. */
+            value?: string | null;
+            /** @description Its options if it is a variable; absent: a secret. */
+            variable?: components["schemas"]["VariableOptions"] | null;
+        };
+        /** @description A container that runs alongside a job, on its network, for as long as the job runs. */
+        Service: {
+            /**
+             * @description Host names under which the job and its other services reach it: those that the file gives it, and once planned those of
+             *     its image.
+             * @default []
+             */
+            alias?: string[];
+            /**
+             * @description Overrides the command of the image.
+             * @default null
+             */
+            command?: string[] | null;
+            /** @description What it asks of its container. */
+            container?: components["schemas"]["ContainerOptions"];
+            /**
+             * @description Overrides the entry point of the image.
+             * @default null
+             */
+            entrypoint?: string[] | null;
+            /**
+             * @description Readiness check. `None`: the ports that the image exposes accept connections, or its health check passes; without both,
+             *     that it runs.
+             * @default null
+             */
+            health?: components["schemas"]["Health"] | null;
+            /** @description The image. May hold `${NAME}` references like the job's. */
+            image: string;
+            /** @description The variant of the image: `os/architecture` or `os/architecture/variant`. May hold `${NAME}` references. */
+            platform?: string | null;
+            /** @description When the image is pulled. `None`: as the job's. */
+            pull_policy?: components["schemas"]["PullPolicy"] | null;
+            /**
+             * Format: uint64
+             * @description How long the script waits for it to be ready, in seconds.
+             */
+            ready_within_s: number;
+            /**
+             * @description Whether the job fails if it ends, or is not ready in time, before the script starts. Otherwise that is a warning.
+             * @default false
+             */
+            required?: boolean;
+            /** @description The user, and optionally the group, of its processes. `None`: the image's. May hold `${NAME}` references. */
+            user?: string | null;
+            /**
+             * @description Its environment variables; those of the job are not passed to it.
+             * @default {}
+             */
+            variables?: {
+                [key: string]: string;
+            };
+        };
+        /** @description Stores a login. No reply of the API contains its password except an assignment. */
+        SetRegistryRequest: {
+            /** @description The password or token, 1 byte to 16 KiB. */
+            password: string;
+            /** @description The registry, with its port, or a path of it ([`crate::pipeline::RegistryScope`]). */
+            registry: string;
+            /** @description The repository, in any form of its address. */
+            repo: string;
+            /** @description The user's name. */
+            username: string;
+        };
+        /** @description Stores a secret or a variable. No reply of the API contains the value of a secret except an assignment. */
+        SetSecretRequest: {
+            /**
+             * @description Only for jobs of this environment, where it takes precedence over the repository's own.
+             * @default null
+             */
+            environment?: string | null;
+            /** @description Its name: letters, digits and `_`. */
+            name: string;
+            /** @description The repository, in any form of its address. */
+            repo: string;
+            /** @description The value, 1 byte to 64 KiB; that of a variable which is not masked has at most 8 KiB. */
+            value: string;
+            /** @description Its options if it is a variable; absent: a secret. */
+            variable?: components["schemas"]["VariableOptions"] | null;
+        };
+        /** @description The origin of a job's sources. */
+        Source: {
+            /** @constant */
+            kind: "none";
+        } | {
+            /**
+             * @description Branch or tag on which the commit was found, for shallow fetches and for the job's variables.
+             * @default null
+             */
+            branch?: string | null;
+            /** @description Full commit hash. */
+            commit: string;
+            /** @description Whether the server has a credential for it, which comes with the assignment. Decided by the server. */
+            has_credential?: boolean;
+            /** @constant */
+            kind: "git";
+            /**
+             * @description Whether its host may have a private address. Decided by the server, not by the request: the repository is
+             *     registered with this host and port, or the operator allows them.
+             */
+            private_host?: boolean;
+            /** @description Its address ([`crate::repository::RepositoryAddress`]); never a path. */
+            url: string;
+        } | {
+            /**
+             * @description Branch, for the job's variables.
+             * @default null
+             */
+            branch?: string | null;
+            /** @description Full hash of the commit that was checked out, or a hash derived from the tree. */
+            commit: string;
+            /** @constant */
+            kind: "snapshot";
+            /** @description The name of the repository that it is a snapshot of. */
+            repository: string;
+            /** @description Its id, 64 hex digits, which only processes of that data directory can create. */
+            snapshot: string;
+            /**
+             * @description Hash of the tree on disk, including uncommitted changes, if it differs from the commit's.
+             * @default null
+             */
+            tree?: string | null;
+        } | {
+            /** @description The commit that the upload is based on. */
+            base?: string | null;
+            /** @description Branch, for the job's variables. */
+            branch?: string | null;
+            /** @description Full hash of the commit that was checked out. */
+            commit: string;
+            /** @description Whether the server has a credential for `url`; as in `Git`. */
+            has_credential?: boolean;
+            /** @constant */
+            kind: "uploaded";
+            /** @description Whether the host of `url` may have a private address; as in `Git`. */
+            private_host?: boolean;
+            /** @description Hash of the tree on disk, if it differs from the commit's. */
+            tree?: string | null;
+            /**
+             * @description Identifies the upload ([`crate::execution::upload::UploadId`]): its repository, and the SHA-256 of its
+             *     bytes.
+             */
+            upload: string;
+            /** @description The address of a git repository that workers can reach and that has `base`; absent: the upload is complete. */
+            url?: string | null;
+        };
+        /** @description A credential as passed to a worker with a job of its repository. */
+        SourceCredential: {
+            /** @description The credential. */
+            credential: components["schemas"]["RepositoryCredential"];
+            /** @description Whether the job itself gets it, to push. */
+            may_push?: boolean;
+            /** @description The registered address of the repository, whose host the credential is for. */
+            url: string;
+        };
+        /** @description The upload address of sources. */
+        SourceUploadReply: {
+            /** @description Headers that the PUT must contain. */
+            headers?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Address for a PUT: absolute, or a path on the API server (which then requires the API token). Absent: the upload
+             *     exists.
+             */
+            url?: string | null;
+        };
+        /** @description Announces sources that workers cannot fetch. */
+        SourceUploadRequest: {
+            /**
+             * Format: uint64
+             * @description Number of bytes; absent to check only whether the upload exists.
+             * @default null
+             */
+            size?: number | null;
+            /** @description Identifies the upload ([`crate::execution::upload::UploadId`]): its repository, and the SHA-256 of its bytes. */
+            upload: string;
+        };
+        /** @description The result of one command of a script. */
+        StepView: {
+            /**
+             * Format: uint64
+             * @description Duration in milliseconds.
+             */
+            duration_ms?: number | null;
+            /**
+             * Format: int32
+             * @description Exit code; absent while it runs or if it was stopped.
+             */
+            exit_code?: number | null;
+            /**
+             * Format: uint32
+             * @description Position in the script, from 0.
+             */
+            index: number;
+        };
+        /** @description The reply to a request to stop an environment. */
+        StopEnvironmentReply: {
+            /** @description Whether this request changed anything (false: the environment was stopped, or is being stopped). */
+            changed: boolean;
+            /** @description The execution of that job. */
+            execution?: components["schemas"]["ExecuteReply"] | null;
+            /** @description The job that stops it. */
+            job_name?: string | null;
+            /** @description Whether the environment is stopped now; false: `job_name` stops it. */
+            stopped: boolean;
+        };
+        /** @description Stops an environment. */
+        StopEnvironmentRequest: {
+            /** @description Name of the environment. */
+            name: string;
+            /** @description The repository, in any form of its address. */
+            repo: string;
+            /** @description The user, as in [`super::ExecuteRequest::requested_by`]. */
+            requested_by?: string | null;
+        };
+        /** @description How deep submodules are checked out. */
+        SubmoduleLevel: "recursive" | "direct" | "off";
+        /** @description Which submodules are checked out. */
+        Submodules: {
+            /**
+             * Format: uint32
+             * @description How many commits of history a submodule has; 0: all. `None`: as many as the repository.
+             */
+            depth?: number | null;
+            /** @description How deep submodules of submodules are checked out. */
+            level?: components["schemas"]["SubmoduleLevel"];
+            /** @description Paths of the submodules to check out, or to leave out with `:(exclude)` in front. Empty: all. */
+            paths?: string[];
+        };
+        /** @description A failed or flaky test case. */
+        TestCase: {
+            /** @description Whether it had an error rather than a failed assertion. */
+            error?: boolean;
+            /** @description The file that contains it. */
+            file?: string | null;
+            /** @description The failure message. */
+            message?: string;
+            /** @description Its name within the suite. */
+            name: string;
+            /** @description Its class, or else its suite. */
+            suite: string;
+        };
+        /** @description Number of tests by outcome. */
+        TestCounts: {
+            /**
+             * Format: uint64
+             * @description The sum of their durations, in milliseconds.
+             */
+            duration_ms: number;
+            /**
+             * Format: uint64
+             * @description Those with an error outside of an assertion.
+             */
+            errors: number;
+            /**
+             * Format: uint64
+             * @description Those that failed.
+             */
+            failures: number;
+            /**
+             * Format: uint64
+             * @description Those that failed first and then passed.
+             */
+            flaky: number;
+            /**
+             * Format: uint64
+             * @description Those that were skipped.
+             */
+            skipped: number;
+            /**
+             * Format: uint64
+             * @description All of them.
+             */
+            tests: number;
+        };
+        /** @description Test results of one attempt. */
+        TestReport: {
+            /** @description Number of tests by outcome. */
+            counts: components["schemas"]["TestCounts"];
+            /**
+             * Format: double
+             * @description Line coverage in percent, as printed by the job's script.
+             */
+            coverage?: number | null;
+            /** @description The failed test cases. */
+            failed?: components["schemas"]["TestCase"][];
+            /**
+             * Format: uint64
+             * @description Number of failed test cases omitted for lack of space.
+             * @default 0
+             */
+            failed_left_out?: number;
+            /** @description The flaky test cases. */
+            flaky?: components["schemas"]["TestCase"][];
+            /**
+             * Format: uint64
+             * @description Number of flaky test cases omitted for lack of space.
+             * @default 0
+             */
+            flaky_left_out?: number;
+            /** @description Concatenated hex digests of the passed test cases, which show what is flaky in a later attempt. */
+            passed?: string;
+        };
+        /** @description The reply to a test report. */
+        TestsReply: {
+            /**
+             * Format: uint32
+             * @description The number of the attempt.
+             */
+            attempt: number;
+        };
+        /** @description A worker's report of the test results of an attempt. */
+        TestsRequest: {
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description The attempt's lease. */
+            lease: components["schemas"]["LeaseToken"];
+            /** @description The results. */
+            report: components["schemas"]["TestReport"];
+        };
+        /** Format: date-time */
+        Timestamp: string;
+        /** @description All tokens that are not revoked; those of the deployment itself are not included. */
+        TokenList: {
+            /** @description In the order of their creation. */
+            tokens: components["schemas"]["TokenView"][];
+        };
+        /** @description The reply to the creation of a token. */
+        TokenReply: {
+            /** @description The token, which is not shown again. */
+            token: string;
+            /** @description Its description. */
+            view: components["schemas"]["TokenView"];
+        };
+        /** @description Creates a token. */
+        TokenRequest: {
+            /**
+             * Format: uint64
+             * @description Number of seconds for which it is valid, at most 100 years; absent: until it is revoked.
+             */
+            expire_in_s?: number | null;
+            /** @description Its name, for display: no control characters. */
+            name: string;
+            /** @description The only repository that it applies to, not with the scope `worker`; absent: all. */
+            repo?: string | null;
+            /** @description Its scopes; at least one. */
+            scopes: components["schemas"]["Scope"][];
+        };
+        /** @description A token as shown to users. */
+        TokenView: {
+            /** @description When it was created. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description Name of the token that created it. */
+            created_by: string;
+            /**
+             * @description When it expires.
+             * @default null
+             */
+            expires_at?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: uuid
+             * @description Its id.
+             */
+            id: string;
+            /**
+             * @description When it was last used, to the hour.
+             * @default null
+             */
+            last_used_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Its name. */
+            name: string;
+            /**
+             * @description The only repository that it applies to.
+             * @default null
+             */
+            repo?: string | null;
+            /** @description Its scopes. */
+            scopes: components["schemas"]["Scope"][];
+        };
+        /** @description What started an execution. */
+        Trigger: "manual" | "retry" | "push" | "pull_request" | "schedule" | "parent_pipeline" | "merge_group" | "release" | "comment" | "pipeline";
+        /** @description A limit of the processes in a container; -1: none. */
+        Ulimit: {
+            /**
+             * Format: int64
+             * @description Up to which a process may raise it.
+             */
+            hard: number;
+            /**
+             * Format: int64
+             * @description The limit that applies.
+             */
+            soft: number;
+        };
+        /** @description Calls and capacity, counted where they are used. */
+        Usage: {
+            /**
+             * Format: uint64
+             * @description Requests to the API.
+             * @default 0
+             */
+            api_requests?: number;
+            /**
+             * Format: uint64
+             * @description Duration of functions in milliseconds times their memory in MiB.
+             * @default 0
+             */
+            function_mib_ms?: number;
+            /**
+             * Format: uint64
+             * @description GET and other requests to S3.
+             * @default 0
+             */
+            object_gets?: number;
+            /**
+             * Format: uint64
+             * @description PUT, COPY, POST and LIST requests to S3, including uploads with presigned URLs.
+             * @default 0
+             */
+            object_puts?: number;
+            /**
+             * Format: uint64
+             * @description Requests to SQS: those of the API are counted; the worker's receipt and deletion of each message are added when
+             *     the message is sent.
+             * @default 0
+             */
+            queue_requests?: number;
+            /**
+             * Format: uint64
+             * @description Consumed read units, in halves.
+             * @default 0
+             */
+            table_read_halves?: number;
+            /**
+             * Format: uint64
+             * @description Requests to DynamoDB.
+             * @default 0
+             */
+            table_requests?: number;
+            /**
+             * Format: uint64
+             * @description Consumed write units, in halves.
+             * @default 0
+             */
+            table_write_halves?: number;
+            /**
+             * Format: uint64
+             * @description Items written, each item of a transaction counted.
+             * @default 0
+             */
+            table_writes?: number;
+        };
+        /** @description How a variable of a repository reaches jobs. Unlike a secret, it reaches those that do not name it. */
+        VariableOptions: {
+            /**
+             * @description Whether the variable holds the path of a file with the value, not the value itself.
+             * @default false
+             */
+            file?: boolean;
+            /**
+             * @description Whether pull requests of forks get it, too.
+             * @default false
+             */
+            forks?: boolean;
+            /**
+             * @description Whether its value is hidden: masked in logs, in no record, and in no reply except an assignment.
+             * @default false
+             */
+            masked?: boolean;
+            /**
+             * @description Whether only executions of protected branches get it.
+             * @default false
+             */
+            protected?: boolean;
+        };
+        /** @description The reply to a webhook. */
+        WebhookReply: {
+            /** @description The discovery executions that were started. */
+            executions: components["schemas"]["ExecutionId"][];
+            /** @description One line for each event, with what Tidemill does about it. */
+            lines: string[];
+        };
+        /**
+         * Format: uuid
+         * @description One worker process, created at each start.
+         */
+        WorkerId: string;
+        /** @description The worker that requests work. */
+        WorkerInfo: {
+            /** @description Its id. */
+            id: components["schemas"]["WorkerId"];
+            /** @description Its name, for display. */
+            name: string;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+    "artifact-content": {
+        parameters: {
+            query: {
+                /** @description The job */
+                job: string;
+                /** @description Its lease */
+                lease: string;
+                /** @description For a cache: its key, as in the upload URL */
+                cache?: string;
+            };
+            header?: never;
+            path: {
+                artifactId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": unknown;
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "artifact-download": {
+        parameters: {
+            query?: {
+                /** @description For workers: the job that needs the artifact */
+                job?: string;
+                /** @description For workers: the lease of that job */
+                lease?: string;
+            };
+            header?: never;
+            path: {
+                artifactId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "artifact-list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArtifactList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "artifact-upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ArtifactUploadRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArtifactUploadReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit: {
+        parameters: {
+            query?: {
+                /** @description Repository, however its address is written */
+                repo?: string;
+                /** @description Name or id of the token */
+                who?: string;
+                /** @description Exact action */
+                action?: string;
+                /** @description Page size; default 50 */
+                limit?: number;
+                /** @description `next_cursor` of the previous page */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "cache-content": {
+        parameters: {
+            query: {
+                /** @description The lease of the job */
+                lease: string;
+                /** @description Object of the cache, from the lookup */
+                object: string;
+                /** @description Key of the cache, as in the URL of the lookup */
+                key: string;
+            };
+            header?: never;
+            path: {
+                jobId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "cache-lookup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CacheLookupRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CacheLookupReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    environment: {
+        parameters: {
+            query: {
+                /** @description Repository */
+                repo: string;
+                /** @description Exact name; the reply then has its deployments */
+                name?: string;
+                /** @description Page size; default 50 */
+                limit?: number;
+                /** @description `next_cursor` of the previous page */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnvironmentList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "environment-stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StopEnvironmentRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StopEnvironmentReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health2"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-approve": {
+        parameters: {
+            query?: {
+                /** @description The expected repository; if it is another one, the reply is 409 */
+                repo?: string;
+            };
+            header?: never;
+            path: {
+                jobId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApproveReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-cancel": {
+        parameters: {
+            query?: {
+                /** @description The expected repository; if it is another one, the reply is 409 */
+                repo?: string;
+            };
+            header?: never;
+            path: {
+                jobId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CancelReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-child": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChildReport"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChildReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-dead-letters": {
+        parameters: {
+            query?: {
+                /** @description Only those of this repository, however its address is written */
+                repo?: string;
+                /** @description Page size; default 50 */
+                limit?: number;
+                /** @description `next_cursor` of the previous page */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-dismiss": {
+        parameters: {
+            query?: {
+                /** @description The expected repository; if it is another one, the reply is 409 */
+                repo?: string;
+            };
+            header?: never;
+            path: {
+                jobId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DismissReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-execute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobExecuteRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobExecuteReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-logs": {
+        parameters: {
+            query?: {
+                /** @description First byte; default 0 */
+                offset?: number;
+                /** @description Attempt; default the current one */
+                attempt?: number;
+                /** @description Maximum size of the reply in bytes; default 1 MiB */
+                limit?: number;
+                /** @description Hold the reply until there are bytes, for at most this time */
+                wait_ms?: number;
+            };
+            header?: never;
+            path: {
+                jobId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobReport"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobReportReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-tests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TestsRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TestsReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    openapi: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-approve": {
+        parameters: {
+            query?: {
+                /** @description The expected repository; if it is another one, the reply is 409 */
+                repo?: string;
+            };
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApproveReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-cancel": {
+        parameters: {
+            query?: {
+                /** @description The expected repository; if it is another one, the reply is 409 */
+                repo?: string;
+            };
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CancelReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-discovered": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DiscoveryReport"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DiscoveryReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-execute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "pipeline": "name: hello\njobs:\n  greet: { image: \"busybox:1.37\", script: [echo hello] }\n",
+                 *       "repo": "https://example.com/hello.git",
+                 *       "source": {
+                 *         "kind": "none"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ExecuteRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecuteReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-executions": {
+        parameters: {
+            query?: {
+                /** @description Repository, however its address is written */
+                repo?: string;
+                /** @description Exact pipeline name */
+                pipeline?: string;
+                /** @description Exact branch */
+                branch?: string;
+                /** @description Status */
+                status?: components["schemas"]["ExecutionStatus"];
+                /** @description Run number */
+                run_number?: number;
+                /** @description Page size; default 50 */
+                limit?: number;
+                /** @description `next_cursor` of the previous page */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecutionList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-inputs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InputsRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InputsReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-retry": {
+        parameters: {
+            query?: {
+                /** @description The expected repository; if it is another one, the reply is 409 */
+                repo?: string;
+            };
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RetryRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecuteReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-status": {
+        parameters: {
+            query?: {
+                /** @description Hold the reply until something changes, for at most this time */
+                wait_ms?: number;
+            };
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecutionView"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-tests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecutionTests"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-variables": {
+        parameters: {
+            query: {
+                /** @description Repository */
+                repo: string;
+                /** @description Whether the execution is of a protected branch; default false */
+                protected?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExternalVariables"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    registry: {
+        parameters: {
+            query: {
+                /** @description Repository */
+                repo: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegistryList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "registry-set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetRegistryRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegistryView"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "registry-remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RemoveRegistryRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RemoveRegistryReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    repository: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RepositoryList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "repository-set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RepositoryRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RepositoryReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "repository-remove": {
+        parameters: {
+            query: {
+                /** @description Repository */
+                repo: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RemoveRepositoryReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "repository-redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RepositoryQuery"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RedeliveryReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "repository-sync": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RepositoryQuery"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecuteReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    secret: {
+        parameters: {
+            query: {
+                /** @description Repository */
+                repo: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "secret-set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetSecretRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretView"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "secret-rekey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RekeyReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "secret-remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RemoveSecretRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RemoveSecretReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "source-content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uploadId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": unknown;
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "source-download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uploadId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "source-upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SourceUploadRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceUploadReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "token-create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "token-revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tokenId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevokeReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "view-newest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    view: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhook: {
+        parameters: {
+            query?: {
+                /** @description The repository, if the body does not name it */
+                repo?: string;
+            };
+            header?: never;
+            path: {
+                provider: "github" | "gitlab" | "gitea" | "bitbucket";
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "worker-program": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sha256: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+}

@@ -1,0 +1,136 @@
+// What the status of a job or an execution means to a reader.
+import type { ExecutionStatus, ExecutionView, JobStatus, JobView } from "../api/types";
+
+/** How something is shown: its icon, its colour and its place in a list. */
+export type Tone =
+  "success" | "failed" | "tolerated" | "canceled" | "skipped" | "running" | "queued" | "approval" | "pending";
+
+export function executionTone(status: ExecutionStatus): Tone {
+  const tones: Record<ExecutionStatus, Tone> = {
+    PENDING: "pending",
+    RUNNING: "running",
+    SUCCESS: "success",
+    FAILED: "failed",
+    CANCELED: "canceled",
+  };
+  return tones[status];
+}
+
+/** Whether a failure of the job does not fail its execution. */
+export function isTolerated(job: JobView): boolean {
+  return job.allow_failure || job.tolerated === true;
+}
+
+export function jobTone(job: JobView): Tone {
+  if (job.status === "FAILED" && isTolerated(job)) return "tolerated";
+  if (job.status === "PENDING" && job.approval === "awaited") return "approval";
+  const tones: Record<JobStatus, Tone> = {
+    PENDING: "pending",
+    QUEUED: "queued",
+    RUNNING: "running",
+    SUCCESS: "success",
+    FAILED: "failed",
+    CANCELED: "canceled",
+    SKIPPED: "skipped",
+  };
+  return tones[job.status];
+}
+
+const TONE_TEXT: Record<Tone, string> = {
+  success: "Succeeded",
+  failed: "Failed",
+  tolerated: "Failed, allowed",
+  canceled: "Canceled",
+  skipped: "Skipped",
+  running: "Running",
+  queued: "Queued",
+  approval: "Waiting for approval",
+  pending: "Waiting",
+};
+
+export function toneText(tone: Tone): string {
+  return TONE_TEXT[tone];
+}
+
+/** Whether a status never changes again. */
+export function hasEnded(status: JobStatus | ExecutionStatus): boolean {
+  return status === "SUCCESS" || status === "FAILED" || status === "CANCELED" || status === "SKIPPED";
+}
+
+const ORDER: readonly Tone[] = [
+  "failed",
+  "approval",
+  "running",
+  "tolerated",
+  "queued",
+  "pending",
+  "canceled",
+  "success",
+  "skipped",
+];
+
+/** The jobs with those first that need attention; otherwise in the plan's order. */
+export function byAttention(jobs: readonly JobView[]): JobView[] {
+  const place = (job: JobView): number => ORDER.indexOf(jobTone(job));
+  return [...jobs].sort((a, b) => place(a) - place(b));
+}
+
+/** Why a job is in its state, in one phrase. */
+export function jobExplanation(job: JobView): string {
+  const reason = job.failure_reason?.message ?? "no reason is recorded";
+  switch (job.status) {
+    case "SUCCESS":
+      return job.carried_from == null ? "" : "succeeded in the retried execution";
+    case "FAILED":
+    case "SKIPPED":
+      return reason;
+    case "CANCELED":
+      return job.failure_reason?.message ?? "";
+    case "RUNNING":
+      return job.phase ?? "";
+    case "QUEUED": {
+      if (job.not_before != null)
+        return job.failure_reason == null ? "starts later" : `tried again soon: ${reason}`;
+      const labels = Object.entries(job.runs_on ?? {}).map(([name, value]) => `${name}=${value}`);
+      return `waiting for a worker${labels.length === 0 ? "" : ` with ${labels.join(", ")}`}`;
+    }
+    case "PENDING":
+      return waitExplanation(job);
+  }
+}
+
+function waitExplanation(job: JobView): string {
+  if (job.approval === "awaited") return "waiting for approval";
+  const wait = job.waits_for_place;
+  if (wait != null) {
+    const holder = wait.holders[0];
+    const held =
+      holder === undefined
+        ? ""
+        : `, held by ${holder.pipeline_name} #${holder.run_number} ${holder.job_name}`;
+    return `waiting for concurrency group “${wait.group}”${held}`;
+  }
+  return job.needs.length === 0
+    ? "waiting"
+    : `waiting for ${job.needs.slice(0, 3).join(", ")}${job.needs.length > 3 ? "…" : ""}`;
+}
+
+/** A note on the whole execution, if there is one to make. */
+export function executionNote(view: ExecutionView): string | null {
+  if (view.execution.timed_out === true) return "The execution ran longer than its pipeline’s timeout.";
+  if (view.execution.superseded_by != null) return "A newer execution superseded this one.";
+  if (view.approval === "awaited") return "The execution starts when a user approves it.";
+  if (view.waits_for != null) return "The execution waits for an older one of its concurrency group.";
+  if (view.execution.cancel_requested === true && view.execution.end_time == null) return "Canceling…";
+  return null;
+}
+
+/** How many jobs there are of each tone. */
+export function countTones(jobs: readonly JobView[]): Map<Tone, number> {
+  const counts = new Map<Tone, number>();
+  for (const job of jobs) {
+    const tone = jobTone(job);
+    counts.set(tone, (counts.get(tone) ?? 0) + 1);
+  }
+  return counts;
+}

@@ -1,0 +1,11 @@
+import { render } from "preact";
+import "./design/tokens.css";
+import "./design/base.css";
+import { App } from "./shell/App";
+import { applyTheme } from "./shell/theme";
+import { applyTitle } from "./shell/title";
+
+applyTheme();
+applyTitle();
+const root = document.getElementById("app");
+if (root !== null) render(<App />, root);
