@@ -2,7 +2,7 @@
 // small; its bytes are cached within a limit.
 
 import { styleOf } from "./escape";
-import { findMarker, MAX_MARKER, type MarkerKind } from "./markers";
+import { findMarker, MAX_MARKER, MAY_BE_MARKER, type MarkerKind } from "./markers";
 import { combine, UNCHANGED, type Style } from "./style";
 
 /** The size of a block in bytes. */
@@ -44,8 +44,8 @@ export interface BlockInfo {
 export interface BlockText {
   readonly bytes: Uint8Array;
   readonly starts: Uint32Array;
-  /** The style at the start of each line, as an effect since the block's start; absent if it has no control sequence. */
-  readonly styles: readonly Style[] | null;
+  /** The style at the start of each line, as an effect since the block's start; `null` if it has no control sequence. */
+  readonly styles: () => readonly Style[] | null;
 }
 
 const latin = new TextDecoder("latin1");
@@ -60,7 +60,8 @@ export function indexBlock(index: number, bytes: Uint8Array): { info: BlockInfo;
     const end = starts[line + 1] ?? bytes.length;
     const isOpen = line + 1 === starts.length && bytes.length - start < MAX_MARKER;
     if (isOpen) openLine = bytes.slice(start, end);
-    else if (markers.length < MAX_MARKERS) addMarker(markers, line, bytes.subarray(start, end));
+    else if (MAY_BE_MARKER[bytes[start] ?? 0] && markers.length < MAX_MARKERS)
+      addMarker(markers, line, bytes.subarray(start, end));
   }
   const hasEscape = bytes.includes(ESCAPE);
   const { style, rest } = hasEscape ? styleOf(latin.decode(bytes)) : { style: UNCHANGED, rest: "" };
@@ -75,7 +76,7 @@ export function indexBlock(index: number, bytes: Uint8Array): { info: BlockInfo;
     openLine,
     rest: rest.length <= MAX_REST ? rest : "",
   };
-  return { info, text: { bytes, starts, styles: hasEscape ? lineStyles(bytes, starts) : null } };
+  return { info, text: { bytes, starts, styles: hasEscape ? once(() => lineStyles(bytes, starts)) : () => null } };
 }
 
 /** Returns `info` with what continues in the next block, whose first bytes are `head`: a marker, and a control sequence. */
@@ -109,6 +110,11 @@ function lineStarts(bytes: Uint8Array, isFirst: boolean): Uint32Array {
   let next = isFirst ? 1 : 0;
   for (let at = bytes.indexOf(NEWLINE); at !== -1; at = bytes.indexOf(NEWLINE, at + 1)) starts[next++] = at + 1;
   return starts;
+}
+
+function once<Value>(compute: () => Value): () => Value {
+  let value: Value | undefined;
+  return () => (value ??= compute());
 }
 
 function lineStyles(bytes: Uint8Array, starts: Uint32Array): Style[] {

@@ -192,8 +192,7 @@ export class LogDocument {
     let block = Math.min(Math.floor(offset / BLOCK), this.blockCount - 1);
     const starts = this.cache.get(block)?.starts;
     if (starts === undefined) return null;
-    let line = starts.length - 1;
-    while (line >= 0 && block * BLOCK + (starts[line] ?? 0) > offset) line--;
+    let line = countUpTo(starts, offset - block * BLOCK) - 1;
     while (line < 0 && block > 0 && this.blocks[block - 1] !== undefined) line = this.linesOf(--block) - 1;
     return line < 0 ? null : { block, line };
   }
@@ -266,7 +265,7 @@ export class LogDocument {
   /** The style at the start of a line. */
   styleAt({ block, line }: LineRef): Style {
     this.count();
-    return combine(this.styles[block] ?? UNCHANGED, this.cache.get(block)?.styles?.[line] ?? UNCHANGED);
+    return combine(this.styles[block] ?? UNCHANGED, this.cache.get(block)?.styles()?.[line] ?? UNCHANGED);
   }
 
   /** Bytes of the log; `null` if they are not cached. */
@@ -326,4 +325,16 @@ export class LogDocument {
     this.isCounted = false;
     this.version++;
   }
+}
+
+/** How many of the ascending `starts` are at most `offset`. */
+function countUpTo(starts: Uint32Array, offset: number): number {
+  let low = 0;
+  let high = starts.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((starts[middle] ?? 0) <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

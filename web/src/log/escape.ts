@@ -2,7 +2,7 @@
 // leave other sequences in the text; those that know everything emulate a whole screen. None gives the effect of a part of a log whose
 // beginning is not loaded.
 
-import { select, UNCHANGED, type Style } from "./style";
+import { combine, RESET, select, UNCHANGED, type Style } from "./style";
 
 /** A control sequence. */
 export type Sequence =
@@ -78,12 +78,14 @@ function isBetween(code: number, low: number, high: number): boolean {
 
 /** Returns the effect of all style sequences of `text`, and the unfinished sequence at its end. */
 export function styleOf(text: string): { style: Style; rest: string } {
-  let style = UNCHANGED;
-  for (let at = text.indexOf("\x1b"); at !== -1; ) {
+  // What stands before a reset has no effect.
+  const reset = Math.max(text.lastIndexOf("\x1b[0m"), text.lastIndexOf("\x1b[m"));
+  let style = reset === -1 ? UNCHANGED : RESET;
+  for (let at = text.indexOf("\x1b", reset + 1); at !== -1; ) {
     const sequence = readSequence(text, at);
     if (sequence.kind === "incomplete") return { style, rest: text.slice(at) };
     if (sequence.kind === "control" && sequence.final === "m" && isSelection(sequence.parameters))
-      style = select(style, sequence.parameters);
+      style = combine(style, select(sequence.parameters));
     at = text.indexOf("\x1b", sequence.end);
   }
   return { style, rest: "" };

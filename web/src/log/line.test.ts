@@ -14,31 +14,31 @@ function shown(text: string, style: Style = UNCHANGED): unknown[] {
 
 describe("styles", () => {
   it("reads 16, 256 and 24-bit colours, in both forms", () => {
-    expect(select(UNCHANGED, "31;42")).toEqual({ foreground: 1, background: 2 });
-    expect(select(UNCHANGED, "91;107")).toEqual({ foreground: 9, background: 15 });
-    expect(select(UNCHANGED, "38;5;208;1")).toEqual({ foreground: 208, bold: true });
-    expect(select(UNCHANGED, "48;2;1;2;3;4")).toEqual({ background: RGB + 0x010203, underline: true });
-    expect(select(UNCHANGED, "38:2::10:20:30")).toEqual({ foreground: RGB + 0x0a141e });
-    expect(select(UNCHANGED, "38:2:10:20:30")).toEqual({ foreground: RGB + 0x0a141e });
-    expect(select(UNCHANGED, "38:5:9")).toEqual({ foreground: 9 });
+    expect(select("31;42")).toEqual({ foreground: 1, background: 2 });
+    expect(select("91;107")).toEqual({ foreground: 9, background: 15 });
+    expect(select("38;5;208;1")).toEqual({ foreground: 208, bold: true });
+    expect(select("48;2;1;2;3;4")).toEqual({ background: RGB + 0x010203, underline: true });
+    expect(select("38:2::10:20:30")).toEqual({ foreground: RGB + 0x0a141e });
+    expect(select("38:2:10:20:30")).toEqual({ foreground: RGB + 0x0a141e });
+    expect(select("38:5:9")).toEqual({ foreground: 9 });
   });
 
   it("sets and ends each attribute", () => {
-    const all = select(UNCHANGED, "1;2;3;4;7;9");
+    const all = select("1;2;3;4;7;9");
     expect(all).toEqual({ bold: true, dim: true, italic: true, underline: true, inverse: true, strike: true });
     const none = { bold: false, dim: false, italic: false, underline: false, inverse: false, strike: false };
-    expect(select(all, "22;23;24;27;29")).toEqual(none);
-    expect(select(UNCHANGED, "4:3")).toEqual({ underline: true });
-    expect(select(all, "4:0").underline).toBe(false);
-    expect(select(all, "")).toBe(RESET);
-    expect(select(select(UNCHANGED, "31"), "39;49")).toEqual({ foreground: null, background: null });
+    expect(combine(all, select("22;23;24;27;29"))).toEqual(none);
+    expect(select("4:3")).toEqual({ underline: true });
+    expect(combine(all, select("4:0")).underline).toBe(false);
+    expect(combine(all, select(""))).toBe(RESET);
+    expect(combine(select("31"), select("39;49"))).toEqual({ foreground: null, background: null });
   });
 
   it("ignores what is not valid, and goes on after it", () => {
-    expect(select(UNCHANGED, "38;5;999;31")).toEqual({ foreground: 1 });
-    expect(select(UNCHANGED, "38;2;1;2")).toEqual({});
-    expect(select(UNCHANGED, "999;NaN;-1;1e3")).toEqual({});
-    expect(select(UNCHANGED, "1;".repeat(100_000))).toEqual({ bold: true });
+    expect(select("38;5;999;31")).toEqual({ foreground: 1 });
+    expect(select("38;2;1;2")).toEqual({});
+    expect(select("999;NaN;-1;1e3")).toEqual({});
+    expect(select("1;".repeat(100_000))).toEqual({ bold: true });
   });
 
   it("combines as one after the other would", () => {

@@ -135,7 +135,7 @@ class Row {
     const count = Number.isNaN(number) ? 1 : Math.max(1, number);
     switch (final) {
       case "m":
-        if (isSelection(parameters)) this.style = combine(this.style, select(UNCHANGED, parameters));
+        if (isSelection(parameters)) this.style = combine(this.style, select(parameters));
         break;
       case "C":
       case "a":

@@ -25,8 +25,15 @@ const MAX_TITLE = 200;
 
 const utf8 = new TextDecoder();
 
-/** First bytes of markers: `$`, `-`, `:`, ESC, `s`. */
-const FIRST = new Set([0x24, 0x2d, 0x3a, 0x1b, 0x73]);
+/** Whether a line with this first byte may be a marker. */
+export const MAY_BE_MARKER: readonly boolean[] = Array.from({ length: 256 }, (_, byte) =>
+  "$-:s\x1b".includes(String.fromCharCode(byte)),
+);
+
+/** How markers begin: each line is compared with these, so that few are decoded. */
+const PREFIXES = ["$ ", "---", "::group::", "::endgroup::", "section_", "\x1b[0Ksection_", "\x1b[Ksection_"].map((text) =>
+  new TextEncoder().encode(text),
+);
 
 const GROUP = /^(?:\x1b\[0?K)?section_start:(\d{1,12}):([\w.-]{1,128})(?:\[([^\]]{0,128})\])?\r?(?:\x1b\[0?K)?(.*)$/s; // eslint-disable-line no-control-regex
 const GROUP_END = /^(?:\x1b\[0?K)?section_end:(\d{1,12}):([\w.-]{1,128})\r?/; // eslint-disable-line no-control-regex
@@ -34,7 +41,7 @@ const SERVICE = /^--- the end of the log of the service `([^`]{1,200})`$/;
 
 /** Returns what the line `bytes` is, if it is a marker. */
 export function findMarker(bytes: Uint8Array): MarkerKind | null {
-  if (!FIRST.has(bytes[0] ?? 0)) return null;
+  if (!PREFIXES.some((prefix) => prefix.every((byte, at) => byte === bytes[at]))) return null;
   const line = utf8.decode(bytes.subarray(0, MAX_MARKER)).replace(/\r?\n$/, "");
   if (line.startsWith("$ ")) return { kind: "command", title: titleOf(line.slice(2)) };
   if (line === "---") return { kind: "service_end" };

@@ -64,7 +64,7 @@ export class Rows {
   /** The row of a line; for a folded line, the row before it. */
   rowOf(ref: LineRef): number {
     const position = this.document.positionOf(ref);
-    const part = this.part((part) => part.position < position || (part.position === position && part.gap === null));
+    const part = this.part((part) => part.position <= position);
     if (part === null) return 0;
     if (part.gap !== null) return Math.min(part.row + 1, Math.max(0, this.count - 1));
     return part.row + Math.min(position - part.position, part.count - 1);

@@ -143,7 +143,8 @@ export class Search {
   }
 
   private isCurrent(block: number): boolean {
-    return this.found.get(block)?.version === this.blocks.document.info(block)?.length;
+    const found = this.found.get(block);
+    return found !== undefined && found.version === this.blocks.document.info(block)?.length;
   }
 
   private searchBlock(block: number): void {

@@ -35,13 +35,15 @@ export const RESET: Style = Object.freeze({
 
 /** The maximum number of parameters of one sequence that are read. */
 const MAX_PARAMETERS = 64;
-const MAX_KNOWN_STYLES = 4096;
+const MAX_KNOWN = 4096;
 
 const known = new Map<string, Style>();
+const combined = new WeakMap<Style, WeakMap<Style, Style>>();
+const selected = new Map<string, Style>();
 
-/** Returns the same object for equal styles, so that parts of a line can be compared by identity. */
+/** Returns the same object for equal styles, so that styles can be compared by identity. */
 function shared(style: Style): Style {
-  const key = [
+  const key = JSON.stringify([
     style.foreground,
     style.background,
     style.bold,
@@ -50,21 +52,28 @@ function shared(style: Style): Style {
     style.underline,
     style.inverse,
     style.strike,
-  ]
-    .map(String)
-    .join();
-  const existing = known.get(key);
+  ].map((value) => (value === undefined ? "" : value)));
+  return remembered(known, key, () => style);
+}
+
+function remembered(values: Map<string, Style>, key: string, compute: () => Style): Style {
+  const existing = values.get(key);
   if (existing !== undefined) return existing;
-  if (known.size >= MAX_KNOWN_STYLES) known.clear();
-  known.set(key, style);
-  return style;
+  const value = compute();
+  if (values.size >= MAX_KNOWN) values.clear();
+  values.set(key, value);
+  return value;
 }
 
 /** The effect of `first` and then `second`. */
 export function combine(first: Style, second: Style): Style {
   if (second === UNCHANGED) return first;
-  if (second === RESET) return RESET;
-  return shared({ ...first, ...second });
+  if (first === UNCHANGED || second === RESET) return second;
+  let results = combined.get(first);
+  if (results === undefined) combined.set(first, (results = new WeakMap()));
+  let result = results.get(second);
+  if (result === undefined) results.set(second, (result = shared({ ...first, ...second })));
+  return result;
 }
 
 const SIMPLE: Readonly<Record<number, Style>> = {
@@ -84,10 +93,14 @@ const SIMPLE: Readonly<Record<number, Style>> = {
   49: { background: null },
 };
 
-/** Returns `style` after the sequence `ESC [ parameters m`. Unknown parameters have no effect. */
-export function select(style: Style, parameters: string): Style {
+/** The effect of the sequence `ESC [ parameters m`. Unknown parameters have none. */
+export function select(parameters: string): Style {
+  return remembered(selected, parameters, () => readParameters(parameters));
+}
+
+function readParameters(parameters: string): Style {
   const list = parameters.split(";", MAX_PARAMETERS);
-  let result = style;
+  let result = UNCHANGED;
   for (let at = 0; at < list.length; at++) {
     const text = list[at] ?? "";
     const parts = text.split(":");
