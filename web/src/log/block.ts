@@ -76,7 +76,10 @@ export function indexBlock(index: number, bytes: Uint8Array): { info: BlockInfo;
     openLine,
     rest: rest.length <= MAX_REST ? rest : "",
   };
-  return { info, text: { bytes, starts, styles: hasEscape ? once(() => lineStyles(bytes, starts)) : () => null } };
+  return {
+    info,
+    text: { bytes, starts, styles: hasEscape ? once(() => lineStyles(bytes, starts)) : () => null },
+  };
 }
 
 /** Returns `info` with what continues in the next block, whose first bytes are `head`: a marker, and a control sequence. */
@@ -108,7 +111,8 @@ function lineStarts(bytes: Uint8Array, isFirst: boolean): Uint32Array {
   for (let at = bytes.indexOf(NEWLINE); at !== -1; at = bytes.indexOf(NEWLINE, at + 1)) count++;
   const starts = new Uint32Array(count);
   let next = isFirst ? 1 : 0;
-  for (let at = bytes.indexOf(NEWLINE); at !== -1; at = bytes.indexOf(NEWLINE, at + 1)) starts[next++] = at + 1;
+  for (let at = bytes.indexOf(NEWLINE); at !== -1; at = bytes.indexOf(NEWLINE, at + 1))
+    starts[next++] = at + 1;
   return starts;
 }
 

@@ -9,7 +9,9 @@ const utf8 = new TextEncoder();
 
 /** A log of numbered lines, longer than three blocks, with multi-byte characters. */
 function numbered(lines: number): string {
-  return Array.from({ length: lines }, (_, at) => `Zeile ${at + 1}: grüße 😀 ${"x".repeat(at % 90)}\n`).join("");
+  return Array.from({ length: lines }, (_, at) => `Zeile ${at + 1}: grüße 😀 ${"x".repeat(at % 90)}\n`).join(
+    "",
+  );
 }
 
 function putAll(document: LogDocument, bytes: Uint8Array, order?: number[]): void {
@@ -49,10 +51,12 @@ describe("a document", () => {
     for (const size of [1000, 65_537, BLOCK, 1_000_003]) {
       const document = new LogDocument();
       let offset = 0;
-      for (let at = 0; at < bytes.length; at += size) offset = document.append(offset, bytes.slice(at, at + size));
+      for (let at = 0; at < bytes.length; at += size)
+        offset = document.append(offset, bytes.slice(at, at + size));
       expect(offset).toBe(bytes.length);
       expect(document.lineCount).toBe(lines.length);
-      for (const at of [0, 1, 5000, lines.length - 1]) expect(textOf(document, document.lineAt(at))).toBe(lines[at]);
+      for (const at of [0, 1, 5000, lines.length - 1])
+        expect(textOf(document, document.lineAt(at))).toBe(lines[at]);
     }
   });
 
@@ -151,8 +155,16 @@ describe("sections", () => {
       { index: 1, exit_code: 2, duration_ms: 30 },
     ];
     const found = findSections(document, steps);
-    expect(found.map(({ title, header, end, exitCode, durationMs, sinceStartMs }) =>
-      [title, header.line, end?.line ?? null, exitCode, durationMs, sinceStartMs])).toEqual([
+    expect(
+      found.map(({ title, header, end, exitCode, durationMs, sinceStartMs }) => [
+        title,
+        header.line,
+        end?.line ?? null,
+        exitCode,
+        durationMs,
+        sinceStartMs,
+      ]),
+    ).toEqual([
       ["make", 1, 3, 0, 1200, 0],
       ["cd a", 3, 4, 2, 30, 1200],
       ["make b", 4, 6, null, null, null],
@@ -178,8 +190,17 @@ describe("sections", () => {
         "\x1b[0Ksection_end:103:build\r\x1b[0K\nc\n",
     );
     const found = findSections(document, []);
-    expect(found.map(({ kind, title, header, end, depth, durationMs, isCollapsed }) =>
-      [kind, title, header.line, end?.line ?? null, depth, durationMs, isCollapsed])).toEqual([
+    expect(
+      found.map(({ kind, title, header, end, depth, durationMs, isCollapsed }) => [
+        kind,
+        title,
+        header.line,
+        end?.line ?? null,
+        depth,
+        durationMs,
+        isCollapsed,
+      ]),
+    ).toEqual([
       ["command", "run", 0, null, 0, null, false],
       ["group", "Build it", 1, 7, 1, 3000, true],
       ["group", "Inner", 3, 6, 2, null, false],
@@ -190,7 +211,14 @@ describe("sections", () => {
     const document = documentOf(
       "$ test\nno\n--- the end of the log of the service `postgres:17`\n$ not a command\nready\n---\nlast\n",
     );
-    expect(findSections(document, []).map(({ kind, title, header, end }) => [kind, title, header.line, end?.line ?? null])).toEqual([
+    expect(
+      findSections(document, []).map(({ kind, title, header, end }) => [
+        kind,
+        title,
+        header.line,
+        end?.line ?? null,
+      ]),
+    ).toEqual([
       ["command", "test", 0, 2],
       ["service", "postgres:17", 2, 6],
     ]);
@@ -199,7 +227,10 @@ describe("sections", () => {
   it("are found where a block's border cuts them", () => {
     for (let shift = 0; shift < 12; shift++) {
       const head = `${"x".repeat(BLOCK - 8 + shift)}\n`;
-      for (const order of [[0, 1], [1, 0]]) {
+      for (const order of [
+        [0, 1],
+        [1, 0],
+      ]) {
         const document = new LogDocument();
         putAll(document, utf8.encode(`${head}$ make all\nout\n`), order);
         const [found] = findSections(document, []);
@@ -220,13 +251,18 @@ describe("sections", () => {
   it("hide their lines when they are folded", () => {
     const document = documentOf("$ a\n1\n2\n$ b\n3\n$ c\n4\n");
     const sections = findSections(document, []);
-    const rows = new Rows(document, [sections[0], sections[2]].filter((one) => one !== undefined));
+    const rows = new Rows(
+      document,
+      [sections[0], sections[2]].filter((one) => one !== undefined),
+    );
     const shown = Array.from({ length: rows.count }, (_, row) => {
       const at = rows.at(row);
       return at?.kind === "line" ? textOf(document, at.ref) : "gap";
     });
     expect(shown).toEqual(["$ a", "$ b", "3", "$ c"]);
-    expect([0, 1, 2, 3, 4, 5, 6].map((line) => rows.rowOf({ block: 0, line }))).toEqual([0, 0, 0, 1, 2, 3, 3]);
+    expect([0, 1, 2, 3, 4, 5, 6].map((line) => rows.rowOf({ block: 0, line }))).toEqual([
+      0, 0, 0, 1, 2, 3, 3,
+    ]);
   });
 
   it("show a row for each gap", () => {
@@ -246,8 +282,17 @@ describe("sections", () => {
 describe("a search", () => {
   const query = { text: "needle", isRegex: false, matchesCase: false };
 
-  function searchOf(document: LogDocument, matcher: Matcher, need: Blocks["need"] = () => Promise.resolve()): Search {
-    return new Search({ document, need }, matcher, () => undefined, () => Promise.resolve());
+  function searchOf(
+    document: LogDocument,
+    matcher: Matcher,
+    need: Blocks["need"] = () => Promise.resolve(),
+  ): Search {
+    return new Search(
+      { document, need },
+      matcher,
+      () => undefined,
+      () => Promise.resolve(),
+    );
   }
 
   function matcherOf(changes: Partial<typeof query>): Matcher {

@@ -111,6 +111,11 @@ export class LogDocument {
     return this.cache.has(index);
   }
 
+  areCached({ from, to }: Gap): boolean {
+    for (let block = from; block < to; block++) if (!this.cache.has(block)) return false;
+    return true;
+  }
+
   get cachedSize(): number {
     return this.cachedBytes;
   }
@@ -210,7 +215,14 @@ export class LogDocument {
     return { end: this.size, isCertain: true };
   }
 
-  /** Whether the line's text can be had without reading blocks, and which blocks it needs. */
+  /** The end of a line and whether its bytes are cached: what it shows changes only with these. */
+  extentOf(ref: LineRef): string {
+    const starts = this.cache.get(ref.block)?.starts;
+    if (starts === undefined) return "";
+    return `${this.endOf(ref, starts).end} ${this.areCached(this.blocksOf(ref))}`;
+  }
+
+  /** The blocks that have the bytes of a line. */
   blocksOf(ref: LineRef): Gap {
     const starts = this.cache.get(ref.block)?.starts;
     if (starts === undefined) return { from: ref.block, to: ref.block + 1 };
@@ -236,7 +248,9 @@ export class LogDocument {
     const length = Math.max(0, end - start);
     if (length <= MAX_LINE) {
       const bytes = this.bytes(start, end);
-      return bytes === null ? null : { text: utf8.decode(bytes, { stream: false }), leftOut: isCertain ? 0 : 1 };
+      return bytes === null
+        ? null
+        : { text: utf8.decode(bytes, { stream: false }), leftOut: isCertain ? 0 : 1 };
     }
     const head = this.bytes(start, start + MAX_LINE);
     if (head === null) return null;
@@ -274,7 +288,7 @@ export class LogDocument {
     if (end <= (first + 1) * BLOCK)
       return this.use(first)?.bytes.subarray(start - first * BLOCK, end - first * BLOCK) ?? null;
     const result = new Uint8Array(end - start);
-    for (let at = start; at < end; ) {
+    for (let at = start; at < end;) {
       const index = Math.floor(at / BLOCK);
       const part = this.use(index)?.bytes.subarray(at - index * BLOCK, end - index * BLOCK);
       if (part === undefined || part.length === 0) return null;

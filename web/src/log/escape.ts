@@ -81,7 +81,7 @@ export function styleOf(text: string): { style: Style; rest: string } {
   // What stands before a reset has no effect.
   const reset = Math.max(text.lastIndexOf("\x1b[0m"), text.lastIndexOf("\x1b[m"));
   let style = reset === -1 ? UNCHANGED : RESET;
-  for (let at = text.indexOf("\x1b", reset + 1); at !== -1; ) {
+  for (let at = text.indexOf("\x1b", reset + 1); at !== -1;) {
     const sequence = readSequence(text, at);
     if (sequence.kind === "incomplete") return { style, rest: text.slice(at) };
     if (sequence.kind === "control" && sequence.final === "m" && isSelection(sequence.parameters))

@@ -25,7 +25,14 @@ describe("styles", () => {
 
   it("sets and ends each attribute", () => {
     const all = select("1;2;3;4;7;9");
-    expect(all).toEqual({ bold: true, dim: true, italic: true, underline: true, inverse: true, strike: true });
+    expect(all).toEqual({
+      bold: true,
+      dim: true,
+      italic: true,
+      underline: true,
+      inverse: true,
+      strike: true,
+    });
     const none = { bold: false, dim: false, italic: false, underline: false, inverse: false, strike: false };
     expect(combine(all, select("22;23;24;27;29"))).toEqual(none);
     expect(select("4:3")).toEqual({ underline: true });
@@ -51,7 +58,7 @@ describe("styles", () => {
   });
 
   it("gives colours of the palette in CSS", () => {
-    expect([0, 15, 16, 196, 232, 255, RGB + 0xff8001].map(cssColour)).toEqual([
+    expect([0, 15, 16, 196, 232, 255, RGB + 0xff8001].map((colour) => cssColour(colour))).toEqual([
       "var(--log-colour-0)",
       "var(--log-colour-15)",
       "rgb(0 0 0)",
@@ -60,6 +67,7 @@ describe("styles", () => {
       "rgb(238 238 238)",
       "rgb(255 128 1)",
     ]);
+    expect(cssColour(9, "fill")).toBe("var(--log-fill-1)");
   });
 });
 

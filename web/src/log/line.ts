@@ -31,7 +31,8 @@ const CONTROLS = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/;
 /** Returns what a terminal shows for the line `text` that begins with `style`. */
 export function terminalLine(text: string, style: Style = UNCHANGED): TerminalLine {
   const line = text.endsWith("\r") ? text.slice(0, -1) : text;
-  if (!CONTROLS.test(line)) return { text: line, spans: line === "" ? [] : [{ text: line, style, href: null }] };
+  if (!CONTROLS.test(line))
+    return { text: line, spans: line === "" ? [] : [{ text: line, style, href: null }] };
   const row = new Row(style);
   row.write(line);
   return row.finish();
@@ -47,7 +48,8 @@ export function safeHref(address: string): string | null {
   if (address.length > MAX_HREF || !/^https?:\/\//i.test(address)) return null;
   try {
     const url = new URL(address);
-    const isSafe = (url.protocol === "http:" || url.protocol === "https:") && url.username === "" && url.password === "";
+    const isSafe =
+      (url.protocol === "http:" || url.protocol === "https:") && url.username === "" && url.password === "";
     return isSafe ? url.href : null;
   } catch {
     return null;
@@ -65,7 +67,7 @@ class Row {
   constructor(private style: Style) {}
 
   write(text: string): void {
-    for (let at = 0; at < text.length; ) {
+    for (let at = 0; at < text.length;) {
       const code = text.codePointAt(at) ?? 0;
       if (code === 0x1b) {
         at = this.sequence(text, at);

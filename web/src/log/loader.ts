@@ -136,6 +136,12 @@ export class LogLoader {
     await Promise.all(waits);
   }
 
+  /** Whether blocks of this range are being read. */
+  isReading({ from, to }: Gap): boolean {
+    for (const block of this.requested.keys()) if (from <= block && block < to) return true;
+    return false;
+  }
+
   private isMissing(block: number): boolean {
     return !this.document.isCached(block) && !this.requested.has(block);
   }
@@ -143,12 +149,13 @@ export class LogLoader {
   private async read(from: number, to: number): Promise<void> {
     const { signal } = this.stopped;
     let block = from;
-    for (let failures = 0; block < to && !signal.aborted; ) {
+    for (let failures = 0; block < to && !signal.aborted;) {
       try {
         const limit = Math.min(to * BLOCK, this.document.size) - block * BLOCK;
         const { bytes } = await this.source.read({ offset: block * BLOCK, limit, waitMs: 0 }, signal);
         // A short reply ends within a block, which is then read again.
-        const whole = bytes.length === limit ? Math.ceil(bytes.length / BLOCK) : Math.floor(bytes.length / BLOCK);
+        const whole =
+          bytes.length === limit ? Math.ceil(bytes.length / BLOCK) : Math.floor(bytes.length / BLOCK);
         if (whole === 0) break;
         for (let index = 0; index < whole; index++)
           this.document.put(block + index, bytes.slice(index * BLOCK, (index + 1) * BLOCK));
@@ -165,7 +172,7 @@ export class LogLoader {
     this.onChange();
   }
 
-  /** Reads all that is missing, from `direction`; stops when `isWanted` is false. */
+  /** Reads all that was never read, from the start; stops when `isWanted` is false. */
   async needAll(isWanted: () => boolean): Promise<void> {
     for (;;) {
       const gap = this.document.gaps()[0];

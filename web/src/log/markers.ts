@@ -31,11 +31,18 @@ export const MAY_BE_MARKER: readonly boolean[] = Array.from({ length: 256 }, (_,
 );
 
 /** How markers begin: each line is compared with these, so that few are decoded. */
-const PREFIXES = ["$ ", "---", "::group::", "::endgroup::", "section_", "\x1b[0Ksection_", "\x1b[Ksection_"].map((text) =>
-  new TextEncoder().encode(text),
-);
+const PREFIXES = [
+  "$ ",
+  "---",
+  "::group::",
+  "::endgroup::",
+  "section_",
+  "\x1b[0Ksection_",
+  "\x1b[Ksection_",
+].map((text) => new TextEncoder().encode(text));
 
-const GROUP = /^(?:\x1b\[0?K)?section_start:(\d{1,12}):([\w.-]{1,128})(?:\[([^\]]{0,128})\])?\r?(?:\x1b\[0?K)?(.*)$/s; // eslint-disable-line no-control-regex
+const GROUP =
+  /^(?:\x1b\[0?K)?section_start:(\d{1,12}):([\w.-]{1,128})(?:\[([^\]]{0,128})\])?\r?(?:\x1b\[0?K)?(.*)$/s; // eslint-disable-line no-control-regex
 const GROUP_END = /^(?:\x1b\[0?K)?section_end:(\d{1,12}):([\w.-]{1,128})\r?/; // eslint-disable-line no-control-regex
 const SERVICE = /^--- the end of the log of the service `([^`]{1,200})`$/;
 
@@ -54,7 +61,13 @@ export function findMarker(bytes: Uint8Array): MarkerKind | null {
   if (start) {
     const [, seconds = "0", name = "", options = "", header = ""] = start;
     const title = titleOf(header) || name;
-    return { kind: "group", name, title, timeMs: timeOf(seconds), isCollapsed: /\bcollapsed=true\b/.test(options) };
+    return {
+      kind: "group",
+      name,
+      title,
+      timeMs: timeOf(seconds),
+      isCollapsed: /\bcollapsed=true\b/.test(options),
+    };
   }
   const end = GROUP_END.exec(line);
   return end ? { kind: "group_end", name: end[2] ?? "", timeMs: timeOf(end[1] ?? "0") } : null;

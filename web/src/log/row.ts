@@ -94,9 +94,12 @@ export function stateElements(section: Section): HTMLElement[] {
   const elements: HTMLElement[] = [];
   if (section.exitCode !== null) {
     const isFailed = section.exitCode !== 0;
-    elements.push(span(isFailed ? "log-state failed" : "log-state", isFailed ? `✗ exit code ${section.exitCode}` : "✓"));
+    elements.push(
+      span(isFailed ? "log-state failed" : "log-state", isFailed ? `✗ exit code ${section.exitCode}` : "✓"),
+    );
   }
-  if (section.durationMs !== null) elements.push(span("log-state number", formatDuration(section.durationMs)));
+  if (section.durationMs !== null)
+    elements.push(span("log-state number", formatDuration(section.durationMs)));
   return elements;
 }
 
@@ -144,7 +147,7 @@ function spanElement({ style, href }: Span): HTMLElement {
   // Bold text of the eight dark colours stays dark, as in most terminals of today.
   if (foreground !== null) element.style.color = cssColour(foreground);
   else if (isInverse) element.style.color = "var(--log-background)";
-  if (background !== null) element.style.background = cssColour(background);
+  if (background !== null) element.style.background = cssColour(background, isInverse ? "colour" : "fill");
   else if (isInverse) element.style.background = "var(--log-text)";
   if (style.bold) element.classList.add("bold");
   if (style.dim && foreground === null) element.classList.add("faint");

@@ -4,8 +4,7 @@ import { keyOf, type Gap, type LineRef, type LogDocument } from "./document";
 import type { Section } from "./sections";
 
 export type Row =
-  | { readonly kind: "line"; readonly ref: LineRef }
-  | { readonly kind: "gap"; readonly gap: Gap };
+  { readonly kind: "line"; readonly ref: LineRef } | { readonly kind: "gap"; readonly gap: Gap };
 
 /** Consecutive rows: lines from `position`, or one gap. */
 interface Part {

@@ -182,7 +182,7 @@ class Finder {
 
 /** The line after `ref`. It may not exist yet. */
 function after(document: LogDocument, { block, line }: LineRef): LineRef {
-  if (line + 1 < document.linesOf(block) || block + 1 >= document.blockCount) return { block, line: line + 1 };
+  if (line + 1 < document.linesOf(block) || block + 1 >= document.blockCount)
+    return { block, line: line + 1 };
   return { block: block + 1, line: 0 };
 }
-

@@ -43,16 +43,18 @@ const selected = new Map<string, Style>();
 
 /** Returns the same object for equal styles, so that styles can be compared by identity. */
 function shared(style: Style): Style {
-  const key = JSON.stringify([
-    style.foreground,
-    style.background,
-    style.bold,
-    style.dim,
-    style.italic,
-    style.underline,
-    style.inverse,
-    style.strike,
-  ].map((value) => (value === undefined ? "" : value)));
+  const key = JSON.stringify(
+    [
+      style.foreground,
+      style.background,
+      style.bold,
+      style.dim,
+      style.italic,
+      style.underline,
+      style.inverse,
+      style.strike,
+    ].map((value) => (value === undefined ? "" : value)),
+  );
   return remembered(known, key, () => style);
 }
 
@@ -153,13 +155,13 @@ function colourOf(parts: readonly string[], inColons: boolean): { colour?: numbe
 /** The levels of the palette's 6x6x6 colours. */
 const LEVELS = [0, 95, 135, 175, 215, 255];
 
-/** Returns a colour in CSS. The first 16 are the page's, which differ in light and dark. */
-export function cssColour(colour: number): string {
+/** Returns a colour in CSS. The first 16 are the page's, which differ in light and dark, and for text and what is behind it. */
+export function cssColour(colour: number, use: "colour" | "fill" = "colour"): string {
   if (colour >= RGB) {
     const rgb = colour - RGB;
     return `rgb(${rgb >> 16} ${(rgb >> 8) & 255} ${rgb & 255})`;
   }
-  if (colour < 16) return `var(--log-colour-${colour})`;
+  if (colour < 16) return `var(--log-${use}-${use === "fill" ? colour % 8 : colour})`;
   if (colour >= 232) {
     const grey = 8 + (colour - 232) * 10;
     return `rgb(${grey} ${grey} ${grey})`;

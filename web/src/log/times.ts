@@ -53,5 +53,7 @@ export class Times {
 /** Time of day, `14:03:07`. */
 export function formatClock(timeMs: number): string {
   const date = new Date(timeMs);
-  return [date.getHours(), date.getMinutes(), date.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
+  return [date.getHours(), date.getMinutes(), date.getSeconds()]
+    .map((part) => String(part).padStart(2, "0"))
+    .join(":");
 }

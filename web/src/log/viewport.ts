@@ -47,7 +47,10 @@ export class Viewport {
     this.content.className = "log-content";
     this.sizer.append(this.content);
     scroller.replaceChildren(this.sizer);
-    scroller.addEventListener("scroll", () => this.scrolled(), { passive: true, signal: this.stopped.signal });
+    scroller.addEventListener("scroll", () => this.scrolled(), {
+      passive: true,
+      signal: this.stopped.signal,
+    });
     this.resized = new ResizeObserver(() => this.render());
     this.resized.observe(scroller);
   }
@@ -215,7 +218,8 @@ export class Viewport {
       this.moveContent(this.contentTop + this.scroller.scrollTop - before);
     };
     const { scrollTop } = this.scroller;
-    if (scrollTop < this.height || scrollTop > this.maxTop - this.height) this.setScrollTop(this.scrollTopOfAnchor);
+    if (scrollTop < this.height || scrollTop > this.maxTop - this.height)
+      this.setScrollTop(this.scrollTopOfAnchor);
     else this.settling = setTimeout(adjust, SETTLE_MS);
   }
 
