@@ -95,7 +95,7 @@ export function joined(info: BlockInfo, head: Uint8Array): BlockInfo {
     result = { ...result, markers, openLine: null };
   }
   if (info.rest !== "") {
-    const { style } = styleOf(info.rest + latin.decode(head.subarray(0, MAX_REST)).split("\n", 1)[0] + "\n");
+    const { style } = styleOf(info.rest + latin.decode(head.subarray(0, MAX_REST)).replace(/\n.*/s, "\n"));
     result = { ...result, style: combine(info.style, style), rest: "" };
   }
   return result;

@@ -129,7 +129,7 @@ describe("a document", () => {
   it("carries styles over lines and blocks, also if a block's border cuts their sequence", () => {
     for (let shift = 0; shift < 8; shift++) {
       const document = new LogDocument();
-      const head = `${"x".repeat(BLOCK - 6 + shift)}`;
+      const head = "x".repeat(BLOCK - 6 + shift);
       const log = utf8.encode(`${head}\x1b[1;31m\nred\n${"y\n".repeat(BLOCK)}\x1b[0mplain\n`);
       putAll(document, log, [3, 2, 1, 0].slice(-Math.ceil(log.length / BLOCK)));
       const style = (at: number): unknown => document.styleAt(document.lineAt(at));
@@ -337,10 +337,10 @@ describe("a search", () => {
   it("counts what comes while it is open", async () => {
     const document = new LogDocument();
     const search = searchOf(document, matcherOf({}));
-    let offset = document.append(0, utf8.encode("needle\nnee"));
+    const offset = document.append(0, utf8.encode("needle\nnee"));
     await search.run(false);
     expect(search.progress.matches).toBe(1);
-    offset = document.append(offset, utf8.encode("dle\n"));
+    document.append(offset, utf8.encode("dle\n"));
     await search.run(false);
     expect(search.progress.matches).toBe(2);
   });

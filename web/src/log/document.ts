@@ -240,7 +240,7 @@ export class LogDocument {
 
   /** The text of a line with its control characters; `null` if its bytes are not cached. */
   rawLine(ref: LineRef): { text: string; leftOut: number } | null {
-    const text = this.use(ref.block);
+    const text = this.used(ref.block);
     const first = text?.starts[ref.line];
     if (text === undefined || first === undefined) return null;
     const start = ref.block * BLOCK + first;
@@ -261,8 +261,8 @@ export class LogDocument {
     return { text: new TextDecoder().decode(head, { stream: true }), leftOut: length - MAX_LINE };
   }
 
-  /** Calls `use` with the text of each line of a cached block. The last one ends with what is cached. */
-  eachLine(block: number, use: (text: string, line: number) => void): void {
+  /** Calls `visit` with the text of each line of a cached block. The last one ends with what is cached. */
+  eachLine(block: number, visit: (text: string, line: number) => void): void {
     const text = this.cache.get(block);
     const first = text?.starts[0];
     const last = text?.starts[text.starts.length - 1];
@@ -270,10 +270,10 @@ export class LogDocument {
     const all = utf8.decode(text.bytes.subarray(first, last)).split("\n");
     for (let line = 0; line + 1 < text.starts.length; line++) {
       const raw = all[line] ?? "";
-      use(raw.length <= MAX_LINE ? raw : (this.rawLine({ block, line })?.text ?? ""), line);
+      visit(raw.length <= MAX_LINE ? raw : (this.rawLine({ block, line })?.text ?? ""), line);
     }
     const line = text.starts.length - 1;
-    use(this.rawLine({ block, line })?.text ?? utf8.decode(text.bytes.subarray(last, last + MAX_LINE)), line);
+    visit(this.rawLine({ block, line })?.text ?? utf8.decode(text.bytes.subarray(last, last + MAX_LINE)), line);
   }
 
   /** The style at the start of a line. */
@@ -286,11 +286,11 @@ export class LogDocument {
   private bytes(start: number, end: number): Uint8Array | null {
     const first = Math.floor(start / BLOCK);
     if (end <= (first + 1) * BLOCK)
-      return this.use(first)?.bytes.subarray(start - first * BLOCK, end - first * BLOCK) ?? null;
+      return this.used(first)?.bytes.subarray(start - first * BLOCK, end - first * BLOCK) ?? null;
     const result = new Uint8Array(end - start);
     for (let at = start; at < end;) {
       const index = Math.floor(at / BLOCK);
-      const part = this.use(index)?.bytes.subarray(at - index * BLOCK, end - index * BLOCK);
+      const part = this.used(index)?.bytes.subarray(at - index * BLOCK, end - index * BLOCK);
       if (part === undefined || part.length === 0) return null;
       result.set(part, at - start);
       at += part.length;
@@ -298,7 +298,7 @@ export class LogDocument {
     return result;
   }
 
-  private use(index: number): BlockText | undefined {
+  private used(index: number): BlockText | undefined {
     const text = this.cache.get(index);
     if (text !== undefined) {
       this.cache.delete(index);

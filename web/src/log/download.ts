@@ -19,13 +19,11 @@ export async function saveLog(
   const { signal } = new AbortController();
   const parts: Blob[] = [];
   let offset = 0;
-  let isCut = false;
   for (;;) {
     const { bytes, next, end } = await source.read({ offset, limit: PART, waitMs: 0 }, signal);
     parts.push(new Blob([new Uint8Array(bytes)]));
     offset = next;
-    isCut = opens && offset >= MAX_OPENED;
-    if (end || bytes.length === 0 || isCut) break;
+    if (end || bytes.length === 0 || (opens && offset >= MAX_OPENED)) break;
     onProgress(`${formatBytes(offset)} read`);
   }
   const type = opens ? "text/plain;charset=utf-8" : "application/octet-stream";
@@ -37,5 +35,5 @@ export async function saveLog(
   else link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(address), KEPT_MS);
-  onProgress(isCut ? `The first ${formatBytes(offset)} are shown; download the log to have it whole.` : "");
+  onProgress(opens && offset >= MAX_OPENED ? `The first ${formatBytes(offset)} are shown; download the log to have it whole.` : "");
 }

@@ -73,12 +73,14 @@ describe("styles", () => {
 
 describe("a line", () => {
   it("has its styles, beginning with that of the lines before", () => {
-    expect(shown(`plain ${ESC}[31mred${ESC}[m end`, { bold: true })).toEqual([
-      ["plain ", { bold: true }],
-      ["red", { bold: true, foreground: 1 }],
+    const before: Style = { bold: true };
+    const red: Style = { ...before, foreground: 1 };
+    expect(shown(`plain ${ESC}[31mred${ESC}[m end`, before)).toEqual([
+      ["plain ", before],
+      ["red", red],
       [" end", RESET],
     ]);
-    expect(shown("plain", { bold: true })).toEqual([["plain", { bold: true }]]);
+    expect(shown("plain", before)).toEqual([["plain", before]]);
     expect(shown("")).toEqual([]);
   });
 

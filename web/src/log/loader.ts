@@ -162,9 +162,8 @@ export class LogLoader {
         block += whole;
         this.error = null;
       } catch (error) {
-        if (signal.aborted) break;
         this.fail(error);
-        if (++failures >= MAX_RETRIES) break;
+        if (++failures >= MAX_RETRIES || isFinal(error)) break;
         await this.pauses.pause(RETRY_MS);
       }
     }
@@ -176,7 +175,7 @@ export class LogLoader {
   async needAll(isWanted: () => boolean): Promise<void> {
     for (;;) {
       const gap = this.document.gaps()[0];
-      if (gap === undefined || !isWanted() || this.stopped.signal.aborted) return;
+      if (gap === undefined || !isWanted()) return;
       const to = Math.min(gap.to, gap.from + 2 * (REQUEST / BLOCK));
       await this.need({ from: gap.from, to });
       if (this.document.info(gap.from) === undefined) return;

@@ -123,7 +123,7 @@ export class Search {
         if (!readsAll) continue;
         await this.blocks.need({ from: block, to: block + 5 });
       }
-      if (this.isWanted) this.searchBlock(block);
+      this.searchBlock(block);
       if (performance.now() - began > TURN_MS) {
         this.onProgress();
         await this.turn();
