@@ -1,11 +1,13 @@
 import { render } from "preact";
 import "./design/tokens.css";
 import "./design/base.css";
+import { startRouter } from "./router/router";
 import { App } from "./shell/App";
 import { applyTheme } from "./shell/theme";
 import { applyTitle } from "./shell/title";
 
 applyTheme();
 applyTitle();
+startRouter();
 const root = document.getElementById("app");
 if (root !== null) render(<App />, root);

@@ -48,9 +48,11 @@ export class ApiError extends Error {
   }
 }
 
-/** The address of the API: beside the page, whatever the prefix. */
+const base = document.baseURI;
+
+/** The address of a path of the API, which is beside the page, whatever the prefix. */
 export function apiUrl(path: string): string {
-  return new URL(`.${path}`, document.baseURI).href;
+  return new URL(`.${path}`, base).href;
 }
 
 function fillIn(template: string, names: Record<string, string> | undefined): string {

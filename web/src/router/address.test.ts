@@ -2,28 +2,30 @@ import { describe, expect, it } from "vitest";
 import { formatAddress, parseAddress } from "./address";
 
 describe("addresses", () => {
-  it("reads path and parameters", () => {
-    const address = parseAddress("#/execution/0192/job/7?attempt=2&lines=L3-L9");
-    expect(address.path).toEqual(["execution", "0192", "job", "7"]);
-    expect([...address.query]).toEqual([
-      ["attempt", "2"],
-      ["lines", "L3-L9"],
-    ]);
+  it("have a path, parameters and a fragment", () => {
+    const address = parseAddress("executions/0192/jobs/unit%20%5Ba%3D1%2F2%5D?attempt=2#L3-L9");
+    expect(address.path).toEqual(["executions", "0192", "jobs", "unit [a=1/2]"]);
+    expect([...address.query]).toEqual([["attempt", "2"]]);
+    expect(address.fragment).toBe("L3-L9");
   });
 
   it("survive writing and reading, with any characters", () => {
     const text = formatAddress(
-      ["executions"],
+      ["executions", "a/b c"],
       [
         ["repo", "https://example.com/a b?c&d#e"],
         ["status", ""],
       ],
+      "L1",
     );
-    expect(parseAddress(text).query.get("repo")).toBe("https://example.com/a b?c&d#e");
-    expect(parseAddress(text).query.has("status")).toBe(false);
+    const address = parseAddress(text);
+    expect(address.path).toEqual(["executions", "a/b c"]);
+    expect(address.query.get("repo")).toBe("https://example.com/a b?c&d#e");
+    expect(address.query.has("status")).toBe(false);
+    expect(address.fragment).toBe("L1");
   });
 
   it("keep what is not valid percent-encoding", () => {
-    expect(parseAddress("#/execution/%E0%A4%A").path).toEqual(["execution", "%E0%A4%A"]);
+    expect(parseAddress("executions/%E0%A4%A").path).toEqual(["executions", "%E0%A4%A"]);
   });
 });

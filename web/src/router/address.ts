@@ -1,22 +1,10 @@
-// The address of a page. It is in the fragment, so that every server that has the one file serves all pages, below any
-// prefix.
+// The address of a page, below the address of the UI.
 
 export interface Address {
   readonly path: readonly string[];
   readonly query: ReadonlyMap<string, string>;
-}
-
-export function parseAddress(hash: string): Address {
-  const text = hash.replace(/^#?\/?/, "");
-  const at = text.indexOf("?");
-  const [path, query] = at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
-  return {
-    path: path
-      .split("/")
-      .filter((part) => part !== "")
-      .map(decode),
-    query: new Map(new URLSearchParams(query)),
-  };
+  /** What follows `#`, such as the selected lines of a log. */
+  readonly fragment: string;
 }
 
 function decode(part: string): string {
@@ -27,15 +15,36 @@ function decode(part: string): string {
   }
 }
 
-/** The text of an address; empty values are left out. */
+/** Reads an address without the part that leads to the UI: `executions/7?tab=tests#L3`. */
+export function parseAddress(text: string): Address {
+  const [beforeFragment = "", ...fragment] = text.split("#");
+  const [path = "", ...query] = beforeFragment.split("?");
+  return {
+    path: path
+      .split("/")
+      .filter((part) => part !== "")
+      .map(decode),
+    query: new Map(new URLSearchParams(query.join("?"))),
+    fragment: decode(fragment.join("#")),
+  };
+}
+
+export type QueryValue = string | number | null | undefined;
+
+/** The text of an address; empty parameters are left out. */
 export function formatAddress(
   path: readonly string[],
-  query: Iterable<readonly [string, string | number | null | undefined]> = [],
+  query: Iterable<readonly [string, QueryValue]> = [],
+  fragment = "",
 ): string {
   const search = new URLSearchParams();
   for (const [name, value] of query) {
     if (value !== null && value !== undefined && value !== "") search.set(name, String(value));
   }
   const text = search.toString();
-  return `#/${path.map(encodeURIComponent).join("/")}${text === "" ? "" : `?${text}`}`;
+  return (
+    path.map(encodeURIComponent).join("/") +
+    (text === "" ? "" : `?${text}`) +
+    (fragment === "" ? "" : `#${fragment}`)
+  );
 }

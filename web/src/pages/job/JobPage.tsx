@@ -5,7 +5,7 @@ import { Duration } from "../../components/Time";
 import { useExecution } from "../../components/useExecution";
 import { jobExplanation, jobTone } from "../../domain/status";
 import { LogView } from "../../log/LogView";
-import { address, setQuery, to } from "../../router/router";
+import { address, setFragment, to } from "../../router/router";
 
 /** One job with its log. */
 export function JobPage({ executionId, jobId }: { executionId: string; jobId: string }): JSX.Element {
@@ -35,12 +35,7 @@ export function JobPage({ executionId, jobId }: { executionId: string; jobId: st
         <StatusBadge tone={jobTone(job)} /> {jobExplanation(job)}{" "}
         {job.start_time != null && <Duration start={job.start_time} end={job.end_time} />}
       </p>
-      <LogView
-        job={job}
-        attempt={attempt}
-        lines={address.value.query.get("lines") ?? ""}
-        onLines={(lines) => setQuery({ lines })}
-      />
+      <LogView job={job} attempt={attempt} lines={address.value.fragment} onLines={setFragment} />
     </main>
   );
 }

@@ -1,0 +1,109 @@
+// Pipelines of the browser tests and of the screenshots. They run in the demo's image, a static busybox.
+
+const header = (name) => `name: ${name}
+defaults: { image: "${process.env.TIDEMILL_TEST_IMAGE ?? "tidemill-demo:1"}" }
+`;
+
+/** A pipeline with one of everything; `broken` makes its tests fail. */
+export const delivery = (broken) => `${header("delivery")}
+stages: [prepare, build, test, package, deploy]
+variables: { CHANNEL: stable }
+jobs:
+  sources:
+    stage: prepare
+    script: [echo "resolve versions", "mkdir -p out && echo 1.4.2 > out/version", sleep 0.4]
+    artifacts: { paths: [out/version], expire_in: 1 day }
+  lint:
+    stage: prepare
+    script: [echo "no errors found"]
+  compile:
+    stage: build
+    needs: [sources]
+    matrix: { target: [linux-x64, linux-arm64, darwin-arm64, windows-x64] }
+    script:
+      - printf '\\033[1;32m   Compiling\\033[0m mill for %s\\n' "$target"
+      - sleep 0.$(( CI_NODE_INDEX * 2 ))
+      - mkdir -p out && echo "$target" > out/mill-$target
+    artifacts: { paths: [out/], expire_in: 1 day }
+  assets:
+    stage: build
+    needs: [lint]
+    script: [sleep 0.3, echo "12 files"]
+  unit:
+    stage: test
+    needs: [compile]
+    script:
+      - echo "running 48 tests"
+      - |
+        cat > report.xml <<'XML'
+        <testsuite name="mill" tests="4"><testcase classname="gate" name="opens at high water" time="0.2"/>
+        <testcase classname="gate" name="closes at low water" time="0.1">${
+          broken
+            ? '<failure message="expected closed, found open">assertion failed: gate.is_closed()\\n  left: Open\\n right: Closed</failure>'
+            : ""
+        }</testcase>
+        <testcase classname="wheel" name="turns both ways" time="1.4"/><testcase classname="wheel" name="stops" time="0.3"/></testsuite>
+        XML
+      - '${broken ? `printf "\\033[31merror\\033[0m: gate closes at low water\\n"; exit 1` : `echo "coverage 87.5 %"`}'
+    coverage: 'coverage (\\d+\\.\\d+) %'
+    artifacts: { reports: { junit: report.xml } }
+  browser:
+    stage: test
+    needs: [compile, assets]
+    allow_failure: true
+    script: [echo "3 of 40 pages differ", sleep 0.5, exit 3]
+  licenses:
+    stage: test
+    needs: [sources]
+    script: [echo "214 dependencies checked"]
+  package:
+    stage: package
+    script: ["mkdir -p out && date > out/mill.tar", sleep 0.4]
+    artifacts: { paths: [out/mill.tar], name: mill, expire_in: 1 day }
+  staging:
+    stage: deploy
+    needs: [package]
+    environment: { name: staging, url: "https://staging.example.org" }
+    script: [echo deployed]
+  production:
+    stage: deploy
+    needs: [staging]
+    when: manual
+    environment: { name: production, url: "https://example.org" }
+    script: [echo deployed]
+`;
+
+/** A short pipeline. */
+export const checks = (name, seconds = 0.2, code = 0) => `${header(name)}
+jobs:
+  format: { script: [echo formatted] }
+  unit: { script: [echo "unit tests", sleep ${seconds}, exit ${code}] }
+`;
+
+/** A job that fails first and succeeds when it is tried again, and one that fails each time. */
+export const retried = () => `${header("retried")}
+jobs:
+  always-fails: { script: [echo "attempt $CI_JOB_ID", exit 1], retry: 1 }
+  other: { script: [echo fine] }
+`;
+
+/** A job that runs until it is canceled. */
+export const endless = () => `${header("endless")}
+jobs:
+  watch: { script: ["i=0; while [ $i -lt 600 ]; do echo line $i; i=$((i+1)); sleep 0.5; done"] }
+  after: { needs: [watch], script: [echo after] }
+`;
+
+/** More than 200 jobs. */
+export const wide = () => `${header("wide")}
+stages: [build, test, report]
+jobs:
+  build: { stage: build, matrix: { part: [${range(100)}] }, script: [echo "$part"], runs_on: { never: "true" } }
+  test: { stage: test, matrix: { part: [${range(100)}] }, script: [echo "$part"] }
+  other: { stage: test, matrix: { shard: [${range(12)}] }, script: [echo "$shard"], when: manual }
+  report: { stage: report, script: [echo report] }
+`;
+
+function range(count) {
+  return Array.from({ length: count }, (_, at) => at + 1).join(", ");
+}
