@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { JobView } from "../api/types";
 import { asApiError } from "../components/useLive";
-import { setQuery } from "../router/router";
+import { setFragment, setQuery } from "../router/router";
 import { saveLog } from "./download";
 import type { LogOptions, TimeMode } from "./options";
 import type { LogPane } from "./pane";
@@ -145,8 +145,10 @@ function Toggle({ text, title, isOn, onClick }: ToggleProps): JSX.Element {
 /** Chooses an attempt; the last one is followed when the job is tried again. */
 function AttemptChoice({ job, attempt }: { job: JobView; attempt: number }): JSX.Element | null {
   if (job.attempt < 2) return null;
-  const choose = (chosen: number): void =>
-    setQuery({ attempt: chosen === job.attempt ? null : chosen, lines: null });
+  const choose = (chosen: number): void => {
+    setQuery({ attempt: chosen === job.attempt ? null : chosen });
+    setFragment("");
+  };
   return (
     <select
       aria-label="Attempt"

@@ -4,6 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { JobView } from "../api/types";
 import { ErrorNote } from "../components/ErrorNote";
 import { asApiError } from "../components/useLive";
+import { formatBytes } from "../domain/duration";
 import { hasEnded, jobExplanation } from "../domain/status";
 import { LogControls } from "./LogControls";
 import { LogSearch } from "./LogSearch";
@@ -140,9 +141,10 @@ function StartedLog({ job, attempt, lines, onLines }: LogViewProps): JSX.Element
         />
         {pane !== null && <EmptyNote pane={pane} isRunning={!state.hasEnded} />}
       </div>
-      <p class="log-status soft" role="status">
-        {pane !== null && statusText(pane, state)}
-      </p>
+      <div class="log-status">
+        <span role="status">{pane !== null && statusText(pane, state)}</span>
+        {pane !== null && <MissingNote pane={pane} />}
+      </div>
     </section>
   );
 }
@@ -152,8 +154,29 @@ function EmptyNote({ pane, isRunning }: { pane: LogPane; isRunning: boolean }): 
   return <p class="log-nothing soft">{isRunning ? "Nothing is printed yet." : "The job printed nothing."}</p>;
 }
 
+/** What of the log is not loaded. */
+function MissingNote({ pane }: { pane: LogPane }): JSX.Element | null {
+  const { missing } = pane;
+  if (missing === 0) return null;
+  return (
+    <span>
+      {formatBytes(missing)} of {formatBytes(pane.document.size)} are not loaded.{" "}
+      {pane.isLoadingAll ? (
+        "Loading…"
+      ) : (
+        <button type="button" class="link" onClick={() => pane.loadAll()}>
+          Load all
+        </button>
+      )}
+    </span>
+  );
+}
+
 function statusText(pane: LogPane, state: PaneJob): string {
   if (pane.loader.state === "loading") return "Loading…";
-  if (pane.loader.state === "ended" || state.hasEnded) return "";
+  if (pane.loader.state === "ended" || state.hasEnded) {
+    const { lineCount, contiguous, blockCount } = pane.document;
+    return contiguous < blockCount ? "" : `${lineCount.toLocaleString("en")} lines`;
+  }
   return pane.isFollowing ? "Running; new lines are followed." : "Running.";
 }

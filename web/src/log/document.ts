@@ -273,7 +273,10 @@ export class LogDocument {
       visit(raw.length <= MAX_LINE ? raw : (this.rawLine({ block, line })?.text ?? ""), line);
     }
     const line = text.starts.length - 1;
-    visit(this.rawLine({ block, line })?.text ?? utf8.decode(text.bytes.subarray(last, last + MAX_LINE)), line);
+    visit(
+      this.rawLine({ block, line })?.text ?? utf8.decode(text.bytes.subarray(last, last + MAX_LINE)),
+      line,
+    );
   }
 
   /** The style at the start of a line. */

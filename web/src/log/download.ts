@@ -35,5 +35,9 @@ export async function saveLog(
   else link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(address), KEPT_MS);
-  onProgress(opens && offset >= MAX_OPENED ? `The first ${formatBytes(offset)} are shown; download the log to have it whole.` : "");
+  onProgress(
+    opens && offset >= MAX_OPENED
+      ? `The first ${formatBytes(offset)} are shown; download the log to have it whole.`
+      : "",
+  );
 }

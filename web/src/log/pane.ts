@@ -51,7 +51,9 @@ export class LogPane {
   private isOpened = false;
   /** The start stays in view until the reader moves on, also while it is being read. */
   private keepsStart = false;
+  isLoadingAll = false;
   private isScheduled = false;
+  private wasPinned = false;
   private isDestroyed = false;
   private shownVersion = -1;
 
@@ -75,6 +77,25 @@ export class LogPane {
 
   get document(): LogDocument {
     return this.loader.document;
+  }
+
+  /** Number of bytes that were never read. */
+  get missing(): number {
+    let blocks = 0;
+    for (const { from, to } of this.document.gaps()) blocks += to - from;
+    return Math.min(this.document.size, blocks * BLOCK);
+  }
+
+  loadAll(): void {
+    if (this.isLoadingAll) return;
+    this.isLoadingAll = true;
+    this.events.onChange();
+    void this.loader
+      .needAll(() => !this.isDestroyed)
+      .then(() => {
+        this.isLoadingAll = false;
+        this.schedule();
+      });
   }
 
   get isFollowing(): boolean {
@@ -223,7 +244,7 @@ export class LogPane {
       const section = this.headers.get(keyOf(at.ref));
       if (section !== undefined) this.toggle(section);
     } else if (action?.dataset.action === "load-all") {
-      void this.loader.needAll(() => !this.isDestroyed);
+      this.loadAll();
     } else if (action?.dataset.action === "load-more" && at?.kind === "gap") {
       void this.loader.need({ from: Math.max(at.gap.from, at.gap.to - 4 * GAP_STEP), to: at.gap.to });
     } else {
@@ -323,7 +344,7 @@ export class LogPane {
         this.elements.delete(oldest);
       }
     }
-    known.element.dataset.row = String(row);
+    if (known.element.dataset.row !== String(row)) known.element.dataset.row = String(row);
     return known.element;
   }
 
@@ -407,8 +428,10 @@ export class LogPane {
     const ref = this.lineInView();
     const around = ref === null ? null : sectionAt(this.sections, ref);
     const current = ref !== null && around !== null && keyOf(around.header) !== keyOf(ref) ? around : null;
-    if (current !== this.current || byUser) {
+    const isPinned = this.viewport.isPinned;
+    if (current !== this.current || isPinned !== this.wasPinned) {
       this.current = current;
+      this.wasPinned = isPinned;
       this.events.onChange();
     }
   }

@@ -69,7 +69,7 @@ function numberElement(row: LineRow): HTMLElement {
   link.setAttribute("aria-label", row.number === null ? "Link to this line" : `Line ${row.number}`);
   if (row.link !== null) {
     link.dataset.link = row.link;
-    link.href = "#";
+    link.href = `${location.pathname}${location.search}#${row.link}`;
   }
   return link;
 }
@@ -145,7 +145,7 @@ function spanElement({ style, href }: Span): HTMLElement {
   const foreground = isInverse ? (style.background ?? null) : (style.foreground ?? null);
   const background = isInverse ? (style.foreground ?? null) : (style.background ?? null);
   // Bold text of the eight dark colours stays dark, as in most terminals of today.
-  if (foreground !== null) element.style.color = cssColour(foreground);
+  if (foreground !== null) element.style.color = readable(foreground);
   else if (isInverse) element.style.color = "var(--log-background)";
   if (background !== null) element.style.background = cssColour(background, isInverse ? "colour" : "fill");
   else if (isInverse) element.style.background = "var(--log-text)";
@@ -155,6 +155,12 @@ function spanElement({ style, href }: Span): HTMLElement {
   if (style.underline) element.classList.add("underline");
   if (style.strike) element.classList.add("strike");
   return element;
+}
+
+/** A colour that a program chose for its own background comes closer to that of the text. */
+function readable(colour: number): string {
+  const css = cssColour(colour);
+  return colour < 16 ? css : `color-mix(in srgb, ${css} 60%, var(--log-text))`;
 }
 
 function linkElement(href: string): HTMLAnchorElement {

@@ -21,8 +21,9 @@ export class Times {
     if (this.arrivals.length > MAX_ARRIVALS) this.halve();
   }
 
-  get isEmpty(): boolean {
-    return this.arrivals.length === 0;
+  /** Number of stored arrivals. */
+  get count(): number {
+    return this.arrivals.length;
   }
 
   /** When the byte at `offset` arrived. */
