@@ -1,4 +1,5 @@
 import type { JSX, RefObject } from "preact";
+import { useEffect } from "preact/hooks";
 import { formatBytes } from "../domain/duration";
 import type { PaneSearch } from "./pane_search";
 
@@ -11,6 +12,7 @@ interface LogSearchProps {
 /** Search in the log. */
 export function LogSearch({ search, input, onClose }: LogSearchProps): JSX.Element {
   const { query } = search;
+  useEffect(() => input.current?.select(), [input]);
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === "Enter") search.next(!event.shiftKey);
     else if (event.key === "Escape") onClose();

@@ -97,7 +97,7 @@ function StartedLog({ job, attempt, lines, onLines }: LogViewProps): JSX.Element
 
   const openSearch = (): void => {
     setSearching(true);
-    requestAnimationFrame(() => searchBox.current?.select());
+    searchBox.current?.select();
   };
   const closeSearch = (): void => {
     setSearching(false);

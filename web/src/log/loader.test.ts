@@ -8,14 +8,14 @@ class FakeSource implements LogSource {
   readonly address = "";
   readonly reads: LogRange[] = [];
   hasEnded = true;
-  failures: unknown[] = [];
+  failures: Error[] = [];
 
   constructor(public bytes: Uint8Array) {}
 
   read(range: LogRange): Promise<LogPart> {
     this.reads.push(range);
     const failure = this.failures.shift();
-    if (failure !== undefined) return Promise.reject(failure as Error);
+    if (failure !== undefined) return Promise.reject(failure);
     const bytes = this.bytes.slice(range.offset, range.offset + range.limit);
     const next = range.offset + bytes.length;
     return Promise.resolve({ bytes, next, end: this.hasEnded && next >= this.bytes.length });
@@ -24,6 +24,11 @@ class FakeSource implements LogSource {
   get offsets(): number[] {
     return this.reads.map(({ offset }) => offset / BLOCK);
   }
+}
+
+/** What the client throws for a reply with this status. */
+function failureOf(status: number): Error {
+  return Object.assign(new Error(`The server replied with ${status}.`), { status });
 }
 
 function logOf(blocks: number): Uint8Array {
@@ -108,11 +113,11 @@ describe("a loader", () => {
 
   it("tries again after an error, and shows it meanwhile", async () => {
     const source = new FakeSource(logOf(1));
-    source.failures = [{ status: 503 }];
+    source.failures = [failureOf(503)];
     const { loader } = loaderOf(source);
     const done = loader.start(BLOCK);
     await vi.advanceTimersByTimeAsync(0);
-    expect(loader.error).toEqual({ status: 503 });
+    expect(loader.error).toMatchObject({ status: 503 });
     await vi.advanceTimersByTimeAsync(10_000);
     await done;
     expect(loader.error).toBeNull();
@@ -121,12 +126,12 @@ describe("a loader", () => {
 
   it("stops when the token does not allow to read", async () => {
     const source = new FakeSource(logOf(1));
-    source.failures = [{ status: 403 }];
+    source.failures = [failureOf(403)];
     const { loader } = loaderOf(source);
     const done = loader.start(BLOCK);
     await vi.advanceTimersByTimeAsync(60_000);
     await done;
-    expect(loader.error).toEqual({ status: 403 });
+    expect(loader.error).toMatchObject({ status: 403 });
     expect(source.reads.length).toBe(1);
   });
 
@@ -134,9 +139,9 @@ describe("a loader", () => {
     const source = new FakeSource(logOf(20));
     const { loader } = loaderOf(source);
     await loader.start(20 * BLOCK);
-    source.failures = Array.from({ length: 50 }, () => ({ status: 500 }));
+    source.failures = Array.from({ length: 50 }, () => failureOf(500));
     await loader.needAll(() => true);
     expect(source.reads.length).toBe(1 + 2 * 5);
-    expect(loader.error).toEqual({ status: 500 });
+    expect(loader.error).toMatchObject({ status: 500 });
   });
 });
