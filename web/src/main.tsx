@@ -1,6 +1,10 @@
 import { render } from "preact";
 import "./design/tokens.css";
 import "./design/base.css";
+import "./design/parts.css";
+import "./design/shell.css";
+import "./design/lists.css";
+import "./design/execution.css";
 import { startRouter } from "./router/router";
 import { App } from "./shell/App";
 import { applyTheme } from "./shell/theme";

@@ -1,5 +1,5 @@
 // Names for the types of the OpenAPI document.
-import type { components } from "./schema";
+import type { components, operations } from "./schema";
 
 type Schemas = components["schemas"];
 
@@ -13,7 +13,12 @@ export type ExecutionView = Schemas["ExecutionView"];
 export type FailureReason = Schemas["FailureReason"];
 export type JobStatus = Schemas["JobStatus"];
 export type JobView = Schemas["JobView"];
+export type Insights = Schemas["Insights"];
+export type ListQuery = NonNullable<operations["pipeline-executions"]["parameters"]["query"]>;
+export type Overview = Schemas["Overview"];
 export type Problem = Schemas["Problem"];
+export type RecentExecution = Schemas["RecentExecution"];
 export type StepView = Schemas["StepView"];
 export type TestReport = Schemas["TestReport"];
 export type Trigger = Schemas["Trigger"];
+export type WorkerView = Schemas["WorkerView"];

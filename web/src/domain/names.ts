@@ -20,7 +20,8 @@ export function authorName(author: string): string {
   return author.replace(/\s*<[^>]*>\s*$/, "") || author;
 }
 
-const TRIGGERS: Record<Trigger, string> = {
+/** The event that started an execution, in words. */
+export const TRIGGER_TEXTS: Record<Trigger, string> = {
   manual: "by hand",
   retry: "retry",
   push: "push",
@@ -34,5 +35,5 @@ const TRIGGERS: Record<Trigger, string> = {
 };
 
 export function triggerText(trigger: Trigger): string {
-  return TRIGGERS[trigger];
+  return TRIGGER_TEXTS[trigger];
 }

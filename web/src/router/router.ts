@@ -79,6 +79,8 @@ export const to = {
   job: (executionId: string, jobName: string, attempt?: number) =>
     link(["executions", executionId, "jobs", jobName], [["attempt", attempt]]),
   start: () => link(["start"]),
+  insights: (query: Record<string, QueryValue> = {}) => link(["insights"], Object.entries(query)),
+  workers: () => link(["workers"]),
   settings: (list: string, query: Record<string, QueryValue> = {}) =>
     link(["settings", list], Object.entries(query)),
 };

@@ -1,28 +1,91 @@
-import type { JSX } from "preact";
+import type { ComponentType, JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import { signedIn } from "../api/session";
 import { ExecutionPage } from "../pages/execution/ExecutionPage";
+import { ExecutionsPage } from "../pages/executions/ExecutionsPage";
 import { HomePage } from "../pages/home/HomePage";
 import { JobPage } from "../pages/job/JobPage";
-import { address } from "../router/router";
+import { address, to } from "../router/router";
+import { CommandPalette } from "./CommandPalette";
+import { installKeys } from "./keys";
+import { KeyHelp } from "./KeyHelp";
 import { SignInPage } from "./SignInPage";
+import { useTitle } from "./title";
+import { TopBar } from "./TopBar";
 
-function Page(): JSX.Element {
-  const [page, id, part, partId] = address.value.path;
-  if (page === undefined) return <HomePage />;
-  if (page === "execution" && id !== undefined) {
-    if (part === "job" && partId !== undefined) return <JobPage executionId={id} jobId={partId} />;
-    return <ExecutionPage id={id} />;
-  }
+/** A page whose code is loaded when it is first shown. */
+function Later({ load }: { load: () => Promise<ComponentType> }): JSX.Element {
+  const [Shown, setShown] = useState<ComponentType | null>(null);
+  const [failed, setFailed] = useState(false);
+  useEffect(() => {
+    load().then(
+      (page) => setShown(() => page),
+      () => setFailed(true),
+    );
+  }, [load]);
+  if (Shown !== null) return <Shown />;
+  return (
+    <main id="main" tabIndex={-1}>
+      {failed ? (
+        <p role="alert">This page could not be loaded. The server may have a newer version: reload.</p>
+      ) : null}
+    </main>
+  );
+}
+
+const loadStart = (): Promise<ComponentType> =>
+  import("../pages/start/StartPage").then((module) => module.StartPage);
+const loadInsights = (): Promise<ComponentType> =>
+  import("../pages/insights/InsightsPage").then((module) => module.InsightsPage);
+const loadWorkers = (): Promise<ComponentType> =>
+  import("../pages/workers/WorkersPage").then((module) => module.WorkersPage);
+const loadSettings = (): Promise<ComponentType> =>
+  import("../pages/settings/SettingsPage").then((module) => module.SettingsPage);
+
+function UnknownPage(): JSX.Element {
+  useTitle("No such page");
   return (
     <main id="main" tabIndex={-1}>
       <h1>There is no such page</h1>
       <p>
-        <a href="#/">Home</a>
+        <a href={to.home()}>Home</a> · <a href={to.executions()}>Executions</a>
       </p>
     </main>
   );
 }
 
+function Page(): JSX.Element {
+  const [page, id, part, name] = address.value.path;
+  switch (page) {
+    case undefined:
+      return <HomePage />;
+    case "executions":
+      if (id === undefined) return <ExecutionsPage />;
+      if (part === "jobs" && name !== undefined)
+        return <JobPage key={`${id}/${name}`} executionId={id} jobName={name} />;
+      return <ExecutionPage key={id} id={id} />;
+    case "start":
+      return <Later key={page} load={loadStart} />;
+    case "insights":
+      return <Later key={page} load={loadInsights} />;
+    case "workers":
+      return <Later key={page} load={loadWorkers} />;
+    case "settings":
+      return <Later key={page} load={loadSettings} />;
+    default:
+      return <UnknownPage />;
+  }
+}
+
 export function App(): JSX.Element {
-  return signedIn.value ? <Page /> : <SignInPage />;
+  useEffect(installKeys, []);
+  if (!signedIn.value) return <SignInPage />;
+  return (
+    <>
+      <TopBar />
+      <Page />
+      <CommandPalette />
+      <KeyHelp />
+    </>
+  );
 }

@@ -5,3 +5,4 @@ mod executions;
 mod requests;
 mod server;
 mod uploads;
+mod web_types;

@@ -1,29 +1,89 @@
 import type { JSX } from "preact";
+import type { ExecutionView } from "../../api/types";
 import { ErrorNote } from "../../components/ErrorNote";
-import { StatusBadge, StatusIcon } from "../../components/StatusIcon";
+import { StatusIcon } from "../../components/StatusIcon";
 import { useExecution } from "../../components/useExecution";
-import { executionTone, jobTone } from "../../domain/status";
-import { to } from "../../router/router";
+import { countTones, executionTone, toneText } from "../../domain/status";
+import { address, to } from "../../router/router";
+import { tabState, useTitle } from "../../shell/title";
+import { Artifacts } from "./Artifacts";
+import { ExecutionHeader } from "./ExecutionHeader";
+import { JobGraph } from "./JobGraph";
+import { JobList } from "./JobList";
+import { Tests } from "./Tests";
+import { Timeline } from "./Timeline";
 
-/** One execution with its jobs. */
+const VIEWS = [
+  ["", "Jobs"],
+  ["timeline", "Timeline"],
+  ["tests", "Tests"],
+  ["artifacts", "Artifacts"],
+] as const;
+
+function Counts({ view }: { view: ExecutionView }): JSX.Element {
+  return (
+    <ul class="tone-counts" aria-label="Jobs by status">
+      {[...countTones(view.jobs)].map(([tone, count]) => (
+        <li key={tone} title={toneText(tone)}>
+          <StatusIcon tone={tone} />
+          <span class="number">{count}</span> <span class="dim">{toneText(tone).toLowerCase()}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Shown({ view, name }: { view: ExecutionView; name: string }): JSX.Element {
+  switch (name) {
+    case "timeline":
+      return <Timeline view={view} />;
+    case "tests":
+      return <Tests view={view} />;
+    case "artifacts":
+      return <Artifacts view={view} />;
+    default:
+      return (
+        <>
+          <JobGraph view={view} />
+          <JobList view={view} />
+        </>
+      );
+  }
+}
+
+/** One execution: its jobs as graph and list, the timeline, tests and artifacts. */
 export function ExecutionPage({ id }: { id: string }): JSX.Element {
-  const { value: view, error } = useExecution(id);
+  const { value: view, error, refresh } = useExecution(id);
+  const execution = view?.execution;
+  const tone = execution === undefined ? "pending" : executionTone(execution.status);
+  const title =
+    execution === undefined
+      ? "Execution"
+      : `${execution.pipeline_name} #${execution.run_number} ${toneText(tone).toLowerCase()}`;
+  useTitle(title, execution === undefined ? "idle" : tabState(tone));
+  const shown = address.value.query.get("view") ?? "";
   return (
     <main id="main" tabIndex={-1}>
-      {error !== null && <ErrorNote error={error} />}
+      {error !== null && <ErrorNote error={error} retry={refresh} />}
+      {view === null && error === null && <p class="dim">Loading…</p>}
       {view !== null && (
         <>
-          <h1>
-            {view.execution.pipeline_name} #{view.execution.run_number}{" "}
-            <StatusBadge tone={executionTone(view.execution.status)} />
-          </h1>
-          <ul>
-            {view.jobs.map((job) => (
-              <li key={job.id}>
-                <StatusIcon tone={jobTone(job)} label /> <a href={to.job(id, job.id)}>{job.job_name}</a>
-              </li>
-            ))}
-          </ul>
+          <ExecutionHeader view={view} refresh={refresh} />
+          <div class="tabs">
+            <nav aria-label="Views of the execution">
+              {VIEWS.map(([name, text]) => (
+                <a
+                  key={name}
+                  href={to.execution(id, name)}
+                  aria-current={shown === name ? "page" : undefined}
+                >
+                  {text}
+                </a>
+              ))}
+            </nav>
+            <Counts view={view} />
+          </div>
+          <Shown view={view} name={shown} />
         </>
       )}
     </main>

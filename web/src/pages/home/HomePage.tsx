@@ -1,30 +1,134 @@
 import type { JSX } from "preact";
 import { get } from "../../api/client";
+import type { Overview } from "../../api/types";
 import { ErrorNote } from "../../components/ErrorNote";
+import { ExecutionRow } from "../../components/ExecutionRow";
+import { Icon } from "../../components/Icon";
 import { StatusIcon } from "../../components/StatusIcon";
 import { useLive } from "../../components/useLive";
-import { executionTone } from "../../domain/status";
+import { baseName } from "../../domain/graph";
+import { shortRepo } from "../../domain/names";
 import { to } from "../../router/router";
+import { useTitle } from "../../shell/title";
+import { RepositoryCard } from "./RepositoryCard";
 
-/** What runs and what ran last. */
-export function HomePage(): JSX.Element {
-  const { value, error } = useLive("home", (signal) =>
-    get("/api/pipeline/executions", { query: { limit: 50 }, signal }),
-  );
+interface ApprovalRow {
+  readonly href: string;
+  readonly name: string;
+  readonly detail: string;
+}
+
+/** One row for each execution, job or matrix that waits. */
+function approvalRows(approvals: Overview["approvals"]): ApprovalRow[] {
+  return approvals.flatMap(({ execution, jobs }) => {
+    const title = `${execution.pipeline_name} #${execution.run_number}`;
+    const detail = [title, shortRepo(execution.repo), execution.branch]
+      .filter((part) => part != null)
+      .join(" · ");
+    if (jobs.length === 0) return [{ href: to.execution(execution.id), name: title, detail }];
+    const groups = new Map<string, string[]>();
+    for (const job of jobs) groups.set(baseName(job), [...(groups.get(baseName(job)) ?? []), job]);
+    return [...groups].map(([name, members]) => {
+      const [first] = members;
+      return members.length === 1 && first !== undefined
+        ? { href: to.job(execution.id, first), name: first, detail }
+        : { href: to.execution(execution.id), name: `${name} (${members.length} variants)`, detail };
+    });
+  });
+}
+
+function Approvals({ approvals }: { approvals: Overview["approvals"] }): JSX.Element | null {
+  if (approvals.length === 0) return null;
   return (
-    <main id="main" tabIndex={-1}>
-      <h1>Home</h1>
-      {error !== null && <ErrorNote error={error} />}
-      <ul>
-        {value?.executions.map((execution) => (
-          <li key={execution.id}>
-            <StatusIcon tone={executionTone(execution.status)} label />{" "}
-            <a href={to.execution(execution.id)}>
-              {execution.pipeline_name} #{execution.run_number}
+    <section aria-labelledby="approvals">
+      <h2 id="approvals">Waiting for approval</h2>
+      <ul class="card rows">
+        {approvalRows(approvals).map((row) => (
+          <li key={row.href}>
+            <a class="approval-row" href={row.href}>
+              <StatusIcon tone="approval" />
+              <strong>{row.name}</strong>
+              <span class="dim cut">{row.detail}</span>
             </a>
           </li>
         ))}
       </ul>
+    </section>
+  );
+}
+
+const MAX_RUNNING = 10;
+
+function Running({ overview }: { overview: Overview }): JSX.Element | null {
+  const live = [...overview.running, ...overview.pending];
+  if (live.length === 0) return null;
+  return (
+    <section aria-labelledby="running">
+      <h2 id="running">Running and waiting</h2>
+      <ul class="card rows">
+        {live.slice(0, MAX_RUNNING).map((one) => (
+          <li key={one.id}>
+            <ExecutionRow execution={one} />
+          </li>
+        ))}
+      </ul>
+      {live.length > MAX_RUNNING && (
+        <p>
+          <a href={to.executions({ status: "RUNNING" })}>All that run</a> ·{" "}
+          <a href={to.executions({ status: "PENDING" })}>All that wait</a>
+        </p>
+      )}
+    </section>
+  );
+}
+
+function Repositories({ repositories }: { repositories: Overview["repositories"] }): JSX.Element {
+  return (
+    <section aria-labelledby="repositories">
+      <h2 id="repositories">Repositories</h2>
+      {repositories.length === 0 && (
+        <div class="empty">
+          <p>No execution has ended yet.</p>
+          <p class="soft">
+            Start one by <a href={to.start()}>hand</a>, with <code>tidemill run --server</code>, or register a
+            repository with <code>tidemill repo add</code>.
+          </p>
+        </div>
+      )}
+      <ul class="repository-grid">
+        {repositories.map((one) => (
+          <RepositoryCard key={one.repo} repository={one} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+/** The repositories with their state, what runs, and what waits for an approval. */
+export function HomePage(): JSX.Element {
+  useTitle("Home");
+  const { value, error, refresh } = useLive("home", async (signal, previous: Overview | null) => {
+    const next = await get("/api/overview", { signal });
+    return JSON.stringify(previous) === JSON.stringify(next) ? null : next;
+  });
+  return (
+    <main id="main" tabIndex={-1}>
+      <div class="page-head">
+        <h1>Home</h1>
+        <a class="button" href={to.start()}>
+          <Icon name="play" />
+          Start an execution
+        </a>
+      </div>
+      {error !== null && <ErrorNote error={error} retry={refresh} />}
+      {value === null && error === null && <p class="dim">Loading…</p>}
+      {value !== null && (
+        <>
+          <Approvals approvals={value.approvals} />
+          <Running overview={value} />
+          <Repositories repositories={value.repositories} />
+        </>
+      )}
     </main>
   );
 }

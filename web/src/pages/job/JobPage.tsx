@@ -1,41 +1,182 @@
 import type { JSX } from "preact";
+import type { ExecutionView, JobView } from "../../api/types";
+import { ActionButton } from "../../components/ActionButton";
 import { ErrorNote } from "../../components/ErrorNote";
-import { StatusBadge } from "../../components/StatusIcon";
+import { Icon } from "../../components/Icon";
+import { StatusBadge, StatusIcon } from "../../components/StatusIcon";
 import { Duration } from "../../components/Time";
 import { useExecution } from "../../components/useExecution";
-import { jobExplanation, jobTone } from "../../domain/status";
+import { executionTone, jobExplanation, jobTone, toneText } from "../../domain/status";
 import { LogView } from "../../log/LogView";
 import { address, setFragment, to } from "../../router/router";
+import { tabState, useTitle } from "../../shell/title";
+import { approveJob, cancelJob, jobActions, retryExecution } from "../execution/actions";
+
+function Actions({
+  job,
+  view,
+  refresh,
+}: {
+  job: JobView;
+  view: ExecutionView;
+  refresh: () => void;
+}): JSX.Element {
+  const can = jobActions(job, view);
+  const then = (change: Promise<void>): Promise<void> => change.then(refresh);
+  return (
+    <div class="actions">
+      {can.approve && (
+        <ActionButton kind="primary" run={() => then(approveJob(job, view))}>
+          <Icon name="check" />
+          Approve
+        </ActionButton>
+      )}
+      {can.retry && (
+        <ActionButton run={() => retryExecution(view, { jobs: [job.job_name] })}>
+          <Icon name="retry" />
+          Retry this job
+        </ActionButton>
+      )}
+      {can.cancel && (
+        <ActionButton confirm="Really cancel?" run={() => then(cancelJob(job, view))}>
+          <Icon name="stop" />
+          Cancel
+        </ActionButton>
+      )}
+    </div>
+  );
+}
+
+function Attempts({
+  job,
+  view,
+  shown,
+}: {
+  job: JobView;
+  view: ExecutionView;
+  shown: number;
+}): JSX.Element | null {
+  if (job.attempt < 2) return null;
+  return (
+    <nav class="attempts" aria-label="Attempts">
+      {Array.from({ length: job.attempt }, (_, at) => at + 1).map((attempt) => {
+        const ended = job.attempts.find((one) => one.attempt === attempt);
+        const tone = ended === undefined ? jobTone(job) : ended.failure == null ? "success" : "failed";
+        return (
+          <a
+            key={attempt}
+            href={to.job(view.execution.id, job.job_name, attempt)}
+            aria-current={attempt === shown ? "page" : undefined}
+            title={ended?.failure?.message}
+          >
+            <StatusIcon tone={tone} label /> Attempt {attempt}
+          </a>
+        );
+      })}
+    </nav>
+  );
+}
+
+function Facts({ job, view }: { job: JobView; view: ExecutionView }): JSX.Element {
+  const labels = Object.entries(job.runs_on ?? {});
+  return (
+    <ul class="facts">
+      <li>{job.stage}</li>
+      <li class="mono">{job.docker_image}</li>
+      {job.start_time != null && (
+        <li>
+          <Icon name="clock" />
+          <Duration start={job.start_time} end={job.end_time} />
+        </li>
+      )}
+      {job.exit_code != null && <li>exit code {job.exit_code}</li>}
+      {job.environment != null && <li>environment {job.environment.name}</li>}
+      {labels.map(([name, value]) => (
+        <li key={name} class="mono">
+          {name}={value}
+        </li>
+      ))}
+      {job.condition != null && <li class="mono">if: {job.condition}</li>}
+      {job.needs.length > 0 && job.needs.length <= 8 && (
+        <li>
+          needs{" "}
+          {job.needs.map((need, at) => (
+            <span key={need}>
+              {at > 0 && ", "}
+              <a href={to.job(view.execution.id, need)}>{need}</a>
+            </span>
+          ))}
+        </li>
+      )}
+      {job.child != null && (
+        <li>
+          <StatusIcon tone={executionTone(job.child.status)} label />{" "}
+          <a href={to.execution(job.child.execution_id)}>
+            {job.child.pipeline_name} #{job.child.run_number}
+          </a>
+        </li>
+      )}
+    </ul>
+  );
+}
+
+function Job({
+  job,
+  view,
+  refresh,
+}: {
+  job: JobView;
+  view: ExecutionView;
+  refresh: () => void;
+}): JSX.Element {
+  const tone = jobTone(job);
+  const asked = Number(address.value.query.get("attempt") ?? job.attempt);
+  const attempt = Number.isInteger(asked) && asked >= 1 && asked <= job.attempt ? asked : job.attempt;
+  const explanation = jobExplanation(job);
+  return (
+    <>
+      <header class="execution-header">
+        <div class="page-head">
+          <h1>{job.job_name}</h1>
+          <StatusBadge tone={tone} />
+          <Actions job={job} view={view} refresh={refresh} />
+        </div>
+        {explanation !== "" && <p class={tone === "failed" ? "failed-text" : "soft"}>{explanation}</p>}
+        <Facts job={job} view={view} />
+        <Attempts job={job} view={view} shown={attempt} />
+      </header>
+      <LogView job={job} attempt={attempt} lines={address.value.fragment} onLines={setFragment} />
+    </>
+  );
+}
 
 /** One job with its log. */
-export function JobPage({ executionId, jobId }: { executionId: string; jobId: string }): JSX.Element {
-  const { value: view, error } = useExecution(executionId);
-  const job = view?.jobs.find((one) => one.id === jobId);
-  if (view === null || job === undefined) {
-    return (
-      <main id="main" tabIndex={-1}>
-        {error === null ? (
-          <p class="soft">{view === null ? "Loading…" : "The execution has no such job."}</p>
-        ) : (
-          <ErrorNote error={error} />
-        )}
-      </main>
-    );
-  }
-  const attempt = Number(address.value.query.get("attempt") ?? job.attempt);
+export function JobPage({ executionId, jobName }: { executionId: string; jobName: string }): JSX.Element {
+  const { value: view, error, refresh } = useExecution(executionId);
+  const job = view?.jobs.find((one) => one.job_name === jobName);
+  const tone = job === undefined ? "pending" : jobTone(job);
+  useTitle(
+    job === undefined ? jobName : `${jobName} ${toneText(tone).toLowerCase()}`,
+    job === undefined ? "idle" : tabState(tone),
+  );
+  const execution = view?.execution;
   return (
     <main id="main" tabIndex={-1}>
-      <nav aria-label="Breadcrumb">
+      <nav class="breadcrumb" aria-label="Breadcrumb">
         <a href={to.execution(executionId)}>
-          {view.execution.pipeline_name} #{view.execution.run_number}
+          {execution === undefined ? "Execution" : `${execution.pipeline_name} #${execution.run_number}`}
         </a>
+        <Icon name="chevron" />
+        <span aria-current="page">{jobName}</span>
       </nav>
-      <h1>{job.job_name}</h1>
-      <p>
-        <StatusBadge tone={jobTone(job)} /> {jobExplanation(job)}{" "}
-        {job.start_time != null && <Duration start={job.start_time} end={job.end_time} />}
-      </p>
-      <LogView job={job} attempt={attempt} lines={address.value.fragment} onLines={setFragment} />
+      {error !== null && <ErrorNote error={error} retry={refresh} />}
+      {view === null && error === null && <p class="dim">Loading…</p>}
+      {view !== null && job === undefined && (
+        <p class="empty">
+          The execution has no job “{jobName}”. <a href={to.execution(executionId)}>Show its jobs</a>
+        </p>
+      )}
+      {view !== null && job !== undefined && <Job job={job} view={view} refresh={refresh} />}
     </main>
   );
 }

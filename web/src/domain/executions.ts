@@ -1,0 +1,61 @@
+// Lists of executions: filters and pages.
+import type { ExecutionStatus, ExecutionSummary, ListQuery, Trigger } from "../api/types";
+import { TRIGGER_TEXTS } from "./names";
+
+/** What a list shows. */
+export interface ExecutionFilter {
+  readonly repo: string;
+  readonly pipeline: string;
+  readonly branch: string;
+  readonly status: string;
+  readonly event: string;
+  readonly author: string;
+  readonly text: string;
+  readonly internal: string;
+}
+
+export type FilterName = keyof ExecutionFilter;
+const NAMES: readonly FilterName[] = [
+  "repo",
+  "pipeline",
+  "branch",
+  "status",
+  "event",
+  "author",
+  "text",
+  "internal",
+];
+export const STATUSES: readonly ExecutionStatus[] = ["PENDING", "RUNNING", "SUCCESS", "FAILED", "CANCELED"];
+
+export function readFilter(query: ReadonlyMap<string, string>): ExecutionFilter {
+  return Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ""])) as Record<FilterName, string>;
+}
+
+/** What looks like the beginning of a commit is searched as one. */
+const COMMIT = /^[0-9a-f]{5,64}$/;
+
+/** The query of a filter. */
+export function listQuery(filter: ExecutionFilter): ListQuery {
+  const { status, event, internal, text } = filter;
+  const query: ListQuery = {};
+  for (const name of ["repo", "pipeline", "branch", "author"] as const)
+    if (filter[name] !== "") query[name] = filter[name];
+  const knownStatus = STATUSES.find((one) => one === status);
+  if (knownStatus !== undefined) query.status = knownStatus;
+  if (event in TRIGGER_TEXTS) query.event = event as Trigger;
+  if (internal === "") query.kind = "run_pipeline";
+  const search = text.trim();
+  if (COMMIT.test(search)) query.commit = search;
+  else if (search !== "") query.text = search;
+  return query;
+}
+
+/** Adds newer versions to a list; the result is ordered from the newest to the oldest. Ids are ordered by time. */
+export function mergeExecutions(
+  old: readonly ExecutionSummary[],
+  newer: readonly ExecutionSummary[],
+): ExecutionSummary[] {
+  const byId = new Map(old.map((one) => [one.id, one]));
+  for (const one of newer) byId.set(one.id, one);
+  return [...byId.values()].sort((a, b) => (a.id < b.id ? 1 : a.id > b.id ? -1 : 0));
+}

@@ -1,0 +1,72 @@
+// What a user can do with an execution or a job in its present state, and the calls for that.
+import { post } from "../../api/client";
+import type { ExecutionView, JobView } from "../../api/types";
+import { hasEnded } from "../../domain/status";
+import { navigate, to } from "../../router/router";
+
+export interface ExecutionActions {
+  readonly approve: boolean;
+  readonly cancel: boolean;
+  readonly retryUnsuccessful: boolean;
+  readonly retryAll: boolean;
+}
+
+export function executionActions(view: ExecutionView): ExecutionActions {
+  const { execution } = view;
+  const ended = hasEnded(execution.status);
+  const pipeline = execution.kind === "run_pipeline";
+  return {
+    approve: !ended && view.approval === "awaited",
+    cancel: !ended && execution.cancel_requested !== true,
+    retryUnsuccessful: ended && pipeline && view.jobs.some((job) => job.status !== "SUCCESS"),
+    retryAll: ended && pipeline,
+  };
+}
+
+export interface JobActions {
+  readonly approve: boolean;
+  readonly cancel: boolean;
+  readonly retry: boolean;
+}
+
+export function jobActions(job: JobView, view: ExecutionView): JobActions {
+  const executionEnded = hasEnded(view.execution.status);
+  const notApproved = job.failure_reason?.kind === "not_approved";
+  return {
+    approve:
+      (job.status === "PENDING" && job.approval === "awaited" && !executionEnded) ||
+      (executionEnded && notApproved),
+    cancel: !hasEnded(job.status) && view.execution.cancel_requested !== true,
+    retry: executionEnded && view.execution.kind === "run_pipeline" && !notApproved,
+  };
+}
+
+export async function approveExecution(view: ExecutionView): Promise<void> {
+  const { id, repo } = view.execution;
+  await post("/api/pipeline/approve/{executionId}", { path: { executionId: id }, query: { repo } });
+}
+
+export async function cancelExecution(view: ExecutionView): Promise<void> {
+  const { id, repo } = view.execution;
+  await post("/api/pipeline/cancel/{executionId}", { path: { executionId: id }, query: { repo } });
+}
+
+/** Retries an execution and shows the new one. */
+export async function retryExecution(
+  view: ExecutionView,
+  request: { all?: boolean; jobs?: string[]; approve?: string[] },
+): Promise<void> {
+  const { id, repo } = view.execution;
+  const path = "/api/pipeline/retry/{executionId}" as const;
+  const reply = await post(path, { path: { executionId: id }, query: { repo }, body: request });
+  navigate(to.execution(reply.execution_id));
+}
+
+export async function approveJob(job: JobView, view: ExecutionView): Promise<void> {
+  if (hasEnded(view.execution.status)) return retryExecution(view, { approve: [job.job_name] });
+  await post("/api/job/approve/{jobId}", { path: { jobId: job.id }, query: { repo: view.execution.repo } });
+}
+
+export async function cancelJob(job: JobView, view: ExecutionView): Promise<void> {
+  await post("/api/job/cancel/{jobId}", { path: { jobId: job.id }, query: { repo: view.execution.repo } });
+}

@@ -1,0 +1,131 @@
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { get } from "../../api/client";
+import type { Insights } from "../../api/types";
+import { DataTable } from "../../components/DataTable";
+import { ErrorNote } from "../../components/ErrorNote";
+import { RepositoryChoice } from "../../components/RepositoryChoice";
+import { useLive } from "../../components/useLive";
+import { formatDuration } from "../../domain/duration";
+import { failureRate } from "../../domain/insight";
+import { address, setQuery, to } from "../../router/router";
+import { useTitle } from "../../shell/title";
+import { DayBars } from "./DayBars";
+
+type Pipeline = Insights["pipelines"][number];
+
+const DAYS = ["7", "30", "90"];
+
+const time = (milliseconds: number | null | undefined): string =>
+  milliseconds == null ? "–" : formatDuration(milliseconds);
+
+function Numbers({ pipeline }: { pipeline: Pipeline }): JSX.Element {
+  const of = pipeline.executions;
+  const facts: readonly (readonly [string, string | number])[] = [
+    ["executions", of.count],
+    ["failure rate", failureRate(of)],
+    ["median", time(of.median_ms)],
+    ["95th percentile", time(of.p95_ms)],
+    ["median wait", time(of.queue_median_ms)],
+    ["more attempts", of.retries],
+  ];
+  return (
+    <dl class="numbers">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd class="number">{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function PipelineInsight({ pipeline, insights }: { pipeline: Pipeline; insights: Insights }): JSX.Element {
+  const jobs = [...pipeline.jobs].sort((a, b) => (b.counts.median_ms ?? 0) - (a.counts.median_ms ?? 0));
+  return (
+    <section class="card padded" aria-label={`Pipeline ${pipeline.pipeline_name}`}>
+      <h2>
+        <a href={to.executions({ repo: insights.repo, pipeline: pipeline.pipeline_name })}>
+          {pipeline.pipeline_name}
+        </a>
+      </h2>
+      <Numbers pipeline={pipeline} />
+      <DayBars from={insights.from} days={insights.days} byDay={pipeline.by_day} />
+      <details>
+        <summary>Jobs, the slowest first</summary>
+        <DataTable
+          label={`Jobs of ${pipeline.pipeline_name}`}
+          rows={jobs}
+          rowKey={(job) => job.job_name}
+          empty="No job has ended."
+          columns={[
+            { name: "Job", cell: (job) => <strong>{job.job_name}</strong> },
+            { name: "Runs", cell: (job) => <span class="number">{job.counts.count}</span> },
+            { name: "Failure rate", cell: (job) => <span class="number">{failureRate(job.counts)}</span> },
+            { name: "Median", cell: (job) => <span class="number">{time(job.counts.median_ms)}</span> },
+            { name: "95th percentile", cell: (job) => <span class="number">{time(job.counts.p95_ms)}</span> },
+            {
+              name: "Median wait",
+              cell: (job) => <span class="number">{time(job.counts.queue_median_ms)}</span>,
+            },
+            { name: "More attempts", cell: (job) => <span class="number">{job.counts.retries}</span> },
+          ]}
+        />
+      </details>
+    </section>
+  );
+}
+
+function InsightsOf({ repo, days }: { repo: string; days: string }): JSX.Element {
+  const { value, error, refresh } = useLive(
+    `${repo} ${days}`,
+    (signal) => get("/api/insights", { query: { repo, days: Number(days) }, signal }),
+    () => true,
+  );
+  if (error !== null) return <ErrorNote error={error} retry={refresh} />;
+  if (value === null) return <p class="dim">Loading…</p>;
+  if (value.pipelines.length === 0)
+    return <p class="empty">No execution of this repository ended in these days.</p>;
+  return (
+    <>
+      {value.truncated === true && <p class="note warning">There are more pipelines than one reply has.</p>}
+      {value.pipelines.map((pipeline) => (
+        <PipelineInsight key={pipeline.pipeline_name} pipeline={pipeline} insights={value} />
+      ))}
+    </>
+  );
+}
+
+/** Durations, failures and waits of a repository's pipelines. */
+export function InsightsPage(): JSX.Element {
+  useTitle("Insights");
+  const { query } = address.value;
+  const repo = query.get("repo") ?? "";
+  const days = DAYS.find((one) => one === query.get("days")) ?? "30";
+  const [text, setText] = useState(repo);
+  return (
+    <main id="main" tabIndex={-1}>
+      <h1>Insights</h1>
+      <form
+        class="inline-form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          setQuery({ repo: text });
+        }}
+      >
+        <RepositoryChoice value={text} onValue={setText} />
+        <label class="field">
+          <span>Days</span>
+          <select value={days} onChange={(event) => setQuery({ days: event.currentTarget.value })}>
+            {DAYS.map((one) => (
+              <option key={one}>{one}</option>
+            ))}
+          </select>
+        </label>
+        <button type="submit">Show</button>
+      </form>
+      {repo === "" ? <p class="empty">Choose a repository.</p> : <InsightsOf repo={repo} days={days} />}
+    </main>
+  );
+}

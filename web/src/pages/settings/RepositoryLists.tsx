@@ -1,0 +1,198 @@
+// Lists of repositories, and of what belongs to one.
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { get, post } from "../../api/client";
+import { ActionButton } from "../../components/ActionButton";
+import { RepositoryChoice } from "../../components/RepositoryChoice";
+import { Age } from "../../components/Time";
+import { shortCommit } from "../../domain/names";
+import { address, navigate, setQuery, to } from "../../router/router";
+import { ListFrame } from "./ListFrame";
+import { usePages } from "./usePages";
+
+export function RepositoryList(): JSX.Element {
+  const pages = usePages("repositories", async () => ({
+    rows: (await get("/api/repository")).repositories,
+    next: null,
+  }));
+  return (
+    <ListFrame
+      label="Repositories"
+      pages={pages}
+      rowKey={(one) => one.name}
+      empty={
+        <>
+          No repository is registered. Run <code>tidemill repo add</code>.
+        </>
+      }
+      columns={[
+        {
+          name: "Repository",
+          cell: (one) => (
+            <a href={to.executions({ repo: one.url })} title={one.url}>
+              <strong>{one.name}</strong>
+            </a>
+          ),
+        },
+        { name: "Provider", cell: (one) => one.provider },
+        { name: "Default branch", cell: (one) => one.default_branch ?? "as webhooks say" },
+        { name: "Commit statuses", cell: (one) => (one.statuses ? "written" : "not written") },
+        { name: "Credential", cell: (one) => one.credential?.kind ?? "none" },
+        { name: "Changed", cell: (one) => <Age time={one.updated_at} /> },
+        { name: "Trouble", cell: (one) => <span class="failed-text">{one.trouble ?? ""}</span> },
+        {
+          name: "Change",
+          cell: (one) => (
+            <span class="actions">
+              <ActionButton
+                kind="small"
+                run={async () => {
+                  const reply = await post("/api/repository/sync", { body: { repo: one.url } });
+                  navigate(to.execution(reply.execution_id));
+                }}
+              >
+                Read schedules
+              </ActionButton>
+              <ActionButton
+                kind="small"
+                run={async () => {
+                  await post("/api/repository/redeliver", { body: { repo: one.url } });
+                }}
+              >
+                Allow redelivery
+              </ActionButton>
+            </span>
+          ),
+        },
+      ]}
+    />
+  );
+}
+
+/** Asks for the repository whose list is shown; it is in the page's address. */
+function OfRepository({ list }: { list: (repo: string) => JSX.Element }): JSX.Element {
+  const repo = address.value.query.get("repo") ?? "";
+  const [text, setText] = useState(repo);
+  return (
+    <>
+      <form
+        class="inline-form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          setQuery({ repo: text });
+        }}
+      >
+        <RepositoryChoice value={text} onValue={setText} />
+        <button type="submit">Show</button>
+      </form>
+      {repo !== "" && list(repo)}
+    </>
+  );
+}
+
+function EnvironmentsOf({ repo }: { repo: string }): JSX.Element {
+  const pages = usePages(repo, async (cursor) => {
+    const page = await get("/api/environment", { query: { repo, ...(cursor === null ? {} : { cursor }) } });
+    return { rows: page.environments, next: page.next_cursor ?? null };
+  });
+  return (
+    <ListFrame
+      label="Environments"
+      pages={pages}
+      rowKey={(one) => one.name}
+      empty="No job of this repository deployed to an environment."
+      columns={[
+        { name: "Environment", cell: (one) => <strong>{one.name}</strong> },
+        { name: "State", cell: (one) => one.state },
+        {
+          name: "Deployed",
+          cell: (one) =>
+            one.current == null ? (
+              "never"
+            ) : (
+              <a href={to.job(one.current.execution_id, one.current.job_name)}>
+                {one.current.pipeline_name} #{one.current.run_number}
+              </a>
+            ),
+        },
+        {
+          name: "Commit",
+          cell: (one) => (
+            <span class="mono">{one.current?.commit == null ? "" : shortCommit(one.current.commit)}</span>
+          ),
+        },
+        { name: "When", cell: (one) => (one.current == null ? "" : <Age time={one.current.start_time} />) },
+        {
+          name: "Address",
+          cell: (one) => {
+            const url = one.current?.url;
+            return url != null && /^https?:/.test(url) ? (
+              <a href={url} rel="noreferrer noopener" target="_blank">
+                {url}
+              </a>
+            ) : (
+              (url ?? "")
+            );
+          },
+        },
+      ]}
+    />
+  );
+}
+
+function SecretsOf({ repo }: { repo: string }): JSX.Element {
+  const pages = usePages(repo, async () => ({
+    rows: (await get("/api/secret", { query: { repo } })).secrets,
+    next: null,
+  }));
+  return (
+    <ListFrame
+      label="Secrets and variables"
+      pages={pages}
+      rowKey={(one) => `${one.name} ${one.environment ?? ""}`}
+      empty={
+        <>
+          There are none. Run <code>tidemill secret set</code> or <code>tidemill variable set</code>.
+        </>
+      }
+      columns={[
+        { name: "Name", cell: (one) => <strong class="mono">{one.name}</strong> },
+        { name: "Kind", cell: (one) => (one.variable == null ? "secret" : "variable") },
+        { name: "Environment", cell: (one) => one.environment ?? "all" },
+        { name: "Value", cell: (one) => <span class="mono">{one.value ?? "hidden"}</span> },
+        { name: "Changed", cell: (one) => <Age time={one.updated_at} /> },
+        { name: "By", cell: (one) => one.updated_by },
+      ]}
+    />
+  );
+}
+
+function RegistriesOf({ repo }: { repo: string }): JSX.Element {
+  const pages = usePages(repo, async () => ({
+    rows: (await get("/api/registry", { query: { repo } })).registries,
+    next: null,
+  }));
+  return (
+    <ListFrame
+      label="Registries"
+      pages={pages}
+      rowKey={(one) => one.registry}
+      empty={
+        <>
+          There are none. Run <code>tidemill registry login</code>.
+        </>
+      }
+      columns={[
+        { name: "Registry", cell: (one) => <strong>{one.registry}</strong> },
+        { name: "User", cell: (one) => one.username },
+        { name: "Changed", cell: (one) => <Age time={one.updated_at} /> },
+      ]}
+    />
+  );
+}
+
+export const EnvironmentList = (): JSX.Element => (
+  <OfRepository list={(repo) => <EnvironmentsOf repo={repo} />} />
+);
+export const SecretList = (): JSX.Element => <OfRepository list={(repo) => <SecretsOf repo={repo} />} />;
+export const RegistryList = (): JSX.Element => <OfRepository list={(repo) => <RegistriesOf repo={repo} />} />;

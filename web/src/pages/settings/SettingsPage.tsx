@@ -1,0 +1,58 @@
+import type { ComponentType, JSX } from "preact";
+import { address, to } from "../../router/router";
+import { useTitle } from "../../shell/title";
+import { AuditList, DeadLetterList, TokenList } from "./ServerLists";
+import { EnvironmentList, RegistryList, RepositoryList, SecretList } from "./RepositoryLists";
+
+const LISTS: Record<string, { title: string; about: string; List: ComponentType }> = {
+  repositories: {
+    title: "Repositories",
+    about: "Registered repositories, whose webhooks start pipelines.",
+    List: RepositoryList,
+  },
+  environments: {
+    title: "Environments",
+    about: "Where the jobs of a repository deploy to.",
+    List: EnvironmentList,
+  },
+  secrets: { title: "Secrets and variables", about: "Names only; no page shows a secret.", List: SecretList },
+  registries: {
+    title: "Registries",
+    about: "The logins of a repository at registries of images.",
+    List: RegistryList,
+  },
+  tokens: { title: "Tokens", about: "Who may use the API, and for what.", List: TokenList },
+  audit: { title: "Audit log", about: "Changes that users made, newest first.", List: AuditList },
+  "dead-letters": {
+    title: "Dead letters",
+    about: "Jobs that ended for a reason that was not their own.",
+    List: DeadLetterList,
+  },
+};
+
+/** Lists of what an administrator sets up. */
+export function SettingsPage(): JSX.Element {
+  const name = address.value.path[1] ?? "repositories";
+  const shown = LISTS[name];
+  useTitle(shown?.title ?? "Settings");
+  return (
+    <main id="main" tabIndex={-1} class="settings">
+      <nav aria-label="Settings">
+        {Object.entries(LISTS).map(([key, list]) => (
+          <a key={key} href={to.settings(key)} aria-current={key === name ? "page" : undefined}>
+            {list.title}
+          </a>
+        ))}
+      </nav>
+      {shown === undefined ? (
+        <h1>There is no such list</h1>
+      ) : (
+        <div class="settings-list">
+          <h1>{shown.title}</h1>
+          <p class="soft">{shown.about}</p>
+          <shown.List key={name} />
+        </div>
+      )}
+    </main>
+  );
+}

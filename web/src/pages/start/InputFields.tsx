@@ -1,0 +1,71 @@
+import type { JSX } from "preact";
+import type { InputField } from "../../domain/inputs";
+
+interface Props {
+  readonly field: InputField;
+  readonly value: string;
+  readonly onValue: (value: string) => void;
+}
+
+function Control({ field, value, onValue }: Props): JSX.Element {
+  const describedBy = field.description === "" ? {} : { "aria-describedby": `input-${field.name}` };
+  if (field.kind === "choice") {
+    return (
+      <select
+        required={field.required}
+        value={value}
+        onChange={(event) => onValue(event.currentTarget.value)}
+        {...describedBy}
+      >
+        {value === "" && <option value="">Choose…</option>}
+        {field.options.map((option) => (
+          <option key={option}>{option}</option>
+        ))}
+      </select>
+    );
+  }
+  const common = {
+    required: field.required,
+    value,
+    onInput: (event: Event & { currentTarget: HTMLInputElement }) => onValue(event.currentTarget.value),
+    ...describedBy,
+  };
+  if (field.kind === "number") return <input type="number" step="any" {...common} />;
+  return <input {...common} {...(field.pattern === null ? {} : { pattern: field.pattern })} />;
+}
+
+/** The control of one input, by its type. */
+export function InputControl(props: Props): JSX.Element {
+  const { field, value, onValue } = props;
+  const description = field.description !== "" && (
+    <span class="hint" id={`input-${field.name}`}>
+      {field.description}
+    </span>
+  );
+  if (field.kind === "boolean") {
+    return (
+      <div>
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={value === "true"}
+            onChange={(event) => onValue(String(event.currentTarget.checked))}
+          />
+          <span>{field.name}</span>
+        </label>
+        {description}
+      </div>
+    );
+  }
+  return (
+    <div>
+      <label class="field">
+        <span>
+          {field.name} {field.required && <span class="dim">(required)</span>}
+        </span>
+        <Control {...props} />
+      </label>
+      {description}
+    </div>
+  );
+}
