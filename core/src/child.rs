@@ -6,6 +6,7 @@ use crate::gitlab::{TranslateOptions, translate};
 use crate::pipeline::{
     ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles, assemble_from,
 };
+use crate::typed_inputs::InputValue;
 
 /// The name of the file that stands for several GitLab files.
 const JOINED_FILE: &str = "the files of the child pipeline";
@@ -59,8 +60,7 @@ fn joined(child: &ChildPipeline) -> String {
             text.push_str("    inputs:\n");
         }
         for (name, value) in &child.inputs {
-            let is_typed =
-                value == "true" || value == "false" || value.parse::<f64>().is_ok_and(f64::is_finite);
+            let is_typed = !matches!(InputValue::plain(value), InputValue::Text(_));
             let value = if is_typed { value.clone() } else { json(value) };
             let _ = writeln!(text, "      {}: {value}", json(name));
         }
