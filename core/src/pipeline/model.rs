@@ -20,7 +20,10 @@ mod triggers;
 pub use artifacts::{Artifacts, ArtifactsWhen, MAX_ARTIFACT_LABEL_LEN, Reports};
 pub use build::ImageBuild;
 pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
-pub use child::{ChildPipeline, MAX_CHILD_DEPTH, MAX_CHILD_FILES, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD};
+pub use child::{
+    ChildPipeline, MAX_CHILD_DEPTH, MAX_CHILD_FILES, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_DESCENDANTS,
+    descendants_of_child,
+};
 pub use concurrency::{JobConcurrency, MAX_JOB_GROUP_BYTES, MAX_JOB_GROUP_LIMIT};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use environment::{DeploymentTier, Environment, EnvironmentAction};

@@ -116,6 +116,8 @@ macro_rules! conformance_suite {
                 parent_waits_for_child_and_takes_its_outcome
                 job_starts_one_child_or_fails
                 depth_of_children_is_bounded
+                descendants_of_an_execution_are_bounded
+                status_of_child_changes_revision_of_parent
                 child_gets_variables_of_its_job
                 child_has_rights_of_its_parent
                 cancel_of_parent_cancels_children
