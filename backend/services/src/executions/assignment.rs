@@ -47,6 +47,27 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
     }
 }
 
+/// Gives services the variables of their job, as GitLab does, below those that a service has of its own. They get neither the token
+/// of the job nor variables that name files, which are in the job's container.
+pub fn add_to_services(
+    services: &mut [Service],
+    variables: &IndexMap<String, String>,
+    secrets: &[SecretValue],
+    token: &str,
+) {
+    for service in services {
+        let mut all = variables.clone();
+        for secret in secrets {
+            all.shift_remove(&secret.variable);
+            if !secret.file && secret.value != token {
+                all.insert(secret.variable.clone(), secret.value.clone());
+            }
+        }
+        all.extend(std::mem::take(&mut service.variables));
+        service.variables = all;
+    }
+}
+
 /// Returns the job's variables and the predefined ones; the job's take precedence.
 ///
 /// `url`: the address of the execution's page.
