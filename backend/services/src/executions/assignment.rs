@@ -11,11 +11,11 @@ use crate::{
 use indexmap::IndexMap;
 use std::collections::HashMap;
 use tidemill_core::execution::{
-    assignment::{ArtifactSource, JobExtras, Origin, Preparation},
+    assignment::{ArtifactSource, JobExtras, Origin, Preparation, SecretValue},
     facts::Facts,
     predefined::{self, JobContext},
 };
-use tidemill_core::{api::path, ids::JobId, plan::PlannedJob};
+use tidemill_core::{api::path, ids::JobId, pipeline::Service, plan::PlannedJob};
 
 /// Number of needs above which all artifacts of the execution are read at once instead of by need.
 const BULK_READ_THRESHOLD: usize = 16;

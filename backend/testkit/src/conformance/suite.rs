@@ -201,6 +201,7 @@ macro_rules! conformance_suite {
             variables {
                 variables_reach_every_job_and_conditions
                 hidden_variables_reach_only_workers
+                services_get_the_variables_of_a_job_with_all_secrets
                 protected_variables_and_forks_are_kept_apart
                 variable_of_a_secrets_name_is_a_conflict
                 repeated_request_is_the_same_after_a_change_of_variables
