@@ -114,13 +114,14 @@ impl Context {
             return Ok(0);
         }
         let nodes = self.stores.records.nodes(id, &starting).await?;
-        let ids: Vec<ExecutionId> = nodes.iter().filter_map(|node| job_of(node).ok()?.child).collect();
+        let mut ids: Vec<ExecutionId> = nodes.iter().filter_map(|node| job_of(node).ok()?.child).collect();
+        ids.sort_unstable();
         let states = try_join_all(ids.iter().map(|id| self.stores.records.execution_state(*id))).await?;
         let mut text = String::new();
         for (id, state) in ids.iter().zip(states) {
             let status = state.map_or("", |(state, _)| state.status.as_str());
             // Writing to a String cannot fail.
-            let _ = write!(text, "{id} {status}\n");
+            let _ = writeln!(text, "{id} {status}");
         }
         let digest = sha256_hex(text.as_bytes());
         Ok(digest.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default())

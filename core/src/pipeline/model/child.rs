@@ -19,11 +19,8 @@ pub const MAX_DESCENDANTS: u32 = 1_000;
 /// Returns how many executions there may be below each child of an execution below which there may be `allowed`, and of which
 /// `starting` jobs start one: what remains is divided equally.
 #[must_use]
-pub const fn descendants_of_child(allowed: u32, starting: u32) -> u32 {
-    match allowed.saturating_sub(starting).checked_div(starting) {
-        Some(share) => share,
-        None => 0,
-    }
+pub fn descendants_of_child(allowed: u32, starting: u32) -> u32 {
+    allowed.saturating_sub(starting).checked_div(starting).unwrap_or_default()
 }
 
 /// Maximum number of files of a child pipeline.
