@@ -14,7 +14,7 @@ use std::{
     fmt::Display,
     time::{Duration, Instant},
 };
-use tidemill_core::execution::{assignment::Source, report::has_name, test_report::ExecutionTests};
+use tidemill_core::execution::{assignment::Source, report::jobs_named, test_report::ExecutionTests};
 use tidemill_core::{
     api::{
         ExecutionView, IDEMPOTENCY_KEY, JobView, SourceUploadReply, SourceUploadRequest, TRACEPARENT, path,
@@ -302,11 +302,10 @@ fn traceparent() -> String {
 
 /// Returns the job of this name; without a name, the execution's only job.
 pub fn find_job<'a>(view: &'a ExecutionView, name: Option<&str>) -> Outcome<&'a JobView> {
-    let matches: Vec<&JobView> =
-        view.jobs.iter().filter(|job| name.is_none_or(|name| has_name(job, name))).collect();
-    if let Some(exact) = matches.iter().find(|job| name == Some(job.job_name.as_str())) {
-        return Ok(exact);
-    }
+    let matches = match name {
+        Some(name) => jobs_named(&view.jobs, name),
+        None => view.jobs.iter().collect(),
+    };
     match matches.as_slice() {
         [only] => Ok(only),
         [] => {

@@ -116,6 +116,27 @@ fn gitlab_file_runs_unchanged() {
 }
 
 #[test]
+fn gitlab_file_of_another_repository_gets_inputs_and_variables() {
+    let text = "spec:\n  inputs:\n    level:\n---\ndefault: {image: IMAGE}\njob:\n  script: ['echo level $[[ inputs.level ]] of $NAME']\n  \
+                rules: [{if: '$NAME == \"set\"'}]\n";
+    let (dir, repo) = repository(text);
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let address = repo.display().to_string();
+    let run = |more: &[&str]| tidemill(&elsewhere, &[&["run", "--repo", &address], more].concat());
+    let (code, stdout, stderr) = run(&["--input", "level=high", "-e", "NAME=set"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let log = tidemill(&elsewhere, &["logs", "job", "--repo", &address]).1;
+    assert!(log.contains("level high of set"), "{log}");
+    let (code, _, stderr) = run(&["-e", "NAME=set"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("the input `level` has no default"), "{stderr}");
+    let (code, _, stderr) = run(&["--input", "level=high"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("exclude all jobs"), "{stderr}");
+}
+
+#[test]
 fn gitlab_file_is_checked_and_planned() {
     let (_dir, repo) = repository(FILE);
     let (code, stdout, _) = tidemill(&repo, &["check"]);

@@ -9,6 +9,7 @@ use crate::pipeline::{
     ChildIncludeSource, ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles,
     assemble_from,
 };
+use crate::typed_inputs::InputValue;
 
 /// The name of the file that stands for several GitLab files.
 const JOINED_FILE: &str = "the files of the child pipeline";
@@ -76,7 +77,9 @@ fn push_inputs(inputs: &IndexMap<String, String>, text: &mut String) {
         text.push_str("    inputs:\n");
     }
     for (name, value) in inputs {
-        let _ = writeln!(text, "      {}: {}", json(name), json(value));
+        let is_typed = !matches!(InputValue::plain(value), InputValue::Text(_));
+        let value = if is_typed { value.clone() } else { json(value) };
+        let _ = writeln!(text, "      {}: {value}", json(name));
     }
 }
 

@@ -28,3 +28,4 @@ pub mod repository;
 pub mod scheduler;
 pub mod text;
 pub mod time;
+mod typed_inputs;

@@ -23,7 +23,7 @@ pub use due_condition::{DueCondition, DueRule};
 pub use due_texts::DueTexts;
 pub use error::{ExcludedJob, PlanError};
 pub use matrix::MAX_JOBS;
-pub(crate) use matrix::{MAX_TEMPLATE_BYTES, max_variants, variant_name};
+pub(crate) use matrix::{MAX_TEMPLATE_BYTES, max_variants, name_clash, variant_name};
 pub use model::{Gate, NodeIx, Plan, PlannedJob};
 pub use size::MAX_PLAN_BYTES;
 pub(crate) use size::expanded_bytes;

@@ -194,3 +194,23 @@ proptest! {
         prop_assert_eq!(again, assembled.parsed.pipeline);
     }
 }
+
+#[test]
+fn merging_of_large_files_is_bounded() {
+    let file = |value: &str| {
+        let jobs: String = (0..20_000).map(|n| format!("  .k{n}: {value}\n")).collect();
+        format!("jobs:\n{jobs}")
+    };
+    let list =
+        |names: &[&str], times: usize| format!("include: [{}]\n", vec![names.join(", "); times].join(", "));
+    let top = format!("name: top\n{}", list(&["ci/a.yml", "ci/b.yml"], 25));
+    let (a, b) = (file("{ retry: 1 }"), file("{ retry: 2 }"));
+    let errors = of(&[("top.yml", &top), ("ci/a.yml", &a), ("ci/b.yml", &b)]).unwrap_err();
+    let shown = errors.render(false);
+    assert_eq!(
+        shown.matches("merging the included files takes more than 1000000 steps").count(),
+        1,
+        "{shown}"
+    );
+    assert!(shown.contains("top.yml:2:"), "{shown}");
+}

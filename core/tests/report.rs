@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use serde_json::{Value, json};
-use tidemill_core::execution::report::{JobFilter, report};
+use tidemill_core::execution::report::{JobFilter, jobs_named, report};
 use tidemill_core::{api::ExecutionView, time::Timestamp};
 
 fn at(second: u64) -> Value {
@@ -67,4 +67,20 @@ fn filter_narrows_rows_and_keeps_matrix_variants() {
     assert_eq!(of(None, Some("unit [os=b]")), ["unit [os=b]"]);
     assert_eq!(of(Some("b"), None), ["unite"]);
     assert_eq!(of(Some("b"), Some("unit")), Vec::<String>::new());
+}
+
+#[test]
+fn exact_name_of_a_job_selects_no_variant() {
+    let names = |all: &[&str], name: &str| {
+        let jobs: Vec<Value> = all.iter().map(|name| job(name, "a", &[], None)).collect();
+        let view = view(&jobs);
+        let selected = jobs_named(&view.jobs, name);
+        selected.into_iter().map(|job| job.job_name.clone()).collect::<Vec<_>>().join(", ")
+    };
+    // The variants of a matrix, and a job that is only named like one of them.
+    assert_eq!(names(&["unit 1/2", "unit 2/2", "other"], "unit"), "unit 1/2, unit 2/2");
+    assert_eq!(names(&["unit 1/2", "unit 2/2", "unit"], "unit"), "unit");
+    assert_eq!(names(&["unit 1/2", "unit 1/2 [os=a]", "unit 1/2 [os=b]"], "unit 1/2"), "unit 1/2");
+    assert_eq!(names(&["unit [os=a]", "unit: [b]"], "unit"), "unit [os=a], unit: [b]");
+    assert_eq!(names(&["unit"], "unite"), "");
 }

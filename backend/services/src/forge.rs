@@ -6,5 +6,6 @@ pub(crate) mod discoveries;
 pub(crate) mod follow_ups;
 mod held_executions;
 pub(crate) mod outbox;
+mod pull_requests;
 pub(crate) mod schedules;
 pub(crate) mod webhooks;

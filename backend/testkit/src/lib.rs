@@ -7,5 +7,6 @@ pub mod cloud;
 pub mod conformance;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod intercepted;
 pub mod memory;
 pub mod simulation;

@@ -13,7 +13,11 @@ use crate::{
     output::Printable,
     view::format,
 };
-use tidemill_core::execution::{failure::FailureKind, report::has_name, status::ExecutionStatus};
+use tidemill_core::execution::{
+    failure::FailureKind,
+    report::{has_name, jobs_named},
+    status::ExecutionStatus,
+};
 use tidemill_core::{
     api::{Approval, ExecutionSummary, ExecutionView, JobView},
     ids::ExecutionId,
@@ -376,7 +380,9 @@ impl Selection<'_> {
             let view = self.view(execution).await?;
             let awaits = |candidate: &JobView| {
                 candidate.approval == Some(Approval::Awaited)
-                    && job.is_none_or(|name| has_name(candidate, name))
+                    && job.is_none_or(|name| {
+                        jobs_named(&view.jobs, name).iter().any(|job| job.id == candidate.id)
+                    })
             };
             let is_held = job.is_none() && view.approval == Some(Approval::Awaited);
             if is_held || view.jobs.iter().any(awaits) {

@@ -110,15 +110,11 @@ pub fn of_commit(
     }
     match (selected.pop(), &args.pipeline) {
         (Some((file, Ok(pipeline))), _) => {
+            // Those of a GitLab file are part of its text.
             let is_gitlab = gitlab::FILE_NAMES.contains(&file.path.as_str());
-            if let Some(name) = inputs.keys().next().filter(|_| is_gitlab) {
-                return Err(Failure::usage(format!(
-                    "--input {}: the inputs of a GitLab file are set where it is read; run it in a checkout, without --repo",
-                    Printable(name)
-                )));
-            }
+            let inputs = if is_gitlab { IndexMap::new() } else { inputs.clone() };
             let (name, text) = (file.path.clone(), file.text.clone());
-            let (includes, inputs) = (file.includes.clone(), inputs.clone());
+            let includes = file.includes.clone();
             Ok(PipelineFile { name, text, pipeline, includes, inputs })
         }
         (Some((file, Err(diagnostics))), _) => {

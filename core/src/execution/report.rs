@@ -122,12 +122,14 @@ pub fn report(view: &ExecutionView, filter: &JobFilter, now: Timestamp) -> Repor
         duration_ms: end.since_ms(view.execution.created_at),
         critical_path_ms: path.iter().filter_map(|job| run_ms(job, now)).sum(),
         critical_path: path.iter().map(|job| job.job_name.clone()).collect(),
-        jobs: view
-            .jobs
-            .iter()
-            .filter(|job| matches_filter(job, filter))
-            .map(|job| job_row(view, job, now))
-            .collect(),
+        jobs: match &filter.job {
+            Some(name) => jobs_named(&view.jobs, name),
+            None => view.jobs.iter().collect(),
+        }
+        .into_iter()
+        .filter(|job| filter.stage.as_ref().is_none_or(|stage| *stage == job.stage))
+        .map(|job| job_row(view, job, now))
+        .collect(),
         execution: view.execution.clone(),
         tests: None,
         exposed: Vec::new(),
@@ -157,9 +159,14 @@ pub fn has_name(job: &JobView, name: &str) -> bool {
     job.job_name == name || base_name(&job.job_name) == name
 }
 
-fn matches_filter(job: &JobView, filter: &JobFilter) -> bool {
-    filter.stage.as_ref().is_none_or(|stage| *stage == job.stage)
-        && filter.job.as_ref().is_none_or(|name| has_name(job, name))
+/// Returns the jobs that `name` selects: the one that has exactly this name, otherwise those that have it without their matrix
+/// values. So a job that is named like a variant is selected by its own name alone.
+#[must_use]
+pub fn jobs_named<'a>(jobs: &'a [JobView], name: &str) -> Vec<&'a JobView> {
+    match jobs.iter().find(|job| job.job_name == name) {
+        Some(exact) => vec![exact],
+        None => jobs.iter().filter(|job| has_name(job, name)).collect(),
+    }
 }
 
 fn job_row(view: &ExecutionView, job: &JobView, now: Timestamp) -> JobRow {

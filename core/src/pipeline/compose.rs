@@ -1,5 +1,6 @@
 //! Composes the document of a pipeline from included files and templates.
 
+pub(crate) mod declarations;
 pub(crate) mod elsewhere;
 pub(crate) mod files;
 pub(crate) mod include;

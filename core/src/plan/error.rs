@@ -151,6 +151,11 @@ pub enum PlanError {
          character; use shorter variables in it"
     )]
     BadGroup(String),
+    /// Two jobs have the same name once matrices are expanded.
+    #[error(
+        "two jobs have the name `{0}` once matrices are expanded; give the job that is named like a variant another name"
+    )]
+    SameName(String),
     /// Conditions exclude all jobs.
     #[error(
         "no job runs, because conditions (`if` or `rules`) exclude all jobs: {}",

@@ -17,7 +17,7 @@ use crate::pipeline::{
 };
 use crate::text::substitution::substitute;
 use indexmap::IndexMap;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Maximum size in bytes of the changed paths that are recorded for the conditions of children.
 const MAX_KEPT_CHANGES_BYTES: usize = 64 << 10;
@@ -165,6 +165,10 @@ impl Plan {
         }
         if jobs.is_empty() {
             return Err(PlanError::Empty);
+        }
+        let mut names = HashSet::with_capacity(jobs.len());
+        if let Some(job) = jobs.iter().find(|job| !names.insert(job.name.as_str())) {
+            return Err(PlanError::SameName(job.name.clone()));
         }
         let children = jobs.iter().filter(|job| job.surroundings.child.is_some()).count();
         let limit = if facts.parent.is_some() { MAX_CHILDREN_OF_CHILD } else { MAX_CHILDREN };

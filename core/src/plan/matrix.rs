@@ -2,6 +2,8 @@
 
 use crate::pipeline::{Cell, Job};
 use crate::text::substitution::substitute_bounded;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Maximum number of jobs in one execution.
 pub const MAX_JOBS: usize = 10_000;
@@ -42,6 +44,29 @@ pub(super) fn variants(job: &Job) -> Vec<Variant> {
     let total = cells.len();
     let variant = |(at, cell)| Variant { cell, position: Some((at + 1, total)) };
     cells.into_iter().enumerate().map(variant).collect()
+}
+
+/// Returns the second of two jobs that have the same name once matrices are expanded, by its name in the file, and that name. Two
+/// variants of one job are not compared.
+pub(crate) fn name_clash(jobs: &[Job]) -> Option<(&str, String)> {
+    if jobs.iter().all(|job| max_variants(job) <= 1) {
+        return None;
+    }
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for (at, job) in jobs.iter().enumerate() {
+        for name in variants(job).iter().filter_map(|variant| variant.name(job)) {
+            match seen.entry(name) {
+                Entry::Occupied(other) if *other.get() != at => {
+                    return Some((&job.name, other.key().clone()));
+                }
+                Entry::Occupied(_) => {}
+                Entry::Vacant(free) => {
+                    free.insert(at);
+                }
+            }
+        }
+    }
+    None
 }
 
 impl Variant {

@@ -198,7 +198,7 @@ impl<'a> JobGraph<'a> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use crate::execution::facts::{Facts, JobSelection};
-    use crate::pipeline::parse;
+    use crate::pipeline::{Job, parse};
     use crate::plan::{Plan, PlanError};
 
     const FILE: &str = "
@@ -241,6 +241,25 @@ jobs:
         assert_eq!(planned(&["lint", "page"], &[]), "docs lint page");
         assert_eq!(planned(&["deploy"], &[]), "compile deploy docs lint unit");
         assert_eq!(planned(&["try"], &[]), "compile docs try");
+    }
+
+    #[test]
+    fn job_with_the_name_of_a_variant_is_an_error() {
+        let plan = |name: &str| {
+            let text = format!("{FILE}  '{name}': {{ stage: test, script: [x] }}\n");
+            let only = vec!["unit".to_owned()];
+            let jobs = JobSelection { only, ..JobSelection::default() };
+            let plan = Plan::for_facts(&parse(&text).unwrap(), &Facts { jobs, ..Facts::default() }).unwrap();
+            plan.jobs.into_iter().map(|job| job.name).collect::<Vec<_>>()
+        };
+        assert_eq!(plan("unit [os=c]"), ["compile", "unit [os=a]", "unit [os=b]"]);
+        let same = "unit [os=a]";
+        let errors = parse(&format!("{FILE}  '{same}': {{ stage: test, script: [x] }}\n")).unwrap_err();
+        assert_eq!(errors[0].message, "with all matrix variants two jobs have the name `unit [os=a]`");
+        let mut unchecked = parse(FILE).unwrap();
+        unchecked.jobs.push(Job { name: same.to_owned(), ..unchecked.jobs[0].clone() });
+        let planned = Plan::for_facts(&unchecked, &Facts::default());
+        assert_eq!(planned.unwrap_err(), PlanError::SameName(same.to_owned()));
     }
 
     #[test]

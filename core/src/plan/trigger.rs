@@ -163,6 +163,12 @@ fn pull_request(on: &PullRequestTrigger, facts: &Facts) -> Result<(), NotTrigger
     paths(&on.paths, facts)
 }
 
+/// Whether a pull request has the labels that start a pipeline, and what happened to it does so too.
+#[must_use]
+pub fn has_action_and_labels(on: &PullRequestTrigger, request: &PullRequest) -> bool {
+    action_and_labels(on, request).is_ok()
+}
+
 fn action_and_labels(on: &PullRequestTrigger, request: &PullRequest) -> Result<(), NotTriggered> {
     let types = if on.types.is_empty() { &PullRequestAction::DEFAULT[..] } else { &on.types };
     if let Some(action) = request.action.filter(|action| !action.is_among(types)) {

@@ -93,6 +93,9 @@ pub struct ParentLink {
     pub gate: Option<u32>,
     /// The depth of the child: 1 if its parent has none.
     pub depth: u32,
+    /// How many executions there may be below the child.
+    #[serde(default)]
+    pub descendants: u32,
 }
 
 impl ParentLink {

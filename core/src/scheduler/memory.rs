@@ -1,6 +1,6 @@
 //! The nodes of one execution in memory: computes the first steps of a new execution before it is recorded.
 
-use super::decide::{child_gates, decide, nodes_to_decide};
+use super::decide::decide;
 use super::next_step::{NextStep, next_step};
 use crate::execution::status::JobStatus;
 use crate::{
@@ -81,56 +81,49 @@ impl MemoryNodes {
     /// group) becomes due
     /// `now`.
     pub fn run(&mut self, now: Timestamp) {
+        self.run_from(self.ready(), now);
+    }
+
+    /// Returns the nodes that wait for nothing or have ended.
+    fn ready(&self) -> Vec<u32> {
         let can_step = |node: &&Node| {
             let has_ended = node.state.status().is_some_and(JobStatus::is_terminal);
             node.waits_for == 0 || has_ended
         };
-        let ready = self.nodes.iter().filter(can_step).map(|node| node.key.ix).collect();
-        self.run_from(ready, now);
+        self.nodes.iter().filter(can_step).map(|node| node.key.ix).collect()
     }
 
-    /// Like [`Self::run`], and decides about jobs with conditions on outputs, which are those of `plan`.
+    /// Like [`Self::run`], and decides about jobs with conditions on outputs, which are those of `plan`. Each node is visited when
+    /// something that it waits for has ended, and no other.
     pub(super) fn run_planned(&mut self, plan: &Plan, now: Timestamp) {
-        self.run(now);
-        if plan.jobs.iter().all(|job| job.condition.is_none()) {
-            return;
-        }
-        let mut undecided = self.undecided(now);
-        while let Some((ix, job)) = undecided.pop() {
-            let (Some(node), Some(planned)) = (self.nodes.get(ix as usize), plan.jobs.get(job as usize))
-            else {
-                continue;
-            };
-            let mut read = self.at(&nodes_to_decide(planned));
-            read.extend(self.at(&child_gates(&read)));
-            if let NextStep::Apply(transition) = decide(node, planned, &read, now) {
+        let mut undecided = Vec::new();
+        self.run_all(self.ready(), now, &mut undecided);
+        while let Some(ix) = undecided.pop() {
+            let Some(node) = self.nodes.get(ix as usize) else { continue };
+            let NextStep::Decide { job } = next_step(node, now) else { continue };
+            let Some(planned) = plan.jobs.get(job as usize) else { continue };
+            if let NextStep::Apply(transition) = decide(node, planned, &self.nodes, now) {
                 let mut ready = self.apply(transition.writes);
                 ready.extend(transition.more.then_some(ix));
-                self.run_from(ready, now);
-                undecided = self.undecided(now);
+                self.run_all(ready, now, &mut undecided);
             }
         }
     }
 
-    /// Returns copies of the nodes at these indices.
-    fn at(&self, ixs: &[u32]) -> Vec<Node> {
-        ixs.iter().filter_map(|ix| self.nodes.get(*ix as usize)).cloned().collect()
-    }
-
-    /// Returns the nodes whose next step is to decide, and the jobs that they decide about.
-    fn undecided(&self, now: Timestamp) -> Vec<(u32, u32)> {
-        let of = |node: &Node| match next_step(node, now) {
-            NextStep::Decide { job } => Some((node.key.ix, job)),
-            _ => None,
-        };
-        self.nodes.iter().filter_map(of).collect()
-    }
-
     /// Like [`Self::run`], for these nodes and those that follow from them.
-    pub fn run_from(&mut self, mut ready: Vec<u32>, now: Timestamp) {
+    pub fn run_from(&mut self, ready: Vec<u32>, now: Timestamp) {
+        self.run_all(ready, now, &mut Vec::new());
+    }
+
+    /// Like [`Self::run_from`], and adds the nodes whose next step is to decide.
+    fn run_all(&mut self, mut ready: Vec<u32>, now: Timestamp, undecided: &mut Vec<u32>) {
         while let Some(ix) = ready.pop() {
             let Some(node) = self.nodes.get_mut(ix as usize) else { continue };
-            match next_step(node, now) {
+            let step = next_step(node, now);
+            if let NextStep::Decide { .. } = step {
+                undecided.push(ix);
+            }
+            match step {
                 NextStep::Apply(transition) => {
                     if transition.more {
                         ready.push(ix);

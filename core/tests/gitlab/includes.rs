@@ -329,3 +329,20 @@ fn too_many_files_of_a_pattern_are_one_error() {
     let found = errors("include: ci/*.yml\njob: {image: x, script: [echo]}\n", &files);
     assert!(found.len() == 1 && found[0].contains("at most 150 files"), "{found:?}");
 }
+
+#[test]
+fn merging_of_large_files_is_bounded() {
+    let file = |value: &str| -> String { (0..20_000).map(|n| format!(".k{n}: {value}\n")).collect() };
+    let list =
+        |names: &[&str], times: usize| format!("include: [{}]\n", vec![names.join(", "); times].join(", "));
+    let (a, b) = (file("{ retry: 1 }"), file("{ retry: 2 }"));
+    let (c, d) = (list(&["a.yml", "b.yml"], 5), list(&["b.yml", "a.yml"], 5));
+    let files = [("a.yml", a.as_str()), ("b.yml", &b), ("c.yml", &c), ("d.yml", &d)];
+    let text = format!("{}j: {{image: x, script: x}}\n", list(&["c.yml", "d.yml"], 75));
+    let found = errors(&text, &files);
+    let about = |text: &&String| text.contains("merging the included files takes more than 1000000 steps");
+    assert_eq!(found.iter().filter(about).count(), 1, "{found:?}");
+    assert!(found.len() == 1, "{found:?}");
+    // Each of them once is no problem.
+    assert_eq!(jobs("include: [a.yml, b.yml]\nj: {image: x, script: x}\n", &files, &on_push("main")), ["j"]);
+}

@@ -8,7 +8,9 @@ use tidemill_core::execution::facts::Facts;
 use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 use tidemill_core::execution::transition::JobEvent;
 use tidemill_core::ids::ExecutionId;
-use tidemill_core::pipeline::{ChildPipeline, Job, MAX_CHILDREN_OF_CHILD, Rule, When};
+use tidemill_core::pipeline::{
+    ChildPipeline, Job, MAX_CHILDREN_OF_CHILD, MAX_DESCENDANTS, Rule, When, descendants_of_child,
+};
 use tidemill_core::plan::{Plan, PlanError};
 use tidemill_core::records::{JobRecord, Node, NodeBody, NodeState, Write};
 use tidemill_core::scheduler::{
@@ -226,4 +228,15 @@ fn changed_paths_are_kept_for_the_conditions_of_children() {
     assert_eq!((with_child.changed, with_child.has_all_changes), (changed, true));
     let without = kept(vec![job("a", 0, None)]);
     assert!(!without.has_all_changes && without.changed != facts.changed);
+}
+
+#[test]
+fn executions_below_one_are_divided_among_its_jobs_that_start_one() {
+    for (allowed, starting, share) in
+        [(MAX_DESCENDANTS, 100, 9), (MAX_DESCENDANTS, 1, 999), (9, 9, 0), (99, 10, 8), (3, 10, 0), (0, 0, 0)]
+    {
+        let below = descendants_of_child(allowed, starting);
+        assert_eq!(below, share, "{allowed} {starting}");
+        assert!(starting > allowed || starting + starting * below <= allowed);
+    }
 }

@@ -13,6 +13,7 @@ use super::{
     network::{HostPolicy, Remote},
     registry,
 };
+use indexmap::IndexMap;
 use std::{cell::RefCell, ops::ControlFlow, path::Path};
 use tidemill_core::execution::discovery::{
     Discovery, MAX_DIAGNOSTICS_BYTES, MAX_DIRECTORY_ENTRIES, MAX_FILES_BYTES, MAX_PIPELINE_FILES,
@@ -20,7 +21,7 @@ use tidemill_core::execution::discovery::{
 };
 use tidemill_core::execution::{
     assignment::{CheckoutRefs, Source},
-    facts::CommitDetails,
+    facts::{CommitDetails, ExternalVariables},
 };
 use tidemill_core::{
     gitlab,
@@ -76,7 +77,8 @@ pub fn discover(
         let (commit, is_skipped) = (commit.to_owned(), true);
         return Ok(DiscoveryResult { commit, details, is_skipped, ..DiscoveryResult::default() });
     }
-    let collected = collect(repo, commit, request, (url, elsewhere))?;
+    let values = GitlabValues { external: request.external.clone(), inputs: request.inputs.clone() };
+    let collected = collect(repo, commit, (request, &values), (url, elsewhere))?;
     let changed = changed(&objects, remote, commit, request);
     let paths = all_paths(repo, commit)?;
     let CollectedFiles { files, diagnostics, .. } = collected;
@@ -92,10 +94,21 @@ pub fn discover(
     })
 }
 
-/// Reads the commit of `source`, a repository that was resolved on this machine; fetched objects stay below `cache`.
+/// What is set outside of a commit for its GitLab file.
+#[derive(Debug, Clone, Default)]
+pub struct GitlabValues {
+    /// Variables.
+    pub external: ExternalVariables,
+    /// Values of the inputs that the file declares.
+    pub inputs: IndexMap<String, String>,
+}
+
+/// Reads the commit of `source`, a repository that was resolved on this machine; fetched objects stay below `cache`. `values`: what
+/// is set for its GitLab file, if it has one.
 pub fn read_resolved(
     source: &Source,
     refs: &CheckoutRefs,
+    values: &GitlabValues,
     reach: &HostPolicy,
     (cache, elsewhere): (&Path, &dyn IncludeSources),
 ) -> Result<DiscoveryResult, SourceError> {
@@ -112,7 +125,7 @@ pub fn read_resolved(
         Source::None | Source::Uploaded { .. } => return Err(SourceError::new("there is no repository")),
     };
     let repo = &objects.path;
-    let collected = collect(repo, commit, &Discovery::default(), (name, elsewhere))?;
+    let collected = collect(repo, commit, (&Discovery::default(), values), (name, elsewhere))?;
     let (details, paths) = (commit_details(repo, commit, READ_LIMITS)?, all_paths(repo, commit)?);
     let CollectedFiles { files, diagnostics, .. } = collected;
     let commit = commit.clone();
@@ -123,7 +136,7 @@ pub fn read_resolved(
 fn collect(
     repo: &Path,
     commit: &str,
-    request: &Discovery,
+    (request, values): (&Discovery, &GitlabValues),
     (url, elsewhere): (&str, &dyn IncludeSources),
 ) -> Result<CollectedFiles, SourceError> {
     let folder = folder(repo, commit)?;
@@ -160,8 +173,8 @@ fn collect(
         match read(GITLAB_FILE) {
             Ok(text) => {
                 let options = gitlab::TranslateOptions {
-                    external: request.external.clone(),
-                    inputs: request.inputs.clone(),
+                    external: values.external.clone(),
+                    inputs: values.inputs.clone(),
                     ..gitlab::TranslateOptions::for_pipeline(name_of(url))
                 };
                 match gitlab::translate(GITLAB_FILE, &text, &sources, &options) {

@@ -16,8 +16,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     scheduler::{
         EndStep, FIRST_RESEND_MS, MAX_ARRIVALS, NextInGroup, NextStep, ParentGate, Transition, apply_event,
-        decide, end_step, ended_status, finish, next_step, open_parent_gate, precompute, queued_jobs,
-        ready_nodes, time_out,
+        end_step, ended_status, finish, open_parent_gate, precompute, queued_jobs, ready_nodes, time_out,
     },
 };
 
@@ -70,17 +69,11 @@ impl Context {
         let mut lost = Vec::new();
         let mut waiting = Vec::new();
         let unplanned = self.unplanned_state(execution).await?;
-        for node in self.stores.records.nodes(execution, due).await? {
+        let nodes = self.stores.records.nodes(execution, due).await?;
+        // What conditions decide is not recorded before the nodes of the execution are.
+        let steps = self.next_steps(execution, &nodes, unplanned.is_none()).await?;
+        for (node, step) in nodes.into_iter().zip(steps) {
             let now = self.now();
-            let step = match next_step(&node, now) {
-                // Its outcome is not recorded before the nodes of the execution are.
-                NextStep::Decide { job } if unplanned.is_none() => {
-                    let spec = self.spec(execution, job).await?;
-                    let read = self.deciding_nodes(execution, &spec.planned).await?;
-                    decide(&node, &spec.planned, &read, now)
-                }
-                step => step,
-            };
             let next = match (step, &unplanned) {
                 // The nodes it would release are not recorded yet, or never will be.
                 (step, Some(state)) if needs_plan(&step) && state.status.is_terminal() => NextStep::Idle,

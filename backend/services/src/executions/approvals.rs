@@ -57,7 +57,7 @@ impl ApprovalService {
         }
         let planned = self.context.spec(node.key.execution, node.key.ix).await?.planned;
         if planned.condition.is_some() {
-            let read = self.context.deciding_nodes(node.key.execution, &planned).await?;
+            let read = self.context.deciding_nodes(node.key.execution, &[&planned]).await?;
             if condition_holds(&planned, &read) != Some(true) {
                 return Err(Error::Conflict(format!(
                     "the condition of job `{}` is decided once the jobs that it waits for have ended; approve it then",

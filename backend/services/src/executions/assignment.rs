@@ -11,11 +11,11 @@ use crate::{
 use indexmap::IndexMap;
 use std::collections::HashMap;
 use tidemill_core::execution::{
-    assignment::{ArtifactSource, JobExtras, Origin, Preparation},
+    assignment::{ArtifactSource, JobExtras, Origin, Preparation, SecretValue},
     facts::Facts,
     predefined::{self, JobContext},
 };
-use tidemill_core::{api::path, ids::JobId, plan::PlannedJob};
+use tidemill_core::{api::path, ids::JobId, pipeline::Service, plan::PlannedJob};
 
 /// Number of needs above which all artifacts of the execution are read at once instead of by need.
 const BULK_READ_THRESHOLD: usize = 16;
@@ -44,6 +44,27 @@ pub fn extras(spec: &JobSpec) -> JobExtras {
         shares_image: false,
         discovery: spec.planned.discovery.clone(),
         child: None,
+    }
+}
+
+/// Gives services the variables of their job, as GitLab does, below those that a service has of its own. They get neither the token
+/// of the job nor variables that name files, which are in the job's container.
+pub fn add_to_services(
+    services: &mut [Service],
+    variables: &IndexMap<String, String>,
+    secrets: &[SecretValue],
+    token: &str,
+) {
+    for service in services {
+        let mut all = variables.clone();
+        for secret in secrets {
+            all.shift_remove(&secret.variable);
+            if !secret.file && secret.value != token {
+                all.insert(secret.variable.clone(), secret.value.clone());
+            }
+        }
+        all.extend(std::mem::take(&mut service.variables));
+        service.variables = all;
     }
 }
 

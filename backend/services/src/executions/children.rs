@@ -6,17 +6,19 @@ use crate::{
     error::{Error, Result},
     ports::{Commit, ExecutionRecord, JobRecord, Node, NodeBody, NodeKey, NodeState, ParentLink, Write},
 };
-use futures_util::future::try_join_all;
-use std::collections::HashMap;
+use futures_util::future::{join_all, try_join_all};
+use std::{collections::HashMap, fmt::Write as _};
 use tidemill_core::execution::status::JobStatus;
 use tidemill_core::{
     api::CancelReply,
-    ids::ExecutionId,
+    ids::{ExecutionId, digest::sha256_hex},
     scheduler::{ParentGate, request_cancel},
 };
 
 /// Maximum number of attempts of a conditional write.
 const MAX_ATTEMPTS: u32 = 100;
+/// Number of children that are canceled at the same time.
+const CANCEL_BATCH: usize = 16;
 
 /// Returns the key that is taken when a gate is opened from outside the plan, so that it opens once.
 pub(crate) fn gate_key(gate: NodeKey) -> String {
@@ -84,15 +86,45 @@ impl Context {
         Ok(Write::PutNode { key, if_version: node.version, state, due_at: node.due_at })
     }
 
-    /// Cancels the executions that these jobs of `parent` started.
+    /// Cancels the executions that these jobs of `parent` started: several at a time, unless `parent` is a child itself.
     pub async fn cancel_children(&self, parent: ExecutionId, nodes: &[Node]) -> Result<()> {
-        for (id, child) in self.children(nodes).await? {
-            let is_own = child.spec.parent.as_ref().is_some_and(|link| link.execution == parent);
-            if is_own && !child.state.status.is_terminal() {
-                Box::pin(self.cancel_execution(id)).await?;
-            }
+        let is_own = |child: &ExecutionRecord| {
+            child.spec.parent.as_ref().is_some_and(|link| link.execution == parent)
+                && !child.state.status.is_terminal()
+        };
+        let live: Vec<ExecutionId> =
+            self.children(nodes).await?.into_values().filter(is_own).map(|child| child.spec.id).collect();
+        if live.is_empty() {
+            return Ok(());
+        }
+        let is_child = self.cached_execution(parent).await?.spec.parent.is_some();
+        for batch in live.chunks(if is_child { 1 } else { CANCEL_BATCH }) {
+            let canceled = join_all(batch.iter().map(|id| Box::pin(self.cancel_execution(*id)))).await;
+            canceled.into_iter().collect::<Result<Vec<_>>>()?;
         }
         Ok(())
+    }
+
+    /// Returns a number that changes with the statuses of the executions that jobs of `id` started; 0 if none starts one.
+    pub async fn children_revision(&self, id: ExecutionId) -> Result<u64> {
+        let Ok(specs) = self.specs(id).await else { return Ok(0) };
+        let starting = (0..).zip(specs.iter()).filter(|(_, spec)| spec.planned.surroundings.child.is_some());
+        let starting: Vec<u32> = starting.map(|(ix, _)| ix).collect();
+        if starting.is_empty() {
+            return Ok(0);
+        }
+        let nodes = self.stores.records.nodes(id, &starting).await?;
+        let mut ids: Vec<ExecutionId> = nodes.iter().filter_map(|node| job_of(node).ok()?.child).collect();
+        ids.sort_unstable();
+        let states = try_join_all(ids.iter().map(|id| self.stores.records.execution_state(*id))).await?;
+        let mut text = String::new();
+        for (id, state) in ids.iter().zip(states) {
+            let status = state.map_or("", |(state, _)| state.status.as_str());
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{id} {status}");
+        }
+        let digest = sha256_hex(text.as_bytes());
+        Ok(digest.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default())
     }
 
     /// Cancels an execution and its children. After this returns, none of their attempts starts.

@@ -17,7 +17,7 @@ use tidemill_core::{
     ids::{ExecutionId, JobId},
     pipeline::{self, Pipeline},
     plan::{Plan, PlannedJob},
-    scheduler::{child_gates, nodes_to_decide},
+    scheduler::{NextStep, child_gates, decide, next_step, nodes_to_decide},
 };
 
 /// Returns the pipeline file and the plan of an execution; a discovery has no file.
@@ -81,15 +81,47 @@ impl Context {
         spec.ok_or_else(|| Error::NotFound(format!("execution {id} has no job {ix}")))
     }
 
-    /// Reads the nodes that decide about a job with a condition on outputs, or that needs such a job, in order.
-    pub async fn deciding_nodes(&self, execution: ExecutionId, job: &PlannedJob) -> Result<Vec<Node>> {
-        let mut nodes = self.stores.records.nodes(execution, &nodes_to_decide(job)).await?;
+    /// Reads the nodes that decide about jobs with conditions on outputs, or that need such jobs: each once, and in order.
+    pub async fn deciding_nodes(&self, execution: ExecutionId, jobs: &[&PlannedJob]) -> Result<Vec<Node>> {
+        let mut read: Vec<u32> = jobs.iter().flat_map(|job| nodes_to_decide(job)).collect();
+        read.sort_unstable();
+        read.dedup();
+        let mut nodes = self.stores.records.nodes(execution, &read).await?;
         let gates = child_gates(&nodes);
         if !gates.is_empty() {
             nodes.extend(self.stores.records.nodes(execution, &gates).await?);
         }
         nodes.sort_by_key(|node| node.key.ix);
         Ok(nodes)
+    }
+
+    /// Returns the next step of each of these nodes. The nodes that decide about jobs are read once for all of them; without
+    /// `decides`, such steps stay open.
+    pub async fn next_steps(
+        &self,
+        execution: ExecutionId,
+        nodes: &[Node],
+        decides: bool,
+    ) -> Result<Vec<NextStep>> {
+        let now = self.now();
+        let mut steps: Vec<NextStep> = nodes.iter().map(|node| next_step(node, now)).collect();
+        let is_open = |step: &NextStep| matches!(step, NextStep::Decide { .. });
+        if !decides || !steps.iter().any(is_open) {
+            return Ok(steps);
+        }
+        let specs = self.specs(execution).await?;
+        let planned = |step: &NextStep| match step {
+            NextStep::Decide { job } => specs.get(*job as usize).map(|spec| &spec.planned),
+            _ => None,
+        };
+        let jobs: Vec<&PlannedJob> = steps.iter().filter_map(planned).collect();
+        let read = self.deciding_nodes(execution, &jobs).await?;
+        for (node, step) in nodes.iter().zip(&mut steps) {
+            if let Some(job) = planned(step) {
+                *step = decide(node, job, &read, now);
+            }
+        }
+        Ok(steps)
     }
 
     /// Caches the jobs of a plan.

@@ -4,6 +4,7 @@ use super::{
     follow_ups::{self, FollowUpRecord, FollowUpService},
     held_executions,
     outbox::Outbox,
+    pull_requests,
     schedules::{DiscoveredPipeline, ScheduleService},
 };
 use crate::{
@@ -119,6 +120,7 @@ impl InspectedFile {
             pipeline: parsed.name.clone(),
             schedules: parsed.on.schedule.clone(),
             follows: parsed.on.pipeline.clone(),
+            pull_request: parsed.on.pull_request.clone(),
         };
         let not_started =
             |why: &dyn fmt::Display| FileOutcome::Reported(format!("{path}: not started: {why}"));
@@ -243,6 +245,8 @@ impl DiscoveryService {
         if report.files.is_empty() {
             reply.lines.push("there is no pipeline file at this commit".into());
         }
+        // Included files may come from elsewhere, and change without the commit.
+        let is_of_commit = report.files.iter().all(|file| file.includes.is_empty());
         let mut found = Vec::new();
         let mut followers = Vec::new();
         let mut failure = None;
@@ -295,6 +299,8 @@ impl DiscoveryService {
             return Err(error);
         }
         self.follow(&start, discovery, &followers, &mut reply.lines).await?;
+        let is_complete = is_of_commit && !reply.failed && discovery.start_only.is_empty();
+        pull_requests::record_listeners(&self.context, &repository, &facts, &found, is_complete).await?;
         truncate_lines(&mut reply.lines);
         if reply.failed && facts.trigger != Trigger::Manual {
             // Otherwise no commit status would show the errors of the files.

@@ -21,7 +21,7 @@ use tidemill_core::{
     api::Trigger,
     guarded,
     ids::ExecutionId,
-    pipeline::{Schedule, UpstreamTrigger},
+    pipeline::{PullRequestTrigger, Schedule, UpstreamTrigger},
     time::Timestamp,
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct DiscoveredPipeline {
     pub schedules: Vec<Schedule>,
     /// The pipelines that it follows.
     pub follows: Option<UpstreamTrigger>,
+    /// The pull requests that start it.
+    pub pull_request: Option<PullRequestTrigger>,
 }
 
 /// The stored record of a schedule; the due time of its document is its next time.

@@ -1,6 +1,10 @@
 //! Receives webhooks of git providers.
 
-use super::comments;
+use super::{
+    comments,
+    discovery_start::{self, DiscoveryStart},
+    pull_requests,
+};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
@@ -129,8 +133,14 @@ impl WebhookService {
                 Event::Push(change) => starts.push((event, push_start(change, default_branch.clone()))),
                 Event::Tag(change) => starts.push((event, tag_start(change, default_branch.clone()))),
                 Event::PullRequest(request) => {
-                    comments::record(&self.context, &repository, &request).await?;
-                    starts.push((event, pull_request_start(*request, default_branch.clone())));
+                    if pull_requests::record(&self.context, &repository, &request).await? {
+                        starts.push((event, pull_request_start(*request, default_branch.clone())));
+                    } else {
+                        reply.lines.push(format!(
+                            "nothing starts: no pipeline of this commit starts when a pull request with these labels is {}",
+                            request.action.as_str()
+                        ));
+                    }
                 }
                 Event::MergeGroup(group) => {
                     starts.push((event, merge_group_start(group, default_branch.clone())));
@@ -185,7 +195,7 @@ impl WebhookService {
         if let Err(why) = comments::check_author(repository, &comment) {
             return Ok(Err(why));
         }
-        let Some(request) = comments::pull_request(&self.context, repository, &comment).await? else {
+        let Some(request) = pull_requests::of_comment(&self.context, repository, &comment).await? else {
             return Ok(Err(format!(
                 "pull request {} is not known; the webhook needs the events of pull requests, and one of this",
                 comment.number

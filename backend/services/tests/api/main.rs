@@ -1,6 +1,7 @@
 //! The API over the embedded stores, with a simulated worker that runs no scripts.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 mod attempts;
+mod conditions;
 mod executions;
 mod requests;
 mod server;

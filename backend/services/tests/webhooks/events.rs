@@ -224,3 +224,60 @@ async fn api_describes_the_inputs_of_a_file() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(reply["detail"].as_str().unwrap().contains("`--input env=VALUE`"), "{reply}");
 }
+
+#[tokio::test]
+async fn event_that_no_pipeline_of_the_commit_listens_to_starts_no_discovery() {
+    let opened = file("opened", "{ pull_request: }");
+    let full = file("full", "{ pull_request: { types: [labeled, closed], labels: [full] } }");
+    let files = [("p/1.yml", &*opened), ("p/2.yml", &*full)];
+    let event = |action: &str, label: &str, commit: &str| {
+        let mut body = pull_request(7, false);
+        body["action"] = json!(action);
+        body["pull_request"]["labels"] = json!([{ "name": label }]);
+        body["pull_request"]["head"]["sha"] = json!(commit);
+        body
+    };
+    for server in Server::for_each_store() {
+        server.add_repository(URL, "github", json!({})).await;
+        let mut number = 0;
+        let mut starts = async |action: &str, label: &str, commit: &str| {
+            number += 1;
+            let id = number.to_string();
+            let (_, reply) = server.github("pull_request", &id, &event(action, label, commit)).await;
+            let line = reply["lines"][0].as_str().unwrap().to_owned();
+            assert_eq!(line.starts_with("started discovery"), !line.starts_with("nothing starts"), "{line}");
+            line.starts_with("started discovery")
+        };
+        // Nothing is known before the discovery of the commit has ended.
+        assert!(starts("opened", "other", COMMIT).await);
+        assert!(starts("labeled", "other", COMMIT).await);
+        discover(&server, &files).await;
+        for (action, label, expected) in [
+            ("labeled", "other", false),
+            ("unlabeled", "full", false),
+            ("closed", "other", false),
+            ("labeled", "full", true),
+            ("closed", "full", true),
+            // Events about the commit always do.
+            ("reopened", "other", true),
+            ("synchronize", "other", true),
+        ] {
+            assert_eq!(starts(action, label, COMMIT).await, expected, "{action} {label}");
+        }
+        let other = "c".repeat(40);
+        assert!(starts("labeled", "other", &other).await, "the pipelines of another commit are not known");
+        assert!(starts("labeled", "other", COMMIT).await, "those of the last one are no longer");
+    }
+}
+
+#[tokio::test]
+async fn event_starts_a_discovery_if_the_last_one_found_an_invalid_file() {
+    let server = Server::memory();
+    server.add_repository(URL, "github", json!({})).await;
+    server.github("pull_request", "1", &pull_request(7, false)).await;
+    discover(&server, &[("p/1.yml", "name: [")]).await;
+    let mut labeled = pull_request(7, false);
+    labeled["action"] = json!("labeled");
+    let (_, reply) = server.github("pull_request", "2", &labeled).await;
+    assert!(reply["lines"][0].as_str().unwrap().starts_with("started discovery"), "{reply}");
+}

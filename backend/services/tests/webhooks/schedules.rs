@@ -8,11 +8,12 @@ use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
-use tidemill_core::{api::path, time::Timestamp};
+use tidemill_core::api::path;
 use tidemill_services::Error;
 use tidemill_services::Result;
 use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
 use tidemill_testkit::conformance::ManualClock;
+use tidemill_testkit::intercepted::{BeforeWrite, InterceptedDocuments};
 use tidemill_testkit::memory::open;
 
 const HOUR: i64 = 3_600_000;
@@ -99,39 +100,27 @@ async fn concurrent_sweeps_start_schedule_once() {
     }
 }
 
-/// Documents whose next `left` writes of schedules fail, as if the sweep crashed after the start.
-struct CrashingDocuments {
-    inner: Arc<dyn Documents>,
+/// Makes the next `left` writes of schedules fail, as if the sweep crashed after the start.
+#[derive(Default)]
+struct Crashes {
     left: AtomicUsize,
 }
 
+/// Whether one is left.
+fn take_one(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
 #[async_trait]
-impl Documents for CrashingDocuments {
-    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
-        self.inner.get(key).await
-    }
-    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
-        let crashes = document.key.kind == "schedule"
-            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        if crashes {
-            return Err(Error::storage("writing a schedule", "the process crashed"));
-        }
-        self.inner.put(document, if_version).await
-    }
-    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
-        self.inner.delete(key, if_version).await
-    }
-    async fn list(
+impl BeforeWrite for Crashes {
+    async fn before_write(
         &self,
-        kind: &str,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<(Vec<Document>, bool)> {
-        self.inner.list(kind, prefix, after, limit).await
-    }
-    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
-        self.inner.due(kind, now, limit).await
+        _: &dyn Documents,
+        key: &DocumentKey,
+        is_delete: bool,
+    ) -> Option<Result<bool>> {
+        let crashes = !is_delete && key.kind == "schedule" && take_one(&self.left);
+        crashes.then(|| Err(Error::storage("writing a schedule", "the process crashed")))
     }
 }
 
@@ -139,13 +128,13 @@ impl Documents for CrashingDocuments {
 async fn crashed_sweep_starts_schedule_once() {
     let clock: Arc<ManualClock> = Arc::default();
     let mut stores = open(clock.clone());
-    let crashing = Arc::new(CrashingDocuments { inner: stores.documents.clone(), left: AtomicUsize::new(0) });
+    let crashing = Arc::new(InterceptedDocuments::new(stores.documents.clone(), Crashes::default()));
     stores.documents = crashing.clone();
     let server = Server::over(stores, clock);
     server.add_repository(URL, "github", json!({})).await;
     register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
     server.clock.advance(HOUR);
-    crashing.left.store(2, Ordering::SeqCst);
+    crashing.before.left.store(2, Ordering::SeqCst);
     for _ in 0..4 {
         server.services.schedules.run().await.unwrap();
         assert_eq!(discoveries(&server).await, 1);
@@ -203,49 +192,28 @@ async fn older_discovery_does_not_restore_schedules() {
     }
 }
 
-/// Documents in which a concurrent sweep changes a schedule just before each of the next writes of it.
-struct RacingDocuments(CrashingDocuments);
-
-impl RacingDocuments {
-    async fn race(&self, key: &DocumentKey) {
-        let is_left = || {
-            let left = &self.0.left;
-            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
-        };
-        if key.kind == "schedule"
-            && let Some(Document { key, value, due_at, version }) = self.0.inner.get(key).await.unwrap()
-            && is_left()
-        {
-            let same = NewDocument { key, value, due_at, expires_at: None };
-            assert!(self.0.inner.put(same, Some(version)).await.unwrap());
-        }
-    }
+/// Changes a schedule just before each of its next `left` writes, as a concurrent sweep does.
+#[derive(Default)]
+struct Races {
+    left: AtomicUsize,
 }
 
 #[async_trait]
-impl Documents for RacingDocuments {
-    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
-        self.0.inner.get(key).await
-    }
-    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
-        self.race(&document.key).await;
-        self.0.inner.put(document, if_version).await
-    }
-    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
-        self.race(key).await;
-        self.0.inner.delete(key, if_version).await
-    }
-    async fn list(
+impl BeforeWrite for Races {
+    async fn before_write(
         &self,
-        kind: &str,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<(Vec<Document>, bool)> {
-        self.0.inner.list(kind, prefix, after, limit).await
-    }
-    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
-        self.0.inner.due(kind, now, limit).await
+        documents: &dyn Documents,
+        key: &DocumentKey,
+        _: bool,
+    ) -> Option<Result<bool>> {
+        if key.kind == "schedule"
+            && let Some(Document { key, value, due_at, version }) = documents.get(key).await.unwrap()
+            && take_one(&self.left)
+        {
+            let same = NewDocument { key, value, due_at, expires_at: None };
+            assert!(documents.put(same, Some(version)).await.unwrap());
+        }
+        None
     }
 }
 
@@ -253,18 +221,17 @@ impl Documents for RacingDocuments {
 async fn schedule_registered_during_start_is_updated() {
     let clock: Arc<ManualClock> = Arc::default();
     let mut stores = open(clock.clone());
-    let (inner, left) = (stores.documents.clone(), AtomicUsize::new(0));
-    let racing = Arc::new(RacingDocuments(CrashingDocuments { inner, left }));
+    let racing = Arc::new(InterceptedDocuments::new(stores.documents.clone(), Races::default()));
     stores.documents = racing.clone();
     let server = Server::over(stores, clock);
     server.add_repository(URL, "github", json!({})).await;
     register(&server, "1", &[("p/n.yml", NIGHTLY)]).await;
-    racing.0.left.store(2, Ordering::SeqCst);
+    racing.before.left.store(2, Ordering::SeqCst);
     register(&server, "2", &[("p/n.yml", &NIGHTLY.replace("@hourly", "@daily"))]).await;
     let (all, _) = racing.list("schedule", "", None, 10).await.unwrap();
     assert!(all.len() == 1 && all[0].value.contains("@daily"), "{all:?}");
-    racing.0.left.store(2, Ordering::SeqCst);
+    racing.before.left.store(2, Ordering::SeqCst);
     register(&server, "3", &[("p/o.yml", OTHER)]).await;
     assert_eq!(racing.list("schedule", "", None, 10).await.unwrap().0, []);
-    assert_eq!(racing.0.left.load(Ordering::SeqCst), 0);
+    assert_eq!(racing.before.left.load(Ordering::SeqCst), 0);
 }

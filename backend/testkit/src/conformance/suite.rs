@@ -116,6 +116,8 @@ macro_rules! conformance_suite {
                 parent_waits_for_child_and_takes_its_outcome
                 job_starts_one_child_or_fails
                 depth_of_children_is_bounded
+                descendants_of_an_execution_are_bounded
+                status_of_child_changes_revision_of_parent
                 child_gets_variables_of_its_job
                 child_has_rights_of_its_parent
                 cancel_of_parent_cancels_children
@@ -216,6 +218,7 @@ macro_rules! conformance_suite {
             variables {
                 variables_reach_every_job_and_conditions
                 hidden_variables_reach_only_workers
+                services_get_the_variables_of_a_job_with_all_secrets
                 protected_variables_and_forks_are_kept_apart
                 variable_of_a_secrets_name_is_a_conflict
                 repeated_request_is_the_same_after_a_change_of_variables

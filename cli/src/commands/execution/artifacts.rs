@@ -22,6 +22,7 @@ use std::{
 };
 use tidemill_core::{
     api::{ArtifactList, ArtifactView, ExecutionSummary, path},
+    execution::report::jobs_named,
     ids::JobId,
 };
 use tidemill_worker::{
@@ -55,10 +56,9 @@ pub async fn artifacts(settings: &Settings, args: &Artifacts) -> Outcome {
     let id = selected.id();
     let list: ArtifactList =
         deployment.get(&path::ARTIFACTS.replace("{executionId}", &id.to_string())).await?;
+    let named = selected.job.as_ref().map(|name| jobs_named(&selected.view.jobs, name));
     let is_selected = |artifact: &ArtifactView| {
-        selected.job.as_ref().is_none_or(|name| {
-            artifact.job_name == *name || artifact.job_name.starts_with(&format!("{name} ["))
-        })
+        named.as_ref().is_none_or(|jobs| jobs.iter().any(|job| job.job_name == artifact.job_name))
     };
     let artifacts: Vec<ArtifactView> = list.artifacts.into_iter().filter(is_selected).collect();
     let mut out = output::stdout();

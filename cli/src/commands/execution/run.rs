@@ -2,7 +2,7 @@
 
 use super::{
     retry::end_worker,
-    run_sources::{RunSources, find_sources},
+    run_sources::{RunSources, find_sources, read_gitlab_file},
 };
 use crate::{
     args::{Event, FactArgs, Run, SelectorArgs, ViewFormat},
@@ -24,11 +24,11 @@ use crate::{
     workers,
 };
 use indexmap::IndexMap;
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 use tidemill_core::execution::{
     assignment::{Origin, Preparation},
     facts::{CommitDetails, ExternalVariables, Facts},
-    report::has_name,
+    report::jobs_named,
     status::{ExecutionStatus, JobStatus},
 };
 use tidemill_core::pipeline::labels::{Labels, matches, queue_name};
@@ -39,7 +39,7 @@ use tidemill_core::{
     plan::Plan,
     text::choices::suggestion,
 };
-use tidemill_worker::{Worker, WorkerHandle};
+use tidemill_worker::{Worker, WorkerHandle, source::GitlabValues};
 use uuid::Uuid;
 
 /// Maximum number of earlier executions among which `--from` looks for one that has ended.
@@ -160,7 +160,15 @@ async fn plan(
     external.hidden.retain(|name| !variables.contains_key(name));
     external.of_environments.retain(|name| !variables.contains_key(name));
     external.values.extend(variables.clone());
-    let file = match resolved.and_then(|sources| sources.commit_files.as_ref()) {
+    let gitlab = match resolved {
+        Some(sources) if args.file.file.is_none() => {
+            let values = GitlabValues { external: external.clone(), inputs: inputs.clone() };
+            Box::pin(read_gitlab_file(settings, args, sources, values)).await?
+        }
+        _ => None,
+    };
+    let found = resolved.and_then(|sources| sources.commit_files.as_ref());
+    let file = match gitlab.as_ref().or(found) {
         Some(commit) if args.file.file.is_none() => file::of_commit(&args.file, commit, inputs)?,
         _ => {
             let elsewhere = Elsewhere::new(&args.include, settings.data_dir().ok());
@@ -412,8 +420,9 @@ async fn watch_and_follow(
         return watched.await;
     }
     let first = deployment.view(id).await?;
-    let is_followed = |job: &&JobView| args.follow.iter().any(|name| has_name(job, name));
-    let followed: Vec<&JobView> = first.jobs.iter().filter(is_followed).collect();
+    let named: HashSet<JobId> =
+        args.follow.iter().flat_map(|name| jobs_named(&first.jobs, name)).map(|job| job.id).collect();
+    let followed: Vec<&JobView> = first.jobs.iter().filter(|job| named.contains(&job.id)).collect();
     let with_names = followed.len() > 1;
     let logs = followed.into_iter().map(|job| {
         let prefix = with_names.then_some(job.job_name.as_str());

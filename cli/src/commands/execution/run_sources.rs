@@ -11,11 +11,13 @@ use crate::{
 use rustix::fs::statvfs;
 use std::path::Path;
 use tidemill_core::execution::assignment::{CheckoutRefs, Source};
+use tidemill_core::execution::discovery::PipelineFile;
+use tidemill_core::gitlab;
 use tidemill_core::pipeline::{IncludeSources, NoSources};
 use tidemill_core::repository::{AddressError, AddressPolicy, Credentials, RepositoryAddress};
 use tidemill_worker::source::{
-    self, DiscoveryResult, HostPolicy, ResolvedCommit, Revision, SourceError, SourceErrorKind, SourcePack,
-    UploadPlan,
+    self, DiscoveryResult, GitlabValues, HostPolicy, ResolvedCommit, Revision, SourceError, SourceErrorKind,
+    SourcePack, UploadPlan,
 };
 
 /// With fewer free bytes, the disk is the likely reason for a failure of git.
@@ -65,20 +67,9 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
             let ResolvedCommit { repo, branch, tag, default_branch, commit, source, credentials: sign_in } =
                 source::resolve(&repo, revision, (&cache, &policy))
                     .map_err(|error| failure(&error, &cache))?;
-            let refs = CheckoutRefs {
-                tag: tag.clone(),
-                default_branch: default_branch.clone(),
-                target_branch: None,
-            };
-            let includes = match RepositoryAddress::parse(&repo) {
-                Ok(address) => elsewhere.of_repository(Some(address), policy.clone()),
-                Err(_) => elsewhere.of_working_tree(Path::new(&repo)),
-            };
-            let includes: &dyn IncludeSources = match &includes {
-                Some(fetcher) => fetcher,
-                None => &NoSources,
-            };
-            let read = source::read_resolved(&source, &refs, &policy, (&cache, includes));
+            let refs = checkout_refs(tag.clone(), default_branch.clone());
+            let values = GitlabValues::default();
+            let read = read_commit((&repo, &source, &refs), &values, &policy, (&cache, &elsewhere));
             let commit_files = match read {
                 Ok(commit) => Some(commit),
                 // Workers may reach a host that this machine does not.
@@ -99,6 +90,52 @@ pub async fn find_sources(settings: &Settings, args: &Run) -> Outcome<RunSources
                 sign_in,
             })
         }
+    });
+    result.await.map_err(|error| Failure::system(error.to_string()))?
+}
+
+fn checkout_refs(tag: Option<String>, default_branch: Option<String>) -> CheckoutRefs {
+    CheckoutRefs { tag, default_branch, target_branch: None }
+}
+
+/// Reads what the commit of `source` has.
+fn read_commit(
+    (repo, source, refs): (&str, &Source, &CheckoutRefs),
+    values: &GitlabValues,
+    policy: &HostPolicy,
+    (cache, elsewhere): (&Path, &Elsewhere),
+) -> Result<DiscoveryResult, SourceError> {
+    let includes = match RepositoryAddress::parse(repo) {
+        Ok(address) => elsewhere.of_repository(Some(address), policy.clone()),
+        Err(_) => elsewhere.of_working_tree(Path::new(repo)),
+    };
+    let includes: &dyn IncludeSources = match &includes {
+        Some(fetcher) => fetcher,
+        None => &NoSources,
+    };
+    source::read_resolved(source, refs, values, policy, (cache, includes))
+}
+
+/// Reads the GitLab file of the commit of `--repo` again with what is set for it, which was not known when the commit was found.
+/// `None` if the commit has pipeline files of Tidemill, for which nothing of this matters, or if its files are not known.
+pub async fn read_gitlab_file(
+    settings: &Settings,
+    args: &Run,
+    sources: &RunSources,
+    values: GitlabValues,
+) -> Outcome<Option<DiscoveryResult>> {
+    let is_gitlab = |file: &PipelineFile| gitlab::FILE_NAMES.contains(&file.path.as_str());
+    if !sources.commit_files.as_ref().is_some_and(|commit| commit.files.iter().all(is_gitlab)) {
+        return Ok(None);
+    }
+    let cache = settings.data_dir()?.join("worker").join("cache");
+    let elsewhere = Elsewhere::new(&args.include, settings.data_dir().ok());
+    let (repo, source) = (sources.repo.clone(), sources.source.clone());
+    let refs = checkout_refs(sources.tag.clone(), sources.default_branch.clone());
+    let result = tokio::task::spawn_blocking(move || {
+        let policy = HostPolicy::new(AddressPolicy::unrestricted());
+        let read = read_commit((&repo, &source, &refs), &values, &policy, (&cache, &elsewhere));
+        read.map(Some).map_err(|error| failure(&error, &cache))
     });
     result.await.map_err(|error| Failure::system(error.to_string()))?
 }

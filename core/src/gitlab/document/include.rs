@@ -17,6 +17,7 @@ use crate::gitlab::variables::{Piece, pieces};
 use crate::pipeline::compose::elsewhere::{GitSource, IncludeError};
 use crate::pipeline::compose::files::RepositoryFiles;
 use crate::pipeline::compose::include::{SourceFile, include_path};
+use crate::pipeline::compose::merge::MergeBudget;
 use crate::pipeline::compose::place::{
     IncludeReader, IncludedFile, Place, Unreadable, Version, check_address,
 };
@@ -59,6 +60,7 @@ pub(crate) fn read(
         chain: vec![IncludedFile::local(include_path(name).unwrap_or_else(|_| name.to_owned()))],
         attempts: 0,
         is_full: false,
+        budget: MergeBudget::default(),
         bytes: text.len(),
         reader: IncludeReader::new(files),
         settings,
@@ -91,6 +93,7 @@ struct Loader<'a> {
     attempts: usize,
     /// Whether there are too many files, which was reported.
     is_full: bool,
+    budget: MergeBudget,
     bytes: usize,
     reader: IncludeReader<'a>,
     settings: &'a TranslateOptions,
@@ -137,8 +140,11 @@ impl<'a> Loader<'a> {
         let own: Vec<MapEntry> =
             mapping.entries.iter().filter(|entry| entry.key != "include").cloned().collect();
         let own = Document { root: Rc::new(Node::mapping(own, root.location)), conditions: HashMap::new() };
-        merger.add(&own, None, &path, self.log);
-        Some(Document { root: merger.document?, conditions: merger.conditions })
+        let place = (&path, include.key_location);
+        if !self.is_full && merger.add(&own, None, place, &mut self.budget, self.log).is_err() {
+            self.is_full = true;
+        }
+        merger.finish()
     }
 
     /// Returns the tree of a file, with the values of its inputs.
@@ -206,7 +212,9 @@ impl<'a> Loader<'a> {
             }
             let document = self.file(file, location, path, given, kind.integrity());
             if let Some(document) = document {
-                merger.add(&document, condition.as_ref(), path, self.log);
+                let place = (path, location);
+                let added = merger.add(&document, condition.as_ref(), place, &mut self.budget, self.log);
+                self.is_full |= added.is_err();
             }
         }
     }

@@ -5,17 +5,17 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use crate::condition;
 use crate::gitlab::findings::Log;
 use crate::gitlab::values;
+use crate::pipeline::compose::declarations::{InputDialect, InvalidInput};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::build_gitlab_file;
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::origin::ReplacedText;
-use crate::pipeline::yaml::scalars::ScalarType;
+use crate::pipeline::yaml::scalars::{self, ScalarType};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Size};
-use crate::text::choices::listed;
 use crate::text::diagnostics::{LineIndex, Location};
+use crate::typed_inputs::{self, Constraints, InputType, InputValue};
 
 /// Maximum number of functions that one reference applies: GitLab's limit.
 const MAX_FUNCTIONS: usize = 3;
@@ -100,7 +100,7 @@ pub(crate) fn resolve(
     let mut all = Inputs::new();
     for input in declared {
         let input_path = spec_path.key("inputs").key(&input.key);
-        check_declaration(input, &input_path, log);
+        let Some(constraints) = constraints(input, &input_path, log) else { continue };
         let own = given_values.get(input.key.as_str()).copied();
         let default = input.value.get("default");
         let Some(value) = own.or(default) else {
@@ -117,8 +117,11 @@ pub(crate) fn resolve(
             continue;
         };
         let value_path = if own.is_some() { path.key(&input.key) } else { input_path.key("default") };
-        if let Some(text) = checked(input, &value.value, &value_path, log) {
-            all.insert(input.key.clone(), text);
+        match DIALECT.check(&constraints, input, value, value_path) {
+            Ok(()) => {
+                all.insert(input.key.clone(), text_of(&value.value));
+            }
+            Err(why) => report(*why, log),
         }
     }
     (log.findings.len() == before).then_some(all)
@@ -131,13 +134,14 @@ pub(crate) fn of_run(spec: &Rc<Node>, given: &IndexMap<String, String>) -> MapEn
     let entry = |(name, text): (&String, &String)| {
         let declaration = declared.iter().find(|input| input.key == *name);
         let location = declaration.map_or(spec.location, |input| input.key_location);
-        let is_text = declaration.is_none_or(|input| input_type(input) == "string");
+        let is_text = declaration.is_none_or(|input| DIALECT.type_name(input) == "string");
         let parsed = if is_text { None } else { build_gitlab_file(text, 0).ok().and_then(|tree| tree.root) };
         let value = match parsed {
             Some(node) if values::is_list(&node) => node,
             _ => {
-                let size = Size::of_text(text);
-                let kind = Kind::Scalar { text: text.clone(), plain: !is_text };
+                let text = if is_text { text.into() } else { scalars::resolve(text).1 };
+                let size = Size::of_text(&text);
+                let kind = Kind::Scalar { text: text.into_owned(), plain: !is_text };
                 Rc::new(Node { kind, location, is_reference: false, size })
             }
         };
@@ -148,7 +152,43 @@ pub(crate) fn of_run(spec: &Rc<Node>, given: &IndexMap<String, String>) -> MapEn
     MapEntry { key: "inputs".to_owned(), key_location: spec.location, value }
 }
 
-fn check_declaration(input: &MapEntry, path: &Path, log: &mut Log) {
+/// How a GitLab file declares its inputs.
+const DIALECT: InputDialect = InputDialect {
+    types: [
+        ("string", InputType::String),
+        ("number", InputType::Number),
+        ("boolean", InputType::Boolean),
+        ("array", InputType::Array),
+    ],
+    pattern_key: "regex",
+    pattern: typed_inputs::pattern_in_slashes,
+    typed,
+};
+
+fn report(why: InvalidInput, log: &mut Log) {
+    let InvalidInput { path, location, message, help } = why;
+    match help {
+        Some(help) => log.invalid_with_help(&path, location, message, &help),
+        None => log.invalid(&path, location, message),
+    }
+}
+
+/// Returns a value with its type in GitLab.
+fn typed(node: &Node) -> InputValue<'_> {
+    match &node.kind {
+        Kind::Sequence(items) => InputValue::List(items.iter().map(|item| typed(item)).collect()),
+        Kind::Mapping(_) => InputValue::Other,
+        Kind::Scalar { text, .. } => match values::kind(node) {
+            ScalarType::Text => InputValue::Text(text),
+            ScalarType::Integer | ScalarType::Float => InputValue::Number(text),
+            ScalarType::Boolean => InputValue::Boolean(text),
+            ScalarType::Null | ScalarType::Date => InputValue::Other,
+        },
+    }
+}
+
+/// Returns what an input takes. Reports an invalid declaration.
+fn constraints<'a>(input: &'a MapEntry, path: &Path, log: &mut Log) -> Option<Constraints<'a>> {
     const KEYS: [&str; 5] = ["default", "description", "options", "regex", "type"];
     for entry in values::entries(&input.value).iter().take(MAX_FINDINGS) {
         match entry.key.as_str() {
@@ -157,67 +197,12 @@ fn check_declaration(input: &MapEntry, path: &Path, log: &mut Log) {
             _ => log.unknown_key(path, entry, &KEYS),
         }
     }
+    DIALECT.constraints(input, path).map_err(|why| report(*why, log)).ok()
 }
 
-fn input_type(input: &MapEntry) -> &str {
-    input.value.get("type").and_then(|entry| values::text(&entry.value)).unwrap_or("string")
-}
-
-/// Checks the value of an input, and returns it as text.
-fn checked(input: &MapEntry, value: &Rc<Node>, path: &Path, log: &mut Log) -> Option<String> {
-    let kind = values::kind(value);
-    let is_scalar = matches!(value.kind, Kind::Scalar { .. });
-    let (expected, is_valid) = match input_type(input) {
-        "string" => ("a string", is_scalar && kind == ScalarType::Text),
-        "number" => ("a number", is_scalar && matches!(kind, ScalarType::Integer | ScalarType::Float)),
-        "boolean" => ("`true` or `false`", is_scalar && kind == ScalarType::Boolean),
-        "array" => ("a list", values::is_list(value)),
-        other => {
-            let location = input.value.get("type").map_or(input.key_location, |entry| entry.value.location);
-            let message = format!("{} is not the type of an input", quoted(other));
-            log.invalid_with_help(path, location, message, "use string, number, boolean or array");
-            return None;
-        }
-    };
-    if !is_valid {
-        let message = format!("the input {} takes {expected}", quoted(&input.key));
-        log.invalid(path, value.location, message);
-        return None;
-    }
-    let text = if values::is_list(value) { json(value) } else { values::text(value)?.to_owned() };
-    if let Some(options) = input.value.get("options") {
-        let options = values::list(&options.value);
-        if !options.iter().any(|option| values::text(option) == Some(text.as_str())) {
-            let names: Vec<&str> = options.iter().filter_map(|option| values::text(option)).collect();
-            let message = format!("{} is none of the options of {}", quoted(&text), quoted(&input.key));
-            let help = format!("use one of {}", listed(&names));
-            log.invalid_with_help(path, value.location, message, &help);
-            return None;
-        }
-    }
-    if let Some(regex) = input.value.get("regex") {
-        let written = values::text(&regex.value).unwrap_or_default();
-        let pattern = written.strip_prefix('/').and_then(|body| body.strip_suffix('/')).unwrap_or(written);
-        match condition::compile_pattern(pattern) {
-            Ok(compiled) if compiled.is_match(&text) => {}
-            Ok(_) => {
-                let message = format!(
-                    "{} does not match the `regex` of {}: {}",
-                    quoted(&text),
-                    quoted(&input.key),
-                    quoted(written)
-                );
-                log.invalid(path, value.location, message);
-                return None;
-            }
-            Err(why) => {
-                let message = format!("the `regex` of {} is not valid: {why}", quoted(&input.key));
-                log.invalid(path, regex.value.location, message);
-                return None;
-            }
-        }
-    }
-    Some(text)
+/// Returns a value as the text that stands for it.
+fn text_of(node: &Node) -> String {
+    if values::is_list(node) { json(node) } else { values::text(node).unwrap_or_default().to_owned() }
 }
 
 /// Returns a value as JSON, which is YAML.

@@ -8,9 +8,10 @@ use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::findings::Log;
 use crate::gitlab::keys;
 use crate::gitlab::values;
-use crate::pipeline::compose::merge::merge;
+use crate::pipeline::compose::merge::{FoundEntry, MergeBudget, Merged, TooManyEntries};
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
+use crate::text::diagnostics::Location;
 
 /// A file merged with its includes.
 pub(super) struct Document {
@@ -40,15 +41,15 @@ fn replaces(over: &Node, value: &Node) -> bool {
 pub(super) struct Merger {
     /// The text of the including file, which will be laid over the documents.
     own: Rc<Node>,
-    pub(super) document: Option<Rc<Node>>,
+    merged: Option<Merged>,
     /// The conditions of jobs and templates, by name.
-    pub(super) conditions: HashMap<String, Rc<CelExpr>>,
+    conditions: HashMap<String, Rc<CelExpr>>,
 }
 
 impl Merger {
     /// Creates a merger of the documents that the file with `own` keys includes.
     pub(super) fn new(own: &Rc<Node>) -> Self {
-        Self { own: Rc::clone(own), document: None, conditions: HashMap::new() }
+        Self { own: Rc::clone(own), merged: None, conditions: HashMap::new() }
     }
 
     /// Returns a document that applies under a condition without the keys that have no effect: those that the including file
@@ -76,14 +77,20 @@ impl Merger {
         Rc::new(Node::mapping(kept, root.location))
     }
 
-    /// Lays a document over those before it.
+    /// Returns the merged document; `None` if there is none.
+    pub(super) fn finish(self) -> Option<Document> {
+        Some(Document { root: self.merged?.into_node(), conditions: self.conditions })
+    }
+
+    /// Lays a document over those before it, which is included at `place`.
     pub(super) fn add(
         &mut self,
         document: &Document,
         condition: Option<&(Rc<CelExpr>, &MapEntry)>,
-        path: &Path,
+        (path, place): (&Path, Location),
+        budget: &mut MergeBudget,
         log: &mut Log,
-    ) {
+    ) -> Result<(), TooManyEntries> {
         let Document { root, conditions } = document;
         let without;
         let mut root = root;
@@ -100,7 +107,7 @@ impl Merger {
                     );
                     let help = "move that key to a file that is always included, or set all of it in the including file as well";
                     log.invalid_with_help(&path.key("rules"), rules.key_location, message, help);
-                    return;
+                    return Ok(());
                 }
             }
         }
@@ -113,9 +120,11 @@ impl Merger {
                 (Some(inner), Some(outer)) => joined.join(outer, inner, CelExpr::and),
                 (one, other) => Ok(one.or(other).cloned()),
             };
-            let known = self.document.as_ref().and_then(|base| base.get(&entry.key));
+            let known = self.merged.as_ref().and_then(|base| base.find(&entry.key));
             let known_condition = self.conditions.get(&entry.key);
-            let is_shared = known.is_some_and(|known| !Rc::ptr_eq(&known.value, &entry.value));
+            let is_same =
+                |known: &FoundEntry<'_>| known.single.is_some_and(|single| Rc::ptr_eq(single, &entry.value));
+            let is_shared = known.as_ref().is_some_and(|known| !is_same(known));
             let is_conditional = known_condition.is_some() || !matches!(own, Ok(None));
             if is_shared && is_conditional {
                 let message = format!(
@@ -123,7 +132,7 @@ impl Merger {
                     quoted(&entry.key)
                 );
                 log.invalid_with_help(path, at, message, "give it another name in one of them");
-                return;
+                return Ok(());
             }
             // The same job, included twice, runs if one of the two includes applies.
             let either = match (known, own) {
@@ -143,13 +152,18 @@ impl Merger {
                 }
                 Err(TooLong) => {
                     log.invalid(path, at, too_long_condition());
-                    return;
+                    return Ok(());
                 }
             }
         }
-        self.document = Some(match &self.document {
-            Some(base) => merge(base, root),
-            None => Rc::clone(root),
-        });
+        match &mut self.merged {
+            Some(base) => base.add(root, budget).inspect_err(|_| {
+                log.invalid_with_help(path, place, TooManyEntries::message(), TooManyEntries::HELP);
+            }),
+            None => {
+                self.merged = Some(Merged::Single(Rc::clone(root)));
+                Ok(())
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::pipeline::model::{Input, Job, Pipeline};
 use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::records::{RawDefaults, RawPipeline};
-use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes, max_variants};
+use crate::plan::{MAX_JOBS, MAX_PLAN_BYTES, expanded_bytes, max_variants, name_clash};
 
 /// Checks the records and converts them into the model, which is valid only without errors.
 pub(crate) fn pipeline(raw: &RawPipeline) -> (Pipeline, FindingSink) {
@@ -192,6 +192,13 @@ fn bound_plan(pipeline: &Pipeline, root: &Path, findings: &mut FindingSink) {
             Finding::key("too-many-jobs", &root.key("jobs"), message).help("split it into several pipelines"),
         );
         return;
+    }
+    if let Some((job, name)) = name_clash(&pipeline.jobs) {
+        let message = format!("with all matrix variants two jobs have the name {}", quoted(&name));
+        findings.push(
+            Finding::key("duplicate-job", &root.key("jobs").key(job), message)
+                .help("give the job that is named like a variant another name"),
+        );
     }
     let bytes = expanded_bytes(pipeline, &Facts::default());
     if bytes > MAX_PLAN_BYTES {

@@ -7,14 +7,15 @@ use super::elsewhere::{GitSource, IncludeError};
 use super::files::RepositoryFiles;
 use super::inputs::{self, GivenInputs};
 use super::items::{Item, ItemFiles};
-use super::merge::merge;
+use super::merge::{MergeBudget, Merged, TooManyEntries};
 use super::place::{IncludeReader, IncludedFile, Place, Version, check_address};
 use crate::pipeline::finding::{Finding, FindingLocation, MAX_FINDINGS, Path, quoted};
 use crate::pipeline::names;
 use crate::pipeline::yaml::build_file;
-use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Tree};
+use crate::pipeline::yaml::tree::{Kind, Node, Tree};
 use crate::repository::RepositoryAddress;
 use crate::repository::includes::PinnedInclude;
+use crate::text::diagnostics::Location;
 
 /// Maximum number of files of one pipeline.
 pub const MAX_FILES: usize = 50;
@@ -56,6 +57,7 @@ pub(crate) fn compose(name: &str, text: &str, tree: Tree, files: &dyn Repository
         attempts: 0,
         has_too_many_files: false,
         is_complete: true,
+        budget: MergeBudget::default(),
         reader: IncludeReader::new(files),
     };
     let root = loader.document(tree, None);
@@ -76,6 +78,7 @@ struct FileLoader<'a> {
     has_too_many_files: bool,
     /// Whether every file could be included so far.
     is_complete: bool,
+    budget: MergeBudget,
     reader: IncludeReader<'a>,
 }
 
@@ -117,7 +120,7 @@ impl FileLoader<'_> {
             return None;
         };
         let Some(include) = root.get("include") else { return Some(root) };
-        let mut base: Option<Rc<Node>> = None;
+        let mut merged: Option<Merged> = None;
         let path = Path::default().key("include");
         let items: Vec<(Path, Rc<Node>)> = match &include.value.kind {
             Kind::Sequence(items) => {
@@ -137,27 +140,40 @@ impl FileLoader<'_> {
                 break;
             }
             for document in self.item(&path, &item) {
-                base = Some(self.laid_over(base.as_ref(), &document));
+                self.lay_over(&mut merged, &document, (&path, item.location));
             }
         }
         let own = mapping.entries.iter().filter(|entry| entry.key != "include").cloned().collect();
-        Some(self.laid_over(base.as_ref(), &Rc::new(Node::mapping(own, root.location))))
+        let own = Rc::new(Node::mapping(own, root.location));
+        self.lay_over(&mut merged, &own, (&Path::default().key("include"), include.key_location));
+        merged.map(Merged::into_node)
     }
 
-    fn laid_over(&mut self, base: Option<&Rc<Node>>, over: &Rc<Node>) -> Rc<Node> {
-        let Some(base) = base else { return Rc::clone(over) };
-        let list = |entry: &&MapEntry| matches!(entry.value.kind, Kind::Sequence(_));
-        if let (Some(below), Some(above)) = (base.get("jobs"), over.get("jobs"))
-            && let Some(list) = [above, below].into_iter().find(list)
+    /// Lays a document over those that are merged so far. `place`: that of the include.
+    fn lay_over(&mut self, merged: &mut Option<Merged>, over: &Rc<Node>, place: (&Path, Location)) {
+        let Some(base) = merged else {
+            *merged = Some(Merged::Single(Rc::clone(over)));
+            return;
+        };
+        let is_list = |node: &Rc<Node>| matches!(node.kind, Kind::Sequence(_));
+        if let (Some(below), Some(above)) = (base.find("jobs"), over.get("jobs"))
+            && let Some(list) = [(above.key_location, Some(&above.value)), (below.key_location, below.single)]
+                .into_iter()
+                .find(|(_, value)| value.is_some_and(is_list))
         {
-            let spot = FindingLocation::Position(Path::default().key("jobs"), list.key_location);
+            let spot = FindingLocation::Position(Path::default().key("jobs"), list.0);
             let message = "`jobs` is a list here, and lists of several files cannot be put together";
             self.findings.push(
                 Finding::error("wrong-type", spot, message)
                     .help("write the jobs as a mapping of names to jobs"),
             );
         }
-        merge(base, over)
+        if base.add(over, &mut self.budget).is_err() && !self.has_too_many_files {
+            let spot = FindingLocation::Position(place.0.clone(), place.1);
+            let finding = Finding::error("too-many-files", spot, TooManyEntries::message());
+            self.fail(finding.help(TooManyEntries::HELP));
+            self.has_too_many_files = true;
+        }
     }
 
     /// Returns the documents of one item of `include`.

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use crate::condition;
+use super::declarations::{InputDialect, InvalidInput};
 use crate::pipeline::finding::{Finding, FindingLocation, MAX_FINDINGS, Path, quoted};
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Size, alias_bomb};
-use crate::text::choices::listed;
 use crate::text::suggest::nearest;
+use crate::typed_inputs::{self, Constraints, InputType, InputValue};
 
 /// Keys of a declaration.
 const KEYS: [&str; 5] = ["type", "default", "options", "pattern", "description"];
@@ -70,58 +70,32 @@ fn at(path: Path, location: crate::text::diagnostics::Location, message: String)
     Finding::error("bad-input", FindingLocation::Position(path, location), message)
 }
 
-/// The type of an input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum InputType {
-    String,
-    Number,
-    Boolean,
-    List,
+/// How a file of Tidemill declares its inputs.
+const DIALECT: InputDialect = InputDialect {
+    types: [
+        ("string", InputType::String),
+        ("number", InputType::Number),
+        ("boolean", InputType::Boolean),
+        ("list", InputType::List),
+    ],
+    pattern_key: "pattern",
+    pattern: typed_inputs::pattern,
+    typed,
+};
+
+fn invalid(input: InvalidInput) -> Finding {
+    at(input.path, input.location, input.message).maybe_help(input.help)
 }
 
-impl InputType {
-    const ALL: [(&'static str, Self); 4] = [
-        ("string", Self::String),
-        ("number", Self::Number),
-        ("boolean", Self::Boolean),
-        ("list", Self::List),
-    ];
-
-    /// Whether a value has this type.
-    fn accepts(self, node: &Node) -> bool {
-        match &node.kind {
-            Kind::Sequence(items) => {
-                self == Self::List && items.iter().all(|item| matches!(item.kind, Kind::Scalar { .. }))
-            }
-            Kind::Mapping(_) => false,
-            Kind::Scalar { .. } if node.is_null() => false,
-            Kind::Scalar { text, plain } => {
-                let is_boolean = *plain && matches!(text.as_str(), "true" | "false");
-                let is_number = *plain && is_number(text);
-                match self {
-                    Self::String => !is_boolean && !is_number,
-                    Self::Number => is_number,
-                    Self::Boolean => is_boolean,
-                    Self::List => false,
-                }
-            }
-        }
+/// Returns a value with its type.
+fn typed(node: &Node) -> InputValue<'_> {
+    match &node.kind {
+        Kind::Scalar { .. } if node.is_null() => InputValue::Other,
+        Kind::Scalar { text, plain: true } => InputValue::plain(text),
+        Kind::Scalar { text, .. } => InputValue::Text(text),
+        Kind::Sequence(items) => InputValue::List(items.iter().map(|item| typed(item)).collect()),
+        Kind::Mapping(_) => InputValue::Other,
     }
-
-    const fn expected(self) -> &'static str {
-        match self {
-            Self::String => "a string; write a number or `true` in quotes",
-            Self::Number => "a number",
-            Self::Boolean => "`true` or `false`",
-            Self::List => "a list of single values",
-        }
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    digits.starts_with(|first: char| first.is_ascii_digit())
-        && digits.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
 /// Returns the value of each declared input. Reports what is invalid.
@@ -156,7 +130,7 @@ fn values(
     let mut all = IndexMap::new();
     for input in declared {
         let input_path = path.key(&input.key);
-        let Some(kind) = input_type(input, &input_path, findings) else { continue };
+        let Some(constraints) = constraints(input, &input_path, findings) else { continue };
         let own = given_entries.iter().find(|entry| entry.key == input.key);
         let Some(value) = own.or_else(|| input.value.get("default")) else {
             let message = format!("the input {} has no default, and no value is given", quoted(&input.key));
@@ -165,15 +139,18 @@ fn values(
             continue;
         };
         let value_path = if own.is_some() { given.path.key(&input.key) } else { input_path.key("default") };
-        if check(input, kind, value, value_path, findings) {
-            all.insert(input.key.clone(), Rc::clone(&value.value));
+        match DIALECT.check(&constraints, input, value, value_path) {
+            Ok(()) => {
+                all.insert(input.key.clone(), Rc::clone(&value.value));
+            }
+            Err(why) => findings.push(invalid(*why)),
         }
     }
     all
 }
 
-/// Returns the type of an input. Reports an invalid declaration.
-fn input_type(input: &MapEntry, path: &Path, findings: &mut Vec<Finding>) -> Option<InputType> {
+/// Returns what an input takes. Reports an invalid declaration.
+fn constraints<'a>(input: &'a MapEntry, path: &Path, findings: &mut Vec<Finding>) -> Option<Constraints<'a>> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if input.key.is_empty() || !input.key.chars().all(is_name) {
         let message =
@@ -193,15 +170,7 @@ fn input_type(input: &MapEntry, path: &Path, findings: &mut Vec<Finding>) -> Opt
         findings.push(at(path.key(&entry.key), entry.key_location, message).help(help));
         return None;
     }
-    let Some(entry) = input.value.get("type") else { return Some(InputType::String) };
-    let text = scalar(&entry.value).unwrap_or_default();
-    let found = InputType::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, kind)| kind);
-    if found.is_none() {
-        let message = format!("{} is not the type of an input", quoted(text));
-        let finding = at(path.key("type"), entry.value.location, message);
-        findings.push(finding.help("use string, number, boolean or list"));
-    }
-    found
+    DIALECT.constraints(input, path).map_err(|why| findings.push(invalid(*why))).ok()
 }
 
 fn scalar(node: &Node) -> Option<&str> {
@@ -209,55 +178,6 @@ fn scalar(node: &Node) -> Option<&str> {
         Kind::Scalar { text, .. } if !node.is_null() => Some(text),
         _ => None,
     }
-}
-
-/// Checks the value of an input, and reports what is wrong with it.
-fn check(
-    input: &MapEntry,
-    kind: InputType,
-    value: &MapEntry,
-    path: Path,
-    findings: &mut Vec<Finding>,
-) -> bool {
-    let location = value.value.location;
-    let name = quoted(&input.key);
-    if !kind.accepts(&value.value) {
-        let place = if value.value.is_null() { value.key_location } else { location };
-        findings.push(at(path, place, format!("the input {name} takes {}", kind.expected())));
-        return false;
-    }
-    let items: Vec<&str> = match &value.value.kind {
-        Kind::Sequence(items) => items.iter().filter_map(|item| scalar(item)).collect(),
-        _ => scalar(&value.value).into_iter().collect(),
-    };
-    if let Some(options) = input.value.get("options") {
-        let options: Vec<&str> = match &options.value.kind {
-            Kind::Sequence(items) => items.iter().filter_map(|item| scalar(item)).collect(),
-            _ => Vec::new(),
-        };
-        let allowed: HashSet<&str> = options.iter().copied().collect();
-        if let Some(other) = items.iter().find(|item| !allowed.contains(*item)) {
-            let message = format!("{} is none of the options of {name}", quoted(other));
-            findings.push(at(path, location, message).help(format!("use one of {}", listed(&options))));
-            return false;
-        }
-    }
-    let Some(pattern) = input.value.get("pattern") else { return true };
-    let written = scalar(&pattern.value).unwrap_or_default();
-    match condition::compile_pattern(written) {
-        Ok(compiled) => {
-            let Some(other) = items.iter().find(|item| !compiled.is_match(item)) else { return true };
-            let message =
-                format!("{} does not match the `pattern` of {name}: {}", quoted(other), quoted(written));
-            findings.push(at(path, location, message));
-        }
-        Err(why) => {
-            let declared = Path::default().key("inputs").key(&input.key).key("pattern");
-            let message = format!("the `pattern` of {name} is not valid: {why}");
-            findings.push(at(declared, pattern.value.location, message));
-        }
-    }
-    false
 }
 
 /// Puts the values of inputs into a document.

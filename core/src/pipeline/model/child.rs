@@ -13,6 +13,16 @@ pub const MAX_CHILDREN_OF_CHILD: usize = 10;
 /// Maximum depth of children: 1 for a child of an execution that has no parent.
 pub const MAX_CHILD_DEPTH: u32 = 3;
 
+/// Maximum number of executions below one that has no parent: its children, theirs, and so on.
+pub const MAX_DESCENDANTS: u32 = 1_000;
+
+/// Returns how many executions there may be below each child of an execution below which there may be `allowed`, and of which
+/// `starting` jobs start one: what remains is divided equally.
+#[must_use]
+pub fn descendants_of_child(allowed: u32, starting: u32) -> u32 {
+    allowed.saturating_sub(starting).checked_div(starting).unwrap_or_default()
+}
+
 /// Maximum number of files of a child pipeline.
 pub const MAX_CHILD_FILES: usize = 10;
 

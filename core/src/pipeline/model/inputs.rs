@@ -1,6 +1,6 @@
 //! Typed inputs of a pipeline, which a user gives when starting it.
 
-use crate::condition::compile_pattern;
+use crate::typed_inputs::{self, Constraints, InputType, InputValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,16 @@ impl InputKind {
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
     }
+
+    /// Returns the type of its values.
+    pub(crate) const fn value_type(self) -> InputType {
+        match self {
+            Self::String => InputType::String,
+            Self::Number => InputType::Number,
+            Self::Boolean => InputType::Boolean,
+            Self::Choice => InputType::Choice,
+        }
+    }
 }
 
 impl Input {
@@ -72,31 +82,17 @@ impl Input {
     /// # Errors
     /// Returns what the input takes.
     pub fn check(&self, value: &str) -> Result<(), String> {
-        if value.len() > MAX_INPUT_LEN || value.contains('\0') {
-            return Err(format!("at most {MAX_INPUT_LEN} bytes without NUL characters"));
-        }
-        let expected = match self.kind {
-            InputKind::String => match &self.pattern {
-                Some(pattern) if !compile_pattern(pattern).is_ok_and(|pattern| pattern.is_match(value)) => {
-                    format!("a text that matches `{pattern}`")
-                }
-                _ => return Ok(()),
-            },
-            InputKind::Number if is_number(value) => return Ok(()),
-            InputKind::Number => "a number".to_owned(),
-            InputKind::Boolean if matches!(value, "true" | "false") => return Ok(()),
-            InputKind::Boolean => "`true` or `false`".to_owned(),
-            InputKind::Choice if self.options.iter().any(|option| option == value) => return Ok(()),
-            InputKind::Choice => {
-                let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
-                format!("one of {}", crate::text::choices::listed(&options))
+        let kind = self.kind.value_type();
+        let options = self.options.iter().map(|option| InputValue::Text(option)).collect();
+        let pattern = match self.pattern.as_deref().filter(|_| kind.takes_pattern()) {
+            // The check of the file reports a pattern that is not valid.
+            Some(written) => {
+                Some(typed_inputs::pattern(written).map_err(|_| format!("a text that matches `{written}`"))?)
             }
+            None => None,
         };
-        Err(expected)
+        let options = Some(options).filter(|_| self.kind == InputKind::Choice);
+        let constraints = Constraints { kind, options, pattern, max_len: MAX_INPUT_LEN };
+        constraints.check(&InputValue::given(kind, value)).map_err(|mismatch| mismatch.expected())
     }
-}
-
-/// Whether a text is a number as JSON writes it.
-fn is_number(text: &str) -> bool {
-    serde_json::from_str::<serde_json::Number>(text).is_ok()
 }

@@ -140,7 +140,7 @@ pub struct Service {
     /// its image.
     #[serde(default)]
     pub alias: Vec<String>,
-    /// Its environment variables; those of the job are not passed to it.
+    /// Its environment variables. Those of the job are passed to it, too, if the job gets all secrets.
     #[serde(default)]
     pub variables: IndexMap<String, String>,
     /// Overrides the command of the image.

@@ -144,6 +144,10 @@ impl JobExecutionService {
             let specs = self.context.specs(id).await?;
             assignment::shares_image(execution, &specs, node.key.ix)
         };
+        let mut of_job = assignment::extras(&spec);
+        if planned.surroundings.all_secrets {
+            assignment::add_to_services(&mut of_job.services, &variables, &secrets, &own_token.expose());
+        }
         let extras = JobExtras {
             discovery,
             child,
@@ -152,7 +156,7 @@ impl JobExecutionService {
             registries,
             credential,
             may_keep_caches: !of.facts.is_from_fork(),
-            ..assignment::extras(&spec)
+            ..of_job
         };
         let assignment = Assignment {
             preparation: assignment::preparation(execution, &spec),

@@ -25,7 +25,8 @@ use tidemill_core::{
         facts::{Facts, JobSelection},
         status::JobStatus,
     },
-    pipeline::{self, ChildPipeline, MAX_CHILD_DEPTH},
+    pipeline::{self, ChildPipeline, MAX_CHILD_DEPTH, MAX_DESCENDANTS, descendants_of_child},
+    plan::Plan,
     text::substitution::substitute_bounded,
 };
 
@@ -57,7 +58,9 @@ impl PipelineExecutionService {
             let child = self.context.execution(id).await?;
             return Ok(started(&report.path, &child.spec.pipeline_name, child.run_number, id, true));
         }
-        let link = link(&parent, &node);
+        let specs = self.context.specs(node.key.execution).await?;
+        let starting = specs.iter().filter(|spec| spec.planned.surroundings.child.is_some()).count();
+        let link = link(&parent, &node, starting);
         if link.depth > MAX_CHILD_DEPTH {
             return Ok(failed(vec![format!(
                 "{}: not started: a child pipeline is at most {MAX_CHILD_DEPTH} levels below the first one",
@@ -164,9 +167,11 @@ impl PipelineExecutionService {
             (request, run)
         };
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
+        let run = run?;
+        check_descendants(&run.plan, &link)?;
         let limits = StartLimits { hold: false, allowance, remaining_bytes: &mut { u64::MAX } };
         let origin = StartOrigin { trace: of.trace.clone(), parent: Some(link) };
-        Box::pin(self.start_planned(request, run?, limits, Some(key), origin)).await
+        Box::pin(self.start_planned(request, run, limits, Some(key), origin)).await
     }
 
     /// Returns the variables that a child gets: those that the file sets for the job, those of the request, and those that the
@@ -248,14 +253,30 @@ impl PipelineExecutionService {
     }
 }
 
-/// Returns the link from the child of a job to the job.
-fn link(parent: &ExecutionRecord, node: &Node) -> ParentLink {
+/// Returns an error if a child starts more executions than there may be below it.
+fn check_descendants(plan: &Plan, link: &ParentLink) -> Result<()> {
+    let starting = plan.jobs.iter().filter(|job| job.surroundings.child.is_some()).count();
+    let allowed = link.descendants;
+    if starting <= allowed as usize {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "{starting} of its jobs start a pipeline, and {allowed} may: there are at most {MAX_DESCENDANTS} executions below the first \
+         one, divided among its jobs that start one"
+    )))
+}
+
+/// Returns the link from the child of a job to the job. `starting`: the number of jobs of the parent that start a child.
+fn link(parent: &ExecutionRecord, node: &Node, starting: usize) -> ParentLink {
+    let above = parent.spec.parent.as_ref();
+    let allowed = above.map_or(MAX_DESCENDANTS, |above| above.descendants);
     ParentLink {
         execution: node.key.execution,
         job: node.key.ix,
         name: node.spec.name.clone(),
         gate: node.spec.child_gate,
-        depth: parent.spec.parent.as_ref().map_or(0, |above| above.depth) + 1,
+        depth: above.map_or(0, |above| above.depth) + 1,
+        descendants: descendants_of_child(allowed, u32::try_from(starting).unwrap_or(u32::MAX)),
     }
 }
 

@@ -54,9 +54,12 @@ impl PipelineExecutionService {
         let records = &self.context.stores.records;
         let mut hold = self.context.held_reply(if known.is_some() { wait_ms } else { 0 });
         loop {
-            let snapshot = records.snapshot(id, known).await?;
+            // The view has the statuses of children, which change without a change of their parent.
+            let of_children = self.context.children_revision(id).await?;
+            let snapshot = records.snapshot(id, known.map(|known| known ^ of_children)).await?;
             let ExecutionSnapshot { revision, content } =
                 snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
+            let revision = revision ^ of_children;
             if let Some((execution, nodes)) = content {
                 let specs = self.context.specs(id).await?;
                 let children = self.context.children(&nodes).await?;

@@ -171,6 +171,62 @@ pub async fn depth_of_children_is_bounded(subject: &StoresUnderTest) {
     assert!(reply.lines[0].contains("at most 3 levels"), "{:?}", reply.lines);
 }
 
+/// The executions below one are bounded in all: those that there may be are divided among its jobs that start one.
+pub async fn descendants_of_an_execution_are_bounded(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let mut request = request(&samples::repo(), "parallel: 100, ", "wait: true");
+    // A request may store ten times its size.
+    request.pipeline = format!("# {}\n{}", "x".repeat(10_000), request.pipeline);
+    let id = start_execution(server, &request).await;
+    let child = |jobs: usize| {
+        let keys = "stage: test, pipeline: { file: child.yml }";
+        format!("name: child\njobs:\n  go: {{ parallel: {jobs}, {keys} }}\n# {}\n", "x".repeat(2_000))
+    };
+    let (_, reply) = report_child(server, id, "go 1/100", &child(10)).await;
+    assert_eq!(reply.execution, None);
+    assert!(reply.lines[0].contains("10 of its jobs start a pipeline, and 9 may"), "{:?}", reply.lines);
+    let (_, reply) = report_child(server, id, "go 2/100", &child(9)).await;
+    let below = reply.execution.unwrap_or_else(|| panic!("{:?}", reply.lines));
+    // None is left below these.
+    let (_, reply) = report_child(server, below, "go 1/9", &child(2)).await;
+    assert!(reply.lines[0].contains("2 of its jobs start a pipeline, and 0 may"), "{:?}", reply.lines);
+    let (_, reply) = report_child(server, below, "go 2/9", CHILD).await;
+    let last = reply.execution.unwrap_or_else(|| panic!("{:?}", reply.lines));
+    // A cancel reaches more children than are canceled at the same time.
+    let mut children = vec![below, last];
+    for number in 3..=20 {
+        let (_, reply) = report_child(server, id, &format!("go {number}/100"), CHILD).await;
+        children.extend(reply.execution);
+    }
+    assert_eq!(children.len(), 20);
+    assert!(server.pipelines.cancel(id).await.unwrap().canceled);
+    for child in children {
+        assert!(view(server, child).await.execution.cancel_requested);
+    }
+}
+
+/// A viewer who knows a revision of an execution learns of each change of the statuses of its children.
+pub async fn status_of_child_changes_revision_of_parent(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    for keys in ["wait: true", "wait: false"] {
+        let id = start_execution(server, &request(&samples::repo(), "", keys)).await;
+        let child = start_child(server, id, CHILD).await;
+        let mut known = server.pipelines.view(id, None, 0).await.unwrap().revision;
+        let assignment = claim(server, job(server, child, "work").await.id).await.unwrap();
+        for expected in [ExecutionStatus::Running, ExecutionStatus::Success] {
+            let changed = server.pipelines.view(id, Some(known), 0).await.unwrap();
+            let jobs = changed.view.unwrap_or_else(|| panic!("{keys}: {expected} is not seen")).jobs;
+            assert_eq!(jobs[0].child.as_ref().unwrap().status, expected, "{keys}");
+            known = changed.revision;
+            let same = server.pipelines.view(id, Some(known), 0).await.unwrap();
+            assert!(same.view.is_none() && same.revision == known, "{keys}");
+            if expected == ExecutionStatus::Running {
+                super::fixture::end(server, &assignment, 0).await;
+            }
+        }
+    }
+}
+
 /// A child gets the variables of its job, and those that the job names for it.
 pub async fn child_gets_variables_of_its_job(subject: &StoresUnderTest) {
     let server = &services(subject.open().await);

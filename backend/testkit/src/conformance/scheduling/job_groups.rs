@@ -3,6 +3,7 @@
 use super::fixture::{claim, job, request, run, services, start_execution, statuses, view};
 use crate::conformance::StoresUnderTest;
 use crate::conformance::samples;
+use crate::intercepted::{BeforeWrite, InterceptedDocuments};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use std::sync::{
@@ -15,8 +16,7 @@ use tidemill_core::execution::status::JobStatus::{
     Canceled, Failed, Pending, Queued, Running, Skipped, Success,
 };
 use tidemill_core::ids::ExecutionId;
-use tidemill_core::time::Timestamp;
-use tidemill_services::ports::{Clock, Document, DocumentKey, Documents, NewDocument};
+use tidemill_services::ports::{Clock, DocumentKey, Documents};
 use tidemill_services::{Error, Result, Services, Stores};
 
 /// Longer than any waiting job waits until it checks its group.
@@ -212,23 +212,25 @@ pub async fn many_jobs_wait_for_one_place(subject: &StoresUnderTest) {
     assert_eq!(statuses(&services, other).await[0], Queued);
 }
 
-/// Documents that cannot be written for a while.
-struct FailingDocuments {
-    documents: Arc<dyn Documents>,
+/// The next writes of documents, which do not take place.
+#[derive(Default)]
+struct FailingWrites {
     /// Number of writes that conflict.
     conflicts: AtomicU32,
     /// Number of writes that fail.
     failures: AtomicU32,
 }
 
-impl FailingDocuments {
+impl FailingWrites {
     /// Whether a write has this outcome.
     fn next(left: &AtomicU32) -> bool {
         left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
+}
 
-    /// Returns the outcome of a write, unless it takes place.
-    fn outcome(&self) -> Option<Result<bool>> {
+#[async_trait]
+impl BeforeWrite for FailingWrites {
+    async fn before_write(&self, _: &dyn Documents, _: &DocumentKey, _: bool) -> Option<Result<bool>> {
         if Self::next(&self.failures) {
             return Some(Err(Error::storage("writing a document", "the test wants it to fail")));
         }
@@ -236,45 +238,9 @@ impl FailingDocuments {
     }
 }
 
-#[async_trait]
-impl Documents for FailingDocuments {
-    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
-        self.documents.get(key).await
-    }
-
-    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
-        match self.outcome() {
-            Some(outcome) => outcome,
-            None => self.documents.put(document, if_version).await,
-        }
-    }
-
-    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
-        match self.outcome() {
-            Some(outcome) => outcome,
-            None => self.documents.delete(key, if_version).await,
-        }
-    }
-
-    async fn list(
-        &self,
-        kind: &str,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<(Vec<Document>, bool)> {
-        self.documents.list(kind, prefix, after, limit).await
-    }
-
-    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
-        self.documents.due(kind, now, limit).await
-    }
-}
-
-async fn failing(subject: &StoresUnderTest) -> (Services, Arc<FailingDocuments>) {
+async fn failing(subject: &StoresUnderTest) -> (Services, Arc<InterceptedDocuments<FailingWrites>>) {
     let stores = subject.open().await;
-    let (conflicts, failures) = (AtomicU32::new(0), AtomicU32::new(0));
-    let documents = Arc::new(FailingDocuments { documents: stores.documents.clone(), conflicts, failures });
+    let documents = Arc::new(InterceptedDocuments::new(stores.documents.clone(), FailingWrites::default()));
     (services(Stores { documents: documents.clone(), ..stores }), documents)
 }
 
@@ -282,16 +248,16 @@ async fn failing(subject: &StoresUnderTest) -> (Services, Arc<FailingDocuments>)
 pub async fn conflicting_request_for_a_place_is_repeated(subject: &StoresUnderTest) {
     let (services, documents) = failing(subject).await;
     let request = deployment(&samples::repo(), "production");
-    documents.conflicts.store(3, Ordering::Relaxed);
+    documents.before.conflicts.store(3, Ordering::Relaxed);
     let ids = start_all(&services, &request, 2).await;
-    assert_eq!(documents.conflicts.load(Ordering::Relaxed), 0);
+    assert_eq!(documents.before.conflicts.load(Ordering::Relaxed), 0);
     assert_eq!(
         (statuses(&services, ids[0]).await[0], statuses(&services, ids[1]).await[0]),
         (Queued, Pending)
     );
-    documents.conflicts.store(3, Ordering::Relaxed);
+    documents.before.conflicts.store(3, Ordering::Relaxed);
     run(&services, ids[0], "deploy", 0).await;
-    assert_eq!(documents.conflicts.load(Ordering::Relaxed), 0);
+    assert_eq!(documents.before.conflicts.load(Ordering::Relaxed), 0);
     assert_eq!(statuses(&services, ids[1]).await[0], Queued);
 }
 
@@ -300,14 +266,14 @@ pub async fn place_is_not_lost_if_a_process_dies(subject: &StoresUnderTest) {
     let (services, documents) = failing(subject).await;
     let request = deployment(&samples::repo(), "production");
     // It dies before the request.
-    documents.failures.store(1, Ordering::Relaxed);
+    documents.before.failures.store(1, Ordering::Relaxed);
     let first = start_execution(&services, &request).await;
     assert_eq!(statuses(&services, first).await[0], Pending);
     services.sweep.run().await.unwrap();
     assert_eq!(statuses(&services, first).await[0], Queued);
     // It dies before the release.
     let second = start_execution(&services, &request).await;
-    documents.failures.store(1, Ordering::Relaxed);
+    documents.before.failures.store(1, Ordering::Relaxed);
     run(&services, first, "deploy", 0).await;
     assert_eq!(
         (statuses(&services, first).await[0], statuses(&services, second).await[0]),
@@ -317,13 +283,13 @@ pub async fn place_is_not_lost_if_a_process_dies(subject: &StoresUnderTest) {
     services.sweep.run().await.unwrap();
     assert_eq!(statuses(&services, second).await[0], Queued);
     // The next request finds that the holder has ended.
-    documents.failures.store(1, Ordering::Relaxed);
+    documents.before.failures.store(1, Ordering::Relaxed);
     run(&services, second, "deploy", 0).await;
     let third = start_execution(&services, &request).await;
     assert_eq!(statuses(&services, third).await[0], Queued);
     // A canceled job that is left in the waiting list does not get the place.
     let fourth = start_execution(&services, &request).await;
-    documents.failures.store(1, Ordering::Relaxed);
+    documents.before.failures.store(1, Ordering::Relaxed);
     services.pipelines.cancel(fourth).await.unwrap();
     let fifth = start_execution(&services, &request).await;
     assert!(claim(&services, deploy_job(&services, third).await.id).await.is_some());

@@ -116,6 +116,45 @@ pub async fn hidden_variables_reach_only_workers(subject: &StoresUnderTest) {
     assert_eq!(external.hidden.iter().collect::<Vec<_>>(), ["CONFIG", "KEY", "TOKEN"]);
 }
 
+/// Services of a job with all secrets get its variables below their own, and neither its token nor its files; those of other jobs
+/// get nothing.
+pub async fn services_get_the_variables_of_a_job_with_all_secrets(subject: &StoresUnderTest) {
+    let services = services(subject).await;
+    let repo = samples::repo();
+    set(&services, &repo, "MODE", "fast", PLAIN).await;
+    set(&services, &repo, "KEY", "hush", MASKED).await;
+    set(&services, &repo, "OTHER_KEY", "quiet", MASKED).await;
+    set(&services, &repo, "CONFIG", "a\nb", VariableOptions { file: true, ..PLAIN }).await;
+    let own = "variables: { JOB: one }, services: [{ image: db, variables: { OWN: two, KEY: own } }]";
+    let pipeline = format!(
+        "name: check\ndefaults: {{ image: i }}\njobs:\n  all: {{ script: x, secrets: '*', {own} }}\n  few: {{ script: x, {own} }}\n"
+    );
+    let request = ExecuteRequest { pipeline, repo, force: true, ..ExecuteRequest::default() };
+    let id = services.pipelines.execute(request, None, None).await.unwrap().execution_id;
+    let all = claim_at(&services, id, 0).await.unwrap();
+    let of_service = &all.extras.services[0].variables;
+    for (name, value) in [
+        ("MODE", "fast"),
+        ("KEY", "own"),
+        ("OTHER_KEY", "quiet"),
+        ("JOB", "one"),
+        ("OWN", "two"),
+        ("CI_JOB_NAME", "all"),
+    ] {
+        assert_eq!(of_service.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    for name in ["CONFIG", JOB_TOKEN, GITLAB_JOB_TOKEN] {
+        assert!(hidden_names(&all).contains(&name) && !of_service.contains_key(name), "{name}");
+    }
+    let few = claim_at(&services, id, 1).await.unwrap();
+    assert_eq!(few.extras.services[0].variables.keys().collect::<Vec<_>>(), ["OWN", "KEY"]);
+}
+
+/// The names of what a worker gets besides variables.
+fn hidden_names(assignment: &Assignment) -> Vec<&str> {
+    assignment.extras.secrets.iter().map(|one| one.variable.as_str()).collect()
+}
+
 /// A protected variable reaches executions of the default branch only, and a fork gets what says so.
 pub async fn protected_variables_and_forks_are_kept_apart(subject: &StoresUnderTest) {
     let services = services(subject).await;

@@ -8,7 +8,10 @@ use super::{
 use async_trait::async_trait;
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tidemill_core::execution::{cost::Usage, status::JobStatus};
@@ -33,11 +36,18 @@ pub struct MemoryRecords {
     inner: Mutex<RecordsState>,
     observer: Option<Arc<dyn Observer>>,
     commits: watch::Sender<u64>,
+    /// Number of nodes that were read by their indices.
+    node_reads: AtomicUsize,
 }
 
 impl Default for MemoryRecords {
     fn default() -> Self {
-        Self { inner: Mutex::default(), observer: None, commits: watch::Sender::new(1) }
+        Self {
+            inner: Mutex::default(),
+            observer: None,
+            commits: watch::Sender::new(1),
+            node_reads: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -51,6 +61,11 @@ impl MemoryRecords {
     /// Creates empty records; `observer` receives every commit.
     pub fn observed(observer: Arc<dyn Observer>) -> Self {
         Self { observer: Some(observer), ..Self::default() }
+    }
+
+    /// Returns how many nodes were read by their indices so far.
+    pub fn node_reads(&self) -> usize {
+        self.node_reads.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, RecordsState> {
@@ -129,6 +144,7 @@ impl Records for MemoryRecords {
     }
 
     async fn nodes(&self, execution: ExecutionId, ixs: &[u32]) -> Result<Vec<Node>> {
+        self.node_reads.fetch_add(ixs.len(), Ordering::Relaxed);
         let nodes =
             |stored: &StoredExecution| ixs.iter().filter_map(|ix| stored.nodes.get(ix).cloned()).collect();
         Ok(self.with_execution(execution, nodes).unwrap_or_default())

@@ -7,12 +7,11 @@ use crate::pipeline::model::{Input, InputKind};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Nullable;
 use crate::pipeline::raw::triggers::{RawInput, RawManual};
+use crate::typed_inputs::MAX_OPTIONS;
 use std::collections::HashSet;
 
 /// Maximum number of inputs of a pipeline.
 const MAX_INPUTS: usize = 50;
-/// Maximum number of options of a choice.
-const MAX_OPTIONS: usize = 100;
 
 /// Checks `inputs` at `path`.
 pub(super) fn inputs(
@@ -63,7 +62,7 @@ fn input(name: &str, raw: &RawInput, path: &Path, findings: &mut FindingSink) ->
     let mut is_pattern = true;
     if let Some(text) = &written {
         is_pattern = pattern(text, &path.key("pattern"), findings).is_some();
-        if kind != InputKind::String {
+        if !kind.value_type().takes_pattern() {
             let message = format!("a {} has no `pattern`", kind.as_str());
             let finding = Finding::key("conflicting-keys", &path.key("pattern"), message);
             findings.push(finding.help("remove it, or make the input a `string`"));
