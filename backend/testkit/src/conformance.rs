@@ -16,7 +16,7 @@ mod suite;
 pub use clock::ManualClock;
 pub use ports::{documents, exact_queue, listing, logs, objects, queue, queue_with_labels, records};
 pub use services::{
-    access, caches, events, executions, registries, repositories, secrets, sources, sweep, test_reports,
-    variables,
+    access, caches, events, executions, id_tokens, registries, repositories, secrets, sources, sweep,
+    test_reports, variables,
 };
 pub use stores::StoresUnderTest;

@@ -6,6 +6,7 @@ pub mod environments;
 pub mod executions;
 mod expected;
 pub mod jobs;
+pub mod oidc;
 pub mod page;
 pub mod registries;
 pub mod repositories;

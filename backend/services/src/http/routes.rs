@@ -5,8 +5,8 @@ use super::{
     access,
     body_limits::max_body,
     handlers::{
-        artifacts, environments, executions, jobs, page, registries, repositories, secrets, server, sources,
-        tokens,
+        artifacts, environments, executions, jobs, oidc, page, registries, repositories, secrets, server,
+        sources, tokens,
     },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,
@@ -104,6 +104,8 @@ routes! {
     GET path::VIEW_LIST => page::list_page, NO_TOKEN, None;
     GET path::HEALTH => server::health, NO_TOKEN, None;
     GET path::OPENAPI => server::openapi, NO_TOKEN, None;
+    GET path::OIDC_CONFIGURATION => oidc::configuration, NO_TOKEN, None;
+    GET path::OIDC_KEYS => oidc::keys, NO_TOKEN, None;
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::alternatives::Either;
 use super::collections::{NamedValues, OneOrMany};
 use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
+use super::needs::NeedList;
 use super::quantities::{Bytes, Cpus, Duration};
 use super::scalars::{
     ArtifactsWhenValue, CachePolicyValue, DeploymentTierValue, EnvironmentActionValue, ExitCode, Flag,
@@ -29,6 +30,10 @@ record! {
         allow_failure: Flag = "allow_failure",
         /// Environment variables that override those of the job.
         variables: NamedValues<Text> = "variables",
+        /// Jobs that must succeed first, instead of the `needs` and `dependencies` of the job.
+        needs: NeedList = "needs",
+        /// Jobs whose artifacts to download, instead of the `dependencies` of the job.
+        dependencies: NeedList = "dependencies",
     }
 }
 
@@ -133,6 +138,14 @@ record! {
         variable: Text = "variable",
         /// Whether the variable holds the path of a file with the value instead of the value itself. Default: false.
         file: Flag = "file",
+    }
+}
+
+record! {
+    /// A token that proves to others which job it is.
+    struct RawIdToken("an ID token") {
+        /// Who verifies the token, usually an address; `${NAME}` refers to a variable or a matrix key.
+        aud: OneOrMany<Text> = "aud",
     }
 }
 
