@@ -92,7 +92,8 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             options.secrets.iter().map(|one| text(&one.name).saturating_add(text(&one.variable)));
         let reports = job.artifacts.iter().flat_map(|artifacts| {
             let labels = artifacts.name.iter().chain(&artifacts.expose_as);
-            artifacts.reports.junit.iter().chain(&artifacts.exclude).chain(labels)
+            let globs = artifacts.reports.junit.iter().chain(&artifacts.reports.coverage);
+            globs.chain(&artifacts.exclude).chain(labels)
         });
         // The texts that may refer to outputs are kept a second time.
         let due = if has_outputs || DueTexts::has_due_variables(job) {

@@ -19,7 +19,12 @@ pub(crate) const REPORTED_KEYS: &[(&str, &str)] = &[
     ("options", "variables: { A: { value: b, options: [b, c] } }"),
     ("public", "j: { artifacts: { paths: [a], public: false } }"),
     ("access", "j: { artifacts: { paths: [a], access: none } }"),
-    ("coverage_report", "j: { artifacts: { reports: { coverage_report: { path: a } } } }"),
+    ("coverage_format", "j: { artifacts: { reports: { coverage_report: { path: a } } } }"),
+    (
+        "coverage_format",
+        "j: { artifacts: { reports: { coverage_report: { path: a, coverage_format: lcov } } } }",
+    ),
+    ("path", "j: { artifacts: { reports: { coverage_report: { coverage_format: jacoco } } } }"),
     ("codequality", "j: { artifacts: { reports: { codequality: a.json } } }"),
     ("sast", "j: { artifacts: { reports: { sast: a.json } } }"),
     ("terraform", "j: { artifacts: { reports: { terraform: a.json } } }"),
@@ -138,6 +143,10 @@ pub(crate) const SUPPORTED_KEYS: &[(&str, &str)] = &[
     ("j: { allow_failure: { exit_codes: 3 } }", "- 3"),
     ("j: { artifacts: { paths: [a], when: always, expire_in: 2 days } }", "expire_in: 2d"),
     ("j: { artifacts: { reports: { junit: a.xml } } }", "- a.xml"),
+    (
+        "j: { artifacts: { reports: { coverage_report: { coverage_format: cobertura, path: c.xml } } } }",
+        "coverage:\n      - c.xml",
+    ),
     (
         "j: { cache: { key: { files: [a], prefix: b }, paths: [c], policy: pull, when: always, fallback_keys: [d] } }",
         "policy: pull",

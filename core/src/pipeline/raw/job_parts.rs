@@ -172,6 +172,8 @@ record! {
     struct RawReports("`reports`") {
         /// Globs of JUnit XML files, relative to the sources.
         junit: OneOrMany<Text> = "junit",
+        /// Globs of XML files with line coverage, as Cobertura or JaCoCo write them, relative to the sources.
+        coverage: OneOrMany<Text> = "coverage",
     }
 }
 

@@ -62,6 +62,10 @@ fn property(job: &PlannedJob, what: &str) -> String {
         "artifacts expire" => artifacts.expire_in_s.map(|seconds| seconds.to_string()).unwrap_or_default(),
         "artifacts untracked" => artifacts.untracked.to_string(),
         "junit" => list(artifacts.reports.junit),
+        "coverage report" => list(artifacts.reports.coverage),
+        "id tokens" => {
+            list(around.id_tokens.iter().map(|token| format!("{}={}", token.variable, token.aud.join(","))))
+        }
         "outputs" => list(&around.outputs),
         "coverage" => around.coverage.clone().unwrap_or_default(),
         "environment" => around.environment.as_ref().map(|to| to.name.clone()).unwrap_or_default(),
@@ -236,6 +240,17 @@ pub(crate) const KEYS: &[(&str, &str, &str)] = &[
     ("artifacts: {paths: [a], expire_in: 2 hrs 20 min}", "artifacts expire", "8400"),
     ("artifacts: {paths: [a], expire_in: 2h20min}", "artifacts expire", "8400"),
     ("artifacts: {untracked: true}", "artifacts untracked", "true"),
+    (
+        "artifacts: {reports: {coverage_report: {coverage_format: jacoco, path: 'a/*.xml'}}}",
+        "coverage report",
+        "a/*.xml",
+    ),
+    ("id_tokens: {T: {aud: b}}", "id tokens", "T=b"),
+    (
+        "id_tokens: {T: {aud: ['https://$FIXED', $CI_COMMIT_BRANCH]}, U: {aud: c}}",
+        "id tokens",
+        "T=https://x,main | U=c",
+    ),
     ("artifacts: {reports: {junit: a.xml}}", "junit", "a.xml"),
     ("artifacts: {reports: {junit: [a.xml, b/*.xml]}}", "junit", "a.xml | b/*.xml"),
     ("artifacts: {reports: {dotenv: a.env}}", "outputs", "a.env"),
