@@ -16,6 +16,9 @@ pub const ISSUER_PATH: &str = "/api/oidc";
 /// The algorithm of all signatures: ECDSA with the curve P-256 and SHA-256.
 pub const ALGORITHM: &str = "ES256";
 
+/// The event of an execution that a user started.
+const MANUAL: &str = "manual";
+
 /// How long before its issue a token is valid, in seconds: clocks of verifiers may be late.
 const CLOCK_SKEW_S: i64 = 5;
 /// How long a token is valid beyond the time limit of the job, in seconds: for what a job does before and after its script.
@@ -128,7 +131,7 @@ pub struct Claims {
     pub ref_protected: &'static str,
     /// The commit.
     pub sha: String,
-    /// What started the execution, as `event` in conditions.
+    /// What started the execution, as `event` in conditions; `manual` if a user assumed another event.
     pub event: &'static str,
     /// The name of the pipeline.
     pub pipeline: String,
@@ -153,7 +156,8 @@ impl Claims {
             (Some(tag), _) => ("tag", tag.clone()),
             (None, branch) => ("branch", branch.clone().unwrap_or_default()),
         };
-        let event = event(facts);
+        // What a user assumed did not happen, and what a request says is not known to have happened.
+        let event = if facts.is_assumed || facts.is_claimed { MANUAL } else { event(facts) };
         let iat = now.0.div_euclid(1_000);
         let validity_s = of.timeout_s.saturating_add(MARGIN_S).min(MAX_VALIDITY_S);
         Self {
@@ -291,6 +295,12 @@ mod tests {
         assert_eq!((pushed.ref_protected, pushed.sha.as_str(), pushed.event), ("true", "0123", "push"));
         assert_eq!((pushed.iat, pushed.nbf, pushed.exp), (1, -4, 361));
         assert_eq!(claims(&facts, u64::MAX).exp, 1 + 24 * 3_600);
+        for unverified in
+            [Facts { is_assumed: true, ..facts.clone() }, Facts { is_claimed: true, ..facts.clone() }]
+        {
+            let claims = claims(&unverified, 60);
+            assert_eq!((claims.event, claims.sub.contains(":event:manual:")), ("manual", true));
+        }
         let tagged = claims(&Facts { tag: Some("v1".into()), ..facts.clone() }, 60);
         assert_eq!(tagged.sub, "repo:git.example.org/team/app:event:tag:ref_type:tag:ref:v1");
         assert_eq!(tagged.ref_protected, "false");

@@ -208,6 +208,7 @@ impl Plan {
             comment: facts.comment.clone(),
             upstream: facts.upstream.clone(),
             inputs: facts.inputs.clone(),
+            is_claimed: facts.is_claimed,
         };
         Ok((plan, decisive))
     }

@@ -98,7 +98,7 @@ fn read_text(text: &str) -> Result<Lines, (usize, String)> {
             Event::Eof if depth > 0 => return Err(error_here("unexpected end of file".into())),
             Event::Eof => {
                 let total = match format {
-                    None => return Err(error_here("the file is empty".into())),
+                    None => return Err(error_here("the file has no element".into())),
                     Some(Format::Cobertura { total }) => total.unwrap_or(lines),
                     Some(Format::JaCoCo) => lines,
                 };
@@ -178,8 +178,8 @@ mod tests {
     #[test]
     fn other_and_damaged_files_are_errors() {
         for (text, message) in [
-            ("", "is empty"),
-            ("no xml", "is empty"),
+            ("", "no element"),
+            ("no xml", "no element"),
             ("<testsuite/>", "neither"),
             ("<coverage lines-valid=\"8\" lines-covered=\"7\">", "end of file"),
             ("<coverage lines-valid=\"8\" lines-covered=\"&huge;\"/>", "huge"),
