@@ -38,6 +38,19 @@ fn local_run_has_no_cloud_cost() {
 }
 
 #[test]
+fn id_token_fails_a_run_without_a_server() {
+    let mut env = TestEnv::new(
+        "name: signed\njobs:\n  asks:\n    image: IMAGE\n    id_tokens: { TOKEN: { aud: them } }\n    script: [echo \"$TOKEN\"]\n",
+    );
+    let run = env.tidemill(&["run"]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert_eq!(support::failure_kind(&env.latest(), "asks"), "secret_unavailable");
+    let shown = format!("{}{}", text(&run.stdout), text(&run.stderr));
+    assert!(shown.contains("which only a server signs"), "{shown}");
+    env.wait_until_clean();
+}
+
+#[test]
 fn secrets_passed_to_a_run_are_not_stored() {
     let mut env = TestEnv::new(
         r#"

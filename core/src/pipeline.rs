@@ -34,13 +34,13 @@ pub use inputs::{InputError, set_inputs};
 pub use model::{
     Artifacts, ArtifactsWhen, Cache, CachePolicy, Cell, CellFilter, Checkout, CheckoutContent, ChildInclude,
     ChildIncludeSource, ChildPipeline, CommentTrigger, Concurrency, ContainerOptions, DeploymentTier, Device,
-    Environment, EnvironmentAction, Gpus, Health, ImageBuild, ImageOptions, Input, InputKind, Job,
-    JobConcurrency, JobOptions, MAX_ARTIFACT_LABEL_LEN, MAX_CHILD_DEPTH, MAX_CHILD_FILES, MAX_CHILDREN,
-    MAX_CHILDREN_OF_CHILD, MAX_DEPTH, MAX_DESCENDANTS, MAX_INPUT_LEN, MAX_JOB_GROUP_BYTES,
-    MAX_JOB_GROUP_LIMIT, MAX_SECRETS, Matrix, MatrixPart, MergeGroupTrigger, Need, Pipeline, PullPolicy,
-    PullRequestTrigger, PushTrigger, Reports, Resources, Rule, RuleOutcome, Schedule, SecretRef, Service,
-    SubmoduleLevel, Submodules, TagTrigger, Triggers, Ulimit, UpstreamStatus, UpstreamTrigger, When,
-    descendants_of_child, is_docker_engine,
+    Environment, EnvironmentAction, Gpus, Health, IdTokenRequest, ImageBuild, ImageOptions, Input, InputKind,
+    Job, JobConcurrency, JobOptions, MAX_ARTIFACT_LABEL_LEN, MAX_AUDIENCE_LEN, MAX_CHILD_DEPTH,
+    MAX_CHILD_FILES, MAX_CHILDREN, MAX_CHILDREN_OF_CHILD, MAX_DEPTH, MAX_DESCENDANTS, MAX_ID_TOKENS,
+    MAX_INPUT_LEN, MAX_JOB_GROUP_BYTES, MAX_JOB_GROUP_LIMIT, MAX_SECRETS, Matrix, MatrixPart,
+    MergeGroupTrigger, Need, Pipeline, PullPolicy, PullRequestTrigger, PushTrigger, Reports, Resources, Rule,
+    RuleOutcome, Schedule, SecretRef, Service, SubmoduleLevel, Submodules, TagTrigger, Triggers, Ulimit,
+    UpstreamStatus, UpstreamTrigger, When, descendants_of_child, is_docker_engine,
 };
 pub(crate) use names::{LABEL_RULE, check_inside, climbs_out};
 pub use names::{is_capability, is_label, is_secret_name, is_ulimit, is_variable_name};

@@ -1,6 +1,7 @@
-//! Reads the test reports of a job after its script has ended, and sends them with the coverage to the server. A
+//! Reads the test and coverage reports of a job after its script has ended, and sends them with the coverage to the server. A
 //! failure is logged and does not fail the job.
 
+mod coverage;
 pub mod junit;
 
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     engine::WorkspaceMount,
     job::reporter::Reporter,
 };
+use coverage::Lines;
 use junit::{Case, Outcome};
 use std::{
     fmt::Write as _,
@@ -29,7 +31,8 @@ const MAX_NAME_LEN: usize = 400;
 /// Maximum length of a message in bytes.
 const MAX_MESSAGE_LEN: usize = 2_000;
 
-/// Reads the reports that `assignment` declares, and sends them and the coverage to the server.
+/// Reads the reports that `assignment` declares, and sends them and the coverage to the server. `coverage` is what the script
+/// printed, which wins over that of reports.
 pub async fn send(
     transfer: &ArtifactTransfer,
     workspace: &WorkspaceMount,
@@ -43,7 +46,12 @@ pub async fn send(
     if !globs.is_empty() {
         reporter.phase("reading test reports");
         match transfer
-            .read_files(workspace, globs, ReportReader::new(reporter.clone()), ReportReader::read_file)
+            .read_files(
+                workspace,
+                globs,
+                ReportReader::new(reporter.clone(), "tests"),
+                ReportReader::read_tests,
+            )
             .await
         {
             Ok((reader, warnings)) => {
@@ -65,6 +73,24 @@ pub async fn send(
             let _ = writeln!(lines, "warning: coverage: {message} `{pattern}`");
         }
     }
+    let globs =
+        assignment.artifacts.as_ref().map_or(&[][..], |artifacts| artifacts.reports.coverage.as_slice());
+    if !globs.is_empty() && report.coverage.is_none() {
+        reporter.phase("reading coverage reports");
+        let reader = ReportReader::new(reporter.clone(), "coverage");
+        match transfer.read_files(workspace, globs, reader, ReportReader::read_coverage).await {
+            Ok((reader, warnings)) => {
+                lines = lines + &warnings + &reader.lines();
+                if let Some(percentage) = reader.covered.percentage() {
+                    (report.coverage, has_content) = (Some(percentage), true);
+                    let _ = writeln!(lines, "coverage {percentage} %");
+                }
+            }
+            Err(reason) => {
+                let _ = writeln!(lines, "warning: coverage: {}", reason.message);
+            }
+        }
+    }
     if has_content {
         let preparation = &assignment.preparation;
         let request = TestsRequest { job_id: preparation.job_id, lease: assignment.lease.token, report };
@@ -77,10 +103,14 @@ pub async fn send(
     }
 }
 
-/// Reads report files into a test report.
+/// Reads report files into a test report, or coverage reports.
 struct ReportReader {
     reporter: Reporter,
+    /// What the reports are about, for warnings.
+    subject: &'static str,
     report: TestReport,
+    /// The lines of the coverage reports.
+    covered: Lines,
     /// Number of files read.
     files: usize,
     bytes: u64,
@@ -90,15 +120,35 @@ struct ReportReader {
 }
 
 impl ReportReader {
-    fn new(reporter: Reporter) -> Self {
-        let report = TestReport::default();
-        Self { reporter, report, files: 0, bytes: 0, warnings: Vec::new(), omitted: 0 }
+    fn new(reporter: Reporter, subject: &'static str) -> Self {
+        let (report, covered) = (TestReport::default(), Lines::default());
+        Self { reporter, subject, report, covered, files: 0, bytes: 0, warnings: Vec::new(), omitted: 0 }
     }
 
-    fn read_file(&mut self, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
+    fn read_tests(&mut self, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
+        let Some((name, bytes)) = self.read_file(entry)? else { return Ok(()) };
+        for error in junit::parse(&bytes, |case| self.add(&case)) {
+            self.add_warning(format!("{name}:{}:{}: {}", error.line, error.column, error.message));
+        }
+        Ok(())
+    }
+
+    fn read_coverage(&mut self, entry: &mut WorkspaceEntry<'_>) -> io::Result<()> {
+        let Some((name, bytes)) = self.read_file(entry)? else { return Ok(()) };
+        match coverage::parse(&bytes) {
+            Ok(lines) => self.covered.add(lines),
+            Err(error) => {
+                self.add_warning(format!("{name}:{}:{}: {}", error.line, error.column, error.message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a file, and returns its name for messages and its content; `None`: it is ignored.
+    fn read_file(&mut self, entry: &mut WorkspaceEntry<'_>) -> io::Result<Option<(String, Vec<u8>)>> {
         let kind = entry.header().entry_type();
         if kind.is_dir() {
-            return Ok(());
+            return Ok(None);
         }
         let name = truncated(
             &without_control_characters(&String::from_utf8_lossy(&entry.path_bytes())),
@@ -119,11 +169,9 @@ impl ReportReader {
             entry.read_to_end(&mut bytes)?;
             self.bytes += size;
             self.files += 1;
-            for error in junit::parse(&bytes, |case| self.add(&case)) {
-                self.add_warning(format!("{name}:{}:{}: {}", error.line, error.column, error.message));
-            }
+            return Ok(Some((name, bytes)));
         }
-        Ok(())
+        Ok(None)
     }
 
     fn add(&mut self, case: &Case) {
@@ -178,10 +226,10 @@ impl ReportReader {
     fn lines(&self) -> String {
         let mut lines = String::new();
         for text in &self.warnings {
-            let _ = writeln!(lines, "warning: tests: {text}");
+            let _ = writeln!(lines, "warning: {}: {text}", self.subject);
         }
         if self.omitted > 0 {
-            let _ = writeln!(lines, "warning: tests: and {} more", self.omitted);
+            let _ = writeln!(lines, "warning: {}: and {} more", self.subject, self.omitted);
         }
         lines
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod caller;
+pub(crate) mod id_tokens;
 pub(crate) mod registries;
 mod resealing;
 pub(crate) mod secrets;

@@ -4,8 +4,8 @@
 use crate::{
     Stores,
     access::{
-        audit::AuditService, registries::RegistryService, secrets::SecretService, tokens::TokenService,
-        variables::VariableService,
+        audit::AuditService, id_tokens::IdTokenService, registries::RegistryService, secrets::SecretService,
+        tokens::TokenService, variables::VariableService,
     },
     context::{service_context::Context, settings::Settings},
     environments::EnvironmentService,
@@ -76,6 +76,8 @@ pub struct Services {
     pub dead_letters: DeadLetterService,
     /// Tokens in the store.
     pub tokens: TokenService,
+    /// ID tokens of jobs.
+    pub id_tokens: IdTokenService,
     /// Test reports of jobs.
     pub test_reports: TestReportService,
     /// Statistics of ended executions.
@@ -100,6 +102,7 @@ impl Services {
         let context = Arc::new(Context::new(stores, settings, closing));
         let secrets = SecretService::new(context.clone(), seal.clone());
         let registries = RegistryService::new(context.clone(), seal.clone());
+        let id_tokens = IdTokenService::new(context.clone(), seal.clone());
         let variables = VariableService::new(secrets.clone(), registries.clone());
         let pipelines = PipelineExecutionService::new(context.clone(), variables.clone());
         let repositories = RepositoryService::new(context.clone(), seal);
@@ -129,7 +132,9 @@ impl Services {
                 registries.clone(),
                 repositories.clone(),
                 variables.clone(),
+                id_tokens.clone(),
             ),
+            id_tokens,
             variables,
             repositories,
             schedules,
@@ -163,6 +168,7 @@ impl Services {
     pub fn with_notifiers(self, notifiers: Notifiers) -> Self {
         if let Some(url) = &notifiers.public_url {
             self.set_public_url(url);
+            self.set_issuer_url(url);
         }
         Self { outbox: self.outbox.with_notifiers(notifiers), ..self }
     }
@@ -170,6 +176,12 @@ impl Services {
     /// Sets the address of the server that jobs get with links to their execution; only the first call has an effect.
     pub fn set_public_url(&self, url: &str) {
         self.pipelines.context().set_public_url(url);
+    }
+
+    /// Sets the address under which others reach the server to verify the ID tokens of jobs; only the first call has an effect.
+    /// Without it, no ID tokens are issued.
+    pub fn set_issuer_url(&self, url: &str) {
+        self.pipelines.context().set_issuer_url(url);
     }
 
     /// Replaces the policy for sources of requests.

@@ -66,6 +66,7 @@ pub fn report_has_test_results_and_a_retry_marks_flaky_tests(on: &Backend) {
 }
 
 /// `both` has coverage and a test; only output of its script counts. `secret` prints a secret as coverage, which must not show.
+/// `measured` has a coverage report.
 const PIPELINE_WITH_COVERAGE: &str = r#"
 name: covered
 stages: [a]
@@ -89,6 +90,10 @@ jobs:
     stage: a
     script: [echo no share, exit 3]
     coverage: '(\d+)%'
+  measured:
+    stage: a
+    script: ["echo '<coverage lines-valid=\"4\" lines-covered=\"3\"/>' >sum.xml", "echo '<report/>' >empty.xml"]
+    artifacts: { reports: { coverage: [sum.xml, empty.xml] } }
 "#;
 
 pub fn report_has_printed_coverage_and_a_retry_keeps_it(on: &Backend) {
@@ -107,12 +112,14 @@ pub fn report_has_printed_coverage_and_a_retry_keeps_it(on: &Backend) {
         let report = json(&env.on_latest(&["report", "--format", "json"]));
         let jobs: Vec<_> = report["tests"]["jobs"].as_array().unwrap().iter().collect();
         let coverage: Vec<_> = jobs.iter().map(|job| job["report"]["coverage"].as_f64()).collect();
-        assert_eq!(coverage, [Some(87.5), Some(7.0)], "{report:#}");
+        assert_eq!(coverage, [Some(87.5), Some(7.0), Some(75.0)], "{report:#}");
         assert_eq!(report["tests"]["counts"]["tests"], 1, "{report:#}");
     };
     assert_report();
     let log = env.log("both");
     assert!(log.ends_with("TOTAL 14%\ntests 1: all passed\ncoverage 87.5 %\n"), "{log}");
+    let log = env.log("measured");
+    assert!(log.contains("\nwarning: coverage: empty.xml:") && log.ends_with("\ncoverage 75 %\n"), "{log}");
     let log = env.log("none");
     assert!(log.contains("\nwarning: coverage: no line of the script's output"), "{log}");
 

@@ -140,6 +140,9 @@ pub struct Facts {
     /// The values of the pipeline's inputs; their variables are among `variables`.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub inputs: IndexMap<String, String>,
+    /// Whether only a request says that a webhook or a schedule started it, which nobody verified.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_claimed: bool,
 }
 
 /// A comment on a pull request.

@@ -337,22 +337,38 @@ fn workflow(root: &Node, scope: &Scope, log: &mut Log) -> (Vec<Rule>, Option<Str
     (rules, name, cancels)
 }
 
-/// Whether all jobs may be interrupted; if only some may, that is reported.
+/// Whether a newer execution cancels an older one: if all jobs may be interrupted, whatever rules of theirs match. What says
+/// so without an effect is reported.
 fn interruptible(jobs: &[&MapEntry], context: &FileContext, cancels: bool, log: &mut Log) -> bool {
     let path = Path::default();
-    let of = |job: &MapEntry| {
+    let is_set = |entry: &&MapEntry| values::flag(&entry.value) == Some(true);
+    let mut all = cancels;
+    // Each entry that says `true`, with its path.
+    let mut some: Vec<(Path, &MapEntry)> = Vec::new();
+    for job in jobs {
+        let path = path.key(&job.key);
         let inherit = InheritedKeys::read(&job.value, &path, &mut Log::default());
         let inherited = || context.default.get("interruptible").filter(|_| inherit.default("interruptible"));
-        let entry = job.value.get("interruptible").or_else(inherited)?;
-        (values::flag(&entry.value) == Some(true)).then(|| entry.clone())
-    };
-    let some: Vec<(&&MapEntry, MapEntry)> = jobs.iter().filter_map(|job| Some((job, of(job)?))).collect();
-    if cancels && some.len() == jobs.len() {
-        return true;
+        let own = job.value.get("interruptible").or_else(inherited);
+        some.extend(own.filter(is_set).map(|entry| (path.clone(), entry)));
+        let rules = job.value.get("rules").filter(|entry| !entry.value.is_null());
+        let excludes =
+            |rule: &Node| rule.get("when").is_some_and(|when| values::text(&when.value) == Some("never"));
+        for rule in rules.map(|rules| values::list(&rules.value)).unwrap_or_default() {
+            if excludes(rule) {
+                continue;
+            }
+            let of_rule = rule.get("interruptible").filter(|entry| !entry.value.is_null());
+            all &= of_rule.or(own).is_some_and(|entry| is_set(&entry));
+            some.extend(of_rule.filter(is_set).map(|entry| (path.key("rules"), entry)));
+        }
+        all &= rules.is_some() || own.is_some_and(|entry| is_set(&entry));
     }
-    for (job, entry) in some {
-        let why = "executions are canceled as a whole, and only if all jobs are interruptible";
-        log.ignored(&path.key(&job.key), &entry, why);
+    if !all {
+        for (path, entry) in some {
+            let why = "executions are canceled as a whole, and only if all jobs are interruptible";
+            log.ignored(&path, entry, why);
+        }
     }
-    false
+    all
 }

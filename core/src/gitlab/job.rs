@@ -8,6 +8,7 @@ mod context;
 pub(crate) mod duration;
 mod environment;
 mod failures;
+mod id_tokens;
 pub(crate) mod matrix;
 mod needs;
 mod paths;

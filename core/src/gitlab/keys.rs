@@ -44,7 +44,7 @@ pub(crate) const DEFAULT_KEYS: [&str; 13] = [
 ];
 
 /// Supported keys of a job.
-pub(crate) const SUPPORTED: [&str; 28] = [
+pub(crate) const SUPPORTED: [&str; 29] = [
     "after_script",
     "allow_failure",
     "artifacts",
@@ -55,6 +55,7 @@ pub(crate) const SUPPORTED: [&str; 28] = [
     "environment",
     "except",
     "extends",
+    "id_tokens",
     "image",
     "inherit",
     "interruptible",
@@ -85,21 +86,16 @@ pub(crate) const IGNORED_KEYS: [(&str, &str); 5] = [
 ];
 
 /// Keys of a job that cannot be ignored, and what to do instead.
-pub(crate) const UNSUPPORTED_KEYS: [(&str, &str, &str); 6] = [
+pub(crate) const UNSUPPORTED_KEYS: [(&str, &str, &str); 5] = [
     (
         "secrets",
         "secrets cannot be read from a vault",
         "store them with `tidemill secret set`, and name them under `secrets` of a native file",
     ),
     (
-        "id_tokens",
-        "no ID tokens are issued",
-        "give the job a secret with `tidemill secret set`, named in a native file",
-    ),
-    (
         "identity",
-        "no ID tokens are issued",
-        "give the job a secret with `tidemill secret set`, named in a native file",
+        "jobs are not logged in to clouds",
+        "ask for a token with `id_tokens`, and log in with it in the script",
     ),
     (
         "hooks",

@@ -3,7 +3,7 @@
 use super::model::{Gate, NodeIx, Plan, index};
 use super::selection::SelectedVariant;
 use crate::condition::OpenCondition;
-use crate::pipeline::{Need, Pipeline};
+use crate::pipeline::{Job, Need, Pipeline};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Finds the planned variants that a need includes.
@@ -34,6 +34,27 @@ impl<'a> VariantFinder<'a> {
     }
 }
 
+impl<'a> VariantFinder<'a> {
+    /// Returns the different lists that the variants of a job have, as the rules changed it, each with the indices of its
+    /// variants.
+    fn by_list(
+        &self,
+        job: &'a Job,
+        file_ix: usize,
+        list: impl Fn(&'a Job) -> Option<&'a [Need]>,
+    ) -> Vec<(Option<&'a [Need]>, Vec<u32>)> {
+        let mut all: Vec<(Option<&[Need]>, Vec<u32>)> = Vec::new();
+        for (selected, variant) in self.variants[file_ix].iter().zip(&self.variants_of[file_ix]) {
+            let own = list(selected.job.as_deref().unwrap_or(job));
+            match all.iter_mut().find(|(known, _)| *known == own) {
+                Some((_, of)) => of.push(*variant),
+                None => all.push((own, vec![*variant])),
+            }
+        }
+        all
+    }
+}
+
 impl Plan {
     /// Resolves `dependencies`, the jobs whose artifacts a job names, to matrix variants.
     pub(super) fn resolve_dependencies(
@@ -44,12 +65,14 @@ impl Plan {
     ) {
         let finder = VariantFinder::new(pipeline, variants, variants_of);
         for (file_ix, job) in pipeline.jobs.iter().enumerate() {
-            let Some(named) = &job.dependencies else { continue };
-            let mut from: Vec<u32> = named.iter().flat_map(|need| finder.find(need)).collect();
-            from.sort_unstable();
-            from.dedup();
-            for variant in &variants_of[file_ix] {
-                self.jobs[*variant as usize].dependencies = Some(from.clone());
+            for (named, of) in finder.by_list(job, file_ix, |job| job.dependencies.as_deref()) {
+                let Some(named) = named else { continue };
+                let mut from: Vec<u32> = named.iter().flat_map(|need| finder.find(need)).collect();
+                from.sort_unstable();
+                from.dedup();
+                for variant in of {
+                    self.jobs[variant as usize].dependencies = Some(from.clone());
+                }
             }
         }
     }
@@ -64,29 +87,31 @@ impl Plan {
         let finder = VariantFinder::new(pipeline, variants, variants_of);
         let mut gate_of: HashMap<Vec<u32>, NodeIx> = HashMap::new();
         for (file_ix, job) in pipeline.jobs.iter().enumerate() {
-            let mut needed_before: HashSet<u32> = HashSet::new();
-            for need in job.needs.iter().flatten() {
-                let mut needed = finder.find(need);
-                // Two needs may have variants in common.
-                needed.retain(|variant| needed_before.insert(*variant));
-                let from = match needed.as_slice() {
-                    [] => continue,
-                    [only] => NodeIx::Job(*only),
-                    many => *gate_of.entry(many.to_vec()).or_insert_with(|| {
-                        let gate = self.add_gate(false);
-                        for variant in many {
-                            self.connect(NodeIx::Job(*variant), gate);
+            for (needs, of) in finder.by_list(job, file_ix, |job| job.needs.as_deref()) {
+                let mut needed_before: HashSet<u32> = HashSet::new();
+                for need in needs.into_iter().flatten() {
+                    let mut needed = finder.find(need);
+                    // Two needs may have variants in common.
+                    needed.retain(|variant| needed_before.insert(*variant));
+                    let from = match needed.as_slice() {
+                        [] => continue,
+                        [only] => NodeIx::Job(*only),
+                        many => *gate_of.entry(many.to_vec()).or_insert_with(|| {
+                            let gate = self.add_gate(false);
+                            for variant in many {
+                                self.connect(NodeIx::Job(*variant), gate);
+                            }
+                            gate
+                        }),
+                    };
+                    for variant in &of {
+                        self.connect(from, NodeIx::Job(*variant));
+                        for needed in &needed {
+                            let name = self.jobs[*needed as usize].name.clone();
+                            let job = &mut self.jobs[*variant as usize];
+                            job.needs.push(name);
+                            job.needs_jobs.push(*needed);
                         }
-                        gate
-                    }),
-                };
-                for variant in &variants_of[file_ix] {
-                    self.connect(from, NodeIx::Job(*variant));
-                    for needed in &needed {
-                        let name = self.jobs[*needed as usize].name.clone();
-                        let job = &mut self.jobs[*variant as usize];
-                        job.needs.push(name);
-                        job.needs_jobs.push(*needed);
                     }
                 }
             }

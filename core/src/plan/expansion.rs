@@ -61,7 +61,7 @@ impl Plan {
         let has_outputs = pipeline.jobs.iter().any(|job| job.surroundings.provides_outputs());
         let stage_of: HashMap<&str, usize> =
             pipeline.stages.iter().enumerate().map(|(ix, name)| (name.as_str(), ix)).collect();
-        let order = order::order(pipeline, &stage_of)?;
+        let order = order::order(pipeline, &variants, &stage_of)?;
         let predefined = predefined::execution_variables(facts, &pipeline.name);
         let mut jobs: Vec<PlannedJob> = Vec::new();
         // For each job, by its position in the file: the indices of its variants.
@@ -139,7 +139,7 @@ impl Plan {
                     script: job.script.clone(),
                     variables,
                     needs: Vec::new(),
-                    after_stages: job.needs.is_none().then(|| index(stage)),
+                    after_stages: own.needs.is_none().then(|| index(stage)),
                     waits_for: 0,
                     releases: Vec::new(),
                     needs_jobs: Vec::new(),
@@ -212,6 +212,7 @@ impl Plan {
             comment: facts.comment.clone(),
             upstream: facts.upstream.clone(),
             inputs: facts.inputs.clone(),
+            is_claimed: facts.is_claimed,
         };
         Ok((plan, decisive))
     }

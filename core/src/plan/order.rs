@@ -3,11 +3,16 @@
 use std::collections::HashMap;
 
 use super::error::PlanError;
+use super::selection::{SelectedVariant, needs_of};
 use crate::pipeline::Pipeline;
 
 /// Returns the positions of jobs in the file, ordered so that each job comes after its needs; among the possible
 /// orders, the one closest to stage order, then file order.
-pub(super) fn order(pipeline: &Pipeline, stage_of: &HashMap<&str, usize>) -> Result<Vec<usize>, PlanError> {
+pub(super) fn order(
+    pipeline: &Pipeline,
+    variants: &[Vec<SelectedVariant>],
+    stage_of: &HashMap<&str, usize>,
+) -> Result<Vec<usize>, PlanError> {
     let by_name: HashMap<&str, usize> =
         pipeline.jobs.iter().enumerate().map(|(ix, job)| (job.name.as_str(), ix)).collect();
     let mut missing = vec![0_usize; pipeline.jobs.len()];
@@ -18,7 +23,7 @@ pub(super) fn order(pipeline: &Pipeline, stage_of: &HashMap<&str, usize>) -> Res
             .get(job.stage.as_str())
             .ok_or_else(|| PlanError::UnknownStage { job: job.name.clone(), stage: job.stage.clone() })?;
         stages.push(*stage);
-        for need in job.needs.iter().flatten() {
+        for need in needs_of(job, &variants[ix]).into_iter().flatten().flatten() {
             let need_ix = by_name
                 .get(need.job.as_str())
                 .ok_or_else(|| PlanError::UnknownNeed { job: job.name.clone(), need: need.job.clone() })?;
@@ -44,12 +49,17 @@ pub(super) fn order(pipeline: &Pipeline, stage_of: &HashMap<&str, usize>) -> Res
     if sorted.len() == missing.len() {
         Ok(sorted)
     } else {
-        Err(PlanError::Cycle(cycle(pipeline, &by_name, &missing)))
+        Err(PlanError::Cycle(cycle(pipeline, variants, &by_name, &missing)))
     }
 }
 
 /// Returns one cycle among the jobs with missing needs; its first job is repeated at the end.
-fn cycle(pipeline: &Pipeline, by_name: &HashMap<&str, usize>, missing: &[usize]) -> Vec<String> {
+fn cycle(
+    pipeline: &Pipeline,
+    variants: &[Vec<SelectedVariant>],
+    by_name: &HashMap<&str, usize>,
+    missing: &[usize],
+) -> Vec<String> {
     let mut current = missing.iter().position(|count| *count > 0).unwrap_or(0);
     let mut visited_at: HashMap<usize, usize> = HashMap::new();
     let mut path = Vec::new();
@@ -62,8 +72,8 @@ fn cycle(pipeline: &Pipeline, by_name: &HashMap<&str, usize>, missing: &[usize])
         }
         visited_at.insert(current, path.len());
         path.push(pipeline.jobs[current].name.clone());
-        let needs =
-            pipeline.jobs[current].needs.iter().flatten().filter_map(|need| by_name.get(need.job.as_str()));
+        let needs = needs_of(&pipeline.jobs[current], &variants[current]);
+        let needs = needs.into_iter().flatten().flatten().filter_map(|need| by_name.get(need.job.as_str()));
         match needs.copied().find(|ix| missing[*ix] > 0) {
             Some(next) => current = next,
             None => return path,

@@ -2,10 +2,10 @@
 
 use super::{
     error::{ExcludedJob, PlanError},
-    selection::{SelectedVariant, Selection},
+    selection::{SelectedVariant, Selection, change_jobs, needs_of},
 };
 use crate::execution::facts::JobSelection;
-use crate::pipeline::{Job, Need, Pipeline, When};
+use crate::pipeline::{Job, Pipeline, When};
 use crate::text::choices::suggestion;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -47,7 +47,7 @@ pub(super) fn restrict<'a>(
         }
     }
     if !without.is_empty() {
-        forget_missing(&mut jobs, &kept_variants, &pipeline.jobs);
+        forget_missing(&mut jobs, &mut kept_variants, &pipeline.jobs)?;
     }
     let has_jobs = |stage: &&String| jobs.iter().any(|job| job.stage == **stage);
     let stages = pipeline.stages.iter().filter(has_jobs).cloned().collect();
@@ -56,20 +56,19 @@ pub(super) fn restrict<'a>(
 }
 
 /// Removes the needs and dependencies of `jobs` for which only jobs of `all` are left that do not take part.
-fn forget_missing(jobs: &mut [Job], variants: &[Vec<SelectedVariant>], all: &[Job]) {
+fn forget_missing(
+    jobs: &mut [Job],
+    variants: &mut [Vec<SelectedVariant>],
+    all: &[Job],
+) -> Result<(), PlanError> {
     let known: HashSet<&str> = all.iter().map(|job| job.name.as_str()).collect();
-    let by_name: HashMap<String, usize> =
-        jobs.iter().enumerate().map(|(ix, job)| (job.name.clone(), ix)).collect();
-    let takes_part = |need: &Need| {
-        let of_job = by_name.get(&need.job).map(|ix| &variants[*ix]);
-        of_job.is_some_and(|of_job| of_job.iter().any(|selected| need.includes(&selected.variant.cell)))
-    };
-    for job in jobs {
+    change_jobs(jobs, variants, |job, takes_part| {
         for needs in [&mut job.needs, &mut job.dependencies].into_iter().flatten() {
             // A name that is not that of a job is reported later.
             needs.retain(|need| takes_part(need) || !known.contains(need.job.as_str()));
         }
-    }
+        Ok(())
+    })
 }
 
 /// The jobs of a pipeline and what they wait for. Jobs are positions in the file.
@@ -93,6 +92,18 @@ impl<'a> JobGraph<'a> {
     /// Returns the stage of a job. The position of an undeclared stage does not matter: the plan rejects it.
     fn stage(&self, ix: usize) -> usize {
         self.stage_of.get(self.jobs[ix].stage.as_str()).copied().unwrap_or(0)
+    }
+
+    /// Returns the jobs that a job needs.
+    fn needs(&self, ix: usize) -> Vec<usize> {
+        let lists = needs_of(&self.jobs[ix], &self.variants[ix]);
+        let needs = lists.into_iter().flatten().flatten();
+        needs.filter_map(|need| self.by_name.get(need.job.as_str()).copied()).collect()
+    }
+
+    /// Whether a job waits for earlier stages.
+    fn waits_for_stages(&self, ix: usize) -> bool {
+        needs_of(&self.jobs[ix], &self.variants[ix]).contains(&None)
     }
 
     /// Returns whether jobs of later stages wait for a job.
@@ -147,12 +158,8 @@ impl<'a> JobGraph<'a> {
                     pending.push(need);
                 }
             };
-            if let Some(needs) = &self.jobs[ix].needs {
-                needs
-                    .iter()
-                    .filter_map(|need| self.by_name.get(need.job.as_str()))
-                    .for_each(|need| mark(*need));
-            } else if self.stage(ix) > before {
+            self.needs(ix).into_iter().for_each(&mut mark);
+            if self.stage(ix) > before && self.waits_for_stages(ix) {
                 before = self.stage(ix);
                 (0..self.jobs.len())
                     .filter(|need| self.stage(*need) < before && self.is_awaited(*need))
@@ -165,9 +172,9 @@ impl<'a> JobGraph<'a> {
     /// Adds the members of `of` that wait for marked jobs, directly or indirectly.
     fn with_dependents(&self, mut marked: Vec<bool>, of: &[bool]) -> Vec<bool> {
         let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); self.jobs.len()];
-        for (ix, job) in self.jobs.iter().enumerate() {
-            for need in job.needs.iter().flatten().filter_map(|need| self.by_name.get(need.job.as_str())) {
-                needed_by[*need].push(ix);
+        for ix in 0..self.jobs.len() {
+            for need in self.needs(ix) {
+                needed_by[need].push(ix);
             }
         }
         let mut pending: Vec<usize> = (0..marked.len()).filter(|ix| marked[*ix]).collect();
@@ -184,9 +191,7 @@ impl<'a> JobGraph<'a> {
             if self.is_awaited(ix) && self.stage(ix) < after {
                 after = self.stage(ix);
                 (0..self.jobs.len())
-                    .filter(|dependent| {
-                        self.jobs[*dependent].needs.is_none() && self.stage(*dependent) > after
-                    })
+                    .filter(|dependent| self.stage(*dependent) > after && self.waits_for_stages(*dependent))
                     .for_each(mark);
             }
         }

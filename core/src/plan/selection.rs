@@ -47,7 +47,7 @@ pub(super) fn select<'a>(pipeline: &'a Pipeline, facts: &Facts) -> Result<Select
             variants.push(of_job);
         }
     }
-    remove_excluded_needs(&mut jobs, &variants, &excluded)?;
+    remove_excluded_needs(&mut jobs, &mut variants, &excluded)?;
     let used: HashSet<&str> = jobs.iter().map(|job| job.stage.as_str()).collect();
     let stages = pipeline.stages.iter().filter(|stage| used.contains(stage.as_str())).cloned().collect();
     let selected = Pipeline {
@@ -81,6 +81,49 @@ pub(super) struct SelectedVariant {
     pub(super) condition: Option<DueCondition>,
 }
 
+/// Returns the different needs of a job's variants, as the rules changed them.
+pub(super) fn needs_of<'a>(job: &'a Job, variants: &'a [SelectedVariant]) -> Vec<Option<&'a [Need]>> {
+    let own = job.needs.as_deref();
+    let mut all: Vec<Option<&[Need]>> = Vec::new();
+    for selected in variants {
+        let needs = selected.job.as_deref().map_or(own, |changed| changed.needs.as_deref());
+        if all.last() != Some(&needs) && !all.contains(&needs) {
+            all.push(needs);
+        }
+    }
+    all
+}
+
+/// Calls `change` for each job, as the rules changed it, with a function that says whether a need's variants take part.
+pub(super) fn change_jobs(
+    jobs: &mut [Job],
+    variants: &mut [Vec<SelectedVariant>],
+    mut change: impl FnMut(&mut Job, &dyn Fn(&Need) -> bool) -> Result<(), PlanError>,
+) -> Result<(), PlanError> {
+    let by_name: HashMap<String, usize> =
+        jobs.iter().enumerate().map(|(ix, job)| (job.name.clone(), ix)).collect();
+    let mut changed: Vec<Vec<Option<Box<Job>>>> = variants
+        .iter_mut()
+        .map(|of_job| of_job.iter_mut().map(|selected| selected.job.take()).collect())
+        .collect();
+    let is_present = |need: &Need| {
+        by_name
+            .get(&need.job)
+            .is_some_and(|ix| variants[*ix].iter().any(|selected| need.includes(&selected.variant.cell)))
+    };
+    for (job, of_job) in jobs.iter_mut().zip(&mut changed) {
+        // Otherwise no variant is as the file has it.
+        if of_job.iter().any(Option::is_none) {
+            change(job, &is_present)?;
+        }
+        of_job.iter_mut().flatten().try_for_each(|job| change(job, &is_present))?;
+    }
+    for (selected, job) in variants.iter_mut().flatten().zip(changed.into_iter().flatten()) {
+        selected.job = job;
+    }
+    Ok(())
+}
+
 /// Returns the name of a variant.
 pub(super) fn name(variant: &Variant, job: &Job) -> Result<String, PlanError> {
     variant.name(job).ok_or_else(|| PlanError::NameTooLong(job.name.clone()))
@@ -105,24 +148,18 @@ fn depends_on_matrix(job: &Job) -> bool {
 /// Removes needs and dependencies that refer to excluded jobs. A need that is not optional is an error.
 fn remove_excluded_needs(
     jobs: &mut [Job],
-    variants: &[Vec<SelectedVariant>],
+    variants: &mut [Vec<SelectedVariant>],
     excluded: &[ExcludedJob],
 ) -> Result<(), PlanError> {
     if excluded.is_empty() {
         return Ok(());
     }
-    let by_name: HashMap<String, usize> =
-        jobs.iter().enumerate().map(|(ix, job)| (job.name.clone(), ix)).collect();
-    let is_present = |need: &Need| {
-        by_name
-            .get(&need.job)
-            .is_some_and(|ix| variants[*ix].iter().any(|selected| need.includes(&selected.variant.cell)))
-    };
+    let present: HashSet<String> = jobs.iter().map(|job| job.name.clone()).collect();
     let why: HashMap<&str, &str> =
         excluded.iter().map(|excluded| (excluded.job.as_str(), excluded.why.as_str())).collect();
-    for job in jobs {
+    change_jobs(jobs, variants, |job, is_present| {
         // A name that is not that of a job is reported later.
-        let is_job = |need: &Need| why.contains_key(need.job.as_str()) || by_name.contains_key(&need.job);
+        let is_job = |need: &Need| why.contains_key(need.job.as_str()) || present.contains(&need.job);
         let is_missing = |need: &&Need| !need.optional && is_job(need) && !is_present(need);
         if let Some(missing) = job.needs.iter().flatten().find(is_missing) {
             let reason = why.get(missing.job.as_str()).copied();
@@ -132,8 +169,8 @@ fn remove_excluded_needs(
         for needs in [&mut job.needs, &mut job.dependencies].into_iter().flatten() {
             needs.retain(|need| is_present(need) || !is_job(need));
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 enum Decision<'a> {
@@ -241,6 +278,13 @@ impl<'a> JobSelector<'a> {
         if let Some(allowed) = rule.allow_failure {
             changed.allow_failure = allowed;
             changed.allow_exit_codes.clear();
+        }
+        if let Some(needs) = &rule.needs {
+            changed.needs = Some(needs.clone());
+            changed.dependencies = None;
+        }
+        if let Some(dependencies) = &rule.dependencies {
+            changed.dependencies = Some(dependencies.clone());
         }
         changed.rules.clear();
         if rule.variables.values().any(|value| value.contains("${")) {

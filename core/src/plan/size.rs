@@ -10,7 +10,7 @@ use super::{
     references::builtin,
 };
 use crate::execution::{facts::Facts, predefined};
-use crate::pipeline::{Cache, Health, Job, Pipeline, Service};
+use crate::pipeline::{Cache, Health, Job, Need, Pipeline, Service};
 
 /// Maximum total size in bytes of a plan's texts. Each variant of a matrix has its own copy of the variables, the
 /// script and the names of its needs, so that without a limit, a file of a few hundred bytes could expand to gigabytes.
@@ -51,6 +51,10 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
         .iter()
         .map(|job| (job.name.as_str(), name(job).saturating_mul(max_variants(job) as u64)))
         .collect();
+    let names_of = |needs: &Option<Vec<Need>>| {
+        let known = needs.iter().flatten().filter_map(|need| named.get(need.job.as_str()).copied());
+        known.fold(0, u64::saturating_add)
+    };
     let shared = pairs(&pipeline.variables).saturating_add(pairs(overrides));
     let predefined = predefined::execution_variables(facts, &pipeline.name);
     let has_outputs = pipeline.jobs.iter().any(|job| job.surroundings.provides_outputs());
@@ -88,7 +92,8 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             options.secrets.iter().map(|one| text(&one.name).saturating_add(text(&one.variable)));
         let reports = job.artifacts.iter().flat_map(|artifacts| {
             let labels = artifacts.name.iter().chain(&artifacts.expose_as);
-            artifacts.reports.junit.iter().chain(&artifacts.exclude).chain(labels)
+            let globs = artifacts.reports.junit.iter().chain(&artifacts.reports.coverage);
+            globs.chain(&artifacts.exclude).chain(labels)
         });
         // The texts that may refer to outputs are kept a second time.
         let due = if has_outputs || DueTexts::has_due_variables(job) {
@@ -126,6 +131,10 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
             sum(&mut options.caches.iter().map(cache)),
             sum(&mut environment.map(|text| expanded(text))),
             sum(&mut options.concurrency.iter().map(|one| expanded(&one.group).saturating_mul(2))),
+            sum(&mut options.id_tokens.iter().map(|token| {
+                let aud = token.aud.iter().map(|text| expanded(text));
+                aud.fold(text(&token.variable), u64::saturating_add)
+            })),
             sum(&mut labels),
             sum(&mut secrets),
             shared,
@@ -151,12 +160,14 @@ pub(crate) fn expanded_bytes(pipeline: &Pipeline, facts: &Facts) -> u64 {
                 .map(|text| expanded(text))),
             sum(&mut job.script.iter().map(text)),
             sum(&mut artifacts.map(text)),
-            sum(&mut job.needs.iter().flatten().filter_map(|need| named.get(need.job.as_str()).copied())),
-            sum(&mut job
-                .dependencies
+            names_of(&job.needs).saturating_add(names_of(&job.dependencies)),
+            // Each variant has its own copy of the needs of the rule that matches.
+            job.rules
                 .iter()
-                .flatten()
-                .filter_map(|need| named.get(need.job.as_str()).copied())),
+                .map(|rule| names_of(&rule.needs).saturating_add(names_of(&rule.dependencies)))
+                .max()
+                .unwrap_or(0)
+                .saturating_mul(2),
         ];
         sum(&mut parts.into_iter()).saturating_mul(max_variants(job) as u64)
     }))

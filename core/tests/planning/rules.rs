@@ -1,6 +1,6 @@
 //! Rules, conditions and references in a plan.
 
-use tidemill_core::execution::facts::Facts;
+use tidemill_core::execution::facts::{Facts, JobSelection};
 use tidemill_core::pipeline::{Cache, Environment, Job, Need, Rule, RuleOutcome, Service, When};
 use tidemill_core::plan::{ExcludedJob, Plan, PlanError};
 
@@ -187,4 +187,67 @@ fn recorded_facts_keep_only_paths_that_decide() {
     assert_ne!(all.digest(), plan.digest(), "the plan has other jobs");
     let none = Facts { changed: Some(Vec::new()), files: Some(Vec::new()), ..unknown };
     assert_eq!(Plan::for_facts(&pipeline, &none).unwrap().jobs.len(), 1);
+}
+
+#[test]
+fn needs_of_the_matching_rule_replace_those_of_the_job() {
+    let needs = |names: &[&str]| Some(names.iter().map(|name| Need::of(name)).collect());
+    let rules = vec![
+        Rule { needs: needs(&["a"]), ..rule("branch == \"one\"") },
+        Rule { needs: needs(&[]), ..rule("branch == \"none\"") },
+        Rule { dependencies: needs(&["b"]), ..rule("branch == \"less\"") },
+        Rule::default(),
+    ];
+    let last = Job { dependencies: needs(&["a"]), ..ruled("last", 1, Some(&["a", "b"]), rules) };
+    let jobs = vec![job("a", 0, None), job("b", 0, None), last, job("after", 2, None)];
+    let pipeline = pipeline(3, jobs);
+    let of = |branch: &str| {
+        let plan = Plan::for_facts(&pipeline, &on_branch(branch)).unwrap();
+        let last = &plan.jobs[2];
+        (last.needs.clone(), last.waits_for, plan.artifact_sources(2))
+    };
+    assert_eq!(of("one"), (vec!["a".to_owned()], 1, vec![0]));
+    assert_eq!(of("less"), (vec!["a".to_owned(), "b".to_owned()], 2, vec![1]));
+    assert_eq!(of("other"), (vec!["a".to_owned(), "b".to_owned()], 2, vec![0]));
+    let plan = Plan::for_facts(&pipeline, &on_branch("none")).unwrap();
+    let last = plan.jobs.iter().find(|job| job.name == "last").unwrap();
+    assert_eq!((last.needs.len(), last.waits_for, last.after_stages), (0, 0, None));
+}
+
+#[test]
+fn variants_of_a_matrix_have_the_needs_of_their_rules() {
+    let needs = |name: &str| Some(vec![Need::of(name)]);
+    let rules = vec![
+        Rule { needs: needs("a"), ..rule("env(\"os\") == \"x\"") },
+        Rule {
+            needs: Some(vec![Need { optional: true, ..Need::of("gone") }]),
+            ..rule("env(\"os\") == \"y\"")
+        },
+        Rule::default(),
+    ];
+    let mut matrix = ruled("m", 1, Some(&["b"]), rules);
+    super::set_key(&mut matrix, "os", vec!["x".into(), "y".into(), "z".into()]);
+    let gone = ruled("gone", 0, None, vec![rule("branch == \"none\"")]);
+    let jobs = vec![job("a", 0, None), job("b", 0, None), gone, matrix];
+    let plan = Plan::for_facts(&pipeline(2, jobs.clone()), &on_branch("main")).unwrap();
+    let of = |os: &str| {
+        let found = plan.jobs.iter().find(|job| job.base_name == "m" && job.variables["os"] == os).unwrap();
+        (found.needs.join(","), found.waits_for)
+    };
+    assert_eq!((of("x"), of("y"), of("z")), (("a".into(), 1), (String::new(), 0), ("b".into(), 1)));
+    // Only what a requested variant needs comes along.
+    let jobs_of = JobSelection { only: vec!["m".into()], ..JobSelection::default() };
+    let facts = Facts { jobs: jobs_of, ..on_branch("main") };
+    assert_eq!(Plan::for_facts(&pipeline(2, jobs), &facts).unwrap().jobs.len(), 5);
+}
+
+#[test]
+fn cycle_through_needs_of_rules_is_an_error_of_the_plan() {
+    let rules =
+        vec![Rule { needs: Some(vec![Need::of("b")]), ..rule("branch == \"main\"") }, Rule::default()];
+    let pipeline = pipeline(1, vec![ruled("a", 0, Some(&[]), rules), job("b", 0, Some(&["a"]))]);
+    let cycle = Plan::for_facts(&pipeline, &on_branch("main")).unwrap_err();
+    let PlanError::Cycle(names) = &cycle else { panic!("{cycle}") };
+    assert_eq!(names.len(), 3);
+    assert_eq!(Plan::for_facts(&pipeline, &on_branch("x")).unwrap().jobs.len(), 2);
 }

@@ -57,7 +57,8 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    fn at(text: &[u8], position: usize, message: impl Into<String>) -> Self {
+    /// Creates the error at this byte of a file.
+    pub(super) fn at(text: &[u8], position: usize, message: impl Into<String>) -> Self {
         let before = &text[..position.min(text.len())];
         let line = 1 + memchr::memchr_iter(b'\n', before).count();
         let column = before.len() - memchr::memrchr(b'\n', before).map_or(0, |at| at + 1) + 1;
@@ -237,7 +238,10 @@ impl<F: FnMut(Case)> ParserState<F> {
 }
 
 /// Returns the values of the attributes with these names.
-fn attributes<const N: usize>(tag: &BytesStart<'_>, names: [&str; N]) -> Result<[Option<String>; N], String> {
+pub(super) fn attributes<const N: usize>(
+    tag: &BytesStart<'_>,
+    names: [&str; N],
+) -> Result<[Option<String>; N], String> {
     let mut values = [const { None }; N];
     for attribute in tag.attributes().with_checks(false) {
         let attribute = attribute.map_err(|error| error.to_string())?;

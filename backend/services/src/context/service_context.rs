@@ -41,6 +41,8 @@ pub(crate) struct Context {
     compute: OnceLock<Arc<dyn Compute>>,
     /// Public address of the server, if it is known.
     public_url: OnceLock<String>,
+    /// Address under which others reach the server to verify ID tokens; without it, none are issued.
+    issuer_url: OnceLock<String>,
     executions: LruCache<ExecutionRecord>,
 }
 
@@ -54,6 +56,7 @@ impl Context {
             planned: Arc::new(LruCache::new(PLAN_CACHE_BYTES)),
             compute: OnceLock::new(),
             public_url: OnceLock::new(),
+            issuer_url: OnceLock::new(),
             executions: LruCache::new(MAX_CACHED_EXECUTION_BYTES),
         }
     }
@@ -71,6 +74,16 @@ impl Context {
     /// Returns the public address of the server.
     pub fn public_url(&self) -> Option<&str> {
         self.public_url.get().map(String::as_str)
+    }
+
+    /// Sets the address under which others reach the server to verify ID tokens; only the first call has an effect.
+    pub fn set_issuer_url(&self, url: &str) {
+        let _ = self.issuer_url.set(url.trim_end_matches('/').to_owned());
+    }
+
+    /// Returns the address under which others reach the server to verify ID tokens.
+    pub fn issuer_url(&self) -> Option<&str> {
+        self.issuer_url.get().map(String::as_str)
     }
 
     /// Returns the address of an execution's page.

@@ -8,6 +8,7 @@ pub mod executions;
 mod expected;
 pub mod insights;
 pub mod jobs;
+pub mod oidc;
 pub mod pages;
 pub mod registries;
 pub mod repositories;

@@ -22,6 +22,7 @@ use tidemill_core::execution::{
     status::ExecutionStatus,
     test_report::{ExecutionTests, TestsReply, TestsRequest},
 };
+use tidemill_core::oidc::{OpenIdConfiguration, PublicKeySet};
 use tidemill_core::repository::registration::{
     RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryQuery, RepositoryReply,
     RepositoryRequest, WebhookReply,
@@ -187,6 +188,7 @@ impl Document {
             (path::REPOSITORIES, "delete") => format!("{id}-remove"),
             (path::BADGE, _) => format!("{id}-image"),
             (path::TOKEN, _) => format!("{id}-revoke"),
+            (path::OIDC_CONFIGURATION, _) => "oidc-configuration".to_owned(),
             _ => id,
         };
         let mut operation = json!({
@@ -206,7 +208,15 @@ impl Document {
             body["required"] = json!(path != path::RETRY);
             operation["requestBody"] = body;
         }
-        if [path::HEALTH, path::OPENAPI, path::WEBHOOK, path::BADGE].contains(&path) {
+        let public = [
+            path::HEALTH,
+            path::OPENAPI,
+            path::WEBHOOK,
+            path::BADGE,
+            path::OIDC_CONFIGURATION,
+            path::OIDC_KEYS,
+        ];
+        if public.contains(&path) {
             operation["security"] = json!([]);
         }
         let of_path = self.paths.entry(path.to_owned()).or_insert_with(|| json!({}));
@@ -401,6 +411,10 @@ pub fn document() -> Value {
     of.add(path::HEALTH, "get", "Health of the server", &[], None, reply);
     let reply = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });
     of.add(path::OPENAPI, "get", "This document", &[], None, reply);
+    let reply = of.reference::<OpenIdConfiguration>();
+    of.add(path::OIDC_CONFIGURATION, "get", "How others verify ID tokens of jobs", &[], None, reply);
+    let reply = of.reference::<PublicKeySet>();
+    of.add(path::OIDC_KEYS, "get", "The keys that verify ID tokens of jobs", &[], None, reply);
 
     let schemas = of.schemas.take_definitions(true);
     json!({

@@ -5,7 +5,7 @@ use super::{
     access,
     body_limits::max_body,
     handlers::{
-        artifacts, badges, environments, executions, insights, jobs, registries, repositories, secrets,
+        artifacts, badges, environments, executions, insights, jobs, oidc, registries, repositories, secrets,
         server, sources, tokens, workers,
     },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
@@ -110,6 +110,8 @@ routes! {
     POST path::WORKER_DRAIN => workers::drain, ADMIN_SCOPES, Forbidden;
     GET path::HEALTH => server::health, NO_TOKEN, None;
     GET path::OPENAPI => server::openapi, NO_TOKEN, None;
+    GET path::OIDC_CONFIGURATION => oidc::configuration, NO_TOKEN, None;
+    GET path::OIDC_KEYS => oidc::keys, NO_TOKEN, None;
 }
 
 #[cfg(test)]

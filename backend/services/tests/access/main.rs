@@ -1,6 +1,7 @@
 //! Access control: scopes of every route, tokens, the audit log and the web view's policy.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 mod audit;
+mod id_tokens;
 mod job_tokens;
 mod other_repositories;
 mod routes;

@@ -4,6 +4,7 @@ pub mod access;
 pub mod caches;
 pub mod events;
 pub mod executions;
+pub mod id_tokens;
 pub mod insights;
 pub mod registries;
 pub mod repositories;

@@ -215,6 +215,11 @@ macro_rules! conformance_suite {
                 encryption_key_is_created_once
                 rekey_seals_secrets_with_newest_key
             }
+            id_tokens {
+                signing_key_is_created_once
+                only_jobs_that_ask_get_id_tokens
+                signing_key_follows_keys_of_deployment
+            }
             variables {
                 variables_reach_every_job_and_conditions
                 hidden_variables_reach_only_workers

@@ -121,6 +121,7 @@ impl RunningServer {
         embedded.check_records();
         let url = args.public_url.clone().unwrap_or_else(|| local_url(scheme, address));
         embedded.services().set_public_url(&url);
+        embedded.services().set_issuer_url(&url);
         let (shutdown, stop_workers) = (CancellationToken::new(), CancellationToken::new());
         let serving = tokio::spawn(
             embedded.serve_listeners(Listeners { public, tls, local_workers: own_workers }, shutdown.clone()),

@@ -28,6 +28,9 @@ pub(crate) struct Rule {
     pub(crate) start_in_s: Option<u64>,
     pub(crate) allow_failure: Option<bool>,
     pub(crate) variables: IndexMap<String, String>,
+    /// The native `needs` and `dependencies`, which replace those of the job.
+    pub(crate) needs: Option<Value>,
+    pub(crate) dependencies: Option<Value>,
 }
 
 impl Rule {
@@ -41,6 +44,14 @@ impl Rule {
             all = all.and(CelExpr::exists(&self.exists));
         }
         all
+    }
+
+    /// Whether the rule decides only that the job takes part, not how.
+    pub(crate) fn only_decides(&self) -> bool {
+        self.when.is_none()
+            && self.variables.is_empty()
+            && self.allow_failure.is_none()
+            && self.needs.is_none()
     }
 
     /// Whether the rule excludes the job.
@@ -73,6 +84,11 @@ impl Rule {
         if !self.variables.is_empty() {
             let pairs = self.variables.into_iter().map(|(name, value)| (name.into(), value.into()));
             all.insert("variables".into(), Value::Mapping(pairs.collect()));
+        }
+        for (key, value) in [("needs", self.needs), ("dependencies", self.dependencies)] {
+            if let Some(value) = value {
+                all.insert(key.into(), value);
+            }
         }
         if all.is_empty() {
             all.insert("when".into(), "on_success".into());
@@ -174,13 +190,7 @@ fn rule(node: &Rc<Node>, path: &Path, in_workflow: bool, scope: &Scope, log: &mu
                 let declared = variables::read(&entry.value, &path.key("variables"), log);
                 rule.variables = values(&declared, path, scope, log);
             }
-            "needs" => log.unsupported(
-                path,
-                entry,
-                "a job's needs cannot depend on its rules",
-                "write two jobs, each with its own `needs` and `rules`",
-            ),
-            "interruptible" | "auto_cancel" => {
+            "auto_cancel" => {
                 log.ignored(
                     path,
                     entry,

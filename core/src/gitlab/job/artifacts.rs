@@ -1,5 +1,7 @@
 //! Translates `artifacts` and `coverage`.
 
+use std::rc::Rc;
+
 use serde_yaml::{Mapping, Value};
 
 use super::paths::paths;
@@ -10,7 +12,7 @@ use crate::gitlab::job::duration;
 use crate::gitlab::values;
 use crate::gitlab::variables::{self, Piece, Scope};
 use crate::pipeline::finding::{Path, quoted};
-use crate::pipeline::yaml::tree::MapEntry;
+use crate::pipeline::yaml::tree::{MapEntry, Node};
 
 /// Allowed retention of artifacts in native files: from one minute to ten years.
 const RETENTION_S: std::ops::RangeInclusive<u64> = 60..=10 * 366 * 86_400;
@@ -121,10 +123,13 @@ fn label(text: &str) -> String {
 }
 
 fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Option<Value> {
-    let mut junit = Vec::new();
+    let (mut junit, mut coverage) = (Vec::new(), Vec::new());
     for part in values::entries(&entry.value) {
         match part.key.as_str() {
             "junit" => junit.extend(paths(&part.value, &path.key("junit"), scope, log)),
+            "coverage_report" => {
+                coverage.extend(coverage_report(&part.value, &path.key("coverage_report"), scope, log));
+            }
             // A key of its own in native files.
             "dotenv" => {}
             "accessibility"
@@ -134,7 +139,6 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
             | "codequality"
             | "container_scanning"
             | "coverage_fuzzing"
-            | "coverage_report"
             | "cyclonedx"
             | "dast"
             | "dependency_scanning"
@@ -153,18 +157,43 @@ fn reports(entry: &MapEntry, path: &Path, scope: &Scope, log: &mut Log) -> Optio
                 log.ignored(
                     path,
                     part,
-                    "only JUnit reports are processed; keep the file under `artifacts: paths`",
+                    "only JUnit and coverage reports are processed; keep the file under `artifacts: paths`",
                 );
             }
             _ => log.unknown_key(path, part, &["junit", "dotenv", "coverage_report"]),
         }
     }
-    if junit.is_empty() {
-        return None;
-    }
     let mut all = Mapping::new();
-    all.insert("junit".into(), sequence(junit));
-    Some(Value::Mapping(all))
+    for (key, files) in [("junit", junit), ("coverage", coverage)] {
+        if !files.is_empty() {
+            all.insert(key.into(), sequence(files));
+        }
+    }
+    (!all.is_empty()).then_some(Value::Mapping(all))
+}
+
+/// Returns the files of a `coverage_report`. The worker sees which of the two formats they have.
+fn coverage_report(node: &Rc<Node>, path: &Path, scope: &Scope, log: &mut Log) -> Vec<String> {
+    let mut files = Vec::new();
+    for part in values::entries(node) {
+        let at = path.key(&part.key);
+        match (part.key.as_str(), values::text(&part.value)) {
+            ("path", Some(_)) => files = paths(&part.value, &at, scope, log),
+            ("path", None) => log.wrong_type(&at, &part.value, "a path"),
+            ("coverage_format", Some("cobertura" | "jacoco")) => {}
+            ("coverage_format", _) => {
+                let message = "`coverage_format` takes `cobertura` or `jacoco`";
+                log.invalid(&at, part.value.location, message);
+            }
+            _ => log.unknown_key(path, part, &["path", "coverage_format"]),
+        }
+    }
+    for key in ["path", "coverage_format"] {
+        if node.get(key).is_none() {
+            log.invalid(path, node.location, format!("this coverage report has no `{key}`"));
+        }
+    }
+    files
 }
 
 /// Translates the files of `reports: dotenv`, which natively are `outputs`.

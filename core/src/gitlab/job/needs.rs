@@ -4,9 +4,11 @@ use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
-use super::context::Job;
+use super::context::{FileContext, Job};
 use super::matrix::{self, Values};
 use super::services::sequence;
+use crate::gitlab::conditions::rules::Rule;
+use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::Node;
@@ -69,25 +71,31 @@ impl Job<'_> {
     /// Returns the needed jobs.
     pub(crate) fn needs(&mut self) -> Option<Vec<Need>> {
         let entry = self.node.get("needs").filter(|entry| !entry.value.is_null())?;
-        let path = self.path.key("needs");
-        let items = values::list(&entry.value);
-        if items.len() > MAX_NEEDS {
-            let message = format!("a job needs at most {MAX_NEEDS} others, and this one {}", items.len());
-            self.log.invalid(&path, entry.key_location, message);
-            return Some(Vec::new());
-        }
-        let mut all: Vec<Need> = Vec::new();
-        for item in items {
-            if let Some(need) = self.need(item, &path) {
-                if all.iter().any(|known| known.is_same(&need)) {
-                    let message = format!("{} is needed twice", quoted(&need.job));
-                    self.log.invalid(&path, item.location, message);
-                } else {
-                    all.push(need);
+        Some(read(&entry.value, &self.path.key("needs"), self.file, self.log))
+    }
+
+    /// Sets the native `needs` and `dependencies` of rules; `written` are the rules as in the file.
+    pub(crate) fn add_needs(&self, rules: &mut [Rule], written: &Node, log: &mut Log) {
+        // What is wrong with these names is reported with the job's own needs.
+        let named = self.node.get("dependencies").filter(|entry| !entry.value.is_null()).map(|entry| {
+            let names = values::list(&entry.value).iter().filter_map(|item| values::text(item));
+            names.filter_map(|name| find_job(self.file, name)).collect::<Vec<Need>>()
+        });
+        let path = self.path.key("rules").key("needs");
+        let items = values::list(written).iter().filter(|item| values::is_mapping(item));
+        for (rule, item) in rules.iter_mut().zip(items) {
+            let Some(entry) = item.get("needs").filter(|entry| !entry.value.is_null()) else { continue };
+            let needs = read(&entry.value, &path, self.file, log);
+            if named.is_some() || needs.iter().any(|need| !need.artifacts) {
+                let mut from: Vec<Need> = needs.iter().filter(|need| need.artifacts).cloned().collect();
+                if let Some(named) = &named {
+                    let is_needed = |one: &&Need| from.iter().any(|need| need.covers(one));
+                    from = named.iter().filter(is_needed).cloned().collect();
                 }
+                rule.dependencies = Some(list(from, false));
             }
+            rule.needs = Some(list(needs, true));
         }
-        Some(all)
     }
 
     /// Returns the jobs whose artifacts are requested; `None`: of all dependencies.
@@ -103,7 +111,7 @@ impl Job<'_> {
                 self.log.wrong_type(&path, item, "the names of jobs");
                 continue;
             };
-            let Some(dependency) = self.find_job(name) else {
+            let Some(dependency) = find_job(self.file, name) else {
                 let message = format!("there is no job {} to take artifacts from", quoted(name));
                 self.log.invalid(&path, item.location, message);
                 continue;
@@ -148,81 +156,99 @@ impl Job<'_> {
         }
         other < own
     }
+}
 
-    /// Returns the job of a name, or the variant of a job: `job: [value, value]` or `job 1/2`.
-    fn find_job(&self, name: &str) -> Option<Need> {
-        if name.len() > MAX_NAME_BYTES {
-            return None;
-        }
-        let found = |job: &str, cells| Need { job: job.to_owned(), cells, optional: false, artifacts: true };
-        if self.file.jobs.contains_key(name) {
-            return Some(found(name, Vec::new()));
-        }
-        let separators = name.match_indices(": [").chain(name.match_indices(' ')).map(|(at, _)| &name[..at]);
-        separators.into_iter().find_map(|job| {
-            let cell = self.file.jobs.get(job)?.find(job, name)?;
-            Some(found(job, vec![cell]))
-        })
+/// Returns the jobs that a list of needs names.
+fn read(node: &Rc<Node>, path: &Path, file: &FileContext, log: &mut Log) -> Vec<Need> {
+    let items = values::list(node);
+    if items.len() > MAX_NEEDS {
+        let message = format!("a job needs at most {MAX_NEEDS} others, and this one {}", items.len());
+        log.invalid(path, node.location, message);
+        return Vec::new();
     }
-
-    /// Returns a needed job.
-    fn need(&mut self, item: &Rc<Node>, path: &Path) -> Option<Need> {
-        let mut artifacts = true;
-        let mut written = values::text(item).map(|text| (text, item));
-        let mut optional = false;
-        let mut cells = Vec::new();
-        for part in values::entries(item) {
-            match part.key.as_str() {
-                "job" => written = values::text(&part.value).map(|text| (text, &part.value)),
-                "optional" => optional = values::flag_of(part, path, self.log).unwrap_or(false),
-                "artifacts" => artifacts = values::flag_of(part, path, self.log).unwrap_or(true),
-                "parallel" => {
-                    let path = path.key("parallel");
-                    match part.value.get("matrix") {
-                        Some(entry) => cells = matrix::matrices(entry, &path.key("matrix"), self.log),
-                        None => self.log.wrong_type(&path, &part.value, "a mapping with `matrix`"),
-                    }
-                }
-                "pipeline" | "project" | "ref" => {
-                    if part.key != "ref" {
-                        let why = "jobs of other pipelines cannot be needed";
-                        self.log.unsupported(
-                            path,
-                            part,
-                            why,
-                            "remove it, and fetch the files in the job's script",
-                        );
-                        return None;
-                    }
-                }
-                _ => self.log.unknown_key(
-                    path,
-                    part,
-                    &["job", "artifacts", "optional", "parallel", "pipeline", "project"],
-                ),
+    let mut all: Vec<Need> = Vec::new();
+    for item in items {
+        if let Some(need) = need(item, path, file, log) {
+            if all.iter().any(|known| known.is_same(&need)) {
+                let message = format!("{} is needed twice", quoted(&need.job));
+                log.invalid(path, item.location, message);
+            } else {
+                all.push(need);
             }
         }
-        let Some((name, node)) = written else {
-            self.log.wrong_type(path, item, "the names of jobs, or mappings with `job`");
-            return None;
-        };
-        match self.find_job(name) {
-            Some(need) => {
-                let cells = if cells.is_empty() { need.cells } else { cells };
-                Some(Need { cells, optional, artifacts, ..need })
+    }
+    all
+}
+
+/// Returns the job of a name, or the variant of a job: `job: [value, value]` or `job 1/2`.
+fn find_job(file: &FileContext, name: &str) -> Option<Need> {
+    if name.len() > MAX_NAME_BYTES {
+        return None;
+    }
+    let found = |job: &str, cells| Need { job: job.to_owned(), cells, optional: false, artifacts: true };
+    if file.jobs.contains_key(name) {
+        return Some(found(name, Vec::new()));
+    }
+    let separators = name.match_indices(": [").chain(name.match_indices(' ')).map(|(at, _)| &name[..at]);
+    separators.into_iter().find_map(|job| {
+        let cell = file.jobs.get(job)?.find(job, name)?;
+        Some(found(job, vec![cell]))
+    })
+}
+
+/// Returns a needed job.
+fn need(item: &Rc<Node>, path: &Path, file: &FileContext, log: &mut Log) -> Option<Need> {
+    let mut artifacts = true;
+    let mut written = values::text(item).map(|text| (text, item));
+    let mut optional = false;
+    let mut cells = Vec::new();
+    for part in values::entries(item) {
+        match part.key.as_str() {
+            "job" => written = values::text(&part.value).map(|text| (text, &part.value)),
+            "optional" => optional = values::flag_of(part, path, log).unwrap_or(false),
+            "artifacts" => artifacts = values::flag_of(part, path, log).unwrap_or(true),
+            "parallel" => {
+                let path = path.key("parallel");
+                match part.value.get("matrix") {
+                    Some(entry) => cells = matrix::matrices(entry, &path.key("matrix"), log),
+                    None => log.wrong_type(&path, &part.value, "a mapping with `matrix`"),
+                }
             }
-            None if optional => None,
-            None => {
-                let message =
-                    match self.file.jobs.keys().find(|job| {
-                        name.strip_prefix(job.as_str()).is_some_and(|rest| rest.starts_with(": ["))
-                    }) {
-                        Some(job) => format!("the matrix of {} has no variant {}", quoted(job), quoted(name)),
-                        None => format!("there is no job {} to need", quoted(name)),
-                    };
-                self.log.invalid(path, node.location, message);
-                None
+            "pipeline" | "project" | "ref" => {
+                if part.key != "ref" {
+                    let why = "jobs of other pipelines cannot be needed";
+                    log.unsupported(path, part, why, "remove it, and fetch the files in the job's script");
+                    return None;
+                }
             }
+            _ => log.unknown_key(
+                path,
+                part,
+                &["job", "artifacts", "optional", "parallel", "pipeline", "project"],
+            ),
+        }
+    }
+    let Some((name, node)) = written else {
+        log.wrong_type(path, item, "the names of jobs, or mappings with `job`");
+        return None;
+    };
+    match find_job(file, name) {
+        Some(need) => {
+            let cells = if cells.is_empty() { need.cells } else { cells };
+            Some(Need { cells, optional, artifacts, ..need })
+        }
+        None if optional => None,
+        None => {
+            let message = match file
+                .jobs
+                .keys()
+                .find(|job| name.strip_prefix(job.as_str()).is_some_and(|rest| rest.starts_with(": [")))
+            {
+                Some(job) => format!("the matrix of {} has no variant {}", quoted(job), quoted(name)),
+                None => format!("there is no job {} to need", quoted(name)),
+            };
+            log.invalid(path, node.location, message);
+            None
         }
     }
 }

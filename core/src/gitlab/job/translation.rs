@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_yaml::{Mapping, Value};
 
 use super::context::{FileContext, Job, has_outputs};
-use super::{artifacts, cache, duration, environment, failures, needs, services};
+use super::{artifacts, cache, duration, environment, failures, id_tokens, needs, services};
 use crate::gitlab::findings::Log;
 use crate::gitlab::job::matrix::{self, MatrixVariants};
 use crate::gitlab::keys;
@@ -144,6 +144,9 @@ impl Job<'_> {
         set("interruptible", (!interruptible).then(|| false.into()));
         set("timeout", self.timeout());
         set("concurrency", self.concurrency());
+        if let Some((entry, path)) = self.entry("id_tokens") {
+            set("id_tokens", id_tokens::id_tokens(entry, &path, &self.scope, self.log));
+        }
         // The variables of GitLab's settings are in every job.
         set("secrets", Some("*".into()));
         body

@@ -36,7 +36,7 @@ impl Job<'_> {
             None => rules,
         };
         match rules.as_slice() {
-            [only] if only.when.is_none() && only.variables.is_empty() && only.allow_failure.is_none() => {
+            [only] if only.only_decides() => {
                 let condition = only.holds();
                 match condition.as_constant() {
                     Some(true) => ("if", None),
@@ -59,7 +59,11 @@ impl Job<'_> {
     fn own_rules(&self, scope: &Scope, log: &mut Log) -> Vec<Rule> {
         let entry = |key| self.node.get(key).filter(|entry| !entry.value.is_null());
         let mut rules = match (entry("rules"), entry("only"), entry("except")) {
-            (Some(rules), ..) => rules::read(&rules.value, &self.path.key("rules"), false, scope, log),
+            (Some(entry), ..) => {
+                let mut rules = rules::read(&entry.value, &self.path.key("rules"), false, scope, log);
+                self.add_needs(&mut rules, &entry.value, log);
+                rules
+            }
             (None, None, None) if self.file.excludes_pull_requests => {
                 vec![Rule { condition: Some(only::default_condition()), ..Rule::default() }]
             }

@@ -24,21 +24,20 @@ pub(crate) fn artifacts(raw: &RawArtifacts) -> Artifacts {
         expose_as: raw.expose_as.get().map(|title| title.0.clone()),
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
         expire_in_s: raw.expire_in.get().map(|span| span.0),
-        reports: Reports {
-            junit: raw
-                .reports
-                .get()
-                .and_then(|reports| reports.junit.get())
-                .map(|globs| globs.0.iter().map(|glob| glob.0.clone()).collect())
-                .unwrap_or_default(),
-        },
+        reports: raw
+            .reports
+            .get()
+            .map(|reports| Reports { junit: globs(&reports.junit), coverage: globs(&reports.coverage) })
+            .unwrap_or_default(),
     }
 }
 
 pub(crate) fn check_artifacts(raw: &RawArtifacts, path: &Path, findings: &mut FindingSink) {
     if let Some(reports) = raw.reports.get() {
-        check_paths_inside(reports.junit.get(), &path.key("reports").key("junit"), findings);
-        if reports.junit.is_absent() {
+        for (key, globs) in [("junit", &reports.junit), ("coverage", &reports.coverage)] {
+            check_paths_inside(globs.get(), &path.key("reports").key(key), findings);
+        }
+        if reports.junit.is_absent() && reports.coverage.is_absent() {
             findings.push(
                 Finding::key("missing-key", &path.key("reports"), "`reports` names no files")
                     .help("write `reports: { junit: report.xml }`"),

@@ -279,6 +279,7 @@ pub(crate) fn check_other_keys(raw: &RawJob, path: &Path, findings: &mut Finding
         (!raw.working_dir.is_absent(), "working_dir"),
         (!raw.resources.is_absent(), "resources"),
         (!raw.pull_policy.is_absent(), "pull_policy"),
+        (!raw.id_tokens.is_absent(), "id_tokens"),
     ];
     for (_, key) in keys.into_iter().filter(|(is_set, _)| *is_set) {
         let message = format!("`{key}` has no effect on a job with `pipeline`, which has no container");

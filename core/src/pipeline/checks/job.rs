@@ -10,7 +10,7 @@ use super::context::{FindingSink, MAX_TIMEOUT_S, PipelineContext, variables};
 use super::failures::{check_allow_failure, check_retry, retry, tolerated_failures};
 use super::{checkout, child, image, matrix, rules, surroundings};
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
-use crate::pipeline::model::{Job, Need, Resources};
+use crate::pipeline::model::{Job, Resources};
 use crate::pipeline::names;
 use crate::pipeline::raw::field::Field;
 use crate::pipeline::raw::job_parts::RawResources;
@@ -124,8 +124,8 @@ pub(crate) fn job(
         rules,
         when: raw.when.get().map(|when| when.0).unwrap_or_default(),
         start_in_s: raw.start_in.get().map(|delay| delay.0),
-        needs: raw.needs.get().map(models),
-        dependencies: raw.dependencies.get().map(models),
+        needs: raw.needs.get().map(NeedList::models),
+        dependencies: raw.dependencies.get().map(NeedList::models),
         variables: all,
         artifacts: raw.artifacts.get().or(defaults.artifacts.get()).filter(|_| !starts_child).map(artifacts),
         allow_failure,
@@ -145,10 +145,6 @@ pub(crate) fn job(
         surroundings,
         runs_on,
     }
-}
-
-fn models(list: &NeedList) -> Vec<Need> {
-    list.0.iter().map(|raw| raw.need.clone()).collect()
 }
 
 fn check_script(name: &str, raw: &RawJob, path: &Path, findings: &mut FindingSink) {
@@ -182,6 +178,7 @@ fn check_build_only(raw: &RawJob, path: &Path, findings: &mut FindingSink) {
         (!raw.cache.is_absent(), "cache"),
         (!raw.artifacts.is_absent(), "artifacts"),
         (!raw.container.is_absent(), "container"),
+        (!raw.id_tokens.is_absent(), "id_tokens"),
     ];
     for (_, key) in keys.into_iter().filter(|(is_set, _)| *is_set) {
         findings.push(

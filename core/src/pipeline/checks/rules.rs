@@ -5,6 +5,7 @@ use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted}
 use crate::pipeline::model::Rule;
 use crate::pipeline::raw::collections::OneOrMany;
 use crate::pipeline::raw::job_parts::RawRule;
+use crate::pipeline::raw::needs::NeedList;
 use crate::pipeline::raw::quantities::Duration;
 use crate::pipeline::raw::records::RawJob;
 use crate::pipeline::raw::scalars::Text;
@@ -87,6 +88,8 @@ fn one(raw: &RawRule, path: &Path, findings: &mut FindingSink) -> Rule {
         start_in_s: raw.start_in.get().map(|delay| delay.0),
         allow_failure: raw.allow_failure.get().map(|flag| flag.0),
         variables: variables(raw.variables.get(), || path.key("variables"), findings),
+        needs: raw.needs.get().map(NeedList::models),
+        dependencies: raw.dependencies.get().map(NeedList::models),
     }
 }
 

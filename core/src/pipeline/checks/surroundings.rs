@@ -1,5 +1,7 @@
 //! Checks options of a job: caches, secrets, environment, labels.
 
+mod id_tokens;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::checkout::checkout;
@@ -83,7 +85,8 @@ pub(crate) fn job_options<'n>(
         || raw.build.get().is_some()
         || raw.container.get().or(defaults.container.get()).is_some()
         || raw.outputs.get().is_some()
-        || raw.concurrency.get().is_some();
+        || raw.concurrency.get().is_some()
+        || raw.id_tokens.get().is_some();
     if !has_others {
         return JobOptions { after_script, checkout, ..JobOptions::default() };
     }
@@ -119,6 +122,7 @@ pub(crate) fn job_options<'n>(
             );
         }
     }
+    let id_tokens = id_tokens::id_tokens(raw.id_tokens.get(), &path.key("id_tokens"), &secrets, findings);
     let build = raw.build.get().map(|raw| build(raw, &path.key("build"), &secrets, findings));
     let container = match raw.container.get() {
         own @ Some(_) => container(own, &path.key("container"), findings),
@@ -159,6 +163,10 @@ pub(crate) fn job_options<'n>(
     if let Some(one) = &concurrency {
         with_references.push((&one.group, path.key("concurrency"), false));
     }
+    for token in &id_tokens {
+        let at = path.key("id_tokens").key(&token.variable).key("aud");
+        with_references.extend(token.aud.iter().map(|text| (text.as_str(), at.clone(), false)));
+    }
     for (text, at, is_due) in with_references {
         check_references(name, (text, is_due), &at, &names, findings);
     }
@@ -176,6 +184,7 @@ pub(crate) fn job_options<'n>(
         build: build.map(Box::new),
         concurrency,
         child: None,
+        id_tokens,
     }
 }
 

@@ -61,12 +61,15 @@ pub struct Reports {
     /// Globs of JUnit XML files.
     #[serde(default)]
     pub junit: Vec<String>,
+    /// Globs of coverage reports of Cobertura or JaCoCo.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coverage: Vec<String>,
 }
 
 impl Reports {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.junit.is_empty()
+        self.junit.is_empty() && self.coverage.is_empty()
     }
 }

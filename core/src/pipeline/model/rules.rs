@@ -4,6 +4,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::matrix::Need;
+
 /// When a job runs, given how its dependencies ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -52,6 +54,12 @@ pub struct Rule {
     /// Override the job's own.
     #[serde(default)]
     pub variables: IndexMap<String, String>,
+    /// Replace the job's own, and its `dependencies`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<Need>>,
+    /// Replace the job's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Vec<Need>>,
 }
 
 /// What a matching rule decides.

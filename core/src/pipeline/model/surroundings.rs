@@ -12,6 +12,7 @@ use super::concurrency::JobConcurrency;
 use super::container::ContainerOptions;
 use super::environment::Environment;
 use super::host_names::image_names;
+use super::id_token::IdTokenRequest;
 use super::image::PullPolicy;
 use std::collections::HashSet;
 
@@ -57,6 +58,9 @@ pub struct JobOptions {
     /// The pipeline that it starts. In a box, as most jobs start none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<Box<ChildPipeline>>,
+    /// The ID tokens that it gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub id_tokens: Vec<IdTokenRequest>,
 }
 
 fn is_default(checkout: &Checkout) -> bool {
@@ -127,6 +131,14 @@ impl JobOptions {
                 .as_ref()
                 .map(|one| JobConcurrency { group: put_in(&one.group), limit: one.limit }),
             child: self.child.as_ref().map(|child| Box::new(child.map_texts(&put_in))),
+            id_tokens: self
+                .id_tokens
+                .iter()
+                .map(|token| IdTokenRequest {
+                    variable: token.variable.clone(),
+                    aud: token.aud.iter().map(|text| put_in(text)).collect(),
+                })
+                .collect(),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::alternatives::Either;
 use super::collections::{NamedValues, OneOrMany};
 use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
+use super::needs::NeedList;
 use super::quantities::{Bytes, Cpus, Duration};
 use super::scalars::{
     ArtifactsWhenValue, CachePolicyValue, DeploymentTierValue, EnvironmentActionValue, ExitCode, Flag,
@@ -29,6 +30,10 @@ record! {
         allow_failure: Flag = "allow_failure",
         /// Environment variables that override those of the job.
         variables: NamedValues<Text> = "variables",
+        /// Jobs that must succeed first, instead of the `needs` and `dependencies` of the job.
+        needs: NeedList = "needs",
+        /// Jobs whose artifacts to download, instead of the `dependencies` of the job.
+        dependencies: NeedList = "dependencies",
     }
 }
 
@@ -137,6 +142,14 @@ record! {
 }
 
 record! {
+    /// A token that proves to others which job it is.
+    struct RawIdToken("an ID token") {
+        /// Who verifies the token, usually an address; `${NAME}` refers to a variable or a matrix key.
+        aud: OneOrMany<Text> = "aud",
+    }
+}
+
+record! {
     /// An environment that a job deploys to, or that it stops.
     struct RawEnvironment("`environment`") {
         /// Name of the environment.
@@ -159,6 +172,8 @@ record! {
     struct RawReports("`reports`") {
         /// Globs of JUnit XML files, relative to the sources.
         junit: OneOrMany<Text> = "junit",
+        /// Globs of XML files with line coverage, as Cobertura or JaCoCo write them, relative to the sources.
+        coverage: OneOrMany<Text> = "coverage",
     }
 }
 

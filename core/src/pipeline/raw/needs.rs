@@ -36,6 +36,13 @@ record! {
     }
 }
 
+impl NeedList {
+    /// Returns the needs as in the model.
+    pub(crate) fn models(&self) -> Vec<Need> {
+        self.0.iter().map(|raw| raw.need.clone()).collect()
+    }
+}
+
 impl Read for NeedList {
     fn read(node: &Node, path: &Trail<'_>, reader: &mut Reader) -> Option<Self> {
         match &node.kind {

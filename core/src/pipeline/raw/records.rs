@@ -7,8 +7,8 @@ use super::collections::{IndexedList, IndexedOneOrMany, Jobs, NamedValues, OneOr
 use super::container::RawContainer;
 use super::field::{Field, Read, Reader, Record, read_record, record};
 use super::job_parts::{
-    RawAllowFailure, RawArtifacts, RawCache, RawChild, RawEnvironment, RawImage, RawResources, RawRule,
-    RawSecret, RawService,
+    RawAllowFailure, RawArtifacts, RawCache, RawChild, RawEnvironment, RawIdToken, RawImage, RawResources,
+    RawRule, RawSecret, RawService,
 };
 use super::matrix::RawMatrix;
 use super::needs::NeedList;
@@ -123,6 +123,8 @@ record! {
         pull_policy: PullPolicyValue = "pull_policy",
         /// Group of which only some jobs run at the same time, in all executions of the repository. Default: none.
         concurrency: Either<Text, RawJobConcurrency> = "concurrency",
+        /// Tokens that the server signs for the job, by the environment variable that holds each, to log in elsewhere without a stored secret.
+        id_tokens: NamedValues<RawIdToken> = "id_tokens",
     }
 }
 

@@ -35,8 +35,8 @@ impl JobExecutionService {
             return Ok(Vec::new());
         }
         let options = &planned.surroundings;
-        let token = token.expose();
-        let mut secrets = self.secrets.for_job(execution, &planned.name, options, &token).await?;
+        let own_token = token.expose();
+        let mut secrets = self.secrets.for_job(execution, &planned.name, options, &own_token).await?;
         if options.all_secrets {
             let facts = Facts { repo: execution.spec.repo.clone(), ..execution.spec.facts.clone() };
             let is_set = |name: &str| {
@@ -47,7 +47,7 @@ impl JobExecutionService {
             let tokens = [JOB_TOKEN, GITLAB_JOB_TOKEN].into_iter().filter(|_| !facts.is_from_fork());
             let tokens = tokens.map(|variable| SecretValue {
                 variable: variable.to_owned(),
-                value: token.clone(),
+                value: own_token.clone(),
                 file: false,
                 unmasked: false,
             });
@@ -55,6 +55,10 @@ impl JobExecutionService {
                 login.into_iter().chain(tokens).filter(|one| !is_set(&one.variable)).collect();
             secrets.extend(added);
         }
+        let id_tokens = self.id_tokens.for_job(execution, planned, token.job()).await?;
+        // They win over what the job gets without naming it.
+        secrets.retain(|secret| id_tokens.iter().all(|token| token.variable != secret.variable));
+        secrets.extend(id_tokens);
         Ok(secrets)
     }
 

@@ -2,7 +2,8 @@
 
 use crate::{
     access::{
-        caller::Caller, registries::RegistryService, secrets::SecretService, variables::VariableService,
+        caller::Caller, id_tokens::IdTokenService, registries::RegistryService, secrets::SecretService,
+        variables::VariableService,
     },
     context::service_context::Context,
     error::Result,
@@ -24,6 +25,7 @@ pub struct JobExecutionService {
     pub(super) registries: RegistryService,
     pub(super) repositories: RepositoryService,
     pub(super) variables: VariableService,
+    pub(super) id_tokens: IdTokenService,
 }
 
 impl JobExecutionService {
@@ -33,8 +35,9 @@ impl JobExecutionService {
         registries: RegistryService,
         repositories: RepositoryService,
         variables: VariableService,
+        id_tokens: IdTokenService,
     ) -> Self {
-        Self { context, secrets, registries, repositories, variables }
+        Self { context, secrets, registries, repositories, variables, id_tokens }
     }
 
     /// Returns the caller that a job's token identifies: it may read what its repository has. `None`: the attempt has ended, or its

@@ -88,6 +88,7 @@ impl PipelineExecutionService {
             files: request.files.clone(),
             variables: request.variables.clone(),
             is_assumed: request.event.is_some(),
+            is_claimed: !matches!(request.trigger, Trigger::Manual | Trigger::Retry),
             jobs: JobSelection {
                 only: request.jobs.clone(),
                 from: request.from.clone(),

@@ -69,7 +69,12 @@ fn secret_target(environment: Option<&str>, name: &str) -> String {
 pub async fn rekey(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Reply {
     let mut reply = api.services.secrets.rekey().await?;
     if !reply.more {
-        for other in [api.services.repositories.rekey().await?, api.services.registries.rekey().await?] {
+        let others = [
+            api.services.repositories.rekey().await?,
+            api.services.registries.rekey().await?,
+            api.services.id_tokens.rekey().await?,
+        ];
+        for other in others {
             reply.renewed += other.renewed;
             reply.more |= other.more;
             reply.unreadable.extend(other.unreadable);

@@ -8,7 +8,7 @@ use crate::pipeline::checks::matrix::{self, MAX_KEYS, MAX_VARIANTS};
 use crate::pipeline::finding::{Finding, FindingLocation, Path, PathPart, quoted};
 use crate::pipeline::model::is_match;
 use crate::pipeline::model::{Cell, Matrix};
-use crate::pipeline::raw::needs::RawJobNeed;
+use crate::pipeline::raw::needs::{NeedList, RawJobNeed};
 use crate::pipeline::raw::records::RawJob;
 
 /// Checks the needs of all jobs.
@@ -27,74 +27,83 @@ pub(crate) fn needs(
     let mut edges: Vec<Vec<usize>> = vec![Vec::new(); known.len()];
     let mut variants_of = VariantsOf::default();
     for (at, job) in known.iter().enumerate() {
-        let Some(needs) = job.raw.and_then(|raw| raw.needs.get()) else { continue };
-        let mut seen: HashMap<&str, usize> = HashMap::new();
-        for (position, raw) in needs.0.iter().enumerate() {
-            let need = &raw.need;
-            let path = || need_path(&job.path, raw.index, raw.long);
-            if let Some(first) = earlier_need(&needs.0, position, &mut seen) {
-                findings.push(
-                    Finding::value(
-                        "duplicate-need",
-                        &path(),
-                        format!("{} is needed twice", quoted(&need.job)),
-                    )
-                    .help("remove one of the two")
-                    .related(
-                        "first needed here",
-                        FindingLocation::Path(need_path(&job.path, first, false), PathPart::Value),
-                    ),
-                );
-                continue;
-            }
-            let Some(target) = by_name.get(need.job.as_str()).copied() else {
-                let names = known.iter().filter_map(|job| job.name).filter(|name| Some(*name) != job.name);
-                let help = match stages.iter().find(|stage| **stage == need.job) {
-                    Some(_) => Some(format!(
-                        "{} is a stage; `needs` takes jobs, and without `needs` a job waits for all earlier stages",
-                        quoted(&need.job)
-                    )),
-                    None => findings.suggestions.did_you_mean(&need.job, names),
-                };
-                findings.push(
-                    Finding::value(
-                        "unknown-need",
-                        &path(),
-                        format!("there is no job {} to need", quoted(&need.job)),
-                    )
-                    .maybe_help(help),
-                );
-                continue;
-            };
-            if target == at {
-                findings.push(
-                    Finding::value("needs-itself", &path(), format!("{} needs itself", job_label(job)))
-                        .help("remove it from its own `needs`"),
-                );
-                continue;
-            }
-            edges[at].push(target);
-            if !need.cells.is_empty() {
-                check_cells(raw, &job.path.key("needs"), variants_of.get(target, known), findings);
-            }
-            if let (Some(own), Some(theirs)) = (stage_of[at], stage_of[target])
-                && theirs > own
-            {
-                findings.push(
-                    Finding::value(
-                        "needs-later-stage",
-                        &path(),
-                        format!(
-                            "{} of stage {} cannot need {} of the later stage {}",
-                            job_label(job),
-                            quoted(stages[own]),
-                            quoted(&need.job),
-                            quoted(stages[theirs])
+        let Some(raw_job) = job.raw else { continue };
+        for (list, needs, is_own) in lists(raw_job, &job.path) {
+            let mut seen: HashMap<&str, usize> = HashMap::new();
+            for (position, raw) in needs.0.iter().enumerate() {
+                let need = &raw.need;
+                let path = || need_path(&list, raw.index, raw.long);
+                if let Some(first) = earlier_need(&needs.0, position, &mut seen) {
+                    findings.push(
+                        Finding::value(
+                            "duplicate-need",
+                            &path(),
+                            format!("{} is needed twice", quoted(&need.job)),
+                        )
+                        .help("remove one of the two")
+                        .related(
+                            "first needed here",
+                            FindingLocation::Path(need_path(&list, first, false), PathPart::Value),
                         ),
-                    )
-                    .help("move one of the two to another stage, or change the order of `stages`")
-                    .related("needed job", FindingLocation::Path(known[target].path.clone(), PathPart::Key)),
-                );
+                    );
+                    continue;
+                }
+                let Some(target) = by_name.get(need.job.as_str()).copied() else {
+                    let names =
+                        known.iter().filter_map(|job| job.name).filter(|name| Some(*name) != job.name);
+                    let help = match stages.iter().find(|stage| **stage == need.job) {
+                        Some(_) => Some(format!(
+                            "{} is a stage; `needs` takes jobs, and without `needs` a job waits for all earlier stages",
+                            quoted(&need.job)
+                        )),
+                        None => findings.suggestions.did_you_mean(&need.job, names),
+                    };
+                    findings.push(
+                        Finding::value(
+                            "unknown-need",
+                            &path(),
+                            format!("there is no job {} to need", quoted(&need.job)),
+                        )
+                        .maybe_help(help),
+                    );
+                    continue;
+                };
+                if target == at {
+                    findings.push(
+                        Finding::value("needs-itself", &path(), format!("{} needs itself", job_label(job)))
+                            .help("remove it from its own `needs`"),
+                    );
+                    continue;
+                }
+                // Rules apply to some executions only: the plan of one shows whether its jobs wait for each other.
+                if is_own {
+                    edges[at].push(target);
+                }
+                if !need.cells.is_empty() {
+                    check_cells(raw, &list, variants_of.get(target, known), findings);
+                }
+                if let (Some(own), Some(theirs)) = (stage_of[at], stage_of[target])
+                    && theirs > own
+                {
+                    findings.push(
+                        Finding::value(
+                            "needs-later-stage",
+                            &path(),
+                            format!(
+                                "{} of stage {} cannot need {} of the later stage {}",
+                                job_label(job),
+                                quoted(stages[own]),
+                                quoted(&need.job),
+                                quoted(stages[theirs])
+                            ),
+                        )
+                        .help("move one of the two to another stage, or change the order of `stages`")
+                        .related(
+                            "needed job",
+                            FindingLocation::Path(known[target].path.clone(), PathPart::Key),
+                        ),
+                    );
+                }
             }
         }
     }
@@ -183,8 +192,18 @@ pub(super) fn check_cells(
     }
 }
 
-fn need_path(job: &Path, index: usize, long: bool) -> Path {
-    let path = job.key("needs").index(index);
+/// Returns the needs of a job and of its rules, each with its path, and whether they are the job's own.
+fn lists<'a>(raw: &'a RawJob, path: &Path) -> Vec<(Path, &'a NeedList, bool)> {
+    let own = raw.needs.get().map(|needs| (path.key("needs"), needs, true));
+    let rules = raw.rules.get().map_or(&[][..], |rules| rules.0.as_slice());
+    let of_rules = rules.iter().filter_map(|(index, rule)| {
+        Some((path.key("rules").index(*index).key("needs"), rule.needs.get()?, false))
+    });
+    own.into_iter().chain(of_rules).collect()
+}
+
+fn need_path(list: &Path, index: usize, long: bool) -> Path {
+    let path = list.index(index);
     if long { path.key("job") } else { path }
 }
 
@@ -198,7 +217,7 @@ fn report_cycle(cycle: &[usize], known: &[KnownJob<'_>], findings: &mut FindingS
         let need = needs.and_then(|needs| needs.0.iter().find(|raw| raw.need.job == name(to)));
         need.map_or_else(
             || known[from].path.clone(),
-            |need| need_path(&known[from].path, need.index, need.long),
+            |need| need_path(&known[from].path.key("needs"), need.index, need.long),
         )
     };
     let mut arrows = cycle.iter().copied().zip(cycle.iter().copied().cycle().skip(1));

@@ -75,6 +75,8 @@ fn check_changes(rule: &RawRule, path: &Path, findings: &mut FindingSink) {
         ("start_in", !rule.start_in.is_absent()),
         ("allow_failure", !rule.allow_failure.is_absent()),
         ("variables", !rule.variables.is_absent()),
+        ("needs", !rule.needs.is_absent()),
+        ("dependencies", !rule.dependencies.is_absent()),
     ];
     for (key, _) in keys.into_iter().filter(|(_, is_set)| *is_set) {
         let message = format!("`{key}` cannot depend on outputs: they decide only whether the job runs");

@@ -29,7 +29,7 @@ pub(crate) const DEFAULTS_KEYS: &[&str] = &[
 
 /// Keys that are planned. They are errors, as a job with an ignored `parallel` would do less than it seems to.
 const UNSUPPORTED_KEYS: &[&str] =
-    &["hooks", "id_tokens", "inherit", "permissions", "release", "tags", "trigger", "workflow"];
+    &["hooks", "inherit", "permissions", "release", "tags", "trigger", "workflow"];
 
 /// The keys of `container`.
 pub(crate) const CONTAINER_KEYS: &[&str] = &[
