@@ -10,7 +10,7 @@ use super::{
 use stateright::Model;
 use std::{
     collections::{HashMap, VecDeque},
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
 };
 
 /// The result of an exploration.
@@ -82,11 +82,51 @@ pub fn explore(model: &Protocol) -> Liveness {
 
 /// Returns a 128-bit hash of a state. All states would not fit into memory, and collisions are unlikely.
 fn fingerprint(state: &State) -> u128 {
-    let half = |seed: u64| {
-        let mut hasher = DefaultHasher::new();
-        seed.hash(&mut hasher);
-        state.hash(&mut hasher);
-        hasher.finish()
-    };
-    u128::from(half(0)) << 64 | u128::from(half(1))
+    let mut hasher = Fingerprint(MULTIPLIER);
+    state.hash(&mut hasher);
+    hasher.0
+}
+
+/// An odd number whose multiples are well distributed, as random number generators use it.
+const MULTIPLIER: u128 = 0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645;
+
+/// Hashes to 128 bits in one pass. Nobody chooses the states, so that it need not resist attacks; the default hasher would take half
+/// of the time of the test.
+struct Fingerprint(u128);
+
+impl Fingerprint {
+    #[inline]
+    fn add(&mut self, value: u128) {
+        self.0 = (self.0 ^ value).wrapping_mul(MULTIPLIER).rotate_left(64);
+    }
+}
+
+impl Hasher for Fingerprint {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(16) {
+            let mut value = [0; 16];
+            value[..chunk.len()].copy_from_slice(chunk);
+            self.add(u128::from_le_bytes(value));
+        }
+    }
+
+    #[inline]
+    fn write_u8(&mut self, value: u8) {
+        self.add(value.into());
+    }
+
+    #[inline]
+    fn write_usize(&mut self, value: usize) {
+        self.add(value as u128);
+    }
+
+    // Variants of enums.
+    #[inline]
+    fn write_isize(&mut self, value: isize) {
+        self.write_usize(value.cast_unsigned());
+    }
+
+    fn finish(&self) -> u64 {
+        u64::try_from(self.0 >> 64).unwrap()
+    }
 }
