@@ -75,7 +75,7 @@ impl Job<'_> {
     }
 
     /// Sets the native `needs` and `dependencies` of rules; `written` are the rules as in the file.
-    pub(crate) fn add_needs(&self, rules: &mut [Rule], written: &Node, log: &mut Log) {
+    pub(crate) fn add_needs(&self, rules: &mut [Rule], written: &Rc<Node>, log: &mut Log) {
         // What is wrong with these names is reported with the job's own needs.
         let named = self.node.get("dependencies").filter(|entry| !entry.value.is_null()).map(|entry| {
             let names = values::list(&entry.value).iter().filter_map(|item| values::text(item));
