@@ -78,11 +78,11 @@ impl Job<'_> {
     pub(crate) fn add_needs(&self, rules: &mut [Rule], written: &Rc<Node>, log: &mut Log) {
         // What is wrong with these names is reported with the job's own needs.
         let named = self.node.get("dependencies").filter(|entry| !entry.value.is_null()).map(|entry| {
-            let names = values::list(&entry.value).iter().filter_map(|item| values::text(item));
+            let names = values::list(&entry.value).into_iter().filter_map(|item| values::text(item));
             names.filter_map(|name| find_job(self.file, name)).collect::<Vec<Need>>()
         });
         let path = self.path.key("rules").key("needs");
-        let items = values::list(written).iter().filter(|item| values::is_mapping(item));
+        let items = values::list(written).into_iter().filter(|item| values::is_mapping(item));
         for (rule, item) in rules.iter_mut().zip(items) {
             let Some(entry) = item.get("needs").filter(|entry| !entry.value.is_null()) else { continue };
             let needs = read(&entry.value, &path, self.file, log);
