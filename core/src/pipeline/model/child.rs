@@ -174,7 +174,7 @@ impl ChildPipeline {
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         if let Some(repository) = &self.repository {
-            return vec![repository];
+            return vec![repository.as_str()];
         }
         let files = self.files.iter().map(String::as_str);
         files.chain(self.includes.iter().map(ChildInclude::label)).collect()

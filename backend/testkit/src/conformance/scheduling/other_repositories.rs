@@ -18,7 +18,7 @@ use tidemill_core::execution::{
 use tidemill_core::ids::ExecutionId;
 use tidemill_core::pipeline::MAX_CHILD_DEPTH;
 use tidemill_core::repository::canonical_name;
-use tidemill_services::{InternalStart, Services};
+use tidemill_services::{InternalStart, Services, SourcePolicy};
 
 const COMMIT: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const FILE: &str = ".pipelines/deploy.yml";
@@ -213,6 +213,10 @@ pub async fn refused_repository_looks_like_an_unknown_one(subject: &StoresUnderT
     // A repository does not allow itself either.
     let id = start_execution(server, &request(&denying, path(&denying), "wait: true")).await;
     assert_eq!(start_elsewhere(server, id).await.execution, None);
+    // `tidemill run` without a server has none.
+    let local = services(subject.open().await).with_source_policy(SourcePolicy::unrestricted());
+    let id = start_execution(&local, &request(&repo, path(&unknown), "wait: true")).await;
+    assert!(start_elsewhere(&local, id).await.lines[0].contains("start it on a server"));
     // What is no branch is not given to git.
     let id = start_execution(server, &request(&repo, path(&reset), "branch: 'main:refs/heads/x'")).await;
     assert!(start_elsewhere(server, id).await.lines[0].contains("is not the name of a branch"));
