@@ -123,7 +123,7 @@ impl KnownVariables<'_> {
                 Piece::Text(literal) => text.push_str(&literal),
                 Piece::Name(name) => match self.value(&name) {
                     Some(value) => text.push_str(&value),
-                    None => return Err(name.to_string()),
+                    None => return Err(name),
                 },
             }
         }
