@@ -123,7 +123,7 @@ fn gitlab_file_of_another_repository_gets_inputs_and_variables() {
     let elsewhere = dir.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     let address = repo.display().to_string();
-    let run = |more: &[&str]| tidemill(&elsewhere, &[&["run", "--repo", &address], more].concat());
+    let run = |more: &[&str]| tidemill(&elsewhere, &[&["run", "--repo", &address][..], more].concat());
     let (code, stdout, stderr) = run(&["--input", "level=high", "-e", "NAME=set"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     let log = tidemill(&elsewhere, &["logs", "job", "--repo", &address]).1;

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use indexmap::IndexMap;
 
 use crate::gitlab::{TranslateOptions, translate};
+use crate::pipeline::typed_inputs::InputValue;
 use crate::pipeline::{
     ChildIncludeSource, ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles,
     assemble_from,
 };
-use crate::typed_inputs::InputValue;
 
 /// The name of the file that stands for several GitLab files.
 const JOINED_FILE: &str = "the files of the child pipeline";

@@ -29,4 +29,3 @@ pub mod repository;
 pub mod scheduler;
 pub mod text;
 pub mod time;
-mod typed_inputs;

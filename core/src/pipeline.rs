@@ -22,6 +22,7 @@ pub(crate) mod parse;
 mod raw;
 mod references;
 mod registry_scope;
+pub(crate) mod typed_inputs;
 pub(crate) mod yaml;
 
 pub use assemble::{PipelineErrors, PipelineWithSources, assemble, assemble_from};

@@ -45,7 +45,7 @@ fn gitlab_run(declaration: &str, value: &str) -> Option<String> {
     );
     let inputs = IndexMap::from([("v".to_owned(), value.to_owned())]);
     let options = TranslateOptions { inputs, ..TranslateOptions::for_pipeline("a") };
-    let read = |_: &str| Err("there is no such file".to_owned());
+    let read = |_: &str| -> Result<String, String> { Err("there is no such file".to_owned()) };
     let translated = translate(".gitlab-ci.yml", &text, &read, &options).ok()?;
     Some(translated.parsed.pipeline.jobs[0].script.concat())
 }

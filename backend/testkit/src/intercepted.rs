@@ -29,6 +29,7 @@ pub struct InterceptedDocuments<T> {
 
 impl<T: BeforeWrite> InterceptedDocuments<T> {
     /// Creates them over other documents.
+    #[must_use]
     pub fn new(documents: Arc<dyn Documents>, before: T) -> Self {
         Self { documents, before }
     }

@@ -28,6 +28,15 @@ fn has_few_paths(changed: Option<&[String]>) -> bool {
         .is_some_and(|paths| paths.iter().map(|path| path.len() + 1).sum::<usize>() <= MAX_KEPT_CHANGES_BYTES)
 }
 
+/// Returns an error if two jobs have the same name.
+fn check_names(jobs: &[PlannedJob]) -> Result<(), PlanError> {
+    let mut names = HashSet::with_capacity(jobs.len());
+    match jobs.iter().find(|job| !names.insert(job.name.as_str())) {
+        Some(job) => Err(PlanError::SameName(job.name.clone())),
+        None => Ok(()),
+    }
+}
+
 impl Plan {
     /// Plans `pipeline` without any facts except `overrides`, variables that override the file's.
     pub fn new(pipeline: &Pipeline, overrides: &IndexMap<String, String>) -> Result<Self, PlanError> {
@@ -166,10 +175,7 @@ impl Plan {
         if jobs.is_empty() {
             return Err(PlanError::Empty);
         }
-        let mut names = HashSet::with_capacity(jobs.len());
-        if let Some(job) = jobs.iter().find(|job| !names.insert(job.name.as_str())) {
-            return Err(PlanError::SameName(job.name.clone()));
-        }
+        check_names(&jobs)?;
         let children = jobs.iter().filter(|job| job.surroundings.child.is_some()).count();
         let limit = if facts.parent.is_some() { MAX_CHILDREN_OF_CHILD } else { MAX_CHILDREN };
         if children > limit {

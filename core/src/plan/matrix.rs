@@ -57,7 +57,7 @@ pub(crate) fn name_clash(jobs: &[Job]) -> Option<(&str, String)> {
         for name in variants(job).iter().filter_map(|variant| variant.name(job)) {
             match seen.entry(name) {
                 Entry::Occupied(other) if *other.get() != at => {
-                    return Some((&job.name, other.key().clone()));
+                    return Some((job.name.as_str(), other.key().clone()));
                 }
                 Entry::Occupied(_) => {}
                 Entry::Vacant(free) => {

@@ -78,7 +78,7 @@ impl Context {
     pub async fn spec(&self, id: ExecutionId, ix: u32) -> Result<JobSpec> {
         let specs = self.specs(id).await?;
         let spec = specs.get(ix as usize).cloned();
-        spec.ok_or_else(|| Error::NotFound(format!("execution {id} has no job {ix}")))
+        spec.ok_or_else(|| unknown_job(id, ix))
     }
 
     /// Reads the nodes that decide about jobs with conditions on outputs, or that need such jobs: each once, and in order.
@@ -110,14 +110,20 @@ impl Context {
             return Ok(steps);
         }
         let specs = self.specs(execution).await?;
-        let planned = |step: &NextStep| match step {
-            NextStep::Decide { job } => specs.get(*job as usize).map(|spec| &spec.planned),
-            _ => None,
-        };
-        let jobs: Vec<&PlannedJob> = steps.iter().filter_map(planned).collect();
+        let mut planned: Vec<Option<&PlannedJob>> = Vec::with_capacity(steps.len());
+        for step in &steps {
+            planned.push(match step {
+                NextStep::Decide { job } => {
+                    let spec = specs.get(*job as usize);
+                    Some(&spec.ok_or_else(|| unknown_job(execution, *job))?.planned)
+                }
+                _ => None,
+            });
+        }
+        let jobs: Vec<&PlannedJob> = planned.iter().copied().flatten().collect();
         let read = self.deciding_nodes(execution, &jobs).await?;
-        for (node, step) in nodes.iter().zip(&mut steps) {
-            if let Some(job) = planned(step) {
+        for ((node, step), job) in nodes.iter().zip(&mut steps).zip(planned) {
+            if let Some(job) = job {
                 *step = decide(node, job, &read, now);
             }
         }
@@ -128,6 +134,10 @@ impl Context {
     pub fn cache_specs(&self, id: ExecutionId, plan: Plan) -> Arc<JobSpecs> {
         keep_specs(&self.planned, id, plan)
     }
+}
+
+fn unknown_job(execution: ExecutionId, ix: u32) -> Error {
+    Error::NotFound(format!("execution {execution} has no job {ix}"))
 }
 
 fn keep_specs(planned: &LruCache<JobSpecs>, id: ExecutionId, plan: Plan) -> Arc<JobSpecs> {

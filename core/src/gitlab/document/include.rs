@@ -13,7 +13,6 @@ use crate::gitlab::conditions::cel::CelExpr;
 use crate::gitlab::findings::Log;
 use crate::gitlab::settings::TranslateOptions;
 use crate::gitlab::values;
-use crate::gitlab::variables::{Piece, pieces};
 use crate::pipeline::compose::elsewhere::{GitSource, IncludeError};
 use crate::pipeline::compose::files::RepositoryFiles;
 use crate::pipeline::compose::include::{SourceFile, include_path};
@@ -140,11 +139,19 @@ impl<'a> Loader<'a> {
         let own: Vec<MapEntry> =
             mapping.entries.iter().filter(|entry| entry.key != "include").cloned().collect();
         let own = Document { root: Rc::new(Node::mapping(own, root.location)), conditions: HashMap::new() };
-        let place = (&path, include.key_location);
-        if !self.is_full && merger.add(&own, None, place, &mut self.budget, self.log).is_err() {
-            self.is_full = true;
-        }
+        self.lay_over(&mut merger, &own, None, (&path, include.key_location));
         merger.finish()
+    }
+
+    fn lay_over(
+        &mut self,
+        merger: &mut Merger,
+        document: &Document,
+        condition: Option<&(Rc<CelExpr>, &MapEntry)>,
+        place: (&Path, Location),
+    ) {
+        self.is_full =
+            self.is_full || merger.add(document, condition, place, &mut self.budget, self.log).is_err();
     }
 
     /// Returns the tree of a file, with the values of its inputs.
@@ -212,9 +219,7 @@ impl<'a> Loader<'a> {
             }
             let document = self.file(file, location, path, given, kind.integrity());
             if let Some(document) = document {
-                let place = (path, location);
-                let added = merger.add(&document, condition.as_ref(), place, &mut self.budget, self.log);
-                self.is_full |= added.is_err();
+                self.lay_over(merger, &document, condition.as_ref(), (path, location));
             }
         }
     }
@@ -389,26 +394,19 @@ impl<'a> Loader<'a> {
 
     /// Returns a text of an item with the values of its variables.
     fn expanded(&mut self, written: &LocatedText<'_>, path: &Path) -> Option<String> {
-        let mut text = String::with_capacity(written.text.len());
-        for piece in pieces(written.text) {
-            match piece {
-                Piece::Text(literal) => text.push_str(&literal),
-                Piece::Name(name) => {
-                    let Some(value) = self.variables().value(&name) else {
-                        let message = format!(
-                            "`${name}` is not known where files are included: variables of the file are not, as in GitLab"
-                        );
-                        let help = format!(
-                            "write the path itself, or set the variable for the repository (`tidemill variable set {name}`) or one run (`-e`)"
-                        );
-                        self.log.invalid_with_help(path, written.location, message, &help);
-                        return None;
-                    };
-                    text.push_str(&value);
-                }
+        match self.variables().expand(written.text) {
+            Ok(text) => Some(text),
+            Err(name) => {
+                let message = format!(
+                    "`${name}` is not known where files are included: variables of the file are not, as in GitLab"
+                );
+                let help = format!(
+                    "write the path itself, or set the variable for the repository (`tidemill variable set {name}`) or one run (`-e`)"
+                );
+                self.log.invalid_with_help(path, written.location, message, &help);
+                None
             }
         }
-        Some(text)
     }
 
     /// Returns the variables that are known in the file that is being parsed.
@@ -420,19 +418,13 @@ impl<'a> Loader<'a> {
     /// Returns the paths of the files that a pattern matches.
     fn matching(&mut self, place: &Place, pattern: &str, location: Location, path: &Path) -> Vec<String> {
         let literal = pattern.strip_prefix("./").or_else(|| pattern.strip_prefix('/')).unwrap_or(pattern);
-        let before = literal.split('*').next().unwrap_or_default();
-        let directory = before.rsplit_once('/').map_or("", |(directory, _)| directory);
         let Some(matcher) = locations::file_matcher(literal) else {
             self.log.invalid(path, location, format!("{} is not a pattern of files", quoted(pattern)));
             return Vec::new();
         };
-        let is_yaml =
-            |file: &str| file.rsplit_once('.').is_some_and(|(_, end)| matches!(end, "yml" | "yaml"));
-        match self.reader.list(place, directory) {
+        match self.reader.list(place, locations::directory_of(literal)) {
             Ok(files) => {
-                let mut files: Vec<String> =
-                    files.into_iter().filter(|file| is_yaml(file) && matcher.is_match(file)).collect();
-                files.sort();
+                let files = locations::matching_files(files, &matcher);
                 if files.is_empty() {
                     let message = format!("{} matches no file of the repository", quoted(pattern));
                     let location = FindingLocation::Position(path.clone(), location);

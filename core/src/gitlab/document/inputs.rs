@@ -9,13 +9,13 @@ use crate::gitlab::findings::Log;
 use crate::gitlab::values;
 use crate::pipeline::compose::declarations::{InputDialect, InvalidInput};
 use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::typed_inputs::{self, Constraints, InputType, InputValue};
 use crate::pipeline::yaml::build_gitlab_file;
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::origin::ReplacedText;
 use crate::pipeline::yaml::scalars::{self, ScalarType};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Size};
 use crate::text::diagnostics::{LineIndex, Location};
-use crate::typed_inputs::{self, Constraints, InputType, InputValue};
 
 /// Maximum number of functions that one reference applies: GitLab's limit.
 const MAX_FUNCTIONS: usize = 3;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use crate::execution::facts::ExternalVariables;
+use crate::gitlab::variables::{Piece, pieces};
 use crate::pipeline::check_inside;
 use crate::pipeline::finding::quoted;
 use crate::repository::{AddressError, HostName, RepositoryAddress, Scheme};
@@ -132,6 +133,21 @@ impl KnownVariables<'_> {
         let value = |name: &str| Some((name.to_owned(), repository_variable(name, self.repository?)?));
         REPOSITORY_VARIABLES.into_iter().filter(is_free).filter_map(value).collect()
     }
+
+    /// Returns a text with the values of its variables. `Err`: one that is not known.
+    pub(super) fn expand(&self, written: &str) -> Result<String, String> {
+        let mut text = String::with_capacity(written.len());
+        for piece in pieces(written) {
+            match piece {
+                Piece::Text(literal) => text.push_str(&literal),
+                Piece::Name(name) => match self.value(&name) {
+                    Some(value) => text.push_str(&value),
+                    None => return Err(name),
+                },
+            }
+        }
+        Ok(text)
+    }
 }
 
 /// Returns the value of a variable about the repository itself, which is at `own`.
@@ -148,6 +164,20 @@ fn repository_variable(name: &str, own: &RepositoryAddress) -> Option<String> {
         "CI_PROJECT_ROOT_NAMESPACE" => path.split_once('/')?.0.to_owned(),
         _ => return None,
     })
+}
+
+/// Returns the directory that has all files of a pattern.
+pub(super) fn directory_of(pattern: &str) -> &str {
+    let before = pattern.split('*').next().unwrap_or_default();
+    before.rsplit_once('/').map_or("", |(directory, _)| directory)
+}
+
+/// Returns the YAML files that match, in order.
+pub(super) fn matching_files(mut files: Vec<String>, matcher: &globset::GlobSet) -> Vec<String> {
+    let is_yaml = |file: &str| file.rsplit_once('.').is_some_and(|(_, end)| matches!(end, "yml" | "yaml"));
+    files.retain(|file| is_yaml(file) && matcher.is_match(file));
+    files.sort();
+    files
 }
 
 /// Returns what matches the files of a pattern; `None` if it is not one.

@@ -1,11 +1,11 @@
 //! The declarations of the inputs of an included file: of Tidemill's files, and of GitLab's.
 
 use crate::pipeline::finding::{Path, quoted};
+use crate::pipeline::typed_inputs::{Constraints, InputType, InputValue, MAX_OPTIONS, Mismatch, Pattern};
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 use crate::text::choices::listed;
 use crate::text::diagnostics::Location;
-use crate::typed_inputs::{Constraints, InputType, InputValue, MAX_OPTIONS, Mismatch, Pattern};
 
 /// How a kind of files declares its inputs.
 pub(crate) struct InputDialect {

@@ -7,10 +7,10 @@ use indexmap::IndexMap;
 
 use super::declarations::{InputDialect, InvalidInput};
 use crate::pipeline::finding::{Finding, FindingLocation, MAX_FINDINGS, Path, quoted};
+use crate::pipeline::typed_inputs::{self, Constraints, InputType, InputValue};
 use crate::pipeline::yaml::limits::MAX_FILE_BYTES;
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node, Size, alias_bomb};
 use crate::text::suggest::nearest;
-use crate::typed_inputs::{self, Constraints, InputType, InputValue};
 
 /// Keys of a declaration.
 const KEYS: [&str; 5] = ["type", "default", "options", "pattern", "description"];

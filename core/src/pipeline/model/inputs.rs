@@ -1,6 +1,6 @@
 //! Typed inputs of a pipeline, which a user gives when starting it.
 
-use crate::typed_inputs::{self, Constraints, InputType, InputValue};
+use crate::pipeline::typed_inputs::{self, Constraints, InputType, InputValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -64,6 +64,7 @@ impl MemoryRecords {
     }
 
     /// Returns how many nodes were read by their indices so far.
+    #[must_use]
     pub fn node_reads(&self) -> usize {
         self.node_reads.load(Ordering::Relaxed)
     }

@@ -7,7 +7,7 @@ use crate::pipeline::model::{Input, InputKind};
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Nullable;
 use crate::pipeline::raw::triggers::{RawInput, RawManual};
-use crate::typed_inputs::MAX_OPTIONS;
+use crate::pipeline::typed_inputs::MAX_OPTIONS;
 use std::collections::HashSet;
 
 /// Maximum number of inputs of a pipeline.
