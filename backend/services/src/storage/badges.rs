@@ -54,12 +54,12 @@ impl BadgeService {
     pub async fn publish(&self, request: &BadgeRequest) -> Result<BadgeReply> {
         let documents = &self.context.stores.documents;
         for _ in 0..MAX_ATTEMPTS {
-            let (record, is_new) = match documents.get(&of_repository(&request.repo)).await? {
-                Some(document) => (read(&document)?, false),
-                None => {
-                    let key = Uuid::new_v4().simple().to_string();
-                    (BadgeRecord { repo: request.repo.clone(), key }, true)
-                }
+            let known = documents.get(&of_repository(&request.repo)).await?;
+            let is_new = known.is_none();
+            let record = if let Some(document) = known {
+                read(&document)?
+            } else {
+                BadgeRecord { repo: request.repo.clone(), key: Uuid::new_v4().simple().to_string() }
             };
             if !is_new || self.put(of_repository(&request.repo), &record).await? {
                 // Also if it exists: the process may have died before this.
