@@ -19,7 +19,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ["*.{js,ts}", "scripts/**/*.mjs", "tests/**/*.{mjs,ts}"],
+    files: ["*.{js,ts}", "scripts/**/*.mjs", "tests/**/*.mjs", "screenshots/**/*.mjs"],
     languageOptions: {
       globals: {
         process: "readonly",
