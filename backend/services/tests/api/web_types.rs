@@ -12,5 +12,8 @@ fn web_openapi_document_is_current() {
         fs::write(&file, &current).unwrap();
     }
     let kept = fs::read_to_string(&file).unwrap();
-    assert!(kept == current, "web/openapi.json is old; run this test with UPDATE_SCHEMA=1, then `npm run api` in web/");
+    assert!(
+        kept == current,
+        "web/openapi.json is old; run this test with UPDATE_SCHEMA=1, then `npm run api` in web/"
+    );
 }
