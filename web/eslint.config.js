@@ -19,7 +19,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ["*.{js,ts}", "scripts/**/*.mjs", "tests/**/*.{mjs,ts}"],
+    files: ["*.{js,ts}", "scripts/**/*.mjs", "tests/**/*.mjs", "screenshots/**/*.mjs"],
     languageOptions: {
       globals: {
         process: "readonly",
@@ -27,6 +27,8 @@ export default tseslint.config(
         URL: "readonly",
         fetch: "readonly",
         setTimeout: "readonly",
+        clearTimeout: "readonly",
+        sessionStorage: "readonly",
         document: "readonly",
         window: "readonly",
         Buffer: "readonly",
