@@ -27,6 +27,8 @@ export default tseslint.config(
         URL: "readonly",
         fetch: "readonly",
         setTimeout: "readonly",
+        clearTimeout: "readonly",
+        sessionStorage: "readonly",
         document: "readonly",
         window: "readonly",
         Buffer: "readonly",

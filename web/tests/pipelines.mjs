@@ -83,7 +83,7 @@ jobs:
 /** A job that fails first and succeeds when it is tried again, and one that fails each time. */
 export const retried = () => `${header("retried")}
 jobs:
-  always-fails: { script: [echo "attempt $CI_JOB_ID", exit 1], retry: 1 }
+  always-fails: { script: [echo "this attempt fails", exit 1], retry: 1 }
   other: { script: [echo fine] }
 `;
 
@@ -92,6 +92,30 @@ export const endless = () => `${header("endless")}
 jobs:
   watch: { script: ["i=0; while [ $i -lt 600 ]; do echo line $i; i=$((i+1)); sleep 0.5; done"] }
   after: { needs: [watch], script: [echo after] }
+`;
+
+/** A job that waits for another one. */
+export const delayed = () => `${header("delayed")}
+jobs:
+  first: { script: [sleep 3] }
+  second: { needs: [first], script: [echo "printed by the second job"] }
+`;
+
+/** A job that waits for an approval. */
+export const waiting = () => `${header("waiting")}
+jobs:
+  release: { script: [echo released], when: manual }
+`;
+
+/** A pipeline with an input of each type. */
+export const withInputs = () => `${header("inputs")}on:
+  manual:
+    inputs:
+      level: { type: number, default: 3, description: "How high the water is" }
+      kind: { type: choice, options: [neap, spring] }
+      dry: { type: boolean, default: false }
+jobs:
+  show: { script: ["echo $level $kind $dry"] }
 `;
 
 /** More than 200 jobs. What a request may store follows its size, therefore the comment. */

@@ -170,6 +170,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/insights": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["insights"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/job/approve/{jobId}": {
         parameters: {
             query?: never;
@@ -332,6 +348,22 @@ export interface paths {
         };
         /** This document */
         get: operations["openapi"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["overview"];
         put?: never;
         post?: never;
         delete?: never;
@@ -753,40 +785,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/view": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Web page of the newest executions */
-        get: operations["view-newest"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/view/{executionId}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Web page of an execution */
-        get: operations["view"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/webhook/{provider}": {
         parameters: {
             query?: never;
@@ -804,6 +802,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/worker/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["worker-drain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/worker/program/{sha256}": {
         parameters: {
             query?: never;
@@ -813,6 +827,22 @@ export interface paths {
         };
         /** The program that workers run */
         get: operations["worker-program"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["workers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1127,6 +1157,10 @@ export interface components {
             /** @description Value of `cursor` for the next page; absent on the last page. */
             next_cursor?: string | null;
         };
+        AwaitedApproval: {
+            execution: components["schemas"]["ExecutionSummary"];
+            jobs: string[];
+        };
         /** @description Files that are kept between executions, as far as they are still there: a miss is no failure. */
         Cache: {
             /**
@@ -1343,6 +1377,17 @@ export interface components {
              */
             size: number;
         };
+        CountsView: {
+            canceled: number;
+            count: number;
+            failed: number;
+            median_ms?: number | null;
+            p95_ms?: number | null;
+            queue_median_ms?: number | null;
+            queue_p95_ms?: number | null;
+            retries: number;
+            succeeded: number;
+        };
         /** @description A change of a repository's credential. */
         CredentialChange: {
             set: components["schemas"]["RepositoryCredential"];
@@ -1355,6 +1400,10 @@ export interface components {
             allow_push: boolean;
             /** @description Its kind. */
             kind: components["schemas"]["CredentialKind"];
+        };
+        DayInsight: {
+            counts: components["schemas"]["CountsView"];
+            day: components["schemas"]["Timestamp"];
         };
         /** @description A page of dead letters, newest first. */
         DeadLetterList: {
@@ -1497,6 +1546,12 @@ export interface components {
         DismissReply: {
             /** @description Whether the job was a dead letter. */
             dismissed: boolean;
+        };
+        DrainWorkersReply: {
+            workers: components["schemas"]["WorkerView"][];
+        };
+        DrainWorkersRequest: {
+            worker: string;
         };
         /** @description The environment of a job: where it deploys to, or what it stops. */
         Environment: {
@@ -1912,6 +1967,13 @@ export interface components {
             /** @description The pipeline file's text. */
             pipeline: string;
         };
+        Insights: {
+            days: number;
+            from: components["schemas"]["Timestamp"];
+            pipelines: components["schemas"]["PipelineInsight"][];
+            repo: string;
+            truncated?: boolean;
+        };
         /** @description The reply to a request for work. */
         JobExecuteReply: {
             /** @description The attempt. */
@@ -2006,6 +2068,10 @@ export interface components {
          * @description One job of one execution.
          */
         JobId: string;
+        JobInsight: {
+            counts: components["schemas"]["CountsView"];
+            job_name: string;
+        };
         /** @description A worker's report: heartbeat, log bytes and status in one call. */
         JobReport: {
             /**
@@ -2189,6 +2255,12 @@ export interface components {
              */
             repository?: string;
         };
+        Overview: {
+            approvals: components["schemas"]["AwaitedApproval"][];
+            pending: components["schemas"]["ExecutionSummary"][];
+            repositories: components["schemas"]["RepositoryOverview"][];
+            running: components["schemas"]["ExecutionSummary"][];
+        };
         /** @description The job that started a child execution. */
         ParentView: {
             /** @description The job's execution. */
@@ -2233,6 +2305,12 @@ export interface components {
             path: string;
             /** @description Its text with includes resolved; for GitLab's file, the native text that it is translated to. */
             text: string;
+        };
+        PipelineInsight: {
+            by_day: components["schemas"]["DayInsight"][];
+            executions: components["schemas"]["CountsView"];
+            jobs: components["schemas"]["JobInsight"][];
+            pipeline_name: string;
         };
         /** @description A job's wait for a place in its concurrency group. */
         PlaceWait: {
@@ -2323,6 +2401,17 @@ export interface components {
         Provider: "github" | "gitlab" | "gitea" | "bitbucket";
         /** @description When an image is pulled. */
         PullPolicy: "if-not-present" | "always" | "never";
+        RecentExecution: {
+            branch?: string | null;
+            created_at: components["schemas"]["Timestamp"];
+            end_time: components["schemas"]["Timestamp"];
+            id: components["schemas"]["ExecutionId"];
+            pipeline_name: string;
+            run_number: number;
+            start_time?: components["schemas"]["Timestamp"] | null;
+            status: components["schemas"]["ExecutionStatus"];
+            title?: string | null;
+        };
         /** @description Progress of the check of all records. */
         RecordsCheck: "running" | "whole" | "damaged" | "unfinished";
         /** @description The reply to a request to accept redelivered webhooks. */
@@ -2436,6 +2525,13 @@ export interface components {
         RepositoryList: {
             /** @description All of them. */
             repositories: components["schemas"]["RepositoryView"][];
+        };
+        RepositoryOverview: {
+            default_branch?: string | null;
+            of_default_branch: components["schemas"]["RecentExecution"][];
+            recent: components["schemas"]["RecentExecution"][];
+            repo: string;
+            status?: components["schemas"]["ExecutionStatus"] | null;
         };
         /** @description Selects a repository. */
         RepositoryQuery: {
@@ -3091,6 +3187,28 @@ export interface components {
             /** @description Its name, for display. */
             name: string;
         };
+        WorkerJob: {
+            execution_id: components["schemas"]["ExecutionId"];
+            job_id: components["schemas"]["JobId"];
+            job_name: string;
+        };
+        WorkerList: {
+            workers: components["schemas"]["WorkerView"][];
+        };
+        WorkerView: {
+            draining: boolean;
+            first_seen_at: components["schemas"]["Timestamp"];
+            id: components["schemas"]["WorkerId"];
+            labels: {
+                [key: string]: string;
+            };
+            last_seen_at: components["schemas"]["Timestamp"];
+            name: string;
+            online: boolean;
+            running: components["schemas"]["WorkerJob"][];
+            slots: number;
+            version: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -3451,6 +3569,39 @@ export interface operations {
             };
         };
     };
+    insights: {
+        parameters: {
+            query: {
+                repo: string;
+                pipeline?: string;
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Insights"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "job-approve": {
         parameters: {
             query?: {
@@ -3790,6 +3941,35 @@ export interface operations {
             };
         };
     };
+    overview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "pipeline-approve": {
         parameters: {
             query?: {
@@ -3950,6 +4130,11 @@ export interface operations {
                 limit?: number;
                 /** @description `next_cursor` of the previous page */
                 cursor?: string;
+                event?: components["schemas"]["Trigger"];
+                author?: string;
+                commit?: string;
+                text?: string;
+                kind?: components["schemas"]["ExecutionKind"];
             };
             header?: never;
             path?: never;
@@ -4753,66 +4938,6 @@ export interface operations {
             };
         };
     };
-    "view-newest": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            "2XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/html": string;
-                };
-            };
-            /** @description Error */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    view: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                executionId: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            "2XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/html": string;
-                };
-            };
-            /** @description Error */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     webhook: {
         parameters: {
             query?: {
@@ -4851,6 +4976,39 @@ export interface operations {
             };
         };
     };
+    "worker-drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DrainWorkersRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DrainWorkersReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "worker-program": {
         parameters: {
             query?: never;
@@ -4869,6 +5027,35 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    workers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkerList"];
                 };
             };
             /** @description Error */

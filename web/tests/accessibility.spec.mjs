@@ -1,0 +1,93 @@
+// Checks every page with axe, in light and dark, on a desktop and a phone; and that keys alone reach everything.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { start } from "./browser.mjs";
+import * as pipelines from "./pipelines.mjs";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const repo = encodeURIComponent("https://git.example.org/harbour/mill.git");
+let world;
+let id;
+
+before(async () => {
+  world = await start();
+  id = await world.api.start(pipelines.delivery(true), {
+    commit_details: { message: "Close the gate", author: "M <m@x>" },
+  });
+  await world.api.ended(id, 120);
+});
+
+after(() => world?.stop());
+
+const paths = () => [
+  "/",
+  "/executions",
+  `/executions/${id}`,
+  `/executions/${id}?view=timeline`,
+  `/executions/${id}?view=tests`,
+  `/executions/${id}?view=artifacts`,
+  `/executions/${id}/jobs/unit`,
+  "/start",
+  `/insights?repo=${repo}`,
+  "/workers",
+  "/settings/repositories",
+  `/settings/secrets?repo=${repo}`,
+  "/settings/tokens",
+  "/settings/audit",
+  "/nothing-here",
+];
+
+async function findings(page) {
+  // The policy of the page forbids scripts in the document; the browser's own channel is not bound to it.
+  await page.evaluate(axe);
+  const result = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })");
+  return result.violations.map(
+    (one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`,
+  );
+}
+
+for (const scheme of ["light", "dark"]) {
+  for (const width of [1280, 390]) {
+    test(`axe has no findings: ${scheme}, ${width} pixels`, async () => {
+      for (const path of paths()) {
+        const { page, close } = await world.open(path === "/nothing-here" ? "/settings/nothing-here" : path, {
+          scheme,
+          width,
+        });
+        await page.getByRole("heading", { level: 1 }).waitFor();
+        await page.waitForFunction("!document.querySelector('main').textContent.includes('Loading…')");
+        assert.deepEqual(await findings(page), [], path);
+        await close();
+      }
+      const { page, close } = await world.open("/", { scheme, width, signIn: null });
+      await page.getByRole("heading", { level: 1 }).waitFor();
+      assert.deepEqual(await findings(page), [], "sign-in");
+      await close();
+    });
+  }
+}
+
+test("the palette and the help have no findings", async () => {
+  const { page, close } = await world.open("/executions");
+  await page.locator(".execution-row").first().waitFor();
+  await page.keyboard.press("Control+k");
+  await page.getByRole("option").first().waitFor();
+  assert.deepEqual(await findings(page), []);
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("?");
+  await page.getByRole("dialog", { name: "Keys" }).waitFor();
+  assert.deepEqual(await findings(page), []);
+  await close();
+});
+
+test("the first key of a page skips to its content", async () => {
+  const { page, close } = await world.open("/executions");
+  await page.locator(".execution-row").first().waitFor();
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate("document.activeElement.textContent"), "Skip to content");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate("document.activeElement.id"), "main");
+  await close();
+});

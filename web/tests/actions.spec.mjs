@@ -1,0 +1,129 @@
+// What users do: start, approve, cancel, retry, sign in and out.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { start } from "./browser.mjs";
+import * as pipelines from "./pipelines.mjs";
+
+let world;
+
+before(async () => {
+  world = await start();
+});
+
+after(() => world?.stop());
+
+test("a manual job is approved, and the page follows the execution to its end", async () => {
+  const id = await world.api.start(pipelines.delivery(false));
+  const { page, close } = await world.open(`/executions/${id}`);
+  await world.api.until(
+    id,
+    (view) => view.jobs.some((job) => job.job_name === "staging" && job.status === "SUCCESS"),
+    120,
+  );
+  await page.locator(".graph-node.approval").click();
+  await page.getByRole("heading", { name: "production" }).waitFor();
+  await page.getByRole("button", { name: "Approve" }).click();
+  await page.locator(".status-badge.success").waitFor();
+  assert.equal(await page.getByRole("button", { name: "Approve" }).count(), 0);
+  assert.equal(await page.title(), "production succeeded · Tidemill");
+  await close();
+});
+
+test("home shows what waits for an approval", async () => {
+  const id = await world.api.start(pipelines.waiting());
+  const { page, close } = await world.open("/");
+  await page.getByRole("region", { name: "Waiting for approval" }).getByText("release").click();
+  await page.getByRole("heading", { name: "release" }).waitFor();
+  await close();
+  await world.api.post(`/api/pipeline/cancel/${id}`);
+});
+
+test("cancel asks first, and ends the execution", async () => {
+  const id = await world.api.start(pipelines.endless());
+  const { page, close } = await world.open(`/executions/${id}`);
+  await page.locator(".job-row .status-icon.running").first().waitFor();
+  assert.match(await page.locator("link[rel=icon]").getAttribute("href"), /running/);
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Really cancel?" }).click();
+  await page.locator(".execution-header .status-badge.canceled").waitFor();
+  assert.equal(await page.getByRole("button", { name: "Cancel" }).count(), 0);
+  await page.getByRole("button", { name: "Retry all" }).waitFor();
+  await close();
+});
+
+test("a log that was opened before its job starts fills when it runs", async () => {
+  const id = await world.api.start(pipelines.delayed());
+  const { page, close } = await world.open(`/executions/${id}/jobs/second`);
+  await page.getByRole("heading", { name: "second" }).waitFor();
+  await page.getByText("printed by the second job").last().waitFor();
+  await close();
+});
+
+test("each attempt of a retried job has its log", async () => {
+  const id = await world.api.start(pipelines.retried());
+  await world.api.ended(id, 120);
+  const { page, close } = await world.open(`/executions/${id}/jobs/always-fails`);
+  const attempts = page.getByRole("navigation", { name: "Attempts" });
+  await attempts.getByText("Attempt 2").waitFor();
+  await attempts.getByText("Attempt 1").click();
+  assert.match(page.url(), /\?attempt=1$/);
+  await page.getByText("this attempt fails").last().waitFor();
+  await close();
+});
+
+test("retrying one job shows the new execution", async () => {
+  const id = await world.api.start(pipelines.checks("again", 0, 1));
+  await world.api.ended(id, 120);
+  const { page, close } = await world.open(`/executions/${id}/jobs/unit`);
+  await page.getByRole("button", { name: "Retry this job" }).click();
+  await page.getByRole("heading", { name: "again #2" }).waitFor();
+  await page.getByText("Retry of").waitFor();
+  assert.equal(await page.getByText("succeeded in the retried execution").count(), 1);
+  await close();
+});
+
+test("an execution is started by hand with typed inputs", async () => {
+  const { page, close } = await world.open("/start");
+  await page.getByLabel("Repository").fill("https://git.example.org/harbour/mill.git");
+  await page.getByLabel("Its text").fill(pipelines.withInputs());
+  const level = page.getByRole("spinbutton", { name: "level" });
+  await level.waitFor();
+  assert.equal(await level.inputValue(), "3");
+  await level.fill("7");
+  await page.getByRole("combobox", { name: "kind" }).selectOption("spring");
+  await page.getByRole("checkbox", { name: "dry" }).check();
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await page.getByText("level=7").waitFor();
+  await page.getByText("kind=spring").waitFor();
+  await page.getByText("dry=true").waitFor();
+  await close();
+});
+
+test("a mistake in a pipeline file is shown before the start", async () => {
+  const { page, close } = await world.open("/start");
+  await page.getByLabel("Its text").fill("name: [");
+  await page.getByRole("alert").waitFor();
+  assert.ok(await page.getByRole("button", { name: "Start", exact: true }).isDisabled());
+  await close();
+});
+
+test("sign-in, a wrong token, a missing scope and sign-out", async () => {
+  const id = await world.api.start(pipelines.endless());
+  const reader = await world.api.createToken("reader", ["read"]);
+  const { page, close } = await world.open(`/executions/${id}`, { signIn: null });
+  await page.getByLabel("Token", { exact: true }).fill("wrong");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByText("The token is not valid").waitFor();
+  await page.getByLabel("Token", { exact: true }).fill(reader);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.locator(".execution-header").waitFor();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Really cancel?" }).click();
+  await page.getByText("The token does not allow this").waitFor();
+  await page.getByRole("button", { name: "sign in with another token" }).waitFor();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("heading", { name: "Sign in to Tidemill" }).waitFor();
+  assert.equal(await page.evaluate("sessionStorage.getItem('tidemill-token')"), null);
+  await close();
+  await world.api.post(`/api/pipeline/cancel/${id}`);
+});

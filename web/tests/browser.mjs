@@ -1,0 +1,96 @@
+// A server with a browser, for tests and screenshots.
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { Api } from "./api.mjs";
+import { serve } from "./serve.mjs";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const binary = process.env.TIDEMILL_BINARY ?? join(root, "target/debug/tidemill");
+const browserPath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const STOP_MS = 20_000;
+
+async function startServer(directory) {
+  const options = ["--listen", "127.0.0.1:0", "--data-dir", directory, "--isolate", "off", "--jobs", "2"];
+  const server = spawn(binary, ["server", ...options, "--rate-limit", "0"], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  const address = await new Promise((resolve, reject) => {
+    const read = (bytes) => {
+      output += bytes;
+      const found = /http:\/\/127\.0\.0\.1:\d+/.exec(output);
+      if (found !== null) resolve(found[0]);
+    };
+    server.stdout.on("data", read);
+    server.stderr.on("data", read);
+    server.on("error", reject);
+    server.on("exit", (code) => reject(new Error(`${binary} ended with ${code}: ${output}`)));
+  });
+  const stop = () =>
+    new Promise((resolve) => {
+      const timer = setTimeout(() => server.kill("SIGKILL"), STOP_MS);
+      server.on("exit", () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      server.kill("SIGTERM");
+    });
+  return { address, stop };
+}
+
+/** Starts a server with a data directory of its own, and a browser. */
+export async function start() {
+  const directory = await mkdtemp(join(tmpdir(), "tidemill-browser-test-"));
+  const server = await startServer(directory);
+  const token = (await readFile(join(directory, "token"), "utf8")).trim();
+  // With TIDEMILL_WEB_DIST=1, web/dist is tested as it is, without a build of the server that has it.
+  const front = process.env.TIDEMILL_WEB_DIST === "1" ? await serve(server.address) : null;
+  const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
+  const url = front === null ? server.address : front.url;
+
+  return {
+    url,
+    token,
+    api: new Api(server.address, token),
+
+    /** Opens a page in a window of its own. `problems` collects what the page prints and throws. */
+    async open(path, { signIn = token, width = 1280, height = 860, scheme = "light", context = {} } = {}) {
+      const size = { width, height };
+      const window = await browser.newContext({
+        viewport: size,
+        colorScheme: scheme,
+        reducedMotion: "reduce",
+        ...context,
+      });
+      if (signIn !== null) {
+        await window.addInitScript((value) => {
+          if (sessionStorage.getItem("tidemill-test") !== null) return;
+          sessionStorage.setItem("tidemill-test", "");
+          sessionStorage.setItem("tidemill-token", value);
+        }, signIn);
+      }
+      const page = await window.newPage();
+      page.setDefaultTimeout(20_000);
+      const problems = [];
+      page.on("pageerror", (error) => problems.push(String(error)));
+      page.on("console", (message) => {
+        // Replies with an error are shown by the page, and printed by the browser as well.
+        if (message.type() === "error" && !message.text().startsWith("Failed to load resource"))
+          problems.push(message.text());
+      });
+      await page.goto(url + path);
+      return { page, problems, close: () => window.close() };
+    },
+
+    async stop() {
+      await browser.close();
+      front?.close();
+      await server.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
