@@ -115,7 +115,12 @@ function StartedLog({ job, attempt, lines, onLines }: LogViewProps): JSX.Element
   const error = pane?.loader.error ?? null;
   const classes = ["log", options.hasNumbers ? "" : "no-numbers", options.wraps ? "wraps" : ""];
   return (
-    <section class={classes.join(" ")} aria-label={`Log of ${job.job_name}`} onKeyDown={onKeyDown}>
+    <section
+      class={classes.join(" ")}
+      data-attempt={attempt}
+      aria-label={`Log of ${job.job_name}`}
+      onKeyDown={onKeyDown}
+    >
       <LogControls
         job={job}
         attempt={attempt}
