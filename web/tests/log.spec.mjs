@@ -29,6 +29,7 @@ const row = (page, text) => page.locator(".log-row", { hasText: text });
 const view = (page) =>
   page.evaluate(() => {
     const scroller = document.querySelector(".log-scroller");
+    if (scroller === null) return { first: {}, last: {}, drawn: 0 };
     const frame = scroller.getBoundingClientRect();
     const rows = [...scroller.querySelectorAll(".log-row")].filter((one) => {
       const { top, bottom } = one.getBoundingClientRect();
@@ -64,7 +65,7 @@ test("a failed job opens at its failing command, with what succeeded folded", as
   assert.equal(await header.getAttribute("aria-expanded"), "false");
   await header.click();
   await row(page, "prepared 5").first().waitFor();
-  await page.getByRole("button", { name: "Fold all" }).click();
+  await page.getByRole("button", { name: "Fold all", exact: true }).click();
   await until(page, ({ last }) => last.text === "$ echo cleaned up");
   await page.getByLabel("Go to a command or service").selectOption({ index: 2 });
   await row(page, "test 1 ok").waitFor();
@@ -258,7 +259,7 @@ test("what a reader chooses stays, and the log can be had whole", async () => {
   assert.ok(text.startsWith("$ for i in") && text.endsWith("cleaned up\n"));
   const [tab] = await Promise.all([
     page.waitForEvent("popup"),
-    page.getByRole("button", { name: "Open the log as plain text" }).click(),
+    page.getByRole("button", { name: "Raw log as plain text" }).click(),
   ]);
   await tab.getByText("test 100 ok").waitFor();
   assert.deepEqual(problems, []);

@@ -87,7 +87,7 @@ export function LogControls(props: LogControlsProps): JSX.Element {
       </div>
       <div class="group">
         <Button text="Search" title="Search in the log (/)" onClick={onSearch} />
-        <Button text="Raw" title="Open the log as plain text" onClick={() => save(true)} />
+        <Button text="Raw" title="Raw log as plain text" onClick={() => save(true)} />
         <Button text="Download" title="Download the log" onClick={() => save(false)} />
       </div>
       <div class="group">

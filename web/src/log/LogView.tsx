@@ -148,7 +148,7 @@ function StartedLog({ job, attempt, lines, onLines }: LogViewProps): JSX.Element
       </div>
       <div class="log-status">
         <span role="status">{pane !== null && statusText(pane, state)}</span>
-        {pane !== null && <MissingNote pane={pane} />}
+        {pane !== null && <MissingNote pane={pane} onLoad={() => scroller.current?.focus()} />}
       </div>
     </section>
   );
@@ -160,7 +160,7 @@ function EmptyNote({ pane, isRunning }: { pane: LogPane; isRunning: boolean }): 
 }
 
 /** What of the log is not loaded. */
-function MissingNote({ pane }: { pane: LogPane }): JSX.Element | null {
+function MissingNote({ pane, onLoad }: { pane: LogPane; onLoad: () => void }): JSX.Element | null {
   const { missing } = pane;
   if (missing === 0) return null;
   return (
@@ -169,7 +169,14 @@ function MissingNote({ pane }: { pane: LogPane }): JSX.Element | null {
       {pane.isLoadingAll ? (
         "Loading…"
       ) : (
-        <button type="button" class="link" onClick={() => pane.loadAll()}>
+        <button
+          type="button"
+          class="link"
+          onClick={() => {
+            pane.loadAll();
+            onLoad();
+          }}
+        >
           Load all
         </button>
       )}
