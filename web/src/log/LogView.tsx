@@ -6,6 +6,7 @@ import { ErrorNote } from "../components/ErrorNote";
 import { asApiError } from "../components/useLive";
 import { formatBytes } from "../domain/duration";
 import { hasEnded, jobExplanation } from "../domain/status";
+import { onKey } from "../shell/keys";
 import { LogControls } from "./LogControls";
 import { LogSearch } from "./LogSearch";
 import { StickyHeader } from "./StickyHeader";
@@ -94,6 +95,16 @@ function StartedLog({ job, attempt, lines, onLines }: LogViewProps): JSX.Element
     const range = parseRange(lines);
     if (pane !== null && range !== null && lines !== selectionText(pane.selection)) void pane.open(range);
   }, [pane, lines]);
+
+  // Also while the focus is elsewhere on the page.
+  useEffect(
+    () =>
+      onKey("/", () => {
+        setSearching(true);
+        searchBox.current?.select();
+      }),
+    [],
+  );
 
   const openSearch = (): void => {
     setSearching(true);
