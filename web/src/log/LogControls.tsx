@@ -2,7 +2,6 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { JobView } from "../api/types";
 import { asApiError } from "../components/useLive";
-import { setFragment, setQuery } from "../router/router";
 import { saveLog } from "./download";
 import type { LogOptions, TimeMode } from "./options";
 import type { LogPane } from "./pane";
@@ -40,7 +39,6 @@ export function LogControls(props: LogControlsProps): JSX.Element {
   };
   return (
     <div class="log-controls" role="toolbar" aria-label="Log">
-      <AttemptChoice job={job} attempt={attempt} />
       <SectionChoice sections={sections} onChoose={(section) => pane?.showSection(section)} />
       <div class="group">
         {failedSection(sections) !== null && (
@@ -89,7 +87,7 @@ export function LogControls(props: LogControlsProps): JSX.Element {
       </div>
       <div class="group">
         <Button text="Search" title="Search in the log (/)" onClick={onSearch} />
-        <Button text="Raw" title="Open the log as plain text" onClick={() => save(true)} />
+        <Button text="Raw" title="Raw log as plain text" onClick={() => save(true)} />
         <Button text="Download" title="Download the log" onClick={() => save(false)} />
       </div>
       <div class="group">
@@ -139,28 +137,6 @@ function Toggle({ text, title, isOn, onClick }: ToggleProps): JSX.Element {
     <button type="button" class="small" title={title} aria-pressed={isOn} onClick={onClick}>
       {text}
     </button>
-  );
-}
-
-/** Chooses an attempt; the last one is followed when the job is tried again. */
-function AttemptChoice({ job, attempt }: { job: JobView; attempt: number }): JSX.Element | null {
-  if (job.attempt < 2) return null;
-  const choose = (chosen: number): void => {
-    setQuery({ attempt: chosen === job.attempt ? null : chosen });
-    setFragment("");
-  };
-  return (
-    <select
-      aria-label="Attempt"
-      value={attempt}
-      onChange={(event) => choose(Number(event.currentTarget.value))}
-    >
-      {Array.from({ length: job.attempt }, (_, at) => job.attempt - at).map((number) => (
-        <option key={number} value={number}>
-          Attempt {number} {number === job.attempt ? "(latest)" : ""}
-        </option>
-      ))}
-    </select>
   );
 }
 

@@ -6,6 +6,7 @@ import { ErrorNote } from "../components/ErrorNote";
 import { asApiError } from "../components/useLive";
 import { formatBytes } from "../domain/duration";
 import { hasEnded, jobExplanation } from "../domain/status";
+import { onKey } from "../shell/keys";
 import { LogControls } from "./LogControls";
 import { LogSearch } from "./LogSearch";
 import { StickyHeader } from "./StickyHeader";
@@ -95,6 +96,16 @@ function StartedLog({ job, attempt, lines, onLines }: LogViewProps): JSX.Element
     if (pane !== null && range !== null && lines !== selectionText(pane.selection)) void pane.open(range);
   }, [pane, lines]);
 
+  // Also while the focus is elsewhere on the page.
+  useEffect(
+    () =>
+      onKey("/", () => {
+        setSearching(true);
+        searchBox.current?.select();
+      }),
+    [],
+  );
+
   const openSearch = (): void => {
     setSearching(true);
     searchBox.current?.select();
@@ -115,7 +126,12 @@ function StartedLog({ job, attempt, lines, onLines }: LogViewProps): JSX.Element
   const error = pane?.loader.error ?? null;
   const classes = ["log", options.hasNumbers ? "" : "no-numbers", options.wraps ? "wraps" : ""];
   return (
-    <section class={classes.join(" ")} aria-label={`Log of ${job.job_name}`} onKeyDown={onKeyDown}>
+    <section
+      class={classes.join(" ")}
+      data-attempt={attempt}
+      aria-label={`Log of ${job.job_name}`}
+      onKeyDown={onKeyDown}
+    >
       <LogControls
         job={job}
         attempt={attempt}
@@ -143,7 +159,7 @@ function StartedLog({ job, attempt, lines, onLines }: LogViewProps): JSX.Element
       </div>
       <div class="log-status">
         <span role="status">{pane !== null && statusText(pane, state)}</span>
-        {pane !== null && <MissingNote pane={pane} />}
+        {pane !== null && <MissingNote pane={pane} onLoad={() => scroller.current?.focus()} />}
       </div>
     </section>
   );
@@ -155,7 +171,7 @@ function EmptyNote({ pane, isRunning }: { pane: LogPane; isRunning: boolean }): 
 }
 
 /** What of the log is not loaded. */
-function MissingNote({ pane }: { pane: LogPane }): JSX.Element | null {
+function MissingNote({ pane, onLoad }: { pane: LogPane; onLoad: () => void }): JSX.Element | null {
   const { missing } = pane;
   if (missing === 0) return null;
   return (
@@ -164,7 +180,14 @@ function MissingNote({ pane }: { pane: LogPane }): JSX.Element | null {
       {pane.isLoadingAll ? (
         "Loading…"
       ) : (
-        <button type="button" class="link" onClick={() => pane.loadAll()}>
+        <button
+          type="button"
+          class="link"
+          onClick={() => {
+            pane.loadAll();
+            onLoad();
+          }}
+        >
           Load all
         </button>
       )}

@@ -11,7 +11,7 @@ export function StickyHeader({ pane }: { pane: LogPane }): JSX.Element | null {
   return (
     <button
       type="button"
-      class={`log-sticky ${section.kind}`}
+      class="log-sticky"
       title={`${kindText(section)}: go to its start`}
       onClick={() => pane.showLine(section.header, "start")}
     >

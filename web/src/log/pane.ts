@@ -52,6 +52,9 @@ export class LogPane {
   /** The start stays in view until the reader moves on, also while it is being read. */
   private keepsStart = false;
   isLoadingAll = false;
+  private setReady: () => void = () => undefined;
+  /** Resolves when what is loaded first is there. */
+  private readonly ready = new Promise<void>((resolve) => (this.setReady = resolve));
   private isScheduled = false;
   private wasPinned = false;
   private isDestroyed = false;
@@ -211,6 +214,7 @@ export class LogPane {
     this.isOpened = true;
     this.redraw();
     const isWanted = (): boolean => this.selection === range && !this.isDestroyed;
+    await this.ready;
     const ref = await this.find(range, isWanted);
     if (ref !== null && isWanted()) this.showLine(ref, "center");
   }
@@ -276,6 +280,7 @@ export class LogPane {
       if (this.isDestroyed) return;
       if (this.shownVersion === this.document.version) this.redraw();
       else this.rebuild();
+      if (this.loader.state !== "loading") this.setReady();
       this.openFirst();
       this.search.update();
     });

@@ -1,5 +1,6 @@
 // The element of one row. All text is set as text, never as markup.
 
+import { textColour } from "./contrast";
 import { formatBytes, formatDuration } from "../domain/duration";
 import type { ShownLine } from "./document";
 import { safeHref, type Span } from "./line";
@@ -145,7 +146,7 @@ function spanElement({ style, href }: Span): HTMLElement {
   const foreground = isInverse ? (style.background ?? null) : (style.foreground ?? null);
   const background = isInverse ? (style.foreground ?? null) : (style.background ?? null);
   // Bold text of the eight dark colours stays dark, as in most terminals of today.
-  if (foreground !== null) element.style.color = readable(foreground);
+  if (foreground !== null) element.style.color = textColour(foreground);
   else if (isInverse) element.style.color = "var(--log-background)";
   if (background !== null) element.style.background = cssColour(background, isInverse ? "colour" : "fill");
   else if (isInverse) element.style.background = "var(--log-text)";
@@ -155,12 +156,6 @@ function spanElement({ style, href }: Span): HTMLElement {
   if (style.underline) element.classList.add("underline");
   if (style.strike) element.classList.add("strike");
   return element;
-}
-
-/** A colour that a program chose for its own background comes closer to that of the text. */
-function readable(colour: number): string {
-  const css = cssColour(colour);
-  return colour < 16 ? css : `color-mix(in srgb, ${css} 60%, var(--log-text))`;
 }
 
 function linkElement(href: string): HTMLAnchorElement {
