@@ -55,7 +55,7 @@ impl Example {
         let server = HttpGit::start(&site, |_| ServerOptions::default());
         let change = |text: &str| {
             let named = text.replace("name: monorepo", &format!("name: {}", env.pipeline));
-            named.replace(SERVER, &server.url("").trim_end_matches('/')).replace("busybox", &image())
+            named.replace(SERVER, server.url("").trim_end_matches('/')).replace("busybox", &image())
         };
         let templates = env.dir.path().join("templates");
         copy(&example("templates"), &templates, &change);

@@ -3,7 +3,7 @@
 //! The author of the pipeline file chooses them and is not trusted: a worker contacts public hosts and that of the repository
 //! only, with no credential but the one of the repository itself.
 
-mod own;
+mod origin;
 mod stored;
 mod web;
 
@@ -19,7 +19,7 @@ use super::{
     mirror::{ObjectRepository, WantedRefs, mirror_with_commit},
     network::{GitSetUp, HostPolicy, Remote},
 };
-pub use own::own_repository;
+pub use origin::own_repository;
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashMap,
