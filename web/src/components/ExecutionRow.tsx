@@ -7,13 +7,9 @@ import { Icon } from "./Icon";
 import { StatusIcon } from "./StatusIcon";
 import { Age, Duration } from "./Time";
 
-export function firstLine(text: string | null | undefined): string {
-  return text?.split("\n")[0] ?? "";
-}
-
 /** An execution in a list. */
 export function ExecutionRow({ execution }: { execution: ExecutionSummary }): JSX.Element {
-  const message = firstLine(execution.commit_details?.message);
+  const message = execution.commit_details?.message ?? "";
   const author = execution.commit_details?.author ?? execution.requested_by;
   return (
     <a class="execution-row" href={to.execution(execution.id)}>

@@ -1,7 +1,6 @@
 import type { JSX } from "preact";
 import type { ExecutionView } from "../../api/types";
 import { ActionButton } from "../../components/ActionButton";
-import { firstLine } from "../../components/ExecutionRow";
 import { Icon } from "../../components/Icon";
 import { StatusBadge } from "../../components/StatusIcon";
 import { Age, Duration } from "../../components/Time";
@@ -129,7 +128,6 @@ export function ExecutionHeader({
 }): JSX.Element {
   const { execution } = view;
   const message = execution.commit_details?.message ?? "";
-  const rest = message.slice(firstLine(message).length).trim();
   const note = executionNote(view);
   return (
     <header class="execution-header">
@@ -143,8 +141,7 @@ export function ExecutionHeader({
         <StatusBadge tone={executionTone(execution.status)} />
         <Actions view={view} refresh={refresh} />
       </div>
-      {message !== "" && <p class="commit-message">{firstLine(message)}</p>}
-      {rest !== "" && <p class="soft commit-text">{rest}</p>}
+      {message !== "" && <p class="commit-message">{message}</p>}
       <Facts view={view} />
       <Relations view={view} />
       {note !== null && <p class="note warning">{note}</p>}

@@ -179,7 +179,7 @@ function RegistriesOf({ repo }: { repo: string }): JSX.Element {
       rowKey={(one) => one.registry}
       empty={
         <>
-          There are none. Run <code>tidemill registry login</code>.
+          There are none. Run <code>tidemill registry add</code>.
         </>
       }
       columns={[
