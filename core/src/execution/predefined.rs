@@ -5,7 +5,6 @@
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
-use crate::api::page::job_page;
 use crate::execution::facts::{Facts, PullRequest, Trigger};
 use crate::ids::job_token::GITLAB_JOB_TOKEN;
 use crate::repository::{RepositoryAddress, RepositoryName, canonical_name};
@@ -327,7 +326,7 @@ pub fn job_variables(job: &JobContext<'_>) -> IndexMap<String, String> {
     set("CI_PROJECT_DIR", WORKSPACE_DIR);
     if let Some(url) = job.url {
         set("CI_PIPELINE_URL", url);
-        set("CI_JOB_URL", &job_page(url, job.name));
+        set("CI_JOB_URL", &crate::api::page::job_page(url, job.name));
     }
     if let Some((_, Some(url))) = job.environment {
         set("CI_ENVIRONMENT_URL", url);
