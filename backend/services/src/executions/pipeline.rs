@@ -1,7 +1,7 @@
 //! Starts, shows, cancels and retries executions.
 
 mod cancel;
-mod child;
+pub(crate) mod child;
 mod child_elsewhere;
 pub(crate) mod create;
 pub(crate) mod discovery_start;

@@ -8,6 +8,7 @@ use crate::{
         budget::StorageBudget,
         idempotency_keys::{IdempotencyKey, RecordedKey},
         pipeline::{
+            child::check_descendants,
             planned::PlannedRun,
             start::{StartLimits, StartOrigin},
         },
@@ -24,7 +25,7 @@ use tidemill_core::{
         status::JobStatus,
     },
     ids::JobId,
-    pipeline::{Input, UpstreamTrigger},
+    pipeline::{Input, UpstreamTrigger, descendants_of_child},
     plan::trigger::check_triggers,
 };
 
@@ -62,14 +63,17 @@ impl DiscoveryService {
             (request, run)
         };
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
+        let above = of.spec.parent.as_ref();
         let parent = ParentLink {
             execution: of.spec.id,
             job: job.key.ix,
             name: job.spec.name.clone(),
             gate: job.spec.child_gate,
             // The discovery is a part of the start, and not a level of its own.
-            depth: of.spec.parent.as_ref().map_or(1, |above| above.depth),
+            depth: above.map_or(1, |above| above.depth),
+            descendants: above.map_or(0, |above| descendants_of_child(above.descendants, 1)),
         };
+        let run = run.and_then(|run| check_descendants(&run.plan, &parent).map(|()| run));
         let key = RecordedKey::of(&IdempotencyKey::Child { job: JobId::of(of.spec.id, job.key.ix) })?;
         let limits =
             StartLimits { hold: false, allowance: StorageBudget::Push, remaining_bytes: &mut { u64::MAX } };

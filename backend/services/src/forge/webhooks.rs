@@ -1,10 +1,6 @@
 //! Receives webhooks of git providers.
 
-use super::{
-    comments,
-    discovery_start::{self, DiscoveryStart},
-    pull_requests,
-};
+use super::{comments, pull_requests};
 use crate::{
     context::service_context::Context,
     error::{Error, Result},

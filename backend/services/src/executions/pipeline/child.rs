@@ -254,7 +254,7 @@ impl PipelineExecutionService {
 }
 
 /// Returns an error if a child starts more executions than there may be below it.
-fn check_descendants(plan: &Plan, link: &ParentLink) -> Result<()> {
+pub(crate) fn check_descendants(plan: &Plan, link: &ParentLink) -> Result<()> {
     let starting = plan.jobs.iter().filter(|job| job.surroundings.child.is_some()).count();
     let allowed = link.descendants;
     if starting <= allowed as usize {

@@ -20,7 +20,7 @@ use tidemill_core::{
         discovery::{ChildReply, Discovery},
         facts::Facts,
     },
-    pipeline::ChildPipeline,
+    pipeline::{ChildPipeline, MAX_DESCENDANTS},
     repository::{RepositoryAddress, canonical_name},
 };
 
@@ -52,6 +52,11 @@ impl PipelineExecutionService {
         }
         if of.facts.is_from_fork() {
             return not_started("a pull request from a fork starts no pipelines of other repositories");
+        }
+        if link.descendants == 0 {
+            return not_started(&format!(
+                "there are at most {MAX_DESCENDANTS} executions below the first one, divided among its jobs that start one"
+            ));
         }
         if child.branch.as_deref().is_some_and(|branch| !is_branch(branch)) {
             return not_started("`branch` is not the name of a branch");
