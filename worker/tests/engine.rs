@@ -364,7 +364,7 @@ async fn test_reports_are_read_after_failure_and_masked() {
     tested.artifacts = Some(Artifacts {
         paths: Vec::new(),
         when: tidemill_core::execution::assignment::ArtifactsWhen::OnSuccess,
-        reports: Reports { junit },
+        reports: Reports { junit, ..Reports::default() },
         ..Artifacts::default()
     });
     let (end, log) = bench.run(tested.clone()).await;

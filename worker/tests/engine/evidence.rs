@@ -18,7 +18,7 @@ fn witness(script: &[&str], after_script: &[&str]) -> Assignment {
     witness.artifacts = Some(Artifacts {
         paths: vec!["r".into()],
         when: ArtifactsWhen::Always,
-        reports: Reports { junit: vec!["t.xml".into()] },
+        reports: Reports { junit: vec!["t.xml".into()], ..Reports::default() },
         ..Artifacts::default()
     });
     witness

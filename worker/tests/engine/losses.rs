@@ -50,7 +50,7 @@ async fn container_lost_before_collection_loses_no_artifact_silently() {
     producer.artifacts = Some(Artifacts {
         paths: vec!["out".into()],
         when: ArtifactsWhen::OnSuccess,
-        reports: Reports { junit: vec!["r.xml".into()] },
+        reports: Reports { junit: vec!["r.xml".into()], ..Reports::default() },
         ..Artifacts::default()
     });
     *bench.server.removes.lock().unwrap() = Some(bench.label());

@@ -17,8 +17,9 @@ pub use approvals::{
 };
 pub use children::{
     cancel_of_job_cancels_its_child, cancel_of_parent_cancels_children, child_gets_variables_of_its_job,
-    child_has_rights_of_its_parent, depth_of_children_is_bounded, job_starts_one_child_or_fails,
-    parent_waits_for_child_and_takes_its_outcome, retry_starts_unsuccessful_child_again,
+    child_has_rights_of_its_parent, depth_of_children_is_bounded, descendants_of_an_execution_are_bounded,
+    job_starts_one_child_or_fails, parent_waits_for_child_and_takes_its_outcome,
+    retry_starts_unsuccessful_child_again, status_of_child_changes_revision_of_parent,
     sweep_continues_parent_of_ended_child,
 };
 pub use conditions::{
