@@ -286,3 +286,34 @@ impl InsightService {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Document, MAX_ROLLUP_BYTES, MAX_ROLLUPS, ROLLUP_KIND, RollupSums, day_prefix, rollup_key};
+
+    fn documents(number: usize, padding: usize) -> Vec<Document> {
+        let value = format!("{{\"pipeline\":\"p\",\"day\":9{}}}", " ".repeat(padding));
+        let one = Document { key: rollup_key("r", "p", 9), value, due_at: None, version: 1 };
+        vec![one; number]
+    }
+
+    #[test]
+    fn sums_are_bounded_in_number_and_bytes() {
+        let mut many = RollupSums::default();
+        assert!(many.add(&documents(MAX_ROLLUPS, 0), 9).is_ok_and(|complete| complete));
+        assert!(many.add(&documents(1, 0), 9).is_ok_and(|complete| !complete));
+        assert_eq!(many.number, MAX_ROLLUPS);
+        let mut large = RollupSums::default();
+        assert!(large.add(&documents(10, MAX_ROLLUP_BYTES / 4), 10).is_ok_and(|complete| !complete));
+        assert_eq!((large.number, large.pipelines.len()), (4, 0), "none is of a later day");
+    }
+
+    #[test]
+    fn rollups_of_a_repository_are_in_the_order_of_days() {
+        let [before, first] = [8, 9].map(|day| rollup_key("r", "p", day));
+        let hash = super::repository_hash("r");
+        let after = day_prefix(&hash, 9);
+        assert!(before.name < after && after < first.name);
+        assert!(first.name.starts_with(&hash) && first.kind == ROLLUP_KIND);
+    }
+}
