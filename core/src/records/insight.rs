@@ -409,7 +409,34 @@ fn insert(executions: &mut Vec<RecentExecution>, one: RecentExecution, max: usiz
 
 #[cfg(test)]
 mod tests {
-    use super::{Histogram, bucket, middle};
+    use super::{DAY_MS, Histogram, Node, NodeBody, Timestamp, bucket, day_of_end, middle};
+    use crate::ids::{ExecutionId, JobId};
+    use crate::records::{JobRecord, NodeKey, NodeSpec, NodeState};
+    use uuid::Uuid;
+
+    #[test]
+    fn execution_counts_on_the_day_of_its_last_own_job() {
+        let execution = ExecutionId(Uuid::nil());
+        let job = |ix: u32, ended_at: Option<i64>, is_carried: bool| {
+            let mut item = JobRecord::default();
+            item.job.ended_at = ended_at.map(Timestamp);
+            item.carried_from = is_carried.then(|| JobId::of(execution, ix));
+            Node {
+                key: NodeKey { execution, ix },
+                spec: NodeSpec::default(),
+                state: NodeState { notified: 0, body: NodeBody::Job(Box::new(item)) },
+                version: 1,
+                waits_for: 0,
+                failed: 0,
+                blocker: None,
+                due_at: None,
+            }
+        };
+        let now = Timestamp(3 * DAY_MS);
+        let nodes = [job(0, Some(DAY_MS), false), job(1, Some(3 * DAY_MS - 1), false), job(2, None, false)];
+        assert_eq!(day_of_end(&nodes, now), 2, "repeated after midnight");
+        assert_eq!(day_of_end(&[job(0, Some(DAY_MS), true)], now), 3, "carried over");
+    }
 
     #[test]
     fn buckets_are_contiguous_and_narrow() {
