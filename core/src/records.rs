@@ -22,7 +22,9 @@ pub use execution::{
     ApprovalGate, Deadline, ExecutionRecord, ExecutionSpec, ExecutionState, ExecutionTask, GroupPosition,
     LabelRequirement, ParentLink,
 };
-pub use insight::{Counts, DAY_MS, DayRollup, Histogram, RepositoryActivity, day_of, pipeline_insight};
+pub use insight::{
+    Counts, DAY_MS, DayRollup, Histogram, PipelineTotals, RepositoryActivity, day_of, day_of_end,
+};
 pub use message::{MAX_MESSAGE_DELAY_MS, QueuedJob};
 pub use node::{
     ApprovalClosing, DecidedBy, JobRecord, NewNode, Node, NodeBody, NodeKey, NodeSpec, NodeState,

@@ -1,10 +1,13 @@
 //! What is counted of ended executions: one rollup for each pipeline and day, and the latest executions of each repository.
 //! Both are small and bounded, and written once at the end of an execution, so that pages about many executions read few records.
 
-use super::{ExecutionRecord, Node, NodeBody};
+use super::{ExecutionRecord, ExecutionSpec, Node, NodeBody};
 use crate::{
     api::{CountsView, DayInsight, JobInsight, PipelineInsight, RecentExecution, RepositoryOverview},
-    execution::status::{ExecutionStatus, JobStatus},
+    execution::{
+        assignment::Source,
+        status::{ExecutionStatus, JobStatus},
+    },
     ids::ExecutionId,
     time::Timestamp,
 };
@@ -23,6 +26,12 @@ const MAX_COUNTED: usize = 30;
 const MAX_RECENT: usize = 20;
 /// Maximum number of pipelines whose last execution on the default branch is kept.
 const MAX_PIPELINES: usize = 50;
+/// The last execution of a pipeline is dropped if it ended this long before the newest one: the pipeline may be gone.
+const MAX_PIPELINE_AGE_MS: u64 = 30 * 86_400_000;
+/// Maximum number of characters of a commit's title.
+const MAX_TITLE_CHARS: usize = 200;
+/// Maximum number of characters of a branch.
+const MAX_BRANCH_CHARS: usize = 250;
 /// Each power of two of a [`Histogram`] has `1 << STEP_BITS` buckets, so that a bucket is at most an eighth wide.
 const STEP_BITS: u32 = 3;
 /// Longer times count as this one: a year.
@@ -170,6 +179,17 @@ pub fn day_of(at: Timestamp) -> u32 {
     u32::try_from(at.0.div_euclid(DAY_MS)).unwrap_or(0)
 }
 
+/// Returns the day on which an execution that ends now counts: that of the end of its last job, so that a repetition after
+/// midnight finds the same rollup.
+#[must_use]
+pub fn day_of_end(nodes: &[Node], now: Timestamp) -> u32 {
+    let ends = nodes.iter().filter_map(|node| match &node.state.body {
+        NodeBody::Job(item) if item.carried_from.is_none() => item.job.ended_at,
+        _ => None,
+    });
+    day_of(ends.max().unwrap_or(now))
+}
+
 impl DayRollup {
     /// Creates the rollup of a pipeline and day.
     #[must_use]
@@ -251,28 +271,37 @@ impl DayRollup {
     }
 }
 
-/// Returns what the rollups of a pipeline say, which are in the order of their days.
-#[must_use]
-pub fn pipeline_insight(pipeline: &str, days: &[DayRollup]) -> PipelineInsight {
-    let mut executions = Counts::default();
-    let mut jobs: BTreeMap<&str, Counts> = BTreeMap::new();
-    for day in days {
-        executions.merge(&day.executions);
-        for (name, counts) in &day.jobs {
-            jobs.entry(name).or_default().merge(counts);
+/// The sum of rollups of a pipeline.
+#[derive(Debug, Clone, Default)]
+pub struct PipelineTotals {
+    executions: Counts,
+    jobs: BTreeMap<String, Counts>,
+    by_day: Vec<DayInsight>,
+}
+
+impl PipelineTotals {
+    /// Adds the rollup of a day after those before.
+    pub fn add(&mut self, rollup: DayRollup) {
+        self.executions.merge(&rollup.executions);
+        for (name, counts) in rollup.jobs {
+            self.jobs.entry(name).or_default().merge(&counts);
         }
+        self.by_day.push(DayInsight {
+            day: Timestamp(i64::from(rollup.day) * DAY_MS),
+            counts: rollup.executions.view(),
+        });
     }
-    let job =
-        |(name, counts): (&str, Counts)| JobInsight { job_name: name.to_owned(), counts: counts.view() };
-    let day = |rollup: &DayRollup| DayInsight {
-        day: Timestamp(i64::from(rollup.day) * DAY_MS),
-        counts: rollup.executions.view(),
-    };
-    PipelineInsight {
-        pipeline_name: pipeline.to_owned(),
-        executions: executions.view(),
-        jobs: jobs.into_iter().map(job).collect(),
-        by_day: days.iter().map(day).collect(),
+
+    /// Returns the sum as shown by the API.
+    #[must_use]
+    pub fn insight(self, pipeline_name: String) -> PipelineInsight {
+        let job = |(job_name, counts): (String, Counts)| JobInsight { job_name, counts: counts.view() };
+        PipelineInsight {
+            pipeline_name,
+            executions: self.executions.view(),
+            jobs: self.jobs.into_iter().map(job).collect(),
+            by_day: self.by_day,
+        }
     }
 }
 
@@ -282,7 +311,7 @@ pub fn pipeline_insight(pipeline: &str, days: &[DayRollup]) -> PipelineInsight {
 pub struct RepositoryActivity {
     /// The repository's name.
     pub repo: String,
-    /// Its default branch, if an execution knew it.
+    /// Its default branch, if an execution that counts for it knew it.
     pub default_branch: Option<String>,
     /// The latest executions, newest first.
     pub recent: Vec<RecentExecution>,
@@ -291,16 +320,20 @@ pub struct RepositoryActivity {
 }
 
 impl RepositoryActivity {
-    /// Returns the activity with an execution that ends at `now` with `status`. Repeating it changes nothing more.
+    /// Returns the activity with an execution that ends at `now` with `status`; `None` if it has it.
     #[must_use]
-    pub fn with(&self, execution: &ExecutionRecord, status: ExecutionStatus, now: Timestamp) -> Self {
+    pub fn with(&self, execution: &ExecutionRecord, status: ExecutionStatus, now: Timestamp) -> Option<Self> {
         let (spec, facts) = (&execution.spec, &execution.spec.facts);
+        if self.recent.iter().any(|known| known.id == spec.id && known.status == status) {
+            return None;
+        }
+        let branch = |name: &Option<String>| name.as_deref().map(|name| cut(name, MAX_BRANCH_CHARS));
         let one = RecentExecution {
             id: spec.id,
             pipeline_name: spec.pipeline_name.clone(),
             run_number: execution.run_number,
-            branch: spec.branch.clone(),
-            title: facts.details.title().map(str::to_owned),
+            branch: branch(&spec.branch),
+            title: facts.details.title().map(|title| cut(title, MAX_TITLE_CHARS)),
             status,
             created_at: spec.created_at,
             start_time: execution.state.start_time,
@@ -308,24 +341,32 @@ impl RepositoryActivity {
         };
         let mut next = self.clone();
         next.repo.clone_from(&spec.repo);
-        if facts.default_branch.is_some() && next.default_branch != facts.default_branch {
-            next.default_branch.clone_from(&facts.default_branch);
-            next.of_default_branch.clear();
-        }
-        let is_of_default_branch = next.default_branch.is_some()
-            && next.default_branch == spec.branch
-            && facts.pull_request.is_none();
-        if is_of_default_branch {
-            let of_pipeline = |other: &RecentExecution| other.pipeline_name == one.pipeline_name;
-            let is_older = next.of_default_branch.iter().any(|other| of_pipeline(other) && other.id > one.id);
-            if !is_older {
-                next.of_default_branch.retain(|other| !of_pipeline(other));
-                insert(&mut next.of_default_branch, one.clone(), MAX_PIPELINES);
+        if shows_state_of_branch(spec) {
+            let default_branch = branch(&facts.default_branch);
+            if default_branch.is_some() && next.default_branch != default_branch {
+                next.default_branch = default_branch;
+                next.of_default_branch.clear();
+            }
+            if next.default_branch.is_some() && next.default_branch == one.branch {
+                next.add_of_default_branch(one.clone());
             }
         }
         next.recent.retain(|other| other.id != one.id);
         insert(&mut next.recent, one, MAX_RECENT);
-        next
+        Some(next)
+    }
+
+    /// Records the last execution of a pipeline, unless a newer one is known.
+    fn add_of_default_branch(&mut self, one: RecentExecution) {
+        let all = &mut self.of_default_branch;
+        if all.iter().any(|other| other.pipeline_name == one.pipeline_name && other.id > one.id) {
+            return;
+        }
+        all.retain(|other| other.pipeline_name != one.pipeline_name);
+        insert(all, one, MAX_PIPELINES);
+        if let Some(newest) = all.iter().map(|other| other.end_time).max() {
+            all.retain(|other| newest.since_ms(other.end_time) <= MAX_PIPELINE_AGE_MS);
+        }
     }
 
     /// Returns the activity as shown by the API.
@@ -345,6 +386,20 @@ impl RepositoryActivity {
     }
 }
 
+/// Whether an execution tells the state of its branch: it ran all jobs of a commit, and nobody merely says what started it.
+fn shows_state_of_branch(spec: &ExecutionSpec) -> bool {
+    let facts = &spec.facts;
+    let has_other_files = facts.details.dirty
+        || matches!(&spec.source, Source::Uploaded { .. } | Source::Snapshot { tree: Some(_), .. });
+    let is_of_branch = facts.pull_request.is_none() && !facts.is_claimed && !facts.is_assumed;
+    is_of_branch && facts.jobs.is_all() && !has_other_files
+}
+
+/// Returns the beginning of a text.
+fn cut(text: &str, max_chars: usize) -> String {
+    text.chars().take(max_chars).collect()
+}
+
 /// Inserts an execution in the order of their ids, newest first, and drops the oldest ones beyond `max`.
 fn insert(executions: &mut Vec<RecentExecution>, one: RecentExecution, max: usize) {
     let at = executions.partition_point(|other| other.id > one.id);
@@ -354,7 +409,34 @@ fn insert(executions: &mut Vec<RecentExecution>, one: RecentExecution, max: usiz
 
 #[cfg(test)]
 mod tests {
-    use super::{Histogram, bucket, middle};
+    use super::{DAY_MS, Histogram, Node, NodeBody, Timestamp, bucket, day_of_end, middle};
+    use crate::ids::{ExecutionId, JobId};
+    use crate::records::{JobRecord, NodeKey, NodeSpec, NodeState};
+    use uuid::Uuid;
+
+    #[test]
+    fn execution_counts_on_the_day_of_its_last_own_job() {
+        let execution = ExecutionId(Uuid::nil());
+        let job = |ix: u32, ended_at: Option<i64>, is_carried: bool| {
+            let mut item = JobRecord::default();
+            item.job.ended_at = ended_at.map(Timestamp);
+            item.carried_from = is_carried.then(|| JobId::of(execution, ix));
+            Node {
+                key: NodeKey { execution, ix },
+                spec: NodeSpec::default(),
+                state: NodeState { notified: 0, body: NodeBody::Job(Box::new(item)) },
+                version: 1,
+                waits_for: 0,
+                failed: 0,
+                blocker: None,
+                due_at: None,
+            }
+        };
+        let now = Timestamp(3 * DAY_MS);
+        let nodes = [job(0, Some(DAY_MS), false), job(1, Some(3 * DAY_MS - 1), false), job(2, None, false)];
+        assert_eq!(day_of_end(&nodes, now), 2, "repeated after midnight");
+        assert_eq!(day_of_end(&[job(0, Some(DAY_MS), true)], now), 3, "carried over");
+    }
 
     #[test]
     fn buckets_are_contiguous_and_narrow() {

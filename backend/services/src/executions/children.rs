@@ -8,7 +8,7 @@ use crate::{
 };
 use futures_util::future::{join_all, try_join_all};
 use std::{collections::HashMap, fmt::Write as _};
-use tidemill_core::execution::status::JobStatus;
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
 use tidemill_core::{
     api::CancelReply,
     ids::{ExecutionId, digest::sha256_hex},
@@ -19,6 +19,34 @@ use tidemill_core::{
 const MAX_ATTEMPTS: u32 = 100;
 /// Number of children that are canceled at the same time.
 const CANCEL_BATCH: usize = 16;
+/// Number of children that are read at the same time.
+const READ_BATCH: usize = 16;
+
+/// Statuses of the children of an execution. One that is not recorded has none.
+pub(crate) type ChildStatuses = HashMap<ExecutionId, ExecutionStatus>;
+
+/// Returns the ids of the executions that these jobs started, in order.
+fn child_ids(nodes: &[Node]) -> Vec<ExecutionId> {
+    let mut ids: Vec<ExecutionId> = nodes.iter().filter_map(|node| job_of(node).ok()?.child).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Returns a number that changes with the statuses of the executions that these jobs started; 0 if they started none.
+pub(crate) fn revision_of_children(nodes: &[Node], statuses: &ChildStatuses) -> u64 {
+    let ids = child_ids(nodes);
+    if ids.is_empty() {
+        return 0;
+    }
+    let mut text = String::new();
+    for id in ids {
+        let status = statuses.get(&id).map_or("", |status| status.as_str());
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{id} {status}");
+    }
+    let digest = sha256_hex(text.as_bytes());
+    digest.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
+}
 
 /// Returns the key that is taken when a gate is opened from outside the plan, so that it opens once.
 pub(crate) fn gate_key(gate: NodeKey) -> String {
@@ -28,9 +56,12 @@ pub(crate) fn gate_key(gate: NodeKey) -> String {
 impl Context {
     /// Returns the executions that these jobs started, as far as they are recorded.
     pub async fn children(&self, nodes: &[Node]) -> Result<HashMap<ExecutionId, ExecutionRecord>> {
-        let ids = nodes.iter().filter_map(|node| job_of(node).ok()?.child);
-        let read = try_join_all(ids.map(|id| self.stores.records.execution(id))).await?;
-        Ok(read.into_iter().flatten().map(|child| (child.spec.id, child)).collect())
+        let mut children = HashMap::new();
+        for batch in child_ids(nodes).chunks(READ_BATCH) {
+            let read = try_join_all(batch.iter().map(|id| self.stores.records.execution(*id))).await?;
+            children.extend(read.into_iter().flatten().map(|child| (child.spec.id, child)));
+        }
+        Ok(children)
     }
 
     /// Returns the live executions below `id`; `None` if none of its jobs starts one.
@@ -105,8 +136,9 @@ impl Context {
         Ok(())
     }
 
-    /// Returns a number that changes with the statuses of the executions that jobs of `id` started; 0 if none starts one.
-    pub async fn children_revision(&self, id: ExecutionId) -> Result<u64> {
+    /// Returns a number that changes with the statuses of the executions that jobs of `id` started; 0 if none started one. Those
+    /// that are `known` to have ended are not read again.
+    pub async fn children_revision(&self, id: ExecutionId, known: &mut ChildStatuses) -> Result<u64> {
         let Ok(specs) = self.specs(id).await else { return Ok(0) };
         let starting = (0..).zip(specs.iter()).filter(|(_, spec)| spec.planned.surroundings.child.is_some());
         let starting: Vec<u32> = starting.map(|(ix, _)| ix).collect();
@@ -114,17 +146,18 @@ impl Context {
             return Ok(0);
         }
         let nodes = self.stores.records.nodes(id, &starting).await?;
-        let mut ids: Vec<ExecutionId> = nodes.iter().filter_map(|node| job_of(node).ok()?.child).collect();
-        ids.sort_unstable();
-        let states = try_join_all(ids.iter().map(|id| self.stores.records.execution_state(*id))).await?;
-        let mut text = String::new();
-        for (id, state) in ids.iter().zip(states) {
-            let status = state.map_or("", |(state, _)| state.status.as_str());
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{id} {status}");
+        let has_ended = |id: &ExecutionId| known.get(id).is_some_and(|status| status.is_terminal());
+        let mut unknown = child_ids(&nodes);
+        unknown.retain(|id| !has_ended(id));
+        for batch in unknown.chunks(READ_BATCH) {
+            let read = batch.iter().map(|id| self.stores.records.execution_state(*id));
+            for (id, state) in batch.iter().zip(try_join_all(read).await?) {
+                if let Some((state, _)) = state {
+                    known.insert(*id, state.status);
+                }
+            }
         }
-        let digest = sha256_hex(text.as_bytes());
-        Ok(digest.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default())
+        Ok(revision_of_children(&nodes, known))
     }
 
     /// Cancels an execution and its children. After this returns, none of their attempts starts.

@@ -93,9 +93,17 @@ impl BadgeService {
     pub async fn svg(&self, key: &str, pipeline: Option<&str>) -> Result<String> {
         let unknown = || badge_svg(DEFAULT_LABEL, None);
         let Some(key) = Uuid::try_parse(key).ok().filter(|_| key.len() == 32) else { return Ok(unknown()) };
-        let document = self.context.stores.documents.get(&of_key(&key.simple().to_string())).await?;
-        let Some(document) = document else { return Ok(unknown()) };
-        let activities = self.context.activities(Some(&read(&document)?.repo)).await?;
+        let documents = &self.context.stores.documents;
+        let Some(document) = documents.get(&of_key(&key.simple().to_string())).await? else {
+            return Ok(unknown());
+        };
+        let badge = read(&document)?;
+        // A server that published the badge while it was revoked may have written its key after that.
+        let published = documents.get(&of_repository(&badge.repo)).await?;
+        if !published.is_some_and(|document| read(&document).is_ok_and(|known| known.key == badge.key)) {
+            return Ok(unknown());
+        }
+        let activities = self.context.activities(Some(&badge.repo)).await?;
         let Some(activity) = activities.into_iter().next() else { return Ok(unknown()) };
         let Some(pipeline) = pipeline else { return Ok(badge_svg(DEFAULT_LABEL, activity.status)) };
         let mut of_default_branch = activity.of_default_branch.into_iter();

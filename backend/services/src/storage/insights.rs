@@ -2,20 +2,24 @@
 //! latest executions of its repository.
 //!
 //! They are written before the end is recorded, which is repeated after a crash, so that each ended execution is counted; a rollup
-//! remembers the last counted executions, so that a repetition does not count again.
+//! remembers the last counted executions, so that a repetition does not count again. The numbers are approximate nevertheless: an
+//! execution is missing after too many conflicts, and one that ends differently from what was counted, because the end was in
+//! conflict with another write, stays counted as it was.
 
 use crate::{
     context::service_context::Context,
     error::{Error, Result},
     ports::{Document, DocumentKey, ExecutionRecord, NewDocument, Node, repository_key},
 };
+use futures_util::future::try_join_all;
 use serde::{Serialize, de::DeserializeOwned};
-use std::sync::Arc;
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 use tidemill_core::api::{ExecutionKind, InsightQuery, Insights, RepositoryOverview};
 use tidemill_core::execution::status::ExecutionStatus;
-use tidemill_core::ids::digest::sha256_hex;
-use tidemill_core::records::{DAY_MS, DayRollup, RepositoryActivity, day_of, pipeline_insight};
+use tidemill_core::ids::{ExecutionId, digest::sha256_hex};
+use tidemill_core::records::{DAY_MS, DayRollup, PipelineTotals, RepositoryActivity, day_of, day_of_end};
 use tidemill_core::time::Timestamp;
+use tokio::{runtime::Handle, time};
 
 const ROLLUP_KIND: &str = "rollup";
 const ACTIVITY_KIND: &str = "activity";
@@ -25,12 +29,22 @@ const ROLLUP_RETENTION_DAYS: i64 = 100;
 const ACTIVITY_RETENTION_DAYS: i64 = 365;
 const DEFAULT_DAYS: u32 = 30;
 const MAX_DAYS: u32 = 90;
-/// Maximum number of attempts of a conditional write.
-const MAX_ATTEMPTS: u32 = 50;
+/// Maximum number of attempts of a conditional write. The end of an execution waits for them.
+const MAX_ATTEMPTS: u32 = 5;
+/// Upper bound of the pause before the second attempt; each further one is twice as long.
+const FIRST_PAUSE_MS: u64 = 50;
+/// Maximum time for counting an execution.
+const MAX_COUNTING_TIME: Duration = Duration::from_secs(2);
 /// Maximum number of rollups of one reply: those of 20 pipelines for 90 days.
 const MAX_ROLLUPS: usize = 1_800;
+/// Size of the rollups of one reply after which no more are read, in bytes.
+const MAX_ROLLUP_BYTES: usize = 8 << 20;
+/// Number of rollups that are read at once; each has at most 256 KiB.
+const ROLLUP_BATCH_LEN: usize = 30;
 /// Maximum number of repositories of an overview.
 const MAX_REPOSITORIES: usize = 200;
+/// Maximum number of repositories that are read to find the most recent ones.
+const MAX_REPOSITORIES_READ: usize = 2_000;
 const BATCH_LEN: usize = 200;
 /// Length of the hashes in names of documents.
 const HASH_LEN: usize = 32;
@@ -41,19 +55,40 @@ pub struct InsightService {
     context: Arc<Context>,
 }
 
-/// Returns the name of a repository's document, and the beginning of those of its rollups.
+/// Returns a hash of a repository, which names its documents.
 fn repository_hash(repo: &str) -> String {
     sha256_hex(repository_key(repo).as_bytes())[..HASH_LEN].to_owned()
 }
 
-/// Returns the beginning of the names of a pipeline's rollups.
-fn pipeline_prefix(repo: &str, pipeline: &str) -> String {
-    format!("{}/{}/", repository_hash(repo), &sha256_hex(pipeline.as_bytes())[..HASH_LEN])
+/// Returns the beginning of the names of a repository's rollups of a day. They are in the order of their days.
+fn day_prefix(repo_hash: &str, day: u32) -> String {
+    format!("{repo_hash}/{day:07}")
 }
 
-/// Names of rollups are in the order of their days.
 fn rollup_key(repo: &str, pipeline: &str, day: u32) -> DocumentKey {
-    DocumentKey::new(ROLLUP_KIND, format!("{}{day:07}", pipeline_prefix(repo, pipeline)))
+    let pipeline_hash = &sha256_hex(pipeline.as_bytes())[..HASH_LEN];
+    DocumentKey::new(ROLLUP_KIND, format!("{}/{pipeline_hash}", day_prefix(&repository_hash(repo), day)))
+}
+
+/// Waits before a further attempt of a conditional write, for a time that differs between executions, so that those that conflict do
+/// not conflict again. Does not wait where nothing has timers, as in a simulation.
+async fn pause(attempt: u32, execution: ExecutionId) {
+    if Handle::try_current().is_ok() {
+        let max_ms = FIRST_PAUSE_MS << attempt.saturating_sub(1);
+        let random = execution.0.as_u64_pair().1.rotate_left(13 * attempt);
+        time::sleep(Duration::from_millis(random % max_ms)).await;
+    }
+}
+
+/// Returns the most recent repositories.
+fn latest(mut all: Vec<RepositoryOverview>) -> Vec<RepositoryOverview> {
+    all.sort_by_key(|one| std::cmp::Reverse(one.recent.first().map(|latest| latest.id)));
+    all.truncate(MAX_REPOSITORIES);
+    all
+}
+
+fn overview(document: &Document) -> Result<RepositoryOverview> {
+    read::<RepositoryActivity>(document).map(RepositoryActivity::overview)
 }
 
 fn read<T: DeserializeOwned>(document: &Document) -> Result<T> {
@@ -61,7 +96,7 @@ fn read<T: DeserializeOwned>(document: &Document) -> Result<T> {
 }
 
 impl Context {
-    /// Counts an execution that is about to end with `status`. A failure does not keep the execution from ending.
+    /// Counts an execution that is about to end with `status`. Neither a failure nor a slow store keeps it from ending.
     pub(crate) async fn count_ended(
         &self,
         execution: &ExecutionRecord,
@@ -74,8 +109,9 @@ impl Context {
             return;
         }
         let now = self.now();
-        let day = day_of(now);
+        let day = day_of_end(nodes, now);
         let rollup = self.change_statistics(
+            spec.id,
             rollup_key(&spec.repo, &spec.pipeline_name, day),
             now.plus_ms(ROLLUP_RETENTION_DAYS * DAY_MS),
             |known: Option<DayRollup>| {
@@ -84,11 +120,22 @@ impl Context {
             },
         );
         let activity = self.change_statistics(
+            spec.id,
             DocumentKey::new(ACTIVITY_KIND, repository_hash(&spec.repo)),
             now.plus_ms(ACTIVITY_RETENTION_DAYS * DAY_MS),
-            |known: Option<RepositoryActivity>| Some(known.unwrap_or_default().with(execution, status, now)),
+            |known: Option<RepositoryActivity>| known.unwrap_or_default().with(execution, status, now),
         );
-        let (rollup, activity) = tokio::join!(rollup, activity);
+        let counting = async { tokio::join!(rollup, activity) };
+        // A simulation has no timers.
+        let counted = if Handle::try_current().is_ok() {
+            time::timeout(MAX_COUNTING_TIME, counting).await
+        } else {
+            Ok(counting.await)
+        };
+        let Ok((rollup, activity)) = counted else {
+            tracing::warn!(execution = %spec.id, "the store is too slow; the end of an execution may be missing in the statistics");
+            return;
+        };
         for error in [rollup, activity].into_iter().filter_map(std::result::Result::err) {
             tracing::warn!(execution = %spec.id, %error, "the end of an execution is missing in the statistics");
         }
@@ -97,12 +144,16 @@ impl Context {
     /// Applies `change` to a document until it is written, or until it changes nothing.
     async fn change_statistics<T: Serialize + DeserializeOwned>(
         &self,
+        execution: ExecutionId,
         key: DocumentKey,
         expires_at: Timestamp,
         change: impl Fn(Option<T>) -> Option<T>,
     ) -> Result<()> {
         let documents = &self.stores.documents;
-        for _ in 0..MAX_ATTEMPTS {
+        for attempt in 0..MAX_ATTEMPTS {
+            if attempt > 0 {
+                pause(attempt, execution).await;
+            }
             let document = documents.get(&key).await?;
             let version = document.as_ref().map(|document| document.version);
             let Some(next) = change(document.as_ref().map(read).transpose()?) else { return Ok(()) };
@@ -119,19 +170,54 @@ impl Context {
     /// Returns the latest executions of each repository, or of one; the most recent first.
     pub(crate) async fn activities(&self, repo: Option<&str>) -> Result<Vec<RepositoryOverview>> {
         let documents = &self.stores.documents;
-        let found = match repo {
-            Some(repo) => {
-                let key = DocumentKey::new(ACTIVITY_KIND, repository_hash(repo));
-                documents.get(&key).await?.into_iter().collect()
+        if let Some(repo) = repo {
+            let found = documents.get(&DocumentKey::new(ACTIVITY_KIND, repository_hash(repo))).await?;
+            return found.iter().map(overview).collect();
+        }
+        // The documents are in the order of hashes.
+        let (mut all, mut number, mut after) = (Vec::new(), 0, None::<String>);
+        loop {
+            let (page, more) = documents.list(ACTIVITY_KIND, "", after.as_deref(), BATCH_LEN).await?;
+            number += page.len();
+            for document in &page {
+                all.push(overview(document)?);
             }
-            None => documents.list(ACTIVITY_KIND, "", None, MAX_REPOSITORIES).await?.0,
-        };
-        let mut all: Vec<RepositoryOverview> = found
-            .iter()
-            .map(|document| read::<RepositoryActivity>(document).map(RepositoryActivity::overview))
-            .collect::<Result<_>>()?;
-        all.sort_by_key(|one| std::cmp::Reverse(one.recent.first().map(|latest| latest.id)));
-        Ok(all)
+            all = latest(all);
+            after = page.last().map(|last| last.key.name.clone());
+            if !more || number >= MAX_REPOSITORIES_READ {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+/// Rollups of a repository, summed up by pipeline.
+#[derive(Debug, Default)]
+struct RollupSums {
+    pipelines: BTreeMap<String, PipelineTotals>,
+    number: usize,
+    bytes: usize,
+}
+
+impl RollupSums {
+    /// Adds the rollups from the day `first` on. Returns false if no more may be added, although some of these were not.
+    fn add(&mut self, documents: &[Document], first: u32) -> Result<bool> {
+        for document in documents {
+            if self.is_full() {
+                return Ok(false);
+            }
+            self.number += 1;
+            self.bytes += document.value.len();
+            let rollup: DayRollup = read(document)?;
+            if rollup.day >= first {
+                self.pipelines.entry(rollup.pipeline.clone()).or_default().add(rollup);
+            }
+        }
+        Ok(true)
+    }
+
+    const fn is_full(&self) -> bool {
+        self.number >= MAX_ROLLUPS || self.bytes >= MAX_ROLLUP_BYTES
     }
 }
 
@@ -146,46 +232,88 @@ impl InsightService {
         if !(1..=MAX_DAYS).contains(&days) {
             return Err(Error::Invalid(format!("`days` is {days}; it must be 1 to {MAX_DAYS}")));
         }
-        let first = (day_of(self.context.now()) + 1).saturating_sub(days);
-        let (mut rollups, truncated) = self.rollups(&query, first).await?;
-        rollups.sort_by(|a, b| (&a.pipeline, a.day).cmp(&(&b.pipeline, b.day)));
-        let pipelines = rollups
-            .chunk_by(|a, b| a.pipeline == b.pipeline)
-            .filter_map(|days| Some(pipeline_insight(&days.first()?.pipeline, days)))
-            .collect();
+        let today = day_of(self.context.now());
+        let first = (today + 1).saturating_sub(days);
+        let (sums, complete) = match &query.pipeline {
+            Some(pipeline) => self.of_pipeline(&query.repo, pipeline, first..=today).await?,
+            None => self.of_repository(&query.repo, first).await?,
+        };
+        let pipelines =
+            sums.pipelines.into_iter().map(|(pipeline, totals)| totals.insight(pipeline)).collect();
         let from = Timestamp(i64::from(first) * DAY_MS);
-        Ok(Insights { repo: query.repo, days, from, pipelines, truncated })
+        Ok(Insights { repo: query.repo, days, from, pipelines, truncated: !complete })
     }
 
-    /// Returns the rollups from a day on, and whether there are more.
-    async fn rollups(&self, query: &InsightQuery, first: u32) -> Result<(Vec<DayRollup>, bool)> {
-        let (prefix, mut after) = match &query.pipeline {
-            Some(pipeline) => (
-                pipeline_prefix(&query.repo, pipeline),
-                Some(rollup_key(&query.repo, pipeline, first.saturating_sub(1)).name),
-            ),
-            None => (format!("{}/", repository_hash(&query.repo)), None),
-        };
-        let mut rollups = Vec::new();
-        let mut number = 0;
-        loop {
-            let documents = &self.context.stores.documents;
-            let (page, more) = documents.list(ROLLUP_KIND, &prefix, after.as_deref(), BATCH_LEN).await?;
-            number += page.len();
-            for document in &page {
-                let rollup: DayRollup = read(document)?;
-                // The store may keep a document for longer than it must.
-                if rollup.day >= first {
-                    rollups.push(rollup);
-                }
-            }
-            after = page.last().map(|last| last.key.name.clone());
-            if !more {
-                return Ok((rollups, false));
-            }
-            if number >= MAX_ROLLUPS {
-                return Ok((rollups, true));
+    /// Returns the sum of a pipeline's rollups of these days, and whether all were added.
+    async fn of_pipeline(
+        &self,
+        repo: &str,
+        pipeline: &str,
+        days: RangeInclusive<u32>,
+    ) -> Result<(RollupSums, bool)> {
+        let documents = &self.context.stores.documents;
+        let first = *days.start();
+        let keys: Vec<DocumentKey> = days.map(|day| rollup_key(repo, pipeline, day)).collect();
+        let mut sums = RollupSums::default();
+        for batch in keys.chunks(ROLLUP_BATCH_LEN) {
+            let found = try_join_all(batch.iter().map(|key| documents.get(key))).await?;
+            let found: Vec<Document> = found.into_iter().flatten().collect();
+            if !sums.add(&found, first)? {
+                return Ok((sums, false));
             }
         }
+        Ok((sums, true))
+    }
+
+    /// Returns the sum of a repository's rollups from a day on, and whether all were added.
+    async fn of_repository(&self, repo: &str, first: u32) -> Result<(RollupSums, bool)> {
+        let documents = &self.context.stores.documents;
+        let repo_hash = repository_hash(repo);
+        let prefix = format!("{repo_hash}/");
+        // Less than the names of the first day's rollups, which have more after it, and greater than those before.
+        let mut after = Some(day_prefix(&repo_hash, first));
+        let mut sums = RollupSums::default();
+        loop {
+            let (page, more) =
+                documents.list(ROLLUP_KIND, &prefix, after.as_deref(), ROLLUP_BATCH_LEN).await?;
+            if !sums.add(&page, first)? || (more && sums.is_full()) {
+                return Ok((sums, false));
+            }
+            if !more {
+                return Ok((sums, true));
+            }
+            after = page.last().map(|last| last.key.name.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Document, MAX_ROLLUP_BYTES, MAX_ROLLUPS, ROLLUP_KIND, RollupSums, day_prefix, rollup_key};
+
+    fn documents(number: usize, padding: usize) -> Vec<Document> {
+        let value = format!("{{\"pipeline\":\"p\",\"day\":9{}}}", " ".repeat(padding));
+        let one = Document { key: rollup_key("r", "p", 9), value, due_at: None, version: 1 };
+        vec![one; number]
+    }
+
+    #[test]
+    fn sums_are_bounded_in_number_and_bytes() {
+        let mut many = RollupSums::default();
+        assert!(many.add(&documents(MAX_ROLLUPS, 0), 9).is_ok_and(|complete| complete));
+        assert!(many.add(&documents(1, 0), 9).is_ok_and(|complete| !complete));
+        assert_eq!(many.number, MAX_ROLLUPS);
+        let mut large = RollupSums::default();
+        assert!(large.add(&documents(10, MAX_ROLLUP_BYTES / 4), 10).is_ok_and(|complete| !complete));
+        assert_eq!((large.number, large.pipelines.len()), (4, 0), "none is of a later day");
+    }
+
+    #[test]
+    fn rollups_of_a_repository_are_in_the_order_of_days() {
+        let [before, first] = [8, 9].map(|day| rollup_key("r", "p", day));
+        let hash = super::repository_hash("r");
+        let after = day_prefix(&hash, 9);
+        assert!(before.name < after && after < first.name);
+        assert!(first.name.starts_with(&hash) && first.kind == ROLLUP_KIND);
     }
 }

@@ -95,16 +95,20 @@ impl WorkerService {
         check(&report)?;
         let documents = &self.context.stores.documents;
         let key = DocumentKey::new(DOCUMENT_KIND, report.worker.id.to_string());
-        if report.stopped {
-            documents.delete(&key, None).await?;
-            return Ok(WorkerReportReply { drain: true });
-        }
         for _ in 0..MAX_ATTEMPTS {
             let now = self.context.now();
             let document = documents.get(&key).await?;
             let version = document.as_ref().map(|document| document.version);
             let known = document.as_ref().map(read).transpose()?;
             let drain = known.as_ref().is_some_and(|known| known.drain);
+            // Any worker's token reports for every worker: one that was asked to drain is kept, so that a wrong report of its stop
+            // does not withdraw that.
+            if report.stopped && !drain {
+                if version.is_none() || documents.delete(&key, version).await? {
+                    return Ok(WorkerReportReply { drain: true });
+                }
+                continue;
+            }
             let record = WorkerRecord {
                 report: report.clone(),
                 first_seen_at: known.map_or(now, |known| known.first_seen_at),
@@ -112,7 +116,7 @@ impl WorkerService {
                 drain,
             };
             if self.put(&record, version).await? {
-                return Ok(WorkerReportReply { drain });
+                return Ok(WorkerReportReply { drain: drain || report.stopped });
             }
         }
         Err(Error::Conflict("the worker's record changes too fast; report again".into()))
@@ -131,7 +135,7 @@ impl WorkerService {
         self.context.stores.documents.put(new, if_version).await
     }
 
-    /// Returns the workers that reported within a day, by name.
+    /// Returns the workers that reported within a day and did not stop, by name.
     pub async fn list(&self) -> Result<WorkerList> {
         let now = self.context.now();
         let mut workers: Vec<WorkerView> =
@@ -159,10 +163,9 @@ impl WorkerService {
                 // It reported meanwhile, which it does once a minute, or stopped.
                 let key = DocumentKey::new(DOCUMENT_KIND, record.report.worker.id.to_string());
                 let document = self.context.stores.documents.get(&key).await?;
-                latest = match document {
-                    Some(document) => Some((read(&document)?, document.version)),
-                    None => None,
-                };
+                let changed =
+                    document.map(|document| read(&document).map(|record| (record, document.version)));
+                latest = changed.transpose()?.filter(|(record, _)| !record.report.stopped);
             }
         }
         if workers.is_empty() {
@@ -174,7 +177,8 @@ impl WorkerService {
         Ok(DrainWorkersReply { workers })
     }
 
-    /// Returns the workers that reported within a day, and removes others: the store may keep them for longer.
+    /// Returns the workers that reported within a day and did not stop. Removes those that did not report: the store may keep them
+    /// for longer.
     async fn records(&self) -> Result<Vec<(WorkerRecord, u64)>> {
         let now = self.context.now();
         let documents = &self.context.stores.documents;
@@ -183,10 +187,10 @@ impl WorkerService {
             let (page, more) = documents.list(DOCUMENT_KIND, "", after.as_deref(), BATCH_LEN).await?;
             for document in &page {
                 let record = read(document)?;
-                if now.since_ms(record.last_seen_at) < RETENTION_MS {
-                    records.push((record, document.version));
-                } else {
+                if now.since_ms(record.last_seen_at) >= RETENTION_MS {
                     documents.delete(&document.key, Some(document.version)).await?;
+                } else if !record.report.stopped {
+                    records.push((record, document.version));
                 }
             }
             after = page.last().map(|last| last.key.name.clone());

@@ -186,6 +186,7 @@ macro_rules! conformance_suite {
                 ended_executions_are_counted_by_day
                 concurrent_ends_are_all_counted
                 overview_shows_latest_executions_and_approvals
+                incomplete_executions_do_not_set_state_of_default_branch
                 badge_shows_default_branch_until_revoked
                 executions_are_found_by_commit_author_and_event
             }

@@ -1,14 +1,21 @@
 //! What the UI's first page shows: the latest executions of each repository, and what runs and waits.
 
 use super::service::PipelineExecutionService;
-use crate::{error::Result, ports::ExecutionRecord};
-use tidemill_core::api::{Approval, AwaitedApproval, ListQuery, Overview};
-use tidemill_core::execution::status::ExecutionStatus;
+use crate::{
+    error::Result,
+    ports::{ApprovalGate, ExecutionRecord, Node},
+};
+use futures_util::future::try_join_all;
+use tidemill_core::api::{AwaitedApproval, ListQuery, Overview};
+use tidemill_core::execution::status::{ExecutionStatus, JobStatus};
+use tidemill_core::scheduler::condition_holds;
 
 /// Maximum number of live executions of each status.
 const MAX_LIVE: u32 = 50;
 /// Maximum number of executions whose jobs are read for approvals that they wait for.
 const MAX_CHECKED: usize = 20;
+/// Number of executions whose jobs are read at the same time.
+const CHECKED_AT_ONCE: usize = 5;
 
 impl PipelineExecutionService {
     /// Returns the overview of all repositories, or of one.
@@ -27,26 +34,60 @@ impl PipelineExecutionService {
             live(ExecutionStatus::Running),
             live(ExecutionStatus::Pending)
         )?;
+        let with_approvals: Vec<&ExecutionRecord> = pending
+            .iter()
+            .chain(&running)
+            .filter(|execution| !execution.spec.approvals.is_empty())
+            .take(MAX_CHECKED)
+            .collect();
         let mut approvals = Vec::new();
-        let with_approvals =
-            pending.iter().chain(&running).filter(|execution| !execution.spec.approvals.is_empty());
-        for execution in with_approvals.take(MAX_CHECKED) {
-            let view = self.view(execution.spec.id, None, 0).await?;
-            let Some(view) = view.view else { continue };
-            let is_awaited = |approval: Option<Approval>| approval == Some(Approval::Awaited);
-            let jobs: Vec<String> = if is_awaited(view.approval) {
-                Vec::new()
-            } else {
-                let jobs =
-                    view.jobs.iter().filter(|job| is_awaited(job.approval) && !job.status.is_terminal());
-                jobs.map(|job| job.job_name.clone()).collect()
-            };
-            if is_awaited(view.approval) || !jobs.is_empty() {
-                approvals.push(AwaitedApproval { execution: view.execution, jobs });
-            }
+        for batch in with_approvals.chunks(CHECKED_AT_ONCE) {
+            let checks = batch.iter().map(|execution| Box::pin(self.awaited_approval(execution)));
+            approvals.extend(try_join_all(checks).await?.into_iter().flatten());
         }
         let summaries =
             |executions: &[ExecutionRecord]| executions.iter().map(ExecutionRecord::summary).collect();
         Ok(Overview { repositories, running: summaries(&running), pending: summaries(&pending), approvals })
+    }
+
+    /// Returns the approval that a live execution waits for, if any.
+    async fn awaited_approval(&self, execution: &ExecutionRecord) -> Result<Option<AwaitedApproval>> {
+        let id = execution.spec.id;
+        let approvals = &execution.spec.approvals;
+        let ixs: Vec<u32> =
+            approvals.iter().flat_map(|approval| [Some(approval.gate), approval.job]).flatten().collect();
+        let nodes = self.context.stores.records.nodes(id, &ixs).await?;
+        let node = |ix: u32| nodes.iter().find(|node| node.key.ix == ix);
+        // A gate fails if the approval came too late.
+        let is_awaited = |approval: &ApprovalGate| {
+            node(approval.gate).is_none_or(|gate| gate.waits_for > 0 && gate.failed == 0)
+        };
+        let awaited: Vec<&ApprovalGate> = approvals.iter().filter(|approval| is_awaited(approval)).collect();
+        let mut jobs = Vec::new();
+        if !awaited.iter().any(|approval| approval.job.is_none()) {
+            let waiting: Vec<&Node> = awaited.iter().filter_map(|approval| node(approval.job?)).collect();
+            for job in waiting {
+                if self.can_be_approved(job).await? {
+                    jobs.push(job.spec.name.clone());
+                }
+            }
+            if jobs.is_empty() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(AwaitedApproval { execution: execution.summary(), jobs }))
+    }
+
+    /// Whether a manual job has not ended, and its condition on outputs, if it has one, holds.
+    async fn can_be_approved(&self, job: &Node) -> Result<bool> {
+        if job.state.status().is_none_or(JobStatus::is_terminal) {
+            return Ok(false);
+        }
+        let planned = self.context.spec(job.key.execution, job.key.ix).await?.planned;
+        if planned.condition.is_none() {
+            return Ok(true);
+        }
+        let read = self.context.deciding_nodes(job.key.execution, &[&planned]).await?;
+        Ok(condition_holds(&planned, &read) == Some(true))
     }
 }

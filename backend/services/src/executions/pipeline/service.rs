@@ -4,7 +4,11 @@ use crate::{
     access::variables::VariableService,
     context::service_context::Context,
     error::{Error, Result},
-    executions::{job_groups::JobWait, view},
+    executions::{
+        children::{ChildStatuses, revision_of_children},
+        job_groups::JobWait,
+        view,
+    },
     ports::ExecutionSnapshot,
     repositories::source_policy::SourcePolicy,
 };
@@ -53,16 +57,22 @@ impl PipelineExecutionService {
     pub async fn view(&self, id: ExecutionId, known: Option<u64>, wait_ms: u64) -> Result<VersionedView> {
         let records = &self.context.stores.records;
         let mut hold = self.context.held_reply(if known.is_some() { wait_ms } else { 0 });
+        let mut statuses = ChildStatuses::default();
         loop {
             // The view has the statuses of children, which change without a change of their parent.
-            let of_children = self.context.children_revision(id).await?;
+            let of_children = match known {
+                Some(_) => self.context.children_revision(id, &mut statuses).await?,
+                None => 0,
+            };
             let snapshot = records.snapshot(id, known.map(|known| known ^ of_children)).await?;
             let ExecutionSnapshot { revision, content } =
                 snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
-            let revision = revision ^ of_children;
             if let Some((execution, nodes)) = content {
                 let specs = self.context.specs(id).await?;
                 let children = self.context.children(&nodes).await?;
+                let shown: ChildStatuses =
+                    children.iter().map(|(id, child)| (*id, child.state.status)).collect();
+                let revision = revision ^ revision_of_children(&nodes, &shown);
                 let mut view = view::execution(&execution, &nodes, &specs, &children);
                 if !execution.state.status.is_terminal() {
                     let mut waits = self.context.place_waits(&execution.spec, &nodes).await?;
@@ -77,7 +87,7 @@ impl PipelineExecutionService {
                 return Ok(VersionedView { revision, view: Some(view) });
             }
             if !hold.changed().await {
-                return Ok(VersionedView { revision, view: None });
+                return Ok(VersionedView { revision: revision ^ of_children, view: None });
             }
         }
     }

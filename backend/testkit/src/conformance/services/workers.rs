@@ -87,7 +87,13 @@ pub async fn worker_drains_when_asked(subject: &StoresUnderTest) {
     let draining: Vec<_> = named(&services, &prefix).await.iter().map(|worker| worker.draining).collect();
     assert_eq!(draining, [false, true, true]);
     drain(other.worker.id.to_string()).await.unwrap();
-    assert!(services.workers.report(other).await.unwrap().drain);
+    assert!(services.workers.report(other.clone()).await.unwrap().drain);
+    // Someone else may have reported that it stopped.
+    services.workers.report(WorkerReport { stopped: true, ..other.clone() }).await.unwrap();
+    assert_eq!(named(&services, &prefix).await.len(), 2);
+    assert!(matches!(drain(other.worker.id.to_string()).await, Err(Error::NotFound(_))));
+    assert!(services.workers.report(other).await.unwrap().drain, "it still drains");
+    assert_eq!(named(&services, &prefix).await.len(), 3);
     let unknown = drain(format!("{prefix}none")).await;
     assert!(matches!(unknown, Err(Error::NotFound(_))), "{unknown:?}");
 }
