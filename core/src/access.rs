@@ -1,4 +1,6 @@
-//! Access control: tokens with scopes, and the audit log.
+//! Access control: tokens with scopes, the audit log, and ID tokens of jobs.
+
+pub mod oidc;
 
 use crate::time::Timestamp;
 use schemars::JsonSchema;

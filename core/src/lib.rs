@@ -21,7 +21,6 @@ pub mod execution;
 pub mod fuzzing;
 pub mod gitlab;
 pub mod ids;
-pub mod oidc;
 pub mod pipeline;
 pub mod plan;
 pub mod records;

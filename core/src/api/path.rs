@@ -118,8 +118,8 @@ pub const WORKER_DRAIN: &str = "/api/worker/drain";
 pub const HEALTH: &str = "/api/health";
 /// GET: the OpenAPI document, without a token.
 pub const OPENAPI: &str = "/api/openapi.json";
-/// GET: how others verify the ID tokens of jobs, [`crate::oidc::OpenIdConfiguration`], without a token. It is below the issuer
-/// ([`crate::oidc::ISSUER_PATH`]), as OpenID Connect Discovery demands.
+/// GET: how others verify the ID tokens of jobs, [`crate::access::oidc::OpenIdConfiguration`], without a token. It is below the issuer
+/// ([`crate::access::oidc::ISSUER_PATH`]), as OpenID Connect Discovery demands.
 pub const OIDC_CONFIGURATION: &str = "/api/oidc/.well-known/openid-configuration";
-/// GET: the keys that verify them, [`crate::oidc::PublicKeySet`], without a token.
+/// GET: the keys that verify them, [`crate::access::oidc::PublicKeySet`], without a token.
 pub const OIDC_KEYS: &str = "/api/oidc/jwks";

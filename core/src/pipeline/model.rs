@@ -9,7 +9,6 @@ mod container;
 mod environment;
 mod file;
 pub(crate) mod host_names;
-mod id_token;
 mod image;
 mod inputs;
 mod job;
@@ -29,14 +28,16 @@ pub use concurrency::{JobConcurrency, MAX_JOB_GROUP_BYTES, MAX_JOB_GROUP_LIMIT};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};
 pub use environment::{DeploymentTier, Environment, EnvironmentAction};
 pub use file::{Concurrency, Pipeline};
-pub use id_token::{IdTokenRequest, MAX_AUDIENCE_LEN, MAX_ID_TOKENS};
 pub use image::{ImageOptions, PullPolicy, is_docker_engine};
 pub use inputs::{Input, InputKind, MAX_INPUT_LEN};
 pub use job::{Job, Resources};
 pub(crate) use matrix::is_match;
 pub use matrix::{Cell, CellFilter, Matrix, MatrixPart, Need};
 pub use rules::{Rule, RuleOutcome, When};
-pub use surroundings::{Cache, CachePolicy, Health, JobOptions, MAX_SECRETS, SecretRef, Service};
+pub use surroundings::{
+    Cache, CachePolicy, Health, IdTokenRequest, JobOptions, MAX_AUDIENCE_LEN, MAX_ID_TOKENS, MAX_SECRETS,
+    SecretRef, Service,
+};
 pub use triggers::{
     CommentTrigger, MergeGroupTrigger, PullRequestTrigger, PushTrigger, Schedule, TagTrigger, Triggers,
     UpstreamStatus, UpstreamTrigger,

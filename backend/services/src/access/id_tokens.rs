@@ -26,13 +26,13 @@ use std::{
     time::Duration,
 };
 use tidemill_core::{
-    api::{RekeyReply, path},
-    execution::assignment::SecretValue,
-    ids::JobId,
-    oidc::{
+    access::oidc::{
         ALGORITHM, Claims, ISSUER_PATH, KeyPeriods, OpenIdConfiguration, PublicKey, PublicKeySet,
         TokenSubject,
     },
+    api::{RekeyReply, path},
+    execution::assignment::SecretValue,
+    ids::JobId,
     plan::PlannedJob,
     time::Timestamp,
 };

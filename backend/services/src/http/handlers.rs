@@ -2,7 +2,6 @@
 
 pub mod artifacts;
 mod audited;
-pub mod badges;
 pub mod environments;
 pub mod executions;
 mod expected;

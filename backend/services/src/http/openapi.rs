@@ -4,6 +4,7 @@ use schemars::{
     JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform,
 };
 use serde_json::{Map, Value, json};
+use tidemill_core::access::oidc::{OpenIdConfiguration, PublicKeySet};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
     ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, BadgeReply, BadgeRequest,
@@ -22,7 +23,6 @@ use tidemill_core::execution::{
     status::ExecutionStatus,
     test_report::{ExecutionTests, TestsReply, TestsRequest},
 };
-use tidemill_core::oidc::{OpenIdConfiguration, PublicKeySet};
 use tidemill_core::repository::registration::{
     RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryQuery, RepositoryReply,
     RepositoryRequest, WebhookReply,

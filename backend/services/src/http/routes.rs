@@ -5,8 +5,9 @@ use super::{
     access,
     body_limits::max_body,
     handlers::{
-        artifacts, badges, environments, executions, insights, jobs, oidc, registries, repositories, secrets,
-        server, sources, tokens, workers,
+        artifacts, environments, executions,
+        insights::{self, badges},
+        jobs, oidc, registries, repositories, secrets, server, sources, tokens, workers,
     },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,

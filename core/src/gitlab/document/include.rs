@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use indexmap::IndexMap;
-
 use super::inputs::{self, Inputs};
-use super::items::{IncludeItem, IncludeKind, LocatedText};
+use super::items::{self, IncludeItem, IncludeKind, LocatedText};
 use super::locations::{self, KnownVariables};
 use super::merger::{Document, Merger};
 use crate::gitlab::conditions::cel::CelExpr;
@@ -167,9 +165,8 @@ impl<'a> Loader<'a> {
             }
             None => {
                 if let Some(entry) = given.filter(|entry| !values::entries(&entry.value).is_empty()) {
-                    let message =
-                        "the included file declares no inputs: it has no header with `spec: inputs`";
-                    self.log.invalid(&path, entry.key_location, message);
+                    let why = "the included file declares no inputs: it has no header with `spec: inputs`";
+                    self.log.invalid(&path, entry.key_location, why);
                     return None;
                 }
                 build_gitlab_file(text, index)
@@ -179,14 +176,12 @@ impl<'a> Loader<'a> {
                 let spec = header.get("spec")?;
                 // The header of the file says which types the values have.
                 let untyped = given.filter(|_| self.settings.has_untyped_inputs && self.chain.len() == 2);
-                let untyped = untyped.map(|given| texts_of(&given.value));
-                let texts = of_run.or(untyped.as_ref());
-                let typed = texts.map(|values| inputs::of_run(&spec.value, values));
+                let untyped = untyped.map(|given| items::texts_of(&given.value));
+                let typed = of_run.or(untyped.as_ref()).map(|values| inputs::of_run(&spec.value, values));
                 let given = typed.as_ref().or(given);
                 let inputs: Inputs = inputs::resolve(&spec.value, given, at, &path, self.log)?;
                 let known = self.variables();
-                let variable = |name: &str| known.value(name);
-                let first_line = index * LINES_PER_FILE;
+                let (variable, first_line) = (|name: &str| known.value(name), index * LINES_PER_FILE);
                 let replaced = inputs::interpolate(&rest, &inputs, &variable, first_line, self.log)?;
                 self.bytes += replaced.text.len().saturating_sub(text.len());
                 if self.bytes > MAX_TOTAL_BYTES {
@@ -498,12 +493,6 @@ impl<'a> Loader<'a> {
         }
         document
     }
-}
-
-/// Returns the entries of a mapping of texts.
-fn texts_of(node: &Node) -> IndexMap<String, String> {
-    let text = |entry: &MapEntry| Some((entry.key.clone(), values::text(&entry.value)?.to_owned()));
-    values::entries(node).iter().filter_map(text).collect()
 }
 
 fn too_many_bytes() -> String {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use data_encoding::BASE64;
+use indexmap::IndexMap;
 
 use super::conditions::{MAX_CONDITION_BYTES, too_long_condition};
 use crate::gitlab::conditions::cel::CelExpr;
@@ -210,4 +211,10 @@ fn sha256(entry: &MapEntry, path: &Path, log: &mut Log) -> Option<Vec<u8>> {
         log.invalid_with_help(&path.key("integrity"), location, message, help);
     }
     hash
+}
+
+/// Returns the entries of a mapping of texts.
+pub(super) fn texts_of(node: &Node) -> IndexMap<String, String> {
+    let text = |entry: &MapEntry| Some((entry.key.clone(), values::text(&entry.value)?.to_owned()));
+    values::entries(node).iter().filter_map(text).collect()
 }

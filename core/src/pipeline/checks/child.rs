@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 
 use super::context::{FindingSink, KnownJob, texts, variables};
+use crate::child::SERVER_VARIABLES;
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
 use crate::pipeline::model::{
     ChildInclude, ChildIncludeSource, ChildPipeline, MAX_CHILD_FILES, MAX_CHILDREN,
@@ -179,13 +180,18 @@ fn include(
     for text in include.templates() {
         let is_text = !text.is_empty() && text.len() <= MAX_PATH_BYTES && !text.contains(char::is_control);
         let checked = if is_text || include.inputs.values().any(|value| value == text) {
-            references::parse_references(text).map(drop)
+            references::parse_references(after_server(text)).map(drop)
         } else {
             Err(Fault::new("bad-include", "is not the name of an included file"))
         };
         findings.check(checked, || path.clone());
     }
     Some(include)
+}
+
+/// Returns an address without the variable for the git server at its start, which is known where the file is read.
+fn after_server(text: &str) -> &str {
+    SERVER_VARIABLES.into_iter().find_map(|server| text.strip_prefix(server)).unwrap_or(text)
 }
 
 /// Checks the keys of a pipeline of another repository.

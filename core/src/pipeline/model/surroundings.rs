@@ -12,7 +12,6 @@ use super::concurrency::JobConcurrency;
 use super::container::ContainerOptions;
 use super::environment::Environment;
 use super::host_names::image_names;
-use super::id_token::IdTokenRequest;
 use super::image::PullPolicy;
 use std::collections::HashSet;
 
@@ -269,6 +268,21 @@ pub(crate) fn add_image_names(services: &mut [Service]) {
             }
         }
     }
+}
+
+/// Maximum number of ID tokens of a job, and of audiences of one.
+pub const MAX_ID_TOKENS: usize = 10;
+
+/// Maximum length of an audience in bytes.
+pub const MAX_AUDIENCE_LEN: usize = 500;
+
+/// An ID token that a job asks for: the server signs it when the job starts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct IdTokenRequest {
+    /// The environment variable that holds it.
+    pub variable: String,
+    /// For whom it is. Each may hold `${NAME}` references that are known when the execution is planned.
+    pub aud: Vec<String>,
 }
 
 #[cfg(test)]

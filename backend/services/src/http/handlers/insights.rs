@@ -1,4 +1,6 @@
-//! Operations on many executions at once: the overview and the statistics.
+//! Operations on many executions at once: the overview, the statistics and badges.
+
+pub mod badges;
 
 use crate::{
     access::caller::Caller,

@@ -4,13 +4,13 @@ use super::secrets::FixedKeys;
 use crate::conformance::{ManualClock, StoresUnderTest, claims::claim_at, samples};
 use std::sync::Arc;
 use tidemill_core::{
+    access::oidc::PublicKeySet,
     api::ExecuteRequest,
     execution::{
         facts::{Facts, PullRequest},
         failure::FailureKind,
     },
     ids::ExecutionId,
-    oidc::PublicKeySet,
     time::Timestamp,
 };
 use tidemill_services::{InternalStart, Services, Settings, Stores};
