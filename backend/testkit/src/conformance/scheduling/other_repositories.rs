@@ -4,7 +4,9 @@ use super::fixture::{claim, job, run, services, start_execution, statuses, view}
 use crate::conformance::{StoresUnderTest, samples};
 use serde_json::json;
 use tidemill_core::access::AuditQuery;
-use tidemill_core::api::{AttemptEnd, ExecuteRequest, JobReport, ListQuery, RetryRequest, Trigger};
+use tidemill_core::api::{
+    AttemptEnd, ExecuteRequest, ExecutionSummary, JobReport, ListQuery, RetryRequest, Trigger,
+};
 use tidemill_core::execution::{
     assignment::Assignment,
     discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport, PipelineFile},
@@ -102,6 +104,11 @@ async fn discover(server: &Services, id: ExecutionId, files: &[(&str, &str)]) ->
     let assignment = claim(server, job(server, id, "discover").await.id).await.unwrap();
     let discovery = assignment.extras.discovery.as_ref().unwrap();
     assert!(discovery.starts_child && assignment.extras.child.is_none());
+    report_files(server, &assignment, files).await
+}
+
+/// Reports files for the attempt of a discovery, and ends it.
+async fn report_files(server: &Services, assignment: &Assignment, files: &[(&str, &str)]) -> DiscoveryReply {
     let file = |(path, text): &(&str, &str)| PipelineFile {
         path: (*path).into(),
         text: (*text).into(),
@@ -119,7 +126,7 @@ async fn discover(server: &Services, id: ExecutionId, files: &[(&str, &str)]) ->
     let reply = server.discoveries.process_report(report.clone()).await.unwrap();
     let again = server.discoveries.process_report(report).await.unwrap();
     assert_eq!(again.failed, reply.failed);
-    end(server, &assignment, reply.failed).await;
+    end(server, assignment, reply.failed).await;
     reply
 }
 
@@ -135,6 +142,12 @@ async fn status(server: &Services, id: ExecutionId) -> ExecutionStatus {
 async fn count(server: &Services, repo: &str) -> usize {
     let query = ListQuery { repo: Some(repo.to_owned()), ..ListQuery::default() };
     server.pipelines.list(query).await.unwrap().executions.len()
+}
+
+/// Returns the execution of a repository that was created last.
+async fn newest(server: &Services, repo: &str) -> ExecutionSummary {
+    let query = ListQuery { repo: Some(repo.to_owned()), ..ListQuery::default() };
+    server.pipelines.list(query).await.unwrap().executions.into_iter().next().unwrap()
 }
 
 /// The parent waits for the pipeline of the other repository, which has that repository's facts and the parent's variables.
@@ -262,6 +275,39 @@ pub async fn cycle_of_repositories_ends_at_maximum_depth(subject: &StoresUnderTe
     let reply = start_elsewhere(server, id).await;
     assert_eq!(reply.execution, None);
     assert!(reply.lines[0].contains("at most 3 levels"), "{:?}", reply.lines);
+}
+
+/// Repositories that start each other end, too, if a pipeline follows each that a job starts: it has no parent.
+pub async fn cycle_of_followed_repositories_ends(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let (repo, other) = (samples::repo(), samples::repo());
+    register(server, &repo, &[&other]).await;
+    register(server, &other, &[&repo]).await;
+    let built = "name: built\non: { push: }\njobs: { work: { image: i, script: x } }\n";
+    let ours = parent(path(&other), "wait: true").replace("stages", "on: { push: }\nstages");
+    let after =
+        parent(path(&repo), "wait: true").replace("stages", "on: { pipeline: { name: built } }\nstages");
+    let theirs = [(FILE, built), (".pipelines/after.yml", after.as_str())];
+    let mut id = start_execution(server, &request(&repo, path(&other), "wait: true")).await;
+    for followed in 0_u32.. {
+        let discovery = discovery_of(server, id).await;
+        let reply = discover(server, discovery, &theirs).await;
+        assert!(!reply.failed, "{:?}", reply.lines);
+        run(server, found(server, discovery).await, "work", 0).await;
+        server.follow_ups.run().await.unwrap();
+        let following = newest(server, &other).await;
+        if reply.lines.iter().any(|line| line.starts_with("nothing follows built")) {
+            assert_eq!((followed, following.pipeline_name.as_str()), (5, "built"));
+            break;
+        }
+        assert_eq!((following.pipeline_name.as_str(), following.parent.is_none()), ("discover", true));
+        let assignment = claim(server, job(server, following.id, "discover").await.id).await.unwrap();
+        let reply = report_files(server, &assignment, &theirs).await;
+        assert!(!reply.failed, "{:?}", reply.lines);
+        let discovery = discovery_of(server, newest(server, &other).await.id).await;
+        discover(server, discovery, &[(FILE, &ours)]).await;
+        id = found(server, discovery).await;
+    }
 }
 
 /// A cancel of the parent cancels what runs in the other repository, and a retry starts what did not succeed there again.
