@@ -143,6 +143,9 @@ pub struct Facts {
     /// Whether only a request says that a webhook or a schedule started it, which nobody verified.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_claimed: bool,
+    /// Whether a job made the file of the execution, or of one whose jobs led to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_of_artifact: bool,
 }
 
 /// A comment on a pull request.

@@ -19,7 +19,7 @@ pub use children::{
     cancel_of_job_cancels_its_child, cancel_of_parent_cancels_children, child_gets_variables_of_its_job,
     child_has_rights_of_its_parent, depth_of_children_is_bounded, job_starts_one_child_or_fails,
     parent_waits_for_child_and_takes_its_outcome, retry_starts_unsuccessful_child_again,
-    sweep_continues_parent_of_ended_child,
+    sweep_continues_parent_of_ended_child, worker_knows_of_file_that_a_job_made,
 };
 pub use conditions::{
     allowed_exit_code_is_tolerated, execution_over_timeout_fails, execution_without_runnable_jobs_ends,

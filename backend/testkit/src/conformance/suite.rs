@@ -120,6 +120,7 @@ macro_rules! conformance_suite {
                 status_of_child_changes_revision_of_parent
                 child_gets_variables_of_its_job
                 child_has_rights_of_its_parent
+                worker_knows_of_file_that_a_job_made
                 cancel_of_parent_cancels_children
                 cancel_of_job_cancels_its_child
                 retry_starts_unsuccessful_child_again

@@ -88,7 +88,8 @@ impl JobExecutionService {
             ExternalVariables::default()
         };
         let name = format!("{}: {}", execution.spec.pipeline_name, planned.base_name);
-        Ok(Some(Box::new(ChildRequest { pipeline, name, external })))
+        let is_of_artifact = facts.is_of_artifact;
+        Ok(Some(Box::new(ChildRequest { pipeline, name, external, is_of_artifact })))
     }
 
     pub(super) async fn assign(

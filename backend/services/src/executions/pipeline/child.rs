@@ -78,8 +78,7 @@ impl PipelineExecutionService {
             };
         }
         let path = report.path.clone();
-        let allowance = self.child_allowance(&parent, &child);
-        match Box::pin(self.start_child_file(&parent, report, variables, link, allowance)).await {
+        match Box::pin(self.start_child_file(&parent, &child, report, variables, link)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 Ok(started(&path, &pipeline_name, run_number, execution_id, attached))
             }
@@ -123,10 +122,10 @@ impl PipelineExecutionService {
     async fn start_child_file(
         &self,
         parent: &ExecutionRecord,
+        child: &ChildPipeline,
         report: ChildReport,
         variables: IndexMap<String, String>,
         link: ParentLink,
-        allowance: StorageBudget,
     ) -> Result<ExecuteReply> {
         let key = RecordedKey::of(&IdempotencyKey::Child { job: report.job_id })?;
         let of = &parent.spec;
@@ -142,6 +141,7 @@ impl PipelineExecutionService {
             // They are those of the parent's file.
             inputs: IndexMap::new(),
             includes: report.includes.clone(),
+            is_of_artifact: facts.is_of_artifact || child.artifact_of.is_some(),
             ..facts.clone()
         };
         // A child has the rights of its parent: they follow from the branch and the pull request, which are the same.
@@ -169,6 +169,7 @@ impl PipelineExecutionService {
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
         let run = run?;
         check_descendants(&run.plan, &link)?;
+        let allowance = self.child_allowance(parent, child);
         let limits = StartLimits { hold: false, allowance, remaining_bytes: &mut { u64::MAX } };
         let origin = StartOrigin { trace: of.trace.clone(), parent: Some(link) };
         Box::pin(self.start_planned(request, run, limits, Some(key), origin)).await
