@@ -24,7 +24,7 @@ use tidemill_core::{
         facts::Facts,
         status::JobStatus,
     },
-    ids::JobId,
+    ids::{ExecutionId, JobId},
     pipeline::{Input, UpstreamTrigger, descendants_of_child},
     plan::trigger::check_triggers,
 };
@@ -33,7 +33,8 @@ use tidemill_core::{
 const GITLAB_FILE: &str = ".gitlab-ci.yml";
 
 impl DiscoveryService {
-    /// Starts the one pipeline among `files` that the discovery `of` is for. Idempotent for a repeated report.
+    /// Starts the one pipeline among `files` that the discovery `of` is for. Idempotent: its job starts one, in whichever attempt and
+    /// of whichever commit.
     pub(super) async fn start_child(
         &self,
         (of, job): (&ExecutionRecord, &Node),
@@ -42,6 +43,20 @@ impl DiscoveryService {
         facts: Arc<Facts>,
         files: Vec<PipelineFile>,
     ) -> Result<DiscoveryReply> {
+        if let Some(id) = job_of(job)?.child {
+            let child = self.context.execution(id).await?;
+            let read = move || {
+                let follows =
+                    |file: &PipelineFile| parse_file(file).ok().and_then(|parsed| parsed.on.pipeline);
+                files.iter().filter_map(follows).collect::<Vec<UpstreamTrigger>>()
+            };
+            let followers = self.context.compute("parsing a pipeline file", read).await?;
+            let (name, number) = (child.spec.pipeline_name.clone(), child.run_number);
+            let lines = vec![format!("started before: {name} {number} ({id})")];
+            return self
+                .announce_child((of, repository), discovery, &facts, (id, name), &followers, lines)
+                .await;
+        }
         let named = discovery.start_only.iter().chain(&discovery.only).next().cloned();
         let pushed = Facts { trigger: Trigger::Push, changed: None, ..Facts::clone(&facts) };
         let choose = move || choose(files, named.as_deref(), &pushed);
@@ -98,19 +113,33 @@ impl DiscoveryService {
                 return Ok(failed(vec![format!("{path}: not started: {}", error.report().message)]));
             }
         };
-        self.outbox.announce(execution_id, repository).await?;
         let outcome = if attached { "started before" } else { "started" };
-        let mut lines = vec![format!("{path}: {outcome}: {pipeline_name} {run_number} ({execution_id})")];
+        let lines = vec![format!("{path}: {outcome}: {pipeline_name} {run_number} ({execution_id})")];
+        let child = (execution_id, pipeline_name);
+        self.announce_child((of, repository), discovery, &facts, child, &followers, lines).await
+    }
+
+    /// Announces the child of a discovery, and records what follows it. Idempotent.
+    async fn announce_child(
+        &self,
+        (of, repository): (&ExecutionRecord, &Repository),
+        discovery: &Discovery,
+        facts: &Arc<Facts>,
+        child: (ExecutionId, String),
+        followers: &[UpstreamTrigger],
+        mut lines: Vec<String>,
+    ) -> Result<DiscoveryReply> {
+        self.outbox.announce(child.0, repository).await?;
         let context = StartContext {
             repository,
             discovering: of,
-            facts: &facts,
+            facts,
             first: of.spec.id,
             hold: false,
             left: 0,
-            started: vec![(execution_id, pipeline_name)],
+            started: vec![child],
         };
-        self.follow(&context, discovery, &followers, &mut lines).await?;
+        self.follow(&context, discovery, followers, &mut lines).await?;
         truncate_lines(&mut lines);
         Ok(DiscoveryReply { lines, failed: false })
     }

@@ -109,12 +109,21 @@ async fn discover(server: &Services, id: ExecutionId, files: &[(&str, &str)]) ->
 
 /// Reports files for the attempt of a discovery, and ends it.
 async fn report_files(server: &Services, assignment: &Assignment, files: &[(&str, &str)]) -> DiscoveryReply {
+    let report = discovery_report(assignment, files);
+    let reply = server.discoveries.process_report(report.clone()).await.unwrap();
+    let again = server.discoveries.process_report(report).await.unwrap();
+    assert_eq!(again.failed, reply.failed);
+    end(server, assignment, reply.failed).await;
+    reply
+}
+
+fn discovery_report(assignment: &Assignment, files: &[(&str, &str)]) -> DiscoveryReport {
     let file = |(path, text): &(&str, &str)| PipelineFile {
         path: (*path).into(),
         text: (*text).into(),
         includes: Vec::new(),
     };
-    let report = DiscoveryReport {
+    DiscoveryReport {
         job_id: assignment.preparation.job_id,
         lease: assignment.lease.token,
         commit: COMMIT.into(),
@@ -122,12 +131,7 @@ async fn report_files(server: &Services, assignment: &Assignment, files: &[(&str
         files: files.iter().map(file).collect(),
         changed: None,
         paths: None,
-    };
-    let reply = server.discoveries.process_report(report.clone()).await.unwrap();
-    let again = server.discoveries.process_report(report).await.unwrap();
-    assert_eq!(again.failed, reply.failed);
-    end(server, assignment, reply.failed).await;
-    reply
+    }
 }
 
 /// Returns the execution that the job of a discovery started.
@@ -338,6 +342,27 @@ pub async fn cancel_and_retry_reach_other_repository(subject: &StoresUnderTest) 
     run(server, again, "work", 0).await;
     assert_eq!(status(server, alone).await, ExecutionStatus::Success);
     assert_eq!(status(server, retried).await, ExecutionStatus::Failed);
+}
+
+/// The report of another attempt, for which the branch has moved, finds the pipeline that the first one started.
+pub async fn discovery_of_moved_branch_keeps_its_child(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let (repo, other) = (samples::repo(), samples::repo());
+    register(server, &other, &[&repo]).await;
+    let id = start_execution(server, &request(&repo, path(&other), &format!("file: {FILE}"))).await;
+    let discovery = discovery_of(server, id).await;
+    let assignment = claim(server, job(server, discovery, "discover").await.id).await.unwrap();
+    let first = discovery_report(&assignment, &[(FILE, DEPLOY)]);
+    let changed = DEPLOY.replace("LEVEL: '0'", "LEVEL: '2'");
+    let moved = DiscoveryReport {
+        commit: "c".repeat(40),
+        ..discovery_report(&assignment, &[(FILE, &changed), (".pipelines/x.yml", "broken")])
+    };
+    assert!(!server.discoveries.process_report(first).await.unwrap().failed);
+    let child = found(server, discovery).await;
+    let reply = server.discoveries.process_report(moved).await.unwrap();
+    assert!(!reply.failed && reply.lines[0].starts_with("started before: deploy 1"), "{:?}", reply.lines);
+    assert_eq!((found(server, discovery).await, count(server, &other).await), (child, 2));
 }
 
 /// Without `file`, the only pipeline that a push starts is started; otherwise nothing is.
