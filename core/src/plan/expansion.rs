@@ -220,6 +220,7 @@ impl Plan {
             inputs: facts.inputs.clone(),
             is_claimed: facts.is_claimed,
             is_of_artifact: facts.is_of_artifact,
+            external: facts.external.clone(),
         };
         Ok((plan, decisive))
     }

@@ -47,6 +47,7 @@ pub use other_repositories::{
     cycle_of_repositories_ends_at_maximum_depth, discovery_of_moved_branch_keeps_its_child,
     fork_starts_nothing_in_another_repository, job_starts_pipeline_of_another_repository,
     pipeline_without_file_is_that_of_a_push, refused_repository_looks_like_an_unknown_one,
+    variables_of_a_repository_stay_there,
 };
 pub use outputs::{
     condition_on_outputs_is_decided_when_job_is_due,

@@ -131,6 +131,7 @@ macro_rules! conformance_suite {
                 cycle_of_repositories_ends_at_maximum_depth
                 cycle_of_followed_repositories_ends
                 discovery_of_moved_branch_keeps_its_child
+                variables_of_a_repository_stay_there
                 cancel_and_retry_reach_other_repository
                 pipeline_without_file_is_that_of_a_push
                 executions_of_group_run_in_order

@@ -185,12 +185,19 @@ impl PipelineExecutionService {
         attempt: u32,
     ) -> Result<Result<IndexMap<String, String>, String>> {
         let mut variables = IndexMap::new();
+        // A child of the repository gets those of the repository anyway, and one of another repository must not.
+        let is_forwarded = |name: &str| !parent.spec.facts.external.contains(name);
         if child.forwards_run {
-            variables.extend(parent.spec.variables.clone());
+            let of_run = parent.spec.variables.iter().filter(|(name, _)| is_forwarded(name));
+            variables.extend(of_run.map(|(name, value)| (name.clone(), value.clone())));
         }
         if child.forwards_job {
             let declared = self.declared_variables(&parent.spec, &spec.planned.base_name).await?;
-            let of_job = spec.planned.variables.iter().filter(|(name, _)| declared.contains(*name));
+            let of_job = spec
+                .planned
+                .variables
+                .iter()
+                .filter(|(name, _)| declared.contains(*name) && is_forwarded(name));
             variables.extend(of_job.map(|(name, value)| (name.clone(), value.clone())));
         }
         if child.variables.is_empty() {

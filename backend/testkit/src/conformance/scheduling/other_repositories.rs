@@ -207,6 +207,38 @@ pub async fn job_starts_pipeline_of_another_repository(subject: &StoresUnderTest
     assert_eq!(triggers[0].who, format!("a job of {}", canonical_name(&repo)));
 }
 
+/// The pipeline of the other repository has its own variables, and of the first one only those that a user or the file names.
+pub async fn variables_of_a_repository_stay_there(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let (repo, other) = (samples::repo(), samples::repo());
+    register(server, &other, &[&repo]).await;
+    for (of, name, value) in [
+        (&repo, "LEVEL", "ours"),
+        (&repo, "OURS", "ours"),
+        (&repo, "SHARED", "ours"),
+        (&repo, "NAMED", "ours"),
+        (&other, "SHARED", "theirs"),
+    ] {
+        let variable = json!({ "masked": false, "protected": false, "file": false, "forks": false });
+        let set = json!({ "repo": of, "name": name, "value": value, "variable": variable });
+        server.secrets.set(serde_json::from_value(set).unwrap(), "ann").await.unwrap();
+    }
+    let keys = format!(
+        "file: {FILE}, forward: [job, run], inputs: {{ env: prod }}, variables: {{ GIVEN: 'by ${{OURS}}' }}"
+    );
+    let variables = [("NAMED".to_owned(), "by-user".to_owned())].into_iter().collect();
+    let id =
+        start_execution(server, &ExecuteRequest { variables, ..request(&repo, path(&other), &keys) }).await;
+    let discovery = discovery_of(server, id).await;
+    discover(server, discovery, &[(FILE, DEPLOY)]).await;
+    let child = found(server, discovery).await;
+    let work = claim(server, job(server, child, "work").await.id).await.unwrap();
+    let given = |name: &str| work.variables.get(name).map(String::as_str);
+    assert_eq!((given("SHARED"), given("OURS")), (Some("theirs"), None));
+    assert_eq!((given("NAMED"), given("GIVEN")), (Some("by-user"), Some("by ours")));
+    assert_eq!(work.preparation.image, "i:0-prod");
+}
+
 /// A repository that allows nothing, one that allows another repository, and an unknown one give the same error.
 pub async fn refused_repository_looks_like_an_unknown_one(subject: &StoresUnderTest) {
     let server = &services(subject.open().await);
