@@ -60,10 +60,11 @@ impl DiscoveryService {
         let named = discovery.start_only.iter().chain(&discovery.only).next().cloned();
         let pushed = Facts { trigger: Trigger::Push, changed: None, ..Facts::clone(&facts) };
         let choose = move || choose(files, named.as_deref(), &pushed);
-        let (file, followers) = match self.context.compute("parsing a pipeline file", choose).await? {
-            Ok(chosen) => chosen,
-            Err(lines) => return Ok(failed(lines)),
-        };
+        let Chosen { file, followers, errors } =
+            match self.context.compute("parsing a pipeline file", choose).await? {
+                Ok(chosen) => chosen,
+                Err(lines) => return Ok(failed(lines)),
+            };
         let path = file.path.clone();
         let mut own_facts =
             Facts { includes: file.includes.clone(), parent: Some(of.spec.id), ..Facts::clone(&facts) };
@@ -114,7 +115,8 @@ impl DiscoveryService {
             }
         };
         let outcome = if attached { "started before" } else { "started" };
-        let lines = vec![format!("{path}: {outcome}: {pipeline_name} {run_number} ({execution_id})")];
+        let mut lines = vec![format!("{path}: {outcome}: {pipeline_name} {run_number} ({execution_id})")];
+        lines.extend(errors);
         let child = (execution_id, pipeline_name);
         self.announce_child((of, repository), discovery, &facts, child, &followers, lines).await
     }
@@ -145,13 +147,17 @@ impl DiscoveryService {
     }
 }
 
-/// Chooses the file at the path `named`, or the only one that a push would start, and returns it with the triggers of all files that
-/// follow other pipelines. Otherwise returns lines that say why there is none.
-fn choose(
-    files: Vec<PipelineFile>,
-    named: Option<&str>,
-    pushed: &Facts,
-) -> Result<(PipelineFile, Vec<UpstreamTrigger>), Vec<String>> {
+/// The file that a discovery starts.
+struct Chosen {
+    file: PipelineFile,
+    /// The triggers of all files that follow other pipelines.
+    followers: Vec<UpstreamTrigger>,
+    /// The errors of other files, which a push might have started, too.
+    errors: Vec<String>,
+}
+
+/// Chooses the file at the path `named`, or the only one that a push would start. Otherwise returns lines that say why there is none.
+fn choose(files: Vec<PipelineFile>, named: Option<&str>, pushed: &Facts) -> Result<Chosen, Vec<String>> {
     let (mut errors, mut followers, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
     for file in files {
         let is_named = named.map(|path| path == file.path);
@@ -166,12 +172,10 @@ fn choose(
             Err(_) => {}
         }
     }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
     let mut candidates = candidates.into_iter();
     match (candidates.next(), candidates.next(), named) {
-        (Some(file), None, _) => Ok((file, followers)),
+        (Some(file), None, _) => Ok(Chosen { file, followers, errors }),
+        (None, ..) if !errors.is_empty() => Err(errors),
         (Some(file), Some(other), _) => Err(vec![format!(
             "a push starts {}, {} and maybe others; the job that starts one of them names it with `file`",
             file.path, other.path

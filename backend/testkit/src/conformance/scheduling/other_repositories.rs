@@ -409,9 +409,12 @@ pub async fn pipeline_without_file_is_that_of_a_push(subject: &StoresUnderTest) 
     let (on_next, manual) = (file("two", "push: { branches: [next] }"), file("three", "manual:"));
     let follows = file("four", "pipeline: { name: one }");
     let always = file("five", "push:");
+    let broken = "name: six\njobs: {}\n".to_owned();
     for (files, starts) in [
         (vec![&on_main, &on_next, &manual, &follows], Some("one")),
         (vec![&always], Some("five")),
+        (vec![&broken, &always], Some("five")),
+        (vec![&broken, &manual], None),
         (vec![&on_main, &always], None),
         (vec![&on_next, &manual], None),
         (vec![], None),
@@ -423,6 +426,8 @@ pub async fn pipeline_without_file_is_that_of_a_push(subject: &StoresUnderTest) 
             names.iter().zip(&files).map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let reply = discover(server, discovery, &files).await;
         assert_eq!(reply.failed, starts.is_none(), "{:?}", reply.lines);
+        let is_reported = reply.lines.iter().any(|line| line.starts_with(".pipelines/0.yml:"));
+        assert!(is_reported || files.iter().all(|(_, text)| *text != broken), "{:?}", reply.lines);
         match starts {
             Some(name) => {
                 let child = found(server, discovery).await;
