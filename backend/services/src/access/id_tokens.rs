@@ -68,6 +68,10 @@ impl SealedRecord for KeyRecord {
     fn description(&self) -> String {
         format!("signing key {} of ID tokens", self.public.kid)
     }
+
+    fn expires_at(name: &str) -> Option<Timestamp> {
+        name.parse::<i64>().ok().map(KeyPeriods::obsolete_at)
+    }
 }
 
 /// A key that can sign.

@@ -223,6 +223,7 @@ macro_rules! conformance_suite {
                 signing_key_is_created_once
                 only_jobs_that_ask_get_id_tokens
                 signing_key_follows_keys_of_deployment
+                resealed_signing_key_expires
             }
             variables {
                 variables_reach_every_job_and_conditions
