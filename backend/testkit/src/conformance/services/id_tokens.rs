@@ -151,7 +151,8 @@ pub async fn resealed_signing_key_expires(subject: &StoresUnderTest) {
 
 /// The signing key survives a change of the key that seals it, and is replaced if that key is lost.
 pub async fn signing_key_follows_keys_of_deployment(subject: &StoresUnderTest) {
-    let stores = Stores { clock: own_clock(), ..subject.open().await };
+    let clock = own_clock();
+    let stores = Stores { clock: clock.clone(), ..subject.open().await };
     let under = |keys: &'static [u8]| services(Stores { keys: Arc::new(FixedKeys(keys)), ..stores.clone() });
     let published = async |of: &Services| -> PublicKeySet { of.id_tokens.keys().await.unwrap() };
     let (before, between, after) = (under(&[1]), under(&[2, 1]), under(&[2]));
@@ -166,5 +167,10 @@ pub async fn signing_key_follows_keys_of_deployment(subject: &StoresUnderTest) {
     let lost = under(&[3]);
     let id = begin(&lost, Facts::default()).await;
     assert_eq!(tokens(&lost, id).await, [0, 1]);
-    assert_ne!(published(&lost).await, keys);
+    let replaced = published(&lost).await.keys;
+    assert!(replaced.len() == keys.keys.len() + 1 && keys.keys.iter().all(|key| replaced.contains(key)));
+    // Tokens that the lost key signed have expired.
+    clock.advance(3 * 86_400_000);
+    let later = published(&under(&[3])).await.keys;
+    assert!(keys.keys.iter().all(|key| !later.contains(key)) && later.contains(&replaced[0]));
 }
