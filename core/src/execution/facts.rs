@@ -72,6 +72,7 @@ impl ExternalVariables {
 /// Facts of an execution that are known before it is planned. They are recorded with the execution, so that a retry
 /// computes the same plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Facts {
     /// What started it.
     #[serde(default)]
