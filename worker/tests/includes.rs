@@ -7,7 +7,7 @@ mod http_git;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_git::{HttpGit, ServerOptions};
 use serde_json::json;
-use std::{fs, path::Path, process::Command, sync::Arc};
+use std::{env, fs, path::Path, process::Command, sync::Arc};
 use tidemill_core::execution::{
     assignment::Preparation,
     discovery::{ChildRequest, Discovery},
@@ -170,30 +170,76 @@ async fn public_repository_is_included_without_a_credential() {
     assert_eq!((result.diagnostics, result.files.len()), (Vec::new(), 1));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn child_of_a_local_run_includes_files_of_the_server_of_its_origin() {
-    let bench = Bench::new(None);
-    let text = "include: { project: lib, ref: v1, file: ci.yml }\n";
+/// Returns what reads the child of a local run with this `child.yml`, whose origin is on the server of `bench`, and a job of the run.
+fn local_run(bench: &Bench, text: &str) -> (SourceCache, Preparation) {
     commit(bench.root.path(), "app", "one", &[("child.yml", text)]);
     let work = bench.root.path().join("app.work");
     git(&work, &["remote", "add", "origin", &bench.server.url("app.git")]);
     let source = snapshot(&work, bench.cache.path()).unwrap().source;
     let id = || uuid::Uuid::now_v7().to_string();
     let job = json!({ "job_id": id(), "execution_id": id(), "image": "i", "source": source });
-    let job: Preparation = serde_json::from_value(job).unwrap();
     let policy = HostPolicy::new(AddressPolicy::unrestricted());
     let sources = SourceCache::new(bench.cache.path().to_owned(), policy, SourceSettings::default());
+    (sources, serde_json::from_value(job).unwrap())
+}
+
+/// Returns the request for `child.yml`, which is an artifact of the job `make` if `is_artifact`.
+fn child_request(is_artifact: bool) -> ChildRequest {
+    let artifact_of = is_artifact.then_some("make");
+    let pipeline = json!({ "files": ["child.yml"], "is_gitlab": true, "artifact_of": artifact_of });
+    ChildRequest {
+        pipeline: serde_json::from_value(pipeline).unwrap(),
+        name: "child".to_owned(),
+        ..ChildRequest::default()
+    }
+}
+
+const CHILD: &str = "include: { project: lib, ref: v1, file: ci.yml }\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn child_of_a_local_run_includes_files_of_the_server_of_its_origin() {
+    let bench = Bench::new(None);
+    let (sources, job) = local_run(&bench, CHILD);
     // The file is one of the sources, or one that another job made.
-    for artifact in [None, Some(text.to_owned())] {
-        let pipeline = json!({ "files": ["child.yml"], "is_gitlab": true, "artifact_of": artifact.as_ref().map(|_| "make") });
-        let request = ChildRequest {
-            pipeline: serde_json::from_value(pipeline).unwrap(),
-            name: "child".to_owned(),
-            external: ExternalVariables::default(),
-        };
-        let child = sources.read_child(&job, request, artifact).await.unwrap();
+    for artifact in [None, Some(CHILD.to_owned())] {
+        let child = sources.read_child(&job, child_request(artifact.is_some()), artifact).await.unwrap();
         assert!(child.text.as_ref().is_ok_and(|text| text.contains("lib:")), "{child:?}");
         assert_eq!(child.includes[0].version(), bench.lib);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_users_own_file_includes_with_the_users_credential() {
+    const NAME: &str = "only_a_users_own_file_includes_with_the_users_credential";
+    const HAS_SETTINGS: &str = "TEST_HAS_GIT_SETTINGS_OF_A_USER";
+    if env::var_os(HAS_SETTINGS).is_none() {
+        // The settings of a user come from the environment of the process, so another one tests with them.
+        let home = tempfile::tempdir().unwrap();
+        let settings = home.path().join("settings");
+        let credential = STANDARD.encode(format!("ci:{TOKEN}"));
+        fs::write(&settings, format!("[http]\n\textraHeader = \"Authorization: Basic {credential}\"\n"))
+            .unwrap();
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env("GIT_CONFIG_GLOBAL", &settings)
+            .env_remove("TIDEMILL_GIT_CONFIG")
+            .env(HAS_SETTINGS, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+        return;
+    }
+    let bench = Bench::new(Some(TOKEN));
+    let (sources, job) = local_run(&bench, CHILD);
+    // The user's own file, one that a job made, and one of the sources that such a file names.
+    for (artifact, is_of_artifact, is_read) in
+        [(None, false, true), (Some(CHILD.to_owned()), false, false), (None, true, false)]
+    {
+        let request = ChildRequest { is_of_artifact, ..child_request(artifact.is_some()) };
+        let child = sources.read_child(&job, request, artifact).await.unwrap();
+        assert_eq!(child.text.is_ok(), is_read, "{child:?}");
     }
 }
 

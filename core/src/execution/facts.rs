@@ -72,6 +72,7 @@ impl ExternalVariables {
 /// Facts of an execution that are known before it is planned. They are recorded with the execution, so that a retry
 /// computes the same plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Facts {
     /// What started it.
     #[serde(default)]
@@ -143,6 +144,12 @@ pub struct Facts {
     /// Whether only a request says that a webhook or a schedule started it, which nobody verified.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_claimed: bool,
+    /// Whether a job made the file of the execution, or of one whose jobs led to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_of_artifact: bool,
+    /// The names of those of `variables` that the repository has, and nobody named for the execution.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub external: BTreeSet<String>,
 }
 
 /// A comment on a pull request.
@@ -294,6 +301,8 @@ impl Facts {
     /// Adds the variables of the repository; those of the execution take precedence.
     pub fn add_external(&mut self, external: ExternalVariables) {
         let mut variables = external.values;
+        let is_added = |name: &&String| !self.variables.contains_key(*name);
+        self.external = variables.keys().filter(is_added).cloned().collect();
         variables.extend(std::mem::take(&mut self.variables));
         self.variables = variables;
         self.registry = external.registry;

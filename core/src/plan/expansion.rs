@@ -219,6 +219,8 @@ impl Plan {
             upstream: facts.upstream.clone(),
             inputs: facts.inputs.clone(),
             is_claimed: facts.is_claimed,
+            is_of_artifact: facts.is_of_artifact,
+            external: facts.external.clone(),
         };
         Ok((plan, decisive))
     }

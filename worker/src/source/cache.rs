@@ -180,8 +180,10 @@ impl SourceCache {
     ) -> Result<ChildFiles, SourceError> {
         let (this, runtime, job) = (self.clone(), Handle::current(), job.clone());
         let reach = self.host_policy.with_credential(job.credential.clone());
-        // Only the user of this machine can start a snapshot. A file that a job made includes nothing with their credentials.
-        let is_users_file = artifact.is_none() && matches!(job.source, Source::Snapshot { .. });
+        // Only the user of this machine can start a snapshot. A file that a job made includes nothing with their credentials, and neither
+        // does one that such a file names.
+        let is_made = artifact.is_some() || request.is_of_artifact;
+        let is_users_file = !is_made && matches!(job.source, Source::Snapshot { .. });
         let set_up = if is_users_file { GitSetUp::User } else { GitSetUp::None };
         let work = self.run_blocking(move |cancel| {
             let elsewhere = IncludeFetcher::new(this.include_access(&job, reach.clone(), set_up));

@@ -48,6 +48,10 @@ const KEY_ID_LEN: usize = 16;
 /// What marks a point with both coordinates.
 const UNCOMPRESSED: u8 = 4;
 const MAX_ATTEMPTS: u32 = 5;
+/// Maximum number of replaced keys of a period.
+const MAX_RETIRED: usize = 10;
+/// How long replaced keys are still published, in milliseconds: longer than a token is valid.
+const RETIRED_MS: u64 = 2 * 86_400_000;
 
 /// The stored record of a signing key.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +60,9 @@ struct KeyRecord {
     created_at: Timestamp,
     /// The private key in PKCS #8 and base64, sealed for the name of the document.
     sealed: String,
+    /// The keys that this one replaced, newest first: tokens that they signed may be valid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retired: Vec<PublicKey>,
 }
 
 impl SealedRecord for KeyRecord {
@@ -67,6 +74,20 @@ impl SealedRecord for KeyRecord {
 
     fn description(&self) -> String {
         format!("signing key {} of ID tokens", self.public.kid)
+    }
+
+    fn expires_at(name: &str) -> Option<Timestamp> {
+        name.parse::<i64>().ok().map(KeyPeriods::obsolete_at)
+    }
+}
+
+impl KeyRecord {
+    /// Returns the public keys of tokens that may be valid at `now`, newest first.
+    fn into_public(mut self, now: Timestamp) -> impl Iterator<Item = PublicKey> {
+        if now.since_ms(self.created_at) >= RETIRED_MS {
+            self.retired.clear();
+        }
+        std::iter::once(self.public).chain(self.retired)
     }
 }
 
@@ -133,7 +154,8 @@ impl IdTokenService {
         {
             return Ok(keys);
         }
-        let KeyPeriods { current, first, last } = KeyPeriods::at(self.context.now());
+        let now = self.context.now();
+        let KeyPeriods { current, first, last } = KeyPeriods::at(now);
         let mut keys = Vec::new();
         for period in first..=last {
             let stored = match self.context.stores.documents.get(&key(period)).await? {
@@ -142,16 +164,16 @@ impl IdTokenService {
                 None if period >= current => Some(self.create(period, None).await?),
                 None => None,
             };
-            keys.extend(stored.map(|stored| stored.public));
+            keys.extend(stored.into_iter().flat_map(|stored| stored.into_public(now)));
         }
         let keys = PublicKeySet { keys };
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), keys.clone()));
         Ok(keys)
     }
 
-    /// Creates the key of a period, unless another process did, and returns the stored one. `unusable`: the version of a key that
-    /// cannot be opened, which is replaced.
-    async fn create(&self, period: i64, unusable: Option<u64>) -> Result<KeyRecord> {
+    /// Creates the key of a period, unless another process did, and returns the stored one. `unusable`: a key that cannot be
+    /// opened, with its version, which is replaced.
+    async fn create(&self, period: i64, unusable: Option<(KeyRecord, u64)>) -> Result<KeyRecord> {
         let key = key(period);
         let random = SystemRandom::new();
         let private =
@@ -159,12 +181,16 @@ impl IdTokenService {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private.as_ref(), &random)
             .map_err(failed)?;
         let sealed = self.seal.seal(&key.name, STANDARD.encode(private.as_ref()).as_bytes()).await?;
-        let record = KeyRecord { public: public_key(&pair)?, created_at: self.context.now(), sealed };
+        let version = unusable.as_ref().map(|(_, version)| *version);
+        let created_at = self.context.now();
+        let replaced = unusable.into_iter().flat_map(|(record, _)| record.into_public(created_at));
+        let retired = replaced.take(MAX_RETIRED).collect();
+        let record = KeyRecord { public: public_key(&pair)?, created_at, sealed, retired };
         let value =
             serde_json::to_string(&record).map_err(|error| Error::storage("writing a signing key", error))?;
         let expires_at = Some(KeyPeriods::obsolete_at(period));
         let new = NewDocument { key: key.clone(), value, due_at: None, expires_at };
-        if self.context.stores.documents.put(new, unusable).await? {
+        if self.context.stores.documents.put(new, version).await? {
             *self.published.lock().unwrap_or_else(PoisonError::into_inner) = None;
             return Ok(record);
         }
@@ -185,12 +211,13 @@ impl IdTokenService {
                 Some(document) => (read(document)?, Some(document.version)),
                 None => (self.create(period, None).await?, None),
             };
-            match self.seal.open(&key.name, &record.sealed).await {
+            let opened = self.seal.open(&key.name, &record.sealed).await;
+            match opened {
                 Ok(private) => return signer(&private, record.public.kid),
                 // The deployment lost the key that sealed it. Verifiers read the key set again when they see an unknown key.
                 Err(Error::CannotOpen(reason)) => {
                     tracing::warn!(kid = record.public.kid, reason, "replacing the signing key of ID tokens");
-                    self.create(period, version).await?;
+                    self.create(period, version.map(|version| (record, version))).await?;
                 }
                 Err(error) => return Err(error),
             }

@@ -7,7 +7,7 @@ use crate::{
     seal::SecretSealer,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tidemill_core::api::RekeyReply;
+use tidemill_core::{api::RekeyReply, time::Timestamp};
 
 /// Number of documents that one call re-encrypts.
 const MAX_REKEYED_PER_CALL: usize = 100;
@@ -23,6 +23,11 @@ pub trait SealedRecord: Serialize + DeserializeOwned {
 
     /// Returns a description for people.
     fn description(&self) -> String;
+
+    /// Returns when the document `name` with the record expires, if it does.
+    fn expires_at(_name: &str) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// Re-encrypts the records of all repositories under the newest key, a limited number per call. Call it again while `more` is
@@ -51,7 +56,8 @@ pub async fn reseal<R: SealedRecord>(context: &Context, seal: &SecretSealer) -> 
             *stored.sealed() = sealed;
             let value = serde_json::to_string(&stored)
                 .map_err(|error| Error::storage("writing a sealed record", error))?;
-            let new = NewDocument { key: document.key, value, due_at: None, expires_at: None };
+            let expires_at = R::expires_at(&document.key.name);
+            let new = NewDocument { key: document.key, value, due_at: None, expires_at };
             // On a conflict, the record was set or removed meanwhile. A new value may be under the older key.
             if !documents.put(new, Some(document.version)).await? {
                 return Ok(RekeyReply { renewed, more: true, unreadable });

@@ -24,7 +24,7 @@ use tidemill_core::{
         facts::Facts,
         status::JobStatus,
     },
-    ids::JobId,
+    ids::{ExecutionId, JobId},
     pipeline::{Input, UpstreamTrigger, descendants_of_child},
     plan::trigger::check_triggers,
 };
@@ -33,7 +33,8 @@ use tidemill_core::{
 const GITLAB_FILE: &str = ".gitlab-ci.yml";
 
 impl DiscoveryService {
-    /// Starts the one pipeline among `files` that the discovery `of` is for. Idempotent for a repeated report.
+    /// Starts the one pipeline among `files` that the discovery `of` is for. Idempotent: its job starts one, in whichever attempt and
+    /// of whichever commit.
     pub(super) async fn start_child(
         &self,
         (of, job): (&ExecutionRecord, &Node),
@@ -42,13 +43,28 @@ impl DiscoveryService {
         facts: Arc<Facts>,
         files: Vec<PipelineFile>,
     ) -> Result<DiscoveryReply> {
+        if let Some(id) = job_of(job)?.child {
+            let child = self.context.execution(id).await?;
+            let read = move || {
+                let follows =
+                    |file: &PipelineFile| parse_file(file).ok().and_then(|parsed| parsed.on.pipeline);
+                files.iter().filter_map(follows).collect::<Vec<UpstreamTrigger>>()
+            };
+            let followers = self.context.compute("parsing a pipeline file", read).await?;
+            let (name, number) = (child.spec.pipeline_name.clone(), child.run_number);
+            let lines = vec![format!("started before: {name} {number} ({id})")];
+            return self
+                .announce_child((of, repository), discovery, &facts, (id, name), &followers, lines)
+                .await;
+        }
         let named = discovery.start_only.iter().chain(&discovery.only).next().cloned();
         let pushed = Facts { trigger: Trigger::Push, changed: None, ..Facts::clone(&facts) };
         let choose = move || choose(files, named.as_deref(), &pushed);
-        let (file, followers) = match self.context.compute("parsing a pipeline file", choose).await? {
-            Ok(chosen) => chosen,
-            Err(lines) => return Ok(failed(lines)),
-        };
+        let Chosen { file, followers, errors } =
+            match self.context.compute("parsing a pipeline file", choose).await? {
+                Ok(chosen) => chosen,
+                Err(lines) => return Ok(failed(lines)),
+            };
         let path = file.path.clone();
         let mut own_facts =
             Facts { includes: file.includes.clone(), parent: Some(of.spec.id), ..Facts::clone(&facts) };
@@ -98,31 +114,50 @@ impl DiscoveryService {
                 return Ok(failed(vec![format!("{path}: not started: {}", error.report().message)]));
             }
         };
-        self.outbox.announce(execution_id, repository).await?;
         let outcome = if attached { "started before" } else { "started" };
         let mut lines = vec![format!("{path}: {outcome}: {pipeline_name} {run_number} ({execution_id})")];
+        lines.extend(errors);
+        let child = (execution_id, pipeline_name);
+        self.announce_child((of, repository), discovery, &facts, child, &followers, lines).await
+    }
+
+    /// Announces the child of a discovery, and records what follows it. Idempotent.
+    async fn announce_child(
+        &self,
+        (of, repository): (&ExecutionRecord, &Repository),
+        discovery: &Discovery,
+        facts: &Arc<Facts>,
+        child: (ExecutionId, String),
+        followers: &[UpstreamTrigger],
+        mut lines: Vec<String>,
+    ) -> Result<DiscoveryReply> {
+        self.outbox.announce(child.0, repository).await?;
         let context = StartContext {
             repository,
             discovering: of,
-            facts: &facts,
+            facts,
             first: of.spec.id,
             hold: false,
             left: 0,
-            started: vec![(execution_id, pipeline_name)],
+            started: vec![child],
         };
-        self.follow(&context, discovery, &followers, &mut lines).await?;
+        self.follow(&context, discovery, followers, &mut lines).await?;
         truncate_lines(&mut lines);
         Ok(DiscoveryReply { lines, failed: false })
     }
 }
 
-/// Chooses the file at the path `named`, or the only one that a push would start, and returns it with the triggers of all files that
-/// follow other pipelines. Otherwise returns lines that say why there is none.
-fn choose(
-    files: Vec<PipelineFile>,
-    named: Option<&str>,
-    pushed: &Facts,
-) -> Result<(PipelineFile, Vec<UpstreamTrigger>), Vec<String>> {
+/// The file that a discovery starts.
+struct Chosen {
+    file: PipelineFile,
+    /// The triggers of all files that follow other pipelines.
+    followers: Vec<UpstreamTrigger>,
+    /// The errors of other files, which a push might have started, too.
+    errors: Vec<String>,
+}
+
+/// Chooses the file at the path `named`, or the only one that a push would start. Otherwise returns lines that say why there is none.
+fn choose(files: Vec<PipelineFile>, named: Option<&str>, pushed: &Facts) -> Result<Chosen, Vec<String>> {
     let (mut errors, mut followers, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
     for file in files {
         let is_named = named.map(|path| path == file.path);
@@ -137,12 +172,10 @@ fn choose(
             Err(_) => {}
         }
     }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
     let mut candidates = candidates.into_iter();
     match (candidates.next(), candidates.next(), named) {
-        (Some(file), None, _) => Ok((file, followers)),
+        (Some(file), None, _) => Ok(Chosen { file, followers, errors }),
+        (None, ..) if !errors.is_empty() => Err(errors),
         (Some(file), Some(other), _) => Err(vec![format!(
             "a push starts {}, {} and maybe others; the job that starts one of them names it with `file`",
             file.path, other.path

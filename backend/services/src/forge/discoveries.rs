@@ -325,7 +325,8 @@ impl DiscoveryService {
     ) -> Result<()> {
         let is_followed = |name: &str| followers.iter().any(|on| on.names.iter().any(|of| of == name));
         let count = start.started.iter().filter(|(_, name)| is_followed(name)).count();
-        let breadth = follow_ups::breadth(start.facts, count);
+        let siblings = follow_ups::siblings(start.discovering.spec.parent.as_ref());
+        let breadth = follow_ups::breadth(start.facts, count).saturating_mul(siblings);
         for (execution, name) in &start.started {
             let following = followers.iter().filter(|on| on.names.contains(name));
             let statuses: Vec<UpstreamStatus> = following.map(|on| on.status).collect();

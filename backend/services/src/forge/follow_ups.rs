@@ -13,7 +13,7 @@ use crate::{
             service::PipelineExecutionService,
         },
     },
-    ports::{Document, DocumentKey, ExecutionRecord, NewDocument},
+    ports::{Document, DocumentKey, ExecutionRecord, NewDocument, ParentLink},
     repositories::{record::Repository, service::RepositoryService},
 };
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,11 @@ use tidemill_core::execution::{
     status::ExecutionStatus,
 };
 use tidemill_core::{
-    api::Trigger, ids::ExecutionId, pipeline::UpstreamStatus, repository::canonical_name, time::Timestamp,
+    api::Trigger,
+    ids::ExecutionId,
+    pipeline::{MAX_DESCENDANTS, UpstreamStatus},
+    repository::canonical_name,
+    time::Timestamp,
 };
 
 const DOCUMENT_KIND: &str = "follow-up";
@@ -69,6 +73,11 @@ pub(crate) fn depth(facts: &Facts) -> u32 {
 pub(crate) fn breadth(facts: &Facts, count: usize) -> u32 {
     let before = facts.upstream.as_ref().map_or(1, |upstream| upstream.breadth);
     before.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Returns how many executions jobs may have started like one with this link, which may all be followed.
+pub(crate) fn siblings(parent: Option<&ParentLink>) -> u32 {
+    parent.map_or(1, |parent| MAX_DESCENDANTS / parent.descendants.saturating_add(1)).max(1)
 }
 
 /// Whether pipelines may follow an execution that has ended. Nothing follows one that was canceled before an approval, because none of
@@ -216,12 +225,32 @@ fn read(document: &Document) -> Result<FollowUpRecord> {
 
 #[cfg(test)]
 mod tests {
-    use super::breadth;
+    use super::{breadth, siblings};
+    use crate::ports::ParentLink;
     use tidemill_core::execution::{
         facts::{Facts, Upstream},
         status::ExecutionStatus,
     };
-    use tidemill_core::ids::ExecutionId;
+    use tidemill_core::{
+        ids::ExecutionId,
+        pipeline::{MAX_DESCENDANTS, descendants_of_child},
+    };
+
+    #[test]
+    fn siblings_are_the_jobs_that_share_what_may_be_started() {
+        assert_eq!(siblings(None), 1);
+        for count in [1, 2, 10, 100] {
+            let parent = ParentLink {
+                execution: ExecutionId(uuid::Uuid::nil()),
+                job: 0,
+                name: "go".into(),
+                gate: None,
+                depth: 1,
+                descendants: descendants_of_child(MAX_DESCENDANTS, count),
+            };
+            assert_eq!(siblings(Some(&parent)), count);
+        }
+    }
 
     #[test]
     fn breadth_is_the_product_of_the_followed_executions() {

@@ -79,7 +79,8 @@ impl RepositoryService {
             let old_authors = || old.as_ref().map(|old| old.comment_authors.clone());
             let comment_authors = request.comment_authors.clone().or_else(old_authors).unwrap_or_default();
             let old_triggers = || old.as_ref().map(|old| old.allow_trigger_from.clone());
-            let triggers = request.allow_trigger_from.as_deref().map(trigger_names).transpose()?;
+            let triggers = request.allow_trigger_from.as_deref();
+            let triggers = triggers.map(|allowed| trigger_names(allowed, &name)).transpose()?;
             let allow_trigger_from = triggers.or_else(old_triggers).unwrap_or_default();
             let repository = Repository {
                 url: address.to_git_url(),
@@ -272,8 +273,8 @@ fn new_secret() -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(random))
 }
 
-/// Returns the canonical names of the repositories whose jobs may start pipelines.
-fn trigger_names(addresses: &[String]) -> Result<Vec<String>> {
+/// Returns the canonical names of the repositories whose jobs may start pipelines of `own`.
+fn trigger_names(addresses: &[String], own: &str) -> Result<Vec<String>> {
     if addresses.len() > MAX_TRIGGER_REPOSITORIES {
         return Err(Error::Invalid(format!(
             "at most {MAX_TRIGGER_REPOSITORIES} repositories can start the pipelines of another one"
@@ -287,6 +288,12 @@ fn trigger_names(addresses: &[String]) -> Result<Vec<String>> {
             return Err(Error::Invalid(
                 "`allow_trigger_from` takes names of repositories, such as git.example.org/group/name".into(),
             ));
+        }
+        if name == own {
+            return Err(Error::Invalid(format!(
+                "`allow_trigger_from` takes names of other repositories; a job starts a pipeline of {own} itself with `pipeline: {{ file: \
+                 PATH }}`"
+            )));
         }
         if !names.contains(&name) {
             names.push(name);

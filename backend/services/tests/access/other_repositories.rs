@@ -17,6 +17,9 @@ async fn token_of_one_repository_sees_only_that_another_one_was_started() {
     assert_eq!(denied.status, StatusCode::FORBIDDEN, "only administrators allow it");
     let registered = server.ok(BOOT, "PUT", path::REPOSITORIES, registration).await;
     assert_eq!(registered["repository"]["allow_trigger_from"], json!(["git.example/ours"]));
+    let own = json!({ "url": THEIRS, "provider": "gitea", "allow_trigger_from": ["git.example/theirs"] });
+    let refused = server.call(Some(BOOT), "PUT", path::REPOSITORIES, own).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "its own jobs need no permission");
 
     let pipeline = "{ name: p, jobs: { go: { pipeline: { repository: theirs, branch: main } } } }";
     let run = json!({ "pipeline": pipeline, "repo": OURS, "source": { "kind": "none" } });

@@ -225,7 +225,9 @@ async fn failure_and_recovery_are_notified_once() {
         // One of the two receivers replied 500 to the first notification, which was sent again.
         assert_eq!(texts.len() + hooks.len(), 5, "{texts:?}");
         assert!(
-            texts[0].contains("ci 2 of git.example.org/team/app on main failed: https://ci.example.org/executions/")
+            texts[0].contains(
+                "ci 2 of git.example.org/team/app on main failed: https://ci.example.org/executions/"
+            )
         );
         assert!(texts[texts.len() - 1].contains("ci 3 of git.example.org/team/app on main succeeded again"));
         for hook in &hooks {

@@ -20,7 +20,7 @@ pub use children::{
     child_has_rights_of_its_parent, depth_of_children_is_bounded, descendants_of_an_execution_are_bounded,
     job_starts_one_child_or_fails, parent_waits_for_child_and_takes_its_outcome,
     retry_starts_unsuccessful_child_again, status_of_child_changes_revision_of_parent,
-    sweep_continues_parent_of_ended_child,
+    sweep_continues_parent_of_ended_child, worker_knows_of_file_that_a_job_made,
 };
 pub use conditions::{
     allowed_exit_code_is_tolerated, execution_over_timeout_fails, execution_without_runnable_jobs_ends,
@@ -44,9 +44,11 @@ pub use job_groups::{
     place_is_not_lost_if_a_process_dies, repositories_do_not_share_job_groups, retried_job_keeps_its_place,
 };
 pub use other_repositories::{
-    cancel_and_retry_reach_other_repository, cycle_of_repositories_ends_at_maximum_depth,
+    cancel_and_retry_reach_other_repository, cycle_of_followed_repositories_ends,
+    cycle_of_repositories_ends_at_maximum_depth, discovery_of_moved_branch_keeps_its_child,
     fork_starts_nothing_in_another_repository, job_starts_pipeline_of_another_repository,
     pipeline_without_file_is_that_of_a_push, refused_repository_looks_like_an_unknown_one,
+    variables_of_a_repository_stay_there,
 };
 pub use outputs::{
     condition_on_outputs_is_decided_when_job_is_due,

@@ -120,6 +120,7 @@ macro_rules! conformance_suite {
                 status_of_child_changes_revision_of_parent
                 child_gets_variables_of_its_job
                 child_has_rights_of_its_parent
+                worker_knows_of_file_that_a_job_made
                 cancel_of_parent_cancels_children
                 cancel_of_job_cancels_its_child
                 retry_starts_unsuccessful_child_again
@@ -128,6 +129,9 @@ macro_rules! conformance_suite {
                 refused_repository_looks_like_an_unknown_one
                 fork_starts_nothing_in_another_repository
                 cycle_of_repositories_ends_at_maximum_depth
+                cycle_of_followed_repositories_ends
+                discovery_of_moved_branch_keeps_its_child
+                variables_of_a_repository_stay_there
                 cancel_and_retry_reach_other_repository
                 pipeline_without_file_is_that_of_a_push
                 executions_of_group_run_in_order
@@ -220,6 +224,7 @@ macro_rules! conformance_suite {
                 signing_key_is_created_once
                 only_jobs_that_ask_get_id_tokens
                 signing_key_follows_keys_of_deployment
+                resealed_signing_key_expires
             }
             variables {
                 variables_reach_every_job_and_conditions

@@ -18,6 +18,10 @@ pub struct ChildRequest {
     /// The variables that are set outside of the files, which the translation of a GitLab file needs.
     #[serde(default, skip_serializing_if = "ExternalVariables::is_empty")]
     pub external: ExternalVariables,
+    /// Whether a job made the file that names the pipeline, or one above it. Then files of it include nothing with the credentials of a
+    /// user.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_of_artifact: bool,
 }
 
 /// The pipeline that a worker read.

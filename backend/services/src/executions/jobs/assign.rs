@@ -24,15 +24,15 @@ use tidemill_core::{
 const SERVER: &str = "TIDEMILL_SERVER";
 
 impl JobExecutionService {
-    /// Returns the secrets and variables of a job that only its worker gets.
+    /// Returns the secrets and variables of a job that only its worker gets, and apart from them its ID tokens.
     async fn secrets_for_job(
         &self,
         execution: &ExecutionRecord,
         planned: &PlannedJob,
         token: &JobToken,
-    ) -> Result<Vec<SecretValue>> {
+    ) -> Result<(Vec<SecretValue>, Vec<SecretValue>)> {
         if planned.discovery.is_some() || planned.surroundings.child.is_some() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
         let options = &planned.surroundings;
         let own_token = token.expose();
@@ -58,8 +58,7 @@ impl JobExecutionService {
         let id_tokens = self.id_tokens.for_job(execution, planned, token.job()).await?;
         // They win over what the job gets without naming it.
         secrets.retain(|secret| id_tokens.iter().all(|token| token.variable != secret.variable));
-        secrets.extend(id_tokens);
-        Ok(secrets)
+        Ok((secrets, id_tokens))
     }
 
     /// Returns the request of a discovery with the variables that its translation of a GitLab file needs.
@@ -89,7 +88,8 @@ impl JobExecutionService {
             ExternalVariables::default()
         };
         let name = format!("{}: {}", execution.spec.pipeline_name, planned.base_name);
-        Ok(Some(Box::new(ChildRequest { pipeline, name, external })))
+        let is_of_artifact = facts.is_of_artifact;
+        Ok(Some(Box::new(ChildRequest { pipeline, name, external, is_of_artifact })))
     }
 
     pub(super) async fn assign(
@@ -133,7 +133,7 @@ impl JobExecutionService {
         let lease = LeaseGrant { token, ttl_ms: self.context.settings.lease_ttl_ms };
         let (planned, of) = (&spec.planned, &execution.spec);
         let own_token = JobToken::new(spec.id, token);
-        let (secrets, registries, credential, discovery, child) = tokio::try_join!(
+        let ((mut secrets, id_tokens), registries, credential, discovery, child) = tokio::try_join!(
             self.secrets_for_job(execution, planned, &own_token),
             self.registries.for_job(execution, planned),
             self.repositories.credential_for_job(execution, planned),
@@ -152,6 +152,8 @@ impl JobExecutionService {
         if planned.surroundings.all_secrets {
             assignment::add_to_services(&mut of_job.services, &variables, &secrets, &own_token.expose());
         }
+        // Only the job gets them, and no service.
+        secrets.extend(id_tokens);
         let extras = JobExtras {
             discovery,
             child,

@@ -78,8 +78,7 @@ impl PipelineExecutionService {
             };
         }
         let path = report.path.clone();
-        let allowance = self.child_allowance(&parent, &child);
-        match Box::pin(self.start_child_file(&parent, report, variables, link, allowance)).await {
+        match Box::pin(self.start_child_file(&parent, &child, report, variables, link)).await {
             Ok(ExecuteReply { execution_id, run_number, pipeline_name, attached, .. }) => {
                 Ok(started(&path, &pipeline_name, run_number, execution_id, attached))
             }
@@ -123,10 +122,10 @@ impl PipelineExecutionService {
     async fn start_child_file(
         &self,
         parent: &ExecutionRecord,
+        child: &ChildPipeline,
         report: ChildReport,
         variables: IndexMap<String, String>,
         link: ParentLink,
-        allowance: StorageBudget,
     ) -> Result<ExecuteReply> {
         let key = RecordedKey::of(&IdempotencyKey::Child { job: report.job_id })?;
         let of = &parent.spec;
@@ -142,6 +141,7 @@ impl PipelineExecutionService {
             // They are those of the parent's file.
             inputs: IndexMap::new(),
             includes: report.includes.clone(),
+            is_of_artifact: facts.is_of_artifact || child.artifact_of.is_some(),
             ..facts.clone()
         };
         // A child has the rights of its parent: they follow from the branch and the pull request, which are the same.
@@ -169,6 +169,7 @@ impl PipelineExecutionService {
         let (request, run) = self.context.compute("parsing a pipeline file", plan).await?;
         let run = run?;
         check_descendants(&run.plan, &link)?;
+        let allowance = self.child_allowance(parent, child);
         let limits = StartLimits { hold: false, allowance, remaining_bytes: &mut { u64::MAX } };
         let origin = StartOrigin { trace: of.trace.clone(), parent: Some(link) };
         Box::pin(self.start_planned(request, run, limits, Some(key), origin)).await
@@ -184,12 +185,19 @@ impl PipelineExecutionService {
         attempt: u32,
     ) -> Result<Result<IndexMap<String, String>, String>> {
         let mut variables = IndexMap::new();
+        // A child of the repository gets those of the repository anyway, and one of another repository must not.
+        let is_forwarded = |name: &str| !parent.spec.facts.external.contains(name);
         if child.forwards_run {
-            variables.extend(parent.spec.variables.clone());
+            let of_run = parent.spec.variables.iter().filter(|(name, _)| is_forwarded(name));
+            variables.extend(of_run.map(|(name, value)| (name.clone(), value.clone())));
         }
         if child.forwards_job {
             let declared = self.declared_variables(&parent.spec, &spec.planned.base_name).await?;
-            let of_job = spec.planned.variables.iter().filter(|(name, _)| declared.contains(*name));
+            let of_job = spec
+                .planned
+                .variables
+                .iter()
+                .filter(|(name, _)| declared.contains(*name) && is_forwarded(name));
             variables.extend(of_job.map(|(name, value)| (name.clone(), value.clone())));
         }
         if child.variables.is_empty() {

@@ -90,6 +90,8 @@ impl PipelineExecutionService {
             default_branch: at.default_branch().map(str::to_owned),
             variables,
             parent: Some(of.id),
+            // What follows the pipeline there is as far from the first execution.
+            upstream: of.facts.upstream.clone(),
             ..Facts::default()
         };
         let job = link.job_id();

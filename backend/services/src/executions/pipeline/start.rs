@@ -18,7 +18,7 @@ use crate::{
     ports::{ExecutionSpec, ExecutionTask, ParentLink},
 };
 use indexmap::IndexMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tidemill_core::api::{ExecuteReply, ExecuteRequest, InputsReply, InputsRequest};
 use tidemill_core::execution::facts::{CommitDetails, Facts, JobSelection, PullRequest, Trigger};
 
@@ -157,6 +157,7 @@ impl PipelineExecutionService {
         let own = key.as_ref().filter(|key| key.is_permanent).map(|_| Facts {
             variables: request.variables.clone(),
             registry: None,
+            external: BTreeSet::new(),
             ..facts.clone()
         });
         let identity = RunIdentity {

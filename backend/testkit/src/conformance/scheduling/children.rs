@@ -171,6 +171,24 @@ pub async fn depth_of_children_is_bounded(subject: &StoresUnderTest) {
     assert!(reply.lines[0].contains("at most 3 levels"), "{:?}", reply.lines);
 }
 
+/// The worker of a job knows that a job made the file of its execution, or of one above it.
+pub async fn worker_knows_of_file_that_a_job_made(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let plain = request(&samples::repo(), "", "wait: true");
+    let made = "name: parent\nstages: [one, two]\njobs:\n  make: { stage: one, image: i, script: x, artifacts: { paths: [child.yml] } }\n  \
+                go: { stage: two, pipeline: { file: child.yml, artifact_of: make } }\n";
+    for (text, is_of_artifact) in [(plain.pipeline.as_str(), false), (made, true)] {
+        let id = start_execution(server, &ExecuteRequest { pipeline: text.into(), ..plain.clone() }).await;
+        if is_of_artifact {
+            run(server, id, "make", 0).await;
+        }
+        let child = start_child(server, id, &plain.pipeline).await;
+        let below = start_child(server, child, &plain.pipeline).await;
+        let go = claim(server, job(server, below, "go").await.id).await.unwrap();
+        assert_eq!(go.extras.child.unwrap().is_of_artifact, is_of_artifact);
+    }
+}
+
 /// The executions below one are bounded in all: those that there may be are divided among its jobs that start one.
 pub async fn descendants_of_an_execution_are_bounded(subject: &StoresUnderTest) {
     let server = &services(subject.open().await);

@@ -4,7 +4,9 @@ use super::fixture::{claim, job, run, services, start_execution, statuses, view}
 use crate::conformance::{StoresUnderTest, samples};
 use serde_json::json;
 use tidemill_core::access::AuditQuery;
-use tidemill_core::api::{AttemptEnd, ExecuteRequest, JobReport, ListQuery, RetryRequest, Trigger};
+use tidemill_core::api::{
+    AttemptEnd, ExecuteRequest, ExecutionSummary, JobReport, ListQuery, RetryRequest, Trigger,
+};
 use tidemill_core::execution::{
     assignment::Assignment,
     discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport, PipelineFile},
@@ -102,12 +104,26 @@ async fn discover(server: &Services, id: ExecutionId, files: &[(&str, &str)]) ->
     let assignment = claim(server, job(server, id, "discover").await.id).await.unwrap();
     let discovery = assignment.extras.discovery.as_ref().unwrap();
     assert!(discovery.starts_child && assignment.extras.child.is_none());
+    report_files(server, &assignment, files).await
+}
+
+/// Reports files for the attempt of a discovery, and ends it.
+async fn report_files(server: &Services, assignment: &Assignment, files: &[(&str, &str)]) -> DiscoveryReply {
+    let report = discovery_report(assignment, files);
+    let reply = server.discoveries.process_report(report.clone()).await.unwrap();
+    let again = server.discoveries.process_report(report).await.unwrap();
+    assert_eq!(again.failed, reply.failed);
+    end(server, assignment, reply.failed).await;
+    reply
+}
+
+fn discovery_report(assignment: &Assignment, files: &[(&str, &str)]) -> DiscoveryReport {
     let file = |(path, text): &(&str, &str)| PipelineFile {
         path: (*path).into(),
         text: (*text).into(),
         includes: Vec::new(),
     };
-    let report = DiscoveryReport {
+    DiscoveryReport {
         job_id: assignment.preparation.job_id,
         lease: assignment.lease.token,
         commit: COMMIT.into(),
@@ -115,12 +131,7 @@ async fn discover(server: &Services, id: ExecutionId, files: &[(&str, &str)]) ->
         files: files.iter().map(file).collect(),
         changed: None,
         paths: None,
-    };
-    let reply = server.discoveries.process_report(report.clone()).await.unwrap();
-    let again = server.discoveries.process_report(report).await.unwrap();
-    assert_eq!(again.failed, reply.failed);
-    end(server, &assignment, reply.failed).await;
-    reply
+    }
 }
 
 /// Returns the execution that the job of a discovery started.
@@ -135,6 +146,12 @@ async fn status(server: &Services, id: ExecutionId) -> ExecutionStatus {
 async fn count(server: &Services, repo: &str) -> usize {
     let query = ListQuery { repo: Some(repo.to_owned()), ..ListQuery::default() };
     server.pipelines.list(query).await.unwrap().executions.len()
+}
+
+/// Returns the execution of a repository that was created last.
+async fn newest(server: &Services, repo: &str) -> ExecutionSummary {
+    let query = ListQuery { repo: Some(repo.to_owned()), ..ListQuery::default() };
+    server.pipelines.list(query).await.unwrap().executions.into_iter().next().unwrap()
 }
 
 /// The parent waits for the pipeline of the other repository, which has that repository's facts and the parent's variables.
@@ -188,6 +205,38 @@ pub async fn job_starts_pipeline_of_another_repository(subject: &StoresUnderTest
     assert_eq!(triggers.len(), 3, "{entries:#?}");
     assert_eq!(triggers[0].target, discovery.to_string());
     assert_eq!(triggers[0].who, format!("a job of {}", canonical_name(&repo)));
+}
+
+/// The pipeline of the other repository has its own variables, and of the first one only those that a user or the file names.
+pub async fn variables_of_a_repository_stay_there(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let (repo, other) = (samples::repo(), samples::repo());
+    register(server, &other, &[&repo]).await;
+    for (of, name, value) in [
+        (&repo, "LEVEL", "ours"),
+        (&repo, "OURS", "ours"),
+        (&repo, "SHARED", "ours"),
+        (&repo, "NAMED", "ours"),
+        (&other, "SHARED", "theirs"),
+    ] {
+        let variable = json!({ "masked": false, "protected": false, "file": false, "forks": false });
+        let set = json!({ "repo": of, "name": name, "value": value, "variable": variable });
+        server.secrets.set(serde_json::from_value(set).unwrap(), "ann").await.unwrap();
+    }
+    let keys = format!(
+        "file: {FILE}, forward: [job, run], inputs: {{ env: prod }}, variables: {{ GIVEN: 'by ${{OURS}}' }}"
+    );
+    let variables = [("NAMED".to_owned(), "by-user".to_owned())].into_iter().collect();
+    let id =
+        start_execution(server, &ExecuteRequest { variables, ..request(&repo, path(&other), &keys) }).await;
+    let discovery = discovery_of(server, id).await;
+    discover(server, discovery, &[(FILE, DEPLOY)]).await;
+    let child = found(server, discovery).await;
+    let work = claim(server, job(server, child, "work").await.id).await.unwrap();
+    let given = |name: &str| work.variables.get(name).map(String::as_str);
+    assert_eq!((given("SHARED"), given("OURS")), (Some("theirs"), None));
+    assert_eq!((given("NAMED"), given("GIVEN")), (Some("by-user"), Some("by ours")));
+    assert_eq!(work.preparation.image, "i:0-prod");
 }
 
 /// A repository that allows nothing, one that allows another repository, and an unknown one give the same error.
@@ -264,6 +313,39 @@ pub async fn cycle_of_repositories_ends_at_maximum_depth(subject: &StoresUnderTe
     assert!(reply.lines[0].contains("at most 3 levels"), "{:?}", reply.lines);
 }
 
+/// Repositories that start each other end, too, if a pipeline follows each that a job starts: it has no parent.
+pub async fn cycle_of_followed_repositories_ends(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let (repo, other) = (samples::repo(), samples::repo());
+    register(server, &repo, &[&other]).await;
+    register(server, &other, &[&repo]).await;
+    let built = "name: built\non: { push: }\njobs: { work: { image: i, script: x } }\n";
+    let ours = parent(path(&other), "wait: true").replace("stages", "on: { push: }\nstages");
+    let after =
+        parent(path(&repo), "wait: true").replace("stages", "on: { pipeline: { name: built } }\nstages");
+    let theirs = [(FILE, built), (".pipelines/after.yml", after.as_str())];
+    let mut id = start_execution(server, &request(&repo, path(&other), "wait: true")).await;
+    for followed in 0_u32.. {
+        let discovery = discovery_of(server, id).await;
+        let reply = discover(server, discovery, &theirs).await;
+        assert!(!reply.failed, "{:?}", reply.lines);
+        run(server, found(server, discovery).await, "work", 0).await;
+        server.follow_ups.run().await.unwrap();
+        let following = newest(server, &other).await;
+        if reply.lines.iter().any(|line| line.starts_with("nothing follows built")) {
+            assert_eq!((followed, following.pipeline_name.as_str()), (5, "built"));
+            break;
+        }
+        assert_eq!((following.pipeline_name.as_str(), following.parent.is_none()), ("discover", true));
+        let assignment = claim(server, job(server, following.id, "discover").await.id).await.unwrap();
+        let reply = report_files(server, &assignment, &theirs).await;
+        assert!(!reply.failed, "{:?}", reply.lines);
+        let discovery = discovery_of(server, newest(server, &other).await.id).await;
+        discover(server, discovery, &[(FILE, &ours)]).await;
+        id = found(server, discovery).await;
+    }
+}
+
 /// A cancel of the parent cancels what runs in the other repository, and a retry starts what did not succeed there again.
 pub async fn cancel_and_retry_reach_other_repository(subject: &StoresUnderTest) {
     let server = &services(subject.open().await);
@@ -294,6 +376,27 @@ pub async fn cancel_and_retry_reach_other_repository(subject: &StoresUnderTest) 
     assert_eq!(status(server, retried).await, ExecutionStatus::Failed);
 }
 
+/// The report of another attempt, for which the branch has moved, finds the pipeline that the first one started.
+pub async fn discovery_of_moved_branch_keeps_its_child(subject: &StoresUnderTest) {
+    let server = &services(subject.open().await);
+    let (repo, other) = (samples::repo(), samples::repo());
+    register(server, &other, &[&repo]).await;
+    let id = start_execution(server, &request(&repo, path(&other), &format!("file: {FILE}"))).await;
+    let discovery = discovery_of(server, id).await;
+    let assignment = claim(server, job(server, discovery, "discover").await.id).await.unwrap();
+    let first = discovery_report(&assignment, &[(FILE, DEPLOY)]);
+    let changed = DEPLOY.replace("LEVEL: '0'", "LEVEL: '2'");
+    let moved = DiscoveryReport {
+        commit: "c".repeat(40),
+        ..discovery_report(&assignment, &[(FILE, &changed), (".pipelines/x.yml", "broken")])
+    };
+    assert!(!server.discoveries.process_report(first).await.unwrap().failed);
+    let child = found(server, discovery).await;
+    let reply = server.discoveries.process_report(moved).await.unwrap();
+    assert!(!reply.failed && reply.lines[0].starts_with("started before: deploy 1"), "{:?}", reply.lines);
+    assert_eq!((found(server, discovery).await, count(server, &other).await), (child, 2));
+}
+
 /// Without `file`, the only pipeline that a push starts is started; otherwise nothing is.
 pub async fn pipeline_without_file_is_that_of_a_push(subject: &StoresUnderTest) {
     let server = &services(subject.open().await);
@@ -306,9 +409,12 @@ pub async fn pipeline_without_file_is_that_of_a_push(subject: &StoresUnderTest) 
     let (on_next, manual) = (file("two", "push: { branches: [next] }"), file("three", "manual:"));
     let follows = file("four", "pipeline: { name: one }");
     let always = file("five", "push:");
+    let broken = "name: six\njobs: {}\n".to_owned();
     for (files, starts) in [
         (vec![&on_main, &on_next, &manual, &follows], Some("one")),
         (vec![&always], Some("five")),
+        (vec![&broken, &always], Some("five")),
+        (vec![&broken, &manual], None),
         (vec![&on_main, &always], None),
         (vec![&on_next, &manual], None),
         (vec![], None),
@@ -320,6 +426,8 @@ pub async fn pipeline_without_file_is_that_of_a_push(subject: &StoresUnderTest) 
             names.iter().zip(&files).map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let reply = discover(server, discovery, &files).await;
         assert_eq!(reply.failed, starts.is_none(), "{:?}", reply.lines);
+        let is_reported = reply.lines.iter().any(|line| line.starts_with(".pipelines/0.yml:"));
+        assert!(is_reported || files.iter().all(|(_, text)| *text != broken), "{:?}", reply.lines);
         match starts {
             Some(name) => {
                 let child = found(server, discovery).await;

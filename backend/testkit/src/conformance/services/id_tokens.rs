@@ -2,7 +2,7 @@
 
 use super::secrets::FixedKeys;
 use crate::conformance::{ManualClock, StoresUnderTest, claims::claim_at, samples};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tidemill_core::{
     access::oidc::PublicKeySet,
     api::ExecuteRequest,
@@ -13,6 +13,8 @@ use tidemill_core::{
     ids::ExecutionId,
     time::Timestamp,
 };
+use tidemill_services::error::Result;
+use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
 use tidemill_services::{InternalStart, Services, Settings, Stores};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -94,9 +96,63 @@ pub async fn only_jobs_that_ask_get_id_tokens(subject: &StoresUnderTest) {
     }
 }
 
+/// Documents that record when those that are written expire.
+struct RecordedExpiries {
+    documents: Arc<dyn Documents>,
+    expiries: Mutex<Vec<(DocumentKey, Option<Timestamp>)>>,
+}
+
+#[async_trait::async_trait]
+impl Documents for RecordedExpiries {
+    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
+        self.documents.get(key).await
+    }
+
+    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
+        self.expiries.lock().unwrap().push((document.key.clone(), document.expires_at));
+        self.documents.put(document, if_version).await
+    }
+
+    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
+        self.documents.delete(key, if_version).await
+    }
+
+    async fn list(
+        &self,
+        kind: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Document>, bool)> {
+        self.documents.list(kind, prefix, after, limit).await
+    }
+
+    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
+        self.documents.due(kind, now, limit).await
+    }
+}
+
+/// A signing key that is sealed again expires when it did before.
+pub async fn resealed_signing_key_expires(subject: &StoresUnderTest) {
+    let stores = Stores { clock: own_clock(), ..subject.open().await };
+    let recorded =
+        Arc::new(RecordedExpiries { documents: stores.documents.clone(), expiries: Mutex::default() });
+    let under = |keys: &'static [u8]| {
+        let (keys, documents) = (Arc::new(FixedKeys(keys)), recorded.clone());
+        services(Stores { keys, documents, ..stores.clone() })
+    };
+    let published = under(&[1]).id_tokens.keys().await.unwrap().keys.len();
+    let created = std::mem::take(&mut *recorded.expiries.lock().unwrap());
+    assert!(created.len() == published && created.iter().all(|(_, at)| at.is_some()), "{created:?}");
+    assert_eq!(under(&[2, 1]).id_tokens.rekey().await.unwrap().renewed, published);
+    let resealed = recorded.expiries.lock().unwrap();
+    assert!(created.iter().all(|one| resealed.contains(one)), "{created:?} {resealed:?}");
+}
+
 /// The signing key survives a change of the key that seals it, and is replaced if that key is lost.
 pub async fn signing_key_follows_keys_of_deployment(subject: &StoresUnderTest) {
-    let stores = Stores { clock: own_clock(), ..subject.open().await };
+    let clock = own_clock();
+    let stores = Stores { clock: clock.clone(), ..subject.open().await };
     let under = |keys: &'static [u8]| services(Stores { keys: Arc::new(FixedKeys(keys)), ..stores.clone() });
     let published = async |of: &Services| -> PublicKeySet { of.id_tokens.keys().await.unwrap() };
     let (before, between, after) = (under(&[1]), under(&[2, 1]), under(&[2]));
@@ -111,5 +167,10 @@ pub async fn signing_key_follows_keys_of_deployment(subject: &StoresUnderTest) {
     let lost = under(&[3]);
     let id = begin(&lost, Facts::default()).await;
     assert_eq!(tokens(&lost, id).await, [0, 1]);
-    assert_ne!(published(&lost).await, keys);
+    let replaced = published(&lost).await.keys;
+    assert!(replaced.len() == keys.keys.len() + 1 && keys.keys.iter().all(|key| replaced.contains(key)));
+    // Tokens that the lost key signed have expired.
+    clock.advance(3 * 86_400_000);
+    let later = published(&under(&[3])).await.keys;
+    assert!(keys.keys.iter().all(|key| !later.contains(key)) && later.contains(&replaced[0]));
 }

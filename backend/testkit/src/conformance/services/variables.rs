@@ -120,6 +120,7 @@ pub async fn hidden_variables_reach_only_workers(subject: &StoresUnderTest) {
 /// get nothing.
 pub async fn services_get_the_variables_of_a_job_with_all_secrets(subject: &StoresUnderTest) {
     let services = services(subject).await;
+    services.set_issuer_url("https://ci.example.org");
     let repo = samples::repo();
     set(&services, &repo, "MODE", "fast", PLAIN).await;
     set(&services, &repo, "KEY", "hush", MASKED).await;
@@ -127,7 +128,7 @@ pub async fn services_get_the_variables_of_a_job_with_all_secrets(subject: &Stor
     set(&services, &repo, "CONFIG", "a\nb", VariableOptions { file: true, ..PLAIN }).await;
     let own = "variables: { JOB: one }, services: [{ image: db, variables: { OWN: two, KEY: own } }]";
     let pipeline = format!(
-        "name: check\ndefaults: {{ image: i }}\njobs:\n  all: {{ script: x, secrets: '*', {own} }}\n  few: {{ script: x, {own} }}\n"
+        "name: check\ndefaults: {{ image: i }}\njobs:\n  all: {{ script: x, secrets: '*', id_tokens: {{ ID: {{ aud: them }} }}, {own} }}\n  few: {{ script: x, {own} }}\n"
     );
     let request = ExecuteRequest { pipeline, repo, force: true, ..ExecuteRequest::default() };
     let id = services.pipelines.execute(request, None, None).await.unwrap().execution_id;
@@ -143,7 +144,7 @@ pub async fn services_get_the_variables_of_a_job_with_all_secrets(subject: &Stor
     ] {
         assert_eq!(of_service.get(name).map(String::as_str), Some(value), "{name}");
     }
-    for name in ["CONFIG", JOB_TOKEN, GITLAB_JOB_TOKEN] {
+    for name in ["CONFIG", JOB_TOKEN, GITLAB_JOB_TOKEN, "ID"] {
         assert!(hidden_names(&all).contains(&name) && !of_service.contains_key(name), "{name}");
     }
     let few = claim_at(&services, id, 1).await.unwrap();
