@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { nextPause } from "../api/polling";
 import { visibleRows } from "../components/useWindowRows";
 import { formatAge, formatBytes, formatDuration } from "./duration";
-import { listQuery, mergeExecutions, readFilter } from "./executions";
+import { listQuery, mergeExecutions, mergeFirstPage, readFilter } from "./executions";
 import { inputFields, inputValues } from "./inputs";
 import { failureRate, fillDays } from "./insight";
 import { authorName, shortRepo } from "./names";
@@ -37,6 +37,27 @@ describe("pages of executions", () => {
       ["2", "SUCCESS"],
       ["1", "SUCCESS"],
     ]);
+  });
+
+  const part = (ids: string, cursor: string | null) => ({
+    executions: [...ids].map((id) => execution(id)),
+    cursor,
+  });
+  const merged = (old: ReturnType<typeof part>, page: ReturnType<typeof part>) => {
+    const { executions, cursor } = mergeFirstPage(old, page);
+    return [executions.map((one) => one.id).join(""), cursor];
+  };
+
+  it("lose what a newer first page has no longer, and keep what is older than the page", () => {
+    expect(merged(part("765321", "end"), part("863", "page"))).toEqual(["86321", "end"]);
+    expect(merged(part("765", null), part("76", null))).toEqual(["76", null]);
+    expect(merged(part("7", null), part("", null))).toEqual(["", null]);
+  });
+
+  it("begin anew where executions between may be missing", () => {
+    expect(merged(part("321", null), part("987", "page"))).toEqual(["987", "page"]);
+    expect(merged(part("", null), part("3", "page"))).toEqual(["3", "page"]);
+    expect(merged(part("321", "end"), part("", "page"))).toEqual(["", "page"]);
   });
 });
 
