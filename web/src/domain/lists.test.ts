@@ -40,7 +40,10 @@ describe("pages of executions", () => {
   });
 
   const part = (ids: string, cursor: string | null) => ({
-    executions: [...ids].map((id) => execution(id)),
+    executions: ids
+      .split(" ")
+      .filter(Boolean)
+      .map((id) => execution(id)),
     cursor,
   });
   const merged = (old: ReturnType<typeof part>, page: ReturnType<typeof part>) => {
@@ -49,15 +52,15 @@ describe("pages of executions", () => {
   };
 
   it("lose what a newer first page has no longer, and keep what is older than the page", () => {
-    expect(merged(part("765321", "end"), part("863", "page"))).toEqual(["86321", "end"]);
-    expect(merged(part("765", null), part("76", null))).toEqual(["76", null]);
+    expect(merged(part("7 6 5 3 2 1", "end"), part("8 6 3", "page"))).toEqual(["86321", "end"]);
+    expect(merged(part("7 6 5", null), part("7 6", null))).toEqual(["76", null]);
     expect(merged(part("7", null), part("", null))).toEqual(["", null]);
   });
 
   it("begin anew where executions between may be missing", () => {
-    expect(merged(part("321", null), part("987", "page"))).toEqual(["987", "page"]);
+    expect(merged(part("3 2 1", null), part("9 8 7", "page"))).toEqual(["987", "page"]);
     expect(merged(part("", null), part("3", "page"))).toEqual(["3", "page"]);
-    expect(merged(part("321", "end"), part("", "page"))).toEqual(["", "page"]);
+    expect(merged(part("3 2 1", "end"), part("", "page"))).toEqual(["", "page"]);
   });
 });
 
