@@ -135,7 +135,15 @@ describe("inputs of a pipeline", () => {
     expect(inputFields(null)).toEqual([]);
   });
 
-  it("are sent with their types, and without what is empty", () => {
+  it("are sent with their types, and only if they were changed", () => {
+    const fields = inputFields({ ...schema, required: ["kind", "dry"] });
+    expect(inputValues(inputFields(schema), new Map([["level", "3"]]))).toEqual({});
+    expect(inputValues(inputFields(schema), new Map([["level", ""]]))).toEqual({});
+    expect(inputValues(fields, new Map([["level", "9007199254740993"]]))).toEqual({
+      dry: true,
+      level: "9007199254740993",
+    });
+
     const texts = new Map([
       ["dry", "false"],
       ["level", "4.5"],
