@@ -214,7 +214,7 @@ export class LogLoader {
           this.document.put(block + index, bytes.slice(index * BLOCK, (index + 1) * BLOCK));
         block += whole;
       } catch (error) {
-        if (signal.aborted) return;
+        if (this.stopped.signal.aborted) return;
         if (isDenied(error)) this.fail(error);
         if (++failures >= MAX_RETRIES || isFinal(error)) {
           giveUp(error instanceof Error ? error.message : "The server does not answer.", isFinal(error));
