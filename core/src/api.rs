@@ -19,8 +19,8 @@ mod source;
 mod worker;
 
 pub use artifact::{
-    ArtifactComplete, ArtifactFile, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, ArtifactView,
-    ContentChecksum, is_image_id, is_sha256,
+    ArtifactAddress, ArtifactComplete, ArtifactFile, ArtifactList, ArtifactUploadReply,
+    ArtifactUploadRequest, ArtifactView, ContentChecksum, is_image_id, is_sha256,
 };
 pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
 pub use dead_letter::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply};

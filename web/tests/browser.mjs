@@ -12,14 +12,31 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const binary = process.env.TIDEMILL_BINARY ?? join(root, "target/debug/tidemill");
 const browserPath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const STOP_MS = 20_000;
+const START_MS = 60_000;
 
 async function startServer(directory) {
   const options = ["--listen", "127.0.0.1:0", "--data-dir", directory, "--isolate", "off", "--jobs", "2"];
   const server = spawn(binary, ["server", ...options, "--rate-limit", "0"], {
     stdio: ["ignore", "pipe", "pipe"],
   });
+  const hasEnded = () => server.pid === undefined || server.exitCode !== null || server.signalCode !== null;
+  const stop = () =>
+    new Promise((resolve) => {
+      if (hasEnded()) {
+        resolve();
+        return;
+      }
+      const timer = setTimeout(() => server.kill("SIGKILL"), STOP_MS);
+      server.on("exit", () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      server.kill("SIGTERM");
+    });
   let output = "";
-  const address = await new Promise((resolve, reject) => {
+  let timer;
+  const printed = new Promise((resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`${binary} did not print its address: ${output}`)), START_MS);
     const read = (bytes) => {
       output += bytes;
       const found = /http:\/\/127\.0\.0\.1:\d+/.exec(output);
@@ -30,32 +47,52 @@ async function startServer(directory) {
     server.on("error", reject);
     server.on("exit", (code) => reject(new Error(`${binary} ended with ${code}: ${output}`)));
   });
-  const stop = () =>
-    new Promise((resolve) => {
-      const timer = setTimeout(() => server.kill("SIGKILL"), STOP_MS);
-      server.on("exit", () => {
-        clearTimeout(timer);
-        resolve();
-      });
-      server.kill("SIGTERM");
-    });
-  return { address, stop };
+  try {
+    return { address: await printed, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Starts a server with a data directory of its own, and a browser. */
 export async function start() {
   const directory = await mkdtemp(join(tmpdir(), "tidemill-browser-test-"));
-  const server = await startServer(directory);
-  const token = (await readFile(join(directory, "token"), "utf8")).trim();
-  // With TIDEMILL_WEB_DIST=1, web/dist is tested as it is, without a build of the server that has it.
-  const front = process.env.TIDEMILL_WEB_DIST === "1" ? await serve(server.address) : null;
-  const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
-  const url = front === null ? server.address : front.url;
+  let server;
+  let front = null;
+  let browser;
+  /** Ends what was started, the last first, and removes the directory. */
+  const stop = async () => {
+    try {
+      await browser?.close();
+      front?.close();
+    } finally {
+      await server?.stop();
+      await rm(directory, { recursive: true, force: true });
+    }
+  };
+  try {
+    server = await startServer(directory);
+    const token = (await readFile(join(directory, "token"), "utf8")).trim();
+    // With TIDEMILL_WEB_DIST=1, web/dist is tested as it is, without a build of the server that has it.
+    if (process.env.TIDEMILL_WEB_DIST === "1") front = await serve(server.address);
+    browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
+    const url = front === null ? server.address : front.url;
+    return world({ url, token, api: new Api(server.address, token), browser, stop });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
 
+function world({ url, token, api, browser, stop }) {
   return {
     url,
     token,
-    api: new Api(server.address, token),
+    api,
+    stop,
 
     /** Opens a page in a window of its own. `problems` collects what the page prints and throws. */
     async open(path, { signIn = token, width = 1280, height = 860, scheme = "light", context = {} } = {}) {
@@ -84,13 +121,6 @@ export async function start() {
       });
       await page.goto(url + path);
       return { page, problems, close: () => window.close() };
-    },
-
-    async stop() {
-      await browser.close();
-      front?.close();
-      await server.stop();
-      await rm(directory, { recursive: true, force: true });
     },
   };
 }

@@ -233,7 +233,7 @@ test("search counts lines, marks them, and goes through them by keys", async () 
   await page.getByRole("button", { name: "Match case" }).click();
   await page.getByRole("button", { name: "Regular expression" }).click();
   await page.getByRole("searchbox").fill("test [13]00? ok");
-  await count.getByText("of 4 lines").or(count.getByText("of 3 lines")).waitFor();
+  await count.getByText("of 3 lines").waitFor();
   await page.getByRole("searchbox").fill("(");
   await count.getByText(/regular expression/i).waitFor();
   await page.keyboard.press("Escape");

@@ -150,6 +150,13 @@ pub struct ArtifactView {
     pub expires_at: Option<Timestamp>,
 }
 
+/// Where the stored bytes of an artifact are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactAddress {
+    /// An address for a GET without a token, for some minutes.
+    pub url: String,
+}
+
 /// Artifacts of an execution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactList {

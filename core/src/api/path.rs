@@ -75,7 +75,8 @@ pub const ARTIFACT_UPLOAD: &str = "/api/artifact/upload";
 pub const ARTIFACT_CONTENT: &str = "/api/artifact/content/{artifactId}";
 /// GET: artifacts of an execution, [`super::ArtifactList`].
 pub const ARTIFACTS: &str = "/api/artifact/list/{executionId}";
-/// GET: the stored bytes of one artifact (a tar, see [`super::ArtifactView::encoding`]); may redirect.
+/// GET: the stored bytes of one artifact (a tar, see [`super::ArtifactView::encoding`]); may redirect,
+/// or with the query `redirect=false` reply with [`super::ArtifactAddress`].
 pub const ARTIFACT_DOWNLOAD: &str = "/api/artifact/download/{artifactId}";
 /// POST [`super::SourceUploadRequest`]: [`super::SourceUploadReply`].
 pub const SOURCE_UPLOAD: &str = "/api/source/upload";

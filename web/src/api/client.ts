@@ -31,6 +31,7 @@ interface CallOptions<P extends keyof paths, M extends Method> {
   path?: PathParameters<P, M>;
   query?: QueryParameters<P, M>;
   body?: Body<P, M>;
+  headers?: Readonly<Record<string, string>>;
   signal?: AbortSignal;
 }
 
@@ -92,7 +93,7 @@ function request<P extends keyof paths, M extends Method>(
   method: M,
   path: P,
   options: CallOptions<P, M>,
-  headers: Record<string, string> = {},
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<Response> {
   const names = options.path as Record<string, string> | undefined;
   const address = fillIn(path, names) + queryText(options.query);
@@ -137,7 +138,7 @@ export async function post<P extends PathsWith<"post">>(
   path: P,
   options: CallOptions<P, "post"> = {},
 ): Promise<Reply<P, "post">> {
-  const reply = await request("post", path, options);
+  const reply = await request("post", path, options, options.headers);
   return (await reply.json()) as Reply<P, "post">;
 }
 

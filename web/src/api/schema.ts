@@ -867,6 +867,11 @@ export interface components {
             /** @description Whether this request changed anything (false: it was already approved). */
             approved: boolean;
         };
+        /** @description Where the stored bytes of an artifact are. */
+        ArtifactAddress: {
+            /** @description An address for a GET without a token, for some minutes. */
+            url: string;
+        };
         /** @description The result of an upload. */
         ArtifactComplete: {
             /** @description Id from the first reply. */
@@ -3265,6 +3270,8 @@ export interface operations {
                 job?: string;
                 /** @description For workers: the lease of that job */
                 lease?: string;
+                /** @description False: replies with the address of bytes that are elsewhere */
+                redirect?: boolean;
             };
             header?: never;
             path: {
@@ -3280,6 +3287,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/json": components["schemas"]["ArtifactAddress"];
                     "application/octet-stream": unknown;
                 };
             };

@@ -4,6 +4,7 @@ import type { components, operations } from "./schema";
 type Schemas = components["schemas"];
 
 export type Approval = Schemas["Approval"];
+export type ArtifactAddress = Schemas["ArtifactAddress"];
 export type ArtifactView = Schemas["ArtifactView"];
 export type AttemptView = Schemas["AttemptView"];
 export type ChildView = Schemas["ChildView"];

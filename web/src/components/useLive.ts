@@ -17,7 +17,7 @@ export function asApiError(error: unknown): ApiError {
 
 /**
  * Keeps a value current while the component is shown. `load` gets what it returned last, and returns the new value, or
- * `null` if nothing changed. `isFinal` says when a value never changes again. `key` names what is loaded.
+ * `null` if nothing changed; an equal value is no change either. `isFinal` says when a value never changes again. `key` names what is loaded.
  */
 export function useLive<Value>(
   key: string,
@@ -34,17 +34,21 @@ export function useLive<Value>(
   useEffect(() => {
     const stop = new AbortController();
     let previous: Value | null = null;
+    let text = "";
     const pass = async (signal: AbortSignal): Promise<PassResult> => {
       const value: Value | null = await load(signal, previous);
       if (signal.aborted) return "done";
-      if (value !== null) {
+      const now = value === null ? text : JSON.stringify(value);
+      const hasChanged = now !== text;
+      text = now;
+      if (value !== null && hasChanged) {
         previous = value;
         setState({ key, value, error: null });
       } else {
         setState((old) => (old.error === null ? old : { ...old, error: null }));
       }
       if (previous !== null && isFinal(previous)) return "done";
-      return value === null ? "unchanged" : "changed";
+      return hasChanged ? "changed" : "unchanged";
     };
     const onError = (cause: unknown): void => {
       const error = asApiError(cause);

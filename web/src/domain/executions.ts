@@ -59,3 +59,23 @@ export function mergeExecutions(
   for (const one of newer) byId.set(one.id, one);
   return [...byId.values()].sort((a, b) => (a.id < b.id ? 1 : a.id > b.id ? -1 : 0));
 }
+
+/** The executions that are known, with where older ones continue. */
+export interface ExecutionPart {
+  readonly executions: readonly ExecutionSummary[];
+  readonly cursor: string | null;
+}
+
+/**
+ * Adds the newest version of the first page. What is not in the page although it is within its range does not match
+ * any more. If the page has nothing in common with what is known, executions between may be missing: then only the
+ * page is kept.
+ */
+export function mergeFirstPage(old: ExecutionPart, page: ExecutionPart): ExecutionPart {
+  const last = page.executions[page.executions.length - 1];
+  const ids = new Set(page.executions.map((one) => one.id));
+  const overlaps = old.executions.some((one) => ids.has(one.id));
+  if (page.cursor === null || last === undefined || !overlaps) return page;
+  const older = old.executions.filter((one) => one.id < last.id);
+  return { executions: mergeExecutions(older, page.executions), cursor: old.cursor };
+}

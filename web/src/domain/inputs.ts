@@ -8,7 +8,6 @@ export interface InputField {
   readonly description: string;
   readonly required: boolean;
   readonly options: readonly string[];
-  readonly pattern: string | null;
   /** The default, as text. */
   readonly initial: string;
 }
@@ -43,13 +42,18 @@ export function inputFields(schema: unknown): InputField[] {
       description: text(property.description),
       required: names.includes(name),
       options: Array.isArray(property.enum) ? (property.enum as unknown[]).map(text) : [],
-      pattern: typeof property.pattern === "string" ? property.pattern : null,
       initial: text(property.default),
     };
   });
 }
 
-/** The values to send; an empty one that is not required is left out, so that the default holds. */
+/** A number, or its text if a number of JavaScript cannot have that value. */
+function numberOf(value: string): number | string {
+  const number = Number(value);
+  return /^-?\d+$/.test(value) && !Number.isSafeInteger(number) ? value : number;
+}
+
+/** The values to send: those that the user changed, so that the default holds for others. */
 export function inputValues(
   fields: readonly InputField[],
   texts: ReadonlyMap<string, string>,
@@ -57,9 +61,14 @@ export function inputValues(
   const values: Record<string, string | number | boolean> = {};
   for (const field of fields) {
     const value = texts.get(field.name) ?? field.initial;
-    if (field.kind === "boolean") values[field.name] = value === "true";
-    else if (value === "") continue;
-    else values[field.name] = field.kind === "number" ? Number(value) : value;
+    const isChanged = value !== field.initial;
+    if (field.kind === "boolean") {
+      if (isChanged || field.required) values[field.name] = value === "true";
+    } else if (isChanged && field.kind === "number") {
+      if (value !== "") values[field.name] = numberOf(value);
+    } else if (isChanged) {
+      values[field.name] = value;
+    }
   }
   return values;
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { nextPause } from "../api/polling";
 import { visibleRows } from "../components/useWindowRows";
 import { formatAge, formatBytes, formatDuration } from "./duration";
-import { listQuery, mergeExecutions, readFilter } from "./executions";
+import { listQuery, mergeExecutions, mergeFirstPage, readFilter } from "./executions";
 import { inputFields, inputValues } from "./inputs";
 import { failureRate, fillDays } from "./insight";
 import { authorName, shortRepo } from "./names";
@@ -37,6 +37,30 @@ describe("pages of executions", () => {
       ["2", "SUCCESS"],
       ["1", "SUCCESS"],
     ]);
+  });
+
+  const part = (ids: string, cursor: string | null) => ({
+    executions: ids
+      .split(" ")
+      .filter(Boolean)
+      .map((id) => execution(id)),
+    cursor,
+  });
+  const merged = (old: ReturnType<typeof part>, page: ReturnType<typeof part>) => {
+    const { executions, cursor } = mergeFirstPage(old, page);
+    return [executions.map((one) => one.id).join(""), cursor];
+  };
+
+  it("lose what a newer first page has no longer, and keep what is older than the page", () => {
+    expect(merged(part("7 6 5 3 2 1", "end"), part("8 6 3", "page"))).toEqual(["86321", "end"]);
+    expect(merged(part("7 6 5", null), part("7 6", null))).toEqual(["76", null]);
+    expect(merged(part("7", null), part("", null))).toEqual(["", null]);
+  });
+
+  it("begin anew where executions between may be missing", () => {
+    expect(merged(part("3 2 1", null), part("9 8 7", "page"))).toEqual(["987", "page"]);
+    expect(merged(part("", null), part("3", "page"))).toEqual(["3", "page"]);
+    expect(merged(part("3 2 1", "end"), part("", "page"))).toEqual(["", "page"]);
   });
 });
 
@@ -111,7 +135,15 @@ describe("inputs of a pipeline", () => {
     expect(inputFields(null)).toEqual([]);
   });
 
-  it("are sent with their types, and without what is empty", () => {
+  it("are sent with their types, and only if they were changed", () => {
+    const fields = inputFields({ ...schema, required: ["kind", "dry"] });
+    expect(inputValues(inputFields(schema), new Map([["level", "3"]]))).toEqual({});
+    expect(inputValues(inputFields(schema), new Map([["level", ""]]))).toEqual({});
+    expect(inputValues(fields, new Map([["level", "9007199254740993"]]))).toEqual({
+      dry: true,
+      level: "9007199254740993",
+    });
+
     const texts = new Map([
       ["dry", "false"],
       ["level", "4.5"],

@@ -142,6 +142,48 @@ describe("a loader", () => {
     source.failures = Array.from({ length: 50 }, () => failureOf(500));
     await loader.needAll(() => true);
     expect(source.reads.length).toBe(1 + 2 * 5);
-    expect(loader.error).toMatchObject({ status: 500 });
+    expect(loader.failureOf({ from: 0, to: 1 })).toBe("The server replied with 500.");
+    expect(loader.isReading({ from: 0, to: 20 })).toBe(false);
+  });
+
+  it("leaves out a part that the server does not have, until it is asked for again", async () => {
+    const source = new FakeSource(logOf(20));
+    const { loader } = loaderOf(source);
+    await loader.start(20 * BLOCK);
+    source.failures = [failureOf(404)];
+    await loader.needAll(() => true);
+    expect(loader.error).toBeNull();
+    expect(loader.document.gaps()).toEqual([{ from: 0, to: 4 }]);
+    const reads = source.reads.length;
+    await loader.need({ from: 0, to: 4 });
+    expect(source.reads.length).toBe(reads);
+    await loader.need({ from: 0, to: 4 }, true);
+    expect(loader.document.gaps()).toEqual([]);
+    expect(loader.failureOf({ from: 0, to: 4 })).toBeNull();
+  });
+
+  it("reads nothing after it was stopped, and says so", async () => {
+    const source = new FakeSource(logOf(20));
+    const { loader } = loaderOf(source);
+    await loader.start(20 * BLOCK);
+    loader.stop();
+    await loader.need({ from: 0, to: 4 });
+    expect(source.reads.length).toBe(1);
+    expect(loader.isReading({ from: 0, to: 20 })).toBe(false);
+  });
+
+  it("does not time what was printed while it could not read", async () => {
+    const source = new FakeSource(new TextEncoder().encode("first\n"));
+    source.hasEnded = false;
+    const { loader } = loaderOf(source);
+    const done = loader.start(0);
+    await vi.advanceTimersByTimeAsync(0);
+    source.failures = [failureOf(503)];
+    source.bytes = new TextEncoder().encode("first\nsecond\n");
+    source.hasEnded = true;
+    await vi.advanceTimersByTimeAsync(20_000);
+    await done;
+    expect(loader.document.lineCount).toBe(2);
+    expect(loader.times.at(6)).toBeNull();
   });
 });

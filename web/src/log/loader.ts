@@ -17,6 +17,10 @@ const WAIT_MS = 10_000;
 /** Pauses after errors while blocks are read. */
 const RETRY_MS = 3000;
 const MAX_RETRIES = 5;
+/** Blocks that could not be read are not read again within this time, unless the reader asks for that. */
+const FAILED_MS = 30_000;
+/** What comes after a longer pause, as while the tab is hidden, may have been printed at any time of it. */
+const MAX_UNWATCHED_MS = 3000;
 
 export type LoadState = "loading" | "following" | "ended";
 
@@ -27,6 +31,14 @@ export interface Pauses {
 
 const PAUSES: Pauses = { pause: (ms) => new Promise((done) => setTimeout(done, ms)), now: () => Date.now() };
 
+/** Why a block could not be read. */
+interface Failure {
+  readonly text: string;
+  readonly atMs: number;
+  /** Whether trying again does not help, at least not soon. */
+  readonly isFinal: boolean;
+}
+
 /** Reads one attempt's log into a document. */
 export class LogLoader {
   readonly document = new LogDocument();
@@ -36,6 +48,7 @@ export class LogLoader {
   private readonly stopped = new AbortController();
   /** Blocks that are being read, or will be. */
   private readonly requested = new Map<number, Promise<void>>();
+  private readonly failures = new Map<number, Failure>();
   private isCaughtUp = false;
 
   constructor(
@@ -84,13 +97,17 @@ export class LogLoader {
   /** Reads from `start` to the end, and then what is printed. */
   private async follow(start: number): Promise<void> {
     let offset = start;
+    let readMs = 0;
+    /** Whether what comes was printed just now. */
+    let isTimed = false;
     const pass = async (signal: AbortSignal): Promise<PassResult> => {
       let part: LogPart;
       do {
+        if (this.pauses.now() - readMs > MAX_UNWATCHED_MS) isTimed = false;
         const waitMs = this.isCaughtUp ? WAIT_MS : 0;
         part = await this.source.read({ offset, limit: REQUEST, waitMs }, signal);
-        // What was there before this page is not timed.
-        if (this.isCaughtUp) this.times.add(offset, part.next, this.pauses.now());
+        readMs = this.pauses.now();
+        if (isTimed) this.times.add(offset, part.next, readMs);
         this.error = null;
         const before = offset;
         offset = this.document.append(offset, part.bytes);
@@ -101,6 +118,7 @@ export class LogLoader {
         }
         if (part.bytes.length < REQUEST) {
           this.isCaughtUp = true;
+          isTimed = true;
           this.state = "following";
         }
         this.onChange();
@@ -108,7 +126,10 @@ export class LogLoader {
       } while (!signal.aborted);
       return "done";
     };
-    await poll(this.stopped.signal, pass, (error) => this.fail(error));
+    await poll(this.stopped.signal, pass, (error) => {
+      isTimed = false;
+      this.fail(error);
+    });
   }
 
   private fail(error: unknown): void {
@@ -118,20 +139,22 @@ export class LogLoader {
     if (isFinal(error)) this.stop();
   }
 
-  /** Reads these blocks unless they are cached; resolves when they are, or when that failed. */
-  async need({ from, to }: Gap): Promise<void> {
+  /**
+   * Reads these blocks unless they are cached; resolves when they are, or when that failed. `isAsked`: also those that
+   * failed just now.
+   */
+  async need({ from, to }: Gap, isAsked = false): Promise<void> {
     const waits: Promise<void>[] = [];
     const end = Math.min(to, this.document.blockCount);
     for (let block = Math.max(0, from); block < end; block++) {
-      if (this.document.isCached(block)) continue;
       let wait = this.requested.get(block);
-      if (wait === undefined) {
+      if (wait === undefined && this.isMissing(block, isAsked)) {
         let last = block + 1;
-        while (last < end && last - block < REQUEST / BLOCK && this.isMissing(last)) last++;
+        while (last < end && last - block < REQUEST / BLOCK && this.isMissing(last, isAsked)) last++;
         wait = this.read(block, last);
         for (let index = block; index < last; index++) this.requested.set(index, wait);
       }
-      waits.push(wait);
+      if (wait !== undefined) waits.push(wait);
     }
     await Promise.all(waits);
   }
@@ -142,13 +165,40 @@ export class LogLoader {
     return false;
   }
 
-  private isMissing(block: number): boolean {
-    return !this.document.isCached(block) && !this.requested.has(block);
+  /** Why a block of this range could not be read. */
+  failureOf({ from, to }: Gap): string | null {
+    return this.failureIn(from, to)?.text ?? null;
+  }
+
+  private failureIn(from: number, to: number): Failure | null {
+    for (const [block, failure] of this.failures) if (from <= block && block < to) return failure;
+    return null;
+  }
+
+  private isMissing(block: number, isAsked: boolean): boolean {
+    if (this.stopped.signal.aborted || this.document.isCached(block) || this.requested.has(block))
+      return false;
+    const failure = this.failures.get(block);
+    return failure === undefined || isAsked || this.pauses.now() - failure.atMs >= FAILED_MS;
   }
 
   private async read(from: number, to: number): Promise<void> {
+    for (let index = from; index < to; index++) this.failures.delete(index);
+    try {
+      await this.readBlocks(from, to);
+    } finally {
+      for (let index = from; index < to; index++) this.requested.delete(index);
+      this.onChange();
+    }
+  }
+
+  private async readBlocks(from: number, to: number): Promise<void> {
     const { signal } = this.stopped;
     let block = from;
+    const giveUp = (text: string, isFinal: boolean): void => {
+      const failure = { text, atMs: this.pauses.now(), isFinal };
+      for (let index = block; index < to; index++) this.failures.set(index, failure);
+    };
     for (let failures = 0; block < to && !signal.aborted;) {
       try {
         const limit = Math.min(to * BLOCK, this.document.size) - block * BLOCK;
@@ -156,35 +206,50 @@ export class LogLoader {
         // A short reply ends within a block, which is then read again.
         const whole =
           bytes.length === limit ? Math.ceil(bytes.length / BLOCK) : Math.floor(bytes.length / BLOCK);
-        if (whole === 0) break;
+        if (whole === 0) {
+          giveUp("The server does not have these bytes.", true);
+          return;
+        }
         for (let index = 0; index < whole; index++)
           this.document.put(block + index, bytes.slice(index * BLOCK, (index + 1) * BLOCK));
         block += whole;
-        this.error = null;
       } catch (error) {
-        this.fail(error);
-        if (++failures >= MAX_RETRIES || isFinal(error)) break;
+        if (this.stopped.signal.aborted) return;
+        if (isDenied(error)) this.fail(error);
+        if (++failures >= MAX_RETRIES || isFinal(error)) {
+          giveUp(error instanceof Error ? error.message : "The server does not answer.", isFinal(error));
+          return;
+        }
         await this.pauses.pause(RETRY_MS);
       }
     }
-    for (let index = from; index < to; index++) this.requested.delete(index);
-    this.onChange();
   }
 
-  /** Reads all that was never read, from the start; stops when `isWanted` is false. */
+  /** Reads all that was never read, from the start; stops when `isWanted` is false, or when the server has trouble. */
   async needAll(isWanted: () => boolean): Promise<void> {
-    for (;;) {
-      const gap = this.document.gaps()[0];
-      if (gap === undefined || !isWanted()) return;
-      const to = Math.min(gap.to, gap.from + 2 * (REQUEST / BLOCK));
-      await this.need({ from: gap.from, to });
-      if (this.document.info(gap.from) === undefined) return;
+    for (let next = 0; ;) {
+      const gap = this.document.gaps().find(({ to }) => to > next);
+      if (gap === undefined || !isWanted() || this.stopped.signal.aborted) return;
+      const from = Math.max(gap.from, next);
+      next = Math.min(gap.to, from + 2 * (REQUEST / BLOCK));
+      await this.need({ from, to: next }, true);
+      if (this.failureIn(from, next)?.isFinal === false) return;
     }
   }
 }
 
+function statusOf(error: unknown): unknown {
+  return typeof error === "object" && error !== null && "status" in error ? error.status : null;
+}
+
+/** Whether the token does not allow to read the log. */
+function isDenied(error: unknown): boolean {
+  const status = statusOf(error);
+  return status === 401 || status === 403;
+}
+
 /** Whether trying again does not help. */
 function isFinal(error: unknown): boolean {
-  const status = typeof error === "object" && error !== null && "status" in error ? error.status : null;
-  return status === 400 || status === 401 || status === 403 || status === 404;
+  const status = statusOf(error);
+  return status === 400 || status === 404 || isDenied(error);
 }

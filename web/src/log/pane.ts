@@ -250,7 +250,7 @@ export class LogPane {
     } else if (action?.dataset.action === "load-all") {
       this.loadAll();
     } else if (action?.dataset.action === "load-more" && at?.kind === "gap") {
-      void this.loader.need({ from: Math.max(at.gap.from, at.gap.to - 4 * GAP_STEP), to: at.gap.to });
+      void this.loader.need({ from: Math.max(at.gap.from, at.gap.to - 4 * GAP_STEP), to: at.gap.to }, true);
     } else {
       return false;
     }
@@ -356,7 +356,11 @@ export class LogPane {
   private gapRow({ gap }: Extract<Row, { kind: "gap" }>): { signature: string; build: () => HTMLElement } {
     const bytes = Math.min(this.document.size, gap.to * BLOCK) - gap.from * BLOCK;
     const isLoading = this.loader.isReading(gap);
-    return { signature: `${bytes} ${isLoading}`, build: () => gapElement(bytes, isLoading) };
+    const failure = this.loader.failureOf(gap);
+    return {
+      signature: `${bytes} ${isLoading} ${failure}`,
+      build: () => gapElement(bytes, isLoading, failure),
+    };
   }
 
   private lineRow(ref: LineRef): { signature: string; build: () => HTMLElement } {

@@ -43,13 +43,13 @@ export function lineElement(row: LineRow): HTMLElement {
 }
 
 /** The row of a part of the log that is not loaded. */
-export function gapElement(bytes: number, isLoading: boolean): HTMLElement {
+export function gapElement(bytes: number, isLoading: boolean, failure: string | null): HTMLElement {
   const element = document.createElement("div");
   element.className = "log-row log-gap";
   const text = `${formatBytes(bytes)} of the log are not loaded`;
-  element.append(span("", isLoading ? `${text}; loading…` : text));
+  element.append(span("", isLoading ? `${text}; loading…` : failure === null ? text : `${text}: ${failure}`));
   for (const [action, label] of [
-    ["load-more", "Load more"],
+    ["load-more", failure === null || isLoading ? "Load more" : "Try again"],
     ["load-all", "Load all"],
   ] as const) {
     const button = document.createElement("button");

@@ -7,15 +7,15 @@ use serde_json::{Map, Value, json};
 use tidemill_core::access::oidc::{OpenIdConfiguration, PublicKeySet};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
-    ApproveReply, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, BadgeReply, BadgeRequest,
-    CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList, DismissReply, DrainWorkersReply,
-    DrainWorkersRequest, EnvironmentList, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList,
-    ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest, Insights, JobExecuteReply,
-    JobExecuteRequest, JobReport, JobReportReply, Overview, Problem, RegistryList, RegistryView, RekeyReply,
-    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
-    RevokeBadgeReply, SecretList, SecretView, SetRegistryRequest, SetSecretRequest, SourceUploadReply,
-    SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest, Trigger, WorkerList, WorkerReport,
-    WorkerReportReply, path,
+    ApproveReply, ArtifactAddress, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, BadgeReply,
+    BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList, DismissReply,
+    DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExecuteReply, ExecuteRequest, ExecutionKind,
+    ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest, Insights,
+    JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, Overview, Problem, RegistryList,
+    RegistryView, RekeyReply, RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply,
+    RemoveSecretRequest, RetryRequest, RevokeBadgeReply, SecretList, SecretView, SetRegistryRequest,
+    SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest,
+    Trigger, WorkerList, WorkerReport, WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -108,9 +108,10 @@ const LOG_PARAMS: QueryParameters = &[
     ("limit", ANY_NUMBER, "Maximum size of the reply in bytes; default 1 MiB"),
     ("wait_ms", ANY_NUMBER, "Hold the reply until there are bytes, for at most this time"),
 ];
-const LEASE_PARAMS: QueryParameters = &[
+const DOWNLOAD_PARAMS: QueryParameters = &[
     ("job", Kind::Id, "For workers: the job that needs the artifact"),
     ("lease", Kind::Id, "For workers: the lease of that job"),
+    ("redirect", Kind::Flag, "False: replies with the address of bytes that are elsewhere"),
 ];
 const AUDIT_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Repository, however its address is written"),
@@ -349,7 +350,9 @@ pub fn document() -> Value {
     );
     let reply = of.reference::<ArtifactList>();
     of.add(path::ARTIFACTS, "get", "Artifacts of an execution", &[], None, reply);
-    of.add(path::ARTIFACT_DOWNLOAD, "get", "The stored bytes of an artifact", LEASE_PARAMS, None, bytes());
+    let mut reply = of.reference::<ArtifactAddress>();
+    reply["content"]["application/octet-stream"] = json!({});
+    of.add(path::ARTIFACT_DOWNLOAD, "get", "The stored bytes of an artifact", DOWNLOAD_PARAMS, None, reply);
     let (body, reply) = (of.reference::<SourceUploadRequest>(), of.reference::<SourceUploadReply>());
     of.add(
         path::SOURCE_UPLOAD,

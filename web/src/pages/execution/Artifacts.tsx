@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { get, send } from "../../api/client";
-import type { ArtifactView, ExecutionView } from "../../api/types";
+import type { ArtifactAddress, ArtifactView, ExecutionView } from "../../api/types";
 import { ActionButton } from "../../components/ActionButton";
 import { ErrorNote } from "../../components/ErrorNote";
 import { Icon } from "../../components/Icon";
@@ -12,11 +12,20 @@ import { to } from "../../router/router";
 
 const MAX_FILES = 200;
 
-/** Saves the stored archive. It is loaded with the token, so a plain link would not do. */
+/**
+ * Saves the stored archive. The server has its bytes, which are loaded with the token, as a link has none; or it knows
+ * their address at the object store, where a page may go but not read.
+ */
 async function download(artifact: ArtifactView): Promise<void> {
-  const reply = await send(`/api/artifact/download/${artifact.id}`);
-  const address = URL.createObjectURL(await reply.blob());
+  const reply = await send(`/api/artifact/download/${artifact.id}?redirect=false`);
   const anchor = document.createElement("a");
+  anchor.rel = "noopener noreferrer";
+  if (reply.headers.get("content-type")?.startsWith("application/json") === true) {
+    anchor.href = ((await reply.json()) as ArtifactAddress).url;
+    anchor.click();
+    return;
+  }
+  const address = URL.createObjectURL(await reply.blob());
   anchor.href = address;
   const ending = artifact.encoding === "identity" ? "tar" : "tar.zst";
   anchor.download = `${(artifact.name ?? artifact.job_name).replace(/[^\w.-]+/g, "-")}.${ending}`;

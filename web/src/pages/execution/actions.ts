@@ -1,5 +1,6 @@
 // What a user can do with an execution or a job in its present state, and the calls for that.
 import { post } from "../../api/client";
+import { once } from "../../api/idempotency";
 import type { ExecutionView, JobView } from "../../api/types";
 import { hasEnded } from "../../domain/status";
 import { navigate, to } from "../../router/router";
@@ -58,7 +59,9 @@ export async function retryExecution(
 ): Promise<void> {
   const { id, repo } = view.execution;
   const path = "/api/pipeline/retry/{executionId}" as const;
-  const reply = await post(path, { path: { executionId: id }, query: { repo }, body: request });
+  const reply = await once({ retry: id, request }, (headers) =>
+    post(path, { path: { executionId: id }, query: { repo }, body: request, headers }),
+  );
   navigate(to.execution(reply.execution_id));
 }
 

@@ -27,12 +27,12 @@ export function ExecutionsPage(): JSX.Element {
   const rowHeight = narrow.matches ? NARROW_ROW_HEIGHT : ROW_HEIGHT;
   const rows = useWindowRows(list, shown.length, rowHeight);
 
-  const { more, loading, loadMore } = pages;
+  const { more, loading, readsOn, loadMore } = pages;
   const nearEnd = rows.end >= shown.length - 1;
   useEffect(() => {
     // A page may have few executions, or none, although there are older ones.
-    if (more && !loading && nearEnd) loadMore();
-  }, [more, loading, nearEnd, loadMore]);
+    if (more && readsOn && !loading && nearEnd) loadMore();
+  }, [more, readsOn, loading, nearEnd, loadMore]);
 
   useEffect(() => {
     const select = (step: number) => () => {
@@ -65,8 +65,8 @@ export function ExecutionsPage(): JSX.Element {
         </span>
       </div>
       <FilterBar filter={filter} executions={pages.executions} search={search} />
-      {pages.error !== null && <ErrorNote error={pages.error} />}
-      {shown.length === 0 && !pages.loading && pages.error === null && (
+      {pages.error !== null && <ErrorNote error={pages.error} retry={pages.retry} />}
+      {shown.length === 0 && !pages.loading && !pages.more && pages.error === null && (
         <div class="empty">
           <p>No executions match.</p>
           <p class="soft">
@@ -94,6 +94,16 @@ export function ExecutionsPage(): JSX.Element {
           </li>
         ))}
       </ol>
+      {more && !readsOn && !loading && pages.error === null && (
+        <p>
+          <span class="soft">
+            {shown.length === 0 ? "No recent execution matches." : "No older execution matched so far."}
+          </span>{" "}
+          <button type="button" onClick={loadMore}>
+            Search older executions
+          </button>
+        </p>
+      )}
       {pages.loading && <p class="dim">Loading…</p>}
     </main>
   );

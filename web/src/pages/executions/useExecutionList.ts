@@ -3,9 +3,12 @@ import { type ApiError, get } from "../../api/client";
 import { poll } from "../../api/polling";
 import type { ExecutionSummary, ListQuery } from "../../api/types";
 import { asApiError } from "../../components/useLive";
-import { type ExecutionFilter, mergeExecutions, listQuery } from "../../domain/executions";
+import { type ExecutionFilter, listQuery, mergeExecutions, mergeFirstPage } from "../../domain/executions";
 
 const PAGE = 100;
+
+/** After so many pages in a row without a match, older ones are read only if the user asks for that. */
+const MAX_EMPTY_PAGES = 2;
 
 export interface ExecutionPages {
   readonly executions: readonly ExecutionSummary[];
@@ -13,20 +16,67 @@ export interface ExecutionPages {
   readonly error: ApiError | null;
   /** Whether there are older ones. */
   readonly more: boolean;
+  /** Whether older ones may be read without being asked for. */
+  readonly readsOn: boolean;
   readonly loadMore: () => void;
+  /** Tries again what failed. */
+  readonly retry: () => void;
 }
 
 interface State {
   readonly executions: readonly ExecutionSummary[];
   readonly cursor: string | null;
   readonly loading: boolean;
+  /** Why the newest ones could not be read. */
   readonly error: ApiError | null;
+  /** Why older ones could not be read. */
+  readonly olderError: ApiError | null;
+  /** Number of pages in a row that added nothing. */
+  readonly emptyPages: number;
 }
 
-const EMPTY: State = { executions: [], cursor: null, loading: true, error: null };
+const EMPTY: State = {
+  executions: [],
+  cursor: null,
+  loading: true,
+  error: null,
+  olderError: null,
+  emptyPages: 0,
+};
 
 function signature(executions: readonly ExecutionSummary[]): string {
   return JSON.stringify(executions.map((one) => [one.id, one.status, one.end_time]));
+}
+
+interface Page {
+  readonly executions: readonly ExecutionSummary[];
+  readonly next_cursor?: string | null;
+}
+
+function withFirstPage(old: State, page: Page): State {
+  const part = mergeFirstPage(old, { executions: page.executions, cursor: page.next_cursor ?? null });
+  const isAnew = part.executions === page.executions;
+  return {
+    ...part,
+    // A page of older ones may be on its way.
+    loading: old.cursor !== null && old.loading,
+    error: null,
+    olderError: isAnew ? null : old.olderError,
+    emptyPages: page.executions.length > 0 ? 0 : isAnew ? 1 : old.emptyPages,
+  };
+}
+
+/** Adds the page after `cursor`, unless the list was begun anew since it was asked for. */
+function withOlderPage(old: State, cursor: string, page: Page): State {
+  if (old.cursor !== cursor) return { ...old, loading: false };
+  const executions = mergeExecutions(old.executions, page.executions);
+  return {
+    ...old,
+    executions,
+    cursor: page.next_cursor ?? null,
+    loading: false,
+    emptyPages: executions.length > old.executions.length ? 0 : old.emptyPages + 1,
+  };
 }
 
 /** The executions that a filter lets through: the newest are kept current, older ones come when asked for. */
@@ -48,6 +98,7 @@ export function useExecutionList(filter: ExecutionFilter): ExecutionPages {
     [query],
   );
 
+  const [turn, setTurn] = useState(0);
   useEffect(() => {
     generation.current += 1;
     const stop = new AbortController();
@@ -58,44 +109,46 @@ export function useExecutionList(filter: ExecutionFilter): ExecutionPages {
       async (signal) => {
         const page = await read(null, signal);
         const now = signature(page.executions);
-        if (now === seen) return "unchanged";
-        const isFirst = seen === "";
+        if (now === seen) {
+          setState((old) => (old.error === null ? old : { ...old, error: null }));
+          return "unchanged";
+        }
         seen = now;
-        setState((old) => ({
-          executions: mergeExecutions(old.executions, page.executions),
-          cursor: isFirst ? (page.next_cursor ?? null) : old.cursor,
-          loading: false,
-          error: null,
-        }));
+        setState((old) => withFirstPage(old, page));
         return "changed";
       },
       (cause) => {
         const error = asApiError(cause);
         if ([400, 401, 403].includes(error.status)) stop.abort();
-        setState((old) => ({ ...old, loading: false, error }));
+        setState((old) => ({ ...old, loading: old.cursor !== null && old.loading, error }));
       },
     );
     return () => stop.abort();
-  }, [read]);
+  }, [read, turn]);
 
-  const { cursor, loading } = state;
+  const { cursor, loading, olderError } = state;
   const loadMore = useCallback(() => {
     if (cursor === null || loading) return;
     const started = generation.current;
-    setState((old) => ({ ...old, loading: true }));
+    const isCurrent = (): boolean => started === generation.current;
+    setState((old) => ({ ...old, loading: true, olderError: null }));
     read(cursor).then(
       (page) => {
-        if (started !== generation.current) return;
-        setState((old) => ({
-          executions: mergeExecutions(old.executions, page.executions),
-          cursor: page.next_cursor ?? null,
-          loading: false,
-          error: null,
-        }));
+        if (isCurrent()) setState((old) => withOlderPage(old, cursor, page));
       },
-      (cause: unknown) => setState((old) => ({ ...old, loading: false, error: asApiError(cause) })),
+      (cause: unknown) => {
+        if (isCurrent()) setState((old) => ({ ...old, loading: false, olderError: asApiError(cause) }));
+      },
     );
   }, [cursor, loading, read]);
 
-  return { ...state, more: cursor !== null, loadMore };
+  return {
+    executions: state.executions,
+    loading,
+    error: state.error ?? olderError,
+    more: cursor !== null,
+    readsOn: state.error === null && olderError === null && state.emptyPages < MAX_EMPTY_PAGES,
+    loadMore,
+    retry: () => (state.error === null ? loadMore() : setTurn((old) => old + 1)),
+  };
 }

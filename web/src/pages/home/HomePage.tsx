@@ -107,10 +107,7 @@ function Repositories({ repositories }: { repositories: Overview["repositories"]
 /** The repositories with their state, what runs, and what waits for an approval. */
 export function HomePage(): JSX.Element {
   useTitle("Home");
-  const { value, error, refresh } = useLive("home", async (signal, previous: Overview | null) => {
-    const next = await get("/api/overview", { signal });
-    return JSON.stringify(previous) === JSON.stringify(next) ? null : next;
-  });
+  const { value, error, refresh } = useLive("home", (signal) => get("/api/overview", { signal }));
   return (
     <main id="main" tabIndex={-1}>
       <div class="page-head">

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { ApiError } from "../../api/client";
 import { asApiError } from "../../components/useLive";
 
@@ -24,30 +24,36 @@ export function usePages<Row>(
   const [next, setNext] = useState<string | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const [turn, setTurn] = useState(0);
+  /** Counts the lists that were begun: a page of an earlier one is dropped. */
+  const generation = useRef(0);
+  const isReading = useRef(false);
 
-  const read = (cursor: string | null, isCurrent: () => boolean): void => {
+  const read = (cursor: string | null): void => {
+    const started = generation.current;
+    isReading.current = true;
     load(cursor).then(
       (page) => {
-        if (!isCurrent()) return;
+        if (started !== generation.current) return;
+        isReading.current = false;
         setRows((old) => (cursor === null ? page.rows : [...(old ?? []), ...page.rows]));
         setNext(page.next);
         setError(null);
       },
       (cause: unknown) => {
-        if (isCurrent()) setError(asApiError(cause));
+        if (started !== generation.current) return;
+        isReading.current = false;
+        setError(asApiError(cause));
       },
     );
   };
 
   useEffect(() => {
-    let current = true;
+    generation.current += 1;
+    isReading.current = false;
     setRows(null);
     setNext(null);
     setError(null);
-    if (key !== null) read(null, () => current);
-    return () => {
-      current = false;
-    };
+    if (key !== null) read(null);
     // eslint-disable-next-line react-hooks/exhaustive-deps -- the key stands for `load`
   }, [key, turn]);
 
@@ -55,7 +61,9 @@ export function usePages<Row>(
     rows,
     error,
     more: next !== null,
-    loadMore: () => read(next, () => true),
+    loadMore: () => {
+      if (next !== null && !isReading.current) read(next);
+    },
     reload: () => setTurn((old) => old + 1),
   };
 }

@@ -31,7 +31,8 @@ function Control({ field, value, onValue }: Props): JSX.Element {
     ...describedBy,
   };
   if (field.kind === "number") return <input type="number" step="any" {...common} />;
-  return <input {...common} {...(field.pattern === null ? {} : { pattern: field.pattern })} />;
+  // A browser's regular expressions are not those of the server, which checks the value.
+  return <input {...common} />;
 }
 
 /** The control of one input, by its type. */

@@ -1,6 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { type ApiError, post } from "../../api/client";
+import { type ApiError, type Body, post } from "../../api/client";
+import { once } from "../../api/idempotency";
 import { ErrorNote } from "../../components/ErrorNote";
 import { Icon } from "../../components/Icon";
 import { RepositoryChoice } from "../../components/RepositoryChoice";
@@ -11,6 +12,8 @@ import { useTitle } from "../../shell/title";
 import { InputControl } from "./InputFields";
 
 interface Read {
+  /** The text that was read. */
+  readonly text: string;
   readonly name: string;
   readonly fields: readonly InputField[];
 }
@@ -32,7 +35,10 @@ function usePipeline(text: string): { read: Read | null; error: ApiError | null 
     const timer = setTimeout(() => {
       post("/api/pipeline/inputs", { body: { pipeline: text }, signal: stop.signal }).then(
         (reply) =>
-          setState({ read: { name: reply.pipeline_name, fields: inputFields(reply.schema) }, error: null }),
+          setState({
+            read: { text, name: reply.pipeline_name, fields: inputFields(reply.schema) },
+            error: null,
+          }),
         (cause: unknown) => {
           if (!stop.signal.aborted) setState({ read: null, error: asApiError(cause) });
         },
@@ -58,19 +64,24 @@ export function StartPage(): JSX.Element {
   const [error, setError] = useState<ApiError | null>(null);
   const [busy, setBusy] = useState(false);
   const { read, error: readError } = usePipeline(pipeline);
+  const isRead = read?.text === pipeline;
+  const changePipeline = (text: string): void => {
+    setPipeline(text);
+    setTexts(new Map());
+  };
 
   const start = async (): Promise<void> => {
-    const reply = await post("/api/pipeline/execute", {
-      body: {
-        pipeline,
-        repo,
-        branch,
-        ...(commit === "" ? {} : { commit }),
-        source: checkout ? { kind: "git", url: repo, branch, commit } : { kind: "none" },
-        inputs: inputValues(read?.fields ?? [], texts),
-        force: true,
-      },
-    });
+    if (!isRead) return;
+    const body: Body<"/api/pipeline/execute", "post"> = {
+      pipeline,
+      repo,
+      branch,
+      ...(commit === "" ? {} : { commit }),
+      source: checkout ? { kind: "git", url: repo, branch, commit } : { kind: "none" },
+      inputs: inputValues(read.fields, texts),
+      force: true,
+    };
+    const reply = await once({ start: body }, (headers) => post("/api/pipeline/execute", { body, headers }));
     navigate(to.execution(reply.execution_id));
   };
   const submit = (event: Event): void => {
@@ -125,7 +136,7 @@ export function StartPage(): JSX.Element {
             accept=".yml,.yaml"
             onChange={(event) => {
               const file = event.currentTarget.files?.[0];
-              if (file !== undefined) void file.text().then(setPipeline);
+              if (file !== undefined) void file.text().then(changePipeline);
             }}
           />
         </label>
@@ -138,12 +149,12 @@ export function StartPage(): JSX.Element {
             spellcheck={false}
             placeholder={'name: hello\njobs:\n  greet: { image: "busybox:1.37", script: [echo hello] }'}
             value={pipeline}
-            onInput={(event) => setPipeline(event.currentTarget.value)}
+            onInput={(event) => changePipeline(event.currentTarget.value)}
           />
         </label>
         {readError !== null && <ErrorNote error={readError} />}
         {read !== null && (
-          <fieldset>
+          <fieldset disabled={!isRead}>
             <legend>
               Inputs of <strong>{read.name}</strong>
             </legend>
@@ -160,7 +171,7 @@ export function StartPage(): JSX.Element {
         )}
         {error !== null && <ErrorNote error={error} />}
         <div class="actions">
-          <button type="submit" class="primary" disabled={busy || read === null}>
+          <button type="submit" class="primary" disabled={busy || !isRead}>
             <Icon name="play" />
             Start
           </button>

@@ -57,10 +57,10 @@ function Slots({ worker }: { worker: WorkerView }): JSX.Element {
 /** The workers, with what they run. */
 export function WorkersPage(): JSX.Element {
   useTitle("Workers");
-  const { value, error, refresh } = useLive("workers", async (signal, previous: WorkerView[] | null) => {
-    const { workers } = await get("/api/workers", { signal });
-    return JSON.stringify(previous) === JSON.stringify(workers) ? null : workers;
-  });
+  const { value, error, refresh } = useLive(
+    "workers",
+    async (signal) => (await get("/api/workers", { signal })).workers,
+  );
   return (
     <main id="main" tabIndex={-1}>
       <h1>Workers</h1>

@@ -19,13 +19,13 @@ use axum::{
         HeaderValue, StatusCode,
         header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG},
     },
-    response::{IntoResponse, Redirect},
+    response::{IntoResponse, Redirect, Response},
 };
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 use std::io;
 use tidemill_core::{
-    api::{ArtifactEncoding, ArtifactUploadRequest, CacheLookupRequest},
+    api::{ArtifactAddress, ArtifactEncoding, ArtifactUploadRequest, CacheLookupRequest},
     ids::{ArtifactId, ExecutionId, JobId, LeaseToken},
 };
 
@@ -81,28 +81,30 @@ pub async fn list(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply
     Ok(json_reply(api.services.artifacts.list(id).await?))
 }
 
-/// The lease with which a worker requests an artifact.
+/// How an artifact is requested: a worker needs the lease of a job.
 #[derive(Deserialize)]
-pub struct LeaseQuery {
+pub struct DownloadQuery {
     job: Option<JobId>,
     lease: Option<LeaseToken>,
+    /// False: the reply is the address of bytes that are elsewhere, as a page may navigate to it but not fetch it.
+    redirect: Option<bool>,
 }
 
 pub async fn download(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Id(id): Id<ArtifactId>,
-    QueryParams(lease_query): QueryParams<LeaseQuery>,
+    QueryParams(query): QueryParams<DownloadQuery>,
 ) -> Reply {
     if caller.is_only_worker() {
-        let (Some(job), Some(lease)) = (lease_query.job, lease_query.lease) else {
+        let (Some(job), Some(lease)) = (query.job, query.lease) else {
             let message = "a worker needs the lease of a job to download artifacts; send `job` and `lease`";
             return Err(Error::Forbidden(message.into()).into());
         };
         api.services.artifacts.check_lease(id, job, lease).await?;
     }
     let (view, bytes) = match api.services.artifacts.download(id).await? {
-        Download::Redirect(address) => return Ok(Redirect::temporary(&address).into_response()),
+        Download::Redirect(address) => return Ok(address_reply(address, query.redirect.unwrap_or(true))),
         Download::Stream(view, bytes) => (view, bytes),
     };
     let mut reply = Body::from_stream(bytes).into_response();
@@ -115,10 +117,41 @@ pub async fn download(
     Ok(reply)
 }
 
+fn address_reply(address: String, redirects: bool) -> Response {
+    if redirects {
+        Redirect::temporary(&address).into_response()
+    } else {
+        json_reply(ArtifactAddress { url: address })
+    }
+}
+
 const fn content_type(encoding: ArtifactEncoding) -> &'static str {
     match encoding {
         ArtifactEncoding::Identity => "application/x-tar",
         ArtifactEncoding::Zstd => "application/zstd",
         ArtifactEncoding::Unknown => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address_reply;
+    use axum::{
+        body::to_bytes,
+        http::{StatusCode, header::LOCATION},
+    };
+    use serde_json::{Value, json};
+
+    const ADDRESS: &str = "https://objects.example.org/a?signature=1";
+
+    #[tokio::test]
+    async fn address_is_redirected_to_or_told() {
+        let reply = address_reply(ADDRESS.into(), true);
+        assert_eq!(reply.status(), StatusCode::TEMPORARY_REDIRECT);
+        assert_eq!(reply.headers()[LOCATION], ADDRESS);
+        let reply = address_reply(ADDRESS.into(), false);
+        assert_eq!(reply.status(), StatusCode::OK);
+        let bytes = to_bytes(reply.into_body(), 1000).await.unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), json!({ "url": ADDRESS }));
     }
 }
