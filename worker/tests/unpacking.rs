@@ -260,7 +260,7 @@ fn truncated_tar_is_an_error() {
     let end_of_bytes = complete.len() - 424;
     let check = |length: usize| {
         let fixture = UnpackFixture::new();
-        let is_between = length % 512 == 0 && [0, 512, 1536].contains(&length);
+        let is_between = length.is_multiple_of(512) && [0, 512, 1536].contains(&length);
         assert_eq!(fixture.unpack(&complete[..length]).is_ok(), is_between, "{length}");
     };
     // Side by side, as unpacking mostly waits for the disk.

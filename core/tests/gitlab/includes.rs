@@ -332,7 +332,9 @@ fn too_many_files_of_a_pattern_are_one_error() {
 
 #[test]
 fn merging_of_large_files_is_bounded() {
-    let file = |value: &str| -> String { (0..20_000).map(|n| format!(".k{n}: {value}\n")).collect() };
+    let file = |value: &str| -> String {
+        (0..20_000).map(|n| format!(".k{n}: {value}")).collect::<Vec<_>>().join("\n")
+    };
     let list =
         |names: &[&str], times: usize| format!("include: [{}]\n", vec![names.join(", "); times].join(", "));
     let (a, b) = (file("{ retry: 1 }"), file("{ retry: 2 }"));

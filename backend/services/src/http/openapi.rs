@@ -42,7 +42,7 @@ enum Kind {
     /// What started an execution.
     Event,
     /// What an execution does.
-    ExecutionKind,
+    Task,
     /// `true` or `false`.
     Flag,
     /// An integer between two bounds, inclusive.
@@ -68,7 +68,7 @@ const LIST_PARAMS: QueryParameters = &[
     ("author", Kind::Text, "Part of the commit's author or of the user who requested it, in any case"),
     ("commit", Kind::Text, "Beginning of the commit"),
     ("text", Kind::Text, "Part of the commit's message, in any case"),
-    ("kind", Kind::ExecutionKind, "What it does; default anything"),
+    ("kind", Kind::Task, "What it does; default anything"),
 ];
 const INSIGHT_PARAMS: QueryParameters = &[
     ("repo", Kind::Text, "Repository"),
@@ -176,7 +176,7 @@ impl Document {
                 Kind::Id => json!({ "type": "string", "format": "uuid" }),
                 Kind::Status => json!(status),
                 Kind::Event => json!(event),
-                Kind::ExecutionKind => json!(kind_of_execution),
+                Kind::Task => json!(kind_of_execution),
                 Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             };
             json!({ "name": name, "in": "query", "required": required && !optional.contains(name), "description": meaning,

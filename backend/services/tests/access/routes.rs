@@ -58,7 +58,7 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
         path::REPOSITORIES => {
             json!({ "url": format!("https://git.example.org/{repo}"), "provider": "github" })
         }
-        path::SYNC | path::REDELIVER => json!({ "repo": repo }),
+        path::SYNC | path::REDELIVER | path::BADGES | path::REVOKE_BADGE => json!({ "repo": repo }),
         path::CHILD_REPORT => {
             json!({ "job_id": ids.job, "lease": ids.lease, "path": "a.yml", "text": "" })
         }
@@ -77,7 +77,6 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
         path::CACHE_LOOKUP => json!({ "job_id": ids.job, "lease": ids.lease, "keys": ["k"] }),
         path::SOURCE_UPLOAD => json!({ "upload": "cd".repeat(48), "size": 3 }),
         path::TOKENS => json!({ "name": "mine", "scopes": ["admin"] }),
-        path::BADGES | path::REVOKE_BADGE => json!({ "repo": repo }),
         path::WORKER_REPORT => {
             let worker = json!({ "id": uuid::Uuid::now_v7(), "name": "w" });
             json!({ "worker": worker, "version": "1", "slots": 1 })

@@ -92,7 +92,10 @@ async fn document_has_strict_policy_and_is_revalidated() {
 async fn assets_are_immutable_and_compressed_for_clients_that_accept_it() {
     let server = Server::start();
     let (_, files) = document(&server, "/").await;
-    let script = files.iter().find(|file| file.ends_with(".js")).unwrap();
+    let script = files
+        .iter()
+        .find(|file| std::path::Path::new(file).extension().is_some_and(|end| end == "js"))
+        .unwrap();
     let path = format!("/{script}");
     let (status, headers, plain) = get(&server, &path, &[]).await;
     assert_eq!(status, StatusCode::OK);

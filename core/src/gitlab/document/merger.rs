@@ -156,14 +156,12 @@ impl Merger {
                 }
             }
         }
-        match &mut self.merged {
-            Some(base) => base.add(root, budget).inspect_err(|_| {
-                log.invalid_with_help(path, place, TooManyEntries::message(), TooManyEntries::HELP);
-            }),
-            None => {
-                self.merged = Some(Merged::Single(Rc::clone(root)));
-                Ok(())
-            }
-        }
+        let Some(base) = &mut self.merged else {
+            self.merged = Some(Merged::Single(Rc::clone(root)));
+            return Ok(());
+        };
+        base.add(root, budget).inspect_err(|_| {
+            log.invalid_with_help(path, place, TooManyEntries::message(), TooManyEntries::HELP);
+        })
     }
 }

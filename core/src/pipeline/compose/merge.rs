@@ -179,7 +179,8 @@ mod tests {
                 .entries
                 .iter()
                 .map(|entry| format!("{}@{}={} ", entry.key, entry.key_location.column, shown(&entry.value)))
-                .collect(),
+                .collect::<Vec<_>>()
+                .concat(),
         };
         format!("{}:{}[{inner}]", node.location.line, node.location.column)
     }
@@ -210,7 +211,8 @@ mod tests {
     fn cost_of_merging_grows_with_the_merged_documents() {
         let documents: Vec<Rc<Node>> = (0..500)
             .map(|n| {
-                let jobs: String = (0..10).map(|job| format!("  j{n}-{job}: x\n")).collect();
+                let jobs: String =
+                    (0..10).map(|job| format!("  j{n}-{job}: x\n")).collect::<Vec<_>>().concat();
                 document(&format!("jobs:\n{jobs}"))
             })
             .collect();

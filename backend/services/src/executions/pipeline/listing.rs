@@ -70,13 +70,12 @@ impl PipelineExecutionService {
         list_cursor(&query)?;
         let limit = page_size(query.limit)?;
         let filter = ListQuery { limit: Some(limit), ..query };
-        let (executions, next) = match Search::of(&filter)? {
-            Some(search) => self.search(&filter, &search, limit as usize).await?,
-            None => {
-                let (executions, more) = self.context.stores.records.executions(&filter).await?;
-                let next = executions.last().filter(|_| more).map(|last| last.spec.id);
-                (executions, next)
-            }
+        let (executions, next) = if let Some(search) = Search::of(&filter)? {
+            self.search(&filter, &search, limit as usize).await?
+        } else {
+            let (executions, more) = self.context.stores.records.executions(&filter).await?;
+            let next = executions.last().filter(|_| more).map(|last| last.spec.id);
+            (executions, next)
         };
         let next_cursor = next.map(|next| next.to_string());
         Ok(ExecutionList {

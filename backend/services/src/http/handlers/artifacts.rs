@@ -134,6 +134,7 @@ const fn content_type(encoding: ArtifactEncoding) -> &'static str {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::address_reply;
     use axum::{
