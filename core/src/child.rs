@@ -5,18 +5,13 @@ use std::fmt::Write as _;
 use indexmap::IndexMap;
 
 use crate::gitlab::{TranslateOptions, translate};
-use crate::pipeline::typed_inputs::InputValue;
 use crate::pipeline::{
     ChildIncludeSource, ChildPipeline, IncludeSources, PipelineErrors, PipelineWithSources, RepositoryFiles,
-    assemble_from,
+    SERVER_VARIABLES, assemble_from,
 };
 
 /// The name of the file that stands for several GitLab files.
 const JOINED_FILE: &str = "the files of the child pipeline";
-
-/// The variables for the git server of the repository, with which the address of an included file may begin. Who reads the file knows
-/// the server.
-pub(crate) const SERVER_VARIABLES: [&str; 2] = ["$CI_SERVER_FQDN", "$CI_SERVER_HOST"];
 
 /// Why the files of a child pipeline cannot be used.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,9 +72,7 @@ fn push_inputs(inputs: &IndexMap<String, String>, text: &mut String) {
         text.push_str("    inputs:\n");
     }
     for (name, value) in inputs {
-        let is_typed = !matches!(InputValue::plain(value), InputValue::Text(_));
-        let value = if is_typed { value.clone() } else { json(value) };
-        let _ = writeln!(text, "      {}: {value}", json(name));
+        let _ = writeln!(text, "      {}: {}", json(name), json(value));
     }
 }
 

@@ -22,7 +22,7 @@ pub use build::ImageBuild;
 pub use checkout::{Checkout, CheckoutContent, MAX_DEPTH, SubmoduleLevel, Submodules};
 pub use child::{
     ChildInclude, ChildIncludeSource, ChildPipeline, MAX_CHILD_DEPTH, MAX_CHILD_FILES, MAX_CHILDREN,
-    MAX_CHILDREN_OF_CHILD, MAX_DESCENDANTS, descendants_of_child,
+    MAX_CHILDREN_OF_CHILD, MAX_DESCENDANTS, SERVER_VARIABLES, descendants_of_child,
 };
 pub use concurrency::{JobConcurrency, MAX_JOB_GROUP_BYTES, MAX_JOB_GROUP_LIMIT};
 pub use container::{ContainerOptions, Device, Gpus, Ulimit};

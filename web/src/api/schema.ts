@@ -85,6 +85,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/badge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The key of a repository's badges */
+        post: operations["badge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/badge/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Revoke the key of a repository's badges */
+        post: operations["badge-revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/badge/{badgeKey}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Image of the state of a default branch */
+        get: operations["badge-image"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/cache/content/{jobId}": {
         parameters: {
             query?: never;
@@ -177,6 +228,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** Statistics of the pipelines of a repository */
         get: operations["insights"];
         put?: never;
         post?: never;
@@ -339,6 +391,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/oidc/.well-known/openid-configuration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How others verify ID tokens of jobs */
+        get: operations["oidc-configuration"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/oidc/jwks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The keys that verify ID tokens of jobs */
+        get: operations["oidc-jwks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/openapi.json": {
         parameters: {
             query?: never;
@@ -363,6 +449,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** Repositories, and what runs and waits */
         get: operations["overview"];
         put?: never;
         post?: never;
@@ -811,6 +898,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        /** Drain workers */
         post: operations["worker-drain"];
         delete?: never;
         options?: never;
@@ -835,6 +923,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/worker/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Report that a worker is there */
+        post: operations["worker-report"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/workers": {
         parameters: {
             query?: never;
@@ -842,6 +947,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** Workers */
         get: operations["workers"];
         put?: never;
         post?: never;
@@ -1162,9 +1268,22 @@ export interface components {
             /** @description Value of `cursor` for the next page; absent on the last page. */
             next_cursor?: string | null;
         };
+        /** @description An execution that waits for an approval. */
         AwaitedApproval: {
+            /** @description The execution. */
             execution: components["schemas"]["ExecutionSummary"];
+            /** @description The manual jobs that can be approved; empty: the execution as a whole waits. */
             jobs: string[];
+        };
+        /** @description The key of a repository's badges. Who knows it sees the state of the default branch. */
+        BadgeReply: {
+            /** @description The key. */
+            key: string;
+        };
+        /** @description Names a repository whose default branch has a badge. */
+        BadgeRequest: {
+            /** @description The repository. */
+            repo: string;
         };
         /** @description Files that are kept between executions, as far as they are still there: a miss is no failure. */
         Cache: {
@@ -1255,22 +1374,69 @@ export interface components {
             /** @description The branch that the pull request targets. */
             target_branch?: string | null;
         };
+        /** @description Files of GitLab that a child pipeline includes, as an item of GitLab's `include`. Texts may hold `${NAME}` references. */
+        ChildInclude: {
+            /** @description The values of their inputs. */
+            inputs?: {
+                [key: string]: string;
+            };
+        } & ({
+            /** @constant */
+            kind: "local";
+            /** @description The path. */
+            path: string;
+        } | {
+            /** @description The paths of the files. */
+            files: string[];
+            /** @constant */
+            kind: "project";
+            /** @description The path of the project on its server. */
+            project: string;
+            /** @description A branch, a tag or the full hash of a commit. `None`: the default branch. */
+            reference?: string | null;
+        } | {
+            /** @description `sha256-` and the hash that the content must have, in Base64. */
+            integrity?: string | null;
+            /** @constant */
+            kind: "remote";
+            /** @description The address. */
+            url: string;
+        } | {
+            /** @constant */
+            kind: "template";
+            /** @description The path in the directory. */
+            name: string;
+        } | {
+            /** @description Its address with the version. */
+            address: string;
+            /** @constant */
+            kind: "component";
+        });
         /** @description A pipeline that a job starts instead of running a script. The execution of it is a child of the job's execution. */
         ChildPipeline: {
             /** @description The job whose artifacts have the file. `None`: it is in the sources. */
             artifact_of?: string | null;
+            /** @description The branch of the other repository. `None`: its default branch. */
+            branch?: string | null;
             /** @description The paths of its files. Several are files of GitLab, read as if one file included them. */
             files: string[];
             /** @description Whether the child gets the variables that the file sets for the job. */
             forwards_job?: boolean;
             /** @description Whether the child gets the variables that the job's execution was started with. */
             forwards_run?: boolean;
+            /** @description Files of GitLab, from anywhere, that are read as if one file included them; `files` is empty then. */
+            includes?: components["schemas"]["ChildInclude"][];
             /** @description Inputs of the files of GitLab. Values may hold `${NAME}` references. */
             inputs?: {
                 [key: string]: string;
             };
             /** @description Whether they are files of GitLab. */
             is_gitlab?: boolean;
+            /**
+             * @description The other repository whose pipeline starts: its name on the server, or its path on the server of this repository's git. `None`:
+             *     this one.
+             */
+            repository?: string | null;
             /** @description Variables of the child. Values may hold `${NAME}` references, also to variables that only the running job has. */
             variables?: {
                 [key: string]: string;
@@ -1310,6 +1476,11 @@ export interface components {
         ChildRequest: {
             /** @description The variables that are set outside of the files, which the translation of a GitLab file needs. */
             external?: components["schemas"]["ExternalVariables"];
+            /**
+             * @description Whether a job made the file that names the pipeline, or one above it. Then files of it include nothing with the credentials of a
+             *     user.
+             */
+            is_of_artifact?: boolean;
             /** @description The name of the pipeline of a GitLab file that has none. */
             name: string;
             /** @description The pipeline, with references substituted. */
@@ -1382,15 +1553,52 @@ export interface components {
              */
             size: number;
         };
+        /** @description Numbers and times of executions or jobs. Times are within a sixteenth of the exact ones. */
         CountsView: {
+            /**
+             * Format: uint32
+             * @description Those that were canceled.
+             */
             canceled: number;
+            /**
+             * Format: uint32
+             * @description All that ended.
+             */
             count: number;
+            /**
+             * Format: uint32
+             * @description Those that failed.
+             */
             failed: number;
+            /**
+             * Format: uint64
+             * @description Median of the times from start to end, without canceled ones.
+             */
             median_ms?: number | null;
+            /**
+             * Format: uint64
+             * @description The time that 95 of 100 do not exceed.
+             */
             p95_ms?: number | null;
+            /**
+             * Format: uint64
+             * @description Median of the times until the start.
+             */
             queue_median_ms?: number | null;
+            /**
+             * Format: uint64
+             * @description The time until the start that 95 of 100 do not exceed.
+             */
             queue_p95_ms?: number | null;
+            /**
+             * Format: uint32
+             * @description Attempts after the first one.
+             */
             retries: number;
+            /**
+             * Format: uint32
+             * @description Those that succeeded.
+             */
             succeeded: number;
         };
         /** @description A change of a repository's credential. */
@@ -1406,8 +1614,11 @@ export interface components {
             /** @description Its kind. */
             kind: components["schemas"]["CredentialKind"];
         };
+        /** @description Statistics of a day. */
         DayInsight: {
+            /** @description Executions that ended on it. */
             counts: components["schemas"]["CountsView"];
+            /** @description Beginning of the day (UTC). */
             day: components["schemas"]["Timestamp"];
         };
         /** @description A page of dead letters, newest first. */
@@ -1504,10 +1715,16 @@ export interface components {
             external?: components["schemas"]["ExternalVariables"];
             /** @description A ref to fetch if the commit is not reachable from a branch: the head of a pull request. */
             fetch_ref?: string | null;
+            /** @description The values of the inputs of a GitLab file. */
+            inputs?: {
+                [key: string]: string;
+            };
             /** @description Only these files; empty: all below `.pipelines/`, and `.gitlab-ci.yml`. */
             only?: string[];
             /** @description Only the pipelines in these files start, and others are read for what follows them; empty: all whose triggers match. */
             start_only?: string[];
+            /** @description Whether one pipeline starts, as the child of the discovery, which a job of another repository started. */
+            starts_child?: boolean;
             /** @description The target branch of a pull request. */
             target_branch?: string | null;
         };
@@ -1552,10 +1769,14 @@ export interface components {
             /** @description Whether the job was a dead letter. */
             dismissed: boolean;
         };
+        /** @description The reply to a [`DrainWorkersRequest`]. */
         DrainWorkersReply: {
+            /** @description The workers that drain, which they know at their next report. */
             workers: components["schemas"]["WorkerView"][];
         };
+        /** @description Asks workers to drain. */
         DrainWorkersRequest: {
+            /** @description Name or id of a worker. All workers with this name drain. */
             worker: string;
         };
         /** @description The environment of a job: where it deploys to, or what it stops. */
@@ -1721,7 +1942,10 @@ export interface components {
         ExecutionList: {
             /** @description The page. */
             executions: components["schemas"]["ExecutionSummary"][];
-            /** @description Value of `cursor` for the next page; absent on the last page. */
+            /**
+             * @description Value of `cursor` for the next page; absent on the last page. A page with filters may be shorter than its limit, or empty,
+             *     although there is a next one.
+             */
             next_cursor?: string | null;
         };
         /** @description Status of an execution. */
@@ -1972,11 +2196,20 @@ export interface components {
             /** @description The pipeline file's text. */
             pipeline: string;
         };
+        /** @description Statistics of the pipelines of a repository. */
         Insights: {
+            /**
+             * Format: uint32
+             * @description Number of days.
+             */
             days: number;
+            /** @description Beginning of the first day. */
             from: components["schemas"]["Timestamp"];
+            /** @description Pipelines with executions that ended in these days, by name. */
             pipelines: components["schemas"]["PipelineInsight"][];
+            /** @description The repository. */
             repo: string;
+            /** @description Whether there are more pipelines and days than one reply has; query them by pipeline. */
             truncated?: boolean;
         };
         /** @description The reply to a request for work. */
@@ -2073,8 +2306,11 @@ export interface components {
          * @description One job of one execution.
          */
         JobId: string;
+        /** @description Statistics of a job. */
         JobInsight: {
+            /** @description Its runs, without skipped and carried-over ones. */
             counts: components["schemas"]["CountsView"];
+            /** @description The job's name, with the values of a matrix. */
             job_name: string;
         };
         /** @description A worker's report: heartbeat, log bytes and status in one call. */
@@ -2250,6 +2486,23 @@ export interface components {
         };
         /** @description The format of a notification. */
         NotifyKind: "webhook" | "chat";
+        /** @description How verifiers check ID tokens, as in OpenID Connect Discovery 1.0. */
+        OpenIdConfiguration: {
+            /** @description The claims of a token. */
+            claims_supported: string[];
+            /** @description [`ALGORITHM`]. */
+            id_token_signing_alg_values_supported: string[];
+            /** @description The issuer, which is in each token. */
+            issuer: string;
+            /** @description The address of the [`PublicKeySet`]. */
+            jwks_uri: string;
+            /** @description `id_token`. */
+            response_types_supported: string[];
+            /** @description `openid`. */
+            scopes_supported: string[];
+            /** @description `public`. */
+            subject_types_supported: string[];
+        };
         /** @description Where a job comes from, which decides what it is allowed. */
         Origin: {
             /** @description Whether its commit is one of a fork. */
@@ -2260,10 +2513,15 @@ export interface components {
              */
             repository?: string;
         };
+        /** @description What happens, and what happened last, in all repositories. */
         Overview: {
+            /** @description Those of `running` and `pending` that wait for an approval; at most 20 are checked. */
             approvals: components["schemas"]["AwaitedApproval"][];
+            /** @description Executions that have not started, newest first; at most 50. */
             pending: components["schemas"]["ExecutionSummary"][];
+            /** @description Repositories with ended executions, the most recent first; at most 200. */
             repositories: components["schemas"]["RepositoryOverview"][];
+            /** @description Executions that run, newest first; at most 50. */
             running: components["schemas"]["ExecutionSummary"][];
         };
         /** @description The job that started a child execution. */
@@ -2311,10 +2569,15 @@ export interface components {
             /** @description Its text with includes resolved; for GitLab's file, the native text that it is translated to. */
             text: string;
         };
+        /** @description Statistics of a pipeline. */
         PipelineInsight: {
+            /** @description Its executions by day, oldest first; days without any are absent. */
             by_day: components["schemas"]["DayInsight"][];
+            /** @description Its executions. */
             executions: components["schemas"]["CountsView"];
+            /** @description Its jobs, by name; of each day, the first 100 names are counted. */
             jobs: components["schemas"]["JobInsight"][];
+            /** @description The pipeline's name. */
             pipeline_name: string;
         };
         /** @description A job's wait for a place in its concurrency group. */
@@ -2404,17 +2667,52 @@ export interface components {
         };
         /** @description A git provider, which sends webhooks and receives commit statuses. */
         Provider: "github" | "gitlab" | "gitea" | "bitbucket";
+        /** @description A public key, as in RFC 7517. */
+        PublicKey: {
+            /** @description [`ALGORITHM`]. */
+            alg: string;
+            /** @description `P-256`. */
+            crv: string;
+            /** @description The id of the key, which tokens name. */
+            kid: string;
+            /** @description `EC`. */
+            kty: string;
+            /** @description `sig`. */
+            use: string;
+            /** @description The first coordinate of the point, in base64url. */
+            x: string;
+            /** @description The second coordinate. */
+            y: string;
+        };
+        /** @description The keys that verify ID tokens. */
+        PublicKeySet: {
+            /** @description The keys of tokens that may be valid, and those that will sign soon. */
+            keys: components["schemas"]["PublicKey"][];
+        };
         /** @description When an image is pulled. */
         PullPolicy: "if-not-present" | "always" | "never";
+        /** @description An execution that has ended. */
         RecentExecution: {
+            /** @description Branch. */
             branch?: string | null;
+            /** @description When it was created. */
             created_at: components["schemas"]["Timestamp"];
+            /** @description When it ended. */
             end_time: components["schemas"]["Timestamp"];
+            /** @description Its id. */
             id: components["schemas"]["ExecutionId"];
+            /** @description The pipeline's name. */
             pipeline_name: string;
+            /**
+             * Format: uint64
+             * @description Number within repository and pipeline, from 1.
+             */
             run_number: number;
+            /** @description When its first job started. */
             start_time?: components["schemas"]["Timestamp"] | null;
+            /** @description Status. */
             status: components["schemas"]["ExecutionStatus"];
+            /** @description The first line of the commit's message. */
             title?: string | null;
         };
         /** @description Progress of the check of all records. */
@@ -2504,6 +2802,8 @@ export interface components {
         };
         /** @description Reports of a job, which the worker parses after the script. */
         Reports: {
+            /** @description Globs of coverage reports of Cobertura or JaCoCo. */
+            coverage?: string[];
             /**
              * @description Globs of JUnit XML files.
              * @default []
@@ -2531,11 +2831,20 @@ export interface components {
             /** @description All of them. */
             repositories: components["schemas"]["RepositoryView"][];
         };
+        /** @description The latest executions of a repository. */
         RepositoryOverview: {
+            /** @description Its default branch, if an execution knew it. */
             default_branch?: string | null;
+            /** @description The last execution of each pipeline on the default branch, newest first; at most 50. */
             of_default_branch: components["schemas"]["RecentExecution"][];
+            /** @description The latest executions that have ended, newest first; at most 20. */
             recent: components["schemas"]["RecentExecution"][];
+            /** @description The repository. */
             repo: string;
+            /**
+             * @description The state of the default branch: `FAILED` if the last execution of any of its pipelines failed, then `CANCELED`, then
+             *     `SUCCESS`; absent if none is known.
+             */
             status?: components["schemas"]["ExecutionStatus"] | null;
         };
         /** @description Selects a repository. */
@@ -2556,6 +2865,8 @@ export interface components {
         RepositoryRequest: {
             /** @description Whether jobs with `checkout: { push: true }` get that credential; absent: unchanged. */
             allow_push?: boolean | null;
+            /** @description The repositories of this server whose jobs may start its pipelines; empty: none; absent: unchanged. */
+            allow_trigger_from?: string[] | null;
             /**
              * @description The provider's API, if it does not follow from the repository's address: `https://git.example.org/api/v1`;
              *     empty: it does.
@@ -2585,6 +2896,8 @@ export interface components {
         };
         /** @description A repository without its secrets. */
         RepositoryView: {
+            /** @description The repositories whose jobs may start its pipelines. */
+            allow_trigger_from?: string[];
             /**
              * @description The provider's API, if it was set.
              * @default null
@@ -2652,6 +2965,11 @@ export interface components {
             jobs?: string[];
             /** @description The user, as in [`ExecuteRequest::requested_by`]. */
             requested_by?: string | null;
+        };
+        /** @description The reply to a request that revokes a badge. */
+        RevokeBadgeReply: {
+            /** @description Whether there was one. */
+            revoked: boolean;
         };
         /** @description The reply to the revocation of a token. */
         RevokeReply: {
@@ -2744,7 +3062,7 @@ export interface components {
             /** @description The user, and optionally the group, of its processes. `None`: the image's. May hold `${NAME}` references. */
             user?: string | null;
             /**
-             * @description Its environment variables; those of the job are not passed to it.
+             * @description Its environment variables. Those of the job are passed to it, too, if the job gets all secrets.
              * @default {}
              */
             variables?: {
@@ -3192,26 +3510,79 @@ export interface components {
             /** @description Its name, for display. */
             name: string;
         };
+        /** @description A job that a worker runs. */
         WorkerJob: {
+            /** @description Its execution. */
             execution_id: components["schemas"]["ExecutionId"];
+            /** @description The job. */
             job_id: components["schemas"]["JobId"];
+            /** @description Its name. */
             job_name: string;
         };
+        /** @description All workers, by name. */
         WorkerList: {
+            /** @description The workers; at most 1,000. */
             workers: components["schemas"]["WorkerView"][];
         };
+        /** @description What a worker reports of itself, at its start, once a minute, and at its end. */
+        WorkerReport: {
+            /**
+             * @description Whether it takes no more jobs.
+             * @default false
+             */
+            draining?: boolean;
+            /** @description Its labels. */
+            labels?: {
+                [key: string]: string;
+            };
+            /** @description The jobs that it runs. */
+            running?: components["schemas"]["WorkerJob"][];
+            /**
+             * Format: uint32
+             * @description Maximum number of concurrent jobs.
+             */
+            slots: number;
+            /**
+             * @description Whether this is its last report.
+             * @default false
+             */
+            stopped?: boolean;
+            /** @description Its version. */
+            version: string;
+            /** @description The worker. */
+            worker: components["schemas"]["WorkerInfo"];
+        };
+        /** @description The reply to a [`WorkerReport`]. */
+        WorkerReportReply: {
+            /** @description Whether the worker must take no more jobs, and end when its jobs have. */
+            drain: boolean;
+        };
+        /** @description A worker. */
         WorkerView: {
+            /** @description Whether it takes no more jobs, or was asked to. */
             draining: boolean;
+            /** @description When it reported first. */
             first_seen_at: components["schemas"]["Timestamp"];
+            /** @description Its id, a new one at each start. */
             id: components["schemas"]["WorkerId"];
+            /** @description Its labels. */
             labels: {
                 [key: string]: string;
             };
+            /** @description When it reported last. */
             last_seen_at: components["schemas"]["Timestamp"];
+            /** @description Its name. */
             name: string;
+            /** @description Whether its last report is recent enough that it is there. */
             online: boolean;
+            /** @description The jobs that it ran at its last report. */
             running: components["schemas"]["WorkerJob"][];
+            /**
+             * Format: uint32
+             * @description Maximum number of concurrent jobs.
+             */
             slots: number;
+            /** @description Its version. */
             version: string;
         };
     };
@@ -3406,6 +3777,106 @@ export interface operations {
             };
         };
     };
+    badge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BadgeRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BadgeReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "badge-revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BadgeRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevokeBadgeReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "badge-image": {
+        parameters: {
+            query?: {
+                /** @description Exact pipeline name; default all pipelines of the default branch */
+                pipeline?: string;
+            };
+            header?: never;
+            path: {
+                badgeKey: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/svg+xml": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "cache-content": {
         parameters: {
             query: {
@@ -3580,8 +4051,11 @@ export interface operations {
     insights: {
         parameters: {
             query: {
+                /** @description Repository */
                 repo: string;
+                /** @description Exact pipeline name; default all */
                 pipeline?: string;
+                /** @description Number of days up to today (UTC); default 30 */
                 days?: number;
             };
             header?: never;
@@ -3920,6 +4394,64 @@ export interface operations {
             };
         };
     };
+    "oidc-configuration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenIdConfiguration"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "oidc-jwks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublicKeySet"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     openapi: {
         parameters: {
             query?: never;
@@ -4138,10 +4670,15 @@ export interface operations {
                 limit?: number;
                 /** @description `next_cursor` of the previous page */
                 cursor?: string;
+                /** @description What started it */
                 event?: components["schemas"]["Trigger"];
+                /** @description Part of the commit's author or of the user who requested it, in any case */
                 author?: string;
+                /** @description Beginning of the commit */
                 commit?: string;
+                /** @description Part of the commit's message, in any case */
                 text?: string;
+                /** @description What it does; default anything */
                 kind?: components["schemas"]["ExecutionKind"];
             };
             header?: never;
@@ -5035,6 +5572,39 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "worker-report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkerReport"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkerReportReply"];
                 };
             };
             /** @description Error */

@@ -7,9 +7,9 @@ use serde_yaml::{Mapping, Value};
 
 use super::context::Job;
 use super::services;
-use crate::child::SERVER_VARIABLES;
 use crate::gitlab::document::{IncludeItem, IncludeKind, LocatedText};
 use crate::gitlab::values;
+use crate::pipeline::SERVER_VARIABLES;
 use crate::pipeline::finding::{Path, quoted};
 use crate::pipeline::yaml::tree::{Kind, MapEntry, Node};
 use crate::text::diagnostics::Location;

@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 
 use super::context::{FindingSink, KnownJob, texts, variables};
-use crate::child::SERVER_VARIABLES;
 use crate::pipeline::finding::{Fault, Finding, Path, quoted};
 use crate::pipeline::model::{
-    ChildInclude, ChildIncludeSource, ChildPipeline, MAX_CHILD_FILES, MAX_CHILDREN,
+    ChildInclude, ChildIncludeSource, ChildPipeline, MAX_CHILD_FILES, MAX_CHILDREN, SERVER_VARIABLES,
 };
 use crate::pipeline::names;
 use crate::pipeline::raw::alternatives::Either;

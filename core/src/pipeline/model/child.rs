@@ -26,6 +26,10 @@ pub fn descendants_of_child(allowed: u32, starting: u32) -> u32 {
 /// Maximum number of files of a child pipeline.
 pub const MAX_CHILD_FILES: usize = 10;
 
+/// The variables for the git server of the repository, with which the address of an included file may begin. Who reads the file knows
+/// the server.
+pub const SERVER_VARIABLES: [&str; 2] = ["$CI_SERVER_FQDN", "$CI_SERVER_HOST"];
+
 /// Files of GitLab that a child pipeline includes, as an item of GitLab's `include`. Texts may hold `${NAME}` references.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChildInclude {

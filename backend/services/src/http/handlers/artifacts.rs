@@ -146,7 +146,7 @@ mod tests {
     const ADDRESS: &str = "https://objects.example.org/a?signature=1";
 
     #[tokio::test]
-    async fn address_is_redirected_to_or_told() {
+    async fn address_is_a_redirect_or_a_document() {
         let reply = address_reply(ADDRESS.into(), true);
         assert_eq!(reply.status(), StatusCode::TEMPORARY_REDIRECT);
         assert_eq!(reply.headers()[LOCATION], ADDRESS);
