@@ -162,6 +162,9 @@ fn is_expected(example: &str, code: Option<i32>, stderr: &str) -> bool {
     if is("open") {
         return code == Some(2) && stderr.contains("have no page without a server");
     }
+    if is("badge") {
+        return code == Some(2) && stderr.contains("a badge needs a server");
+    }
     if ["retry", "watch", "approve", "repo sync", "environments rollback"].into_iter().any(is) {
         // The first execution failed, and fails again; the newest has nothing to retry; the default branch is unknown.
         return matches!(code, Some(0..=2));

@@ -144,12 +144,12 @@ fn gitlab_file_is_checked_and_planned() {
     assert!(stdout.contains("--> .gitlab-ci.yml:30:3"), "{stdout}");
     let (code, stdout, _) = tidemill(&repo, &["plan", "--tag", "v1"]);
     assert!(code == 0 && stdout.contains("  tagged ") && stdout.contains("left out: 1 job(s)"), "{stdout}");
-    fs::write(repo.join("other.yml"), "j: { trigger: a/b }\n").unwrap();
+    fs::write(repo.join("other.yml"), "j: { image: a, script: x, identity: google_cloud }\n").unwrap();
     let (code, stdout, _) = tidemill(&repo, &["check", "--gitlab", "-f", "other.yml", "--format", "json"]);
     assert_eq!(code, 2, "{stdout}");
     let found: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(found[0]["code"], "gitlab-key-refused", "{found:#}");
-    assert_eq!((&found[0]["location"]["line"], &found[0]["location"]["column"]), (&1.into(), &15.into()));
+    assert_eq!((&found[0]["location"]["line"], &found[0]["location"]["column"]), (&1.into(), &27.into()));
     assert_eq!(tidemill(&repo, &["plan", "--gitlab", "-f", "other.yml"]).0, 2);
 }
 

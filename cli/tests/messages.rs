@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 33] = [
     "run",
     "check",
     "plan",
@@ -32,6 +32,9 @@ const COMMANDS: [&str; 30] = [
     "artifacts",
     "token",
     "audit",
+    "insights",
+    "badge",
+    "workers",
     "server",
     "worker",
     "login",

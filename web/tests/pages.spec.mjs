@@ -150,7 +150,7 @@ test("artifacts list their files and can be downloaded", () =>
 test("a job shows its log", () =>
   on(`/executions/${failed}/jobs/unit`, {}, async (page) => {
     await page.getByRole("heading", { name: "unit" }).waitFor();
-    await page.getByText("running 48 tests").first().waitFor();
+    await page.locator(".log-row", { hasText: "running 48 tests" }).first().waitFor();
   }));
 
 test("unknown ids and pages say so", async () => {
