@@ -144,7 +144,7 @@ pub(crate) const SUPPORTED_KEYS: &[(&str, &str)] = &[
     ("j: { artifacts: { reports: { junit: a.xml } } }", "- a.xml"),
     (
         "j: { artifacts: { reports: { coverage_report: { coverage_format: cobertura, path: c.xml } } } }",
-        "coverage:\n            - c.xml",
+        "coverage:\n        - c.xml",
     ),
     (
         "j: { cache: { key: { files: [a], prefix: b }, paths: [c], policy: pull, when: always, fallback_keys: [d] } }",

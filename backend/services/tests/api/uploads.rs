@@ -92,7 +92,7 @@ async fn artifact_reaches_job_that_needs_it() {
     let needed = &next["needs_artifacts"][0];
     assert_eq!((&needed["from_job"], &needed["sha256"]), (&json!("first"), &json!(CONTENT_SHA256)));
     let url = needed["url"].as_str().unwrap();
-    for query in ["", "?redirect=false"] {
+    for query in ["", "&redirect=false"] {
         let (_, bytes) = server.raw(Method::GET, &format!("{url}{query}"), None).await;
         assert_eq!(bytes, CONTENT, "{query}");
     }
