@@ -162,7 +162,10 @@ fn is_expected(example: &str, code: Option<i32>, stderr: &str) -> bool {
     if is("open") {
         return code == Some(2) && stderr.contains("have no page without a server");
     }
-    if is("badge") {
+    if is("workers") {
+        return code == Some(2) && stderr.contains("only a server has workers");
+    }
+    if is("badge") && !is("badge --revoke") {
         return code == Some(2) && stderr.contains("a badge needs a server");
     }
     if ["retry", "watch", "approve", "repo sync", "environments rollback"].into_iter().any(is) {
