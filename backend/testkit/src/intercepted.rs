@@ -6,17 +6,31 @@ use tidemill_core::time::Timestamp;
 use tidemill_services::error::Result;
 use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
 
+/// A write of documents.
+#[derive(Debug, Clone, Copy)]
+pub enum Write<'a> {
+    /// Stores this document.
+    Put(&'a NewDocument),
+    /// Removes the document with this key.
+    Delete(&'a DocumentKey),
+}
+
+impl Write<'_> {
+    /// Returns the key of the document that is written.
+    #[must_use]
+    pub fn key(&self) -> &DocumentKey {
+        match self {
+            Self::Put(document) => &document.key,
+            Self::Delete(key) => key,
+        }
+    }
+}
+
 /// What a test does before each write of documents.
 #[async_trait]
 pub trait BeforeWrite: Send + Sync {
-    /// Returns the outcome of a write or, with `is_delete`, of a removal of the document `key` of `documents`; `None` if it takes
-    /// place.
-    async fn before_write(
-        &self,
-        documents: &dyn Documents,
-        key: &DocumentKey,
-        is_delete: bool,
-    ) -> Option<Result<bool>>;
+    /// Returns the outcome of a write to `documents`; `None` if it takes place.
+    async fn before_write(&self, documents: &dyn Documents, write: Write<'_>) -> Option<Result<bool>>;
 }
 
 /// Documents whose writes a test delays, repeats or lets fail.
@@ -42,14 +56,14 @@ impl<T: BeforeWrite> Documents for InterceptedDocuments<T> {
     }
 
     async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
-        match self.before.before_write(&*self.documents, &document.key, false).await {
+        match self.before.before_write(&*self.documents, Write::Put(&document)).await {
             Some(outcome) => outcome,
             None => self.documents.put(document, if_version).await,
         }
     }
 
     async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
-        match self.before.before_write(&*self.documents, key, true).await {
+        match self.before.before_write(&*self.documents, Write::Delete(key)).await {
             Some(outcome) => outcome,
             None => self.documents.delete(key, if_version).await,
         }

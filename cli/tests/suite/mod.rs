@@ -14,8 +14,9 @@ pub use secrets::*;
 pub use test_reports::*;
 
 use crate::support::{
-    Backend, IGNORES_SIGTERM, TWO_JOBS, failure_kind, finish, has_ended, job, json, signal, text,
+    Backend, GATED, IGNORES_SIGTERM, TWO_JOBS, failure_kind, finish, has_ended, job, json, signal, text,
 };
+use std::io::{BufRead, BufReader};
 
 /// Defines the suite's tests for a backend. With `None`, they do nothing.
 #[macro_export]
@@ -187,17 +188,20 @@ pub fn cancel_by_another_process_ends_the_run(on: &Backend) {
 }
 
 pub fn concurrent_runs_of_one_commit_share_an_execution(on: &Backend) {
-    let env = on.test_env(
-        "name: same\nstages: [a]\njobs:\n  slow: { stage: a, image: \"IMAGE\", script: [sleep 2] }\n",
-    );
+    let env = on.test_env(&TWO_JOBS.replace("sleep 3", GATED));
     let first = env.spawn(&["run"]);
     env.wait_for("the execution is recorded", |_| true);
-    let second = env.tidemill(&["run"]);
-    let first = finish(first);
+    let mut second = env.spawn(&["run"]);
+    let mut lines = BufReader::new(second.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("is already running")), "{:?}", finish(second));
+    env.open_gate();
+    assert!(lines.any(|line| line.contains("succeeded in")));
+    let (first, second) = (finish(first), finish(second));
     assert_eq!((first.status.code(), second.status.code()), (Some(0), Some(0)), "{first:?} {second:?}");
-    assert!(text(&second.stdout).contains("is already running"), "{second:?}");
     assert_eq!(env.executions().len(), 1);
-    assert_eq!(env.tidemill(&["run", "--force", "--quiet"]).status.code(), Some(0));
+    let forced = env.spawn(&["run", "--force", "--quiet"]);
+    env.open_gate();
+    assert_eq!(finish(forced).status.code(), Some(0));
     assert_eq!(env.executions().len(), 2);
 }
 
@@ -226,7 +230,8 @@ jobs:
 }
 
 pub fn lost_worker_costs_an_attempt_and_no_shown_log_byte(on: &Backend) {
-    let mut env = on.test_env(TWO_JOBS);
+    // However late the worker is killed, the first attempt has not ended.
+    let mut env = on.test_env(&TWO_JOBS.replace("sleep 3", "test $TIDEMILL_ATTEMPT != 1 || sleep 600"));
     let run = env.spawn(&["run"]);
     env.wait_until_started();
     let shown = env.log("slow");

@@ -1,6 +1,6 @@
 //! Backends of tests: the embedded server, a server, or an existing deployment, with a worker for each environment.
 
-use super::{TestEnv, finish, signal, text};
+use super::{TestEnv, finish, signal, text, wait_until};
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -252,6 +252,16 @@ impl TestEnv {
         let listed = Command::new("docker").args(["ps", "-aq", "--filter", &label]).output().unwrap();
         assert!(listed.status.success(), "{listed:?}");
         text(&listed.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// Lets the slow job of [`GATED`](super::GATED) end: makes the file that it waits for.
+    pub fn open_gate(&self) {
+        let open = |container: &String| {
+            let touched =
+                Command::new("docker").args(["exec", container, "touch", "/tmp/go"]).output().unwrap();
+            touched.status.success()
+        };
+        wait_until(|| self.containers().iter().any(open)).expect("a container runs");
     }
 
     /// Returns the ids of the networks of this environment's workers.

@@ -48,6 +48,9 @@ jobs:
   after: { stage: b, script: ["true"] }
 "#;
 
+/// What the slow job of [`TWO_JOBS`] executes instead of `sleep 3` to run until [`TestEnv::open_gate`].
+pub const GATED: &str = "while [ ! -e /tmp/go ]; do sleep 0.1; done";
+
 /// A repository with a pipeline, a data directory, and processes of a backend.
 pub struct TestEnv {
     pub dir: tempfile::TempDir,
@@ -159,7 +162,7 @@ impl TestEnv {
         text(&self.tidemill(&["logs", id, job]).stdout)
     }
 
-    /// Waits until the slow job of [`TWO_JOBS`] has printed `begun`.
+    /// Waits until the job named `slow`, as in [`TWO_JOBS`], has printed `begun`.
     pub fn wait_until_started(&self) {
         self.wait_for("the slow job prints", |view| {
             job(view, "slow")["log_bytes"].as_u64().unwrap() > 0 && self.log("slow").contains("begun\n")

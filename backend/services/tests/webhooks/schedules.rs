@@ -11,9 +11,9 @@ use std::sync::{
 use tidemill_core::api::path;
 use tidemill_services::Error;
 use tidemill_services::Result;
-use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
+use tidemill_services::ports::{Document, Documents, NewDocument};
 use tidemill_testkit::conformance::ManualClock;
-use tidemill_testkit::intercepted::{BeforeWrite, InterceptedDocuments};
+use tidemill_testkit::intercepted::{BeforeWrite, InterceptedDocuments, Write};
 use tidemill_testkit::memory::open;
 
 const HOUR: i64 = 3_600_000;
@@ -113,13 +113,9 @@ fn take_one(left: &AtomicUsize) -> bool {
 
 #[async_trait]
 impl BeforeWrite for Crashes {
-    async fn before_write(
-        &self,
-        _: &dyn Documents,
-        key: &DocumentKey,
-        is_delete: bool,
-    ) -> Option<Result<bool>> {
-        let crashes = !is_delete && key.kind == "schedule" && take_one(&self.left);
+    async fn before_write(&self, _: &dyn Documents, write: Write<'_>) -> Option<Result<bool>> {
+        let crashes =
+            matches!(write, Write::Put(_)) && write.key().kind == "schedule" && take_one(&self.left);
         crashes.then(|| Err(Error::storage("writing a schedule", "the process crashed")))
     }
 }
@@ -200,12 +196,8 @@ struct Races {
 
 #[async_trait]
 impl BeforeWrite for Races {
-    async fn before_write(
-        &self,
-        documents: &dyn Documents,
-        key: &DocumentKey,
-        _: bool,
-    ) -> Option<Result<bool>> {
+    async fn before_write(&self, documents: &dyn Documents, write: Write<'_>) -> Option<Result<bool>> {
+        let key = write.key();
         if key.kind == "schedule"
             && let Some(Document { key, value, due_at, version }) = documents.get(key).await.unwrap()
             && take_one(&self.left)

@@ -3,7 +3,7 @@
 use super::fixture::{claim, job, request, run, services, start_execution, statuses, view};
 use crate::conformance::StoresUnderTest;
 use crate::conformance::samples;
-use crate::intercepted::{BeforeWrite, InterceptedDocuments};
+use crate::intercepted::{BeforeWrite, InterceptedDocuments, Write};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use std::sync::{
@@ -16,7 +16,7 @@ use tidemill_core::execution::status::JobStatus::{
     Canceled, Failed, Pending, Queued, Running, Skipped, Success,
 };
 use tidemill_core::ids::ExecutionId;
-use tidemill_services::ports::{Clock, DocumentKey, Documents};
+use tidemill_services::ports::{Clock, Documents};
 use tidemill_services::{Error, Result, Services, Stores};
 
 /// Longer than any waiting job waits until it checks its group.
@@ -230,7 +230,7 @@ impl FailingWrites {
 
 #[async_trait]
 impl BeforeWrite for FailingWrites {
-    async fn before_write(&self, _: &dyn Documents, _: &DocumentKey, _: bool) -> Option<Result<bool>> {
+    async fn before_write(&self, _: &dyn Documents, _: Write<'_>) -> Option<Result<bool>> {
         if Self::next(&self.failures) {
             return Some(Err(Error::storage("writing a document", "the test wants it to fail")));
         }

@@ -2,6 +2,7 @@
 
 use super::secrets::FixedKeys;
 use crate::conformance::{ManualClock, StoresUnderTest, claims::claim_at, samples};
+use crate::intercepted::{BeforeWrite, InterceptedDocuments, Write};
 use std::sync::{Arc, Mutex};
 use tidemill_core::{
     access::oidc::PublicKeySet,
@@ -14,7 +15,7 @@ use tidemill_core::{
     time::Timestamp,
 };
 use tidemill_services::error::Result;
-use tidemill_services::ports::{Document, DocumentKey, Documents, NewDocument};
+use tidemill_services::ports::{DocumentKey, Documents};
 use tidemill_services::{InternalStart, Services, Settings, Stores};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -96,56 +97,33 @@ pub async fn only_jobs_that_ask_get_id_tokens(subject: &StoresUnderTest) {
     }
 }
 
-/// Documents that record when those that are written expire.
-struct RecordedExpiries {
-    documents: Arc<dyn Documents>,
-    expiries: Mutex<Vec<(DocumentKey, Option<Timestamp>)>>,
-}
+/// Records when the documents that are written expire.
+#[derive(Default)]
+struct RecordedExpiries(Mutex<Vec<(DocumentKey, Option<Timestamp>)>>);
 
 #[async_trait::async_trait]
-impl Documents for RecordedExpiries {
-    async fn get(&self, key: &DocumentKey) -> Result<Option<Document>> {
-        self.documents.get(key).await
-    }
-
-    async fn put(&self, document: NewDocument, if_version: Option<u64>) -> Result<bool> {
-        self.expiries.lock().unwrap().push((document.key.clone(), document.expires_at));
-        self.documents.put(document, if_version).await
-    }
-
-    async fn delete(&self, key: &DocumentKey, if_version: Option<u64>) -> Result<bool> {
-        self.documents.delete(key, if_version).await
-    }
-
-    async fn list(
-        &self,
-        kind: &str,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<(Vec<Document>, bool)> {
-        self.documents.list(kind, prefix, after, limit).await
-    }
-
-    async fn due(&self, kind: &str, now: Timestamp, limit: usize) -> Result<Vec<Document>> {
-        self.documents.due(kind, now, limit).await
+impl BeforeWrite for RecordedExpiries {
+    async fn before_write(&self, _: &dyn Documents, write: Write<'_>) -> Option<Result<bool>> {
+        if let Write::Put(document) = write {
+            self.0.lock().unwrap().push((document.key.clone(), document.expires_at));
+        }
+        None
     }
 }
 
 /// A signing key that is sealed again expires when it did before.
 pub async fn resealed_signing_key_expires(subject: &StoresUnderTest) {
     let stores = Stores { clock: own_clock(), ..subject.open().await };
-    let recorded =
-        Arc::new(RecordedExpiries { documents: stores.documents.clone(), expiries: Mutex::default() });
+    let recorded = Arc::new(InterceptedDocuments::new(stores.documents.clone(), RecordedExpiries::default()));
     let under = |keys: &'static [u8]| {
         let (keys, documents) = (Arc::new(FixedKeys(keys)), recorded.clone());
         services(Stores { keys, documents, ..stores.clone() })
     };
     let published = under(&[1]).id_tokens.keys().await.unwrap().keys.len();
-    let created = std::mem::take(&mut *recorded.expiries.lock().unwrap());
+    let created = std::mem::take(&mut *recorded.before.0.lock().unwrap());
     assert!(created.len() == published && created.iter().all(|(_, at)| at.is_some()), "{created:?}");
     assert_eq!(under(&[2, 1]).id_tokens.rekey().await.unwrap().renewed, published);
-    let resealed = recorded.expiries.lock().unwrap();
+    let resealed = recorded.before.0.lock().unwrap();
     assert!(created.iter().all(|one| resealed.contains(one)), "{created:?} {resealed:?}");
 }
 
