@@ -87,7 +87,7 @@ fn lost_reply_starts_no_second_execution() {
 
 #[test]
 fn request_without_force_is_identified_by_its_content() {
-    let env = Backend::Server.test_env(&ONE.replace("\"true\"", "sleep 3"));
+    let env = Backend::Server.test_env(&ONE.replace("\"true\"", "sleep 6"));
     let (url, requests) = start_lossy_proxy(&env);
     let run = finish(env.spawn(&["run", "--server", &url]));
     assert_eq!(run.status.code(), Some(0), "{run:?}");

@@ -87,12 +87,12 @@ impl Drop for Worker {
     }
 }
 
-/// A job that prints `begun` and ends after three seconds.
+/// A job that prints `begun`, and ends after some seconds, in which a loaded machine too reacts to that.
 const SHORT: &str = r#"
 name: short
 stages: [a]
 jobs:
-  j: { stage: a, image: "IMAGE", script: ["echo begun", "sleep 3", "echo done"] }
+  j: { stage: a, image: "IMAGE", script: ["echo begun", "sleep 5", "echo done"] }
 "#;
 
 fn wait_for_output(env: &TestEnv, name: &str) {
@@ -229,8 +229,8 @@ name: large
 stages: [a]
 defaults: { image: "IMAGE", resources: { cpus: 1, memory: 64Mi } }
 jobs:
-  one: { stage: a, script: ["sleep 2"] }
-  two: { stage: a, script: ["sleep 2"] }
+  one: { stage: a, script: ["sleep 5"] }
+  two: { stage: a, script: ["sleep 5"] }
 "#,
     );
     let server = Server::start(&env);
