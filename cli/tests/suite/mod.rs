@@ -14,7 +14,8 @@ pub use secrets::*;
 pub use test_reports::*;
 
 use crate::support::{
-    Backend, GATED, IGNORES_SIGTERM, TWO_JOBS, failure_kind, finish, has_ended, job, json, signal, text,
+    Backend, GATED, IGNORES_SIGTERM, OPEN_GATE, TWO_JOBS, failure_kind, finish, has_ended, job, json, signal,
+    text,
 };
 use std::io::{BufRead, BufReader};
 
@@ -199,9 +200,8 @@ pub fn concurrent_runs_of_one_commit_share_an_execution(on: &Backend) {
     let (first, second) = (finish(first), finish(second));
     assert_eq!((first.status.code(), second.status.code()), (Some(0), Some(0)), "{first:?} {second:?}");
     assert_eq!(env.executions().len(), 1);
-    let forced = env.spawn(&["run", "--force", "--quiet"]);
-    env.open_gate();
-    assert_eq!(finish(forced).status.code(), Some(0));
+    let forced = [&["run", "--force", "--quiet"], &OPEN_GATE[..]].concat();
+    assert_eq!(env.tidemill(&forced).status.code(), Some(0));
     assert_eq!(env.executions().len(), 2);
 }
 

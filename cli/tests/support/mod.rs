@@ -48,8 +48,12 @@ jobs:
   after: { stage: b, script: ["true"] }
 "#;
 
-/// What the slow job of [`TWO_JOBS`] executes instead of `sleep 3` to run until [`TestEnv::open_gate`].
-pub const GATED: &str = "while [ ! -e /tmp/go ]; do sleep 0.1; done";
+/// What the slow job of [`TWO_JOBS`] executes instead of `sleep 3` to run until [`TestEnv::open_gate`]. With [`OPEN_GATE`], it does
+/// not wait.
+pub const GATED: &str = "while [ ! -e ${GATE:-/tmp/go} ]; do sleep 0.1; done";
+
+/// Options of a run whose gate is open from the start.
+pub const OPEN_GATE: [&str; 2] = ["-e", "GATE=/tmp"];
 
 /// A repository with a pipeline, a data directory, and processes of a backend.
 pub struct TestEnv {
