@@ -4,6 +4,7 @@
 mod artifact;
 mod cache;
 mod dead_letter;
+mod delivery;
 mod environment;
 mod execution;
 mod header;
@@ -12,8 +13,10 @@ mod insight;
 mod job;
 pub mod page;
 pub mod path;
+mod pipeline_file;
 mod problem;
 mod registry;
+mod schedule;
 mod secret;
 mod source;
 mod worker;
@@ -24,6 +27,7 @@ pub use artifact::{
 };
 pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
 pub use dead_letter::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply};
+pub use delivery::{DeliveryList, DeliveryOutcome, DeliveryView, RedeliverRequest, RejectedDeliveries};
 pub use environment::{
     Deployment, EnvironmentList, EnvironmentQuery, EnvironmentState, EnvironmentView, StopEnvironmentReply,
     StopEnvironmentRequest,
@@ -36,17 +40,21 @@ pub use execution::{
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use insight::{
-    AwaitedApproval, BadgeReply, BadgeRequest, CountsView, DayInsight, InsightQuery, Insights, JobInsight,
-    Overview, PipelineInsight, RecentExecution, RepositoryOverview, RevokeBadgeReply,
+    AwaitedApproval, BadgeReply, BadgeRequest, CountsView, DayCoverage, DayInsight, FlakyTest, InsightQuery,
+    Insights, JobInsight, Overview, PipelineInsight, RecentExecution, RepositoryOverview, RevokeBadgeReply,
 };
 pub use job::{
     Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,
     LogBytes, PULLING_IMAGE, PlaceWait, WorkerInfo,
 };
+pub use pipeline_file::{
+    ExcludedJobList, ExcludedJobView, PipelineFileView, PlannedVariable, VariableSource,
+};
 pub use problem::Problem;
 pub use registry::{
     RegistryList, RegistryQuery, RegistryView, RemoveRegistryReply, RemoveRegistryRequest, SetRegistryRequest,
 };
+pub use schedule::{RunScheduleRequest, ScheduleList, ScheduleQuery, ScheduleView};
 pub use secret::{
     RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretQuery, SecretView,
     SetSecretRequest, VariableOptions, VariableQuery,
