@@ -4,7 +4,6 @@
 mod artifact;
 mod cache;
 mod dead_letter;
-mod delivery;
 mod environment;
 mod execution;
 mod header;
@@ -13,10 +12,8 @@ mod insight;
 mod job;
 pub mod page;
 pub mod path;
-mod pipeline_file;
 mod problem;
 mod registry;
-mod schedule;
 mod secret;
 mod source;
 mod worker;
@@ -27,15 +24,14 @@ pub use artifact::{
 };
 pub use cache::{CacheHit, CacheLookupReply, CacheLookupRequest};
 pub use dead_letter::{DeadLetterList, DeadLetterQuery, DeadLetterView, DismissReply};
-pub use delivery::{DeliveryList, DeliveryOutcome, DeliveryView, RedeliverRequest, RejectedDeliveries};
 pub use environment::{
     Deployment, EnvironmentList, EnvironmentQuery, EnvironmentState, EnvironmentView, StopEnvironmentReply,
     StopEnvironmentRequest,
 };
 pub use execution::{
-    ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionSummary,
-    ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest, ListQuery, ParentView,
-    RetryRequest,
+    ApproveReply, CancelReply, ExcludedJobList, ExcludedJobView, ExecuteReply, ExecuteRequest, ExecutionKind,
+    ExecutionList, ExecutionSummary, ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest,
+    ListQuery, ParentView, PipelineFileView, PlannedVariable, RetryRequest, VariableSource,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
@@ -47,14 +43,10 @@ pub use job::{
     Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,
     LogBytes, PULLING_IMAGE, PlaceWait, WorkerInfo,
 };
-pub use pipeline_file::{
-    ExcludedJobList, ExcludedJobView, PipelineFileView, PlannedVariable, VariableSource,
-};
 pub use problem::Problem;
 pub use registry::{
     RegistryList, RegistryQuery, RegistryView, RemoveRegistryReply, RemoveRegistryRequest, SetRegistryRequest,
 };
-pub use schedule::{RunScheduleRequest, ScheduleList, ScheduleQuery, ScheduleView};
 pub use secret::{
     RekeyReply, RemoveSecretReply, RemoveSecretRequest, SecretList, SecretQuery, SecretView,
     SetSecretRequest, VariableOptions, VariableQuery,
@@ -69,4 +61,8 @@ pub use crate::execution::{
     assignment::ArtifactEncoding,
     attempt::{AttemptEnd, AttemptView, StepView},
     facts::{ExternalVariables, Trigger},
+};
+pub use crate::repository::{
+    deliveries::{DeliveryList, DeliveryOutcome, DeliveryView, RedeliverRequest, RejectedDeliveries},
+    schedules::{RunScheduleRequest, ScheduleList, ScheduleQuery, ScheduleView},
 };
