@@ -15,7 +15,8 @@ pub struct PipelineFileView {
     /// The files from elsewhere that its text was made from, with their versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub includes: Vec<PinnedInclude>,
-    /// The variables that the execution got besides those of the file, in their order.
+    /// The variables that the execution got besides those of the file, in their order. Masked ones, which only jobs get, are not
+    /// among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<PlannedVariable>,
 }
@@ -25,9 +26,8 @@ pub struct PipelineFileView {
 pub struct PlannedVariable {
     /// Its name.
     pub name: String,
-    /// Its value when the execution was planned; absent: it is masked, so only jobs get it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
+    /// Its value when the execution was planned.
+    pub value: String,
     /// Where it is from.
     pub source: VariableSource,
 }

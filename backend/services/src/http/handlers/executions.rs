@@ -28,7 +28,8 @@ use tidemill_core::{
     ids::ExecutionId,
 };
 
-fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, ApiError> {
+/// Returns the idempotency key of a request.
+pub fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<CallerKey>, ApiError> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let text = value.to_str().map_err(|_| ApiError::invalid("the idempotency key must be ASCII text"))?;
     Ok(Some(CallerKey::new(caller, text)?))
@@ -157,6 +158,14 @@ pub async fn cancel(
 
 pub async fn tests(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
     Ok(json_reply(api.services.test_reports.for_execution(id).await?))
+}
+
+pub async fn pipeline_file(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json_reply(api.services.pipelines.pipeline_file(id).await?))
+}
+
+pub async fn excluded_jobs(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json_reply(api.services.pipelines.excluded_jobs(id).await?))
 }
 
 pub async fn approve(
