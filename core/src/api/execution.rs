@@ -1,6 +1,7 @@
 //! Executions: start, show, list, cancel, retry.
 
 mod pipeline_file;
+mod public;
 
 pub use pipeline_file::{
     ExcludedJobList, ExcludedJobView, PipelineFileView, PlannedVariable, VariableSource,
