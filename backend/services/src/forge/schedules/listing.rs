@@ -45,7 +45,7 @@ impl ScheduleService {
         let missing = || {
             let repo = repository.name();
             Error::NotFound(format!(
-                "{path} of {repo} has no schedule at position {index}; `tidemill schedules` lists them"
+                "{path} of {repo} has no schedule at position {index}; `tidemill repo schedules` lists them"
             ))
         };
         let key = DocumentKey::new(DOCUMENT_KIND, name);
