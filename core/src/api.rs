@@ -29,15 +29,15 @@ pub use environment::{
     StopEnvironmentRequest,
 };
 pub use execution::{
-    ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionSummary,
-    ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest, ListQuery, ParentView,
-    RetryRequest,
+    ApproveReply, CancelReply, ExcludedJobList, ExcludedJobView, ExecuteReply, ExecuteRequest, ExecutionKind,
+    ExecutionList, ExecutionSummary, ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest,
+    ListQuery, ParentView, PipelineFileView, PlannedVariable, RetryRequest, VariableSource,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_END, LOG_NEXT, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};
 pub use insight::{
-    AwaitedApproval, BadgeReply, BadgeRequest, CountsView, DayInsight, InsightQuery, Insights, JobInsight,
-    Overview, PipelineInsight, RecentExecution, RepositoryOverview, RevokeBadgeReply,
+    AwaitedApproval, BadgeReply, BadgeRequest, CountsView, DayCoverage, DayInsight, FlakyTest, InsightQuery,
+    Insights, JobInsight, Overview, PipelineInsight, RecentExecution, RepositoryOverview, RevokeBadgeReply,
 };
 pub use job::{
     Approval, ChildView, GroupHolder, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, JobView,
@@ -61,4 +61,8 @@ pub use crate::execution::{
     assignment::ArtifactEncoding,
     attempt::{AttemptEnd, AttemptView, StepView},
     facts::{ExternalVariables, Trigger},
+};
+pub use crate::repository::{
+    deliveries::{DeliveryList, DeliveryOutcome, DeliveryView, RedeliverRequest, RejectedDeliveries},
+    schedules::{RunScheduleRequest, ScheduleList, ScheduleQuery, ScheduleView},
 };

@@ -105,7 +105,7 @@ impl Services {
         let id_tokens = IdTokenService::new(context.clone(), seal.clone());
         let variables = VariableService::new(secrets.clone(), registries.clone());
         let pipelines = PipelineExecutionService::new(context.clone(), variables.clone());
-        let repositories = RepositoryService::new(context.clone(), seal);
+        let repositories = RepositoryService::new(context.clone(), seal.clone());
         let outbox = Outbox::new(context.clone(), repositories.clone(), Notifiers::default());
         let schedules = ScheduleService::new(context.clone(), pipelines.clone(), repositories.clone());
         let follow_ups = FollowUpService::new(context.clone(), pipelines.clone(), repositories.clone());
@@ -115,7 +115,7 @@ impl Services {
         let approvals = ApprovalService::new(context.clone(), pipelines.clone());
         let audit = AuditService::new(context.clone());
         Self {
-            webhooks: WebhookService::new(context.clone(), pipelines.clone(), repositories.clone()),
+            webhooks: WebhookService::new(context.clone(), pipelines.clone(), repositories.clone(), seal),
             discoveries: DiscoveryService::new(
                 context.clone(),
                 pipelines.clone(),
@@ -216,8 +216,10 @@ impl Services {
     /// Removes a repository and its schedules. Returns false if it is not registered.
     pub async fn remove_repository(&self, repo: &str) -> crate::Result<bool> {
         let removed = self.repositories.remove(repo).await?;
+        let name = tidemill_core::repository::canonical_name(repo);
         // No schedule starts without its repository; removing them frees storage.
-        self.schedules.remove_all(&tidemill_core::repository::canonical_name(repo)).await?;
+        self.schedules.remove_all(&name).await?;
+        self.webhooks.forget(&name).await?;
         Ok(removed)
     }
 }

@@ -1,5 +1,12 @@
 //! Executions: start, show, list, cancel, retry.
 
+mod pipeline_file;
+mod public;
+
+pub use pipeline_file::{
+    ExcludedJobList, ExcludedJobView, PipelineFileView, PlannedVariable, VariableSource,
+};
+
 use super::job::{Approval, JobView};
 use crate::execution::{
     assignment::Source,

@@ -124,3 +124,16 @@ pub const OPENAPI: &str = "/api/openapi.json";
 pub const OIDC_CONFIGURATION: &str = "/api/oidc/.well-known/openid-configuration";
 /// GET: the keys that verify them, [`crate::access::oidc::PublicKeySet`], without a token.
 pub const OIDC_KEYS: &str = "/api/oidc/jwks";
+/// GET: the pipeline file of an execution as it was planned, [`super::PipelineFileView`].
+pub const PIPELINE_FILE: &str = "/api/pipeline/file/{executionId}";
+/// GET: the jobs that take no part in an execution, [`super::ExcludedJobList`].
+pub const EXCLUDED_JOBS: &str = "/api/pipeline/excluded/{executionId}";
+/// GET: the last deliveries of a repository's webhook, [`super::DeliveryList`]; query
+/// [`crate::repository::registration::RepositoryQuery`].
+pub const DELIVERIES: &str = "/api/repository/deliveries";
+/// POST [`super::RedeliverRequest`]: processes a kept delivery again; [`crate::repository::registration::WebhookReply`].
+pub const REDELIVER_DELIVERY: &str = "/api/repository/deliveries/redeliver";
+/// GET: schedules, [`super::ScheduleList`]; query [`super::ScheduleQuery`].
+pub const SCHEDULES: &str = "/api/schedule";
+/// POST [`super::RunScheduleRequest`]: starts a schedule now; 201 [`super::ExecuteReply`].
+pub const RUN_SCHEDULE: &str = "/api/schedule/run";

@@ -8,14 +8,15 @@ use tidemill_core::access::oidc::{OpenIdConfiguration, PublicKeySet};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
     ApproveReply, ArtifactAddress, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, BadgeReply,
-    BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList, DismissReply,
-    DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExecuteReply, ExecuteRequest, ExecutionKind,
-    ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest, Insights,
-    JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, Overview, Problem, RegistryList,
-    RegistryView, RekeyReply, RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply,
-    RemoveSecretRequest, RetryRequest, RevokeBadgeReply, SecretList, SecretView, SetRegistryRequest,
-    SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest,
-    Trigger, WorkerList, WorkerReport, WorkerReportReply, path,
+    BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList, DeliveryList,
+    DismissReply, DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExcludedJobList, ExecuteReply,
+    ExecuteRequest, ExecutionKind, ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply,
+    InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, Overview,
+    PipelineFileView, Problem, RedeliverRequest, RegistryList, RegistryView, RekeyReply, RemoveRegistryReply,
+    RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest, RevokeBadgeReply,
+    RunScheduleRequest, ScheduleList, SecretList, SecretView, SetRegistryRequest, SetSecretRequest,
+    SourceUploadReply, SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest, Trigger,
+    WorkerList, WorkerReport, WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -167,6 +168,7 @@ impl Document {
             path::REGISTRIES,
             path::REPOSITORIES,
             path::INSIGHTS,
+            path::DELIVERIES,
         ]
         .contains(&path);
         let in_query = query.iter().map(|(name, kind, meaning)| {
@@ -418,6 +420,19 @@ pub fn document() -> Value {
     of.add(path::OIDC_CONFIGURATION, "get", "How others verify ID tokens of jobs", &[], None, reply);
     let reply = of.reference::<PublicKeySet>();
     of.add(path::OIDC_KEYS, "get", "The keys that verify ID tokens of jobs", &[], None, reply);
+
+    let reply = of.reference::<PipelineFileView>();
+    of.add(path::PIPELINE_FILE, "get", "The pipeline file of an execution", &[], None, reply);
+    let reply = of.reference::<ExcludedJobList>();
+    of.add(path::EXCLUDED_JOBS, "get", "The jobs that take no part in an execution", &[], None, reply);
+    let reply = of.reference::<DeliveryList>();
+    of.add(path::DELIVERIES, "get", "The last deliveries of a webhook", REPO_PARAMS, None, reply);
+    let (body, reply) = (of.reference::<RedeliverRequest>(), of.reference::<WebhookReply>());
+    of.add(path::REDELIVER_DELIVERY, "post", "Process a delivery again", &[], Some(body), reply);
+    let reply = of.reference::<ScheduleList>();
+    of.add(path::SCHEDULES, "get", "Schedules", REPO_PARAMS, None, reply);
+    let (body, reply) = (of.reference::<RunScheduleRequest>(), of.reference::<ExecuteReply>());
+    of.add(path::RUN_SCHEDULE, "post", "Start a schedule now", &[], Some(body), reply);
 
     let schemas = of.schemas.take_definitions(true);
     json!({

@@ -7,7 +7,9 @@ use super::{
     handlers::{
         artifacts, environments, executions,
         insights::{self, badges},
-        jobs, oidc, registries, repositories, secrets, server, sources, tokens, workers,
+        jobs, oidc, registries,
+        repositories::{self, deliveries, schedules},
+        secrets, server, sources, tokens, workers,
     },
     route::{ADMIN_SCOPES, DOWNLOAD_SCOPES, NO_TOKEN, READ_SCOPES, RUN_SCOPES, Route, WORKER_SCOPES, Within},
     state::ApiState,
@@ -113,6 +115,12 @@ routes! {
     GET path::OPENAPI => server::openapi, NO_TOKEN, None;
     GET path::OIDC_CONFIGURATION => oidc::configuration, NO_TOKEN, None;
     GET path::OIDC_KEYS => oidc::keys, NO_TOKEN, None;
+    GET path::PIPELINE_FILE => executions::pipeline_file, READ_SCOPES, Path;
+    GET path::EXCLUDED_JOBS => executions::excluded_jobs, READ_SCOPES, Path;
+    GET path::DELIVERIES => deliveries::list, ADMIN_SCOPES, Itself;
+    POST path::REDELIVER_DELIVERY => deliveries::redeliver, ADMIN_SCOPES, Itself;
+    GET path::SCHEDULES => schedules::list, READ_SCOPES, Itself;
+    POST path::RUN_SCHEDULE => schedules::run, RUN_SCOPES, Itself;
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) 
         (path::ENVIRONMENTS, "GET"),
         (path::INSIGHTS, "GET"),
         (path::REPOSITORIES, "DELETE"),
+        (path::DELIVERIES, "GET"),
     ];
     if by_name.contains(&(route.path, route.method)) {
         path = format!("{path}?repo=ours");
@@ -82,6 +83,8 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
             json!({ "worker": worker, "version": "1", "slots": 1 })
         }
         path::WORKER_DRAIN => json!({ "worker": "w" }),
+        path::REDELIVER_DELIVERY => json!({ "repo": repo, "id": "00" }),
+        path::RUN_SCHEDULE => json!({ "repo": repo, "path": "a.yml" }),
         _ => json!({}),
     }
 }
@@ -144,6 +147,7 @@ async fn operations_reject_wrong_scopes() {
                         path::REGISTRIES,
                         path::ENVIRONMENTS,
                         path::INSIGHTS,
+                        path::DELIVERIES,
                     ]
                     .contains(&route.path) =>
             {

@@ -3,6 +3,7 @@
 mod attempts;
 mod conditions;
 mod executions;
+mod planned_from;
 mod requests;
 mod server;
 mod uploads;

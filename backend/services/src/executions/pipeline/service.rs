@@ -7,6 +7,7 @@ use crate::{
     executions::{
         children::{ChildStatuses, revision_of_children},
         job_groups::JobWait,
+        planning::recorded_plan_of,
         view,
     },
     ports::ExecutionSnapshot,
@@ -14,7 +15,10 @@ use crate::{
 };
 use std::sync::Arc;
 use tidemill_core::execution::cost::Usage;
-use tidemill_core::{api::ExecutionView, ids::ExecutionId};
+use tidemill_core::{
+    api::{ExcludedJobList, ExecutionView, PipelineFileView},
+    ids::ExecutionId,
+};
 
 /// A view of an execution with its revision.
 #[derive(Debug, Clone)]
@@ -90,6 +94,19 @@ impl PipelineExecutionService {
                 return Ok(VersionedView { revision: revision ^ of_children, view: None });
             }
         }
+    }
+
+    /// Returns the pipeline file of an execution, as it was planned.
+    pub async fn pipeline_file(&self, id: ExecutionId) -> Result<PipelineFileView> {
+        view::pipeline_file(&self.context.cached_execution(id).await?.spec)
+    }
+
+    /// Returns the jobs of the pipeline file that take no part in an execution. They are planned again, as the others are.
+    pub async fn excluded_jobs(&self, id: ExecutionId) -> Result<ExcludedJobList> {
+        let execution = self.context.cached_execution(id).await?;
+        let plan = move || recorded_plan_of(&execution.spec);
+        let (_, plan) = self.context.compute("planning an execution", plan).await??;
+        Ok(view::excluded_jobs(plan.left_out))
     }
 
     /// Returns the repository of an execution.
