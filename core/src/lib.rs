@@ -26,5 +26,6 @@ pub mod plan;
 pub mod records;
 pub mod repository;
 pub mod scheduler;
+pub mod summary;
 pub mod text;
 pub mod time;
