@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::execution::facts::{Facts, PullRequest, Trigger};
 use crate::ids::job_token::GITLAB_JOB_TOKEN;
 use crate::repository::{RepositoryAddress, RepositoryName, canonical_name};
+use crate::summary::markdown::{SUMMARY_FILE, SUMMARY_VARIABLE};
 use crate::text::slug::{environment_slug, environment_tier, slug};
 
 /// The directory of a job's sources in its container.
@@ -320,6 +321,7 @@ pub fn job_variables(job: &JobContext<'_>) -> IndexMap<String, String> {
     set("TIDEMILL_JOB", job.name);
     set("TIDEMILL_STAGE", job.stage);
     set("TIDEMILL_ATTEMPT", &job.attempt.to_string());
+    set(SUMMARY_VARIABLE, SUMMARY_FILE);
     set("CI_PIPELINE_ID", job.execution);
     set("CI_PIPELINE_IID", &job.run_number.to_string());
     set("CI_JOB_ID", job.job);

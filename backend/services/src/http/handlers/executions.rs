@@ -159,6 +159,10 @@ pub async fn tests(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Repl
     Ok(json_reply(api.services.test_reports.for_execution(id).await?))
 }
 
+pub async fn summaries(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json_reply(api.services.summaries.list(id).await?))
+}
+
 pub async fn approve(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
