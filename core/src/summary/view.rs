@@ -79,6 +79,17 @@ pub struct AnnotationCounts {
     pub left_out: u64,
 }
 
+impl AnnotationCounts {
+    /// Counts an annotation of this level.
+    pub const fn count(&mut self, level: AnnotationLevel) {
+        match level {
+            AnnotationLevel::Failure => self.failures += 1,
+            AnnotationLevel::Warning => self.warnings += 1,
+            AnnotationLevel::Notice => self.notices += 1,
+        }
+    }
+}
+
 /// `2 failures, 1 warning, 7 more`.
 impl fmt::Display for AnnotationCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -157,11 +168,7 @@ impl SummaryCollector {
         }
         list.counts.left_out = self.left_out;
         for (annotation, JobsOfAnnotation { first: (position, job_id), others }) in self.annotations {
-            *match annotation.level {
-                AnnotationLevel::Failure => &mut list.counts.failures,
-                AnnotationLevel::Warning => &mut list.counts.warnings,
-                AnnotationLevel::Notice => &mut list.counts.notices,
-            } += 1;
+            list.counts.count(annotation.level);
             let job_name = job_name(position);
             list.annotations.push(JobAnnotation { job_id, job_name, other_jobs: others, annotation });
         }
