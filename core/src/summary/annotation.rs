@@ -19,9 +19,7 @@ pub const MAX_TITLE_LEN: usize = 255;
 pub const MAX_PATH_LEN: usize = 1 << 10;
 
 /// How severe an annotation is, the most severe first.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnnotationLevel {
     /// Something is wrong.
@@ -103,7 +101,8 @@ impl Annotation {
         let line = self.line.filter(|line| *line > 0 && path.is_some());
         let end_line = self.end_line.filter(|end| line.is_some_and(|line| *end > line));
         let column = self.column.filter(|column| *column > 0 && line.is_some());
-        let end_column = self.end_column.filter(|end| column.is_some_and(|column| *end > column || end_line.is_some()));
+        let end_column =
+            self.end_column.filter(|end| column.is_some_and(|column| *end > column || end_line.is_some()));
         let end_column = end_column.filter(|end| *end > 0);
         Some(Self { level: self.level, path, line, column, end_line, end_column, title, message })
     }
@@ -305,6 +304,8 @@ mod tests {
         let mut set = AnnotationSet::default();
         for number in 0..500 {
             set.add(annotation(&format!("warning {number:03}")));
+        }
+        for number in 0..50 {
             set.add(annotation(&format!("warning {number:03}")));
         }
         let at = |path: &str, line| Annotation {

@@ -126,8 +126,23 @@ mod tests {
     #[test]
     fn other_lines_are_ignored() {
         for line in [
-            "", "::", "::::", ":: ::", "error::x", "$ ::error::x", "+ ::error::x", ":error::x", "::error", "::error x",
-            "::errors::x", "::debug::x", "::group::x", "::endgroup::", "::add-mask::x", "::set-output name=a::b", "::%65rror::x",
+            "",
+            "::",
+            "::::",
+            ":: ::",
+            "error::x",
+            "$ ::error::x",
+            "+ ::error::x",
+            ":error::x",
+            "::error",
+            "::error x",
+            "::errors::x",
+            "::debug::x",
+            "::group::x",
+            "::endgroup::",
+            "::add-mask::x",
+            "::set-output name=a::b",
+            "::%65rror::x",
         ] {
             assert_eq!(read(line), None, "{line}");
         }

@@ -42,7 +42,11 @@ mod tests {
         assert!(kept.lines().all(|kept| kept.len() == 200), "only whole lines");
         assert!(cut.len() <= MAX_SUMMARY_BYTES && cut.len() > MAX_SUMMARY_BYTES - 400);
         let long = bounded(&"ä".repeat(MAX_SUMMARY_BYTES), false);
-        assert!(long.ends_with(CUT_NOTE) && long.len() <= MAX_SUMMARY_BYTES && long.len() > MAX_SUMMARY_BYTES - 400);
+        assert!(
+            long.ends_with(CUT_NOTE)
+                && long.len() <= MAX_SUMMARY_BYTES
+                && long.len() > MAX_SUMMARY_BYTES - 400
+        );
         assert_eq!(bounded("a\nbc", true), format!("a{CUT_NOTE}"), "the last line is incomplete");
         assert_eq!(bounded("", false), "");
     }

@@ -233,7 +233,8 @@ impl Issue {
             Some("info") => AnnotationLevel::Notice,
             _ => AnnotationLevel::Warning,
         };
-        let (lines, at) = (self.location.lines.unwrap_or_default(), self.location.positions.unwrap_or_default());
+        let (lines, at) =
+            (self.location.lines.unwrap_or_default(), self.location.positions.unwrap_or_default());
         Annotation {
             path: self.location.path,
             line: number(lines.begin.or(at.begin.line)),
@@ -353,7 +354,11 @@ mod tests {
         ]"#;
         assert_eq!(
             lines(text),
-            ["failure a.js:4:2 breaks", "warning lib/index.js:42-44 [no-unused] 'x' is unused", "notice style"]
+            [
+                "failure a.js:4:2 breaks",
+                "warning lib/index.js:42-44 [no-unused] 'x' is unused",
+                "notice style"
+            ]
         );
         assert_eq!(lines(" []"), [""; 0]);
     }
@@ -380,7 +385,10 @@ mod tests {
         let error = |text: &str| read(text.as_bytes(), |_| ()).unwrap_err();
         assert_eq!(error("{}"), ReportFileError::UnknownFormat);
         let malformed = error("{\"runs\": [{\"results\": 5}]}");
-        assert_eq!(malformed.to_string(), "line 1, column 23: invalid type: integer `5`, expected a sequence");
+        assert_eq!(
+            malformed.to_string(),
+            "line 1, column 23: invalid type: integer `5`, expected a sequence"
+        );
         for text in ["", "<xml/>", "{\"runs\": [", "[1]", "\"x\"", "{\"runs\": 1}"] {
             assert!(matches!(error(text), ReportFileError::Malformed { .. }), "{text}");
         }

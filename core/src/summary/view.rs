@@ -135,7 +135,13 @@ struct JobsOfAnnotation {
 
 impl SummaryCollector {
     /// Adds a job by its position in the plan: the size of its summary, its annotations, and the number of those omitted.
-    pub fn add(&mut self, position: usize, job: (JobId, &str), size: u64, (all, left_out): (Vec<Annotation>, u64)) {
+    pub fn add(
+        &mut self,
+        position: usize,
+        job: (JobId, &str),
+        size: u64,
+        (all, left_out): (Vec<Annotation>, u64),
+    ) {
         let (job_id, job_name) = (job.0, job.1.to_owned());
         if size > 0 {
             self.summaries.insert(position, SummaryView { job_id, job_name, size, shown: false });

@@ -26,7 +26,9 @@ test("lines and counts are short", () => {
   expect(linesOf(annotation({ line: 3 }))).toBe("3");
   expect(linesOf(annotation({ line: 3, column: 5 }))).toBe("3:5");
   expect(linesOf(annotation({ line: 3, column: 5, end_line: 9 }))).toBe("3–9");
-  expect(countText({ failures: 1, warnings: 2, notices: 0, left_out: 7 })).toBe("1 failure, 2 warnings, 7 more");
+  expect(countText({ failures: 1, warnings: 2, notices: 0, left_out: 7 })).toBe(
+    "1 failure, 2 warnings, 7 more",
+  );
 });
 
 test("a line of a commit has an address at known providers only", () => {

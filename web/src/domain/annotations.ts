@@ -54,7 +54,8 @@ export function sourceAddress(
   annotation: JobAnnotation,
 ): string | null {
   const match = /^https:\/\/(github\.com|gitlab\.com)\/([\w./-]+?)(?:\.git)?$/.exec(repo);
-  if (match === null || commit == null || !/^[0-9a-f]{40,64}$/.test(commit) || annotation.path == null) return null;
+  if (match === null || commit == null || !/^[0-9a-f]{40,64}$/.test(commit) || annotation.path == null)
+    return null;
   const [, host, name] = match;
   const infix = host === "gitlab.com" ? "/-/blob" : "/blob";
   const path = annotation.path.split("/").map(encodeURIComponent).join("/");

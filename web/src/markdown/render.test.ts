@@ -32,7 +32,14 @@ describe("Markdown", () => {
     const link = '<a href="https://example.org/a" target="_blank" rel="noopener noreferrer nofollow">x</a>';
     expect(html("[x](https://example.org/a)")).toBe(`<p>${link}</p>`);
     expect(html("[x](mailto:a@example.org)")).toContain('href="mailto:a@example.org"');
-    for (const address of ["docs/a.md", "/settings", "//example.org/a", "#title", "?view=x", "ftp://example.org"]) {
+    for (const address of [
+      "docs/a.md",
+      "/settings",
+      "//example.org/a",
+      "#title",
+      "?view=x",
+      "ftp://example.org",
+    ]) {
       expect(html(`[x](${address})`), address).not.toContain("href");
     }
   });
@@ -41,7 +48,7 @@ describe("Markdown", () => {
     expect(html("![a *chart*](https://example.org/a.png)")).toContain('<a href="https://example.org/a.png"');
     expect(html("![a](https://example.org/a.png)")).not.toContain("<img");
     expect(html("![a](data:image/png;base64,AAAA)")).not.toMatch(/href|data:/);
-    expect(html('![<img src=x onerror="x()">](https://example.org/a.png)')).not.toMatch(/<img|onerror="/);
+    expect(html('![<img src=x onerror="x()">](https://example.org/a.png)')).not.toContain("<img");
   });
 
   test.each([
@@ -90,9 +97,9 @@ describe("Markdown", () => {
   });
 
   test("nested and large text ends", () => {
-    const cells = "| a ".repeat(200) + "|\n" + "|---".repeat(200) + "|\n" + ("| 1 ".repeat(200) + "|\n").repeat(100);
-    expect(html(cells).length).toBeGreaterThan(100_000);
-    expect(html("<b>".repeat(2_000) + "x")).toContain("x");
+    const cells = `${"| a ".repeat(60)}|\n${"|---".repeat(60)}|\n${`${"| 1 ".repeat(60)}|\n`.repeat(40)}`;
+    expect(html(cells).split("<td>").length).toBe(60 * 40 + 1);
+    expect(html(`${"<b>".repeat(500)}x`)).toContain("x");
     expect(html("- ".repeat(60) + "x")).toContain("x");
   });
 });

@@ -1,6 +1,6 @@
 // Renders Markdown of jobs, which anyone may have written: the result has no scripts, styles, forms, images or names, and its
 // links lead only to other sites. Loaded when it is needed.
-import createPurifier from "dompurify";
+import createPurifier, { type Config } from "dompurify";
 import { Marked } from "marked";
 
 const marked = new Marked({ gfm: true });
@@ -28,15 +28,17 @@ const TAGS =
   "a b blockquote br caption code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i input ins kbd li mark ol p pre q s samp " +
   "small span strike strong sub summary sup table tbody td tfoot th thead tr u ul var";
 
-const RULES = {
+const RULES: Config & { RETURN_DOM_FRAGMENT: true } = {
   ALLOWED_TAGS: TAGS.split(" "),
   ALLOWED_ATTR: ["href", "title", "open", "start", "colspan", "rowspan", "align", "type", "checked"],
   // Relative addresses would lead to pages of this UI.
   ALLOWED_URI_REGEXP: /^(?:https?:\/\/|mailto:)/i,
+  // Their values are no addresses.
+  ADD_URI_SAFE_ATTR: ["align", "colspan", "rowspan", "start", "type"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
-} as const;
+};
 
 /** Headings are below those of the page. */
 const HEADING_OFFSET = 2;
@@ -50,7 +52,7 @@ function replace(node: Element, name: string): void {
 /** Returns the sanitised content of a text in GitHub-flavoured Markdown. */
 export function renderMarkdown(text: string): DocumentFragment {
   const html = marked.parse(text, { async: false });
-  const content = purifier.sanitize(html, { ...RULES, ALLOWED_TAGS: [...RULES.ALLOWED_TAGS], ALLOWED_ATTR: [...RULES.ALLOWED_ATTR] });
+  const content = purifier.sanitize(html, RULES);
   for (const heading of content.querySelectorAll("h1, h2, h3, h4, h5, h6")) {
     replace(heading, `h${Math.min(Number(heading.tagName[1]) + HEADING_OFFSET, 6)}`);
   }

@@ -149,7 +149,8 @@ impl SummaryService {
     /// Lists the jobs of an execution that have a summary, and their annotations: those of the last attempt of each job.
     pub async fn list(&self, id: ExecutionId) -> Result<SummaryList> {
         let execution = self.context.execution(id).await?;
-        let (nodes, specs) = (self.context.stores.records.all_nodes(id).await?, self.context.specs(id).await?);
+        let (nodes, specs) =
+            (self.context.stores.records.all_nodes(id).await?, self.context.specs(id).await?);
         let mut positions: HashMap<AttemptKey, usize> = HashMap::new();
         let mut has_carried = false;
         for (position, (node, spec)) in nodes.iter().zip(specs.iter()).enumerate() {

@@ -17,7 +17,8 @@ use tidemill_services::{Error, Services, Settings};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-const PIPELINE: &str = "name: check\njobs:\n  a: { image: i, script: x }\n  b: { image: i, script: x, retry: 1 }\n";
+const PIPELINE: &str =
+    "name: check\njobs:\n  a: { image: i, script: x }\n  b: { image: i, script: x, retry: 1 }\n";
 
 fn request(assignment: &Assignment, markdown: &str, messages: &[&str]) -> SummaryRequest {
     let annotation = |message: &&str| Annotation::new(AnnotationLevel::Warning, *message);
@@ -79,10 +80,11 @@ pub async fn summary_requires_lease_and_is_that_of_newest_attempt(subject: &Stor
     assert_eq!(summaries.text(bad_id, None).await.unwrap(), "# Second");
     assert_eq!(summaries.text(bad_id, Some(1)).await.unwrap(), "# First <b>try</b>");
     let list = summaries.list(first).await.unwrap();
-    let names: Vec<_> = list.summaries.iter().map(|one| (one.job_name.as_str(), one.size, one.shown)).collect();
+    let names: Vec<_> =
+        list.summaries.iter().map(|one| (one.job_name.as_str(), one.size, one.shown)).collect();
     assert_eq!(names, [("a", large.len() as u64, true), ("b", 8, true)]);
-    let found: Vec<_> =
-        list.annotations.iter().map(|one| (one.annotation.message.as_str(), one.job_name.as_str(), one.other_jobs));
+    let found = list.annotations.iter();
+    let found = found.map(|one| (one.annotation.message.as_str(), one.job_name.as_str(), one.other_jobs));
     assert_eq!(found.collect::<Vec<_>>(), [("new", "b", 0), ("same", "a", 1)]);
 
     let retry = services.pipelines.retry(first, RetryRequest::default(), None).await.unwrap().execution_id;
@@ -101,7 +103,8 @@ pub async fn summary_beyond_limits_is_rejected_or_counted(subject: &StoresUnderT
     let job = claim_at(&services, execution, 0).await.unwrap();
     let long = services.summaries.store(request(&job, &"x".repeat(MAX_SUMMARY_BYTES + 1), &[])).await;
     assert!(matches!(long, Err(Error::Invalid(_))), "{long:?}");
-    let messages: Vec<String> = (0..=MAX_ANNOTATIONS).map(|number| format!("{number:03}\u{1b}[31m")).collect();
+    let messages: Vec<String> =
+        (0..=MAX_ANNOTATIONS).map(|number| format!("{number:03}\u{1b}[31m")).collect();
     let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
     let mut many = request(&job, " \n", &messages);
     many.annotations[0].path = Some("../../etc/passwd".into());
