@@ -4,7 +4,7 @@ use crate::support::{Backend, json, text};
 
 /// `lint` writes a summary and prints annotations, and fails; its second attempt finds less. `scan` has report files and a failed test.
 /// `slow` is stopped at its time limit, and its `after_script` appends to what its script wrote.
-const PIPELINE: &str = r#"
+const PIPELINE: &str = r##"
 name: noted
 stages: [a]
 defaults: { image: "IMAGE" }
@@ -34,7 +34,7 @@ jobs:
     after_script:
       - echo after >>"$TIDEMILL_SUMMARY"
   quiet: { stage: a, script: ["test -f \"$TIDEMILL_SUMMARY\" && echo nothing to say"] }
-"#;
+"##;
 
 const SARIF: &str = r#"{ "version": "2.1.0", "runs": [{ "results": [{ "ruleId": "R1", "level": "error", "message": { "text": "from sarif" },
   "locations": [{ "physicalLocation": { "artifactLocation": { "uri": "src/a.rs" }, "region": { "startLine": 1 } } }] }] }] }"#;
@@ -98,7 +98,11 @@ pub fn summary_and_annotations_are_reported(on: &Backend) {
     assert_eq!(retry.status.code(), Some(1), "{retry:?}");
     let again = json(&env.on_latest(&["report", "--format", "json"]));
     let again: Vec<String> = again["annotations"].as_array().unwrap().iter().map(annotation_line).collect();
-    assert_eq!(again.iter().filter(|line| line.ends_with("(scan)")).count(), 3, "of a carried-over job: {again:#?}");
+    assert_eq!(
+        again.iter().filter(|line| line.ends_with("(scan)")).count(),
+        3,
+        "of a carried-over job: {again:#?}"
+    );
     let only = text(&env.on_latest(&["report", "quiet"]).stdout);
     assert!(!only.contains("annotations") && !only.contains("summary of"), "{only}");
     env.wait_until_clean();
