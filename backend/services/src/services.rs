@@ -30,6 +30,7 @@ use crate::{
         health::{Disk, HealthService},
         insights::InsightService,
         sources::SourceService,
+        summaries::SummaryService,
         test_reports::TestReportService,
         workers::WorkerService,
     },
@@ -80,6 +81,8 @@ pub struct Services {
     pub id_tokens: IdTokenService,
     /// Test reports of jobs.
     pub test_reports: TestReportService,
+    /// Summaries and annotations of jobs.
+    pub summaries: SummaryService,
     /// Statistics of ended executions.
     pub insights: InsightService,
     /// Badges of repositories.
@@ -152,6 +155,7 @@ impl Services {
             dead_letters: DeadLetterService::new(context.clone()),
             tokens: TokenService::new(context.clone()),
             test_reports: TestReportService::new(context.clone()),
+            summaries: SummaryService::new(context.clone()),
             insights: InsightService::new(context.clone()),
             badges: BadgeService::new(context.clone()),
             workers: WorkerService::new(context.clone()),

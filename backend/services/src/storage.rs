@@ -1,4 +1,4 @@
-//! Artifacts, caches, uploaded sources and test reports, statistics, badges, workers, and the health of the stores.
+//! Artifacts, caches, uploaded sources, test reports and summaries, statistics, badges, workers, and the health of the stores.
 
 pub(crate) mod artifacts;
 pub(crate) mod badges;
@@ -7,5 +7,6 @@ pub(crate) mod download;
 pub(crate) mod health;
 pub(crate) mod insights;
 pub(crate) mod sources;
+pub(crate) mod summaries;
 pub(crate) mod test_reports;
 pub(crate) mod workers;

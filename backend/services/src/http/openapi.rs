@@ -28,6 +28,7 @@ use tidemill_core::repository::registration::{
     RedeliveryReply, RemoveRepositoryReply, RepositoryList, RepositoryQuery, RepositoryReply,
     RepositoryRequest, WebhookReply,
 };
+use tidemill_core::summary::view::{SummaryList, SummaryReply, SummaryRequest};
 
 struct Document {
     schemas: SchemaGenerator,
@@ -103,6 +104,8 @@ const ENVIRONMENT_PARAMS: QueryParameters = &[
     ("cursor", Kind::Text, "`next_cursor` of the previous page"),
 ];
 const REPO_PARAMS: QueryParameters = &[("repo", Kind::Text, "Repository")];
+const SUMMARY_PARAMS: QueryParameters =
+    &[("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one")];
 const LOG_PARAMS: QueryParameters = &[
     ("offset", ANY_NUMBER, "First byte; default 0"),
     ("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one"),
@@ -280,6 +283,8 @@ pub fn document() -> Value {
     of.add(path::USAGE, "get", "Cloud resources that an execution used", &[], None, reply);
     let reply = of.reference::<ExecutionTests>();
     of.add(path::TESTS, "get", "Test results of an execution", &[], None, reply);
+    let reply = of.reference::<SummaryList>();
+    of.add(path::SUMMARIES, "get", "Summaries and annotations of an execution", &[], None, reply);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_EXECUTION, "post", "Cancel an execution", EXPECTED_REPO_PARAMS, None, reply);
     let (body, mut reply) = (of.reference::<RetryRequest>(), of.reference::<ExecuteReply>());
@@ -293,6 +298,17 @@ pub fn document() -> Value {
     of.add(path::CHILD_REPORT, "post", "Start the pipeline of a job", &[], Some(body), reply);
     let (body, reply) = (of.reference::<TestsRequest>(), of.reference::<TestsReply>());
     of.add(path::JOB_TESTS, "post", "Report the test results of an attempt", &[], Some(body), reply);
+    let (body, reply) = (of.reference::<SummaryRequest>(), of.reference::<SummaryReply>());
+    of.add(
+        path::JOB_SUMMARY,
+        "post",
+        "Report the summary and annotations of an attempt",
+        &[],
+        Some(body),
+        reply,
+    );
+    let markdown = json!({ "content": { "text/markdown": { "schema": { "type": "string" } } } });
+    of.add(path::SUMMARY_TEXT, "get", "The summary of a job in Markdown", SUMMARY_PARAMS, None, markdown);
     let reply = of.reference::<CancelReply>();
     of.add(path::CANCEL_JOB, "post", "Cancel one job", EXPECTED_REPO_PARAMS, None, reply);
     let (body, reply) = (of.reference::<CacheLookupRequest>(), of.reference::<CacheLookupReply>());

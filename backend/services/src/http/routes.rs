@@ -60,6 +60,7 @@ routes! {
     GET path::EXECUTIONS => executions::list, READ_SCOPES, Itself;
     GET path::USAGE => executions::usage, READ_SCOPES, Path;
     GET path::TESTS => executions::tests, READ_SCOPES, Path;
+    GET path::SUMMARIES => executions::summaries, READ_SCOPES, Path;
     POST path::CANCEL_EXECUTION => executions::cancel, RUN_SCOPES, Path;
     POST path::RETRY => executions::retry, RUN_SCOPES, Path;
     POST path::APPROVE_EXECUTION => executions::approve, RUN_SCOPES, Path;
@@ -68,6 +69,8 @@ routes! {
     POST path::JOB_STATUS => jobs::report, WORKER_SCOPES, Forbidden;
     POST path::CHILD_REPORT => jobs::start_child, WORKER_SCOPES, Forbidden;
     POST path::JOB_TESTS => jobs::report_tests, WORKER_SCOPES, Forbidden;
+    POST path::JOB_SUMMARY => jobs::report_summary, WORKER_SCOPES, Forbidden;
+    GET path::SUMMARY_TEXT => jobs::summary, READ_SCOPES, Path;
     POST path::CANCEL_JOB => jobs::cancel, RUN_SCOPES, Path;
     GET path::JOB_LOGS => jobs::logs, READ_SCOPES, Path;
     GET path::DEAD_LETTERS => jobs::dead_letters, READ_SCOPES, Itself;

@@ -75,6 +75,7 @@ pub fn route_body(route: &Route, repo: &str, ids: &FixtureIds) -> Value {
                 json!({ "tests": 1, "failures": 0, "errors": 0, "skipped": 0, "flaky": 0, "duration_ms": 1 });
             json!({ "job_id": ids.job, "lease": ids.lease, "report": { "counts": counts } })
         }
+        path::JOB_SUMMARY => json!({ "job_id": ids.job, "lease": ids.lease, "markdown": "x" }),
         path::CACHE_LOOKUP => json!({ "job_id": ids.job, "lease": ids.lease, "keys": ["k"] }),
         path::SOURCE_UPLOAD => json!({ "upload": "cd".repeat(48), "size": 3 }),
         path::TOKENS => json!({ "name": "mine", "scopes": ["admin"] }),

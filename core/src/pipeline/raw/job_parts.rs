@@ -174,6 +174,12 @@ record! {
         junit: OneOrMany<Text> = "junit",
         /// Globs of XML files with line coverage, as Cobertura or JaCoCo write them, relative to the sources.
         coverage: OneOrMany<Text> = "coverage",
+        /// Globs of SARIF files, whose results are shown as annotations, relative to the sources.
+        sarif: OneOrMany<Text> = "sarif",
+        /// Globs of JSON files with issues of Code Climate, as for `codequality` of GitLab, which are shown as annotations.
+        codequality: OneOrMany<Text> = "codequality",
+        /// Globs of security reports of GitLab, whose findings are shown as annotations.
+        sast: OneOrMany<Text> = "sast",
     }
 }
 

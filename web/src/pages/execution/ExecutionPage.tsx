@@ -10,12 +10,14 @@ import { Artifacts } from "./Artifacts";
 import { ExecutionHeader } from "./ExecutionHeader";
 import { JobGraph } from "./JobGraph";
 import { JobList } from "./JobList";
+import { Summary } from "./Summary";
 import { Tests } from "./Tests";
 import { Timeline } from "./Timeline";
 
 const VIEWS = [
   ["", "Jobs"],
   ["timeline", "Timeline"],
+  ["summary", "Summary"],
   ["tests", "Tests"],
   ["artifacts", "Artifacts"],
 ] as const;
@@ -37,6 +39,8 @@ function Shown({ view, name }: { view: ExecutionView; name: string }): JSX.Eleme
   switch (name) {
     case "timeline":
       return <Timeline view={view} />;
+    case "summary":
+      return <Summary view={view} />;
     case "tests":
       return <Tests view={view} />;
     case "artifacts":
@@ -51,7 +55,7 @@ function Shown({ view, name }: { view: ExecutionView; name: string }): JSX.Eleme
   }
 }
 
-/** One execution: its jobs as graph and list, the timeline, tests and artifacts. */
+/** One execution: its jobs as graph and list, the timeline, summaries, tests and artifacts. */
 export function ExecutionPage({ id }: { id: string }): JSX.Element {
   const { value: view, error, refresh } = useExecution(id);
   const execution = view?.execution;

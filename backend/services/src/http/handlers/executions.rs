@@ -182,6 +182,10 @@ pub async fn excluded_jobs(State(api): State<ApiState>, Id(id): Id<ExecutionId>)
     Ok(json_reply(api.services.pipelines.excluded_jobs(id).await?))
 }
 
+pub async fn summaries(State(api): State<ApiState>, Id(id): Id<ExecutionId>) -> Reply {
+    Ok(json_reply(api.services.summaries.list(id).await?))
+}
+
 pub async fn approve(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
