@@ -207,6 +207,9 @@ pub struct LogBytes {
     pub length: u32,
     /// The bytes: zstd, then base64 (standard alphabet, padded).
     pub zstd_base64: String,
+    /// Times of positions in the log, in order. They may be of bytes that earlier reports had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<LogMark>,
 }
 
 /// A worker's report: heartbeat, log bytes and status in one call.
