@@ -1,5 +1,6 @@
 //! Jobs: views for users, and requests and replies of workers.
 
+use super::log::LogMark;
 use crate::execution::{
     assignment::{Assignment, Preparation},
     attempt::{AttemptEnd, AttemptView, StepView},
