@@ -30,9 +30,9 @@ pub use environment::{
     StopEnvironmentRequest,
 };
 pub use execution::{
-    ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionEvent, ExecutionKind, ExecutionList, ExecutionSummary,
-    ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest, ListQuery, ParentView,
-    RetryRequest,
+    ApproveReply, CancelReply, ExecuteReply, ExecuteRequest, ExecutionEvent, ExecutionKind, ExecutionList,
+    ExecutionSummary, ExecutionView, ExpectedQuery, InputValue, InputsReply, InputsRequest, ListQuery,
+    ParentView, RetryRequest,
 };
 pub use header::{IDEMPOTENCY_KEY, LOG_COMPLETE, LOG_END, LOG_NEXT, LOG_SIZE, TRACEPARENT};
 pub use health::{Health, HealthDetails, HealthProblem, HealthStatus, RecordsCheck};

@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 use tidemill_core::access::oidc::{OpenIdConfiguration, PublicKeySet};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
-    ApproveReply, ArtifactAddress, ArtifactLink, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, BadgeReply,
-    BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList, DismissReply,
-    DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExecuteReply, ExecuteRequest, ExecutionKind,
-    ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest, Insights,
-    JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogTimes, Overview, Problem, RegistryList,
-    RegistryView, RekeyReply, RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply,
+    ApproveReply, ArtifactAddress, ArtifactLink, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest,
+    BadgeReply, BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList,
+    DismissReply, DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExecuteReply, ExecuteRequest,
+    ExecutionKind, ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply, InputsRequest,
+    Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, LogTimes, Overview, Problem,
+    RegistryList, RegistryView, RekeyReply, RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply,
     RemoveSecretRequest, RetryRequest, RevokeBadgeReply, SecretList, SecretView, SetRegistryRequest,
     SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest,
     Trigger, WorkerList, WorkerReport, WorkerReportReply, path,

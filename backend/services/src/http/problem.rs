@@ -104,7 +104,9 @@ impl ApiError {
 
     /// The caller, or all callers, have too many open streams.
     pub fn too_many_streams(max: usize) -> Self {
-        let detail = format!("{max} streams of events are open, the limit; request `/api/pipeline/status` repeatedly instead");
+        let detail = format!(
+            "{max} streams of events are open, the limit; request `/api/pipeline/status` repeatedly instead"
+        );
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail)
     }
 

@@ -78,7 +78,8 @@ impl ArtifactService {
     pub async fn link(&self, id: ArtifactId) -> Result<ArtifactLink> {
         self.context.stores.records.artifact(id).await?.ok_or_else(|| not_found(id))?;
         let expires_at = self.context.now().plus_ms(LINK_TTL_MS);
-        let sealed = self.files.sealer.seal(TICKET_PLACE, format!("{id} {}", expires_at.0).as_bytes()).await?;
+        let sealed =
+            self.files.sealer.seal(TICKET_PLACE, format!("{id} {}", expires_at.0).as_bytes()).await?;
         let ticket = BASE64URL_NOPAD.encode(sealed.as_bytes());
         Ok(ArtifactLink { path: format!("/{ARTIFACT_FILES}/{ticket}/"), expires_at })
     }

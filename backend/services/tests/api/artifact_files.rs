@@ -13,7 +13,8 @@ use std::{collections::BTreeMap, io::Read};
 use tidemill_services::Settings;
 use tower::ServiceExt;
 
-const PIPELINE: &str = "name: one\njobs:\n  \"unit/../tests\": { image: i, script: [a], artifacts: { paths: [out] } }\n";
+const PIPELINE: &str =
+    "name: one\njobs:\n  \"unit/../tests\": { image: i, script: [a], artifacts: { paths: [out] } }\n";
 const PAGE: &str = "<h1>Report</h1>";
 
 /// A tar with a page, a binary file and a link out of the archive.

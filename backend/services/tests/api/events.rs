@@ -17,7 +17,8 @@ const ONE_JOB: &str = "name: one\njobs:\n  only: { image: i, script: [a] }\n";
 
 /// Returns the name and version of the next event; `None` at the end of the stream.
 async fn next(events: &mut Body) -> Option<(String, String)> {
-    let frame = timeout(Duration::from_secs(30), events.frame()).await.expect("an event or the end in time")?;
+    let frame =
+        timeout(Duration::from_secs(30), events.frame()).await.expect("an event or the end in time")?;
     let text = String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap();
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
     let data: serde_json::Value = serde_json::from_str(field("data:")).unwrap_or_else(|_| panic!("{text}"));

@@ -48,7 +48,8 @@ async fn steps_have_place_and_time_and_logs_have_size_and_times() {
         let header = |name| reply.headers()[name].to_str().unwrap().to_owned();
         (header("x-tidemill-log-size"), header("x-tidemill-log-complete"), header("x-tidemill-log-end"))
     };
-    let text = |size: &str, complete: bool, end: bool| (size.to_owned(), complete.to_string(), end.to_string());
+    let text =
+        |size: &str, complete: bool, end: bool| (size.to_owned(), complete.to_string(), end.to_string());
     assert_eq!(size("?limit=1").await, text("11", false, false));
     server.finish(&job, 0).await;
     assert_eq!(size("?limit=1").await, text("11", true, false), "the size is known after one byte");

@@ -6,6 +6,7 @@ import { Dialog } from "../../components/Dialog";
 import { ErrorNote } from "../../components/ErrorNote";
 import { asApiError } from "../../components/useLive";
 import { fileAddress, fileKind, MAX_TEXT } from "../../domain/artifacts";
+import "./artifacts.css";
 import { saveReply } from "./download";
 
 type Content =

@@ -50,8 +50,7 @@ function Files({ artifact }: { artifact: ArtifactView }): JSX.Element {
               <td class="number dim">{formatBytes(file.size)}</td>
               <td>
                 <ActionButton kind="small" run={() => saveFile(artifact, file.path)}>
-                  <Icon name="download" />
-                  <span class="visually-hidden">Save {file.path}</span>
+                  Save
                 </ActionButton>
               </td>
             </tr>

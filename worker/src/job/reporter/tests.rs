@@ -81,10 +81,7 @@ async fn log_over_its_limit_ends_with_message() {
     reporter.log(b"never shown").await;
     assert!(events.try_recv().is_err(), "the job continues");
     let log = String::from_utf8(reporter.shared.lock().log.clone()).unwrap();
-    assert!(
-        log.starts_with("1234567890\n[tidemill] the log ends here: ") && log.ends_with('\n'),
-        "{log}"
-    );
+    assert!(log.starts_with("1234567890\n[tidemill] the log ends here: ") && log.ends_with('\n'), "{log}");
     assert!(!log.contains("never shown") && log.contains("10 bytes"), "{log}");
     reporting.abort();
 }

@@ -54,14 +54,12 @@ impl ExecutionWatch {
             if let Some(checked) = self.checked {
                 sleep_until(checked + MIN_INTERVAL).await;
             }
-            let (revision, content) =
-                self.service.current(self.id, self.known, &mut self.statuses).await?;
+            let (revision, content) = self.service.current(self.id, self.known, &mut self.statuses).await?;
             self.checked = Some(Instant::now());
             if let Some(content) = content {
                 self.known = Some(revision);
                 self.has_ended = content.execution.state.status.is_terminal();
-                let change =
-                    if self.has_ended { ExecutionChange::Ended } else { ExecutionChange::Changed };
+                let change = if self.has_ended { ExecutionChange::Ended } else { ExecutionChange::Changed };
                 return Ok(Some(change(revision)));
             }
             let context = &self.service.context;

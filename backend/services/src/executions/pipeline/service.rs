@@ -73,7 +73,8 @@ impl PipelineExecutionService {
             Some(_) => self.context.children_revision(id, statuses).await?,
             None => 0,
         };
-        let snapshot = self.context.stores.records.snapshot(id, known.map(|known| known ^ of_children)).await?;
+        let snapshot =
+            self.context.stores.records.snapshot(id, known.map(|known| known ^ of_children)).await?;
         let ExecutionSnapshot { revision, content } =
             snapshot.ok_or_else(|| Error::NotFound(format!("there is no execution {id}")))?;
         let Some((execution, nodes)) = content else { return Ok((revision ^ of_children, None)) };

@@ -12,7 +12,10 @@ use crate::{
 use axum::{Extension, extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
 use serde::Deserialize;
 use tidemill_core::{
-    api::{DeadLetterQuery, ExpectedQuery, JobExecuteRequest, JobReport, LOG_COMPLETE, LOG_END, LOG_NEXT, LOG_SIZE},
+    api::{
+        DeadLetterQuery, ExpectedQuery, JobExecuteRequest, JobReport, LOG_COMPLETE, LOG_END, LOG_NEXT,
+        LOG_SIZE,
+    },
     execution::{discovery::ChildReport, test_report::TestsRequest},
     ids::JobId,
 };

@@ -38,7 +38,10 @@ const SHOWN_TYPES: &[(&str, &[&str])] = &[
     ("application/json", &["json", "map", "sarif"]),
     (
         "text/plain; charset=utf-8",
-        &["txt", "log", "md", "xml", "csv", "tsv", "yml", "yaml", "toml", "info", "diff", "patch", "out", "err"],
+        &[
+            "txt", "log", "md", "xml", "csv", "tsv", "yml", "yaml", "toml", "info", "diff", "patch", "out",
+            "err",
+        ],
     ),
     ("image/png", &["png"]),
     ("image/jpeg", &["jpg", "jpeg"]),
@@ -98,7 +101,8 @@ fn file_reply(found: FoundFile, path: &str, is_saved: bool) -> Response {
     let disposition = if is_saved || kind.is_none() { "attachment" } else { "inline" };
     let mut reply = Body::from_stream(found.bytes).into_response();
     let headers = reply.headers_mut();
-    let mut set = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
+    let mut set =
+        |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
     set(CONTENT_TYPE, kind.unwrap_or("application/octet-stream"));
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(CONTENT_SECURITY_POLICY, FILE_POLICY);
