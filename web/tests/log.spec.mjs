@@ -171,7 +171,9 @@ test("a long log opens at its end, is loaded on demand, and scrolls over all lin
   const { page, problems, close } = await world.open(pathOf(await ended(pipelines.long(LINES))));
   await until(page, ({ last }) => last.text?.startsWith(`${LINES} `));
   // The worker's marks tell the numbers of lines before what is above them is read.
-  await row(page, `${LINES} the`).getByRole("link", { name: `Line ${LINES + 1}`, exact: true }).click();
+  await row(page, `${LINES} the`)
+    .getByRole("link", { name: `Line ${LINES + 1}`, exact: true })
+    .click();
   assert.match(page.url(), new RegExp(`#L${LINES + 1}$`));
   const address = page.url();
   await page.getByRole("button", { name: "Start" }).click();

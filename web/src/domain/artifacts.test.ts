@@ -6,7 +6,8 @@ describe("files of artifacts", () => {
     expect(fileKind("coverage/index.HTML")).toBe("page");
     expect(fileKind("a.b/shot.png")).toBe("image");
     expect(fileKind("target/out.log")).toBe("text");
-    for (const path of ["html", "dir.txt/program", "a.tar.gz", "", ".png/"]) expect(fileKind(path)).toBeNull();
+    for (const path of ["html", "dir.txt/program", "a.tar.gz", "", ".png/"])
+      expect(fileKind(path)).toBeNull();
     expect(isShown({ path: "a.txt", size: 10 })).toBe(true);
     expect(isShown({ path: "a.txt", size: 1e9 })).toBe(false);
     expect(isShown({ path: "a.bin", size: 10 })).toBe(false);

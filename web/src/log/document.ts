@@ -221,8 +221,7 @@ export class LogDocument {
       if (shift === null) continue;
       const position = number - 1 - shift;
       const from = this.starts[block] ?? 0;
-      if (from <= position && position < from + this.linesOf(block))
-        return { block, line: position - from };
+      if (from <= position && position < from + this.linesOf(block)) return { block, line: position - from };
     }
     return null;
   }
@@ -383,7 +382,7 @@ export class LogDocument {
   /** Finds by how much numbers and positions differ, in each range of blocks without a gap. */
   private countShifts(): void {
     this.shifts = [];
-    for (let from = 0; from < this.blockCount; ) {
+    for (let from = 0; from < this.blockCount;) {
       let to = from;
       let shift = from === 0 && this.contiguousBlocks > 0 ? 0 : null;
       for (; to < this.blockCount && this.blocks[to] !== undefined; to++) {

@@ -136,7 +136,8 @@ export class LogPane {
   /** Reads the times of lines if they are shown, and the numbers of lines after a gap. */
   private loadTimes(): void {
     const hasGap = this.document.contiguous < this.document.blockCount;
-    if (this.options.times !== "off" || (hasGap && this.loader.state !== "loading")) void this.loader.loadMarks();
+    if (this.options.times !== "off" || (hasGap && this.loader.state !== "loading"))
+      void this.loader.loadMarks();
   }
 
   // Movements.

@@ -79,8 +79,8 @@ mod tests {
         let (mut marks, start) = (LogMarks::default(), Instant::now());
         marks.add(0, b"one\ntwo\n", start, Timestamp(1));
         marks.add(8, b"three\n", start + MARK_INTERVAL / 2, Timestamp(2));
-        marks.add(14, b"fo", start + MARK_INTERVAL, Timestamp(3));
-        marks.add(16, b"ur\n", start + MARK_INTERVAL, Timestamp(4));
+        marks.add(14, b"fi", start + MARK_INTERVAL, Timestamp(3));
+        marks.add(16, b"ve\n", start + MARK_INTERVAL, Timestamp(4));
         marks.add(14 + MARK_BYTES, b"x", start + MARK_INTERVAL, Timestamp(5));
         let all = marks.take(true, start + MARK_INTERVAL);
         assert_eq!(all, [mark(0, 0, 1), mark(14, 3, 3), mark(14 + MARK_BYTES, 4, 5)]);

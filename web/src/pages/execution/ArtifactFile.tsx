@@ -25,7 +25,7 @@ export async function saveFile(artifact: ArtifactView, path: string): Promise<vo
 function dataUrl(blob: Blob): Promise<string> {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
-    reader.onload = () => resolve(String(reader.result));
+    reader.onload = () => resolve(typeof reader.result === "string" ? reader.result : "");
     reader.onerror = () => reject(new Error("The image cannot be read."));
     reader.readAsDataURL(blob);
   });
