@@ -2,5 +2,6 @@
 
 pub mod commands;
 pub mod markers;
+pub mod marks;
 pub mod mask;
 pub mod output_pipe;

@@ -24,6 +24,7 @@ use crate::{
     repositories::{service::RepositoryService, source_policy::SourcePolicy},
     seal::SecretSealer,
     storage::{
+        artifact_files::FileAccess,
         artifacts::ArtifactService,
         badges::BadgeService,
         caches::CacheService,
@@ -113,7 +114,7 @@ impl Services {
         let schedules = ScheduleService::new(context.clone(), pipelines.clone(), repositories.clone());
         let follow_ups = FollowUpService::new(context.clone(), pipelines.clone(), repositories.clone());
         let caches = CacheService::new(context.clone());
-        let artifacts = ArtifactService::new(context.clone(), caches.clone());
+        let artifacts = ArtifactService::new(context.clone(), caches.clone(), FileAccess::new(seal.clone()));
         let sources = SourceService::new(context.clone());
         let approvals = ApprovalService::new(context.clone(), pipelines.clone());
         let audit = AuditService::new(context.clone());

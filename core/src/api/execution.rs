@@ -338,3 +338,10 @@ pub struct ApproveReply {
     /// Whether this request changed anything (false: it was already approved).
     pub approved: bool,
 }
+
+/// The data of an event about an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutionEvent {
+    /// The version: the entity tag of the execution's view, without quotes.
+    pub version: String,
+}

@@ -56,8 +56,8 @@ pub struct OutputPipe {
     parser: MarkerParser,
     reporter: Reporter,
     events: PipeEvents,
-    /// The current step, with its start.
-    step: Option<(u32, Instant)>,
+    /// The current step as reported, with its start.
+    step: Option<(StepView, Instant)>,
     /// How long the last step took, once the script has ended.
     last_duration: Option<Duration>,
     /// Items of the script; markers with a higher index are ignored.
@@ -178,15 +178,15 @@ impl OutputPipe {
     /// Begins a step: shows the commands of its items in the log. Steps only go forward, so that a job that prints markers itself
     /// reports no more steps than its script has.
     async fn begin_step(&mut self, first: u32, last: u32) {
-        let is_repeated = self.step.is_some_and(|(current, _)| first <= current);
+        let is_repeated = self.step.as_ref().is_some_and(|(current, _)| first <= current.index);
         let Some(commands) = shown(&self.script, first, last).filter(|_| !is_repeated) else { return };
         self.end_step(0);
-        self.reporter.step(StepView { index: first, exit_code: None, duration_ms: None });
-        self.step = Some((first, Instant::now()));
         if let Some(search) = &mut self.coverage {
             search.begin(self.reporter.mask());
         }
-        self.show(&commands).await;
+        let started = Instant::now();
+        let is_in_line = std::mem::take(&mut self.is_in_line);
+        self.step = Some((self.reporter.begin_step(first, is_in_line, &commands).await, started));
     }
 
     /// Adds the lines of commands to the log.
@@ -202,7 +202,7 @@ impl OutputPipe {
         if let Some(search) = &mut self.coverage {
             search.is_finished = true;
         }
-        if let Some((_, started)) = self.step {
+        if let Some((_, started)) = &self.step {
             self.last_duration.get_or_insert(started.elapsed());
         }
         drop(self.events.events.send(Event::AfterScriptStarted));
@@ -218,10 +218,10 @@ impl OutputPipe {
     }
 
     fn end_step(&mut self, exit_code: i32) {
-        if let Some((index, started)) = self.step.take() {
+        if let Some((step, started)) = self.step.take() {
             let duration = self.last_duration.take().unwrap_or_else(|| started.elapsed());
             let duration_ms = u64::try_from(duration.as_millis()).ok();
-            self.reporter.step(StepView { index, exit_code: Some(exit_code), duration_ms });
+            self.reporter.step(StepView { exit_code: Some(exit_code), duration_ms, ..step });
         }
     }
 }

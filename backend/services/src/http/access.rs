@@ -62,7 +62,11 @@ pub async fn check(
 
 impl ApiState {
     /// Returns the caller that the bearer token of the request identifies. Each call counts against the rate limits.
-    pub(super) async fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, ApiError> {
+    pub(in crate::http) async fn caller(
+        &self,
+        headers: &HeaderMap,
+        from: Option<IpAddr>,
+    ) -> Result<Caller, ApiError> {
         let (access, services) = (&self.token_verifier, &self.services);
         let identified = match bearer(headers) {
             None => None,

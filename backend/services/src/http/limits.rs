@@ -1,6 +1,8 @@
 //! Rate limits: a token bucket for each API token, and one for each address that sends invalid tokens. Buckets are in the memory of
 //! this process; each process of a deployment counts on its own.
 
+pub mod streams;
+
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},

@@ -7,16 +7,16 @@ use serde_json::{Map, Value, json};
 use tidemill_core::access::oidc::{OpenIdConfiguration, PublicKeySet};
 use tidemill_core::access::{AuditList, RevokeReply, TokenList, TokenReply, TokenRequest};
 use tidemill_core::api::{
-    ApproveReply, ArtifactAddress, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest, BadgeReply,
-    BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList, DeliveryList,
-    DismissReply, DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExcludedJobList, ExecuteReply,
-    ExecuteRequest, ExecutionKind, ExecutionList, ExecutionView, ExternalVariables, Health, InputsReply,
-    InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply, Overview,
-    PipelineFileView, Problem, RedeliverRequest, RegistryList, RegistryView, RekeyReply, RemoveRegistryReply,
-    RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest, RevokeBadgeReply,
-    RunScheduleRequest, ScheduleList, SecretList, SecretView, SetRegistryRequest, SetSecretRequest,
-    SourceUploadReply, SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest, Trigger,
-    WorkerList, WorkerReport, WorkerReportReply, path,
+    ApproveReply, ArtifactAddress, ArtifactLink, ArtifactList, ArtifactUploadReply, ArtifactUploadRequest,
+    BadgeReply, BadgeRequest, CacheLookupReply, CacheLookupRequest, CancelReply, DeadLetterList,
+    DeliveryList, DismissReply, DrainWorkersReply, DrainWorkersRequest, EnvironmentList, ExcludedJobList,
+    ExecuteReply, ExecuteRequest, ExecutionKind, ExecutionList, ExecutionView, ExternalVariables, Health,
+    InputsReply, InputsRequest, Insights, JobExecuteReply, JobExecuteRequest, JobReport, JobReportReply,
+    LogTimes, Overview, PipelineFileView, Problem, RedeliverRequest, RegistryList, RegistryView, RekeyReply,
+    RemoveRegistryReply, RemoveRegistryRequest, RemoveSecretReply, RemoveSecretRequest, RetryRequest,
+    RevokeBadgeReply, RunScheduleRequest, ScheduleList, SecretList, SecretView, SetRegistryRequest,
+    SetSecretRequest, SourceUploadReply, SourceUploadRequest, StopEnvironmentReply, StopEnvironmentRequest,
+    Trigger, WorkerList, WorkerReport, WorkerReportReply, path,
 };
 use tidemill_core::execution::discovery::{ChildReply, ChildReport, DiscoveryReply, DiscoveryReport};
 use tidemill_core::execution::{
@@ -112,6 +112,14 @@ const LOG_PARAMS: QueryParameters = &[
     ("limit", ANY_NUMBER, "Maximum size of the reply in bytes; default 1 MiB"),
     ("wait_ms", ANY_NUMBER, "Hold the reply until there are bytes, for at most this time"),
 ];
+const LOG_TIME_PARAMS: QueryParameters =
+    &[("attempt", Kind::Number(0, u32::MAX as u64), "Attempt; default the current one")];
+const EVENT_PARAMS: QueryParameters =
+    &[("wait_ms", ANY_NUMBER, "End the stream after this time; default and maximum an hour")];
+const FILE_PARAMS: QueryParameters = &[
+    ("path", Kind::Text, "Path of the file in the artifact"),
+    ("download", Kind::Flag, "Whether a browser saves the file instead of showing it; default false"),
+];
 const DOWNLOAD_PARAMS: QueryParameters = &[
     ("job", Kind::Id, "For workers: the job that needs the artifact"),
     ("lease", Kind::Id, "For workers: the lease of that job"),
@@ -160,7 +168,7 @@ impl Document {
         let status = self.schemas.subschema_for::<ExecutionStatus>();
         let event = self.schemas.subschema_for::<Trigger>();
         let kind_of_execution = self.schemas.subschema_for::<ExecutionKind>();
-        let optional = ["cache", "protected", "name", "limit", "cursor", "pipeline", "days"];
+        let optional = ["cache", "protected", "name", "limit", "cursor", "pipeline", "days", "download"];
         // Parameters are required only for these operations.
         let required = [
             path::ARTIFACT_CONTENT,
@@ -171,6 +179,7 @@ impl Document {
             path::REGISTRIES,
             path::REPOSITORIES,
             path::INSIGHTS,
+            path::ARTIFACT_FILE,
             path::DELIVERIES,
         ]
         .contains(&path);
@@ -276,6 +285,8 @@ pub fn document() -> Value {
     of.add(path::INPUTS, "post", "The inputs of a pipeline file", &[], Some(body), reply);
     let reply = of.reference::<ExecutionView>();
     of.add(path::STATUS, "get", "An execution with its jobs", WAIT_PARAMS, None, reply);
+    let events = json!({ "content": { "text/event-stream": { "schema": { "type": "string" } } } });
+    of.add(path::EVENTS, "get", "Server-sent events of an execution", EVENT_PARAMS, None, events);
     let reply = of.reference::<ExecutionList>();
     of.add(path::EXECUTIONS, "get", "Executions, newest first", LIST_PARAMS, None, reply);
     of.add(path::WORKER_PROGRAM, "get", "The program that workers run", &[], None, bytes());
@@ -356,6 +367,8 @@ pub fn document() -> Value {
     let reply = of.reference::<DismissReply>();
     of.add(path::DISMISS, "post", "Dismiss a dead letter", EXPECTED_REPO_PARAMS, None, reply);
     of.add(path::JOB_LOGS, "get", "Log bytes from an offset", LOG_PARAMS, None, bytes());
+    let reply = of.reference::<LogTimes>();
+    of.add(path::JOB_LOG_TIMES, "get", "Times of the lines of a log", LOG_TIME_PARAMS, None, reply);
     let (body, reply) = (of.reference::<ArtifactUploadRequest>(), of.reference::<ArtifactUploadReply>());
     of.add(path::ARTIFACT_UPLOAD, "post", "Announce or complete an artifact", &[], Some(body), reply);
     of.add(
@@ -371,6 +384,11 @@ pub fn document() -> Value {
     let mut reply = of.reference::<ArtifactAddress>();
     reply["content"]["application/octet-stream"] = json!({});
     of.add(path::ARTIFACT_DOWNLOAD, "get", "The stored bytes of an artifact", DOWNLOAD_PARAMS, None, reply);
+    of.add(path::ARTIFACT_FILE, "get", "One file of an artifact", FILE_PARAMS, None, bytes());
+    let reply = of.reference::<ArtifactLink>();
+    of.add(path::ARTIFACT_LINK, "post", "A link to the files of an artifact", &[], None, reply);
+    let tar = json!({ "content": { "application/x-tar": {} } });
+    of.add(path::ARTIFACT_ARCHIVE, "get", "All artifacts of an execution in a tar", &[], None, tar);
     let (body, reply) = (of.reference::<SourceUploadRequest>(), of.reference::<SourceUploadReply>());
     of.add(
         path::SOURCE_UPLOAD,

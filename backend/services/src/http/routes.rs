@@ -5,7 +5,9 @@ use super::{
     access,
     body_limits::max_body,
     handlers::{
-        artifacts, environments, executions,
+        artifacts::{self, files},
+        environments,
+        executions::{self, events},
         insights::{self, badges},
         jobs, oidc, registries,
         repositories::{self, deliveries, schedules},
@@ -57,6 +59,7 @@ routes! {
     POST path::EXECUTE => executions::execute, RUN_SCOPES, Itself;
     POST path::INPUTS => executions::inputs, RUN_SCOPES, None;
     GET path::STATUS => executions::status, READ_SCOPES, Path;
+    GET path::EVENTS => events::events, READ_SCOPES, Path;
     GET path::EXECUTIONS => executions::list, READ_SCOPES, Itself;
     GET path::USAGE => executions::usage, READ_SCOPES, Path;
     GET path::TESTS => executions::tests, READ_SCOPES, Path;
@@ -73,6 +76,7 @@ routes! {
     GET path::SUMMARY_TEXT => jobs::summary, READ_SCOPES, Path;
     POST path::CANCEL_JOB => jobs::cancel, RUN_SCOPES, Path;
     GET path::JOB_LOGS => jobs::logs, READ_SCOPES, Path;
+    GET path::JOB_LOG_TIMES => jobs::log_times, READ_SCOPES, Path;
     GET path::DEAD_LETTERS => jobs::dead_letters, READ_SCOPES, Itself;
     POST path::DISMISS => jobs::dismiss_dead_letter, RUN_SCOPES, Path;
     POST path::ARTIFACT_UPLOAD => artifacts::upload, WORKER_SCOPES, Forbidden;
@@ -81,6 +85,9 @@ routes! {
     PUT path::ARTIFACT_CONTENT => artifacts::put_content, WORKER_SCOPES, Forbidden;
     GET path::ARTIFACTS => artifacts::list, READ_SCOPES, Path;
     GET path::ARTIFACT_DOWNLOAD => artifacts::download, DOWNLOAD_SCOPES, Path;
+    GET path::ARTIFACT_FILE => files::file, READ_SCOPES, Path;
+    POST path::ARTIFACT_LINK => files::link, READ_SCOPES, Path;
+    GET path::ARTIFACT_ARCHIVE => files::archive, READ_SCOPES, Path;
     POST path::SOURCE_UPLOAD => sources::upload, RUN_SCOPES, Itself;
     PUT path::SOURCE_CONTENT => sources::put_content, RUN_SCOPES, Itself;
     GET path::SOURCE_DOWNLOAD => sources::download, WORKER_SCOPES, Forbidden;

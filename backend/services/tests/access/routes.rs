@@ -38,6 +38,12 @@ pub fn route_url(route: &Route, execution: &str, ids: &FixtureIds, token: &str) 
     if by_name.contains(&(route.path, route.method)) {
         path = format!("{path}?repo=ours");
     }
+    if route.path == path::EVENTS {
+        path = format!("{path}?wait_ms=0");
+    }
+    if route.path == path::ARTIFACT_FILE {
+        path = format!("{path}?path=out");
+    }
     if route.path == path::CACHE_CONTENT {
         path = format!("{path}?lease={}&object={}&key=aw", ids.lease, ids.artifact);
     }

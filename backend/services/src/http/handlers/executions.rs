@@ -1,5 +1,7 @@
 //! Operations on executions.
 
+pub mod events;
+
 use crate::{
     access::caller::Caller,
     executions::idempotency_keys::CallerKey,

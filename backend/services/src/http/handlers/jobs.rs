@@ -17,7 +17,10 @@ use axum::{
 };
 use serde::Deserialize;
 use tidemill_core::{
-    api::{DeadLetterQuery, ExpectedQuery, JobExecuteRequest, JobReport, LOG_END, LOG_NEXT},
+    api::{
+        DeadLetterQuery, ExpectedQuery, JobExecuteRequest, JobReport, LOG_COMPLETE, LOG_END, LOG_NEXT,
+        LOG_SIZE,
+    },
     execution::{discovery::ChildReport, test_report::TestsRequest},
     ids::JobId,
     summary::view::SummaryRequest,
@@ -150,6 +153,21 @@ pub async fn logs(
         (CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()),
         (LOG_NEXT, part.next.to_string()),
         (LOG_END, part.end.to_string()),
+        (LOG_SIZE, part.size.to_string()),
+        (LOG_COMPLETE, part.complete.to_string()),
     ];
     Ok((headers, part.bytes).into_response())
+}
+
+#[derive(Deserialize)]
+pub struct AttemptQuery {
+    attempt: Option<u32>,
+}
+
+pub async fn log_times(
+    State(api): State<ApiState>,
+    Id(id): Id<JobId>,
+    QueryParams(query): QueryParams<AttemptQuery>,
+) -> Reply {
+    Ok(json_reply(api.services.jobs.log_times(id, query.attempt).await?))
 }
