@@ -11,6 +11,7 @@ import { browserPath, start } from "../tests/browser.mjs";
 import * as pipelines from "../tests/pipelines.mjs";
 
 const RUNS = Number(process.argv[2] ?? 5);
+const MAX_ATTEMPTS = 3;
 const MIN_SCORE = 95;
 const MAX_INTERACTIVE_MS = 1000;
 const MAX_FIRST_LOAD = 120 * 1024;
@@ -30,15 +31,35 @@ function freePort() {
   });
 }
 
+const METRICS = [
+  "first-contentful-paint",
+  "largest-contentful-paint",
+  "speed-index",
+  "total-blocking-time",
+  "cumulative-layout-shift",
+];
+
+/** A report on a page that is not in the browser's cache. What Lighthouse could not record is recorded again. */
+async function report(url, config, port, devtools) {
+  const flags = {
+    port,
+    output: "json",
+    onlyCategories: ["performance", "accessibility"],
+    // The token is in the storage.
+    disableStorageReset: true,
+  };
+  for (let attempt = 1; ; attempt += 1) {
+    await devtools.send("Network.clearBrowserCache");
+    const { lhr } = await lighthouse(url, flags, config);
+    if (lhr.runtimeError === undefined) return lhr;
+    if (attempt === MAX_ATTEMPTS) throw new Error(`${url}: ${lhr.runtimeError.message}`);
+    console.error(`${url}: ${lhr.runtimeError.message}`);
+  }
+}
+
 /** One run: scores, times and what was transferred. */
-async function measure(url, config, port) {
-  const result = await lighthouse(
-    url,
-    { port, output: "json", onlyCategories: ["performance", "accessibility"], disableStorageReset: true },
-    config,
-  );
-  const { categories, audits, runtimeError } = result.lhr;
-  if (runtimeError !== undefined) throw new Error(`${url}: ${runtimeError.message}`);
+async function measure(...of) {
+  const { categories, audits } = await report(...of);
   const failed = Object.values(audits).filter(({ score, scoreDisplayMode }) => {
     return scoreDisplayMode === "binary" && score !== null && score < 1;
   });
@@ -52,6 +73,7 @@ async function measure(url, config, port) {
       .filter((one) => !new URL(one.url).pathname.includes("/api/"))
       .reduce((sum, one) => sum + one.transferSize, 0),
     failed: failed.map(({ id }) => id),
+    metrics: METRICS.map((id) => `${id} ${audits[id].displayValue} (${audits[id].score})`),
   };
 }
 
@@ -69,15 +91,22 @@ try {
     args: ["--no-sandbox", `--remote-debugging-port=${port}`],
   });
   const page = await browser.newPage();
+  const devtools = await browser.newCDPSession(page);
   const problems = [];
-  const pages = { home: "/", executions: "/executions", execution: `/executions/${id}`, log: `/executions/${id}/jobs/unit` };
+  const pages = {
+    home: "/",
+    executions: "/executions",
+    execution: `/executions/${id}`,
+    log: `/executions/${id}/jobs/unit`,
+  };
   await page.goto(world.url);
   await page.evaluate((token) => localStorage.setItem("tidemill-token", token), world.token);
   console.log("page        device   performance  accessibility  painted  interactive  first load");
   for (const [name, path] of Object.entries(pages)) {
     for (const [device, config] of Object.entries(DEVICES)) {
       const samples = [];
-      for (let run = 0; run < RUNS; run += 1) samples.push(await measure(world.url + path, config, port));
+      for (let run = 0; run < RUNS; run += 1)
+        samples.push(await measure(world.url + path, config, port, devtools));
       const of = (key) => median(samples.map((one) => one[key]));
       const [performance, accessibility] = [of("performance"), of("accessibility")];
       const [interactive, assets] = [of("interactive"), of("assets")];
@@ -92,12 +121,15 @@ try {
       );
       const failed = [...new Set(samples.flatMap((one) => one.failed))].join(", ");
       const where = `${name}, ${device}`;
-      if (performance < MIN_SCORE) problems.push(`${where}: performance ${performance}, limit ${MIN_SCORE}`);
+      const metrics = samples.find((one) => one.performance === performance).metrics.join(", ");
+      if (performance < MIN_SCORE)
+        problems.push(`${where}: performance ${performance}, limit ${MIN_SCORE}: ${metrics}`);
       if (accessibility < MIN_SCORE)
         problems.push(`${where}: accessibility ${accessibility}, limit ${MIN_SCORE}: ${failed}`);
       if (device === "desktop" && interactive > MAX_INTERACTIVE_MS)
         problems.push(`${where}: interactive after ${interactive} ms, limit ${MAX_INTERACTIVE_MS}`);
-      if (assets > MAX_FIRST_LOAD) problems.push(`${where}: first load ${assets} bytes, limit ${MAX_FIRST_LOAD}`);
+      if (assets > MAX_FIRST_LOAD)
+        problems.push(`${where}: first load ${assets} bytes, limit ${MAX_FIRST_LOAD}`);
     }
   }
   for (const problem of problems) console.error(problem);
