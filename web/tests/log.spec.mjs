@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { start } from "./browser.mjs";
+import { start, waitUntil } from "./browser.mjs";
 import * as pipelines from "./log_pipelines.mjs";
 
 const LINES = Number(process.env.TIDEMILL_TEST_LOG_LINES ?? 500_000);
@@ -122,7 +122,8 @@ test("a running job's log is followed until the reader scrolls up", async () => 
   await page.mouse.wheel(0, -300);
   await page.getByRole("button", { name: "Follow", pressed: false }).waitFor();
   const { first } = await view(page);
-  await page.waitForFunction(
+  await waitUntil(
+    page,
     (before) => document.querySelector(".log-scroller").scrollHeight > before + 200,
     await page.evaluate("document.querySelector('.log-scroller').scrollHeight"),
   );

@@ -510,6 +510,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/pipeline/excluded/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The jobs that take no part in an execution */
+        get: operations["pipeline-excluded"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/pipeline/execute": {
         parameters: {
             query?: never;
@@ -536,6 +553,23 @@ export interface paths {
         };
         /** Executions, newest first */
         get: operations["pipeline-executions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/file/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The pipeline file of an execution as it was planned */
+        get: operations["pipeline-file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -700,6 +734,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/repository/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The last deliveries of a repository's webhook */
+        get: operations["repository-deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/repository/deliveries/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Process a kept delivery again */
+        post: operations["repository-deliveries-redeliver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/repository/redeliver": {
         parameters: {
             query?: never;
@@ -728,6 +796,40 @@ export interface paths {
         put?: never;
         /** Read a repository's schedules again */
         post: operations["repository-sync"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/schedule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Schedules */
+        get: operations["schedule"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/schedule/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start a schedule now */
+        post: operations["schedule-run"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1614,6 +1716,16 @@ export interface components {
             /** @description Its kind. */
             kind: components["schemas"]["CredentialKind"];
         };
+        /** @description The line coverage of a day, in percent: that of the executions of the default branch, or else of all. */
+        DayCoverage: {
+            /** @description Beginning of the day (UTC). */
+            day: components["schemas"]["Timestamp"];
+            /**
+             * Format: double
+             * @description The coverage of the last execution; of several jobs, the mean.
+             */
+            percent: number;
+        };
         /** @description Statistics of a day. */
         DayInsight: {
             /** @description Executions that ended on it. */
@@ -1634,6 +1746,47 @@ export interface components {
             execution: components["schemas"]["ExecutionSummary"];
             /** @description The job with its attempts. */
             job: components["schemas"]["JobView"];
+        };
+        /** @description The last deliveries of a repository, newest first. */
+        DeliveryList: {
+            /** @description The last 20 whose signature was valid; each is kept for 7 days. */
+            deliveries: components["schemas"]["DeliveryView"][];
+            /** @description Those whose signature was missing or wrong, of which nothing else is kept. */
+            rejected: components["schemas"]["RejectedDeliveries"];
+            /** @description The repository's name. */
+            repository: string;
+        };
+        /** @description What came of a delivery. */
+        DeliveryOutcome: "started" | "skipped" | "refused" | "failed";
+        /** @description A delivery of a webhook. */
+        DeliveryView: {
+            /** @description What happened, as the provider names it, such as `opened`. */
+            action?: string | null;
+            /**
+             * Format: uint64
+             * @description Size of its body in bytes.
+             */
+            bytes: number;
+            /** @description Whether its body is kept, so that it can be redelivered. */
+            can_redeliver: boolean;
+            /** @description Its id at the provider, if it has one. */
+            delivery_id?: string | null;
+            /** @description The event, as the provider names it. */
+            event?: string | null;
+            /** @description The discoveries that it started. */
+            executions?: components["schemas"]["ExecutionId"][];
+            /** @description Its id on this server. */
+            id: string;
+            /** @description One line for each event, with what Tidemill did about it, or the error. */
+            lines: string[];
+            /** @description What came of it. */
+            outcome: components["schemas"]["DeliveryOutcome"];
+            /** @description The provider. */
+            provider: components["schemas"]["Provider"];
+            /** @description When it was received. */
+            received_at: components["schemas"]["Timestamp"];
+            /** @description The delivery that it repeats, if someone redelivered it here. */
+            redelivery_of?: string | null;
         };
         /** @description A job that deployed to an environment, or stopped it. */
         Deployment: {
@@ -1833,6 +1986,23 @@ export interface components {
             stopped_at?: components["schemas"]["Timestamp"] | null;
             /** @description What it is for, as the last deployment says; absent: derived from the name. */
             tier?: components["schemas"]["DeploymentTier"] | null;
+        };
+        /** @description The jobs of a file that take no part in an execution. */
+        ExcludedJobList: {
+            /** @description In the order of the file; at most 500. */
+            jobs: components["schemas"]["ExcludedJobView"][];
+            /**
+             * Format: uint32
+             * @description The number of all of them.
+             */
+            total: number;
+        };
+        /** @description A job that takes no part in an execution. */
+        ExcludedJobView: {
+            /** @description Its name in the file, or that of one of its variants. */
+            job_name: string;
+            /** @description The reason, such as "`branch == default_branch` does not hold". */
+            reason: string;
         };
         /** @description The created execution, or an existing one. */
         ExecuteReply: {
@@ -2058,6 +2228,22 @@ export interface components {
             kind: components["schemas"]["FailureKind"];
             /** @description What failed, and what to do next. */
             message: string;
+        };
+        /** @description A test that failed and passed for the same commit. */
+        FlakyTest: {
+            /**
+             * Format: uint32
+             * @description The number of executions in which it was flaky. Of each day, the most frequent 50 tests are counted.
+             */
+            count: number;
+            /** @description The job's name. */
+            job_name: string;
+            /** @description The last of them. */
+            last_execution: components["schemas"]["ExecutionId"];
+            /** @description Its name within the suite. */
+            name: string;
+            /** @description The test's class, or else its suite. */
+            suite: string;
         };
         /** @description GPUs of the worker's machine. */
         Gpus: "all" | {
@@ -2569,12 +2755,32 @@ export interface components {
             /** @description Its text with includes resolved; for GitLab's file, the native text that it is translated to. */
             text: string;
         };
+        /** @description The pipeline file of an execution, as it was planned. */
+        PipelineFileView: {
+            /** @description Its text; files that it includes are part of it. */
+            content: string;
+            /** @description The files from elsewhere that its text was made from, with their versions. */
+            includes?: components["schemas"]["PinnedInclude"][];
+            /** @description Its path in the repository, if the request named it. */
+            path?: string | null;
+            /** @description The variables that the execution got besides those of the file, in their order. */
+            variables?: components["schemas"]["PlannedVariable"][];
+        };
         /** @description Statistics of a pipeline. */
         PipelineInsight: {
             /** @description Its executions by day, oldest first; days without any are absent. */
             by_day: components["schemas"]["DayInsight"][];
+            /**
+             * Format: double
+             * @description What its jobs cost, in dollars; absent: their workers have no price.
+             */
+            cost_usd?: number | null;
+            /** @description The line coverage by day, oldest first; days without any are absent. */
+            coverage?: components["schemas"]["DayCoverage"][];
             /** @description Its executions. */
             executions: components["schemas"]["CountsView"];
+            /** @description The tests that failed and passed for the same commit, the most frequent first; at most 20. */
+            flaky_tests?: components["schemas"]["FlakyTest"][];
             /** @description Its jobs, by name; of each day, the first 100 names are counted. */
             jobs: components["schemas"]["JobInsight"][];
             /** @description The pipeline's name. */
@@ -2596,6 +2802,15 @@ export interface components {
              * @description Its position among the jobs that wait; 1 is the next one. Absent: the list is full.
              */
             position?: number | null;
+        };
+        /** @description A variable of an execution that its file does not set. */
+        PlannedVariable: {
+            /** @description Its name. */
+            name: string;
+            /** @description Where it is from. */
+            source: components["schemas"]["VariableSource"];
+            /** @description Its value when the execution was planned; absent: it is masked, so only jobs get it. */
+            value?: string | null;
         };
         /** @description What a worker can prepare for a job before it holds the lease: enough to create a standby container. */
         Preparation: {
@@ -2717,6 +2932,13 @@ export interface components {
         };
         /** @description Progress of the check of all records. */
         RecordsCheck: "running" | "whole" | "damaged" | "unfinished";
+        /** @description Processes a kept delivery again. */
+        RedeliverRequest: {
+            /** @description The delivery's id on this server. */
+            id: string;
+            /** @description The repository, in any form of its address. */
+            repo: string;
+        };
         /** @description The reply to a request to accept redelivered webhooks. */
         RedeliveryReply: {
             /** @description The repository's name. */
@@ -2748,6 +2970,18 @@ export interface components {
             updated_by: string;
             /** @description The user's name. */
             username: string;
+        };
+        /** @description Deliveries whose signature was missing or wrong. */
+        RejectedDeliveries: {
+            /**
+             * Format: uint64
+             * @description Their number, since none came for 7 days; more than a rate limit allows are not counted.
+             */
+            count: number;
+            /** @description When the last one came. */
+            last_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Why it was rejected. */
+            last_reason?: string | null;
         };
         /** @description The reply to a request to seal secrets with the newest key. */
         RekeyReply: {
@@ -2887,6 +3121,8 @@ export interface components {
             notify?: components["schemas"]["Notify"][] | null;
             /** @description The git provider. */
             provider: components["schemas"]["Provider"];
+            /** @description Whether anyone may read its executions and their logs without a token; absent: unchanged. */
+            public?: boolean | null;
             /** @description The provider's token for commit statuses; empty: write none. */
             status_token?: string | null;
             /** @description The address that workers clone. */
@@ -2923,6 +3159,8 @@ export interface components {
             notify?: components["schemas"]["NotifyKind"][];
             /** @description The git provider. */
             provider: components["schemas"]["Provider"];
+            /** @description Whether anyone may read its executions and their logs without a token. */
+            public?: boolean;
             /** @description Whether commit statuses are written. */
             statuses: boolean;
             /**
@@ -2975,6 +3213,52 @@ export interface components {
         RevokeReply: {
             /** @description The revoked token. */
             revoked: components["schemas"]["TokenView"];
+        };
+        /** @description Starts a schedule now; its next time stays. */
+        RunScheduleRequest: {
+            /**
+             * Format: uint32
+             * @description Position among the schedules of the file, from 0.
+             * @default 0
+             */
+            index?: number;
+            /** @description The path of the pipeline file. */
+            path: string;
+            /** @description The repository, in any form of its address. */
+            repo: string;
+        };
+        /** @description Schedules, by repository, file and position. */
+        ScheduleList: {
+            /** @description At most 1,000. */
+            schedules: components["schemas"]["ScheduleView"][];
+            /** @description Whether there are more; query them by repository. */
+            truncated?: boolean;
+        };
+        /** @description A schedule of a pipeline. */
+        ScheduleView: {
+            /** @description The cron expression. */
+            cron: string;
+            /** @description Its description. */
+            description?: string | null;
+            /**
+             * Format: uint32
+             * @description Position among the schedules of the file, from 0.
+             */
+            index: number;
+            /** @description The discovery that it started last. */
+            last_execution?: components["schemas"]["ExecutionId"] | null;
+            /** @description The time at which it could not start, if it could not; it is tried again. */
+            missed_at?: components["schemas"]["Timestamp"] | null;
+            /** @description The next times; at most three. */
+            next_times: components["schemas"]["Timestamp"][];
+            /** @description The path of the pipeline file. */
+            path: string;
+            /** @description The pipeline's name. */
+            pipeline_name: string;
+            /** @description The repository's name. */
+            repo: string;
+            /** @description The time zone that it is read in. */
+            time_zone: string;
         };
         /** @description What a token may do. */
         Scope: "read" | "run" | "worker" | "admin";
@@ -3491,6 +3775,8 @@ export interface components {
              */
             protected?: boolean;
         };
+        /** @description Where a variable of an execution is from. */
+        VariableSource: "request" | "repository";
         /** @description The reply to a webhook. */
         WebhookReply: {
             /** @description The discovery executions that were started. */
@@ -4611,6 +4897,37 @@ export interface operations {
             };
         };
     };
+    "pipeline-excluded": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExcludedJobList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "pipeline-execute": {
         parameters: {
             query?: never;
@@ -4694,6 +5011,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExecutionList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PipelineFileView"];
                 };
             };
             /** @description Error */
@@ -5100,6 +5448,71 @@ export interface operations {
             };
         };
     };
+    "repository-deliveries": {
+        parameters: {
+            query: {
+                /** @description Repository */
+                repo: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "repository-deliveries-redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RedeliverRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "repository-redeliver": {
         parameters: {
             query?: never;
@@ -5143,6 +5556,71 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["RepositoryQuery"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecuteReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedule: {
+        parameters: {
+            query?: {
+                /** @description Repository; default all */
+                repo?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleList"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "schedule-run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunScheduleRequest"];
             };
         };
         responses: {
