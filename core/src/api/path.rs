@@ -104,7 +104,7 @@ pub const JOB_TESTS: &str = "/api/job/tests";
 /// GET: test results of an execution, [`crate::execution::test_report::ExecutionTests`].
 pub const TESTS: &str = "/api/pipeline/tests/{executionId}";
 /// POST [`crate::summary::view::SummaryRequest`]: [`crate::summary::view::SummaryReply`]. 409 if the lease is lost.
-pub const JOB_SUMMARY: &str = "/api/job/summary";
+pub const JOB_SUMMARY: &str = "/api/job/summary-report";
 /// GET: the summary of a job in Markdown; query `attempt`. 404 if the attempt has none.
 pub const SUMMARY_TEXT: &str = "/api/job/summary/{jobId}";
 /// GET: the jobs of an execution that have a summary, and their annotations, [`crate::summary::view::SummaryList`].

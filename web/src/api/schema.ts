@@ -374,6 +374,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/job/summary-report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Report the summary and annotations of an attempt */
+        post: operations["job-summary-report"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/job/summary/{jobId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The summary of a job in Markdown */
+        get: operations["job-summary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/job/tests": {
         parameters: {
             query?: never;
@@ -621,6 +655,23 @@ export interface paths {
         };
         /** An execution with its jobs */
         get: operations["pipeline-status"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/summary/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Summaries and annotations of an execution */
+        get: operations["pipeline-summary"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1063,6 +1114,62 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A remark of a job on a place in the sources. The order of annotations is by severity, file and line. */
+        Annotation: {
+            /**
+             * Format: uint32
+             * @description The column of the line, from 1.
+             */
+            column?: number | null;
+            /**
+             * Format: uint32
+             * @description The column at which it ends.
+             */
+            end_column?: number | null;
+            /**
+             * Format: uint32
+             * @description The last line, if it is not `line`.
+             */
+            end_line?: number | null;
+            /** @description How severe it is. */
+            level: components["schemas"]["AnnotationLevel"];
+            /**
+             * Format: uint32
+             * @description The line of the file, from 1.
+             */
+            line?: number | null;
+            /** @description The message. */
+            message: string;
+            /** @description The file, relative to the sources. */
+            path?: string | null;
+            /** @description A short title, such as the name of a rule. */
+            title?: string | null;
+        };
+        /** @description Number of annotations by level. */
+        AnnotationCounts: {
+            /**
+             * Format: uint64
+             * @description Number of failures.
+             */
+            failures: number;
+            /**
+             * Format: uint64
+             * @description Number of those that are omitted, since a job or the execution has too many.
+             */
+            left_out: number;
+            /**
+             * Format: uint64
+             * @description Number of notices.
+             */
+            notices: number;
+            /**
+             * Format: uint64
+             * @description Number of warnings.
+             */
+            warnings: number;
+        };
+        /** @description How severe an annotation is, the most severe first. */
+        AnnotationLevel: "failure" | "warning" | "notice";
         /** @description State of a required approval. */
         Approval: "awaited" | "given";
         /**
@@ -2398,6 +2505,47 @@ export interface components {
             /** @description Whether there are more pipelines and days than one reply has; query them by pipeline. */
             truncated?: boolean;
         };
+        /** @description An annotation with the job that made it. */
+        JobAnnotation: {
+            /**
+             * Format: uint32
+             * @description The column of the line, from 1.
+             */
+            column?: number | null;
+            /**
+             * Format: uint32
+             * @description The column at which it ends.
+             */
+            end_column?: number | null;
+            /**
+             * Format: uint32
+             * @description The last line, if it is not `line`.
+             */
+            end_line?: number | null;
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description Its name, including matrix values. */
+            job_name: string;
+            /** @description How severe it is. */
+            level: components["schemas"]["AnnotationLevel"];
+            /**
+             * Format: uint32
+             * @description The line of the file, from 1.
+             */
+            line?: number | null;
+            /** @description The message. */
+            message: string;
+            /**
+             * Format: uint64
+             * @description Number of other jobs that made the same annotation, such as the variants of a matrix.
+             * @default 0
+             */
+            other_jobs?: number;
+            /** @description The file, relative to the sources. */
+            path?: string | null;
+            /** @description A short title, such as the name of a rule. */
+            title?: string | null;
+        };
         /** @description The reply to a request for work. */
         JobExecuteReply: {
             /** @description The attempt. */
@@ -3036,6 +3184,8 @@ export interface components {
         };
         /** @description Reports of a job, which the worker parses after the script. */
         Reports: {
+            /** @description Globs of files with issues of Code Climate. */
+            codequality?: string[];
             /** @description Globs of coverage reports of Cobertura or JaCoCo. */
             coverage?: string[];
             /**
@@ -3043,6 +3193,10 @@ export interface components {
              * @default []
              */
             junit?: string[];
+            /** @description Globs of SARIF files. */
+            sarif?: string[];
+            /** @description Globs of security reports of GitLab. */
+            sast?: string[];
         };
         /** @description A credential of a repository. It applies to the host of the repository's address, and to no other. */
         RepositoryCredential: {
@@ -3528,6 +3682,60 @@ export interface components {
             level?: components["schemas"]["SubmoduleLevel"];
             /** @description Paths of the submodules to check out, or to leave out with `:(exclude)` in front. Empty: all. */
             paths?: string[];
+        };
+        /** @description The summaries and annotations of an execution: those of the last attempt of each job. */
+        SummaryList: {
+            /** @description The annotations: failures before warnings before notices, then by file and line. Equal ones are listed once. */
+            annotations: components["schemas"]["JobAnnotation"][];
+            /** @description Number of annotations. */
+            counts: components["schemas"]["AnnotationCounts"];
+            /** @description The jobs with a summary, in the plan's order. */
+            summaries: components["schemas"]["SummaryView"][];
+        };
+        /** @description The reply to a summary. */
+        SummaryReply: {
+            /**
+             * Format: uint32
+             * @description The number of the attempt.
+             */
+            attempt: number;
+        };
+        /** @description A worker's report of the summary and the annotations of an attempt. */
+        SummaryRequest: {
+            /**
+             * @description The annotations.
+             * @default []
+             */
+            annotations?: components["schemas"]["Annotation"][];
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description The attempt's lease. */
+            lease: components["schemas"]["LeaseToken"];
+            /**
+             * Format: uint64
+             * @description Number of annotations that are omitted.
+             * @default 0
+             */
+            left_out?: number;
+            /**
+             * @description The summary, in Markdown.
+             * @default
+             */
+            markdown?: string;
+        };
+        /** @description A job with a summary. */
+        SummaryView: {
+            /** @description The job. */
+            job_id: components["schemas"]["JobId"];
+            /** @description Its name, including matrix values. */
+            job_name: string;
+            /** @description Whether it is shown with the execution: all that are shown have at most 1 MiB together. */
+            shown: boolean;
+            /**
+             * Format: uint64
+             * @description Size of the summary in bytes.
+             */
+            size: number;
         };
         /** @description A failed or flaky test case. */
         TestCase: {
@@ -4647,6 +4855,73 @@ export interface operations {
             };
         };
     };
+    "job-summary-report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SummaryRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "job-summary": {
+        parameters: {
+            query?: {
+                /** @description Attempt; default the current one */
+                attempt?: number;
+            };
+            header?: never;
+            path: {
+                jobId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/markdown": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "job-tests": {
         parameters: {
             query?: never;
@@ -5147,6 +5422,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExecutionView"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryList"];
                 };
             };
             /** @description Error */
