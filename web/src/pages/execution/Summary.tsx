@@ -32,7 +32,7 @@ function AnnotationItem({ of, view }: { of: JobAnnotation; view: ExecutionView }
         {title !== "" && <strong>{title}</strong>}{" "}
         <span class="dim">
           <a href={to.job(id, of.job_name)}>{of.job_name}</a>
-          {of.other_jobs > 0 && ` and ${of.other_jobs} more`}
+          {(of.other_jobs ?? 0) > 0 && ` and ${of.other_jobs ?? 0} more`}
         </span>
       </p>
       {of.message !== "" && of.message !== title && <p class="annotation-message">{of.message}</p>}
