@@ -43,9 +43,9 @@ const MAX_LINE_CHARS: usize = 500;
 const ID_LEN: usize = 16 + 32;
 
 /// A delivery with a valid signature.
-pub(super) struct AuthenticDelivery<'a> {
+pub(super) struct AuthenticDelivery<'h, 'a> {
     pub provider: Provider,
-    pub headers: Headers<'a>,
+    pub headers: Headers<'h>,
     /// Its JSON.
     pub json: &'a [u8],
     /// Size of its body in bytes.
@@ -75,7 +75,12 @@ impl DeliveryLog {
     }
 
     /// Keeps a delivery of `repository`, and what came of it. A failure to do so does not fail the delivery.
-    pub async fn record(&self, repository: &str, of: &AuthenticDelivery<'_>, result: &Result<WebhookReply>) {
+    pub async fn record(
+        &self,
+        repository: &str,
+        of: &AuthenticDelivery<'_, '_>,
+        result: &Result<WebhookReply>,
+    ) {
         if let Err(error) = self.try_record(repository, of, result).await {
             tracing::warn!(repository, %error, "cannot keep a delivery for its repository's list");
         }
@@ -84,7 +89,7 @@ impl DeliveryLog {
     async fn try_record(
         &self,
         repository: &str,
-        of: &AuthenticDelivery<'_>,
+        of: &AuthenticDelivery<'_, '_>,
         result: &Result<WebhookReply>,
     ) -> Result<()> {
         let now = self.context.now();
@@ -126,7 +131,7 @@ impl DeliveryLog {
     }
 
     /// Returns the sealed body of a delivery, unless it is too large.
-    async fn sealed_body(&self, name: &str, of: &AuthenticDelivery<'_>) -> Result<Option<String>> {
+    async fn sealed_body(&self, name: &str, of: &AuthenticDelivery<'_, '_>) -> Result<Option<String>> {
         let Ok(json) = std::str::from_utf8(of.json) else { return Ok(None) };
         if json.len() > MAX_KEPT_BODY {
             return Ok(None);

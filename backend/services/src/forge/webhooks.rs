@@ -192,7 +192,7 @@ impl WebhookService {
     async fn process(
         &self,
         repository: &Repository,
-        delivery: &AuthenticDelivery<'_>,
+        delivery: &AuthenticDelivery<'_, '_>,
         key: DeliveryKey<'_>,
     ) -> Result<WebhookReply> {
         let AuthenticDelivery { provider, headers, json, .. } = *delivery;
