@@ -1,5 +1,22 @@
 // Written by `npm run api` from openapi.json; do not edit.
 export interface paths {
+    "/api/artifact/archive/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All artifacts of an execution in a tar */
+        get: operations["artifact-archive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/artifact/content/{artifactId}": {
         parameters: {
             query?: never;
@@ -28,6 +45,40 @@ export interface paths {
         get: operations["artifact-download"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/artifact/file/{artifactId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One file of an artifact */
+        get: operations["artifact-file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/artifact/link/{artifactId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A link to the files of an artifact */
+        post: operations["artifact-link"];
         delete?: never;
         options?: never;
         head?: never;
@@ -340,6 +391,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/job/log-times/{jobId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Times of the lines of a log */
+        get: operations["job-log-times"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/job/logs/{jobId}": {
         parameters: {
             query?: never;
@@ -504,6 +572,23 @@ export interface paths {
         put?: never;
         /** Report the pipeline files of a commit */
         post: operations["pipeline-discovered"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/pipeline/events/{executionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Server-sent events of an execution */
+        get: operations["pipeline-events"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1018,6 +1103,13 @@ export interface components {
          * @description A set of files that a job uploaded.
          */
         ArtifactId: string;
+        /** @description An address of the files of an artifact. */
+        ArtifactLink: {
+            /** @description Until when it is valid. */
+            expires_at: components["schemas"]["Timestamp"];
+            /** @description Path below the server's address, with a ticket in it; a file's path follows. */
+            path: string;
+        };
         /** @description Artifacts of an execution. */
         ArtifactList: {
             /** @description In the order of the jobs. */
@@ -2466,6 +2558,8 @@ export interface components {
              * @description Number of bytes before compression.
              */
             length: number;
+            /** @description Times of positions in the log, in order. They may be of bytes that earlier reports had. */
+            marks?: components["schemas"]["LogMark"][];
             /**
              * Format: uint64
              * @description Offset of the first byte in this attempt's log. Bytes that are already stored are skipped; a gap is rejected
@@ -2474,6 +2568,36 @@ export interface components {
             offset: number;
             /** @description The bytes: zstd, then base64 (standard alphabet, padded). */
             zstd_base64: string;
+        };
+        /** @description When a position of a log was written: the bytes from here to the next mark came at this time or later. */
+        LogMark: {
+            /** @description The time, by the clock of the worker. */
+            at: components["schemas"]["Timestamp"];
+            /**
+             * Format: uint64
+             * @description Number of line ends before it.
+             */
+            line: number;
+            /**
+             * Format: uint64
+             * @description Offset in the attempt's log.
+             */
+            offset: number;
+        };
+        /** @description Times of the lines of an attempt's log. */
+        LogTimes: {
+            /** @description Whether no more bytes will follow. */
+            complete: boolean;
+            /**
+             * @description Marks by ascending offset, at most 10,000: of a log with more, some are left out evenly. A running job's last seconds have
+             *     none yet, and neither has a log that was written within a second.
+             */
+            marks: components["schemas"]["LogMark"][];
+            /**
+             * Format: uint64
+             * @description Number of stored bytes of the log.
+             */
+            size: number;
         };
         /** @description A receiver of notifications about failed and recovered pipelines. */
         Notify: {
@@ -3210,6 +3334,13 @@ export interface components {
              * @description Position in the script, from 0.
              */
             index: number;
+            /**
+             * Format: uint64
+             * @description Offset of its first line in the attempt's log, which shows the command. Absent if the log was cut before it.
+             */
+            log_offset?: number | null;
+            /** @description When it started, by the clock of the worker. */
+            started_at?: components["schemas"]["Timestamp"] | null;
         };
         /** @description The reply to a request to stop an environment. */
         StopEnvironmentReply: {
@@ -3594,6 +3725,37 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "artifact-archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-tar": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "artifact-content": {
         parameters: {
             query: {
@@ -3660,6 +3822,73 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ArtifactAddress"];
                     "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "artifact-file": {
+        parameters: {
+            query: {
+                /** @description Path of the file in the artifact */
+                path: string;
+                /** @description Whether a browser saves the file instead of showing it; default false */
+                download?: boolean;
+            };
+            header?: never;
+            path: {
+                artifactId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "artifact-link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                artifactId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArtifactLink"];
                 };
             };
             /** @description Error */
@@ -4288,6 +4517,40 @@ export interface operations {
             };
         };
     };
+    "job-log-times": {
+        parameters: {
+            query?: {
+                /** @description Attempt; default the current one */
+                attempt?: number;
+            };
+            header?: never;
+            path: {
+                jobId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogTimes"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "job-logs": {
         parameters: {
             query?: {
@@ -4598,6 +4861,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DiscoveryReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pipeline-events": {
+        parameters: {
+            query?: {
+                /** @description End the stream after this time; default and maximum an hour */
+                wait_ms?: number;
+            };
+            header?: never;
+            path: {
+                executionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
                 };
             };
             /** @description Error */
